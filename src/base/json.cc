@@ -1,0 +1,313 @@
+#include "base/json.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace dure {
+namespace {
+
+constexpr size_t kDepthMax = 256;
+
+// Builds a Json from nlohmann's event stream: no second tree, and a depth limit.
+class Builder : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  explicit Builder(std::string_view source) : source_(source) {}
+  Json result;
+
+  bool null() override { return add(Json()); }
+  bool boolean(bool value) override { return add(Json(value)); }
+  bool number_integer(int64_t value) override { return add(Json(value)); }
+  bool number_unsigned(uint64_t value) override {
+    return value <= static_cast<uint64_t>(INT64_MAX) ? add(Json(static_cast<int64_t>(value)))
+                                                     : add(Json(static_cast<double>(value)));
+  }
+  bool number_float(double value, const std::string&) override { return add(Json(value)); }
+  bool string(std::string& value) override { return add(Json(std::move(value))); }
+  bool binary(nlohmann::json::binary_t&) override { return false; }
+  bool start_object(size_t) override { return open(Json::object()); }
+  bool start_array(size_t) override { return open(Json::array()); }
+  bool end_object() override { return stack_.pop_back(), true; }
+  bool end_array() override { return stack_.pop_back(), true; }
+  bool key(std::string& key) override { return key_ = std::move(key), true; }
+  bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) override {
+    std::string text = error.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
+    if (const size_t at = text.find("parse error"); at != std::string::npos) text = text.substr(at + 12);
+    fail(ErrorCode::kCorrupt, "{}: not JSON, byte {}, {}", source_, position, text);
+  }
+
+ private:
+  Json* place(Json value) {
+    if (stack_.empty()) return result = std::move(value), &result;
+    Json& top = *stack_.back();
+    if (top.is_array()) return top.as_array().push_back(std::move(value)), &top.as_array().back();
+    Json& slot = top[key_];
+    return slot = std::move(value), &slot;
+  }
+  bool add(Json value) { return place(std::move(value)), true; }
+  bool open(Json value) {
+    if (stack_.size() >= kDepthMax) fail(ErrorCode::kCorrupt, "{}: nested deeper than {}", source_, kDepthMax);
+    stack_.push_back(place(std::move(value)));
+    return true;
+  }
+  std::string source_, key_;
+  std::vector<Json*> stack_;
+};
+
+[[noreturn]] void wrong_kind(std::string_view what, const char* wanted, const Json& got) {
+  const std::string text = got.dump();
+  fail(ErrorCode::kInvalidArgument, "{} should be {}, not {}: {}", what, wanted, got.kind_name(),
+       text.size() > 60 ? text.substr(0, 60) + "..." : text);
+}
+
+void append_utf8_or_replacement(std::string& out, std::string_view text, size_t& i) {
+  const auto byte = [&](size_t k) { return k < text.size() ? static_cast<uint8_t>(text[k]) : 0; };
+  const uint8_t b = byte(i);
+  const int length = b < 0x80 ? 1 : b >= 0xC2 && b < 0xE0 ? 2 : (b & 0xF0) == 0xE0 ? 3 : b >= 0xF0 && b < 0xF5 ? 4 : 0;
+  bool good = length > 0;
+  for (int k = 1; good && k < length; ++k) good = (byte(i + k) & 0xC0) == 0x80;
+  if (good && length == 3) good = !(b == 0xE0 && byte(i + 1) < 0xA0) && !(b == 0xED && byte(i + 1) >= 0xA0);
+  if (good && length == 4) good = !(b == 0xF0 && byte(i + 1) < 0x90) && !(b == 0xF4 && byte(i + 1) >= 0x90);
+  if (!good) {
+    out += "\xEF\xBF\xBD";
+    ++i;
+    return;
+  }
+  out.append(text.substr(i, length));
+  i += length;
+}
+
+void append_quoted(std::string& out, std::string_view text) {
+  out += '"';
+  for (size_t i = 0; i < text.size();) {
+    const char c = text[i];
+    switch (c) {
+      case '"': out += "\\\"", ++i; break;
+      case '\\': out += "\\\\", ++i; break;
+      case '\n': out += "\\n", ++i; break;
+      case '\r': out += "\\r", ++i; break;
+      case '\t': out += "\\t", ++i; break;
+      default:
+        if (static_cast<uint8_t>(c) < 0x20) out += fmt::format("\\u{:04x}", c), ++i;
+        else append_utf8_or_replacement(out, text, i);
+    }
+  }
+  out += '"';
+}
+
+void append_line(std::string& out, int indent, int depth) {
+  if (indent >= 0) out += '\n', out.append(static_cast<size_t>(indent * depth), ' ');
+}
+
+void append_json(std::string& out, const Json& value, int indent, int depth) {
+  switch (value.kind()) {
+    case Json::Kind::kNull: out += "null"; return;
+    case Json::Kind::kBool: out += value.as_bool() ? "true" : "false"; return;
+    case Json::Kind::kInt: out += std::to_string(value.as_int()); return;
+    case Json::Kind::kDouble: out += shortest_double(value.as_double()); return;
+    case Json::Kind::kString: append_quoted(out, value.as_string()); return;
+    case Json::Kind::kArray: {
+      if (value.size() == 0) return void(out += "[]");
+      bool first = true;
+      out += '[';
+      for (const Json& item : value.as_array()) {
+        if (!first) out += ',';
+        first = false;
+        append_line(out, indent, depth + 1);
+        append_json(out, item, indent, depth + 1);
+      }
+      append_line(out, indent, depth);
+      out += ']';
+      return;
+    }
+    case Json::Kind::kObject: {
+      if (value.size() == 0) return void(out += "{}");
+      bool first = true;
+      out += '{';
+      for (const auto& [key, item] : value.as_object()) {
+        if (!first) out += ',';
+        first = false;
+        append_line(out, indent, depth + 1);
+        append_quoted(out, key);
+        out += indent >= 0 ? ": " : ":";
+        append_json(out, item, indent, depth + 1);
+      }
+      append_line(out, indent, depth);
+      out += '}';
+      return;
+    }
+  }
+}
+
+Json from_yaml_scalar(const YAML::Node& node) {
+  const std::string& text = node.Scalar();
+  if (node.Tag() == "!") return Json(text);  // Quoted: a string whatever it looks like.
+  if (text == "null" || text == "~" || text.empty()) return Json();
+  if (text == "true" || text == "yes" || text == "on") return Json(true);
+  if (text == "false" || text == "no" || text == "off") return Json(false);
+  int64_t whole = 0;
+  const char* end = text.data() + text.size();
+  if (const auto r = std::from_chars(text.data(), end, whole); r.ec == std::errc() && r.ptr == end) return Json(whole);
+  double real = 0;
+  if (const auto r = std::from_chars(text.data(), end, real); r.ec == std::errc() && r.ptr == end) return Json(real);
+  return Json(text);
+}
+
+Json from_yaml(const YAML::Node& node, std::string_view source, size_t depth) {
+  if (depth > kDepthMax) fail(ErrorCode::kCorrupt, "{}: nested deeper than {}", source, kDepthMax);
+  if (node.IsScalar()) return from_yaml_scalar(node);
+  if (node.IsSequence()) {
+    Json out = Json::array();
+    for (const YAML::Node& item : node) out.push_back(from_yaml(item, source, depth + 1));
+    return out;
+  }
+  if (!node.IsMap()) return Json();
+  Json out = Json::object();
+  for (const auto& member : node) {
+    const std::string key = member.first.Scalar();
+    if (out.contains(key)) {
+      fail(ErrorCode::kInvalidArgument, "{}: line {}: '{}' is given twice", source, member.first.Mark().line + 1, key);
+    }
+    out[key] = from_yaml(member.second, source, depth + 1);
+  }
+  return out;
+}
+
+}  // namespace
+
+const char* Json::kind_name() const {
+  const char* names[] = {"null", "a boolean", "an integer", "a number", "a string", "a list", "an object"};
+  return names[value_.index()];
+}
+
+bool Json::as_bool(std::string_view what) const {
+  if (!is_bool()) wrong_kind(what, "a boolean", *this);
+  return std::get<bool>(value_);
+}
+
+int64_t Json::as_int(std::string_view what) const {
+  if (is_int()) return std::get<int64_t>(value_);
+  if (kind() == Kind::kDouble) {
+    const double value = std::get<double>(value_);
+    if (std::floor(value) == value && std::abs(value) < 9e15) return static_cast<int64_t>(value);
+  }
+  wrong_kind(what, "an integer", *this);
+}
+
+double Json::as_double(std::string_view what) const {
+  if (is_int()) return static_cast<double>(std::get<int64_t>(value_));
+  if (kind() != Kind::kDouble) wrong_kind(what, "a number", *this);
+  return std::get<double>(value_);
+}
+
+const std::string& Json::as_string(std::string_view what) const {
+  if (!is_string()) wrong_kind(what, "a string", *this);
+  return std::get<std::string>(value_);
+}
+
+const Json::Array& Json::as_array(std::string_view what) const {
+  if (!is_array()) wrong_kind(what, "a list", *this);
+  return std::get<Array>(value_);
+}
+
+const Json::Object& Json::as_object(std::string_view what) const {
+  if (!is_object()) wrong_kind(what, "an object", *this);
+  return std::get<Object>(value_);
+}
+
+Json::Array& Json::as_array(std::string_view what) {
+  if (!is_array()) wrong_kind(what, "a list", *this);
+  return std::get<Array>(value_);
+}
+
+Json::Object& Json::as_object(std::string_view what) {
+  if (!is_object()) wrong_kind(what, "an object", *this);
+  return std::get<Object>(value_);
+}
+
+size_t Json::size() const {
+  if (is_array()) return std::get<Array>(value_).size();
+  if (is_object()) return std::get<Object>(value_).size();
+  return 0;
+}
+
+const Json* Json::find(std::string_view key) const {
+  if (!is_object()) return nullptr;
+  for (const Member& member : std::get<Object>(value_)) {
+    if (member.first == key) return &member.second;
+  }
+  return nullptr;
+}
+
+const Json& Json::at(std::string_view key) const {
+  if (const Json* found = find(key)) return *found;
+  fail(ErrorCode::kNotFound, "no '{}' in {}", key, is_object() ? "the object" : kind_name());
+}
+
+const Json& Json::at(size_t index) const {
+  const Array& items = as_array();
+  if (index >= items.size()) fail(ErrorCode::kNotFound, "no item {} in a list of {}", index, items.size());
+  return items[index];
+}
+
+Json& Json::operator[](std::string_view key) {
+  if (is_null()) value_ = Object{};
+  Object& object = as_object();
+  for (Member& member : object) {
+    if (member.first == key) return member.second;
+  }
+  object.emplace_back(std::string(key), Json());
+  return object.back().second;
+}
+
+void Json::push_back(Json item) {
+  if (is_null()) value_ = Array{};
+  as_array().push_back(std::move(item));
+}
+
+std::string Json::dump(int indent) const {
+  std::string out;
+  append_json(out, *this, indent, 0);
+  return out;
+}
+
+std::string json_quote(std::string_view text) {
+  std::string out;
+  append_quoted(out, text);
+  return out;
+}
+
+std::string shortest_double(double value) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
+  char buffer[40];
+  const auto end = std::to_chars(buffer, buffer + sizeof(buffer), value).ptr;
+  std::string text(buffer, end);
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
+Json parse_json(std::string_view text, std::string_view source) {
+  Builder builder(source);
+  nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
+  return std::move(builder.result);
+}
+
+Json load_json(const Path& path) { return parse_json(read_file(path), path.string()); }
+
+Json parse_yaml(std::string_view text, std::string_view source) {
+  try {
+    return from_yaml(YAML::Load(std::string(text)), source, 0);
+  } catch (const YAML::Exception& error) {
+    fail(ErrorCode::kCorrupt, "{}: not YAML, line {}: {}", source, error.mark.line + 1, error.msg);
+  }
+}
+
+Json load_yaml(const Path& path) { return parse_yaml(read_file(path), path.string()); }
+
+}  // namespace dure

@@ -1,0 +1,74 @@
+#include "base/options.h"
+
+#include <algorithm>
+
+namespace dure {
+
+std::string Range::text() const {
+  const bool has_low = std::isfinite(low), has_high = std::isfinite(high);
+  if (has_low && has_high) return fmt::format("{} {:g} to {:g}", open_low ? "above" : "from", low, high);
+  if (has_low) return fmt::format("{} {:g}", open_low ? "above" : "at least", low);
+  return fmt::format("at most {:g}", high);
+}
+
+std::string nearest_name(const std::string& name, const std::vector<std::string>& names) {
+  std::string best;
+  size_t best_distance = std::max<size_t>(2, name.size() / 3) + 1;
+  for (const std::string& candidate : names) {  // Levenshtein distance, one row at a time.
+    std::vector<size_t> row(candidate.size() + 1);
+    for (size_t j = 0; j < row.size(); ++j) row[j] = j;
+    for (size_t i = 1; i <= name.size(); ++i) {
+      size_t diagonal = row[0];
+      row[0] = i;
+      for (size_t j = 1; j < row.size(); ++j) {
+        const size_t changed = diagonal + (name[i - 1] == candidate[j - 1] ? 0 : 1);
+        diagonal = row[j];
+        row[j] = std::min({row[j] + 1, row[j - 1] + 1, changed});
+      }
+    }
+    if (row.back() < best_distance) best_distance = row.back(), best = candidate;
+  }
+  return best;
+}
+
+namespace options_detail {
+
+void check_range(const Range& range, double value, const std::string& where) {
+  if (!range.holds(value)) fail(ErrorCode::kInvalidArgument, "{} is {:g}: it must be {}", where, value, range.text());
+}
+
+void check_choice(const Choices& choices, const std::string& value, const std::string& where) {
+  if (std::find(choices.names.begin(), choices.names.end(), value) != choices.names.end()) return;
+  std::string list;
+  for (const std::string& name : choices.names) list += (list.empty() ? "" : ", ") + name;
+  fail(ErrorCode::kInvalidArgument, "{} is '{}': choose one of {}", where, value, list);
+}
+
+void check_known(const Json& json, const std::vector<std::string>& known, const std::string& where) {
+  for (const auto& [key, value] : json.as_object(where)) {
+    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+    const std::string near = nearest_name(key, known);
+    fail(ErrorCode::kInvalidArgument, "{}: unknown field '{}'{}", where, key,
+         near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
+  }
+}
+
+}  // namespace options_detail
+
+void set_path(Json& root, std::string_view assignment) {
+  const size_t equals = assignment.find('=');
+  if (equals == std::string_view::npos || equals == 0) {
+    fail(ErrorCode::kInvalidArgument, "'{}': give FIELD=VALUE, such as optimiser.learning_rate=0.001", assignment);
+  }
+  std::string_view path = assignment.substr(0, equals);
+  Json* node = &root;
+  while (true) {
+    const size_t dot = path.find('.');
+    node = &(*node)[path.substr(0, dot)];
+    if (dot == std::string_view::npos) break;
+    path.remove_prefix(dot + 1);
+  }
+  *node = parse_yaml(assignment.substr(equals + 1), std::string(assignment));
+}
+
+}  // namespace dure

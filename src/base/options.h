@@ -1,0 +1,182 @@
+// base/options.h: one plain struct per concept; its fields are listed once, and that list serves configuration
+// files, command-line flags, help, validation and the manifest.
+//
+//   struct AdamWOptions {
+//     double learning_rate = 3e-4;
+//     template <typename V> void visit(V& v) {
+//       v("learning_rate", learning_rate, "peak rate", above(0));
+//     }
+//   };
+//   from_json(options, json, "train.yaml: optimiser");   // unknown fields and bad values refused by name
+//   Json j = to_json(options);
+//
+// Field kinds: bool, int64_t, double, std::string, std::vector of those, and nested structs with visit().
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace dure {
+
+// The range a number must lie in; both ends belong to it unless `open_low`.
+struct Range {
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
+  bool open_low = false;
+  bool holds(double value) const { return (open_low ? value > low : value >= low) && value <= high; }
+  std::string text() const;  // "above 0", "from 0 to 1", "at least 1"
+};
+inline Range above(double low) { return {.low = low, .open_low = true}; }
+inline Range at_least(double low) { return {.low = low}; }
+inline Range between(double low, double high) { return {.low = low, .high = high}; }
+
+// Text that must be one of a list: v("schedule", schedule, "shape of the decay", one_of({"linear", "cosine"})).
+struct Choices {
+  std::vector<std::string> names;
+};
+inline Choices one_of(std::vector<std::string> names) { return {std::move(names)}; }
+
+struct NoRule {};
+
+namespace options_detail {
+
+template <typename T>
+struct IsVector : std::false_type {};
+template <typename T>
+struct IsVector<std::vector<T>> : std::true_type {};
+
+void check_range(const Range& range, double value, const std::string& where);
+void check_choice(const Choices& choices, const std::string& value, const std::string& where);
+void check_known(const Json& json, const std::vector<std::string>& known, const std::string& where);
+
+template <typename T>
+void read_value(T& field, const Json& json, const std::string& where);
+
+template <typename T, typename Rule>
+void apply_rule(const T& field, const Rule& rule, const std::string& where) {
+  if constexpr (std::is_same_v<Rule, Range> && std::is_arithmetic_v<T>) check_range(rule, static_cast<double>(field), where);
+  if constexpr (std::is_same_v<Rule, Choices> && std::is_same_v<T, std::string>) check_choice(rule, field, where);
+}
+
+struct Reader {
+  const Json& json;
+  const std::string& where;
+  std::vector<std::string> known;
+  template <typename T, typename Rule = NoRule>
+  void operator()(const char* name, T& field, const char* help, const Rule& rule = {}) {
+    known.push_back(name);
+    const std::string place = where + ": " + name;
+    if (const Json* value = json.find(name)) read_value(field, *value, place);
+    apply_rule(field, rule, place);
+  }
+};
+
+template <typename T>
+void read_value(T& field, const Json& json, const std::string& where) {
+  if constexpr (std::is_same_v<T, bool>) {
+    field = json.as_bool(where);
+  } else if constexpr (std::is_integral_v<T>) {
+    field = static_cast<T>(json.as_int(where));
+  } else if constexpr (std::is_floating_point_v<T>) {
+    field = static_cast<T>(json.as_double(where));
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    field = json.as_string(where);
+  } else if constexpr (IsVector<T>::value) {
+    field.clear();
+    for (const Json& item : json.as_array(where)) read_value(field.emplace_back(), item, where);
+  } else {
+    json.as_object(where);
+    Reader reader{json, where, {}};
+    field.visit(reader);
+    check_known(json, reader.known, where);
+  }
+}
+
+struct Writer;
+template <typename T>
+Json write_value(const T& field);
+
+struct Writer {
+  Json out = Json::object();
+  template <typename T, typename Rule = NoRule>
+  void operator()(const char* name, T& field, const char*, const Rule& = {}) {
+    out[name] = write_value(field);
+  }
+};
+
+template <typename T>
+Json write_value(const T& field) {
+  if constexpr (std::is_same_v<T, bool>) {
+    return Json(field);
+  } else if constexpr (std::is_integral_v<T>) {
+    return Json(static_cast<int64_t>(field));
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return Json(static_cast<double>(field));
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    return Json(field);
+  } else if constexpr (IsVector<T>::value) {
+    Json out = Json::array();
+    for (const auto& item : field) out.push_back(write_value(item));
+    return out;
+  } else {
+    Writer writer;
+    const_cast<T&>(field).visit(writer);
+    return writer.out;
+  }
+}
+
+struct Describer {
+  std::string prefix;
+  std::string out;
+  template <typename T, typename Rule = NoRule>
+  void operator()(const char* name, T& field, const char* help, const Rule& rule = {}) {
+    if constexpr (std::is_class_v<T> && !std::is_same_v<T, std::string> && !IsVector<T>::value) {
+      Describer inner{prefix + name + ".", ""};
+      field.visit(inner);
+      out += prefix + name + ": " + help + "\n" + inner.out;
+    } else {
+      std::string limits;
+      if constexpr (std::is_same_v<Rule, Range>) limits = " (" + rule.text() + ")";
+      if constexpr (std::is_same_v<Rule, Choices>) {
+        for (const std::string& choice : rule.names) limits += (limits.empty() ? " (" : " | ") + choice;
+        limits += ")";
+      }
+      out += "  " + prefix + name + " = " + write_value(field).dump() + "   " + help + limits + "\n";
+    }
+  }
+};
+
+}  // namespace options_detail
+
+// Sets the fields that `json` names. Throws kInvalidArgument naming the field, its value and what was expected;
+// an unknown field is refused with the nearest known name. `where` reads like "train.yaml: optimiser".
+template <typename T>
+void from_json(T& options, const Json& json, const std::string& where) {
+  options_detail::read_value(options, json, where);
+}
+
+template <typename T>
+Json to_json(const T& options) {
+  return options_detail::write_value(options);
+}
+
+// One line a field with its default, meaning and limits: for --help and docs.
+template <typename T>
+std::string describe(T options = {}) {
+  options_detail::Describer describer;
+  options.visit(describer);
+  return describer.out;
+}
+
+// Sets one field from text such as "optimiser.learning_rate=0.01" (a --set flag): parsed as YAML.
+void set_path(Json& root, std::string_view assignment);
+
+std::string nearest_name(const std::string& name, const std::vector<std::string>& names);  // "" where none is near.
+
+}  // namespace dure

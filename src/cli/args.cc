@@ -1,0 +1,124 @@
+#include "cli/args.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/log.h"
+
+namespace dure {
+namespace {
+
+constexpr int kExitBadInput = 2;
+constexpr int kExitInterrupted = 130;
+
+template <typename T>
+void add_optional(CLI::App& app, const char* names, std::optional<T>& value, const char* help) {
+  app.add_option_function<T>(names, [&value](const T& given) { value = given; }, help);
+}
+
+void add_common(CLI::App& app) {
+  app.add_option_function<std::string>(
+         "--threads", [](const std::string& count) { ::setenv("DURE_THREADS", count.c_str(), 1); },
+         "worker threads (default: DURE_THREADS, else all cores)")
+      ->type_name("N");
+  app.add_flag_callback("--quiet", [] {
+    set_log_level(LogLevel::kWarn);
+    ::setenv("DURE_PROGRESS", "off", 1);
+  }, "warnings and results only");
+  app.add_flag_callback("--verbose", [] { set_log_level(LogLevel::kDebug); }, "debug messages too");
+}
+
+int report(const Error& error) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "dure: %s\n", error.what());
+  return error.code() == ErrorCode::kInterrupted ? kExitInterrupted : kExitBadInput;
+}
+
+int guarded(const std::function<int()>& run) {
+  try {
+    return run();
+  } catch (const Error& error) {
+    return report(error);
+  } catch (const std::bad_alloc&) {
+    return report(Error(ErrorCode::kOutOfMemory, "out of memory; `dure plan` shows what a run needs"));
+  } catch (const std::exception& error) {
+    return report(Error(ErrorCode::kIo, error.what()));
+  }
+}
+
+// What a CLI11 parse error becomes: its own help text for --help, one line with a pointer to --help otherwise.
+int report_usage(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  std::string where = "dure";
+  for (const CLI::App* sub = &app; !sub->get_subcommands().empty();) {
+    sub = sub->get_subcommands().front();
+    where += " " + sub->get_name();
+  }
+  std::fprintf(stderr, "%s: %s; see `%s --help`\n", where.c_str(), error.what(), where.c_str());
+  return kExitBadInput;
+}
+
+}  // namespace
+
+void Args::positional(const char* name, std::string& value, const char* help, bool required) {
+  CLI::Option* option = app_.add_option(name, value, help);
+  if (required) option->required();
+}
+void Args::positionals(const char* name, std::vector<std::string>& values, const char* help, bool required) {
+  CLI::Option* option = app_.add_option(name, values, help);
+  if (required) option->required();
+}
+void Args::option(const char* names, std::string& value, const char* help) { app_.add_option(names, value, help)->capture_default_str(); }
+void Args::option(const char* names, int64_t& value, const char* help) { app_.add_option(names, value, help)->capture_default_str(); }
+void Args::option(const char* names, double& value, const char* help) { app_.add_option(names, value, help)->capture_default_str(); }
+void Args::option(const char* names, std::optional<std::string>& value, const char* help) { add_optional(app_, names, value, help); }
+void Args::option(const char* names, std::optional<int64_t>& value, const char* help) { add_optional(app_, names, value, help); }
+void Args::option(const char* names, std::optional<double>& value, const char* help) { add_optional(app_, names, value, help); }
+void Args::options(const char* names, std::vector<std::string>& values, const char* help) {
+  app_.add_option(names, values, help)->expected(1)->take_all();
+}
+void Args::flag(const char* names, bool& value, const char* help) { app_.add_flag(names, value, help); }
+void Args::examples(const char* text) { app_.footer(std::string("\nExamples:\n") + text); }
+
+Args& Args::verb(const char* name, const char* summary, std::function<int()> run) {
+  CLI::App* sub = app_.add_subcommand(name, summary);
+  add_common(*sub);
+  app_.require_subcommand(1);
+  sub->final_callback([run = std::move(run)] {
+    if (const int code = guarded(run); code != 0) throw CLI::RuntimeError(code);
+  });
+  children_.push_back(std::make_unique<Args>(*sub));
+  return *children_.back();
+}
+
+int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs) {
+  install_interrupt_handler();
+  CLI::App app{"Dure: a K-EXAONE-class language model through its whole life"};
+  app.set_version_flag("--version", "dure 0.1.0");
+  app.require_subcommand(1);
+  app.footer("\n`dure VERB --help` explains a verb, with examples. `dure train recipes/nano/pretrain.yaml` is a start.");
+  std::vector<std::unique_ptr<Args>> all_args;
+  for (const Verb& verb : verbs) {
+    CLI::App* sub = app.add_subcommand(verb.name, verb.summary);
+    all_args.push_back(std::make_unique<Args>(*sub));
+    std::function<int()> run = verb.declare(*all_args.back());
+    if (!run) continue;  // Sub-verbs run themselves.
+    add_common(*sub);
+    sub->final_callback([run = std::move(run)] {
+      if (const int code = guarded(run); code != 0) throw CLI::RuntimeError(code);
+    });
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::RuntimeError& error) {
+    return error.get_exit_code();
+  } catch (const CLI::ParseError& error) {
+    return report_usage(app, error);
+  }
+  return 0;
+}
+
+}  // namespace dure

@@ -1,0 +1,10 @@
+// The program: one line a verb. Each verb lives in its own verb_NAME.cc.
+#include "cli/args.h"
+#include "cli/verbs.h"
+
+int main(int argc, char** argv) {
+  return dure::run_command_line(argc, argv,
+                                {
+                                    {"doctor", "what this machine has; what is missing and how to get it", dure::declare_doctor},
+                                });
+}

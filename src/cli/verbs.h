@@ -1,0 +1,13 @@
+// cli/verbs.h: the declaration of every verb; each is defined in its own verb_NAME.cc and listed in main.cc.
+#pragma once
+
+#include <functional>
+
+namespace dure {
+
+class Args;
+
+// Declares options on `args` and returns what to run (empty where only sub-verbs run).
+std::function<int()> declare_doctor(Args& args);
+
+}  // namespace dure

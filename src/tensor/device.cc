@@ -1,0 +1,34 @@
+#include "tensor/device.h"
+
+#include <cstdlib>
+#include <new>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace dure {
+
+struct Stream::Scratch {
+  void* data = nullptr;
+  size_t size = 0;
+  ~Scratch() { std::free(data); }
+};
+
+Stream::Stream(int thread_count) : pool_(thread_count), scratch_(std::make_unique<Scratch[]>(static_cast<size_t>(pool_.thread_count()))) {}
+
+Stream::~Stream() = default;
+
+void* Stream::scratch(int worker, size_t bytes) {
+  DURE_CHECK(worker >= 0 && worker < pool_.thread_count(), "worker {}", worker);
+  Scratch& s = scratch_[static_cast<size_t>(worker)];
+  if (s.size < bytes) {
+    const size_t size = (bytes + 4095) / 4096 * 4096;
+    std::free(s.data);
+    s.data = std::aligned_alloc(64, size);
+    if (s.data == nullptr) fail(ErrorCode::kOutOfMemory, "no memory for {} bytes of scratch", size);
+    s.size = size;
+  }
+  return s.data;
+}
+
+}  // namespace dure
