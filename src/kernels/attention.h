@@ -1,0 +1,43 @@
+// kernels/attention.h: causal attention with grouped heads, windows and document boundaries; no T x T matrix is kept.
+//
+// Symbols: T rows of the batch, Q query heads, G key/value heads, H head width, W window (0: global).
+// A segment is a run of rows of one sequence (a document of a packed batch, a prefill chunk, one decoded token). The row at
+// position p sees keys j of its own sequence with max(0, p - W + 1) <= j <= p. Scale: 1 / sqrt(H).
+// Order contract, the same for training, prefill and decoding, whatever else is in the batch: per (row, head), key blocks
+// of KvView::kTokens positions ascending, anchored at absolute positions; scores by one fma chain over h ascending; online
+// softmax (running maximum, sum, output) updated once a block; within a block the sum by a fixed tree over the 64 places,
+// the output by one fma chain over keys ascending. Keys outside the visible range contribute nothing and are not read.
+// exp() is the kernels' own (vector_math.h): the same bits for AVX2 and AVX-512.
+#pragma once
+
+#include <span>
+
+#include "kernels/kv_view.h"
+
+namespace dure {
+
+struct AttentionShape {
+  int64_t head_count = 0;     // Q
+  int64_t kv_head_count = 0;  // G, divides Q
+  int64_t head_width = 0;     // H
+  int64_t window_tokens = 0;  // W
+};
+
+struct AttentionSegment {
+  int64_t first_row = 0;  // rows [first_row, first_row + row_count) of q
+  int64_t row_count = 0;
+  int64_t first_position = 0;  // position of the first row in its sequence
+  KvView kv;                   // holds every position its rows may see, their own included
+};
+
+// out: [T, Q, H] =. log_sum_exp: [T, Q] = (natural log of the softmax sum of the scaled scores), or an empty view.
+void attention(const AttentionShape& shape, std::span<const AttentionSegment> segments, TensorView q, TensorView out,
+               TensorView log_sum_exp, Stream& stream);
+
+// Training: segments are whole documents (first_position 0) whose keys and values are the same rows of k and v: [T, G, H].
+// dq: [T, Q, H] =, dk, dv: [T, G, H] =. Each (document, key head) is summed by one worker, queries ascending.
+void attention_backward(const AttentionShape& shape, std::span<const AttentionSegment> segments, TensorView q, TensorView k,
+                        TensorView v, TensorView out, TensorView log_sum_exp, TensorView dout, TensorView dq, TensorView dk,
+                        TensorView dv, Stream& stream);
+
+}  // namespace dure

@@ -1,0 +1,35 @@
+// kernels/norm.h: RMSNorm over rows, and the QK-norm with rotary embedding that prepares queries and keys.
+//
+// y = x / sqrt(mean(x^2) + epsilon) * w in f32; sum of squares in 16 lanes (lane l adds elements l, l+16, ...), then a fixed tree.
+// Gradients: dx is set (or added, where `write` says so); dw is added to: tokens ascending inside chunks of fixed size,
+// chunks by a fixed tree, so that threads do not change the sum.
+// RoPE turns pairs (j, j + H/2) by position * inverse_frequency[j] (angle in f32, as the reference does).
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/linear.h"  // Write
+
+namespace dure {
+
+// x, y: [R, C]; w: [C]. inverse_rms: [R] =, or empty where no gradient follows. y may be x.
+void rms_norm(TensorView x, TensorView w, double epsilon, TensorView y, TensorView inverse_rms, Stream& stream);
+// dx: [R, C] set or added; dw: [C] +=.
+void rms_norm_backward(TensorView x, TensorView w, TensorView inverse_rms, TensorView dy, TensorView dx, Write write,
+                       TensorView dw, Stream& stream);
+
+// Inverse frequencies [H/2] in f32; scaled forms (llama3) differ only in these. Null: no rotation (NoPE).
+struct RopeTable {
+  const float* inverse_frequency = nullptr;
+};
+
+// x: [T, N, H] raw projection of N heads; w: [H] shared by the heads; positions: [T]. y: [T, N, H] = rope(norm(x)).
+// inverse_rms: [T, N] =, or empty.
+void head_norm_rope(TensorView x, TensorView w, double epsilon, RopeTable rope, std::span<const int32_t> positions,
+                    TensorView y, TensorView inverse_rms, Stream& stream);
+// dx: [T, N, H] =; dw: [H] +=.
+void head_norm_rope_backward(TensorView x, TensorView w, RopeTable rope, std::span<const int32_t> positions,
+                             TensorView inverse_rms, TensorView dy, TensorView dx, TensorView dw, Stream& stream);
+
+}  // namespace dure
