@@ -1,0 +1,83 @@
+// engine/sampler.h: from a row of logits to one token: penalties, temperature, min-p, top-k, top-p, seed.
+//
+// Token ids only; text-level constraints arrive as a mask over ids. One Sampler serves one thread (it keeps scratch).
+// Order of operations: logit bias, mask; repetition penalty over prompt and generated (x / r if x > 0, else x r); frequency and
+// presence penalties over generated; temperature; min-p (against the largest probability); top-k (ties to the lowest id);
+// top-p (smallest prefix of the sorted rest whose renormalised sum reaches p). Temperature 0 is greedy (ties to the lowest id).
+// The log-probability reported for training is not this distribution's but the model's own (kernels/cross_entropy.h).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace dure {
+
+struct SamplingOptions {
+  double temperature = 1.0;
+  double top_p = 1.0;
+  int64_t top_k = 0;  // 0: off
+  double min_p = 0.0;
+  double repetition_penalty = 1.0;
+  double presence_penalty = 0.0;
+  double frequency_penalty = 0.0;
+  std::vector<std::pair<int32_t, double>> logit_bias;
+  uint64_t seed = 0;
+
+  template <typename V>
+  void visit(V& v);
+  bool changes_logits() const {
+    return repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0 || !logit_bias.empty();
+  }
+};
+
+// Throws kInvalidArgument naming the option that is out of range.
+void check_sampling(const SamplingOptions& options, int64_t vocab_size);
+
+struct SamplingContext {
+  std::span<const int32_t> prompt;
+  std::span<const int32_t> generated;
+  std::span<const uint64_t> allowed;  // Bit i of word i/64: token i may be chosen. Empty: every token.
+};
+
+struct TokenProbability {
+  int32_t token = 0;
+  double probability = 0;
+};
+
+class Sampler {
+ public:
+  // The final distribution: survivors with probabilities that sum to 1; sorted (largest first, ties by id) where top-k or
+  // top-p are on, by id otherwise. Valid until the next call. Throws kInvalidArgument where the mask allows nothing.
+  std::span<const TokenProbability> distribution(const SamplingOptions& options, std::span<const float> logits,
+                                                 const SamplingContext& context);
+
+  // One token for `uniform` in [0, 1): the first whose cumulative probability exceeds it.
+  int32_t sample(const SamplingOptions& options, std::span<const float> logits, const SamplingContext& context, double uniform);
+
+ private:
+  std::span<const float> adjusted(const SamplingOptions& options, std::span<const float> logits, const SamplingContext& context);
+  void keep_largest(int64_t count);
+  void keep_top_p(double p);
+
+  std::vector<float> logits_;
+  std::vector<TokenProbability> candidates_;
+  std::vector<std::pair<int32_t, int32_t>> counts_;
+};
+
+// Largest logit, ties to the lowest id, among the tokens the mask allows.
+int32_t greedy_token(std::span<const float> logits, std::span<const uint64_t> allowed = {});
+
+template <typename V>
+void SamplingOptions::visit(V& v) {
+  v("temperature", temperature, "0 is greedy");
+  v("top_p", top_p, "nucleus share");
+  v("top_k", top_k, "0: off");
+  v("min_p", min_p, "share of the largest probability");
+  v("repetition_penalty", repetition_penalty, "over prompt and generated");
+  v("presence_penalty", presence_penalty, "over generated");
+  v("frequency_penalty", frequency_penalty, "over generated");
+}
+
+}  // namespace dure

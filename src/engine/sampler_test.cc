@@ -1,0 +1,66 @@
+// The sampler's distribution by counting, its masks, its refusal of bad options.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "engine/sampler.h"
+
+namespace dure {
+namespace {
+
+TEST(Sampler, FrequenciesFollowTheDistribution) {
+  const std::vector<float> logits = {0.5f, 2.0f, -1.0f, 1.0f, 0.0f};
+  const SamplingOptions options{.temperature = 0.8, .top_p = 0.9};
+  Sampler sampler;
+  std::map<int32_t, double> expected;
+  for (const TokenProbability& t : sampler.distribution(options, logits, {})) expected[t.token] = t.probability;
+  std::map<int32_t, int> counts;
+  Rng rng(3);
+  constexpr int kDraws = 20000;
+  for (int i = 0; i < kDraws; ++i) ++counts[sampler.sample(options, logits, {}, rng.uniform())];
+  for (const auto& [token, count] : counts) {
+    const double p = expected[token];
+    EXPECT_NEAR(count / double{kDraws}, p, 5 * std::sqrt(p * (1 - p) / kDraws)) << token;
+  }
+}
+
+TEST(Sampler, MaskAndGreedy) {
+  const std::vector<float> logits = {3, 1, 3, 2};
+  const uint64_t mask = 0b1010;
+  Sampler sampler;
+  EXPECT_EQ(greedy_token(logits), 0);
+  EXPECT_EQ(greedy_token(logits, {&mask, 1}), 3);
+  EXPECT_EQ(sampler.sample({.temperature = 0}, logits, {.prompt = {}, .generated = {}, .allowed = {&mask, 1}}, 0.99), 3);
+  for (const double u : {0.0, 0.5, 0.999}) {
+    const int32_t token = sampler.sample({}, logits, {.prompt = {}, .generated = {}, .allowed = {&mask, 1}}, u);
+    EXPECT_TRUE(token == 1 || token == 3);
+  }
+  const uint64_t none = 0;
+  EXPECT_THROW(greedy_token(logits, {&none, 1}), Error);
+}
+
+TEST(Sampler, TopPSortsInStepsLikeAFullSort) {
+  Rng rng(5);
+  std::vector<float> logits(5000);
+  for (float& x : logits) x = static_cast<float>(rng.normal());
+  Sampler a, b;
+  const auto kept = a.distribution({.top_p = 0.9}, logits, {});
+  const auto all = b.distribution({.top_k = 5000}, logits, {});  // A full sort.
+  double sum = 0;
+  size_t count = 0;
+  while (sum < 0.9) sum += all[count++].probability;
+  ASSERT_EQ(kept.size(), count);
+  for (size_t i = 0; i < count; ++i) EXPECT_EQ(kept[i].token, all[i].token);
+}
+
+TEST(Sampler, RefusesBadOptions) {
+  EXPECT_THROW(check_sampling({.temperature = -1}, 10), Error);
+  EXPECT_THROW(check_sampling({.top_p = 0}, 10), Error);
+  EXPECT_THROW(check_sampling({.logit_bias = {{10, 1.0}}}, 10), Error);
+}
+
+}  // namespace
+}  // namespace dure

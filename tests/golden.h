@@ -1,0 +1,73 @@
+// tests/golden.h: where golden cases lie, and how the largest difference of a quantity is reported.
+//
+// Roots: the project's own tests/golden/ and the folder in DURE_GOLDEN (default: ../shared/golden beside the source tree,
+// where it exists). A kind (such as "hf") may be present in both, in one, or in none: a test then says so and passes.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+
+namespace dure::golden {
+
+// Existing folders ROOT/kind, own first.
+inline std::vector<Path> roots(const std::string& kind) {
+  const Path source(DURE_SOURCE_DIR);
+  const char* named = std::getenv("DURE_GOLDEN");
+  std::vector<Path> found;
+  for (const Path& root : {source / "tests" / "golden", named != nullptr ? Path(named) : source.parent_path() / "shared" / "golden"}) {
+    if (std::filesystem::is_directory(root / kind)) found.push_back(root / kind);
+  }
+  if (found.empty()) std::printf("skipped: no golden folder '%s'\n", kind.c_str());
+  return found;
+}
+
+// Sub-folders of ROOT/kind, sorted: one case each.
+inline std::vector<Path> case_folders(const std::string& kind) {
+  std::vector<Path> cases;
+  for (const Path& root : roots(kind)) {
+    for (const auto& entry : std::filesystem::directory_iterator(root)) {
+      if (entry.is_directory()) cases.push_back(entry.path());
+    }
+  }
+  std::sort(cases.begin(), cases.end());
+  return cases;
+}
+
+// Largest differences by quantity; printed when the object goes.
+class Report {
+ public:
+  explicit Report(std::string title) : title_(std::move(title)) {}
+  ~Report() {
+    for (const auto& [quantity, worst] : worst_) {
+      std::printf("golden %s: %-28s largest difference %.3g of %lld values (%s)\n", title_.c_str(), quantity.c_str(), worst.value,
+                  static_cast<long long>(worst.count), worst.where.c_str());
+    }
+  }
+  void add(const std::string& quantity, double difference, const std::string& where) {
+    Worst& worst = worst_[quantity];
+    ++worst.count;
+    if (!(difference <= worst.value)) worst.value = difference, worst.where = where;  // NaN counts as worst.
+  }
+  double worst(const std::string& quantity) const {
+    const auto found = worst_.find(quantity);
+    return found == worst_.end() ? 0 : found->second.value;
+  }
+
+ private:
+  struct Worst {
+    double value = 0;
+    int64_t count = 0;
+    std::string where = "all equal";
+  };
+  std::string title_;
+  std::map<std::string, Worst> worst_;
+};
+
+}  // namespace dure::golden
