@@ -53,7 +53,8 @@ class Report {
   void add(const std::string& quantity, double difference, const std::string& where) {
     Worst& worst = worst_[quantity];
     ++worst.count;
-    if (!(difference <= worst.value)) worst.value = difference, worst.where = where;  // NaN counts as worst.
+    if (std::isnan(difference)) difference = HUGE_VAL;  // NaN counts as worst, and stays it.
+    if (difference > worst.value) worst.value = difference, worst.where = where;
   }
   double worst(const std::string& quantity) const {
     const auto found = worst_.find(quantity);

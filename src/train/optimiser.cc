@@ -41,7 +41,8 @@ Optimiser::Optimiser(const OptimiserOptions& options, std::vector<Parameter> par
   for (Parameter& parameter : parameters) {
     DURE_CHECK(parameter.weight.shape == parameter.gradient.shape, "{}", parameter.name);
     parameter.weight.f32(), parameter.gradient.f32();  // Checks the types.
-    Slot slot{.rule = update_rule(options, parameter.name, parameter.weight.shape)};
+    Slot slot;
+    slot.rule = update_rule(options, parameter.name, parameter.weight.shape);
     slot.weight_decay = parameter.weight.shape.rank() >= 2 ? options.weight_decay : 0;
     floats += aligned_floats(parameter.weight.elements()) * (slot.rule == UpdateRule::kAdamW ? 2 : 1);
     slot.parameter = std::move(parameter);

@@ -1,0 +1,227 @@
+// Closed forms and invariances of the objectives: what the algebra says must hold, whatever the numbers.
+#include "rl/objectives.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <numeric>
+
+#include "base/rng.h"
+#include "rl/preference.h"
+
+namespace dure {
+namespace {
+
+const std::vector<std::string> kNames = {"agapo", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "cispo"};
+
+struct Batch {
+  std::vector<int64_t> groups, lengths;
+  std::vector<double> rewards;
+  std::vector<std::vector<double>> logprobs, sampler;
+};
+
+// `sizes`: responses of each group. off: how far the policy is from the sampler.
+Batch random_batch(std::vector<int64_t> sizes, uint64_t seed, double off) {
+  Rng rng(seed, 9);
+  Batch batch;
+  for (size_t g = 0; g < sizes.size(); ++g) {
+    for (int64_t i = 0; i < sizes[g]; ++i) {
+      batch.groups.push_back(static_cast<int64_t>(g) * 7 - 3);
+      batch.rewards.push_back(rng.uniform());
+      batch.lengths.push_back(rng.between(1, 6));
+      batch.logprobs.emplace_back(), batch.sampler.emplace_back();
+      for (int64_t t = 0; t < batch.lengths.back(); ++t) {
+        batch.logprobs.back().push_back(-3 * rng.uniform() - 0.01);
+        batch.sampler.back().push_back(batch.logprobs.back().back() + off * rng.normal());
+      }
+    }
+  }
+  return batch;
+}
+
+struct Result {
+  double loss = 0;
+  std::vector<std::vector<double>> grads;
+};
+
+Result run(const ObjectiveOptions& options, const Batch& batch) {
+  const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
+  Result out;
+  for (size_t i = 0; i < batch.groups.size(); ++i) {
+    out.grads.emplace_back(batch.logprobs[i].size());
+    out.loss += response_loss<double>(options, plan.advantages[i], plan.scales[i], batch.logprobs[i], batch.sampler[i], out.grads.back());
+  }
+  return out;
+}
+
+TEST(Advantages, LeaveOneOutSumsToZeroInEveryGroup) {
+  const Batch batch = random_batch({4, 2, 7}, 1, 0);
+  const ResponsePlan plan = plan_responses(ObjectiveOptions("rloo"), batch.groups, batch.rewards, batch.lengths);
+  std::map<int64_t, double> sums;
+  for (size_t i = 0; i < batch.groups.size(); ++i) sums[batch.groups[i]] += plan.advantages[i];
+  for (const auto& [group, sum] : sums) EXPECT_NEAR(sum, 0, 1e-14);
+}
+
+// With equal group sizes the factor G / (G - 1) cancels: AGAPO = (R - group mean) / std over the batch of the same.
+TEST(Advantages, AgapoWithEqualGroupsIsCentredRewardsOverBatchDeviation) {
+  const Batch batch = random_batch({4, 4, 4}, 2, 0);
+  ObjectiveOptions options("agapo");
+  options.epsilon = 0;
+  const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
+  std::vector<double> centred;
+  for (size_t i = 0; i < 12; ++i) {
+    const size_t first = i / 4 * 4;
+    centred.push_back(batch.rewards[i] - std::accumulate(batch.rewards.begin() + first, batch.rewards.begin() + first + 4, 0.0) / 4);
+  }
+  double squares = 0;
+  for (const double c : centred) squares += c * c;
+  for (size_t i = 0; i < 12; ++i) EXPECT_NEAR(plan.advantages[i], centred[i] / std::sqrt(squares / 11), 1e-13);
+}
+
+TEST(Advantages, UnequalGroupsKeepTheirFactor) {
+  ObjectiveOptions options("agapo");
+  options.epsilon = 0;
+  const std::vector<int64_t> groups = {0, 0, 1, 1, 1, 1}, lengths(6, 1);
+  const std::vector<double> rewards = {0, 1, 0, 1, 0, 1};
+  const ResponsePlan plan = plan_responses(options, groups, rewards, lengths);
+  EXPECT_NEAR(plan.advantages[1] / plan.advantages[3], (2.0 / 1) / (4.0 / 3), 1e-14);
+}
+
+// Dead groups leave before the statistics: the live ones come out as if the dead had never been sampled.
+TEST(Advantages, DroppedGroupsChangeNothingForTheOthers) {
+  for (const char* name : {"agapo", "dapo", "cispo"}) {
+    const Batch live = random_batch({4, 3}, 3, 0.3);
+    Batch with_dead = live;
+    for (const double reward : {1.0, 0.1}) {  // 0.1 three times: the mean in floating point differs from 0.1.
+      for (int i = 0; i < 3; ++i) {
+        with_dead.groups.push_back(reward == 1.0 ? 100 : 101), with_dead.rewards.push_back(reward), with_dead.lengths.push_back(2);
+        with_dead.logprobs.push_back({-1, -2}), with_dead.sampler.push_back({-1, -1});
+      }
+    }
+    const Result a = run(ObjectiveOptions(name), live), b = run(ObjectiveOptions(name), with_dead);
+    EXPECT_EQ(a.loss, b.loss) << name;
+    for (size_t i = 0; i < a.grads.size(); ++i) EXPECT_EQ(a.grads[i], b.grads[i]) << name;
+    for (size_t i = a.grads.size(); i < b.grads.size(); ++i) EXPECT_EQ(b.grads[i], (std::vector<double>{0, 0})) << name;
+  }
+}
+
+TEST(Advantages, KeptDeadGroupsGetExactlyZero) {
+  for (const std::string& name : kNames) {
+    ObjectiveOptions options(name);
+    options.drop_zero_variance = false;
+    const std::vector<double> rewards = {0.1, 0.1, 0.1, 0.7, 0, 1};
+    const ResponsePlan plan = plan_responses(options, std::vector<int64_t>{0, 0, 0, 1, 2, 2}, rewards, std::vector<int64_t>(6, 2));
+    for (size_t i = 0; i < 4; ++i) EXPECT_EQ(plan.advantages[i], 0) << name;
+    EXPECT_EQ(plan.live_response_count, 6);
+    EXPECT_GT(plan.scales[0], 0);
+  }
+}
+
+TEST(Advantages, RowOrderAndGroupIdsDoNotMatter) {
+  const Batch batch = random_batch({3, 5, 2}, 4, 0.2);
+  for (const std::string& name : kNames) {
+    const ObjectiveOptions options(name);
+    const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
+    std::vector<size_t> order(batch.groups.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    Rng(5).shuffle(order);
+    std::vector<int64_t> groups, lengths;
+    std::vector<double> rewards;
+    for (const size_t i : order) groups.push_back(1000 - batch.groups[i]), rewards.push_back(batch.rewards[i]), lengths.push_back(batch.lengths[i]);
+    const ResponsePlan turned = plan_responses(options, groups, rewards, lengths);
+    for (size_t i = 0; i < order.size(); ++i) EXPECT_NEAR(turned.advantages[i], plan.advantages[order[i]], 1e-12) << name;
+  }
+}
+
+TEST(Advantages, EmptyResponsesAndEmptyBatchesAreHarmless) {
+  for (const std::string& name : kNames) {
+    const ObjectiveOptions options(name);
+    EXPECT_EQ(plan_responses(options, {}, {}, {}).live_group_count, 0);
+    const ResponsePlan plan = plan_responses(options, std::vector<int64_t>{0, 0}, std::vector<double>{0, 1}, std::vector<int64_t>{0, 0});
+    EXPECT_EQ(plan.scales, (std::vector<double>{0, 0})) << name;
+  }
+}
+
+// The derivative of the formula with the weights held fixed: differentiate numerically with the ratio of the
+// unmoved policy where it only weighs (agapo, cispo), of the moved one where it is differentiated.
+TEST(Objectives, GradientsAreThoseOfTheFormula) {
+  const Batch batch = random_batch({4, 3, 2}, 6, 0.5);
+  for (const std::string& name : kNames) {
+    const ObjectiveOptions options(name);
+    const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
+    const bool weighted = name == "agapo" || name == "cispo";
+    for (size_t i = 0; i < batch.groups.size(); ++i) {
+      const auto& logprobs = batch.logprobs[i];
+      std::vector<double> grad(logprobs.size()), ignored(logprobs.size());
+      response_loss<double>(options, plan.advantages[i], plan.scales[i], logprobs, batch.sampler[i], grad);
+      for (size_t t = 0; t < logprobs.size(); ++t) {
+        double ends[2];
+        for (const int side : {0, 1}) {
+          std::vector<double> moved = logprobs, sampler = batch.sampler[i];
+          const double by = (side == 0 ? -1 : 1) * 1e-6;
+          moved[t] += by;
+          if (weighted) sampler[t] += by;  // Keeps the ratio.
+          ends[side] = response_loss<double>(options, plan.advantages[i], plan.scales[i], moved, sampler, ignored);
+        }
+        // gspo: n tokens whose s moves by s/n each give the same number as one token whose s moves by s.
+        EXPECT_NEAR(grad[t], (ends[1] - ends[0]) / 2e-6, 1e-6) << name;
+      }
+    }
+  }
+}
+
+TEST(Objectives, OnPolicyAgapoIsReinforceWithMeanOverTokens) {
+  const Batch batch = random_batch({4, 4}, 7, 0);
+  const ObjectiveOptions options("agapo");
+  const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
+  const Result result = run(options, batch);
+  for (size_t i = 0; i < batch.groups.size(); ++i) {
+    for (const double g : result.grads[i]) EXPECT_NEAR(g, -plan.advantages[i] / (8.0 * static_cast<double>(batch.lengths[i])), 1e-15);
+  }
+}
+
+TEST(Objectives, TruncationIsDetachedAndVanishesForALargeBound) {
+  ObjectiveOptions options("agapo");
+  std::vector<double> grad(1);
+  const std::vector<double> logprob = {-1.0}, sampler = {-3.0};  // Ratio e^2 = 7.39.
+  response_loss<double>(options, 1, 1, logprob, sampler, grad);
+  EXPECT_EQ(grad[0], -2.0);
+  options.ratio_max = 1e30;
+  ObjectiveStats stats;
+  response_loss<double>(options, 1, 1, logprob, sampler, grad, &stats);
+  EXPECT_DOUBLE_EQ(grad[0], -std::exp(2.0));
+  EXPECT_EQ(stats.mismatch_max, 2.0);
+  EXPECT_EQ(stats.clipped_count, 0);
+}
+
+TEST(Objectives, OneNameIsAWholeConfiguration) {
+  ObjectiveOptions options;
+  from_json(options, parse_yaml("objective: gspo\nclip_high: 0.001", "y"), "y");
+  EXPECT_EQ(options.clip_low, 3e-4);
+  EXPECT_EQ(options.clip_high, 0.001);
+  EXPECT_FALSE(options.drop_zero_variance);
+  ObjectiveOptions wrong, again;
+  EXPECT_THROW(from_json(wrong, parse_yaml("objective: ppo", "y"), "y"), Error);
+  from_json(again, to_json(options), "again");
+  EXPECT_EQ(to_json(again), to_json(options));
+}
+
+TEST(Preference, GrouperDropsEqualRewardsAndSpansMinusOneToOne) {
+  EXPECT_TRUE(grouper_advantages(std::vector<double>{0.1, 0.1, 0.1}).empty());
+  EXPECT_TRUE(grouper_advantages(std::vector<double>{0.1}).empty());
+  EXPECT_EQ(grouper_advantages(std::vector<double>{1, 3, 2}), (std::vector<double>{-1, 1, 0}));
+}
+
+TEST(Preference, DpoIsFiniteForAnyMargin) {
+  for (const float margin : {-1e4f, 0.0f, 1e4f}) {
+    std::vector<float> good = {margin}, bad = {0}, zero = {0}, grad_good(1), grad_bad(1);
+    const DpoResult result = dpo_loss<float>(1, 1, good, bad, zero, zero, grad_good, grad_bad);
+    EXPECT_TRUE(std::isfinite(result.loss) && std::isfinite(grad_good[0]));
+    EXPECT_EQ(grad_good[0], -grad_bad[0]);
+    EXPECT_EQ(grad_good[0], margin < 0 ? -1.0f : margin == 0 ? -0.5f : 0.0f);
+  }
+}
+
+}  // namespace
+}  // namespace dure
