@@ -1,0 +1,150 @@
+#include "text/output_parser.h"
+
+#include <algorithm>
+
+#include "text/python_text.h"
+#include "text/tool_call_syntax.h"
+
+namespace dure {
+namespace {
+
+constexpr std::string_view kThinkEnd = "</think>", kCallBegin = "<tool_call>", kCallEnd = "</tool_call>";
+// How many </tool_call> may stand inside one call's values. Bounds the work on text made to be scanned again and again.
+constexpr int kCloseCountMax = 16;
+
+// Length of the longest end of `text` that begins `tag`: it may become the tag with the next piece.
+size_t partial_tag_size(std::string_view text, std::string_view tag) {
+  for (size_t size = std::min(text.size(), tag.size() - 1); size > 0; --size) {
+    if (text.ends_with(tag.substr(0, size))) return size;
+  }
+  return 0;
+}
+
+// Length of the end of `text` that is an unfinished character.
+size_t partial_character_size(std::string_view text) {
+  for (size_t back = 1; back <= 3 && back <= text.size(); ++back) {
+    const auto byte = static_cast<uint8_t>(text[text.size() - back]);
+    if ((byte & 0xC0) == 0x80) continue;
+    const size_t length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC0 ? 2 : 1;
+    return length > back ? back : 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+void OutputParser::Stripper::add(std::string& out, std::string_view text, bool last) {
+  held += text;
+  // Never cut a character: its first bytes are no white space, but the whole may be (U+3000).
+  const size_t partial = last ? 0 : partial_character_size(held);
+  std::string_view whole = std::string_view(held).substr(0, held.size() - partial);
+  if (!started) whole = python_strip(whole, StripSide::kLeft);
+  const size_t skipped = held.size() - partial - whole.size();
+  const std::string_view solid = python_strip(whole, StripSide::kRight);
+  started = started || !solid.empty();
+  out += solid;
+  held.erase(0, skipped + solid.size());
+}
+
+OutputParser::OutputParser(OutputParserOptions options)
+    : options_(std::move(options)), state_(options_.thinking ? State::kReasoning : State::kContent) {}
+
+OutputDelta OutputParser::push(std::string_view text) {
+  OutputDelta delta;
+  buffer_ += text;
+  advance(delta, false);
+  return delta;
+}
+
+OutputDelta OutputParser::finish() {
+  OutputDelta delta;
+  advance(delta, true);
+  return delta;
+}
+
+// Each state's step returns true when it moved on and another step may find more.
+void OutputParser::advance(OutputDelta& delta, bool last) {
+  bool more = true;
+  while (more) {
+    switch (state_) {
+      case State::kReasoning: more = advance_reasoning(delta, last); break;
+      case State::kContent: more = advance_content(delta, last); break;
+      case State::kCall: more = advance_call(delta, last); break;
+    }
+  }
+  buffer_.erase(0, decided_);
+  decided_ = 0;
+}
+
+bool OutputParser::advance_reasoning(OutputDelta& delta, bool last) {
+  const std::string_view text = undecided();
+  const size_t at = text.find(kThinkEnd);
+  const bool found = at != std::string_view::npos;
+  const size_t size = found ? at : text.size() - (last ? 0 : partial_tag_size(text, kThinkEnd));
+  reasoning_.add(delta.reasoning, text.substr(0, size), last || found);
+  decided_ += size + (found ? kThinkEnd.size() : 0);
+  if (found) state_ = State::kContent;
+  return found;
+}
+
+bool OutputParser::advance_content(OutputDelta& delta, bool last) {
+  const std::string_view text = undecided();
+  const size_t at = text.find(kCallBegin);
+  const bool found = at != std::string_view::npos;
+  const size_t size = found ? at : text.size() - (last ? 0 : partial_tag_size(text, kCallBegin));
+  content_.add(delta.content, text.substr(0, size), last);
+  decided_ += size;
+  if (!found) return false;
+  state_ = State::kCall;
+  scanned_ = kCallBegin.size();
+  first_close_end_ = 0;
+  close_count_ = 0;
+  return true;
+}
+
+// The undecided text begins with <tool_call>.
+bool OutputParser::advance_call(OutputDelta& delta, bool last) {
+  const std::string_view text = undecided();
+  const size_t at = text.find(kCallEnd, scanned_);
+  if (at == std::string_view::npos) {
+    scanned_ = std::max(scanned_, text.size() - std::min(text.size(), kCallEnd.size() - 1));
+    if (last) leave_call_in_content(delta, first_close_end_ > 0 ? first_close_end_ : text.size());
+    return last;
+  }
+  const std::string_view body = text.substr(kCallBegin.size(), at - kCallBegin.size());
+  const size_t end = at + kCallEnd.size();
+  if (first_close_end_ == 0) first_close_end_ = end;
+  ToolCall call;
+  const CallSyntax syntax = options_.format == ChatFormat::kK1 ? parse_k1_call(body, call)
+                                                               : parse_k2_call(body, options_.tools, call);
+  if (syntax == CallSyntax::kInsideValue && ++close_count_ < kCloseCountMax) {
+    scanned_ = end;
+    return true;
+  }
+  if (syntax == CallSyntax::kGood) {
+    delta.tool_calls.push_back(std::move(call));
+    decided_ += end;
+    state_ = State::kContent;
+  } else {
+    leave_call_in_content(delta, first_close_end_);
+  }
+  return true;
+}
+
+void OutputParser::leave_call_in_content(OutputDelta& delta, size_t size) {
+  content_.add(delta.content, undecided().substr(0, size), false);
+  decided_ += size;
+  state_ = State::kContent;
+}
+
+OutputDelta parse_output(std::string_view text, const OutputParserOptions& options) {
+  OutputParser parser(options);
+  OutputDelta whole = parser.push(text);
+  OutputDelta rest = parser.finish();
+  whole.reasoning += rest.reasoning;
+  whole.content += rest.content;
+  for (ToolCall& call : rest.tool_calls) whole.tool_calls.push_back(std::move(call));
+  return whole;
+}
+
+}  // namespace dure
