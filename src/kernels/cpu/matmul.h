@@ -1,0 +1,62 @@
+// kernels/cpu/matmul.h: the one product behind linear.h: C = A B, every element of C one fma chain over the steps.
+//
+// y = x w^T, dx = dy w and dw += dy^T x differ only in how A and B lie in memory. A MatMulStack is one such product per
+// expert. Bodies: matmul.cc splits a stack over threads; a MatMulBlock function (generic, AVX2, AVX-512) computes one
+// rectangle of C. No split changes any bit: each element is one chain, whoever computes it.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "kernels/weight.h"
+
+namespace dure::cpu {
+
+enum class Finish : uint8_t {
+  kSet,       // C = sum
+  kAdd,       // C += sum, one addition after the full sum
+  kContinue,  // the chain starts from what C holds
+};
+
+// A: [rows, steps] f32, B: [steps, columns] of `b_dtype`, C: [rows, columns] f32.
+struct MatMul {
+  int64_t rows = 0, columns = 0, steps = 0;
+  const float* a = nullptr;
+  int64_t a_stride = 0;    // elements
+  bool a_by_step = false;  // element (r, s) is a[s * a_stride + r], else a[r * a_stride + s]
+  const char* b = nullptr;
+  DType b_dtype = DType::kF32;
+  int64_t b_row_bytes = 0;
+  bool b_by_column = false;  // stored row c holds column c (a weight read as w^T), else stored row s holds step s
+  float* c = nullptr;
+  int64_t c_stride = 0;  // elements
+  Finish finish = Finish::kSet;
+};
+
+// Part e of a stack: rows (or, where `ragged_steps`, steps) [offsets[e], offsets[e+1]) of A; see part_of.
+struct MatMulStack {
+  MatMul whole;  // addresses of part 0, sizes but for the ragged one
+  std::span<const int64_t> offsets;
+  bool ragged_steps = false;
+  int64_t b_part_bytes = 0;     // between the B of two parts (rows ragged)
+  int64_t c_part_elements = 0;  // between the C of two parts (steps ragged)
+};
+MatMul part_of(const MatMulStack& stack, int64_t part);
+
+// A rectangle of C.
+struct Block {
+  int64_t row_begin = 0, row_end = 0, column_begin = 0, column_end = 0;
+};
+// How large a Block a body likes; `row_tile` and `column_tile` are those of its register tile.
+struct BlockLimits {
+  int64_t row_tile = 1, column_tile = 1, rows_max = 1, columns_max = 1;
+};
+
+// Runs a stack over the stream's threads.
+void matmul_stack(const MatMulStack& stack, Stream& stream);
+
+// Bodies. Scratch: matmul_scratch_bytes.
+void matmul_block_generic(const MatMul& m, const Block& block, void* scratch);
+size_t matmul_scratch_generic(const MatMul& m, const Block& block);
+
+}  // namespace dure::cpu

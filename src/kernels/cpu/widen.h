@@ -1,0 +1,15 @@
+// kernels/cpu/widen.h: a stretch of one stored weight row as f32, exactly. Plain types; block types by block_decode.h.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/dtype.h"
+
+namespace dure::cpu {
+
+// out: [count] = elements [first, first + count) of the row at `row`. Checked: a type this build can read.
+void widen(DType dtype, const void* row, int64_t first, int64_t count, float* out);
+// Whether the matrix products can read weights of this type.
+bool widen_supports(DType dtype);
+
+}  // namespace dure::cpu
