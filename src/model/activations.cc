@@ -1,0 +1,182 @@
+#include "model/activations.h"
+
+#include <algorithm>
+
+namespace dure {
+namespace {
+
+// What a layer's set must hold.
+struct Needs {
+  bool dense = false, sparse = false, backward = false;
+};
+
+struct Taker {
+  const ModelConfig& config;
+  int64_t rows;  // T
+  Arena& arena;
+
+  TensorView take(Shape shape) { return arena.take_f32(shape); }
+  TensorView wide() { return take({rows, config.hidden_size}); }
+
+  FfnActivations ffn(int64_t row_count, int64_t width) {
+    const Shape shape{row_count, width};
+    FfnActivations out;
+    out.gate = take(shape), out.up = take(shape), out.h = take(shape);
+    return out;
+  }
+
+  // Pieces that nobody reads after the layer: one set for all layers.
+  void moe_scratch(MoeActivations& moe) {
+    moe.logits = take({rows, config.expert_count});
+    moe.inputs = take({rows * config.experts_per_token, config.hidden_size});
+    if (config.shared_expert_count > 0) moe.shared_output = wide();
+  }
+
+  void routing(MoeActivations& moe) {
+    moe.probabilities = take({rows, config.expert_count});
+    moe.experts = arena.take(DType::kI32, {rows * config.experts_per_token});
+  }
+
+  MoeActivations moe(const MoeActivations& scratch) {
+    const int64_t pairs = rows * config.experts_per_token;
+    MoeActivations out = scratch;
+    routing(out);
+    out.weights = take({rows, config.experts_per_token});
+    out.offsets = arena.take(DType::kI64, {config.expert_count + 1});
+    out.row_token = arena.take(DType::kI32, {pairs});
+    out.row_of_slot = arena.take(DType::kI32, {pairs});
+    out.ffn = ffn(pairs, config.expert_width);
+    out.outputs = take({pairs, config.hidden_size});
+    if (config.shared_expert_count > 0) out.shared = ffn(rows, config.shared_width());
+    return out;
+  }
+
+  // Everything but x.
+  LayerActivations layer(const Needs& needs, const MoeActivations& scratch) {
+    const int64_t q = config.head_count, g = config.kv_head_count, h = config.head_width;
+    LayerActivations out;
+    out.h = wide();
+    out.q_raw = take({rows, q, h}), out.k_raw = take({rows, g, h});
+    out.q = take({rows, q, h}), out.k = take({rows, g, h}), out.v = take({rows, g, h});
+    out.attended = take({rows, q, h});
+    out.x_mid = wide(), out.h_mid = wide();
+    if (needs.backward) {
+      out.x_inverse_rms = take({rows}), out.mid_inverse_rms = take({rows});
+      out.q_inverse_rms = take({rows, q}), out.k_inverse_rms = take({rows, g});
+      out.log_sum_exp = take({rows, q});
+    }
+    // A set that serves both kinds of layer lays one over the other.
+    const int64_t start = arena.mark();
+    if (needs.dense) out.dense = ffn(rows, config.dense_width);
+    const int64_t dense_end = arena.mark();
+    if (needs.sparse && needs.dense) arena.release(start);
+    if (needs.sparse) out.moe = moe(scratch);
+    arena.release(std::max(dense_end, arena.mark()));
+    return out;
+  }
+};
+
+Needs needs_of(const ModelConfig& config, bool with_mtp, bool backward) {
+  Needs needs{.dense = with_mtp, .sparse = false, .backward = backward};
+  for (const LayerFacts& facts : config.layers) (facts.sparse ? needs.sparse : needs.dense) = true;
+  return needs;
+}
+
+template <typename Visit>
+void visit(FfnActivations& ffn, int64_t unit, Visit&& resize) {
+  for (TensorView* view : {&ffn.gate, &ffn.up, &ffn.h}) resize(*view, unit);
+}
+
+template <typename Visit>
+void visit(MoeActivations& moe, int64_t k, Visit&& resize) {
+  for (TensorView* view : {&moe.logits, &moe.probabilities, &moe.weights, &moe.shared_output}) resize(*view, 1);
+  for (TensorView* view : {&moe.experts, &moe.row_token, &moe.row_of_slot, &moe.inputs, &moe.outputs}) resize(*view, k);
+  visit(moe.ffn, k, resize);
+  visit(moe.shared, 1, resize);
+}
+
+template <typename Visit>
+void visit(LayerActivations& layer, int64_t k, Visit&& resize) {
+  for (TensorView* view : {&layer.x, &layer.h, &layer.q_raw, &layer.k_raw, &layer.q, &layer.k, &layer.v, &layer.attended,
+                           &layer.x_mid, &layer.h_mid, &layer.x_inverse_rms, &layer.mid_inverse_rms, &layer.q_inverse_rms,
+                           &layer.k_inverse_rms, &layer.log_sum_exp}) {
+    resize(*view, 1);
+  }
+  visit(layer.dense, 1, resize);
+  visit(layer.moe, k, resize);
+}
+
+}  // namespace
+
+std::span<int32_t> MoeActivations::expert_span() const {
+  return {static_cast<int32_t*>(experts.data), static_cast<size_t>(experts.elements())};
+}
+std::span<int64_t> MoeActivations::offset_span() const {
+  return {static_cast<int64_t*>(offsets.data), static_cast<size_t>(offsets.elements())};
+}
+ExpertPlan MoeActivations::plan() const {
+  const auto pairs = static_cast<size_t>(row_token.elements());
+  return {offset_span(), {static_cast<int32_t*>(row_token.data), pairs}, {static_cast<int32_t*>(row_of_slot.data), pairs}};
+}
+
+Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, Arena& arena)
+    : plan_(plan), row_count_(plan.rows_max), experts_per_token_(config.experts_per_token) {
+  DURE_CHECK(plan.rows_max >= 1, "{} rows", plan.rows_max);
+  Taker taker{config, plan.rows_max, arena};
+  const bool backward = plan.keep != KeepActivations::kNothing;
+  const bool mtp = plan.mtp && config.mtp_layer_count > 0;
+  const Needs needs = needs_of(config, mtp, backward);
+  MoeActivations scratch;
+  if (needs.sparse) taker.moe_scratch(scratch);
+  // One set for all layers, or a set each.
+  LayerActivations shared;
+  if (plan.keep != KeepActivations::kEverything) shared = taker.layer(needs, scratch);
+  const TensorView one_x = backward ? TensorView{} : taker.wide();
+  const auto own_set = [&](bool sparse) {
+    return taker.layer({.dense = !sparse, .sparse = sparse, .backward = backward}, scratch);
+  };
+  for (const LayerFacts& facts : config.layers) {
+    LayerActivations set = plan.keep == KeepActivations::kEverything ? own_set(facts.sparse) : shared;
+    set.x = backward ? taker.wide() : one_x;
+    if (plan.keep == KeepActivations::kLayerInputs && facts.sparse) taker.routing(set.moe);
+    layers_.push_back(set);
+  }
+  x_last_ = backward ? taker.wide() : one_x;
+  hidden_ = taker.wide();
+  if (backward) inverse_rms_ = taker.take({plan.rows_max});
+  if (mtp) {
+    mtp_.embedded = taker.wide(), mtp_.embedded_normed = taker.wide(), mtp_.hidden_normed = taker.wide();
+    mtp_.joined = taker.take({plan.rows_max, 2 * config.hidden_size});
+    mtp_.layer = plan.keep == KeepActivations::kEverything ? own_set(false) : shared;
+    mtp_.layer.x = backward ? taker.wide() : one_x;
+    mtp_.x = backward ? taker.wide() : one_x;
+    mtp_.y = taker.wide();
+    if (backward) {
+      for (TensorView* view : {&mtp_.embedding_inverse_rms, &mtp_.hidden_inverse_rms, &mtp_.inverse_rms}) {
+        *view = taker.take({plan.rows_max});
+      }
+    }
+  }
+}
+
+void Activations::set_rows(int64_t row_count) {
+  DURE_CHECK(row_count >= 1 && row_count <= plan_.rows_max, "{} rows where {} were planned", row_count, plan_.rows_max);
+  if (row_count == row_count_) return;
+  row_count_ = row_count;
+  // The first dimension of each view is T times `unit`; the memory behind it is that of the planned T.
+  const auto resize = [row_count](TensorView& view, int64_t unit) {
+    if (view.shape.rank() == 0) return;
+    std::array<int64_t, 4> dims{};
+    for (int i = 0; i < view.shape.rank(); ++i) dims[static_cast<size_t>(i)] = i == 0 ? row_count * unit : view.dim(i);
+    view.shape = Shape(std::span<const int64_t>(dims.data(), static_cast<size_t>(view.shape.rank())));
+  };
+  for (LayerActivations& layer : layers_) visit(layer, experts_per_token_, resize);
+  visit(mtp_.layer, experts_per_token_, resize);
+  for (TensorView* view : {&mtp_.embedded, &mtp_.embedded_normed, &mtp_.hidden_normed, &mtp_.joined, &mtp_.x, &mtp_.y,
+                           &mtp_.embedding_inverse_rms, &mtp_.hidden_inverse_rms, &mtp_.inverse_rms, &x_last_, &hidden_,
+                           &inverse_rms_}) {
+    resize(*view, 1);
+  }
+}
+
+}  // namespace dure

@@ -1,0 +1,104 @@
+// model/activations.h: every intermediate of a forward pass as views into one planned arena.
+//
+// Inference shares one set between the layers. Training keeps a set per layer for the backward; with recomputation it keeps
+// only the layers' inputs and their routing and makes the rest again, layer by layer, in the backward (the same kernels: the same bits).
+// Plan: construct with a null arena (Arena()) and read used_bytes(); construct again with a real one.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "formats/model_config.h"
+#include "kernels/router.h"
+#include "tensor/buffer.h"
+
+namespace dure {
+
+// y = down(silu(gate) * up) over R rows of width N.
+struct FfnActivations {
+  TensorView gate, up, h;  // [R, N]
+};
+
+struct MoeActivations {
+  TensorView logits;         // [T, E]; scratch
+  TensorView probabilities;  // [T, E]
+  TensorView experts;        // [T*K] i32
+  TensorView weights;        // [T, K]
+  TensorView offsets;        // [E+1] i64
+  TensorView row_token;      // [T*K] i32
+  TensorView row_of_slot;    // [T*K] i32
+  TensorView inputs;         // [T*K, D] rows by expert; scratch, gathered again by the backward
+  FfnActivations ffn;        // [T*K, I]
+  TensorView outputs;        // [T*K, D]
+  FfnActivations shared;     // [T, S]
+  TensorView shared_output;  // [T, D]; scratch
+
+  std::span<int32_t> expert_span() const;  // [T*K]
+  std::span<int64_t> offset_span() const;  // [E+1]
+  ExpertPlan plan() const;
+};
+
+struct LayerActivations {
+  TensorView x;                             // [T, D] input
+  TensorView h;                             // [T, D] normed input
+  TensorView q_raw, k_raw;                  // [T, Q, H], [T, G, H] projections
+  TensorView q, k, v;                       // [T, Q, H], [T, G, H], [T, G, H]; q and k normed and rotated
+  TensorView attended;                      // [T, Q, H]
+  TensorView x_mid;                         // [T, D] after attention
+  TensorView h_mid;                         // [T, D] normed
+  FfnActivations dense;                     // [T, F]
+  MoeActivations moe;
+  // Only where a backward follows:
+  TensorView x_inverse_rms, mid_inverse_rms;  // [T]
+  TensorView q_inverse_rms, k_inverse_rms;    // [T, Q], [T, G]
+  TensorView log_sum_exp;                     // [T, Q]
+};
+
+struct MtpActivations {
+  TensorView embedded;                               // [T, D] Emb[next token]
+  TensorView embedded_normed, hidden_normed;         // [T, D]; scratch
+  TensorView joined;                                 // [T, 2D]
+  LayerActivations layer;                            // its x is fc(joined)
+  TensorView x;                                      // [T, D] output of the layer
+  TensorView y;                                      // [T, D] normed: what the head reads
+  TensorView embedding_inverse_rms, hidden_inverse_rms, inverse_rms;  // [T]; training only
+};
+
+enum class KeepActivations : uint8_t {
+  kNothing,      // inference
+  kEverything,   // training
+  kLayerInputs,  // training with recomputation; router probabilities and choices are kept too, for losses and counts
+};
+
+struct ActivationPlan {
+  int64_t rows_max = 0;  // T never exceeds this
+  KeepActivations keep = KeepActivations::kNothing;
+  bool mtp = false;      // room for the MTP layer as well
+};
+
+class Activations {
+ public:
+  Activations(const ModelConfig& config, const ActivationPlan& plan, Arena& arena);
+
+  void set_rows(int64_t row_count);  // T of the next pass. Checked: 1 <= T <= rows_max.
+  int64_t row_count() const { return row_count_; }
+  const ActivationPlan& plan() const { return plan_; }
+
+  LayerActivations& layer(int64_t i) { return layers_[static_cast<size_t>(i)]; }
+  MtpActivations& mtp() { return mtp_; }
+  TensorView& x_last() { return x_last_; }            // [T, D] output of the last layer
+  TensorView& hidden() { return hidden_; }            // [T, D] after the final norm
+  TensorView& inverse_rms() { return inverse_rms_; }  // [T] of the final norm; training only
+  // Where layer i leaves its result.
+  TensorView output_of(int64_t i) { return i + 1 < layer_count() ? layer(i + 1).x : x_last_; }
+  int64_t layer_count() const { return static_cast<int64_t>(layers_.size()); }
+
+ private:
+  ActivationPlan plan_;
+  int64_t row_count_ = 0, experts_per_token_ = 0;
+  std::vector<LayerActivations> layers_;
+  MtpActivations mtp_;
+  TensorView x_last_, hidden_, inverse_rms_;
+};
+
+}  // namespace dure

@@ -1,0 +1,106 @@
+#include "kernels/attention.h"
+#include "kernels/elementwise.h"
+#include "kernels/linear.h"
+#include "kernels/norm.h"
+#include "kernels/router.h"
+#include "model/layer.h"
+#include "model/model.h"
+
+namespace dure {
+namespace {
+
+void attention_block(const LayerContext& c, const LayerOf<WeightView>& w, LayerActivations& a) {
+  const ModelConfig& config = c.weights.config;
+  const double epsilon = config.norm_epsilon;
+  Stream& stream = c.stream;
+  rms_norm(a.x, w.input_norm, epsilon, a.h, a.x_inverse_rms, stream);
+  linear(w.q, a.h, flat_rows(a.q_raw), stream);
+  linear(w.k, a.h, flat_rows(a.k_raw), stream);
+  linear(w.v, a.h, flat_rows(a.v), stream);
+  const RopeTable rope = c.weights.rope(c.facts);
+  head_norm_rope(a.q_raw, w.q_norm, epsilon, rope, c.positions, a.q, a.q_inverse_rms, stream);
+  head_norm_rope(a.k_raw, w.k_norm, epsilon, rope, c.positions, a.k, a.k_inverse_rms, stream);
+  c.kv.append(c.index, a.k, a.v, stream);
+  attention(attention_shape(config, c.facts), c.kv.segments(c.index), a.q, a.attended, a.log_sum_exp, stream);
+  linear(w.o, flat_rows(a.attended), a.x_mid, stream);
+  add_to(a.x, a.x_mid, stream);
+}
+
+void moe_block(const LayerContext& c, const LayerOf<WeightView>& w, TensorView h, MoeActivations& a, TensorView out) {
+  const ModelConfig& config = c.weights.config;
+  const double limit = c.facts.swiglu_limit;
+  Stream& stream = c.stream;
+  linear(w.router, h, a.logits, stream);
+  route(router_facts(config), a.logits, w.router_bias, a.probabilities, a.expert_span(), a.weights, stream);
+  const ExpertPlan plan = a.plan();
+  plan_experts(a.expert_span(), config.expert_count, config.experts_per_token, plan);
+  gather_rows(h, plan.row_token, a.inputs, stream);
+  grouped_linear(w.expert_gate, plan.offsets, a.inputs, a.ffn.gate, stream);
+  grouped_linear(w.expert_up, plan.offsets, a.inputs, a.ffn.up, stream);
+  swiglu(a.ffn.gate, a.ffn.up, limit, a.ffn.h, stream);
+  grouped_linear(w.expert_down, plan.offsets, a.ffn.h, a.outputs, stream);
+  if (w.shared_gate.data) {
+    linear(w.shared_gate, h, a.shared.gate, stream);
+    linear(w.shared_up, h, a.shared.up, stream);
+    swiglu(a.shared.gate, a.shared.up, limit, a.shared.h, stream);
+    linear(w.shared_down, a.shared.h, a.shared_output, stream);
+  }
+  combine_experts(plan, a.outputs, a.weights, a.shared_output, out, stream);
+}
+
+void dense_block(const LayerContext& c, const LayerOf<WeightView>& w, TensorView h, FfnActivations& a, TensorView out) {
+  linear(w.gate, h, a.gate, c.stream);
+  linear(w.up, h, a.up, c.stream);
+  swiglu(a.gate, a.up, c.facts.swiglu_limit, a.h, c.stream);
+  linear(w.down, a.h, out, c.stream);
+}
+
+}  // namespace
+
+void layer_forward(const LayerContext& c, const LayerOf<WeightView>& w, LayerActivations& a, TensorView out) {
+  attention_block(c, w, a);
+  rms_norm(a.x_mid, w.post_norm, c.weights.config.norm_epsilon, a.h_mid, a.mid_inverse_rms, c.stream);
+  if (c.facts.sparse) {
+    moe_block(c, w, a.h_mid, a.moe, out);
+  } else {
+    dense_block(c, w, a.h_mid, a.dense, out);
+  }
+  add_to(a.x_mid, out, c.stream);
+}
+
+void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv, Activations& activations, Stream& stream) {
+  const ModelConfig& config = weights.config;
+  DURE_CHECK_EQ(batch.ids.size(), batch.positions.size());
+  activations.set_rows(static_cast<int64_t>(batch.ids.size()));
+  embedding(weights.embedding, batch.ids, activations.layer(0).x, stream);
+  for (int64_t i = 0; i < config.layer_count(); ++i) {
+    const LayerContext context{weights, config.layers[static_cast<size_t>(i)], i, batch.positions, kv, stream};
+    layer_forward(context, weights.layers[static_cast<size_t>(i)], activations.layer(i), activations.output_of(i));
+  }
+  rms_norm(activations.x_last(), weights.norm, config.norm_epsilon, activations.hidden(), activations.inverse_rms(), stream);
+}
+
+void forward_mtp(const ModelWeights& weights, TensorView hidden, const RowBatch& batch, KvAccess& kv,
+                 Activations& activations, Stream& stream) {
+  const ModelConfig& config = weights.config;
+  const MtpOf<WeightView>& w = weights.mtp;
+  MtpActivations& a = activations.mtp();
+  DURE_CHECK(a.y, "no room was planned for the MTP layer");
+  DURE_CHECK(batch.ids.size() == batch.positions.size() && hidden.dim(0) == static_cast<int64_t>(batch.ids.size()),
+             "{} ids, {} positions, hidden {}", batch.ids.size(), batch.positions.size(), hidden.shape.text());
+  activations.set_rows(hidden.dim(0));
+  embedding(weights.embedding, batch.ids, a.embedded, stream);
+  rms_norm(a.embedded, w.embedding_norm, config.norm_epsilon, a.embedded_normed, a.embedding_inverse_rms, stream);
+  rms_norm(hidden, w.hidden_norm, config.norm_epsilon, a.hidden_normed, a.hidden_inverse_rms, stream);
+  concat_columns(a.embedded_normed, a.hidden_normed, a.joined, stream);
+  linear(w.fc, a.joined, a.layer.x, stream);
+  const LayerContext context{weights, config.mtp_layer, config.layer_count(), batch.positions, kv, stream};
+  layer_forward(context, w.layer, a.layer, a.x);
+  rms_norm(a.x, w.norm, config.norm_epsilon, a.y, a.inverse_rms, stream);
+}
+
+void head_logits(const ModelWeights& weights, TensorView hidden, TensorView logits, Stream& stream) {
+  linear(weights.head, hidden, logits, stream);
+}
+
+}  // namespace dure

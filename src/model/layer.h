@@ -1,0 +1,73 @@
+// model/layer.h: one decoder layer, forward and backward; internal to model/.
+//
+//   x_mid = x + o(attention(qkv(norm(x)))),  out = x_mid + ffn(norm(x_mid))     (pre-norm, spec 2.3 - 2.6)
+// The same functions serve the main layers and the MTP layer; a layer differs by its facts alone.
+#pragma once
+
+#include "model/activations.h"
+#include "model/kv_access.h"
+#include "model/train_pass.h"
+#include "model/weights.h"
+
+namespace dure {
+
+struct LayerContext {
+  const ModelWeights& weights;
+  const LayerFacts& facts;
+  int64_t index = 0;                   // for the KvAccess
+  std::span<const int32_t> positions;  // [T]
+  KvAccess& kv;
+  Stream& stream;
+};
+
+// a.x: [T, D] holds the input; out: [T, D] = result, which may be a.x itself where no backward follows.
+void layer_forward(const LayerContext& context, const LayerOf<WeightView>& w, LayerActivations& a, TensorView out);
+
+// What the backward of a layer needs beside the activations.
+struct LayerBackwardOptions {
+  std::span<const int64_t> document_lengths;
+  double balance_coefficient = 0;  // 0: no balance loss
+  double balance_scale = 1;        // before its gradient
+  bool train_router = true;
+};
+
+// Room for the gradients of one layer's intermediates; shared by all layers.
+struct LayerScratch {
+  LayerScratch(const ModelConfig& config, int64_t rows_max, Arena& arena);
+  void set_rows(int64_t row_count);
+
+  TensorView dh;                     // [T, D]
+  TensorView dattended, dq, dq_raw;  // [T, Q, H]
+  TensorView dk, dv, dk_raw;         // [T, G, H]
+  TensorView dinner;                 // [T, max(F, S)], of a dense or shared FFN's inner rows
+  TensorView drows;                  // [T*K, D]
+  TensorView dexpert;                // [T*K, I]
+  TensorView dweights, dlogits;      // [T, K], [T, E]
+
+ private:
+  int64_t rows_max_ = 0, experts_per_token_ = 0;
+};
+
+// dx: [T, D] holds the gradient of the result and leaves as that of a.x. Gradients of the weights are added to g. Uses up the
+// activations: gates and ups become their gradients.
+// Returns the layer's balance loss (before balance_scale).
+double layer_backward(const LayerContext& context, const LayerBackwardOptions& options, const LayerOf<WeightView>& w,
+                      LayerActivations& a, LayerScratch& scratch, TensorView dx, const LayerOf<TensorView>& g);
+
+inline RouterFacts router_facts(const ModelConfig& config) {
+  return {.expert_count = config.expert_count,
+          .experts_per_token = config.experts_per_token,
+          .group_count = config.expert_group_count,
+          .groups_kept = config.expert_groups_kept,
+          .normalise = config.normalise_expert_weights,
+          .scale = config.routed_scale};
+}
+inline AttentionShape attention_shape(const ModelConfig& config, const LayerFacts& facts) {
+  return {.head_count = config.head_count,
+          .kv_head_count = config.kv_head_count,
+          .head_width = config.head_width,
+          .window_tokens = facts.window_tokens};
+}
+inline TensorView flat_rows(TensorView x) { return x.reshaped({x.dim(0), x.elements() / x.dim(0)}); }  // [T, A, B] -> [T, A*B]
+
+}  // namespace dure

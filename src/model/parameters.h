@@ -1,0 +1,52 @@
+// model/parameters.h: all parameters of a model as one f32 block with a view per tensor.
+//
+// The same layout serves the master weights, their gradients and each moment of an optimiser: element i of one block belongs
+// to element i of another. Not here: which file they came from (weights.h), how they move (train/).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "model/tensors.h"
+#include "tensor/buffer.h"
+
+namespace dure {
+
+struct Parameter : TensorFacts {
+  TensorView view;     // f32, `shape`
+  int64_t offset = 0;  // of its first element in flat()
+};
+
+using ModelGradients = ModelOf<TensorView>;
+
+class Parameters {
+ public:
+  explicit Parameters(const ModelConfig& config);  // Allocates bytes(config), zeroed. Throws kOutOfMemory.
+  static int64_t bytes(const ModelConfig& config);
+
+  const ModelConfig& config() const { return config_; }
+  std::span<const Parameter> list() const { return list_; }
+  const Parameter* find(std::string_view name) const;  // nullptr where there is none
+  const Parameter& at(std::string_view name) const;    // Throws kNotFound naming it.
+  int64_t element_count() const;                       // without padding
+  // Everything as one row [N]; between tensors lie padding elements (each tensor starts at 64 bytes), 0 for good.
+  TensorView flat() const { return flat_; }
+
+  // Fresh weights: matrices normal(0, initializer_range), norms 1, router bias 0. Element i of a tensor depends on the seed,
+  // the tensor's name and i alone.
+  void initialise(uint64_t seed, Stream& stream);
+  void zero(Stream& stream);
+
+  // The views by place, for the backward to add to (a block used as gradients).
+  ModelGradients by_place() const;
+
+ private:
+  ModelConfig config_;
+  std::vector<Parameter> list_;
+  Buffer buffer_;
+  TensorView flat_;
+};
+
+}  // namespace dure
