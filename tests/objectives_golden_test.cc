@@ -230,7 +230,7 @@ TEST(ObjectivesGolden, ClipAndSchedule) {
   for_each_case("optimiser.json", "clip", [&](const Json& c) {
     std::vector<std::vector<float>> gradients;
     for (const Json& g : c.at("gradients").as_array()) gradients.push_back(floats(g));
-    std::vector<Parameter> parameters;
+    std::vector<TrainedTensor> parameters;
     for (auto& g : gradients) parameters.push_back({"p", f32_view(g.data(), {static_cast<int64_t>(g.size())}), f32_view(g.data(), {static_cast<int64_t>(g.size())})});
     OptimiserOptions options;
     options.clip_norm = c.at("limit").as_double();

@@ -35,10 +35,10 @@ double tree_sum(std::vector<double>& values) {
   return values[0];
 }
 
-Optimiser::Optimiser(const OptimiserOptions& options, std::vector<Parameter> parameters, Stream& stream)
+Optimiser::Optimiser(const OptimiserOptions& options, std::vector<TrainedTensor> parameters, Stream& stream)
     : options_(options), stream_(stream) {
   int64_t floats = 0;
-  for (Parameter& parameter : parameters) {
+  for (TrainedTensor& parameter : parameters) {
     DURE_CHECK(parameter.weight.shape == parameter.gradient.shape, "{}", parameter.name);
     parameter.weight.f32(), parameter.gradient.f32();  // Checks the types.
     Slot slot;

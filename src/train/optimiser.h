@@ -46,7 +46,7 @@ struct OptimiserOptions {
 enum class UpdateRule : uint8_t { kAdamW, kMuon };
 
 // One parameter as the optimiser sees it: master weights and gradients in f32, same shape.
-struct Parameter {
+struct TrainedTensor {
   std::string name;
   TensorView weight;
   TensorView gradient;
@@ -64,7 +64,7 @@ struct NamedState {
 class Optimiser {
  public:
   // Allocates the moments and the scratch of `stream`'s workers. Throws kOutOfMemory naming the bytes.
-  Optimiser(const OptimiserOptions& options, std::vector<Parameter> parameters, Stream& stream);
+  Optimiser(const OptimiserOptions& options, std::vector<TrainedTensor> parameters, Stream& stream);
 
   // Root of the sum of squares over all gradients: a fixed tree over chunks of 16384 in parameter order, in double.
   double gradient_norm();
@@ -83,7 +83,7 @@ class Optimiser {
 
  private:
   struct Slot {
-    Parameter parameter;
+    TrainedTensor parameter;
     UpdateRule rule = UpdateRule::kAdamW;
     double weight_decay = 0;
     float* first = nullptr;   // First moment, or Muon's momentum.

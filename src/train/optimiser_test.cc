@@ -13,7 +13,7 @@ namespace {
 
 struct Model {  // A handful of tensors with the names of a real model.
   std::vector<std::vector<float>> weights, gradients;
-  std::vector<Parameter> parameters;
+  std::vector<TrainedTensor> parameters;
   explicit Model(uint64_t seed = 3) {
     const std::vector<std::pair<std::string, Shape>> kTensors = {
         {"model.embed_tokens.weight", {50, 24}},         {"model.layers.0.self_attn.q_proj.weight", {32, 24}},
@@ -37,7 +37,7 @@ TEST(Optimiser, RuleFollowsTheName) {
   const Model model;
   OptimiserOptions options;
   std::vector<UpdateRule> rules;
-  for (const Parameter& p : model.parameters) rules.push_back(update_rule(options, p.name, p.weight.shape));
+  for (const TrainedTensor& p : model.parameters) rules.push_back(update_rule(options, p.name, p.weight.shape));
   const auto kA = UpdateRule::kAdamW, kM = UpdateRule::kMuon;
   EXPECT_EQ(rules, (std::vector<UpdateRule>{kA, kM, kM, kA, kA, kA, kA, kM}));
   options.kind = "adamw";
@@ -60,7 +60,7 @@ TEST(Optimiser, ThreadsDoNotChangeABit) {
 TEST(Optimiser, EachExpertIsAMatrixOfItsOwn) {
   Stream stream(2);
   Model model;
-  const Parameter& experts = model.parameters[2];
+  const TrainedTensor& experts = model.parameters[2];
   std::vector<float> alone(model.weights[2]);
   Optimiser optimiser({}, {experts}, stream);
   optimiser.step(0.01, 1);
