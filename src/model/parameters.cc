@@ -31,8 +31,8 @@ void draw_normal(uint64_t seed, uint64_t stream, double deviation, float* out, i
 void initialise_tensor(const Parameter& parameter, uint64_t seed, double deviation, Stream& stream) {
   float* out = parameter.view.f32();
   const int64_t n = parameter.view.elements();
-  if (parameter.role == TensorRole::kNorm || parameter.role == TensorRole::kRouterBias) {
-    std::fill(out, out + n, parameter.role == TensorRole::kNorm ? 1.0f : 0.0f);
+  if (parameter.kind == ParameterKind::kNorm || parameter.kind == ParameterKind::kRouterBias) {
+    std::fill(out, out + n, parameter.kind == ParameterKind::kNorm ? 1.0f : 0.0f);
     return;
   }
   const uint64_t id = stream_id(("initialise " + parameter.name).c_str());

@@ -1,4 +1,4 @@
-// model/tensors.h: every tensor of a model, listed once: its name, shape, role and place in the structs the passes read.
+// model/tensors.h: every tensor of a model, listed once: its name, shape, kind and place in the structs the passes read.
 //
 // ModelOf<WeightView> is what the forward reads (weights.h), ModelOf<TensorView> what the backward adds to (parameters.h).
 // Names are Hugging Face's, with the experts of a layer as one stack: `model.layers.3.mlp.experts.gate_proj.weight` [E, I, D]
@@ -16,7 +16,7 @@
 
 namespace dure {
 
-enum class TensorRole : uint8_t {
+enum class ParameterKind : uint8_t {
   kEmbedding,   // [V, D]
   kHead,        // [V, D]
   kMatrix,      // [N, K]
@@ -29,9 +29,9 @@ enum class TensorRole : uint8_t {
 struct TensorFacts {
   std::string name;
   Shape shape;
-  TensorRole role = TensorRole::kMatrix;
+  ParameterKind kind = ParameterKind::kMatrix;
   int64_t layer = -1;  // 0 .. L-1; L: the MTP layer; -1: outside the layers
-  bool trainable() const { return role != TensorRole::kRouterBias; }
+  bool trainable() const { return kind != ParameterKind::kRouterBias; }
 };
 
 // One decoder layer. Either the dense fields or the sparse ones are set (LayerFacts::sparse).

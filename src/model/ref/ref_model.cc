@@ -1,0 +1,297 @@
+#include "model/ref/ref_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "base/check.h"
+
+namespace dure::ref {
+namespace {
+
+double dot(const double* a, const double* b, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+// M x, with M stored [out, in] from `matrix` on.
+Row apply(const double* matrix, int64_t out_width, const Row& x) {
+  const auto in_width = static_cast<int64_t>(x.size());
+  Row y(static_cast<size_t>(out_width));
+  for (int64_t n = 0; n < out_width; ++n) y[static_cast<size_t>(n)] = dot(matrix + n * in_width, x.data(), in_width);
+  return y;
+}
+
+Row norm(const Row& x, const Row& w, double epsilon) {
+  double squares = 0;
+  for (const double value : x) squares += value * value;
+  const double scale = 1 / std::sqrt(squares / static_cast<double>(x.size()) + epsilon);
+  Row y(x.size());
+  for (size_t i = 0; i < x.size(); ++i) y[i] = x[i] * scale * w[i];
+  return y;
+}
+
+Row add(Row x, const Row& y) {
+  for (size_t i = 0; i < x.size(); ++i) x[i] += y[i];
+  return x;
+}
+
+double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
+
+// Turns pairs (j, j + H/2) of one head by position * theta^(-2j/H).
+void turn(double* head, int64_t width, double theta, int64_t position) {
+  for (int64_t j = 0; j < width / 2; ++j) {
+    const double angle = static_cast<double>(position) * std::pow(theta, -2.0 * static_cast<double>(j) / static_cast<double>(width));
+    const double u = head[j], v = head[j + width / 2];
+    head[j] = u * std::cos(angle) - v * std::sin(angle);
+    head[j + width / 2] = v * std::cos(angle) + u * std::sin(angle);
+  }
+}
+
+class Runner {
+ public:
+  Runner(const ModelConfig& config, const WeightTable& weights, const RefInput& input)
+      : c_(config), weights_(weights), input_(input) {
+    for (const int64_t length : input.document_lengths) {
+      for (int64_t p = 0; p < length; ++p) positions_.push_back(p), remaining_.push_back(length - 1 - p);
+    }
+    DURE_CHECK(positions_.size() == input.ids.size() && c_.rope.scaling == "default", "{} rows", input.ids.size());
+  }
+
+  RefOutput run() {
+    Rows x;
+    for (const int32_t id : input_.ids) x.push_back(embed(id));
+    out_.hidden.push_back(x);
+    for (int64_t i = 0; i < c_.layer_count(); ++i) {
+      x = layer(x, "model.layers." + std::to_string(i) + ".", c_.layers[static_cast<size_t>(i)], i);
+      out_.hidden.push_back(x);
+    }
+    for (const Row& row : x) out_.final_hidden.push_back(norm(row, w("model.norm.weight"), c_.norm_epsilon));
+    for (const Row& row : out_.final_hidden) out_.logits.push_back(head(row));
+    main_loss();
+    if (c_.mtp_layer_count > 0) mtp();
+    out_.objective += out_.balance_loss;
+    return std::move(out_);
+  }
+
+ private:
+  const Row& w(const std::string& name) const {
+    const auto found = weights_.find(name);
+    DURE_CHECK(found != weights_.end(), "no weight {}", name);
+    return found->second;
+  }
+
+  Row embed(int32_t id) const {
+    const double* row = w("model.embed_tokens.weight").data() + id * c_.hidden_size;
+    return Row(row, row + c_.hidden_size);
+  }
+
+  Row head(const Row& x) const {
+    return apply(w(c_.tied_embeddings ? "model.embed_tokens.weight" : "lm_head.weight").data(), c_.vocab_size, x);
+  }
+
+  Row heads(const Row& h, const std::string& prefix, const char* name, int64_t count, const Row* norm_weight, bool rotary,
+            int64_t position) const {
+    Row y = apply(w(prefix + "self_attn." + name + "_proj.weight").data(), count * c_.head_width, h);
+    for (int64_t n = 0; n < count && norm_weight != nullptr; ++n) {
+      double* one = y.data() + n * c_.head_width;
+      const Row normed = norm(Row(one, one + c_.head_width), *norm_weight, c_.norm_epsilon);
+      std::copy(normed.begin(), normed.end(), one);
+      if (rotary) turn(one, c_.head_width, c_.rope.theta, position);
+    }
+    return y;
+  }
+
+  // Row t's attention over rows of its document.
+  Row attend(const Rows& q, const Rows& k, const Rows& v, size_t t, int64_t window) const {
+    Row out(static_cast<size_t>(c_.head_count * c_.head_width));
+    const int64_t position = positions_[t];
+    const int64_t oldest = window > 0 ? std::max<int64_t>(0, position - window + 1) : 0;
+    const size_t first = t - static_cast<size_t>(position - oldest);
+    for (int64_t n = 0; n < c_.head_count; ++n) {
+      const int64_t key_head = n * c_.kv_head_count / c_.head_count;
+      const double* query = q[t].data() + n * c_.head_width;
+      Row scores;
+      for (size_t j = first; j <= t; ++j) {
+        scores.push_back(dot(query, k[j].data() + key_head * c_.head_width, c_.head_width) / std::sqrt(static_cast<double>(c_.head_width)));
+      }
+      const double largest = *std::max_element(scores.begin(), scores.end());
+      double total = 0;
+      for (double& score : scores) total += score = std::exp(score - largest);
+      for (size_t j = first; j <= t; ++j) {
+        for (int64_t h = 0; h < c_.head_width; ++h) {
+          out[static_cast<size_t>(n * c_.head_width + h)] += scores[j - first] / total * v[j][static_cast<size_t>(key_head * c_.head_width + h)];
+        }
+      }
+    }
+    return out;
+  }
+
+  Rows attention(const Rows& x, const std::string& prefix, const LayerFacts& facts) const {
+    Rows q, k, v, out;
+    for (size_t t = 0; t < x.size(); ++t) {
+      const Row h = norm(x[t], w(prefix + "input_layernorm.weight"), c_.norm_epsilon);
+      q.push_back(heads(h, prefix, "q", c_.head_count, &w(prefix + "self_attn.q_norm.weight"), facts.rotary, positions_[t]));
+      k.push_back(heads(h, prefix, "k", c_.kv_head_count, &w(prefix + "self_attn.k_norm.weight"), facts.rotary, positions_[t]));
+      v.push_back(heads(h, prefix, "v", c_.kv_head_count, nullptr, false, 0));
+    }
+    const Row& o = w(prefix + "self_attn.o_proj.weight");
+    for (size_t t = 0; t < x.size(); ++t) {
+      out.push_back(add(apply(o.data(), c_.hidden_size, attend(q, k, v, t, facts.window_tokens)), x[t]));
+    }
+    return out;
+  }
+
+  // Expert `e` of a stack, or e = 0 of a plain FFN. prefix: ".../mlp." or ".../mlp.experts."
+  Row ffn(const Row& h, const std::string& prefix, int64_t width, int64_t e, double limit) const {
+    const int64_t size = width * c_.hidden_size;
+    Row gate = apply(w(prefix + "gate_proj.weight").data() + e * size, width, h);
+    const Row up = apply(w(prefix + "up_proj.weight").data() + e * size, width, h);
+    for (size_t i = 0; i < gate.size(); ++i) {
+      const double g = limit > 0 ? std::min(gate[i], limit) : gate[i];
+      const double u = limit > 0 ? std::clamp(up[i], -limit, limit) : up[i];
+      gate[i] = g * sigmoid(g) * u;
+    }
+    return apply(w(prefix + "down_proj.weight").data() + e * size, c_.hidden_size, gate);
+  }
+
+  // Experts that may be chosen: those of the best groups.
+  std::vector<bool> open_experts(const Row& biased) const {
+    const auto per_group = static_cast<size_t>(c_.expert_count / c_.expert_group_count);
+    std::vector<std::pair<double, size_t>> groups;  // (-score, group): sorted, ties to the lowest
+    for (size_t g = 0; g < static_cast<size_t>(c_.expert_group_count); ++g) {
+      Row members(biased.begin() + static_cast<std::ptrdiff_t>(g * per_group), biased.begin() + static_cast<std::ptrdiff_t>((g + 1) * per_group));
+      std::sort(members.rbegin(), members.rend());
+      groups.emplace_back(-(members[0] + (members.size() > 1 ? members[1] : 0)), g);
+    }
+    std::sort(groups.begin(), groups.end());
+    std::vector<bool> open(biased.size(), false);
+    for (size_t i = 0; i < static_cast<size_t>(c_.expert_groups_kept); ++i) {
+      std::fill_n(open.begin() + static_cast<std::ptrdiff_t>(groups[i].second * per_group), per_group, true);
+    }
+    return open;
+  }
+
+  std::vector<int> choose(const Row& biased) const {
+    const std::vector<bool> open =
+        c_.expert_group_count > 1 ? open_experts(biased) : std::vector<bool>(biased.size(), true);
+    std::vector<std::pair<double, int>> order;
+    for (size_t e = 0; e < biased.size(); ++e) {
+      if (open[e]) order.emplace_back(-biased[e], static_cast<int>(e));
+    }
+    std::sort(order.begin(), order.end());
+    std::vector<int> chosen;
+    for (size_t i = 0; i < static_cast<size_t>(c_.experts_per_token); ++i) chosen.push_back(order[i].second);
+    std::sort(chosen.begin(), chosen.end());
+    return chosen;
+  }
+
+  Row mixture(const Row& h, const std::string& prefix, const LayerFacts& facts, RefRouting& routing) const {
+    Row p = apply(w(prefix + "gate.weight").data(), c_.expert_count, h);
+    for (double& value : p) value = sigmoid(value);
+    const std::vector<int> chosen = choose(add(p, w(prefix + "e_score_correction_bias")));
+    double sum = 0;
+    for (const int e : chosen) sum += p[static_cast<size_t>(e)];
+    Row y(h.size()), shares;
+    for (const int e : chosen) {
+      const double share = p[static_cast<size_t>(e)] / (c_.normalise_expert_weights ? sum + 1e-20 : 1.0) * c_.routed_scale;
+      Row one = ffn(h, prefix + "experts.", c_.expert_width, e, facts.swiglu_limit);
+      for (double& value : one) value *= share;
+      y = add(std::move(y), one);
+      shares.push_back(share);
+    }
+    routing.probabilities.push_back(p), routing.weights.push_back(shares), routing.experts.push_back(chosen);
+    if (c_.shared_expert_count == 0) return y;
+    return add(std::move(y), ffn(h, prefix + "shared_experts.", c_.shared_width(), 0, facts.swiglu_limit));
+  }
+
+  Rows layer(const Rows& input, const std::string& prefix, const LayerFacts& facts, int64_t index) {
+    Rows x = attention(input, prefix, facts);
+    RefRouting routing;
+    for (Row& row : x) {
+      const Row h = norm(row, w(prefix + "post_attention_layernorm.weight"), c_.norm_epsilon);
+      row = add(facts.sparse ? mixture(h, prefix + "mlp.", facts, routing)
+                             : ffn(h, prefix + "mlp.", c_.dense_width, 0, facts.swiglu_limit),
+                row);
+    }
+    if (facts.sparse) {
+      balance(routing);
+      out_.routing[index] = std::move(routing);
+    }
+    return x;
+  }
+
+  void balance(const RefRouting& routing) {
+    size_t start = 0;
+    for (const int64_t length : input_.document_lengths) {
+      Row fraction(static_cast<size_t>(c_.expert_count)), share(static_cast<size_t>(c_.expert_count));
+      for (size_t t = start; t < start + static_cast<size_t>(length); ++t) {
+        double sum = 0;
+        for (const double p : routing.probabilities[t]) sum += p;
+        for (size_t e = 0; e < share.size(); ++e) share[e] += routing.probabilities[t][e] / sum / static_cast<double>(length);
+        for (const int e : routing.experts[t]) {
+          fraction[static_cast<size_t>(e)] +=
+              static_cast<double>(c_.expert_count) / static_cast<double>(c_.experts_per_token * length);
+        }
+      }
+      out_.balance_loss += input_.balance_coefficient * dot(fraction.data(), share.data(), c_.expert_count) /
+                           static_cast<double>(input_.document_lengths.size());
+      start += static_cast<size_t>(length);
+    }
+  }
+
+  static double log_softmax(const Row& logits, int32_t target) {
+    const double largest = *std::max_element(logits.begin(), logits.end());
+    double sum = 0;
+    for (const double value : logits) sum += std::exp(value - largest);
+    return logits[static_cast<size_t>(target)] - largest - std::log(sum);
+  }
+
+  void main_loss() {
+    double weighted = 0;
+    for (size_t t = 0; t < input_.ids.size(); ++t) {
+      const int32_t target = input_.targets[t];
+      out_.log_probability.push_back(target == -100 ? 0 : log_softmax(out_.logits[t], target));
+      out_.valid += target != -100;
+      out_.loss_sum -= out_.log_probability[t];
+      if (!input_.row_coefficients.empty()) weighted += input_.row_coefficients[t] * out_.log_probability[t];
+    }
+    out_.objective = input_.row_coefficients.empty() ? out_.loss_sum / static_cast<double>(std::max<int64_t>(1, out_.valid)) : weighted;
+  }
+
+  // Rows without a next token run too, on some token: nothing looks at them.
+  void mtp() {
+    Rows u;
+    for (size_t t = 0; t < input_.ids.size(); ++t) {
+      Row joined = norm(embed(input_.ids[remaining_[t] > 0 ? t + 1 : t]), w("mtp.pre_fc_norm_embedding.weight"), c_.norm_epsilon);
+      const Row hidden = norm(out_.final_hidden[t], w("mtp.pre_fc_norm_hidden.weight"), c_.norm_epsilon);
+      joined.insert(joined.end(), hidden.begin(), hidden.end());
+      u.push_back(apply(w("mtp.fc.weight").data(), c_.hidden_size, joined));
+    }
+    u = layer(u, "mtp.layers.0.", c_.mtp_layer, -1);
+    for (size_t t = 0; t < u.size(); ++t) {
+      out_.mtp_logits.push_back(remaining_[t] > 0 ? head(norm(u[t], w("mtp.norm.weight"), c_.norm_epsilon)) : Row{});
+      const int32_t target = remaining_[t] > 0 ? input_.targets[t + 1] : -100;
+      if (target == -100) continue;
+      ++out_.mtp_valid;
+      out_.mtp_loss_sum -= log_softmax(out_.mtp_logits[t], target);
+    }
+    out_.objective += input_.mtp_coefficient * out_.mtp_loss_sum / static_cast<double>(std::max<int64_t>(1, out_.mtp_valid));
+  }
+
+  const ModelConfig& c_;
+  const WeightTable& weights_;
+  const RefInput& input_;
+  std::vector<int64_t> positions_, remaining_;  // [T] position; rows of the document after it
+  RefOutput out_;
+};
+
+}  // namespace
+
+RefOutput run_model(const ModelConfig& config, const WeightTable& weights, const RefInput& input) {
+  return Runner(config, weights, input).run();
+}
+
+}  // namespace dure::ref
