@@ -2,15 +2,44 @@
 
 #include <algorithm>
 
-#include "kernels/isa.h"
-
 namespace dure::cpu {
 namespace {
 
+constexpr int64_t kPanelFloats = 64 << 10;   // Packed panels of a task: 256 KiB, a quarter of a level-2 cache of 1 MiB.
+constexpr int64_t kTasksPerThread = 6;       // Enough that the last task to end is short beside the whole.
+constexpr int64_t kTaskProducts = 1 << 18;   // Below this (some microseconds) a task is not worth the hand-over.
+constexpr int64_t kRowTilesMin = 4;          // Packing a panel pays only when several row tiles read it.
+
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int64_t block_count(const MatMul& m, const BlockLimits& limits) {
-  return divide_up(m.rows, limits.rows_max) * divide_up(m.columns, limits.columns_max);
+// How the parts of a stack are cut.
+struct Cut {
+  int64_t rows = 1, columns = 1;
+  int64_t blocks(const MatMul& m) const { return divide_up(m.rows, rows) * divide_up(m.columns, columns); }
+};
+
+// Pieces of about `wanted`, equal but for the last, multiples of `tile`.
+int64_t even_pieces(int64_t whole, int64_t wanted, int64_t tile) {
+  const int64_t pieces = std::max<int64_t>(1, divide_up(whole, std::max(wanted, tile)));
+  return std::max(tile, divide_up(divide_up(whole, pieces), tile) * tile);
+}
+
+Cut cut_of(const MatMulStack& stack, int threads) {
+  const BlockLimits limits = block_limits();
+  const int64_t parts = static_cast<int64_t>(stack.offsets.size()) - 1, ragged = stack.offsets.back();
+  const int64_t rows = stack.ragged_steps ? stack.whole.rows : ragged, columns = stack.whole.columns;
+  const int64_t steps = stack.ragged_steps ? divide_up(ragged, std::max<int64_t>(1, parts)) : stack.whole.steps;
+  const int64_t products = (stack.ragged_steps ? parts : 1) * rows * columns * steps;
+  const int64_t task = std::max(kTaskProducts, products / (threads * kTasksPerThread));
+  const int64_t stretch = std::clamp<int64_t>(steps, 1, limits.steps_max);
+  Cut cut;
+  cut.columns = even_pieces(columns, kPanelFloats / stretch, limits.column_tile);
+  const int64_t rows_wanted = std::max(kRowTilesMin * limits.row_tile, task / std::max<int64_t>(1, cut.columns * steps));
+  cut.rows = even_pieces(rows, rows_wanted, limits.row_tile);
+  // Few rows: share the columns out instead.
+  const int64_t across = threads == 1 ? cut.columns : task / std::max<int64_t>(1, std::min(cut.rows, rows) * steps);
+  if (across < cut.columns) cut.columns = even_pieces(columns, across, limits.column_tile);
+  return cut;
 }
 
 }  // namespace
@@ -34,20 +63,20 @@ MatMul part_of(const MatMulStack& stack, int64_t part) {
 
 void matmul_stack(const MatMulStack& stack, Stream& stream) {
   const int64_t parts = static_cast<int64_t>(stack.offsets.size()) - 1;
-  const BlockLimits limits{.rows_max = 64, .columns_max = 64};
+  const Cut cut = cut_of(stack, stream.thread_count());
   int64_t total = 0;
-  for (int64_t e = 0; e < parts; ++e) total += block_count(part_of(stack, e), limits);
+  for (int64_t e = 0; e < parts; ++e) total += cut.blocks(part_of(stack, e));
   stream.threads().parallel_for(total, [&](int64_t index, int worker) {
     int64_t e = 0;
     MatMul m = part_of(stack, e);
-    for (int64_t n = block_count(m, limits); index >= n; n = block_count(m, limits)) {
+    for (int64_t n = cut.blocks(m); index >= n; n = cut.blocks(m)) {
       index -= n;
       m = part_of(stack, ++e);
     }
-    const int64_t across = divide_up(m.columns, limits.columns_max);
-    const int64_t r = index / across * limits.rows_max, c = index % across * limits.columns_max;
-    const Block block{r, std::min(m.rows, r + limits.rows_max), c, std::min(m.columns, c + limits.columns_max)};
-    matmul_block_generic(m, block, stream.scratch(worker, matmul_scratch_generic(m, block)));
+    const int64_t across = divide_up(m.columns, cut.columns);
+    const int64_t r = index / across * cut.rows, c = index % across * cut.columns;
+    const Block block{r, std::min(m.rows, r + cut.rows), c, std::min(m.columns, c + cut.columns)};
+    matmul_block(m, block, stream.scratch(worker, matmul_scratch(m, block)));
   });
 }
 

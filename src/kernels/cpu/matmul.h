@@ -47,15 +47,19 @@ MatMul part_of(const MatMulStack& stack, int64_t part);
 struct Block {
   int64_t row_begin = 0, row_end = 0, column_begin = 0, column_end = 0;
 };
-// How large a Block a body likes; `row_tile` and `column_tile` are those of its register tile.
+// What a body likes: the size of its register tile, and the steps of a panel it packs at once.
 struct BlockLimits {
-  int64_t row_tile = 1, column_tile = 1, rows_max = 1, columns_max = 1;
+  int64_t row_tile = 1, column_tile = 1, steps_max = 1;
 };
 
 // Runs a stack over the stream's threads.
 void matmul_stack(const MatMulStack& stack, Stream& stream);
 
-// Bodies. Scratch: matmul_scratch_bytes.
+// One rectangle of C, by the instruction set in use. scratch: matmul_scratch() bytes, 64-byte aligned.
+void matmul_block(const MatMul& m, const Block& block, void* scratch);
+size_t matmul_scratch(const MatMul& m, const Block& block);
+BlockLimits block_limits();
+
 void matmul_block_generic(const MatMul& m, const Block& block, void* scratch);
 size_t matmul_scratch_generic(const MatMul& m, const Block& block);
 

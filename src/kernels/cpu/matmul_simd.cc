@@ -1,0 +1,152 @@
+// The product for AVX2 and AVX-512: panels of B packed into scratch, register tiles over them.
+//
+// Order of loops: steps in stretches of kStepsMax (the chain waits in C, or in scratch where C is added to); all panels of
+// the stretch are packed (level-2 cache), then row tile by row tile (A in level 1) over the panels.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/matmul_simd.cc"
+#include "kernels/isa.h"
+
+#include "hwy/foreach_target.h"
+//
+#include "hwy/highway.h"
+//
+#include "kernels/cpu/matmul_pack-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace dure::cpu {
+namespace HWY_NAMESPACE {
+#if HWY_NATIVE_FMA
+
+constexpr int64_t kStepsMax = 512;
+
+inline int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
+
+// One rectangle of C, its scratch divided.
+struct Work {
+  const MatMul& m;
+  const Block& block;
+  float* panels;    // the stretch's panels one after another, [stretch, width] each
+  float* partial;   // [rows, columns rounded up to panels]: chains under way, for Finish::kAdd over several stretches
+  float* widened;   // see PackScratch
+  int64_t columns() const { return block.column_end - block.column_begin; }
+  int64_t rows() const { return block.row_end - block.row_begin; }
+  bool uses_partial() const { return m.finish == Finish::kAdd && m.steps > kStepsMax; }
+};
+
+size_t Scratch(const MatMul& m, const Block& block) {
+  const int64_t columns = RoundUp(block.column_end - block.column_begin, kPanel), stretch = std::min(m.steps, kStepsMax);
+  const int64_t partial = m.finish == Finish::kAdd && m.steps > kStepsMax ? columns * (block.row_end - block.row_begin) : 0;
+  return static_cast<size_t>(columns * stretch + partial + PackScratch(m, stretch) + 3 * 16) * sizeof(float);
+}
+
+Work Divide(const MatMul& m, const Block& block, void* scratch) {
+  Work w{m, block, static_cast<float*>(scratch), nullptr, nullptr};
+  const int64_t columns = RoundUp(w.columns(), kPanel);
+  w.partial = w.panels + RoundUp(columns * std::min(m.steps, kStepsMax), 16);
+  w.widened = w.partial + (w.uses_partial() ? RoundUp(columns * w.rows(), 16) : 0);
+  return w;
+}
+
+// Where a stretch's chains come from and go to: row 0, column 0 of the block.
+struct Flow {
+  const float* from;
+  float* to;
+  int64_t stride;
+  bool add;
+};
+
+Flow FlowOf(const Work& w, bool first, bool last) {
+  const MatMul& m = w.m;
+  float* c = m.c + w.block.row_begin * m.c_stride + w.block.column_begin;
+  if (!w.uses_partial()) return {first && m.finish != Finish::kContinue ? nullptr : c, c, m.c_stride, m.finish == Finish::kAdd};
+  return {first ? nullptr : w.partial, w.partial, RoundUp(w.columns(), kPanel), false};
+}
+
+// A tile whose columns are fewer than its vectors hold goes through a copy of its piece of C.
+void NarrowTile(TileFunction tile, TileArgs t, int64_t rows, int64_t count) {
+  HWY_ALIGN float copy[kRowsMax * kPanel] = {};
+  const TileArgs outside = t;
+  if (t.from != nullptr) {
+    for (int64_t r = 0; r < rows; ++r) std::copy_n(t.from + r * t.c_stride, count, copy + r * kPanel);
+    t.from = copy;
+  }
+  t.to = copy, t.c_stride = kPanel, t.add = false;
+  tile(t);
+  for (int64_t r = 0; r < rows; ++r) {
+    float* to = outside.to + r * outside.c_stride;
+    for (int64_t j = 0; j < count; ++j) to[j] = outside.add ? to[j] + copy[r * kPanel + j] : copy[r * kPanel + j];
+  }
+}
+
+void RowTile(const Work& w, const Flow& flow, int64_t row, int64_t rows, int64_t step, int64_t steps) {
+  const MatMul& m = w.m;
+  const int64_t r = w.block.row_begin + row;
+  const float* a = m.a_by_step ? m.a + step * m.a_stride + r : m.a + r * m.a_stride + step;
+  const float* panel = w.panels;
+  for (int64_t c = 0; c < w.columns(); c += kPanel) {
+    const int64_t count = std::min(kPanel, w.columns() - c), vecs = (count + kLanes - 1) / kLanes;
+    const int64_t at = row * flow.stride + c;
+    const TileArgs t{a, m.a_stride, panel, steps, flow.from == nullptr ? nullptr : flow.from + at, flow.to + at, flow.stride, flow.add};
+    const TileFunction tile = m.a_by_step ? tile_function<true>(rows, vecs) : tile_function<false>(rows, vecs);
+    if (count == vecs * kLanes) tile(t);
+    else NarrowTile(tile, t, rows, count);
+    panel += steps * vecs * kLanes;
+  }
+}
+
+void Stretch(const Work& w, const Flow& flow, int64_t step, int64_t steps) {
+  float* panel = w.panels;
+  for (int64_t c = 0; c < w.columns(); c += kPanel) {
+    const int64_t count = std::min(kPanel, w.columns() - c), vecs = (count + kLanes - 1) / kLanes;
+    PackPanel(w.m, w.block.column_begin + c, count, step, steps, vecs, panel, w.widened);
+    panel += steps * vecs * kLanes;
+  }
+  const int64_t tiles = (w.rows() + kRowsMax - 1) / kRowsMax;  // Of nearly equal height: 16 rows are 8 + 8, not 14 + 2.
+  for (int64_t i = 0; i < tiles; ++i) {
+    const int64_t begin = w.rows() * i / tiles, end = w.rows() * (i + 1) / tiles;
+    RowTile(w, flow, begin, end - begin, step, steps);
+  }
+}
+
+void AddPartial(const Work& w) {
+  const int64_t stride = RoundUp(w.columns(), kPanel);
+  for (int64_t r = 0; r < w.rows(); ++r) {
+    float* to = w.m.c + (w.block.row_begin + r) * w.m.c_stride + w.block.column_begin;
+    for (int64_t j = 0; j < w.columns(); ++j) to[j] += w.partial[r * stride + j];
+  }
+}
+
+void MatMulBlock(const MatMul& m, const Block& block, void* scratch) {
+  const Work w = Divide(m, block, scratch);
+  int64_t step = 0;
+  do {  // Once even for no steps: C is set to zero.
+    const int64_t steps = std::min(kStepsMax, m.steps - step);
+    Stretch(w, FlowOf(w, step == 0, step + steps == m.steps), step, steps);
+    step += steps;
+  } while (step < m.steps);
+  if (w.uses_partial()) AddPartial(w);
+}
+
+BlockLimits Limits() { return {.row_tile = kRowsMax, .column_tile = kPanel, .steps_max = kStepsMax}; }
+
+#else  // EMU128: see matmul_generic.cc
+
+void MatMulBlock(const MatMul& m, const Block& block, void* scratch) { matmul_block_generic(m, block, scratch); }
+size_t Scratch(const MatMul& m, const Block& block) { return matmul_scratch_generic(m, block); }
+BlockLimits Limits() { return {.row_tile = 1, .column_tile = 16, .steps_max = 1 << 30}; }
+
+#endif
+}  // namespace HWY_NAMESPACE
+}  // namespace dure::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace dure::cpu {
+HWY_EXPORT(MatMulBlock);
+HWY_EXPORT(Scratch);
+HWY_EXPORT(Limits);
+void matmul_block(const MatMul& m, const Block& block, void* scratch) { DURE_DISPATCH(MatMulBlock)(m, block, scratch); }
+size_t matmul_scratch(const MatMul& m, const Block& block) { return DURE_DISPATCH(Scratch)(m, block); }
+BlockLimits block_limits() { return DURE_DISPATCH(Limits)(); }
+}  // namespace dure::cpu
+#endif
