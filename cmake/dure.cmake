@@ -4,7 +4,7 @@
 add_library(dure_options INTERFACE)
 target_include_directories(dure_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
 # Contraction off: a fused multiply-add is written where it is meant, so that bits do not depend on the optimiser.
-target_compile_options(dure_options INTERFACE -Wall -Wextra -Wpedantic -Wno-unused-parameter -Wno-psabi -ffp-contract=off -fno-math-errno)
+target_compile_options(dure_options INTERFACE -Wall -Wextra -Wpedantic -Wno-unused-parameter -Wno-missing-field-initializers -Wno-psabi -ffp-contract=off -fno-math-errno)
 if(DURE_SANITIZE)
   target_compile_options(dure_options INTERFACE -fsanitize=${DURE_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(dure_options INTERFACE -fsanitize=${DURE_SANITIZE})

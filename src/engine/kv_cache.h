@@ -1,0 +1,118 @@
+// engine/kv_cache.h: keys and values of many sequences: rings on sliding layers, growing pages on global ones.
+//
+// Owns the memory (planned and allocated once), which blocks belong to which sequence, and what is still resident.
+// Not here: attention (kernels/attention.h), which rows go through the model (generator.h), prefix sharing (later: pages are
+// already addressed through tables).
+//
+// Symbols: S sequences, W window, M longest append [tokens], G key/value heads, H head width, B = KvView::kTokens positions a block.
+// A sliding layer keeps a ring of ceil((W - 1 + M) / B) + 1 blocks: a chunk of M rows is stored whole before its first row attends,
+// and that row still reads W - 1 older ones; blocks are anchored at absolute positions, hence one more. A ring of W rows loses
+// them without any error, and every test prompt shorter than W passes.
+// A global layer takes pages of B positions from one pool as the sequence grows. One page id serves every global layer.
+// Cost: kv_cache_plan() below; K-EXAONE-236B: 48 KiB a token in bf16 over its 12 global layers.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "formats/model_config.h"
+#include "model/kv_access.h"
+#include "tensor/buffer.h"
+
+namespace dure {
+
+struct KvCacheOptions {
+  int64_t sequence_count_max = 1;     // S
+  int64_t context_tokens_max = 2048;  // longest sequence
+  int64_t append_tokens_max = 512;    // M: longest run of rows of one sequence in one forward
+  int64_t page_count = 0;             // 0: enough for S sequences of the longest context
+  DType dtype = DType::kF32;          // Storage: F32 (bits of the trainer) or BF16
+  bool mtp = false;                   // also the MTP layer's own cache
+};
+
+struct KvCachePlan {
+  int64_t ring_bytes = 0;    // sliding layers, all sequences
+  int64_t page_bytes = 0;    // one page of B positions over all global layers
+  int64_t page_count = 0;
+  int64_t table_bytes = 0;
+  int64_t total_bytes() const { return ring_bytes + page_bytes * page_count + table_bytes; }
+};
+KvCachePlan kv_cache_plan(const ModelConfig& config, const KvCacheOptions& options);
+
+class KvCache {
+ public:
+  KvCache(const ModelConfig& config, const KvCacheOptions& options);
+
+  const KvCacheOptions& options() const { return options_; }
+  int64_t free_pages() const { return static_cast<int64_t>(free_pages_.size()); }
+  int64_t free_sequences() const { return static_cast<int64_t>(free_slots_.size()); }
+  int64_t allocated_bytes() const { return storage_.bytes() + tables_.bytes(); }
+
+  int open();                              // A new empty sequence; its slot. Checked: free_sequences() > 0.
+  void close(int slot);                    // Its pages and its slot are free again.
+  int64_t length(int slot) const;          // Positions stored and kept.
+  // Takes the pages for `token_count` more positions. False, with nothing changed, when the pool cannot give them
+  // or the longest context would be passed.
+  [[nodiscard]] bool reserve(int slot, int64_t token_count);
+  // Forgets positions >= `position`, such as rejected drafts. False, with nothing changed, when a row that a sliding layer would
+  // still need was already overwritten. Checked: 0 <= position <= length().
+  [[nodiscard]] bool rewind(int slot, int64_t position);
+
+ private:
+  friend class BatchKv;
+  struct LayerStore {
+    int64_t window_tokens = 0;  // 0: global
+    int64_t ring_blocks = 0;    // sliding only
+    int64_t byte_offset = 0;    // sliding: of its rings, [S, ring_blocks, 2, B, G, H]
+    int64_t global_index = 0;   // global: its place in a page, [global layers, 2, B, G, H]
+    int64_t table_offset = 0;   // of its two tables (keys, values) among the pointers of a slot
+    int64_t table_blocks = 0;   // length of each
+  };
+  struct Slot {
+    bool used = false;
+    int64_t length = 0;         // positions kept
+    int64_t written_end = 0;    // one past the highest position ever written: what a ring overwrote follows from it
+    std::vector<int32_t> pages; // page of block b; capacity is reserved
+  };
+  enum class Half : uint8_t { kKeys, kValues };
+
+  char* block_address(const LayerStore& layer, int slot, int64_t block, Half half) const;
+  const void** table(const LayerStore& layer, int slot, Half half) const;
+  int64_t oldest_block(const LayerStore& layer, const Slot& slot) const;  // still resident
+  KvView view(const LayerStore& layer, int slot, int64_t end) const;
+
+  ModelConfig config_;
+  KvCacheOptions options_;
+  int64_t row_bytes_ = 0, block_bytes_ = 0;  // of one position's keys; of B positions
+  int64_t page_bytes_ = 0, pages_offset_ = 0, slot_pointers_ = 0;
+  std::vector<LayerStore> layers_;  // L (+ 1 with mtp)
+  std::vector<Slot> slots_;
+  std::vector<int> free_slots_;
+  std::vector<int32_t> free_pages_;
+  Buffer storage_, tables_;
+};
+
+// The rows of one forward, as the model sees the cache: which rows belong to which sequence.
+class BatchKv : public KvAccess {
+ public:
+  struct Run {
+    int slot = 0;
+    int64_t first_row = 0, row_count = 0;
+    int64_t first_position = 0;  // == cache.length(slot), or earlier rows being re-read by the MTP layer
+  };
+  explicit BatchKv(KvCache& cache) : cache_(cache) {}
+
+  // Rows must be reserved. Checked: row_count <= M.
+  void set_runs(std::span<const Run> runs);
+  void append(int64_t layer, TensorView k, TensorView v, Stream& stream) override;
+  std::span<const AttentionSegment> segments(int64_t layer) override;
+  void commit();  // After the forward: every sequence is longer by its rows.
+
+ private:
+  KvCache& cache_;
+  std::vector<Run> runs_;
+  std::vector<AttentionSegment> segments_;
+};
+
+}  // namespace dure
