@@ -15,6 +15,7 @@ struct RopeFacts {
   std::string scaling = "default";  // "default" or "llama3"
   double factor = 1, low_frequency_factor = 1, high_frequency_factor = 4;  // llama3 only
   int64_t original_context_tokens = 0;                                     // llama3 only
+  bool operator==(const RopeFacts&) const = default;
 };
 
 enum class NormOrder { kPre, kPost };  // Norm before each block (exaone_moe), or on its output (EXAONE 4.0).
@@ -59,6 +60,10 @@ struct ModelConfig {
 
   int64_t layer_count() const { return static_cast<int64_t>(layers.size()); }
   int64_t shared_width() const { return expert_width * shared_expert_count; }
+  int64_t sparse_layer_count() const;
+  // Facts of layer i; i == layer_count() is the MTP layer (checked: there is one).
+  const LayerFacts& layer(int64_t i) const;
+  bool operator==(const ModelConfig&) const = default;
 };
 
 // Throws kInvalidArgument naming the field, for values no model can have (heads that do not divide, K > E, ...).
