@@ -148,7 +148,7 @@ TEST_P(ModelTest, LossesEqualTheTwin) {
 
 // Elements of a tensor to differentiate: all of a small one, a spread of a large one.
 std::vector<size_t> chosen_elements(size_t size) {
-  constexpr size_t kMost = 90;
+  constexpr size_t kMost = 40;
   std::vector<size_t> out;
   const size_t step = size <= kMost ? 1 : size / kMost | 1;  // odd: visits every column
   for (size_t i = 0; i < size; i += step) out.push_back(i);
@@ -182,10 +182,11 @@ void expect_gradients(const Model& model, const ref::RefInput& input, const std:
       EXPECT_EQ(worst, 0) << p.name;
       continue;
     }
-    EXPECT_GT(scale, 0) << p.name << ": no gradient at all";
+    const bool reached = input.mtp_coefficient != 0 || p.name.rfind("mtp.", 0) != 0;
+    EXPECT_EQ(scale > 0, reached) << p.name << ", largest gradient " << scale;
     // Forward and backward each lose what value_bound() allows, relative to the tensor's largest gradient; a tensor
     // whose gradients cancel (norms of queries) is judged on the scale of the whole as well.
-    EXPECT_LT(worst, 4 * value_bound(config) * (scale + 0.01 * overall)) << p.name << ", largest gradient " << scale;
+    EXPECT_LE(worst, 4 * value_bound(config) * (scale + 0.01 * overall)) << p.name << ", largest gradient " << scale;
   }
 }
 
