@@ -1,0 +1,1 @@
+#include "text/gguf_vocab.h"
