@@ -1,0 +1,11 @@
+// kernels/convert.h: stored elements to f32, exactly.
+#pragma once
+
+#include "tensor/tensor_view.h"
+
+namespace dure {
+
+// out: f32, as many elements as `in`, which is F32, F16, BF16 or F64 (rounded). Throws kUnsupported for other types.
+void widen(TensorView in, TensorView out, Stream& stream);
+
+}  // namespace dure

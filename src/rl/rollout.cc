@@ -1,0 +1,54 @@
+#include "rl/rollout.h"
+
+#include "base/error.h"
+#include "text/output_parser.h"
+
+namespace dure {
+
+Verdict judge(const Problem& problem, const Generation& generation, const Tokenizer& tokenizer, ChatFormat format) {
+  std::span<const int32_t> said = generation.tokens;
+  const bool finished = generation.finish == FinishReason::kStop;
+  if (finished) said = said.first(said.size() - 1);  // The stop token is no part of the text.
+  const OutputDelta parts = parse_output(tokenizer.decode(said), {.format = format, .thinking = true, .tools = {}});
+  return {parts.reasoning, parts.content, finished && parts.tool_calls.empty() && verify(problem, parts.content)};
+}
+
+std::vector<int32_t> problem_prompt(const Problem& problem, const Tokenizer& tokenizer, const ChatTemplate& chat) {
+  const std::vector<Message> messages = {{.role = Role::kUser, .content = problem.prompt}};
+  ChatOptions options;
+  options.format = chat.format();
+  options.add_generation_prompt = true;
+  return tokenizer.encode(chat.render(messages, options));
+}
+
+std::vector<Rollout> collect_rollouts(const RolloutOptions& options, const TaskMixture& tasks, uint64_t seed, int64_t step, const Tokenizer& tokenizer,
+                                      const ChatTemplate& chat, Generator& generator, const std::function<void(int64_t)>& on_progress) {
+  const std::optional<int32_t> end = tokenizer.eos_id();
+  if (!end) fail(ErrorCode::kInvalidArgument, "the tokenizer names no end-of-turn token: rollouts could not stop");
+  std::vector<Rollout> rollouts;
+  std::vector<GenerationRequest> requests;
+  for (int64_t group = 0; group < options.prompts_per_step; ++group) {
+    Rng rng(seed, stream_id("rl problem", static_cast<uint64_t>(step), static_cast<uint64_t>(group)));
+    const Problem problem = make_problem(tasks, Split::kTrain, rng);
+    const std::vector<int32_t> prompt = problem_prompt(problem, tokenizer, chat);
+    for (int64_t member = 0; member < options.group_size; ++member) {
+      const uint64_t index = static_cast<uint64_t>(group * options.group_size + member);
+      GenerationRequest request{.prompt = prompt, .new_tokens_max = options.new_tokens_max, .stop_tokens = {*end}};
+      request.sampling.seed = seed;
+      request.stream = stream_id("rl rollout", static_cast<uint64_t>(step), index);
+      requests.push_back(std::move(request));
+      rollouts.push_back({.group = group, .problem = problem, .prompt = prompt});
+    }
+  }
+  std::vector<Generation> generations = generator.run(std::move(requests), on_progress);
+  for (size_t i = 0; i < rollouts.size(); ++i) {
+    Rollout& r = rollouts[i];
+    r.generation = std::move(generations[i]);
+    Verdict verdict = judge(r.problem, r.generation, tokenizer, chat.format());
+    r.reasoning = std::move(verdict.reasoning), r.content = std::move(verdict.content);
+    r.reward = verdict.right ? 1 : 0;
+  }
+  return rollouts;
+}
+
+}  // namespace dure
