@@ -13,6 +13,7 @@
 
 #include "base/options.h"
 #include "tensor/buffer.h"
+#include "train/named_tensor.h"
 
 namespace dure {
 
@@ -56,11 +57,6 @@ struct TrainedTensor {
 // other tensors of two dimensions [N, K] and stacks [E, N, K] are Muon's when options.kind is "muon".
 UpdateRule update_rule(const OptimiserOptions& options, std::string_view name, const Shape& shape);
 
-struct NamedState {
-  std::string name;  // "momentum.NAME", "first_moment.NAME", "second_moment.NAME"
-  TensorView view;   // f32, shape of the parameter.
-};
-
 class Optimiser {
  public:
   // Allocates the moments and the scratch of `stream`'s workers. Throws kOutOfMemory naming the bytes.
@@ -77,7 +73,8 @@ class Optimiser {
 
   int64_t step_count() const { return step_count_; }  // Updates done: AdamW's bias correction needs it.
   void set_step_count(int64_t count) { step_count_ = count; }
-  const std::vector<NamedState>& state() const { return state_; }
+  // What a checkpoint saves: "momentum.NAME", "first_moment.NAME", "second_moment.NAME", each of the parameter's shape.
+  const std::vector<NamedTensor>& state() const { return state_; }
   int64_t state_bytes() const { return moments_.bytes(); }
   UpdateRule rule_of(size_t parameter) const { return slots_[parameter].rule; }
 
@@ -103,7 +100,7 @@ class Optimiser {
   OptimiserOptions options_;
   Stream& stream_;
   std::vector<Slot> slots_;
-  std::vector<NamedState> state_;
+  std::vector<NamedTensor> state_;
   Buffer moments_;
   std::vector<Chunk> adamw_chunks_, all_chunks_;
   std::vector<Matrix> matrices_;

@@ -1,0 +1,196 @@
+#include "train/checkpoint.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "formats/safetensors.h"
+
+namespace dure {
+namespace {
+
+constexpr int64_t kFormatVersion = 1;
+constexpr const char* kManifest = "manifest.json";
+constexpr const char* kPrefix = "step-";
+
+std::string hash_text(std::string_view bytes) { return fmt::format("{:016x}", xxh64(bytes)); }
+
+void write_tensors(const Path& path, const std::vector<NamedTensor>& tensors) {
+  std::vector<TensorInfo> infos;
+  for (const NamedTensor& t : tensors) infos.push_back({t.name, t.view.dtype, t.view.shape});
+  SafetensorsWriter writer(path, std::move(infos), {{"format", "pt"}});
+  for (const NamedTensor& t : tensors) writer.write(t.name, t.view);
+  writer.commit();
+}
+
+Json describe_file(const Path& path) {
+  const MappedFile file(path);
+  Json out = Json::object();
+  out["bytes"] = Json(static_cast<int64_t>(file.bytes().size()));
+  out["xxh64"] = Json(hash_text(file.text()));
+  return out;
+}
+
+// The manifest's hash of itself: over its text without the field.
+std::string with_own_hash(Json manifest) {
+  manifest["manifest_xxh64"] = Json(hash_text(manifest.dump()));
+  return manifest.dump(2) + "\n";
+}
+
+Json read_manifest(const Path& folder) {
+  const Path path = folder / kManifest;
+  if (!path_exists(path)) {
+    fail(ErrorCode::kNotFound, "{} is not a checkpoint: it has no {}", folder.string(), kManifest);
+  }
+  Json manifest, plain = Json::object();
+  try {
+    manifest = load_json(path);
+    for (const auto& [key, value] : manifest.as_object("manifest")) {
+      if (key != "manifest_xxh64") plain[key] = value;
+    }
+    if (hash_text(plain.dump()) == manifest.at("manifest_xxh64").as_string()) return plain;
+  } catch (const Error& error) {
+    fail(ErrorCode::kCorrupt, "checkpoint {}: manifest.json cannot be read ({}); remove the folder to go on from an older one",
+         folder.string(), error.what());
+  }
+  fail(ErrorCode::kCorrupt, "checkpoint {}: manifest.json was altered or cut off; remove the folder to go on from an older one",
+       folder.string());
+}
+
+void verify_file(const Path& folder, const std::string& name, const Json& facts) {
+  const Path path = folder / name;
+  const auto damaged = [&](const std::string& how) {
+    fail(ErrorCode::kCorrupt, "checkpoint {}: {} {}; remove the folder to go on from an older one", folder.string(), name, how);
+  };
+  if (!path_exists(path)) damaged("is missing");
+  const MappedFile file(path);
+  const int64_t size = static_cast<int64_t>(file.bytes().size()), wanted = facts.at("bytes").as_int();
+  if (size != wanted) damaged(fmt::format("has {} bytes where the manifest says {}", size, wanted));
+  if (hash_text(file.text()) != facts.at("xxh64").as_string()) damaged("does not match its hash: its bytes were altered");
+}
+
+// A folder goes in two steps, so that a kill in between cannot leave half a checkpoint under a checkpoint's name.
+void remove_checkpoint(const Path& path) {
+  const Path gone = path.parent_path() / ("." + path.filename().string() + ".gone");
+  std::error_code ignored;
+  std::filesystem::rename(path, gone, ignored);
+  std::filesystem::remove_all(gone, ignored);
+}
+
+std::optional<int64_t> step_of(const std::string& name) {
+  if (!name.starts_with(kPrefix) || name.size() == std::strlen(kPrefix)) return std::nullopt;
+  int64_t step = 0;
+  for (const char c : name.substr(std::strlen(kPrefix))) {
+    if (c < '0' || c > '9' || step > INT64_MAX / 10 - 1) return std::nullopt;
+    step = step * 10 + (c - '0');
+  }
+  return step;
+}
+
+}  // namespace
+
+Checkpoint::Checkpoint(const Path& folder) : path_(folder) {
+  const Json manifest = read_manifest(folder);
+  if (const int64_t version = manifest.at("version").as_int(); version != kFormatVersion) {
+    fail(ErrorCode::kUnsupported, "checkpoint {}: format version {}, this program reads {}", folder.string(), version, kFormatVersion);
+  }
+  for (const auto& [name, facts] : manifest.at("files").as_object()) verify_file(folder, name, facts);
+  step_ = manifest.at("step").as_int();
+  state_ = manifest.at("state");
+}
+
+void Checkpoint::load(const std::string& file, const std::vector<NamedTensor>& targets) const {
+  const SafetensorsFile source(path_ / file);
+  const auto wrong = [&](const std::string& name, const std::string& how) {
+    fail(ErrorCode::kCorrupt, "checkpoint {}: tensor {} of {} {}; was the model's or optimiser's configuration changed?",
+         path_.string(), name, file, how);
+  };
+  for (const NamedTensor& target : targets) {
+    const TensorInfo* info = source.find(target.name);
+    if (info == nullptr) wrong(target.name, "is missing");
+    if (info->dtype != target.view.dtype || info->shape != target.view.shape) {
+      wrong(target.name, fmt::format("is {} {}, the run needs {} {}", dtype_info(info->dtype).name, info->shape.text(),
+                                     dtype_info(target.view.dtype).name, target.view.shape.text()));
+    }
+  }
+  for (const TensorInfo& info : source.tensors()) {
+    const auto named = [&](const NamedTensor& target) { return target.name == info.name; };
+    if (std::none_of(targets.begin(), targets.end(), named)) wrong(info.name, "is not used by the run");
+  }
+  for (const NamedTensor& target : targets) {
+    const TensorView from = source.view(target.name);
+    std::memcpy(target.view.data, from.data, static_cast<size_t>(from.bytes()));
+  }
+}
+
+CheckpointStore::CheckpointStore(Path folder, int64_t keep_last) : folder_(std::move(folder)), keep_last_(keep_last) {
+  DURE_CHECK(keep_last >= 1, "{}", keep_last);
+  make_folders(folder_);
+  const Path lock = folder_ / ".lock";
+  lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (lock_ < 0) fail_errno(fmt::format("cannot write {}", lock.string()));
+  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    ::close(lock_);
+    fail(ErrorCode::kInvalidArgument, "{}: another process is training into this folder; wait for it, or choose another output",
+         folder_.string());
+  }
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+    if (entry.path().filename().string().starts_with(std::string(".") + kPrefix)) std::filesystem::remove_all(entry.path(), ignored);
+  }
+}
+
+CheckpointStore::~CheckpointStore() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+Path CheckpointStore::save(const CheckpointContent& content) {
+  const Path target = folder_ / fmt::format("{}{:08d}", kPrefix, content.step);
+  StagedFolder staged(target);
+  Json files = Json::object();
+  for (const auto& [name, tensors] : content.tensors) {
+    write_tensors(staged.path() / name, tensors);
+    files[name] = describe_file(staged.path() / name);
+  }
+  for (const auto& [name, text] : content.files) {
+    write_file(staged.path() / name, text);
+    files[name] = describe_file(staged.path() / name);
+  }
+  Json manifest = Json::object();
+  manifest["format"] = Json("dure-checkpoint");
+  manifest["version"] = Json(kFormatVersion);
+  manifest["step"] = Json(content.step);
+  manifest["files"] = std::move(files);
+  manifest["state"] = content.state;
+  write_file(staged.path() / kManifest, with_own_hash(std::move(manifest)));
+  staged.commit();
+  const auto all = list_checkpoints(folder_);
+  for (size_t i = 0; i + static_cast<size_t>(keep_last_) < all.size(); ++i) remove_checkpoint(all[i].second);
+  return target;
+}
+
+std::optional<Path> CheckpointStore::latest() const { return latest_checkpoint(folder_); }
+
+std::vector<std::pair<int64_t, Path>> list_checkpoints(const Path& folder) {
+  std::vector<std::pair<int64_t, Path>> out;
+  if (!path_exists(folder)) return out;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const auto step = step_of(entry.path().filename().string());
+    if (step && path_exists(entry.path() / kManifest)) out.emplace_back(*step, entry.path());
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+std::optional<Path> latest_checkpoint(const Path& folder) {
+  const auto all = list_checkpoints(folder);
+  return all.empty() ? std::nullopt : std::optional(all.back().second);
+}
+
+}  // namespace dure
