@@ -1,0 +1,87 @@
+#include "train/learner.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "formats/hf_config.h"
+#include "model/load.h"
+#include "train/router_bias.h"
+
+namespace dure {
+
+Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream)
+    : options_(options), stream_(stream), parameters_(config), gradients_(config), weights_(bind_weights(parameters_)),
+      by_place_(gradients_.by_place()), optimiser_(options.optimiser, trained_tensors(), stream), pass_(config, options.pass),
+      expert_counts_(static_cast<size_t>(config.layer_count() * config.expert_count)) {}
+
+std::vector<TrainedTensor> Learner::trained_tensors() const {
+  std::vector<TrainedTensor> tensors;
+  for (size_t i = 0; i < parameters_.list().size(); ++i) {
+    const Parameter& p = parameters_.list()[i];
+    if (!p.trainable() || (p.kind == ParameterKind::kRouter && !options_.train_router)) continue;
+    tensors.push_back({p.name, p.view, gradients_.list()[i].view});
+  }
+  return tensors;
+}
+
+const LossResult& Learner::accumulate(const TrainInput& input, const LossOptions& options) {
+  pass_.forward(weights_, input, stream_);
+  return backward(options);
+}
+
+const LossResult& Learner::backward(const LossOptions& options) {
+  LossOptions with_router = options;
+  with_router.train_router = options_.train_router;
+  const LossResult& result = pass_.backward(with_router, by_place_, stream_);
+  for (size_t i = 0; i < expert_counts_.size(); ++i) expert_counts_[i] += result.expert_counts[i];
+  return result;
+}
+
+void Learner::move_router_bias() {
+  const int64_t experts = config().expert_count;
+  for (const Parameter& p : parameters_.list()) {
+    if (p.kind != ParameterKind::kRouterBias) continue;
+    const auto counts = std::span<const int64_t>(expert_counts_).subspan(static_cast<size_t>(p.layer * experts), static_cast<size_t>(experts));
+    update_router_bias(std::span(p.view.f32(), static_cast<size_t>(experts)), counts, options_.router_bias_rate);
+  }
+}
+
+UpdateResult Learner::update(double learning_rate, const std::string& where) {
+  const double norm = optimiser_.gradient_norm();
+  if (!std::isfinite(norm)) {
+    fail(ErrorCode::kDiverged, "{}: the gradient norm is {}; the last checkpoint stands, resume from it with a lower learning rate", where, norm);
+  }
+  const UpdateResult result{norm, optimiser_.clip_factor(norm)};
+  optimiser_.step(learning_rate, result.clip_factor);
+  if (options_.router_bias_rate > 0) move_router_bias();
+  gradients_.zero(stream_);
+  std::fill(expert_counts_.begin(), expert_counts_.end(), 0);
+  return result;
+}
+
+std::vector<NamedTensor> Learner::weight_tensors() const {
+  std::vector<NamedTensor> tensors;
+  const std::unique_ptr<TensorProvider> provider = provide(parameters_);
+  Buffer unused;
+  for (const ImpliedTensor& implied : implied_tensors(parameters_.config())) tensors.push_back({implied.name, provider->fetch(implied, unused)});
+  return tensors;
+}
+
+void Learner::save(CheckpointContent& content) const {
+  content.tensors["model.safetensors"] = weight_tensors();
+  content.tensors["optimiser.safetensors"] = optimiser_.state();
+  content.files["config.json"] = write_hf_config(parameters_.config()).dump(2) + "\n";
+  content.state["optimiser_steps"] = optimiser_.step_count();
+}
+
+void Learner::load(const Checkpoint& checkpoint) {
+  checkpoint.load("model.safetensors", weight_tensors());
+  checkpoint.load("optimiser.safetensors", optimiser_.state());
+  optimiser_.set_step_count(checkpoint.state().at("optimiser_steps").as_int("optimiser_steps"));
+}
+
+void export_model(const Path& folder, const Parameters& parameters, const ModelTexts& texts) {
+  write_hf_folder(folder, parameters.config(), texts, *provide(parameters));
+}
+
+}  // namespace dure

@@ -1,0 +1,76 @@
+// train/learner.h: what pretraining, fine-tuning and RL share: parameters, gradients, moments, and one update.
+//
+// Owns the f32 masters, their gradients, the optimiser and the training pass; the weights that a Generator samples from are
+// views of the same masters. Not here: where batches come from (data/), the order of a run (trainer.h, rl/rl_trainer.h).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "formats/model_files.h"
+#include "model/parameters.h"
+#include "model/train_pass.h"
+#include "train/checkpoint.h"
+#include "train/optimiser.h"
+
+namespace dure {
+
+struct LearnerOptions {
+  OptimiserOptions optimiser;
+  PassPlan pass;
+  double router_bias_rate = 0;  // b_e += rate * sign(mean load - load_e) after each update; 0: frozen
+  bool train_router = true;     // false: the router's matrix is neither moved nor decayed (RL)
+};
+
+struct UpdateResult {
+  double gradient_norm = 0;     // before clipping
+  double clip_factor = 1;
+};
+
+class Learner {
+ public:
+  // Allocates everything: parameters, gradients, moments, activations. Throws kOutOfMemory.
+  Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream);
+  Learner(const Learner&) = delete;
+  Learner& operator=(const Learner&) = delete;
+
+  const ModelConfig& config() const { return parameters_.config(); }
+  Parameters& parameters() { return parameters_; }
+  const ModelWeights& weights() const { return weights_; }  // views of the masters: every update is seen at once
+  TrainPass& pass() { return pass_; }
+  Optimiser& optimiser() { return optimiser_; }
+
+  // Forward and backward of one micro-batch; gradients and expert counts add up until update().
+  const LossResult& accumulate(const TrainInput& input, const LossOptions& options);
+  // The second half alone, after pass().forward() and token_log_probabilities().
+  const LossResult& backward(const LossOptions& options);
+
+  // Clips, steps, moves the router bias, clears gradients and counts. Throws kDiverged, with nothing changed, when the
+  // gradient norm is not finite. `where` names the step in the message.
+  UpdateResult update(double learning_rate, const std::string& where);
+  const std::vector<int64_t>& expert_counts() const { return expert_counts_; }  // [L, E] since the last update
+
+  // model.safetensors under Hugging Face names (with config.json: a folder every verb opens) and optimiser.safetensors.
+  void save(CheckpointContent& content) const;
+  void load(const Checkpoint& checkpoint);
+
+ private:
+  std::vector<TrainedTensor> trained_tensors() const;
+  std::vector<NamedTensor> weight_tensors() const;
+  void move_router_bias();
+
+  LearnerOptions options_;
+  Stream& stream_;
+  Parameters parameters_, gradients_;
+  ModelWeights weights_;
+  ModelGradients by_place_;
+  Optimiser optimiser_;
+  TrainPass pass_;
+  std::vector<int64_t> expert_counts_;
+};
+
+// Writes the folder that ends a stage: weights, config.json, and `texts`; replaces one of that name.
+void export_model(const Path& folder, const Parameters& parameters, const ModelTexts& texts);
+
+}  // namespace dure
