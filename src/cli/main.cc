@@ -7,5 +7,7 @@ int main(int argc, char** argv) {
                                 {
                                     {"data", "prepare corpora; look into them", dure::declare_data},
                                     {"doctor", "what this machine has; what is missing and how to get it", dure::declare_doctor},
+                                    {"eval", "measure models; report as JSON, Markdown and HTML", dure::declare_eval},
+                                    {"rl", "reinforcement learning with verifiable rewards (AGAPO, GRPO and relatives)", dure::declare_rl},
                                 });
 }

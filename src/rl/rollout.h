@@ -13,6 +13,7 @@
 #include "base/options.h"
 #include "data/tasks/mixture.h"
 #include "engine/generator.h"
+#include "eval/grader.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -41,16 +42,6 @@ struct Rollout {
   std::string reasoning, content;
   double reward = 0;            // 1: finished, reasoning closed, and verified exactly; else 0
 };
-
-// What an answer is, whoever sampled it: the parts of the text, and whether it earns the reward.
-struct Verdict {
-  std::string reasoning, content;
-  bool right = false;
-};
-Verdict judge(const Problem& problem, const Generation& generation, const Tokenizer& tokenizer, ChatFormat format);
-
-// The problem as a prompt with thinking on, as ids.
-std::vector<int32_t> problem_prompt(const Problem& problem, const Tokenizer& tokenizer, const ChatTemplate& chat);
 
 // prompts_per_step * group_size rollouts of `step`, a problem's group together. Problems come from the train split.
 std::vector<Rollout> collect_rollouts(const RolloutOptions& options, const TaskMixture& tasks, uint64_t seed, int64_t step, const Tokenizer& tokenizer,

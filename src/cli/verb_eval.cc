@@ -1,0 +1,99 @@
+// `dure eval MODEL... --suite FILE`: measures models and writes a report: JSON, Markdown and one HTML file.
+#include <cstdio>
+#include <memory>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "cli/args.h"
+#include "cli/load_model.h"
+#include "cli/verbs.h"
+#include "eval/evaluate.h"
+#include "eval/report.h"
+
+namespace dure {
+namespace {
+
+struct Given {
+  std::vector<std::string> models, logs, settings;
+  std::string suite, out = "report", title = "Evaluation";
+  bool fields = false;
+};
+
+// "NAME=PATH" or a path, whose name is its last folder ("model" says nothing: then the one above).
+std::pair<std::string, std::string> name_and_path(const std::string& given) {
+  const size_t equals = given.find('=');
+  if (equals != std::string::npos) return {given.substr(0, equals), given.substr(equals + 1)};
+  Path path(given);
+  if (path.filename().empty()) path = path.parent_path();
+  const std::string last = path.filename().string();
+  return {last == "model" && path.has_parent_path() ? path.parent_path().filename().string() : last, given};
+}
+
+// The same model, suite and program version give the same results: they are read back instead of measured again.
+std::string fingerprint(const EvalSuite& suite, const ModelFiles& files) {
+  std::string text = to_json(suite).dump() + "|" + files.path().string();
+  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "tokenizer.json"}) {
+    const Path path = files.path() / name;
+    if (path_exists(path)) text += fmt::format("|{}:{:x}", name, xxh64(MappedFile(path).text()));
+  }
+  return fmt::format("{:016x}", xxh64(text));
+}
+
+Json results_of(const EvalSuite& suite, const std::string& name, const std::string& path, const Path& cache, Stream& stream) {
+  const LoadedModel model = load_model(path);
+  const std::string print = fingerprint(suite, *model.files);
+  const Path file = cache / ("results-" + name + ".json");
+  if (path_exists(file)) {
+    const Json known = load_json(file);
+    if (const Json* found = known.find("fingerprint"); found != nullptr && *found == Json(print)) return known;
+  }
+  Json results = evaluate(suite, {name, path, model.weights, model.require_tokenizer(), model.chat}, stream);
+  results["fingerprint"] = print;
+  write_file(file, results.dump(1) + "\n");
+  return results;
+}
+
+int run(const Given& given) {
+  if (given.fields) return std::fputs(describe<EvalSuite>().c_str(), stdout), 0;
+  if (given.models.empty()) fail(ErrorCode::kInvalidArgument, "name at least one model to evaluate");
+  EvalSuite suite;
+  Json json = given.suite.empty() ? Json::object() : load_yaml(given.suite);
+  for (const std::string& setting : given.settings) set_path(json, setting);
+  from_json(suite, json, given.suite.empty() ? "--set" : given.suite);
+  make_folders(given.out);
+  Stream stream;
+  ReportInput report{.title = given.title};
+  for (const std::string& model : given.models) {
+    const auto [name, path] = name_and_path(model);
+    report.results.push_back(results_of(suite, name, path, given.out, stream));
+  }
+  for (const std::string& log : given.logs) {
+    const auto [name, path] = name_and_path(log);
+    report.logs.push_back({name, read_json_lines(Path(path) / "metrics.jsonl")});
+  }
+  write_file(Path(given.out) / "results.json", Json(report.results).dump(1) + "\n");
+  write_file(Path(given.out) / "report.md", report_markdown(report));
+  write_file(Path(given.out) / "report.html", report_html(report));
+  std::fputs(report_table(report).c_str(), stdout);
+  log_info("report: {}", (Path(given.out) / "report.html").string());
+  return 0;
+}
+
+}  // namespace
+
+std::function<int()> declare_eval(Args& args) {
+  auto given = std::make_shared<Given>();
+  args.positionals("model", given->models, "models, each PATH or NAME=PATH", /*required=*/false);
+  args.option("--suite", given->suite, "YAML file; see recipes/nano/eval.yaml");
+  args.options("--set", given->settings, "one field of the suite, as FIELD=VALUE; may be repeated");
+  args.options("--log", given->logs, "run folder whose curves the report shows, PATH or NAME=PATH; may be repeated");
+  args.option("--out", given->out, "folder of results.json, report.md, report.html");
+  args.option("--title", given->title, "title of the report");
+  args.flag("--fields", given->fields, "list every field of a suite with its default and meaning");
+  args.examples(
+      "  dure eval runs/rl/model --suite recipes/nano/eval.yaml\n"
+      "  dure eval base=runs/pretrain/model rl=runs/rl/model --suite recipes/nano/eval.yaml --log rl=runs/rl --out runs/report\n");
+  return [given] { return run(*given); };
+}
+
+}  // namespace dure

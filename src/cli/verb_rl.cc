@@ -1,0 +1,40 @@
+// `dure rl CONFIG.yaml`: reinforcement learning with verifiable rewards.
+#include <cstdio>
+#include <memory>
+
+#include "cli/args.h"
+#include "cli/verbs.h"
+#include "rl/rl_trainer.h"
+
+namespace dure {
+
+std::function<int()> declare_rl(Args& args) {
+  struct Given {
+    std::string config;
+    std::vector<std::string> settings;
+    bool describe = false;
+  };
+  auto given = std::make_shared<Given>();
+  args.positional("config", given->config, "YAML file; see recipes/nano/rl.yaml", /*required=*/false);
+  args.options("--set", given->settings, "one field, as FIELD=VALUE; may be repeated");
+  args.flag("--fields", given->describe, "list every field with its default and meaning");
+  args.examples(
+      "  dure rl recipes/nano/rl.yaml\n"
+      "  dure rl recipes/nano/rl.yaml --set objective.objective=grpo --set output=runs/grpo\n"
+      "  dure rl --fields\n");
+  return [given] {
+    if (given->describe) {
+      std::fputs(describe<RlConfig>().c_str(), stdout);
+      return 0;
+    }
+    if (given->config.empty()) fail(ErrorCode::kInvalidArgument, "name a configuration file, such as recipes/nano/rl.yaml");
+    Json json = load_yaml(given->config);
+    for (const std::string& setting : given->settings) set_path(json, setting);
+    RlConfig config;
+    from_json(config, json, given->config);
+    run_rl(config);
+    return 0;
+  };
+}
+
+}  // namespace dure

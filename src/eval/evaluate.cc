@@ -1,0 +1,196 @@
+#include "eval/evaluate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstdio>
+#include <map>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/progress.h"
+#include "data/corpus.h"
+#include "engine/generator.h"
+#include "eval/grader.h"
+#include "model/train_pass.h"
+
+namespace dure {
+namespace {
+
+constexpr int64_t kRowsMax = 4096;  // Rows of one scoring pass.
+
+// Sums -log2 p over texts, in pieces of `context_tokens`; neighbouring pieces share one token, so that every token but a text's
+// first is predicted once. That first one, which nothing predicts, is charged log2(V) bits.
+class TextScorer {
+ public:
+  TextScorer(const EvalSubject& subject, int64_t context_tokens, Stream& stream)
+      : subject_(subject), context_tokens_(context_tokens), stream_(stream),
+        pass_(subject.weights.config, {.rows_max = std::max(kRowsMax, context_tokens), .mtp = false}) {}
+
+  void add(const std::string& text) {
+    const std::vector<int32_t> ids = subject_.tokenizer.encode(text);
+    bytes_ += static_cast<int64_t>(text.size()), tokens_ += static_cast<int64_t>(ids.size());
+    if (ids.empty()) return;
+    bits_ += std::log2(static_cast<double>(subject_.weights.config.vocab_size));
+    for (size_t begin = 0; begin + 1 < ids.size(); begin += static_cast<size_t>(context_tokens_ - 1)) {
+      const size_t count = std::min(ids.size() - begin, static_cast<size_t>(context_tokens_));
+      if (static_cast<int64_t>(ids_.size() + count) > std::max(kRowsMax, context_tokens_)) flush();
+      ids_.insert(ids_.end(), ids.begin() + static_cast<int64_t>(begin), ids.begin() + static_cast<int64_t>(begin + count));
+      targets_.insert(targets_.end(), ids.begin() + static_cast<int64_t>(begin) + 1, ids.begin() + static_cast<int64_t>(begin + count));
+      targets_.push_back(kIgnore);
+      lengths_.push_back(static_cast<int64_t>(count));
+    }
+  }
+
+  void flush() {
+    if (ids_.empty()) return;
+    pass_.forward(subject_.weights, {.ids = ids_, .targets = targets_, .document_lengths = lengths_}, stream_);
+    pass_.token_log_probabilities(false, stream_);
+    double nats = 0;
+    for (size_t i = 0; i < ids_.size(); ++i) nats -= pass_.log_probability()[i];
+    bits_ += nats / std::log(2.0);
+    ids_.clear(), targets_.clear(), lengths_.clear();
+  }
+
+  int64_t bytes() const { return bytes_; }
+  int64_t tokens() const { return tokens_; }
+  double bits_per_byte() const { return bytes_ > 0 ? bits_ / static_cast<double>(bytes_) : 0; }
+  void reset() { bytes_ = tokens_ = 0, bits_ = 0; }
+
+ private:
+  const EvalSubject& subject_;
+  int64_t context_tokens_;
+  Stream& stream_;
+  TrainPass pass_;
+  std::vector<int32_t> ids_, targets_;
+  std::vector<int64_t> lengths_;
+  int64_t bytes_ = 0, tokens_ = 0;
+  double bits_ = 0;
+};
+
+Json score_texts(const TextSuiteOptions& options, const EvalSubject& subject, Stream& stream) {
+  Json rows = Json::array();
+  const Path corpus(options.corpus);
+  const std::vector<std::string> languages = heldout_languages(corpus);
+  TextScorer scorer(subject, options.context_tokens, stream);
+  Progress progress(subject.name + ": held-out text", static_cast<int64_t>(languages.size()), "languages");
+  for (const std::string& language : languages) {
+    scorer.reset();
+    std::string all;
+    for_each_record(heldout_file(corpus, language), [&](const Record& record) {
+      if (options.bytes_max > 0 && static_cast<int64_t>(all.size()) >= options.bytes_max) return;
+      throw_if_interrupted("nothing was saved");
+      scorer.add(record.text);
+      all += record.text;
+    });
+    scorer.flush();
+    Json row = Json::object();
+    row["language"] = language;
+    row["bytes"] = scorer.bytes(), row["tokens"] = scorer.tokens(), row["bits_per_byte"] = scorer.bits_per_byte();
+    if (const auto size = xz_size(all); size && !all.empty()) row["xz_bits_per_byte"] = 8.0 * static_cast<double>(*size) / static_cast<double>(all.size());
+    rows.push_back(row);
+    progress.update(static_cast<int64_t>(rows.size()), fmt::format("{} {:.2f} bits a byte", language, scorer.bits_per_byte()));
+  }
+  progress.finish();
+  return rows;
+}
+
+struct Answers {
+  std::vector<Generation> generations;
+  std::vector<Verdict> verdicts;
+  int64_t right() const { return std::count_if(verdicts.begin(), verdicts.end(), [](const Verdict& v) { return v.right; }); }
+};
+
+Answers answer_all(const TaskSuiteOptions& options, const SamplingOptions& sampling, const std::vector<Problem>& problems, uint64_t seed,
+                   const EvalSubject& subject, Generator& generator, const std::string& title) {
+  const std::optional<int32_t> end = subject.tokenizer.eos_id();
+  if (!end) fail(ErrorCode::kInvalidArgument, "{}: the tokenizer names no end-of-turn token: answers could not stop", subject.model);
+  std::vector<GenerationRequest> requests;
+  for (size_t i = 0; i < problems.size(); ++i) {
+    GenerationRequest request{.prompt = problem_prompt(problems[i], subject.tokenizer, subject.chat), .sampling = sampling};
+    request.new_tokens_max = options.new_tokens_max, request.stop_tokens = {*end};
+    request.sampling.seed = seed, request.stream = stream_id("evaluation", i);
+    requests.push_back(std::move(request));
+  }
+  Answers answers;
+  Progress progress(subject.name + ": " + title, static_cast<int64_t>(problems.size()), "problems");
+  answers.generations = generator.run(std::move(requests), [&](int64_t finished) {
+    throw_if_interrupted("nothing was saved");
+    progress.update(finished);
+  });
+  for (size_t i = 0; i < problems.size(); ++i) answers.verdicts.push_back(judge(problems[i], answers.generations[i], subject.tokenizer, subject.chat.format()));
+  progress.finish(fmt::format("{:.1f} % right", 100.0 * static_cast<double>(answers.right()) / static_cast<double>(problems.size())));
+  return answers;
+}
+
+Json cells_of(const std::vector<Problem>& problems, const Answers& answers) {
+  std::map<std::pair<int, std::string>, std::pair<int64_t, int64_t>> cells;
+  for (size_t i = 0; i < problems.size(); ++i) {
+    auto& [right, total] = cells[{static_cast<int>(problems[i].task), problems[i].language}];
+    right += answers.verdicts[i].right ? 1 : 0, ++total;
+  }
+  Json rows = Json::array();
+  for (const auto& [key, counts] : cells) {
+    Json row = Json::object();
+    row["task"] = task_name(static_cast<Task>(key.first)), row["language"] = key.second;
+    row["right"] = counts.first, row["total"] = counts.second;
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+// Evenly spread over the grid, so that tasks and languages all show.
+Json samples_of(const std::vector<Problem>& problems, const Answers& answers, int64_t count) {
+  Json rows = Json::array();
+  const int64_t n = static_cast<int64_t>(problems.size());
+  for (int64_t k = 0; k < std::min(count, n); ++k) {
+    const size_t i = static_cast<size_t>((2 * k + 1) * n / (2 * std::min(count, n)));
+    Json row = Json::object();
+    row["task"] = task_name(problems[i].task), row["language"] = problems[i].language, row["prompt"] = problems[i].prompt;
+    row["thinking"] = answers.verdicts[i].reasoning, row["content"] = answers.verdicts[i].content;
+    row["expected"] = problems[i].answer, row["right"] = answers.verdicts[i].right;
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+void solve_tasks(const EvalSuite& suite, const EvalSubject& subject, Stream& stream, Json& results) {
+  const TaskSuiteOptions& o = suite.tasks;
+  const uint64_t seed = static_cast<uint64_t>(suite.seed);
+  const std::vector<Problem> problems = make_problem_grid(o.mixture, Split::kHeldout, seed, o.problems_per_cell);
+  if (problems.empty()) return;
+  const int64_t together = std::min<int64_t>(o.sequences_max, static_cast<int64_t>(problems.size()));
+  Generator generator(subject.weights, {.sequences_max = together, .context_tokens_max = o.new_tokens_max + 256, .batch_rows_max = std::max<int64_t>(512, together)}, stream);
+  const Answers answers = answer_all(o, o.sampling, problems, seed, subject, generator, "problems");
+  results["exact_match"] = cells_of(problems, answers);
+  double tokens = 0, unfinished = 0;
+  for (const Generation& g : answers.generations) tokens += static_cast<double>(g.tokens.size()), unfinished += g.finish == FinishReason::kLength ? 1 : 0;
+  results["mean_answer_tokens"] = tokens / static_cast<double>(problems.size());
+  results["unfinished_share"] = unfinished / static_cast<double>(problems.size());
+  if (o.greedy) {
+    const Answers greedy = answer_all(o, {.temperature = 0}, problems, seed, subject, generator, "problems, greedy");
+    results["greedy_exact_match"] = static_cast<double>(greedy.right()) / static_cast<double>(problems.size());
+  }
+  results["samples"] = samples_of(problems, answers, o.sample_count);
+}
+
+}  // namespace
+
+std::optional<int64_t> xz_size(const std::string& text) {
+  const TemporaryFolder folder;
+  write_file(folder.path() / "text", text);
+  const std::string command = "xz -9e -k '" + (folder.path() / "text").string() + "' 2>/dev/null";
+  if (std::system(command.c_str()) != 0) return std::nullopt;
+  return file_size(folder.path() / "text.xz");
+}
+
+Json evaluate(const EvalSuite& suite, const EvalSubject& subject, Stream& stream) {
+  check_mixture(suite.tasks.mixture, "tasks.mixture");
+  Json results = Json::object();
+  results["name"] = subject.name, results["model"] = subject.model;
+  if (!suite.text.corpus.empty()) results["bits_per_byte"] = score_texts(suite.text, subject, stream);
+  if (suite.tasks.problems_per_cell > 0) solve_tasks(suite, subject, stream, results);
+  return results;
+}
+
+}  // namespace dure
