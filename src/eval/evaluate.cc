@@ -181,7 +181,7 @@ std::optional<int64_t> xz_size(const std::string& text) {
   write_file(folder.path() / "text", text);
   const std::string command = "xz -9e -k '" + (folder.path() / "text").string() + "' 2>/dev/null";
   if (std::system(command.c_str()) != 0) return std::nullopt;
-  return file_size(folder.path() / "text.xz");
+  return dure::file_size(folder.path() / "text.xz");
 }
 
 Json evaluate(const EvalSuite& suite, const EvalSubject& subject, Stream& stream) {
