@@ -1,0 +1,320 @@
+#include "data/packing.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/rng.h"
+#include "data/permutation.h"
+
+namespace dure {
+namespace {
+
+// Appends tokens [begin, end) of a document as a document of the batch. Its last target, and those before `first_target`
+// (an index of the whole document), are ignored.
+void append_piece(TrainBatch& batch, const TokenDocument& document, size_t begin, size_t end, size_t first_target = 0) {
+  for (size_t i = begin; i < end; ++i) {
+    batch.ids.push_back(document.ids[i]);
+    const size_t next = i + 1;
+    const bool learn = next < end && next >= first_target && document.is_trained(next);
+    batch.targets.push_back(learn ? document.ids[next] : kIgnoredTarget);
+  }
+  batch.document_lengths.push_back(static_cast<int64_t>(end - begin));
+}
+
+void append_padding(TrainBatch& batch, int64_t count, int32_t pad_id) {
+  if (count == 0) return;
+  batch.ids.insert(batch.ids.end(), static_cast<size_t>(count), pad_id);
+  batch.targets.insert(batch.targets.end(), static_cast<size_t>(count), kIgnoredTarget);
+  batch.document_lengths.push_back(count);
+}
+
+void clear(TrainBatch& batch) {
+  batch.ids.clear();
+  batch.targets.clear();
+  batch.document_lengths.clear();
+}
+
+// Draws documents from several sources in the wanted shares.
+class Drawer {
+ public:
+  Drawer(std::vector<WeightedSource> sources, uint64_t seed) : sources_(std::move(sources)), seed_(seed), places_(sources_.size()) {}
+
+  struct Drawn {
+    int64_t source, index;
+  };
+
+  // The source furthest behind its share (the first among equals) gives its next document.
+  Drawn draw(TokenDocument& out) {
+    size_t chosen = 0;
+    for (size_t i = 1; i < sources_.size(); ++i) {
+      if (behind(i) < behind(chosen)) chosen = i;
+    }
+    SourceState& place = places_[chosen];
+    const DocumentSource& documents = *sources_[chosen].documents;
+    const int64_t count = documents.document_count();
+    if (place.position == count) place.epoch += 1, place.position = 0;
+    const int64_t index = count == DocumentSource::kEndless ? place.position : order(chosen, place.epoch, count).at(place.position);
+    place.position += 1;
+    documents.read(index, out);
+    place.tokens_drawn += std::max<int64_t>(std::ssize(out.ids), 1);  // An empty one counts, or it could be drawn for ever.
+    return {static_cast<int64_t>(chosen), index};
+  }
+
+  std::vector<SourceState>& places() { return places_; }
+  const std::vector<SourceState>& places() const { return places_; }
+  const WeightedSource& source(int64_t index) const { return sources_[static_cast<size_t>(index)]; }
+  size_t source_count() const { return sources_.size(); }
+
+ private:
+  double behind(size_t i) const { return static_cast<double>(places_[i].tokens_drawn) / sources_[i].weight; }
+  Permutation order(size_t source, int64_t epoch, int64_t count) const {
+    return {count, seed_, stream_id("document order", source, static_cast<uint64_t>(epoch))};
+  }
+
+  std::vector<WeightedSource> sources_;
+  uint64_t seed_;
+  std::vector<SourceState> places_;
+};
+
+// Longest first, each into the fullest row it fits; rows then in random order, or the long documents would come first.
+class WindowPacker {
+ public:
+  explicit WindowPacker(int64_t row_tokens) : row_tokens_(row_tokens) {}
+
+  // documents: at most row_tokens each. Returns the rows as indices into `documents`.
+  std::vector<std::vector<size_t>> pack(const std::vector<TokenDocument>& documents, Rng rng) const {
+    std::vector<size_t> by_length(documents.size());
+    std::iota(by_length.begin(), by_length.end(), 0);
+    std::stable_sort(by_length.begin(), by_length.end(), [&](size_t a, size_t b) { return documents[a].ids.size() > documents[b].ids.size(); });
+    std::vector<std::vector<size_t>> rows;
+    std::vector<std::vector<size_t>> rows_by_room(static_cast<size_t>(row_tokens_) + 1);  // Rows with exactly this room left.
+    for (const size_t index : by_length) {
+      size_t room = documents[index].ids.size();
+      const size_t length = room;
+      while (room < rows_by_room.size() && rows_by_room[room].empty()) ++room;
+      size_t row = rows.size();
+      if (room == rows_by_room.size()) {
+        rows.emplace_back();
+        room = static_cast<size_t>(row_tokens_);
+      } else {
+        row = rows_by_room[room].back();
+        rows_by_room[room].pop_back();
+      }
+      rows[row].push_back(index);
+      rows_by_room[room - length].push_back(row);
+    }
+    rng.shuffle(rows);
+    return rows;
+  }
+
+ private:
+  int64_t row_tokens_;
+};
+
+}  // namespace
+
+struct BatchSource::State {
+  State(std::vector<WeightedSource> sources, const PackingOptions& given) : options(given), drawer(std::move(sources), given.seed) {}
+
+  // --- stream
+  void stream_row(TrainBatch& out) {
+    int64_t room = options.row_tokens;
+    while (room > 0) {
+      if (place.carry_source < 0) draw_carry();
+      const size_t begin = static_cast<size_t>(place.carry_offset);
+      const size_t count = std::min<size_t>(carry.ids.size() - begin, static_cast<size_t>(room));
+      append_piece(out, carry, begin, begin + count);
+      room -= static_cast<int64_t>(count);
+      place.carry_offset += static_cast<int64_t>(count);
+      if (begin + count == carry.ids.size()) place.carry_source = -1;
+    }
+  }
+
+  void draw_carry() {
+    draw_usable(carry, INT64_MAX);
+    place.carry_offset = 0;
+  }
+
+  // --- best fit
+  void best_fit_row(TrainBatch& out) {
+    if (rows.empty()) pack_window();
+    const std::vector<size_t>& row = rows[static_cast<size_t>(place.window_row)];
+    int64_t used = 0;
+    for (const size_t index : row) {
+      append_piece(out, window[index], 0, window[index].ids.size());
+      used += std::ssize(window[index].ids);
+    }
+    append_padding(out, options.row_tokens - used, options.pad_id);
+    place.padding_tokens += options.row_tokens - used;
+    if (++place.window_row < std::ssize(rows)) return;
+    rows.clear();
+    place.window += 1;
+    place.window_row = 0;
+    place.dropped_documents += dropped_in_window;
+    place.sources = drawer.places();
+  }
+
+  // Fills `window` and `rows` from where place.sources says.
+  void pack_window() {
+    drawer.places() = place.sources;
+    window.clear();
+    dropped_in_window = 0;
+    const int64_t wanted = options.window_rows * options.row_tokens;
+    int64_t tokens = 0;
+    TokenDocument document;
+    while (tokens < wanted) {
+      draw_usable(document, options.cut_long_documents ? INT64_MAX : options.row_tokens);
+      tokens += std::ssize(document.ids);
+      add_to_window(document);
+    }
+    rows = WindowPacker(options.row_tokens).pack(window, Rng(options.seed, stream_id("row order", static_cast<uint64_t>(place.window))));
+  }
+
+  void add_to_window(const TokenDocument& document) {
+    const size_t limit = static_cast<size_t>(options.row_tokens);
+    for (size_t begin = 0; begin < document.ids.size(); begin += limit) {
+      const size_t end = std::min(begin + limit, document.ids.size());
+      TokenDocument& piece = window.emplace_back();
+      piece.ids.assign(document.ids.begin() + static_cast<int64_t>(begin), document.ids.begin() + static_cast<int64_t>(end));
+      if (!document.trained.empty()) {
+        piece.trained.assign(document.trained.begin() + static_cast<int64_t>(begin), document.trained.begin() + static_cast<int64_t>(end));
+      }
+    }
+  }
+
+  // The next document that is neither empty nor longer than `tokens_max`.
+  void draw_usable(TokenDocument& out, int64_t tokens_max) {
+    int64_t tries_max = 10000;
+    for (size_t i = 0; i < drawer.source_count(); ++i) {
+      const int64_t count = drawer.source(static_cast<int64_t>(i)).documents->document_count();
+      if (count != DocumentSource::kEndless) tries_max = std::max(tries_max, 2 * count);
+    }
+    Drawer::Drawn drawn{};
+    for (int64_t i = 0; i < tries_max; ++i) {
+      drawn = drawer.draw(out);
+      if (!out.ids.empty() && std::ssize(out.ids) <= tokens_max) {
+        place.carry_source = drawn.source;
+        place.carry_index = drawn.index;
+        return;
+      }
+      (options.packing == Packing::kStream ? place.dropped_documents : dropped_in_window) += 1;
+    }
+    fail(ErrorCode::kInvalidArgument, "data source '{}': no document of at most {} tokens in {} draws (the last had {}): use longer rows",
+         drawer.source(drawn.source).name, tokens_max, tries_max, out.ids.size());
+  }
+
+  PackingOptions options;
+  Drawer drawer;
+  BatchState place;  // Stream: its sources are the drawer's, copied by state().
+  TokenDocument carry;
+  std::vector<TokenDocument> window;
+  std::vector<std::vector<size_t>> rows;  // Of the window; empty: not packed yet.
+  int64_t dropped_in_window = 0;
+};
+
+BatchSource::BatchSource(std::vector<WeightedSource> sources, const PackingOptions& options) {
+  DURE_CHECK(!sources.empty() && options.row_count >= 1 && options.row_tokens >= 2 && options.window_rows >= 1, "{} sources, {} rows of {} tokens",
+             sources.size(), options.row_count, options.row_tokens);
+  for (const WeightedSource& source : sources) {
+    DURE_CHECK(source.weight > 0, "source '{}' has weight {}", source.name, source.weight);
+    if (source.documents->document_count() == 0) fail(ErrorCode::kInvalidArgument, "data source '{}' holds no document", source.name);
+  }
+  state_ = std::make_unique<State>(std::move(sources), options);
+  state_->place.sources = state_->drawer.places();
+}
+
+BatchSource::~BatchSource() = default;
+
+void BatchSource::next(TrainBatch& out) {
+  clear(out);
+  for (int64_t row = 0; row < state_->options.row_count; ++row) {
+    state_->options.packing == Packing::kStream ? state_->stream_row(out) : state_->best_fit_row(out);
+  }
+  state_->place.rows += state_->options.row_count;
+}
+
+BatchState BatchSource::state() const {
+  BatchState copy = state_->place;
+  if (state_->options.packing == Packing::kStream) {
+    copy.sources = state_->drawer.places();
+  } else {
+    copy.carry_source = -1, copy.carry_index = copy.carry_offset = 0;
+  }
+  return copy;
+}
+
+void BatchSource::restore(const BatchState& saved) {
+  State& state = *state_;
+  const auto bad = [](const char* what) { fail(ErrorCode::kInvalidArgument, "data position: {}: the run was saved with other data sources", what); };
+  if (saved.sources.size() != state.drawer.source_count()) bad("another number of sources");
+  for (size_t i = 0; i < saved.sources.size(); ++i) {
+    const SourceState& source = saved.sources[i];
+    const int64_t count = state.drawer.source(static_cast<int64_t>(i)).documents->document_count();
+    if (source.epoch < 0 || source.position < 0 || source.position > count || source.tokens_drawn < 0) bad("a place outside its source");
+  }
+  state.place = saved;
+  state.drawer.places() = saved.sources;
+  state.rows.clear();
+  if (state.options.packing == Packing::kBestFit) {
+    state.pack_window();
+    if (saved.window_row < 0 || saved.window_row >= std::ssize(state.rows)) bad("a row outside its window");
+    return;
+  }
+  if (saved.carry_source < 0) return;
+  if (saved.carry_source >= std::ssize(saved.sources)) bad("a document of no source");
+  const DocumentSource& documents = *state.drawer.source(saved.carry_source).documents;
+  if (saved.carry_index < 0 || saved.carry_index >= documents.document_count()) bad("a document outside its source");
+  documents.read(saved.carry_index, state.carry);
+  if (saved.carry_offset < 0 || saved.carry_offset >= std::ssize(state.carry.ids)) bad("a token outside its document");
+}
+
+EvalBatches::EvalBatches(std::shared_ptr<const DocumentSource> documents, const Options& options)
+    : documents_(std::move(documents)), options_(options) {
+  DURE_CHECK(options.row_count >= 1 && options.row_tokens >= 2 && options.overlap_tokens >= 0 && options.overlap_tokens < options.row_tokens,
+             "{} rows of {} tokens, {} of overlap", options.row_count, options.row_tokens, options.overlap_tokens);
+  DURE_CHECK(documents_->document_count() != DocumentSource::kEndless, "an endless source cannot be evaluated whole");
+}
+
+// Moves to a document with tokens left to place.
+bool EvalBatches::load() {
+  while (true) {
+    if (loaded_ && offset_ < std::ssize(current_.ids)) return true;
+    if (loaded_) ++index_;
+    loaded_ = false;
+    if (index_ >= documents_->document_count()) return false;
+    documents_->read(index_, current_);
+    loaded_ = true;
+    offset_ = 0;
+  }
+}
+
+bool EvalBatches::fill_row(TrainBatch& out) {
+  int64_t room = options_.row_tokens;
+  while (room > 0 && load()) {
+    const int64_t length = std::ssize(current_.ids);
+    const int64_t begin = std::max<int64_t>(0, offset_ - options_.overlap_tokens);
+    const int64_t needed = length - begin;
+    // A document that would fit a row of its own is not cut to use up this one.
+    if (needed > room && room < options_.row_tokens) break;
+    const int64_t end = std::min(length, begin + room);
+    append_piece(out, current_, static_cast<size_t>(begin), static_cast<size_t>(end), static_cast<size_t>(offset_));
+    room -= end - begin;
+    offset_ = end;
+  }
+  if (room == options_.row_tokens) return false;
+  append_padding(out, room, options_.pad_id);
+  return true;
+}
+
+bool EvalBatches::next(TrainBatch& out) {
+  clear(out);
+  int64_t rows = 0;
+  while (rows < options_.row_count && fill_row(out)) ++rows;
+  if (rows == 0) return false;
+  for (; rows < options_.row_count; ++rows) append_padding(out, options_.row_tokens, options_.pad_id);
+  return true;
+}
+
+}  // namespace dure

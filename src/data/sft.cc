@@ -1,0 +1,56 @@
+#include "data/sft.h"
+
+#include "base/error.h"
+#include "data/corpus.h"
+
+namespace dure {
+namespace {
+
+class ProblemConversations : public DocumentSource {
+ public:
+  ProblemConversations(const TaskMixture& mixture, uint64_t seed, int64_t limit, const Tokenizer& tokenizer)
+      : mixture_(mixture), seed_(seed), limit_(limit), tokenizer_(tokenizer) {}
+
+  int64_t document_count() const override { return limit_ > 0 ? limit_ : kEndless; }
+
+  void read(int64_t index, TokenDocument& out) const override {
+    Rng rng(seed_, stream_id("sft problem", static_cast<uint64_t>(index)));
+    const Problem problem = make_problem(mixture_, Split::kTrain, rng);
+    const std::vector<Message> messages = {{.role = Role::kUser, .content = problem.prompt},
+                                           {.role = Role::kAssistant, .content = problem.answer, .reasoning = problem.thinking}};
+    out = encode_pieces(render_training(messages, {}), tokenizer_);
+  }
+
+ private:
+  TaskMixture mixture_;
+  uint64_t seed_;
+  int64_t limit_;
+  Tokenizer tokenizer_;  // Shares its tables.
+};
+
+}  // namespace
+
+TokenDocument encode_pieces(const std::vector<ChatPiece>& pieces, const Tokenizer& tokenizer) {
+  TokenDocument document;
+  for (const ChatPiece& piece : pieces) {
+    tokenizer.encode_to(piece.text, {}, document.ids);
+    document.trained.resize(document.ids.size(), piece.trained ? 1 : 0);
+  }
+  return document;
+}
+
+std::shared_ptr<const DocumentSource> load_conversations(const Path& jsonl, const Tokenizer& tokenizer) {
+  std::vector<TokenDocument> documents;
+  for_each_record(jsonl, [&](const Record& record) {
+    const std::vector<Message> messages = messages_from_json(record.messages, jsonl.string());
+    for (const std::vector<ChatPiece>& sample : render_training_samples(messages, {})) documents.push_back(encode_pieces(sample, tokenizer));
+  });
+  if (documents.empty()) fail(ErrorCode::kCorrupt, "{}: holds no conversation", jsonl.string());
+  return std::make_shared<MemoryDocuments>(std::move(documents));
+}
+
+std::shared_ptr<const DocumentSource> problem_conversations(const TaskMixture& mixture, uint64_t seed, int64_t limit, const Tokenizer& tokenizer) {
+  return std::make_shared<ProblemConversations>(mixture, seed, limit, tokenizer);
+}
+
+}  // namespace dure

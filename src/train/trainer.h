@@ -1,0 +1,109 @@
+// train/trainer.h: a pretraining or fine-tuning run: batches, steps, metrics, checkpoints, the model at the end.
+//
+// Owns the order of a run (ARCHITECTURE.md, walk 2) and its configuration. A run is a function of its configuration and seed:
+// killed at any point and started again, it continues from the last checkpoint to the same bits.
+// Not here: one update (learner.h), data (data/), RL (rl/rl_trainer.h).
+#pragma once
+
+#include <string>
+
+#include "base/options.h"
+#include "data/tasks/mixture.h"
+#include "train/optimiser.h"
+#include "train/schedule.h"
+
+namespace dure {
+
+struct TrainDataOptions {
+  std::string corpus;         // pretrain: prepared folder (docs/data.md). sft: its chat-train.jsonl, where there is one
+  double tasks_weight = 0;    // sft: share of generated problems, relative to conversations of the corpus (weight 1)
+  int64_t tasks_limit = 0;    // sft: distinct problems before they repeat; 0: never repeated
+  TaskMixture tasks;
+  template <typename V>
+  void visit(V& v) {
+    v("corpus", corpus, "prepared corpus folder");
+    v("tasks_weight", tasks_weight, "sft: tokens of generated problems, relative to the corpus's conversations", at_least(0));
+    v("tasks_limit", tasks_limit, "sft: distinct problems before they repeat (0: without end)", at_least(0));
+    v("tasks", tasks, "sft: problems to generate");
+  }
+};
+
+struct TrainBatchOptions {
+  int64_t rows = 16;          // B, of the whole step
+  int64_t tokens = 256;       // T
+  int64_t micro_rows = 0;     // rows of one forward and backward; 0: all
+  bool recompute = false;
+  template <typename V>
+  void visit(V& v) {
+    v("rows", rows, "rows of a step", at_least(1));
+    v("tokens", tokens, "tokens of a row", at_least(8));
+    v("micro_rows", micro_rows, "rows of one forward and backward (0: all); no effect on the result beyond rounding", at_least(0));
+    v("recompute", recompute, "keep only layer inputs and compute the rest again in the backward");
+  }
+};
+
+struct TrainLossOptions {
+  double mtp_coefficient = 0.05;
+  double balance_coefficient = 1e-4;
+  double router_bias_rate = 1e-3;
+  bool train_router = true;
+  template <typename V>
+  void visit(V& v) {
+    v("mtp_coefficient", mtp_coefficient, "weight of the MTP layer's loss", at_least(0));
+    v("balance_coefficient", balance_coefficient, "weight of the sequence balance loss", at_least(0));
+    v("router_bias_rate", router_bias_rate, "step of the router bias against the load (0: frozen)", at_least(0));
+    v("train_router", train_router, "move the router's matrix");
+  }
+};
+
+struct TrainRecordOptions {
+  int64_t checkpoint_steps = 50;
+  int64_t keep_last = 2;
+  int64_t eval_steps = 0;
+  int64_t eval_rows = 16;
+  bool tensorboard = true;
+  template <typename V>
+  void visit(V& v) {
+    v("checkpoint_steps", checkpoint_steps, "steps between checkpoints", at_least(1));
+    v("keep_last", keep_last, "checkpoints kept", at_least(1));
+    v("eval_steps", eval_steps, "steps between measurements on held-out text (0: never)", at_least(0));
+    v("eval_rows", eval_rows, "rows of held-out text measured", at_least(1));
+    v("tensorboard", tensorboard, "write TensorBoard event files too");
+  }
+};
+
+struct TrainConfig {
+  std::string stage = "pretrain";
+  std::string output;
+  std::string init;        // model folder to start from, its tokenizer included; or ...
+  std::string tokenizer;   // ... a tokenizer's folder, and `model:` as config.json has it
+  int64_t seed = 1;
+  int64_t steps = 100;
+  TrainDataOptions data;
+  TrainBatchOptions batch;
+  TrainLossOptions loss;
+  OptimiserOptions optimiser;
+  ScheduleOptions schedule;
+  TrainRecordOptions record;
+  template <typename V>
+  void visit(V& v) {
+    v("stage", stage, "what the targets are: every token, or the assistant's", one_of({"pretrain", "sft"}));
+    v("output", output, "folder of the run: metrics, checkpoints, model");
+    v("init", init, "model folder to start from");
+    v("tokenizer", tokenizer, "folder of the tokenizer, for a new model");
+    v("seed", seed, "of the weights and of the data's order");
+    v("steps", steps, "optimiser updates", at_least(1));
+    v("data", data, "what is learnt from");
+    v("batch", batch, "how much at a time");
+    v("loss", loss, "terms of the loss");
+    v("optimiser", optimiser, "how the parameters move");
+    v("schedule", schedule, "learning rate over the steps");
+    v("record", record, "metrics and checkpoints");
+  }
+};
+
+// Runs to the end, or continues where the folder's last checkpoint stands. `model`: config.json fields of a new model
+// (null with `init`). Leaves OUTPUT/model. Throws kInterrupted after saving, kDiverged naming the step.
+void run_training(const TrainConfig& config, const Json& model);
+
+}  // namespace dure
