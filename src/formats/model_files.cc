@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "formats/fp8.h"
+#include "formats/gguf_model.h"
 #include "formats/hf_config.h"
 
 namespace dure {
@@ -84,7 +85,7 @@ Path find_model(const std::string& model) {
 
 ModelFiles::ModelFiles(const Path& path, Extent extent) : path_(path) {
   if (!path_exists(path)) fail(ErrorCode::kNotFound, "{}: no such file or folder", path.string());
-  open_folder(extent);
+  std::filesystem::is_directory(path) ? open_folder(extent) : open_gguf(extent);
   implied_ = implied_tensors(config_);
   locate_all();
   collect_ignored();
@@ -93,14 +94,26 @@ ModelFiles::ModelFiles(const Path& path, Extent extent) : path_(path) {
 ModelFiles::~ModelFiles() = default;
 
 void ModelFiles::open_folder(Extent extent) {
-  if (!std::filesystem::is_directory(path_)) {
-    fail(ErrorCode::kUnsupported, "{}: a model is a folder with config.json and safetensors, or a .gguf file", path_.string());
-  }
   if (!path_exists(path_ / "config.json")) fail(ErrorCode::kNotFound, "{}: no config.json in it; not a model's folder", path_.string());
   source_ = std::make_unique<SafetensorsSet>(path_, extent);
   read_config(path_ / "config.json");
   read_texts();
 }
+
+void ModelFiles::open_gguf(Extent extent) {
+  if (!is_gguf(path_)) {
+    fail(ErrorCode::kUnsupported, "{}: a model is a folder with config.json and safetensors, or a GGUF file", path_.string());
+  }
+  auto file = std::make_unique<GgufFile>(path_, extent);
+  config_ = parse_gguf_config(*file);
+  if (const GgufValue* text = file->metadata().find("tokenizer.chat_template")) {
+    texts_.chat_template = text->as_string(path_.string() + ": tokenizer.chat_template");
+  }
+  gguf_ = file.get();
+  source_ = std::move(file);
+}
+
+const GgufMetadata* ModelFiles::gguf_metadata() const { return gguf_ == nullptr ? nullptr : &gguf_->metadata(); }
 
 void ModelFiles::read_config(const Path& file) {
   const bool mtp = has_mtp_tensors(*source_);
@@ -146,7 +159,7 @@ bool ModelFiles::locate_fused(const ImpliedTensor& tensor, Location& out) const 
 
 void ModelFiles::find_scale(Location& location) const {
   const TensorInfo& info = *source_->find(location.name);
-  if (info.dtype == DType::kF32 || info.dtype == DType::kBF16 || info.dtype == DType::kF16) return;
+  if (info.dtype == DType::kF32 || info.dtype == DType::kBF16 || info.dtype == DType::kF16 || is_block(info.dtype)) return;
   if (info.dtype != DType::kF8E4M3) {
     fail(ErrorCode::kUnsupported, "{}: tensor '{}' is {}; weights may be F32, BF16, F16, or F8_E4M3 with a scale", path_.string(), location.name,
          dtype_info(info.dtype).name);
@@ -165,7 +178,21 @@ void ModelFiles::find_scale(Location& location) const {
   fail(ErrorCode::kNotFound, "{}: tensor '{}' is F8_E4M3, but neither {}_scale nor {}_scale_inv is there", path_.string(), location.name, location.name, location.name);
 }
 
+bool ModelFiles::locate_gguf(const ImpliedTensor& tensor, Location& out) const {
+  out.name = gguf_name(tensor.id, config_);
+  const TensorInfo* info = source_->find(out.name);
+  if (info == nullptr) return false;
+  const bool expert = is_expert(tensor.id.role);
+  const Shape wanted = expert ? tensor_shape({tensor.id.role, tensor.id.layer, -1}, config_) : tensor.shape;
+  if (info->shape != wanted) {
+    fail(ErrorCode::kCorrupt, "{}: tensor '{}' is {}, the metadata imply {}", path_.string(), out.name, info->shape.text(), wanted.text());
+  }
+  out.slice = expert ? tensor.id.expert : -1;
+  return true;
+}
+
 bool ModelFiles::locate(const ImpliedTensor& tensor, Location& out) const {
+  if (gguf_ != nullptr) return locate_gguf(tensor, out);
   std::vector<std::string> names = {tensor.name};
   for (std::string& other : hf_other_names(tensor.id, config_)) names.push_back(std::move(other));
   for (const std::string& name : names) {
@@ -187,16 +214,17 @@ void ModelFiles::locate_all() {
     by_id_[key_of(implied_[i].id)] = i;
     by_name_[implied_[i].name] = i;
     if (!locate(implied_[i], locations_[i])) {
-      missing.push_back(implied_[i].name);
+      missing.push_back(gguf_ != nullptr ? locations_[i].name : implied_[i].name);
     } else {
       find_scale(locations_[i]);
     }
   }
+  missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
   if (!missing.empty()) report_missing(missing);
 }
 
 void ModelFiles::report_missing(const std::vector<std::string>& missing) const {
-  fail(ErrorCode::kNotFound, "{}: {} of {} tensors are missing: {}", path_.string(), missing.size(), implied_.size(), list_some(missing));
+  fail(ErrorCode::kNotFound, "{}: {} of the tensors that the configuration implies are missing: {}", path_.string(), missing.size(), list_some(missing));
 }
 
 // What is left over must be something known to be no part of the forward pass.

@@ -17,6 +17,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "formats/gguf.h"
 #include "formats/model_config.h"
 #include "formats/safetensors.h"
 #include "formats/tensor_names.h"
@@ -47,6 +48,7 @@ class ModelFiles {
   const Path& path() const { return path_; }
   const ModelConfig& config() const { return config_; }
   const ModelTexts& texts() const { return texts_; }
+  const GgufMetadata* gguf_metadata() const;                            // nullptr for a folder.
   const TensorSource& source() const { return *source_; }               // As stored, under the container's names.
   const std::vector<std::string>& ignored() const { return ignored_; }  // Tensors that are there and not used.
   int64_t stored_bytes() const;                                         // Of all tensors, as stored.
@@ -71,10 +73,12 @@ class ModelFiles {
     std::string scale;  // of FP8
   };
   void open_folder(Extent extent);
+  void open_gguf(Extent extent);
   void read_config(const Path& file);
   void read_texts();
   void locate_all();
   bool locate(const ImpliedTensor& tensor, Location& out) const;
+  bool locate_gguf(const ImpliedTensor& tensor, Location& out) const;
   bool locate_fused(const ImpliedTensor& tensor, Location& out) const;
   void find_scale(Location& location) const;
   void report_missing(const std::vector<std::string>& missing) const;
@@ -86,6 +90,7 @@ class ModelFiles {
   ModelConfig config_;
   ModelTexts texts_;
   std::unique_ptr<TensorSource> source_;
+  const GgufFile* gguf_ = nullptr;  // source_, where it is one
   std::vector<ImpliedTensor> implied_;
   std::vector<Location> locations_;  // Parallel to implied_.
   std::unordered_map<uint64_t, size_t> by_id_;

@@ -19,9 +19,6 @@
 
 namespace dure {
 
-// How much of a file must be there. kHeader serves inspection: the data may be cut off or absent.
-enum class Extent { kWhole, kHeader };
-
 class SafetensorsFile : public TensorSource {
  public:
   // Throws kNotFound, kPermission; kCorrupt for whatever contradicts the format; kUnsupported for rank above 4.

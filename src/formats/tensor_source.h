@@ -13,6 +13,9 @@
 
 namespace dure {
 
+// How much of a file must be there. kHeader serves inspection: the data may be cut off or absent.
+enum class Extent { kWhole, kHeader };
+
 struct TensorInfo {
   std::string name;
   DType dtype = DType::kF32;
