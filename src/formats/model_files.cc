@@ -214,12 +214,12 @@ void ModelFiles::locate_all() {
     by_id_[key_of(implied_[i].id)] = i;
     by_name_[implied_[i].name] = i;
     if (!locate(implied_[i], locations_[i])) {
-      missing.push_back(gguf_ != nullptr ? locations_[i].name : implied_[i].name);
+      std::string name = gguf_ != nullptr ? locations_[i].name : implied_[i].name;  // A GGUF stack counts once.
+      if (implied_[i].id.expert <= 0 || gguf_ == nullptr) missing.push_back(std::move(name));
     } else {
       find_scale(locations_[i]);
     }
   }
-  missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
   if (!missing.empty()) report_missing(missing);
 }
 

@@ -1,0 +1,189 @@
+// GGUF: every kind of value and split sets come back, every truncation is an Error, a model's facts survive the round trip.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <functional>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "formats/gguf.h"
+#include "formats/gguf_model.h"
+#include "formats/model_files.h"
+
+namespace dure {
+namespace {
+
+std::string message_of(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "(no error)";
+}
+
+GgufMetadata every_kind() {
+  GgufMetadata m;
+  m.set("u8", GgufValue::of_int(GgufType::kU8, 255));
+  m.set("i8", GgufValue::of_int(GgufType::kI8, -128));
+  m.set("u16", GgufValue::of_int(GgufType::kU16, 65535));
+  m.set("i16", GgufValue::of_int(GgufType::kI16, -32768));
+  m.set("u32", GgufValue::u32(4294967295));
+  m.set("i32", GgufValue::of_int(GgufType::kI32, -7));
+  m.set("u64", GgufValue::of_int(GgufType::kU64, INT64_MAX));
+  m.set("i64", GgufValue::of_int(GgufType::kI64, INT64_MIN));
+  m.set("f32", GgufValue::f32(1e-5));
+  m.set("f64", GgufValue::f64(0.1));
+  m.set("bool", GgufValue::boolean(true));
+  m.set("string", GgufValue::string("한국"));
+  m.set("ints", GgufValue::ints(GgufType::kI16, {1, -2, 3}));
+  m.set("bools", GgufValue::ints(GgufType::kBool, {1, 0}));
+  m.set("floats", GgufValue::floats(GgufType::kF32, {0.1, -2}));
+  m.set("strings", GgufValue::strings({"", "a", "bc"}));
+  m.set("none", GgufValue::strings({}));
+  return m;
+}
+
+TEST(Gguf, EveryKindOfValueComesBack) {
+  const TemporaryFolder folder;
+  const Path path = folder.path() / "a.gguf";
+  std::vector<float> data = {1, 2, 3, 4, 5, 6};
+  const std::string block(34 * 2, 'q');
+  {
+    GgufWriter writer(path, every_kind(), {{"x", DType::kF32, {2, 3}}, {"q", DType::kQ8_0, {2, 32}}, {"s", DType::kF32, {1}}});
+    writer.write_piece("q", 0, block);
+    writer.write("s", f32_view(data.data(), {1}));
+    writer.write("x", f32_view(data.data(), {2, 3}));
+    writer.commit();
+    EXPECT_EQ(dure::file_size(path), writer.file_bytes());
+  }
+  const GgufFile file(path);
+  EXPECT_EQ(file.metadata(), every_kind());
+  EXPECT_EQ(file.metadata().at("f32").as_double("f32"), 1e-5);
+  EXPECT_EQ(file.view("x").shape, Shape({2, 3}));
+  EXPECT_EQ(std::memcmp(file.view("x").data, data.data(), 24), 0);
+  EXPECT_EQ(file.view("q").dtype, DType::kQ8_0);
+  EXPECT_EQ(std::memcmp(file.view("q").data, block.data(), block.size()), 0);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(file.view("q").data) % 32, 0u);
+  EXPECT_NE(message_of([&] { file.metadata().at("u8").as_string("u8"); }).find("u8 should be a string, not u8"), std::string::npos);
+}
+
+TEST(Gguf, EveryTruncationIsAnErrorAndEveryByteMayChange) {
+  const TemporaryFolder folder;
+  const Path path = folder.path() / "a.gguf", cut = folder.path() / "b.gguf";
+  float value = 3;
+  GgufWriter writer(path, every_kind(), {{"x", DType::kF32, {1}}});
+  writer.write("x", f32_view(&value, {1}));
+  writer.commit();
+  const std::string whole = read_file(path);
+  const size_t needed = whole.size() - 28;  // The rest is padding.
+  for (size_t size = 0; size < needed; size += 3) {
+    write_file(cut, whole.substr(0, size));
+    EXPECT_THROW(GgufFile{cut}, Error) << size;
+  }
+  Rng rng(3, 0);
+  int refused = 0;
+  for (int i = 0; i < 300; ++i) {
+    std::string changed = whole;
+    changed[static_cast<size_t>(rng.below(static_cast<int64_t>(whole.size())))] = static_cast<char>(rng.below(256));
+    write_file(cut, changed);
+    if (message_of([&] { GgufFile file(cut); for (const TensorInfo& info : file.tensors()) file.view(info.name); }) != "(no error)") ++refused;
+  }
+  EXPECT_GT(refused, 30);
+}
+
+TEST(Gguf, SplitSets) {
+  const TemporaryFolder folder;
+  std::vector<TensorInfo> list;
+  for (int i = 0; i < 5; ++i) list.push_back({"t" + std::to_string(i), DType::kF32, {4}});
+  GgufSetWriter writer(folder.path() / "m.gguf", every_kind(), list, 32);
+  for (int i = 0; i < 5; ++i) {
+    float values[4] = {static_cast<float>(i), 1, 2, 3};
+    writer.write("t" + std::to_string(i), f32_view(values, {4}));
+  }
+  writer.commit();
+  ASSERT_EQ(writer.files().size(), 3u);
+  const Path first = folder.path() / "m-00001-of-00003.gguf", second = folder.path() / "m-00002-of-00003.gguf";
+  {
+    const GgufFile file(first);
+    EXPECT_EQ(file.metadata(), every_kind());
+    EXPECT_EQ(file.tensors().size(), 5u);
+    EXPECT_EQ(file.view("t3").f32()[0], 3);
+  }
+  EXPECT_NE(message_of([&] { GgufFile{second}; }).find("give the first part"), std::string::npos);
+  std::filesystem::remove(second);
+  EXPECT_NE(message_of([&] { GgufFile{first}; }).find("part 2 of 3 is missing"), std::string::npos);
+}
+
+ModelConfig k1_like() {
+  ModelConfig c;
+  c.vocab_size = 20, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2, c.head_width = 16, c.dense_width = 40;
+  c.expert_width = 32, c.expert_count = 4, c.experts_per_token = 2, c.shared_expert_count = 1, c.routed_scale = 2.5;
+  for (int64_t i = 0; i < 5; ++i) c.layers.push_back({.window_tokens = i % 4 == 3 ? 0 : 6, .rotary = i % 4 != 3, .sparse = i > 0});
+  c.mtp_layer_count = 1;
+  c.eos_tokens = {7};
+  c.dtype = "float32";
+  return c;
+}
+
+// Writes a whole model of zeros but for the first value of each tensor, and opens it.
+void write_model(const Path& path, const ModelConfig& c) {
+  std::vector<TensorInfo> list;
+  for (const TensorId id : gguf_tensors(c)) list.push_back({gguf_name(id, c), DType::kF32, tensor_shape(id, c)});
+  GgufMetadata metadata = gguf_config(c);
+  metadata.set("tokenizer.ggml.eos_token_id", GgufValue::u32(c.eos_tokens[0]));
+  GgufWriter writer(path, metadata, list);
+  for (const TensorInfo& info : list) {
+    std::vector<float> values(static_cast<size_t>(info.elements()));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+    writer.write(info.name, f32_view(values.data(), info.shape));
+  }
+  writer.commit();
+}
+
+TEST(GgufModel, FactsSurvive) {
+  const TemporaryFolder folder;
+  const Path path = folder.path() / "m.gguf";
+  ModelConfig c = k1_like();
+  EXPECT_TRUE(is_plain_exaone_moe(c));
+  write_model(path, c);
+  {
+    const ModelFiles files(path);
+    EXPECT_EQ(files.config(), c);
+    EXPECT_EQ(files.gguf_metadata()->at("general.architecture").as_string(""), "exaone-moe");
+    EXPECT_EQ(files.tensor({TensorRole::kExpertUp, 2, 3}).f32()[1], 3 * 32 * 32 + 1);
+    EXPECT_EQ(files.stack(TensorRole::kExpertUp, 2)->shape, Shape({4, 32, 32}));
+    EXPECT_EQ(files.tensor("mtp.fc.weight").shape, Shape({32, 64}));
+  }
+  c.mtp_steps = 4, c.mtp_layer = {.window_tokens = 6, .rotary = true}, c.eos_tokens = {7, 9}, c.tied_embeddings = true, c.initializer_range = 0.01;
+  write_model(path, c);
+  EXPECT_EQ(ModelFiles(path).config(), c);
+  c.layers[1].window_tokens = 9, c.layers[4].swiglu_limit = 0.7;
+  EXPECT_FALSE(is_plain_exaone_moe(c));
+  write_model(path, c);
+  EXPECT_EQ(ModelFiles(path).config(), c);
+  EXPECT_EQ(GgufFile(path).metadata().at("general.architecture").as_string(""), "dure-exaone-moe");
+}
+
+TEST(GgufModel, NamesWhatIsMissing) {
+  const TemporaryFolder folder;
+  const Path path = folder.path() / "m.gguf";
+  const ModelConfig c = k1_like();
+  for (const char* key : {"block_count", "rope.freq_base", "attention.head_count", "expert_gating_func", "expert_weights_scale", "attention.sliding_window"}) {
+    GgufMetadata metadata = gguf_config(c);
+    metadata.erase(std::string("exaone-moe.") + key);
+    std::vector<float> embedding(20 * 32);
+    GgufWriter writer(path, metadata, {{"token_embd.weight", DType::kF32, {20, 32}}});
+    writer.write("token_embd.weight", f32_view(embedding.data(), {20, 32}));
+    writer.commit();
+    EXPECT_NE(message_of([&] { ModelFiles files(path); }).find(key), std::string::npos) << message_of([&] { ModelFiles files(path); });
+  }
+  GgufWriter writer(path, gguf_config(c), {{"token_embd.weight", DType::kF32, {20, 32}}});
+  std::vector<float> embedding(20 * 32);
+  writer.write("token_embd.weight", f32_view(embedding.data(), {20, 32}));
+  writer.commit();
+  EXPECT_NE(message_of([&] { ModelFiles files(path); }).find("missing: blk.0.attn_norm.weight"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace dure
