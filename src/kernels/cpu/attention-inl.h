@@ -1,0 +1,214 @@
+// kernels/cpu/attention-inl.h: what the forward and backward tiles of attention share: transposed blocks, the two
+// products (keys along the lanes; head width along the lanes), and the visible range of a row in a block.
+#if defined(DURE_KERNELS_CPU_ATTENTION_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef DURE_KERNELS_CPU_ATTENTION_INL_H_
+#undef DURE_KERNELS_CPU_ATTENTION_INL_H_
+#else
+#define DURE_KERNELS_CPU_ATTENTION_INL_H_
+#endif
+
+#include "kernels/attention.h"
+#include "kernels/cpu/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace dure::cpu::HWY_NAMESPACE {
+
+constexpr int64_t kBlock = KvView::kTokens;        // keys in a block
+constexpr int64_t kBlockLanes = kBlock / kLanes;   // 4 vectors
+constexpr int64_t padded(int64_t width) { return (width + kLanes - 1) / kLanes * kLanes; }
+
+// Places [begin, end) of a block that a row may see.
+struct Visible {
+  int64_t begin = 0, end = 0;
+};
+DURE_LANE_OP Visible visible_in_block(int64_t position, int64_t window, int64_t block) {
+  const int64_t first = window > 0 ? std::max<int64_t>(0, position - window + 1) : 0;
+  const int64_t begin = std::clamp<int64_t>(first - block * kBlock, 0, kBlock);
+  return {begin, std::clamp<int64_t>(position + 1 - block * kBlock, begin, kBlock)};
+}
+
+#if HWY_TARGET != HWY_SCALAR
+DURE_LANE_OP void transpose_4x4(const float* from, int64_t stride, float* to) {
+  const hn::FixedTag<float, 4> d;
+  const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + stride);
+  const auto r2 = hn::LoadU(d, from + 2 * stride), r3 = hn::LoadU(d, from + 3 * stride);
+  const auto even_low = hn::InterleaveLower(d, r0, r2), odd_low = hn::InterleaveLower(d, r1, r3);
+  const auto even_high = hn::InterleaveUpper(d, r0, r2), odd_high = hn::InterleaveUpper(d, r1, r3);
+  hn::StoreU(hn::InterleaveLower(d, even_low, odd_low), d, to);
+  hn::StoreU(hn::InterleaveUpper(d, even_low, odd_low), d, to + kBlock);
+  hn::StoreU(hn::InterleaveLower(d, even_high, odd_high), d, to + 2 * kBlock);
+  hn::StoreU(hn::InterleaveUpper(d, even_high, odd_high), d, to + 3 * kBlock);
+}
+#endif
+
+// to: [width, 64], to[h][j] = from[j * stride + h] for j in [begin, end).
+inline HWY_ATTR void transpose_block(const float* from, int64_t stride, int64_t width, Visible keys, float* to) {
+  int64_t j = keys.begin;
+#if HWY_TARGET != HWY_SCALAR
+  for (; j + 4 <= keys.end; j += 4) {
+    int64_t h = 0;
+    for (; h + 4 <= width; h += 4) transpose_4x4(from + j * stride + h, stride, to + h * kBlock + j);
+    for (; h < width; ++h) {
+      for (int64_t i = 0; i < 4; ++i) to[h * kBlock + j + i] = from[(j + i) * stride + h];
+    }
+  }
+#endif
+  for (; j < keys.end; ++j) {
+    for (int64_t h = 0; h < width; ++h) to[h * kBlock + j] = from[j * stride + h];
+  }
+}
+
+// to: [64, padded(width)] f32, zero in the padding, for j in [begin, end).
+inline HWY_ATTR void copy_block(const float* from, int64_t stride, int64_t width, Visible keys, float* to) {
+  const int64_t pitch = padded(width);
+  for (int64_t j = keys.begin; j < keys.end; ++j) {
+    for (int64_t h = 0; h < width; h += kLanes) store(load16_n(from + j * stride + h, width - h), to + j * pitch + h);
+  }
+}
+inline HWY_ATTR void widen_block(const uint16_t* from, int64_t stride, int64_t width, Visible keys, float* to) {
+  const int64_t pitch = padded(width);
+  for (int64_t j = keys.begin; j < keys.end; ++j) {
+    for (int64_t h = 0; h < pitch; ++h) {
+      to[j * pitch + h] = h < width ? __builtin_bit_cast(float, static_cast<uint32_t>(from[j * stride + h]) << 16) : 0.0f;
+    }
+  }
+}
+
+// s: [kRows, 64] places of vectors [first, first + kVectors): one fma chain over h a place.
+template <int kRows, int kVectors>
+DURE_LANE_OP void score_step(const float* const* rows, int64_t width, const float* transposed, int64_t first, float* s) {
+  F16 sum[kRows][kVectors];
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = set16(0.0f);
+  }
+  const float* column = transposed + first * kLanes;
+  for (int64_t h = 0; h < width; ++h, column += kBlock) {
+    F16 key[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) key[v] = load16(column + v * kLanes);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const F16 x = set16(rows[r][h]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = fma(x, key[v], sum[r][v]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) store(sum[r][v], s + r * kBlock + (first + v) * kLanes);
+  }
+}
+
+// As many accumulators as the registers hold: 16 of AVX-512's 32, 8 (halves of 4 lanes pairs) of AVX2's 16.
+template <int kRows>
+constexpr int kScoreVectors = kNative == 16 ? 4 : (kRows == 4 ? 1 : kRows == 2 ? 2 : 4);
+
+// Raw scores of kRows rows with the places of vectors [first, last) of a transposed block.
+template <int kRows>
+inline HWY_ATTR void scores(const float* const* rows, int64_t width, const float* transposed, int64_t first, int64_t last, float* s) {
+  constexpr int kVectors = kScoreVectors<kRows>;
+  while (last - first >= kVectors) {
+    score_step<kRows, kVectors>(rows, width, transposed, first, s);
+    first += kVectors;
+  }
+  if constexpr (kVectors > 2) {
+    if (last - first >= 2) {
+      score_step<kRows, 2>(rows, width, transposed, first, s);
+      first += 2;
+    }
+  }
+  for (; first < last; ++first) score_step<kRows, 1>(rows, width, transposed, first, s);
+}
+
+// One product with the head width along the lanes: out[i][:] += sum over k ascending of weight[i * wi + k * wk] * x[k][:].
+struct Weighted {
+  const float* weight = nullptr;
+  int64_t weight_row = 0, weight_step = 0;  // wi, wk
+  const float* x = nullptr;
+  int64_t x_stride = 0;
+  int64_t begin = 0, end = 0;  // k
+  float* out = nullptr;
+  int64_t out_stride = 0;
+};
+
+template <int kRows, int kVectors>
+DURE_LANE_OP void weighted_step(const Weighted& w, int64_t column, int64_t lanes) {
+  F16 sum[kRows][kVectors];
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const float* from = w.out + r * w.out_stride + column + v * kLanes;
+      sum[r][v] = kVectors == 1 ? load16_n(from, lanes) : load16(from);
+    }
+  }
+  const float* x = w.x + w.begin * w.x_stride + column;
+  const float* weight = w.weight + w.begin * w.weight_step;
+  for (int64_t k = w.begin; k < w.end; ++k, x += w.x_stride, weight += w.weight_step) {
+    F16 value[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) value[v] = kVectors == 1 ? load16_n(x, lanes) : load16(x + v * kLanes);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const F16 p = set16(weight[r * w.weight_row]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = fma(p, value[v], sum[r][v]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      float* to = w.out + r * w.out_stride + column + v * kLanes;
+      if (kVectors == 1) {
+        store_n(sum[r][v], to, lanes);
+      } else {
+        store(sum[r][v], to);
+      }
+    }
+  }
+}
+
+template <int kRows>
+inline HWY_ATTR void weighted_rows(const Weighted& w, int64_t width) {
+  constexpr int kVectors = kScoreVectors<kRows>;
+  int64_t column = 0;
+  if constexpr (kVectors > 1) {
+    for (; column + kVectors * kLanes <= width; column += kVectors * kLanes) weighted_step<kRows, kVectors>(w, column, kLanes);
+  }
+  if constexpr (kVectors > 2) {
+    for (; column + 2 * kLanes <= width; column += 2 * kLanes) weighted_step<kRows, 2>(w, column, kLanes);
+  }
+  for (; column + kLanes <= width; column += kLanes) weighted_step<kRows, 1>(w, column, kLanes);
+  if (column < width) weighted_step<kRows, 1>(w, column, width - column);
+}
+
+// Any number of output rows.
+inline HWY_ATTR void weighted_sum(Weighted w, int64_t rows, int64_t width) {
+  if (w.begin >= w.end) return;
+  const auto advance = [&](int64_t n) {
+    w.weight += n * w.weight_row;
+    w.out += n * w.out_stride;
+    rows -= n;
+  };
+  for (; rows >= 4; advance(4)) weighted_rows<4>(w, width);
+  if (rows >= 2) {
+    weighted_rows<2>(w, width);
+    advance(2);
+  }
+  if (rows == 1) weighted_rows<1>(w, width);
+}
+
+// Lanes of vector v whose place is outside [begin, end) become `other`.
+DURE_LANE_OP F16 keep_visible(F16 value, Visible keys, int64_t v, F16 other) {
+  value = keep_first(value, keys.end - v * kLanes, other);
+  return keys.begin <= v * kLanes ? value : keep_first(other, keys.begin - v * kLanes, value);
+}
+
+}  // namespace dure::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
