@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "text/nfc.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
@@ -260,7 +261,11 @@ void read_added(const Reader& reader, dom::array items, TokenizerParts& parts) {
     if (known && *known != id) {
       reader.corrupt(where, fmt::format("token {} has the id {}, but {} in the vocabulary", json_quote(token.content), id, *known));
     }
-    if (!known) add_token(reader, parts.vocab, id, id_max, token.content, where);
+    if (!known) {
+      // The library keeps, and decodes to, the normal form of a token that it looks for in normalised text.
+      const std::string normal = token.normalized && parts.nfc ? to_nfc(token.content) : token.content;
+      add_token(reader, parts.vocab, id, id_max, parts.vocab.find(normal) ? token.content : normal, where);
+    }
     token.id = static_cast<int32_t>(id);
     parts.added.push_back(std::move(token));
   }
@@ -285,8 +290,8 @@ TokenizerParts read_tokenizer_json(std::string_view text, std::string_view sourc
   const std::optional<dom::element> added = reader.find(top, "added_tokens");
   const int64_t added_count = added ? static_cast<int64_t>(reader.array(*added, "added_tokens").size()) : 0;
   read_model(reader, reader.object(reader.member(top, "model", "the file"), "model"), added_count, text.size(), parts);
-  if (added) read_added(reader, reader.array(*added, "added_tokens"), parts);
   read_normaliser(reader, reader.find(top, "normalizer"), parts);
+  if (added) read_added(reader, reader.array(*added, "added_tokens"), parts);
   if (!read_pretokeniser(reader, reader.member(top, "pre_tokenizer", "the file"), "pre_tokenizer", parts.patterns)) {
     reader.unsupported("pre_tokenizer", "no ByteLevel at its end: only byte-level vocabularies are supported");
   }
