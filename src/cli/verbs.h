@@ -12,6 +12,7 @@ std::function<int()> declare_data(Args& args);
 std::function<int()> declare_doctor(Args& args);
 std::function<int()> declare_eval(Args& args);
 std::function<int()> declare_rl(Args& args);
+std::function<int()> declare_tokenizer(Args& args);
 std::function<int()> declare_train(Args& args);
 
 }  // namespace dure
