@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "kernels/block_decode.h"
 
 namespace dure {
 namespace {
@@ -22,7 +23,9 @@ void widen_piece(DType dtype, const void* in, float* out, int64_t begin, int64_t
     case DType::kF64:
       for (int64_t i = begin; i < end; ++i) out[i] = static_cast<float>(static_cast<const double*>(in)[i]);
       return;
-    default: fail(ErrorCode::kUnsupported, "a tensor of type {} cannot be widened to F32 here", dtype_info(dtype).name);
+    default:
+      if (is_block(dtype)) return decode_elements(dtype, in, begin, end - begin, out + begin);
+      fail(ErrorCode::kUnsupported, "a tensor of type {} cannot be widened to F32 here", dtype_info(dtype).name);
   }
 }
 

@@ -3,10 +3,11 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "kernels/block_decode.h"
 
 namespace dure::cpu {
 
-bool widen_supports(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16; }
+bool widen_supports(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16 || is_block(dtype); }
 
 void widen(DType dtype, const void* row, int64_t first, int64_t count, float* out) {
   const auto* halves = static_cast<const uint16_t*>(row) + first;
@@ -20,7 +21,9 @@ void widen(DType dtype, const void* row, int64_t first, int64_t count, float* ou
     case DType::kF16:
       for (int64_t i = 0; i < count; ++i) out[i] = f16_to_f32(halves[i]);
       return;
-    default: DURE_CHECK(false, "weights of type {}", dtype_info(dtype).name);
+    default:
+      DURE_CHECK(is_block(dtype), "weights of type {}", dtype_info(dtype).name);
+      decode_elements(dtype, row, first, count, out);
   }
 }
 
