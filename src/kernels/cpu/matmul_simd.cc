@@ -18,6 +18,7 @@ namespace HWY_NAMESPACE {
 #if HWY_NATIVE_FMA
 
 constexpr int64_t kStepsMax = 512;
+constexpr int64_t kPad = 16;  // Floats between the rows of a copied tile: no two rows in the same cache sets.
 
 inline int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 
@@ -28,6 +29,7 @@ struct Work {
   float* panels;    // the stretch's panels one after another, [stretch, width] each
   float* partial;   // [rows, columns rounded up to panels]: chains under way, for Finish::kAdd over several stretches
   float* widened;   // see PackScratch
+  float* tile;      // a row tile of A, see CopyA
   int64_t columns() const { return block.column_end - block.column_begin; }
   int64_t rows() const { return block.row_end - block.row_begin; }
   bool uses_partial() const { return m.finish == Finish::kAdd && m.steps > kStepsMax; }
@@ -36,14 +38,16 @@ struct Work {
 size_t Scratch(const MatMul& m, const Block& block) {
   const int64_t columns = RoundUp(block.column_end - block.column_begin, kPanel), stretch = std::min(m.steps, kStepsMax);
   const int64_t partial = m.finish == Finish::kAdd && m.steps > kStepsMax ? columns * (block.row_end - block.row_begin) : 0;
-  return static_cast<size_t>(columns * stretch + partial + PackScratch(m, stretch) + 3 * 16) * sizeof(float);
+  const int64_t tile = kRowsMax * (stretch + kPad) + kLanes;
+  return static_cast<size_t>(columns * stretch + partial + PackScratch(m, stretch) + tile + 4 * 16) * sizeof(float);
 }
 
 Work Divide(const MatMul& m, const Block& block, void* scratch) {
-  Work w{m, block, static_cast<float*>(scratch), nullptr, nullptr};
-  const int64_t columns = RoundUp(w.columns(), kPanel);
-  w.partial = w.panels + RoundUp(columns * std::min(m.steps, kStepsMax), 16);
+  Work w{m, block, static_cast<float*>(scratch), nullptr, nullptr, nullptr};
+  const int64_t columns = RoundUp(w.columns(), kPanel), stretch = std::min(m.steps, kStepsMax);
+  w.partial = w.panels + RoundUp(columns * stretch, 16);
   w.widened = w.partial + (w.uses_partial() ? RoundUp(columns * w.rows(), 16) : 0);
+  w.tile = w.widened + RoundUp(PackScratch(m, stretch), 16);
   return w;
 }
 
@@ -78,15 +82,40 @@ void NarrowTile(TileFunction tile, TileArgs t, int64_t rows, int64_t count) {
   }
 }
 
+struct ATile {
+  const float* data;
+  int64_t stride;
+};
+
+// The rows' piece of A as the tile reads it: in place, or copied where the copy is cheaper than what it saves.
+// By step, a tile uses kRowsMax floats of each line once a panel: copied, they lie together. By row, only rows at a
+// multiple of 4 KiB are copied: more of them than the level-1 cache has ways (8) would evict each other at every step.
+ATile CopyA(const Work& w, int64_t row, int64_t rows, int64_t step, int64_t steps) {
+  const MatMul& m = w.m;
+  if (!m.a_by_step) {
+    const float* from = m.a + row * m.a_stride + step;
+    if (m.a_stride % 1024 != 0 || rows <= 6) return {from, m.a_stride};
+    for (int64_t r = 0; r < rows; ++r) WidenRow(DType::kF32, reinterpret_cast<const char*>(from + r * m.a_stride), 0, steps, w.tile + r * (steps + kPad));
+    return {w.tile, steps + kPad};
+  }
+  const hn::ScalableTag<float> d;
+  const float* from = m.a + step * m.a_stride + row;
+  for (int64_t s = 0; s < steps; ++s, from += m.a_stride) {
+    float* to = w.tile + s * rows;
+    if (row + kLanes <= m.rows) hn::StoreU(hn::LoadU(d, from), d, to);  // The surplus is overwritten by the next step.
+    else std::copy_n(from, rows, to);
+  }
+  return {w.tile, rows};
+}
+
 void RowTile(const Work& w, const Flow& flow, int64_t row, int64_t rows, int64_t step, int64_t steps) {
   const MatMul& m = w.m;
-  const int64_t r = w.block.row_begin + row;
-  const float* a = m.a_by_step ? m.a + step * m.a_stride + r : m.a + r * m.a_stride + step;
+  const ATile a = CopyA(w, w.block.row_begin + row, rows, step, steps);
   const float* panel = w.panels;
   for (int64_t c = 0; c < w.columns(); c += kPanel) {
     const int64_t count = std::min(kPanel, w.columns() - c), vecs = (count + kLanes - 1) / kLanes;
     const int64_t at = row * flow.stride + c;
-    const TileArgs t{a, m.a_stride, panel, steps, flow.from == nullptr ? nullptr : flow.from + at, flow.to + at, flow.stride, flow.add};
+    const TileArgs t{a.data, a.stride, panel, steps, flow.from == nullptr ? nullptr : flow.from + at, flow.to + at, flow.stride, flow.add};
     const TileFunction tile = m.a_by_step ? tile_function<true>(rows, vecs) : tile_function<false>(rows, vecs);
     if (count == vecs * kLanes) tile(t);
     else NarrowTile(tile, t, rows, count);
