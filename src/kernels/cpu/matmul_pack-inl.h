@@ -1,6 +1,6 @@
 // kernels/cpu/matmul_pack-inl.h: columns of B as a panel [steps, width] of f32, width 1 or 2 vectors, 64-byte aligned.
 //
-// Stored row c = column c (a weight used as w^T): transposed in registers, four steps of all columns at a time. Stored
+// Stored row c = column c (a weight used as w^T): transposed in registers, a line of each row at a time. Stored
 // row s = step s: copied. BF16 is widened on the way (a shift); other types are widened row by row into scratch first.
 // Columns past the end repeat the last one (transposed) or are zero (copied): computed, never stored.
 #if defined(DURE_KERNELS_CPU_MATMUL_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -23,68 +23,88 @@ namespace dure::cpu {
 namespace HWY_NAMESPACE {
 #if HWY_NATIVE_FMA
 
-// Four 32-bit words of each of kLanes rows: rows r, r + 4, r + 8, ... side by side in one vector.
-template <class D>
-HWY_INLINE hn::Vec<D> LoadQuads(D d, const char* const* rows, int64_t byte_offset) {
-  const hn::Full128<uint32_t> d4;
-  const auto load = [&](int r) HWY_ATTR { return hn::LoadU(d4, reinterpret_cast<const uint32_t*>(rows[r] + byte_offset)); };
+using Words = hn::ScalableTag<uint32_t>;
+using WordVec = hn::Vec<Words>;
+
+// 128-bit blocks: the even (odd) blocks of a, then those of b.
+HWY_INLINE WordVec EvenBlocks(WordVec a, WordVec b) {
 #if HWY_MAX_BYTES == 64
-  const hn::Half<D> d8;
-  return hn::Combine(d, hn::Combine(d8, load(12), load(8)), hn::Combine(d8, load(4), load(0)));
+  return WordVec{_mm512_shuffle_i32x4(a.raw, b.raw, 0x88)};
 #else
-  return hn::Combine(d, load(4), load(0));
+  return hn::ConcatLowerLower(Words(), b, a);
+#endif
+}
+HWY_INLINE WordVec OddBlocks(WordVec a, WordVec b) {
+#if HWY_MAX_BYTES == 64
+  return WordVec{_mm512_shuffle_i32x4(a.raw, b.raw, 0xDD)};
+#else
+  return hn::ConcatUpperUpper(Words(), b, a);
 #endif
 }
 
-// out[i]: word i of every row, rows in lane order. rows: kLanes addresses.
-HWY_INLINE void TransposeQuads(const char* const* rows, int64_t byte_offset, hn::Vec<hn::ScalableTag<uint32_t>>* out) {
-  const hn::ScalableTag<uint32_t> d;
+// In place: word j of vector i <-> word i of vector j. kLanes * log2(kLanes) shuffles, all in registers.
+HWY_INLINE void TransposeWords(WordVec* t) {
+  const Words d;
   const hn::ScalableTag<uint64_t> d64;
-  const auto v0 = LoadQuads(d, rows, byte_offset), v1 = LoadQuads(d, rows + 1, byte_offset);
-  const auto v2 = LoadQuads(d, rows + 2, byte_offset), v3 = LoadQuads(d, rows + 3, byte_offset);
-  const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, v0, v1)), low23 = hn::BitCast(d64, hn::InterleaveLower(d, v2, v3));
-  const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, v0, v1)), high23 = hn::BitCast(d64, hn::InterleaveUpper(d, v2, v3));
-  out[0] = hn::BitCast(d, hn::InterleaveLower(d64, low01, low23));
-  out[1] = hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23));
-  out[2] = hn::BitCast(d, hn::InterleaveLower(d64, high01, high23));
-  out[3] = hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23));
+  HWY_UNROLL(4)
+  for (int64_t i = 0; i < kLanes; i += 4) {  // 4 x 4 inside the 128-bit blocks.
+    const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, t[i], t[i + 1])), high01 = hn::BitCast(d64, hn::InterleaveUpper(d, t[i], t[i + 1]));
+    const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, t[i + 2], t[i + 3])), high23 = hn::BitCast(d64, hn::InterleaveUpper(d, t[i + 2], t[i + 3]));
+    t[i] = hn::BitCast(d, hn::InterleaveLower(d64, low01, low23));
+    t[i + 1] = hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23));
+    t[i + 2] = hn::BitCast(d, hn::InterleaveLower(d64, high01, high23));
+    t[i + 3] = hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23));
+  }
+  // Now block b of t[4 g + j] holds word 4 b + j of rows 4 g .. 4 g + 3: a transpose of the blocks is left.
+  HWY_UNROLL(4)
+  for (int64_t j = 0; j < 4; ++j) {
+#if HWY_MAX_BYTES == 64
+    const WordVec even01 = EvenBlocks(t[j], t[4 + j]), odd01 = OddBlocks(t[j], t[4 + j]);
+    const WordVec even23 = EvenBlocks(t[8 + j], t[12 + j]), odd23 = OddBlocks(t[8 + j], t[12 + j]);
+    t[j] = EvenBlocks(even01, even23);
+    t[8 + j] = OddBlocks(even01, even23);
+    t[4 + j] = EvenBlocks(odd01, odd23);
+    t[12 + j] = OddBlocks(odd01, odd23);
+#else
+    const WordVec low = EvenBlocks(t[j], t[4 + j]);
+    t[4 + j] = OddBlocks(t[j], t[4 + j]);
+    t[j] = low;
+#endif
+  }
 }
 
-// panel: [steps, width] from kLanes rows of f32, at column `lane_offset` of the panel.
-inline void TransposeF32(const char* const* rows, int64_t steps, float* panel, int64_t width) {
-  const hn::ScalableTag<uint32_t> d;
-  int64_t s = 0;
-  for (; s + 4 <= steps; s += 4, panel += 4 * width) {
-    hn::Vec<decltype(d)> t[4];
-    TransposeQuads(rows, s * 4, t);
-    HWY_UNROLL(4)
-    for (int i = 0; i < 4; ++i) hn::Store(t[i], d, reinterpret_cast<uint32_t*>(panel + i * width));
-  }
-  for (; s < steps; ++s, panel += width) {
-    for (int64_t r = 0; r < kLanes; ++r) std::memcpy(panel + r, rows[r] + s * 4, 4);
-  }
+// Steps held by kLanes words of a row, and step i of a transposed tile in f32. BF16: a word is two steps, the first low.
+template <bool kBf16>
+inline constexpr int64_t kTileSteps = kBf16 ? 2 * kLanes : kLanes;
+template <bool kBf16>
+HWY_INLINE hn::Vec<hn::ScalableTag<float>> TileStep(const WordVec* t, int64_t i) {
+  const hn::ScalableTag<float> d;
+  if constexpr (!kBf16) return hn::BitCast(d, t[i]);
+  else if (i % 2 == 0) return hn::BitCast(d, hn::ShiftLeft<16>(t[i / 2]));
+  else return hn::BitCast(d, hn::And(t[i / 2], hn::Set(Words(), 0xFFFF0000u)));
+}
+template <bool kBf16>
+HWY_INLINE float Element(const char* row, int64_t i) {
+  if constexpr (!kBf16) return reinterpret_cast<const float*>(row)[i];
+  else return bf16_to_f32(reinterpret_cast<const uint16_t*>(row)[i]);
 }
 
-// The same from bfloat16: a 32-bit word is two steps, the first in the low half.
-inline void TransposeBf16(const char* const* rows, int64_t steps, float* panel, int64_t width) {
-  const hn::ScalableTag<uint32_t> d;
-  const auto high = hn::Set(d, 0xFFFF0000u);
+// panel: [steps, width] from kLanes rows, one vector wide.
+template <bool kBf16>
+void Transpose(const char* const* rows, int64_t steps, float* panel, int64_t width) {
+  constexpr int64_t kBytes = kBf16 ? 2 : 4, kSteps = kTileSteps<kBf16>;
+  const hn::ScalableTag<float> d;
   int64_t s = 0;
-  for (; s + 8 <= steps; s += 8, panel += 8 * width) {
-    hn::Vec<decltype(d)> t[4];
-    TransposeQuads(rows, s * 2, t);
-    HWY_UNROLL(4)
-    for (int i = 0; i < 4; ++i) {
-      hn::Store(hn::ShiftLeft<16>(t[i]), d, reinterpret_cast<uint32_t*>(panel + 2 * i * width));
-      hn::Store(hn::And(t[i], high), d, reinterpret_cast<uint32_t*>(panel + (2 * i + 1) * width));
-    }
+  for (; s + kSteps <= steps; s += kSteps, panel += kSteps * width) {
+    WordVec t[kLanes];
+    HWY_UNROLL(16)
+    for (int64_t r = 0; r < kLanes; ++r) t[r] = hn::LoadU(Words(), reinterpret_cast<const uint32_t*>(rows[r] + s * kBytes));
+    TransposeWords(t);
+    HWY_UNROLL(32)
+    for (int64_t i = 0; i < kSteps; ++i) hn::Store(TileStep<kBf16>(t, i), d, panel + i * width);
   }
   for (; s < steps; ++s, panel += width) {
-    for (int64_t r = 0; r < kLanes; ++r) {
-      uint16_t bits;
-      std::memcpy(&bits, rows[r] + s * 2, 2);
-      panel[r] = bf16_to_f32(bits);
-    }
+    for (int64_t r = 0; r < kLanes; ++r) panel[r] = Element<kBf16>(rows[r], s);
   }
 }
 
@@ -129,7 +149,7 @@ inline void PackTransposed(const MatMul& m, int64_t first, int64_t count, int64_
         rows[j] = reinterpret_cast<const char*>(scratch + j * steps);
       }
     }
-    const auto transpose = m.b_dtype == DType::kBF16 ? TransposeBf16 : TransposeF32;
+    const auto transpose = m.b_dtype == DType::kBF16 ? Transpose<true> : Transpose<false>;
     transpose(rows, steps, panel + v * kLanes, vecs * kLanes);
   }
 }

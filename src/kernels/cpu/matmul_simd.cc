@@ -10,6 +10,7 @@
 //
 #include "hwy/highway.h"
 //
+#include "kernels/cpu/matmul_few-inl.h"
 #include "kernels/cpu/matmul_pack-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -87,25 +88,17 @@ struct ATile {
   int64_t stride;
 };
 
-// The rows' piece of A as the tile reads it: in place, or copied where the copy is cheaper than what it saves.
-// By step, a tile uses kRowsMax floats of each line once a panel: copied, they lie together. By row, only rows at a
-// multiple of 4 KiB are copied: more of them than the level-1 cache has ways (8) would evict each other at every step.
+// The rows' piece of A as the tile reads it: in place, or copied where rows lie at a multiple of 4 KiB: more of them than
+// the level-1 cache has ways (8) would evict each other at every step.
 ATile CopyA(const Work& w, int64_t row, int64_t rows, int64_t step, int64_t steps) {
   const MatMul& m = w.m;
-  if (!m.a_by_step) {
-    const float* from = m.a + row * m.a_stride + step;
-    if (m.a_stride % 1024 != 0 || rows <= 6) return {from, m.a_stride};
-    for (int64_t r = 0; r < rows; ++r) WidenRow(DType::kF32, reinterpret_cast<const char*>(from + r * m.a_stride), 0, steps, w.tile + r * (steps + kPad));
-    return {w.tile, steps + kPad};
+  if (m.a_by_step) return {m.a + step * m.a_stride + row, m.a_stride};
+  const float* from = m.a + row * m.a_stride + step;
+  if (m.a_stride % 1024 != 0 || rows <= 6) return {from, m.a_stride};
+  for (int64_t r = 0; r < rows; ++r) {
+    WidenRow(DType::kF32, reinterpret_cast<const char*>(from + r * m.a_stride), 0, steps, w.tile + r * (steps + kPad));
   }
-  const hn::ScalableTag<float> d;
-  const float* from = m.a + step * m.a_stride + row;
-  for (int64_t s = 0; s < steps; ++s, from += m.a_stride) {
-    float* to = w.tile + s * rows;
-    if (row + kLanes <= m.rows) hn::StoreU(hn::LoadU(d, from), d, to);  // The surplus is overwritten by the next step.
-    else std::copy_n(from, rows, to);
-  }
-  return {w.tile, rows};
+  return {w.tile, steps + kPad};
 }
 
 void RowTile(const Work& w, const Flow& flow, int64_t row, int64_t rows, int64_t step, int64_t steps) {
@@ -146,6 +139,7 @@ void AddPartial(const Work& w) {
 }
 
 void MatMulBlock(const MatMul& m, const Block& block, void* scratch) {
+  if (UsesFewRows(m, block)) return FewRows(m, block);
   const Work w = Divide(m, block, scratch);
   int64_t step = 0;
   do {  // Once even for no steps: C is set to zero.
