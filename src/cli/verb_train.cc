@@ -24,7 +24,7 @@ int run(const Given& given) {
   for (const auto& [key, value] : json.as_object(given.config)) (key == "model" ? model : plain[key]) = value;
   TrainConfig config;
   from_json(config, plain, given.config);
-  run_training(config, model);
+  run_training(config, model, given.config);
   return 0;
 }
 

@@ -6,6 +6,12 @@
 namespace dure {
 namespace {
 
+TokenDocument problem_document(const Problem& problem, const Tokenizer& tokenizer) {
+  const std::vector<Message> messages = {{.role = Role::kUser, .content = problem.prompt},
+                                         {.role = Role::kAssistant, .content = problem.answer, .reasoning = problem.thinking}};
+  return encode_pieces(render_training(messages, {}), tokenizer);
+}
+
 class ProblemConversations : public DocumentSource {
  public:
   ProblemConversations(const TaskMixture& mixture, uint64_t seed, int64_t limit, const Tokenizer& tokenizer)
@@ -15,10 +21,7 @@ class ProblemConversations : public DocumentSource {
 
   void read(int64_t index, TokenDocument& out) const override {
     Rng rng(seed_, stream_id("sft problem", static_cast<uint64_t>(index)));
-    const Problem problem = make_problem(mixture_, Split::kTrain, rng);
-    const std::vector<Message> messages = {{.role = Role::kUser, .content = problem.prompt},
-                                           {.role = Role::kAssistant, .content = problem.answer, .reasoning = problem.thinking}};
-    out = encode_pieces(render_training(messages, {}), tokenizer_);
+    out = problem_document(make_problem(mixture_, Split::kTrain, rng), tokenizer_);
   }
 
  private:
@@ -42,7 +45,8 @@ TokenDocument encode_pieces(const std::vector<ChatPiece>& pieces, const Tokenize
 std::shared_ptr<const DocumentSource> load_conversations(const Path& jsonl, const Tokenizer& tokenizer) {
   std::vector<TokenDocument> documents;
   for_each_record(jsonl, [&](const Record& record) {
-    const std::vector<Message> messages = messages_from_json(record.messages, jsonl.string());
+    if (!record.is_chat()) return;
+    const std::vector<Message> messages = messages_from_json(parse_json(record.messages, jsonl.string()), jsonl.string());
     for (const std::vector<ChatPiece>& sample : render_training_samples(messages, {})) documents.push_back(encode_pieces(sample, tokenizer));
   });
   if (documents.empty()) fail(ErrorCode::kCorrupt, "{}: holds no conversation", jsonl.string());
@@ -51,6 +55,13 @@ std::shared_ptr<const DocumentSource> load_conversations(const Path& jsonl, cons
 
 std::shared_ptr<const DocumentSource> problem_conversations(const TaskMixture& mixture, uint64_t seed, int64_t limit, const Tokenizer& tokenizer) {
   return std::make_shared<ProblemConversations>(mixture, seed, limit, tokenizer);
+}
+
+std::shared_ptr<const DocumentSource> heldout_problem_conversations(const TaskMixture& mixture, uint64_t seed, int64_t count_per_cell,
+                                                                    const Tokenizer& tokenizer) {
+  std::vector<TokenDocument> documents;
+  for (const Problem& problem : make_problem_grid(mixture, Split::kHeldout, seed, count_per_cell)) documents.push_back(problem_document(problem, tokenizer));
+  return std::make_shared<MemoryDocuments>(std::move(documents));
 }
 
 }  // namespace dure

@@ -25,4 +25,8 @@ std::shared_ptr<const DocumentSource> load_conversations(const Path& jsonl, cons
 // limit 0: without end.
 std::shared_ptr<const DocumentSource> problem_conversations(const TaskMixture& mixture, uint64_t seed, int64_t limit, const Tokenizer& tokenizer);
 
+// Problems of the held-out split, `count_per_cell` for every task and language: never trained on by any run.
+std::shared_ptr<const DocumentSource> heldout_problem_conversations(const TaskMixture& mixture, uint64_t seed, int64_t count_per_cell,
+                                                                    const Tokenizer& tokenizer);
+
 }  // namespace dure

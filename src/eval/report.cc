@@ -175,7 +175,7 @@ std::string chart(const RunLog& log, const std::string& title, const std::string
 
 std::string charts(const RunLog& log) {
   std::string out;
-  out += chart(log, "loss", "nats a token", {series_of(log, "loss", "next token"), series_of(log, "mtp_loss", "two ahead (MTP)"), series_of(log, "eval/loss", "held out")}, false);
+  out += chart(log, "loss", "nats a token", {series_of(log, "loss", "next token"), series_of(log, "mtp_loss", "two ahead (MTP)"), series_of(log, "eval_loss", "held out")}, false);
   out += chart(log, "reward", "share right", {series_of(log, "reward", "reward")}, true);
   out += chart(log, "length of answers", "tokens", {series_of(log, "completions/mean_length", "mean length")}, true);
   out += chart(log, "entropy", "nats a token", {series_of(log, "entropy", "entropy")}, true);

@@ -19,6 +19,7 @@ std::vector<TrainedTensor> Learner::trained_tensors() const {
   for (size_t i = 0; i < parameters_.list().size(); ++i) {
     const Parameter& p = parameters_.list()[i];
     if (!p.trainable() || (p.kind == ParameterKind::kRouter && !options_.train_router)) continue;
+    if (!options_.pass.mtp && p.layer == parameters_.config().layer_count()) continue;  // Untrained: not decayed either.
     tensors.push_back({p.name, p.view, gradients_.list()[i].view});
   }
   return tensors;

@@ -1,8 +1,11 @@
 #include "train/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <numbers>
+#include <optional>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -26,79 +29,158 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-struct StepTotals {
-  double loss_sum = 0, mtp_sum = 0, balance = 0;
-  int64_t valid = 0, mtp_valid = 0, tokens = 0;
-};
+constexpr size_t kHashedBytes = size_t{64} << 20;  // Of a weight file: enough to tell two trained models apart.
+constexpr int64_t kHeldoutProblemsPerCell = 2;     // A cell is a task in a language.
 
-// Targets of a batch, and of its MTP layer: row t's is the target of row t+1 of the same document.
-struct TargetCounts {
-  int64_t valid = 0, mtp_valid = 0;
-};
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-TargetCounts count_targets(const TrainBatch& batch) {
-  TargetCounts counts;
-  size_t row = 0;
-  for (const int64_t length : batch.document_lengths) {
-    for (int64_t i = 0; i < length; ++i, ++row) {
-      if (batch.targets[row] == kIgnoredTarget) continue;
-      ++counts.valid;
-      if (i > 0) ++counts.mtp_valid;
-    }
-  }
-  return counts;
+int64_t tokens_of_step(const TrainConfig& config) { return config.batch.rows * config.batch.tokens; }
+
+int64_t steps_of(const TrainConfig& config) {
+  return config.tokens > 0 ? (config.tokens + tokens_of_step(config) - 1) / tokens_of_step(config) : config.steps;
 }
+
+std::string file_hash(const Path& path) {
+  if (!path_exists(path)) return "";
+  const MappedFile file(path);
+  return fmt::format("{}:{:016x}", file.text().size(), xxh64(file.text().substr(0, kHashedBytes)));
+}
+
+Path file_in(const Path& folder_or_file, const char* name) {
+  return std::filesystem::is_directory(folder_or_file) ? folder_or_file / name : folder_or_file;
+}
+
+// A batch without the documents that are nothing but padding: they would cost time and count in the router's load.
+void drop_padding(TrainBatch& batch, int32_t pad) {
+  size_t to = 0, from = 0, kept = 0;
+  for (const int64_t length : batch.document_lengths) {
+    const auto ids = batch.ids.begin() + static_cast<int64_t>(from), targets = batch.targets.begin() + static_cast<int64_t>(from);
+    const bool padding = std::all_of(ids, ids + length, [&](int32_t id) { return id == pad; }) &&
+                         std::all_of(targets, targets + length, [](int32_t target) { return target == kIgnoredTarget; });
+    if (!padding) {
+      std::copy(ids, ids + length, batch.ids.begin() + static_cast<int64_t>(to));
+      std::copy(targets, targets + length, batch.targets.begin() + static_cast<int64_t>(to));
+      batch.document_lengths[kept++] = length;
+      to += static_cast<size_t>(length);
+    }
+    from += static_cast<size_t>(length);
+  }
+  batch.ids.resize(to), batch.targets.resize(to), batch.document_lengths.resize(kept);
+}
+
+TrainInput input_of(const TrainBatch& batch) { return {.ids = batch.ids, .targets = batch.targets, .document_lengths = batch.document_lengths}; }
+
+struct StepLosses {  // Means over the step's targets; the balance loss as it enters the objective.
+  double loss = 0, mtp = 0, balance = 0;
+  int64_t tokens = 0, mtp_valid = 0;
+  bool finite() const { return std::isfinite(loss) && std::isfinite(mtp) && std::isfinite(balance); }
+};
+
+struct HeldoutSet {
+  std::string name;  // A language, or "tasks".
+  std::shared_ptr<const DocumentSource> documents;
+};
 
 class TrainRun {
  public:
-  TrainRun(const TrainConfig& config, const Json& model)
-      : config_(config), folder_(config.output), files_(open_init(config)), tokenizer_(Tokenizer::load(tokenizer_folder())),
-        learner_(model_config(model), learner_options(), stream_), source_(sources(), packing_options()),
-        schedule_(make_schedule(config.schedule, config.optimiser.learning_rate, config.steps)) {
+  // Only looks: whether the folder is free, and what it holds. open() allocates.
+  TrainRun(const TrainConfig& config, const Json& model, const std::string& source)
+      : config_(config), model_json_(model), source_name_(source), folder_(config.output), total_steps_(steps_of(config)),
+        schedule_(make_schedule(config.schedule, config.optimiser.learning_rate, total_steps_)) {
+    if (!config.init.empty()) init_ = find_model(config.init);
+    tokenizer_path_ = config.tokenizer.empty() ? *init_ : Path(config.tokenizer);
     make_folders(folder_);
-    write_file(folder_ / "config.json", to_json(config_).dump(2) + "\n");
     store_.emplace(folder_ / "checkpoints", config_.record.keep_last);
-    if (const auto latest = store_->latest()) {
-      resume(Checkpoint(*latest));
-    } else if (files_) {
-      load_parameters(*files_, learner_.parameters(), stream_);
-    } else {
-      learner_.parameters().initialise(static_cast<uint64_t>(config_.seed), stream_);
-    }
-    metrics_.emplace(folder_, step_, config_.record.tensorboard);
+    identity_ = identity();
+    if (const auto latest = store_->latest()) checkpoint_.emplace(*latest), check_same_run();
   }
 
   void run() {
-    Progress progress(config_.stage, config_.steps * config_.batch.rows * config_.batch.tokens, "tokens");
-    progress.start_at(step_ * step_tokens());
+    if (checkpoint_ && checkpoint_->step() >= total_steps_ && path_exists(folder_ / "model" / "config.json")) {
+      log_info("{}: done before ({} steps); the model is in {}", folder_.string(), checkpoint_->step(), (folder_ / "model").string());
+      return;
+    }
+    open();
+    Progress progress(config_.stage, total_steps_ * tokens_of_step(config_), "tokens");
+    progress.start_at(step_ * tokens_of_step(config_));
+    saved_ = Clock::now();
     std::string note;
-    while (step_ < config_.steps) {
+    while (step_ < total_steps_) {
       note = one_step();
-      progress.update(step_ * step_tokens(), note);
-      const bool stop = interrupted();
-      if (stop || step_ % config_.record.checkpoint_steps == 0 || step_ == config_.steps) save();
+      progress.update(step_ * tokens_of_step(config_), note);
+      const bool stop = interrupted() && step_ < total_steps_;
+      if (stop || due_to_save() || step_ == total_steps_) save();
       if (stop) throw_if_interrupted("the state is saved: run the same command to continue");
     }
     progress.finish(note);
-    export_model(folder_ / "model", learner_.parameters(), texts());
+    export_model(folder_ / "model", learner_->parameters(), texts_);
   }
 
  private:
-  static std::shared_ptr<const ModelFiles> open_init(const TrainConfig& config) {
-    return config.init.empty() ? nullptr : std::make_shared<ModelFiles>(find_model(config.init));
-  }
-  Path tokenizer_folder() const { return config_.tokenizer.empty() && files_ ? files_->path() : Path(config_.tokenizer); }
-  int64_t step_tokens() const { return config_.batch.rows * config_.batch.tokens; }
-  int64_t micro_rows() const { return config_.batch.micro_rows > 0 ? std::min(config_.batch.micro_rows, config_.batch.rows) : config_.batch.rows; }
+  bool sft() const { return config_.stage == "sft"; }
+  int64_t micro_rows() const { return config_.batch.micro_rows > 0 ? config_.batch.micro_rows : config_.batch.rows; }
 
-  ModelConfig model_config(const Json& model) const {
-    if (files_) return files_->config();
-    Json json = model;
-    json["vocab_size"] = tokenizer_.vocab_size();
-    if (const auto id = tokenizer_.eos_id()) json["eos_token_id"] = int64_t{*id};
-    if (const auto id = tokenizer_.bos_id()) json["bos_token_id"] = int64_t{*id};
-    if (const auto id = tokenizer_.pad_id()) json["pad_token_id"] = int64_t{*id};
-    return parse_hf_config(json, "model");
+  // What makes a run this run: the fields its state depends on, and the content of its inputs. The rest (length, rates,
+  // weights of losses, when to save) may be changed when it is continued.
+  Json identity() const {
+    const Json all = to_json(config_);
+    Json out = Json::object();
+    for (const char* name : {"stage", "seed", "data"}) out[name] = all.at(name);
+    out["batch.rows"] = config_.batch.rows, out["batch.tokens"] = config_.batch.tokens;
+    out["optimiser.kind"] = config_.optimiser.kind;
+    out["model"] = model_json_;
+    out["tokenizer content"] = file_hash(file_in(tokenizer_path_, "tokenizer.json"));
+    if (init_) out["init content"] = file_hash(file_in(*init_, "model.safetensors"));
+    if (!config_.data.corpus.empty()) out["corpus content"] = file_hash(Path(config_.data.corpus) / "manifest.json");
+    return out;
+  }
+
+  void check_same_run() const {
+    const Json* then = checkpoint_->state().find("identity");
+    for (const auto& [name, value] : identity_.as_object()) {
+      const Json* was = then != nullptr ? then->find(name) : nullptr;
+      if (was != nullptr && *was == value) continue;
+      fail(ErrorCode::kInvalidArgument, "{}: {} holds a run with another '{}' ({} there, {} here); choose another output, or remove it", source_name_,
+           folder_.string(), name, was == nullptr ? "nothing" : was->dump(), value.dump());
+    }
+  }
+
+  void open() {
+    tokenizer_.emplace(Tokenizer::load(tokenizer_path_));
+    if (init_) files_ = std::make_shared<ModelFiles>(*init_);
+    const ModelConfig model = files_ ? files_->config() : new_model();
+    if (tokenizer_->vocab_size() > model.vocab_size) {
+      fail(ErrorCode::kInvalidArgument, "{}: the tokenizer has {} ids, the model's vocabulary {}", source_name_, tokenizer_->vocab_size(), model.vocab_size);
+    }
+    texts_ = make_texts(model);
+    pad_ = tokenizer_->pad_id().value_or(static_cast<int32_t>(model.pad_token));
+    batch_source_.emplace(sources(), PackingOptions{.packing = sft() ? Packing::kBestFit : Packing::kStream,
+                                                    .row_count = micro_rows(),
+                                                    .row_tokens = config_.batch.tokens,
+                                                    .pad_id = pad_,
+                                                    .seed = static_cast<uint64_t>(config_.seed)});
+    if (config_.record.eval_steps > 0) open_heldout();
+    learner_.emplace(model, learner_options(), stream_);
+    if (checkpoint_) {
+      resume();
+    } else if (files_) {
+      load_parameters(*files_, learner_->parameters(), stream_);
+    } else {
+      learner_->parameters().initialise(static_cast<uint64_t>(config_.seed), stream_);
+    }
+    metrics_.emplace(folder_, step_, config_.record.tensorboard);
+    write_file(folder_ / "config.json", to_json(config_).dump(2) + "\n");
+  }
+
+  ModelConfig new_model() const {
+    Json json = model_json_;
+    json["vocab_size"] = tokenizer_->vocab_size();
+    if (const auto id = tokenizer_->eos_id()) json["eos_token_id"] = int64_t{*id};
+    if (const auto id = tokenizer_->bos_id()) json["bos_token_id"] = int64_t{*id};
+    if (const auto id = tokenizer_->pad_id()) json["pad_token_id"] = int64_t{*id};
+    ModelConfig model = parse_hf_config(json, source_name_ + ": model");
+    check_config(model, source_name_ + ": model");
+    return model;
   }
 
   LearnerOptions learner_options() const {
@@ -108,169 +190,230 @@ class TrainRun {
             .train_router = config_.loss.train_router};
   }
 
-  PackingOptions packing_options() const {
-    const bool sft = config_.stage == "sft";
-    return {.packing = sft ? Packing::kBestFit : Packing::kStream,
-            .row_count = micro_rows(),
-            .row_tokens = config_.batch.tokens,
-            .pad_id = tokenizer_.pad_id().value_or(0),
-            .seed = static_cast<uint64_t>(config_.seed)};
-  }
-
   std::vector<WeightedSource> sources() const {
     std::vector<WeightedSource> out;
     const TrainDataOptions& data = config_.data;
-    const Path cache = folder_ / "cache";
-    if (config_.stage == "pretrain") {
-      if (data.corpus.empty()) fail(ErrorCode::kInvalidArgument, "data.corpus is empty: name a folder made by `dure data prepare`");
-      out.push_back({tokenise_corpus(train_file(data.corpus), tokenizer_, cache), 1, data.corpus});
+    if (!sft()) {
+      if (data.corpus.empty()) fail(ErrorCode::kInvalidArgument, "{}: data.corpus is empty: name a folder made by `dure data prepare`", source_name_);
+      corpus_manifest(data.corpus);  // Says what to do where the folder is no corpus.
+      out.push_back({tokenise_corpus(train_file(data.corpus), *tokenizer_, folder_ / "cache"), 1, data.corpus});
       return out;
     }
     if (!data.corpus.empty() && path_exists(Path(data.corpus) / "chat-train.jsonl")) {
-      out.push_back({load_conversations(Path(data.corpus) / "chat-train.jsonl", tokenizer_), 1, data.corpus});
+      out.push_back({load_conversations(Path(data.corpus) / "chat-train.jsonl", *tokenizer_), 1, data.corpus});
     }
     if (data.tasks_weight > 0) {
-      out.push_back({problem_conversations(data.tasks, static_cast<uint64_t>(config_.seed), data.tasks_limit, tokenizer_), data.tasks_weight, "tasks"});
+      out.push_back({problem_conversations(data.tasks, static_cast<uint64_t>(config_.seed), data.tasks_limit, *tokenizer_), data.tasks_weight, "tasks"});
     }
-    if (out.empty()) fail(ErrorCode::kInvalidArgument, "sft has no data: set data.tasks_weight, or data.corpus to a folder with chat-train.jsonl");
+    if (out.empty()) {
+      fail(ErrorCode::kInvalidArgument, "{}: sft has no data: set data.tasks_weight, or data.corpus to a folder with chat-train.jsonl", source_name_);
+    }
     return out;
   }
 
-  void resume(const Checkpoint& checkpoint) {
-    learner_.load(checkpoint);
-    BatchState state;
-    from_json(state, checkpoint.state().at("data"), checkpoint.path().string());
-    source_.restore(state);
-    step_ = checkpoint.step();
-    tokens_seen_ = checkpoint.state().at("num_tokens").as_int("num_tokens");
-    log_info("continuing at step {} of {}", step_, config_.steps);
+  void open_heldout() {
+    if (sft()) {
+      const Path chat = Path(config_.data.corpus) / "chat-heldout.jsonl";
+      if (config_.data.tasks_weight > 0) heldout_.push_back({"tasks", heldout_problem_conversations(config_.data.tasks, 1, kHeldoutProblemsPerCell, *tokenizer_)});
+      if (!config_.data.corpus.empty() && path_exists(chat) && dure::file_size(chat) > 0) heldout_.push_back({"chat", load_conversations(chat, *tokenizer_)});
+      return;
+    }
+    for (const std::string& language : heldout_languages(config_.data.corpus)) {
+      const Path file = heldout_file(config_.data.corpus, language);
+      if (dure::file_size(file) > 0) heldout_.push_back({language, tokenise_corpus(file, *tokenizer_, folder_ / "cache")});
+    }
   }
 
-  // All micro-batches of the step are drawn first: the losses are divided by the counts of the whole step.
+  void resume() {
+    learner_->load(*checkpoint_);
+    BatchState state;
+    from_json(state, checkpoint_->state().at("data"), checkpoint_->path().string() + ": data");
+    batch_source_->restore(state);
+    step_ = checkpoint_->step();
+    tokens_seen_ = checkpoint_->state().at("num_tokens").as_int("num_tokens");
+    log_info("{}: continuing at step {} of {}", folder_.string(), step_, total_steps_);
+  }
+
   std::string one_step() {
     const auto start = Clock::now();
-    const int64_t micro_count = (config_.batch.rows + micro_rows() - 1) / micro_rows();
-    batches_.resize(static_cast<size_t>(micro_count));
-    LossOptions options{.mtp_coefficient = config_.loss.mtp_coefficient, .balance_coefficient = config_.loss.balance_coefficient};
-    StepTotals totals;
-    for (TrainBatch& batch : batches_) {
-      source_.next(batch);
-      const TargetCounts counts = count_targets(batch);
-      options.valid_count += counts.valid, options.mtp_valid_count += counts.mtp_valid;
-      options.document_count += static_cast<int64_t>(batch.document_lengths.size());
+    const std::string where = fmt::format("{}: step {}", folder_.string(), step_ + 1);
+    draw_micro_batches();
+    const StepLosses losses = accumulate();
+    if (!losses.finite()) {
+      fail(ErrorCode::kDiverged, "{}: the loss is {} (MTP {}, balance {}); the last checkpoint stands, continue from it with a lower optimiser.learning_rate",
+           where, losses.loss, losses.mtp, losses.balance);
     }
-    for (const TrainBatch& batch : batches_) accumulate(batch, options, totals);
-    if (!std::isfinite(totals.loss_sum)) {
-      fail(ErrorCode::kDiverged, "{}: the loss of step {} is {}; the last checkpoint stands, continue from it with a lower learning rate", folder_.string(),
-           step_ + 1, totals.loss_sum);
-    }
-    const std::vector<int64_t> counts = learner_.expert_counts();
-    const double rate = schedule_.rate(step_);
-    const UpdateResult update = learner_.update(rate, fmt::format("{}: step {}", folder_.string(), step_ + 1));
-    ++step_;
-    tokens_seen_ += totals.tokens;
-    return record(totals, counts, rate, update, std::chrono::duration<double>(Clock::now() - start).count());
-  }
-
-  void accumulate(const TrainBatch& batch, const LossOptions& options, StepTotals& totals) {
-    const LossResult& result = learner_.accumulate({.ids = batch.ids, .targets = batch.targets, .document_lengths = batch.document_lengths}, options);
-    totals.loss_sum += result.loss_sum, totals.mtp_sum += result.mtp_loss_sum, totals.balance += result.balance_loss;
-    totals.valid += result.valid, totals.mtp_valid += result.mtp_valid, totals.tokens += static_cast<int64_t>(batch.ids.size());
-  }
-
-  std::string record(const StepTotals& totals, const std::vector<int64_t>& counts, double rate, const UpdateResult& update, double seconds) {
-    const double loss = totals.loss_sum / static_cast<double>(std::max<int64_t>(1, totals.valid));
     Json row = Json::object();
-    row["loss"] = loss;
-    if (totals.mtp_valid > 0) row["mtp_loss"] = totals.mtp_sum / static_cast<double>(totals.mtp_valid);
-    row["balance_loss"] = totals.balance;
+    row["loss"] = losses.loss;
+    if (losses.mtp_valid > 0) row["mtp_loss"] = losses.mtp;
+    row["balance_loss"] = losses.balance;
+    const double rate = schedule_.rate(step_);
+    const double largest_cv = add_router_load(row);
+    const UpdateResult update = learner_->update(rate, where);
+    ++step_;
+    tokens_seen_ += losses.tokens;
+    const double seconds = seconds_since(start);
     row["grad_norm"] = update.gradient_norm;
     row["learning_rate"] = rate;
     row["num_tokens"] = tokens_seen_;
     row["step_time"] = seconds;
-    row["tokens_per_second"] = static_cast<double>(totals.tokens) / seconds;
-    const int64_t experts = learner_.config().expert_count;
-    for (int64_t layer = 0; layer < learner_.config().layer_count(); ++layer) {
-      if (!learner_.config().layers[static_cast<size_t>(layer)].sparse) continue;
-      row[fmt::format("router/load_cv/{}", layer)] =
-          router_load(std::span<const int64_t>(counts).subspan(static_cast<size_t>(layer * experts), static_cast<size_t>(experts))).cv;
-    }
-    if (config_.record.eval_steps > 0 && (step_ % config_.record.eval_steps == 0 || step_ == config_.steps)) row["eval_loss"] = held_out_loss();
+    row["tokens_per_second"] = static_cast<double>(losses.tokens) / seconds;
+    if (!heldout_.empty() && (step_ % config_.record.eval_steps == 0 || step_ == total_steps_)) add_heldout(row);
     metrics_->write(step_, row);
-    return fmt::format("loss {:.3f}", loss);
+    return fmt::format("loss {:.3f}  load cv {:.2f}", losses.loss, largest_cv);
   }
 
-  // Mean loss over the first rows of each language's held-out text.
-  double held_out_loss() {
-    if (config_.data.corpus.empty()) return NAN;
-    if (held_out_.empty()) {
-      for (const std::string& language : heldout_languages(config_.data.corpus)) {
-        held_out_.push_back(tokenise_corpus(heldout_file(config_.data.corpus, language), tokenizer_, folder_ / "cache"));
+  void draw_micro_batches() {
+    micro_batches_.resize(static_cast<size_t>(config_.batch.rows / micro_rows()));
+    for (TrainBatch& batch : micro_batches_) {
+      batch_source_->next(batch);
+      drop_padding(batch, pad_);
+    }
+  }
+
+  // Counts first, over the whole step: a micro-batch's gradient is then its share of the step's, however that is split.
+  StepLosses accumulate() {
+    LossOptions options{.mtp_coefficient = config_.loss.mtp_coefficient, .balance_coefficient = config_.loss.balance_coefficient};
+    for (const TrainBatch& batch : micro_batches_) {
+      const TargetCounts counts = count_targets(input_of(batch));
+      options.valid_count += counts.valid, options.mtp_valid_count += counts.mtp_valid;
+      options.document_count += static_cast<int64_t>(batch.document_lengths.size());
+    }
+    StepLosses out;
+    int64_t valid = 0;
+    for (const TrainBatch& batch : micro_batches_) {
+      if (batch.ids.empty()) continue;
+      const LossResult& result = learner_->accumulate(input_of(batch), options);
+      out.loss += result.loss_sum, out.mtp += result.mtp_loss_sum, out.balance += result.balance_loss;
+      valid += result.valid, out.mtp_valid += result.mtp_valid, out.tokens += static_cast<int64_t>(batch.ids.size());
+    }
+    out.loss /= static_cast<double>(std::max<int64_t>(1, valid));
+    out.mtp /= static_cast<double>(std::max<int64_t>(1, out.mtp_valid));
+    return out;
+  }
+
+  double add_router_load(Json& row) const {
+    const ModelConfig& model = learner_->config();
+    double largest = 0;
+    for (int64_t layer = 0; layer < model.layer_count(); ++layer) {
+      if (!model.layers[static_cast<size_t>(layer)].sparse) continue;
+      const auto counts = std::span(learner_->expert_counts()).subspan(static_cast<size_t>(layer * model.expert_count), static_cast<size_t>(model.expert_count));
+      const double cv = router_load(counts).cv;
+      row[fmt::format("router/load_cv/{}", layer)] = cv;
+      largest = std::max(largest, cv);
+    }
+    return largest;
+  }
+
+  struct Measured {
+    double nats = 0;
+    int64_t tokens = 0, bytes = 0;  // Predicted ones; bytes of text that ordinary tokens stand for.
+    void operator+=(const Measured& other) { nats += other.nats, tokens += other.tokens, bytes += other.bytes; }
+    double loss() const { return nats / static_cast<double>(std::max<int64_t>(1, tokens)); }
+    double bits_per_byte() const { return nats / std::numbers::ln2 / static_cast<double>(std::max<int64_t>(1, bytes)); }
+  };
+
+  Measured measure(const HeldoutSet& set, int64_t rows) {
+    const int64_t together = std::min(rows, micro_rows());
+    EvalBatches batches(set.documents, {.row_count = together, .row_tokens = config_.batch.tokens, .overlap_tokens = 1, .pad_id = pad_});
+    Measured out;
+    TrainBatch batch;
+    for (int64_t done = 0; done < rows && batches.next(batch); done += together) {
+      drop_padding(batch, pad_);
+      if (batch.ids.empty()) continue;
+      learner_->pass().forward(learner_->weights(), input_of(batch), stream_);
+      const LossResult& result = learner_->pass().losses({}, stream_);
+      out.nats += result.loss_sum, out.tokens += result.valid;
+      for (const int32_t id : batch.targets) {
+        if (id != kIgnoredTarget && !tokenizer_->is_special(id)) out.bytes += static_cast<int64_t>(tokenizer_->token_bytes(id).size());
       }
     }
-    const int64_t languages = static_cast<int64_t>(held_out_.size()), rows = std::max<int64_t>(1, config_.record.eval_rows / std::max<int64_t>(1, languages));
-    double sum = 0;
-    int64_t valid = 0;
-    for (const auto& documents : held_out_) {
-      EvalBatches batches(documents, {.row_count = std::min(rows, micro_rows()), .row_tokens = config_.batch.tokens});
-      TrainBatch batch;
-      if (!batches.next(batch)) continue;
-      learner_.pass().forward(learner_.weights(), {.ids = batch.ids, .targets = batch.targets, .document_lengths = batch.document_lengths}, stream_);
-      const LossResult& result = learner_.pass().losses({}, stream_);
-      sum += result.loss_sum, valid += result.valid;
+    return out;
+  }
+
+  void add_heldout(Json& row) {
+    const int64_t rows = std::max<int64_t>(1, config_.record.eval_rows / static_cast<int64_t>(heldout_.size()));
+    Measured all;
+    for (const HeldoutSet& set : heldout_) {
+      const Measured one = measure(set, rows);
+      row["eval_loss_" + set.name] = one.loss();
+      all += one;
     }
-    return sum / static_cast<double>(std::max<int64_t>(1, valid));
+    row["eval_loss"] = all.loss();
+    if (!sft()) row["eval_bits_per_byte"] = all.bits_per_byte();
+  }
+
+  bool due_to_save() const {
+    const TrainRecordOptions& r = config_.record;
+    return step_ % r.checkpoint_steps == 0 || (r.checkpoint_minutes > 0 && seconds_since(saved_) >= 60 * r.checkpoint_minutes);
   }
 
   void save() {
     CheckpointContent content;
     content.step = step_;
-    content.state["data"] = to_json(source_.state());
+    learner_->save(content);
+    const auto text = [&](const char* name, const std::optional<std::string>& value) {
+      if (value) content.files[name] = *value;
+    };
+    text("tokenizer.json", texts_.tokenizer_json), text("tokenizer_config.json", texts_.tokenizer_config);
+    text("generation_config.json", texts_.generation_config), text("chat_template.jinja", texts_.chat_template);
+    content.state["identity"] = identity_;
+    content.state["config"] = to_json(config_);
+    content.state["data"] = to_json(batch_source_->state());
     content.state["num_tokens"] = tokens_seen_;
-    learner_.save(content);
     store_->save(content);
+    saved_ = Clock::now();
   }
 
-  ModelTexts texts() const {
+  ModelTexts make_texts(const ModelConfig& model) const {
     ModelTexts out;
     if (files_) out = files_->texts();
-    out.tokenizer_json = tokenizer_.to_json();
-    out.tokenizer_config = tokenizer_.to_config_json().dump(2) + "\n";
+    out.tokenizer_json = tokenizer_->to_json();
+    out.tokenizer_config = tokenizer_->to_config_json().dump(2) + "\n";
     if (!out.chat_template) out.chat_template = std::string(released_chat_template(ChatFormat::kK1));
-    if (!out.generation_config) {
-      Json generation = Json::object();
-      generation["do_sample"] = true, generation["temperature"] = 1.0, generation["top_p"] = 0.95;
-      if (const auto id = tokenizer_.eos_id()) generation["eos_token_id"] = int64_t{*id};
-      if (const auto id = tokenizer_.bos_id()) generation["bos_token_id"] = int64_t{*id};
-      if (const auto id = tokenizer_.pad_id()) generation["pad_token_id"] = int64_t{*id};
-      out.generation_config = generation.dump(2) + "\n";
-    }
+    if (out.generation_config) return out;
+    Json generation = Json::object();
+    generation["do_sample"] = true, generation["temperature"] = 1.0, generation["top_p"] = 0.95;
+    generation["bos_token_id"] = model.bos_token, generation["pad_token_id"] = model.pad_token;
+    generation["eos_token_id"] = model.eos_tokens.size() == 1 ? Json(model.eos_tokens[0]) : Json::array_of(model.eos_tokens);
+    out.generation_config = generation.dump(2) + "\n";
     return out;
   }
 
   TrainConfig config_;
-  Path folder_;
-  Stream stream_;
-  std::shared_ptr<const ModelFiles> files_;  // null for a new model
-  Tokenizer tokenizer_;
-  Learner learner_;
-  BatchSource source_;
+  Json model_json_, identity_;
+  std::string source_name_;
+  Path folder_, tokenizer_path_;
+  std::optional<Path> init_;
+  int64_t total_steps_;
   WsdSchedule schedule_;
   std::optional<CheckpointStore> store_;
+  std::optional<Checkpoint> checkpoint_;     // What the run goes on from.
+  Stream stream_;
+  std::shared_ptr<const ModelFiles> files_;  // Null for a new model.
+  std::optional<Tokenizer> tokenizer_;
+  ModelTexts texts_;
+  int32_t pad_ = 0;
+  std::optional<BatchSource> batch_source_;
+  std::vector<HeldoutSet> heldout_;
+  std::optional<Learner> learner_;
   std::optional<MetricsLog> metrics_;
-  std::vector<TrainBatch> batches_;
-  std::vector<std::shared_ptr<const DocumentSource>> held_out_;
+  std::vector<TrainBatch> micro_batches_;
   int64_t step_ = 0, tokens_seen_ = 0;
+  Clock::time_point saved_;
 };
 
 }  // namespace
 
-void run_training(const TrainConfig& config, const Json& model) {
-  if (config.output.empty()) fail(ErrorCode::kInvalidArgument, "output is empty: name the folder of the run");
-  if (config.init.empty() && model.is_null()) fail(ErrorCode::kInvalidArgument, "neither init nor model is given: name a model folder, or describe a new model");
-  if (config.init.empty() && config.tokenizer.empty()) fail(ErrorCode::kInvalidArgument, "tokenizer is empty: a new model needs one (`dure tokenizer train`)");
-  if (config.stage == "sft") check_mixture(config.data.tasks, "data.tasks");
-  TrainRun(config, model).run();
+void run_training(const TrainConfig& config, const Json& model, const std::string& source) {
+  const auto refuse = [&](const char* what) { fail(ErrorCode::kInvalidArgument, "{}: {}", source, what); };
+  if (config.output.empty()) refuse("output is empty: name the folder of the run");
+  if (config.init.empty() && !model.is_object()) refuse("neither init nor model is given: name a model folder, or describe a new model");
+  if (!config.init.empty() && !model.is_null()) refuse("init and model are both given: a model that exists has its own architecture");
+  if (config.init.empty() && config.tokenizer.empty()) refuse("tokenizer is empty: a new model needs one (`dure tokenizer train`)");
+  if (config.batch.micro_rows > 0 && config.batch.rows % config.batch.micro_rows != 0) refuse("batch.rows is no multiple of batch.micro_rows");
+  if (config.stage == "sft") check_mixture(config.data.tasks, source + ": data.tasks");
+  TrainRun(config, model, source).run();
 }
 
 }  // namespace dure

@@ -1,7 +1,9 @@
 // train/trainer.h: a pretraining or fine-tuning run: batches, steps, metrics, checkpoints, the model at the end.
 //
-// Owns the order of a run (ARCHITECTURE.md, walk 2) and its configuration. A run is a function of its configuration and seed:
-// killed at any point and started again, it continues from the last checkpoint to the same bits.
+// Owns the order of a run (ARCHITECTURE.md, walk 2), its configuration, and the run folder (docs/training.md): metrics.jsonl,
+// tensorboard/, config.json, checkpoints/, cache/, model/. A run is a function of its configuration, inputs and seed: killed at
+// any point and started again, it continues from the last checkpoint to the same bits. A step is a transaction: a loss or
+// gradient that is not finite ends the run with the weights as they were.
 // Not here: one update (learner.h), data (data/), RL (rl/rl_trainer.h).
 #pragma once
 
@@ -31,7 +33,7 @@ struct TrainDataOptions {
 struct TrainBatchOptions {
   int64_t rows = 16;          // B, of the whole step
   int64_t tokens = 256;       // T
-  int64_t micro_rows = 0;     // rows of one forward and backward; 0: all
+  int64_t micro_rows = 0;     // rows of one forward and backward, a divisor of `rows`; 0: all
   bool recompute = false;
   template <typename V>
   void visit(V& v) {
@@ -58,6 +60,7 @@ struct TrainLossOptions {
 
 struct TrainRecordOptions {
   int64_t checkpoint_steps = 50;
+  double checkpoint_minutes = 10;
   int64_t keep_last = 2;
   int64_t eval_steps = 0;
   int64_t eval_rows = 16;
@@ -65,9 +68,10 @@ struct TrainRecordOptions {
   template <typename V>
   void visit(V& v) {
     v("checkpoint_steps", checkpoint_steps, "steps between checkpoints", at_least(1));
+    v("checkpoint_minutes", checkpoint_minutes, "minutes between checkpoints as well (0: by steps alone)", at_least(0));
     v("keep_last", keep_last, "checkpoints kept", at_least(1));
-    v("eval_steps", eval_steps, "steps between measurements on held-out text (0: never)", at_least(0));
-    v("eval_rows", eval_rows, "rows of held-out text measured", at_least(1));
+    v("eval_steps", eval_steps, "steps between measurements on held-out data, and at the end (0: never)", at_least(0));
+    v("eval_rows", eval_rows, "rows measured, shared by the languages", at_least(1));
     v("tensorboard", tensorboard, "write TensorBoard event files too");
   }
 };
@@ -79,6 +83,7 @@ struct TrainConfig {
   std::string tokenizer;   // ... a tokenizer's folder, and `model:` as config.json has it
   int64_t seed = 1;
   int64_t steps = 100;
+  int64_t tokens = 0;      // a budget instead of steps: rounded up to whole steps
   TrainDataOptions data;
   TrainBatchOptions batch;
   TrainLossOptions loss;
@@ -93,6 +98,7 @@ struct TrainConfig {
     v("tokenizer", tokenizer, "folder of the tokenizer, for a new model");
     v("seed", seed, "of the weights and of the data's order");
     v("steps", steps, "optimiser updates", at_least(1));
+    v("tokens", tokens, "budget of tokens that decides the steps, where it is above 0", at_least(0));
     v("data", data, "what is learnt from");
     v("batch", batch, "how much at a time");
     v("loss", loss, "terms of the loss");
@@ -102,8 +108,10 @@ struct TrainConfig {
   }
 };
 
-// Runs to the end, or continues where the folder's last checkpoint stands. `model`: config.json fields of a new model
-// (null with `init`). Leaves OUTPUT/model. Throws kInterrupted after saving, kDiverged naming the step.
-void run_training(const TrainConfig& config, const Json& model);
+// Runs to the end, or continues where the folder's last checkpoint stands; a finished run is left as it is. `model`: config.json
+// fields of a new model (null with `init`); `source` names the configuration in errors. Leaves OUTPUT/model. Throws
+// kInvalidArgument (fields; the folder holds a run of another configuration or of other inputs), kInterrupted after saving,
+// kDiverged naming the step, and what files get wrong.
+void run_training(const TrainConfig& config, const Json& model, const std::string& source);
 
 }  // namespace dure

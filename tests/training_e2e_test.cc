@@ -1,0 +1,240 @@
+// Whole runs of a tiny model: learning, resuming after kills to the same bits, threads, micro-batches, and refusals.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <memory>
+
+#include "base/interrupt.h"
+#include "base/rng.h"
+#include "data/corpus.h"
+#include "formats/model_files.h"
+#include "text/bpe_trainer.h"
+#include "train/checkpoint.h"
+#include "train/metrics.h"
+#include "train/trainer.h"
+
+namespace dure {
+namespace {
+
+constexpr const char* kModel = R"({"model_type": "exaone_moe", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4,
+  "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "sliding_window": 8, "sliding_window_pattern": "LLLG",
+  "first_k_dense_replace": 1, "moe_intermediate_size": 16, "num_experts": 4, "num_experts_per_tok": 2, "num_shared_experts": 1,
+  "rope_theta": 10000, "num_nextn_predict_layers": 1, "max_position_embeddings": 256})";
+
+class TrainerTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {  // The corpus and the tokenizer are shared; each test has output folders of its own.
+    folder_ = std::make_unique<TemporaryFolder>();
+    ::setenv("DURE_PROGRESS", "off", 1);
+    ::setenv("DURE_LOG", "error", 1);
+    Rng rng(3);
+    const std::vector<std::string> words = {"the", "village", "shares", "its", "work", "among", "many", "hands", "and", "rests", "at", "noon"};
+    for (int file = 0; file < 60; ++file) {
+      std::string text;
+      for (int i = 0; i < 120; ++i) text += words[static_cast<size_t>(rng.below(12))] + (rng.below(9) == 0 ? ".\n" : " ");
+      make_folders(at("texts/en"));
+      std::ofstream(at("texts/en") / fmt::format("{}.txt", file)) << text;
+    }
+    CorpusOptions corpus;
+    corpus.sources.push_back({.name = "t", .paths = {at("texts").string()}, .heldout_fraction = 0.1});
+    prepare_corpus(corpus, {.out = at("corpus")});
+    BpeTrainer trainer({.vocab_size = 400});
+    for_each_record(train_file(at("corpus")), [&](const Record& record) { trainer.add(record.text); });
+    trainer.train().save(at("tokenizer"));
+  }
+
+  static void TearDownTestSuite() { folder_.reset(); }
+  static Path at(const std::string& name) { return folder_->path() / name; }
+
+  TrainConfig config(const std::string& output) const {
+    TrainConfig c;
+    c.output = at(output).string(), c.tokenizer = at("tokenizer").string(), c.data.corpus = at("corpus").string();
+    c.steps = 14;
+    c.batch = {.rows = 4, .tokens = 32};
+    c.optimiser.learning_rate = 0.01;
+    c.schedule = {.warmup_steps = 2};
+    c.record = {.checkpoint_steps = 4, .eval_steps = 7, .eval_rows = 4};
+    return c;
+  }
+  TrainConfig tuning(const std::string& output, const std::string& init) const {
+    TrainConfig c = config(output);
+    c.stage = "sft", c.init = at(init).string(), c.tokenizer.clear(), c.data = {.tasks_weight = 1};
+    c.batch.tokens = 256;
+    return c;
+  }
+  static void run(const TrainConfig& c) { run_training(c, c.init.empty() ? parse_json(kModel, "model") : Json(), "test.yaml"); }
+
+  // In a process of its own, with an environment variable where `threads` is given. Returns the wait status.
+  static int run_apart(const TrainConfig& c, const char* threads = nullptr, const std::function<void(pid_t)>& meanwhile = nullptr) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (threads != nullptr) ::setenv("DURE_THREADS", threads, 1);
+      install_interrupt_handler();
+      try {
+        run(c);
+      } catch (const Error& error) {
+        ::_exit(error.code() == ErrorCode::kInterrupted ? 130 : 2);
+      }
+      ::_exit(0);
+    }
+    if (meanwhile) meanwhile(child);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return status;
+  }
+
+  std::string weights_of(const std::string& output) const { return read_file(at(output) / "model" / "model.safetensors"); }
+  std::vector<double> losses_of(const std::string& output) const {
+    std::vector<double> out;
+    for (const Json& row : read_metrics(at(output) / "metrics.jsonl")) {
+      EXPECT_EQ(row.at("step").as_int(), static_cast<int64_t>(out.size()) + 1);
+      out.push_back(row.at("loss").as_double());
+    }
+    return out;
+  }
+  size_t steps_written(const std::string& output) const {
+    return path_exists(at(output) / "metrics.jsonl") ? read_metrics(at(output) / "metrics.jsonl").size() : 0;
+  }
+
+  static std::pair<ErrorCode, std::string> error_of(const TrainConfig& c) {
+    try {
+      run(c);
+    } catch (const Error& error) {
+      return {error.code(), error.what()};
+    }
+    return {ErrorCode::kIo, "(no error)"};
+  }
+
+  static std::unique_ptr<TemporaryFolder> folder_;
+};
+std::unique_ptr<TemporaryFolder> TrainerTest::folder_;
+
+TEST_F(TrainerTest, LearnsRecordsAndLeavesAModel) {
+  run(config("a"));
+  const std::vector<double> losses = losses_of("a");
+  ASSERT_EQ(losses.size(), 14u);
+  EXPECT_LT(losses.back(), losses.front() - 0.5);
+  const Json row = read_metrics(at("a/metrics.jsonl")).back();
+  for (const char* name : {"mtp_loss", "balance_loss", "grad_norm", "learning_rate", "tokens_per_second", "router/load_cv/1", "router/load_cv/3", "eval_loss", "eval_bits_per_byte"}) {
+    EXPECT_TRUE(row.contains(name)) << name;
+  }
+  const ModelFiles files(at("a/model"));
+  EXPECT_EQ(files.config().layer_count(), 4);
+  EXPECT_TRUE(files.texts().tokenizer_json && files.texts().chat_template && files.texts().generation_config);
+  const ModelFiles checkpoint(*latest_checkpoint(at("a/checkpoints")));  // A checkpoint is a model folder as well.
+  EXPECT_EQ(checkpoint.stored_bytes(), files.stored_bytes());
+}
+
+TEST_F(TrainerTest, KilledAnywhereItEndsInTheSameBits) {
+  Rng rng(static_cast<uint64_t>(::getpid()));
+  run(config("whole"));
+  for (const std::string stage : {"pretrain", "sft"}) {
+    const auto of = [&](const std::string& name) { return stage == "sft" ? tuning(name, "whole/model") : config(name); };
+    if (stage == "sft") run(of("sft-whole"));
+    const std::string whole = stage == "sft" ? "sft-whole" : "whole", cut = stage + "-cut";
+    for (int kills = 0; kills < 3; ++kills) {
+      const size_t after = steps_written(cut) + static_cast<size_t>(rng.between(1, 4));
+      run_apart(of(cut), nullptr, [&](pid_t child) {
+        while (steps_written(cut) < after && ::waitpid(child, nullptr, WNOHANG) == 0) ::usleep(2000);
+        ::kill(child, SIGKILL);
+      });
+    }
+    EXPECT_EQ(run_apart(of(cut)), 0);
+    EXPECT_TRUE(weights_of(cut) == weights_of(whole)) << stage << ", seed " << ::getpid();
+    EXPECT_EQ(losses_of(cut), losses_of(whole)) << stage;
+  }
+}
+
+TEST_F(TrainerTest, AnInterruptSavesTheStateFirst) {
+  const int status = run_apart(config("b"), nullptr, [&](pid_t child) {
+    while (steps_written("b") < 4) ::usleep(2000);
+    ::kill(child, SIGINT);
+  });
+  const size_t steps = steps_written("b");
+  if (steps < 14) {
+    EXPECT_EQ(WEXITSTATUS(status), 130);
+    EXPECT_EQ(Checkpoint(*latest_checkpoint(at("b/checkpoints"))).step(), static_cast<int64_t>(steps));
+  }
+  run(config("b"));
+  run(config("c"));
+  EXPECT_TRUE(weights_of("b") == weights_of("c"));
+}
+
+TEST_F(TrainerTest, ThreadsDoNotChangeABit) {
+  for (const char* threads : {"1", "2", "5"}) EXPECT_EQ(run_apart(config(std::string("t") + threads), threads), 0);
+  EXPECT_TRUE(weights_of("t1") == weights_of("t2"));
+  EXPECT_TRUE(weights_of("t1") == weights_of("t5"));
+}
+
+// The split into micro-batches changes only the order of sums: losses agree to the rounding of f32 sums over a few steps.
+TEST_F(TrainerTest, MicroBatchesChangeNothingButRounding) {
+  TrainConfig whole = config("m4"), split = config("m1");
+  whole.steps = split.steps = 4;
+  split.batch.micro_rows = 1;
+  run(whole), run(split);
+  const std::vector<double> a = losses_of("m4"), b = losses_of("m1");
+  EXPECT_NEAR(a[0], b[0], 1e-6 * a[0]);
+  for (size_t i = 1; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 2e-4 * a[i]) << i;
+  split.output = at("m3").string(), split.batch.micro_rows = 3;
+  EXPECT_NE(error_of(split).second.find("micro_rows"), std::string::npos);
+}
+
+TEST_F(TrainerTest, FineTuningLearnsWithEitherOptimiser) {
+  run(config("base"));
+  for (const char* kind : {"muon", "adamw"}) {
+    TrainConfig c = tuning(std::string("sft-") + kind, "base/model");
+    c.optimiser.kind = kind;
+    run(c);
+    const std::vector<double> losses = losses_of(std::string("sft-") + kind);
+    EXPECT_LT(losses.back(), losses.front() - 0.3) << kind;
+    EXPECT_TRUE(read_metrics(at(std::string("sft-") + kind + "/metrics.jsonl")).back().contains("eval_loss_tasks"));
+  }
+}
+
+TEST_F(TrainerTest, DivergenceNamesTheStepAndKeepsTheCheckpoint) {
+  TrainConfig c = config("n");
+  c.steps = 3;
+  run(c);
+  c.steps = 14, c.optimiser.learning_rate = 1e36, c.optimiser.clip_norm = 0;
+  const auto [code, message] = error_of(c);
+  EXPECT_EQ(code, ErrorCode::kDiverged) << message;
+  EXPECT_NE(message.find("step "), std::string::npos) << message;
+  EXPECT_EQ(Checkpoint(*latest_checkpoint(at("n/checkpoints"))).step(), 3);
+}
+
+TEST_F(TrainerTest, AFinishedRunIsLeftAndAnotherOneRefused) {
+  run(config("f"));
+  const auto time = std::filesystem::last_write_time(at("f/model/model.safetensors"));
+  run(config("f"));
+  EXPECT_EQ(std::filesystem::last_write_time(at("f/model/model.safetensors")), time);
+  TrainConfig other = config("f");
+  other.seed = 2;
+  EXPECT_NE(error_of(other).second.find("another 'seed' (1 there, 2 here)"), std::string::npos) << error_of(other).second;
+  TrainConfig longer = config("f");
+  longer.steps = 16;
+  run(longer);
+  EXPECT_EQ(losses_of("f").size(), 16u);
+}
+
+TEST_F(TrainerTest, BadConfigurationsAreOneClearError) {
+  const auto message = [&](const std::function<void(TrainConfig&)>& spoil) {
+    TrainConfig c = config("bad");
+    spoil(c);
+    return error_of(c).second;
+  };
+  EXPECT_NE(message([](TrainConfig& c) { c.output.clear(); }).find("output is empty"), std::string::npos);
+  EXPECT_NE(message([](TrainConfig& c) { c.tokenizer.clear(); }).find("tokenizer is empty"), std::string::npos);
+  EXPECT_NE(message([](TrainConfig& c) { c.tokenizer = "/nowhere"; }).find("/nowhere"), std::string::npos);
+  EXPECT_NE(message([](TrainConfig& c) { c.data.corpus = "/nowhere"; }).find("/nowhere"), std::string::npos);
+  EXPECT_NE(message([](TrainConfig& c) { c.data.corpus.clear(); }).find("data.corpus"), std::string::npos);
+  EXPECT_NE(message([](TrainConfig& c) { c.schedule.warmup_steps = 99; }).find("warm-up"), std::string::npos);
+  EXPECT_NE(message([](TrainConfig& c) { c.stage = "sft", c.data = {}; }).find("sft has no data"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace dure
