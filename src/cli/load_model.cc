@@ -1,6 +1,7 @@
 #include "cli/load_model.h"
 
 #include "base/error.h"
+#include "cli/gguf_tokenizer.h"
 
 namespace dure {
 namespace {
@@ -25,7 +26,7 @@ GenerationDefaults read_defaults(const ModelFiles& files) {
 
 const Tokenizer& LoadedModel::require_tokenizer() const {
   if (tokenizer) return *tokenizer;
-  fail(ErrorCode::kNotFound, "{}: the model has no tokenizer.json; put one into its folder", files->path().string());
+  fail(ErrorCode::kNotFound, "{}: the model brings no tokenizer; put a tokenizer.json into its folder", files->path().string());
 }
 
 LoadedModel load_model(const std::string& model) {
@@ -33,8 +34,12 @@ LoadedModel load_model(const std::string& model) {
   out.files = std::make_shared<ModelFiles>(find_model(model));
   out.weights = open_weights(out.files);
   const Path& path = out.files->path();
-  if (out.files->texts().tokenizer_json) out.tokenizer = Tokenizer::load(path);
-  if (std::filesystem::is_directory(path)) out.chat = ChatTemplate::load(path);
+  out.tokenizer = load_tokenizer(*out.files);
+  if (std::filesystem::is_directory(path)) {
+    out.chat = ChatTemplate::load(path);
+  } else if (out.files->texts().chat_template) {
+    out.chat = ChatTemplate(*out.files->texts().chat_template, path.string() + ": tokenizer.chat_template");
+  }
   out.defaults = read_defaults(*out.files);
   return out;
 }

@@ -8,6 +8,7 @@ int main(int argc, char** argv) {
                                     {"data", "prepare corpora; look into them", dure::declare_data},
                                     {"doctor", "what this machine has; what is missing and how to get it", dure::declare_doctor},
                                     {"eval", "measure models; report as JSON, Markdown and HTML", dure::declare_eval},
+                                    {"inspect", "what a model is, from its headers: architecture, parameters, bytes, tensors", dure::declare_inspect},
                                     {"rl", "reinforcement learning with verifiable rewards (AGAPO, GRPO and relatives)", dure::declare_rl},
                                     {"tokenizer", "train a tokenizer; text to ids and back", dure::declare_tokenizer},
                                     {"train", "pretraining and supervised fine-tuning", dure::declare_train},

@@ -342,6 +342,12 @@ std::string header_of(const std::vector<TensorInfo>& tensors, const std::map<std
 
 }  // namespace
 
+std::string safetensors_header(const std::vector<TensorInfo>& tensors, const std::map<std::string, std::string>& metadata) {
+  const std::string header = header_of(tensors, metadata);
+  const uint64_t length = header.size();
+  return std::string(reinterpret_cast<const char*>(&length), 8) + header;
+}
+
 SafetensorsWriter::SafetensorsWriter(const Path& path, std::vector<TensorInfo> tensors, const std::map<std::string, std::string>& metadata)
     : file_(path), path_(path.string()) {
   std::stable_sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
@@ -353,11 +359,9 @@ SafetensorsWriter::SafetensorsWriter(const Path& path, std::vector<TensorInfo> t
     DURE_CHECK(fresh, "tensor '{}' is announced twice", info.name);
     data_bytes_ += info.bytes();
   }
-  const std::string header = header_of(tensors, metadata);
-  const uint64_t length = header.size();
-  file_.write(&length, 8);
+  const std::string header = safetensors_header(tensors, metadata);
   file_.write(header);
-  data_start_ = 8 + static_cast<int64_t>(header.size());
+  data_start_ = static_cast<int64_t>(header.size());
 }
 
 void SafetensorsWriter::write(std::string_view name, TensorView tensor) {

@@ -96,6 +96,9 @@ class SafetensorsWriter {
   int64_t data_start_ = 0, data_bytes_ = 0;
 };
 
+// The first bytes of a file that holds `tensors` in this order: length, header, padding.
+std::string safetensors_header(const std::vector<TensorInfo>& tensors, const std::map<std::string, std::string>& metadata = {});
+
 // Names of the shards of a set: "model-00001-of-00003.safetensors"; "model.safetensors" where there is one.
 std::string shard_name(const std::string& stem, int64_t index, int64_t count);
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "kernels/block_decode.h"
 #include "kernels/cpu/rows.h"
 
 namespace dure {
@@ -35,7 +36,9 @@ void widen_row(const TensorView& table, int64_t row, int64_t width, float* out) 
     case DType::kF16:
       for (int64_t c = 0; c < width; ++c) out[c] = f16_to_f32(static_cast<const uint16_t*>(table.data)[row * width + c]);
       return;
-    default: fail(ErrorCode::kUnsupported, "an embedding table of type {}", dtype_info(table.dtype).name);
+    default:
+      if (is_block(table.dtype)) return decode_elements(table.dtype, table.slice(row).data, 0, width, out);
+      fail(ErrorCode::kUnsupported, "an embedding table of type {}", dtype_info(table.dtype).name);
   }
 }
 

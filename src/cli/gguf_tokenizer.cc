@@ -1,0 +1,82 @@
+#include "cli/gguf_tokenizer.h"
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace dure {
+namespace {
+
+std::optional<int32_t> id_of(const GgufMetadata& metadata, const std::string& key) {
+  const GgufValue* value = metadata.find(key);
+  return value == nullptr ? std::nullopt : std::optional(static_cast<int32_t>(value->as_int(key)));
+}
+
+bool flag_of(const GgufMetadata& metadata, const std::string& key) {
+  const GgufValue* value = metadata.find(key);
+  return value != nullptr && value->as_bool(key);
+}
+
+void set_id(GgufMetadata& out, const char* key, std::optional<int32_t> id) {
+  if (id) out.set(key, GgufValue::u32(*id));
+}
+
+}  // namespace
+
+std::optional<GgufVocab> read_gguf_vocab(const GgufMetadata& metadata, const std::string& where) {
+  const GgufValue* model = metadata.find("tokenizer.ggml.model");
+  if (model == nullptr || model->as_string("tokenizer.ggml.model") == "none") return std::nullopt;
+  try {
+    GgufVocab vocab;
+    vocab.model = model->as_string("tokenizer.ggml.model");
+    if (const GgufValue* pre = metadata.find("tokenizer.ggml.pre")) vocab.pre = pre->as_string("tokenizer.ggml.pre");
+    vocab.tokens = metadata.at("tokenizer.ggml.tokens").as_strings("tokenizer.ggml.tokens");
+    if (const GgufValue* merges = metadata.find("tokenizer.ggml.merges")) vocab.merges = merges->as_strings("tokenizer.ggml.merges");
+    if (const GgufValue* types = metadata.find("tokenizer.ggml.token_type")) {
+      for (const int64_t type : types->as_ints("tokenizer.ggml.token_type")) vocab.token_types.push_back(static_cast<int32_t>(type));
+    }
+    vocab.bos_id = id_of(metadata, "tokenizer.ggml.bos_token_id");
+    vocab.eos_id = id_of(metadata, "tokenizer.ggml.eos_token_id");
+    vocab.pad_id = id_of(metadata, "tokenizer.ggml.padding_token_id");
+    vocab.unk_id = id_of(metadata, "tokenizer.ggml.unknown_token_id");
+    vocab.add_bos = flag_of(metadata, "tokenizer.ggml.add_bos_token");
+    vocab.add_eos = flag_of(metadata, "tokenizer.ggml.add_eos_token");
+    return vocab;
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", where, error.what());
+  }
+}
+
+void write_gguf_vocab(const GgufVocab& vocab, int64_t vocab_size, GgufMetadata& out) {
+  std::vector<std::string> tokens = vocab.tokens;
+  std::vector<int64_t> types(vocab.token_types.begin(), vocab.token_types.end());
+  if (static_cast<int64_t>(tokens.size()) > vocab_size) {
+    fail(ErrorCode::kInvalidArgument, "the tokenizer has {} tokens, the model's embedding {} rows", tokens.size(), vocab_size);
+  }
+  types.resize(tokens.size(), static_cast<int64_t>(GgufTokenType::kNormal));
+  while (static_cast<int64_t>(tokens.size()) < vocab_size) {
+    tokens.push_back(fmt::format("[UNUSED{}]", tokens.size()));
+    types.push_back(static_cast<int64_t>(GgufTokenType::kUnused));
+  }
+  out.set("tokenizer.ggml.model", GgufValue::string(vocab.model));
+  out.set("tokenizer.ggml.pre", GgufValue::string(vocab.pre));
+  out.set("tokenizer.ggml.tokens", GgufValue::strings(std::move(tokens)));
+  out.set("tokenizer.ggml.token_type", GgufValue::ints(GgufType::kI32, std::move(types)));
+  out.set("tokenizer.ggml.merges", GgufValue::strings(vocab.merges));
+  set_id(out, "tokenizer.ggml.bos_token_id", vocab.bos_id);
+  set_id(out, "tokenizer.ggml.eos_token_id", vocab.eos_id);
+  set_id(out, "tokenizer.ggml.unknown_token_id", vocab.unk_id);
+  set_id(out, "tokenizer.ggml.padding_token_id", vocab.pad_id);
+  out.set("tokenizer.ggml.add_bos_token", GgufValue::boolean(vocab.add_bos));
+  if (vocab.add_eos) out.set("tokenizer.ggml.add_eos_token", GgufValue::boolean(true));
+}
+
+std::optional<Tokenizer> load_tokenizer(const ModelFiles& files) {
+  if (const GgufMetadata* metadata = files.gguf_metadata()) {
+    const auto vocab = read_gguf_vocab(*metadata, files.path().string());
+    if (vocab) log_warn("{}: the tokenizer inside a GGUF file is not read yet; give token ids", files.path().string());
+    return std::nullopt;
+  }
+  return files.texts().tokenizer_json ? std::optional(Tokenizer::load(files.path())) : std::nullopt;
+}
+
+}  // namespace dure

@@ -1,0 +1,25 @@
+// cli/gguf_tokenizer.h: tokenizer.* keys of a GGUF file <-> the tokenizer and the texts of a Hugging Face folder.
+//
+// The glue that neither formats/ (no text) nor text/ (no files) may hold.
+#pragma once
+
+#include <optional>
+
+#include "formats/gguf.h"
+#include "formats/model_files.h"
+#include "text/gguf_vocab.h"
+#include "text/tokenizer.h"
+
+namespace dure {
+
+// Absent where the file has no tokenizer (tokenizer.ggml.model missing or "none"). Throws naming the key.
+std::optional<GgufVocab> read_gguf_vocab(const GgufMetadata& metadata, const std::string& where);
+
+// `vocab_size`: rows of the embedding; the list is filled up to it with unused tokens. Throws kInvalidArgument where the
+// vocabulary is larger.
+void write_gguf_vocab(const GgufVocab& vocab, int64_t vocab_size, GgufMetadata& out);
+
+// The model's tokenizer, from its folder or its GGUF keys; absent where it brings none.
+std::optional<Tokenizer> load_tokenizer(const ModelFiles& files);
+
+}  // namespace dure
