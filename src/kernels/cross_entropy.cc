@@ -1,55 +1,52 @@
 #include "kernels/cross_entropy.h"
 
-#include <algorithm>
-
-#include "kernels/cpu/rows.h"
+#include "kernels/cpu/cross_entropy.h"
+#include "kernels/cpu/parallel_rows.h"
 
 namespace dure {
 namespace {
 
-constexpr int64_t kRowsTogether = 8;
-
-template <typename Body>
-void over_rows(int64_t rows, Stream& stream, Body&& body) {
-  stream.threads().parallel_for((rows + kRowsTogether - 1) / kRowsTogether, [&](int64_t task, int) {
-    for (int64_t r = task * kRowsTogether; r < std::min(rows, (task + 1) * kRowsTogether); ++r) body(r);
-  });
-}
-
-void check_targets(std::span<const int32_t> targets, int64_t vocabulary) {
-  for (const int32_t target : targets) DURE_CHECK(target == kIgnore || (target >= 0 && target < vocabulary), "target {} of {}", target, vocabulary);
+int64_t check_targets(TensorView logits, std::span<const int32_t> targets) {
+  const int64_t rows = static_cast<int64_t>(targets.size()), width = logits.shape.back();
+  DURE_CHECK(logits.elements() == rows * width, "{} targets, logits {}", rows, logits.shape.text());
+  for (const int32_t t : targets) DURE_CHECK(t == kIgnore || (t >= 0 && t < width), "target {} of {}", t, width);
+  return width;
 }
 
 }  // namespace
 
-void token_log_probability(TensorView logits, std::span<const int32_t> targets, TensorView log_probability, TensorView log_sum_exp, TensorView entropy,
-                           Stream& stream) {
-  const int64_t vocabulary = logits.shape.back();
-  check_targets(targets, vocabulary);
-  const float* in = logits.f32();
-  float *lp = log_probability.f32(), *lse = log_sum_exp.f32(), *h = entropy ? entropy.f32() : nullptr;
-  over_rows(std::ssize(targets), stream, [&](int64_t r) {
-    const float* row = in + r * vocabulary;
-    lse[r] = cpu::log_sum_exp_row(row, vocabulary, h == nullptr ? nullptr : h + r);
-    const int32_t target = targets[static_cast<size_t>(r)];
-    lp[r] = target == kIgnore ? 0.0f : row[target] - lse[r];
+void token_log_probability(TensorView logits, std::span<const int32_t> targets, TensorView log_probability,
+                           TensorView log_sum_exp, TensorView entropy, Stream& stream) {
+  const int64_t width = check_targets(logits, targets);
+  const float* x = logits.f32();
+  float *p = log_probability.f32(), *lse = log_sum_exp.f32(), *h = entropy ? entropy.f32() : nullptr;
+  cpu::parallel_rows(stream, static_cast<int64_t>(targets.size()), width, [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r) {
+      const cpu::LogSumExp row = cpu::log_sum_exp_row(x + r * width, width, h != nullptr);
+      const int32_t target = targets[static_cast<size_t>(r)];
+      lse[r] = row.log_sum_exp;
+      p[r] = target == kIgnore ? 0 : x[r * width + target] - row.log_sum_exp;
+      if (h != nullptr) h[r] = row.entropy;
+    }
   });
 }
 
-void log_probability_backward(TensorView logits, std::span<const int32_t> targets, TensorView log_sum_exp, std::span<const float> coefficient, Stream& stream) {
-  const int64_t vocabulary = logits.shape.back();
-  check_targets(targets, vocabulary);
-  float* rows = logits.f32();
+void log_probability_backward(TensorView logits, std::span<const int32_t> targets, TensorView log_sum_exp,
+                              std::span<const float> coefficient, Stream& stream) {
+  const int64_t width = check_targets(logits, targets);
+  DURE_CHECK(coefficient.size() == targets.size(), "{} coefficients, {} targets", coefficient.size(), targets.size());
+  float* x = logits.f32();
   const float* lse = log_sum_exp.f32();
-  over_rows(std::ssize(targets), stream, [&](int64_t r) {
-    float* row = rows + r * vocabulary;
-    const int32_t target = targets[static_cast<size_t>(r)];
-    if (target == kIgnore) {
-      std::fill_n(row, vocabulary, 0.0f);
-      return;
+  cpu::parallel_rows(stream, static_cast<int64_t>(targets.size()), width, [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r) {
+      const int32_t target = targets[static_cast<size_t>(r)];
+      if (target == kIgnore) {
+        std::fill_n(x + r * width, width, 0.0f);
+        continue;
+      }
+      cpu::softmax_gradient_row(x + r * width, width, lse[r], coefficient[static_cast<size_t>(r)]);
+      x[r * width + target] += coefficient[static_cast<size_t>(r)];
     }
-    cpu::softmax_gradient_row(row, vocabulary, lse[r], coefficient[static_cast<size_t>(r)]);
-    row[target] += coefficient[static_cast<size_t>(r)];
   });
 }
 

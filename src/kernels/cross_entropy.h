@@ -2,7 +2,8 @@
 //
 // The caller makes logits for a chunk of rows at a time, so that a whole [T, V] never stands in memory. One function gives
 // the trainer's loss and the sampler's log-probability: log p = logits[target] - log_sum_exp; the maximum exact, the sum
-// over the vocabulary in 16 lanes over v ascending, then a fixed tree, f32. Rows are independent of each other.
+// over the vocabulary in f32, in 16 lanes over v ascending within stretches of 1024, stretches ascending, then a fixed tree.
+// Rows are independent of each other; the same bits on every instruction set. A logit of -infinity is a forbidden token.
 #pragma once
 
 #include <cstdint>

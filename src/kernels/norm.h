@@ -1,9 +1,10 @@
 // kernels/norm.h: RMSNorm over rows, and the QK-norm with rotary embedding that prepares queries and keys.
 //
 // y = x / sqrt(mean(x^2) + epsilon) * w in f32; sum of squares in 16 lanes (lane l adds elements l, l+16, ...), then a fixed tree.
-// Gradients: dx is set (or added, where `write` says so); dw is added to: tokens ascending inside chunks of fixed size,
-// chunks by a fixed tree, so that threads do not change the sum.
-// RoPE turns pairs (j, j + H/2) by position * inverse_frequency[j] (angle in f32, as the reference does).
+// Gradients: dx is set (or added, where `write` says so); dw is added to: rows ascending inside chunks of 64 tokens, chunks
+// by a binary tree, so that threads do not change the sum.
+// RoPE turns pairs (j, j + H/2) by position * inverse_frequency[j] (angle in f32, as the reference does; sine and cosine
+// within 1.3e-7 for angles below 6e6). H <= 512. The same bits on every instruction set.
 #pragma once
 
 #include <cstdint>

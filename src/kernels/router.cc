@@ -1,148 +1,72 @@
 #include "kernels/router.h"
 
 #include <algorithm>
+#include <cstring>
+#include <numeric>
 
-#include "base/error.h"
-#include "kernels/cpu/rows.h"
+#include "kernels/cpu/router.h"
+#include "kernels/cpu/parallel_rows.h"
 
 namespace dure {
 namespace {
 
-constexpr int64_t kTokensTogether = 32;  // tokens of one parallel task
-constexpr int64_t kExpertsMax = 1024;
-
-template <typename Body>
-void over_tokens(int64_t tokens, Stream& stream, Body&& body) {
-  stream.threads().parallel_for((tokens + kTokensTogether - 1) / kTokensTogether, [&](int64_t task, int) {
-    for (int64_t t = task * kTokensTogether; t < std::min(tokens, (task + 1) * kTokensTogether); ++t) body(t);
-  });
+void check_facts(const RouterFacts& f) {
+  DURE_CHECK(f.expert_count >= 1 && f.expert_count <= cpu::kExpertsMax && f.experts_per_token >= 1 && f.experts_per_token <= cpu::kSlotsMax,
+             "{} experts, {} a token", f.expert_count, f.experts_per_token);
+  DURE_CHECK(f.group_count >= 1 && f.expert_count % f.group_count == 0 && f.groups_kept >= 1 && f.groups_kept <= std::min(f.group_count, cpu::kSlotsMax),
+             "{} experts in {} groups, {} kept", f.expert_count, f.group_count, f.groups_kept);
+  DURE_CHECK(f.experts_per_token <= f.expert_count / f.group_count * (f.group_count > 1 ? f.groups_kept : 1), "{} experts a token of {} in the {} groups kept",
+             f.experts_per_token, f.expert_count, f.groups_kept);
 }
 
-// Marks the `keep` largest of scores[0, n), ties to the lowest index; the others stay unmarked.
-void mark_largest(const float* scores, int64_t n, int64_t keep, bool* marked) {
-  for (int64_t k = 0; k < keep; ++k) {
-    int64_t best = -1;
-    for (int64_t i = 0; i < n; ++i) {
-      if (!marked[i] && (best < 0 || scores[i] > scores[best])) best = i;
-    }
-    if (best >= 0) marked[best] = true;
-  }
-}
-
-// Experts of groups that are not kept get a score no other can lose to.
-void mask_groups(const RouterFacts& facts, float* scores) {
-  const int64_t size = facts.expert_count / facts.group_count;
-  float group_scores[kExpertsMax];
-  bool kept[kExpertsMax] = {};
-  for (int64_t g = 0; g < facts.group_count; ++g) {
-    bool top[kExpertsMax] = {};
-    mark_largest(scores + g * size, size, std::min<int64_t>(2, size), top);
-    group_scores[g] = 0;
-    for (int64_t i = 0; i < size; ++i) group_scores[g] += top[i] ? scores[g * size + i] : 0.0f;
-  }
-  mark_largest(group_scores, facts.group_count, facts.groups_kept, kept);
-  for (int64_t g = 0; g < facts.group_count; ++g) {
-    if (!kept[g]) std::fill_n(scores + g * size, size, -__builtin_inff());
-  }
-}
-
-void route_token(const RouterFacts& facts, const float* logits, const float* bias, float* p, int32_t* experts, float* weights) {
-  float scores[kExpertsMax];
-  bool chosen[kExpertsMax];
-  std::fill_n(scores, facts.expert_count, 0.0f);
-  std::fill_n(chosen, facts.expert_count, false);
-  cpu::sigmoid_span(logits, p, facts.expert_count);
-  for (int64_t e = 0; e < facts.expert_count; ++e) scores[e] = p[e] + bias[e];
-  if (facts.group_count > 1) mask_groups(facts, scores);
-  mark_largest(scores, facts.expert_count, facts.experts_per_token, chosen);
-  int64_t k = 0;
-  float sum = 0;
-  for (int64_t e = 0; e < facts.expert_count; ++e) {
-    if (!chosen[e]) continue;
-    experts[k++] = static_cast<int32_t>(e);
-    sum += p[e];
-  }
-  const float scale = static_cast<float>(facts.scale);
-  for (int64_t s = 0; s < k; ++s) weights[s] = (facts.normalise ? p[experts[s]] / (sum + 1e-20f) : p[experts[s]]) * scale;
-}
-
-// w_j = scale p_j / S: dp_j = scale (dw_j - sum_i dw_i p_i / S) / S; dlogit = dp p (1 - p).
-void route_token_backward(const RouterFacts& facts, const float* p, const int32_t* experts, const float* dweights, float* dlogits) {
-  std::fill_n(dlogits, facts.expert_count, 0.0f);
-  float sum = 1e-20f, pull = 0;
-  for (int64_t s = 0; s < facts.experts_per_token; ++s) sum += p[experts[s]], pull += dweights[s] * p[experts[s]];
-  const float scale = static_cast<float>(facts.scale);
-  for (int64_t s = 0; s < facts.experts_per_token; ++s) {
-    const float q = p[experts[s]], dp = facts.normalise ? (dweights[s] - pull / sum) / sum : dweights[s];
-    dlogits[experts[s]] = scale * dp * q * (1 - q);
-  }
-}
-
-// One document's share of the balance loss (before coefficient and mean); adds `scale` times its gradient.
-double balance_document(const RouterFacts& facts, const float* p, const int32_t* experts, int64_t tokens, double scale, float* dlogits) {
-  const int64_t e_count = facts.expert_count, k = facts.experts_per_token;
-  double f[kExpertsMax] = {}, mean_p[kExpertsMax] = {};
-  for (int64_t i = 0; i < tokens * k; ++i) f[experts[i]] += static_cast<double>(e_count) / static_cast<double>(k * tokens);
-  for (int64_t t = 0; t < tokens; ++t) {
-    double sum = 0;
-    for (int64_t e = 0; e < e_count; ++e) sum += p[t * e_count + e];
-    for (int64_t e = 0; e < e_count; ++e) mean_p[e] += p[t * e_count + e] / sum / static_cast<double>(tokens);
-  }
-  double loss = 0;
-  for (int64_t e = 0; e < e_count; ++e) loss += f[e] * mean_p[e];
-  if (dlogits == nullptr) return loss;
-  for (int64_t t = 0; t < tokens; ++t) {
-    const float* row = p + t * e_count;
-    double sum = 0, weighted = 0;
-    for (int64_t e = 0; e < e_count; ++e) sum += row[e], weighted += f[e] * row[e];
-    const double factor = scale / (static_cast<double>(tokens) * sum);
-    for (int64_t e = 0; e < e_count; ++e) dlogits[t * e_count + e] += static_cast<float>(factor * (f[e] - weighted / sum) * row[e] * (1.0 - row[e]));
-  }
-  return loss;
-}
-
-void check_facts(const RouterFacts& facts) {
-  DURE_CHECK(facts.expert_count <= kExpertsMax && facts.experts_per_token <= facts.expert_count, "{} of {} experts", facts.experts_per_token, facts.expert_count);
+// T, where everything has one row a token.
+int64_t check_tokens(const RouterFacts& f, TensorView by_expert, size_t experts, TensorView by_slot) {
+  check_facts(f);
+  const int64_t tokens = by_expert.elements() / f.expert_count;
+  DURE_CHECK(by_expert.elements() == tokens * f.expert_count && static_cast<int64_t>(experts) == tokens * f.experts_per_token, "{} for {} choices",
+             by_expert.shape.text(), experts);
+  DURE_CHECK(!by_slot || by_slot.elements() == tokens * f.experts_per_token, "{} for {} choices", by_slot.shape.text(), experts);
+  return tokens;
 }
 
 }  // namespace
 
-void route(const RouterFacts& facts, TensorView logits, TensorView bias, TensorView probabilities, std::span<int32_t> experts, TensorView weights, Stream& stream) {
-  check_facts(facts);
-  const int64_t e = facts.expert_count, k = facts.experts_per_token;
-  const float *x = logits.f32(), *b = bias.f32();
-  float *p = probabilities.f32(), *w = weights.f32();
-  over_tokens(logits.elements() / e, stream, [&](int64_t t) { route_token(facts, x + t * e, b, p + t * e, experts.data() + t * k, w + t * k); });
+void route(const RouterFacts& facts, TensorView logits, TensorView bias, TensorView probabilities, std::span<int32_t> experts,
+           TensorView weights, Stream& stream) {
+  const int64_t tokens = check_tokens(facts, logits, experts.size(), weights);
+  DURE_CHECK(bias.elements() == facts.expert_count && probabilities.elements() == logits.elements(), "bias {}, probabilities {}", bias.shape.text(), probabilities.shape.text());
+  const cpu::Routing r{.facts = facts, .logits = logits.f32(), .bias = bias.f32(), .probabilities = probabilities.f32(), .experts = experts.data(), .weights = weights.f32()};
+  cpu::parallel_rows(stream, tokens, 8 * facts.expert_count, [&](int64_t first, int64_t last) { cpu::route_tokens(r, first, last); });
 }
 
-void route_backward(const RouterFacts& facts, TensorView probabilities, std::span<const int32_t> experts, TensorView dweights, TensorView dlogits, Stream& stream) {
-  check_facts(facts);
-  const int64_t e = facts.expert_count, k = facts.experts_per_token;
-  const float *p = probabilities.f32(), *dw = dweights.f32();
-  float* out = dlogits.f32();
-  over_tokens(probabilities.elements() / e, stream, [&](int64_t t) { route_token_backward(facts, p + t * e, experts.data() + t * k, dw + t * k, out + t * e); });
+void route_backward(const RouterFacts& facts, TensorView probabilities, std::span<const int32_t> experts,
+                    TensorView dweights, TensorView dlogits, Stream& stream) {
+  const int64_t tokens = check_tokens(facts, probabilities, experts.size(), dweights);
+  DURE_CHECK(dlogits.elements() == probabilities.elements(), "dlogits {}", dlogits.shape.text());
+  const cpu::RoutingGradient r{.facts = facts, .probabilities = probabilities.f32(), .experts = experts.data(), .dweights = dweights.f32(), .dlogits = dlogits.f32()};
+  cpu::parallel_rows(stream, tokens, 4 * facts.expert_count, [&](int64_t first, int64_t last) { cpu::route_backward_tokens(r, first, last); });
 }
 
-double sequence_balance(const RouterFacts& facts, TensorView probabilities, std::span<const int32_t> experts, std::span<const int64_t> document_lengths,
-                        double coefficient, double gradient_scale, TensorView dlogits, Stream& stream) {
-  check_facts(facts);
-  const int64_t documents = std::ssize(document_lengths), e = facts.expert_count;
-  if (documents == 0) return 0;
-  // [documents] first rows, then losses: scratch of the calling worker, which the loop does not use otherwise.
-  auto* first = static_cast<int64_t*>(stream.scratch(0, static_cast<size_t>(documents) * (sizeof(int64_t) + sizeof(double))));
-  auto* losses = reinterpret_cast<double*>(first + documents);
-  int64_t row = 0;
-  for (int64_t d = 0; d < documents; ++d) first[d] = row, row += document_lengths[static_cast<size_t>(d)];
+double sequence_balance(const RouterFacts& facts, TensorView probabilities, std::span<const int32_t> experts,
+                        std::span<const int64_t> document_lengths, double coefficient, double gradient_scale,
+                        TensorView dlogits, Stream& stream) {
+  const int64_t tokens = check_tokens(facts, probabilities, experts.size(), {}), count = static_cast<int64_t>(document_lengths.size());
+  DURE_CHECK(std::accumulate(document_lengths.begin(), document_lengths.end(), int64_t{0}) == tokens, "documents of other than {} tokens", tokens);
+  if (count == 0) return 0;
+  // Worker 0's scratch holds the documents' losses and first tokens: the bodies ask for none.
+  auto* losses = static_cast<double*>(stream.scratch(0, static_cast<size_t>(count) * (sizeof(double) + sizeof(int64_t))));
+  auto* first = reinterpret_cast<int64_t*>(losses + count);
+  std::exclusive_scan(document_lengths.begin(), document_lengths.end(), first, int64_t{0});
+  const double rate = gradient_scale * coefficient / static_cast<double>(count);
   const float* p = probabilities.f32();
-  float* out = dlogits ? dlogits.f32() : nullptr;
-  const double scale = gradient_scale * coefficient / static_cast<double>(documents);
-  stream.threads().parallel_for(documents, [&](int64_t d, int) {
-    losses[d] = balance_document(facts, p + first[d] * e, experts.data() + first[d] * facts.experts_per_token, document_lengths[static_cast<size_t>(d)], scale,
-                                 out == nullptr ? nullptr : out + first[d] * e);
+  float* gradient = dlogits ? dlogits.f32() : nullptr;
+  stream.threads().parallel_for(count, [&](int64_t i, int) {
+    const int64_t length = document_lengths[static_cast<size_t>(i)], at = first[i] * facts.expert_count;
+    DURE_CHECK(length > 0, "document {} is empty", i);
+    losses[i] = cpu::balance_document({.facts = facts, .length = length, .probabilities = p + at, .experts = experts.data() + first[i] * facts.experts_per_token,
+                                       .rate = static_cast<float>(rate), .dlogits = gradient == nullptr ? nullptr : gradient + at});
   });
-  double loss = 0;
-  for (int64_t d = 0; d < documents; ++d) loss += losses[d];
-  return coefficient * loss / static_cast<double>(documents);
+  return coefficient * std::accumulate(losses, losses + count, 0.0) / static_cast<double>(count);
 }
 
 void plan_experts(std::span<const int32_t> experts, int64_t expert_count, int64_t experts_per_token, ExpertPlan plan) {
@@ -163,53 +87,72 @@ void plan_experts(std::span<const int32_t> experts, int64_t expert_count, int64_
 }
 
 void gather_rows(TensorView x, std::span<const int32_t> row_token, TensorView rows, Stream& stream) {
-  const int64_t width = x.shape.back();
+  const int64_t width = x.shape.back(), count = static_cast<int64_t>(row_token.size());
+  DURE_CHECK(rows.elements() == count * width, "{} rows of {} into {}", count, x.shape.text(), rows.shape.text());
   const float* from = x.f32();
   float* to = rows.f32();
-  over_tokens(std::ssize(row_token), stream, [&](int64_t r) { std::copy_n(from + row_token[static_cast<size_t>(r)] * width, width, to + r * width); });
+  cpu::parallel_rows(stream, count, width, [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r) std::memcpy(to + r * width, from + row_token[static_cast<size_t>(r)] * width, static_cast<size_t>(width) * sizeof(float));
+  });
 }
+
+namespace {
+
+// Addresses of a token's rows, slot by slot.
+void rows_of_token(const ExpertPlan& plan, const float* rows, int64_t token, int64_t slots, int64_t width, const float** addresses) {
+  for (int64_t s = 0; s < slots; ++s) addresses[s] = rows + plan.row_of_slot[static_cast<size_t>(token * slots + s)] * width;
+}
+
+int64_t slots_of(const ExpertPlan& plan, TensorView by_token) {
+  const int64_t tokens = by_token.elements() / by_token.shape.back(), pairs = static_cast<int64_t>(plan.row_of_slot.size());
+  const int64_t slots = tokens == 0 ? 1 : pairs / tokens;
+  DURE_CHECK(slots >= 1 && slots <= cpu::kSlotsMax && slots * tokens == pairs, "{} rows for {} tokens", pairs, tokens);
+  return slots;
+}
+
+}  // namespace
 
 void combine_experts(const ExpertPlan& plan, TensorView rows, TensorView weights, TensorView shared, TensorView y, Stream& stream) {
-  const int64_t width = y.shape.back(), slots = weights.dim(1);
-  const float *from = rows.f32(), *w = weights.f32(), *extra = shared ? shared.f32() : nullptr;
-  float* out = y.f32();
-  over_tokens(y.dim(0), stream, [&](int64_t t) {
-    float* to = out + t * width;
-    for (int64_t s = t * slots; s < (t + 1) * slots; ++s) {
-      const float* row = from + plan.row_of_slot[static_cast<size_t>(s)] * width;
-      s == t * slots ? cpu::scale_span(w[s], row, to, width) : cpu::scaled_add_span(w[s], row, to, width);
+  const int64_t width = y.shape.back(), slots = slots_of(plan, y);
+  DURE_CHECK(rows.elements() == weights.elements() * width && weights.elements() == static_cast<int64_t>(plan.row_of_slot.size()), "rows {}, weights {}, y {}",
+             rows.shape.text(), weights.shape.text(), y.shape.text());
+  const float *from = rows.f32(), *w = weights.f32(), *add = shared ? shared.f32() : nullptr;
+  float* to = y.f32();
+  cpu::parallel_rows(stream, y.elements() / width, width * (slots + 2), [&](int64_t first, int64_t last) {
+    const float* addresses[cpu::kSlotsMax];
+    for (int64_t t = first; t < last; ++t) {
+      rows_of_token(plan, from, t, slots, width, addresses);
+      cpu::sum_rows({.rows = addresses, .weights = w + t * slots, .count = slots, .shared = add == nullptr ? nullptr : add + t * width, .y = to + t * width}, width);
     }
-    if (extra != nullptr) cpu::add_span(extra + t * width, to, width);
   });
 }
 
-void combine_experts_backward(const ExpertPlan& plan, TensorView rows, TensorView weights, TensorView dy, TensorView drows, TensorView dweights, Stream& stream) {
-  const int64_t width = dy.shape.back(), slots = weights.dim(1);
-  const float *from = rows.f32(), *w = weights.f32(), *up = dy.f32();
-  float *out = drows.f32(), *dw = dweights.f32();
-  over_tokens(dy.dim(0), stream, [&](int64_t t) {
-    for (int64_t s = t * slots; s < (t + 1) * slots; ++s) {
+void combine_experts_backward(const ExpertPlan& plan, TensorView rows, TensorView weights, TensorView dy, TensorView drows,
+                              TensorView dweights, Stream& stream) {
+  const int64_t width = dy.shape.back(), slots = slots_of(plan, dy);
+  DURE_CHECK(rows.elements() == weights.elements() * width && drows.elements() == rows.elements() && dweights.elements() == weights.elements(), "rows {}, weights {}, dy {}",
+             rows.shape.text(), weights.shape.text(), dy.shape.text());
+  const float *from = rows.f32(), *w = weights.f32(), *upstream = dy.f32();
+  float *to = drows.f32(), *dw = dweights.f32();
+  cpu::parallel_rows(stream, dy.elements() / width, width * (slots * 2 + 1), [&](int64_t first, int64_t last) {
+    for (int64_t s = first * slots; s < last * slots; ++s) {
       const int64_t row = plan.row_of_slot[static_cast<size_t>(s)] * width;
-      dw[s] = cpu::dot_span(from + row, up + t * width, width);
-      cpu::scale_span(w[s], up + t * width, out + row, width);
+      dw[s] = cpu::scale_and_dot(from + row, upstream + s / slots * width, w[s], width, to + row);
     }
   });
 }
 
-// The slots are summed first, then added to dx: one addition to what dx holds.
 void gather_rows_backward(const ExpertPlan& plan, TensorView drows, TensorView dx, Stream& stream) {
-  const int64_t width = dx.shape.back(), slots = std::ssize(plan.row_of_slot) / dx.dim(0);
+  const int64_t width = dx.shape.back(), slots = slots_of(plan, dx);
+  DURE_CHECK(drows.elements() == dx.elements() * slots, "drows {}, dx {}", drows.shape.text(), dx.shape.text());
   const float* from = drows.f32();
-  float* out = dx.f32();
-  constexpr int64_t kWidthMax = 16384;
-  DURE_CHECK(width <= kWidthMax, "width {}", width);
-  over_tokens(dx.dim(0), stream, [&](int64_t t) {
-    float sum[kWidthMax];
-    for (int64_t s = t * slots; s < (t + 1) * slots; ++s) {
-      const float* row = from + plan.row_of_slot[static_cast<size_t>(s)] * width;
-      if (s == t * slots) std::copy_n(row, width, sum); else cpu::add_span(row, sum, width);
+  float* to = dx.f32();
+  cpu::parallel_rows(stream, dx.elements() / width, width * (slots + 2), [&](int64_t first, int64_t last) {
+    const float* addresses[cpu::kSlotsMax];
+    for (int64_t t = first; t < last; ++t) {
+      rows_of_token(plan, from, t, slots, width, addresses);
+      cpu::sum_rows({.rows = addresses, .count = slots, .add = true, .y = to + t * width}, width);
     }
-    cpu::add_span(sum, out + t * width, width);
   });
 }
 
