@@ -1,7 +1,6 @@
 #include "cli/gguf_tokenizer.h"
 
 #include "base/error.h"
-#include "base/log.h"
 
 namespace dure {
 namespace {
@@ -73,8 +72,7 @@ void write_gguf_vocab(const GgufVocab& vocab, int64_t vocab_size, GgufMetadata& 
 std::optional<Tokenizer> load_tokenizer(const ModelFiles& files) {
   if (const GgufMetadata* metadata = files.gguf_metadata()) {
     const auto vocab = read_gguf_vocab(*metadata, files.path().string());
-    if (vocab) log_warn("{}: the tokenizer inside a GGUF file is not read yet; give token ids", files.path().string());
-    return std::nullopt;
+    return vocab ? std::optional(Tokenizer::from_gguf(*vocab, files.path().string())) : std::nullopt;
   }
   return files.texts().tokenizer_json ? std::optional(Tokenizer::load(files.path())) : std::nullopt;
 }

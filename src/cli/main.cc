@@ -5,6 +5,7 @@
 int main(int argc, char** argv) {
   return dure::run_command_line(argc, argv,
                                 {
+                                    {"convert", "a model from a Hugging Face folder to GGUF, or back", dure::declare_convert},
                                     {"data", "prepare corpora; look into them", dure::declare_data},
                                     {"doctor", "what this machine has; what is missing and how to get it", dure::declare_doctor},
                                     {"eval", "measure models; report as JSON, Markdown and HTML", dure::declare_eval},
