@@ -78,7 +78,8 @@ void Args::option(const char* names, std::optional<std::string>& value, const ch
 void Args::option(const char* names, std::optional<int64_t>& value, const char* help) { add_optional(app_, names, value, help); }
 void Args::option(const char* names, std::optional<double>& value, const char* help) { add_optional(app_, names, value, help); }
 void Args::options(const char* names, std::vector<std::string>& values, const char* help) {
-  app_.add_option(names, values, help)->expected(1)->take_all();
+  // No extra arguments: CLI11 would take "[PAD]" for a list and drop its brackets.
+  app_.add_option(names, values, help)->expected(1)->take_all()->allow_extra_args(false);
 }
 void Args::flag(const char* names, bool& value, const char* help) { app_.add_flag(names, value, help); }
 void Args::examples(const char* text) { app_.footer(std::string("\nExamples:\n") + text); }

@@ -111,12 +111,38 @@ struct CodeArgs {
 
 Tokenizer tokenizer_of(const std::string& model) { return Tokenizer::load(model); }
 
+// Lines that end with "\n" alone: a "\r" before it is text like any other (LineReader of data/ drops it).
+class RawLines {
+ public:
+  explicit RawLines(const Path& path) : source_(open_input(path)) {}
+  bool next(std::string& line) {
+    line.clear();
+    while (true) {
+      if (position_ == end_) {
+        position_ = 0;
+        end_ = source_->read(buffer_);
+        if (end_ == 0) return !line.empty();
+      }
+      const std::string_view rest(buffer_.data() + position_, end_ - position_);
+      const size_t newline = rest.find('\n');
+      line += rest.substr(0, newline);
+      position_ = newline == std::string_view::npos ? end_ : position_ + newline + 1;
+      if (newline != std::string_view::npos) return true;
+    }
+  }
+
+ private:
+  std::unique_ptr<ByteSource> source_;
+  std::vector<char> buffer_ = std::vector<char>(1 << 16);
+  size_t position_ = 0, end_ = 0;
+};
+
 // Lines in batches: each line's result is made on any thread, and written in order.
 template <typename Work>
 void for_each_line(const std::string& file, const Work& work) {
   constexpr size_t kBatchBytes = 8 << 20;
   ThreadPool pool;
-  LineReader reader(file.empty() || file == "-" ? Path("/dev/stdin") : Path(file));
+  RawLines reader(file.empty() || file == "-" ? Path("/dev/stdin") : Path(file));
   std::vector<std::string> lines, results;
   const auto flush = [&](int64_t first_number) {
     results.resize(lines.size());

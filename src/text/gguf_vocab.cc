@@ -1,1 +1,162 @@
 #include "text/gguf_vocab.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "text/tokenizer.h"
+
+namespace dure {
+namespace {
+
+// Patterns as the models' own tokenizer.json files have them where those are known; llama.cpp spells some of them
+// differently because its engine knows less. Text that no pattern matches is a piece too.
+constexpr const char* kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))";
+constexpr const char* kQwen2 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kLlama3 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kGpt4o =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kDeepseekLetters =
+    R"(\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+)";
+constexpr const char* kDeepseek3 =
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+bool is_added(int32_t type) {
+  return type == static_cast<int32_t>(GgufTokenType::kControl) || type == static_cast<int32_t>(GgufTokenType::kUserDefined) ||
+         type == static_cast<int32_t>(GgufTokenType::kUnknown);
+}
+
+void add_gguf_tokens(const GgufVocab& vocab, TokenizerParts& parts) {
+  int64_t bytes = 0;
+  for (const std::string& token : vocab.tokens) bytes += static_cast<int64_t>(token.size());
+  parts.vocab.reserve(static_cast<int64_t>(vocab.tokens.size()), bytes);
+  for (size_t i = 0; i < vocab.tokens.size(); ++i) {
+    const int32_t id = static_cast<int32_t>(i);
+    const int32_t type = vocab.token_types.empty() ? static_cast<int32_t>(GgufTokenType::kNormal) : vocab.token_types[i];
+    const std::string& text = vocab.tokens[i];
+    if (!parts.vocab.add(id, text)) {
+      fail(ErrorCode::kCorrupt, "{}: tokenizer.ggml.tokens: {} is there twice (ids {} and {})", parts.source, json_quote(text),
+           *parts.vocab.find(text), id);
+    }
+    if (is_added(type)) {
+      parts.added.push_back({.id = id, .content = text, .normalized = false, .special = type != static_cast<int32_t>(GgufTokenType::kUserDefined)});
+    } else {
+      parts.model_ids.push_back(id);
+    }
+  }
+  parts.model_token_count = static_cast<int64_t>(parts.model_ids.size());
+}
+
+void add_gguf_merges(const GgufVocab& vocab, TokenizerParts& parts) {
+  const auto token = [&](std::string_view text, size_t rank) {
+    const std::optional<int32_t> id = parts.vocab.find(text);
+    if (!id) fail(ErrorCode::kCorrupt, "{}: tokenizer.ggml.merges: merge {} needs the token {}, which is not there", parts.source, rank, json_quote(text));
+    return *id;
+  };
+  for (size_t rank = 0; rank < vocab.merges.size(); ++rank) {
+    const std::string& merge = vocab.merges[rank];
+    const size_t space = merge.find(' ', 1);
+    if (space == std::string::npos) {
+      fail(ErrorCode::kCorrupt, "{}: tokenizer.ggml.merges: merge {} is {}; two tokens with a space between are needed", parts.source, rank, json_quote(merge));
+    }
+    const std::string left = merge.substr(0, space), right = merge.substr(space + 1);
+    parts.merges.push_back({token(left, rank), token(right, rank), token(left + right, rank)});
+  }
+}
+
+std::string role_of(const GgufVocab& vocab, std::optional<int32_t> id, const char* key, std::string_view source) {
+  if (!id) return "";
+  if (*id < 0 || static_cast<size_t>(*id) >= vocab.tokens.size()) {
+    fail(ErrorCode::kCorrupt, "{}: {} is {}, outside the vocabulary of {}", source, key, *id, vocab.tokens.size());
+  }
+  return vocab.tokens[static_cast<size_t>(*id)];
+}
+
+}  // namespace
+
+const std::vector<GgufPreTokeniser>& gguf_pretokenisers() {
+  static const std::vector<GgufPreTokeniser> table = [] {
+    std::vector<GgufPreTokeniser> out = {{"exaone-moe", {kSuperwordPattern}, true}};
+    for (const char* name : {"gpt-2", "gpt2", "mpt", "olmo", "jais", "trillion", "exaone4"}) out.push_back({name, {kGpt2}});
+    for (const char* name : {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"}) {
+      out.push_back({name, {"\\p{N}", kGpt2}});
+    }
+    for (const char* name : {"qwen2", "stablelm2", "hunyuan", "solar-open", "deepseek-r1-qwen"}) out.push_back({name, {kQwen2}, true});
+    for (const char* name : {"llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "smaug-bpe"}) {
+      out.push_back({name, {kLlama3}, false, std::string_view(name).starts_with("llama")});
+    }
+    out.push_back({"dbrx", {kLlama3}});
+    for (const char* name : {"chatglm-bpe", "glm4"}) out.push_back({name, {kLlama3}});
+    for (const char* name : {"gpt-4o", "llama4", "gpt-oss"}) out.push_back({name, {kGpt4o}});
+    out.push_back({"falcon", {R"([\p{P}\$\+<=>\^~\|`]+)", kGpt2, "[0-9][0-9][0-9]"}});
+    out.push_back({"deepseek-llm", {"[\\r\\n]", kDeepseekLetters, R"(\s?[!-/:-~！-／：-～‘-‟　-。]+)", R"(\s+$)", "[一-龥ࠀ-一가-퟿]+", R"(\p{N}+)"}});
+    out.push_back({"deepseek-coder", {"[\\r\\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[一-龥ࠀ-一가-퟿]+", R"(\p{N})"}});
+    for (const char* name : {"deepseek-v3", "hunyuan-dense"}) out.push_back({name, {R"(\p{N}{1,3})", "[一-龥぀-ゟ゠-ヿ]+", kDeepseek3}});
+    return out;
+  }();
+  return table;
+}
+
+const GgufPreTokeniser* find_gguf_pretokeniser(std::string_view name) {
+  const std::vector<GgufPreTokeniser>& table = gguf_pretokenisers();
+  const auto found = std::find_if(table.begin(), table.end(), [&](const GgufPreTokeniser& entry) { return name == entry.name; });
+  return found == table.end() ? nullptr : &*found;
+}
+
+Tokenizer Tokenizer::from_gguf(const GgufVocab& vocab, std::string_view source) {
+  if (vocab.model != "gpt2") {
+    fail(ErrorCode::kUnsupported, "{}: tokenizer.ggml.model is '{}'; only 'gpt2' (byte-level BPE) is supported", source, vocab.model);
+  }
+  const std::string pre = vocab.pre.empty() || vocab.pre == "default" ? "gpt-2" : vocab.pre;
+  const GgufPreTokeniser* entry = find_gguf_pretokeniser(pre);
+  if (entry == nullptr) fail(ErrorCode::kUnsupported, "{}: tokenizer.ggml.pre is '{}', a pattern this program does not know", source, pre);
+  if (!vocab.token_types.empty() && vocab.token_types.size() != vocab.tokens.size()) {
+    fail(ErrorCode::kCorrupt, "{}: {} tokens, but {} token types", source, vocab.tokens.size(), vocab.token_types.size());
+  }
+  TokenizerParts parts;
+  parts.source = source;
+  parts.nfc = entry->nfc;
+  parts.ignore_merges = entry->ignore_merges;
+  parts.patterns.assign(entry->patterns.begin(), entry->patterns.end());
+  add_gguf_tokens(vocab, parts);
+  add_gguf_merges(vocab, parts);
+  parts.roles = {.bos = role_of(vocab, vocab.bos_id, "tokenizer.ggml.bos_token_id", source),
+                 .eos = role_of(vocab, vocab.eos_id, "tokenizer.ggml.eos_token_id", source),
+                 .pad = role_of(vocab, vocab.pad_id, "tokenizer.ggml.padding_token_id", source),
+                 .unk = role_of(vocab, vocab.unk_id, "tokenizer.ggml.unknown_token_id", source)};
+  if (vocab.add_bos && vocab.bos_id) parts.before.push_back(*vocab.bos_id);
+  if (vocab.add_eos && vocab.eos_id) parts.after.push_back(*vocab.eos_id);
+  return Tokenizer(std::move(parts));
+}
+
+GgufVocab Tokenizer::to_gguf() const {
+  const TokenizerParts& p = parts();
+  GgufVocab out;
+  for (const GgufPreTokeniser& entry : gguf_pretokenisers()) {
+    if (std::equal(entry.patterns.begin(), entry.patterns.end(), p.patterns.begin(), p.patterns.end()) && entry.nfc == p.nfc) {
+      out.pre = entry.name;
+      break;
+    }
+  }
+  if (out.pre.empty()) {
+    fail(ErrorCode::kUnsupported, "{}: GGUF has no name for its pattern {}{}", p.source, p.patterns.empty() ? "(none)" : p.patterns[0],
+         p.patterns.size() > 1 ? " ..." : "");
+  }
+  for (int64_t id = 0; id < vocab_size(); ++id) {
+    const bool used = p.vocab.has(id);
+    out.tokens.push_back(used ? std::string(p.vocab.text(id)) : fmt::format("[unused{}]", id));
+    out.token_types.push_back(static_cast<int32_t>(used ? GgufTokenType::kNormal : GgufTokenType::kUnused));
+  }
+  for (const AddedToken& token : p.added) {
+    out.token_types[static_cast<size_t>(token.id)] = static_cast<int32_t>(token.special ? GgufTokenType::kControl : GgufTokenType::kUserDefined);
+  }
+  for (const Merge& merge : p.merges) out.merges.push_back(fmt::format("{} {}", p.vocab.text(merge.left), p.vocab.text(merge.right)));
+  out.bos_id = bos_id(), out.eos_id = eos_id(), out.pad_id = pad_id(), out.unk_id = unk_id();
+  out.add_bos = !p.before.empty() && bos_id() == p.before.front();
+  out.add_eos = !p.after.empty() && eos_id() == p.after.back();
+  return out;
+}
+
+}  // namespace dure

@@ -20,11 +20,6 @@ struct Mark {
   uint8_t combining;
 };
 
-int decompose(char32_t code, utf8proc_int32_t (&out)[8]) {
-  int last_bound_class = 0;
-  return static_cast<int>(utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code), out, 8, UTF8PROC_DECOMPOSE, &last_bound_class));
-}
-
 // Pairs (first, second) -> primary composite, from the decompositions: the head of a longer decomposition is itself
 // the decomposition of a composite, so shorter ones are entered first.
 class Compositions {
@@ -57,14 +52,12 @@ class Compositions {
 
   void enter(char32_t code, int wanted_length) {
     const utf8proc_property_t* property = utf8proc_get_property(static_cast<utf8proc_int32_t>(code));
-    if (property->decomp_seqindex == UINT16_MAX || property->decomp_type != 0 || property->comp_exclusion) return;
-    utf8proc_int32_t parts[8];
-    if (decompose(code, parts) != wanted_length) return;
-    if (combining_class(code) != 0 || combining_class(static_cast<char32_t>(parts[0])) != 0) return;
-    if (code == 0x11938) return;  // Of Unicode 13: see combining_class() in unicode.h.
-    char32_t head = static_cast<char32_t>(parts[0]);
-    for (int i = 1; i + 1 < wanted_length && head != 0; ++i) head = compose(head, static_cast<char32_t>(parts[i]));
-    if (head != 0) pairs_[uint64_t{head} << 32 | static_cast<char32_t>(parts[wanted_length - 1])] = code;
+    if (property->decomp_seqindex == UINT16_MAX || property->decomp_type != 0) return;
+    char32_t parts[kDecompositionMax];
+    if (canonical_decomposition(code, parts) != wanted_length || !is_primary_composite(code)) return;
+    char32_t head = parts[0];
+    for (int i = 1; i + 1 < wanted_length && head != 0; ++i) head = compose(head, parts[i]);
+    if (head != 0) pairs_[uint64_t{head} << 32 | parts[wanted_length - 1]] = code;
   }
 
   std::unordered_map<uint64_t, char32_t> pairs_;
@@ -143,9 +136,9 @@ std::string to_nfc(std::string_view text) {
     for (bool first = true; i < text.size(); first = false) {
       const Char c = table.at(text.data() + i);
       if (!first && !(c.bits & kCharNfcUnsafe)) break;
-      utf8proc_int32_t parts[8];
-      const int count = decompose(c.code, parts);
-      for (int k = 0; k < count; ++k) segment.push_back({static_cast<char32_t>(parts[k]), combining_class(static_cast<char32_t>(parts[k]))});
+      char32_t parts[kDecompositionMax];
+      const int count = canonical_decomposition(c.code, parts);
+      for (int k = 0; k < count; ++k) segment.push_back({parts[k], combining_class(parts[k])});
       i += static_cast<size_t>(c.length);
     }
     flush_segment(segment, out);

@@ -47,6 +47,8 @@ constexpr CodeRange kLateCombining[] = {
     {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF},
     {0x1E4EC, 0x1E4EF}};
 
+constexpr char32_t kLateComposite = 0x11938;  // Of Unicode 13; the only one after 9 that utf8proc 2.8 knows.
+
 bool is_white_space(char32_t c) {
   return (c >= 0x9 && c <= 0xD) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||
          c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
@@ -81,11 +83,6 @@ void add_bits(uint8_t* table, const CodeRange& range, uint8_t bits) {
   for (char32_t code = range.first; code <= range.last; ++code) table[code] = bits;
 }
 
-// True where the canonical decomposition of `code` is more than itself.
-int canonical_decomposition(char32_t code, utf8proc_int32_t (&out)[8]) {
-  int last_bound_class = 0;
-  return static_cast<int>(utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code), out, 8, UTF8PROC_DECOMPOSE, &last_bound_class));
-}
 
 void mark_nfc_unsafe(uint8_t* table, char32_t count) {
   for (char32_t code = 0x80; code < count; ++code) {
@@ -93,12 +90,12 @@ void mark_nfc_unsafe(uint8_t* table, char32_t count) {
     if (combining_class(code) != 0) table[code] |= kCharNfcUnsafe;
     const utf8proc_property_t* property = utf8proc_get_property(static_cast<utf8proc_int32_t>(code));
     if (property->decomp_seqindex == UINT16_MAX || property->decomp_type != 0) continue;
-    utf8proc_int32_t parts[8];
+    char32_t parts[kDecompositionMax];
     const int length = canonical_decomposition(code, parts);
-    if (length == 1 || property->comp_exclusion) table[code] |= kCharNfcUnsafe;
+    if (!is_primary_composite(code)) table[code] |= kCharNfcUnsafe;
     // The last part may join to its left; so may the whole, where its first part does (never in practice, but cheap).
     if (length > 1) table[parts[length - 1]] |= kCharNfcUnsafe;
-    if (combining_class(static_cast<char32_t>(parts[0])) != 0) table[code] |= kCharNfcUnsafe;
+    if (combining_class(parts[0]) != 0) table[code] |= kCharNfcUnsafe;
   }
   add_bits(table, {0x1161, 0x1175}, table[0x1161] | kCharNfcUnsafe);  // Hangul vowels
   add_bits(table, {0x11A8, 0x11C2}, table[0x11A8] | kCharNfcUnsafe);  // and trailing consonants join to their left.
@@ -140,6 +137,27 @@ uint8_t CharTable::high_bits(char32_t code) { return class_bits(code); }
 uint8_t combining_class(char32_t code) {
   const uint8_t value = static_cast<uint8_t>(utf8proc_get_property(static_cast<utf8proc_int32_t>(code))->combining_class);
   return value != 0 && in_ranges(kLateCombining, code) ? 0 : value;
+}
+
+int canonical_decomposition(char32_t code, char32_t (&out)[kDecompositionMax]) {
+  if (code == kLateComposite) return out[0] = code, 1;
+  utf8proc_int32_t parts[kDecompositionMax];
+  int last_bound_class = 0;
+  const int length = static_cast<int>(
+      utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code), parts, kDecompositionMax, UTF8PROC_DECOMPOSE, &last_bound_class));
+  std::copy_n(parts, length, out);
+  return length;
+}
+
+bool is_primary_composite(char32_t code) {
+  if (code == kLateComposite) return false;
+  utf8proc_int32_t parts[kDecompositionMax + 1];
+  int last_bound_class = 0;
+  const utf8proc_ssize_t length =
+      utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code), parts, kDecompositionMax, UTF8PROC_DECOMPOSE, &last_bound_class);
+  if (length < 2) return false;
+  return utf8proc_normalize_utf32(parts, length, static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE)) == 1 &&
+         parts[0] == static_cast<utf8proc_int32_t>(code);
 }
 
 void append_utf8(std::string& out, char32_t code) {

@@ -60,6 +60,12 @@ class CharTable {
 // library has the tables of Unicode 9, and a model must see the ids it was trained on.
 uint8_t combining_class(char32_t code);
 
+// The full canonical decomposition (the character itself where it has none); returns its length.
+constexpr int kDecompositionMax = 8;
+int canonical_decomposition(char32_t code, char32_t (&out)[kDecompositionMax]);
+// Does the decomposition compose back to it? Not for singletons (U+212B) and composition exclusions.
+bool is_primary_composite(char32_t code);
+
 void append_utf8(std::string& out, char32_t code);
 bool is_valid_utf8(std::string_view bytes);
 // Every maximal part of an ill-formed sequence becomes one U+FFFD (Unicode 15, section 3.9; as Python and Rust do).
