@@ -205,7 +205,9 @@ void convert_to_gguf(const ModelFiles& files, const Path& out, const ConvertOpti
   const std::vector<TensorId> ids = gguf_tensors(files.config());
   std::vector<TensorInfo> tensors;
   for (const TensorId id : ids) tensors.push_back({gguf_name(id, files.config()), gguf_dtype_of(files, id, options), tensor_shape(id, files.config())});
-  metadata.set("general.file_type", GgufValue::u32(gguf_file_type(main_type(tensors, ids))));
+  if (options.dtype || files.gguf_metadata() == nullptr) {  // Weights kept as they are keep their label, too.
+    metadata.set("general.file_type", GgufValue::u32(gguf_file_type(main_type(tensors, ids))));
+  }
   if (is_quantised(tensors)) metadata.set("general.quantization_version", GgufValue::u32(2));
   if (!is_plain_exaone_moe(files.config())) {
     log_warn("{}: llama.cpp's exaone-moe cannot say this model's layers; written as architecture 'dure-exaone-moe', which other programs refuse", out.string());

@@ -77,4 +77,12 @@ std::optional<Tokenizer> load_tokenizer(const ModelFiles& files) {
   return files.texts().tokenizer_json ? std::optional(Tokenizer::load(files.path())) : std::nullopt;
 }
 
+Tokenizer load_tokenizer(const Path& model) {
+  if (std::filesystem::is_directory(model) || !is_gguf(model)) return Tokenizer::load(model);
+  const GgufFile file(model, Extent::kHeader);
+  const auto vocab = read_gguf_vocab(file.metadata(), model.string());
+  if (!vocab) fail(ErrorCode::kNotFound, "{}: the file holds no tokenizer", model.string());
+  return Tokenizer::from_gguf(*vocab, model.string());
+}
+
 }  // namespace dure
