@@ -200,7 +200,7 @@ TEST_F(TrainerTest, DivergenceNamesTheStepAndKeepsTheCheckpoint) {
   TrainConfig c = config("n");
   c.steps = 3;
   run(c);
-  c.steps = 14, c.optimiser.learning_rate = 1e36, c.optimiser.clip_norm = 0;
+  c.steps = 14, c.optimiser.learning_rate = 1e36, c.optimiser.clip_norm = 0, c.record.checkpoint_steps = 100;
   const auto [code, message] = error_of(c);
   EXPECT_EQ(code, ErrorCode::kDiverged) << message;
   EXPECT_NE(message.find("step "), std::string::npos) << message;

@@ -17,6 +17,7 @@
 #include "data/sft.h"
 #include "data/tokenise.h"
 #include "formats/hf_config.h"
+#include "kernels/optimiser.h"
 #include "model/load.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -348,7 +349,13 @@ class TrainRun {
     return step_ % r.checkpoint_steps == 0 || (r.checkpoint_minutes > 0 && seconds_since(saved_) >= 60 * r.checkpoint_minutes);
   }
 
+  // Weights that are not finite are not worth a checkpoint: the older ones must stay.
   void save() {
+    const TensorView flat = learner_->parameters().flat();
+    if (!std::isfinite(sum_of_squares({flat.f32(), static_cast<size_t>(flat.elements())}))) {
+      fail(ErrorCode::kDiverged, "{}: after step {} a weight is not finite; the last checkpoint stands, continue from it with a lower optimiser.learning_rate",
+           folder_.string(), step_);
+    }
     CheckpointContent content;
     content.step = step_;
     learner_->save(content);
