@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "data/packing.h"
 #include "data/permutation.h"
+#include "data/pieces.h"
 
 namespace dure {
 namespace {
@@ -257,6 +258,29 @@ TEST(Evaluation, PredictsEveryTokenButEachDocumentsFirst) {
     }
     EXPECT_EQ(missing == 0, overlap > 0) << "overlap " << overlap;
   }
+}
+
+TEST(Pieces, TogetherAreTheDocuments) {
+  const auto documents = numbered(40, 70, 5, /*masked=*/true);
+  const PiecedDocuments pieces(documents, 16);
+  TokenDocument piece, document;
+  int64_t index = 0;
+  for (int64_t i = 0; i < documents->document_count(); ++i) {
+    documents->read(i, document);
+    std::vector<int32_t> ids;
+    std::vector<uint8_t> trained;
+    const size_t length = document.ids.size(), wanted = length > 1 && length % 16 == 1 ? length - 1 : length;  // A lone last token is left out.
+    while (ids.size() < wanted) {
+      pieces.read(index++, piece);
+      ASSERT_LE(piece.ids.size(), 16u);
+      ids.insert(ids.end(), piece.ids.begin(), piece.ids.end());
+      trained.insert(trained.end(), piece.trained.begin(), piece.trained.end());
+    }
+    document.ids.resize(wanted), document.trained.resize(wanted);
+    ASSERT_EQ(ids, document.ids);
+    ASSERT_EQ(trained, document.trained);
+  }
+  EXPECT_EQ(index, pieces.document_count());
 }
 
 }  // namespace

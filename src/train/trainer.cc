@@ -14,6 +14,7 @@
 #include "base/progress.h"
 #include "data/corpus.h"
 #include "data/packing.h"
+#include "data/pieces.h"
 #include "data/sft.h"
 #include "data/tokenise.h"
 #include "formats/hf_config.h"
@@ -155,7 +156,7 @@ class TrainRun {
     }
     texts_ = make_texts(model);
     pad_ = tokenizer_->pad_id().value_or(static_cast<int32_t>(model.pad_token));
-    batch_source_.emplace(sources(), PackingOptions{.packing = sft() ? Packing::kBestFit : Packing::kStream,
+    batch_source_.emplace(sources(), PackingOptions{.packing = Packing::kBestFit,
                                                     .row_count = micro_rows(),
                                                     .row_tokens = config_.batch.tokens,
                                                     .pad_id = pad_,
@@ -197,7 +198,8 @@ class TrainRun {
     if (!sft()) {
       if (data.corpus.empty()) fail(ErrorCode::kInvalidArgument, "{}: data.corpus is empty: name a folder made by `dure data prepare`", source_name_);
       corpus_manifest(data.corpus);  // Says what to do where the folder is no corpus.
-      out.push_back({tokenise_corpus(train_file(data.corpus), *tokenizer_, folder_ / "cache"), 1, data.corpus});
+      const auto shard = tokenise_corpus(train_file(data.corpus), *tokenizer_, folder_ / "cache");
+      out.push_back({std::make_shared<PiecedDocuments>(shard, config_.batch.tokens), 1, data.corpus});
       return out;
     }
     if (!data.corpus.empty() && path_exists(Path(data.corpus) / "chat-train.jsonl")) {
