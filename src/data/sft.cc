@@ -39,14 +39,18 @@ TokenDocument encode_pieces(const std::vector<ChatPiece>& pieces, const Tokenize
     tokenizer.encode_to(piece.text, {}, document.ids);
     document.trained.resize(document.ids.size(), piece.trained ? 1 : 0);
   }
+  // What follows the last trained token (the newline after a turn) would only cost time.
+  while (!document.trained.empty() && document.trained.back() == 0) document.ids.pop_back(), document.trained.pop_back();
   return document;
 }
 
 std::shared_ptr<const DocumentSource> load_conversations(const Path& jsonl, const Tokenizer& tokenizer) {
   std::vector<TokenDocument> documents;
+  int64_t number = 0;
   for_each_record(jsonl, [&](const Record& record) {
-    if (!record.is_chat()) return;
-    const std::vector<Message> messages = messages_from_json(parse_json(record.messages, jsonl.string()), jsonl.string());
+    const std::string where = fmt::format("{}: record {}", jsonl.string(), ++number);
+    if (!record.is_chat()) fail(ErrorCode::kCorrupt, "{}: no conversation: \"messages\" is needed for fine-tuning", where);
+    const std::vector<Message> messages = messages_from_json(parse_json(record.messages, where), where);
     for (const std::vector<ChatPiece>& sample : render_training_samples(messages, {})) documents.push_back(encode_pieces(sample, tokenizer));
   });
   if (documents.empty()) fail(ErrorCode::kCorrupt, "{}: holds no conversation", jsonl.string());

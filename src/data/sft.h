@@ -15,10 +15,11 @@
 
 namespace dure {
 
+// Ends with the last trained token.
 TokenDocument encode_pieces(const std::vector<ChatPiece>& pieces, const Tokenizer& tokenizer);
 
 // Every assistant turn of every conversation of a chat JSONL ({"messages": [...]}), in the prompt it would really have had.
-// Throws kCorrupt naming the line.
+// Throws kCorrupt or kInvalidArgument naming the record.
 std::shared_ptr<const DocumentSource> load_conversations(const Path& jsonl, const Tokenizer& tokenizer);
 
 // Problem i of the train split, with its worked solution as the reasoning. Document i depends on (mixture, seed, i) alone.

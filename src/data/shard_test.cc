@@ -106,7 +106,7 @@ TEST(Shard, EveryTruncationIsNamed) {
   const TemporaryFolder folder;
   write_shard(folder.path() / "a", random_documents(1, true));
   const std::string bytes = read_file(folder.path() / "a");
-  for (size_t size = 0; size < bytes.size(); size += size < 80 ? 1 : 7) {
+  for (size_t size = 0; size < bytes.size(); size += size < 80 ? 3 : 37) {
     write_file(folder.path() / "cut", bytes.substr(0, size));
     ASSERT_NE(message_of(folder.path() / "cut").find("cut"), std::string::npos) << size;
   }
@@ -119,7 +119,7 @@ TEST(Shard, EveryFlippedBitIsFound) {
   write_shard(folder.path() / "a", random_documents(2, true));
   const std::string bytes = read_file(folder.path() / "a");
   Rng rng(3);
-  for (int i = 0; i < 400; ++i) {
+  for (int i = 0; i < 160; ++i) {
     std::string damaged = bytes;
     const size_t at = i < 64 ? static_cast<size_t>(i) : static_cast<size_t>(rng.below(std::ssize(bytes)));
     if ((at >= 32 && at < 48)) continue;  // The tokenizer's hash and the text size say nothing about the bytes.

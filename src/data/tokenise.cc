@@ -1,6 +1,8 @@
 #include "data/tokenise.h"
 
+#include "base/error.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "data/corpus.h"
@@ -22,13 +24,26 @@ void encode_batch(const std::vector<std::string>& texts, const Tokenizer& tokeni
   }
 }
 
+// The shard of an earlier run, or nothing: where there is none, or its bytes were damaged since (it is made again).
+std::shared_ptr<const Shard> kept_shard(const Path& path, const Tokenizer& tokenizer) {
+  if (!path_exists(path)) return nullptr;
+  try {
+    auto shard = std::make_shared<Shard>(path);
+    shard->verify(tokenizer.vocab_size());
+    return shard;
+  } catch (const Error& error) {
+    log_warn("{}; tokenising again", error.what());
+    return nullptr;
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<const Shard> tokenise_corpus(const Path& jsonl, const Tokenizer& tokenizer, const Path& cache_folder) {
   const MappedFile file(jsonl);
   const uint64_t tokenizer_hash = xxh64(tokenizer.to_json());
   const Path path = cache_folder / fmt::format("{}-{:016x}-{:016x}.shard", jsonl.stem().string(), xxh64(file.text()), tokenizer_hash);
-  if (path_exists(path)) return std::make_shared<Shard>(path);
+  if (auto kept = kept_shard(path, tokenizer)) return kept;
   make_folders(cache_folder);
   ThreadPool pool;
   std::vector<EncodeScratch> scratch(static_cast<size_t>(pool.thread_count()));
@@ -46,6 +61,7 @@ std::shared_ptr<const Shard> tokenise_corpus(const Path& jsonl, const Tokenizer&
   });
   encode_batch(texts, tokenizer, pool, scratch, writer);
   writer.commit(path);
+  progress.update(static_cast<int64_t>(file.text().size()));
   progress.finish(fmt::format("{} tokens", format_count(static_cast<double>(writer.token_count()))));
   return std::make_shared<Shard>(path);
 }

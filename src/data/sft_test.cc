@@ -1,0 +1,116 @@
+// Conversations and corpora as token documents: what is trained, and the shard kept between runs.
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "data/corpus.h"
+#include "data/inspect.h"
+#include "data/sft.h"
+#include "data/tokenise.h"
+#include "text/bpe_trainer.h"
+
+namespace dure {
+namespace {
+
+const Tokenizer& small_tokenizer() {
+  static const Tokenizer tokenizer = [] {
+    BpeTrainerOptions options;
+    options.vocab_size = 700;
+    BpeTrainer trainer(options);
+    for (const Problem& problem : make_problem_grid({}, Split::kTrain, 1, 10)) trainer.add(problem_document(problem));
+    return trainer.train();
+  }();
+  return tokenizer;
+}
+
+std::string trained_text(const TokenDocument& document) {
+  std::vector<int32_t> ids;
+  for (size_t i = 0; i < document.ids.size(); ++i) {
+    if (document.is_trained(i)) ids.push_back(document.ids[i]);
+  }
+  return small_tokenizer().decode(ids);
+}
+
+TEST(Conversations, OnlyTheAssistantIsTrained) {
+  const TemporaryFolder folder;
+  write_file(folder.path() / "c.jsonl",
+             R"({"messages":[{"role":"system","content":"S"},{"role":"user","content":"Q1"},{"role":"assistant","content":"A1","reasoning_content":"R1"},)"
+             R"({"role":"user","content":"Q2"},{"role":"assistant","content":"A2","reasoning_content":"R2"}]})" "\n");
+  const auto documents = load_conversations(folder.path() / "c.jsonl", small_tokenizer());
+  ASSERT_EQ(documents->document_count(), 2);
+  TokenDocument first, second;
+  documents->read(0, first);
+  documents->read(1, second);
+  EXPECT_EQ(trained_text(first), "R1\n</think>\n\nA1<|endofturn|>");
+  EXPECT_EQ(trained_text(second), "R2\n</think>\n\nA2<|endofturn|>");
+  EXPECT_EQ(marked_text(first, small_tokenizer()), "<|system|>\nS<|endofturn|>\n<|user|>\nQ1<|endofturn|>\n<|assistant|>\n<think>\n[[R1\n</think>\n\nA1<|endofturn|>]]");
+}
+
+// What the model is trained to continue is, id by id, the prompt it will be given.
+TEST(Conversations, PromptIdsAreThoseOfInference) {
+  const auto documents = problem_conversations({}, 3, 0, small_tokenizer());
+  EXPECT_EQ(documents->document_count(), DocumentSource::kEndless);
+  TokenDocument document, again;
+  for (int64_t i = 0; i < 300; ++i) {
+    documents->read(i, document);
+    documents->read(i, again);
+    ASSERT_EQ(document.ids, again.ids);
+    Rng rng(3, stream_id("sft problem", static_cast<uint64_t>(i)));
+    const Problem problem = make_problem({}, Split::kTrain, rng);
+    const std::string prompt = render_chat({{.role = Role::kUser, .content = problem.prompt, .reasoning = "", .tool_calls = {}, .tool_call_id = ""}}, {.add_generation_prompt = true, .tools = {}});
+    const std::vector<int32_t> prompt_ids = small_tokenizer().encode(prompt);
+    ASSERT_LT(prompt_ids.size(), document.ids.size());
+    EXPECT_TRUE(std::equal(prompt_ids.begin(), prompt_ids.end(), document.ids.begin()));
+    for (size_t j = 0; j < document.ids.size(); ++j) ASSERT_EQ(document.is_trained(j), j >= prompt_ids.size());
+    EXPECT_EQ(trained_text(document), problem.thinking + "\n</think>\n\n" + problem.answer + "<|endofturn|>");
+    EXPECT_EQ(document.ids.back(), small_tokenizer().eos_id());
+  }
+}
+
+TEST(Conversations, BadRecordsAreNamed) {
+  const TemporaryFolder folder;
+  const auto message_of = [&](const char* line) -> std::string {
+    write_file(folder.path() / "c.jsonl", line);
+    try {
+      load_conversations(folder.path() / "c.jsonl", small_tokenizer());
+      return "";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  };
+  EXPECT_NE(message_of("{\"text\":\"x\"}\n").find("c.jsonl: record 1: no conversation"), std::string::npos);
+  EXPECT_NE(message_of("{\"messages\":[]}\n").find("c.jsonl:1: no message of the assistant"), std::string::npos);
+  EXPECT_NE(message_of("").find("holds no conversation"), std::string::npos);
+}
+
+TEST(Tokenise, GivesTheTextBackAndIsKeptUntilDamaged) {
+  const TemporaryFolder folder;
+  std::vector<std::string> texts;
+  std::string lines;
+  for (const Problem& problem : make_problem_grid({}, Split::kTrain, 2, 8)) {
+    texts.push_back(problem_document(problem));
+    lines += record_line({.text = texts.back(), .messages = "", .language = problem.language, .source = ""});
+  }
+  write_file(folder.path() / "train.jsonl", lines);
+  const auto shard = tokenise_corpus(folder.path() / "train.jsonl", small_tokenizer(), folder.path() / "cache");
+  ASSERT_EQ(shard->document_count(), std::ssize(texts));
+  TokenDocument document;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    shard->read(static_cast<int64_t>(i), document);
+    EXPECT_EQ(document.ids.back(), small_tokenizer().eos_id());
+    document.ids.pop_back();
+    EXPECT_EQ(small_tokenizer().decode(document.ids), texts[i]);
+  }
+  const Path path = shard->path();
+  const std::string bytes = read_file(path);
+  const auto written = std::filesystem::last_write_time(path);
+  tokenise_corpus(folder.path() / "train.jsonl", small_tokenizer(), folder.path() / "cache");
+  EXPECT_EQ(std::filesystem::last_write_time(path), written);
+  std::string damaged = bytes;
+  damaged[200] = static_cast<char>(damaged[200] ^ 1);
+  write_file(path, damaged);
+  EXPECT_EQ(tokenise_corpus(folder.path() / "train.jsonl", small_tokenizer(), folder.path() / "cache")->path(), path);
+  EXPECT_EQ(read_file(path), bytes);
+}
+
+}  // namespace
+}  // namespace dure
