@@ -70,7 +70,7 @@ void print_report(const CorpusReport& report, const std::string& out) {
   if (report.bad.count() > std::ssize(report.bad.named())) std::printf("    ...\n");
 }
 
-void declare_prepare(Args& data) {
+void declare_data_prepare(Args& data) {
   auto given = std::make_shared<PrepareArgs>();
   Args& args = data.verb("prepare", "text and tasks into a corpus: cleaned, counted, split into train and held-out", [given] {
     if (given->out.empty()) fail(ErrorCode::kInvalidArgument, "--out is missing: the folder to make");
@@ -175,7 +175,7 @@ int inspect(const InspectArgs& args) {
   return 0;
 }
 
-void declare_inspect(Args& data) {
+void declare_data_inspect(Args& data) {
   auto given = std::make_shared<InspectArgs>();
   Args& args = data.verb("inspect", "counts, languages, lengths and samples of a corpus, a JSONL file or a token shard", [given] { return inspect(*given); });
   args.positional("PATH", given->path, "a prepared folder, a .jsonl file (also .gz, .zst), or a .shard");
@@ -192,8 +192,8 @@ void declare_inspect(Args& data) {
 }  // namespace
 
 std::function<int()> declare_data(Args& args) {
-  declare_prepare(args);
-  declare_inspect(args);
+  declare_data_prepare(args);
+  declare_data_inspect(args);
   return {};
 }
 
