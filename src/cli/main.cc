@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
                                     {"eval", "measure models; report as JSON, Markdown and HTML", dure::declare_eval},
                                     {"inspect", "what a model is, from its headers: architecture, parameters, bytes, tensors", dure::declare_inspect},
                                     {"rl", "reinforcement learning with verifiable rewards (AGAPO, GRPO and relatives)", dure::declare_rl},
+                                    {"score", "likelihood, logits and gradients of given ids or text", dure::declare_score},
                                     {"tokenizer", "train a tokenizer; text to ids and back", dure::declare_tokenizer},
                                     {"train", "pretraining and supervised fine-tuning", dure::declare_train},
                                 });

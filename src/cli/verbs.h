@@ -14,6 +14,7 @@ std::function<int()> declare_doctor(Args& args);
 std::function<int()> declare_eval(Args& args);
 std::function<int()> declare_inspect(Args& args);
 std::function<int()> declare_rl(Args& args);
+std::function<int()> declare_score(Args& args);
 std::function<int()> declare_tokenizer(Args& args);
 std::function<int()> declare_train(Args& args);
 
