@@ -1,11 +1,14 @@
 // The chat format and the templates against golden/chat: render.json (jinja2's renderings) and parse.json.
 #include <gtest/gtest.h>
 
+#include <ctime>
+
 #include "base/error.h"
 #include "base/json.h"
 #include "base/rng.h"
 #include "golden.h"
 #include "text/chat.h"
+#include "text/chat_template.h"
 #include "text/output_parser.h"
 
 namespace dure {
@@ -53,6 +56,66 @@ TEST(ChatGolden, TypedFormatsRenderAsTheirTemplates) {
         } catch (const Error& error) {
           EXPECT_NE(std::string(error.what()).find(c.at("error").as_string()), std::string::npos) << where << ": " << error.what();
         }
+      }
+    }
+  }
+}
+
+// "2026-03-09T14:05:07"
+std::tm time_of(const std::string& text) {
+  std::tm out{};
+  EXPECT_NE(strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &out), nullptr) << text;
+  return out;
+}
+
+// The template's text, or "error: ..." with what was thrown.
+std::string render_template(const Path& file, const Json& c, const std::tm& now) {
+  try {
+    ChatTemplate chat(read_file(file), file.filename().string());
+    chat.set_now(now);
+    return chat.render(c.at("messages"), c.at("options"));
+  } catch (const Error& error) {
+    return std::string("error: ") + error.what();
+  }
+}
+
+TEST(ChatGolden, TemplatesRenderAsJinja2RendersThem) {
+  golden::Report report("chat jinja");
+  for (const Path& root : golden::roots("chat")) {
+    const Json golden = load_json(root / "render.json");
+    const std::tm now = time_of(golden.at("now").as_string());
+    for (size_t i = 0; i < golden.at("cases").size(); ++i) {
+      const Json& c = golden.at("cases").at(i);
+      const std::string name = c.at("template").as_string();
+      const std::string where = fmt::format("{} case {} ({})", root.string(), i, name);
+      const std::string got = render_template(root / "templates" / (name + ".jinja"), c, now);
+      bool good = false;
+      if (const Json* text = c.find("text")) {
+        EXPECT_EQ(got, text->as_string()) << where;
+        good = got == text->as_string();
+      } else {
+        const bool names_line = got.starts_with("error: ") && got.find("line ") != std::string::npos;
+        good = names_line && (!flag(c, "raised", false) || got.find(c.at("error").as_string()) != std::string::npos);
+        EXPECT_TRUE(good) << where << ": " << got << "\nshould be: " << c.at("error").as_string();
+      }
+      report.add("texts and errors that differ", !good, where);
+    }
+  }
+}
+
+TEST(ChatGolden, ReleasedTemplatesRenderAsTheTypedFormats) {
+  golden::Report report("chat released");
+  for (const Path& root : golden::roots("chat")) {
+    const Json golden = load_json(root / "render.json");
+    for (size_t i = 0; i < golden.at("cases").size(); ++i) {
+      const Json& c = golden.at("cases").at(i);
+      for (const ChatFormat format : {ChatFormat::kK1, ChatFormat::kK2}) {
+        const ChatTemplate released(released_chat_template(format), "released");
+        EXPECT_EQ(released.format(), format);
+        if (c.at("template").as_string() != (format == ChatFormat::kK1 ? "k1" : "k2") || c.find("text") == nullptr) continue;
+        const std::string got = released.render(c.at("messages"), c.at("options"));
+        report.add("texts that differ", got != c.at("text").as_string(), fmt::format("case {}", i));
+        EXPECT_EQ(got, c.at("text").as_string()) << i;
       }
     }
   }

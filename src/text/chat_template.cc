@@ -1,12 +1,9 @@
 #include "text/chat_template.h"
 
 #include "base/error.h"
+#include "text/jinja/template.h"
 
 namespace dure {
-namespace jinja {
-class Template {};
-}  // namespace jinja
-
 namespace {
 
 const Json* find_given(const Json& variables, std::string_view name) {
@@ -37,6 +34,29 @@ Json variables_from(const ChatOptions& options) {
   return out;
 }
 
+// A text, or of a list of named ones the one called "default".
+const std::string* template_in(const Json& config) {
+  const Json* found = config.find("chat_template");
+  if (found == nullptr || found->is_null()) return nullptr;
+  if (!found->is_array()) return &found->as_string("tokenizer_config.json: chat_template");
+  for (const Json& one : found->as_array()) {
+    const Json *name = one.find("name"), *text = one.find("template");
+    if (name != nullptr && text != nullptr && *name == Json("default")) return &text->as_string("chat_template");
+  }
+  return nullptr;
+}
+
+// bos_token and its like: a text, or an object with the text as "content".
+Json special_tokens(const Json& config) {
+  Json out = Json::object();
+  for (const auto& [key, value] : config.as_object("tokenizer_config.json")) {
+    if (!key.ends_with("_token")) continue;
+    const Json* content = value.is_object() ? value.find("content") : &value;
+    if (content != nullptr && content->is_string()) out[key] = *content;
+  }
+  return out;
+}
+
 }  // namespace
 
 ChatTemplate::ChatTemplate(ChatFormat format)
@@ -45,18 +65,33 @@ ChatTemplate::ChatTemplate(ChatFormat format)
 ChatTemplate::ChatTemplate(std::string_view jinja_text, std::string source, Json variables)
     : format_(jinja_text.find("<function=") != std::string_view::npos ? ChatFormat::kK2 : ChatFormat::kK1),
       source_(std::move(source)),
-      variables_(std::move(variables)) {
-  fail(ErrorCode::kUnsupported, "{}: templates are not read yet", source_);
-}
+      variables_(std::move(variables)),
+      template_(std::make_shared<jinja::Template>(jinja_text, source_)) {}
 
 ChatTemplate ChatTemplate::load(const Path& folder, ChatFormat fallback) {
-  const Path file = folder / "chat_template.jinja";
-  if (path_exists(file)) return ChatTemplate(read_file(file), file.string());
-  return ChatTemplate(fallback);
+  const Path file = folder / "chat_template.jinja", config_file = folder / "tokenizer_config.json";
+  const Json config = path_exists(config_file) ? load_json(config_file) : Json::object();
+  if (path_exists(file)) return ChatTemplate(read_file(file), file.string(), special_tokens(config));
+  const std::string* text = template_in(config);
+  if (text == nullptr) return ChatTemplate(fallback);
+  return ChatTemplate(*text, config_file.string() + ": chat_template", special_tokens(config));
 }
 
 std::string ChatTemplate::render(const Json& messages, const Json& variables) const {
-  return render_chat(messages_from_json(messages, "messages"), options_from(variables, format_));
+  if (!variables.is_null() && !variables.is_object()) {
+    fail(ErrorCode::kInvalidArgument, "template variables should be an object, not {}", variables.kind_name());
+  }
+  if (is_typed()) return render_chat(messages_from_json(messages, "messages"), options_from(variables, format_));
+  Json all = Json::object();  // As transformers has them, where nothing is given.
+  all["tools"] = Json();
+  all["documents"] = Json();
+  all["add_generation_prompt"] = false;
+  for (const Json* more : {&variables_, &variables}) {
+    if (!more->is_object()) continue;
+    for (const auto& [name, value] : more->as_object()) all[name] = value;
+  }
+  all["messages"] = messages;
+  return template_->render(all, {.now = now_, .limits = {}});
 }
 
 std::string ChatTemplate::render(const std::vector<Message>& messages, const ChatOptions& options) const {

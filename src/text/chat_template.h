@@ -4,7 +4,9 @@
 // honoured (jinja/); a model without one gets the typed format of chat.h. Immutable once made: may be shared by threads.
 #pragma once
 
+#include <ctime>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,12 +43,14 @@ class ChatTemplate {
   // How the model writes its calls, for OutputParser: K2 where the template text holds "<function=".
   ChatFormat format() const { return format_; }
   bool is_typed() const { return template_ == nullptr; }
+  void set_now(const std::tm& now) { now_ = now; }  // What strftime_now sees; the local time otherwise.
   const std::string& source() const { return source_; }  // "typed K1", or where the template text was found.
 
  private:
   ChatFormat format_;
   std::string source_;
   Json variables_;
+  std::optional<std::tm> now_;
   std::shared_ptr<const jinja::Template> template_;
 };
 
