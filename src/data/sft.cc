@@ -21,7 +21,9 @@ class ProblemConversations : public DocumentSource {
 
   void read(int64_t index, TokenDocument& out) const override {
     Rng rng(seed_, stream_id("sft problem", static_cast<uint64_t>(index)));
-    out = problem_document(make_problem(mixture_, Split::kTrain, rng), tokenizer_);
+    Problem problem = make_problem(mixture_, Split::kTrain, rng);
+    if (rng.uniform() < mixture_.hunch_share) problem.thinking = problem.answer;  // Not every demonstration works things out.
+    out = problem_document(problem, tokenizer_);
   }
 
  private:

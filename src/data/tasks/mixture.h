@@ -58,6 +58,7 @@ struct CountdownOptions {
 
 struct TaskMixture {
   std::vector<std::string> languages = {kTaskLanguages.begin(), kTaskLanguages.end()};
+  double hunch_share = 0;
   DigitTaskOptions addition;
   DigitTaskOptions subtraction;
   DigitTaskOptions comparison{.digits_min = 2, .digits_max = 4};
@@ -68,6 +69,7 @@ struct TaskMixture {
   template <typename V>
   void visit(V& v) {
     v("languages", languages, "languages of the questions, drawn evenly");
+    v("hunch_share", hunch_share, "fine-tuning: share of demonstrations whose reasoning states the result without working it out", between(0, 1));
     v("addition", addition, "a+b");
     v("subtraction", subtraction, "a-b, never below zero");
     v("comparison", comparison, "the larger or smaller of two numbers");
