@@ -74,7 +74,9 @@ int run(const Given& given) {
   write_file(Path(given.out) / "results.json", Json(report.results).dump(1) + "\n");
   write_file(Path(given.out) / "report.md", report_markdown(report));
   write_file(Path(given.out) / "report.html", report_html(report));
-  std::fputs(report_table(report).c_str(), stdout);
+  const std::string table = report_table(report);
+  write_file(Path(given.out) / "report.txt", table);
+  std::fputs(table.c_str(), stdout);
   log_info("report: {}", (Path(given.out) / "report.html").string());
   return 0;
 }
