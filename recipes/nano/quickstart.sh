@@ -20,9 +20,9 @@ while [ $# -gt 0 ]; do
 done
 out=${out:-runs/nano${brief:+-brief}$([ "$seed" = 1 ] || echo "-$seed")}
 if [ -n "$brief" ]; then
-  pretrain_steps=90 sft_steps=70 rl_steps=20 problems=4
+  pretrain_steps=90 sft_steps=70 rl_steps=8 problems=4
 else
-  pretrain_steps=450 sft_steps=500 rl_steps=250 problems=24
+  pretrain_steps=450 sft_steps=500 rl_steps=120 problems=24
 fi
 mkdir -p "$out"
 started=$(date +%s)
