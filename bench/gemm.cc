@@ -2,9 +2,10 @@
 //
 //   bench_gemm [seconds a line, default 0.25] [threads, default all]
 //
-// Prints the measured peaks (kernels/peak.h), then GFLOP/s and the share of the arithmetic peak of forward, input gradient
-// and weight gradient for dense and grouped shapes, then decode (1 to 64 rows) as a share of the read bandwidth.
-// Each figure is the best run of its time: on a shared machine the mean measures the neighbours.
+// Prints the measured peaks (kernels/peak.h), then GFLOP/s and the share of the arithmetic peak of forward,
+// input gradient and weight gradient for dense and grouped shapes, then decode (1 to 64 rows) as a share of
+// the read bandwidth. Each figure is the best run of its time: on a shared machine the mean measures the
+// neighbours.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -20,7 +21,9 @@
 namespace dure {
 namespace {
 
-double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 double best_s(double seconds, const std::function<void()>& run) {
   run();
@@ -41,8 +44,10 @@ struct Tensor {
     Rng rng(7, static_cast<uint64_t>(shape.elements()));
     for (int64_t i = 0; i < shape.elements(); ++i) {
       const float value = static_cast<float>(rng.next_u32() >> 8) * 0x1p-24f - 0.5f;
-      if (dtype == DType::kF32) view.f32()[i] = value;
-      else view.bf16()[i] = f32_to_bf16(value);
+      if (dtype == DType::kF32)
+        view.f32()[i] = value;
+      else
+        view.bf16()[i] = f32_to_bf16(value);
     }
   }
 };
@@ -53,7 +58,8 @@ struct Bench {
   MachinePeak peak;
 
   void line(const char* what, double flops, double time) const {
-    std::printf("  %-8s %8.1f GFLOP/s  %5.1f %%", what, flops / time * 1e-9, 100 * flops / time * 1e-9 / peak.fma_gflops);
+    std::printf("  %-8s %8.1f GFLOP/s  %5.1f %%", what, flops / time * 1e-9,
+                100 * flops / time * 1e-9 / peak.fma_gflops);
   }
 
   // counts: rows of each expert; one entry: a dense product.
@@ -65,40 +71,51 @@ struct Bench {
     const Tensor w(dtype, {experts, n, k}), x(DType::kF32, {m, k}), dy(DType::kF32, {m, n});
     const Tensor y(DType::kF32, {m, n}), dx(DType::kF32, {m, k}), dw(DType::kF32, {experts, n, k});
     const double flops = 2.0 * static_cast<double>(m * n * k);
-    std::printf("%-28s E %3lld M %6lld N %5lld K %5lld %s\n", name, static_cast<long long>(experts), static_cast<long long>(m),
-                static_cast<long long>(n), static_cast<long long>(k), dtype_info(dtype).name.data());
-    line("forward", flops, best_s(seconds, [&] { grouped_linear({w.view}, offsets, x.view, y.view, stream); }));
-    line("dx", flops, best_s(seconds, [&] { grouped_linear_input_gradient({w.view}, offsets, dy.view, dx.view, Write::kSet, stream); }));
-    line("dw", flops, best_s(seconds, [&] { grouped_linear_weight_gradient(offsets, dy.view, x.view, dw.view, stream); }));
+    std::printf("%-28s E %3lld M %6lld N %5lld K %5lld %s\n", name, static_cast<long long>(experts),
+                static_cast<long long>(m), static_cast<long long>(n), static_cast<long long>(k),
+                dtype_info(dtype).name.data());
+    line("forward", flops,
+         best_s(seconds, [&] { grouped_linear({w.view}, offsets, x.view, y.view, stream); }));
+    line("dx", flops, best_s(seconds, [&] {
+           grouped_linear_input_gradient({w.view}, offsets, dy.view, dx.view, Write::kSet, stream);
+         }));
+    line("dw", flops,
+         best_s(seconds, [&] { grouped_linear_weight_gradient(offsets, dy.view, x.view, dw.view, stream); }));
     std::printf("\n");
   }
 
   // Weights larger than any cache, so that every row comes from memory.
   void decode(int64_t n, int64_t k, DType dtype) {
     const Tensor w(dtype, {n, k});
-    std::printf("decode N %lld K %lld %s (%.0f MB of weights)\n", static_cast<long long>(n), static_cast<long long>(k),
-                dtype_info(dtype).name.data(), static_cast<double>(w.view.bytes()) * 1e-6);
+    std::printf("decode N %lld K %lld %s (%.0f MB of weights)\n", static_cast<long long>(n),
+                static_cast<long long>(k), dtype_info(dtype).name.data(),
+                static_cast<double>(w.view.bytes()) * 1e-6);
     for (const int64_t m : {1, 2, 4, 8, 16, 32, 64}) {
       const Tensor x(DType::kF32, {m, k}), y(DType::kF32, {m, n});
       const double time = best_s(seconds, [&] { linear({w.view}, x.view, y.view, stream); });
-      const double rate = static_cast<double>(w.view.bytes()) / time * 1e-9, flops = 2.0 * static_cast<double>(m * n * k) / time * 1e-9;
-      std::printf("  rows %3lld: %7.1f GB/s of weights, %5.1f %% of reading; %7.1f GFLOP/s, %5.1f %% of the peak\n", static_cast<long long>(m),
-                  rate, 100 * rate / peak.read_gbytes_s, flops, 100 * flops / peak.fma_gflops);
+      const double rate = static_cast<double>(w.view.bytes()) / time * 1e-9,
+                   flops = 2.0 * static_cast<double>(m * n * k) / time * 1e-9;
+      std::printf(
+          "  rows %3lld: %7.1f GB/s of weights, %5.1f %% of reading; %7.1f GFLOP/s, %5.1f %% of the peak\n",
+          static_cast<long long>(m), rate, 100 * rate / peak.read_gbytes_s, flops,
+          100 * flops / peak.fma_gflops);
     }
   }
 };
 
 std::vector<int64_t> uneven(int64_t experts, int64_t rows) {  // Loads from 1/4 to 7/4 of the mean.
   std::vector<int64_t> counts;
-  for (int64_t e = 0; e < experts; ++e) counts.push_back(rows / experts * (1 + 6 * (e * 7 % experts) / std::max<int64_t>(1, experts - 1)) / 4);
+  for (int64_t e = 0; e < experts; ++e)
+    counts.push_back(rows / experts * (1 + 6 * (e * 7 % experts) / std::max<int64_t>(1, experts - 1)) / 4);
   return counts;
 }
 
 int run(int argc, char** argv) {
   Bench b{Stream(argc > 2 ? std::atoi(argv[2]) : 0), argc > 1 ? std::atof(argv[1]) : 0.25, {}};
   b.peak = measure_peak(b.stream, 2);
-  std::printf("isa %s, threads %d: fma %.1f GFLOP/s a thread, %.1f all; read %.1f GB/s, copy %.1f GB/s\n\n", isa_name(isa()).data(),
-              b.stream.thread_count(), b.peak.fma_gflops_thread, b.peak.fma_gflops, b.peak.read_gbytes_s, b.peak.copy_gbytes_s);
+  std::printf("isa %s, threads %d: fma %.1f GFLOP/s a thread, %.1f all; read %.1f GB/s, copy %.1f GB/s\n\n",
+              isa_name(isa()).data(), b.stream.thread_count(), b.peak.fma_gflops_thread, b.peak.fma_gflops,
+              b.peak.read_gbytes_s, b.peak.copy_gbytes_s);
   b.shape("nano q projection", {4096}, 256, 128, DType::kF32);
   b.shape("nano attention output", {4096}, 128, 256, DType::kF32);
   b.shape("nano router", {4096}, 16, 128, DType::kF32);

@@ -16,9 +16,12 @@ std::atomic<int> g_isa{kUndecided};
 
 int64_t highway_target(Isa isa) {
   switch (isa) {
-    case Isa::kAvx512: return HWY_AVX3;
-    case Isa::kAvx2: return HWY_AVX2;
-    case Isa::kGeneric: return HWY_EMU128;
+    case Isa::kAvx512:
+      return HWY_AVX3;
+    case Isa::kAvx2:
+      return HWY_AVX2;
+    case Isa::kGeneric:
+      return HWY_EMU128;
   }
   return HWY_EMU128;
 }
@@ -36,7 +39,8 @@ Isa wanted() {
   for (const Isa isa : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512}) {
     if (isa_name(isa) != text) continue;
     if (!isa_available(isa)) {
-      fail(ErrorCode::kUnsupported, "DURE_ISA is {}, which this processor does not have; its best is {}", text, isa_name(best()));
+      fail(ErrorCode::kUnsupported, "DURE_ISA is {}, which this processor does not have; its best is {}",
+           text, isa_name(best()));
     }
     return isa;
   }
@@ -47,14 +51,19 @@ Isa wanted() {
 
 std::string_view isa_name(Isa isa) {
   switch (isa) {
-    case Isa::kAvx512: return "avx512";
-    case Isa::kAvx2: return "avx2";
-    case Isa::kGeneric: return "generic";
+    case Isa::kAvx512:
+      return "avx512";
+    case Isa::kAvx2:
+      return "avx2";
+    case Isa::kGeneric:
+      return "generic";
   }
   return "generic";
 }
 
-bool isa_available(Isa isa) { return isa == Isa::kGeneric || (hwy::SupportedTargets() & highway_target(isa)) != 0; }
+bool isa_available(Isa isa) {
+  return isa == Isa::kGeneric || (hwy::SupportedTargets() & highway_target(isa)) != 0;
+}
 
 Isa isa() {
   int now = g_isa.load(std::memory_order_acquire);

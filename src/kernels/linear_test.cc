@@ -1,5 +1,6 @@
-// The matrix products of linear.h: against the double twin with a derived tolerance, against the contract's own fma chain
-// bit for bit (which covers rows alone, batches, groups, threads and instruction sets), and gradients by finite differences.
+// The matrix products of linear.h: against the double twin with a derived tolerance, against the contract's
+// own fma chain bit for bit (which covers rows alone, batches, groups, threads and instruction sets), and
+// gradients by finite differences.
 #include "kernels/linear.h"
 
 #include <gtest/gtest.h>
@@ -11,6 +12,7 @@
 #include <numeric>
 
 #include "base/rng.h"
+#include "kernels/block_decode.h"
 #include "kernels/isa.h"
 #include "kernels/ref/linear.h"
 #include "tensor/buffer.h"
@@ -20,7 +22,8 @@ namespace {
 
 constexpr double kUnit = 0x1p-24;  // Largest relative rounding error of f32.
 
-// gamma_n = n u / (1 - n u): the bound of n successive roundings (Higham, "Accuracy and Stability", section 3.1).
+// gamma_n = n u / (1 - n u): the bound of n successive roundings (Higham, "Accuracy and Stability",
+// section 3.1).
 double gamma(int64_t n) { return static_cast<double>(n) * kUnit / (1 - static_cast<double>(n) * kUnit); }
 
 struct Tensor {
@@ -60,8 +63,10 @@ int64_t first_difference(TensorView a, TensorView b) {
 std::vector<Isa> isas() {
   std::vector<Isa> out;
   for (const Isa isa : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512}) {
-    if (isa_available(isa)) out.push_back(isa);
-    else std::printf("skipped: %s is not available here\n", std::string(isa_name(isa)).c_str());
+    if (isa_available(isa))
+      out.push_back(isa);
+    else
+      std::printf("skipped: %s is not available here\n", std::string(isa_name(isa)).c_str());
   }
   return out;
 }
@@ -78,9 +83,9 @@ class LinearTest : public testing::Test {
 // One operation on one shape, seen as C[r, c] = chain over s of a(r, s) * b(s, c).
 struct Problem {
   const char* name = "";
-  Tensor out;                    // what the operation starts from, then its result
+  Tensor out;  // what the operation starts from, then its result
   std::function<void(TensorView out, Stream&)> run;
-  std::function<ref::Matrix()> truth, magnitude;  // out = truth; tolerance from magnitude
+  std::function<ref::Matrix()> truth, magnitude;     // out = truth; tolerance from magnitude
   std::function<float(int64_t r, int64_t c)> chain;  // the contract
   int64_t roundings = 0;
 };
@@ -105,8 +110,11 @@ struct Inputs {
   Case size;
   Tensor x, w, dy, dx, dw;
   explicit Inputs(const Case& c)
-      : size(c), x(random_tensor(DType::kF32, {c.m, c.k}, 1)), w(random_tensor(c.dtype, {c.n, c.k}, 2)),
-        dy(random_tensor(DType::kF32, {c.m, c.n}, 3)), dx(random_tensor(DType::kF32, {c.m, c.k}, 4)),
+      : size(c),
+        x(random_tensor(DType::kF32, {c.m, c.k}, 1)),
+        w(random_tensor(c.dtype, {c.n, c.k}, 2)),
+        dy(random_tensor(DType::kF32, {c.m, c.n}, 3)),
+        dx(random_tensor(DType::kF32, {c.m, c.k}, 4)),
         dw(random_tensor(DType::kF32, {c.n, c.k}, 5)) {}
 };
 
@@ -114,47 +122,64 @@ std::vector<Problem> problems(const Inputs& in) {
   const auto [m, n, k, dtype] = in.size;
   const TensorView x = in.x.view, w = in.w.view, dy = in.dy.view;
   std::vector<Problem> list;
-  list.push_back({"forward", Tensor(DType::kF32, {m, n}), [=](TensorView out, Stream& s) { linear({w}, x, out, s); },
+  list.push_back({"forward", Tensor(DType::kF32, {m, n}),
+                  [=](TensorView out, Stream& s) { linear({w}, x, out, s); },
                   [=] { return ref::linear(ref::matrix_of(w), ref::matrix_of(x)); },
                   [=] { return ref::linear(ref::matrix_of(w).absolute(), ref::matrix_of(x).absolute()); },
                   [=](int64_t r, int64_t c) {
                     float a = 0;
-                    for (int64_t s = 0; s < k; ++s) a = std::fma(x.f32()[r * k + s], widened(w, c * k + s), a);
+                    for (int64_t s = 0; s < k; ++s)
+                      a = std::fma(x.f32()[r * k + s], widened(w, c * k + s), a);
                     return a;
-                  }, k});
+                  },
+                  k});
   const auto dx_chain = [=](int64_t r, int64_t c) {
     float a = 0;
     for (int64_t s = 0; s < n; ++s) a = std::fma(dy.f32()[r * n + s], widened(w, s * k + c), a);
     return a;
   };
   const auto dx_truth = [=] { return ref::linear_input_gradient(ref::matrix_of(w), ref::matrix_of(dy)); };
-  const auto dx_magnitude = [=] { return ref::linear_input_gradient(ref::matrix_of(w).absolute(), ref::matrix_of(dy).absolute()); };
+  const auto dx_magnitude = [=] {
+    return ref::linear_input_gradient(ref::matrix_of(w).absolute(), ref::matrix_of(dy).absolute());
+  };
   list.push_back({"input gradient", copy_of(in.dx),
-                  [=](TensorView out, Stream& s) { linear_input_gradient({w}, dy, out, Write::kSet, s); }, dx_truth, dx_magnitude, dx_chain, n});
+                  [=](TensorView out, Stream& s) { linear_input_gradient({w}, dy, out, Write::kSet, s); },
+                  dx_truth, dx_magnitude, dx_chain, n});
   const TensorView dx = in.dx.view, dw = in.dw.view;
   list.push_back({"input gradient, added", copy_of(in.dx),
                   [=](TensorView out, Stream& s) { linear_input_gradient({w}, dy, out, Write::kAdd, s); },
-                  [=] { return sum(dx_truth(), ref::matrix_of(dx)); }, [=] { return sum(dx_magnitude(), ref::matrix_of(dx).absolute()); },
+                  [=] { return sum(dx_truth(), ref::matrix_of(dx)); },
+                  [=] { return sum(dx_magnitude(), ref::matrix_of(dx).absolute()); },
                   [=](int64_t r, int64_t c) { return dx.f32()[r * k + c] + dx_chain(r, c); }, n + 1});
-  list.push_back({"weight gradient", copy_of(in.dw),
-                  [=](TensorView out, Stream& s) { linear_weight_gradient(dy, x, out, s); },
-                  [=] { return sum(ref::linear_weight_gradient(ref::matrix_of(dy), ref::matrix_of(x)), ref::matrix_of(dw)); },
-                  [=] { return sum(ref::linear_weight_gradient(ref::matrix_of(dy).absolute(), ref::matrix_of(x).absolute()), ref::matrix_of(dw).absolute()); },
-                  [=](int64_t r, int64_t c) {
-                    float a = dw.f32()[r * k + c];
-                    for (int64_t s = 0; s < m; ++s) a = std::fma(dy.f32()[s * n + r], x.f32()[s * k + c], a);
-                    return a;
-                  }, m});
+  list.push_back(
+      {"weight gradient", copy_of(in.dw),
+       [=](TensorView out, Stream& s) { linear_weight_gradient(dy, x, out, s); },
+       [=] {
+         return sum(ref::linear_weight_gradient(ref::matrix_of(dy), ref::matrix_of(x)), ref::matrix_of(dw));
+       },
+       [=] {
+         return sum(ref::linear_weight_gradient(ref::matrix_of(dy).absolute(), ref::matrix_of(x).absolute()),
+                    ref::matrix_of(dw).absolute());
+       },
+       [=](int64_t r, int64_t c) {
+         float a = dw.f32()[r * k + c];
+         for (int64_t s = 0; s < m; ++s) a = std::fma(dy.f32()[s * n + r], x.f32()[s * k + c], a);
+         return a;
+       },
+       m});
   return list;
 }
 
 std::vector<Case> cases() {
   std::vector<Case> list;
-  const int64_t shapes[][3] = {{0, 5, 7},    {1, 1, 1},     {1, 64, 128},  {1, 130, 77},  {2, 33, 1},   {3, 31, 65},   {5, 16, 40},
-                               {7, 48, 96},  {9, 100, 33},  {13, 17, 19},  {14, 32, 64},  {15, 63, 63}, {16, 64, 256}, {29, 96, 80},
-                               {64, 40, 48}, {67, 129, 70}, {130, 33, 47}, {200, 64, 128}, {3, 20, 5000}, {40, 5000, 3}, {5000, 18, 9}};
+  const int64_t shapes[][3] = {{0, 5, 7},     {1, 1, 1},      {1, 64, 128},   {1, 130, 77},   {2, 33, 1},
+                               {3, 31, 65},   {5, 16, 40},    {7, 48, 96},    {9, 100, 33},   {11, 40, 70},
+                               {13, 17, 19},  {16, 31, 1024}, {20, 24, 1024}, {18, 1024, 40}, {14, 32, 64},
+                               {15, 63, 63},  {16, 64, 256},  {29, 96, 80},   {64, 40, 48},   {67, 129, 70},
+                               {130, 33, 47}, {200, 64, 128}, {3, 20, 3000},  {20, 3000, 3},  {3000, 18, 9}};
   for (const auto& s : shapes) {
-    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) list.push_back({s[0], s[1], s[2], dtype});
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16})
+      list.push_back({s[0], s[1], s[2], dtype});
   }
   return list;
 }
@@ -173,7 +198,8 @@ TEST_F(LinearTest, WithinTheDerivedToleranceOfDouble) {
         for (size_t i = 0; i < truth.values.size(); ++i) {
           const double bound = gamma(p.roundings) * magnitude.values[i];
           const double error = std::fabs(p.out.view.f32()[i] - truth.values[i]);
-          ASSERT_LE(error, bound) << isa_name(path) << " " << p.name << " [" << c.m << "," << c.n << "," << c.k << "] element " << i;
+          ASSERT_LE(error, bound) << isa_name(path) << " " << p.name << " [" << c.m << "," << c.n << ","
+                                  << c.k << "] element " << i;
           if (bound > 0 && error / bound > worst) {
             worst = error / bound;
             where = fmt::format("{} {} [{},{},{}]", isa_name(path), p.name, c.m, c.n, c.k);
@@ -201,7 +227,8 @@ TEST_F(LinearTest, IsTheChainOfTheContract) {
           Tensor out = copy_of(before);
           p.run(out.view, stream);
           ASSERT_EQ(first_difference(out.view, wanted.view), -1)
-              << isa_name(path) << " " << p.name << " [" << c.m << "," << c.n << "," << c.k << "] " << dtype_info(c.dtype).name << " threads " << threads;
+              << isa_name(path) << " " << p.name << " [" << c.m << "," << c.n << "," << c.k << "] "
+              << dtype_info(c.dtype).name << " threads " << threads;
         }
       }
     }
@@ -214,21 +241,25 @@ TEST_F(LinearTest, RowAloneEqualsRowInBatch) {
     Stream stream(2);
     for (const int64_t m : {2, 5, 8, 17, 64, 100}) {
       const Inputs in({m, 70, 90, DType::kBF16});
-      Tensor batch(DType::kF32, {m, 70}), alone(DType::kF32, {1, 70}), dx(DType::kF32, {m, 90}), dx_alone(DType::kF32, {1, 90});
+      Tensor batch(DType::kF32, {m, 70}), alone(DType::kF32, {1, 70}), dx(DType::kF32, {m, 90}),
+          dx_alone(DType::kF32, {1, 90});
       linear({in.w.view}, in.x.view, batch.view, stream);
       linear_input_gradient({in.w.view}, in.dy.view, dx.view, Write::kSet, stream);
       for (int64_t r = 0; r < m; ++r) {
         linear({in.w.view}, in.x.view.rows(r, 1), alone.view, stream);
-        ASSERT_EQ(first_difference(alone.view, batch.view.rows(r, 1)), -1) << isa_name(path) << " row " << r << " of " << m;
+        ASSERT_EQ(first_difference(alone.view, batch.view.rows(r, 1)), -1)
+            << isa_name(path) << " row " << r << " of " << m;
         linear_input_gradient({in.w.view}, in.dy.view.rows(r, 1), dx_alone.view, Write::kSet, stream);
-        ASSERT_EQ(first_difference(dx_alone.view, dx.view.rows(r, 1)), -1) << isa_name(path) << " row " << r << " of " << m;
+        ASSERT_EQ(first_difference(dx_alone.view, dx.view.rows(r, 1)), -1)
+            << isa_name(path) << " row " << r << " of " << m;
       }
     }
   }
 }
 
 // Rows per expert, empty experts first, last and between.
-const std::vector<std::vector<int64_t>> kGroups = {{0}, {5}, {0, 1, 0, 2, 300, 0}, {17, 16, 15, 1}, {0, 0, 0}, {1, 1, 1, 1, 1, 1, 1, 1}, {64, 3, 129}};
+const std::vector<std::vector<int64_t>> kGroups = {
+    {0}, {5}, {0, 1, 0, 2, 300, 0}, {17, 16, 15, 1}, {0, 0, 0}, {1, 1, 1, 1, 1, 1, 1, 1}, {64, 3, 129}};
 
 TEST_F(LinearTest, GroupsEqualTheirOwnProducts) {
   for (const Isa path : isas()) {
@@ -238,7 +269,8 @@ TEST_F(LinearTest, GroupsEqualTheirOwnProducts) {
       std::vector<int64_t> offsets(counts.size() + 1);
       std::partial_sum(counts.begin(), counts.end(), offsets.begin() + 1);
       const int64_t m = offsets.back(), n = 37, k = 50;
-      const Tensor w = random_tensor(DType::kBF16, {experts, n, k}, 11), x = random_tensor(DType::kF32, {m, k}, 12);
+      const Tensor w = random_tensor(DType::kBF16, {experts, n, k}, 11),
+                   x = random_tensor(DType::kF32, {m, k}, 12);
       const Tensor dy = random_tensor(DType::kF32, {m, n}, 13), dx0 = random_tensor(DType::kF32, {m, k}, 14);
       const Tensor dw0 = random_tensor(DType::kF32, {experts, n, k}, 15);
       for (const int threads : {1, 3}) {
@@ -251,8 +283,10 @@ TEST_F(LinearTest, GroupsEqualTheirOwnProducts) {
         for (int64_t e = 0; e < experts; ++e) {
           const int64_t first = offsets[static_cast<size_t>(e)], count = counts[static_cast<size_t>(e)];
           linear({w.view.slice(e)}, x.view.rows(first, count), y1.view.rows(first, count), stream);
-          linear_input_gradient({w.view.slice(e)}, dy.view.rows(first, count), dx1.view.rows(first, count), Write::kAdd, stream);
-          linear_weight_gradient(dy.view.rows(first, count), x.view.rows(first, count), dw1.view.slice(e), stream);
+          linear_input_gradient({w.view.slice(e)}, dy.view.rows(first, count), dx1.view.rows(first, count),
+                                Write::kAdd, stream);
+          linear_weight_gradient(dy.view.rows(first, count), x.view.rows(first, count), dw1.view.slice(e),
+                                 stream);
         }
         EXPECT_EQ(first_difference(y.view, y1.view), -1) << isa_name(path);
         EXPECT_EQ(first_difference(dx.view, dx1.view), -1) << isa_name(path);
@@ -262,11 +296,59 @@ TEST_F(LinearTest, GroupsEqualTheirOwnProducts) {
   }
 }
 
-// L = sum(c * linear(w, x)): its gradient with dy = c against central differences in double. L is bilinear, so that the
-// difference quotient is exact but for rounding: 2^-53 * |L| / h.
+// Random blocks with finite scales: `scales` are the byte offsets of the block's f16 scales.
+Tensor random_blocks(DType dtype, Shape shape, std::initializer_list<int64_t> scales) {
+  Tensor t(dtype, shape);
+  Rng rng(20261, static_cast<uint64_t>(dtype));
+  auto* bytes = static_cast<uint8_t*>(t.view.data);
+  const int64_t block = dtype_info(dtype).block_bytes;
+  for (int64_t i = 0; i < t.view.bytes(); ++i) bytes[i] = static_cast<uint8_t>(rng.below(256));
+  for (int64_t b = 0; b < t.view.bytes(); b += block) {
+    for (const int64_t at : scales) {
+      const uint16_t bits = f32_to_f16(static_cast<float>(rng.uniform() * 0.01));
+      std::memcpy(bytes + b + at, &bits, 2);
+    }
+  }
+  return t;
+}
+
+TEST_F(LinearTest, BlockWeightsGiveTheBitsOfTheirDecodedValues) {
+  const int64_t experts = 2, n = 70, k = 768;
+  std::vector<Tensor> weights;
+  weights.push_back(random_blocks(DType::kQ8_0, {experts, n, k}, {0}));
+  weights.push_back(random_blocks(DType::kQ4_0, {experts, n, k}, {0}));
+  weights.push_back(random_blocks(DType::kQ4_K, {experts, n, k}, {0, 2}));
+  weights.push_back(random_blocks(DType::kQ6_K, {experts, n, k}, {208}));
+  for (const Tensor& w : weights) {
+    const Tensor decoded(DType::kF32, w.view.shape);
+    decode_elements(w.view.dtype, w.view.data, 0, w.view.elements(), decoded.view.f32());
+    for (const Isa path : isas()) {
+      set_isa(path);
+      Stream stream(2);
+      for (const int64_t m : {1, 7, 40}) {
+        const std::vector<int64_t> offsets = {0, m / 3, m};
+        const Tensor x = random_tensor(DType::kF32, {m, k}, 21), dy = random_tensor(DType::kF32, {m, n}, 22);
+        Tensor y(DType::kF32, {m, n}), y1(DType::kF32, {m, n}), dx(DType::kF32, {m, k}),
+            dx1(DType::kF32, {m, k});
+        grouped_linear({w.view}, offsets, x.view, y.view, stream);
+        grouped_linear({decoded.view}, offsets, x.view, y1.view, stream);
+        grouped_linear_input_gradient({w.view}, offsets, dy.view, dx.view, Write::kSet, stream);
+        grouped_linear_input_gradient({decoded.view}, offsets, dy.view, dx1.view, Write::kSet, stream);
+        EXPECT_EQ(first_difference(y.view, y1.view), -1)
+            << isa_name(path) << " " << dtype_info(w.view.dtype).name << " " << m;
+        EXPECT_EQ(first_difference(dx.view, dx1.view), -1)
+            << isa_name(path) << " " << dtype_info(w.view.dtype).name << " " << m;
+      }
+    }
+  }
+}
+
+// L = sum(c * linear(w, x)): its gradient with dy = c against central differences in double. L is bilinear,
+// so that the difference quotient is exact but for rounding: 2^-53 * |L| / h.
 TEST_F(LinearTest, GradientsMatchFiniteDifferences) {
   const Inputs in({6, 9, 11, DType::kF32});
-  const ref::Matrix w = ref::matrix_of(in.w.view), x = ref::matrix_of(in.x.view), c = ref::matrix_of(in.dy.view);
+  const ref::Matrix w = ref::matrix_of(in.w.view), x = ref::matrix_of(in.x.view),
+                    c = ref::matrix_of(in.dy.view);
   const auto loss = [&](const ref::Matrix& w_, const ref::Matrix& x_) {
     const ref::Matrix y = ref::linear(w_, x_);
     return std::inner_product(y.values.begin(), y.values.end(), c.values.begin(), 0.0);

@@ -20,7 +20,8 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Runs `rounds` rounds of 12 independent fma chains; returns the operations done. 12 cover latency 4 to 5 x 2 pipes.
+// Runs `rounds` rounds of 12 independent fma chains; returns the operations done. 12 cover latency 4 to 5 x 2
+// pipes.
 double FmaChains(int64_t rounds, float* out) {
   const hn::ScalableTag<float> d;
   using V = hn::Vec<decltype(d)>;
@@ -64,7 +65,9 @@ namespace {
 
 constexpr int64_t kBytes = int64_t{128} << 20;  // of each of the two arrays
 
-double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 // The best rate of `run` (which returns the amount of work it did) within `seconds`.
 template <typename Run>
@@ -107,17 +110,19 @@ MachinePeak measure_peak(Stream& stream, double seconds) {
   Buffer from(kBytes), to(kBytes);
   auto* const a = static_cast<char*>(from.data());
   auto* const b = static_cast<char*>(to.data());
-  memory_rate(stream, 0, 1, [&](int64_t first, int64_t bytes) { std::memset(a + first, 1, static_cast<size_t>(bytes)); });
+  memory_rate(stream, 0, 1,
+              [&](int64_t first, int64_t bytes) { std::memset(a + first, 1, static_cast<size_t>(bytes)); });
   MachinePeak peak;
   peak.fma_gflops_thread = fma_rate(stream, 1, part) * 1e-9;
   peak.fma_gflops = fma_rate(stream, stream.thread_count(), part) * 1e-9;
   peak.read_gbytes_s = 1e-9 * memory_rate(stream, part, 1, [&](int64_t first, int64_t bytes) {
-    volatile uint32_t sink = DURE_DISPATCH(ReadAll)(reinterpret_cast<const uint32_t*>(a + first), bytes / 4);
-    static_cast<void>(sink);
-  });
+                         volatile uint32_t sink =
+                             DURE_DISPATCH(ReadAll)(reinterpret_cast<const uint32_t*>(a + first), bytes / 4);
+                         static_cast<void>(sink);
+                       });
   peak.copy_gbytes_s = 1e-9 * memory_rate(stream, part, 2, [&](int64_t first, int64_t bytes) {
-    std::memcpy(b + first, a + first, static_cast<size_t>(bytes));
-  });
+                         std::memcpy(b + first, a + first, static_cast<size_t>(bytes));
+                       });
   return peak;
 }
 

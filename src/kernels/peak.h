@@ -1,8 +1,8 @@
 // kernels/peak.h: what this machine can do, measured: the denominators of every "share of the peak".
 //
-// Arithmetic: f32 fused multiply-adds from registers with the instruction set in use, two operations each. Memory: arrays
-// far larger than the caches, every thread its own stretch. Each figure is the best of several short runs, so that a busy
-// moment of the machine does not pass for its limit.
+// Arithmetic: f32 fused multiply-adds from registers with the instruction set in use, two operations each.
+// Memory: arrays far larger than the caches, every thread its own stretch. Each figure is the best of several
+// short runs, so that a busy moment of the machine does not pass for its limit.
 #pragma once
 
 #include "tensor/device.h"

@@ -5,11 +5,13 @@
 namespace dure::cpu {
 namespace {
 
-constexpr int64_t kPanelFloats = 64 << 10;   // Packed panels of a task: 256 KiB, a quarter of a level-2 cache of 1 MiB.
-constexpr int64_t kTasksPerThread = 6;       // Enough that the last task to end is short beside the whole.
-constexpr int64_t kTaskProducts = 1 << 18;   // Below this (some microseconds) a task is not worth the hand-over.
-constexpr int64_t kRowsOfRead = 8;           // Reading a weight costs as much as this many products with it.
-constexpr int64_t kRowTilesMin = 4;          // Packing a panel pays only when several row tiles read it.
+constexpr int64_t kPanelFloats =
+    64 << 10;  // Packed panels of a task: 256 KiB, a quarter of a level-2 cache of 1 MiB.
+constexpr int64_t kTasksPerThread = 6;  // Enough that the last task to end is short beside the whole.
+constexpr int64_t kTaskProducts =
+    1 << 18;                         // Below this (some microseconds) a task is not worth the hand-over.
+constexpr int64_t kRowsOfRead = 8;   // Reading a weight costs as much as this many products with it.
+constexpr int64_t kRowTilesMin = 4;  // Packing a panel pays only when several row tiles read it.
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -28,17 +30,21 @@ int64_t even_pieces(int64_t whole, int64_t wanted, int64_t tile) {
 Cut cut_of(const MatMulStack& stack, int threads) {
   const BlockLimits limits = block_limits();
   const int64_t parts = static_cast<int64_t>(stack.offsets.size()) - 1, ragged = stack.offsets.back();
-  const int64_t rows = std::max(kRowsOfRead, stack.ragged_steps ? stack.whole.rows : ragged), columns = stack.whole.columns;
-  const int64_t steps = stack.ragged_steps ? divide_up(ragged, std::max<int64_t>(1, parts)) : stack.whole.steps;
+  const int64_t rows = std::max(kRowsOfRead, stack.ragged_steps ? stack.whole.rows : ragged),
+                columns = stack.whole.columns;
+  const int64_t steps =
+      stack.ragged_steps ? divide_up(ragged, std::max<int64_t>(1, parts)) : stack.whole.steps;
   const int64_t products = (stack.ragged_steps ? parts : 1) * rows * columns * steps;
   const int64_t task = std::max(kTaskProducts, products / (threads * kTasksPerThread));
   const int64_t stretch = std::clamp<int64_t>(steps, 1, limits.steps_max);
   Cut cut;
   cut.columns = even_pieces(columns, kPanelFloats / stretch, limits.column_tile);
-  const int64_t rows_wanted = std::max(kRowTilesMin * limits.row_tile, task / std::max<int64_t>(1, cut.columns * steps));
+  const int64_t rows_wanted =
+      std::max(kRowTilesMin * limits.row_tile, task / std::max<int64_t>(1, cut.columns * steps));
   cut.rows = even_pieces(rows, rows_wanted, limits.row_tile);
   // Few rows: share the columns out instead.
-  const int64_t across = threads == 1 ? cut.columns : task / std::max<int64_t>(1, std::min(cut.rows, rows) * steps);
+  const int64_t across =
+      threads == 1 ? cut.columns : task / std::max<int64_t>(1, std::min(cut.rows, rows) * steps);
   if (across < cut.columns) cut.columns = even_pieces(columns, across, limits.column_tile);
   return cut;
 }

@@ -1,8 +1,10 @@
-// kernels/cpu/matmul.h: the one product behind linear.h: C = A B, every element of C one fma chain over the steps.
+// kernels/cpu/matmul.h: the one product behind linear.h: C = A B, every element of C one fma chain over the
+// steps.
 //
-// y = x w^T, dx = dy w and dw += dy^T x differ only in how A and B lie in memory. A MatMulStack is one such product per
-// expert. Bodies: matmul.cc splits a stack over threads; a MatMulBlock function (generic, AVX2, AVX-512) computes one
-// rectangle of C. No split changes any bit: each element is one chain, whoever computes it.
+// y = x w^T, dx = dy w and dw += dy^T x differ only in how A and B lie in memory. A MatMulStack is one such
+// product per expert. Bodies: matmul.cc splits a stack over threads; a MatMulBlock function (generic, AVX2,
+// AVX-512) computes one rectangle of C. No split changes any bit: each element is one chain, whoever computes
+// it.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +29,8 @@ struct MatMul {
   const char* b = nullptr;
   DType b_dtype = DType::kF32;
   int64_t b_row_bytes = 0;
-  bool b_by_column = false;  // stored row c holds column c (a weight read as w^T), else stored row s holds step s
+  bool b_by_column =
+      false;  // stored row c holds column c (a weight read as w^T), else stored row s holds step s
   float* c = nullptr;
   int64_t c_stride = 0;  // elements
   Finish finish = Finish::kSet;

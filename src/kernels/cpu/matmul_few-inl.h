@@ -1,8 +1,9 @@
-// kernels/cpu/matmul_few-inl.h: y = x w^T for one to kFewRows rows: weights read once, in place, no panel in between.
+// kernels/cpu/matmul_few-inl.h: y = x w^T for one to kFewRowsMax rows: weights read in place, no panel in
+// between.
 //
-// Decoding reads every weight for a few rows of x: the memory is the limit, and a packed panel would cost a second pass
-// over level 1. A tile of kLanes stored rows is transposed in registers and used at once by every row of x; one chain per
-// output, as everywhere. F32 and BF16; other types go through panels.
+// Decoding reads every weight for a few rows of x: the memory is the limit, and a packed panel would cost a
+// second pass over level 1. A tile of kLanes stored rows is transposed in registers and used at once by every
+// row of x; one chain per output, as everywhere. F32 and BF16; other types go through panels.
 #if defined(DURE_KERNELS_CPU_MATMUL_FEW_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef DURE_KERNELS_CPU_MATMUL_FEW_INL_H_
 #undef DURE_KERNELS_CPU_MATMUL_FEW_INL_H_
@@ -18,9 +19,13 @@ namespace HWY_NAMESPACE {
 #if HWY_NATIVE_FMA
 
 inline constexpr int64_t kFewRows = HWY_MAX_BYTES == 64 ? 8 : 4;  // What the registers hold beside the tile.
-inline constexpr int64_t kAheadBytes = 512;  // Prefetch distance: the processor follows fewer streams than a tile has rows.
+inline constexpr int64_t kFewRowsMax =
+    2 * kFewRows;  // Two passes, the second out of level 2, still beat a panel.
+inline constexpr int64_t kAheadBytes =
+    512;  // Prefetch distance: the processor follows fewer streams than a tile has rows.
 
-// out: [kRows, kLanes] of chains over the steps. x: rows x_stride apart. rows: kLanes addresses of stored weights.
+// out: [kRows, kLanes] of chains over the steps. x: rows x_stride apart. rows: kLanes addresses of stored
+// weights.
 template <int kRows, bool kBf16>
 void FewColumns(const float* x, int64_t x_stride, const char* const* rows, int64_t steps, float* out) {
   constexpr int64_t kBytes = kBf16 ? 2 : 4, kSteps = kTileSteps<kBf16>;
@@ -49,7 +54,8 @@ void FewColumns(const float* x, int64_t x_stride, const char* const* rows, int64
     HWY_ALIGN float w[kLanes];
     for (int64_t j = 0; j < kLanes; ++j) w[j] = Element<kBf16>(rows[j], s);
     HWY_UNROLL(8)
-    for (int r = 0; r < kRows; ++r) sum[r] = hn::MulAdd(hn::Set(d, x[r * x_stride + s]), hn::Load(d, w), sum[r]);
+    for (int r = 0; r < kRows; ++r)
+      sum[r] = hn::MulAdd(hn::Set(d, x[r * x_stride + s]), hn::Load(d, w), sum[r]);
   }
   HWY_UNROLL(8)
   for (int r = 0; r < kRows; ++r) hn::Store(sum[r], d, out + r * kLanes);
@@ -60,26 +66,35 @@ using FewFunction = void (*)(const float*, int64_t, const char* const*, int64_t,
 template <bool kBf16>
 FewFunction few_function(int64_t rows) {
 #define DURE_FEW(r) FewColumns<(r <= kFewRows ? r : 1), kBf16>
-  static constexpr FewFunction kFunctions[8] = {DURE_FEW(1), DURE_FEW(2), DURE_FEW(3), DURE_FEW(4), DURE_FEW(5), DURE_FEW(6), DURE_FEW(7), DURE_FEW(8)};
+  static constexpr FewFunction kFunctions[8] = {DURE_FEW(1), DURE_FEW(2), DURE_FEW(3), DURE_FEW(4),
+                                                DURE_FEW(5), DURE_FEW(6), DURE_FEW(7), DURE_FEW(8)};
 #undef DURE_FEW
   return kFunctions[rows - 1];
 }
 
 inline bool UsesFewRows(const MatMul& m, const Block& block) {
-  return m.b_by_column && m.finish == Finish::kSet && block.row_end - block.row_begin <= kFewRows &&
+  return m.b_by_column && m.finish == Finish::kSet && block.row_end - block.row_begin <= kFewRowsMax &&
          (m.b_dtype == DType::kF32 || m.b_dtype == DType::kBF16);
 }
 
+// rows <= kFewRows rows of kLanes columns.
+inline void FewPiece(const MatMul& m, int64_t row, int64_t rows, int64_t column, int64_t count) {
+  const char* stored[kLanes];
+  for (int64_t j = 0; j < kLanes; ++j) stored[j] = m.b + (column + std::min(j, count - 1)) * m.b_row_bytes;
+  HWY_ALIGN float out[kFewRows * kLanes];
+  const FewFunction function =
+      m.b_dtype == DType::kBF16 ? few_function<true>(rows) : few_function<false>(rows);
+  function(m.a + row * m.a_stride, m.a_stride, stored, m.steps, out);
+  for (int64_t r = 0; r < rows; ++r)
+    std::copy_n(out + r * kLanes, count, m.c + (row + r) * m.c_stride + column);
+}
+
 inline void FewRows(const MatMul& m, const Block& block) {
-  const int64_t rows = block.row_end - block.row_begin;
-  const FewFunction function = m.b_dtype == DType::kBF16 ? few_function<true>(rows) : few_function<false>(rows);
+  const int64_t rows = block.row_end - block.row_begin, half = rows > kFewRows ? (rows + 1) / 2 : rows;
   for (int64_t c = block.column_begin; c < block.column_end; c += kLanes) {
     const int64_t count = std::min(kLanes, block.column_end - c);
-    const char* stored[kLanes];
-    for (int64_t j = 0; j < kLanes; ++j) stored[j] = m.b + (c + std::min(j, count - 1)) * m.b_row_bytes;
-    HWY_ALIGN float out[kFewRows * kLanes];
-    function(m.a + block.row_begin * m.a_stride, m.a_stride, stored, m.steps, out);
-    for (int64_t r = 0; r < rows; ++r) std::copy_n(out + r * kLanes, count, m.c + (block.row_begin + r) * m.c_stride + c);
+    FewPiece(m, block.row_begin, half, c, count);
+    if (half < rows) FewPiece(m, block.row_begin + half, rows - half, c, count);
   }
 }
 

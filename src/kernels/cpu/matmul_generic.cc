@@ -1,5 +1,6 @@
-// The product in plain C++: the fallback of processors without AVX2, and a second opinion for the tests. std::fma is exact
-// but slow where the compiler may not assume the instruction: hundreds of times slower than the other bodies.
+// The product in plain C++: the fallback of processors without AVX2, and a second opinion for the tests.
+// std::fma is exact but slow where the compiler may not assume the instruction: hundreds of times slower than
+// the other bodies.
 #include <algorithm>
 #include <cmath>
 
@@ -14,7 +15,8 @@ constexpr int64_t kColumns = 16;
 // panel: [steps, kColumns] = B's columns [first, first + count), in f32.
 void pack(const MatMul& m, int64_t first, int64_t count, float* panel, float* row) {
   if (!m.b_by_column) {
-    for (int64_t s = 0; s < m.steps; ++s) widen(m.b_dtype, m.b + s * m.b_row_bytes, first, count, panel + s * kColumns);
+    for (int64_t s = 0; s < m.steps; ++s)
+      widen(m.b_dtype, m.b + s * m.b_row_bytes, first, count, panel + s * kColumns);
     return;
   }
   for (int64_t j = 0; j < count; ++j) {

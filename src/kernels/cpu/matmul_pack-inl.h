@@ -1,8 +1,10 @@
-// kernels/cpu/matmul_pack-inl.h: columns of B as a panel [steps, width] of f32, width 1 or 2 vectors, 64-byte aligned.
+// kernels/cpu/matmul_pack-inl.h: columns of B as a panel [steps, width] of f32, width 1 or 2 vectors, 64-byte
+// aligned.
 //
-// Stored row c = column c (a weight used as w^T): transposed in registers, a line of each row at a time. Stored
-// row s = step s: copied. BF16 is widened on the way (a shift); other types are widened row by row into scratch first.
-// Columns past the end repeat the last one (transposed) or are zero (copied): computed, never stored.
+// Stored row c = column c (a weight used as w^T): transposed in registers, a line of each row at a time.
+// Stored row s = step s: copied. BF16 is widened on the way (a shift); other types are widened row by row
+// into scratch first. Columns past the end repeat the last one (transposed) or are zero (copied): computed,
+// never stored.
 #if defined(DURE_KERNELS_CPU_MATMUL_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef DURE_KERNELS_CPU_MATMUL_PACK_INL_H_
 #undef DURE_KERNELS_CPU_MATMUL_PACK_INL_H_
@@ -48,8 +50,10 @@ HWY_INLINE void TransposeWords(WordVec* t) {
   const hn::ScalableTag<uint64_t> d64;
   HWY_UNROLL(4)
   for (int64_t i = 0; i < kLanes; i += 4) {  // 4 x 4 inside the 128-bit blocks.
-    const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, t[i], t[i + 1])), high01 = hn::BitCast(d64, hn::InterleaveUpper(d, t[i], t[i + 1]));
-    const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, t[i + 2], t[i + 3])), high23 = hn::BitCast(d64, hn::InterleaveUpper(d, t[i + 2], t[i + 3]));
+    const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, t[i], t[i + 1])),
+               high01 = hn::BitCast(d64, hn::InterleaveUpper(d, t[i], t[i + 1]));
+    const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, t[i + 2], t[i + 3])),
+               high23 = hn::BitCast(d64, hn::InterleaveUpper(d, t[i + 2], t[i + 3]));
     t[i] = hn::BitCast(d, hn::InterleaveLower(d64, low01, low23));
     t[i + 1] = hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23));
     t[i + 2] = hn::BitCast(d, hn::InterleaveLower(d64, high01, high23));
@@ -73,20 +77,26 @@ HWY_INLINE void TransposeWords(WordVec* t) {
   }
 }
 
-// Steps held by kLanes words of a row, and step i of a transposed tile in f32. BF16: a word is two steps, the first low.
+// Steps held by kLanes words of a row, and step i of a transposed tile in f32. BF16: a word is two steps, the
+// first low.
 template <bool kBf16>
 inline constexpr int64_t kTileSteps = kBf16 ? 2 * kLanes : kLanes;
 template <bool kBf16>
 HWY_INLINE hn::Vec<hn::ScalableTag<float>> TileStep(const WordVec* t, int64_t i) {
   const hn::ScalableTag<float> d;
-  if constexpr (!kBf16) return hn::BitCast(d, t[i]);
-  else if (i % 2 == 0) return hn::BitCast(d, hn::ShiftLeft<16>(t[i / 2]));
-  else return hn::BitCast(d, hn::And(t[i / 2], hn::Set(Words(), 0xFFFF0000u)));
+  if constexpr (!kBf16)
+    return hn::BitCast(d, t[i]);
+  else if (i % 2 == 0)
+    return hn::BitCast(d, hn::ShiftLeft<16>(t[i / 2]));
+  else
+    return hn::BitCast(d, hn::And(t[i / 2], hn::Set(Words(), 0xFFFF0000u)));
 }
 template <bool kBf16>
 HWY_INLINE float Element(const char* row, int64_t i) {
-  if constexpr (!kBf16) return reinterpret_cast<const float*>(row)[i];
-  else return bf16_to_f32(reinterpret_cast<const uint16_t*>(row)[i]);
+  if constexpr (!kBf16)
+    return reinterpret_cast<const float*>(row)[i];
+  else
+    return bf16_to_f32(reinterpret_cast<const uint16_t*>(row)[i]);
 }
 
 // panel: [steps, width] from kLanes rows, one vector wide.
@@ -98,7 +108,8 @@ void Transpose(const char* const* rows, int64_t steps, float* panel, int64_t wid
   for (; s + kSteps <= steps; s += kSteps, panel += kSteps * width) {
     WordVec t[kLanes];
     HWY_UNROLL(16)
-    for (int64_t r = 0; r < kLanes; ++r) t[r] = hn::LoadU(Words(), reinterpret_cast<const uint32_t*>(rows[r] + s * kBytes));
+    for (int64_t r = 0; r < kLanes; ++r)
+      t[r] = hn::LoadU(Words(), reinterpret_cast<const uint32_t*>(rows[r] + s * kBytes));
     TransposeWords(t);
     HWY_UNROLL(32)
     for (int64_t i = 0; i < kSteps; ++i) hn::Store(TileStep<kBf16>(t, i), d, panel + i * width);
@@ -118,24 +129,28 @@ inline void WidenRow(DType dtype, const char* row, int64_t first, int64_t count,
   } else if (dtype == DType::kBF16) {
     const hn::Rebind<hwy::bfloat16_t, decltype(d)> half;
     const auto* from = reinterpret_cast<const hwy::bfloat16_t*>(row) + first;
-    for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::PromoteTo(d, hn::LoadU(half, from + i)), d, out + i);
+    for (; i + kLanes <= count; i += kLanes)
+      hn::StoreU(hn::PromoteTo(d, hn::LoadU(half, from + i)), d, out + i);
   } else if (dtype == DType::kF16) {
     const hn::Rebind<hwy::float16_t, decltype(d)> half;
     const auto* from = reinterpret_cast<const hwy::float16_t*>(row) + first;
-    for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::PromoteTo(d, hn::LoadU(half, from + i)), d, out + i);
+    for (; i + kLanes <= count; i += kLanes)
+      hn::StoreU(hn::PromoteTo(d, hn::LoadU(half, from + i)), d, out + i);
   }
   if (i < count) widen(dtype, row, first + i, count - i, out + i);
 }
 
-// Floats of scratch that PackPanel wants beside the panel.
-inline int64_t PackScratch(const MatMul& m, int64_t steps) {
-  const bool direct = m.b_dtype == DType::kF32 || m.b_dtype == DType::kBF16;
-  return m.b_by_column && !direct ? kLanes * steps : 0;
+inline int64_t PanelVecs(int64_t count) { return (count + kLanes - 1) / kLanes; }
+
+// Floats of scratch for packing `columns` columns: kLanes stored rows (transposed) or one (copied), in f32.
+inline int64_t PackScratch(const MatMul& m, int64_t columns, int64_t steps) {
+  if (m.b_dtype == DType::kF32 || m.b_dtype == DType::kBF16) return 0;
+  return m.b_by_column ? kLanes * steps : columns;
 }
 
 // Columns [first, first + count) of steps [step, step + steps), `vecs` vectors wide.
-inline void PackTransposed(const MatMul& m, int64_t first, int64_t count, int64_t step, int64_t steps, int64_t vecs, float* panel,
-                           float* scratch) {
+inline void PackTransposed(const MatMul& m, int64_t first, int64_t count, int64_t step, int64_t steps,
+                           int64_t vecs, float* panel, float* scratch) {
   for (int64_t v = 0; v < vecs; ++v) {
     const char* rows[kLanes];
     for (int64_t j = 0; j < kLanes; ++j) {
@@ -154,18 +169,37 @@ inline void PackTransposed(const MatMul& m, int64_t first, int64_t count, int64_
   }
 }
 
-inline void PackCopied(const MatMul& m, int64_t first, int64_t count, int64_t step, int64_t steps, int64_t vecs, float* panel) {
-  const int64_t width = vecs * kLanes;
-  for (int64_t s = 0; s < steps; ++s, panel += width) {
-    WidenRow(m.b_dtype, m.b + (step + s) * m.b_row_bytes, first, count, panel);
-    for (int64_t j = count; j < width; ++j) panel[j] = 0;
+// A stored row holds one step of every panel: row by row, so that a quantised block is decoded once, not once
+// a panel.
+inline void PackCopied(const MatMul& m, int64_t first, int64_t columns, int64_t step, int64_t steps,
+                       float* panels, float* scratch) {
+  const bool direct = PackScratch(m, 1, 1) == 0;
+  for (int64_t s = 0; s < steps; ++s) {
+    const char* row = m.b + (step + s) * m.b_row_bytes;
+    if (!direct) WidenRow(m.b_dtype, row, first, columns, scratch);
+    float* panel = panels;
+    for (int64_t c = 0; c < columns; c += kPanel) {
+      const int64_t count = std::min(kPanel, columns - c), width = PanelVecs(count) * kLanes;
+      float* to = panel + s * width;
+      if (direct)
+        WidenRow(m.b_dtype, row, first + c, count, to);
+      else
+        WidenRow(DType::kF32, reinterpret_cast<const char*>(scratch), c, count, to);
+      for (int64_t j = count; j < width; ++j) to[j] = 0;
+      panel += steps * width;
+    }
   }
 }
 
-inline void PackPanel(const MatMul& m, int64_t first, int64_t count, int64_t step, int64_t steps, int64_t vecs, float* panel,
-                      float* scratch) {
-  if (m.b_by_column) PackTransposed(m, first, count, step, steps, vecs, panel, scratch);
-  else PackCopied(m, first, count, step, steps, vecs, panel);
+// All panels of columns [first, first + columns), steps [step, step + steps), one after another.
+inline void PackPanels(const MatMul& m, int64_t first, int64_t columns, int64_t step, int64_t steps,
+                       float* panels, float* scratch) {
+  if (!m.b_by_column) return PackCopied(m, first, columns, step, steps, panels, scratch);
+  for (int64_t c = 0; c < columns; c += kPanel) {
+    const int64_t count = std::min(kPanel, columns - c), vecs = PanelVecs(count);
+    PackTransposed(m, first + c, count, step, steps, vecs, panels, scratch);
+    panels += steps * vecs * kLanes;
+  }
 }
 
 #endif  // HWY_NATIVE_FMA

@@ -1,7 +1,8 @@
 // The product for AVX2 and AVX-512: panels of B packed into scratch, register tiles over them.
 //
-// Order of loops: steps in stretches of kStepsMax (the chain waits in C, or in scratch where C is added to); all panels of
-// the stretch are packed (level-2 cache), then row tile by row tile (A in level 1) over the panels.
+// Order of loops: steps in stretches of kStepsMax (the chain waits in C, or in scratch where C is added to);
+// all panels of the stretch are packed (level-2 cache), then row tile by row tile (A in level 1) over the
+// panels.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/matmul_simd.cc"
 #include "kernels/isa.h"
@@ -27,20 +28,24 @@ inline int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 struct Work {
   const MatMul& m;
   const Block& block;
-  float* panels;    // the stretch's panels one after another, [stretch, width] each
-  float* partial;   // [rows, columns rounded up to panels]: chains under way, for Finish::kAdd over several stretches
-  float* widened;   // see PackScratch
-  float* tile;      // a row tile of A, see CopyA
+  float* panels;   // the stretch's panels one after another, [stretch, width] each
+  float* partial;  // [rows, columns rounded up to panels]: chains under way, for Finish::kAdd over several
+                   // stretches
+  float* widened;  // see PackScratch
+  float* tile;     // a row tile of A, see CopyA
   int64_t columns() const { return block.column_end - block.column_begin; }
   int64_t rows() const { return block.row_end - block.row_begin; }
   bool uses_partial() const { return m.finish == Finish::kAdd && m.steps > kStepsMax; }
 };
 
 size_t Scratch(const MatMul& m, const Block& block) {
-  const int64_t columns = RoundUp(block.column_end - block.column_begin, kPanel), stretch = std::min(m.steps, kStepsMax);
-  const int64_t partial = m.finish == Finish::kAdd && m.steps > kStepsMax ? columns * (block.row_end - block.row_begin) : 0;
+  const int64_t columns = RoundUp(block.column_end - block.column_begin, kPanel),
+                stretch = std::min(m.steps, kStepsMax);
+  const int64_t partial =
+      m.finish == Finish::kAdd && m.steps > kStepsMax ? columns * (block.row_end - block.row_begin) : 0;
   const int64_t tile = kRowsMax * (stretch + kPad) + kLanes;
-  return static_cast<size_t>(columns * stretch + partial + PackScratch(m, stretch) + tile + 4 * 16) * sizeof(float);
+  return static_cast<size_t>(columns * stretch + partial + PackScratch(m, columns, stretch) + tile + 4 * 16) *
+         sizeof(float);
 }
 
 Work Divide(const MatMul& m, const Block& block, void* scratch) {
@@ -48,7 +53,7 @@ Work Divide(const MatMul& m, const Block& block, void* scratch) {
   const int64_t columns = RoundUp(w.columns(), kPanel), stretch = std::min(m.steps, kStepsMax);
   w.partial = w.panels + RoundUp(columns * stretch, 16);
   w.widened = w.partial + (w.uses_partial() ? RoundUp(columns * w.rows(), 16) : 0);
-  w.tile = w.widened + RoundUp(PackScratch(m, stretch), 16);
+  w.tile = w.widened + RoundUp(PackScratch(m, columns, stretch), 16);
   return w;
 }
 
@@ -63,7 +68,8 @@ struct Flow {
 Flow FlowOf(const Work& w, bool first, bool last) {
   const MatMul& m = w.m;
   float* c = m.c + w.block.row_begin * m.c_stride + w.block.column_begin;
-  if (!w.uses_partial()) return {first && m.finish != Finish::kContinue ? nullptr : c, c, m.c_stride, m.finish == Finish::kAdd};
+  if (!w.uses_partial())
+    return {first && m.finish != Finish::kContinue ? nullptr : c, c, m.c_stride, m.finish == Finish::kAdd};
   return {first ? nullptr : w.partial, w.partial, RoundUp(w.columns(), kPanel), false};
 }
 
@@ -79,7 +85,8 @@ void NarrowTile(TileFunction tile, TileArgs t, int64_t rows, int64_t count) {
   tile(t);
   for (int64_t r = 0; r < rows; ++r) {
     float* to = outside.to + r * outside.c_stride;
-    for (int64_t j = 0; j < count; ++j) to[j] = outside.add ? to[j] + copy[r * kPanel + j] : copy[r * kPanel + j];
+    for (int64_t j = 0; j < count; ++j)
+      to[j] = outside.add ? to[j] + copy[r * kPanel + j] : copy[r * kPanel + j];
   }
 }
 
@@ -88,15 +95,16 @@ struct ATile {
   int64_t stride;
 };
 
-// The rows' piece of A as the tile reads it: in place, or copied where rows lie at a multiple of 4 KiB: more of them than
-// the level-1 cache has ways (8) would evict each other at every step.
+// The rows' piece of A as the tile reads it: in place, or copied where rows lie at a multiple of 4 KiB: more
+// of them than the level-1 cache has ways (8) would evict each other at every step.
 ATile CopyA(const Work& w, int64_t row, int64_t rows, int64_t step, int64_t steps) {
   const MatMul& m = w.m;
   if (m.a_by_step) return {m.a + step * m.a_stride + row, m.a_stride};
   const float* from = m.a + row * m.a_stride + step;
   if (m.a_stride % 1024 != 0 || rows <= 6) return {from, m.a_stride};
   for (int64_t r = 0; r < rows; ++r) {
-    WidenRow(DType::kF32, reinterpret_cast<const char*>(from + r * m.a_stride), 0, steps, w.tile + r * (steps + kPad));
+    WidenRow(DType::kF32, reinterpret_cast<const char*>(from + r * m.a_stride), 0, steps,
+             w.tile + r * (steps + kPad));
   }
   return {w.tile, steps + kPad};
 }
@@ -106,24 +114,25 @@ void RowTile(const Work& w, const Flow& flow, int64_t row, int64_t rows, int64_t
   const ATile a = CopyA(w, w.block.row_begin + row, rows, step, steps);
   const float* panel = w.panels;
   for (int64_t c = 0; c < w.columns(); c += kPanel) {
-    const int64_t count = std::min(kPanel, w.columns() - c), vecs = (count + kLanes - 1) / kLanes;
+    const int64_t count = std::min(kPanel, w.columns() - c), vecs = PanelVecs(count);
     const int64_t at = row * flow.stride + c;
-    const TileArgs t{a.data, a.stride, panel, steps, flow.from == nullptr ? nullptr : flow.from + at, flow.to + at, flow.stride, flow.add};
-    const TileFunction tile = m.a_by_step ? tile_function<true>(rows, vecs) : tile_function<false>(rows, vecs);
-    if (count == vecs * kLanes) tile(t);
-    else NarrowTile(tile, t, rows, count);
+    const TileArgs t{
+        a.data,       a.stride,    panel,   steps, flow.from == nullptr ? nullptr : flow.from + at,
+        flow.to + at, flow.stride, flow.add};
+    const TileFunction tile =
+        m.a_by_step ? tile_function<true>(rows, vecs) : tile_function<false>(rows, vecs);
+    if (count == vecs * kLanes)
+      tile(t);
+    else
+      NarrowTile(tile, t, rows, count);
     panel += steps * vecs * kLanes;
   }
 }
 
 void Stretch(const Work& w, const Flow& flow, int64_t step, int64_t steps) {
-  float* panel = w.panels;
-  for (int64_t c = 0; c < w.columns(); c += kPanel) {
-    const int64_t count = std::min(kPanel, w.columns() - c), vecs = (count + kLanes - 1) / kLanes;
-    PackPanel(w.m, w.block.column_begin + c, count, step, steps, vecs, panel, w.widened);
-    panel += steps * vecs * kLanes;
-  }
-  const int64_t tiles = (w.rows() + kRowsMax - 1) / kRowsMax;  // Of nearly equal height: 16 rows are 8 + 8, not 14 + 2.
+  PackPanels(w.m, w.block.column_begin, w.columns(), step, steps, w.panels, w.widened);
+  const int64_t tiles =
+      (w.rows() + kRowsMax - 1) / kRowsMax;  // Of nearly equal height: 16 rows are 8 + 8, not 14 + 2.
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t begin = w.rows() * i / tiles, end = w.rows() * (i + 1) / tiles;
     RowTile(w, flow, begin, end - begin, step, steps);
@@ -154,7 +163,9 @@ BlockLimits Limits() { return {.row_tile = kRowsMax, .column_tile = kPanel, .ste
 
 #else  // EMU128: see matmul_generic.cc
 
-void MatMulBlock(const MatMul& m, const Block& block, void* scratch) { matmul_block_generic(m, block, scratch); }
+void MatMulBlock(const MatMul& m, const Block& block, void* scratch) {
+  matmul_block_generic(m, block, scratch);
+}
 size_t Scratch(const MatMul& m, const Block& block) { return matmul_scratch_generic(m, block); }
 BlockLimits Limits() { return {.row_tile = 1, .column_tile = 16, .steps_max = 1 << 30}; }
 
@@ -168,7 +179,9 @@ namespace dure::cpu {
 HWY_EXPORT(MatMulBlock);
 HWY_EXPORT(Scratch);
 HWY_EXPORT(Limits);
-void matmul_block(const MatMul& m, const Block& block, void* scratch) { DURE_DISPATCH(MatMulBlock)(m, block, scratch); }
+void matmul_block(const MatMul& m, const Block& block, void* scratch) {
+  DURE_DISPATCH(MatMulBlock)(m, block, scratch);
+}
 size_t matmul_scratch(const MatMul& m, const Block& block) { return DURE_DISPATCH(Scratch)(m, block); }
 BlockLimits block_limits() { return DURE_DISPATCH(Limits)(); }
 }  // namespace dure::cpu

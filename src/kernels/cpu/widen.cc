@@ -4,10 +4,13 @@
 
 #include "base/check.h"
 #include "kernels/block_decode.h"
+#include "kernels/block_decode.h"
 
 namespace dure::cpu {
 
-bool widen_supports(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16 || is_block(dtype); }
+bool widen_supports(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16 || is_block(dtype);
+}
 
 void widen(DType dtype, const void* row, int64_t first, int64_t count, float* out) {
   const auto* halves = static_cast<const uint16_t*>(row) + first;

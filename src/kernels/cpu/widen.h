@@ -1,4 +1,5 @@
-// kernels/cpu/widen.h: a stretch of one stored weight row as f32, exactly. Plain types; block types by block_decode.h.
+// kernels/cpu/widen.h: a stretch of one stored weight row as f32, exactly: F32, BF16, F16 and every block
+// type.
 #pragma once
 
 #include <cstdint>
