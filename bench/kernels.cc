@@ -1,6 +1,6 @@
 // How near do the kernels between the matrix products come to the machine's own limits?
 //
-//   bench_kernels [seconds a line, default 0.2] [threads, default all]
+//   bench_kernels [seconds a line, default 0.2] [threads, default all] [attention|decode|rows|router|vocabulary|all]
 //
 // Prints the measured peaks (kernels/peak.h), then a line a kernel at the shapes of training (T = 4096 rows) and decoding:
 // time, ns a row, and GB/s of what must move at least once (share of the copy peak) or GFLOP/s of what attention must
@@ -170,11 +170,7 @@ std::vector<int64_t> packed_documents() {  // 4096 rows in documents of 30 to 10
   return {1024, 30, 517, 64, 300, 129, 45, 700, 88, 256, 411, 33, 199, 300};
 }
 
-int run(int argc, char** argv) {
-  Bench b{Stream(argc > 2 ? std::atoi(argv[2]) : 0), argc > 1 ? std::atof(argv[1]) : 0.2, {}};
-  b.peak = measure_peak(b.stream, 2);
-  std::printf("isa %s, threads %d: fma %.1f GFLOP/s a thread, %.1f all; read %.1f GB/s, copy %.1f GB/s\n\n", isa_name(isa()).data(),
-              b.stream.thread_count(), b.peak.fma_gflops_thread, b.peak.fma_gflops, b.peak.read_gbytes_s, b.peak.copy_gbytes_s);
+void training_attention(const Bench& b) {
   for (const int64_t window : {0, 64}) {
     b.attention_training({8, 2, 32, window}, packed_documents());
     b.attention_training({4, 2, 32, window}, packed_documents());
@@ -183,16 +179,34 @@ int run(int argc, char** argv) {
   }
   b.attention_training({8, 2, 32, 0}, {4096});
   b.attention_training({64, 8, 128, 128}, {1024});
-  b.attention_decode({8, 2, 32, 64}, 64, 500);
-  b.attention_decode({8, 2, 32, 0}, 64, 500);
-  b.attention_decode({64, 8, 128, 0}, 4, 4000);
-  b.rows_of(4096, 128);
-  b.rows_of(4096, 512);
-  b.heads_of(4096, 8, 32);
-  b.router_of(4096, 16, 4, 128);
-  b.router_of(4096, 128, 8, 512);
-  b.vocabulary_of(1024, 4096);
-  b.vocabulary_of(32, 153600);
+}
+
+int run(int argc, char** argv) {
+  Bench b{Stream(argc > 2 ? std::atoi(argv[2]) : 0), argc > 1 ? std::atof(argv[1]) : 0.2, {}};
+  b.peak = measure_peak(b.stream, 2);
+  std::printf("isa %s, threads %d: fma %.1f GFLOP/s a thread, %.1f all; read %.1f GB/s, copy %.1f GB/s\n\n", isa_name(isa()).data(),
+              b.stream.thread_count(), b.peak.fma_gflops_thread, b.peak.fma_gflops, b.peak.read_gbytes_s, b.peak.copy_gbytes_s);
+  const std::string part = argc > 3 ? argv[3] : "all";
+  const auto wanted = [&](const char* name) { return part == "all" || part == name; };
+  if (wanted("attention")) training_attention(b);
+  if (wanted("decode")) {
+    b.attention_decode({8, 2, 32, 64}, 64, 500);
+    b.attention_decode({8, 2, 32, 0}, 64, 500);
+    b.attention_decode({64, 8, 128, 0}, 4, 4000);
+  }
+  if (wanted("rows")) {
+    b.rows_of(4096, 128);
+    b.rows_of(4096, 512);
+    b.heads_of(4096, 8, 32);
+  }
+  if (wanted("router")) {
+    b.router_of(4096, 16, 4, 128);
+    b.router_of(4096, 128, 8, 512);
+  }
+  if (wanted("vocabulary")) {
+    b.vocabulary_of(1024, 4096);
+    b.vocabulary_of(32, 153600);
+  }
   return 0;
 }
 

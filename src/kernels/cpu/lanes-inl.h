@@ -75,6 +75,12 @@ DURE_LANE_OP void store_n(F16 v, float* p, int64_t n) {
 }
 DURE_LANE_OP void store(F16 v, float* p) { store_n(v, p, kLanes); }
 DURE_LANE_OP F16 keep_first(F16 v, int64_t n, F16 other) { return each_lane([&](int64_t l) { return l < n ? v.at[l] : other.at[l]; }); }
+DURE_LANE_OP int64_t first_equal(F16 v, float x) {
+  for (int64_t l = 0; l < kLanes; ++l) {
+    if (v.at[l] == x) return l;
+  }
+  return -1;
+}
 DURE_LANE_OP float sum16(F16 v) {
   for (int64_t half = kLanes / 2; half > 0; half /= 2) {
     for (int64_t l = 0; l < half; ++l) v.at[l] = v.at[l] + v.at[l + half];
@@ -164,6 +170,8 @@ DURE_LANE_OP Native keep_first(Native v, int64_t n, Native other) {
   if (n >= kNative) return v;
   return hn::IfThenElse(hn::FirstN(NativeTag(), static_cast<size_t>(std::max<int64_t>(n, 0))), v, other);
 }
+// The first lane equal to x, or -1.
+DURE_LANE_OP int64_t first_equal(Native v, float x) { return hn::FindFirstTrue(NativeTag(), hn::Eq(v, hn::Set(NativeTag(), x))); }
 
 #define DURE_PAIR_OP template <class H> DURE_LANE_OP
 DURE_PAIR_OP Pair<H> add(Pair<H> a, Pair<H> b) { return {add(a.lo, b.lo), add(a.hi, b.hi)}; }
@@ -209,6 +217,10 @@ DURE_PAIR_OP void store_n(Pair<H> v, float* p, int64_t n) {
 }
 DURE_PAIR_OP Pair<H> keep_first(Pair<H> v, int64_t n, Pair<H> other) {
   return {keep_first(v.lo, n, other.lo), keep_first(v.hi, n - LaneCount<H>::value, other.hi)};
+}
+DURE_PAIR_OP int64_t first_equal(Pair<H> v, float x) {
+  const int64_t low = first_equal(v.lo, x), high = first_equal(v.hi, x);
+  return low >= 0 ? low : high >= 0 ? high + LaneCount<H>::value : -1;
 }
 
 // The sixteen-lane face.

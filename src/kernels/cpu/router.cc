@@ -11,68 +11,62 @@
 
 #include "kernels/cpu/lanes-inl.h"
 
-#ifndef DURE_KERNELS_CPU_ROUTER_SELECT_
-#define DURE_KERNELS_CPU_ROUTER_SELECT_
-namespace dure::cpu {
-
-// Selection is integer work on order-preserving keys, the same for every instruction set. NaN sorts below all numbers, so
-// that there are always enough experts to choose; a diverged model fails later, with a message.
-inline constexpr int32_t kTaken = INT32_MIN, kNotANumber = INT32_MIN + 1;
-
-inline int32_t order_key(float x) {
-  if (x != x) return kNotANumber;
-  const auto bits = std::bit_cast<int32_t>(x + 0.0f);  // -0 becomes 0: they are equal, the lower id wins.
-  return bits >= 0 ? bits : bits ^ INT32_MAX;  // Negative floats sort by magnitude descending.
-}
-
-// Ids of the `count` largest keys, ties to the lowest id, ascending.
-inline void largest(const int32_t* keys, int64_t size, int64_t count, int32_t* ids) {
-  int32_t best[kSlotsMax];  // Keys of ids[0 .. found), descending.
-  int64_t found = 0;
-  for (int64_t i = 0; i < size; ++i) {
-    if (keys[i] == kTaken || (found == count && keys[i] <= best[found - 1])) continue;
-    int64_t at = found < count ? found++ : count - 1;
-    for (; at > 0 && best[at - 1] < keys[i]; --at) {
-      best[at] = best[at - 1];
-      ids[at] = ids[at - 1];
-    }
-    best[at] = keys[i];
-    ids[at] = static_cast<int32_t>(i);
-  }
-  std::sort(ids, ids + found);
-}
-
-// The best groups compete: keys of the others become kTaken. A group's score is the sum of its two largest values.
-inline void keep_best_groups(const RouterFacts& f, const float* z, int32_t* keys) {
-  const int64_t size = f.expert_count / f.group_count;
-  int32_t scores[kExpertsMax], kept[kSlotsMax];
-  for (int64_t g = 0; g < f.group_count; ++g) {
-    float first = -__builtin_inff(), second = -__builtin_inff();
-    for (int64_t e = g * size; e < (g + 1) * size; ++e) {
-      if (z[e] > first) second = first, first = z[e];
-      else if (z[e] > second) second = z[e];
-    }
-    scores[g] = order_key(size > 1 ? first + second : first);
-  }
-  largest(scores, f.group_count, f.groups_kept, kept);
-  for (int64_t g = 0, k = 0; g < f.group_count; ++g) {
-    if (k < f.groups_kept && kept[k] == g) ++k;
-    else std::fill_n(keys + g * size, size, kTaken);
-  }
-}
-
-inline void select_experts(const RouterFacts& f, const float* z, int32_t* experts) {
-  int32_t keys[kExpertsMax];
-  for (int64_t e = 0; e < f.expert_count; ++e) keys[e] = order_key(z[e]);
-  if (f.group_count > 1) keep_best_groups(f, z, keys);
-  largest(keys, f.expert_count, f.experts_per_token, experts);
-}
-
-}  // namespace dure::cpu
-#endif
-
 HWY_BEFORE_NAMESPACE();
 namespace dure::cpu::HWY_NAMESPACE {
+namespace {
+
+constexpr float kUnavailable = -__builtin_inff(), kLowest = -__FLT_MAX__;
+
+// Ids of the `count` largest of z[0, size), ties to the lowest id, ascending. Takes them out: z becomes kUnavailable there.
+// z is padded to whole vectors with kUnavailable; at least `count` entries are not.
+HWY_ATTR void take_largest(float* z, int64_t size, int64_t count, int32_t* ids) {
+  uint64_t taken[kExpertsMax / 64] = {};
+  for (int64_t k = 0; k < count; ++k) {
+    F16 top = load16(z);
+    for (int64_t i = kLanes; i < size; i += kLanes) top = max(top, load16(z + i));
+    const float best = max16(top);
+    int64_t i = 0, lane = first_equal(load16(z), best);
+    while (lane < 0) lane = first_equal(load16(z + (i += kLanes)), best);
+    z[i + lane] = kUnavailable;
+    taken[(i + lane) / 64] |= uint64_t{1} << ((i + lane) % 64);
+  }
+  for (int64_t word = 0; word * 64 < size; ++word) {
+    for (uint64_t bits = taken[word]; bits != 0; bits &= bits - 1) *ids++ = static_cast<int32_t>(word * 64 + std::countr_zero(bits));
+  }
+}
+
+// The best groups compete: the experts of others become unavailable. A group's score is the sum of its two largest values.
+HWY_ATTR void keep_best_groups(const RouterFacts& f, float* z) {
+  const int64_t size = f.expert_count / f.group_count;
+  float scores[kExpertsMax];
+  int32_t kept[kSlotsMax];
+  std::fill_n(scores, (f.group_count + kLanes - 1) / kLanes * kLanes, kUnavailable);
+  for (int64_t g = 0; g < f.group_count; ++g) {
+    float first = kUnavailable, second = kUnavailable;
+    for (int64_t e = g * size; e < (g + 1) * size; ++e) {
+      second = std::max(second, std::min(first, z[e]));
+      first = std::max(first, z[e]);
+    }
+    scores[g] = std::max(kLowest, size > 1 ? first + second : first);
+  }
+  take_largest(scores, f.group_count, f.groups_kept, kept);
+  for (int64_t g = 0, k = 0; g < f.group_count; ++g) {
+    if (k < f.groups_kept && kept[k] == g) ++k;
+    else std::fill_n(z + g * size, size, kUnavailable);
+  }
+}
+
+// p + bias, not below the lowest number: NaN too, so that there are always enough experts to choose; a diverged model
+// fails later, with a message.
+HWY_ATTR void selection_scores(const float* p, const float* bias, int64_t experts, float* z) {
+  const F16 lowest = set16(kLowest), unavailable = set16(kUnavailable);
+  for (int64_t e = 0; e < experts; e += kLanes) {
+    const F16 score = add(load16_n(p + e, experts - e), load16_n(bias + e, experts - e));
+    store(keep_first(select(less(lowest, score), score, lowest), experts - e, unavailable), z + e);
+  }
+}
+
+}  // namespace
 
 void route_range(const Routing& r, int64_t first, int64_t last) {
   const int64_t E = r.facts.expert_count, K = r.facts.experts_per_token;
@@ -80,12 +74,12 @@ void route_range(const Routing& r, int64_t first, int64_t last) {
   for (int64_t t = first; t < last; ++t) {
     float* p = r.probabilities + t * E;
     for (int64_t e = 0; e < E; e += kLanes) {
-      const F16 probability = sigmoid(load16_n(r.logits + t * E + e, E - e));
-      store_n(probability, p + e, E - e);
-      store(add(probability, load16_n(r.bias + e, E - e)), z + e);
+      store_n(sigmoid(load16_n(r.logits + t * E + e, E - e)), p + e, E - e);
     }
+    selection_scores(p, r.bias, E, z);
+    if (r.facts.group_count > 1) keep_best_groups(r.facts, z);
     int32_t* experts = r.experts + t * K;
-    select_experts(r.facts, z, experts);
+    take_largest(z, E, K, experts);
     float sum = 0;
     for (int64_t s = 0; s < K; ++s) sum += p[experts[s]];
     const float divisor = r.facts.normalise ? sum + 1e-20f : 1.0f, scale = static_cast<float>(r.facts.scale);
