@@ -9,6 +9,7 @@
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "cli/args.h"
+#include "cli/gguf_tokenizer.h"
 #include "cli/verbs.h"
 #include "data/corpus.h"
 #include "data/input.h"
@@ -109,7 +110,7 @@ struct CodeArgs {
   bool json = false, special_as_text = false, skip_special = false;
 };
 
-Tokenizer tokenizer_of(const std::string& model) { return Tokenizer::load(model); }
+Tokenizer tokenizer_of(const std::string& model) { return load_tokenizer(model); }
 
 // Lines that end with "\n" alone: a "\r" before it is text like any other (LineReader of data/ drops it).
 class RawLines {
@@ -242,14 +243,14 @@ void declare_train_tokenizer(Args& parent) {
 void declare_code(Args& parent) {
   auto encode = std::make_shared<CodeArgs>();
   Args& to_ids = parent.verb("encode", "lines of text to token ids", [encode] { return run_encode(*encode); });
-  to_ids.positional("MODEL", encode->model, "a model folder or a tokenizer.json");
+  to_ids.positional("MODEL", encode->model, "a model folder, a tokenizer.json, or a GGUF file");
   to_ids.positional("FILE", encode->file, "text, a sequence a line (default: standard input)", false);
   to_ids.flag("--json", encode->json, "one JSON array a line");
   to_ids.flag("--special-as-text", encode->special_as_text, "spell special tokens out instead of recognising them");
   to_ids.examples("  echo 'Hello there' | dure tokenizer encode my-model --json\n");
   auto decode = std::make_shared<CodeArgs>();
   Args& to_text = parent.verb("decode", "token ids to lines of text", [decode] { return run_decode(*decode); });
-  to_text.positional("MODEL", decode->model, "a model folder or a tokenizer.json");
+  to_text.positional("MODEL", decode->model, "a model folder, a tokenizer.json, or a GGUF file");
   to_text.positional("FILE", decode->file, "ids, a sequence a line: `1 2 3` or `[1,2,3]` (default: standard input)", false);
   to_text.flag("--json", decode->json, "each line as a JSON string (texts with line breaks stay one line)");
   to_text.flag("--skip-special", decode->skip_special, "leave special tokens out");

@@ -67,8 +67,8 @@ void add_gguf_merges(const GgufVocab& vocab, TokenizerParts& parts) {
 }
 
 std::string role_of(const GgufVocab& vocab, std::optional<int32_t> id, const char* key, std::string_view source) {
-  if (!id) return "";
-  if (*id < 0 || static_cast<size_t>(*id) >= vocab.tokens.size()) {
+  if (!id || *id < 0) return "";  // All ones: files that had to write something.
+  if (static_cast<size_t>(*id) >= vocab.tokens.size()) {
     fail(ErrorCode::kCorrupt, "{}: {} is {}, outside the vocabulary of {}", source, key, *id, vocab.tokens.size());
   }
   return vocab.tokens[static_cast<size_t>(*id)];
