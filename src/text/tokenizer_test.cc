@@ -144,9 +144,9 @@ TEST(PreTokeniser, ScansWhatThePatternSays) {
 
 TEST(PreTokeniser, BadPatternsAreNamed) {
   EXPECT_NE(error_of([] { PreTokeniser({"(a"}, "my.json"); }).find("my.json: pattern (a cannot be used"), std::string::npos);
-  const PreTokeniser costly({"(a*)*b"}, "my.json");
+  const PreTokeniser costly({"(a|aa)+$"}, "my.json");
   std::vector<size_t> ends;
-  EXPECT_NE(error_of([&] { costly.split(std::string(200, 'a') + "c", ends); }).find("my.json: pattern (a*)*b is too costly"), std::string::npos);
+  EXPECT_NE(error_of([&] { costly.split(std::string(200, 'a') + "c", ends); }).find("my.json: pattern (a|aa)+$ is too costly"), std::string::npos);
 }
 
 TEST(PreTokeniser, EveryGgufPatternCompilesAndKeepsTheText) {
@@ -249,7 +249,7 @@ TEST(Tokenizer, SuperwordsCrossSpacesAndNfcJoins) {
     for (const int32_t id : tokenizer.encode(text)) out.emplace_back(tokenizer.token_bytes(id));
     return out;
   };
-  EXPECT_EQ(pieces("sat on the"), std::vector<std::string>{"sat on the"});
+  EXPECT_EQ(pieces("sat on the"), (std::vector<std::string>{"sat", " on the"}));
   EXPECT_GT(pieces("sat on  the").size(), 2u);
   EXPECT_EQ(tokenizer.encode("cafe\u0301"), tokenizer.encode("caf\u00E9"));
 }
