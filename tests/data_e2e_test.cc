@@ -1,0 +1,206 @@
+// `dure data` as a user runs it: the quickstart's corpus, looking into it, and bad input: one clear line, exit code 2,
+// nothing half-written left.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <set>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "data/corpus.h"
+#include "data/tokenise.h"
+#include "text/bpe_trainer.h"
+
+namespace dure {
+namespace {
+
+struct Outcome {
+  int code = 0;
+  std::string out, error;
+};
+
+// Standard error apart, without progress.
+Outcome run(const TemporaryFolder& folder, const std::string& arguments) {
+  const std::string command = "DURE_PROGRESS=off DURE_LOG=error " DURE_BINARY " data " + arguments + " 2> '" + (folder.path() / "stderr").string() + "'";
+  std::FILE* pipe = ::popen(command.c_str(), "r");
+  Outcome outcome;
+  char buffer[1 << 16];
+  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) outcome.out.append(buffer, n);
+  outcome.code = WEXITSTATUS(::pclose(pipe));
+  outcome.error = read_file(folder.path() / "stderr");
+  return outcome;
+}
+
+void expect_one_line(const Outcome& outcome, const std::string& part) {
+  EXPECT_EQ(outcome.code, 2) << outcome.error;
+  EXPECT_EQ(std::count(outcome.error.begin(), outcome.error.end(), '\n'), 1) << outcome.error;
+  EXPECT_NE(outcome.error.find(part), std::string::npos) << outcome.error;
+}
+
+// Names in `folder` that a failed command should not have left.
+std::set<std::string> leftovers(const Path& folder) {
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "out" || name.find(".tmp-") != std::string::npos) names.insert(name);
+  }
+  return names;
+}
+
+TEST(DataVerb, PreparesTheQuickstartsCorpus) {
+  if (!path_exists("/usr/share/doc/installation-guide-amd64/ko")) {
+    std::printf("skipped: the package installation-guide-amd64 is not installed\n");
+    return;
+  }
+  const TemporaryFolder folder;
+  const Path out = folder.path() / "corpus";
+  const std::string arguments = "prepare " DURE_SOURCE_DIR "/recipes/nano/data.yaml --out '" + out.string() + "' --set tasks.document_count=500";
+  const Outcome outcome = run(folder, arguments);
+  ASSERT_EQ(outcome.code, 0) << outcome.error;
+  const Json files = corpus_manifest(out).at("files");
+  EXPECT_EQ(heldout_languages(out), (std::vector<std::string>{"de", "en", "es", "ja", "ko", "vi"}));
+  std::set<std::string> chapters;
+  for (const std::string& language : heldout_languages(out)) {
+    EXPECT_GT(files.at("heldout-" + language + ".jsonl").at("text_bytes").as_int(), 20000) << language;
+    std::set<std::string> here;
+    for_each_record(heldout_file(out, language), [&](const Record& record) {
+      here.insert(chapter_of(record.source));
+      EXPECT_EQ(record.language, language);
+      EXPECT_EQ(record.text.find("navheader"), std::string::npos) << record.source;
+    });
+    EXPECT_EQ(here, (std::set<std::string>{"apc", "ch08"})) << language;
+  }
+  std::map<std::string, int64_t> train_bytes;
+  for_each_record(train_file(out), [&](const Record& record) {
+    train_bytes[record.language] += std::ssize(record.text);
+    if (record.source.starts_with("manual/")) {
+      EXPECT_FALSE(chapter_of(record.source) == "ch08" || chapter_of(record.source) == "apc") << record.source;
+    }
+  });
+  ASSERT_EQ(train_bytes.size(), 6u);
+  for (const auto& [language, bytes] : train_bytes) EXPECT_TRUE(bytes > 250000 && bytes < 600000) << language << " " << bytes;
+  EXPECT_NE(run(folder, arguments).out.find("already prepared"), std::string::npos);
+}
+
+TEST(DataVerb, InspectsFoldersAndShards) {
+  const TemporaryFolder folder;
+  write_file(folder.path() / "a.txt", "one text\n\nof two paragraphs");
+  const std::string in = (folder.path() / "a.txt").string(), out = (folder.path() / "c").string();
+  ASSERT_EQ(run(folder, "prepare " + in + " --language en --heldout-fraction 0 --out " + out).code, 0);
+  const Outcome text = run(folder, "inspect " + out);
+  EXPECT_EQ(text.code, 0);
+  EXPECT_NE(text.out.find("one text"), std::string::npos);
+  const Json json = parse_json(run(folder, "inspect --json " + out).out, "inspect");
+  EXPECT_EQ(json.at("train.jsonl").at("languages").at("en").at("documents").as_int(), 1);
+
+  BpeTrainer trainer({.vocab_size = 640});
+  trainer.add("one text of two paragraphs");
+  const Tokenizer tokenizer = trainer.train();
+  tokenizer.save(folder.path() / "tokenizer");
+  const auto shard = tokenise_corpus(train_file(out), tokenizer, folder.path() / "cache");
+  const Outcome tokens = run(folder, "inspect " + shard->path().string() + " --tokenizer " + (folder.path() / "tokenizer").string());
+  EXPECT_EQ(tokens.code, 0) << tokens.error;
+  EXPECT_NE(tokens.out.find("of two paragraphs<|endofturn|>"), std::string::npos) << tokens.out;
+  const std::string bytes = read_file(shard->path());
+  write_file(folder.path() / "cut.shard", bytes.substr(0, bytes.size() - 8));
+  expect_one_line(run(folder, "inspect " + (folder.path() / "cut.shard").string()), "truncated or damaged");
+}
+
+TEST(DataVerb, BadInputIsOneLineAndLeavesNothing) {
+  const TemporaryFolder folder;
+  const std::string here = folder.path().string(), out = " --out " + here + "/out";
+  write_file(folder.path() / "good.txt", "good");
+  write_file(folder.path() / "latin1.txt", "caf\xe9");
+  write_file(folder.path() / "bad.yaml", "sources: [{path: x}]");
+  write_file(folder.path() / "torn.yaml", "sources: [{");
+  write_file(folder.path() / "negative.yaml", "tasks: {document_count: -1}");
+  write_file(folder.path() / "cut.jsonl.zst", std::string("\x28\xb5\x2f\xfd\x04", 5));
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"prepare " + here + "/none" + out, "no file or folder"},
+      {"prepare " + here + "/latin1.txt" + out, "not UTF-8"},
+      {"prepare " + here + "/bad.yaml" + out, "unknown field 'path'; did you mean 'paths'?"},
+      {"prepare " + here + "/torn.yaml" + out, "not YAML"},
+      {"prepare " + here + "/negative.yaml" + out, "document_count is -1"},
+      {"prepare " + here + "/cut.jsonl.zst" + out, "truncated"},
+      {"prepare " + here + "/good.txt --heldout-fraction 2" + out, "from 0 to 1"},
+      {"prepare " + here + "/good.txt --set tasks.mixture.languages=[xx]" + out, "'xx'"},
+      {"prepare " + here + "/good.txt --set tasks.mixture.addition.digits_min=9" + out, "digits_min is 9, above digits_max"},
+      {"prepare " + here + "/good.txt", "--out is missing"},
+      {"prepare " + here + "/good.txt --out " + here + "/good.txt", "names a folder"},
+      {"prepare " + here + "/good.txt --out " + here, "holds something else"},
+      {"prepare " + here + "/good.txt --out /proc/dure-test/out", "/proc/dure-test"},
+      {"prepare" + out, "INPUT"},
+      {"prepare " + here + "/good.txt --frobnicate" + out, "--frobnicate"},
+      {"inspect " + here + "/none", "No such file"},
+      {"inspect " + here, "not a prepared corpus"},
+      {"inspect " + here + "/good.txt", "not JSON"},
+  };
+  for (const auto& [arguments, part] : cases) {
+    SCOPED_TRACE(arguments);
+    expect_one_line(run(folder, arguments), part);
+    EXPECT_EQ(leftovers(folder.path()), std::set<std::string>{});
+  }
+  EXPECT_EQ(read_file(folder.path() / "good.txt"), "good");
+}
+
+TEST(DataVerb, UnreadableFilesAreNamed) {
+  if (::geteuid() == 0) {
+    std::printf("skipped: root may read every file\n");
+    return;
+  }
+  const TemporaryFolder folder;
+  write_file(folder.path() / "a.txt", "secret");
+  std::filesystem::permissions(folder.path() / "a.txt", std::filesystem::perms::none);
+  expect_one_line(run(folder, "prepare " + (folder.path() / "a.txt").string() + " --out " + (folder.path() / "out").string()), "Permission denied");
+}
+
+TEST(DataVerb, AFullDiskLeavesNothing) {
+  const TemporaryFolder folder;
+  const Path disk = folder.path() / "disk";
+  make_folders(disk);
+  if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=256k") != 0) {
+    std::printf("skipped: a tmpfs cannot be mounted here\n");
+    return;
+  }
+  write_file(folder.path() / "good.txt", "good");
+  const Outcome outcome = run(folder, "prepare " + (folder.path() / "good.txt").string() + " --set tasks.document_count=5000 --out " + (disk / "out").string());
+  expect_one_line(outcome, "No space left");
+  EXPECT_EQ(leftovers(disk), std::set<std::string>{});
+  ::umount(disk.c_str());
+}
+
+// Killed at any moment, the corpus of before stands whole; the next run succeeds.
+TEST(DataVerb, KilledItLeavesTheOldCorpus) {
+  const TemporaryFolder folder;
+  const Path out = folder.path() / "out";
+  write_file(folder.path() / "a.txt", "first");
+  const std::string prepare = "prepare " + (folder.path() / "a.txt").string() + " --heldout-fraction 0 --set tasks.document_count=60000 --out " + out.string();
+  ASSERT_EQ(run(folder, "prepare " + (folder.path() / "a.txt").string() + " --heldout-fraction 0 --out " + out.string()).code, 0);
+  const std::string before = read_file(out / "manifest.json");
+  for (const int wait_ms : {5, 40, 120}) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      std::freopen("/dev/null", "w", stdout);
+      std::freopen("/dev/null", "w", stderr);
+      ::execl("/bin/sh", "sh", "-c", ("exec " DURE_BINARY " data " + prepare).c_str(), nullptr);
+      ::_exit(127);
+    }
+    ::usleep(static_cast<useconds_t>(wait_ms) * 1000);
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (!WIFSIGNALED(status)) break;  // It was faster than the kill.
+    EXPECT_EQ(read_file(out / "manifest.json"), before);
+    EXPECT_EQ(corpus_manifest(out).at("files").at("train.jsonl").at("documents").as_int(), 1);
+  }
+  ASSERT_EQ(run(folder, prepare).code, 0);
+  EXPECT_GT(corpus_manifest(out).at("files").at("train.jsonl").at("documents").as_int(), 30000);
+}
+
+}  // namespace
+}  // namespace dure
