@@ -48,7 +48,8 @@ step rl "$dure" rl recipes/nano/rl.yaml --set output="$out/rl" --set init="$out/
 step report "$dure" eval base="$out/pretrain/model" sft="$out/sft/model" rl="$out/rl/model" --suite recipes/nano/eval.yaml \
   --set text.corpus="$out/corpus" --set tasks.problems_per_cell=$problems --log pretraining="$out/pretrain" --log fine-tuning="$out/sft" \
   --log "reinforcement learning=$out/rl" --title "Dure quickstart, seed $seed" --out "$out/report"
-step release "$dure" convert "$out/rl/model" "$out/release" --dtype bf16
+step release "$dure" convert "$out/rl/model" "$out/release" --type bf16
+step gguf "$dure" convert "$out/rl/model" "$out/release.gguf" --type f16
 step inspect "$dure" inspect "$out/release"
 
 printf '\n\033[1mquestions to the released model\033[0m\n' >&2
