@@ -15,6 +15,7 @@
 #include "train/learner.h"
 #include "train/metrics.h"
 #include "train/router_bias.h"
+#include "train/run_identity.h"
 
 namespace dure {
 namespace {
@@ -70,10 +71,10 @@ class RlRun {
         chat_(ChatTemplate::load(files_->path())), learner_(files_->config(), learner_options(), stream_),
         generator_(learner_.weights(), generator_options(), stream_), schedule_(make_schedule(config.schedule, config.optimiser.learning_rate, config.steps)) {
     make_folders(folder_);
-    write_file(folder_ / "config.json", to_json(config_).dump(2) + "\n");
     store_.emplace(folder_ / "checkpoints", config_.checkpoint.keep_last);
     if (const auto latest = store_->latest()) {
       const Checkpoint checkpoint(*latest);
+      require_same_run(checkpoint, identity(), folder_);
       learner_.load(checkpoint);
       step_ = checkpoint.step();
       log_info("continuing at step {} of {}", step_, config_.steps);
@@ -81,6 +82,7 @@ class RlRun {
       load_parameters(*files_, learner_.parameters(), stream_);
     }
     metrics_.emplace(folder_, step_);
+    write_file(folder_ / "config.json", to_json(config_).dump(2) + "\n");
     cut_samples();
   }
 
@@ -103,6 +105,15 @@ class RlRun {
  private:
   LearnerOptions learner_options() const {
     return {.optimiser = config_.optimiser, .pass = {.rows_max = std::max(config_.micro_rows_max, context_tokens()), .mtp = false}, .train_router = false};
+  }
+  // Length, rates, clips and when to save may be changed when a run is continued; what its steps are made of may not.
+  Json identity() const {
+    const Json all = to_json(config_);
+    Json out = Json::object();
+    for (const char* name : {"seed", "updates_per_step", "rollout", "tasks"}) out[name] = all.at(name);
+    out["objective"] = config_.objective.objective, out["optimiser.kind"] = config_.optimiser.kind;
+    out["init content"] = content_hash(files_->path(), "model.safetensors");
+    return out;
   }
   // The prompt of a problem is short; a run that meets a longer one says so (Generator::submit).
   int64_t context_tokens() const { return config_.rollout.new_tokens_max + 256; }
@@ -235,7 +246,7 @@ class RlRun {
   void save() {
     CheckpointContent content;
     content.step = step_;
-    content.state["seed"] = config_.seed;
+    content.state["identity"] = identity();
     learner_.save(content);
     store_->save(content);
   }

@@ -8,7 +8,6 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/progress.h"
@@ -25,13 +24,13 @@
 #include "train/learner.h"
 #include "train/metrics.h"
 #include "train/router_bias.h"
+#include "train/run_identity.h"
 
 namespace dure {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kHashedBytes = size_t{64} << 20;  // Of a weight file: enough to tell two trained models apart.
 constexpr int64_t kHeldoutProblemsPerCell = 2;     // A cell is a task in a language.
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -40,16 +39,6 @@ int64_t tokens_of_step(const TrainConfig& config) { return config.batch.rows * c
 
 int64_t steps_of(const TrainConfig& config) {
   return config.tokens > 0 ? (config.tokens + tokens_of_step(config) - 1) / tokens_of_step(config) : config.steps;
-}
-
-std::string file_hash(const Path& path) {
-  if (!path_exists(path)) return "";
-  const MappedFile file(path);
-  return fmt::format("{}:{:016x}", file.text().size(), xxh64(file.text().substr(0, kHashedBytes)));
-}
-
-Path file_in(const Path& folder_or_file, const char* name) {
-  return std::filesystem::is_directory(folder_or_file) ? folder_or_file / name : folder_or_file;
 }
 
 // A batch without the documents that are nothing but padding: they would cost time and count in the router's load.
@@ -94,7 +83,7 @@ class TrainRun {
     make_folders(folder_);
     store_.emplace(folder_ / "checkpoints", config_.record.keep_last);
     identity_ = identity();
-    if (const auto latest = store_->latest()) checkpoint_.emplace(*latest), check_same_run();
+    if (const auto latest = store_->latest()) checkpoint_.emplace(*latest), require_same_run(*checkpoint_, identity_, folder_);
   }
 
   void run() {
@@ -131,20 +120,10 @@ class TrainRun {
     out["batch.rows"] = config_.batch.rows, out["batch.tokens"] = config_.batch.tokens;
     out["optimiser.kind"] = config_.optimiser.kind;
     out["model"] = model_json_;
-    out["tokenizer content"] = file_hash(file_in(tokenizer_path_, "tokenizer.json"));
-    if (init_) out["init content"] = file_hash(file_in(*init_, "model.safetensors"));
-    if (!config_.data.corpus.empty()) out["corpus content"] = file_hash(Path(config_.data.corpus) / "manifest.json");
+    out["tokenizer content"] = content_hash(tokenizer_path_, "tokenizer.json");
+    if (init_) out["init content"] = content_hash(*init_, "model.safetensors");
+    if (!config_.data.corpus.empty()) out["corpus content"] = content_hash(config_.data.corpus, "manifest.json");
     return out;
-  }
-
-  void check_same_run() const {
-    const Json* then = checkpoint_->state().find("identity");
-    for (const auto& [name, value] : identity_.as_object()) {
-      const Json* was = then != nullptr ? then->find(name) : nullptr;
-      if (was != nullptr && *was == value) continue;
-      fail(ErrorCode::kInvalidArgument, "{}: {} holds a run with another '{}' ({} there, {} here); choose another output, or remove it", source_name_,
-           folder_.string(), name, was == nullptr ? "nothing" : was->dump(), value.dump());
-    }
   }
 
   void open() {

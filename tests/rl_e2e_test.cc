@@ -1,0 +1,126 @@
+// Whole RL runs of a tiny model: sampler equals trainer bit for bit, resuming after kills, threads, every objective by name,
+// what is frozen stays as it was.
+#include <cmath>
+#include <cstring>
+
+#include "rl/rl_trainer.h"
+#include "tiny_runs.h"
+
+namespace dure {
+namespace {
+
+class RlTest : public TinyRuns {
+ protected:
+  // A model that gets one-digit comparisons right now and then: enough for groups with variance.
+  static void SetUpTestSuite() {
+    TinyRuns::SetUpTestSuite();
+    TaskMixture mixture = tasks();
+    BpeTrainer trainer({.vocab_size = 420});
+    for (int64_t i = 0; i < 200; ++i) {
+      Rng rng(1, static_cast<uint64_t>(i));
+      trainer.add(problem_document(make_problem(mixture, Split::kTrain, rng)));
+    }
+    trainer.train().save(at("tokenizer"));
+    const RlTest self;
+    TrainConfig base = self.config("base");
+    base.steps = 3;
+    run(base);
+    TrainConfig sft = self.tuning("sft", "base/model");
+    sft.steps = 60, sft.data.tasks = mixture, sft.optimiser.learning_rate = 0.02;
+    run(sft);
+  }
+  static void TearDownTestSuite() { TinyRuns::TearDownTestSuite(); }
+  void TestBody() override {}
+
+  static TaskMixture tasks() {
+    TaskMixture mixture;
+    mixture.languages = {"en"};
+    mixture.comparison = {.digits_min = 1, .digits_max = 1};
+    mixture.addition.weight = mixture.subtraction.weight = mixture.sorting.weight = mixture.reversing.weight = mixture.counting.weight = mixture.countdown.weight = 0;
+    return mixture;
+  }
+
+  RlConfig rl(const std::string& output, const std::string& objective = "agapo") const {
+    RlConfig c;
+    c.init = at("sft/model").string(), c.output = at(output).string();
+    c.steps = 6, c.rollout = {.prompts_per_step = 6, .group_size = 6, .new_tokens_max = 24, .sequences_max = 36};
+    c.tasks = tasks(), c.objective = ObjectiveOptions(objective);
+    c.schedule = {.warmup_steps = 1, .decay_fraction = 0};
+    c.checkpoint = {.every_steps = 2, .keep_last = 2};
+    return c;
+  }
+};
+
+TEST_F(RlTest, SamplerEqualsTrainerBitForBitAndTheFrozenStays) {
+  run_rl(rl("a"));
+  for (const double mismatch : column_of("a", "sampler_mismatch_max")) EXPECT_EQ(mismatch, 0.0);
+  double learning_steps = 0;
+  for (const double share : column_of("a", "frac_reward_zero_std")) learning_steps += share < 1 ? 1 : 0;
+  EXPECT_GE(learning_steps, 3) << "the tiny model is too bad, or too good, for this test to mean much";
+  const ModelFiles before(at("sft/model")), after(at("a/model"));
+  bool moved = false;
+  for (const ImpliedTensor& tensor : before.tensors()) {
+    const TensorView a = before.tensor(tensor.id), b = after.tensor(tensor.id);
+    const bool same = std::memcmp(a.data, b.data, static_cast<size_t>(a.bytes())) == 0;
+    const bool frozen = tensor.id.role == TensorRole::kRouter || tensor.id.role == TensorRole::kRouterBias || tensor.name.starts_with("mtp.");
+    EXPECT_TRUE(same || !frozen) << tensor.name;
+    moved = moved || !same;
+  }
+  EXPECT_TRUE(moved);
+}
+
+TEST_F(RlTest, KilledAnywhereItEndsInTheSameBits) {
+  run_rl(rl("whole"));
+  Rng rng(static_cast<uint64_t>(::getpid()));
+  for (int kills = 0; kills < 3; ++kills) {
+    const size_t after = steps_written("cut") + static_cast<size_t>(rng.between(1, 3));
+    do_apart([&] { run_rl(rl("cut")); }, nullptr, [&](pid_t child) {
+      while (steps_written("cut") < after && ::waitpid(child, nullptr, WNOHANG) == 0) ::usleep(2000);
+      ::usleep(static_cast<useconds_t>(rng.between(0, 20000)));
+      ::kill(child, SIGKILL);
+    });
+  }
+  EXPECT_EQ(do_apart([&] { run_rl(rl("cut")); }), 0);
+  EXPECT_TRUE(weights_of("cut") == weights_of("whole")) << "seed " << ::getpid();
+  EXPECT_EQ(column_of("cut", "reward"), column_of("whole", "reward"));
+  EXPECT_EQ(read_file(at("cut/samples.jsonl")), read_file(at("whole/samples.jsonl")));
+}
+
+TEST_F(RlTest, ThreadsDoNotChangeABit) {
+  for (const char* threads : {"1", "3"}) EXPECT_EQ(do_apart([&] { run_rl(rl(std::string("t") + threads)); }, threads), 0);
+  EXPECT_TRUE(weights_of("t1") == weights_of("t3"));
+}
+
+TEST_F(RlTest, EveryObjectiveIsOneNameAway) {
+  for (const char* name : {"agapo", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "cispo"}) {
+    RlConfig c = rl(std::string("o-") + name, name);
+    c.steps = 2;
+    run_rl(c);
+    for (const double loss : losses_of(std::string("o-") + name)) EXPECT_TRUE(std::isfinite(loss)) << name;
+  }
+}
+
+TEST_F(RlTest, LaterUpdatesAreOffPolicy) {
+  RlConfig c = rl("off");
+  c.steps = 3, c.updates_per_step = 2;
+  run_rl(c);
+  double largest = 0;
+  for (const double mismatch : column_of("off", "sampler_mismatch_max")) largest = std::max(largest, mismatch);
+  EXPECT_GT(largest, 0);
+}
+
+TEST_F(RlTest, AnotherRunInTheSameFolderIsRefused) {
+  RlConfig c = rl("refuse");
+  c.steps = 2;
+  run_rl(c);
+  c.seed = 9;
+  try {
+    run_rl(c);
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("another 'seed'"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace dure
