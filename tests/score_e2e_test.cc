@@ -1,0 +1,177 @@
+// `dure score` from outside: likelihood, logits and gradients of ids, against each other and against the library; bad input.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+
+#include "base/json.h"
+#include "base/rng.h"
+#include "formats/safetensors.h"
+#include "model/load.h"
+#include "model/train_pass.h"
+
+namespace dure {
+namespace {
+
+struct Outcome {
+  int code = 0;
+  std::string out;
+};
+
+Outcome score(const std::string& arguments) {
+  Outcome outcome;
+  std::FILE* pipe = ::popen(("DURE_PROGRESS=off " DURE_BINARY " score " + arguments + " 2>&1").c_str(), "r");
+  char buffer[1 << 14];
+  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) outcome.out.append(buffer, n);
+  outcome.code = WEXITSTATUS(::pclose(pipe));
+  return outcome;
+}
+
+constexpr int64_t kVocab = 83;
+
+// A random model in a folder, and two rows of ids, the first longer than a chunk of the scorer.
+class ScoreTest : public ::testing::Test {
+ protected:
+  ScoreTest() : parameters_(config()) {
+    Stream stream(1);
+    parameters_.initialise(11, stream);
+    model_ = (folder_.path() / "model").string();
+    write_hf_folder(model_, config(), {}, *provide(parameters_));
+    Rng rng(3);
+    for (const int64_t length : {600, 9}) {
+      rows_.emplace_back();
+      for (int64_t t = 0; t < length; ++t) rows_.back().push_back(static_cast<int32_t>(rng.below(kVocab)));
+    }
+    Json json = Json::array();
+    for (const auto& row : rows_) {
+      Json list = Json::array();
+      for (const int32_t id : row) list.push_back(Json(id));
+      json.push_back(list);
+    }
+    ids_ = (folder_.path() / "ids.json").string();
+    write_file(ids_, json.dump());
+  }
+
+  static ModelConfig config() {
+    ModelConfig c;
+    c.vocab_size = kVocab, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2, c.head_width = 8, c.dense_width = 48;
+    c.expert_width = 16, c.expert_count = 8, c.experts_per_token = 3, c.shared_expert_count = 1, c.routed_scale = 2.5;
+    c.mtp_layer_count = 1, c.initializer_range = 0.2;
+    for (int i = 0; i < 4; ++i) c.layers.push_back({.window_tokens = i == 3 ? 0 : 16, .rotary = i != 3, .sparse = i > 0});
+    return c;
+  }
+
+  std::string path(const char* name) const { return (folder_.path() / name).string(); }
+
+  TemporaryFolder folder_;
+  Parameters parameters_;
+  std::string model_, ids_;
+  std::vector<std::vector<int32_t>> rows_;
+};
+
+TEST_F(ScoreTest, LikelihoodIsThatOfTheLogits) {
+  const Outcome run = score(model_ + " --ids " + ids_ + " --json --logits " + path("logits.f32"));
+  ASSERT_EQ(run.code, 0) << run.out;
+  const Json json = parse_json(run.out, "output");
+  const std::string bytes = read_file(path("logits.f32"));
+  ASSERT_EQ(bytes.size(), (rows_[0].size() + rows_[1].size()) * kVocab * sizeof(float));
+  std::vector<float> logits(bytes.size() / sizeof(float));
+  std::memcpy(logits.data(), bytes.data(), bytes.size());
+  double sum = 0;
+  size_t line = 0;
+  for (const auto& row : rows_) {
+    for (size_t t = 0; t < row.size(); ++t, ++line) {
+      if (t + 1 == row.size()) continue;
+      double total = 0;
+      for (int64_t v = 0; v < kVocab; ++v) total += std::exp(static_cast<double>(logits[line * kVocab + static_cast<size_t>(v)]));
+      sum -= logits[line * kVocab + static_cast<size_t>(row[t + 1])] - std::log(total);
+    }
+  }
+  const auto predicted = static_cast<double>(line - rows_.size());
+  EXPECT_EQ(json.at("predicted_tokens").as_int(), static_cast<int64_t>(predicted));
+  EXPECT_NEAR(json.at("nll_sum").as_double(), sum, 1e-6 * sum);  // f32 log-probabilities of about 1e-7 each
+  EXPECT_NEAR(json.at("perplexity").as_double(), std::exp(sum / predicted), 1e-4);
+}
+
+TEST_F(ScoreTest, GradientsAreTheLibrarysAndLogitsTheSameBits) {
+  ASSERT_EQ(score(model_ + " --ids " + ids_ + " --logits " + path("a.f32")).code, 0);
+  const Outcome run = score(model_ + " --ids " + ids_ + " --logits " + path("b.f32") + " --gradients " + path("g.safetensors") + " --mtp-coefficient 0.3");
+  ASSERT_EQ(run.code, 0) << run.out;
+  EXPECT_EQ(read_file(path("a.f32")), read_file(path("b.f32")));  // chunks over a cache = one whole pass
+
+  Stream stream(1);
+  TrainPass pass(config(), {.rows_max = 700});
+  std::vector<int32_t> ids, targets;
+  std::vector<int64_t> lengths;
+  for (const auto& row : rows_) {
+    ids.insert(ids.end(), row.begin(), row.end());
+    targets.insert(targets.end(), row.begin() + 1, row.end());
+    targets.push_back(kIgnore);
+    lengths.push_back(static_cast<int64_t>(row.size()));
+  }
+  const ModelWeights weights = bind_weights(parameters_);
+  const Parameters gradients(config());
+  pass.forward(weights, {.ids = ids, .targets = targets, .document_lengths = lengths}, stream);
+  pass.backward({.mtp_coefficient = 0.3}, gradients.by_place(), stream);
+
+  const SafetensorsFile file(path("g.safetensors"));
+  const auto provider = provide(gradients);
+  Buffer unused;
+  EXPECT_EQ(file.tensors().size(), implied_tensors(config()).size());
+  for (const ImpliedTensor& tensor : implied_tensors(config())) {
+    ASSERT_NE(file.find(tensor.name), nullptr) << tensor.name;
+    const TensorView got = file.view(tensor.name), wanted = provider->fetch(tensor, unused);
+    ASSERT_EQ(got.shape, wanted.shape) << tensor.name;
+    double scale = 0, worst = 0;
+    for (int64_t i = 0; i < got.elements(); ++i) {
+      scale = std::max(scale, static_cast<double>(std::abs(wanted.f32()[i])));
+      worst = std::max(worst, static_cast<double>(std::abs(got.f32()[i] - wanted.f32()[i])));
+    }
+    EXPECT_LE(worst, 0x1p-24 * 256 * scale) << tensor.name;  // the same sum, cut between the two rows
+    EXPECT_EQ(scale > 0, tensor.id.role != TensorRole::kRouterBias) << tensor.name;
+  }
+}
+
+TEST_F(ScoreTest, PlainNumbersAndListsMeanTheSame) {
+  write_file(path("list.json"), "[5, 17, 2, 44]");
+  write_file(path("plain.txt"), "5 17\n2 44\n");
+  const Outcome list = score(model_ + " --json --ids " + path("list.json"));
+  EXPECT_EQ(list.code, 0) << list.out;
+  EXPECT_EQ(list.out, score(model_ + " --json --ids " + path("plain.txt")).out);
+  EXPECT_EQ(list.out, score(model_ + " --json --ids - < " + path("plain.txt")).out);
+}
+
+TEST_F(ScoreTest, BadInputIsOneLineAndLeavesNothing) {
+  const std::string out = " --logits " + path("none.f32") + " --gradients " + path("none.safetensors");
+  write_file(path("high.json"), "[1, 2, 83]");
+  write_file(path("word.txt"), "1 2 three");
+  write_file(path("nested.json"), "[[1, 2], []]");
+  write_file(path("torn.json"), "[1, 2");
+  write_file(path("negative.json"), "[1, -2]");
+  const std::vector<std::string> bad = {
+      model_ + out,
+      model_ + out + " --ids " + path("missing.json"),
+      model_ + out + " --ids " + path("high.json"),
+      model_ + out + " --ids " + path("word.txt"),
+      model_ + out + " --ids " + path("nested.json"),
+      model_ + out + " --ids " + path("torn.json"),
+      model_ + out + " --ids " + path("negative.json"),
+      model_ + out + " --ids " + ids_ + " --text " + ids_,
+      model_ + out + " --text " + ids_,  // no tokenizer
+      model_ + " --ids " + ids_ + " --mtp-coefficient 1",
+      path("nowhere") + out + " --ids " + ids_,
+      model_ + " --ids " + ids_ + " --logits " + path("no/such/folder/x.f32"),
+  };
+  for (const std::string& arguments : bad) {
+    const Outcome run = score(arguments);
+    EXPECT_EQ(run.code, 2) << arguments << "\n" << run.out;
+    EXPECT_EQ(std::count(run.out.begin(), run.out.end(), '\n'), 1) << arguments << "\n" << run.out;
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+    EXPECT_EQ(entry.path().filename().string().find("none"), std::string::npos) << entry.path();
+  }
+}
+
+}  // namespace
+}  // namespace dure
