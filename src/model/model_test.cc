@@ -450,6 +450,12 @@ TEST(Rope, Llama3RescalesLongWavelengthsOnly) {
   for (size_t j = 0; j < 64; ++j) EXPECT_TRUE(b[j] <= a[j] && b[j] >= a[j] / 16.01f);
 }
 
+TEST(Parameters, RefusesPostNormModels) {
+  ModelConfig config = tiny_k1();
+  config.norm_order = NormOrder::kPost;
+  EXPECT_THROW(Parameters{config}, std::exception);
+}
+
 TEST(TrainPass, PlansEveryByte) {
   const ModelConfig config = tiny_k1();
   const int64_t kept = TrainPass::bytes(config, {.rows_max = 256}), again = TrainPass::bytes(config, {.rows_max = 256, .recompute = true});

@@ -1,5 +1,7 @@
 #include "model/tensors.h"
 
+#include "base/error.h"
+
 namespace dure {
 namespace {
 
@@ -59,6 +61,9 @@ struct Lister {
 }  // namespace
 
 std::vector<TensorFacts> tensor_list(const ModelConfig& config) {
+  if (config.norm_order != NormOrder::kPre) {
+    fail(ErrorCode::kUnsupported, "a model with its norms after the blocks (EXAONE 4.0) can be inspected and converted, not run");
+  }
   Lister lister{config, {}};
   const Shape table{config.vocab_size, config.hidden_size};
   lister.add("model.embed_tokens.weight", table, ParameterKind::kEmbedding, -1);

@@ -65,7 +65,7 @@ struct ModelOf {
   MtpOf<Matrix> mtp;                    // set where mtp_layer_count is 1
 };
 
-// In the order of the file: embedding, layers, final norm, head (unless tied), MTP.
+// In the order of the file: embedding, layers, final norm, head (unless tied), MTP. Throws kUnsupported for post-norm models.
 std::vector<TensorFacts> tensor_list(const ModelConfig& config);
 
 namespace tensors_detail {
