@@ -4,6 +4,7 @@
 #include "kernels/linear.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cmath>
@@ -48,7 +49,7 @@ Tensor random_tensor(DType dtype, Shape shape, uint64_t stream) {
 
 Tensor copy_of(const Tensor& t) {
   Tensor out(t.view.dtype, t.view.shape);
-  std::memcpy(out.view.data, t.view.data, static_cast<size_t>(t.view.bytes()));
+  if (t.view.bytes() > 0) std::memcpy(out.view.data, t.view.data, static_cast<size_t>(t.view.bytes()));
   return out;
 }
 
@@ -339,6 +340,44 @@ TEST_F(LinearTest, BlockWeightsGiveTheBitsOfTheirDecodedValues) {
         EXPECT_EQ(first_difference(dx.view, dx1.view), -1)
             << isa_name(path) << " " << dtype_info(w.view.dtype).name << " " << m;
       }
+    }
+  }
+}
+
+// A copy of a tensor whose last byte is the last of its page; the next page may not be touched.
+class Guarded {
+ public:
+  explicit Guarded(const Tensor& t) : view(t.view), size_((t.view.bytes() + kPage - 1) / kPage * kPage + kPage) {
+    base_ = static_cast<char*>(::mmap(nullptr, static_cast<size_t>(size_), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    DURE_CHECK(base_ != MAP_FAILED && ::mprotect(base_ + size_ - kPage, kPage, PROT_NONE) == 0, "guard page");
+    view.data = base_ + size_ - kPage - t.view.bytes();
+    std::memcpy(view.data, t.view.data, static_cast<size_t>(t.view.bytes()));
+  }
+  ~Guarded() { ::munmap(base_, static_cast<size_t>(size_)); }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+  TensorView view;
+
+ private:
+  static constexpr int64_t kPage = 4096;
+  int64_t size_;
+  char* base_ = nullptr;
+};
+
+TEST_F(LinearTest, TouchesNothingPastItsTensorsAndNeedsNoAlignment) {
+  for (const Isa path : isas()) {
+    set_isa(path);
+    Stream stream(2);
+    for (const Case& c : cases()) {
+      if (c.m == 0 || c.m * c.n * c.k > 300'000) continue;
+      const Inputs in(c);
+      const Guarded x(in.x), w(in.w), dy(in.dy), dx(in.dx), dw(in.dw), y(in.dy);
+      linear({w.view}, x.view, y.view, stream);
+      linear_input_gradient({w.view}, dy.view, dx.view, Write::kAdd, stream);
+      linear_weight_gradient(dy.view, x.view, dw.view, stream);
+      Tensor plain(DType::kF32, {c.m, c.n});
+      linear({in.w.view}, in.x.view, plain.view, stream);
+      ASSERT_EQ(first_difference(y.view, plain.view), -1) << isa_name(path) << " [" << c.m << "," << c.n << "," << c.k << "]";
     }
   }
 }
