@@ -8,13 +8,14 @@ namespace dure {
 class Args;
 
 // Declares options on `args` and returns what to run (empty where only sub-verbs run).
-std::function<int()> declare_convert(Args& args);
 std::function<int()> declare_chat(Args& args);
+std::function<int()> declare_convert(Args& args);
 std::function<int()> declare_data(Args& args);
 std::function<int()> declare_doctor(Args& args);
 std::function<int()> declare_eval(Args& args);
-std::function<int()> declare_inspect(Args& args);
 std::function<int()> declare_generate(Args& args);
+std::function<int()> declare_inspect(Args& args);
+std::function<int()> declare_plan(Args& args);
 std::function<int()> declare_rl(Args& args);
 std::function<int()> declare_score(Args& args);
 std::function<int()> declare_tokenizer(Args& args);

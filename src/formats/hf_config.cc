@@ -334,7 +334,7 @@ void refuse_unknown(const Fields& f, const Json& json) {
   std::vector<std::string> names(f.known().begin(), f.known().end());
   for (const auto& [name, value] : json.as_object()) {
     if (value.is_null() || f.known().contains(name) || std::find(kHarmless.begin(), kHarmless.end(), name) != kHarmless.end()) continue;
-    const auto is_it = [&](const Neutral& field) { return name == field.name; };
+    const auto is_it = [&field_name = name](const Neutral& field) { return field_name == field.name; };
     const auto neutral = std::find_if(neutral_fields().begin(), neutral_fields().end(), is_it);
     if (neutral == neutral_fields().end()) {
       const std::string near = nearest_name(name, names);

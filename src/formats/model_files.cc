@@ -295,11 +295,17 @@ TensorView ModelFiles::tensor(const std::string& hf_name) const {
   return tensor(implied_[found->second].id);
 }
 
-std::optional<TensorView> ModelFiles::stack(TensorRole role, int64_t layer) const {
+bool ModelFiles::is_decoded(TensorId id) const { return !locations_[index_of(id)].scale.empty(); }
+
+bool ModelFiles::is_stacked(TensorRole role, int64_t layer) const {
   DURE_CHECK(is_expert(role), "{}", role_name(role));
   const Location& first = locations_[index_of({role, layer, 0})];
-  if (first.slice < 0 || first.first_row >= 0 || !first.scale.empty()) return std::nullopt;
-  return source_->view(first.name);
+  return first.slice >= 0 && first.first_row < 0 && first.scale.empty();
+}
+
+std::optional<TensorView> ModelFiles::stack(TensorRole role, int64_t layer) const {
+  if (!is_stacked(role, layer)) return std::nullopt;
+  return source_->view(locations_[index_of({role, layer, 0})].name);
 }
 
 }  // namespace dure

@@ -63,6 +63,8 @@ class ModelFiles {
   TensorView tensor(const std::string& hf_name) const;  // Throws kNotFound.
   TensorView load(TensorId id, Buffer& scratch) const;
   // The whole stack [E, ...] of an expert role, where the file holds it as one piece (GGUF; fused down_proj).
+  bool is_stacked(TensorRole role, int64_t layer) const;  // stack() would give one; needs no data.
+  bool is_decoded(TensorId id) const;                     // FP8: tensor() keeps a decoded copy.
   std::optional<TensorView> stack(TensorRole role, int64_t layer) const;
 
  private:

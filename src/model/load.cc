@@ -51,12 +51,14 @@ struct Opener {
       field.data = *stack;
       return;
     }
-    const TensorView first = files.tensor(expert_name(facts.name, 0));
-    field.data = own(first.dtype, facts.shape).view(first.dtype, facts.shape);
+    const TensorRole role = expert_role(facts.name);
+    const DType dtype = files.dtype({role, facts.layer, 0});
+    field.data = own(dtype, facts.shape).view(dtype, facts.shape);
+    Buffer scratch;
     for (int64_t e = 0; e < facts.shape[0]; ++e) {
-      const TensorView one = files.tensor(expert_name(facts.name, e));
-      if (one.dtype != first.dtype) {
-        fail(ErrorCode::kUnsupported, "{}: experts of {} have different types, {} and {}", files.path().string(), facts.name, dtype_info(first.dtype).name,
+      const TensorView one = files.load({role, facts.layer, e}, scratch);
+      if (one.dtype != dtype) {
+        fail(ErrorCode::kUnsupported, "{}: experts of {} have different types, {} and {}", files.path().string(), facts.name, dtype_info(dtype).name,
              dtype_info(one.dtype).name);
       }
       std::memcpy(field.data.slice(e).data, one.data, static_cast<size_t>(one.bytes()));
@@ -96,6 +98,19 @@ void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& st
       widen(stored, target, stream);
     }
   }
+}
+
+int64_t open_weights_bytes(const ModelFiles& files) {
+  int64_t bytes = 0;
+  for (const ImpliedTensor& tensor : files.tensors()) {
+    const DType dtype = files.dtype(tensor.id);
+    const bool small = tensor.shape.rank() == 1;  // Norms and the router's bias: f32.
+    const bool gathered = is_expert(tensor.id.role) && !files.is_stacked(tensor.id.role, tensor.id.layer);
+    const int64_t stored = TensorView{nullptr, tensor.shape, dtype, Device::kCpu}.bytes();
+    if (small && dtype != DType::kF32) bytes += 4 * tensor.shape.elements();
+    if (gathered || (!is_expert(tensor.id.role) && files.is_decoded(tensor.id))) bytes += stored;
+  }
+  return bytes;
 }
 
 ModelWeights open_weights(std::shared_ptr<const ModelFiles> files) {

@@ -19,6 +19,9 @@ void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& st
 // the router's bias become f32: those copies are counted by owned_bytes(). Keeps `files` alive.
 ModelWeights open_weights(std::shared_ptr<const ModelFiles> files);
 
+// What open_weights() will copy, and what decoded FP8 takes beside it; from the files' headers alone.
+int64_t open_weights_bytes(const ModelFiles& files);
+
 // What write_hf_folder() takes: the tensors of `parameters`, experts one by one. `parameters` must outlive it.
 std::unique_ptr<TensorProvider> provide(const Parameters& parameters);
 

@@ -1,0 +1,91 @@
+#include "cli/memory_plan.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <sstream>
+
+#include "base/error.h"
+#include "kernels/optimiser.h"
+#include "model/load.h"
+#include "model/tensors.h"
+
+namespace dure {
+namespace {
+
+KvCacheOptions cache_options(const GeneratorOptions& o) {
+  return {.sequence_count_max = o.sequences_max,
+          .context_tokens_max = o.context_tokens_max,
+          .append_tokens_max = std::min(o.chunk_tokens_max, o.batch_rows_max),
+          .page_count = o.page_count,
+          .dtype = o.kv_dtype};
+}
+
+int64_t number_in(const Path& path) {
+  if (!path_exists(path)) return 0;
+  try {
+    return std::atoll(read_file(path).c_str());  // "max" gives 0.
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
+}  // namespace
+
+ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files, const GeneratorOptions& options) {
+  ServePlan plan;
+  plan.weight_bytes = files != nullptr ? files->stored_bytes() : count_model(config).bytes_16bit;
+  plan.copied_bytes = files != nullptr ? open_weights_bytes(*files) : 0;
+  const KvCachePlan kv = kv_cache_plan(config, cache_options(options));
+  plan.ring_bytes = kv.ring_bytes;
+  plan.page_bytes = kv.page_bytes * kv.page_count;
+  plan.table_bytes = kv.table_bytes;
+  plan.token_bytes = kv.page_bytes / KvView::kTokens;
+  plan.activation_bytes = Generator::plan_bytes(config, options) - kv.total_bytes();
+  return plan;
+}
+
+std::optional<int64_t> largest_context(const ModelConfig& config, const ModelFiles* files, GeneratorOptions options, int64_t memory_bytes) {
+  const auto fits = [&](int64_t tokens) {
+    options.context_tokens_max = tokens;
+    return plan_serving(config, files, options).total_bytes() <= memory_bytes;
+  };
+  if (!fits(1)) return std::nullopt;
+  int64_t low = 1, high = config.context_tokens;  // fits(low); search the last that does.
+  while (low < high) {
+    const int64_t middle = low + (high - low + 1) / 2;
+    fits(middle) ? low = middle : high = middle - 1;
+  }
+  return low;
+}
+
+TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options, int64_t thread_count) {
+  TrainPlan plan;
+  plan.weight_bytes = plan.gradient_bytes = Parameters::bytes(config);
+  for (const TensorFacts& facts : tensor_list(config)) {
+    if (!facts.trainable()) continue;
+    const bool muon = update_rule(options.optimiser, facts.name, facts.shape) == UpdateRule::kMuon;
+    plan.moment_bytes += facts.shape.elements() * 4 * (muon ? 1 : 2);
+    if (!muon) continue;
+    const int64_t floats = muon_scratch_floats(facts.shape[facts.shape.rank() - 2], facts.shape.back());
+    plan.scratch_bytes = std::max(plan.scratch_bytes, 4 * floats * thread_count);
+  }
+  plan.activation_bytes = TrainPass::bytes(config, options.pass);
+  return plan;
+}
+
+MachineMemory machine_memory() {
+  MachineMemory out;
+  std::istringstream in(read_file("/proc/meminfo"));
+  std::string name, unit;
+  for (int64_t value = 0; in >> name >> value; std::getline(in, unit)) {
+    if (name == "MemTotal:") out.total_bytes = value * 1024;
+    if (name == "MemAvailable:") out.available_bytes = value * 1024;
+  }
+  if (const int64_t limit = number_in("/sys/fs/cgroup/memory.max"); limit > 0) {
+    out.total_bytes = std::min(out.total_bytes, limit);
+    out.available_bytes = std::min(out.available_bytes, std::max<int64_t>(0, limit - number_in("/sys/fs/cgroup/memory.current")));
+  }
+  return out;
+}
+
+}  // namespace dure

@@ -1,0 +1,89 @@
+// `dure plan` against what is really allocated: the process's data segment grows by what was planned, within 1 %.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <unistd.h>
+
+#include "cli/memory_plan.h"
+#include "model/load.h"
+
+namespace dure {
+namespace {
+
+// Bytes of private writable memory, reserved ones included (anonymous maps and heap).
+int64_t data_bytes() {
+  std::ifstream in("/proc/self/statm");
+  int64_t field = 0;
+  for (int i = 0; i < 6; ++i) in >> field;
+  return field * ::sysconf(_SC_PAGESIZE);
+}
+
+// Large enough that page rounding and small objects stay below 1 %.
+ModelConfig medium() {
+  ModelConfig c;
+  c.vocab_size = 4000, c.hidden_size = 256, c.head_count = 8, c.kv_head_count = 2, c.head_width = 32, c.dense_width = 700;
+  c.expert_width = 96, c.expert_count = 16, c.experts_per_token = 4, c.shared_expert_count = 1, c.routed_scale = 2.5;
+  for (int64_t i = 0; i < 8; ++i) c.layers.push_back({.window_tokens = i % 4 == 3 ? 0 : 128, .rotary = i % 4 != 3, .sparse = i > 0});
+  c.mtp_layer_count = 1, c.context_tokens = 4096;
+  return c;
+}
+
+void expect_within_one_percent(const char* what, int64_t planned, int64_t real) {
+  std::printf("plan: %-34s planned %12lld, really %12lld (%+.2f %%)\n", what, static_cast<long long>(planned), static_cast<long long>(real),
+              100.0 * static_cast<double>(real - planned) / static_cast<double>(planned));
+  EXPECT_NEAR(static_cast<double>(real), static_cast<double>(planned), 0.01 * static_cast<double>(planned)) << what;
+}
+
+TEST(Plan, Training) {
+  Stream stream(1);
+  for (const char* kind : {"adamw", "muon"}) {
+    for (const bool recompute : {false, true}) {
+      LearnerOptions options{.optimiser = {}, .pass = {.rows_max = 2048, .recompute = recompute}};
+      options.optimiser.kind = kind;
+      const int64_t before = data_bytes();
+      const Learner learner(medium(), options, stream);
+      expect_within_one_percent(fmt::format("training, {}{}", kind, recompute ? ", recomputed" : "").c_str(), plan_training(medium(), options, 1).total_bytes(), data_bytes() - before);
+    }
+  }
+}
+
+// A folder in BF16: experts are gathered and norms widened when it is opened.
+Path write_model(const Path& folder, Stream& stream) {
+  Parameters parameters(medium());
+  parameters.initialise(1, stream);
+  write_hf_folder(folder, medium(), {}, *provide(parameters), {.dtype = DType::kBF16});
+  return folder;
+}
+
+TEST(Plan, Serving) {
+  const TemporaryFolder folder;
+  Stream stream(1);
+  const auto files = std::make_shared<ModelFiles>(write_model(folder.path() / "m", stream));
+  const ModelWeights weights = open_weights(files);
+  for (const DType kv : {DType::kF32, DType::kBF16}) {
+    const GeneratorOptions options{.sequences_max = 8, .context_tokens_max = 4096, .kv_dtype = kv};
+    const ServePlan plan = plan_serving(medium(), files.get(), options);
+    EXPECT_EQ(plan.copied_bytes, weights.owned_bytes());
+    EXPECT_EQ(plan.weight_bytes, files->stored_bytes());
+    const int64_t before = data_bytes();
+    const Generator generator(weights, options, stream);
+    expect_within_one_percent("serving", plan.allocated_bytes() - plan.copied_bytes, data_bytes() - before);
+  }
+}
+
+TEST(Plan, LargestContext) {
+  GeneratorOptions options{.sequences_max = 2, .kv_dtype = DType::kBF16};
+  options.context_tokens_max = 1000;
+  const int64_t memory = plan_serving(medium(), nullptr, options).total_bytes();
+  const auto context = largest_context(medium(), nullptr, options, memory);
+  ASSERT_TRUE(context.has_value());
+  options.context_tokens_max = *context;
+  EXPECT_GE(*context, 1000);
+  EXPECT_LE(plan_serving(medium(), nullptr, options).total_bytes(), memory);
+  options.context_tokens_max = *context + 1;
+  EXPECT_GT(plan_serving(medium(), nullptr, options).total_bytes(), memory);
+  EXPECT_FALSE(largest_context(medium(), nullptr, options, 1000).has_value());
+}
+
+}  // namespace
+}  // namespace dure
