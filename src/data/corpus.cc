@@ -21,6 +21,8 @@ namespace fs = std::filesystem;
 
 constexpr const char* kFormat = "dure-corpus";
 constexpr int kVersion = 1;
+// Raised whenever the same inputs and options give other documents (extraction, generators), so that old folders are made again.
+constexpr int kContentRevision = 1;
 
 struct SourceInputs {
   const CorpusSource* source;
@@ -101,7 +103,7 @@ void check_chapters(const SourceInputs& inputs) {
 
 // What the folder is made from: options, and each input's path, size and time of change.
 std::string fingerprint_of(const CorpusOptions& options, const std::vector<SourceInputs>& inputs) {
-  std::string text = to_json(options).dump();
+  std::string text = fmt::format("{} {}", kContentRevision, to_json(options).dump());
   for (const SourceInputs& source : inputs) {
     for (const InputFile& file : source.files) {
       const auto changed = fs::last_write_time(file.path).time_since_epoch().count();
