@@ -93,7 +93,8 @@ void list_backward_tasks(const AttentionShape& shape, std::span<const AttentionS
       }
     }
   }
-  std::stable_sort(tasks.begin(), tasks.end(), [](const BackwardTask& a, const BackwardTask& b) { return a.cost > b.cost; });
+  // Longest first; the order decides who works when, not what comes out (stable_sort would allocate).
+  std::sort(tasks.begin(), tasks.end(), [](const BackwardTask& a, const BackwardTask& b) { return a.cost > b.cost; });
 }
 
 }  // namespace
