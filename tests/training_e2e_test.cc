@@ -1,4 +1,6 @@
 // Whole runs of a tiny model: learning, resuming after kills to the same bits, threads, micro-batches, and refusals.
+#include <sys/mount.h>
+
 #include "tiny_runs.h"
 
 namespace dure {
@@ -126,6 +128,33 @@ TEST_F(TrainerTest, BadConfigurationsAreOneClearError) {
   EXPECT_NE(message([](TrainConfig& c) { c.data.corpus.clear(); }).find("data.corpus"), std::string::npos);
   EXPECT_NE(message([](TrainConfig& c) { c.schedule.warmup_steps = 99; }).find("warm-up"), std::string::npos);
   EXPECT_NE(message([](TrainConfig& c) { c.stage = "sft", c.data = {}; }).find("sft has no data"), std::string::npos);
+}
+
+TEST_F(TrainerTest, ATruncatedModelIsNamed) {
+  run(config("whole-model"));
+  std::filesystem::copy(at("whole-model/model"), at("cut-model"));
+  std::filesystem::resize_file(at("cut-model/model.safetensors"), 5000);
+  const auto [code, message] = error_of(tuning("cut-run", "cut-model"));
+  EXPECT_EQ(code, ErrorCode::kCorrupt) << message;
+  EXPECT_NE(message.find("model.safetensors"), std::string::npos) << message;
+  EXPECT_FALSE(path_exists(at("cut-run/model")));
+}
+
+TEST_F(TrainerTest, AFullDiskIsOneErrorAndTheRunGoesOnWithRoom) {
+  make_folders(at("small"));
+  if (::mount("tmpfs", at("small").c_str(), "tmpfs", 0, "size=900k") != 0) {
+    std::printf("skipped: a tmpfs cannot be mounted here\n");
+    return;
+  }
+  const auto [code, message] = error_of(config("small/run"));  // A checkpoint is 0.4 MB: two do not fit.
+  EXPECT_EQ(code, ErrorCode::kNoSpace) << message;
+  EXPECT_FALSE(path_exists(at("small/run/model")));
+  for (const auto& [step, path] : list_checkpoints(at("small/run/checkpoints"))) EXPECT_EQ(Checkpoint(path).step(), step);
+  ::mount("tmpfs", at("small").c_str(), "tmpfs", MS_REMOUNT, "size=32m");
+  run(config("small/run"));
+  run(config("roomy"));
+  EXPECT_TRUE(weights_of("small/run") == weights_of("roomy"));
+  ::umount(at("small").c_str());
 }
 
 }  // namespace
