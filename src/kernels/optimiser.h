@@ -1,7 +1,7 @@
 // kernels/optimiser.h: the arithmetic of a weight update: AdamW on flat spans, Muon on one matrix, sums of squares.
 //
-// All in f32 on the CPU; sums of squares in double. Results do not depend on the thread count: every output is
-// computed by one worker in one order. Not here: which rule a tensor gets, state, clipping (train/optimiser.h).
+// All in f32 on the CPU; sums of squares in double. Results depend on neither the thread count nor the instruction
+// set: every output is computed by one worker in one order, with one rounding where a fused operation is meant. Not here: which rule a tensor gets, state, clipping (train/optimiser.h).
 // Definitions: docs/training.md. Twin: kernels/ref/optimiser.h (a template; double in the golden test).
 #pragma once
 

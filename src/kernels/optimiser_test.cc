@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
+#include "kernels/isa.h"
 #include "kernels/ref/optimiser.h"
 
 namespace dure {
@@ -57,6 +58,29 @@ TEST(OptimiserKernels, OrthogonaliseMatchesTheTwinOverShapes) {
     // Roundings of entries below 1.2 grow by 3.4445 an iteration at worst (docs/training.md).
     EXPECT_LE(max_difference(got, want), 0x1p-24 * std::pow(3.4445, 5)) << rows << " x " << cols;
     EXPECT_EQ(got, orthogonalised(x, rows, cols, 3)) << rows << " x " << cols;
+  }
+}
+
+TEST(OptimiserKernels, EveryInstructionSetGivesTheSameBits) {
+  const Isa before = isa();
+  const AdamWStep step{.learning_rate = 1e-2, .weight_decay = 0.1, .gradient_scale = 0.5, .step = 3};
+  const std::vector<float> g = random_floats(515, 41), start = random_floats(515, 42), matrix = random_floats(70 * 131, 43);
+  std::vector<std::vector<float>> weights, turned;
+  for (const Isa one : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512}) {
+    if (!isa_available(one)) {
+      std::printf("skipped: this processor has no %s\n", std::string(isa_name(one)).c_str());
+      continue;
+    }
+    set_isa(one);
+    std::vector<float> w = start, m(515, 0.25f), v(515, 0.5f);
+    adamw_update(w, g, m, v, step);
+    weights.push_back(w);
+    turned.push_back(orthogonalised(matrix, 70, 131, 2));
+  }
+  set_isa(before);
+  for (size_t i = 1; i < weights.size(); ++i) {
+    EXPECT_EQ(weights[i], weights[0]);
+    EXPECT_EQ(turned[i], turned[0]);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "kernels/isa.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/optimiser.cc"
@@ -55,12 +56,25 @@ using optimiser_detail::Product;
 using D = hn::CappedTag<float, 16>;
 using Vec = hn::Vec<D>;
 
+// a * b + c with one rounding on every target, so that all instruction sets give the same bits.
+HWY_INLINE Vec fused(D d, Vec a, Vec b, Vec c) {
+#if HWY_NATIVE_FMA
+  (void)d;
+  return hn::MulAdd(a, b, c);
+#else
+  alignas(64) float x[16], y[16], z[16];
+  hn::Store(a, d, x), hn::Store(b, d, y), hn::Store(c, d, z);
+  for (size_t i = 0; i < hn::Lanes(d); ++i) x[i] = std::fma(x[i], y[i], z[i]);
+  return hn::Load(d, x);
+#endif
+}
+
 HWY_INLINE void adamw_vector(D d, const AdamWScalars& s, float* w, const float* g, float* m, float* v) {
   const Vec gradient = hn::Mul(hn::LoadU(d, g), hn::Set(d, s.gradient_scale));
-  const Vec first = hn::MulAdd(hn::Set(d, s.beta1), hn::LoadU(d, m), hn::Mul(hn::Set(d, s.one_minus_beta1), gradient));
+  const Vec first = fused(d, hn::Set(d, s.beta1), hn::LoadU(d, m), hn::Mul(hn::Set(d, s.one_minus_beta1), gradient));
   const Vec scaled = hn::Mul(hn::Set(d, s.one_minus_beta2), gradient);
-  const Vec second = hn::MulAdd(hn::Set(d, s.beta2), hn::LoadU(d, v), hn::Mul(scaled, gradient));
-  const Vec root = hn::MulAdd(hn::Sqrt(second), hn::Set(d, s.root_scale), hn::Set(d, s.epsilon));
+  const Vec second = fused(d, hn::Set(d, s.beta2), hn::LoadU(d, v), hn::Mul(scaled, gradient));
+  const Vec root = fused(d, hn::Sqrt(second), hn::Set(d, s.root_scale), hn::Set(d, s.epsilon));
   const Vec kept = hn::Mul(hn::LoadU(d, w), hn::Set(d, s.keep));
   hn::StoreU(first, d, m);
   hn::StoreU(second, d, v);
@@ -105,8 +119,8 @@ HWY_INLINE void product_tile(D d, const Product& p, const float* panel, int64_t 
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const Vec value = hn::Set(d, a[r * p.k]);
-      low[r] = hn::MulAdd(value, b0, low[r]);
-      high[r] = hn::MulAdd(value, b1, high[r]);
+      low[r] = fused(d, value, b0, low[r]);
+      high[r] = fused(d, value, b1, high[r]);
     }
   }
 #pragma GCC unroll 16
@@ -169,8 +183,8 @@ void mirror_upper(float* c, int64_t n) {
 }
 
 void multiply(const Product& p, ThreadPool& threads) {
-  const int64_t wide = HWY_DYNAMIC_DISPATCH(panel_columns)();
-  const auto panel = HWY_DYNAMIC_DISPATCH(product_panel);
+  const int64_t wide = DURE_DISPATCH(panel_columns)();
+  const auto panel = DURE_DISPATCH(product_panel);
   const int64_t columns = (p.n + wide - 1) / wide, blocks = (p.m + kRowBlock - 1) / kRowBlock;
   threads.parallel_for(columns * blocks, [&](int64_t task, int) {
     const int64_t column = task % columns * wide, row = task / columns * kRowBlock;
@@ -237,7 +251,7 @@ void adamw_update(std::span<float> w, std::span<const float> g, std::span<float>
                              .root_scale = static_cast<float>(1 / std::sqrt(correction2)),
                              .epsilon = static_cast<float>(s.epsilon),
                              .gradient_scale = static_cast<float>(s.gradient_scale)};
-  HWY_DYNAMIC_DISPATCH(adamw_span)(scalars, w.data(), g.data(), m.data(), v.data(), static_cast<int64_t>(w.size()));
+  DURE_DISPATCH(adamw_span)(scalars, w.data(), g.data(), m.data(), v.data(), static_cast<int64_t>(w.size()));
 }
 
 double sum_of_squares(std::span<const float> x) {
