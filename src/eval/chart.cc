@@ -10,6 +10,7 @@ namespace dure {
 namespace {
 
 constexpr double kLeft = 56, kRight = 12, kTop = 34, kBottom = 40;
+constexpr double kLegendLine = 16;  // a legend too long for the title's line gets its own
 
 struct Bounds {
   double low = std::numeric_limits<double>::infinity(), high = -std::numeric_limits<double>::infinity();
@@ -48,9 +49,9 @@ std::string tick_text(double value) {
 
 struct Frame {
   Bounds x, y;
-  double width = 0, height = 0;
+  double width = 0, height = 0, top = kTop;
   double px(double v) const { return kLeft + (v - x.low) / x.span() * (width - kLeft - kRight); }
-  double py(double v) const { return height - kBottom - (v - y.low) / y.span() * (height - kTop - kBottom); }
+  double py(double v) const { return height - kBottom - (v - y.low) / y.span() * (height - top - kBottom); }
 };
 
 std::string axes(const ChartOptions& o, const Frame& f) {
@@ -65,7 +66,7 @@ std::string axes(const ChartOptions& o, const Frame& f) {
     out += fmt::format("<text x='{:.1f}' y='{:.1f}' text-anchor='middle'>{}</text>", f.px(tick), f.height - kBottom + 16, tick_text(tick));
   }
   out += fmt::format("<text x='{:.1f}' y='{:.1f}' text-anchor='middle' class='axis'>{}</text>", (kLeft + f.width - kRight) / 2, f.height - 6, html_escape(o.x_label));
-  out += fmt::format("<text transform='translate(13 {:.1f}) rotate(-90)' text-anchor='middle' class='axis'>{}</text>", (kTop + f.height - kBottom) / 2, html_escape(o.y_label));
+  out += fmt::format("<text transform='translate(13 {:.1f}) rotate(-90)' text-anchor='middle' class='axis'>{}</text>", (f.top + f.height - kBottom) / 2, html_escape(o.y_label));
   return out;
 }
 
@@ -76,12 +77,21 @@ std::string line(const Frame& f, const ChartSeries& s, size_t index) {
                      points, index % 8, html_escape(s.name));
 }
 
-std::string legend(const std::vector<ChartSeries>& series, double width) {
+double name_width(const std::string& name) { return 6.4 * static_cast<double>(name.size()); }
+
+double legend_width(const std::vector<ChartSeries>& series) {
+  double width = 0;
+  for (const ChartSeries& s : series) width += name_width(s.name) + 22;
+  return width;
+}
+
+// Right to left, its text on the line at `y`.
+std::string legend(const std::vector<ChartSeries>& series, double width, double y) {
   std::string out;
   double x = width - kRight;
-  for (size_t i = series.size(); i-- > 0;) {  // Right to left, on the title's line.
-    x -= 6.4 * static_cast<double>(series[i].name.size()) + 22;
-    out += fmt::format("<rect x='{:.1f}' y='13' width='12' height='3' fill='var(--series-{})'/><text x='{:.1f}' y='18'>{}</text>", x, i % 8, x + 16,
+  for (size_t i = series.size(); i-- > 0;) {
+    x -= name_width(series[i].name) + 22;
+    out += fmt::format("<rect x='{:.1f}' y='{:.0f}' width='12' height='3' fill='var(--series-{})'/><text x='{:.1f}' y='{:.0f}'>{}</text>", x, y - 5, i % 8, x + 16, y,
                        html_escape(series[i].name));
   }
   return out;
@@ -130,9 +140,11 @@ std::string line_chart_svg(const ChartOptions& options, std::vector<ChartSeries>
   const double margin = 0.04 * frame.y.span();
   if (!options.from_zero || frame.y.low < 0) frame.y.low -= margin;
   frame.y.high += margin;
+  const bool own_line = legend_width(series) + name_width(options.title) + kLeft > frame.width;
+  if (series.size() > 1 && own_line) frame.top += kLegendLine;
   out += axes(options, frame);
   for (size_t i = 0; i < series.size(); ++i) out += line(frame, series[i], i);
-  if (series.size() > 1) out += legend(series, frame.width);
+  if (series.size() > 1) out += legend(series, frame.width, own_line ? 18 + kLegendLine : 18);
   return out + "</svg>";
 }
 
