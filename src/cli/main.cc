@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
                                     {"generate", "continue a text, or answer one", dure::declare_generate},
                                     {"inspect", "what a model is, from its headers: architecture, parameters, bytes, tensors", dure::declare_inspect},
                                     {"plan", "what a run will need before it starts, and what fits this machine", dure::declare_plan},
+                                    {"render", "the prompt text of a conversation", dure::declare_render},
                                     {"rl", "reinforcement learning with verifiable rewards (AGAPO, GRPO and relatives)", dure::declare_rl},
                                     {"score", "likelihood, logits and gradients of given ids or text", dure::declare_score},
                                     {"tokenizer", "train a tokenizer; text to ids and back", dure::declare_tokenizer},

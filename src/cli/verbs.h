@@ -16,6 +16,7 @@ std::function<int()> declare_eval(Args& args);
 std::function<int()> declare_generate(Args& args);
 std::function<int()> declare_inspect(Args& args);
 std::function<int()> declare_plan(Args& args);
+std::function<int()> declare_render(Args& args);
 std::function<int()> declare_rl(Args& args);
 std::function<int()> declare_score(Args& args);
 std::function<int()> declare_tokenizer(Args& args);

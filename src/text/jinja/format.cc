@@ -361,6 +361,8 @@ class Braces {
 
   Value first(std::string_view name) {
     if (name.empty() || is_number(name)) {
+      if (numbered_.value_or(!name.empty()) == name.empty()) raise("ValueError: cannot mix manual and automatic field numbering");
+      numbered_ = !name.empty();
       const size_t index = name.empty() ? next_++ : static_cast<size_t>(number(name));
       if (index >= arguments_.positional.size()) raise("IndexError: Replacement index {} out of range for positional args tuple", index);
       return arguments_.positional[index];
@@ -373,6 +375,7 @@ class Braces {
 
   const Arguments& arguments_;
   size_t next_ = 0;
+  std::optional<bool> numbered_;  // How fields were numbered so far.
 };
 
 }  // namespace

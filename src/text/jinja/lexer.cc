@@ -117,6 +117,7 @@ class Lexer {
   }
 
   void lex_comment(size_t from) {
+    if (from >= text_.size()) return advance(text_.size() - at_);  // At the very end, Jinja lets it be.
     for (size_t i = from; i < text_.size(); ++i) {
       const size_t end = tag_end(i, '#', true);
       if (end != std::string::npos) return advance(end - at_);
@@ -134,6 +135,7 @@ class Lexer {
     if (begin == std::string::npos) return false;
     const int line = line_;
     advance(begin - at_);
+    if (at_ >= text_.size()) return true;
     for (size_t tag = text_.find("{%", at_); tag != std::string::npos; tag = text_.find("{%", tag + 2)) {
       size_t k = tag + 2;
       const char sign = k < text_.size() && (text_[k] == '-' || text_[k] == '+') ? text_[k] : '\0';

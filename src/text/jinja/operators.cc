@@ -67,6 +67,13 @@ double float_modulo(double a, double b) {
   return (rest < 0) != (b < 0) ? rest + b : rest;
 }
 
+double float_floor_divide(double a, double b) {
+  const double quotient = (a - float_modulo(a, b)) / b;  // A whole number, but for rounding.
+  if (quotient == 0) return std::copysign(0.0, a / b);
+  const double low = std::floor(quotient);
+  return quotient - low > 0.5 ? low + 1 : low;
+}
+
 Value binary_float(BinaryOperator op, double a, double b) {
   const bool divides = op == BinaryOperator::kDivide || op == BinaryOperator::kFloorDivide || op == BinaryOperator::kModulo;
   if (divides && b == 0) raise("ZeroDivisionError: float {}", op == BinaryOperator::kDivide ? "division by zero" : op == BinaryOperator::kModulo ? "modulo" : "floor division by zero");
@@ -75,7 +82,7 @@ Value binary_float(BinaryOperator op, double a, double b) {
     case BinaryOperator::kSubtract: return Value(a - b);
     case BinaryOperator::kMultiply: return Value(a * b);
     case BinaryOperator::kDivide: return Value(a / b);
-    case BinaryOperator::kFloorDivide: return Value(std::floor((a - float_modulo(a, b)) / b + 0.5));
+    case BinaryOperator::kFloorDivide: return Value(float_floor_divide(a, b));
     case BinaryOperator::kModulo: return Value(float_modulo(a, b));
     case BinaryOperator::kPower: break;
   }
@@ -225,7 +232,8 @@ std::optional<Value> item_at(const Value& sequence, Int index) {
 }
 
 Value get_attribute(const Value& subject, const std::string& name) {
-  if (subject.is_undefined()) raise_undefined(subject);
+  const bool dunder = name.starts_with("__") && name.ends_with("__");
+  if (subject.is_undefined() && !dunder) raise_undefined(subject);
   if (std::optional<Value> found = safe_attribute(subject, name)) return *std::move(found);
   if (subject.is_dict()) {
     if (const Value* item = subject.dict().find(std::string_view(name))) return *item;
