@@ -1,6 +1,6 @@
 // How near do the matrix products come to the machine's own limits?
 //
-//   bench_gemm [seconds a line, default 0.25] [threads, default all]
+//   bench_gemm [seconds a line, default 0.25] [threads, default all] [only lines whose name has this in it]
 //
 // Prints the measured peaks (kernels/peak.h), then GFLOP/s and the share of the arithmetic peak of forward,
 // input gradient and weight gradient for dense and grouped shapes, then decode (1 to 64 rows) as a share of
@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/rng.h"
@@ -42,6 +44,10 @@ struct Tensor {
   TensorView view;
   Tensor(DType dtype, Shape shape) : buffer(Buffer::of(dtype, shape)), view(buffer.view(dtype, shape)) {
     Rng rng(7, static_cast<uint64_t>(shape.elements()));
+    if (is_block(dtype)) {  // Any bytes are blocks; odd values cost no more time.
+      for (int64_t i = 0; i < view.bytes(); ++i) static_cast<uint8_t*>(view.data)[i] = static_cast<uint8_t>(i * 37);
+      return;
+    }
     for (int64_t i = 0; i < shape.elements(); ++i) {
       const float value = static_cast<float>(rng.next_u32() >> 8) * 0x1p-24f - 0.5f;
       if (dtype == DType::kF32)
@@ -55,6 +61,7 @@ struct Tensor {
 struct Bench {
   Stream stream;
   double seconds;
+  std::string only;
   MachinePeak peak;
 
   void line(const char* what, double flops, double time) const {
@@ -64,6 +71,7 @@ struct Bench {
 
   // counts: rows of each expert; one entry: a dense product.
   void shape(const char* name, const std::vector<int64_t>& counts, int64_t n, int64_t k, DType dtype) {
+    if (std::string_view(name).find(only) == std::string_view::npos) return;
     const auto experts = static_cast<int64_t>(counts.size());
     std::vector<int64_t> offsets{0};
     for (const int64_t c : counts) offsets.push_back(offsets.back() + c);
@@ -84,8 +92,9 @@ struct Bench {
     std::printf("\n");
   }
 
-  // Weights larger than any cache, so that every row comes from memory.
+  // Large shapes come from memory whole; the small ones stay in the caches and show the arithmetic.
   void decode(int64_t n, int64_t k, DType dtype) {
+    if (fmt::format("decode {} {} {}", n, k, dtype_info(dtype).name).find(only) == std::string::npos) return;
     const Tensor w(dtype, {n, k});
     std::printf("decode N %lld K %lld %s (%.0f MB of weights)\n", static_cast<long long>(n),
                 static_cast<long long>(k), dtype_info(dtype).name.data(),
@@ -111,7 +120,7 @@ std::vector<int64_t> uneven(int64_t experts, int64_t rows) {  // Loads from 1/4 
 }
 
 int run(int argc, char** argv) {
-  Bench b{Stream(argc > 2 ? std::atoi(argv[2]) : 0), argc > 1 ? std::atof(argv[1]) : 0.25, {}};
+  Bench b{Stream(argc > 2 ? std::atoi(argv[2]) : 0), argc > 1 ? std::atof(argv[1]) : 0.25, argc > 3 ? argv[3] : "", {}};
   b.peak = measure_peak(b.stream, 2);
   std::printf("isa %s, threads %d: fma %.1f GFLOP/s a thread, %.1f all; read %.1f GB/s, copy %.1f GB/s\n\n",
               isa_name(isa()).data(), b.stream.thread_count(), b.peak.fma_gflops_thread, b.peak.fma_gflops,
@@ -132,6 +141,8 @@ int run(int argc, char** argv) {
   b.decode(12288, 6144, DType::kBF16);
   b.decode(8192, 4096, DType::kF32);
   b.decode(2048, 512, DType::kBF16);
+  b.decode(1024, 1024, DType::kQ8_0);
+  b.decode(1024, 1024, DType::kQ4_K);
   return 0;
 }
 

@@ -1,4 +1,4 @@
-// kernels/cpu/matmul_few-inl.h: y = x w^T for one to kFewRowsMax rows: weights read in place, no panel in
+// kernels/cpu/matmul_few-inl.h: y = x w^T for one to kFewRows rows: weights read once, in place, no panel in
 // between.
 //
 // Decoding reads every weight for a few rows of x: the memory is the limit, and a packed panel would cost a
@@ -19,10 +19,7 @@ namespace HWY_NAMESPACE {
 #if HWY_NATIVE_FMA
 
 inline constexpr int64_t kFewRows = HWY_MAX_BYTES == 64 ? 8 : 4;  // What the registers hold beside the tile.
-inline constexpr int64_t kFewRowsMax =
-    2 * kFewRows;  // Two passes, the second out of level 2, still beat a panel.
-inline constexpr int64_t kAheadBytes =
-    512;  // Prefetch distance: the processor follows fewer streams than a tile has rows.
+inline constexpr int64_t kAheadBytes = 512;  // Prefetched: the processor itself follows fewer streams than rows.
 
 // out: [kRows, kLanes] of chains over the steps. x: rows x_stride apart. rows: kLanes addresses of stored
 // weights.
@@ -73,28 +70,22 @@ FewFunction few_function(int64_t rows) {
 }
 
 inline bool UsesFewRows(const MatMul& m, const Block& block) {
-  return m.b_by_column && m.finish == Finish::kSet && block.row_end - block.row_begin <= kFewRowsMax &&
+  return m.b_by_column && m.finish == Finish::kSet && block.row_end - block.row_begin <= kFewRows &&
          (m.b_dtype == DType::kF32 || m.b_dtype == DType::kBF16);
 }
 
-// rows <= kFewRows rows of kLanes columns.
-inline void FewPiece(const MatMul& m, int64_t row, int64_t rows, int64_t column, int64_t count) {
-  const char* stored[kLanes];
-  for (int64_t j = 0; j < kLanes; ++j) stored[j] = m.b + (column + std::min(j, count - 1)) * m.b_row_bytes;
-  HWY_ALIGN float out[kFewRows * kLanes];
-  const FewFunction function =
-      m.b_dtype == DType::kBF16 ? few_function<true>(rows) : few_function<false>(rows);
-  function(m.a + row * m.a_stride, m.a_stride, stored, m.steps, out);
-  for (int64_t r = 0; r < rows; ++r)
-    std::copy_n(out + r * kLanes, count, m.c + (row + r) * m.c_stride + column);
-}
-
 inline void FewRows(const MatMul& m, const Block& block) {
-  const int64_t rows = block.row_end - block.row_begin, half = rows > kFewRows ? (rows + 1) / 2 : rows;
+  const int64_t rows = block.row_end - block.row_begin;
+  const FewFunction function = m.b_dtype == DType::kBF16 ? few_function<true>(rows) : few_function<false>(rows);
   for (int64_t c = block.column_begin; c < block.column_end; c += kLanes) {
     const int64_t count = std::min(kLanes, block.column_end - c);
-    FewPiece(m, block.row_begin, half, c, count);
-    if (half < rows) FewPiece(m, block.row_begin + half, rows - half, c, count);
+    const char* stored[kLanes];
+    for (int64_t j = 0; j < kLanes; ++j) stored[j] = m.b + (c + std::min(j, count - 1)) * m.b_row_bytes;
+    HWY_ALIGN float out[kFewRows * kLanes];
+    function(m.a + block.row_begin * m.a_stride, m.a_stride, stored, m.steps, out);
+    for (int64_t r = 0; r < rows; ++r) {
+      std::copy_n(out + r * kLanes, count, m.c + (block.row_begin + r) * m.c_stride + c);
+    }
   }
 }
 
