@@ -9,6 +9,11 @@ namespace {
 GenerationDefaults read_defaults(const ModelFiles& files) {
   GenerationDefaults out;
   for (const int64_t id : files.config().eos_tokens) out.stop_tokens.push_back(static_cast<int32_t>(id));
+  if (const GgufMetadata* metadata = files.gguf_metadata()) {
+    if (const GgufValue* v = metadata->find("general.sampling.temp")) out.sampling.temperature = v->as_double("general.sampling.temp");
+    if (const GgufValue* v = metadata->find("general.sampling.top_p")) out.sampling.top_p = v->as_double("general.sampling.top_p");
+    if (const GgufValue* v = metadata->find("general.sampling.top_k")) out.sampling.top_k = v->as_int("general.sampling.top_k");
+  }
   if (!files.texts().generation_config) return out;
   const Json json = parse_json(*files.texts().generation_config, (files.path() / "generation_config.json").string());
   if (const Json* v = json.find("temperature")) out.sampling.temperature = v->as_double("temperature");
