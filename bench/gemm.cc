@@ -1,11 +1,12 @@
 // How near do the matrix products come to the machine's own limits?
 //
-//   bench_gemm [seconds a line, default 0.25] [threads, default all] [only lines whose name has this in it]
+//   bench_gemm [seconds a line, default 0.25] [threads, default all] [only lines whose name has
+//   this in it]
 //
-// Prints the measured peaks (kernels/peak.h), then GFLOP/s and the share of the arithmetic peak of forward,
-// input gradient and weight gradient for dense and grouped shapes, then decode (1 to 64 rows) as a share of
-// the read bandwidth. Each figure is the best run of its time: on a shared machine the mean measures the
-// neighbours.
+// Prints the measured peaks (kernels/peak.h), then GFLOP/s and the share of the arithmetic peak of
+// forward, input gradient and weight gradient for dense and grouped shapes, then decode (1 to 64
+// rows) as a share of the read bandwidth. Each figure is the best run of its time: on a shared
+// machine the mean measures the neighbours.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -42,10 +43,12 @@ double best_s(double seconds, const std::function<void()>& run) {
 struct Tensor {
   Buffer buffer;
   TensorView view;
-  Tensor(DType dtype, Shape shape) : buffer(Buffer::of(dtype, shape)), view(buffer.view(dtype, shape)) {
+  Tensor(DType dtype, Shape shape)
+      : buffer(Buffer::of(dtype, shape)), view(buffer.view(dtype, shape)) {
     Rng rng(7, static_cast<uint64_t>(shape.elements()));
     if (is_block(dtype)) {  // Any bytes are blocks; odd values cost no more time.
-      for (int64_t i = 0; i < view.bytes(); ++i) static_cast<uint8_t*>(view.data)[i] = static_cast<uint8_t>(i * 37);
+      for (int64_t i = 0; i < view.bytes(); ++i)
+        static_cast<uint8_t*>(view.data)[i] = static_cast<uint8_t>(i * 37);
       return;
     }
     for (int64_t i = 0; i < shape.elements(); ++i) {
@@ -70,7 +73,8 @@ struct Bench {
   }
 
   // counts: rows of each expert; one entry: a dense product.
-  void shape(const char* name, const std::vector<int64_t>& counts, int64_t n, int64_t k, DType dtype) {
+  void shape(const char* name, const std::vector<int64_t>& counts, int64_t n, int64_t k,
+             DType dtype) {
     if (std::string_view(name).find(only) == std::string_view::npos) return;
     const auto experts = static_cast<int64_t>(counts.size());
     std::vector<int64_t> offsets{0};
@@ -87,14 +91,17 @@ struct Bench {
     line("dx", flops, best_s(seconds, [&] {
            grouped_linear_input_gradient({w.view}, offsets, dy.view, dx.view, Write::kSet, stream);
          }));
-    line("dw", flops,
-         best_s(seconds, [&] { grouped_linear_weight_gradient(offsets, dy.view, x.view, dw.view, stream); }));
+    line("dw", flops, best_s(seconds, [&] {
+           grouped_linear_weight_gradient(offsets, dy.view, x.view, dw.view, stream);
+         }));
     std::printf("\n");
   }
 
   // Large shapes come from memory whole; the small ones stay in the caches and show the arithmetic.
   void decode(int64_t n, int64_t k, DType dtype) {
-    if (fmt::format("decode {} {} {}", n, k, dtype_info(dtype).name).find(only) == std::string::npos) return;
+    if (fmt::format("decode {} {} {}", n, k, dtype_info(dtype).name).find(only) ==
+        std::string::npos)
+      return;
     const Tensor w(dtype, {n, k});
     std::printf("decode N %lld K %lld %s (%.0f MB of weights)\n", static_cast<long long>(n),
                 static_cast<long long>(k), dtype_info(dtype).name.data(),
@@ -105,7 +112,8 @@ struct Bench {
       const double rate = static_cast<double>(w.view.bytes()) / time * 1e-9,
                    flops = 2.0 * static_cast<double>(m * n * k) / time * 1e-9;
       std::printf(
-          "  rows %3lld: %7.1f GB/s of weights, %5.1f %% of reading; %7.1f GFLOP/s, %5.1f %% of the peak\n",
+          "  rows %3lld: %7.1f GB/s of weights, %5.1f %% of reading; %7.1f GFLOP/s, %5.1f %% of "
+          "the peak\n",
           static_cast<long long>(m), rate, 100 * rate / peak.read_gbytes_s, flops,
           100 * flops / peak.fma_gflops);
     }
@@ -115,16 +123,21 @@ struct Bench {
 std::vector<int64_t> uneven(int64_t experts, int64_t rows) {  // Loads from 1/4 to 7/4 of the mean.
   std::vector<int64_t> counts;
   for (int64_t e = 0; e < experts; ++e)
-    counts.push_back(rows / experts * (1 + 6 * (e * 7 % experts) / std::max<int64_t>(1, experts - 1)) / 4);
+    counts.push_back(rows / experts *
+                     (1 + 6 * (e * 7 % experts) / std::max<int64_t>(1, experts - 1)) / 4);
   return counts;
 }
 
 int run(int argc, char** argv) {
-  Bench b{Stream(argc > 2 ? std::atoi(argv[2]) : 0), argc > 1 ? std::atof(argv[1]) : 0.25, argc > 3 ? argv[3] : "", {}};
+  Bench b{Stream(argc > 2 ? std::atoi(argv[2]) : 0),
+          argc > 1 ? std::atof(argv[1]) : 0.25,
+          argc > 3 ? argv[3] : "",
+          {}};
   b.peak = measure_peak(b.stream, 2);
-  std::printf("isa %s, threads %d: fma %.1f GFLOP/s a thread, %.1f all; read %.1f GB/s, copy %.1f GB/s\n\n",
-              isa_name(isa()).data(), b.stream.thread_count(), b.peak.fma_gflops_thread, b.peak.fma_gflops,
-              b.peak.read_gbytes_s, b.peak.copy_gbytes_s);
+  std::printf(
+      "isa %s, threads %d: fma %.1f GFLOP/s a thread, %.1f all; read %.1f GB/s, copy %.1f GB/s\n\n",
+      isa_name(isa()).data(), b.stream.thread_count(), b.peak.fma_gflops_thread, b.peak.fma_gflops,
+      b.peak.read_gbytes_s, b.peak.copy_gbytes_s);
   b.shape("nano q projection", {4096}, 256, 128, DType::kF32);
   b.shape("nano attention output", {4096}, 128, 256, DType::kF32);
   b.shape("nano router", {4096}, 16, 128, DType::kF32);

@@ -1,10 +1,12 @@
 // How near do the kernels between the matrix products come to the machine's own limits?
 //
-//   bench_kernels [seconds a line, default 0.2] [threads, default all] [attention|decode|rows|router|vocabulary|all]
+//   bench_kernels [seconds a line, default 0.2] [threads, default all]
+//   [attention|decode|rows|router|vocabulary|all]
 //
-// Prints the measured peaks (kernels/peak.h), then a line a kernel at the shapes of training (T = 4096 rows) and decoding:
-// time, ns a row, and GB/s of what must move at least once (share of the copy peak) or GFLOP/s of what attention must
-// multiply: visible pairs only (share of the fma peak). Each figure is the best run of its time.
+// Prints the measured peaks (kernels/peak.h), then a line a kernel at the shapes of training (T =
+// 4096 rows) and decoding: time, ns a row, and GB/s of what must move at least once (share of the
+// copy peak) or GFLOP/s of what attention must multiply: visible pairs only (share of the fma
+// peak). Each figure is the best run of its time.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -25,7 +27,9 @@
 namespace dure {
 namespace {
 
-double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 double best_s(double seconds, const std::function<void()>& run) {
   run();
@@ -42,9 +46,12 @@ double best_s(double seconds, const std::function<void()>& run) {
 struct Tensor {
   Buffer buffer;
   TensorView view;
-  explicit Tensor(Shape shape, double scale = 1) : buffer(Buffer::of(DType::kF32, shape)), view(buffer.view(DType::kF32, shape)) {
+  explicit Tensor(Shape shape, double scale = 1)
+      : buffer(Buffer::of(DType::kF32, shape)), view(buffer.view(DType::kF32, shape)) {
     Rng rng(7, static_cast<uint64_t>(shape.elements()));
-    for (int64_t i = 0; i < shape.elements(); ++i) view.f32()[i] = static_cast<float>((static_cast<double>(rng.next_u32()) * 0x1p-31 - 1) * scale);
+    for (int64_t i = 0; i < shape.elements(); ++i)
+      view.f32()[i] =
+          static_cast<float>((static_cast<double>(rng.next_u32()) * 0x1p-31 - 1) * scale);
   }
 };
 
@@ -53,14 +60,18 @@ struct Bench {
   double seconds;
   MachinePeak peak;
 
-  void moved(const std::string& name, int64_t rows, double bytes, const std::function<void()>& run) const {
+  void moved(const std::string& name, int64_t rows, double bytes,
+             const std::function<void()>& run) const {
     const double time = best_s(seconds, run), rate = bytes / time * 1e-9;
-    std::printf("%-52s %9.1f us %9.1f ns/row %7.1f GB/s    %5.1f %% of copying\n", name.c_str(), time * 1e6, time * 1e9 / static_cast<double>(rows), rate,
+    std::printf("%-52s %9.1f us %9.1f ns/row %7.1f GB/s    %5.1f %% of copying\n", name.c_str(),
+                time * 1e6, time * 1e9 / static_cast<double>(rows), rate,
                 100 * rate / peak.copy_gbytes_s);
   }
-  void multiplied(const std::string& name, int64_t rows, double flops, const std::function<void()>& run) const {
+  void multiplied(const std::string& name, int64_t rows, double flops,
+                  const std::function<void()>& run) const {
     const double time = best_s(seconds, run), rate = flops / time * 1e-9;
-    std::printf("%-52s %9.1f us %9.1f ns/row %7.1f GFLOP/s %5.1f %% of the peak\n", name.c_str(), time * 1e6, time * 1e9 / static_cast<double>(rows), rate,
+    std::printf("%-52s %9.1f us %9.1f ns/row %7.1f GFLOP/s %5.1f %% of the peak\n", name.c_str(),
+                time * 1e6, time * 1e9 / static_cast<double>(rows), rate,
                 100 * rate / peak.fma_gflops);
   }
 
@@ -68,31 +79,50 @@ struct Bench {
     int64_t rows = 0;
     double pairs = 0;
     for (const int64_t length : documents) {
-      for (int64_t i = 0; i < length; ++i) pairs += static_cast<double>(s.window_tokens > 0 ? std::min(i + 1, s.window_tokens) : i + 1);
+      for (int64_t i = 0; i < length; ++i)
+        pairs +=
+            static_cast<double>(s.window_tokens > 0 ? std::min(i + 1, s.window_tokens) : i + 1);
       rows += length;
     }
     const Shape query{rows, s.head_count, s.head_width}, key{rows, s.kv_head_count, s.head_width};
-    const Tensor q(query), k(key), v(key), dout(query), out(query), dq(query), dk(key), dv(key), lse({rows, s.head_count});
+    const Tensor q(query), k(key), v(key), dout(query), out(query), dq(query), dk(key), dv(key),
+        lse({rows, s.head_count});
     std::vector<AttentionSegment> segments;
     int64_t first = 0;
     for (const int64_t length : documents) {
       const int64_t at = first * s.kv_head_count * s.head_width;
-      segments.push_back({first, length, 0, {.keys = k.view.f32() + at, .values = v.view.f32() + at, .row_stride = s.kv_head_count * s.head_width, .begin = 0, .end = length}});
+      segments.push_back({first,
+                          length,
+                          0,
+                          {.keys = k.view.f32() + at,
+                           .values = v.view.f32() + at,
+                           .row_stride = s.kv_head_count * s.head_width,
+                           .begin = 0,
+                           .end = length}});
       first += length;
     }
-    const std::string name = fmt::format("attention Q{} G{} H{} W{}, {} documents", s.head_count, s.kv_head_count, s.head_width, s.window_tokens, documents.size());
+    const std::string name =
+        fmt::format("attention Q{} G{} H{} W{}, {} documents", s.head_count, s.kv_head_count,
+                    s.head_width, s.window_tokens, documents.size());
     const double flops = 4 * pairs * static_cast<double>(s.head_count * s.head_width);
-    multiplied(name, rows, flops, [&] { attention(s, segments, q.view, out.view, lse.view, const_cast<Stream&>(stream)); });
+    multiplied(name, rows, flops, [&] {
+      attention(s, segments, q.view, out.view, lse.view, const_cast<Stream&>(stream));
+    });
     multiplied("  backward", rows, 2.5 * flops, [&] {
-      attention_backward(s, segments, q.view, k.view, v.view, out.view, lse.view, dout.view, dq.view, dk.view, dv.view, const_cast<Stream&>(stream));
+      attention_backward(s, segments, q.view, k.view, v.view, out.view, lse.view, dout.view,
+                         dq.view, dk.view, dv.view, const_cast<Stream&>(stream));
     });
   }
 
-  // One row of each of `count` sequences, whose cache holds `length` positions (of which a window sees W).
+  // One row of each of `count` sequences, whose cache holds `length` positions (of which a window
+  // sees W).
   void attention_decode(const AttentionShape& s, int64_t count, int64_t length) const {
-    const int64_t width = s.kv_head_count * s.head_width, kept = s.window_tokens > 0 ? std::min(length, (s.window_tokens + 127) / 64 * 64) : length;
+    const int64_t width = s.kv_head_count * s.head_width,
+                  kept = s.window_tokens > 0 ? std::min(length, (s.window_tokens + 127) / 64 * 64)
+                                             : length;
     const int64_t first = (length - kept) / 64 * 64;
-    const Tensor q({count, s.head_count, s.head_width}), out({count, s.head_count, s.head_width}), k({count, length - first, width}), v({count, length - first, width});
+    const Tensor q({count, s.head_count, s.head_width}), out({count, s.head_count, s.head_width}),
+        k({count, length - first, width}), v({count, length - first, width});
     std::vector<AttentionSegment> segments;
     std::vector<const void*> keys, values;
     for (int64_t i = 0; i < count; ++i) {
@@ -103,56 +133,90 @@ struct Bench {
     }
     const int64_t blocks = static_cast<int64_t>(keys.size()) / count;
     for (int64_t i = 0; i < count; ++i) {
-      segments.push_back({i, 1, length - 1, {.key_blocks = keys.data() + i * blocks, .value_blocks = values.data() + i * blocks, .first_block = first / 64, .row_stride = width, .begin = first, .end = length}});
+      segments.push_back({i,
+                          1,
+                          length - 1,
+                          {.key_blocks = keys.data() + i * blocks,
+                           .value_blocks = values.data() + i * blocks,
+                           .first_block = first / 64,
+                           .row_stride = width,
+                           .begin = first,
+                           .end = length}});
     }
     const int64_t seen = s.window_tokens > 0 ? std::min(length, s.window_tokens) : length;
-    moved(fmt::format("decode {} x 1 row, {} keys, Q{} G{} H{} W{}", count, length, s.head_count, s.kv_head_count, s.head_width, s.window_tokens), count,
-          8.0 * static_cast<double>(count * seen * width), [&] { attention(s, segments, q.view, out.view, {}, const_cast<Stream&>(stream)); });
+    moved(fmt::format("decode {} x 1 row, {} keys, Q{} G{} H{} W{}", count, length, s.head_count,
+                      s.kv_head_count, s.head_width, s.window_tokens),
+          count, 8.0 * static_cast<double>(count * seen * width),
+          [&] { attention(s, segments, q.view, out.view, {}, const_cast<Stream&>(stream)); });
   }
 
   void rows_of(int64_t T, int64_t C) {
     const double bytes = 4.0 * static_cast<double>(T * C);
     const Tensor x({T, C}), dy({T, C}), y({T, C}), dx({T, C}), w({C}), dw({C}), r({T, 1});
-    moved(fmt::format("rms_norm [{}, {}]", T, C), T, 2 * bytes, [&] { rms_norm(x.view, w.view, 1e-5, y.view, r.view, stream); });
-    moved("  backward (added)", T, 4 * bytes, [&] { rms_norm_backward(x.view, w.view, r.view, dy.view, dx.view, Write::kAdd, dw.view, stream); });
-    moved(fmt::format("swiglu [{}, {}]", T, C), T, 3 * bytes, [&] { swiglu(x.view, dy.view, 0, y.view, stream); });
-    moved("  backward", T, 5 * bytes, [&] { swiglu_backward(x.view, dy.view, 0, y.view, dx.view, y.view, stream); });
-    moved(fmt::format("add_to [{}, {}]", T, C), T, 3 * bytes, [&] { add_to(x.view, dx.view, stream); });
+    moved(fmt::format("rms_norm [{}, {}]", T, C), T, 2 * bytes,
+          [&] { rms_norm(x.view, w.view, 1e-5, y.view, r.view, stream); });
+    moved("  backward (added)", T, 4 * bytes, [&] {
+      rms_norm_backward(x.view, w.view, r.view, dy.view, dx.view, Write::kAdd, dw.view, stream);
+    });
+    moved(fmt::format("swiglu [{}, {}]", T, C), T, 3 * bytes,
+          [&] { swiglu(x.view, dy.view, 0, y.view, stream); });
+    moved("  backward", T, 5 * bytes,
+          [&] { swiglu_backward(x.view, dy.view, 0, y.view, dx.view, y.view, stream); });
+    moved(fmt::format("add_to [{}, {}]", T, C), T, 3 * bytes,
+          [&] { add_to(x.view, dx.view, stream); });
     std::vector<int32_t> ids;
     Rng rng(1);
     for (int64_t t = 0; t < T; ++t) ids.push_back(static_cast<int32_t>(rng.below(4096)));
     const Tensor table({4096, C});
-    moved(fmt::format("embedding [{}, {}] of 4096", T, C), T, 2 * bytes, [&] { embedding({table.view}, ids, y.view, stream); });
+    moved(fmt::format("embedding [{}, {}] of 4096", T, C), T, 2 * bytes,
+          [&] { embedding({table.view}, ids, y.view, stream); });
     moved("  backward", T, 3 * bytes, [&] { embedding_backward(ids, y.view, table.view, stream); });
   }
 
   void heads_of(int64_t T, int64_t N, int64_t H) {
     const double bytes = 4.0 * static_cast<double>(T * N * H);
-    const Tensor x({T, N, H}), y({T, N, H}), dy({T, N, H}), dx({T, N, H}), w({H}), dw({H}), r({T, N});
+    const Tensor x({T, N, H}), y({T, N, H}), dy({T, N, H}), dx({T, N, H}), w({H}), dw({H}),
+        r({T, N});
     std::vector<float> frequency(static_cast<size_t>(H / 2), 0.01f);
     std::vector<int32_t> positions;
     for (int64_t t = 0; t < T; ++t) positions.push_back(static_cast<int32_t>(t % 1024));
-    moved(fmt::format("head_norm_rope [{}, {}, {}]", T, N, H), T, 2 * bytes, [&] { head_norm_rope(x.view, w.view, 1e-5, {frequency.data()}, positions, y.view, r.view, stream); });
-    moved("  backward", T, 3 * bytes, [&] { head_norm_rope_backward(x.view, w.view, {frequency.data()}, positions, r.view, dy.view, dx.view, dw.view, stream); });
+    moved(fmt::format("head_norm_rope [{}, {}, {}]", T, N, H), T, 2 * bytes, [&] {
+      head_norm_rope(x.view, w.view, 1e-5, {frequency.data()}, positions, y.view, r.view, stream);
+    });
+    moved("  backward", T, 3 * bytes, [&] {
+      head_norm_rope_backward(x.view, w.view, {frequency.data()}, positions, r.view, dy.view,
+                              dx.view, dw.view, stream);
+    });
   }
 
   void router_of(int64_t T, int64_t E, int64_t K, int64_t D) {
     const RouterFacts f{.expert_count = E, .experts_per_token = K};
-    const Tensor logits({T, E}, 3), bias({E}, 0.1), p({T, E}), w({T, K}), dw({T, K}), dlogits({T, E});
-    std::vector<int32_t> experts(static_cast<size_t>(T * K)), row_token(experts.size()), row_of_slot(experts.size());
+    const Tensor logits({T, E}, 3), bias({E}, 0.1), p({T, E}), w({T, K}), dw({T, K}),
+        dlogits({T, E});
+    std::vector<int32_t> experts(static_cast<size_t>(T * K)), row_token(experts.size()),
+        row_of_slot(experts.size());
     std::vector<int64_t> offsets(static_cast<size_t>(E + 1));
     const std::vector<int64_t> lengths(static_cast<size_t>(T / 256), 256);
-    moved(fmt::format("route [{}, {}] top {}", T, E, K), T, 8.0 * static_cast<double>(T * E), [&] { route(f, logits.view, bias.view, p.view, experts, w.view, stream); });
-    moved("  backward", T, 8.0 * static_cast<double>(T * E), [&] { route_backward(f, p.view, experts, dw.view, dlogits.view, stream); });
-    moved("  sequence_balance", T, 12.0 * static_cast<double>(T * E), [&] { sequence_balance(f, p.view, experts, lengths, 1e-4, 1, dlogits.view, stream); });
+    moved(fmt::format("route [{}, {}] top {}", T, E, K), T, 8.0 * static_cast<double>(T * E),
+          [&] { route(f, logits.view, bias.view, p.view, experts, w.view, stream); });
+    moved("  backward", T, 8.0 * static_cast<double>(T * E),
+          [&] { route_backward(f, p.view, experts, dw.view, dlogits.view, stream); });
+    moved("  sequence_balance", T, 12.0 * static_cast<double>(T * E),
+          [&] { sequence_balance(f, p.view, experts, lengths, 1e-4, 1, dlogits.view, stream); });
     const ExpertPlan plan{offsets, row_token, row_of_slot};
-    moved("  plan_experts", T, 12.0 * static_cast<double>(T * K), [&] { plan_experts(experts, E, K, plan); });
+    moved("  plan_experts", T, 12.0 * static_cast<double>(T * K),
+          [&] { plan_experts(experts, E, K, plan); });
     const Tensor x({T, D}), rows({T * K, D}), drows({T * K, D}), dy({T, D});
     const double bytes = 4.0 * static_cast<double>(T * D);
-    moved(fmt::format("  gather_rows to [{}, {}]", T * K, D), T, static_cast<double>(2 * K) * bytes, [&] { gather_rows(x.view, row_token, rows.view, stream); });
-    moved("  combine_experts", T, static_cast<double>(K + 2) * bytes, [&] { combine_experts(plan, rows.view, w.view, x.view, dy.view, stream); });
-    moved("  combine backward", T, static_cast<double>(2 * K + 1) * bytes, [&] { combine_experts_backward(plan, rows.view, w.view, dy.view, drows.view, dw.view, stream); });
-    moved("  gather backward", T, static_cast<double>(K + 2) * bytes, [&] { gather_rows_backward(plan, drows.view, dy.view, stream); });
+    moved(fmt::format("  gather_rows to [{}, {}]", T * K, D), T, static_cast<double>(2 * K) * bytes,
+          [&] { gather_rows(x.view, row_token, rows.view, stream); });
+    moved("  combine_experts", T, static_cast<double>(K + 2) * bytes,
+          [&] { combine_experts(plan, rows.view, w.view, x.view, dy.view, stream); });
+    moved("  combine backward", T, static_cast<double>(2 * K + 1) * bytes, [&] {
+      combine_experts_backward(plan, rows.view, w.view, dy.view, drows.view, dw.view, stream);
+    });
+    moved("  gather backward", T, static_cast<double>(K + 2) * bytes,
+          [&] { gather_rows_backward(plan, drows.view, dy.view, stream); });
   }
 
   void vocabulary_of(int64_t R, int64_t V) {
@@ -160,9 +224,12 @@ struct Bench {
     const Tensor logits({R, V}, 5), p({R}), lse({R}), h({R});
     const std::vector<int32_t> targets(static_cast<size_t>(R), 1);
     const std::vector<float> coefficient(static_cast<size_t>(R), 1e-3f);
-    moved(fmt::format("token_log_probability [{}, {}]", R, V), R, bytes, [&] { token_log_probability(logits.view, targets, p.view, lse.view, {}, stream); });
-    moved("  with entropy", R, bytes, [&] { token_log_probability(logits.view, targets, p.view, lse.view, h.view, stream); });
-    moved("  backward", R, 2 * bytes, [&] { log_probability_backward(logits.view, targets, lse.view, coefficient, stream); });
+    moved(fmt::format("token_log_probability [{}, {}]", R, V), R, bytes,
+          [&] { token_log_probability(logits.view, targets, p.view, lse.view, {}, stream); });
+    moved("  with entropy", R, bytes,
+          [&] { token_log_probability(logits.view, targets, p.view, lse.view, h.view, stream); });
+    moved("  backward", R, 2 * bytes,
+          [&] { log_probability_backward(logits.view, targets, lse.view, coefficient, stream); });
   }
 };
 
@@ -184,8 +251,10 @@ void training_attention(const Bench& b) {
 int run(int argc, char** argv) {
   Bench b{Stream(argc > 2 ? std::atoi(argv[2]) : 0), argc > 1 ? std::atof(argv[1]) : 0.2, {}};
   b.peak = measure_peak(b.stream, 2);
-  std::printf("isa %s, threads %d: fma %.1f GFLOP/s a thread, %.1f all; read %.1f GB/s, copy %.1f GB/s\n\n", isa_name(isa()).data(),
-              b.stream.thread_count(), b.peak.fma_gflops_thread, b.peak.fma_gflops, b.peak.read_gbytes_s, b.peak.copy_gbytes_s);
+  std::printf(
+      "isa %s, threads %d: fma %.1f GFLOP/s a thread, %.1f all; read %.1f GB/s, copy %.1f GB/s\n\n",
+      isa_name(isa()).data(), b.stream.thread_count(), b.peak.fma_gflops_thread, b.peak.fma_gflops,
+      b.peak.read_gbytes_s, b.peak.copy_gbytes_s);
   const std::string part = argc > 3 ? argv[3] : "all";
   const auto wanted = [&](const char* name) { return part == "all" || part == name; };
   if (wanted("attention")) training_attention(b);

@@ -1,6 +1,9 @@
-// How fast is the tokenizer? Encodes and trains on a text file, a line a sequence, on one thread; one JSON line out.
+// How fast is the tokenizer? Encodes and trains on a text file, a line a sequence, on one thread;
+// one JSON line out.
 //   bench_tokenizer TOKENIZER.json CORPUS.txt [VOCAB_SIZE WORDS_SIZE]
 // tools/bench_tokenizer_peer.py runs this beside the `tokenizers` library on the same file.
+#include "text/tokenizer.h"
+
 #include <time.h>
 
 #include <cstdio>
@@ -8,7 +11,6 @@
 
 #include "base/error.h"
 #include "text/bpe_trainer.h"
-#include "text/tokenizer.h"
 
 namespace dure {
 namespace {
@@ -51,25 +53,33 @@ void train(std::string_view text, int64_t vocab_size, int64_t words_size) {
 }
 
 int run(int argc, char** argv) {
-  if (argc != 3 && argc != 5) fail(ErrorCode::kInvalidArgument, "usage: {} TOKENIZER.json CORPUS.txt [VOCAB_SIZE WORDS_SIZE]", argv[0]);
+  if (argc != 3 && argc != 5)
+    fail(ErrorCode::kInvalidArgument, "usage: {} TOKENIZER.json CORPUS.txt [VOCAB_SIZE WORDS_SIZE]",
+         argv[0]);
   const std::string text = read_file(argv[2]);
   double load_s = now_s();
   const Tokenizer tokenizer = Tokenizer::load(argv[1]);
   load_s = now_s() - load_s;
   std::vector<int32_t> ids;
-  const double cold_s = best_of(1, [&] { for_lines(text, [&](std::string_view line) { tokenizer.encode_to(line, {}, ids); }); });
+  const double cold_s = best_of(1, [&] {
+    for_lines(text, [&](std::string_view line) { tokenizer.encode_to(line, {}, ids); });
+  });
   const double encode_s = best_of(5, [&] {
     ids.clear();
     for_lines(text, [&](std::string_view line) { tokenizer.encode_to(line, {}, ids); });
   });
   const double decode_s = best_of(3, [&] { tokenizer.decode(ids); });
   const double mb = static_cast<double>(text.size()) / 1e6;
-  std::printf("{\"bytes\": %zu, \"tokens\": %zu, \"load_s\": %.4f, \"encode_cold_mb_s\": %.2f, \"encode_mb_s\": %.2f, \"decode_mb_s\": %.2f", text.size(),
-              ids.size(), load_s, mb / cold_s, mb / encode_s, mb / decode_s);
+  std::printf(
+      "{\"bytes\": %zu, \"tokens\": %zu, \"load_s\": %.4f, \"encode_cold_mb_s\": %.2f, "
+      "\"encode_mb_s\": %.2f, \"decode_mb_s\": %.2f",
+      text.size(), ids.size(), load_s, mb / cold_s, mb / encode_s, mb / decode_s);
   if (argc == 5) {
     const int64_t vocab_size = std::atoll(argv[3]), words_size = std::atoll(argv[4]);
-    std::printf(", \"train_words_s\": %.3f", best_of(2, [&] { train(text, words_size, words_size); }));
-    std::printf(", \"train_super_s\": %.3f", best_of(2, [&] { train(text, vocab_size, words_size); }));
+    std::printf(", \"train_words_s\": %.3f",
+                best_of(2, [&] { train(text, words_size, words_size); }));
+    std::printf(", \"train_super_s\": %.3f",
+                best_of(2, [&] { train(text, vocab_size, words_size); }));
   }
   std::printf("}\n");
   return 0;

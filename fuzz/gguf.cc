@@ -1,9 +1,11 @@
-// GGUF files: whatever the bytes, an Error or a file whose every tensor lies inside the map; then the same as a model.
+// GGUF files: whatever the bytes, an Error or a file whose every tensor lies inside the map; then
+// the same as a model.
+#include "formats/gguf.h"
+
 #include <cstddef>
 #include <cstdint>
 
 #include "base/error.h"
-#include "formats/gguf.h"
 #include "formats/model_files.h"
 #include "scratch_file.h"
 

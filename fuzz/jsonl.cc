@@ -1,11 +1,13 @@
-// Fuzzes the JSONL reader: every line is a record or has a problem; what is written back reads as the same record.
+// Fuzzes the JSONL reader: every line is a record or has a problem; what is written back reads as
+// the same record.
+#include "data/jsonl.h"
+
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
 
 #include "base/error.h"
-#include "data/jsonl.h"
 
 namespace {
 
@@ -16,7 +18,8 @@ const dure::TemporaryFolder& folder() {
 
 void put(const dure::Path& path, std::string_view bytes) {  // Without the fsync of write_file.
   FILE* file = std::fopen(path.c_str(), "wb");
-  if (file == nullptr || std::fwrite(bytes.data(), 1, bytes.size(), file) != bytes.size()) std::abort();
+  if (file == nullptr || std::fwrite(bytes.data(), 1, bytes.size(), file) != bytes.size())
+    std::abort();
   std::fclose(file);
 }
 
@@ -28,14 +31,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   put(path, {reinterpret_cast<const char*>(data), size});
   dure::JsonlReader reader(path);
   dure::Record record, copy;
-  for (Outcome outcome = reader.next(record); outcome != Outcome::kEnd; outcome = reader.next(record)) {
+  for (Outcome outcome = reader.next(record); outcome != Outcome::kEnd;
+       outcome = reader.next(record)) {
     if (outcome == Outcome::kBad) {
       if (reader.problem().empty()) std::abort();
       continue;
     }
     put(again, dure::record_line(record));
     dure::JsonlReader second(again);
-    if (second.next(copy) != Outcome::kRecord || copy.text != record.text || copy.messages != record.messages) std::abort();
+    if (second.next(copy) != Outcome::kRecord || copy.text != record.text ||
+        copy.messages != record.messages)
+      std::abort();
   }
   return 0;
 }

@@ -1,10 +1,12 @@
-// Safetensors headers: whatever the bytes, an Error or a file whose every tensor lies inside the map.
+// Safetensors headers: whatever the bytes, an Error or a file whose every tensor lies inside the
+// map.
+#include "formats/safetensors.h"
+
 #include <cstddef>
 #include <cstdint>
 
 #include "base/check.h"
 #include "base/error.h"
-#include "formats/safetensors.h"
 #include "scratch_file.h"
 
 using namespace dure;

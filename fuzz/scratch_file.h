@@ -14,7 +14,8 @@ namespace dure {
 class ScratchFile {
  public:
   ScratchFile(const uint8_t* data, size_t size) : descriptor_(::memfd_create("fuzz", 0)) {
-    if (descriptor_ < 0 || ::write(descriptor_, data, size) != static_cast<ssize_t>(size)) std::abort();
+    if (descriptor_ < 0 || ::write(descriptor_, data, size) != static_cast<ssize_t>(size))
+      std::abort();
   }
   ~ScratchFile() { ::close(descriptor_); }
   ScratchFile(const ScratchFile&) = delete;

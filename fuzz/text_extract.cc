@@ -1,11 +1,12 @@
 // Fuzzes the text extractors: any bytes give tidy UTF-8 or an Error.
+#include "data/text_extract.h"
+
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
 
 #include "base/error.h"
 #include "data/input.h"
-#include "data/text_extract.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;

@@ -1,5 +1,5 @@
-// tokenizer.json: any bytes either load or are refused with an Error; what loads encodes and decodes without trouble,
-// and comes back the same when written and read again.
+// tokenizer.json: any bytes either load or are refused with an Error; what loads encodes and
+// decodes without trouble, and comes back the same when written and read again.
 #include <cstdlib>
 
 #include "base/error.h"

@@ -1,5 +1,5 @@
-// Pre-tokenisers of GGUF vocabularies: each NAME.gguf beside NAME.gguf.inp and NAME.gguf.out, ids exact. Vectors without
-// their vocabulary are named and passed over.
+// Pre-tokenisers of GGUF vocabularies: each NAME.gguf beside NAME.gguf.inp and NAME.gguf.out, ids
+// exact. Vectors without their vocabulary are named and passed over.
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -12,7 +12,9 @@ namespace {
 // DURE_BPE_VECTORS, else shared/data/tokenizer/bpe_vectors beside the source tree.
 std::vector<Path> vector_files() {
   const char* named = std::getenv("DURE_BPE_VECTORS");
-  const Path folder = named != nullptr ? Path(named) : Path(DURE_SOURCE_DIR).parent_path() / "shared" / "data" / "tokenizer" / "bpe_vectors";
+  const Path folder = named != nullptr ? Path(named)
+                                       : Path(DURE_SOURCE_DIR).parent_path() / "shared" / "data" /
+                                             "tokenizer" / "bpe_vectors";
   std::vector<Path> found;
   if (!std::filesystem::is_directory(folder)) return found;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
@@ -51,7 +53,8 @@ TEST(BpeVectors, IdsOfGgufVocabularies) {
     }
     const Tokenizer tokenizer = load_tokenizer(vocabulary);
     const std::vector<std::string> texts = split(read_file(inputs), "\n__ggml_vocab_test__\n");
-    const std::vector<std::string> expected = split(read_file(Path(vocabulary.string() + ".out")), "\n");
+    const std::vector<std::string> expected =
+        split(read_file(Path(vocabulary.string() + ".out")), "\n");
     for (size_t i = 0; i < texts.size() && i < expected.size(); ++i) {
       const std::string ids = ids_text(tokenizer.encode(texts[i], {.add_template = false}));
       std::string wanted = expected[i];
@@ -59,7 +62,8 @@ TEST(BpeVectors, IdsOfGgufVocabularies) {
       const std::string where = fmt::format("{} text {}", inputs.filename().string(), i);
       report.add(vocabulary.stem().string(), ids == wanted ? 0 : 1, where);
       EXPECT_EQ(ids, wanted) << where << ": " << texts[i];
-      EXPECT_EQ(tokenizer.decode(tokenizer.encode(texts[i], {.add_template = false})), texts[i]) << where;
+      EXPECT_EQ(tokenizer.decode(tokenizer.encode(texts[i], {.add_template = false})), texts[i])
+          << where;
     }
   }
 }
@@ -71,11 +75,13 @@ TEST(BpeVectors, WritesGgufVocabularies) {
     if (!path_exists(vocabulary)) continue;
     const GgufFile file(vocabulary, Extent::kHeader);
     const Tokenizer tokenizer = load_tokenizer(vocabulary);
-    const GgufVocab read = *read_gguf_vocab(file.metadata(), vocabulary.string()), written = tokenizer.to_gguf();
+    const GgufVocab read = *read_gguf_vocab(file.metadata(), vocabulary.string()),
+                    written = tokenizer.to_gguf();
     EXPECT_EQ(written.tokens, read.tokens);
     EXPECT_EQ(written.merges, read.merges);
     EXPECT_EQ(written.token_types, read.token_types);
-    EXPECT_EQ(find_gguf_pretokeniser(written.pre)->patterns.size(), find_gguf_pretokeniser(read.pre)->patterns.size());
+    EXPECT_EQ(find_gguf_pretokeniser(written.pre)->patterns.size(),
+              find_gguf_pretokeniser(read.pre)->patterns.size());
     GgufMetadata metadata;
     write_gguf_vocab(written, tokenizer.vocab_size(), metadata);
     const Tokenizer again = Tokenizer::from_gguf(*read_gguf_vocab(metadata, "again"), "again");

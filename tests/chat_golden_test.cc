@@ -1,4 +1,5 @@
-// The chat format and the templates against golden/chat: render.json (jinja2's renderings) and parse.json.
+// The chat format and the templates against golden/chat: render.json (jinja2's renderings) and
+// parse.json.
 #include <gtest/gtest.h>
 
 #include <ctime>
@@ -54,7 +55,8 @@ TEST(ChatGolden, TypedFormatsRenderAsTheirTemplates) {
           render_typed(c, format);
           ADD_FAILURE() << where << ": should fail: " << c.at("error").as_string();
         } catch (const Error& error) {
-          EXPECT_NE(std::string(error.what()).find(c.at("error").as_string()), std::string::npos) << where << ": " << error.what();
+          EXPECT_NE(std::string(error.what()).find(c.at("error").as_string()), std::string::npos)
+              << where << ": " << error.what();
         }
       }
     }
@@ -94,8 +96,10 @@ TEST(ChatGolden, TemplatesRenderAsJinja2RendersThem) {
         EXPECT_EQ(got, text->as_string()) << where;
         good = got == text->as_string();
       } else {
-        const bool names_line = got.starts_with("error: ") && got.find("line ") != std::string::npos;
-        good = names_line && (!flag(c, "raised", false) || got.find(c.at("error").as_string()) != std::string::npos);
+        const bool names_line =
+            got.starts_with("error: ") && got.find("line ") != std::string::npos;
+        good = names_line && (!flag(c, "raised", false) ||
+                              got.find(c.at("error").as_string()) != std::string::npos);
         EXPECT_TRUE(good) << where << ": " << got << "\nshould be: " << c.at("error").as_string();
       }
       report.add("texts and errors that differ", !good, where);
@@ -112,7 +116,9 @@ TEST(ChatGolden, ReleasedTemplatesRenderAsTheTypedFormats) {
       for (const ChatFormat format : {ChatFormat::kK1, ChatFormat::kK2}) {
         const ChatTemplate released(released_chat_template(format), "released");
         EXPECT_EQ(released.format(), format);
-        if (c.at("template").as_string() != (format == ChatFormat::kK1 ? "k1" : "k2") || c.find("text") == nullptr) continue;
+        if (c.at("template").as_string() != (format == ChatFormat::kK1 ? "k1" : "k2") ||
+            c.find("text") == nullptr)
+          continue;
         const std::string got = released.render(c.at("messages"), c.at("options"));
         report.add("texts that differ", got != c.at("text").as_string(), fmt::format("case {}", i));
         EXPECT_EQ(got, c.at("text").as_string()) << i;
@@ -123,7 +129,8 @@ TEST(ChatGolden, ReleasedTemplatesRenderAsTheTypedFormats) {
 
 // Sums of deltas; `piece_size(i)` says how many bytes from i on come next.
 template <typename PieceSize>
-OutputDelta parse_in_pieces(const std::string& text, const OutputParserOptions& options, PieceSize piece_size) {
+OutputDelta parse_in_pieces(const std::string& text, const OutputParserOptions& options,
+                            PieceSize piece_size) {
   OutputParser parser(options);
   OutputDelta sum;
   const auto add = [&](OutputDelta delta) {
@@ -141,7 +148,8 @@ OutputDelta parse_in_pieces(const std::string& text, const OutputParserOptions& 
 }
 
 bool same_as_golden(const OutputDelta& got, const Json& c) {
-  if (got.reasoning != c.at("reasoning").as_string() || got.content != c.at("content").as_string()) return false;
+  if (got.reasoning != c.at("reasoning").as_string() || got.content != c.at("content").as_string())
+    return false;
   const Json& calls = c.at("tool_calls");
   if (got.tool_calls.size() != calls.size()) return false;
   for (size_t i = 0; i < calls.size(); ++i) {
@@ -159,10 +167,13 @@ TEST(ChatGolden, ParsesWhatTheModelSaysForEveryCut) {
     for (size_t i = 0; i < golden.at("cases").size(); ++i) {
       const Json& c = golden.at("cases").at(i);
       const std::string& text = c.at("text").as_string();
-      const std::string where = fmt::format("{} case {}: {}", root.string(), i, field(c, "note").is_string() ? c.at("note").as_string() : "");
-      OutputParserOptions options{.format = c.at("format").as_string() == "k2" ? ChatFormat::kK2 : ChatFormat::kK1,
-                                  .thinking = c.at("thinking").as_bool(),
-                                  .tools = golden.at("tools")};
+      const std::string where =
+          fmt::format("{} case {}: {}", root.string(), i,
+                      field(c, "note").is_string() ? c.at("note").as_string() : "");
+      OutputParserOptions options{
+          .format = c.at("format").as_string() == "k2" ? ChatFormat::kK2 : ChatFormat::kK1,
+          .thinking = c.at("thinking").as_bool(),
+          .tools = golden.at("tools")};
       if (const Json* tools = c.find("tools")) options.tools = *tools;
       int64_t wrong_count = 0, cut_count = 0;
       const auto check = [&](auto piece_size) {
@@ -171,12 +182,15 @@ TEST(ChatGolden, ParsesWhatTheModelSaysForEveryCut) {
       };
       check([&](size_t) { return text.size(); });
       check([](size_t) { return size_t{1}; });
-      for (size_t cut = 1; cut < text.size(); ++cut) check([&](size_t at) { return at == 0 ? cut : text.size(); });
-      for (int round = 0; round < 50; ++round) check([&](size_t) { return static_cast<size_t>(rng.between(1, 9)); });
+      for (size_t cut = 1; cut < text.size(); ++cut)
+        check([&](size_t at) { return at == 0 ? cut : text.size(); });
+      for (int round = 0; round < 50; ++round)
+        check([&](size_t) { return static_cast<size_t>(rng.between(1, 9)); });
       report.add("cuts parsed wrong", static_cast<double>(wrong_count), where);
       const OutputDelta whole = parse_output(text, options);
-      EXPECT_EQ(wrong_count, 0) << where << "\nof " << cut_count << " cuts; reasoning '" << whole.reasoning << "', content '"
-                                << whole.content << "', calls " << whole.tool_calls.size();
+      EXPECT_EQ(wrong_count, 0) << where << "\nof " << cut_count << " cuts; reasoning '"
+                                << whole.reasoning << "', content '" << whole.content << "', calls "
+                                << whole.tool_calls.size();
     }
   }
 }

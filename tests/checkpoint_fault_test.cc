@@ -1,4 +1,5 @@
-// Checkpoints under fire: kills at any moment, cut and altered files, a full disk, a folder without permission.
+// Checkpoints under fire: kills at any moment, cut and altered files, a full disk, a folder without
+// permission.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -17,12 +18,20 @@ namespace {
 
 struct FakeRun {  // Some tensors whose content follows from the step.
   std::vector<float> weights, moments;
-  explicit FakeRun(int64_t count = 20000) : weights(static_cast<size_t>(count)), moments(static_cast<size_t>(count)) {}
+  explicit FakeRun(int64_t count = 20000)
+      : weights(static_cast<size_t>(count)), moments(static_cast<size_t>(count)) {}
   void set(int64_t step) {
-    for (size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>(step) + 0.25f * static_cast<float>(i % 7), moments[i] = -weights[i];
+    for (size_t i = 0; i < weights.size(); ++i)
+      weights[i] = static_cast<float>(step) + 0.25f * static_cast<float>(i % 7),
+      moments[i] = -weights[i];
   }
-  std::vector<NamedTensor> model() { return {{"a.weight", f32_view(weights.data(), {4, static_cast<int64_t>(weights.size()) / 4})}}; }
-  std::vector<NamedTensor> optimiser() { return {{"momentum.a.weight", f32_view(moments.data(), {static_cast<int64_t>(moments.size())})}}; }
+  std::vector<NamedTensor> model() {
+    return {{"a.weight", f32_view(weights.data(), {4, static_cast<int64_t>(weights.size()) / 4})}};
+  }
+  std::vector<NamedTensor> optimiser() {
+    return {
+        {"momentum.a.weight", f32_view(moments.data(), {static_cast<int64_t>(moments.size())})}};
+  }
   CheckpointContent content(int64_t step) {
     set(step);
     CheckpointContent out;
@@ -64,7 +73,9 @@ TEST(Checkpoint, RoundTripAndKeepLast) {
     EXPECT_FALSE(store.latest().has_value());
     for (const int64_t step : {1, 9, 100, 120}) expect_holds(store.save(run.content(step)), step);
     store.save(run.content(120));  // The same step again replaces it.
-    EXPECT_NE(message_of([&] { CheckpointStore second(folder.path() / "c", 2); }).find("another process"), std::string::npos);
+    EXPECT_NE(
+        message_of([&] { CheckpointStore second(folder.path() / "c", 2); }).find("another process"),
+        std::string::npos);
   }
   const auto all = list_checkpoints(folder.path() / "c");
   ASSERT_EQ(all.size(), 2u);
@@ -81,7 +92,8 @@ TEST(Checkpoint, DamageIsNamed) {
     std::filesystem::remove_all(path);
     std::filesystem::copy(good, path);
   };
-  const auto damaged = [&](const std::string& file, const std::function<void(std::string&)>& damage) {
+  const auto damaged = [&](const std::string& file,
+                           const std::function<void(std::string&)>& damage) {
     fresh_copy();
     std::string bytes = read_file(path / file);
     damage(bytes);
@@ -91,10 +103,15 @@ TEST(Checkpoint, DamageIsNamed) {
     EXPECT_EQ(code, ErrorCode::kCorrupt) << message;
     EXPECT_NE(message.find(file), std::string::npos) << message;
   };
-  for (const char* file : {"model.safetensors", "optimiser.safetensors", "config.json", "manifest.json"}) {
+  for (const char* file :
+       {"model.safetensors", "optimiser.safetensors", "config.json", "manifest.json"}) {
     for (int part = 0; part < 5; ++part) {
-      damaged(file, [&](std::string& bytes) { bytes.resize(bytes.size() * static_cast<size_t>(part) / 5); });
-      damaged(file, [&](std::string& bytes) { bytes[(bytes.size() - 1) * static_cast<size_t>(part) / 4] ^= 1; });
+      damaged(file, [&](std::string& bytes) {
+        bytes.resize(bytes.size() * static_cast<size_t>(part) / 5);
+      });
+      damaged(file, [&](std::string& bytes) {
+        bytes[(bytes.size() - 1) * static_cast<size_t>(part) / 4] ^= 1;
+      });
     }
     fresh_copy();
     std::filesystem::remove(path / file);
@@ -110,14 +127,22 @@ TEST(Checkpoint, OtherTensorsAreRefusedAndNothingIsCopied) {
   FakeRun other;
   std::vector<NamedTensor> targets = other.model();
   targets.push_back({"b.weight", targets[0].view});
-  EXPECT_NE(message_of([&] { checkpoint.load("model.safetensors", targets); }).find("b.weight of model.safetensors is missing"), std::string::npos);
-  EXPECT_NE(message_of([&] { checkpoint.load("model.safetensors", {}); }).find("a.weight of model.safetensors is not used"), std::string::npos);
+  EXPECT_NE(message_of([&] {
+              checkpoint.load("model.safetensors", targets);
+            }).find("b.weight of model.safetensors is missing"),
+            std::string::npos);
+  EXPECT_NE(message_of([&] {
+              checkpoint.load("model.safetensors", {});
+            }).find("a.weight of model.safetensors is not used"),
+            std::string::npos);
   targets = {{"a.weight", f32_view(other.weights.data(), {20000})}};
-  EXPECT_NE(message_of([&] { checkpoint.load("model.safetensors", targets); }).find("[4, 5000]"), std::string::npos);
+  EXPECT_NE(message_of([&] { checkpoint.load("model.safetensors", targets); }).find("[4, 5000]"),
+            std::string::npos);
   EXPECT_EQ(other.weights, FakeRun().weights);
 }
 
-// A child saves one checkpoint after another and is killed at a random moment; what stands then is always whole.
+// A child saves one checkpoint after another and is killed at a random moment; what stands then is
+// always whole.
 TEST(Checkpoint, SurvivesKillsAtRandomMoments) {
   const TemporaryFolder folder;
   const Path place = folder.path() / "c";
@@ -143,7 +168,9 @@ TEST(Checkpoint, SurvivesKillsAtRandomMoments) {
   EXPECT_GT(step, 0);
   CheckpointStore store(place, 2);  // Removes what the kills left.
   for (const auto& entry : std::filesystem::directory_iterator(place)) {
-    EXPECT_TRUE(entry.path().filename() == ".lock" || entry.path().filename().string().starts_with("step-")) << entry.path();
+    EXPECT_TRUE(entry.path().filename() == ".lock" ||
+                entry.path().filename().string().starts_with("step-"))
+        << entry.path();
   }
 }
 
@@ -160,7 +187,8 @@ TEST(Checkpoint, FullDiskLeavesTheOlderOne) {
     ErrorCode code{};
     std::string message = "(no error)";
     int64_t step = 2;
-    for (; step < 10 && message == "(no error)"; ++step) message = message_of([&] { run.content(step), store.save(run.content(step)); }, &code);
+    for (; step < 10 && message == "(no error)"; ++step)
+      message = message_of([&] { run.content(step), store.save(run.content(step)); }, &code);
     FakeRun big(200000);
     message = message_of([&] { store.save(big.content(50)); }, &code);
     EXPECT_EQ(code, ErrorCode::kNoSpace) << message;
@@ -177,14 +205,22 @@ TEST(Checkpoint, FullDiskLeavesTheOlderOne) {
 TEST(Checkpoint, WithoutPermissionOneClearError) {
   const TemporaryFolder folder;
   std::filesystem::create_directory(folder.path() / "c");
-  std::filesystem::permissions(folder.path() / "c", std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec | std::filesystem::perms::others_read | std::filesystem::perms::others_exec);
-  std::filesystem::permissions(folder.path(), std::filesystem::perms::others_exec, std::filesystem::perm_options::add);
+  std::filesystem::permissions(folder.path() / "c", std::filesystem::perms::owner_read |
+                                                        std::filesystem::perms::owner_exec |
+                                                        std::filesystem::perms::others_read |
+                                                        std::filesystem::perms::others_exec);
+  std::filesystem::permissions(folder.path(), std::filesystem::perms::others_exec,
+                               std::filesystem::perm_options::add);
   const pid_t child = ::fork();
   if (child == 0) {  // Root may write anywhere: become nobody.
     if (::geteuid() == 0 && ::setuid(65534) != 0) ::_exit(3);
     ErrorCode code{};
-    const std::string message = message_of([&] { CheckpointStore store(folder.path() / "c", 2); }, &code);
-    ::_exit(code == ErrorCode::kPermission && message.find((folder.path() / "c").string()) != std::string::npos ? 0 : 1);
+    const std::string message =
+        message_of([&] { CheckpointStore store(folder.path() / "c", 2); }, &code);
+    ::_exit(code == ErrorCode::kPermission &&
+                    message.find((folder.path() / "c").string()) != std::string::npos
+                ? 0
+                : 1);
   }
   int status = 0;
   ::waitpid(child, &status, 0);

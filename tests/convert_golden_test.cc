@@ -1,5 +1,6 @@
-// `dure convert` on golden models: folder -> GGUF -> folder and GGUF -> GGUF give the same bytes of every tensor and the same
-// configuration; GGUF -> folder gives exactly the decoded values; a split set is one model.
+// `dure convert` on golden models: folder -> GGUF -> folder and GGUF -> GGUF give the same bytes of
+// every tensor and the same configuration; GGUF -> folder gives exactly the decoded values; a split
+// set is one model.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -19,22 +20,28 @@ std::vector<float> values_of(const ModelFiles& files, TensorId id) {
   std::vector<float> out(static_cast<size_t>(view.elements()));
   const auto* halves = static_cast<const uint16_t*>(view.data);
   for (size_t i = 0; i < out.size() && !is_block(view.dtype); ++i) {
-    out[i] = view.dtype == DType::kF32 ? static_cast<const float*>(view.data)[i] : view.dtype == DType::kBF16 ? bf16_to_f32(halves[i]) : f16_to_f32(halves[i]);
+    out[i] = view.dtype == DType::kF32    ? static_cast<const float*>(view.data)[i]
+             : view.dtype == DType::kBF16 ? bf16_to_f32(halves[i])
+                                          : f16_to_f32(halves[i]);
   }
   if (is_block(view.dtype)) decode_elements(view.dtype, view.data, 0, view.elements(), out.data());
   return out;
 }
 
-void expect_same(const ModelFiles& a, const ModelFiles& b, bool same_types, golden::Report& report, const std::string& where) {
+void expect_same(const ModelFiles& a, const ModelFiles& b, bool same_types, golden::Report& report,
+                 const std::string& where) {
   ModelConfig config = a.config();
   if (!same_types) config.dtype = b.config().dtype;
   EXPECT_EQ(config, b.config()) << where;
   ASSERT_EQ(a.tensors().size(), b.tensors().size()) << where;
   for (const ImpliedTensor& tensor : a.tensors()) {
-    if (same_types) EXPECT_EQ(a.dtype(tensor.id), b.dtype(tensor.id)) << where << " " << tensor.name;
+    if (same_types)
+      EXPECT_EQ(a.dtype(tensor.id), b.dtype(tensor.id)) << where << " " << tensor.name;
     const std::vector<float> x = values_of(a, tensor.id), y = values_of(b, tensor.id);
     ASSERT_EQ(x.size(), y.size());
-    for (size_t i = 0; i < x.size(); ++i) report.add("values after " + where, std::abs(static_cast<double>(x[i]) - static_cast<double>(y[i])), tensor.name);
+    for (size_t i = 0; i < x.size(); ++i)
+      report.add("values after " + where,
+                 std::abs(static_cast<double>(x[i]) - static_cast<double>(y[i])), tensor.name);
     EXPECT_EQ(std::memcmp(x.data(), y.data(), 4 * x.size()), 0) << where << " " << tensor.name;
   }
 }
@@ -45,7 +52,8 @@ TEST(GoldenConvert, FoldersThereAndBack) {
     const TemporaryFolder folder;
     const ModelFiles original(path);
     convert_to_gguf(original, folder.path() / "m.gguf", {});
-    convert_to_gguf(original, folder.path() / "s.gguf", {.part_bytes_max = original.stored_bytes() / 3});
+    convert_to_gguf(original, folder.path() / "s.gguf",
+                    {.part_bytes_max = original.stored_bytes() / 3});
     const ModelFiles gguf(folder.path() / "m.gguf");
     expect_same(original, gguf, false, report, "folder to GGUF");
     Path first = folder.path() / "s.gguf";
@@ -54,7 +62,8 @@ TEST(GoldenConvert, FoldersThereAndBack) {
     }
     expect_same(original, ModelFiles(first), false, report, "folder to split GGUF");
     convert_to_folder(gguf, folder.path() / "back", {});
-    expect_same(original, ModelFiles(folder.path() / "back"), true, report, "folder to GGUF to folder");
+    expect_same(original, ModelFiles(folder.path() / "back"), true, report,
+                "folder to GGUF to folder");
   }
 }
 
@@ -70,16 +79,20 @@ TEST(GoldenConvert, GgufToFolderAndToItself) {
       convert_to_folder(original, folder.path() / "f", {});
       const ModelFiles back(folder.path() / "f");
       expect_same(original, back, false, report, "GGUF to folder");
-      EXPECT_EQ(back.texts().tokenizer_json.has_value(), original.gguf_metadata()->find("tokenizer.ggml.tokens") != nullptr) << model;
+      EXPECT_EQ(back.texts().tokenizer_json.has_value(),
+                original.gguf_metadata()->find("tokenizer.ggml.tokens") != nullptr)
+          << model;
       convert_to_gguf(original, folder.path() / "m.gguf", {});
       const ModelFiles again(folder.path() / "m.gguf");
       expect_same(original, again, true, report, "GGUF to GGUF");
       if (!back.texts().tokenizer_json) continue;
       convert_to_gguf(back, folder.path() / "b.gguf", {});
       const ModelFiles third(folder.path() / "b.gguf");
-      for (const char* key : {"tokens", "token_type", "merges", "model", "pre", "bos_token_id", "eos_token_id"}) {
+      for (const char* key :
+           {"tokens", "token_type", "merges", "model", "pre", "bos_token_id", "eos_token_id"}) {
         const std::string name = std::string("tokenizer.ggml.") + key;
-        EXPECT_EQ(third.gguf_metadata()->at(name), original.gguf_metadata()->at(name)) << model << " " << name;
+        EXPECT_EQ(third.gguf_metadata()->at(name), original.gguf_metadata()->at(name))
+            << model << " " << name;
       }
     }
   }

@@ -1,5 +1,5 @@
-// `dure data` as a user runs it: the quickstart's corpus, looking into it, and bad input: one clear line, exit code 2,
-// nothing half-written left.
+// `dure data` as a user runs it: the quickstart's corpus, looking into it, and bad input: one clear
+// line, exit code 2, nothing half-written left.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -26,11 +26,13 @@ struct Outcome {
 
 // Standard error apart, without progress.
 Outcome run(const TemporaryFolder& folder, const std::string& arguments) {
-  const std::string command = "DURE_PROGRESS=off DURE_LOG=error " DURE_BINARY " data " + arguments + " 2> '" + (folder.path() / "stderr").string() + "'";
+  const std::string command = "DURE_PROGRESS=off DURE_LOG=error " DURE_BINARY " data " + arguments +
+                              " 2> '" + (folder.path() / "stderr").string() + "'";
   std::FILE* pipe = ::popen(command.c_str(), "r");
   Outcome outcome;
   char buffer[1 << 16];
-  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) outcome.out.append(buffer, n);
+  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;)
+    outcome.out.append(buffer, n);
   outcome.code = WEXITSTATUS(::pclose(pipe));
   outcome.error = read_file(folder.path() / "stderr");
   return outcome;
@@ -59,14 +61,16 @@ TEST(DataVerb, PreparesTheQuickstartsCorpus) {
   }
   const TemporaryFolder folder;
   const Path out = folder.path() / "corpus";
-  const std::string arguments = "prepare " DURE_SOURCE_DIR "/recipes/nano/data.yaml --out '" + out.string() + "' --set tasks.document_count=500";
+  const std::string arguments = "prepare " DURE_SOURCE_DIR "/recipes/nano/data.yaml --out '" +
+                                out.string() + "' --set tasks.document_count=500";
   const Outcome outcome = run(folder, arguments);
   ASSERT_EQ(outcome.code, 0) << outcome.error;
   const Json files = corpus_manifest(out).at("files");
   EXPECT_EQ(heldout_languages(out), (std::vector<std::string>{"de", "en", "es", "ja", "ko", "vi"}));
   std::set<std::string> chapters;
   for (const std::string& language : heldout_languages(out)) {
-    EXPECT_GT(files.at("heldout-" + language + ".jsonl").at("text_bytes").as_int(), 20000) << language;
+    EXPECT_GT(files.at("heldout-" + language + ".jsonl").at("text_bytes").as_int(), 20000)
+        << language;
     std::set<std::string> here;
     for_each_record(heldout_file(out, language), [&](const Record& record) {
       here.insert(chapter_of(record.source));
@@ -79,11 +83,13 @@ TEST(DataVerb, PreparesTheQuickstartsCorpus) {
   for_each_record(train_file(out), [&](const Record& record) {
     train_bytes[record.language] += std::ssize(record.text);
     if (record.source.starts_with("manual/")) {
-      EXPECT_FALSE(chapter_of(record.source) == "ch08" || chapter_of(record.source) == "apc") << record.source;
+      EXPECT_FALSE(chapter_of(record.source) == "ch08" || chapter_of(record.source) == "apc")
+          << record.source;
     }
   });
   ASSERT_EQ(train_bytes.size(), 6u);
-  for (const auto& [language, bytes] : train_bytes) EXPECT_TRUE(bytes > 250000 && bytes < 600000) << language << " " << bytes;
+  for (const auto& [language, bytes] : train_bytes)
+    EXPECT_TRUE(bytes > 250000 && bytes < 600000) << language << " " << bytes;
   EXPECT_NE(run(folder, arguments).out.find("already prepared"), std::string::npos);
 }
 
@@ -91,7 +97,8 @@ TEST(DataVerb, InspectsFoldersAndShards) {
   const TemporaryFolder folder;
   write_file(folder.path() / "a.txt", "one text\n\nof two paragraphs");
   const std::string in = (folder.path() / "a.txt").string(), out = (folder.path() / "c").string();
-  ASSERT_EQ(run(folder, "prepare " + in + " --language en --heldout-fraction 0 --out " + out).code, 0);
+  ASSERT_EQ(run(folder, "prepare " + in + " --language en --heldout-fraction 0 --out " + out).code,
+            0);
   const Outcome text = run(folder, "inspect " + out);
   EXPECT_EQ(text.code, 0);
   EXPECT_NE(text.out.find("one text"), std::string::npos);
@@ -103,12 +110,14 @@ TEST(DataVerb, InspectsFoldersAndShards) {
   const Tokenizer tokenizer = trainer.train();
   tokenizer.save(folder.path() / "tokenizer");
   const auto shard = tokenise_corpus(train_file(out), tokenizer, folder.path() / "cache");
-  const Outcome tokens = run(folder, "inspect " + shard->path().string() + " --tokenizer " + (folder.path() / "tokenizer").string());
+  const Outcome tokens = run(folder, "inspect " + shard->path().string() + " --tokenizer " +
+                                         (folder.path() / "tokenizer").string());
   EXPECT_EQ(tokens.code, 0) << tokens.error;
   EXPECT_NE(tokens.out.find("of two paragraphs<|endofturn|>"), std::string::npos) << tokens.out;
   const std::string bytes = read_file(shard->path());
   write_file(folder.path() / "cut.shard", bytes.substr(0, bytes.size() - 8));
-  expect_one_line(run(folder, "inspect " + (folder.path() / "cut.shard").string()), "truncated or damaged");
+  expect_one_line(run(folder, "inspect " + (folder.path() / "cut.shard").string()),
+                  "truncated or damaged");
 }
 
 TEST(DataVerb, BadInputIsOneLineAndLeavesNothing) {
@@ -129,7 +138,8 @@ TEST(DataVerb, BadInputIsOneLineAndLeavesNothing) {
       {"prepare " + here + "/cut.jsonl.zst" + out, "truncated"},
       {"prepare " + here + "/good.txt --heldout-fraction 2" + out, "from 0 to 1"},
       {"prepare " + here + "/good.txt --set tasks.mixture.languages=[xx]" + out, "'xx'"},
-      {"prepare " + here + "/good.txt --set tasks.mixture.addition.digits_min=9" + out, "digits_min is 9, above digits_max"},
+      {"prepare " + here + "/good.txt --set tasks.mixture.addition.digits_min=9" + out,
+       "digits_min is 9, above digits_max"},
       {"prepare " + here + "/good.txt", "--out is missing"},
       {"prepare " + here + "/good.txt --out " + here + "/good.txt", "names a folder"},
       {"prepare " + here + "/good.txt --out " + here, "holds something else"},
@@ -156,7 +166,9 @@ TEST(DataVerb, UnreadableFilesAreNamed) {
   const TemporaryFolder folder;
   write_file(folder.path() / "a.txt", "secret");
   std::filesystem::permissions(folder.path() / "a.txt", std::filesystem::perms::none);
-  expect_one_line(run(folder, "prepare " + (folder.path() / "a.txt").string() + " --out " + (folder.path() / "out").string()), "Permission denied");
+  expect_one_line(run(folder, "prepare " + (folder.path() / "a.txt").string() + " --out " +
+                                  (folder.path() / "out").string()),
+                  "Permission denied");
 }
 
 TEST(DataVerb, AFullDiskLeavesNothing) {
@@ -168,7 +180,9 @@ TEST(DataVerb, AFullDiskLeavesNothing) {
     return;
   }
   write_file(folder.path() / "good.txt", "good");
-  const Outcome outcome = run(folder, "prepare " + (folder.path() / "good.txt").string() + " --set tasks.document_count=5000 --out " + (disk / "out").string());
+  const Outcome outcome =
+      run(folder, "prepare " + (folder.path() / "good.txt").string() +
+                      " --set tasks.document_count=5000 --out " + (disk / "out").string());
   expect_one_line(outcome, "No space left");
   EXPECT_EQ(leftovers(disk), std::set<std::string>{});
   ::umount(disk.c_str());
@@ -179,8 +193,13 @@ TEST(DataVerb, KilledItLeavesTheOldCorpus) {
   const TemporaryFolder folder;
   const Path out = folder.path() / "out";
   write_file(folder.path() / "a.txt", "first");
-  const std::string prepare = "prepare " + (folder.path() / "a.txt").string() + " --heldout-fraction 0 --set tasks.document_count=60000 --out " + out.string();
-  ASSERT_EQ(run(folder, "prepare " + (folder.path() / "a.txt").string() + " --heldout-fraction 0 --out " + out.string()).code, 0);
+  const std::string prepare = "prepare " + (folder.path() / "a.txt").string() +
+                              " --heldout-fraction 0 --set tasks.document_count=60000 --out " +
+                              out.string();
+  ASSERT_EQ(run(folder, "prepare " + (folder.path() / "a.txt").string() +
+                            " --heldout-fraction 0 --out " + out.string())
+                .code,
+            0);
   const std::string before = read_file(out / "manifest.json");
   for (const int wait_ms : {5, 40, 120}) {
     const pid_t child = ::fork();

@@ -1,5 +1,6 @@
-// Golden model files: every folder of hf/ and every GGUF of gguf/ opens, its tensors are all located and counted, its
-// configuration survives writing; the published inventory of K-EXAONE-236B is what the configuration implies.
+// Golden model files: every folder of hf/ and every GGUF of gguf/ opens, its tensors are all
+// located and counted, its configuration survives writing; the published inventory of K-EXAONE-236B
+// is what the configuration implies.
 #include <gtest/gtest.h>
 
 #include <set>
@@ -27,8 +28,9 @@ void check_model(const Path& path) {
   EXPECT_EQ(bytes, files.stored_bytes()) << path;
   EXPECT_TRUE(files.ignored().empty()) << path;
   EXPECT_EQ(parse_hf_config(write_hf_config(files.config()), "again"), files.config()) << path;
-  std::printf("golden formats: %s: %zu tensors, %lld parameters, %lld bytes\n", path.filename().c_str(), files.tensors().size(),
-              static_cast<long long>(elements), static_cast<long long>(bytes));
+  std::printf("golden formats: %s: %zu tensors, %lld parameters, %lld bytes\n",
+              path.filename().c_str(), files.tensors().size(), static_cast<long long>(elements),
+              static_cast<long long>(bytes));
 }
 
 TEST(GoldenFormats, HuggingFaceFolders) {
@@ -50,9 +52,13 @@ TEST(GoldenFormats, GgufFiles) {
 
 ModelConfig k_exaone_236b() {
   ModelConfig c;
-  c.vocab_size = 153600, c.hidden_size = 6144, c.head_count = 64, c.kv_head_count = 8, c.head_width = 128, c.dense_width = 18432;
-  c.expert_width = 2048, c.expert_count = 128, c.experts_per_token = 8, c.shared_expert_count = 1, c.mtp_layer_count = 1;
-  for (int64_t i = 0; i < 48; ++i) c.layers.push_back({.window_tokens = i % 4 == 3 ? 0 : 128, .rotary = i % 4 != 3, .sparse = i > 0});
+  c.vocab_size = 153600, c.hidden_size = 6144, c.head_count = 64, c.kv_head_count = 8,
+  c.head_width = 128, c.dense_width = 18432;
+  c.expert_width = 2048, c.expert_count = 128, c.experts_per_token = 8, c.shared_expert_count = 1,
+  c.mtp_layer_count = 1;
+  for (int64_t i = 0; i < 48; ++i)
+    c.layers.push_back(
+        {.window_tokens = i % 4 == 3 ? 0 : 128, .rotary = i % 4 != 3, .sparse = i > 0});
   return c;
 }
 
@@ -60,13 +66,16 @@ TEST(GoldenFormats, PublishedInventory) {
   for (const Path& root : golden::roots("k-exaone-236b")) {
     const Json inventory = load_json(root / "gguf-inventory.json");
     std::map<std::string, int64_t> published, implied;
-    for (const Json& row : inventory.at("tensors").as_array()) published[row.at(size_t{0}).as_string()] = row.at(size_t{1}).as_int();
+    for (const Json& row : inventory.at("tensors").as_array())
+      published[row.at(size_t{0}).as_string()] = row.at(size_t{1}).as_int();
     const ModelConfig config = k_exaone_236b();
-    for (const TensorId id : gguf_tensors(config)) implied[gguf_name(id, config)] = tensor_shape(id, config).elements();
+    for (const TensorId id : gguf_tensors(config))
+      implied[gguf_name(id, config)] = tensor_shape(id, config).elements();
     EXPECT_EQ(implied, published);
     EXPECT_EQ(inventory.at("total_params").as_int(), count_model(config).parameters);
     EXPECT_EQ(inventory.at("bf16_bytes").as_int(), count_model(config).bytes_16bit);
-    std::printf("golden formats: published inventory: %zu GGUF tensors agree in name and size\n", published.size());
+    std::printf("golden formats: published inventory: %zu GGUF tensors agree in name and size\n",
+                published.size());
   }
 }
 

@@ -1,5 +1,6 @@
-// GGUF models against llama.cpp's logits (golden folder gguf/): F32 weights and decoded blocks to 2e-5 of the largest logit;
-// llama.cpp's own path quantises activations to 8 bits, which moves logits by about 3 % in norm: bounded at 5 %.
+// GGUF models against llama.cpp's logits (golden folder gguf/): F32 weights and decoded blocks to
+// 2e-5 of the largest logit; llama.cpp's own path quantises activations to 8 bits, which moves
+// logits by about 3 % in norm: bounded at 5 %.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -62,15 +63,19 @@ TEST(GoldenGguf, LogitsOfLlamaCpp) {
   for (const Path& root : golden::roots("gguf")) {
     const Json cases = load_json(root / "cases.json");
     for (const Json& item : cases.as_array()) {
-      const std::string model = item.at("model").as_string(), reference = item.at("reference").as_string();
+      const std::string model = item.at("model").as_string(),
+                        reference = item.at("reference").as_string();
       const std::vector<float> wanted = read_floats(root / item.at("logits").as_string());
-      const std::vector<float> got = logits_of(root / model, read_tokens(root / item.at("tokens").as_string()));
+      const std::vector<float> got =
+          logits_of(root / model, read_tokens(root / item.at("tokens").as_string()));
       ASSERT_EQ(got.size(), wanted.size()) << model;
       const Difference difference = compare(got, wanted);
       report.add(reference + " logits, largest", difference.largest, model);
       report.add(reference + " logits, norm", difference.norm, model);
-      if (reference == "native") EXPECT_LE(difference.norm, 0.05) << model;
-      else EXPECT_LE(difference.largest, 2e-5) << model << " " << reference;
+      if (reference == "native")
+        EXPECT_LE(difference.norm, 0.05) << model;
+      else
+        EXPECT_LE(difference.largest, 2e-5) << model << " " << reference;
     }
   }
 }

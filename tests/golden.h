@@ -1,7 +1,8 @@
 // tests/golden.h: where golden cases lie, and how the largest difference of a quantity is reported.
 //
-// Roots: the project's own tests/golden/ and the folder in DURE_GOLDEN (default: ../shared/golden beside the source tree,
-// where it exists). A kind (such as "hf") may be present in both, in one, or in none: a test then says so and passes.
+// Roots: the project's own tests/golden/ and the folder in DURE_GOLDEN (default: ../shared/golden
+// beside the source tree, where it exists). A kind (such as "hf") may be present in both, in one,
+// or in none: a test then says so and passes.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +22,9 @@ inline std::vector<Path> roots(const std::string& kind) {
   const Path source(DURE_SOURCE_DIR);
   const char* named = std::getenv("DURE_GOLDEN");
   std::vector<Path> found;
-  for (const Path& root : {source / "tests" / "golden", named != nullptr ? Path(named) : source.parent_path() / "shared" / "golden"}) {
+  for (const Path& root :
+       {source / "tests" / "golden",
+        named != nullptr ? Path(named) : source.parent_path() / "shared" / "golden"}) {
     if (std::filesystem::is_directory(root / kind)) found.push_back(root / kind);
   }
   if (found.empty()) std::printf("skipped: no golden folder '%s'\n", kind.c_str());
@@ -46,8 +49,9 @@ class Report {
   explicit Report(std::string title) : title_(std::move(title)) {}
   ~Report() {
     for (const auto& [quantity, worst] : worst_) {
-      std::printf("golden %s: %-28s largest difference %.3g of %lld values (%s)\n", title_.c_str(), quantity.c_str(), worst.value,
-                  static_cast<long long>(worst.count), worst.where.c_str());
+      std::printf("golden %s: %-28s largest difference %.3g of %lld values (%s)\n", title_.c_str(),
+                  quantity.c_str(), worst.value, static_cast<long long>(worst.count),
+                  worst.where.c_str());
     }
   }
   void add(const std::string& quantity, double difference, const std::string& where) {

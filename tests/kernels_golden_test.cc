@@ -1,16 +1,18 @@
-// The kernels against golden objectives in float64: routing (ties and groups), its gradients, the balance loss, and
-// cross-entropy. Cases are listed from every objectives/ folder. A case that is wide of its bound names the value.
+// The kernels against golden objectives in float64: routing (ties and groups), its gradients, the
+// balance loss, and cross-entropy. Cases are listed from every objectives/ folder. A case that is
+// wide of its bound names the value.
 //
-// Bounds: the inputs are rounded to f32 (a logit x moves a sigmoid or a softmax by at most u |x|), then some tens of f32
-// operations. kSteps u (1 + |x|max) relative to the largest value of the quantity covers both.
+// Bounds: the inputs are rounded to f32 (a logit x moves a sigmoid or a softmax by at most u |x|),
+// then some tens of f32 operations. kSteps u (1 + |x|max) relative to the largest value of the
+// quantity covers both.
 #include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "golden.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/router.h"
 #include "tensor/buffer.h"
-#include "golden.h"
 
 namespace dure {
 namespace {
@@ -38,9 +40,11 @@ std::vector<int32_t> ids(const Json& list) {
 struct Tensor {
   Buffer buffer;
   TensorView view;
-  explicit Tensor(Shape shape) : buffer(Buffer::of(DType::kF32, shape)), view(buffer.view(DType::kF32, shape)) {}
+  explicit Tensor(Shape shape)
+      : buffer(Buffer::of(DType::kF32, shape)), view(buffer.view(DType::kF32, shape)) {}
   Tensor(Shape shape, const std::vector<double>& values) : Tensor(shape) {
-    if (static_cast<int64_t>(values.size()) != shape.elements()) fail(ErrorCode::kCorrupt, "golden case: {} values for {}", values.size(), shape.text());
+    if (static_cast<int64_t>(values.size()) != shape.elements())
+      fail(ErrorCode::kCorrupt, "golden case: {} values for {}", values.size(), shape.text());
     for (size_t i = 0; i < values.size(); ++i) view.f32()[i] = static_cast<float>(values[i]);
   }
 };
@@ -54,25 +58,33 @@ double largest(const std::vector<double>& values) {
 class KernelsGolden : public ::testing::Test {
  protected:
   // Values relative to the largest of the case; `logits` sets the error of the inputs.
-  void compare(const std::string& quantity, const Tensor& got, const std::vector<double>& want, double logits, const std::string& where) {
+  void compare(const std::string& quantity, const Tensor& got, const std::vector<double>& want,
+               double logits, const std::string& where) {
     ASSERT_EQ(static_cast<size_t>(got.view.elements()), want.size()) << quantity << ", " << where;
     const double scale = std::max(largest(want), 1e-30);
     for (size_t i = 0; i < want.size(); ++i) {
       const double difference = std::abs(got.view.f32()[i] - want[i]) / scale;
       report_.add(quantity, difference, where + " [" + std::to_string(i) + "]");
-      EXPECT_LE(difference, kSteps * kUnit * (1 + logits)) << quantity << ", " << where << " [" << i << "]: " << got.view.f32()[i] << " where " << want[i];
+      EXPECT_LE(difference, kSteps * kUnit * (1 + logits))
+          << quantity << ", " << where << " [" << i << "]: " << got.view.f32()[i] << " where "
+          << want[i];
     }
   }
-  void compare(const std::string& quantity, double got, double want, double logits, const std::string& where) {
+  void compare(const std::string& quantity, double got, double want, double logits,
+               const std::string& where) {
     const Tensor one({1}, {got});
     compare(quantity, one, {want}, logits, where);
   }
   template <typename Body>
   void for_each_case(const char* file, const char* section, Body body) {
     for (const Path& folder : golden::roots("objectives")) {
-      const Json json = load_json(folder / file);  // Throws, and so fails the test, where it cannot be read.
+      const Json json =
+          load_json(folder / file);  // Throws, and so fails the test, where it cannot be read.
       const auto& list = (section != nullptr ? json.at(section) : json).as_array();
-      for (size_t i = 0; i < list.size(); ++i) body(list[i], (folder / file).string() + (section != nullptr ? std::string(" ") + section : "") + " " + std::to_string(i));
+      for (size_t i = 0; i < list.size(); ++i)
+        body(list[i], (folder / file).string() +
+                          (section != nullptr ? std::string(" ") + section : "") + " " +
+                          std::to_string(i));
       std::printf("  %s: %zu cases\n", (folder / file).c_str(), list.size());
     }
   }
@@ -84,15 +96,24 @@ struct Routed {
   Tensor logits, bias, probabilities, weights;
   std::vector<int32_t> experts;
   Routed(const RouterFacts& f, int64_t tokens, const Json& c)
-      : logits({tokens, f.expert_count}, doubles(c.at("logits"))), bias({f.expert_count}, doubles(c.at("bias"))), probabilities({tokens, f.expert_count}),
-        weights({tokens, f.experts_per_token}), experts(static_cast<size_t>(tokens * f.experts_per_token)) {}
-  void run(const RouterFacts& f, Stream& stream) { route(f, logits.view, bias.view, probabilities.view, experts, weights.view, stream); }
+      : logits({tokens, f.expert_count}, doubles(c.at("logits"))),
+        bias({f.expert_count}, doubles(c.at("bias"))),
+        probabilities({tokens, f.expert_count}),
+        weights({tokens, f.experts_per_token}),
+        experts(static_cast<size_t>(tokens * f.experts_per_token)) {}
+  void run(const RouterFacts& f, Stream& stream) {
+    route(f, logits.view, bias.view, probabilities.view, experts, weights.view, stream);
+  }
 };
 
 TEST_F(KernelsGolden, Router) {
   for_each_case("moe.json", "router", [&](const Json& c, const std::string& where) {
-    const RouterFacts f{.expert_count = c.at("experts").as_int(), .experts_per_token = c.at("top_k").as_int(), .group_count = c.at("groups").as_int(),
-                        .groups_kept = c.at("groups_kept").as_int(), .normalise = c.at("normalise").as_bool(), .scale = c.at("scale").as_double()};
+    const RouterFacts f{.expert_count = c.at("experts").as_int(),
+                        .experts_per_token = c.at("top_k").as_int(),
+                        .group_count = c.at("groups").as_int(),
+                        .groups_kept = c.at("groups_kept").as_int(),
+                        .normalise = c.at("normalise").as_bool(),
+                        .scale = c.at("scale").as_double()};
     const int64_t tokens = c.at("tokens").as_int();
     Routed r(f, tokens, c);
     r.run(f, stream_);
@@ -110,12 +131,16 @@ TEST_F(KernelsGolden, Balance) {
   for_each_case("moe.json", "balance", [&](const Json& c, const std::string& where) {
     std::vector<int64_t> lengths;
     int64_t tokens = 0;
-    for (const Json& length : c.at("document_lengths").as_array()) lengths.push_back(length.as_int()), tokens += length.as_int();
-    const RouterFacts f{.expert_count = c.at("experts").as_int(), .experts_per_token = c.at("top_k").as_int()};
+    for (const Json& length : c.at("document_lengths").as_array())
+      lengths.push_back(length.as_int()), tokens += length.as_int();
+    const RouterFacts f{.expert_count = c.at("experts").as_int(),
+                        .experts_per_token = c.at("top_k").as_int()};
     Routed r(f, tokens, c);
     r.run(f, stream_);
     Tensor gradient({tokens, f.expert_count});
-    const double loss = sequence_balance(f, r.probabilities.view, r.experts, lengths, c.at("coefficient").as_double(), 1, gradient.view, stream_);
+    const double loss =
+        sequence_balance(f, r.probabilities.view, r.experts, lengths,
+                         c.at("coefficient").as_double(), 1, gradient.view, stream_);
     const double logits = largest(doubles(c.at("logits")));
     compare("balance loss", loss, c.at("loss").as_double(), logits, where);
     compare("balance grad_logits", gradient, doubles(c.at("grad_logits")), logits, where);
@@ -136,7 +161,9 @@ TEST_F(KernelsGolden, CrossEntropy) {
     }
     const double size = largest(doubles(c.at("logits")));
     compare("cross-entropy loss", loss / valid, c.at("loss").as_double(), size, where);
-    log_probability_backward(logits.view, targets, lse.view, std::vector<float>(targets.size(), static_cast<float>(-1 / valid)), stream_);
+    log_probability_backward(logits.view, targets, lse.view,
+                             std::vector<float>(targets.size(), static_cast<float>(-1 / valid)),
+                             stream_);
     compare("cross-entropy grad_logits", logits, doubles(c.at("grad_logits")), size, where);
   });
 }

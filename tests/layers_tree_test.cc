@@ -1,5 +1,6 @@
-// The tree obeys its own table: every #include points to the same folder or to one that tools/layers.txt names, the table
-// has no cycle, no file is longer than 1,000 lines, and every source of src/ stands in a folder of the table.
+// The tree obeys its own table: every #include points to the same folder or to one that
+// tools/layers.txt names, the table has no cycle, no file is longer than 1,000 lines, and every
+// source of src/ stands in a folder of the table.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -66,19 +67,23 @@ TEST(Layers, EveryIncludePointsDown) {
   int64_t file_count = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(src)) {
     const std::string extension = entry.path().extension().string();
-    if (!entry.is_regular_file() || (extension != ".cc" && extension != ".h" && extension != ".cu")) continue;
+    if (!entry.is_regular_file() || (extension != ".cc" && extension != ".h" && extension != ".cu"))
+      continue;
     const Path relative = std::filesystem::relative(entry.path(), src);
     const std::string folder = relative.begin()->string();
     ASSERT_TRUE(table.contains(folder)) << relative << " stands outside the table";
     const std::string text = read_file(entry.path());
-    EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 1000) << relative << " is longer than the hard limit";
+    EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 1000)
+        << relative << " is longer than the hard limit";
     if (extension == ".h" && text.find("HWY_TARGET_TOGGLE") == std::string::npos) {
       EXPECT_NE(text.find("#pragma once"), std::string::npos) << relative;
     }
     for (const std::string& target : included_folders(text)) {
-      if (target == "hwy") continue;  // Highway's own header, written with quotes by its convention.
+      if (target == "hwy")
+        continue;  // Highway's own header, written with quotes by its convention.
       const bool allowed = target == folder || table.at(folder).below.contains(target);
-      EXPECT_TRUE(allowed) << relative << " includes " << target << "/, which " << folder << "/ may not";
+      EXPECT_TRUE(allowed) << relative << " includes " << target << "/, which " << folder
+                           << "/ may not";
     }
     ++file_count;
   }

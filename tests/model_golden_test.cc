@@ -1,8 +1,10 @@
-// The model against the golden folders `hf/`: logits, hidden states, routing, loss, every gradient, greedy text, the MTP layer.
+// The model against the golden folders `hf/`: logits, hidden states, routing, loss, every gradient,
+// greedy text, the MTP layer.
 //
-// Each case folder is a Hugging Face model with case.json and expected.safetensors (float64). Models run in float32 whatever
-// they are stored in. Bounds: differences are in units of the largest expected value of the quantity; values must agree within
-// 1e-5, gradients within what bound_of_gradients() derives.
+// Each case folder is a Hugging Face model with case.json and expected.safetensors (float64).
+// Models run in float32 whatever they are stored in. Bounds: differences are in units of the
+// largest expected value of the quantity; values must agree within 1e-5, gradients within what
+// bound_of_gradients() derives.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -10,9 +12,9 @@
 
 #include "base/error.h"
 #include "formats/safetensors.h"
+#include "golden.h"
 #include "model/load.h"
 #include "model/train_pass.h"
-#include "golden.h"
 
 namespace dure {
 namespace {
@@ -23,11 +25,20 @@ std::vector<double> numbers(TensorView view) {
   std::vector<double> out(static_cast<size_t>(view.elements()));
   for (size_t i = 0; i < out.size(); ++i) {
     switch (view.dtype) {
-      case DType::kF64: out[i] = static_cast<const double*>(view.data)[i]; break;
-      case DType::kF32: out[i] = static_cast<const float*>(view.data)[i]; break;
-      case DType::kI64: out[i] = static_cast<double>(static_cast<const int64_t*>(view.data)[i]); break;
-      case DType::kI32: out[i] = static_cast<const int32_t*>(view.data)[i]; break;
-      default: fail(ErrorCode::kUnsupported, "expected values of type {}", dtype_info(view.dtype).name);
+      case DType::kF64:
+        out[i] = static_cast<const double*>(view.data)[i];
+        break;
+      case DType::kF32:
+        out[i] = static_cast<const float*>(view.data)[i];
+        break;
+      case DType::kI64:
+        out[i] = static_cast<double>(static_cast<const int64_t*>(view.data)[i]);
+        break;
+      case DType::kI32:
+        out[i] = static_cast<const int32_t*>(view.data)[i];
+        break;
+      default:
+        fail(ErrorCode::kUnsupported, "expected values of type {}", dtype_info(view.dtype).name);
     }
   }
   return out;
@@ -49,11 +60,14 @@ struct Rows {
   TrainInput input() const { return {.ids = ids, .targets = targets, .document_lengths = lengths}; }
 };
 
-void add_documents(const Json* documents, size_t row, int64_t columns, std::vector<int64_t>& lengths) {
+void add_documents(const Json* documents, size_t row, int64_t columns,
+                   std::vector<int64_t>& lengths) {
   int64_t run = 1;
   for (int64_t t = 1; t <= columns; ++t, ++run) {
-    const bool ends = t == columns || (documents != nullptr && documents->at(row).at(static_cast<size_t>(t)).as_int() !=
-                                                                   documents->at(row).at(static_cast<size_t>(t - 1)).as_int());
+    const bool ends =
+        t == columns ||
+        (documents != nullptr && documents->at(row).at(static_cast<size_t>(t)).as_int() !=
+                                     documents->at(row).at(static_cast<size_t>(t - 1)).as_int());
     if (ends) lengths.push_back(run), run = 0;
   }
 }
@@ -66,7 +80,9 @@ Rows read_rows(const Json& json) {
     const Json* labels = json.find("labels");
     for (size_t t = 0; t < ids[b].size(); ++t) {
       out.ids.push_back(static_cast<int32_t>(ids[b].at(t).as_int("id")));
-      out.targets.push_back(labels != nullptr && t + 1 < ids[b].size() ? static_cast<int32_t>(labels->at(b).at(t + 1).as_int("label")) : kIgnore);
+      out.targets.push_back(labels != nullptr && t + 1 < ids[b].size()
+                                ? static_cast<int32_t>(labels->at(b).at(t + 1).as_int("label"))
+                                : kIgnore);
     }
     add_documents(json.find("documents"), b, out.columns, out.lengths);
   }
@@ -76,9 +92,15 @@ Rows read_rows(const Json& json) {
 class Case {
  public:
   Case(const Path& folder, golden::Report& report)
-      : name_(folder.filename().string()), report_(report), json_(load_json(folder / "case.json")),
-        expected_(folder / "expected.safetensors"), files_(std::make_shared<ModelFiles>(folder)), parameters_(files_->config()),
-        gradients_(files_->config()), rows_(read_rows(json_)), stream_(2) {
+      : name_(folder.filename().string()),
+        report_(report),
+        json_(load_json(folder / "case.json")),
+        expected_(folder / "expected.safetensors"),
+        files_(std::make_shared<ModelFiles>(folder)),
+        parameters_(files_->config()),
+        gradients_(files_->config()),
+        rows_(read_rows(json_)),
+        stream_(2) {
     load_parameters(*files_, parameters_, stream_);
     weights_ = bind_weights(parameters_);
   }
@@ -92,11 +114,13 @@ class Case {
     compare_mapped_weights(pass.hidden());
     gradients_.zero(stream_);
     const LossResult& result = pass.backward({}, gradients_.by_place(), stream_);
-    if (result.valid > 0) compare_loss("loss", result.loss_sum / static_cast<double>(result.valid), "loss");
+    if (result.valid > 0)
+      compare_loss("loss", result.loss_sum / static_cast<double>(result.valid), "loss");
     compare_gradients("grad.", "grad");
     compare_greedy();
     if (const Json* mtp = json_.find("mtp")) {
-      for (const Json& kind : mtp->at("attention").as_array("mtp.attention")) run_mtp(kind, mtp->at("loss_coefficient").as_double());
+      for (const Json& kind : mtp->at("attention").as_array("mtp.attention"))
+        run_mtp(kind, mtp->at("loss_coefficient").as_double());
     }
     for (const TensorInfo& info : expected_.tensors()) {
       if (!seen_.contains(info.name) && !info.name.starts_with("logits.transformers")) {
@@ -116,8 +140,9 @@ class Case {
   }
 
   // In units of the largest expected value (or of `unit`), against `bound`.
-  void compare(const std::string& quantity, const std::vector<double>& got, const std::vector<double>& wanted, double bound,
-               const std::string& what, double unit = 0) {
+  void compare(const std::string& quantity, const std::vector<double>& got,
+               const std::vector<double>& wanted, double bound, const std::string& what,
+               double unit = 0) {
     ASSERT_EQ(got.size(), wanted.size()) << what;
     const double scale = unit > 0 ? unit : largest(wanted);
     double worst = 0;
@@ -136,7 +161,8 @@ class Case {
     const TensorView logits = buffer.view(DType::kF32, {hidden.dim(0), weights_.config.vocab_size});
     head_logits(weights_, hidden, logits, stream_);
     std::vector<double> got = widened(logits);
-    if (info->shape[1] + 1 == rows_.columns) got = without_last_rows(got, weights_.config.vocab_size);
+    if (info->shape[1] + 1 == rows_.columns)
+      got = without_last_rows(got, weights_.config.vocab_size);
     compare(quantity, got, numbers(expected_.view(tensor)), kValueBound, tensor);
   }
 
@@ -145,13 +171,15 @@ class Case {
     std::vector<double> out;
     for (int64_t b = 0; b < rows_.rows; ++b) {
       const auto start = values.begin() + static_cast<std::ptrdiff_t>(b * rows_.columns * width);
-      out.insert(out.end(), start, start + static_cast<std::ptrdiff_t>((rows_.columns - 1) * width));
+      out.insert(out.end(), start,
+                 start + static_cast<std::ptrdiff_t>((rows_.columns - 1) * width));
     }
     return out;
   }
 
   void compare_tensor(const std::string& quantity, const std::string& tensor, TensorView got) {
-    if (expected(tensor) != nullptr) compare(quantity, widened(got), numbers(expected_.view(tensor)), kValueBound, tensor);
+    if (expected(tensor) != nullptr)
+      compare(quantity, widened(got), numbers(expected_.view(tensor)), kValueBound, tensor);
   }
 
   void compare_hidden(TrainPass& pass) {
@@ -171,7 +199,8 @@ class Case {
       compare_tensor("router probabilities", prefix + "probabilities", moe.probabilities);
       compare_tensor("router weights", prefix + "weights", moe.weights);
       if (expected(prefix + "experts") == nullptr) continue;
-      const std::vector<double> got = numbers(moe.experts), wanted = numbers(expected_.view(prefix + "experts"));
+      const std::vector<double> got = numbers(moe.experts),
+                                wanted = numbers(expected_.view(prefix + "experts"));
       ASSERT_EQ(got.size(), wanted.size());
       int64_t wrong = 0;
       for (size_t r = 0; r < got.size(); ++r) wrong += got[r] != wanted[r];
@@ -193,13 +222,17 @@ class Case {
   }
 
   void compare_loss(const std::string& tensor, double got, const std::string& quantity) {
-    if (expected(tensor) != nullptr) compare(quantity, {got}, numbers(expected_.view(tensor)), kValueBound, tensor);
+    if (expected(tensor) != nullptr)
+      compare(quantity, {got}, numbers(expected_.view(tensor)), kValueBound, tensor);
   }
 
-  // Forward and backward each carry rounding through every layer: a few units of 2^-24 for each of a layer's dozen operations,
-  // relative to the largest gradient of the tensor. A tensor whose gradients nearly cancel (such as those of an expert that few
-  // tokens met) is allowed the same on 1 % of the largest gradient of the model.
-  double bound_of_gradients() const { return 0x1p-24 * 128 * static_cast<double>(weights_.config.layer_count() + 1); }
+  // Forward and backward each carry rounding through every layer: a few units of 2^-24 for each of
+  // a layer's dozen operations, relative to the largest gradient of the tensor. A tensor whose
+  // gradients nearly cancel (such as those of an expert that few tokens met) is allowed the same on
+  // 1 % of the largest gradient of the model.
+  double bound_of_gradients() const {
+    return 0x1p-24 * 128 * static_cast<double>(weights_.config.layer_count() + 1);
+  }
 
   TensorView gradient_of(const ImpliedTensor& tensor) const {
     if (!is_expert(tensor.id.role)) return gradients_.at(tensor.name).view;
@@ -209,12 +242,14 @@ class Case {
 
   void compare_gradients(const std::string& prefix, const std::string& quantity) {
     double overall = 0;
-    for (const ImpliedTensor& tensor : files_->tensors()) overall = std::max(overall, largest(widened(gradient_of(tensor))));
+    for (const ImpliedTensor& tensor : files_->tensors())
+      overall = std::max(overall, largest(widened(gradient_of(tensor))));
     for (const ImpliedTensor& tensor : files_->tensors()) {
       if (expected(prefix + tensor.name) == nullptr) continue;
       const std::vector<double> wanted = numbers(expected_.view(prefix + tensor.name));
       const double unit = largest(wanted) + 0.01 * overall;
-      compare(quantity, widened(gradient_of(tensor)), wanted, bound_of_gradients(), prefix + tensor.name, unit);
+      compare(quantity, widened(gradient_of(tensor)), wanted, bound_of_gradients(),
+              prefix + tensor.name, unit);
     }
   }
 
@@ -223,24 +258,29 @@ class Case {
     TrainPass pass(weights_.config, {.rows_max = n, .mtp = false});
     const std::vector<int32_t> targets(tokens.size(), kIgnore);
     const int64_t lengths[] = {n};
-    pass.forward(weights_, {.ids = tokens, .targets = targets, .document_lengths = lengths}, stream_);
+    pass.forward(weights_, {.ids = tokens, .targets = targets, .document_lengths = lengths},
+                 stream_);
     const Buffer buffer = Buffer::of(DType::kF32, {1, weights_.config.vocab_size});
     const TensorView logits = buffer.view(DType::kF32, {1, weights_.config.vocab_size});
     head_logits(weights_, pass.hidden().rows(n - 1, 1), logits, stream_);
-    return static_cast<int32_t>(std::max_element(logits.f32(), logits.f32() + logits.elements()) - logits.f32());
+    return static_cast<int32_t>(std::max_element(logits.f32(), logits.f32() + logits.elements()) -
+                                logits.f32());
   }
 
   void compare_greedy() {
     if (expected("greedy") == nullptr) return;
     std::vector<int32_t> tokens;
-    for (const Json& id : json_.at("greedy_prompt").as_array()) tokens.push_back(static_cast<int32_t>(id.as_int()));
-    // Sixteen new tokens; a set made by cutting a fixed prompt length off the whole lists only the last ones where the
-    // prompt was shorter (`one-row`: 10 of them).
+    for (const Json& id : json_.at("greedy_prompt").as_array())
+      tokens.push_back(static_cast<int32_t>(id.as_int()));
+    // Sixteen new tokens; a set made by cutting a fixed prompt length off the whole lists only the
+    // last ones where the prompt was shorter (`one-row`: 10 of them).
     constexpr size_t kNewTokens = 16;
     const std::vector<double> wanted = numbers(expected_.view("greedy"));
-    for (size_t i = 0; i < std::max(kNewTokens, wanted.size()); ++i) tokens.push_back(best_next(tokens));
+    for (size_t i = 0; i < std::max(kNewTokens, wanted.size()); ++i)
+      tokens.push_back(best_next(tokens));
     int64_t wrong = 0;
-    for (size_t i = 0; i < wanted.size(); ++i) wrong += tokens[tokens.size() - wanted.size() + i] != static_cast<int32_t>(wanted[i]);
+    for (size_t i = 0; i < wanted.size(); ++i)
+      wrong += tokens[tokens.size() - wanted.size() + i] != static_cast<int32_t>(wanted[i]);
     report_.add("greedy tokens that differ", static_cast<double>(wrong), name_);
     EXPECT_EQ(wrong, 0) << name_ << ": greedy";
   }
@@ -255,8 +295,10 @@ class Case {
     pass.losses({.mtp_coefficient = coefficient}, stream_);
     compare_logits(prefix + "logits", pass.activations().mtp().y, "mtp logits");
     gradients_.zero(stream_);
-    const LossResult& result = pass.backward({.mtp_coefficient = coefficient}, gradients_.by_place(), stream_);
-    compare_loss(prefix + "loss", result.mtp_loss_sum / static_cast<double>(result.mtp_valid), "mtp loss");
+    const LossResult& result =
+        pass.backward({.mtp_coefficient = coefficient}, gradients_.by_place(), stream_);
+    compare_loss(prefix + "loss", result.mtp_loss_sum / static_cast<double>(result.mtp_valid),
+                 "mtp loss");
     compare_gradients(prefix + "grad.", "mtp grad");
   }
 

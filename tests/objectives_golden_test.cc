@@ -1,8 +1,9 @@
-// Objectives, preferences, optimisers, schedule, clipping and router bias against float64 reference outputs.
+// Objectives, preferences, optimisers, schedule, clipping and router bias against float64 reference
+// outputs.
 //
-// The maths is run in double where it is templated, against bounds of double; the f32 kernels against bounds of f32.
-// Every case of every file of the kind is looped over. Router and balance gradients, cross-entropy and sampling of the
-// same folder are tested where their kernels are.
+// The maths is run in double where it is templated, against bounds of double; the f32 kernels
+// against bounds of f32. Every case of every file of the kind is looped over. Router and balance
+// gradients, cross-entropy and sampling of the same folder are tested where their kernels are.
 #include <gtest/gtest.h>
 
 #include "base/json.h"
@@ -41,19 +42,25 @@ std::vector<float> floats(const Json& json) {
 
 struct Differences : golden::Report {
   using Report::Report;
-  void note(const std::string& quantity, double got, double want) { add(quantity, std::abs(got - want), "number " + std::to_string(index++)); }
+  void note(const std::string& quantity, double got, double want) {
+    add(quantity, std::abs(got - want), "number " + std::to_string(index++));
+  }
   int64_t index = 0;
 };
 
-// Calls body(case) for every case of `file` in every objectives folder; `section` picks a member first.
+// Calls body(case) for every case of `file` in every objectives folder; `section` picks a member
+// first.
 template <typename Body>
 void for_each_case(const char* file, const char* section, Body body) {
   int64_t count = 0;
   for (const Path& folder : golden::roots("objectives")) {
-    const Json json = load_json(folder / file);  // Throws, and so fails the test, where it is missing or unreadable.
-    for (const Json& item : (section != nullptr ? json.at(section) : json).as_array()) body(item), ++count;
+    const Json json = load_json(
+        folder / file);  // Throws, and so fails the test, where it is missing or unreadable.
+    for (const Json& item : (section != nullptr ? json.at(section) : json).as_array())
+      body(item), ++count;
   }
-  std::printf("  %s%s%s: %lld cases\n", file, section != nullptr ? " " : "", section != nullptr ? section : "", static_cast<long long>(count));
+  std::printf("  %s%s%s: %lld cases\n", file, section != nullptr ? " " : "",
+              section != nullptr ? section : "", static_cast<long long>(count));
 }
 
 struct TokenGradient {
@@ -61,14 +68,16 @@ struct TokenGradient {
   std::vector<double> probabilities;  // [len, V]
 };
 
-TokenGradient softmax_rows(const std::vector<double>& logits, const std::vector<int64_t>& tokens, size_t vocabulary) {
+TokenGradient softmax_rows(const std::vector<double>& logits, const std::vector<int64_t>& tokens,
+                           size_t vocabulary) {
   TokenGradient out;
   for (size_t t = 0; t < tokens.size(); ++t) {
     const double* row = logits.data() + t * vocabulary;
     const double top = *std::max_element(row, row + vocabulary);
     double sum = 0;
     for (size_t v = 0; v < vocabulary; ++v) sum += std::exp(row[v] - top);
-    for (size_t v = 0; v < vocabulary; ++v) out.probabilities.push_back(std::exp(row[v] - top) / sum);
+    for (size_t v = 0; v < vocabulary; ++v)
+      out.probabilities.push_back(std::exp(row[v] - top) / sum);
     out.logprobs.push_back(row[tokens[t]] - top - std::log(sum));
   }
   return out;
@@ -88,8 +97,10 @@ TEST(ObjectivesGolden, PolicyLosses) {
     const ObjectiveOptions options = options_of(c);
     const size_t vocabulary = static_cast<size_t>(c.at("vocabulary").as_int());
     std::vector<int64_t> lengths;
-    for (const Json& row : c.at("tokens").as_array()) lengths.push_back(static_cast<int64_t>(row.size()));
-    const ResponsePlan plan = plan_responses(options, integers(c.at("groups")), doubles(c.at("rewards")), lengths);
+    for (const Json& row : c.at("tokens").as_array())
+      lengths.push_back(static_cast<int64_t>(row.size()));
+    const ResponsePlan plan =
+        plan_responses(options, integers(c.at("groups")), doubles(c.at("rewards")), lengths);
     double loss = 0;
     for (size_t i = 0; i < lengths.size(); ++i) {
       EXPECT_EQ(plan.live[i] != 0, c.at("live").at(i).as_bool());
@@ -97,13 +108,16 @@ TEST(ObjectivesGolden, PolicyLosses) {
       differences.note("response scale", plan.scales[i], c.at("response_scale").at(i).as_double());
       const std::vector<int64_t> tokens = integers(c.at("tokens").at(i));
       const TokenGradient rows = softmax_rows(doubles(c.at("logits").at(i)), tokens, vocabulary);
-      const std::vector<double> sampler = doubles(c.at("sampler_logprobs").at(i)), want = doubles(c.at("grad_logits").at(i));
+      const std::vector<double> sampler = doubles(c.at("sampler_logprobs").at(i)),
+                                want = doubles(c.at("grad_logits").at(i));
       std::vector<double> grad(tokens.size());
-      loss += response_loss<double>(options, plan.advantages[i], plan.scales[i], rows.logprobs, sampler, grad);
+      loss += response_loss<double>(options, plan.advantages[i], plan.scales[i], rows.logprobs,
+                                    sampler, grad);
       for (size_t j = 0; j < want.size(); ++j) {
         const size_t t = j / vocabulary;
         const double hot = static_cast<size_t>(tokens[t]) == j % vocabulary ? 1 : 0;
-        differences.note("grad logits, " + options.objective, grad[t] * (hot - rows.probabilities[j]), want[j]);
+        differences.note("grad logits, " + options.objective,
+                         grad[t] * (hot - rows.probabilities[j]), want[j]);
       }
     }
     differences.note("loss, " + options.objective, loss, c.at("loss").as_double());
@@ -122,10 +136,13 @@ void check_grouper(const Json& c, Differences& differences) {
   EXPECT_EQ(advantages.empty(), c.at("dropped").as_bool());
   double loss = 0;
   for (size_t i = 0; i < rewards.size(); ++i) {
-    const std::vector<double> logprobs = doubles(c.at("logprobs").at(i)), want = doubles(c.at("grad_logprobs").at(i));
+    const std::vector<double> logprobs = doubles(c.at("logprobs").at(i)),
+                              want = doubles(c.at("grad_logprobs").at(i));
     std::vector<double> grad(logprobs.size(), 0.0);
     const double advantage = advantages.empty() ? 0 : advantages[i];
-    if (!advantages.empty()) loss += grouper_loss<double>(advantage, static_cast<int64_t>(rewards.size()), 1, logprobs, grad);
+    if (!advantages.empty())
+      loss +=
+          grouper_loss<double>(advantage, static_cast<int64_t>(rewards.size()), 1, logprobs, grad);
     differences.note("grouper", advantage, c.at("advantages").at(i).as_double());
     for (size_t t = 0; t < grad.size(); ++t) differences.note("grouper", grad[t], want[t]);
   }
@@ -140,12 +157,17 @@ void check_pair(const Json& c, Differences& differences) {
   if (name == "simper") {
     loss = simper_loss<double>(1, chosen, rejected, grad_chosen, grad_rejected);
   } else {
-    const std::vector<double> reference_chosen = doubles(c.at("reference_chosen")), reference_rejected = doubles(c.at("reference_rejected"));
-    loss = dpo_loss<double>(c.at("beta").as_double(), 1, chosen, rejected, reference_chosen, reference_rejected, grad_chosen, grad_rejected).loss;
+    const std::vector<double> reference_chosen = doubles(c.at("reference_chosen")),
+                              reference_rejected = doubles(c.at("reference_rejected"));
+    loss = dpo_loss<double>(c.at("beta").as_double(), 1, chosen, rejected, reference_chosen,
+                            reference_rejected, grad_chosen, grad_rejected)
+               .loss;
   }
   differences.note(name, loss, c.at("loss").as_double());
-  for (size_t t = 0; t < chosen.size(); ++t) differences.note(name, grad_chosen[t], c.at("grad_chosen").at(t).as_double());
-  for (size_t t = 0; t < rejected.size(); ++t) differences.note(name, grad_rejected[t], c.at("grad_rejected").at(t).as_double());
+  for (size_t t = 0; t < chosen.size(); ++t)
+    differences.note(name, grad_chosen[t], c.at("grad_chosen").at(t).as_double());
+  for (size_t t = 0; t < rejected.size(); ++t)
+    differences.note(name, grad_rejected[t], c.at("grad_rejected").at(t).as_double());
 }
 
 TEST(ObjectivesGolden, Preferences) {
@@ -156,22 +178,29 @@ TEST(ObjectivesGolden, Preferences) {
     if (name == "simper" || name == "dpo") return check_pair(c, differences);
     ADD_FAILURE() << "unknown preference objective " << name;
   });
-  for (const char* name : {"grouper", "simper", "dpo"}) EXPECT_LE(differences.worst(name), kDoubleBound);
+  for (const char* name : {"grouper", "simper", "dpo"})
+    EXPECT_LE(differences.worst(name), kDoubleBound);
 }
 
 struct Sides {  // The same case through the f32 kernels and through the template in double.
   std::vector<float> weights, first, second;
   std::vector<double> weights_d, first_d, second_d;
   explicit Sides(const Json& initial)
-      : weights(floats(initial)), first(weights.size()), second(weights.size()), weights_d(doubles(initial)),
-        first_d(weights.size()), second_d(weights.size()) {}
+      : weights(floats(initial)),
+        first(weights.size()),
+        second(weights.size()),
+        weights_d(doubles(initial)),
+        first_d(weights.size()),
+        second_d(weights.size()) {}
   // bound: of the f32 side, per unit of weight and in absolute terms, see the callers.
-  void note(Differences& differences, const std::string& name, const Json& want, double relative, double absolute) const {
+  void note(Differences& differences, const std::string& name, const Json& want, double relative,
+            double absolute) const {
     double largest = 0;
     for (const double w : weights_d) largest = std::max(largest, std::abs(w));
     for (size_t i = 0; i < weights.size(); ++i) {
       const double difference = std::abs(weights[i] - want.at(i).as_double());
-      differences.note(name + " f32, share of its bound", difference / (relative * largest + absolute), 0);
+      differences.note(name + " f32, share of its bound",
+                       difference / (relative * largest + absolute), 0);
       differences.note(name + " f32", weights[i], want.at(i).as_double());
       differences.note(name + " f64", weights_d[i], want.at(i).as_double());
     }
@@ -184,15 +213,21 @@ TEST(ObjectivesGolden, AdamW) {
     const Json& config = c.at("config");
     Sides s(c.at("initial"));
     for (size_t t = 0; t < c.at("gradients").size(); ++t) {
-      const AdamWStep step{.learning_rate = config.at("lr").as_double(), .beta1 = config.at("beta1").as_double(),
-                           .beta2 = config.at("beta2").as_double(), .epsilon = config.at("epsilon").as_double(),
-                           .weight_decay = config.at("weight_decay").as_double(), .gradient_scale = 1, .step = static_cast<int64_t>(t) + 1};
+      const AdamWStep step{.learning_rate = config.at("lr").as_double(),
+                           .beta1 = config.at("beta1").as_double(),
+                           .beta2 = config.at("beta2").as_double(),
+                           .epsilon = config.at("epsilon").as_double(),
+                           .weight_decay = config.at("weight_decay").as_double(),
+                           .gradient_scale = 1,
+                           .step = static_cast<int64_t>(t) + 1};
       const std::vector<float> g = floats(c.at("gradients").at(t));
       const std::vector<double> g_d = doubles(c.at("gradients").at(t));
       adamw_update(s.weights, g, s.first, s.second, step);
       ref::adamw_update<double>(s.weights_d, g_d, s.first_d, s.second_d, step);
-      // Each step rounds the weight about four times (2^-24 of it each) and the move of size lr as often.
-      s.note(differences, "adamw", c.at("weights").at(t), 4 * kEpsilon * (t + 1.0), 8 * kEpsilon * (t + 1.0) * step.learning_rate);
+      // Each step rounds the weight about four times (2^-24 of it each) and the move of size lr as
+      // often.
+      s.note(differences, "adamw", c.at("weights").at(t), 4 * kEpsilon * (t + 1.0),
+             8 * kEpsilon * (t + 1.0) * step.learning_rate);
     }
   });
   EXPECT_LE(differences.worst("adamw f32, share of its bound"), 1);
@@ -207,17 +242,23 @@ TEST(ObjectivesGolden, Muon) {
     const int64_t rows = c.at("shape").at(0).as_int(), cols = c.at("shape").at(1).as_int();
     Sides s(c.at("initial"));
     std::vector<float> scratch(static_cast<size_t>(muon_scratch_floats(rows, cols)));
-    const MuonStep step{.learning_rate = config.at("lr").as_double(), .momentum = config.at("momentum").as_double(),
-                        .weight_decay = config.at("weight_decay").as_double(), .gradient_scale = 1,
-                        .nesterov = config.at("nesterov").as_bool(), .iterations = static_cast<int>(config.at("iterations").as_int())};
+    const MuonStep step{.learning_rate = config.at("lr").as_double(),
+                        .momentum = config.at("momentum").as_double(),
+                        .weight_decay = config.at("weight_decay").as_double(),
+                        .gradient_scale = 1,
+                        .nesterov = config.at("nesterov").as_bool(),
+                        .iterations = static_cast<int>(config.at("iterations").as_int())};
     for (size_t t = 0; t < c.at("gradients").size(); ++t) {
       const std::vector<float> g = floats(c.at("gradients").at(t));
       const std::vector<double> g_d = doubles(c.at("gradients").at(t));
       muon_update(s.weights.data(), g.data(), s.first.data(), rows, cols, step, scratch, threads);
       ref::muon_update<double>(s.weights_d, g_d, s.first_d, rows, cols, step);
-      // The quintic multiplies a rounding of X (2^-24) by up to 3.4445 an iteration where the singular value is small.
-      const double move = step.learning_rate * 0.2 * std::sqrt(static_cast<double>(std::max(rows, cols)));
-      s.note(differences, "muon", c.at("weights").at(t), 4 * kEpsilon * (t + 1.0), move * kEpsilon * (t + 1.0) * std::pow(3.4445, step.iterations));
+      // The quintic multiplies a rounding of X (2^-24) by up to 3.4445 an iteration where the
+      // singular value is small.
+      const double move =
+          step.learning_rate * 0.2 * std::sqrt(static_cast<double>(std::max(rows, cols)));
+      s.note(differences, "muon", c.at("weights").at(t), 4 * kEpsilon * (t + 1.0),
+             move * kEpsilon * (t + 1.0) * std::pow(3.4445, step.iterations));
     }
   });
   EXPECT_LE(differences.worst("muon f32, share of its bound"), 1);
@@ -231,23 +272,33 @@ TEST(ObjectivesGolden, ClipAndSchedule) {
     std::vector<std::vector<float>> gradients;
     for (const Json& g : c.at("gradients").as_array()) gradients.push_back(floats(g));
     std::vector<TrainedTensor> parameters;
-    for (auto& g : gradients) parameters.push_back({"p", f32_view(g.data(), {static_cast<int64_t>(g.size())}), f32_view(g.data(), {static_cast<int64_t>(g.size())})});
+    for (auto& g : gradients)
+      parameters.push_back({"p", f32_view(g.data(), {static_cast<int64_t>(g.size())}),
+                            f32_view(g.data(), {static_cast<int64_t>(g.size())})});
     OptimiserOptions options;
     options.clip_norm = c.at("limit").as_double();
     Optimiser optimiser(options, parameters, stream);
     const double norm = optimiser.gradient_norm(), factor = optimiser.clip_factor(norm);
     differences.note("clip", norm, c.at("norm").as_double());
     for (size_t i = 0; i < gradients.size(); ++i) {
-      for (size_t j = 0; j < gradients[i].size(); ++j) differences.note("clip", gradients[i][j] * factor, c.at("clipped").at(i).at(j).as_double());
+      for (size_t j = 0; j < gradients[i].size(); ++j)
+        differences.note("clip", gradients[i][j] * factor, c.at("clipped").at(i).at(j).as_double());
     }
   });
   for_each_case("optimiser.json", "wsd", [&](const Json& c) {
-    const WsdSchedule schedule{.warmup_steps = c.at("warmup_steps").as_int(), .stable_steps = c.at("stable_steps").as_int(),
-                               .decay_steps = c.at("decay_steps").as_int(), .peak = c.at("peak").as_double(),
-                               .final_fraction = c.at("final_fraction").as_double(), .shape = decay_shape_from_name(c.at("decay").as_string())};
-    for (size_t s = 0; s < c.at("rate").size(); ++s) differences.note("wsd, relative to the peak", schedule.rate(static_cast<int64_t>(s)) / schedule.peak, c.at("rate").at(s).as_double() / schedule.peak);
+    const WsdSchedule schedule{.warmup_steps = c.at("warmup_steps").as_int(),
+                               .stable_steps = c.at("stable_steps").as_int(),
+                               .decay_steps = c.at("decay_steps").as_int(),
+                               .peak = c.at("peak").as_double(),
+                               .final_fraction = c.at("final_fraction").as_double(),
+                               .shape = decay_shape_from_name(c.at("decay").as_string())};
+    for (size_t s = 0; s < c.at("rate").size(); ++s)
+      differences.note("wsd, relative to the peak",
+                       schedule.rate(static_cast<int64_t>(s)) / schedule.peak,
+                       c.at("rate").at(s).as_double() / schedule.peak);
   });
-  EXPECT_LE(differences.worst("clip"), 1e-6);  // The gradients of the case are rounded to f32 first.
+  EXPECT_LE(differences.worst("clip"),
+            1e-6);  // The gradients of the case are rounded to f32 first.
   EXPECT_LE(differences.worst("wsd, relative to the peak"), 1e-12);
 }
 
@@ -262,10 +313,12 @@ TEST(ObjectivesGolden, RouterBias) {
       const RouterLoad load = router_load(counts);
       differences.note("load cv", load.cv, step.at("load_cv").as_double());
       differences.note("max violation", load.max_violation, step.at("max_violation").as_double());
-      for (size_t e = 0; e < bias.size(); ++e) differences.note("router bias", bias[e], step.at("bias").at(e).as_double());
+      for (size_t e = 0; e < bias.size(); ++e)
+        differences.note("router bias", bias[e], step.at("bias").at(e).as_double());
     }
   });
-  for (const char* name : {"load cv", "max violation", "router bias"}) EXPECT_LE(differences.worst(name), kDoubleBound);
+  for (const char* name : {"load cv", "max violation", "router bias"})
+    EXPECT_LE(differences.worst(name), kDoubleBound);
 }
 
 }  // namespace

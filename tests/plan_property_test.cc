@@ -1,8 +1,9 @@
-// `dure plan` against what is really allocated: the process's data segment grows by what was planned, within 1 %.
+// `dure plan` against what is really allocated: the process's data segment grows by what was
+// planned, within 1 %.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <fstream>
-#include <unistd.h>
 
 #include "cli/memory_plan.h"
 #include "model/load.h"
@@ -21,17 +22,24 @@ int64_t data_bytes() {
 // Large enough that page rounding and small objects stay below 1 %.
 ModelConfig medium() {
   ModelConfig c;
-  c.vocab_size = 4000, c.hidden_size = 256, c.head_count = 8, c.kv_head_count = 2, c.head_width = 32, c.dense_width = 700;
-  c.expert_width = 96, c.expert_count = 16, c.experts_per_token = 4, c.shared_expert_count = 1, c.routed_scale = 2.5;
-  for (int64_t i = 0; i < 8; ++i) c.layers.push_back({.window_tokens = i % 4 == 3 ? 0 : 128, .rotary = i % 4 != 3, .sparse = i > 0});
+  c.vocab_size = 4000, c.hidden_size = 256, c.head_count = 8, c.kv_head_count = 2,
+  c.head_width = 32, c.dense_width = 700;
+  c.expert_width = 96, c.expert_count = 16, c.experts_per_token = 4, c.shared_expert_count = 1,
+  c.routed_scale = 2.5;
+  for (int64_t i = 0; i < 8; ++i)
+    c.layers.push_back(
+        {.window_tokens = i % 4 == 3 ? 0 : 128, .rotary = i % 4 != 3, .sparse = i > 0});
   c.mtp_layer_count = 1, c.context_tokens = 4096;
   return c;
 }
 
 void expect_within_one_percent(const char* what, int64_t planned, int64_t real) {
-  std::printf("plan: %-34s planned %12lld, really %12lld (%+.2f %%)\n", what, static_cast<long long>(planned), static_cast<long long>(real),
+  std::printf("plan: %-34s planned %12lld, really %12lld (%+.2f %%)\n", what,
+              static_cast<long long>(planned), static_cast<long long>(real),
               100.0 * static_cast<double>(real - planned) / static_cast<double>(planned));
-  EXPECT_NEAR(static_cast<double>(real), static_cast<double>(planned), 0.01 * static_cast<double>(planned)) << what;
+  EXPECT_NEAR(static_cast<double>(real), static_cast<double>(planned),
+              0.01 * static_cast<double>(planned))
+      << what;
 }
 
 TEST(Plan, Training) {
@@ -42,7 +50,9 @@ TEST(Plan, Training) {
       options.optimiser.kind = kind;
       const int64_t before = data_bytes();
       const Learner learner(medium(), options, stream);
-      expect_within_one_percent(fmt::format("training, {}{}", kind, recompute ? ", recomputed" : "").c_str(), plan_training(medium(), options, 1).total_bytes(), data_bytes() - before);
+      expect_within_one_percent(
+          fmt::format("training, {}{}", kind, recompute ? ", recomputed" : "").c_str(),
+          plan_training(medium(), options, 1).total_bytes(), data_bytes() - before);
     }
   }
 }
@@ -67,7 +77,8 @@ TEST(Plan, Serving) {
     EXPECT_EQ(plan.weight_bytes, files->stored_bytes());
     const int64_t before = data_bytes();
     const Generator generator(weights, options, stream);
-    expect_within_one_percent("serving", plan.allocated_bytes() - plan.copied_bytes, data_bytes() - before);
+    expect_within_one_percent("serving", plan.allocated_bytes() - plan.copied_bytes,
+                              data_bytes() - before);
   }
 }
 

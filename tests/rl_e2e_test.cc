@@ -1,5 +1,5 @@
-// Whole RL runs of a tiny model: sampler equals trainer bit for bit, resuming after kills, threads, every objective by name,
-// what is frozen stays as it was.
+// Whole RL runs of a tiny model: sampler equals trainer bit for bit, resuming after kills, threads,
+// every objective by name, what is frozen stays as it was.
 #include <cmath>
 #include <cstring>
 
@@ -36,14 +36,16 @@ class RlTest : public TinyRuns {
     TaskMixture mixture;
     mixture.languages = {"en"};
     mixture.comparison = {.digits_min = 1, .digits_max = 1};
-    mixture.addition.weight = mixture.subtraction.weight = mixture.sorting.weight = mixture.reversing.weight = mixture.counting.weight = mixture.countdown.weight = 0;
+    mixture.addition.weight = mixture.subtraction.weight = mixture.sorting.weight =
+        mixture.reversing.weight = mixture.counting.weight = mixture.countdown.weight = 0;
     return mixture;
   }
 
   RlConfig rl(const std::string& output, const std::string& objective = "agapo") const {
     RlConfig c;
     c.init = at("sft/model").string(), c.output = at(output).string();
-    c.steps = 6, c.rollout = {.prompts_per_step = 6, .group_size = 6, .new_tokens_max = 24, .sequences_max = 36};
+    c.steps = 6,
+    c.rollout = {.prompts_per_step = 6, .group_size = 6, .new_tokens_max = 24, .sequences_max = 36};
     c.tasks = tasks(), c.objective = ObjectiveOptions(objective);
     c.schedule = {.warmup_steps = 1, .decay_fraction = 0};
     c.checkpoint = {.every_steps = 2, .keep_last = 2};
@@ -55,14 +57,18 @@ TEST_F(RlTest, SamplerEqualsTrainerBitForBitAndTheFrozenStays) {
   run_rl(rl("a"));
   for (const double mismatch : column_of("a", "sampler_mismatch_max")) EXPECT_EQ(mismatch, 0.0);
   double learning_steps = 0;
-  for (const double share : column_of("a", "frac_reward_zero_std")) learning_steps += share < 1 ? 1 : 0;
-  EXPECT_GE(learning_steps, 3) << "the tiny model is too bad, or too good, for this test to mean much";
+  for (const double share : column_of("a", "frac_reward_zero_std"))
+    learning_steps += share < 1 ? 1 : 0;
+  EXPECT_GE(learning_steps, 3)
+      << "the tiny model is too bad, or too good, for this test to mean much";
   const ModelFiles before(at("sft/model")), after(at("a/model"));
   bool moved = false;
   for (const ImpliedTensor& tensor : before.tensors()) {
     const TensorView a = before.tensor(tensor.id), b = after.tensor(tensor.id);
     const bool same = std::memcmp(a.data, b.data, static_cast<size_t>(a.bytes())) == 0;
-    const bool frozen = tensor.id.role == TensorRole::kRouter || tensor.id.role == TensorRole::kRouterBias || tensor.name.starts_with("mtp.");
+    const bool frozen = tensor.id.role == TensorRole::kRouter ||
+                        tensor.id.role == TensorRole::kRouterBias ||
+                        tensor.name.starts_with("mtp.");
     EXPECT_TRUE(same || !frozen) << tensor.name;
     moved = moved || !same;
   }
@@ -74,11 +80,13 @@ TEST_F(RlTest, KilledAnywhereItEndsInTheSameBits) {
   Rng rng(static_cast<uint64_t>(::getpid()));
   for (int kills = 0; kills < 3; ++kills) {
     const size_t after = steps_written("cut") + static_cast<size_t>(rng.between(1, 3));
-    do_apart([&] { run_rl(rl("cut")); }, nullptr, [&](pid_t child) {
-      while (steps_written("cut") < after && ::waitpid(child, nullptr, WNOHANG) == 0) ::usleep(2000);
-      ::usleep(static_cast<useconds_t>(rng.between(0, 20000)));
-      ::kill(child, SIGKILL);
-    });
+    do_apart([&] { run_rl(rl("cut")); }, nullptr,
+             [&](pid_t child) {
+               while (steps_written("cut") < after && ::waitpid(child, nullptr, WNOHANG) == 0)
+                 ::usleep(2000);
+               ::usleep(static_cast<useconds_t>(rng.between(0, 20000)));
+               ::kill(child, SIGKILL);
+             });
   }
   EXPECT_EQ(do_apart([&] { run_rl(rl("cut")); }), 0);
   EXPECT_TRUE(weights_of("cut") == weights_of("whole")) << "seed " << ::getpid();
@@ -87,7 +95,8 @@ TEST_F(RlTest, KilledAnywhereItEndsInTheSameBits) {
 }
 
 TEST_F(RlTest, ThreadsDoNotChangeABit) {
-  for (const char* threads : {"1", "3"}) EXPECT_EQ(do_apart([&] { run_rl(rl(std::string("t") + threads)); }, threads), 0);
+  for (const char* threads : {"1", "3"})
+    EXPECT_EQ(do_apart([&] { run_rl(rl(std::string("t") + threads)); }, threads), 0);
   EXPECT_TRUE(weights_of("t1") == weights_of("t3"));
 }
 
@@ -96,7 +105,8 @@ TEST_F(RlTest, EveryObjectiveIsOneNameAway) {
     RlConfig c = rl(std::string("o-") + name, name);
     c.steps = 2;
     run_rl(c);
-    for (const double loss : losses_of(std::string("o-") + name)) EXPECT_TRUE(std::isfinite(loss)) << name;
+    for (const double loss : losses_of(std::string("o-") + name))
+      EXPECT_TRUE(std::isfinite(loss)) << name;
   }
 }
 
@@ -105,7 +115,8 @@ TEST_F(RlTest, LaterUpdatesAreOffPolicy) {
   c.steps = 3, c.updates_per_step = 2;
   run_rl(c);
   double largest = 0;
-  for (const double mismatch : column_of("off", "sampler_mismatch_max")) largest = std::max(largest, mismatch);
+  for (const double mismatch : column_of("off", "sampler_mismatch_max"))
+    largest = std::max(largest, mismatch);
   EXPECT_GT(largest, 0);
 }
 

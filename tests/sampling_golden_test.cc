@@ -37,18 +37,22 @@ TEST(SamplingGolden, FinalProbabilities) {
     for (size_t i = 0; i < cases.size(); ++i) {
       const Json& c = cases.at(i);
       std::vector<float> logits;
-      for (const Json& x : c.at("logits").as_array()) logits.push_back(static_cast<float>(x.as_double()));
-      const std::vector<int32_t> prompt = ids_of(c.at("prompt")), generated = ids_of(c.at("generated"));
+      for (const Json& x : c.at("logits").as_array())
+        logits.push_back(static_cast<float>(x.as_double()));
+      const std::vector<int32_t> prompt = ids_of(c.at("prompt")),
+                                 generated = ids_of(c.at("generated"));
       const SamplingOptions options = options_of(c.at("config"));
       check_sampling(options, static_cast<int64_t>(logits.size()));
       Sampler sampler;
       std::vector<double> dense(logits.size());
-      for (const TokenProbability& t : sampler.distribution(options, logits, {.prompt = prompt, .generated = generated, .allowed = {}})) {
+      for (const TokenProbability& t : sampler.distribution(
+               options, logits, {.prompt = prompt, .generated = generated, .allowed = {}})) {
         dense[static_cast<size_t>(t.token)] = t.probability;
       }
       const auto& expected = c.at("probabilities").as_array();
       ASSERT_EQ(dense.size(), expected.size());
-      // Logits are f32 here: a probability moves by at most 2 * eps * |logit| / temperature, relatively.
+      // Logits are f32 here: a probability moves by at most 2 * eps * |logit| / temperature,
+      // relatively.
       const double bound = 4 * 6e-8 * 130 / options.temperature;
       for (size_t k = 0; k < dense.size(); ++k) {
         const double difference = std::abs(dense[k] - expected[k].as_double());

@@ -1,4 +1,5 @@
-// `dure score` from outside: likelihood, logits and gradients of ids, against each other and against the library; bad input.
+// `dure score` from outside: likelihood, logits and gradients of ids, against each other and
+// against the library; bad input.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -21,9 +22,11 @@ struct Outcome {
 
 Outcome score(const std::string& arguments) {
   Outcome outcome;
-  std::FILE* pipe = ::popen(("DURE_PROGRESS=off " DURE_BINARY " score " + arguments + " 2>&1").c_str(), "r");
+  std::FILE* pipe =
+      ::popen(("DURE_PROGRESS=off " DURE_BINARY " score " + arguments + " 2>&1").c_str(), "r");
   char buffer[1 << 14];
-  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) outcome.out.append(buffer, n);
+  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;)
+    outcome.out.append(buffer, n);
   outcome.code = WEXITSTATUS(::pclose(pipe));
   return outcome;
 }
@@ -41,7 +44,8 @@ class ScoreTest : public ::testing::Test {
     Rng rng(3);
     for (const int64_t length : {600, 9}) {
       rows_.emplace_back();
-      for (int64_t t = 0; t < length; ++t) rows_.back().push_back(static_cast<int32_t>(rng.below(kVocab)));
+      for (int64_t t = 0; t < length; ++t)
+        rows_.back().push_back(static_cast<int32_t>(rng.below(kVocab)));
     }
     Json json = Json::array();
     for (const auto& row : rows_) {
@@ -55,10 +59,13 @@ class ScoreTest : public ::testing::Test {
 
   static ModelConfig config() {
     ModelConfig c;
-    c.vocab_size = kVocab, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2, c.head_width = 8, c.dense_width = 48;
-    c.expert_width = 16, c.expert_count = 8, c.experts_per_token = 3, c.shared_expert_count = 1, c.routed_scale = 2.5;
+    c.vocab_size = kVocab, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2,
+    c.head_width = 8, c.dense_width = 48;
+    c.expert_width = 16, c.expert_count = 8, c.experts_per_token = 3, c.shared_expert_count = 1,
+    c.routed_scale = 2.5;
     c.mtp_layer_count = 1, c.initializer_range = 0.2;
-    for (int i = 0; i < 4; ++i) c.layers.push_back({.window_tokens = i == 3 ? 0 : 16, .rotary = i != 3, .sparse = i > 0});
+    for (int i = 0; i < 4; ++i)
+      c.layers.push_back({.window_tokens = i == 3 ? 0 : 16, .rotary = i != 3, .sparse = i > 0});
     return c;
   }
 
@@ -84,21 +91,25 @@ TEST_F(ScoreTest, LikelihoodIsThatOfTheLogits) {
     for (size_t t = 0; t < row.size(); ++t, ++line) {
       if (t + 1 == row.size()) continue;
       double total = 0;
-      for (int64_t v = 0; v < kVocab; ++v) total += std::exp(static_cast<double>(logits[line * kVocab + static_cast<size_t>(v)]));
+      for (int64_t v = 0; v < kVocab; ++v)
+        total += std::exp(static_cast<double>(logits[line * kVocab + static_cast<size_t>(v)]));
       sum -= logits[line * kVocab + static_cast<size_t>(row[t + 1])] - std::log(total);
     }
   }
   const auto predicted = static_cast<double>(line - rows_.size());
   EXPECT_EQ(json.at("predicted_tokens").as_int(), static_cast<int64_t>(predicted));
-  EXPECT_NEAR(json.at("nll_sum").as_double(), sum, 1e-6 * sum);  // f32 log-probabilities of about 1e-7 each
+  EXPECT_NEAR(json.at("nll_sum").as_double(), sum,
+              1e-6 * sum);  // f32 log-probabilities of about 1e-7 each
   EXPECT_NEAR(json.at("perplexity").as_double(), std::exp(sum / predicted), 1e-4);
 }
 
 TEST_F(ScoreTest, GradientsAreTheLibrarysAndLogitsTheSameBits) {
   ASSERT_EQ(score(model_ + " --ids " + ids_ + " --logits " + path("a.f32")).code, 0);
-  const Outcome run = score(model_ + " --ids " + ids_ + " --logits " + path("b.f32") + " --gradients " + path("g.safetensors") + " --mtp-coefficient 0.3");
+  const Outcome run = score(model_ + " --ids " + ids_ + " --logits " + path("b.f32") +
+                            " --gradients " + path("g.safetensors") + " --mtp-coefficient 0.3");
   ASSERT_EQ(run.code, 0) << run.out;
-  EXPECT_EQ(read_file(path("a.f32")), read_file(path("b.f32")));  // chunks over a cache = one whole pass
+  EXPECT_EQ(read_file(path("a.f32")),
+            read_file(path("b.f32")));  // chunks over a cache = one whole pass
 
   Stream stream(1);
   TrainPass pass(config(), {.rows_max = 700});
@@ -128,7 +139,8 @@ TEST_F(ScoreTest, GradientsAreTheLibrarysAndLogitsTheSameBits) {
       scale = std::max(scale, static_cast<double>(std::abs(wanted.f32()[i])));
       worst = std::max(worst, static_cast<double>(std::abs(got.f32()[i] - wanted.f32()[i])));
     }
-    EXPECT_LE(worst, 0x1p-24 * 256 * scale) << tensor.name;  // the same sum, cut between the two rows
+    EXPECT_LE(worst, 0x1p-24 * 256 * scale)
+        << tensor.name;  // the same sum, cut between the two rows
     EXPECT_EQ(scale > 0, tensor.id.role != TensorRole::kRouterBias) << tensor.name;
   }
 }
@@ -143,7 +155,8 @@ TEST_F(ScoreTest, PlainNumbersAndListsMeanTheSame) {
 }
 
 TEST_F(ScoreTest, BadInputIsOneLineAndLeavesNothing) {
-  const std::string out = " --logits " + path("none.f32") + " --gradients " + path("none.safetensors");
+  const std::string out =
+      " --logits " + path("none.f32") + " --gradients " + path("none.safetensors");
   write_file(path("high.json"), "[1, 2, 83]");
   write_file(path("word.txt"), "1 2 three");
   write_file(path("nested.json"), "[[1, 2], []]");

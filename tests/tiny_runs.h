@@ -1,4 +1,5 @@
-// tests/tiny_runs.h: a tiny model, corpus and tokenizer for tests of whole runs, and runs in processes that may be killed.
+// tests/tiny_runs.h: a tiny model, corpus and tokenizer for tests of whole runs, and runs in
+// processes that may be killed.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -22,30 +23,36 @@
 
 namespace dure {
 
-constexpr const char* kModel = R"({"model_type": "exaone_moe", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4,
+constexpr const char* kModel =
+    R"({"model_type": "exaone_moe", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4,
   "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "sliding_window": 8, "sliding_window_pattern": "LLLG",
   "first_k_dense_replace": 1, "moe_intermediate_size": 16, "num_experts": 4, "num_experts_per_tok": 2, "num_shared_experts": 1,
   "rope_theta": 10000, "num_nextn_predict_layers": 1, "max_position_embeddings": 256})";
 
 class TinyRuns : public testing::Test {
  protected:
-  static void SetUpTestSuite() {  // The corpus and the tokenizer are shared; each test has output folders of its own.
+  static void SetUpTestSuite() {  // The corpus and the tokenizer are shared; each test has output
+                                  // folders of its own.
     folder_ = std::make_unique<TemporaryFolder>();
     ::setenv("DURE_PROGRESS", "off", 1);
     ::setenv("DURE_LOG", "error", 1);
     Rng rng(3);
-    const std::vector<std::string> words = {"the", "village", "shares", "its", "work", "among", "many", "hands", "and", "rests", "at", "noon"};
+    const std::vector<std::string> words = {"the",  "village", "shares", "its",   "work", "among",
+                                            "many", "hands",   "and",    "rests", "at",   "noon"};
     for (int file = 0; file < 60; ++file) {
       std::string text;
-      for (int i = 0; i < 120; ++i) text += words[static_cast<size_t>(rng.below(12))] + (rng.below(9) == 0 ? ".\n" : " ");
+      for (int i = 0; i < 120; ++i)
+        text += words[static_cast<size_t>(rng.below(12))] + (rng.below(9) == 0 ? ".\n" : " ");
       make_folders(at("texts/en"));
       std::ofstream(at("texts/en") / fmt::format("{}.txt", file)) << text;
     }
     CorpusOptions corpus;
-    corpus.sources.push_back({.name = "t", .paths = {at("texts").string()}, .heldout_fraction = 0.1});
+    corpus.sources.push_back(
+        {.name = "t", .paths = {at("texts").string()}, .heldout_fraction = 0.1});
     prepare_corpus(corpus, {.out = at("corpus")});
     BpeTrainer trainer({.vocab_size = 400});
-    for_each_record(train_file(at("corpus")), [&](const Record& record) { trainer.add(record.text); });
+    for_each_record(train_file(at("corpus")),
+                    [&](const Record& record) { trainer.add(record.text); });
     trainer.train().save(at("tokenizer"));
   }
 
@@ -54,7 +61,8 @@ class TinyRuns : public testing::Test {
 
   TrainConfig config(const std::string& output) const {
     TrainConfig c;
-    c.output = at(output).string(), c.tokenizer = at("tokenizer").string(), c.data.corpus = at("corpus").string();
+    c.output = at(output).string(), c.tokenizer = at("tokenizer").string(),
+    c.data.corpus = at("corpus").string();
     c.steps = 14;
     c.batch = {.rows = 4, .tokens = 32};
     c.optimiser.learning_rate = 0.01;
@@ -68,13 +76,18 @@ class TinyRuns : public testing::Test {
     c.batch.tokens = 256;
     return c;
   }
-  static void run(const TrainConfig& c) { run_training(c, c.init.empty() ? parse_json(kModel, "model") : Json(), "test.yaml"); }
+  static void run(const TrainConfig& c) {
+    run_training(c, c.init.empty() ? parse_json(kModel, "model") : Json(), "test.yaml");
+  }
 
-  // In a process of its own, with an environment variable where `threads` is given. Returns the wait status.
-  static int run_apart(const TrainConfig& c, const char* threads = nullptr, const std::function<void(pid_t)>& meanwhile = nullptr) {
+  // In a process of its own, with an environment variable where `threads` is given. Returns the
+  // wait status.
+  static int run_apart(const TrainConfig& c, const char* threads = nullptr,
+                       const std::function<void(pid_t)>& meanwhile = nullptr) {
     return do_apart([&] { run(c); }, threads, meanwhile);
   }
-  static int do_apart(const std::function<void()>& act, const char* threads = nullptr, const std::function<void(pid_t)>& meanwhile = nullptr) {
+  static int do_apart(const std::function<void()>& act, const char* threads = nullptr,
+                      const std::function<void(pid_t)>& meanwhile = nullptr) {
     const pid_t child = ::fork();
     if (child == 0) {
       if (threads != nullptr) ::setenv("DURE_THREADS", threads, 1);
@@ -92,8 +105,12 @@ class TinyRuns : public testing::Test {
     return status;
   }
 
-  std::string weights_of(const std::string& output) const { return read_file(at(output) / "model" / "model.safetensors"); }
-  std::vector<double> losses_of(const std::string& output) const { return column_of(output, "loss"); }
+  std::string weights_of(const std::string& output) const {
+    return read_file(at(output) / "model" / "model.safetensors");
+  }
+  std::vector<double> losses_of(const std::string& output) const {
+    return column_of(output, "loss");
+  }
   // One number of every row; the rows' steps must be 1, 2, 3, ...
   std::vector<double> column_of(const std::string& output, const char* name) const {
     std::vector<double> out;
@@ -104,7 +121,9 @@ class TinyRuns : public testing::Test {
     return out;
   }
   size_t steps_written(const std::string& output) const {
-    return path_exists(at(output) / "metrics.jsonl") ? read_metrics(at(output) / "metrics.jsonl").size() : 0;
+    return path_exists(at(output) / "metrics.jsonl")
+               ? read_metrics(at(output) / "metrics.jsonl").size()
+               : 0;
   }
 
   static std::pair<ErrorCode, std::string> error_of(const TrainConfig& c) {

@@ -38,7 +38,9 @@ struct Case {
   Path folder;
   Tokenizer words, superwords;
   explicit Case(const Path& root)
-      : folder(root), words(Tokenizer::load(root / "words.tokenizer.json")), superwords(Tokenizer::load(root / "super.tokenizer.json")) {}
+      : folder(root),
+        words(Tokenizer::load(root / "words.tokenizer.json")),
+        superwords(Tokenizer::load(root / "super.tokenizer.json")) {}
 };
 
 class TokenizerGolden : public testing::Test {
@@ -50,7 +52,8 @@ class TokenizerGolden : public testing::Test {
   }
 };
 
-std::string detokenised(const Tokenizer& tokenizer, const std::vector<int32_t>& ids, DecodeOptions options) {
+std::string detokenised(const Tokenizer& tokenizer, const std::vector<int32_t>& ids,
+                        DecodeOptions options) {
   Detokenizer detokenizer(tokenizer, options);
   std::string out;
   for (const int32_t id : ids) out += detokenizer.push(id);
@@ -69,10 +72,17 @@ TEST_F(TokenizerGolden, Vectors) {
       const std::vector<int32_t> ids = ids_of(vector.at("super"));
       same("words ids", c.words.encode(text) == ids_of(vector.at("words")), where);
       same("super ids", c.superwords.encode(text) == ids, where);
-      same("special as text", c.superwords.encode(text, {.special_as_text = true}) == ids_of(vector.at("super_special_as_text")), where);
+      same("special as text",
+           c.superwords.encode(text, {.special_as_text = true}) ==
+               ids_of(vector.at("super_special_as_text")),
+           where);
       same("decoded", c.superwords.decode(ids) == vector.at("decoded").as_string(), where);
-      same("decoded without special", c.superwords.decode(ids, {.skip_special = true}) == vector.at("decoded_without_special").as_string(), where);
-      same("detokenised", detokenised(c.superwords, ids, {}) == vector.at("decoded").as_string(), where);
+      same("decoded without special",
+           c.superwords.decode(ids, {.skip_special = true}) ==
+               vector.at("decoded_without_special").as_string(),
+           where);
+      same("detokenised", detokenised(c.superwords, ids, {}) == vector.at("decoded").as_string(),
+           where);
     }
   }
 }
@@ -88,12 +98,17 @@ TEST_F(TokenizerGolden, LongUnits) {
       const std::vector<int32_t> ids = c.superwords.encode(text);
       const std::string where = fmt::format("{} unit {}", root.string(), json_quote(unit));
       uint64_t hash = 0;
-      for (const int32_t id : ids) hash = (hash * 1000003 + static_cast<uint64_t>(id)) & ((uint64_t{1} << 61) - 1);
+      for (const int32_t id : ids)
+        hash = (hash * 1000003 + static_cast<uint64_t>(id)) & ((uint64_t{1} << 61) - 1);
       same("long count", static_cast<int64_t>(ids.size()) == item.at("count").as_int(), where);
       same("long hash", static_cast<int64_t>(hash) == item.at("hash").as_int(), where);
       const std::vector<int32_t> first = ids_of(item.at("first")), last = ids_of(item.at("last"));
-      same("long first", ids.size() >= first.size() && std::equal(first.begin(), first.end(), ids.begin()), where);
-      same("long last", ids.size() >= last.size() && std::equal(last.rbegin(), last.rend(), ids.rbegin()), where);
+      same("long first",
+           ids.size() >= first.size() && std::equal(first.begin(), first.end(), ids.begin()),
+           where);
+      same("long last",
+           ids.size() >= last.size() && std::equal(last.rbegin(), last.rend(), ids.rbegin()),
+           where);
     }
   }
 }
@@ -102,13 +117,15 @@ void same_model(const Tokenizer& trained, const Tokenizer& golden, const std::st
   const auto texts = [](const Tokenizer& tokenizer) {
     std::vector<std::string> out;
     for (const Merge& merge : tokenizer.parts().merges) {
-      out.push_back(fmt::format("{} {}", tokenizer.token_text(merge.left), tokenizer.token_text(merge.right)));
+      out.push_back(fmt::format("{} {}", tokenizer.token_text(merge.left),
+                                tokenizer.token_text(merge.right)));
     }
     return out;
   };
   EXPECT_EQ(texts(trained), texts(golden)) << where;
   EXPECT_EQ(trained.parts().model_ids, golden.parts().model_ids) << where;
-  for (const int32_t id : golden.parts().model_ids) EXPECT_EQ(trained.token_text(id), golden.token_text(id)) << where;
+  for (const int32_t id : golden.parts().model_ids)
+    EXPECT_EQ(trained.token_text(id), golden.token_text(id)) << where;
   EXPECT_EQ(trained.parts().patterns, golden.parts().patterns) << where;
 }
 

@@ -1,4 +1,5 @@
-// Whole runs of a tiny model: learning, resuming after kills to the same bits, threads, micro-batches, and refusals.
+// Whole runs of a tiny model: learning, resuming after kills to the same bits, threads,
+// micro-batches, and refusals.
 #include <sys/mount.h>
 
 #include "tiny_runs.h"
@@ -14,13 +15,17 @@ TEST_F(TrainerTest, LearnsRecordsAndLeavesAModel) {
   ASSERT_EQ(losses.size(), 14u);
   EXPECT_LT(losses.back(), losses.front() - 0.5);
   const Json row = read_metrics(at("a/metrics.jsonl")).back();
-  for (const char* name : {"mtp_loss", "balance_loss", "grad_norm", "learning_rate", "tokens_per_second", "router/load_cv/1", "router/load_cv/3", "eval_loss", "eval_bits_per_byte"}) {
+  for (const char* name :
+       {"mtp_loss", "balance_loss", "grad_norm", "learning_rate", "tokens_per_second",
+        "router/load_cv/1", "router/load_cv/3", "eval_loss", "eval_bits_per_byte"}) {
     EXPECT_TRUE(row.contains(name)) << name;
   }
   const ModelFiles files(at("a/model"));
   EXPECT_EQ(files.config().layer_count(), 4);
-  EXPECT_TRUE(files.texts().tokenizer_json && files.texts().chat_template && files.texts().generation_config);
-  const ModelFiles checkpoint(*latest_checkpoint(at("a/checkpoints")));  // A checkpoint is a model folder as well.
+  EXPECT_TRUE(files.texts().tokenizer_json && files.texts().chat_template &&
+              files.texts().generation_config);
+  const ModelFiles checkpoint(
+      *latest_checkpoint(at("a/checkpoints")));  // A checkpoint is a model folder as well.
   EXPECT_EQ(checkpoint.stored_bytes(), files.stored_bytes());
 }
 
@@ -28,13 +33,16 @@ TEST_F(TrainerTest, KilledAnywhereItEndsInTheSameBits) {
   Rng rng(static_cast<uint64_t>(::getpid()));
   run(config("whole"));
   for (const std::string stage : {"pretrain", "sft"}) {
-    const auto of = [&](const std::string& name) { return stage == "sft" ? tuning(name, "whole/model") : config(name); };
+    const auto of = [&](const std::string& name) {
+      return stage == "sft" ? tuning(name, "whole/model") : config(name);
+    };
     if (stage == "sft") run(of("sft-whole"));
     const std::string whole = stage == "sft" ? "sft-whole" : "whole", cut = stage + "-cut";
     for (int kills = 0; kills < 3; ++kills) {
       const size_t after = steps_written(cut) + static_cast<size_t>(rng.between(1, 4));
       run_apart(of(cut), nullptr, [&](pid_t child) {
-        while (steps_written(cut) < after && ::waitpid(child, nullptr, WNOHANG) == 0) ::usleep(2000);
+        while (steps_written(cut) < after && ::waitpid(child, nullptr, WNOHANG) == 0)
+          ::usleep(2000);
         ::kill(child, SIGKILL);
       });
     }
@@ -52,7 +60,8 @@ TEST_F(TrainerTest, AnInterruptSavesTheStateFirst) {
   const size_t steps = steps_written("b");
   if (steps < 14) {
     EXPECT_EQ(WEXITSTATUS(status), 130);
-    EXPECT_EQ(Checkpoint(*latest_checkpoint(at("b/checkpoints"))).step(), static_cast<int64_t>(steps));
+    EXPECT_EQ(Checkpoint(*latest_checkpoint(at("b/checkpoints"))).step(),
+              static_cast<int64_t>(steps));
   }
   run(config("b"));
   run(config("c"));
@@ -60,12 +69,14 @@ TEST_F(TrainerTest, AnInterruptSavesTheStateFirst) {
 }
 
 TEST_F(TrainerTest, ThreadsDoNotChangeABit) {
-  for (const char* threads : {"1", "2", "5"}) EXPECT_EQ(run_apart(config(std::string("t") + threads), threads), 0);
+  for (const char* threads : {"1", "2", "5"})
+    EXPECT_EQ(run_apart(config(std::string("t") + threads), threads), 0);
   EXPECT_TRUE(weights_of("t1") == weights_of("t2"));
   EXPECT_TRUE(weights_of("t1") == weights_of("t5"));
 }
 
-// The split into micro-batches changes only the order of sums: losses agree to the rounding of f32 sums over a few steps.
+// The split into micro-batches changes only the order of sums: losses agree to the rounding of f32
+// sums over a few steps.
 TEST_F(TrainerTest, MicroBatchesChangeNothingButRounding) {
   TrainConfig whole = config("m4"), split = config("m1");
   whole.steps = split.steps = 4;
@@ -86,7 +97,9 @@ TEST_F(TrainerTest, FineTuningLearnsWithEitherOptimiser) {
     run(c);
     const std::vector<double> losses = losses_of(std::string("sft-") + kind);
     EXPECT_LT(losses.back(), losses.front() - 0.3) << kind;
-    EXPECT_TRUE(read_metrics(at(std::string("sft-") + kind + "/metrics.jsonl")).back().contains("eval_loss_tasks"));
+    EXPECT_TRUE(read_metrics(at(std::string("sft-") + kind + "/metrics.jsonl"))
+                    .back()
+                    .contains("eval_loss_tasks"));
   }
 }
 
@@ -94,7 +107,8 @@ TEST_F(TrainerTest, DivergenceNamesTheStepAndKeepsTheCheckpoint) {
   TrainConfig c = config("n");
   c.steps = 3;
   run(c);
-  c.steps = 14, c.optimiser.learning_rate = 1e36, c.optimiser.clip_norm = 0, c.record.checkpoint_steps = 100;
+  c.steps = 14, c.optimiser.learning_rate = 1e36, c.optimiser.clip_norm = 0,
+  c.record.checkpoint_steps = 100;
   const auto [code, message] = error_of(c);
   EXPECT_EQ(code, ErrorCode::kDiverged) << message;
   EXPECT_NE(message.find("step "), std::string::npos) << message;
@@ -108,7 +122,8 @@ TEST_F(TrainerTest, AFinishedRunIsLeftAndAnotherOneRefused) {
   EXPECT_EQ(std::filesystem::last_write_time(at("f/model/model.safetensors")), time);
   TrainConfig other = config("f");
   other.seed = 2;
-  EXPECT_NE(error_of(other).second.find("another 'seed' (1 there, 2 here)"), std::string::npos) << error_of(other).second;
+  EXPECT_NE(error_of(other).second.find("another 'seed' (1 there, 2 here)"), std::string::npos)
+      << error_of(other).second;
   TrainConfig longer = config("f");
   longer.steps = 16;
   run(longer);
@@ -121,13 +136,20 @@ TEST_F(TrainerTest, BadConfigurationsAreOneClearError) {
     spoil(c);
     return error_of(c).second;
   };
-  EXPECT_NE(message([](TrainConfig& c) { c.output.clear(); }).find("output is empty"), std::string::npos);
-  EXPECT_NE(message([](TrainConfig& c) { c.tokenizer.clear(); }).find("tokenizer is empty"), std::string::npos);
-  EXPECT_NE(message([](TrainConfig& c) { c.tokenizer = "/nowhere"; }).find("/nowhere"), std::string::npos);
-  EXPECT_NE(message([](TrainConfig& c) { c.data.corpus = "/nowhere"; }).find("/nowhere"), std::string::npos);
-  EXPECT_NE(message([](TrainConfig& c) { c.data.corpus.clear(); }).find("data.corpus"), std::string::npos);
-  EXPECT_NE(message([](TrainConfig& c) { c.schedule.warmup_steps = 99; }).find("warm-up"), std::string::npos);
-  EXPECT_NE(message([](TrainConfig& c) { c.stage = "sft", c.data = {}; }).find("sft has no data"), std::string::npos);
+  EXPECT_NE(message([](TrainConfig& c) { c.output.clear(); }).find("output is empty"),
+            std::string::npos);
+  EXPECT_NE(message([](TrainConfig& c) { c.tokenizer.clear(); }).find("tokenizer is empty"),
+            std::string::npos);
+  EXPECT_NE(message([](TrainConfig& c) { c.tokenizer = "/nowhere"; }).find("/nowhere"),
+            std::string::npos);
+  EXPECT_NE(message([](TrainConfig& c) { c.data.corpus = "/nowhere"; }).find("/nowhere"),
+            std::string::npos);
+  EXPECT_NE(message([](TrainConfig& c) { c.data.corpus.clear(); }).find("data.corpus"),
+            std::string::npos);
+  EXPECT_NE(message([](TrainConfig& c) { c.schedule.warmup_steps = 99; }).find("warm-up"),
+            std::string::npos);
+  EXPECT_NE(message([](TrainConfig& c) { c.stage = "sft", c.data = {}; }).find("sft has no data"),
+            std::string::npos);
 }
 
 TEST_F(TrainerTest, ATruncatedModelIsNamed) {
@@ -146,10 +168,12 @@ TEST_F(TrainerTest, AFullDiskIsOneErrorAndTheRunGoesOnWithRoom) {
     std::printf("skipped: a tmpfs cannot be mounted here\n");
     return;
   }
-  const auto [code, message] = error_of(config("small/run"));  // A checkpoint is 0.4 MB: two do not fit.
+  const auto [code, message] =
+      error_of(config("small/run"));  // A checkpoint is 0.4 MB: two do not fit.
   EXPECT_EQ(code, ErrorCode::kNoSpace) << message;
   EXPECT_FALSE(path_exists(at("small/run/model")));
-  for (const auto& [step, path] : list_checkpoints(at("small/run/checkpoints"))) EXPECT_EQ(Checkpoint(path).step(), step);
+  for (const auto& [step, path] : list_checkpoints(at("small/run/checkpoints")))
+    EXPECT_EQ(Checkpoint(path).step(), step);
   ::mount("tmpfs", at("small").c_str(), "tmpfs", MS_REMOUNT, "size=32m");
   run(config("small/run"));
   run(config("roomy"));

@@ -1,4 +1,5 @@
-// What base/ promises: JSON and YAML round trips, options refused by name, atomic files, counter-based numbers, loops.
+// What base/ promises: JSON and YAML round trips, options refused by name, atomic files,
+// counter-based numbers, loops.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -25,26 +26,33 @@ std::string message_of(const std::function<void()>& act) {
 TEST(Json, KeepsOrderKindsAndText) {
   const std::string text = R"({"b":1,"a":[1.5,"x\n\u00e9",true,null],"big":1e+300,"neg":-7})";
   const Json json = parse_json(text, "test");
-  EXPECT_EQ(json.dump(), "{\"b\":1,\"a\":[1.5,\"x\\n\xC3\xA9\",true,null],\"big\":1e+300,\"neg\":-7}");
+  EXPECT_EQ(json.dump(),
+            "{\"b\":1,\"a\":[1.5,\"x\\n\xC3\xA9\",true,null],\"big\":1e+300,\"neg\":-7}");
   EXPECT_EQ(parse_json(json.dump(2), "again"), json);
 }
 
 TEST(Json, NamesThePlaceOfAnError) {
-  EXPECT_NE(message_of([] { parse_json("{\"a\": }", "conf.json"); }).find("conf.json"), std::string::npos);
-  EXPECT_NE(message_of([] { parse_json(std::string(1000, '['), "deep"); }).find("deeper"), std::string::npos);
-  EXPECT_NE(message_of([] { Json(3).as_string("name"); }).find("name should be a string"), std::string::npos);
+  EXPECT_NE(message_of([] { parse_json("{\"a\": }", "conf.json"); }).find("conf.json"),
+            std::string::npos);
+  EXPECT_NE(message_of([] { parse_json(std::string(1000, '['), "deep"); }).find("deeper"),
+            std::string::npos);
+  EXPECT_NE(message_of([] { Json(3).as_string("name"); }).find("name should be a string"),
+            std::string::npos);
 }
 
 TEST(Yaml, ReadsIntoTheSameValue) {
   const Json json = parse_yaml("a: 1\nb: {c: 1e-3, d: '7', e: [true, x]}\n", "y");
   EXPECT_EQ(json.dump(), R"({"a":1,"b":{"c":0.001,"d":"7","e":[true,"x"]}})");
-  EXPECT_NE(message_of([] { parse_yaml("a: 1\na: 2\n", "twice.yaml"); }).find("line 2"), std::string::npos);
+  EXPECT_NE(message_of([] { parse_yaml("a: 1\na: 2\n", "twice.yaml"); }).find("line 2"),
+            std::string::npos);
 }
 
 struct Inner {
   double rate = 0.5;
   template <typename V>
-  void visit(V& v) { v("rate", rate, "a rate", above(0)); }
+  void visit(V& v) {
+    v("rate", rate, "a rate", above(0));
+  }
 };
 struct Outer {
   int64_t steps = 3;
@@ -62,9 +70,17 @@ TEST(Options, ReadsWritesAndRefusesByName) {
   Outer outer;
   from_json(outer, parse_yaml("steps: 5\ninner: {rate: 2}", "o"), "o.yaml");
   EXPECT_EQ(to_json(outer).dump(), R"({"steps":5,"kind":"x","inner":{"rate":2.0}})");
-  EXPECT_NE(message_of([&] { from_json(outer, parse_yaml("stepz: 5", "o"), "o.yaml"); }).find("did you mean 'steps'"), std::string::npos);
-  EXPECT_NE(message_of([&] { from_json(outer, parse_yaml("inner: {rate: 0}", "o"), "o.yaml"); }).find("above 0"), std::string::npos);
-  EXPECT_NE(message_of([&] { from_json(outer, parse_yaml("kind: z", "o"), "o.yaml"); }).find("x, y"), std::string::npos);
+  EXPECT_NE(message_of([&] {
+              from_json(outer, parse_yaml("stepz: 5", "o"), "o.yaml");
+            }).find("did you mean 'steps'"),
+            std::string::npos);
+  EXPECT_NE(message_of([&] {
+              from_json(outer, parse_yaml("inner: {rate: 0}", "o"), "o.yaml");
+            }).find("above 0"),
+            std::string::npos);
+  EXPECT_NE(
+      message_of([&] { from_json(outer, parse_yaml("kind: z", "o"), "o.yaml"); }).find("x, y"),
+      std::string::npos);
   EXPECT_NE(describe<Outer>().find("inner.rate = 0.5"), std::string::npos);
   Json root = Json::object();
   set_path(root, "inner.rate=0.25");
@@ -75,7 +91,10 @@ TEST(Options, ReadsWritesAndRefusesByName) {
 
 TEST(Files, AreWholeOrAbsent) {
   const TemporaryFolder folder;
-  { StagedFile file(folder.path() / "a"); file.write("half"); }
+  {
+    StagedFile file(folder.path() / "a");
+    file.write("half");
+  }
   EXPECT_FALSE(path_exists(folder.path() / "a"));
   write_file(folder.path() / "a", "whole");
   EXPECT_EQ(read_file(folder.path() / "a"), "whole");
@@ -86,12 +105,16 @@ TEST(Files, AreWholeOrAbsent) {
     EXPECT_EQ(read_file(folder.path() / "d" / "f"), text);
   }
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 2);
-  EXPECT_NE(message_of([&] { read_file(folder.path() / "none"); }).find("No such file"), std::string::npos);
+  EXPECT_NE(message_of([&] { read_file(folder.path() / "none"); }).find("No such file"),
+            std::string::npos);
 }
 
-TEST(Rng, PhiloxKnownAnswers) {  // From the Random123 distribution's known-answer file (philox4x32, 10 rounds).
-  EXPECT_EQ(philox(0, 0, 0), (std::array<uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
-  EXPECT_EQ(philox(~0ull, ~0ull, ~0ull), (std::array<uint32_t, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+TEST(Rng, PhiloxKnownAnswers) {  // From the Random123 distribution's known-answer file (philox4x32,
+                                 // 10 rounds).
+  EXPECT_EQ(philox(0, 0, 0),
+            (std::array<uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(philox(~0ull, ~0ull, ~0ull),
+            (std::array<uint32_t, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
 }
 
 TEST(Rng, ResumesFromItsCounter) {
@@ -112,7 +135,11 @@ TEST(ThreadPool, RunsEveryIndexOnceAndRethrows) {
       pool.parallel_for(37, [&](int64_t i, int) { ++hits[static_cast<size_t>(i)]; });
       EXPECT_EQ(std::accumulate(hits.begin(), hits.end(), 0), 37);
     }
-    EXPECT_THROW(pool.parallel_for(9, [](int64_t i, int) { if (i == 4) fail(ErrorCode::kIo, "x"); }), Error);
+    EXPECT_THROW(pool.parallel_for(9,
+                                   [](int64_t i, int) {
+                                     if (i == 4) fail(ErrorCode::kIo, "x");
+                                   }),
+                 Error);
     pool.parallel_for(3, [&](int64_t, int) { pool.parallel_for(2, [](int64_t, int) {}); });
   }
 }

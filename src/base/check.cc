@@ -6,8 +6,8 @@
 namespace dure {
 
 void check_failed(const char* file, int line, const char* condition, const std::string& detail) {
-  std::fprintf(stderr, "%s:%d: contract broken: %s%s%s\n", file, line, condition, detail.empty() ? "" : ": ",
-               detail.c_str());
+  std::fprintf(stderr, "%s:%d: contract broken: %s%s%s\n", file, line, condition,
+               detail.empty() ? "" : ": ", detail.c_str());
   std::abort();
 }
 

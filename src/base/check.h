@@ -1,7 +1,8 @@
-// base/check.h: the caller broke a contract. Prints the condition, the place and the values, and stops the process.
+// base/check.h: the caller broke a contract. Prints the condition, the place and the values, and
+// stops the process.
 //
-// DURE_CHECK is always on. DURE_DCHECK is for inner loops and compiles to nothing outside debug builds.
-// Not here: what the world or the user got wrong (error.h).
+// DURE_CHECK is always on. DURE_DCHECK is for inner loops and compiles to nothing outside debug
+// builds. Not here: what the world or the user got wrong (error.h).
 #pragma once
 
 #include <fmt/core.h>
@@ -10,22 +11,23 @@
 
 namespace dure {
 
-[[noreturn]] void check_failed(const char* file, int line, const char* condition, const std::string& detail);
+[[noreturn]] void check_failed(const char* file, int line, const char* condition,
+                               const std::string& detail);
 
 }  // namespace dure
 
-#define DURE_CHECK(condition, ...)                                                          \
-  do {                                                                                      \
-    if (!(condition)) [[unlikely]] {                                                        \
+#define DURE_CHECK(condition, ...)                                                         \
+  do {                                                                                     \
+    if (!(condition)) [[unlikely]] {                                                       \
       ::dure::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
-    }                                                                                       \
+    }                                                                                      \
   } while (false)
 
-#define DURE_CHECK_EQ(a, b)                                                                       \
-  do {                                                                                            \
-    if (!((a) == (b))) [[unlikely]] {                                                             \
+#define DURE_CHECK_EQ(a, b)                                                                        \
+  do {                                                                                             \
+    if (!((a) == (b))) [[unlikely]] {                                                              \
       ::dure::check_failed(__FILE__, __LINE__, #a " == " #b, ::fmt::format("{} != {}", (a), (b))); \
-    }                                                                                             \
+    }                                                                                              \
   } while (false)
 
 #ifdef DURE_DEBUG

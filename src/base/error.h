@@ -1,7 +1,9 @@
-// base/error.h: the one exception type of the program: the world failed (file, network, memory, user's input).
+// base/error.h: the one exception type of the program: the world failed (file, network, memory,
+// user's input).
 //
-// A message says what failed, on what, with which values, and what to do. Not here: broken contracts (check.h).
-// The command line prints it on one line and exits with 2 (`kInterrupted`: 130); a server answers one request with it.
+// A message says what failed, on what, with which values, and what to do. Not here: broken
+// contracts (check.h). The command line prints it on one line and exits with 2 (`kInterrupted`:
+// 130); a server answers one request with it.
 #pragma once
 
 #include <fmt/core.h>
@@ -44,8 +46,8 @@ template <typename... Args>
   throw Error(code, fmt::format(format, std::forward<Args>(args)...));
 }
 
-// An Error for the failed system call in `errno`: maps ENOENT, EACCES, ENOSPC, ENOMEM to their codes.
-// `what` reads like "cannot write FILE". Throws; never returns.
+// An Error for the failed system call in `errno`: maps ENOENT, EACCES, ENOSPC, ENOMEM to their
+// codes. `what` reads like "cannot write FILE". Throws; never returns.
 [[noreturn]] void fail_errno(const std::string& what);
 
 }  // namespace dure

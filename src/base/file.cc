@@ -16,7 +16,8 @@ namespace {
 
 class Descriptor {
  public:
-  Descriptor(const Path& path, int flags, const char* purpose) : value_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
+  Descriptor(const Path& path, int flags, const char* purpose)
+      : value_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
     if (value_ < 0) fail_errno(fmt::format("cannot {} {}", purpose, path.string()));
   }
   ~Descriptor() { ::close(value_); }
@@ -45,11 +46,14 @@ void sync_parent(const Path& path) {
 
 Path temporary_beside(const Path& target) {
   static int counter = 0;
-  return target.parent_path() / fmt::format(".{}.tmp-{}-{}", target.filename().string(), ::getpid(), counter++);
+  return target.parent_path() /
+         fmt::format(".{}.tmp-{}-{}", target.filename().string(), ::getpid(), counter++);
 }
 
 // The system's limits: a path that ends in a separator names the folder itself.
-Path without_trailing_slash(const Path& path) { return path.filename().empty() ? path.parent_path() : path; }
+Path without_trailing_slash(const Path& path) {
+  return path.filename().empty() ? path.parent_path() : path;
+}
 
 void sync_tree(const Path& folder) {
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
@@ -65,7 +69,8 @@ std::string read_file(const Path& path) {
   const Descriptor descriptor(path, O_RDONLY, "read");
   struct stat status {};
   if (::fstat(descriptor.get(), &status) == 0 && S_ISDIR(status.st_mode)) {
-    fail(ErrorCode::kInvalidArgument, "cannot read {}: it is a folder, a file is needed", path.string());
+    fail(ErrorCode::kInvalidArgument, "cannot read {}: it is a folder, a file is needed",
+         path.string());
   }
   std::string content;
   content.reserve(static_cast<size_t>(status.st_size));
@@ -125,9 +130,11 @@ int64_t file_size(const Path& path) {
 MappedFile::MappedFile(const Path& path) : path_(path) {
   const Descriptor descriptor(path, O_RDONLY, "read");
   struct stat status {};
-  if (::fstat(descriptor.get(), &status) != 0) fail_errno(fmt::format("cannot read {}", path.string()));
+  if (::fstat(descriptor.get(), &status) != 0)
+    fail_errno(fmt::format("cannot read {}", path.string()));
   if (S_ISDIR(status.st_mode)) {
-    fail(ErrorCode::kInvalidArgument, "cannot read {}: it is a folder, a file is needed", path.string());
+    fail(ErrorCode::kInvalidArgument, "cannot read {}: it is a folder, a file is needed",
+         path.string());
   }
   size_ = static_cast<size_t>(status.st_size);
   if (size_ == 0) return;
@@ -141,7 +148,9 @@ MappedFile::~MappedFile() {
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
@@ -150,7 +159,8 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
-StagedFile::StagedFile(Path target) : target_(std::move(target)), temporary_(temporary_beside(target_)) {
+StagedFile::StagedFile(Path target)
+    : target_(std::move(target)), temporary_(temporary_beside(target_)) {
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail_errno(fmt::format("cannot write {}", target_.string()));
 }
@@ -177,9 +187,11 @@ void StagedFile::write_at(int64_t offset, std::string_view bytes) {
 
 void StagedFile::commit() {
   DURE_CHECK(!committed_);
-  if (::fsync(descriptor_) != 0 && errno != EINVAL) fail_errno(fmt::format("cannot write {}", target_.string()));
+  if (::fsync(descriptor_) != 0 && errno != EINVAL)
+    fail_errno(fmt::format("cannot write {}", target_.string()));
   ::close(std::exchange(descriptor_, -1));
-  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail_errno(fmt::format("cannot write {}", target_.string()));
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0)
+    fail_errno(fmt::format("cannot write {}", target_.string()));
   committed_ = true;
   sync_parent(target_);
 }
@@ -199,11 +211,14 @@ StagedFolder::~StagedFolder() {
 void StagedFolder::commit() {
   DURE_CHECK(!committed_);
   sync_tree(temporary_);
-  // rename(2) cannot replace a full folder: the old one steps aside first and goes after the new one stands.
+  // rename(2) cannot replace a full folder: the old one steps aside first and goes after the new
+  // one stands.
   const Path old = temporary_.string() + ".old";
   const bool replace = path_exists(target_);
-  if (replace && ::rename(target_.c_str(), old.c_str()) != 0) fail_errno(fmt::format("cannot replace {}", target_.string()));
-  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail_errno(fmt::format("cannot write {}", target_.string()));
+  if (replace && ::rename(target_.c_str(), old.c_str()) != 0)
+    fail_errno(fmt::format("cannot replace {}", target_.string()));
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0)
+    fail_errno(fmt::format("cannot write {}", target_.string()));
   committed_ = true;
   sync_parent(target_);
   std::error_code ignored;
@@ -212,7 +227,8 @@ void StagedFolder::commit() {
 
 TemporaryFolder::TemporaryFolder() {
   std::string pattern = (std::filesystem::temp_directory_path() / "dure-XXXXXX").string();
-  if (::mkdtemp(pattern.data()) == nullptr) fail_errno(fmt::format("cannot make a folder {}", pattern));
+  if (::mkdtemp(pattern.data()) == nullptr)
+    fail_errno(fmt::format("cannot make a folder {}", pattern));
   path_ = pattern;
 }
 

@@ -1,7 +1,9 @@
-// base/file.h: files as the rest of the program uses them: read whole, map, write whole or not at all.
+// base/file.h: files as the rest of the program uses them: read whole, map, write whole or not at
+// all.
 //
-// Every function throws Error with the path and what the system said. Nothing half-written is ever left under the
-// final name: files and folders are written beside it (".NAME.tmp-PID") and renamed after fsync.
+// Every function throws Error with the path and what the system said. Nothing half-written is ever
+// left under the final name: files and folders are written beside it (".NAME.tmp-PID") and renamed
+// after fsync.
 #pragma once
 
 #include <cstddef>
@@ -15,9 +17,9 @@ namespace dure {
 
 using Path = std::filesystem::path;
 
-std::string read_file(const Path& path);                                // Throws kNotFound, kPermission, kIo.
-void write_file(const Path& path, std::string_view content);            // Atomic: temporary, fsync, rename.
-void append_file(const Path& path, std::string_view content);           // One write call; for logs.
+std::string read_file(const Path& path);                      // Throws kNotFound, kPermission, kIo.
+void write_file(const Path& path, std::string_view content);  // Atomic: temporary, fsync, rename.
+void append_file(const Path& path, std::string_view content);  // One write call; for logs.
 bool path_exists(const Path& path);
 void make_folders(const Path& path);
 int64_t file_size(const Path& path);
@@ -60,7 +62,8 @@ class StagedFile {
   bool committed_ = false;
 };
 
-// A folder filled beside its target and renamed by commit(), which replaces an existing folder of that name.
+// A folder filled beside its target and renamed by commit(), which replaces an existing folder of
+// that name.
 class StagedFolder {
  public:
   explicit StagedFolder(Path target);

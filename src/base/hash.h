@@ -1,4 +1,5 @@
-// base/hash.h: SHA-256 for manifests and releases (OpenSSL), XXH64 for splits and quick comparisons (xxHash).
+// base/hash.h: SHA-256 for manifests and releases (OpenSSL), XXH64 for splits and quick comparisons
+// (xxHash).
 #pragma once
 
 #include <cstddef>

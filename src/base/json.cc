@@ -35,9 +35,12 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool end_object() override { return stack_.pop_back(), true; }
   bool end_array() override { return stack_.pop_back(), true; }
   bool key(std::string& key) override { return key_ = std::move(key), true; }
-  bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) override {
-    std::string text = error.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
-    if (const size_t at = text.find("parse error"); at != std::string::npos) text = text.substr(at + 12);
+  bool parse_error(size_t position, const std::string&,
+                   const nlohmann::detail::exception& error) override {
+    std::string text =
+        error.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
+    if (const size_t at = text.find("parse error"); at != std::string::npos)
+      text = text.substr(at + 12);
     fail(ErrorCode::kCorrupt, "{}: not JSON, byte {}, {}", source_, position, text);
   }
 
@@ -51,7 +54,8 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   }
   bool add(Json value) { return place(std::move(value)), true; }
   bool open(Json value) {
-    if (stack_.size() >= kDepthMax) fail(ErrorCode::kCorrupt, "{}: nested deeper than {}", source_, kDepthMax);
+    if (stack_.size() >= kDepthMax)
+      fail(ErrorCode::kCorrupt, "{}: nested deeper than {}", source_, kDepthMax);
     stack_.push_back(place(std::move(value)));
     return true;
   }
@@ -68,11 +72,17 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
 void append_utf8_or_replacement(std::string& out, std::string_view text, size_t& i) {
   const auto byte = [&](size_t k) { return k < text.size() ? static_cast<uint8_t>(text[k]) : 0; };
   const uint8_t b = byte(i);
-  const int length = b < 0x80 ? 1 : b >= 0xC2 && b < 0xE0 ? 2 : (b & 0xF0) == 0xE0 ? 3 : b >= 0xF0 && b < 0xF5 ? 4 : 0;
+  const int length = b < 0x80                ? 1
+                     : b >= 0xC2 && b < 0xE0 ? 2
+                     : (b & 0xF0) == 0xE0    ? 3
+                     : b >= 0xF0 && b < 0xF5 ? 4
+                                             : 0;
   bool good = length > 0;
   for (int k = 1; good && k < length; ++k) good = (byte(i + k) & 0xC0) == 0x80;
-  if (good && length == 3) good = !(b == 0xE0 && byte(i + 1) < 0xA0) && !(b == 0xED && byte(i + 1) >= 0xA0);
-  if (good && length == 4) good = !(b == 0xF0 && byte(i + 1) < 0x90) && !(b == 0xF4 && byte(i + 1) >= 0x90);
+  if (good && length == 3)
+    good = !(b == 0xE0 && byte(i + 1) < 0xA0) && !(b == 0xED && byte(i + 1) >= 0xA0);
+  if (good && length == 4)
+    good = !(b == 0xF0 && byte(i + 1) < 0x90) && !(b == 0xF4 && byte(i + 1) >= 0x90);
   if (!good) {
     out += "\xEF\xBF\xBD";
     ++i;
@@ -87,14 +97,26 @@ void append_quoted(std::string& out, std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     const char c = text[i];
     switch (c) {
-      case '"': out += "\\\"", ++i; break;
-      case '\\': out += "\\\\", ++i; break;
-      case '\n': out += "\\n", ++i; break;
-      case '\r': out += "\\r", ++i; break;
-      case '\t': out += "\\t", ++i; break;
+      case '"':
+        out += "\\\"", ++i;
+        break;
+      case '\\':
+        out += "\\\\", ++i;
+        break;
+      case '\n':
+        out += "\\n", ++i;
+        break;
+      case '\r':
+        out += "\\r", ++i;
+        break;
+      case '\t':
+        out += "\\t", ++i;
+        break;
       default:
-        if (static_cast<uint8_t>(c) < 0x20) out += fmt::format("\\u{:04x}", c), ++i;
-        else append_utf8_or_replacement(out, text, i);
+        if (static_cast<uint8_t>(c) < 0x20)
+          out += fmt::format("\\u{:04x}", c), ++i;
+        else
+          append_utf8_or_replacement(out, text, i);
     }
   }
   out += '"';
@@ -106,11 +128,21 @@ void append_line(std::string& out, int indent, int depth) {
 
 void append_json(std::string& out, const Json& value, int indent, int depth) {
   switch (value.kind()) {
-    case Json::Kind::kNull: out += "null"; return;
-    case Json::Kind::kBool: out += value.as_bool() ? "true" : "false"; return;
-    case Json::Kind::kInt: out += std::to_string(value.as_int()); return;
-    case Json::Kind::kDouble: out += shortest_double(value.as_double()); return;
-    case Json::Kind::kString: append_quoted(out, value.as_string()); return;
+    case Json::Kind::kNull:
+      out += "null";
+      return;
+    case Json::Kind::kBool:
+      out += value.as_bool() ? "true" : "false";
+      return;
+    case Json::Kind::kInt:
+      out += std::to_string(value.as_int());
+      return;
+    case Json::Kind::kDouble:
+      out += shortest_double(value.as_double());
+      return;
+    case Json::Kind::kString:
+      append_quoted(out, value.as_string());
+      return;
     case Json::Kind::kArray: {
       if (value.size() == 0) return void(out += "[]");
       bool first = true;
@@ -152,9 +184,11 @@ Json from_yaml_scalar(const YAML::Node& node) {
   if (text == "false" || text == "no" || text == "off") return Json(false);
   int64_t whole = 0;
   const char* end = text.data() + text.size();
-  if (const auto r = std::from_chars(text.data(), end, whole); r.ec == std::errc() && r.ptr == end) return Json(whole);
+  if (const auto r = std::from_chars(text.data(), end, whole); r.ec == std::errc() && r.ptr == end)
+    return Json(whole);
   double real = 0;
-  if (const auto r = std::from_chars(text.data(), end, real); r.ec == std::errc() && r.ptr == end) return Json(real);
+  if (const auto r = std::from_chars(text.data(), end, real); r.ec == std::errc() && r.ptr == end)
+    return Json(real);
   return Json(text);
 }
 
@@ -171,7 +205,8 @@ Json from_yaml(const YAML::Node& node, std::string_view source, size_t depth) {
   for (const auto& member : node) {
     const std::string key = member.first.Scalar();
     if (out.contains(key)) {
-      fail(ErrorCode::kInvalidArgument, "{}: line {}: '{}' is given twice", source, member.first.Mark().line + 1, key);
+      fail(ErrorCode::kInvalidArgument, "{}: line {}: '{}' is given twice", source,
+           member.first.Mark().line + 1, key);
     }
     out[key] = from_yaml(member.second, source, depth + 1);
   }
@@ -181,7 +216,8 @@ Json from_yaml(const YAML::Node& node, std::string_view source, size_t depth) {
 }  // namespace
 
 const char* Json::kind_name() const {
-  const char* names[] = {"null", "a boolean", "an integer", "a number", "a string", "a list", "an object"};
+  const char* names[] = {"null",     "a boolean", "an integer", "a number",
+                         "a string", "a list",    "an object"};
   return names[value_.index()];
 }
 
@@ -251,7 +287,8 @@ const Json& Json::at(std::string_view key) const {
 
 const Json& Json::at(size_t index) const {
   const Array& items = as_array();
-  if (index >= items.size()) fail(ErrorCode::kNotFound, "no item {} in a list of {}", index, items.size());
+  if (index >= items.size())
+    fail(ErrorCode::kNotFound, "no item {} in a list of {}", index, items.size());
   return items[index];
 }
 

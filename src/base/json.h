@@ -1,8 +1,10 @@
-// base/json.h: a JSON value: configuration, small files, messages. Large corpora go through simdjson (data/).
+// base/json.h: a JSON value: configuration, small files, messages. Large corpora go through
+// simdjson (data/).
 //
-// Objects keep the order of their keys. Integers that fit stay integers (int64), other numbers are doubles.
-// Parsing is nlohmann-json's, hidden in json.cc because its header costs six seconds a file. YAML (yaml-cpp) reads
-// into the same value. Errors name the source, the line and column, or the field.
+// Objects keep the order of their keys. Integers that fit stay integers (int64), other numbers are
+// doubles. Parsing is nlohmann-json's, hidden in json.cc because its header costs six seconds a
+// file. YAML (yaml-cpp) reads into the same value. Errors name the source, the line and column, or
+// the field.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +48,8 @@ class Json {
   static Json array() { return Json(Array{}); }
 
   Kind kind() const { return static_cast<Kind>(value_.index()); }
-  const char* kind_name() const;  // "null", "a boolean", "an integer", "a number", "a string", "a list", "an object"
+  const char* kind_name()
+      const;  // "null", "a boolean", "an integer", "a number", "a string", "a list", "an object"
   bool is_null() const { return kind() == Kind::kNull; }
   bool is_bool() const { return kind() == Kind::kBool; }
   bool is_int() const { return kind() == Kind::kInt; }
@@ -55,8 +58,8 @@ class Json {
   bool is_array() const { return kind() == Kind::kArray; }
   bool is_object() const { return kind() == Kind::kObject; }
 
-  // Throw Error kInvalidArgument saying `what` should have been, where the kind differs. A double with a whole
-  // value is an integer too; an integer is a number.
+  // Throw Error kInvalidArgument saying `what` should have been, where the kind differs. A double
+  // with a whole value is an integer too; an integer is a number.
   bool as_bool(std::string_view what = "value") const;
   int64_t as_int(std::string_view what = "value") const;
   double as_double(std::string_view what = "value") const;
@@ -66,15 +69,16 @@ class Json {
   Array& as_array(std::string_view what = "value");
   Object& as_object(std::string_view what = "value");
 
-  size_t size() const;                               // Members or items; 0 otherwise.
-  const Json* find(std::string_view key) const;      // nullptr where absent or not an object.
-  const Json& at(std::string_view key) const;        // Throws kNotFound naming the key.
+  size_t size() const;                           // Members or items; 0 otherwise.
+  const Json* find(std::string_view key) const;  // nullptr where absent or not an object.
+  const Json& at(std::string_view key) const;    // Throws kNotFound naming the key.
   const Json& at(size_t index) const;
   bool contains(std::string_view key) const { return find(key) != nullptr; }
-  Json& operator[](std::string_view key);            // Object: finds or appends. A null becomes an object.
-  void push_back(Json item);                         // Array. A null becomes an array.
+  Json& operator[](std::string_view key);  // Object: finds or appends. A null becomes an object.
+  void push_back(Json item);               // Array. A null becomes an array.
 
-  std::string dump(int indent = -1) const;           // Compact, or indented by `indent` spaces. UTF-8 as it is.
+  std::string dump(
+      int indent = -1) const;  // Compact, or indented by `indent` spaces. UTF-8 as it is.
   bool operator==(const Json&) const = default;
 
  private:
@@ -86,7 +90,8 @@ Json parse_json(std::string_view text, std::string_view source);
 Json load_json(const Path& path);
 Json parse_yaml(std::string_view text, std::string_view source);
 Json load_yaml(const Path& path);
-std::string json_quote(std::string_view text);      // With the quotes; invalid UTF-8 becomes U+FFFD.
-std::string shortest_double(double value);          // Shortest decimal that reads back to the same double, as JSON ("1.0", "1e-05").
+std::string json_quote(std::string_view text);  // With the quotes; invalid UTF-8 becomes U+FFFD.
+std::string shortest_double(double value);  // Shortest decimal that reads back to the same double,
+                                            // as JSON ("1.0", "1e-05").
 
 }  // namespace dure

@@ -1,6 +1,8 @@
-// base/log.h: lines for a person, on standard error, with the time. Metrics go to files (train/metrics.h).
+// base/log.h: lines for a person, on standard error, with the time. Metrics go to files
+// (train/metrics.h).
 //
-// Thread-safe. The level comes from --verbose/--quiet or DURE_LOG (debug, info, warn, error, off); default info.
+// Thread-safe. The level comes from --verbose/--quiet or DURE_LOG (debug, info, warn, error, off);
+// default info.
 #pragma once
 
 #include <fmt/core.h>
@@ -13,7 +15,8 @@ namespace dure {
 enum class LogLevel { kDebug, kInfo, kWarn, kError, kOff };
 
 void set_log_level(LogLevel level);
-void log_line(LogLevel level, const std::string& text);  // One line; a progress bar on screen is cleared first.
+void log_line(LogLevel level,
+              const std::string& text);  // One line; a progress bar on screen is cleared first.
 
 template <typename... Args>
 void log_debug(fmt::format_string<Args...> format, Args&&... args) {

@@ -6,7 +6,8 @@ namespace dure {
 
 std::string Range::text() const {
   const bool has_low = std::isfinite(low), has_high = std::isfinite(high);
-  if (has_low && has_high) return fmt::format("{} {:g} to {:g}", open_low ? "above" : "from", low, high);
+  if (has_low && has_high)
+    return fmt::format("{} {:g} to {:g}", open_low ? "above" : "from", low, high);
   if (has_low) return fmt::format("{} {:g}", open_low ? "above" : "at least", low);
   return fmt::format("at most {:g}", high);
 }
@@ -34,7 +35,8 @@ std::string nearest_name(const std::string& name, const std::vector<std::string>
 namespace options_detail {
 
 void check_range(const Range& range, double value, const std::string& where) {
-  if (!range.holds(value)) fail(ErrorCode::kInvalidArgument, "{} is {:g}: it must be {}", where, value, range.text());
+  if (!range.holds(value))
+    fail(ErrorCode::kInvalidArgument, "{} is {:g}: it must be {}", where, value, range.text());
 }
 
 void check_choice(const Choices& choices, const std::string& value, const std::string& where) {
@@ -44,7 +46,8 @@ void check_choice(const Choices& choices, const std::string& value, const std::s
   fail(ErrorCode::kInvalidArgument, "{} is '{}': choose one of {}", where, value, list);
 }
 
-void check_known(const Json& json, const std::vector<std::string>& known, const std::string& where) {
+void check_known(const Json& json, const std::vector<std::string>& known,
+                 const std::string& where) {
   for (const auto& [key, value] : json.as_object(where)) {
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
     const std::string near = nearest_name(key, known);
@@ -58,7 +61,8 @@ void check_known(const Json& json, const std::vector<std::string>& known, const 
 void set_path(Json& root, std::string_view assignment) {
   const size_t equals = assignment.find('=');
   if (equals == std::string_view::npos || equals == 0) {
-    fail(ErrorCode::kInvalidArgument, "'{}': give FIELD=VALUE, such as optimiser.learning_rate=0.001", assignment);
+    fail(ErrorCode::kInvalidArgument,
+         "'{}': give FIELD=VALUE, such as optimiser.learning_rate=0.001", assignment);
   }
   std::string_view path = assignment.substr(0, equals);
   Json* node = &root;

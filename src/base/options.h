@@ -1,5 +1,5 @@
-// base/options.h: one plain struct per concept; its fields are listed once, and that list serves configuration
-// files, command-line flags, help, validation and the manifest.
+// base/options.h: one plain struct per concept; its fields are listed once, and that list serves
+// configuration files, command-line flags, help, validation and the manifest.
 //
 //   struct AdamWOptions {
 //     double learning_rate = 3e-4;
@@ -7,10 +7,11 @@
 //       v("learning_rate", learning_rate, "peak rate", above(0));
 //     }
 //   };
-//   from_json(options, json, "train.yaml: optimiser");   // unknown fields and bad values refused by name
-//   Json j = to_json(options);
+//   from_json(options, json, "train.yaml: optimiser");   // unknown fields and bad values refused
+//   by name Json j = to_json(options);
 //
-// Field kinds: bool, int64_t, double, std::string, std::vector of those, and nested structs with visit().
+// Field kinds: bool, int64_t, double, std::string, std::vector of those, and nested structs with
+// visit().
 #pragma once
 
 #include <cmath>
@@ -29,14 +30,17 @@ struct Range {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
   bool open_low = false;
-  bool holds(double value) const { return (open_low ? value > low : value >= low) && value <= high; }
+  bool holds(double value) const {
+    return (open_low ? value > low : value >= low) && value <= high;
+  }
   std::string text() const;  // "above 0", "from 0 to 1", "at least 1"
 };
 inline Range above(double low) { return {.low = low, .open_low = true}; }
 inline Range at_least(double low) { return {.low = low}; }
 inline Range between(double low, double high) { return {.low = low, .high = high}; }
 
-// Text that must be one of a list: v("schedule", schedule, "shape of the decay", one_of({"linear", "cosine"})).
+// Text that must be one of a list: v("schedule", schedule, "shape of the decay", one_of({"linear",
+// "cosine"})).
 struct Choices {
   std::vector<std::string> names;
 };
@@ -60,8 +64,10 @@ void read_value(T& field, const Json& json, const std::string& where);
 
 template <typename T, typename Rule>
 void apply_rule(const T& field, const Rule& rule, const std::string& where) {
-  if constexpr (std::is_same_v<Rule, Range> && std::is_arithmetic_v<T>) check_range(rule, static_cast<double>(field), where);
-  if constexpr (std::is_same_v<Rule, Choices> && std::is_same_v<T, std::string>) check_choice(rule, field, where);
+  if constexpr (std::is_same_v<Rule, Range> && std::is_arithmetic_v<T>)
+    check_range(rule, static_cast<double>(field), where);
+  if constexpr (std::is_same_v<Rule, Choices> && std::is_same_v<T, std::string>)
+    check_choice(rule, field, where);
 }
 
 struct Reader {
@@ -144,18 +150,21 @@ struct Describer {
       std::string limits;
       if constexpr (std::is_same_v<Rule, Range>) limits = " (" + rule.text() + ")";
       if constexpr (std::is_same_v<Rule, Choices>) {
-        for (const std::string& choice : rule.names) limits += (limits.empty() ? " (" : " | ") + choice;
+        for (const std::string& choice : rule.names)
+          limits += (limits.empty() ? " (" : " | ") + choice;
         limits += ")";
       }
-      out += "  " + prefix + name + " = " + write_value(field).dump() + "   " + help + limits + "\n";
+      out +=
+          "  " + prefix + name + " = " + write_value(field).dump() + "   " + help + limits + "\n";
     }
   }
 };
 
 }  // namespace options_detail
 
-// Sets the fields that `json` names. Throws kInvalidArgument naming the field, its value and what was expected;
-// an unknown field is refused with the nearest known name. `where` reads like "train.yaml: optimiser".
+// Sets the fields that `json` names. Throws kInvalidArgument naming the field, its value and what
+// was expected; an unknown field is refused with the nearest known name. `where` reads like
+// "train.yaml: optimiser".
 template <typename T>
 void from_json(T& options, const Json& json, const std::string& where) {
   options_detail::read_value(options, json, where);
@@ -177,6 +186,7 @@ std::string describe(T options = {}) {
 // Sets one field from text such as "optimiser.learning_rate=0.01" (a --set flag): parsed as YAML.
 void set_path(Json& root, std::string_view assignment);
 
-std::string nearest_name(const std::string& name, const std::vector<std::string>& names);  // "" where none is near.
+std::string nearest_name(const std::string& name,
+                         const std::vector<std::string>& names);  // "" where none is near.
 
 }  // namespace dure

@@ -13,7 +13,8 @@ namespace {
 
 bool g_bar_on_screen = false;
 
-double seconds_between(std::chrono::steady_clock::time_point from, std::chrono::steady_clock::time_point to) {
+double seconds_between(std::chrono::steady_clock::time_point from,
+                       std::chrono::steady_clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
@@ -27,7 +28,9 @@ std::string format_duration(double seconds) {
 }
 
 std::string format_count(double count) {
-  if (count < 1e3) return count == static_cast<int64_t>(count) ? fmt::format("{:.0f}", count) : fmt::format("{:.1f}", count);
+  if (count < 1e3)
+    return count == static_cast<int64_t>(count) ? fmt::format("{:.0f}", count)
+                                                : fmt::format("{:.1f}", count);
   if (count < 1e6) return fmt::format("{:.1f}k", count / 1e3);
   if (count < 1e9) return fmt::format("{:.1f}M", count / 1e6);
   return fmt::format("{:.1f}G", count / 1e9);
@@ -41,8 +44,12 @@ std::string format_bytes(double bytes) {
 }
 
 Progress::Progress(std::string title, int64_t total_count, std::string unit)
-    : title_(std::move(title)), unit_(std::move(unit)), total_count_(total_count),
-      start_(std::chrono::steady_clock::now()), drawn_(start_), terminal_(isatty(STDERR_FILENO) == 1) {
+    : title_(std::move(title)),
+      unit_(std::move(unit)),
+      total_count_(total_count),
+      start_(std::chrono::steady_clock::now()),
+      drawn_(start_),
+      terminal_(isatty(STDERR_FILENO) == 1) {
   const char* setting = std::getenv("DURE_PROGRESS");
   silent_ = setting != nullptr && std::string_view(setting) == "off";
 }
@@ -74,7 +81,8 @@ std::string Progress::text(double elapsed_s) const {
   const double rate = elapsed_s > 0 ? static_cast<double>(count_ - start_count_) / elapsed_s : 0;
   std::string line = title_ + " ";
   if (total_count_ > 0) {
-    const double share = std::min(1.0, static_cast<double>(count_) / static_cast<double>(total_count_));
+    const double share =
+        std::min(1.0, static_cast<double>(count_) / static_cast<double>(total_count_));
     if (terminal_) {
       const int filled = static_cast<int>(share * 24);
       line += "[" + std::string(filled, '=') + std::string(24 - filled, ' ') + "] ";

@@ -16,9 +16,11 @@
 namespace dure {
 namespace {
 
-thread_local int t_worker = -1;  // Index of the worker running on this thread inside a loop, else -1.
+thread_local int t_worker =
+    -1;  // Index of the worker running on this thread inside a loop, else -1.
 
-constexpr int kSpinRounds = 2000;  // About 20-40 us: shorter than a futex wake, longer than the gap between two kernels.
+constexpr int kSpinRounds =
+    2000;  // About 20-40 us: shorter than a futex wake, longer than the gap between two kernels.
 
 inline void pause_cpu() { __builtin_ia32_pause(); }
 
@@ -56,7 +58,9 @@ struct ThreadPool::State {
   void worker_loop(int worker) {
     uint64_t seen = 0;
     while (true) {
-      for (int i = 0; i < kSpinRounds && generation.load(std::memory_order_acquire) == seen && !stop; ++i) pause_cpu();
+      for (int i = 0;
+           i < kSpinRounds && generation.load(std::memory_order_acquire) == seen && !stop; ++i)
+        pause_cpu();
       if (generation.load(std::memory_order_acquire) == seen && !stop) {
         std::unique_lock<std::mutex> lock(mutex);
         wake.wait(lock, [&] { return generation.load(std::memory_order_acquire) != seen || stop; });
@@ -123,7 +127,10 @@ void ThreadPool::run(int64_t count, Function function, void* context) {
   s.wake.notify_all();
   s.work(0);
   for (int spins = 0; s.busy.load(std::memory_order_acquire) != 0; ++spins) {
-    if (spins < kSpinRounds) pause_cpu(); else std::this_thread::yield();
+    if (spins < kSpinRounds)
+      pause_cpu();
+    else
+      std::this_thread::yield();
   }
   if (s.error) std::rethrow_exception(s.error);
 }

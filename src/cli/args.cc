@@ -16,7 +16,8 @@ constexpr int kExitInterrupted = 130;
 
 template <typename T>
 void add_optional(CLI::App& app, const char* names, std::optional<T>& value, const char* help) {
-  app.add_option_function<T>(names, [&value](const T& given) { value = given; }, help);
+  app.add_option_function<T>(
+      names, [&value](const T& given) { value = given; }, help);
 }
 
 void add_common(CLI::App& app) {
@@ -24,11 +25,15 @@ void add_common(CLI::App& app) {
          "--threads", [](const std::string& count) { ::setenv("DURE_THREADS", count.c_str(), 1); },
          "worker threads (default: DURE_THREADS, else all cores)")
       ->type_name("N");
-  app.add_flag_callback("--quiet", [] {
-    set_log_level(LogLevel::kWarn);
-    ::setenv("DURE_PROGRESS", "off", 1);
-  }, "warnings and results only");
-  app.add_flag_callback("--verbose", [] { set_log_level(LogLevel::kDebug); }, "debug messages too");
+  app.add_flag_callback(
+      "--quiet",
+      [] {
+        set_log_level(LogLevel::kWarn);
+        ::setenv("DURE_PROGRESS", "off", 1);
+      },
+      "warnings and results only");
+  app.add_flag_callback(
+      "--verbose", [] { set_log_level(LogLevel::kDebug); }, "debug messages too");
 }
 
 int report(const Error& error) {
@@ -43,13 +48,15 @@ int guarded(const std::function<int()>& run) {
   } catch (const Error& error) {
     return report(error);
   } catch (const std::bad_alloc&) {
-    return report(Error(ErrorCode::kOutOfMemory, "out of memory; `dure plan` shows what a run needs"));
+    return report(
+        Error(ErrorCode::kOutOfMemory, "out of memory; `dure plan` shows what a run needs"));
   } catch (const std::exception& error) {
     return report(Error(ErrorCode::kIo, error.what()));
   }
 }
 
-// What a CLI11 parse error becomes: its own help text for --help, one line with a pointer to --help otherwise.
+// What a CLI11 parse error becomes: its own help text for --help, one line with a pointer to --help
+// otherwise.
 int report_usage(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == 0) return app.exit(error);
   std::string where = "dure";
@@ -67,21 +74,36 @@ void Args::positional(const char* name, std::string& value, const char* help, bo
   CLI::Option* option = app_.add_option(name, value, help);
   if (required) option->required();
 }
-void Args::positionals(const char* name, std::vector<std::string>& values, const char* help, bool required) {
+void Args::positionals(const char* name, std::vector<std::string>& values, const char* help,
+                       bool required) {
   CLI::Option* option = app_.add_option(name, values, help);
   if (required) option->required();
 }
-void Args::option(const char* names, std::string& value, const char* help) { app_.add_option(names, value, help)->capture_default_str(); }
-void Args::option(const char* names, int64_t& value, const char* help) { app_.add_option(names, value, help)->capture_default_str(); }
-void Args::option(const char* names, double& value, const char* help) { app_.add_option(names, value, help)->capture_default_str(); }
-void Args::option(const char* names, std::optional<std::string>& value, const char* help) { add_optional(app_, names, value, help); }
-void Args::option(const char* names, std::optional<int64_t>& value, const char* help) { add_optional(app_, names, value, help); }
-void Args::option(const char* names, std::optional<double>& value, const char* help) { add_optional(app_, names, value, help); }
+void Args::option(const char* names, std::string& value, const char* help) {
+  app_.add_option(names, value, help)->capture_default_str();
+}
+void Args::option(const char* names, int64_t& value, const char* help) {
+  app_.add_option(names, value, help)->capture_default_str();
+}
+void Args::option(const char* names, double& value, const char* help) {
+  app_.add_option(names, value, help)->capture_default_str();
+}
+void Args::option(const char* names, std::optional<std::string>& value, const char* help) {
+  add_optional(app_, names, value, help);
+}
+void Args::option(const char* names, std::optional<int64_t>& value, const char* help) {
+  add_optional(app_, names, value, help);
+}
+void Args::option(const char* names, std::optional<double>& value, const char* help) {
+  add_optional(app_, names, value, help);
+}
 void Args::options(const char* names, std::vector<std::string>& values, const char* help) {
   // No extra arguments: CLI11 would take "[PAD]" for a list and drop its brackets.
   app_.add_option(names, values, help)->expected(1)->take_all()->allow_extra_args(false);
 }
-void Args::flag(const char* names, bool& value, const char* help) { app_.add_flag(names, value, help); }
+void Args::flag(const char* names, bool& value, const char* help) {
+  app_.add_flag(names, value, help);
+}
 void Args::examples(const char* text) { app_.footer(std::string("\nExamples:\n") + text); }
 
 Args& Args::verb(const char* name, const char* summary, std::function<int()> run) {
@@ -100,7 +122,9 @@ int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs) {
   CLI::App app{"Dure: a K-EXAONE-class language model through its whole life"};
   app.set_version_flag("--version", "dure 0.1.0");
   app.require_subcommand(1);
-  app.footer("\n`dure VERB --help` explains a verb, with examples. `dure train recipes/nano/pretrain.yaml` is a start.");
+  app.footer(
+      "\n`dure VERB --help` explains a verb, with examples. `dure train "
+      "recipes/nano/pretrain.yaml` is a start.");
   std::vector<std::unique_ptr<Args>> all_args;
   for (const Verb& verb : verbs) {
     CLI::App* sub = app.add_subcommand(verb.name, verb.summary);

@@ -23,19 +23,24 @@ float plain_value(const TensorView& view, int64_t i) {
   return view.dtype == DType::kBF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
 }
 
-uint16_t narrow(float value, DType to) { return to == DType::kBF16 ? f32_to_bf16(value) : f32_to_f16(value); }
+uint16_t narrow(float value, DType to) {
+  return to == DType::kBF16 ? f32_to_bf16(value) : f32_to_f16(value);
+}
 
-// Elements [first, first + count) of `view` in the plain type `to`. Blocks are decoded; rows are whole blocks, so a flat
-// stretch of elements is a flat stretch of blocks.
-void convert_piece(const TensorView& view, int64_t first, int64_t count, DType to, std::string& out) {
+// Elements [first, first + count) of `view` in the plain type `to`. Blocks are decoded; rows are
+// whole blocks, so a flat stretch of elements is a flat stretch of blocks.
+void convert_piece(const TensorView& view, int64_t first, int64_t count, DType to,
+                   std::string& out) {
   std::vector<float> values(static_cast<size_t>(count));
   if (is_block(view.dtype)) {
     decode_elements(view.dtype, view.data, first, count, values.data());
   } else {
-    for (int64_t i = 0; i < count; ++i) values[static_cast<size_t>(i)] = plain_value(view, first + i);
+    for (int64_t i = 0; i < count; ++i)
+      values[static_cast<size_t>(i)] = plain_value(view, first + i);
   }
   out.resize(static_cast<size_t>(count * row_bytes(to, 1)));
-  if (to == DType::kF32) return void(std::copy_n(reinterpret_cast<const char*>(values.data()), out.size(), out.data()));
+  if (to == DType::kF32)
+    return void(std::copy_n(reinterpret_cast<const char*>(values.data()), out.size(), out.data()));
   auto* halves = reinterpret_cast<uint16_t*>(out.data());
   for (int64_t i = 0; i < count; ++i) halves[i] = narrow(values[static_cast<size_t>(i)], to);
 }
@@ -43,7 +48,9 @@ void convert_piece(const TensorView& view, int64_t first, int64_t count, DType t
 // Calls put(offset, bytes) until all of `view` is written in type `to`.
 template <typename Put>
 void put_converted(const TensorView& view, DType to, Put&& put) {
-  if (view.dtype == to) return put(int64_t{0}, std::string_view(static_cast<const char*>(view.data), static_cast<size_t>(view.bytes())));
+  if (view.dtype == to)
+    return put(int64_t{0}, std::string_view(static_cast<const char*>(view.data),
+                                            static_cast<size_t>(view.bytes())));
   std::string piece;
   for (int64_t first = 0; first < view.elements(); first += kPieceElements) {
     convert_piece(view, first, std::min(kPieceElements, view.elements() - first), to, piece);
@@ -63,16 +70,22 @@ bool fits_exactly(const TensorView& view, DType to) {
 // What write_hf_folder() takes, from files of any kind.
 class FilesProvider : public TensorProvider {
  public:
-  explicit FilesProvider(const ModelFiles& files) : files_(files), progress_("convert", static_cast<int64_t>(files.tensors().size()), "tensors") {
+  explicit FilesProvider(const ModelFiles& files)
+      : files_(files),
+        progress_("convert", static_cast<int64_t>(files.tensors().size()), "tensors") {
     matrices_ = files.dtype({TensorRole::kEmbedding, -1, -1});
     if (is_block(matrices_)) matrices_ = DType::kF32;
   }
-  // GGUF holds norms and routers in F32 whatever the matrices are: they return to the matrices' type where no value changes.
+  // GGUF holds norms and routers in F32 whatever the matrices are: they return to the matrices'
+  // type where no value changes.
   DType dtype(const ImpliedTensor& tensor) const override {
     const DType stored = files_.dtype(tensor.id);
     if (is_block(stored)) return DType::kF32;
-    const bool widened = files_.gguf_metadata() != nullptr && stored == DType::kF32 && gguf_always_f32(tensor.id.role) && !tensor.always_f32;
-    return widened && matrices_ != DType::kF32 && fits_exactly(files_.tensor(tensor.id), matrices_) ? matrices_ : stored;
+    const bool widened = files_.gguf_metadata() != nullptr && stored == DType::kF32 &&
+                         gguf_always_f32(tensor.id.role) && !tensor.always_f32;
+    return widened && matrices_ != DType::kF32 && fits_exactly(files_.tensor(tensor.id), matrices_)
+               ? matrices_
+               : stored;
   }
   TensorView fetch(const ImpliedTensor& tensor, Buffer& scratch) override {
     progress_.update(++done_);
@@ -98,7 +111,8 @@ class FilesProvider : public TensorProvider {
 Json generation_of(const GgufMetadata& metadata, const ModelConfig& config) {
   Json out = Json::object();
   out["bos_token_id"] = config.bos_token;
-  out["eos_token_id"] = config.eos_tokens.size() == 1 ? Json(config.eos_tokens[0]) : Json::array_of(config.eos_tokens);
+  out["eos_token_id"] = config.eos_tokens.size() == 1 ? Json(config.eos_tokens[0])
+                                                      : Json::array_of(config.eos_tokens);
   out["pad_token_id"] = config.pad_token;
   const GgufValue* temperature = metadata.find("general.sampling.temp");
   const GgufValue* top_p = metadata.find("general.sampling.top_p");
@@ -125,9 +139,12 @@ ModelTexts texts_of(const ModelFiles& files) {
 void add_sampling(const ModelTexts& texts, GgufMetadata& out) {
   if (!texts.generation_config) return;
   const Json json = parse_json(*texts.generation_config, "generation_config.json");
-  if (const Json* value = json.find("top_k"); value != nullptr && value->is_int()) out.set("general.sampling.top_k", GgufValue::of_int(GgufType::kI32, value->as_int()));
-  if (const Json* value = json.find("top_p"); value != nullptr && value->is_number()) out.set("general.sampling.top_p", GgufValue::f32(value->as_double()));
-  if (const Json* value = json.find("temperature"); value != nullptr && value->is_number()) out.set("general.sampling.temp", GgufValue::f32(value->as_double()));
+  if (const Json* value = json.find("top_k"); value != nullptr && value->is_int())
+    out.set("general.sampling.top_k", GgufValue::of_int(GgufType::kI32, value->as_int()));
+  if (const Json* value = json.find("top_p"); value != nullptr && value->is_number())
+    out.set("general.sampling.top_p", GgufValue::f32(value->as_double()));
+  if (const Json* value = json.find("temperature"); value != nullptr && value->is_number())
+    out.set("general.sampling.temp", GgufValue::f32(value->as_double()));
 }
 
 // The type of one GGUF tensor: all experts of a stack must agree.
@@ -138,18 +155,23 @@ DType gguf_dtype_of(const ModelFiles& files, TensorId id, const ConvertOptions& 
   const DType first = files.dtype({id.role, id.layer, 0});
   for (int64_t e = 1; e < files.config().expert_count; ++e) {
     if (files.dtype({id.role, id.layer, e}) != first) {
-      fail(ErrorCode::kUnsupported, "{}: the {} tensors of layer {} have different types; say which one to write (--type)", files.path().string(), role_name(id.role), id.layer);
+      fail(ErrorCode::kUnsupported,
+           "{}: the {} tensors of layer {} have different types; say which one to write (--type)",
+           files.path().string(), role_name(id.role), id.layer);
     }
   }
   return first;
 }
 
-void put_tensor(const ModelFiles& files, TensorId id, const TensorInfo& info, Buffer& scratch, GgufSetWriter& writer) {
+void put_tensor(const ModelFiles& files, TensorId id, const TensorInfo& info, Buffer& scratch,
+                GgufSetWriter& writer) {
   const int64_t count = is_expert(id.role) ? files.config().expert_count : 1;
   const int64_t part_bytes = info.bytes() / count;
   for (int64_t e = 0; e < count; ++e) {
     const TensorView view = files.load({id.role, id.layer, is_expert(id.role) ? e : -1}, scratch);
-    put_converted(view, info.dtype, [&](int64_t offset, std::string_view piece) { writer.write_piece(info.name, e * part_bytes + offset, piece); });
+    put_converted(view, info.dtype, [&](int64_t offset, std::string_view piece) {
+      writer.write_piece(info.name, e * part_bytes + offset, piece);
+    });
   }
 }
 
@@ -159,26 +181,33 @@ DType main_type(const std::vector<TensorInfo>& tensors, const std::vector<Tensor
   for (size_t i = 0; i < ids.size(); ++i) {
     if (!gguf_always_f32(ids[i].role)) bytes[tensors[i].dtype] += tensors[i].bytes();
   }
-  const auto most = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto most = std::max_element(
+      bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   return most == bytes.end() ? DType::kF32 : most->first;
 }
 
 bool is_quantised(const std::vector<TensorInfo>& tensors) {
-  return std::any_of(tensors.begin(), tensors.end(), [](const TensorInfo& info) { return is_block(info.dtype); });
+  return std::any_of(tensors.begin(), tensors.end(),
+                     [](const TensorInfo& info) { return is_block(info.dtype); });
 }
 
 }  // namespace
 
 GgufMetadata gguf_metadata_of(const ModelFiles& files) {
   GgufMetadata out = gguf_config(files.config());
-  if (const GgufMetadata* old = files.gguf_metadata()) {  // Everything that is not the architecture's stays as it was.
-    const std::string prefix = old->at("general.architecture").as_string("general.architecture") + ".";
+  if (const GgufMetadata* old =
+          files.gguf_metadata()) {  // Everything that is not the architecture's stays as it was.
+    const std::string prefix =
+        old->at("general.architecture").as_string("general.architecture") + ".";
     for (const auto& [key, value] : old->entries()) {
-      if (!key.starts_with(prefix) && !key.starts_with("dure.") && key != "general.architecture") out.set(key, value);
+      if (!key.starts_with(prefix) && !key.starts_with("dure.") && key != "general.architecture")
+        out.set(key, value);
     }
     return out;
   }
-  out.set("general.name", GgufValue::string(std::filesystem::absolute(files.path()).lexically_normal().filename().string()));
+  out.set("general.name",
+          GgufValue::string(
+              std::filesystem::absolute(files.path()).lexically_normal().filename().string()));
   add_sampling(files.texts(), out);
   const auto tokenizer = load_tokenizer(files);
   if (tokenizer) {
@@ -187,9 +216,11 @@ GgufMetadata gguf_metadata_of(const ModelFiles& files) {
     out.set("tokenizer.ggml.model", GgufValue::string("none"));
   }
   out.set("tokenizer.ggml.bos_token_id", GgufValue::u32(files.config().bos_token));
-  if (!files.config().eos_tokens.empty()) out.set("tokenizer.ggml.eos_token_id", GgufValue::u32(files.config().eos_tokens[0]));
+  if (!files.config().eos_tokens.empty())
+    out.set("tokenizer.ggml.eos_token_id", GgufValue::u32(files.config().eos_tokens[0]));
   out.set("tokenizer.ggml.padding_token_id", GgufValue::u32(files.config().pad_token));
-  if (files.texts().chat_template) out.set("tokenizer.chat_template", GgufValue::string(*files.texts().chat_template));
+  if (files.texts().chat_template)
+    out.set("tokenizer.chat_template", GgufValue::string(*files.texts().chat_template));
   return out;
 }
 
@@ -204,13 +235,19 @@ void convert_to_gguf(const ModelFiles& files, const Path& out, const ConvertOpti
   GgufMetadata metadata = gguf_metadata_of(files);
   const std::vector<TensorId> ids = gguf_tensors(files.config());
   std::vector<TensorInfo> tensors;
-  for (const TensorId id : ids) tensors.push_back({gguf_name(id, files.config()), gguf_dtype_of(files, id, options), tensor_shape(id, files.config())});
-  if (options.dtype || files.gguf_metadata() == nullptr) {  // Weights kept as they are keep their label, too.
+  for (const TensorId id : ids)
+    tensors.push_back({gguf_name(id, files.config()), gguf_dtype_of(files, id, options),
+                       tensor_shape(id, files.config())});
+  if (options.dtype ||
+      files.gguf_metadata() == nullptr) {  // Weights kept as they are keep their label, too.
     metadata.set("general.file_type", GgufValue::u32(gguf_file_type(main_type(tensors, ids))));
   }
   if (is_quantised(tensors)) metadata.set("general.quantization_version", GgufValue::u32(2));
   if (!is_plain_exaone_moe(files.config())) {
-    log_warn("{}: llama.cpp's exaone-moe cannot say this model's layers; written as architecture 'dure-exaone-moe', which other programs refuse", out.string());
+    log_warn(
+        "{}: llama.cpp's exaone-moe cannot say this model's layers; written as architecture "
+        "'dure-exaone-moe', which other programs refuse",
+        out.string());
   }
   GgufSetWriter writer(out, metadata, tensors, options.part_bytes_max);
   Progress progress("convert", static_cast<int64_t>(ids.size()), "tensors");

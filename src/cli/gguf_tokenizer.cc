@@ -27,11 +27,14 @@ std::optional<GgufVocab> read_gguf_vocab(const GgufMetadata& metadata, const std
   try {
     GgufVocab vocab;
     vocab.model = model->as_string("tokenizer.ggml.model");
-    if (const GgufValue* pre = metadata.find("tokenizer.ggml.pre")) vocab.pre = pre->as_string("tokenizer.ggml.pre");
+    if (const GgufValue* pre = metadata.find("tokenizer.ggml.pre"))
+      vocab.pre = pre->as_string("tokenizer.ggml.pre");
     vocab.tokens = metadata.at("tokenizer.ggml.tokens").as_strings("tokenizer.ggml.tokens");
-    if (const GgufValue* merges = metadata.find("tokenizer.ggml.merges")) vocab.merges = merges->as_strings("tokenizer.ggml.merges");
+    if (const GgufValue* merges = metadata.find("tokenizer.ggml.merges"))
+      vocab.merges = merges->as_strings("tokenizer.ggml.merges");
     if (const GgufValue* types = metadata.find("tokenizer.ggml.token_type")) {
-      for (const int64_t type : types->as_ints("tokenizer.ggml.token_type")) vocab.token_types.push_back(static_cast<int32_t>(type));
+      for (const int64_t type : types->as_ints("tokenizer.ggml.token_type"))
+        vocab.token_types.push_back(static_cast<int32_t>(type));
     }
     vocab.bos_id = id_of(metadata, "tokenizer.ggml.bos_token_id");
     vocab.eos_id = id_of(metadata, "tokenizer.ggml.eos_token_id");
@@ -49,7 +52,8 @@ void write_gguf_vocab(const GgufVocab& vocab, int64_t vocab_size, GgufMetadata& 
   std::vector<std::string> tokens = vocab.tokens;
   std::vector<int64_t> types(vocab.token_types.begin(), vocab.token_types.end());
   if (static_cast<int64_t>(tokens.size()) > vocab_size) {
-    fail(ErrorCode::kInvalidArgument, "the tokenizer has {} tokens, the model's embedding {} rows", tokens.size(), vocab_size);
+    fail(ErrorCode::kInvalidArgument, "the tokenizer has {} tokens, the model's embedding {} rows",
+         tokens.size(), vocab_size);
   }
   types.resize(tokens.size(), static_cast<int64_t>(GgufTokenType::kNormal));
   while (static_cast<int64_t>(tokens.size()) < vocab_size) {
@@ -72,7 +76,8 @@ void write_gguf_vocab(const GgufVocab& vocab, int64_t vocab_size, GgufMetadata& 
 std::optional<Tokenizer> load_tokenizer(const ModelFiles& files) {
   if (const GgufMetadata* metadata = files.gguf_metadata()) {
     const auto vocab = read_gguf_vocab(*metadata, files.path().string());
-    return vocab ? std::optional(Tokenizer::from_gguf(*vocab, files.path().string())) : std::nullopt;
+    return vocab ? std::optional(Tokenizer::from_gguf(*vocab, files.path().string()))
+                 : std::nullopt;
   }
   return files.texts().tokenizer_json ? std::optional(Tokenizer::load(files.path())) : std::nullopt;
 }

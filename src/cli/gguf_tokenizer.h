@@ -1,4 +1,5 @@
-// cli/gguf_tokenizer.h: tokenizer.* keys of a GGUF file <-> the tokenizer and the texts of a Hugging Face folder.
+// cli/gguf_tokenizer.h: tokenizer.* keys of a GGUF file <-> the tokenizer and the texts of a
+// Hugging Face folder.
 //
 // The glue that neither formats/ (no text) nor text/ (no files) may hold.
 #pragma once
@@ -12,17 +13,19 @@
 
 namespace dure {
 
-// Absent where the file has no tokenizer (tokenizer.ggml.model missing or "none"). Throws naming the key.
+// Absent where the file has no tokenizer (tokenizer.ggml.model missing or "none"). Throws naming
+// the key.
 std::optional<GgufVocab> read_gguf_vocab(const GgufMetadata& metadata, const std::string& where);
 
-// `vocab_size`: rows of the embedding; the list is filled up to it with unused tokens. Throws kInvalidArgument where the
-// vocabulary is larger.
+// `vocab_size`: rows of the embedding; the list is filled up to it with unused tokens. Throws
+// kInvalidArgument where the vocabulary is larger.
 void write_gguf_vocab(const GgufVocab& vocab, int64_t vocab_size, GgufMetadata& out);
 
 // The model's tokenizer, from its folder or its GGUF keys; absent where it brings none.
 std::optional<Tokenizer> load_tokenizer(const ModelFiles& files);
 
-// Of a folder, a tokenizer.json or a GGUF file, whatever else is in it. Throws kNotFound where there is none.
+// Of a folder, a tokenizer.json or a GGUF file, whatever else is in it. Throws kNotFound where
+// there is none.
 Tokenizer load_tokenizer(const Path& model);
 
 }  // namespace dure

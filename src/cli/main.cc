@@ -3,20 +3,25 @@
 #include "cli/verbs.h"
 
 int main(int argc, char** argv) {
-  return dure::run_command_line(argc, argv,
-                                {
-                                    {"chat", "talk with a model on the terminal", dure::declare_chat},
-                                    {"convert", "a model from a Hugging Face folder to GGUF, or back", dure::declare_convert},
-                                    {"data", "prepare corpora; look into them", dure::declare_data},
-                                    {"doctor", "what this machine has; what is missing and how to get it", dure::declare_doctor},
-                                    {"eval", "measure models; report as JSON, Markdown and HTML", dure::declare_eval},
-                                    {"generate", "continue a text, or answer one", dure::declare_generate},
-                                    {"inspect", "what a model is, from its headers: architecture, parameters, bytes, tensors", dure::declare_inspect},
-                                    {"plan", "what a run will need before it starts, and what fits this machine", dure::declare_plan},
-                                    {"render", "the prompt text of a conversation", dure::declare_render},
-                                    {"rl", "reinforcement learning with verifiable rewards (AGAPO, GRPO and relatives)", dure::declare_rl},
-                                    {"score", "likelihood, logits and gradients of given ids or text", dure::declare_score},
-                                    {"tokenizer", "train a tokenizer; text to ids and back", dure::declare_tokenizer},
-                                    {"train", "pretraining and supervised fine-tuning", dure::declare_train},
-                                });
+  return dure::run_command_line(
+      argc, argv,
+      {
+          {"chat", "talk with a model on the terminal", dure::declare_chat},
+          {"convert", "a model from a Hugging Face folder to GGUF, or back", dure::declare_convert},
+          {"data", "prepare corpora; look into them", dure::declare_data},
+          {"doctor", "what this machine has; what is missing and how to get it",
+           dure::declare_doctor},
+          {"eval", "measure models; report as JSON, Markdown and HTML", dure::declare_eval},
+          {"generate", "continue a text, or answer one", dure::declare_generate},
+          {"inspect", "what a model is, from its headers: architecture, parameters, bytes, tensors",
+           dure::declare_inspect},
+          {"plan", "what a run will need before it starts, and what fits this machine",
+           dure::declare_plan},
+          {"render", "the prompt text of a conversation", dure::declare_render},
+          {"rl", "reinforcement learning with verifiable rewards (AGAPO, GRPO and relatives)",
+           dure::declare_rl},
+          {"score", "likelihood, logits and gradients of given ids or text", dure::declare_score},
+          {"tokenizer", "train a tokenizer; text to ids and back", dure::declare_tokenizer},
+          {"train", "pretraining and supervised fine-tuning", dure::declare_train},
+      });
 }

@@ -31,7 +31,8 @@ int64_t number_in(const Path& path) {
 
 }  // namespace
 
-ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files, const GeneratorOptions& options) {
+ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files,
+                       const GeneratorOptions& options) {
   ServePlan plan;
   plan.weight_bytes = files != nullptr ? files->stored_bytes() : count_model(config).bytes_16bit;
   plan.copied_bytes = files != nullptr ? open_weights_bytes(*files) : 0;
@@ -44,7 +45,8 @@ ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files, const
   return plan;
 }
 
-std::optional<int64_t> largest_context(const ModelConfig& config, const ModelFiles* files, GeneratorOptions options, int64_t memory_bytes) {
+std::optional<int64_t> largest_context(const ModelConfig& config, const ModelFiles* files,
+                                       GeneratorOptions options, int64_t memory_bytes) {
   const auto fits = [&](int64_t tokens) {
     options.context_tokens_max = tokens;
     return plan_serving(config, files, options).total_bytes() <= memory_bytes;
@@ -58,7 +60,8 @@ std::optional<int64_t> largest_context(const ModelConfig& config, const ModelFil
   return low;
 }
 
-TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options, int64_t thread_count) {
+TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options,
+                        int64_t thread_count) {
   TrainPlan plan;
   plan.weight_bytes = plan.gradient_bytes = Parameters::bytes(config);
   for (const TensorFacts& facts : tensor_list(config)) {
@@ -66,7 +69,8 @@ TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options
     const bool muon = update_rule(options.optimiser, facts.name, facts.shape) == UpdateRule::kMuon;
     plan.moment_bytes += facts.shape.elements() * 4 * (muon ? 1 : 2);
     if (!muon) continue;
-    const int64_t floats = muon_scratch_floats(facts.shape[facts.shape.rank() - 2], facts.shape.back());
+    const int64_t floats =
+        muon_scratch_floats(facts.shape[facts.shape.rank() - 2], facts.shape.back());
     plan.scratch_bytes = std::max(plan.scratch_bytes, 4 * floats * thread_count);
   }
   plan.activation_bytes = TrainPass::bytes(config, options.pass);
@@ -83,7 +87,9 @@ MachineMemory machine_memory() {
   }
   if (const int64_t limit = number_in("/sys/fs/cgroup/memory.max"); limit > 0) {
     out.total_bytes = std::min(out.total_bytes, limit);
-    out.available_bytes = std::min(out.available_bytes, std::max<int64_t>(0, limit - number_in("/sys/fs/cgroup/memory.current")));
+    out.available_bytes =
+        std::min(out.available_bytes,
+                 std::max<int64_t>(0, limit - number_in("/sys/fs/cgroup/memory.current")));
   }
   return out;
 }

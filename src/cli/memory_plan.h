@@ -1,7 +1,9 @@
-// cli/memory_plan.h: what a run will need before it starts, from the configuration and the headers of files alone.
+// cli/memory_plan.h: what a run will need before it starts, from the configuration and the headers
+// of files alone.
 //
-// Every number comes from the planner of the part that allocates it (engine, model, train), so that plan and run cannot
-// drift apart. Not here: the disk; worker stacks and the program itself (a few MiB).
+// Every number comes from the planner of the part that allocates it (engine, model, train), so that
+// plan and run cannot drift apart. Not here: the disk; worker stacks and the program itself (a few
+// MiB).
 #pragma once
 
 #include <cstdint>
@@ -14,21 +16,26 @@
 namespace dure {
 
 struct ServePlan {
-  int64_t weight_bytes = 0;       // mapped, as stored; of a bare configuration: 16 bits a weight
-  int64_t copied_bytes = 0;       // gathered experts, widened norms, decoded FP8: memory of the process
-  int64_t ring_bytes = 0;         // keys and values of sliding layers, all sequences
-  int64_t page_bytes = 0;         // of global layers, all sequences
-  int64_t table_bytes = 0;        // where the pages are
-  int64_t token_bytes = 0;        // that one more token of one sequence takes
+  int64_t weight_bytes = 0;  // mapped, as stored; of a bare configuration: 16 bits a weight
+  int64_t copied_bytes = 0;  // gathered experts, widened norms, decoded FP8: memory of the process
+  int64_t ring_bytes = 0;    // keys and values of sliding layers, all sequences
+  int64_t page_bytes = 0;    // of global layers, all sequences
+  int64_t table_bytes = 0;   // where the pages are
+  int64_t token_bytes = 0;   // that one more token of one sequence takes
   int64_t activation_bytes = 0;
-  int64_t allocated_bytes() const { return copied_bytes + ring_bytes + page_bytes + table_bytes + activation_bytes; }
+  int64_t allocated_bytes() const {
+    return copied_bytes + ring_bytes + page_bytes + table_bytes + activation_bytes;
+  }
   int64_t total_bytes() const { return weight_bytes + allocated_bytes(); }
 };
 // `files` may be null: a configuration without weights.
-ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files, const GeneratorOptions& options);
+ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files,
+                       const GeneratorOptions& options);
 
-// The longest context, up to the model's own, with which `options` fit into `memory_bytes`; absent where not even 1 token does.
-std::optional<int64_t> largest_context(const ModelConfig& config, const ModelFiles* files, GeneratorOptions options, int64_t memory_bytes);
+// The longest context, up to the model's own, with which `options` fit into `memory_bytes`; absent
+// where not even 1 token does.
+std::optional<int64_t> largest_context(const ModelConfig& config, const ModelFiles* files,
+                                       GeneratorOptions options, int64_t memory_bytes);
 
 struct TrainPlan {
   int64_t weight_bytes = 0;  // f32 masters
@@ -36,9 +43,12 @@ struct TrainPlan {
   int64_t moment_bytes = 0;
   int64_t scratch_bytes = 0;  // Muon's, of all threads
   int64_t activation_bytes = 0;
-  int64_t total_bytes() const { return weight_bytes + gradient_bytes + moment_bytes + scratch_bytes + activation_bytes; }
+  int64_t total_bytes() const {
+    return weight_bytes + gradient_bytes + moment_bytes + scratch_bytes + activation_bytes;
+  }
 };
-TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options, int64_t thread_count);
+TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options,
+                        int64_t thread_count);
 
 struct MachineMemory {
   int64_t total_bytes = 0, available_bytes = 0;  // the container's limit where there is one

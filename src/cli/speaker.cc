@@ -24,27 +24,45 @@ void SamplingFlags::declare(Args& args) {
 
 SamplingOptions SamplingFlags::over(const SamplingOptions& defaults) const {
   SamplingOptions o = defaults;
-  o.temperature = temperature.value_or(o.temperature), o.top_p = top_p.value_or(o.top_p), o.top_k = top_k.value_or(o.top_k);
-  o.min_p = min_p.value_or(o.min_p), o.repetition_penalty = repetition_penalty.value_or(o.repetition_penalty);
-  o.presence_penalty = presence_penalty.value_or(o.presence_penalty), o.frequency_penalty = frequency_penalty.value_or(o.frequency_penalty);
-  o.seed = seed ? static_cast<uint64_t>(*seed) : (uint64_t{std::random_device{}()} << 32 | std::random_device{}());
+  o.temperature = temperature.value_or(o.temperature), o.top_p = top_p.value_or(o.top_p),
+  o.top_k = top_k.value_or(o.top_k);
+  o.min_p = min_p.value_or(o.min_p),
+  o.repetition_penalty = repetition_penalty.value_or(o.repetition_penalty);
+  o.presence_penalty = presence_penalty.value_or(o.presence_penalty),
+  o.frequency_penalty = frequency_penalty.value_or(o.frequency_penalty);
+  o.seed = seed ? static_cast<uint64_t>(*seed)
+                : (uint64_t{std::random_device{}()} << 32 | std::random_device{}());
   return o;
 }
 
 Speaker::Speaker(const LoadedModel& model, const SamplingFlags& flags)
-    : model_(model), flags_(flags), context_tokens_(std::min(flags.context_tokens, model.weights.config.context_tokens)) {
-  if (flags.context_tokens < 2) fail(ErrorCode::kInvalidArgument, "a context of {} tokens: give at least 2", flags.context_tokens);
+    : model_(model),
+      flags_(flags),
+      context_tokens_(std::min(flags.context_tokens, model.weights.config.context_tokens)) {
+  if (flags.context_tokens < 2)
+    fail(ErrorCode::kInvalidArgument, "a context of {} tokens: give at least 2",
+         flags.context_tokens);
   model.require_tokenizer();
-  generator_ = std::make_unique<Generator>(model.weights, GeneratorOptions{.sequences_max = 1, .context_tokens_max = context_tokens_, .batch_rows_max = 256}, stream_);
+  generator_ = std::make_unique<Generator>(
+      model.weights,
+      GeneratorOptions{
+          .sequences_max = 1, .context_tokens_max = context_tokens_, .batch_rows_max = 256},
+      stream_);
 }
 
 Speaker::~Speaker() = default;
 
-Speaker::Result Speaker::answer(std::vector<int32_t> prompt, const std::function<void(std::string_view)>& say, const std::function<bool()>& keep_on) {
-  GenerationRequest request{.prompt = std::move(prompt), .sampling = flags_.over(model_.defaults.sampling), .stop_tokens = model_.defaults.stop_tokens};
+Speaker::Result Speaker::answer(std::vector<int32_t> prompt,
+                                const std::function<void(std::string_view)>& say,
+                                const std::function<bool()>& keep_on) {
+  GenerationRequest request{.prompt = std::move(prompt),
+                            .sampling = flags_.over(model_.defaults.sampling),
+                            .stop_tokens = model_.defaults.stop_tokens};
   const int64_t room = context_tokens_ - std::ssize(request.prompt);
   if (room < 1) {
-    fail(ErrorCode::kInvalidArgument, "the prompt of {} tokens fills the context of {}; shorten it or raise --context", std::ssize(request.prompt), context_tokens_);
+    fail(ErrorCode::kInvalidArgument,
+         "the prompt of {} tokens fills the context of {}; shorten it or raise --context",
+         std::ssize(request.prompt), context_tokens_);
   }
   request.new_tokens_max = std::min(flags_.new_tokens_max, room);
   request.stream = answers_++;

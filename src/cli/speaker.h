@@ -1,4 +1,5 @@
-// cli/speaker.h: one conversation partner on a terminal: prompt ids in, text out as it comes. Used by generate and chat.
+// cli/speaker.h: one conversation partner on a terminal: prompt ids in, text out as it comes. Used
+// by generate and chat.
 #pragma once
 
 #include <functional>
@@ -17,7 +18,8 @@ class Args;
 // The flags of sampling; what is not given follows the model's generation_config.json.
 struct SamplingFlags {
   int64_t new_tokens_max = 512;
-  std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
+  std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty,
+      frequency_penalty;
   std::optional<int64_t> top_k, seed;
   int64_t context_tokens = 4096;
 
@@ -36,8 +38,10 @@ class Speaker {
   Speaker(const LoadedModel& model, const SamplingFlags& flags);
   ~Speaker();
 
-  // Streams the answer; `say` gets whole characters, without the end token. Ends early when `keep_on` (if given) says false.
-  Result answer(std::vector<int32_t> prompt, const std::function<void(std::string_view)>& say, const std::function<bool()>& keep_on = nullptr);
+  // Streams the answer; `say` gets whole characters, without the end token. Ends early when
+  // `keep_on` (if given) says false.
+  Result answer(std::vector<int32_t> prompt, const std::function<void(std::string_view)>& say,
+                const std::function<bool()>& keep_on = nullptr);
 
   int64_t context_tokens() const { return context_tokens_; }
 

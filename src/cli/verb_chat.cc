@@ -43,7 +43,11 @@ class LineReader {
     history_ = history_init();
     HistEvent event;
     history(history_, &event, H_SETSIZE, 1000);
-    el_set(editor_, EL_PROMPT, +[](EditLine*) -> char* { static char prompt[] = "> "; return prompt; });
+    el_set(
+        editor_, EL_PROMPT, +[](EditLine*) -> char* {
+          static char prompt[] = "> ";
+          return prompt;
+        });
     el_set(editor_, EL_EDITOR, "emacs");
     el_set(editor_, EL_HIST, history, history_);
   }
@@ -63,7 +67,8 @@ class LineReader {
       if (text == nullptr || count <= 0) return std::nullopt;
       line = text;
       HistEvent event;
-      if (line.find_first_not_of(" \n") != std::string::npos) history(history_, &event, H_ENTER, text);
+      if (line.find_first_not_of(" \n") != std::string::npos)
+        history(history_, &event, H_ENTER, text);
     } else {
       int c = 0;
       while ((c = std::getchar()) != EOF && c != '\n') line += static_cast<char>(c);
@@ -81,7 +86,11 @@ class LineReader {
 class Conversation {
  public:
   Conversation(const Given& given, const LoadedModel& model)
-      : model_(model), speaker_(model, given.sampling), thinking_(!given.no_thinking), show_thinking_(!given.hide_thinking), colour_(isatty(STDOUT_FILENO) == 1) {
+      : model_(model),
+        speaker_(model, given.sampling),
+        thinking_(!given.no_thinking),
+        show_thinking_(!given.hide_thinking),
+        colour_(isatty(STDOUT_FILENO) == 1) {
     reset(given.system.value_or(""));
   }
 
@@ -116,8 +125,10 @@ class Conversation {
     Message reply{.role = Role::kAssistant};
     g_stop = 0;
     try {
-      speaker_.answer(model_.tokenizer->encode(model_.chat.render(messages_, options)), [&](std::string_view piece) { show(parser.push(piece), reply); },
-                      [] { return g_stop == 0; });
+      speaker_.answer(
+          model_.tokenizer->encode(model_.chat.render(messages_, options)),
+          [&](std::string_view piece) { show(parser.push(piece), reply); },
+          [] { return g_stop == 0; });
     } catch (...) {
       messages_.pop_back();  // What could not be answered is not part of the conversation.
       throw;
@@ -129,12 +140,17 @@ class Conversation {
 
  private:
   void show(const OutputDelta& delta, Message& reply) {
-    if (show_thinking_ && !delta.reasoning.empty()) std::printf(colour_ ? "\033[2m%s\033[0m" : "%s", delta.reasoning.c_str());
-    if (reply.content.empty() && !delta.content.empty() && show_thinking_ && !reply.reasoning.empty()) std::puts("");
+    if (show_thinking_ && !delta.reasoning.empty())
+      std::printf(colour_ ? "\033[2m%s\033[0m" : "%s", delta.reasoning.c_str());
+    if (reply.content.empty() && !delta.content.empty() && show_thinking_ &&
+        !reply.reasoning.empty())
+      std::puts("");
     std::fputs(delta.content.c_str(), stdout);
-    for (const ToolCall& call : delta.tool_calls) std::printf("[calls %s %s]", call.name.c_str(), call.arguments.dump().c_str());
+    for (const ToolCall& call : delta.tool_calls)
+      std::printf("[calls %s %s]", call.name.c_str(), call.arguments.dump().c_str());
     reply.reasoning += delta.reasoning, reply.content += delta.content;
-    reply.tool_calls.insert(reply.tool_calls.end(), delta.tool_calls.begin(), delta.tool_calls.end());
+    reply.tool_calls.insert(reply.tool_calls.end(), delta.tool_calls.begin(),
+                            delta.tool_calls.end());
     std::fflush(stdout);
   }
 
@@ -148,7 +164,8 @@ int run(const Given& given) {
   const LoadedModel model = load_model(given.model);
   Conversation conversation(given, model);
   std::signal(SIGINT, on_interrupt);
-  if (isatty(STDIN_FILENO) == 1) std::printf("%s. /help lists the commands.\n", given.model.c_str());
+  if (isatty(STDIN_FILENO) == 1)
+    std::printf("%s. /help lists the commands.\n", given.model.c_str());
   LineReader reader;
   while (const auto line = reader.next()) {
     if (line->empty()) continue;
@@ -169,7 +186,8 @@ int run(const Given& given) {
 
 std::function<int()> declare_chat(Args& args) {
   auto given = std::make_shared<Given>();
-  args.positional("model", given->model, "model folder, GGUF file, checkpoint, or repo id in the Hugging Face cache");
+  args.positional("model", given->model,
+                  "model folder, GGUF file, checkpoint, or repo id in the Hugging Face cache");
   args.option("--system", given->system, "system message");
   args.flag("--no-thinking", given->no_thinking, "answer without reasoning first");
   args.flag("--hide-thinking", given->hide_thinking, "do not show the reasoning");

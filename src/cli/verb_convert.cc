@@ -19,8 +19,17 @@ struct ConvertArgs {
 
 // "5GB", "500MB", "2GiB", "1048576".
 int64_t parse_size(const std::string& text) {
-  const std::pair<const char*, double> units[] = {{"kib", 1024.0}, {"mib", 1048576.0}, {"gib", 1073741824.0}, {"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9},
-                                                  {"k", 1e3},      {"m", 1e6},         {"g", 1e9},            {"b", 1},    {"", 1}};
+  const std::pair<const char*, double> units[] = {{"kib", 1024.0},
+                                                  {"mib", 1048576.0},
+                                                  {"gib", 1073741824.0},
+                                                  {"kb", 1e3},
+                                                  {"mb", 1e6},
+                                                  {"gb", 1e9},
+                                                  {"k", 1e3},
+                                                  {"m", 1e6},
+                                                  {"g", 1e9},
+                                                  {"b", 1},
+                                                  {"", 1}};
   size_t used = 0;
   double number = 0;
   try {
@@ -31,16 +40,22 @@ int64_t parse_size(const std::string& text) {
   std::string unit = used == std::string::npos ? "?" : text.substr(used);
   for (char& c : unit) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   for (const auto& [name, factor] : units) {
-    if (unit == name && number * factor >= 1 && number * factor < 9e18) return static_cast<int64_t>(number * factor);
+    if (unit == name && number * factor >= 1 && number * factor < 9e18)
+      return static_cast<int64_t>(number * factor);
   }
-  fail(ErrorCode::kInvalidArgument, "--part-size '{}': a number of bytes such as 5GB or 500MiB is needed", text);
+  fail(ErrorCode::kInvalidArgument,
+       "--part-size '{}': a number of bytes such as 5GB or 500MiB is needed", text);
 }
 
 DType parse_type(const std::string& name) {
-  const std::string known = name == "float32" ? "f32" : name == "float16" ? "f16" : name == "bfloat16" ? "bf16" : name;
+  const std::string known = name == "float32"    ? "f32"
+                            : name == "float16"  ? "f16"
+                            : name == "bfloat16" ? "bf16"
+                                                 : name;
   const auto dtype = dtype_from_name(known);
   if (dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16) return *dtype;
-  fail(ErrorCode::kInvalidArgument, "--type '{}': f32, f16 or bf16; block types are made by `dure quantize`", name);
+  fail(ErrorCode::kInvalidArgument,
+       "--type '{}': f32, f16 or bf16; block types are made by `dure quantize`", name);
 }
 
 int convert(const ConvertArgs& args) {
@@ -49,9 +64,13 @@ int convert(const ConvertArgs& args) {
   if (args.type) options.dtype = parse_type(*args.type);
   if (args.part_size) options.part_bytes_max = parse_size(*args.part_size);
   const ModelFiles files(find_model(args.in));
-  if (path_exists(out) && !args.force) fail(ErrorCode::kInvalidArgument, "{} is there already; give another name, or --force to replace it", out.string());
-  if (path_exists(out) && std::filesystem::equivalent(out, files.path())) fail(ErrorCode::kInvalidArgument, "{}: a model cannot be converted into itself", out.string());
-  out.extension() == ".gguf" ? convert_to_gguf(files, out, options) : convert_to_folder(files, out, options);
+  if (path_exists(out) && !args.force)
+    fail(ErrorCode::kInvalidArgument,
+         "{} is there already; give another name, or --force to replace it", out.string());
+  if (path_exists(out) && std::filesystem::equivalent(out, files.path()))
+    fail(ErrorCode::kInvalidArgument, "{}: a model cannot be converted into itself", out.string());
+  out.extension() == ".gguf" ? convert_to_gguf(files, out, options)
+                             : convert_to_folder(files, out, options);
   std::printf("converted: %s -> %s\n", files.path().c_str(), out.c_str());
   return 0;
 }
@@ -62,10 +81,15 @@ std::function<int()> declare_convert(Args& args) {
   auto options = std::make_shared<ConvertArgs>();
   args.positional("IN", options->in, "a model's folder, GGUF file (the first of a set) or repo id");
   args.positional("OUT", options->out, "a name ending in .gguf, or else a folder to make");
-  args.option("--type", options->type, "f32, f16 or bf16 for all weights (default: as stored; blocks in a folder become f32)");
-  args.option("--part-size", options->part_size, "split into files of at most this size, such as 5GB");
+  args.option(
+      "--type", options->type,
+      "f32, f16 or bf16 for all weights (default: as stored; blocks in a folder become f32)");
+  args.option("--part-size", options->part_size,
+              "split into files of at most this size, such as 5GB");
   args.flag("--force", options->force, "replace OUT where it is there");
-  args.examples("dure convert ./release model.gguf\ndure convert model.gguf ./folder --type bf16\ndure convert big.gguf big-split.gguf --part-size 40GB");
+  args.examples(
+      "dure convert ./release model.gguf\ndure convert model.gguf ./folder --type bf16\ndure "
+      "convert big.gguf big-split.gguf --part-size 40GB");
   return [options] { return convert(*options); };
 }
 

@@ -25,7 +25,8 @@ struct PrepareArgs {
 
 bool is_yaml(const std::string& name) { return name.ends_with(".yaml") || name.ends_with(".yml"); }
 
-// The configuration file among the inputs, changed by --set; the other inputs become one more source.
+// The configuration file among the inputs, changed by --set; the other inputs become one more
+// source.
 CorpusOptions options_of(const PrepareArgs& args) {
   CorpusOptions options;
   Json json = Json::object();
@@ -45,7 +46,8 @@ CorpusOptions options_of(const PrepareArgs& args) {
   if (args.language) files.language = *args.language;
   if (args.heldout_fraction) files.heldout_fraction = *args.heldout_fraction;
   if (!(files.heldout_fraction >= 0 && files.heldout_fraction <= 1)) {
-    fail(ErrorCode::kInvalidArgument, "--heldout-fraction is {}: it must be from 0 to 1", files.heldout_fraction);
+    fail(ErrorCode::kInvalidArgument, "--heldout-fraction is {}: it must be from 0 to 1",
+         files.heldout_fraction);
   }
   if (!files.paths.empty()) options.sources.push_back(files);
   check_corpus_options(options, where);
@@ -55,15 +57,21 @@ CorpusOptions options_of(const PrepareArgs& args) {
 void print_report(const CorpusReport& report, const std::string& out) {
   std::printf("%s %s\n", report.reused ? "already prepared:" : "prepared:", out.c_str());
   for (const auto& [name, count] : report.files) {
-    std::printf("  %-24s %8lld documents  %10s\n", name.c_str(), static_cast<long long>(count.document_count),
+    std::printf("  %-24s %8lld documents  %10s\n", name.c_str(),
+                static_cast<long long>(count.document_count),
                 format_bytes(static_cast<double>(count.text_bytes)).c_str());
   }
   for (const auto& [language, count] : report.train) {
-    std::printf("  train, %-17s %8lld documents  %10s\n", language.c_str(), static_cast<long long>(count.document_count),
+    std::printf("  train, %-17s %8lld documents  %10s\n", language.c_str(),
+                static_cast<long long>(count.document_count),
                 format_bytes(static_cast<double>(count.text_bytes)).c_str());
   }
-  if (report.duplicate_count > 0) std::printf("  dropped: %lld exact duplicates\n", static_cast<long long>(report.duplicate_count));
-  if (report.skipped_file_count > 0) std::printf("  passed over: %lld files of other kinds\n", static_cast<long long>(report.skipped_file_count));
+  if (report.duplicate_count > 0)
+    std::printf("  dropped: %lld exact duplicates\n",
+                static_cast<long long>(report.duplicate_count));
+  if (report.skipped_file_count > 0)
+    std::printf("  passed over: %lld files of other kinds\n",
+                static_cast<long long>(report.skipped_file_count));
   if (report.bad.count() == 0) return;
   std::printf("  bad records: %lld\n", static_cast<long long>(report.bad.count()));
   for (const std::string& name : report.bad.named()) std::printf("    %s\n", name.c_str());
@@ -72,17 +80,24 @@ void print_report(const CorpusReport& report, const std::string& out) {
 
 void declare_data_prepare(Args& data) {
   auto given = std::make_shared<PrepareArgs>();
-  Args& args = data.verb("prepare", "text and tasks into a corpus: cleaned, counted, split into train and held-out", [given] {
-    if (given->out.empty()) fail(ErrorCode::kInvalidArgument, "--out is missing: the folder to make");
-    const CorpusOptions options = options_of(*given);
-    const CorpusReport report = prepare_corpus(options, {.out = given->out, .force = given->force});
-    print_report(report, given->out);
-    return 0;
-  });
-  args.positionals("INPUT", given->inputs, "files and folders (text, Markdown, HTML, JSONL, chat JSONL; .gz, .zst), or a .yaml configuration");
+  Args& args = data.verb(
+      "prepare", "text and tasks into a corpus: cleaned, counted, split into train and held-out",
+      [given] {
+        if (given->out.empty())
+          fail(ErrorCode::kInvalidArgument, "--out is missing: the folder to make");
+        const CorpusOptions options = options_of(*given);
+        const CorpusReport report =
+            prepare_corpus(options, {.out = given->out, .force = given->force});
+        print_report(report, given->out);
+        return 0;
+      });
+  args.positionals("INPUT", given->inputs,
+                   "files and folders (text, Markdown, HTML, JSONL, chat JSONL; .gz, .zst), or a "
+                   ".yaml configuration");
   args.option("-o,--out", given->out, "folder to make (required)");
   args.option("--language", given->language, "language of the files given here, such as ko");
-  args.option("--heldout-fraction", given->heldout_fraction, "share of the files given here to hold out (0.02)");
+  args.option("--heldout-fraction", given->heldout_fraction,
+              "share of the files given here to hold out (0.02)");
   args.options("--set", given->changes, "FIELD=VALUE: change a field of the configuration");
   args.flag("--force", given->force, "prepare again even where nothing has changed");
   args.examples(
@@ -99,39 +114,48 @@ struct InspectArgs {
 void print_counts(const char* title, const std::map<std::string, CorpusCount>& counts) {
   std::printf("  %s:", title);
   for (const auto& [name, count] : counts) {
-    std::printf(" %s %lld (%s)", name.empty() ? "-" : name.c_str(), static_cast<long long>(count.document_count),
+    std::printf(" %s %lld (%s)", name.empty() ? "-" : name.c_str(),
+                static_cast<long long>(count.document_count),
                 format_bytes(static_cast<double>(count.text_bytes)).c_str());
   }
   std::printf("\n");
 }
 
 void inspect_records(const Path& path, const InspectArgs& args, Json& out) {
-  const FileSummary summary = summarise_records(path, args.samples, static_cast<uint64_t>(args.seed));
+  const FileSummary summary =
+      summarise_records(path, args.samples, static_cast<uint64_t>(args.seed));
   if (args.json) return void(out[path.filename().string()] = to_json(summary));
-  std::printf("%s: %lld documents, %s\n", path.string().c_str(), static_cast<long long>(summary.lengths.count()),
+  std::printf("%s: %lld documents, %s\n", path.string().c_str(),
+              static_cast<long long>(summary.lengths.count()),
               format_bytes(static_cast<double>(summary.lengths.total())).c_str());
-  if (summary.chat_count > 0) std::printf("  conversations: %lld\n", static_cast<long long>(summary.chat_count));
+  if (summary.chat_count > 0)
+    std::printf("  conversations: %lld\n", static_cast<long long>(summary.chat_count));
   print_counts("languages", summary.languages);
   print_counts("sources", summary.sources);
-  std::printf("  lengths, from %lld to %lld bytes:\n%s", static_cast<long long>(summary.lengths.shortest()),
-              static_cast<long long>(summary.lengths.longest()), summary.lengths.chart("bytes").c_str());
+  std::printf(
+      "  lengths, from %lld to %lld bytes:\n%s", static_cast<long long>(summary.lengths.shortest()),
+      static_cast<long long>(summary.lengths.longest()), summary.lengths.chart("bytes").c_str());
   for (const Record& record : summary.samples) {
-    const std::string text = shortened(record.is_chat() ? record.messages : record.text, static_cast<size_t>(args.sample_bytes));
-    std::printf("  --- %s [%s]\n%s\n", record.source.c_str(), record.language.c_str(), text.c_str());
+    const std::string text = shortened(record.is_chat() ? record.messages : record.text,
+                                       static_cast<size_t>(args.sample_bytes));
+    std::printf("  --- %s [%s]\n%s\n", record.source.c_str(), record.language.c_str(),
+                text.c_str());
   }
 }
 
 void print_shard_samples(const Shard& shard, const InspectArgs& args) {
   const Tokenizer tokenizer = Tokenizer::load(args.tokenizer);
-  if (xxh64(tokenizer.to_json()) != shard.header().tokenizer_hash) log_warn("{} is not the tokenizer this shard was made with", args.tokenizer);
+  if (xxh64(tokenizer.to_json()) != shard.header().tokenizer_hash)
+    log_warn("{} is not the tokenizer this shard was made with", args.tokenizer);
   Rng rng(static_cast<uint64_t>(args.seed), stream_id("inspect samples"));
   TokenDocument document;
   for (int64_t i = 0; i < std::min(args.samples, shard.document_count()); ++i) {
     const int64_t index = rng.below(shard.document_count());
     shard.read(index, document);
-    std::printf("  --- document %lld, %zu tokens%s\n%s\n", static_cast<long long>(index), document.ids.size(),
-                document.trained.empty() ? "" : ", trained [[so]]",
-                shortened(marked_text(document, tokenizer), static_cast<size_t>(args.sample_bytes)).c_str());
+    std::printf("  --- document %lld, %zu tokens%s\n%s\n", static_cast<long long>(index),
+                document.ids.size(), document.trained.empty() ? "" : ", trained [[so]]",
+                shortened(marked_text(document, tokenizer), static_cast<size_t>(args.sample_bytes))
+                    .c_str());
   }
 }
 
@@ -139,7 +163,8 @@ void inspect_shard(const Path& path, const InspectArgs& args, Json& out) {
   const Shard shard(path);
   shard.verify(INT32_MAX);
   const ShardSummary summary = summarise_shard(shard);
-  const double bytes_a_token = static_cast<double>(shard.header().text_bytes) / static_cast<double>(std::max<int64_t>(shard.token_count(), 1));
+  const double bytes_a_token = static_cast<double>(shard.header().text_bytes) /
+                               static_cast<double>(std::max<int64_t>(shard.token_count(), 1));
   if (args.json) {
     Json& entry = out[path.filename().string()];
     entry["tokens"] = shard.token_count();
@@ -149,23 +174,32 @@ void inspect_shard(const Path& path, const InspectArgs& args, Json& out) {
     entry["tokens_a_document"] = summary.lengths.to_json();
     return;
   }
-  std::printf("%s: %lld documents, %lld tokens (%lld trained), %s of text, %.2f bytes a token, tokenizer %016llx\n", path.string().c_str(),
-              static_cast<long long>(shard.document_count()), static_cast<long long>(shard.token_count()),
-              static_cast<long long>(summary.trained_tokens), format_bytes(static_cast<double>(shard.header().text_bytes)).c_str(), bytes_a_token,
-              static_cast<unsigned long long>(shard.header().tokenizer_hash));
-  std::printf("  lengths, from %lld to %lld tokens:\n%s", static_cast<long long>(summary.lengths.shortest()),
-              static_cast<long long>(summary.lengths.longest()), summary.lengths.chart("tokens").c_str());
+  std::printf(
+      "%s: %lld documents, %lld tokens (%lld trained), %s of text, %.2f bytes a token, tokenizer "
+      "%016llx\n",
+      path.string().c_str(), static_cast<long long>(shard.document_count()),
+      static_cast<long long>(shard.token_count()), static_cast<long long>(summary.trained_tokens),
+      format_bytes(static_cast<double>(shard.header().text_bytes)).c_str(), bytes_a_token,
+      static_cast<unsigned long long>(shard.header().tokenizer_hash));
+  std::printf("  lengths, from %lld to %lld tokens:\n%s",
+              static_cast<long long>(summary.lengths.shortest()),
+              static_cast<long long>(summary.lengths.longest()),
+              summary.lengths.chart("tokens").c_str());
   if (!args.tokenizer.empty()) print_shard_samples(shard, args);
 }
 
 int inspect(const InspectArgs& args) {
-  if (args.samples < 0 || args.sample_bytes < 0) fail(ErrorCode::kInvalidArgument, "--samples and --sample-bytes must not be negative");
+  if (args.samples < 0 || args.sample_bytes < 0)
+    fail(ErrorCode::kInvalidArgument, "--samples and --sample-bytes must not be negative");
   const Path path(args.path);
   Json out = Json::object();
   if (std::filesystem::is_directory(path)) {
     const Json manifest = corpus_manifest(path);
-    for (const auto& [name, entry] : manifest.at("files").as_object()) inspect_records(path / name, args, out);
-    if (args.json) out["bad_records"] = manifest.at("bad_records"), out["duplicates"] = manifest.at("duplicates");
+    for (const auto& [name, entry] : manifest.at("files").as_object())
+      inspect_records(path / name, args, out);
+    if (args.json)
+      out["bad_records"] = manifest.at("bad_records"),
+      out["duplicates"] = manifest.at("duplicates");
   } else if (path.extension() == ".shard") {
     inspect_shard(path, args, out);
   } else {
@@ -177,16 +211,22 @@ int inspect(const InspectArgs& args) {
 
 void declare_data_inspect(Args& data) {
   auto given = std::make_shared<InspectArgs>();
-  Args& args = data.verb("inspect", "counts, languages, lengths and samples of a corpus, a JSONL file or a token shard", [given] { return inspect(*given); });
-  args.positional("PATH", given->path, "a prepared folder, a .jsonl file (also .gz, .zst), or a .shard");
-  args.option("--tokenizer", given->tokenizer, "for a shard: a tokenizer.json or its folder, to show documents as text");
+  Args& args =
+      data.verb("inspect",
+                "counts, languages, lengths and samples of a corpus, a JSONL file or a token shard",
+                [given] { return inspect(*given); });
+  args.positional("PATH", given->path,
+                  "a prepared folder, a .jsonl file (also .gz, .zst), or a .shard");
+  args.option("--tokenizer", given->tokenizer,
+              "for a shard: a tokenizer.json or its folder, to show documents as text");
   args.option("--samples", given->samples, "documents to show");
   args.option("--sample-bytes", given->sample_bytes, "bytes of each to show");
   args.option("--seed", given->seed, "which ones");
   args.flag("--json", given->json, "numbers as JSON");
   args.examples(
       "  dure data inspect runs/nano/corpus\n"
-      "  dure data inspect runs/nano/pretrain/cache/train-*.shard --tokenizer runs/nano/tokenizer\n");
+      "  dure data inspect runs/nano/pretrain/cache/train-*.shard --tokenizer "
+      "runs/nano/tokenizer\n");
 }
 
 }  // namespace

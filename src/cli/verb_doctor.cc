@@ -12,7 +12,8 @@ namespace {
 void print_isa() {
   std::printf("instruction set: %s (", isa_name(isa()).data());
   for (const Isa i : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512}) {
-    std::printf("%s%s %s", i == Isa::kGeneric ? "" : ", ", isa_name(i).data(), isa_available(i) ? "yes" : "no");
+    std::printf("%s%s %s", i == Isa::kGeneric ? "" : ", ", isa_name(i).data(),
+                isa_available(i) ? "yes" : "no");
   }
   std::printf("; DURE_ISA chooses)\n");
   if (isa() == Isa::kGeneric) {
@@ -22,8 +23,10 @@ void print_isa() {
 
 void print_peak(Stream& stream) {
   const MachinePeak peak = measure_peak(stream, 1);
-  std::printf("arithmetic: %.0f GFLOP/s (f32 fma), one thread %.0f\n", peak.fma_gflops, peak.fma_gflops_thread);
-  std::printf("memory: reads %.1f GB/s, copies %.1f GB/s (read + written)\n", peak.read_gbytes_s, peak.copy_gbytes_s);
+  std::printf("arithmetic: %.0f GFLOP/s (f32 fma), one thread %.0f\n", peak.fma_gflops,
+              peak.fma_gflops_thread);
+  std::printf("memory: reads %.1f GB/s, copies %.1f GB/s (read + written)\n", peak.read_gbytes_s,
+              peak.copy_gbytes_s);
 }
 
 }  // namespace

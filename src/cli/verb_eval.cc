@@ -1,4 +1,5 @@
-// `dure eval MODEL... --suite FILE`: measures models and writes a report: JSON, Markdown and one HTML file.
+// `dure eval MODEL... --suite FILE`: measures models and writes a report: JSON, Markdown and one
+// HTML file.
 #include <cstdio>
 #include <memory>
 
@@ -26,10 +27,12 @@ std::pair<std::string, std::string> name_and_path(const std::string& given) {
   Path path(given);
   if (path.filename().empty()) path = path.parent_path();
   const std::string last = path.filename().string();
-  return {last == "model" && path.has_parent_path() ? path.parent_path().filename().string() : last, given};
+  return {last == "model" && path.has_parent_path() ? path.parent_path().filename().string() : last,
+          given};
 }
 
-// The same model, suite and program version give the same results: they are read back instead of measured again.
+// The same model, suite and program version give the same results: they are read back instead of
+// measured again.
 std::string fingerprint(const EvalSuite& suite, const ModelFiles& files) {
   std::string text = to_json(suite).dump() + "|" + files.path().string();
   for (const char* name : {"model.safetensors", "model.safetensors.index.json", "tokenizer.json"}) {
@@ -39,15 +42,18 @@ std::string fingerprint(const EvalSuite& suite, const ModelFiles& files) {
   return fmt::format("{:016x}", xxh64(text));
 }
 
-Json results_of(const EvalSuite& suite, const std::string& name, const std::string& path, const Path& cache, Stream& stream) {
+Json results_of(const EvalSuite& suite, const std::string& name, const std::string& path,
+                const Path& cache, Stream& stream) {
   const LoadedModel model = load_model(path);
   const std::string print = fingerprint(suite, *model.files);
   const Path file = cache / ("results-" + name + ".json");
   if (path_exists(file)) {
     const Json known = load_json(file);
-    if (const Json* found = known.find("fingerprint"); found != nullptr && *found == Json(print)) return known;
+    if (const Json* found = known.find("fingerprint"); found != nullptr && *found == Json(print))
+      return known;
   }
-  Json results = evaluate(suite, {name, path, model.weights, model.require_tokenizer(), model.chat}, stream);
+  Json results =
+      evaluate(suite, {name, path, model.weights, model.require_tokenizer(), model.chat}, stream);
   results["fingerprint"] = print;
   write_file(file, results.dump(1) + "\n");
   return results;
@@ -55,7 +61,8 @@ Json results_of(const EvalSuite& suite, const std::string& name, const std::stri
 
 int run(const Given& given) {
   if (given.fields) return std::fputs(describe<EvalSuite>().c_str(), stdout), 0;
-  if (given.models.empty()) fail(ErrorCode::kInvalidArgument, "name at least one model to evaluate");
+  if (given.models.empty())
+    fail(ErrorCode::kInvalidArgument, "name at least one model to evaluate");
   EvalSuite suite;
   Json json = given.suite.empty() ? Json::object() : load_yaml(given.suite);
   for (const std::string& setting : given.settings) set_path(json, setting);
@@ -88,13 +95,15 @@ std::function<int()> declare_eval(Args& args) {
   args.positionals("model", given->models, "models, each PATH or NAME=PATH", /*required=*/false);
   args.option("--suite", given->suite, "YAML file; see recipes/nano/eval.yaml");
   args.options("--set", given->settings, "one field of the suite, as FIELD=VALUE; may be repeated");
-  args.options("--log", given->logs, "run folder whose curves the report shows, PATH or NAME=PATH; may be repeated");
+  args.options("--log", given->logs,
+               "run folder whose curves the report shows, PATH or NAME=PATH; may be repeated");
   args.option("--out", given->out, "folder of results.json, report.md, report.html");
   args.option("--title", given->title, "title of the report");
   args.flag("--fields", given->fields, "list every field of a suite with its default and meaning");
   args.examples(
       "  dure eval runs/rl/model --suite recipes/nano/eval.yaml\n"
-      "  dure eval base=runs/pretrain/model rl=runs/rl/model --suite recipes/nano/eval.yaml --log rl=runs/rl --out runs/report\n");
+      "  dure eval base=runs/pretrain/model rl=runs/rl/model --suite recipes/nano/eval.yaml --log "
+      "rl=runs/rl --out runs/report\n");
   return [given] { return run(*given); };
 }
 

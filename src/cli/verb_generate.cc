@@ -41,11 +41,13 @@ int run(const Given& given) {
   });
   if (!given.json) return std::fputc('\n', stdout), 0;
   Json out = Json::object();
-  out["text"] = text, out["prompt_tokens"] = prompt_tokens, out["completion_tokens"] = std::ssize(result.tokens);
+  out["text"] = text, out["prompt_tokens"] = prompt_tokens,
+  out["completion_tokens"] = std::ssize(result.tokens);
   out["finish_reason"] = result.finish == FinishReason::kStop ? "stop" : "length";
   Json tokens = Json::array(), log_probabilities = Json::array();
   for (const int32_t id : result.tokens) tokens.push_back(int64_t{id});
-  for (const float p : result.log_probabilities) log_probabilities.push_back(static_cast<double>(p));
+  for (const float p : result.log_probabilities)
+    log_probabilities.push_back(static_cast<double>(p));
   out["tokens"] = tokens, out["logprobs"] = log_probabilities;
   std::printf("%s\n", out.dump().c_str());
   return 0;
@@ -55,12 +57,14 @@ int run(const Given& given) {
 
 std::function<int()> declare_generate(Args& args) {
   auto given = std::make_shared<Given>();
-  args.positional("model", given->model, "model folder, GGUF file, checkpoint, or repo id in the Hugging Face cache");
+  args.positional("model", given->model,
+                  "model folder, GGUF file, checkpoint, or repo id in the Hugging Face cache");
   args.option("-p,--prompt", given->prompt, "text to continue (default: standard input)");
   args.flag("--chat", given->chat, "the prompt is a user's message, not a text to continue");
   args.option("--system", given->system, "system message, with --chat");
   args.flag("--no-thinking", given->no_thinking, "with --chat: answer without reasoning first");
-  args.flag("--json", given->json, "one JSON object: text, tokens, log-probabilities, finish reason");
+  args.flag("--json", given->json,
+            "one JSON object: text, tokens, log-probabilities, finish reason");
   given->sampling.declare(args);
   args.examples(
       "  dure generate runs/nano/rl/model --chat -p '47+85=?'\n"

@@ -22,14 +22,18 @@ struct InspectArgs {
 
 std::string grouped(int64_t value) {
   std::string digits = std::to_string(value);
-  for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), ",");
+  for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > 0; at -= 3)
+    digits.insert(static_cast<size_t>(at), ",");
   return digits;
 }
 
-const char* norm_name(const ModelConfig& c) { return c.norm_order == NormOrder::kPre ? "pre-norm" : "post-norm"; }
+const char* norm_name(const ModelConfig& c) {
+  return c.norm_order == NormOrder::kPre ? "pre-norm" : "post-norm";
+}
 
 std::string facts_text(const LayerFacts& layer) {
-  std::string out = layer.window_tokens > 0 ? fmt::format("sliding, window {}", layer.window_tokens) : "global";
+  std::string out =
+      layer.window_tokens > 0 ? fmt::format("sliding, window {}", layer.window_tokens) : "global";
   out += layer.rotary ? ", RoPE" : ", no positions";
   out += layer.sparse ? ", experts" : ", dense";
   if (layer.swiglu_limit > 0) out += fmt::format(", SwiGLU clamped at {}", layer.swiglu_limit);
@@ -42,27 +46,37 @@ void print_layers(const ModelConfig& c) {
   for (int64_t first = 0, last; first < c.layer_count(); first = last + 1) {
     last = first;
     while (last + 1 < c.layer_count() && c.layer(last + 1) == c.layer(first)) ++last;
-    const std::string range = first == last ? std::to_string(first) : fmt::format("{}-{}", first, last);
+    const std::string range =
+        first == last ? std::to_string(first) : fmt::format("{}-{}", first, last);
     std::printf("  %-9s %s\n", range.c_str(), facts_text(c.layer(first)).c_str());
   }
   if (c.mtp_layer_count > 0) {
-    std::printf("  %-9s %s; %lld step%s\n", "MTP", facts_text(c.mtp_layer).c_str(), static_cast<long long>(c.mtp_steps), c.mtp_steps == 1 ? "" : "s");
+    std::printf("  %-9s %s; %lld step%s\n", "MTP", facts_text(c.mtp_layer).c_str(),
+                static_cast<long long>(c.mtp_steps), c.mtp_steps == 1 ? "" : "s");
   }
 }
 
 void print_config(const ModelConfig& c) {
   std::printf("architecture\n");
-  std::printf("  layers            %lld%s, %s\n", static_cast<long long>(c.layer_count()), c.mtp_layer_count > 0 ? " and 1 MTP" : "", norm_name(c));
-  std::printf("  hidden            %lld, %lld query and %lld key heads of %lld\n", static_cast<long long>(c.hidden_size), static_cast<long long>(c.head_count),
+  std::printf("  layers            %lld%s, %s\n", static_cast<long long>(c.layer_count()),
+              c.mtp_layer_count > 0 ? " and 1 MTP" : "", norm_name(c));
+  std::printf("  hidden            %lld, %lld query and %lld key heads of %lld\n",
+              static_cast<long long>(c.hidden_size), static_cast<long long>(c.head_count),
               static_cast<long long>(c.kv_head_count), static_cast<long long>(c.head_width));
   std::printf("  dense FFN         %lld\n", static_cast<long long>(c.dense_width));
   if (c.sparse_layer_count() > 0) {
-    std::printf("  experts           %lld of width %lld, %lld a token, %lld shared; groups %lld, kept %lld; scale %g\n", static_cast<long long>(c.expert_count),
-                static_cast<long long>(c.expert_width), static_cast<long long>(c.experts_per_token), static_cast<long long>(c.shared_expert_count),
-                static_cast<long long>(c.expert_group_count), static_cast<long long>(c.expert_groups_kept), c.routed_scale);
+    std::printf(
+        "  experts           %lld of width %lld, %lld a token, %lld shared; groups %lld, kept "
+        "%lld; scale %g\n",
+        static_cast<long long>(c.expert_count), static_cast<long long>(c.expert_width),
+        static_cast<long long>(c.experts_per_token), static_cast<long long>(c.shared_expert_count),
+        static_cast<long long>(c.expert_group_count), static_cast<long long>(c.expert_groups_kept),
+        c.routed_scale);
   }
-  std::printf("  vocabulary        %s%s\n", grouped(c.vocab_size).c_str(), c.tied_embeddings ? ", head tied to the embedding" : "");
-  std::printf("  context           %s tokens; RoPE theta %g, %s\n", grouped(c.context_tokens).c_str(), c.rope.theta, c.rope.scaling.c_str());
+  std::printf("  vocabulary        %s%s\n", grouped(c.vocab_size).c_str(),
+              c.tied_embeddings ? ", head tied to the embedding" : "");
+  std::printf("  context           %s tokens; RoPE theta %g, %s\n",
+              grouped(c.context_tokens).c_str(), c.rope.theta, c.rope.scaling.c_str());
 }
 
 void print_counts(const ModelConfig& c) {
@@ -70,8 +84,10 @@ void print_counts(const ModelConfig& c) {
   std::printf("parameters\n");
   std::printf("  total             %s", grouped(counts.parameters).c_str());
   if (counts.mtp_parameters > 0) std::printf(" (MTP %s)", grouped(counts.mtp_parameters).c_str());
-  std::printf("\n  active per token  %s (%s without the embedding table)\n", grouped(counts.active).c_str(), grouped(counts.active_without_embedding).c_str());
-  std::printf("  tensors           %s, %s bytes in 16 bits\n", grouped(counts.tensors).c_str(), grouped(counts.bytes_16bit).c_str());
+  std::printf("\n  active per token  %s (%s without the embedding table)\n",
+              grouped(counts.active).c_str(), grouped(counts.active_without_embedding).c_str());
+  std::printf("  tensors           %s, %s bytes in 16 bits\n", grouped(counts.tensors).c_str(),
+              grouped(counts.bytes_16bit).c_str());
 }
 
 struct Stored {
@@ -93,17 +109,20 @@ Stored count_stored(const TensorSource& source) {
 }
 
 void print_stored(const Stored& stored) {
-  std::printf("stored\n  tensors           %s, %s bytes (%s)\n", grouped(stored.tensors).c_str(), grouped(stored.bytes).c_str(),
+  std::printf("stored\n  tensors           %s, %s bytes (%s)\n", grouped(stored.tensors).c_str(),
+              grouped(stored.bytes).c_str(),
               format_bytes(static_cast<double>(stored.bytes)).c_str());
   for (const auto& [type, count] : stored.by_type) {
-    std::printf("  %-17s %s tensors, %s bytes\n", type.c_str(), grouped(count.first).c_str(), grouped(count.second).c_str());
+    std::printf("  %-17s %s tensors, %s bytes\n", type.c_str(), grouped(count.first).c_str(),
+                grouped(count.second).c_str());
   }
 }
 
 void print_tensors(const TensorSource& source) {
   std::printf("tensors\n");
   for (const TensorInfo& info : source.tensors()) {
-    std::printf("  %-64s %-8s %s\n", info.name.c_str(), std::string(dtype_info(info.dtype).name).c_str(), info.shape.text().c_str());
+    std::printf("  %-64s %-8s %s\n", info.name.c_str(),
+                std::string(dtype_info(info.dtype).name).c_str(), info.shape.text().c_str());
   }
 }
 
@@ -173,7 +192,10 @@ Json tokenizer_json(const ModelFiles& files) {
     out["vocab_size"] = tokenizer->vocab_size();
     out["merges"] = static_cast<int64_t>(tokenizer->parts().merges.size());
     out["added_tokens"] = static_cast<int64_t>(tokenizer->parts().added.size());
-    for (const auto& [name, id] : {std::pair("bos", tokenizer->bos_id()), {"eos", tokenizer->eos_id()}, {"pad", tokenizer->pad_id()}, {"unk", tokenizer->unk_id()}}) {
+    for (const auto& [name, id] : {std::pair("bos", tokenizer->bos_id()),
+                                   {"eos", tokenizer->eos_id()},
+                                   {"pad", tokenizer->pad_id()},
+                                   {"unk", tokenizer->unk_id()}}) {
       if (id) out[name] = std::string(tokenizer->token_text(*id));
     }
   } catch (const Error& error) {
@@ -190,10 +212,15 @@ void print_texts(const ModelFiles& files) {
   } else if (const Json* error = tokenizer.find("error")) {
     std::printf("  tokenizer         cannot be read: %s\n", error->as_string().c_str());
   } else {
-    std::printf("  tokenizer         %s tokens, %s merges, %s added\n", grouped(tokenizer.at("vocab_size").as_int()).c_str(),
-                grouped(tokenizer.at("merges").as_int()).c_str(), grouped(tokenizer.at("added_tokens").as_int()).c_str());
+    std::printf("  tokenizer         %s tokens, %s merges, %s added\n",
+                grouped(tokenizer.at("vocab_size").as_int()).c_str(),
+                grouped(tokenizer.at("merges").as_int()).c_str(),
+                grouped(tokenizer.at("added_tokens").as_int()).c_str());
   }
-  std::printf("  chat template     %s\n", files.texts().chat_template ? fmt::format("{} bytes", files.texts().chat_template->size()).c_str() : "none (the typed format serves)");
+  std::printf("  chat template     %s\n",
+              files.texts().chat_template
+                  ? fmt::format("{} bytes", files.texts().chat_template->size()).c_str()
+                  : "none (the typed format serves)");
 }
 
 int show_model(const ModelFiles& files, const InspectArgs& args) {
@@ -213,24 +240,31 @@ int show_model(const ModelFiles& files, const InspectArgs& args) {
     std::printf("%s\n", out.dump(2).c_str());
     return 0;
   }
-  std::printf("%s: %s\n", files.path().c_str(), metadata != nullptr ? "GGUF" : "Hugging Face folder");
+  std::printf("%s: %s\n", files.path().c_str(),
+              metadata != nullptr ? "GGUF" : "Hugging Face folder");
   print_config(files.config());
   print_layers(files.config());
   print_counts(files.config());
   print_stored(stored);
-  std::printf("  check             every tensor that the configuration implies is there, in its shape\n");
-  if (!files.ignored().empty()) std::printf("  not used          %zu tensors, such as %s\n", files.ignored().size(), files.ignored()[0].c_str());
+  std::printf(
+      "  check             every tensor that the configuration implies is there, in its shape\n");
+  if (!files.ignored().empty())
+    std::printf("  not used          %zu tensors, such as %s\n", files.ignored().size(),
+                files.ignored()[0].c_str());
   print_texts(files);
   if (args.keys && metadata != nullptr) {
     std::printf("metadata\n");
-    for (const auto& [key, value] : metadata->entries()) std::printf("  %-44s %s\n", key.c_str(), value.text().c_str());
+    for (const auto& [key, value] : metadata->entries())
+      std::printf("  %-44s %s\n", key.c_str(), value.text().c_str());
   }
   if (args.tensors) print_tensors(files.source());
   return 0;
 }
 
-// A container without a model's configuration: one .safetensors file, or a GGUF of another architecture.
-int show_container(const TensorSource& source, const GgufMetadata* metadata, const InspectArgs& args) {
+// A container without a model's configuration: one .safetensors file, or a GGUF of another
+// architecture.
+int show_container(const TensorSource& source, const GgufMetadata* metadata,
+                   const InspectArgs& args) {
   const Stored stored = count_stored(source);
   if (args.json) {
     Json out = Json::object();
@@ -247,7 +281,8 @@ int show_container(const TensorSource& source, const GgufMetadata* metadata, con
   print_stored(stored);
   if (metadata != nullptr) {
     std::printf("metadata\n");
-    for (const auto& [key, value] : metadata->entries()) std::printf("  %-44s %s\n", key.c_str(), value.text().c_str());
+    for (const auto& [key, value] : metadata->entries())
+      std::printf("  %-44s %s\n", key.c_str(), value.text().c_str());
   }
   print_tensors(source);
   return 0;
@@ -272,22 +307,28 @@ int show_config(const Path& path, const InspectArgs& args) {
 
 bool is_known_gguf(const GgufFile& file) {
   const GgufValue* architecture = file.metadata().find("general.architecture");
-  return architecture != nullptr && architecture->is_array() == false && architecture->element() == GgufType::kString &&
+  return architecture != nullptr && architecture->is_array() == false &&
+         architecture->element() == GgufType::kString &&
          architecture->as_string("").ends_with("exaone-moe");
 }
 
 int inspect(const InspectArgs& args) {
   const Path path = find_model(args.model);
   if (std::filesystem::is_directory(path)) {
-    const bool weights = path_exists(path / "model.safetensors") || path_exists(path / "model.safetensors.index.json");
-    if (!weights && path_exists(path / "config.json")) return show_config(path / "config.json", args);
+    const bool weights = path_exists(path / "model.safetensors") ||
+                         path_exists(path / "model.safetensors.index.json");
+    if (!weights && path_exists(path / "config.json"))
+      return show_config(path / "config.json", args);
     return show_model(ModelFiles(path, Extent::kHeader), args);
   }
-  if (path.filename().string().ends_with(".safetensors") || path.filename().string().ends_with(".index.json")) {
+  if (path.filename().string().ends_with(".safetensors") ||
+      path.filename().string().ends_with(".index.json")) {
     return show_container(SafetensorsSet(path, Extent::kHeader), nullptr, args);
   }
   if (path.extension() == ".json") return show_config(path, args);
-  if (!is_gguf(path)) fail(ErrorCode::kUnsupported, "{}: neither a model's folder, config.json, .safetensors nor a GGUF file", path.string());
+  if (!is_gguf(path))
+    fail(ErrorCode::kUnsupported,
+         "{}: neither a model's folder, config.json, .safetensors nor a GGUF file", path.string());
   const GgufFile file(path, Extent::kHeader);
   if (!is_known_gguf(file)) return show_container(file, &file.metadata(), args);
   return show_model(ModelFiles(path, Extent::kHeader), args);
@@ -297,11 +338,14 @@ int inspect(const InspectArgs& args) {
 
 std::function<int()> declare_inspect(Args& args) {
   auto options = std::make_shared<InspectArgs>();
-  args.positional("MODEL", options->model, "a model's folder, GGUF file or repo id; or a config.json or .safetensors file");
+  args.positional("MODEL", options->model,
+                  "a model's folder, GGUF file or repo id; or a config.json or .safetensors file");
   args.flag("--json", options->json, "one JSON object");
   args.flag("--tensors", options->tensors, "list every tensor");
   args.flag("--keys", options->keys, "list the metadata of a GGUF file");
-  args.examples("dure inspect LGAI-EXAONE/K-EXAONE-236B-A23B\ndure inspect model.gguf --tensors\ndure inspect config.json --json");
+  args.examples(
+      "dure inspect LGAI-EXAONE/K-EXAONE-236B-A23B\ndure inspect model.gguf --tensors\ndure "
+      "inspect config.json --json");
   return [options] { return inspect(*options); };
 }
 

@@ -32,10 +32,12 @@ struct Subject {
 
 bool is_yaml(const Path& path) { return path.extension() == ".yaml" || path.extension() == ".yml"; }
 
-// A training recipe: its model, batch and optimiser. The vocabulary is its tokenizer's, where that is there already.
+// A training recipe: its model, batch and optimiser. The vocabulary is its tokenizer's, where that
+// is there already.
 Subject read_recipe(const Path& path, const PlanArgs& args) {
   Json json = load_yaml(path), plain = Json::object(), model;
-  for (const auto& [key, value] : json.as_object(path.string())) (key == "model" ? model : plain[key]) = value;
+  for (const auto& [key, value] : json.as_object(path.string()))
+    (key == "model" ? model : plain[key]) = value;
   TrainConfig config;
   from_json(config, plain, path.string());
   Subject out;
@@ -43,16 +45,22 @@ Subject read_recipe(const Path& path, const PlanArgs& args) {
   if (!config.init.empty()) {
     out.config = ModelFiles(find_model(config.init), Extent::kHeader).config();
   } else {
-    if (args.vocabulary > 0) model["vocab_size"] = args.vocabulary;
-    else if (path_exists(Path(config.tokenizer) / "tokenizer.json")) model["vocab_size"] = Tokenizer::load(config.tokenizer).vocab_size();
+    if (args.vocabulary > 0)
+      model["vocab_size"] = args.vocabulary;
+    else if (path_exists(Path(config.tokenizer) / "tokenizer.json"))
+      model["vocab_size"] = Tokenizer::load(config.tokenizer).vocab_size();
     if (!model.contains("vocab_size")) {
-      fail(ErrorCode::kInvalidArgument, "{}: its tokenizer ({}) is not there yet; say how many ids it will have (--vocabulary)", path.string(), config.tokenizer);
+      fail(ErrorCode::kInvalidArgument,
+           "{}: its tokenizer ({}) is not there yet; say how many ids it will have (--vocabulary)",
+           path.string(), config.tokenizer);
     }
     out.config = parse_hf_config(model, path.string() + ": model");
   }
   const int64_t rows = config.batch.micro_rows > 0 ? config.batch.micro_rows : config.batch.rows;
   out.learner.optimiser = config.optimiser;
-  out.learner.pass = {.rows_max = rows * config.batch.tokens, .recompute = config.batch.recompute, .mtp = config.loss.mtp_coefficient > 0};
+  out.learner.pass = {.rows_max = rows * config.batch.tokens,
+                      .recompute = config.batch.recompute,
+                      .mtp = config.loss.mtp_coefficient > 0};
   return out;
 }
 
@@ -60,7 +68,9 @@ Subject read_subject(const PlanArgs& args) {
   const Path path = find_model(args.model);
   if (is_yaml(path)) return read_recipe(path, args);
   Subject out;
-  const bool bare = std::filesystem::is_directory(path) && !path_exists(path / "model.safetensors") && !path_exists(path / "model.safetensors.index.json");
+  const bool bare = std::filesystem::is_directory(path) &&
+                    !path_exists(path / "model.safetensors") &&
+                    !path_exists(path / "model.safetensors.index.json");
   if (bare || path.extension() == ".json") {
     const Path file = bare ? path / "config.json" : path;
     out.config = parse_hf_config(load_json(file), file.string());
@@ -74,8 +84,12 @@ Subject read_subject(const PlanArgs& args) {
   return out;
 }
 
-std::string bytes_text(int64_t bytes) { return fmt::format("{:>12}  {}", format_bytes(static_cast<double>(bytes)), bytes); }
-void print_row(const char* what, int64_t bytes) { std::printf("  %-34s %s\n", what, bytes_text(bytes).c_str()); }
+std::string bytes_text(int64_t bytes) {
+  return fmt::format("{:>12}  {}", format_bytes(static_cast<double>(bytes)), bytes);
+}
+void print_row(const char* what, int64_t bytes) {
+  std::printf("  %-34s %s\n", what, bytes_text(bytes).c_str());
+}
 
 int64_t sliding_layers(const ModelConfig& c) {
   int64_t count = 0;
@@ -87,21 +101,29 @@ void print_verdict(int64_t needed, const MachineMemory& memory) {
   std::printf("machine\n");
   print_row("memory", memory.total_bytes);
   print_row("free now", memory.available_bytes);
-  const char* verdict = needed <= memory.available_bytes ? "fits" : needed <= memory.total_bytes ? "fits an idle machine, not this moment's free memory" : "does not fit";
+  const char* verdict = needed <= memory.available_bytes ? "fits"
+                        : needed <= memory.total_bytes
+                            ? "fits an idle machine, not this moment's free memory"
+                            : "does not fit";
   std::printf("  %-34s %s\n", "this run", verdict);
 }
 
 int show_training(const Subject& subject, const MachineMemory& memory, bool as_json) {
-  const TrainPlan plan = plan_training(subject.config, subject.learner, ThreadPool::default_thread_count());
+  const TrainPlan plan =
+      plan_training(subject.config, subject.learner, ThreadPool::default_thread_count());
   if (as_json) {
     Json out = Json::object();
     out["kind"] = "training";
-    out["weight_bytes"] = plan.weight_bytes, out["gradient_bytes"] = plan.gradient_bytes, out["optimiser_bytes"] = plan.moment_bytes + plan.scratch_bytes;
+    out["weight_bytes"] = plan.weight_bytes, out["gradient_bytes"] = plan.gradient_bytes,
+    out["optimiser_bytes"] = plan.moment_bytes + plan.scratch_bytes;
     out["activation_bytes"] = plan.activation_bytes, out["total_bytes"] = plan.total_bytes();
-    out["memory_bytes"] = memory.total_bytes, out["available_bytes"] = memory.available_bytes, out["fits"] = plan.total_bytes() <= memory.available_bytes;
+    out["memory_bytes"] = memory.total_bytes, out["available_bytes"] = memory.available_bytes,
+    out["fits"] = plan.total_bytes() <= memory.available_bytes;
     return std::printf("%s\n", out.dump(2).c_str()), 0;
   }
-  std::printf("training on one device: %lld rows a pass, %s%s\n", static_cast<long long>(subject.learner.pass.rows_max), subject.learner.optimiser.kind.c_str(),
+  std::printf("training on one device: %lld rows a pass, %s%s\n",
+              static_cast<long long>(subject.learner.pass.rows_max),
+              subject.learner.optimiser.kind.c_str(),
               subject.learner.pass.recompute ? ", activations computed again" : "");
   print_row("weights, f32", plan.weight_bytes);
   print_row("gradients, f32", plan.gradient_bytes);
@@ -116,58 +138,78 @@ GeneratorOptions serving_options(const ModelConfig& config, const PlanArgs& args
   GeneratorOptions options;
   options.sequences_max = args.sequences;
   options.context_tokens_max = args.context.value_or(config.context_tokens);
-  if (args.kv_type != "bf16" && args.kv_type != "f32") fail(ErrorCode::kInvalidArgument, "--kv-type '{}': bf16 or f32", args.kv_type);
+  if (args.kv_type != "bf16" && args.kv_type != "f32")
+    fail(ErrorCode::kInvalidArgument, "--kv-type '{}': bf16 or f32", args.kv_type);
   options.kv_dtype = args.kv_type == "bf16" ? DType::kBF16 : DType::kF32;
   return options;
 }
 
-void print_serving(const ModelConfig& c, const ServePlan& plan, const GeneratorOptions& options, bool bare, const MachineMemory& memory, std::optional<int64_t> context) {
-  std::printf("serving %lld sequence%s of up to %lld tokens, keys and values in %s\n", static_cast<long long>(options.sequences_max), options.sequences_max == 1 ? "" : "s",
-              static_cast<long long>(options.context_tokens_max), std::string(dtype_info(options.kv_dtype).name).c_str());
+void print_serving(const ModelConfig& c, const ServePlan& plan, const GeneratorOptions& options,
+                   bool bare, const MachineMemory& memory, std::optional<int64_t> context) {
+  std::printf("serving %lld sequence%s of up to %lld tokens, keys and values in %s\n",
+              static_cast<long long>(options.sequences_max), options.sequences_max == 1 ? "" : "s",
+              static_cast<long long>(options.context_tokens_max),
+              std::string(dtype_info(options.kv_dtype).name).c_str());
   print_row(bare ? "weights, 16 bits" : "weights, mapped as stored", plan.weight_bytes);
   print_row("weights, copied", plan.copied_bytes);
   print_row(fmt::format("KV of {} sliding layers", sliding_layers(c)).c_str(), plan.ring_bytes);
-  print_row(fmt::format("KV of {} global layers", c.layer_count() - sliding_layers(c)).c_str(), plan.page_bytes);
+  print_row(fmt::format("KV of {} global layers", c.layer_count() - sliding_layers(c)).c_str(),
+            plan.page_bytes);
   print_row("  that is, a token", plan.token_bytes);
   print_row("page tables", plan.table_bytes);
   print_row("activations", plan.activation_bytes);
   print_row("together", plan.total_bytes());
   print_verdict(plan.total_bytes(), memory);
-  std::printf("  %-34s %s\n", "largest context in free memory", context ? fmt::format("{} tokens", *context).c_str() : "none: the weights alone do not fit");
+  std::printf(
+      "  %-34s %s\n", "largest context in free memory",
+      context ? fmt::format("{} tokens", *context).c_str() : "none: the weights alone do not fit");
 }
 
 int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemory& memory) {
   const GeneratorOptions options = serving_options(subject.config, args);
   const ServePlan plan = plan_serving(subject.config, subject.files.get(), options);
-  const auto context = largest_context(subject.config, subject.files.get(), options, memory.available_bytes);
-  if (!args.json) return print_serving(subject.config, plan, options, subject.files == nullptr, memory, context), 0;
+  const auto context =
+      largest_context(subject.config, subject.files.get(), options, memory.available_bytes);
+  if (!args.json)
+    return print_serving(subject.config, plan, options, subject.files == nullptr, memory, context),
+           0;
   Json out = Json::object();
   out["kind"] = "serving";
   out["sequences"] = options.sequences_max, out["context_tokens"] = options.context_tokens_max;
   out["weight_bytes"] = plan.weight_bytes, out["copied_bytes"] = plan.copied_bytes;
-  out["kv_sliding_bytes"] = plan.ring_bytes, out["kv_global_bytes"] = plan.page_bytes, out["kv_token_bytes"] = plan.token_bytes, out["table_bytes"] = plan.table_bytes;
-  out["activation_bytes"] = plan.activation_bytes, out["allocated_bytes"] = plan.allocated_bytes(), out["total_bytes"] = plan.total_bytes();
-  out["memory_bytes"] = memory.total_bytes, out["available_bytes"] = memory.available_bytes, out["fits"] = plan.total_bytes() <= memory.available_bytes;
+  out["kv_sliding_bytes"] = plan.ring_bytes, out["kv_global_bytes"] = plan.page_bytes,
+  out["kv_token_bytes"] = plan.token_bytes, out["table_bytes"] = plan.table_bytes;
+  out["activation_bytes"] = plan.activation_bytes, out["allocated_bytes"] = plan.allocated_bytes(),
+  out["total_bytes"] = plan.total_bytes();
+  out["memory_bytes"] = memory.total_bytes, out["available_bytes"] = memory.available_bytes,
+  out["fits"] = plan.total_bytes() <= memory.available_bytes;
   out["largest_context_tokens"] = context ? Json(*context) : Json();
   return std::printf("%s\n", out.dump(2).c_str()), 0;
 }
 
 int plan(const PlanArgs& args) {
-  for (const auto& [name, value] : {std::pair("--sequences", args.sequences), {"--rows", args.rows}, {"--tokens", args.tokens}, {"--context", args.context.value_or(1)},
+  for (const auto& [name, value] : {std::pair("--sequences", args.sequences),
+                                    {"--rows", args.rows},
+                                    {"--tokens", args.tokens},
+                                    {"--context", args.context.value_or(1)},
                                     {"--memory", args.memory_gib.value_or(1)}}) {
-    if (value < 1 || value > (int64_t{1} << 32)) fail(ErrorCode::kInvalidArgument, "{} is {}, should be at least 1", name, value);
+    if (value < 1 || value > (int64_t{1} << 32))
+      fail(ErrorCode::kInvalidArgument, "{} is {}, should be at least 1", name, value);
   }
   const Subject subject = read_subject(args);
   MachineMemory memory = machine_memory();
   if (args.memory_gib) memory.total_bytes = memory.available_bytes = *args.memory_gib << 30;
-  return subject.train ? show_training(subject, memory, args.json) : show_serving(subject, args, memory);
+  return subject.train ? show_training(subject, memory, args.json)
+                       : show_serving(subject, args, memory);
 }
 
 }  // namespace
 
 std::function<int()> declare_plan(Args& args) {
   auto options = std::make_shared<PlanArgs>();
-  args.positional("MODEL", options->model, "a model (folder, GGUF file, repo id), a config.json, or a training recipe (.yaml)");
+  args.positional(
+      "MODEL", options->model,
+      "a model (folder, GGUF file, repo id), a config.json, or a training recipe (.yaml)");
   args.option("--context", options->context, "tokens of one sequence (default: the model's own)");
   args.option("--sequences", options->sequences, "sequences served together");
   args.option("--kv-type", options->kv_type, "type of keys and values: bf16 or f32");
@@ -176,10 +218,13 @@ std::function<int()> declare_plan(Args& args) {
   args.option("--tokens", options->tokens, "training: tokens of a row");
   args.option("--optimiser", options->optimiser, "training: adamw or muon");
   args.flag("--recompute", options->recompute, "training: keep only layer inputs");
-  args.option("--vocabulary", options->vocabulary, "a recipe whose tokenizer is not made yet: its number of ids");
+  args.option("--vocabulary", options->vocabulary,
+              "a recipe whose tokenizer is not made yet: its number of ids");
   args.option("--memory", options->memory_gib, "GiB of another machine to plan for");
   args.flag("--json", options->json, "one JSON object");
-  args.examples("dure plan model.gguf --context 65536 --sequences 4\ndure plan config.json --memory 512\ndure plan recipes/nano/pretrain.yaml --vocabulary 4096");
+  args.examples(
+      "dure plan model.gguf --context 65536 --sequences 4\ndure plan config.json --memory "
+      "512\ndure plan recipes/nano/pretrain.yaml --vocabulary 4096");
   return [options] { return plan(*options); };
 }
 

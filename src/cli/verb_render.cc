@@ -1,4 +1,5 @@
-// `dure render`: the prompt text of a conversation, as a model's chat template (or the typed format) writes it.
+// `dure render`: the prompt text of a conversation, as a model's chat template (or the typed
+// format) writes it.
 #include <unistd.h>
 
 #include <cstdio>
@@ -25,25 +26,30 @@ Json load_input(const std::string& path) {
 std::tm parse_time(const std::string& text) {
   std::tm out{};
   const char* end = strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &out);
-  if (end == nullptr || *end != '\0') fail(ErrorCode::kInvalidArgument, "--now {}: should look like 2026-03-09T14:05:07", text);
+  if (end == nullptr || *end != '\0')
+    fail(ErrorCode::kInvalidArgument, "--now {}: should look like 2026-03-09T14:05:07", text);
   return out;
 }
 
 ChatTemplate chosen_template(const RenderArgs& args) {
   const bool names_model = !args.template_file.has_value() && !args.format.has_value();
   if (args.files.size() != (names_model ? 2 : 1)) {
-    fail(ErrorCode::kInvalidArgument, "dure render wants {}", names_model ? "MODEL MESSAGES (or --template FILE MESSAGES)" : "one file of messages");
+    fail(ErrorCode::kInvalidArgument, "dure render wants {}",
+         names_model ? "MODEL MESSAGES (or --template FILE MESSAGES)" : "one file of messages");
   }
-  if (args.template_file.has_value()) return ChatTemplate(read_file(*args.template_file), *args.template_file);
+  if (args.template_file.has_value())
+    return ChatTemplate(read_file(*args.template_file), *args.template_file);
   if (names_model) return load_chat_template(find_model(args.files[0]));
-  if (*args.format != "k1" && *args.format != "k2") fail(ErrorCode::kInvalidArgument, "--format {}: should be k1 or k2", *args.format);
+  if (*args.format != "k1" && *args.format != "k2")
+    fail(ErrorCode::kInvalidArgument, "--format {}: should be k1 or k2", *args.format);
   return ChatTemplate(*args.format == "k1" ? ChatFormat::kK1 : ChatFormat::kK2);
 }
 
 // NAME=VALUE, the value as JSON, or as text where it is none.
 void set_variable(Json& variables, const std::string& assignment) {
   const size_t equals = assignment.find('=');
-  if (equals == std::string::npos || equals == 0) fail(ErrorCode::kInvalidArgument, "--set {}: should be NAME=VALUE", assignment);
+  if (equals == std::string::npos || equals == 0)
+    fail(ErrorCode::kInvalidArgument, "--set {}: should be NAME=VALUE", assignment);
   const std::string value = assignment.substr(equals + 1);
   try {
     variables[assignment.substr(0, equals)] = parse_json(value, "--set");
@@ -63,7 +69,8 @@ Json variables_of(const Json& input, const RenderArgs& args) {
   if (args.tools.has_value()) variables["tools"] = load_input(*args.tools);
   if (args.generation_prompt) variables["add_generation_prompt"] = true;
   if (args.thinking.has_value()) {
-    if (*args.thinking != "on" && *args.thinking != "off") fail(ErrorCode::kInvalidArgument, "--thinking {}: should be on or off", *args.thinking);
+    if (*args.thinking != "on" && *args.thinking != "off")
+      fail(ErrorCode::kInvalidArgument, "--thinking {}: should be on or off", *args.thinking);
     variables["enable_thinking"] = *args.thinking == "on";
   }
   for (const std::string& assignment : args.variables) set_variable(variables, assignment);
@@ -77,11 +84,13 @@ int run_render(const RenderArgs& args) {
   const Json input = load_input(source);
   const Json* messages = input.is_object() ? input.find("messages") : &input;
   if (messages == nullptr || !messages->is_array()) {
-    fail(ErrorCode::kInvalidArgument, "{}: should be a list of messages, or an object with `messages`", source);
+    fail(ErrorCode::kInvalidArgument,
+         "{}: should be a list of messages, or an object with `messages`", source);
   }
   const std::string text = chat.render(*messages, variables_of(input, args));
   const bool newline = isatty(STDOUT_FILENO) != 0 && !text.ends_with('\n');
-  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && (!newline || std::fputc('\n', stdout) != EOF);
+  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+                       (!newline || std::fputc('\n', stdout) != EOF);
   if (!written || std::fflush(stdout) != 0) fail_errno("cannot write to standard output");
   return 0;
 }
@@ -90,14 +99,18 @@ int run_render(const RenderArgs& args) {
 
 std::function<int()> declare_render(Args& args) {
   auto options = std::make_shared<RenderArgs>();
-  args.positionals("FILES", options->files, "MODEL and MESSAGES (JSON: a list of messages, or an object with `messages`, `tools` and further template variables; - is standard input)");
+  args.positionals("FILES", options->files,
+                   "MODEL and MESSAGES (JSON: a list of messages, or an object with `messages`, "
+                   "`tools` and further template variables; - is standard input)");
   args.option("--template", options->template_file, "a Jinja template instead of a MODEL");
   args.option("--format", options->format, "k1 or k2: the typed format instead of a MODEL");
   args.option("--tools", options->tools, "a JSON list of tool declarations");
   args.option("--thinking", options->thinking, "on or off: sets enable_thinking");
   args.options("--set", options->variables, "NAME=VALUE: a template variable (JSON, or text)");
-  args.option("--now", options->now, "the time that templates see, such as 2026-03-09T14:05:07 (default: the local time)");
-  args.flag("--add-generation-prompt", options->generation_prompt, "end with the opening of the assistant's turn");
+  args.option("--now", options->now,
+              "the time that templates see, such as 2026-03-09T14:05:07 (default: the local time)");
+  args.flag("--add-generation-prompt", options->generation_prompt,
+            "end with the opening of the assistant's turn");
   args.examples(
       "dure render LGAI-EXAONE/K-EXAONE-236B-A23B messages.json --add-generation-prompt\n"
       "dure render --template chat_template.jinja messages.json --set enable_thinking=false");

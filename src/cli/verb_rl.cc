@@ -15,7 +15,8 @@ std::function<int()> declare_rl(Args& args) {
     bool describe = false;
   };
   auto given = std::make_shared<Given>();
-  args.positional("config", given->config, "YAML file; see recipes/nano/rl.yaml", /*required=*/false);
+  args.positional("config", given->config, "YAML file; see recipes/nano/rl.yaml",
+                  /*required=*/false);
   args.options("--set", given->settings, "one field, as FIELD=VALUE; may be repeated");
   args.flag("--fields", given->describe, "list every field with its default and meaning");
   args.examples(
@@ -27,7 +28,8 @@ std::function<int()> declare_rl(Args& args) {
       std::fputs(describe<RlConfig>().c_str(), stdout);
       return 0;
     }
-    if (given->config.empty()) fail(ErrorCode::kInvalidArgument, "name a configuration file, such as recipes/nano/rl.yaml");
+    if (given->config.empty())
+      fail(ErrorCode::kInvalidArgument, "name a configuration file, such as recipes/nano/rl.yaml");
     Json json = load_yaml(given->config);
     for (const std::string& setting : given->settings) set_path(json, setting);
     RlConfig config;

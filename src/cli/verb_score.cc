@@ -1,7 +1,8 @@
 // `dure score MODEL`: likelihood, logits and gradients of given ids or text: the exact instrument.
 //
-// Each row is a document of its own. Without --gradients rows go through the model in chunks over a KV cache, so a long text
-// costs the memory of one chunk (the bits are those of one whole pass); with it, through the trainer's pass.
+// Each row is a document of its own. Without --gradients rows go through the model in chunks over a
+// KV cache, so a long text costs the memory of one chunk (the bits are those of one whole pass);
+// with it, through the trainer's pass.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -28,13 +29,16 @@ struct ScoreArgs {
 
 using IdRows = std::vector<std::vector<int32_t>>;
 
-std::string read_input(const std::string& path) { return path == "-" ? read_stdin() : read_file(path); }
+std::string read_input(const std::string& path) {
+  return path == "-" ? read_stdin() : read_file(path);
+}
 
 std::vector<int32_t> row_of(const Json& list, const std::string& where) {
   std::vector<int32_t> row;
   for (const Json& id : list.as_array(where)) {
     const int64_t value = id.as_int(where);
-    if (value < 0 || value > INT32_MAX) fail(ErrorCode::kInvalidArgument, "{}: {} is not a token id", where, value);
+    if (value < 0 || value > INT32_MAX)
+      fail(ErrorCode::kInvalidArgument, "{}: {} is not a token id", where, value);
     row.push_back(static_cast<int32_t>(value));
   }
   return row;
@@ -46,7 +50,9 @@ std::vector<int32_t> plain_ids(const std::string& text, const std::string& where
     const size_t end = std::min(text.find_first_of(" \t\r\n,", at), text.size());
     const std::string word = text.substr(at, end - at);
     if (word.size() > 9 || word.find_first_not_of("0123456789") != std::string::npos) {
-      fail(ErrorCode::kInvalidArgument, "{}: '{}' is not a token id; give a JSON list, a list of lists, or numbers", where, word.substr(0, 40));
+      fail(ErrorCode::kInvalidArgument,
+           "{}: '{}' is not a token id; give a JSON list, a list of lists, or numbers", where,
+           word.substr(0, 40));
     }
     row.push_back(static_cast<int32_t>(std::stol(word)));
     at = text.find_first_not_of(" \t\r\n,", end);
@@ -70,7 +76,9 @@ void check_rows(const IdRows& rows, const ModelConfig& config, const std::string
     if (rows[r].empty()) fail(ErrorCode::kInvalidArgument, "{}: row {} has no tokens", where, r);
     for (size_t t = 0; t < rows[r].size(); ++t) {
       if (rows[r][t] < config.vocab_size) continue;
-      fail(ErrorCode::kInvalidArgument, "{}: token {} of row {} is {}, the model's vocabulary has {}", where, t, r, rows[r][t], config.vocab_size);
+      fail(ErrorCode::kInvalidArgument,
+           "{}: token {} of row {} is {}, the model's vocabulary has {}", where, t, r, rows[r][t],
+           config.vocab_size);
     }
   }
 }
@@ -111,13 +119,20 @@ std::vector<int32_t> next_tokens(const std::vector<int32_t>& ids) {
 class ChunkScorer {
  public:
   ChunkScorer(const ModelWeights& weights, int64_t longest, Stream& stream)
-      : weights_(weights), chunk_(std::min<int64_t>(longest, kChunk)), stream_(stream), arena_(plan(weights.config, chunk_)),
+      : weights_(weights),
+        chunk_(std::min<int64_t>(longest, kChunk)),
+        stream_(stream),
+        arena_(plan(weights.config, chunk_)),
         activations_(weights.config, {.rows_max = chunk_}, arena_),
-        cache_(weights.config, {.sequence_count_max = 1, .context_tokens_max = longest, .append_tokens_max = chunk_}), kv_(cache_) {
+        cache_(
+            weights.config,
+            {.sequence_count_max = 1, .context_tokens_max = longest, .append_tokens_max = chunk_}),
+        kv_(cache_) {
     const int64_t v = weights.config.vocab_size;
     head_rows_ = std::clamp<int64_t>(kLogitsBytes / (4 * v), 1, chunk_);
     logits_ = arena_.take_f32({head_rows_, v});
-    for (TensorView* view : {&log_probability_, &log_sum_exp_}) *view = arena_.take_f32({head_rows_});
+    for (TensorView* view : {&log_probability_, &log_sum_exp_})
+      *view = arena_.take_f32({head_rows_});
     positions_.resize(static_cast<size_t>(chunk_));
   }
 
@@ -130,9 +145,13 @@ class ChunkScorer {
       const size_t count = std::min(ids.size() - first, static_cast<size_t>(chunk_));
       DURE_CHECK(cache_.reserve(slot, static_cast<int64_t>(count)), "{} rows", ids.size());
       std::iota(positions_.begin(), positions_.end(), static_cast<int32_t>(first));
-      const BatchKv::Run run{.slot = slot, .first_row = 0, .row_count = static_cast<int64_t>(count), .first_position = static_cast<int64_t>(first)};
+      const BatchKv::Run run{.slot = slot,
+                             .first_row = 0,
+                             .row_count = static_cast<int64_t>(count),
+                             .first_position = static_cast<int64_t>(first)};
       kv_.set_runs({&run, 1});
-      forward(weights_, {std::span(ids).subspan(first, count), std::span(positions_).first(count)}, kv_, activations_, stream_);
+      forward(weights_, {std::span(ids).subspan(first, count), std::span(positions_).first(count)},
+              kv_, activations_, stream_);
       kv_.commit();
       sum += head(std::span(targets).subspan(first, count), out);
     }
@@ -161,8 +180,9 @@ class ChunkScorer {
       head_logits(weights_, activations_.hidden().rows(first, count), logits, stream_);
       if (out) out.write(logits);
       const TensorView log_p = log_probability_.rows(0, count);
-      token_log_probability(logits, targets.subspan(static_cast<size_t>(first), static_cast<size_t>(count)), log_p,
-                            log_sum_exp_.rows(0, count), {}, stream_);
+      token_log_probability(logits,
+                            targets.subspan(static_cast<size_t>(first), static_cast<size_t>(count)),
+                            log_p, log_sum_exp_.rows(0, count), {}, stream_);
       for (int64_t i = 0; i < count; ++i) sum -= log_p.f32()[i];
     }
     return sum;
@@ -186,19 +206,22 @@ int64_t longest_of(const IdRows& rows) {
   return static_cast<int64_t>(longest);
 }
 
-Scored score_in_chunks(const ModelWeights& weights, const IdRows& rows, LogitsFile& logits, Stream& stream) {
+Scored score_in_chunks(const ModelWeights& weights, const IdRows& rows, LogitsFile& logits,
+                       Stream& stream) {
   ChunkScorer scorer(weights, longest_of(rows), stream);
   Progress progress("score", static_cast<int64_t>(rows.size()), "rows");
   Scored out;
   for (const std::vector<int32_t>& row : rows) {
     out.row_sum.push_back(scorer.score(row, logits));
-    out.tokens += static_cast<int64_t>(row.size()), out.predicted += static_cast<int64_t>(row.size()) - 1;
+    out.tokens += static_cast<int64_t>(row.size()),
+        out.predicted += static_cast<int64_t>(row.size()) - 1;
     progress.update(static_cast<int64_t>(out.row_sum.size()));
   }
   return out;
 }
 
-void write_pass_logits(const ModelWeights& weights, TensorView hidden, LogitsFile& out, Stream& stream) {
+void write_pass_logits(const ModelWeights& weights, TensorView hidden, LogitsFile& out,
+                       Stream& stream) {
   constexpr int64_t kRows = 64;
   const Buffer buffer = Buffer::of(DType::kF32, {kRows, weights.config.vocab_size});
   for (int64_t first = 0; first < hidden.dim(0); first += kRows) {
@@ -210,9 +233,10 @@ void write_pass_logits(const ModelWeights& weights, TensorView hidden, LogitsFil
 }
 
 // One row a pass; gradients add up over the rows, divided by the counts of all of them.
-Scored score_with_gradients(const ModelWeights& weights, const IdRows& rows, double mtp_coefficient, LogitsFile& logits,
-                            const ModelGradients& gradients, Stream& stream) {
-  TrainPass pass(weights.config, {.rows_max = longest_of(rows), .documents_max = 1, .mtp = mtp_coefficient != 0});
+Scored score_with_gradients(const ModelWeights& weights, const IdRows& rows, double mtp_coefficient,
+                            LogitsFile& logits, const ModelGradients& gradients, Stream& stream) {
+  TrainPass pass(weights.config,
+                 {.rows_max = longest_of(rows), .documents_max = 1, .mtp = mtp_coefficient != 0});
   Progress progress("score", static_cast<int64_t>(rows.size()), "rows");
   LossOptions options{.mtp_coefficient = mtp_coefficient};
   for (const auto& row : rows) {
@@ -223,7 +247,8 @@ Scored score_with_gradients(const ModelWeights& weights, const IdRows& rows, dou
   for (const std::vector<int32_t>& row : rows) {
     const std::vector<int32_t> targets = next_tokens(row);
     const int64_t length = static_cast<int64_t>(row.size());
-    pass.forward(weights, {.ids = row, .targets = targets, .document_lengths = {&length, 1}}, stream);
+    pass.forward(weights, {.ids = row, .targets = targets, .document_lengths = {&length, 1}},
+                 stream);
     if (logits) write_pass_logits(weights, pass.hidden(), logits, stream);
     const LossResult& result = pass.backward(options, gradients, stream);
     out.row_sum.push_back(result.loss_sum);
@@ -234,15 +259,18 @@ Scored score_with_gradients(const ModelWeights& weights, const IdRows& rows, dou
   return out;
 }
 
-// f32, under Hugging Face names, experts one by one. A parameter that the loss does not reach has zeros.
+// f32, under Hugging Face names, experts one by one. A parameter that the loss does not reach has
+// zeros.
 void write_gradients(const std::string& path, const Parameters& gradients) {
   const std::vector<ImpliedTensor> tensors = implied_tensors(gradients.config());
   std::vector<TensorInfo> infos;
-  for (const ImpliedTensor& tensor : tensors) infos.push_back({tensor.name, DType::kF32, tensor.shape});
+  for (const ImpliedTensor& tensor : tensors)
+    infos.push_back({tensor.name, DType::kF32, tensor.shape});
   SafetensorsWriter writer(path, infos);
   const std::unique_ptr<TensorProvider> provider = provide(gradients);
   Buffer unused;
-  for (const ImpliedTensor& tensor : tensors) writer.write(tensor.name, provider->fetch(tensor, unused));
+  for (const ImpliedTensor& tensor : tensors)
+    writer.write(tensor.name, provider->fetch(tensor, unused));
   writer.commit();
 }
 
@@ -260,31 +288,39 @@ Json to_json(const Scored& s) {
 }
 
 void print(const Scored& s, int64_t text_bytes) {
-  std::printf("tokens      %lld in %zu row%s, %lld predicted\n", static_cast<long long>(s.tokens), s.row_sum.size(),
-              s.row_sum.size() == 1 ? "" : "s", static_cast<long long>(s.predicted));
+  std::printf("tokens      %lld in %zu row%s, %lld predicted\n", static_cast<long long>(s.tokens),
+              s.row_sum.size(), s.row_sum.size() == 1 ? "" : "s",
+              static_cast<long long>(s.predicted));
   if (s.predicted == 0) return;
   std::printf("nll         %.9g a token, %.9g in all\n", s.mean(), s.total());
   std::printf("perplexity  %.9g\n", std::exp(s.mean()));
-  if (text_bytes > 0) std::printf("bits        %.9g a byte\n", s.total() / std::log(2.0) / static_cast<double>(text_bytes));
-  if (s.mtp_predicted > 0) std::printf("mtp nll     %.9g a token\n", s.mtp_sum / static_cast<double>(s.mtp_predicted));
+  if (text_bytes > 0)
+    std::printf("bits        %.9g a byte\n",
+                s.total() / std::log(2.0) / static_cast<double>(text_bytes));
+  if (s.mtp_predicted > 0)
+    std::printf("mtp nll     %.9g a token\n", s.mtp_sum / static_cast<double>(s.mtp_predicted));
 }
 
 int run_score(const ScoreArgs& args) {
-  if (args.ids.has_value() == args.text.has_value()) fail(ErrorCode::kInvalidArgument, "give either --ids FILE or --text FILE");
+  if (args.ids.has_value() == args.text.has_value())
+    fail(ErrorCode::kInvalidArgument, "give either --ids FILE or --text FILE");
   const LoadedModel model = load_model(args.model);
   if (args.mtp_coefficient != 0 && (!args.gradients || model.weights.config.mtp_layer_count == 0)) {
-    fail(ErrorCode::kInvalidArgument, "--mtp-coefficient needs --gradients and a model with an MTP layer");
+    fail(ErrorCode::kInvalidArgument,
+         "--mtp-coefficient needs --gradients and a model with an MTP layer");
   }
   const std::string where = args.ids ? *args.ids : *args.text;
   const std::string content = read_input(where);
-  const IdRows rows = args.ids ? parse_ids(content, where) : IdRows{model.require_tokenizer().encode(content)};
+  const IdRows rows =
+      args.ids ? parse_ids(content, where) : IdRows{model.require_tokenizer().encode(content)};
   check_rows(rows, model.weights.config, where);
   Stream stream;
   LogitsFile logits(args.logits);
   Scored scored;
   if (args.gradients) {
     const Parameters gradients(model.weights.config);
-    scored = score_with_gradients(model.weights, rows, args.mtp_coefficient, logits, gradients.by_place(), stream);
+    scored = score_with_gradients(model.weights, rows, args.mtp_coefficient, logits,
+                                  gradients.by_place(), stream);
     write_gradients(*args.gradients, gradients);
   } else {
     scored = score_in_chunks(model.weights, rows, logits, stream);
@@ -303,11 +339,15 @@ int run_score(const ScoreArgs& args) {
 std::function<int()> declare_score(Args& args) {
   const auto a = std::make_shared<ScoreArgs>();
   args.positional("MODEL", a->model, "Hugging Face folder, GGUF file, checkpoint or repo id");
-  args.option("--ids", a->ids, "token ids: a JSON list, a list of lists (rows), or numbers; - for standard input");
-  args.option("--text", a->text, "text, encoded by the model's tokenizer as one row; - for standard input");
+  args.option("--ids", a->ids,
+              "token ids: a JSON list, a list of lists (rows), or numbers; - for standard input");
+  args.option("--text", a->text,
+              "text, encoded by the model's tokenizer as one row; - for standard input");
   args.option("--logits", a->logits, "write raw float32 [T, V], rows in order");
-  args.option("--gradients", a->gradients, "write the gradient of the mean loss for every parameter, as safetensors");
-  args.option("--mtp-coefficient", a->mtp_coefficient, "add this times the MTP layer's mean loss before taking gradients");
+  args.option("--gradients", a->gradients,
+              "write the gradient of the mean loss for every parameter, as safetensors");
+  args.option("--mtp-coefficient", a->mtp_coefficient,
+              "add this times the MTP layer's mean loss before taking gradients");
   args.flag("--json", a->json, "one JSON object instead of lines");
   args.examples(
       "  dure score ./model --ids ids.json\n"

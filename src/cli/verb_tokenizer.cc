@@ -1,4 +1,5 @@
-// `dure tokenizer train|encode|decode`: trains a tokenizer from text; ids of lines and lines of ids.
+// `dure tokenizer train|encode|decode`: trains a tokenizer from text; ids of lines and lines of
+// ids.
 #include <charconv>
 #include <cstdio>
 #include <memory>
@@ -34,7 +35,8 @@ class Feeder {
   explicit Feeder(BpeTrainer& trainer) : trainer_(trainer), progress_("reading", 0, "sequences") {}
 
   void add_input(const Path& path) {
-    if (std::filesystem::is_directory(path)) return add_file(train_file((corpus_manifest(path), path)));
+    if (std::filesystem::is_directory(path))
+      return add_file(train_file((corpus_manifest(path), path)));
     add_file(path);
   }
   int64_t finish() {
@@ -46,7 +48,8 @@ class Feeder {
  private:
   void add_file(const Path& path) {
     const std::string extension = content_extension(path);
-    if (extension == ".jsonl" || extension == ".json" || extension == ".ndjson") return add_jsonl(path);
+    if (extension == ".jsonl" || extension == ".json" || extension == ".ndjson")
+      return add_jsonl(path);
     LineReader lines(path);
     std::string line;
     while (lines.next(line)) add(line);
@@ -54,7 +57,8 @@ class Feeder {
   void add_jsonl(const Path& path) {
     JsonlReader reader(path);
     Record record;
-    for (auto outcome = reader.next(record); outcome != JsonlReader::Outcome::kEnd; outcome = reader.next(record)) {
+    for (auto outcome = reader.next(record); outcome != JsonlReader::Outcome::kEnd;
+         outcome = reader.next(record)) {
       if (outcome == JsonlReader::Outcome::kBad) {
         bad_.add(path.string(), reader.line_number(), reader.problem());
       } else if (!record.is_chat()) {
@@ -76,7 +80,9 @@ class Feeder {
 };
 
 int run_train(const TrainArgs& args) {
-  if (args.out.empty()) fail(ErrorCode::kInvalidArgument, "--out is missing: the folder for tokenizer.json and tokenizer_config.json");
+  if (args.out.empty())
+    fail(ErrorCode::kInvalidArgument,
+         "--out is missing: the folder for tokenizer.json and tokenizer_config.json");
   BpeTrainerOptions options;
   options.vocab_size = args.vocab_size;
   options.words_size = args.words_size;
@@ -92,15 +98,19 @@ int run_train(const TrainArgs& args) {
   Feeder feeder(trainer);
   for (const std::string& input : args.inputs) feeder.add_input(input);
   const int64_t sequence_count = feeder.finish();
-  if (trainer.byte_count() == 0) fail(ErrorCode::kInvalidArgument, "no text in the files given: nothing to learn from");
+  if (trainer.byte_count() == 0)
+    fail(ErrorCode::kInvalidArgument, "no text in the files given: nothing to learn from");
   const Tokenizer tokenizer = trainer.train();
   if (progress) progress->finish();
   if (tokenizer.vocab_size() < args.vocab_size) {
-    log_warn("the text has pairs for {} tokens only, not for the {} asked for", tokenizer.vocab_size(), args.vocab_size);
+    log_warn("the text has pairs for {} tokens only, not for the {} asked for",
+             tokenizer.vocab_size(), args.vocab_size);
   }
   tokenizer.save(args.out);
-  std::printf("%s: %lld tokens (%lld superwords) from %lld sequences, %s\n", args.out.c_str(), static_cast<long long>(tokenizer.vocab_size()),
-              static_cast<long long>(trainer.superword_count()), static_cast<long long>(sequence_count),
+  std::printf("%s: %lld tokens (%lld superwords) from %lld sequences, %s\n", args.out.c_str(),
+              static_cast<long long>(tokenizer.vocab_size()),
+              static_cast<long long>(trainer.superword_count()),
+              static_cast<long long>(sequence_count),
               format_bytes(static_cast<double>(trainer.byte_count())).c_str());
   return 0;
 }
@@ -112,7 +122,8 @@ struct CodeArgs {
 
 Tokenizer tokenizer_of(const std::string& model) { return load_tokenizer(model); }
 
-// Lines that end with "\n" alone: a "\r" before it is text like any other (LineReader of data/ drops it).
+// Lines that end with "\n" alone: a "\r" before it is text like any other (LineReader of data/
+// drops it).
 class RawLines {
  public:
   explicit RawLines(const Path& path) : source_(open_input(path)) {}
@@ -151,7 +162,8 @@ void for_each_line(const std::string& file, const Work& work) {
       results[static_cast<size_t>(i)] = work(lines[static_cast<size_t>(i)], first_number + i);
     });
     for (size_t i = 0; i < lines.size(); ++i) {
-      if (std::fwrite(results[i].data(), 1, results[i].size(), stdout) != results[i].size()) fail_errno("cannot write standard output");
+      if (std::fwrite(results[i].data(), 1, results[i].size(), stdout) != results[i].size())
+        fail_errno("cannot write standard output");
     }
     lines.clear();
     throw_if_interrupted("the lines so far were written");
@@ -192,7 +204,9 @@ int run_encode(const CodeArgs& args) {
 // "[1, 2, 3]", "1 2 3" or "1,2,3".
 std::vector<int32_t> parse_ids(std::string_view line, const std::string& where) {
   std::vector<int32_t> ids;
-  const auto separator = [](char c) { return c == ' ' || c == ',' || c == '[' || c == ']' || c == '\t'; };
+  const auto separator = [](char c) {
+    return c == ' ' || c == ',' || c == '[' || c == ']' || c == '\t';
+  };
   for (size_t i = 0; i < line.size();) {
     if (separator(line[i])) {
       ++i;
@@ -201,7 +215,8 @@ std::vector<int32_t> parse_ids(std::string_view line, const std::string& where) 
     int32_t id = 0;
     const auto [end, error] = std::from_chars(line.data() + i, line.data() + line.size(), id);
     if (error != std::errc() || id < 0 || (end < line.data() + line.size() && !separator(*end))) {
-      fail(ErrorCode::kInvalidArgument, "{}: '{}' is not a token id", where, line.substr(i, std::min(line.find_first_of(" ,]\t", i), line.size()) - i));
+      fail(ErrorCode::kInvalidArgument, "{}: '{}' is not a token id", where,
+           line.substr(i, std::min(line.find_first_of(" ,]\t", i), line.size()) - i));
     }
     ids.push_back(id);
     i = static_cast<size_t>(end - line.data());
@@ -217,7 +232,8 @@ int run_decode(const CodeArgs& args) {
     const std::vector<int32_t> ids = parse_ids(line, where);
     for (const int32_t id : ids) {
       if (id >= tokenizer.vocab_size()) {
-        fail(ErrorCode::kInvalidArgument, "{}: id {} is outside the vocabulary of {}", where, id, tokenizer.vocab_size());
+        fail(ErrorCode::kInvalidArgument, "{}: id {} is outside the vocabulary of {}", where, id,
+             tokenizer.vocab_size());
       }
     }
     const std::string text = tokenizer.decode(ids, {.skip_special = args.skip_special});
@@ -228,33 +244,48 @@ int run_decode(const CodeArgs& args) {
 
 void declare_train_tokenizer(Args& parent) {
   auto given = std::make_shared<TrainArgs>();
-  Args& args = parent.verb("train", "a byte-level SuperBPE tokenizer from text", [given] { return run_train(*given); });
-  args.positionals("FILE", given->inputs, "text (a sequence a line), JSONL with a \"text\" field (a sequence a record), .gz, .zst, or a prepared corpus");
+  Args& args = parent.verb("train", "a byte-level SuperBPE tokenizer from text",
+                           [given] { return run_train(*given); });
+  args.positionals("FILE", given->inputs,
+                   "text (a sequence a line), JSONL with a \"text\" field (a sequence a record), "
+                   ".gz, .zst, or a prepared corpus");
   args.option("--vocab-size", given->vocab_size, "tokens in all");
-  args.option("--words-size", given->words_size, "tokens after stage one (0: from --superword-share)");
-  args.option("--superword-share", given->superword_share, "share of the vocabulary learnt across spaces");
-  args.options("--special", given->special, "a special token; repeat for more, in order (default: those of the family)");
+  args.option("--words-size", given->words_size,
+              "tokens after stage one (0: from --superword-share)");
+  args.option("--superword-share", given->superword_share,
+              "share of the vocabulary learnt across spaces");
+  args.options("--special", given->special,
+               "a special token; repeat for more, in order (default: those of the family)");
   args.option("-o,--out", given->out, "folder for tokenizer.json and tokenizer_config.json");
   args.examples(
       "  dure tokenizer train book.txt --vocab-size 8192 --out my-tokenizer\n"
-      "  dure tokenizer train runs/corpus --vocab-size 4096 --superword-share 0.1 -o runs/tokenizer\n");
+      "  dure tokenizer train runs/corpus --vocab-size 4096 --superword-share 0.1 -o "
+      "runs/tokenizer\n");
 }
 
 void declare_code(Args& parent) {
   auto encode = std::make_shared<CodeArgs>();
-  Args& to_ids = parent.verb("encode", "lines of text to token ids", [encode] { return run_encode(*encode); });
+  Args& to_ids =
+      parent.verb("encode", "lines of text to token ids", [encode] { return run_encode(*encode); });
   to_ids.positional("MODEL", encode->model, "a model folder, a tokenizer.json, or a GGUF file");
-  to_ids.positional("FILE", encode->file, "text, a sequence a line (default: standard input)", false);
+  to_ids.positional("FILE", encode->file, "text, a sequence a line (default: standard input)",
+                    false);
   to_ids.flag("--json", encode->json, "one JSON array a line");
-  to_ids.flag("--special-as-text", encode->special_as_text, "spell special tokens out instead of recognising them");
+  to_ids.flag("--special-as-text", encode->special_as_text,
+              "spell special tokens out instead of recognising them");
   to_ids.examples("  echo 'Hello there' | dure tokenizer encode my-model --json\n");
   auto decode = std::make_shared<CodeArgs>();
-  Args& to_text = parent.verb("decode", "token ids to lines of text", [decode] { return run_decode(*decode); });
+  Args& to_text =
+      parent.verb("decode", "token ids to lines of text", [decode] { return run_decode(*decode); });
   to_text.positional("MODEL", decode->model, "a model folder, a tokenizer.json, or a GGUF file");
-  to_text.positional("FILE", decode->file, "ids, a sequence a line: `1 2 3` or `[1,2,3]` (default: standard input)", false);
-  to_text.flag("--json", decode->json, "each line as a JSON string (texts with line breaks stay one line)");
+  to_text.positional("FILE", decode->file,
+                     "ids, a sequence a line: `1 2 3` or `[1,2,3]` (default: standard input)",
+                     false);
+  to_text.flag("--json", decode->json,
+               "each line as a JSON string (texts with line breaks stay one line)");
   to_text.flag("--skip-special", decode->skip_special, "leave special tokens out");
-  to_text.examples("  dure tokenizer encode my-model book.txt --json | dure tokenizer decode my-model\n");
+  to_text.examples(
+      "  dure tokenizer encode my-model book.txt --json | dure tokenizer decode my-model\n");
 }
 
 }  // namespace

@@ -17,11 +17,14 @@ struct Given {
 
 int run(const Given& given) {
   if (given.fields) return std::fputs(describe<TrainConfig>().c_str(), stdout), 0;
-  if (given.config.empty()) fail(ErrorCode::kInvalidArgument, "name a configuration file, such as recipes/nano/pretrain.yaml");
+  if (given.config.empty())
+    fail(ErrorCode::kInvalidArgument,
+         "name a configuration file, such as recipes/nano/pretrain.yaml");
   Json json = load_yaml(given.config);
   for (const std::string& setting : given.settings) set_path(json, setting);
   Json plain = Json::object(), model;  // `model:` is a config.json, checked by its own reader.
-  for (const auto& [key, value] : json.as_object(given.config)) (key == "model" ? model : plain[key]) = value;
+  for (const auto& [key, value] : json.as_object(given.config))
+    (key == "model" ? model : plain[key]) = value;
   TrainConfig config;
   from_json(config, plain, given.config);
   run_training(config, model, given.config);

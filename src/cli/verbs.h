@@ -1,4 +1,5 @@
-// cli/verbs.h: the declaration of every verb; each is defined in its own verb_NAME.cc and listed in main.cc.
+// cli/verbs.h: the declaration of every verb; each is defined in its own verb_NAME.cc and listed in
+// main.cc.
 #pragma once
 
 #include <functional>

@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 
 constexpr const char* kFormat = "dure-corpus";
 constexpr int kVersion = 1;
-// Raised whenever the same inputs and options give other documents (extraction, generators), so that old folders are made again.
+// Raised whenever the same inputs and options give other documents (extraction, generators), so
+// that old folders are made again.
 constexpr int kContentRevision = 1;
 
 struct SourceInputs {
@@ -29,7 +30,8 @@ struct SourceInputs {
   std::vector<InputFile> files;
 };
 
-// The output folder while it is being filled: one staged file a name, with counts and a running hash of hashes.
+// The output folder while it is being filled: one staged file a name, with counts and a running
+// hash of hashes.
 class Writer {
  public:
   explicit Writer(const Path& folder) : folder_(folder) {}
@@ -41,7 +43,8 @@ class Writer {
     output.buffer += line;
     output.hash = xxh64(line, output.hash);
     output.count.document_count += 1;
-    output.count.text_bytes += static_cast<int64_t>(record.is_chat() ? record.messages.size() : record.text.size());
+    output.count.text_bytes +=
+        static_cast<int64_t>(record.is_chat() ? record.messages.size() : record.text.size());
     if (output.buffer.size() > (1 << 20)) output.flush();
   }
 
@@ -80,7 +83,8 @@ bool held_out(const CorpusSource& source, const InputFile& file, const Record& r
     const auto& chapters = source.heldout_chapters;
     return std::find(chapters.begin(), chapters.end(), chapter_of(file.path)) != chapters.end();
   }
-  constexpr uint64_t kSplitSeed = 0x6475726568656c64;  // Fixed: a document keeps its side whatever else is prepared.
+  constexpr uint64_t kSplitSeed =
+      0x6475726568656c64;  // Fixed: a document keeps its side whatever else is prepared.
   const uint64_t hash = xxh64(record.is_chat() ? record.messages : record.text, kSplitSeed);
   return static_cast<double>(hash >> 11) * 0x1p-53 < source.heldout_fraction;
 }
@@ -95,7 +99,8 @@ void check_chapters(const SourceInputs& inputs) {
       if (present.contains(wanted)) continue;
       std::string list;
       for (const std::string& name : present) list += (list.empty() ? "" : ", ") + name;
-      fail(ErrorCode::kInvalidArgument, "source '{}': heldout_chapters: no chapter '{}' in language '{}'; it has {}",
+      fail(ErrorCode::kInvalidArgument,
+           "source '{}': heldout_chapters: no chapter '{}' in language '{}'; it has {}",
            inputs.source->name, wanted, language, list);
     }
   }
@@ -113,13 +118,16 @@ std::string fingerprint_of(const CorpusOptions& options, const std::vector<Sourc
   return fmt::format("{:016x}", xxh64(text));
 }
 
-// Refuses to replace a folder that is not a prepared corpus; true where it is one with this fingerprint.
+// Refuses to replace a folder that is not a prepared corpus; true where it is one with this
+// fingerprint.
 bool is_up_to_date(const Path& out, const std::string& fingerprint) {
   if (!path_exists(out)) return false;
-  if (!fs::is_directory(out)) fail(ErrorCode::kInvalidArgument, "{} is a file: --out names a folder", out.string());
+  if (!fs::is_directory(out))
+    fail(ErrorCode::kInvalidArgument, "{} is a file: --out names a folder", out.string());
   if (fs::is_empty(out)) return false;
   if (!path_exists(out / "manifest.json")) {
-    fail(ErrorCode::kInvalidArgument, "{} holds something else than a prepared corpus: give --out another name", out.string());
+    fail(ErrorCode::kInvalidArgument,
+         "{} holds something else than a prepared corpus: give --out another name", out.string());
   }
   const Json manifest = corpus_manifest(out);
   const Json* found = manifest.find("fingerprint");
@@ -130,10 +138,13 @@ CorpusReport report_of_manifest(const Json& manifest) {
   CorpusReport report;
   report.reused = true;
   const auto counts = [](const Json& json) {
-    return CorpusCount{json.at("documents").as_int("documents"), json.at("text_bytes").as_int("text_bytes")};
+    return CorpusCount{json.at("documents").as_int("documents"),
+                       json.at("text_bytes").as_int("text_bytes")};
   };
-  for (const auto& [name, entry] : manifest.at("files").as_object()) report.files[name] = counts(entry);
-  for (const auto& [name, entry] : manifest.at("train_by_language").as_object()) report.train[name] = counts(entry);
+  for (const auto& [name, entry] : manifest.at("files").as_object())
+    report.files[name] = counts(entry);
+  for (const auto& [name, entry] : manifest.at("train_by_language").as_object())
+    report.train[name] = counts(entry);
   report.duplicate_count = manifest.at("duplicates").as_int();
   report.skipped_file_count = manifest.at("skipped_files").as_int();
   return report;
@@ -141,12 +152,14 @@ CorpusReport report_of_manifest(const Json& manifest) {
 
 class Preparation {
  public:
-  Preparation(const CorpusOptions& options, const Path& folder) : options_(options), writer_(folder) {}
+  Preparation(const CorpusOptions& options, const Path& folder)
+      : options_(options), writer_(folder) {}
 
   void read_source(const SourceInputs& inputs, Progress& progress, int64_t& file_count) {
     for (const InputFile& file : inputs.files) {
       throw_if_interrupted("nothing was written; run it again to prepare the corpus");
-      read_documents(file, report_.bad, [&](Record record) { take(*inputs.source, file, std::move(record)); });
+      read_documents(file, report_.bad,
+                     [&](Record record) { take(*inputs.source, file, std::move(record)); });
       progress.update(++file_count);
     }
   }
@@ -154,15 +167,20 @@ class Preparation {
   void add_task_documents() {
     const TaskDocuments& tasks = options_.tasks;
     for (int64_t i = 0; i < tasks.document_count; ++i) {
-      Rng rng(static_cast<uint64_t>(options_.seed), stream_id("task documents", static_cast<uint64_t>(i)));
+      Rng rng(static_cast<uint64_t>(options_.seed),
+              stream_id("task documents", static_cast<uint64_t>(i)));
       const Problem problem = make_problem(tasks.mixture, Split::kTrain, rng);
       const std::string source = std::string("tasks/") + task_name(problem.task);
-      write(false, {.text = problem_document(problem), .messages = "", .language = problem.language, .source = source});
+      write(false, {.text = problem_document(problem),
+                    .messages = "",
+                    .language = problem.language,
+                    .source = source});
     }
   }
 
   // Writes the manifest and hands over the counts.
-  CorpusReport finish(const Path& folder, const std::string& fingerprint, int64_t skipped_file_count) {
+  CorpusReport finish(const Path& folder, const std::string& fingerprint,
+                      int64_t skipped_file_count) {
     Json manifest = Json::object();
     manifest["format"] = kFormat;
     manifest["version"] = kVersion;
@@ -171,8 +189,10 @@ class Preparation {
     Json files = Json::object();
     writer_.finish(report_, files);
     if (report_.files.empty()) {
-      const std::string first = report_.bad.named().empty() ? "no input" : report_.bad.named().front();
-      fail(ErrorCode::kCorrupt, "no usable document ({} bad records; the first: {})", report_.bad.count(), first);
+      const std::string first =
+          report_.bad.named().empty() ? "no input" : report_.bad.named().front();
+      fail(ErrorCode::kCorrupt, "no usable document ({} bad records; the first: {})",
+           report_.bad.count(), first);
     }
     manifest["files"] = files;
     Json languages = Json::object();
@@ -195,8 +215,10 @@ class Preparation {
   void take(const CorpusSource& source, const InputFile& file, Record record) {
     if (record.language.empty()) record.language = "und";
     const auto& wanted = source.languages;
-    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), record.language) == wanted.end()) return;
-    if (record.is_chat() || source.split != "hash") return write(held_out(source, file, record), record);
+    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), record.language) == wanted.end())
+      return;
+    if (record.is_chat() || source.split != "hash")
+      return write(held_out(source, file, record), record);
     const std::vector<std::string> pieces = cut_text(record.text, source.piece_bytes_max);
     for (const std::string& piece : pieces) {
       record.text = piece;
@@ -206,12 +228,14 @@ class Preparation {
 
   void write(bool heldout, const Record& record) {
     const uint64_t hash = xxh64(record.is_chat() ? record.messages : record.text);
-    // A held-out text that is trained on as well would spoil the score: duplicates go even across languages and sources.
+    // A held-out text that is trained on as well would spoil the score: duplicates go even across
+    // languages and sources.
     if (!options_.keep_duplicates && !seen_.insert(hash).second) {
       ++report_.duplicate_count;
       return;
     }
-    if (record.is_chat()) return writer_.add(heldout ? "chat-heldout.jsonl" : "chat-train.jsonl", record);
+    if (record.is_chat())
+      return writer_.add(heldout ? "chat-heldout.jsonl" : "chat-train.jsonl", record);
     if (heldout) return writer_.add("heldout-" + file_safe(record.language) + ".jsonl", record);
     CorpusCount& count = report_.train[record.language];
     count.document_count += 1;
@@ -222,7 +246,8 @@ class Preparation {
   // A language comes from the user's records and ends up in a file name.
   static std::string file_safe(const std::string& language) {
     std::string safe;
-    for (const char c : language.substr(0, 40)) safe += std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' ? c : '_';
+    for (const char c : language.substr(0, 40))
+      safe += std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' ? c : '_';
     return safe;
   }
 
@@ -236,13 +261,16 @@ class Preparation {
 
 void check_corpus_options(const CorpusOptions& options, const std::string& where) {
   if (options.sources.empty() && options.tasks.document_count == 0) {
-    fail(ErrorCode::kInvalidArgument, "{}: neither sources nor tasks.document_count: there is nothing to prepare", where);
+    fail(ErrorCode::kInvalidArgument,
+         "{}: neither sources nor tasks.document_count: there is nothing to prepare", where);
   }
   for (size_t i = 0; i < options.sources.size(); ++i) {
     const CorpusSource& source = options.sources[i];
-    if (source.paths.empty()) fail(ErrorCode::kInvalidArgument, "{}: sources[{}]: paths is empty", where, i);
+    if (source.paths.empty())
+      fail(ErrorCode::kInvalidArgument, "{}: sources[{}]: paths is empty", where, i);
     if (source.split == "chapter" && source.heldout_chapters.empty()) {
-      fail(ErrorCode::kInvalidArgument, "{}: sources[{}]: split is chapter, but heldout_chapters is empty", where, i);
+      fail(ErrorCode::kInvalidArgument,
+           "{}: sources[{}]: split is chapter, but heldout_chapters is empty", where, i);
     }
   }
   check_mixture(options.tasks.mixture, where + ": tasks: mixture");
@@ -258,7 +286,8 @@ CorpusReport prepare_corpus(const CorpusOptions& options, const PrepareOptions& 
     file_count += std::ssize(inputs.back().files);
   }
   const std::string fingerprint = fingerprint_of(options, inputs);
-  if (is_up_to_date(prepare.out, fingerprint) && !prepare.force) return report_of_manifest(corpus_manifest(prepare.out));
+  if (is_up_to_date(prepare.out, fingerprint) && !prepare.force)
+    return report_of_manifest(corpus_manifest(prepare.out));
 
   if (prepare.out.has_parent_path()) make_folders(prepare.out.parent_path());
   StagedFolder folder(prepare.out);
@@ -276,9 +305,11 @@ CorpusReport prepare_corpus(const CorpusOptions& options, const PrepareOptions& 
 void for_each_record(const Path& jsonl, const std::function<void(const Record&)>& use) {
   JsonlReader reader(jsonl);
   Record record;
-  for (auto outcome = reader.next(record); outcome != JsonlReader::Outcome::kEnd; outcome = reader.next(record)) {
+  for (auto outcome = reader.next(record); outcome != JsonlReader::Outcome::kEnd;
+       outcome = reader.next(record)) {
     if (outcome == JsonlReader::Outcome::kBad) {
-      fail(ErrorCode::kCorrupt, "{}:{}: {}; `dure data prepare` drops and counts such records", jsonl.string(), reader.line_number(), reader.problem());
+      fail(ErrorCode::kCorrupt, "{}:{}: {}; `dure data prepare` drops and counts such records",
+           jsonl.string(), reader.line_number(), reader.problem());
     }
     use(record);
   }
@@ -286,14 +317,20 @@ void for_each_record(const Path& jsonl, const std::function<void(const Record&)>
 
 Json corpus_manifest(const Path& corpus) {
   const Path path = corpus / "manifest.json";
-  if (!path_exists(path)) fail(ErrorCode::kNotFound, "{} is not a prepared corpus (no manifest.json): make it with `dure data prepare`", corpus.string());
+  if (!path_exists(path))
+    fail(ErrorCode::kNotFound,
+         "{} is not a prepared corpus (no manifest.json): make it with `dure data prepare`",
+         corpus.string());
   Json manifest = load_json(path);
   const Json* format = manifest.find("format");
   if (format == nullptr || !format->is_string() || format->as_string() != kFormat) {
     fail(ErrorCode::kInvalidArgument, "{}: not the manifest of a prepared corpus", path.string());
   }
-  if (const int64_t version = manifest.at("version").as_int(path.string() + ": version"); version != kVersion) {
-    fail(ErrorCode::kUnsupported, "{}: version {}; this program reads version {}: prepare the corpus again", path.string(), version, kVersion);
+  if (const int64_t version = manifest.at("version").as_int(path.string() + ": version");
+      version != kVersion) {
+    fail(ErrorCode::kUnsupported,
+         "{}: version {}; this program reads version {}: prepare the corpus again", path.string(),
+         version, kVersion);
   }
   return manifest;
 }

@@ -26,16 +26,19 @@ Kind kind_of(const Path& path) {
 
 bool matches(const std::vector<std::string>& patterns, const Path& relative) {
   return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
-    const std::string subject = pattern.find('/') == std::string::npos ? relative.filename().string() : relative.string();
+    const std::string subject =
+        pattern.find('/') == std::string::npos ? relative.filename().string() : relative.string();
     return ::fnmatch(pattern.c_str(), subject.c_str(), 0) == 0;
   });
 }
 
-// The innermost folder named by a language code. Without a list from the user, ISO 639-1 codes in wide use.
+// The innermost folder named by a language code. Without a list from the user, ISO 639-1 codes in
+// wide use.
 std::string language_of_folders(const Path& relative, const std::vector<std::string>& languages) {
-  static const std::set<std::string> known = {"ar", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "et", "fa", "fi", "fr",
-                                              "he", "hi", "hr", "hu", "id", "it", "ja", "ko", "lt", "lv", "ms", "nl", "no", "pl",
-                                              "pt", "ro", "ru", "sk", "sl", "sr", "sv", "th", "tr", "uk", "ur", "vi", "zh"};
+  static const std::set<std::string> known = {
+      "ar", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "et", "fa", "fi", "fr",
+      "he", "hi", "hr", "hu", "id", "it", "ja", "ko", "lt", "lv", "ms", "nl", "no", "pl",
+      "pt", "ro", "ru", "sk", "sl", "sr", "sv", "th", "tr", "uk", "ur", "vi", "zh"};
   std::string found;
   for (const Path& part : relative.parent_path()) {
     const std::string name = part.string();
@@ -46,7 +49,8 @@ std::string language_of_folders(const Path& relative, const std::vector<std::str
 }
 
 bool is_hidden(const Path& relative) {
-  return std::any_of(relative.begin(), relative.end(), [](const Path& part) { return part.string().starts_with("."); });
+  return std::any_of(relative.begin(), relative.end(),
+                     [](const Path& part) { return part.string().starts_with("."); });
 }
 
 // Regular files below `folder`, as sorted relative paths.
@@ -66,7 +70,8 @@ std::vector<Path> files_below(const Path& folder) {
   return files;
 }
 
-void add_folder(const CorpusSource& source, const Path& folder, std::vector<InputFile>& files, int64_t& skipped_count) {
+void add_folder(const CorpusSource& source, const Path& folder, std::vector<InputFile>& files,
+                int64_t& skipped_count) {
   for (const Path& relative : files_below(folder)) {
     if (!source.include.empty() && !matches(source.include, relative)) continue;
     if (matches(source.exclude, relative)) continue;
@@ -76,10 +81,13 @@ void add_folder(const CorpusSource& source, const Path& folder, std::vector<Inpu
     }
     std::string language = language_of_folders(relative, source.languages);
     const bool unwanted = !source.languages.empty() && !language.empty() &&
-                          std::find(source.languages.begin(), source.languages.end(), language) == source.languages.end();
+                          std::find(source.languages.begin(), source.languages.end(), language) ==
+                              source.languages.end();
     if (unwanted) continue;
-    files.push_back({.path = folder / relative, .label = source.name.empty() ? relative.string() : source.name + "/" + relative.string(),
-                     .language = source.language.empty() ? language : source.language});
+    files.push_back(
+        {.path = folder / relative,
+         .label = source.name.empty() ? relative.string() : source.name + "/" + relative.string(),
+         .language = source.language.empty() ? language : source.language});
   }
 }
 
@@ -87,13 +95,15 @@ void read_jsonl(const InputFile& file, BadRecords& bad, const std::function<void
   JsonlReader reader(file.path);
   Record record;
   try {
-    for (auto outcome = reader.next(record); outcome != JsonlReader::Outcome::kEnd; outcome = reader.next(record)) {
+    for (auto outcome = reader.next(record); outcome != JsonlReader::Outcome::kEnd;
+         outcome = reader.next(record)) {
       if (outcome == JsonlReader::Outcome::kBad) {
         bad.add(file.path.string(), reader.line_number(), reader.problem());
         continue;
       }
       if (record.language.empty()) record.language = file.language;
-      if (record.source.empty()) record.source = fmt::format("{}:{}", file.label, reader.line_number());
+      if (record.source.empty())
+        record.source = fmt::format("{}:{}", file.label, reader.line_number());
       use(record);
     }
   } catch (const Error& error) {
@@ -117,29 +127,38 @@ std::vector<InputFile> find_inputs(const CorpusSource& source, int64_t& skipped_
   for (const std::string& name : source.paths) {
     const Path path(name);
     if (!path_exists(path)) {
-      fail(ErrorCode::kNotFound, "no file or folder {}{}{}", name, source.hint.empty() ? "" : ": ", source.hint);
+      fail(ErrorCode::kNotFound, "no file or folder {}{}{}", name, source.hint.empty() ? "" : ": ",
+           source.hint);
     }
     if (fs::is_directory(path)) {
       add_folder(source, path, files, skipped_count);
     } else {
       const std::string label = path.filename().string();
       const std::string folder_language = language_of_folders(path, source.languages);
-      files.push_back({.path = path, .label = source.name.empty() ? label : source.name + "/" + label,
+      files.push_back({.path = path,
+                       .label = source.name.empty() ? label : source.name + "/" + label,
                        .language = source.language.empty() ? folder_language : source.language});
     }
   }
   if (files.empty()) {
-    fail(ErrorCode::kInvalidArgument, "no usable file in {}: text, Markdown, HTML or JSONL (also .gz, .zst) is needed{}",
+    fail(ErrorCode::kInvalidArgument,
+         "no usable file in {}: text, Markdown, HTML or JSONL (also .gz, .zst) is needed{}",
          source.paths.empty() ? "an empty list of paths" : source.paths.front(),
-         source.include.empty() ? "" : fmt::format("; 'include' is {}", Json::array_of(source.include).dump()));
+         source.include.empty()
+             ? ""
+             : fmt::format("; 'include' is {}", Json::array_of(source.include).dump()));
   }
   return files;
 }
 
-void read_documents(const InputFile& file, BadRecords& bad, const std::function<void(Record)>& use) {
+void read_documents(const InputFile& file, BadRecords& bad,
+                    const std::function<void(Record)>& use) {
   if (kind_of(file.path) == Kind::kJsonl) return read_jsonl(file, bad, use);
   try {
-    Record record{.text = text_of_file(file), .messages = "", .language = file.language, .source = file.label};
+    Record record{.text = text_of_file(file),
+                  .messages = "",
+                  .language = file.language,
+                  .source = file.label};
     if (record.text.empty()) return bad.add(file.path.string(), 0, "no text in it");
     use(std::move(record));
   } catch (const Error& error) {

@@ -15,12 +15,13 @@ struct InputFile {
   std::string language;  // "" where neither the source nor a folder says.
 };
 
-// All files of a source in a fixed order (paths as given, each folder sorted). Adds to `skipped_count` the files in
-// folders that have no known kind. Throws kNotFound (with the source's hint), kInvalidArgument (nothing matched).
+// All files of a source in a fixed order (paths as given, each folder sorted). Adds to
+// `skipped_count` the files in folders that have no known kind. Throws kNotFound (with the source's
+// hint), kInvalidArgument (nothing matched).
 std::vector<InputFile> find_inputs(const CorpusSource& source, int64_t& skipped_count);
 
-// Calls `use` for each document of a file. Text is tidy UTF-8; a file or line that cannot be used goes to `bad`.
-// A file that cannot be opened is thrown; damaged content is a bad record.
+// Calls `use` for each document of a file. Text is tidy UTF-8; a file or line that cannot be used
+// goes to `bad`. A file that cannot be opened is thrown; damaged content is a bad record.
 void read_documents(const InputFile& file, BadRecords& bad, const std::function<void(Record)>& use);
 
 }  // namespace dure

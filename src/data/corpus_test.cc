@@ -1,4 +1,7 @@
-// Corpora: extraction of text, reading of every kind of file, splits, and what happens to bad input.
+// Corpora: extraction of text, reading of every kind of file, splits, and what happens to bad
+// input.
+#include "data/corpus.h"
+
 #include <gtest/gtest.h>
 #include <zstd.h>
 
@@ -7,7 +10,6 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "data/corpus.h"
 #include "data/input.h"
 #include "data/inspect.h"
 #include "data/jsonl.h"
@@ -34,7 +36,8 @@ std::string zstd_of(const std::string& text) {
 // "gzip" is part of every Debian system; the library this reads with is another.
 std::string gzip_of(const TemporaryFolder& folder, const std::string& text) {
   write_file(folder.path() / "plain", text);
-  const std::string command = "gzip -nc '" + (folder.path() / "plain").string() + "' > '" + (folder.path() / "packed").string() + "'";
+  const std::string command = "gzip -nc '" + (folder.path() / "plain").string() + "' > '" +
+                              (folder.path() / "packed").string() + "'";
   EXPECT_EQ(std::system(command.c_str()), 0);
   return read_file(folder.path() / "packed");
 }
@@ -65,38 +68,67 @@ TEST(Html, KeepsProseAndDropsNavigation) {
     <table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table>
     <script>alert("no")</script><div class="x navfooter y">Next</div></body></html>)";
   EXPECT_EQ(text_of_html(html, "test"),
-            "1. Title\n\nSome bold text & more.\n\nSecond\nline\n\n- one\n- two\n- inner\n\n1. first\n2. second\n\n  keep   this\n\tas is\n\na | b\n1 | 2");
+            "1. Title\n\nSome bold text & more.\n\nSecond\nline\n\n- one\n- two\n- inner\n\n1. "
+            "first\n2. second\n\n  keep   this\n\tas is\n\na | b\n1 | 2");
 }
 
 TEST(Html, JoinsBrokenLinesOfJapaneseButNotOfKorean) {
-  EXPECT_EQ(text_of_html("<p>日本\n語の\n文</p><p>한국어\n문장</p><p>語\nword</p>", "test"), "日本語の文\n\n한국어 문장\n\n語 word");
+  EXPECT_EQ(text_of_html("<p>日本\n語の\n文</p><p>한국어\n문장</p><p>語\nword</p>", "test"),
+            "日本語の文\n\n한국어 문장\n\n語 word");
 }
 
 TEST(Html, DeclaredEncodingsAreReadAndUndeclaredOnesRefused) {
-  const std::string head = "<meta http-equiv=\"Content-Type\" content=\"text/html; charset=ISO-8859-1\"><p>";
+  const std::string head =
+      "<meta http-equiv=\"Content-Type\" content=\"text/html; charset=ISO-8859-1\"><p>";
   EXPECT_EQ(text_of_html(head + "caf\xe9</p>", "test"), "café");
-  EXPECT_NE(error_of([] { text_of_html("<p>caf\xe9</p>", "page.html"); }).find("page.html: not UTF-8"), std::string::npos);
+  EXPECT_NE(
+      error_of([] { text_of_html("<p>caf\xe9</p>", "page.html"); }).find("page.html: not UTF-8"),
+      std::string::npos);
 }
 
 TEST(Html, SurvivesWhatIsNotHtml) {
   Rng rng(1);
-  const std::string pieces[] = {"<p>", "</div>", "<", ">", "&", "&#x110000;", "text", "<!--", "-->", "<pre>", "<td>", "<li>", "\xEA\xB0\x80", "<![CDATA[", "<ul>", std::string(1, '\0'), "=\"", "<svg", "\n"};
+  const std::string pieces[] = {"<p>",
+                                "</div>",
+                                "<",
+                                ">",
+                                "&",
+                                "&#x110000;",
+                                "text",
+                                "<!--",
+                                "-->",
+                                "<pre>",
+                                "<td>",
+                                "<li>",
+                                "\xEA\xB0\x80",
+                                "<![CDATA[",
+                                "<ul>",
+                                std::string(1, '\0'),
+                                "=\"",
+                                "<svg",
+                                "\n"};
   for (int i = 0; i < 2000; ++i) {
     std::string html;
-    for (int64_t left = rng.below(40); left > 0; --left) html += pieces[rng.below(std::ssize(pieces))];
+    for (int64_t left = rng.below(40); left > 0; --left)
+      html += pieces[rng.below(std::ssize(pieces))];
     const std::string message = error_of([&] { EXPECT_TRUE(is_utf8(text_of_html(html, "x"))); });
     EXPECT_TRUE(message.empty() || message.starts_with("x: ")) << message;
   }
   std::string deep;
   for (int i = 0; i < 100000; ++i) deep += "<div>";
-  error_of([&] { text_of_html(deep + "x", "deep"); });  // An Error or a text, in reasonable time and stack.
+  error_of([&] {
+    text_of_html(deep + "x", "deep");
+  });  // An Error or a text, in reasonable time and stack.
 }
 
 TEST(Markdown, KeepsWordsAndDropsMarks) {
   const std::string markdown =
-      "---\ntitle: x\n---\n# Head #\n\nSee [the page](http://x.y/z) and ![picture](p.png)**bold** `code`.\n\n* one\n* two\n\n> quoted\n\n```c\nint  *x = 0;\n# not a heading\n```\n<!-- gone\nreally -->\n[ref]: http://x\n***\n1. first\nsnake_case 2 * 3 * 4 \\*\n";
+      "---\ntitle: x\n---\n# Head #\n\nSee [the page](http://x.y/z) and ![picture](p.png)**bold** "
+      "`code`.\n\n* one\n* two\n\n> quoted\n\n```c\nint  *x = 0;\n# not a heading\n```\n<!-- "
+      "gone\nreally -->\n[ref]: http://x\n***\n1. first\nsnake_case 2 * 3 * 4 \\*\n";
   EXPECT_EQ(text_of_markdown(markdown),
-            "Head\n\nSee the page and bold code.\n\n- one\n- two\n\nquoted\n\nint  *x = 0;\n# not a heading\n\n1. first\nsnake_case 2 * 3 * 4 *");
+            "Head\n\nSee the page and bold code.\n\n- one\n- two\n\nquoted\n\nint  *x = 0;\n# not "
+            "a heading\n\n1. first\nsnake_case 2 * 3 * 4 *");
 }
 
 TEST(Text, IsTidied) { EXPECT_EQ(tidy_text("\xEF\xBB\xBF\r\n\na  \r\n\n\n\nb\t\n\n"), "a\n\nb"); }
@@ -107,11 +139,13 @@ TEST(Input, ReadsCompressedFilesAndNamesTruncatedOnes) {
   Rng rng(3);
   for (int i = 0; i < 20000; ++i) text += static_cast<char>('a' + rng.below(26));
   for (const char* ending : {".zst", ".gz"}) {
-    const std::string packed = std::string(ending) == ".zst" ? zstd_of(text) : gzip_of(folder, text);
+    const std::string packed =
+        std::string(ending) == ".zst" ? zstd_of(text) : gzip_of(folder, text);
     const Path path = folder.path() / (std::string("a.txt") + ending);
     write_file(path, packed);
     EXPECT_EQ(read_input(path), text);
-    for (const size_t size : {size_t{0}, size_t{1}, size_t{10}, packed.size() / 2, packed.size() - 5, packed.size() - 1}) {
+    for (const size_t size : {size_t{0}, size_t{1}, size_t{10}, packed.size() / 2,
+                              packed.size() - 5, packed.size() - 1}) {
       write_file(path, packed.substr(0, size));
       // An empty .zst holds no frame: an empty input. Everything else is named.
       const std::string message = error_of([&] { read_input(path); });
@@ -130,7 +164,8 @@ TEST(Input, LinesOfAnyLengthAndEnding) {
   Rng rng(4);
   std::vector<std::string> expected;
   for (int i = 0; i < 50; ++i) {
-    expected.emplace_back(static_cast<size_t>(i % 10 == 0 ? rng.between(200000, 700000) : rng.below(100)), 'x');
+    expected.emplace_back(
+        static_cast<size_t>(i % 10 == 0 ? rng.between(200000, 700000) : rng.below(100)), 'x');
     text += expected.back() + (i % 2 == 0 ? "\r\n" : "\n");
   }
   expected.push_back("last, without a newline");
@@ -162,7 +197,8 @@ TEST(Jsonl, TellsWhatIsWrongWithEachBadLine) {
       {R"({"messages": [{"content": "q"}]})", "no 'role'"},
       {R"({"messages": [{"role": "user", "content": 3}]})", "neither a string nor a list"},
       {R"({"messages": [{"role": "user"}]})", "neither 'content' nor 'tool_calls'"},
-      {R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]})", ""},
+      {R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]})",
+       ""},
   };
   std::string text;
   for (const auto& [line, problem] : lines) text += line + "\n\n";
@@ -180,7 +216,8 @@ TEST(Jsonl, TellsWhatIsWrongWithEachBadLine) {
     }
   }
   EXPECT_EQ(reader.next(record), JsonlReader::Outcome::kEnd);
-  EXPECT_EQ(record_line({.text = "a\"\n", .messages = "", .language = "en", .source = "s"}), "{\"text\":\"a\\\"\\n\",\"language\":\"en\",\"source\":\"s\"}\n");
+  EXPECT_EQ(record_line({.text = "a\"\n", .messages = "", .language = "en", .source = "s"}),
+            "{\"text\":\"a\\\"\\n\",\"language\":\"en\",\"source\":\"s\"}\n");
 }
 
 TEST(Corpus, CutsAtParagraphsAndLosesNothing) {
@@ -189,7 +226,10 @@ TEST(Corpus, CutsAtParagraphsAndLosesNothing) {
     std::string text;
     for (int64_t left = rng.between(1, 60); left > 0; --left) {
       const int64_t kind = rng.below(5);
-      text += kind == 0 ? "\n\n" : kind == 1 ? "\n" : kind == 2 ? "한국어" : std::string(static_cast<size_t>(rng.between(1, 30)), 'x');
+      text += kind == 0   ? "\n\n"
+              : kind == 1 ? "\n"
+              : kind == 2 ? "한국어"
+                          : std::string(static_cast<size_t>(rng.between(1, 30)), 'x');
     }
     text = tidy_text(text);
     const int64_t limit = rng.between(4, 100);
@@ -206,8 +246,13 @@ TEST(Corpus, CutsAtParagraphsAndLosesNothing) {
 }
 
 TEST(Corpus, ChaptersAreNamesWithoutSections) {
-  for (const auto& [path, chapter] : std::vector<std::pair<const char*, const char*>>{
-           {"x/ch08s01.html", "ch08"}, {"ch08.html", "ch08"}, {"apas01.html", "apa"}, {"apa.html", "apa"}, {"pr01.html.gz", "pr01"}, {"s1.html", "s1"}}) {
+  for (const auto& [path, chapter] :
+       std::vector<std::pair<const char*, const char*>>{{"x/ch08s01.html", "ch08"},
+                                                        {"ch08.html", "ch08"},
+                                                        {"apas01.html", "apa"},
+                                                        {"apa.html", "apa"},
+                                                        {"pr01.html.gz", "pr01"},
+                                                        {"s1.html", "s1"}}) {
     EXPECT_EQ(chapter_of(path), chapter);
   }
 }
@@ -216,13 +261,16 @@ TEST(Corpus, HoldsOutTheSameChaptersInEveryLanguage) {
   const TemporaryFolder folder;
   for (const char* language : {"ko", "en", "fr"}) {
     make_folders(folder.path() / "book" / language);
-    for (const char* page : {"ch01.html", "ch01s01.html", "ch02.html", "ch02s01.html", "index.html"}) {
-      write_file(folder.path() / "book" / language / page, std::string("<p>") + language + " " + page + "</p>");
+    for (const char* page :
+         {"ch01.html", "ch01s01.html", "ch02.html", "ch02s01.html", "index.html"}) {
+      write_file(folder.path() / "book" / language / page,
+                 std::string("<p>") + language + " " + page + "</p>");
     }
   }
   CorpusOptions options = options_for(folder.path() / "book");
   CorpusSource& source = options.sources[0];
-  source.name = "book", source.include = {"*.html"}, source.exclude = {"index.html"}, source.languages = {"ko", "en"};
+  source.name = "book", source.include = {"*.html"}, source.exclude = {"index.html"},
+  source.languages = {"ko", "en"};
   source.split = "chapter", source.heldout_chapters = {"ch02"};
   const CorpusReport report = prepare_corpus(options, {.out = folder.path() / "out"});
   EXPECT_FALSE(report.reused);
@@ -233,14 +281,18 @@ TEST(Corpus, HoldsOutTheSameChaptersInEveryLanguage) {
   EXPECT_EQ(heldout[0].source, "book/ko/ch02.html");
   EXPECT_EQ(heldout[0].text, "ko ch02.html");
   source.heldout_chapters = {"ch09"};
-  const std::string message = error_of([&] { prepare_corpus(options, {.out = folder.path() / "out"}); });
-  EXPECT_NE(message.find("no chapter 'ch09' in language 'en'; it has ch01, ch02"), std::string::npos) << message;
+  const std::string message =
+      error_of([&] { prepare_corpus(options, {.out = folder.path() / "out"}); });
+  EXPECT_NE(message.find("no chapter 'ch09' in language 'en'; it has ch01, ch02"),
+            std::string::npos)
+      << message;
 }
 
 TEST(Corpus, SplitsUserFilesByHashWithoutLeaksWhateverTheOrder) {
   const TemporaryFolder folder;
   std::vector<std::string> lines;
-  for (int i = 0; i < 3000; ++i) lines.push_back("{\"text\":\"document " + std::to_string(i % 2900) + "\"}\n");
+  for (int i = 0; i < 3000; ++i)
+    lines.push_back("{\"text\":\"document " + std::to_string(i % 2900) + "\"}\n");
   const auto write = [&](const char* name) {
     std::string all;
     for (const std::string& line : lines) all += line;
@@ -280,20 +332,26 @@ TEST(Corpus, TakesEveryKindOfFileAndCountsBadRecords) {
   write_file(in / "f.jsonl.zst", zstd_of("{\"text\":\"lost tail\"}\n").substr(0, 12));
   write_file(in / "g.png", "\x89PNG");
   write_file(in / ".git" / "h.txt", "hidden");
-  write_file(in / "i.jsonl", R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"language":"en"})" "\n");
+  write_file(
+      in / "i.jsonl",
+      R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"language":"en"})"
+      "\n");
   write_file(in / "j.txt", "");
   CorpusOptions options = options_for(in);
   options.sources[0].split = "train";
   const CorpusReport report = prepare_corpus(options, {.out = folder.path() / "out"});
   std::set<std::string> texts;
-  for (const Record& record : records_of(train_file(folder.path() / "out"))) texts.insert(record.language + ": " + record.text);
-  EXPECT_EQ(texts, (std::set<std::string>{"und: plain text", "und: marked *down*", "ja: 日本語", "und: packed"}));
+  for (const Record& record : records_of(train_file(folder.path() / "out")))
+    texts.insert(record.language + ": " + record.text);
+  EXPECT_EQ(texts, (std::set<std::string>{"und: plain text", "und: marked *down*", "ja: 日本語",
+                                          "und: packed"}));
   EXPECT_EQ(records_of(folder.path() / "out" / "chat-train.jsonl").size(), 1u);
   EXPECT_EQ(report.skipped_file_count, 1);
   EXPECT_EQ(report.bad.count(), 4);
   std::string named;
   for (const std::string& name : report.bad.named()) named += name + "\n";
-  for (const char* part : {"d.jsonl.zst:2: 'text' is not a string", "e.txt: not UTF-8", "f.jsonl.zst", "j.txt: no text in it"}) {
+  for (const char* part : {"d.jsonl.zst:2: 'text' is not a string", "e.txt: not UTF-8",
+                           "f.jsonl.zst", "j.txt: no text in it"}) {
     EXPECT_NE(named.find(part), std::string::npos) << part << " in\n" << named;
   }
   const Json manifest = corpus_manifest(folder.path() / "out");
@@ -325,28 +383,38 @@ TEST(Corpus, TaskDocumentsComeFromTheTrainSplitOnly) {
   options.tasks.document_count = 2000;
   prepare_corpus(options, {.out = folder.path() / "out"});
   std::set<std::string> trained;
-  for (const Record& record : records_of(train_file(folder.path() / "out"))) trained.insert(record.text.substr(0, record.text.find('\n')));
-  for (const Problem& problem : make_problem_grid({}, Split::kHeldout, 1, 40)) EXPECT_FALSE(trained.contains(problem.prompt)) << problem.prompt;
+  for (const Record& record : records_of(train_file(folder.path() / "out")))
+    trained.insert(record.text.substr(0, record.text.find('\n')));
+  for (const Problem& problem : make_problem_grid({}, Split::kHeldout, 1, 40))
+    EXPECT_FALSE(trained.contains(problem.prompt)) << problem.prompt;
 }
 
 TEST(Corpus, RefusesWhatItCannotDoAndLeavesNothingBehind) {
   const TemporaryFolder folder;
   const Path out = folder.path() / "out";
-  const auto message_for = [&](const CorpusOptions& options) { return error_of([&] { prepare_corpus(options, {.out = out}); }); };
+  const auto message_for = [&](const CorpusOptions& options) {
+    return error_of([&] { prepare_corpus(options, {.out = out}); });
+  };
   CorpusOptions missing = options_for(folder.path() / "none");
   missing.sources[0].hint = "apt-get install it";
   EXPECT_NE(message_for(missing).find("none: apt-get install it"), std::string::npos);
   EXPECT_NE(message_for({}).find("nothing to prepare"), std::string::npos);
   write_file(folder.path() / "bad.txt", "\xff");
-  EXPECT_NE(message_for(options_for(folder.path() / "bad.txt")).find("no usable document (1 bad records"), std::string::npos);
+  EXPECT_NE(
+      message_for(options_for(folder.path() / "bad.txt")).find("no usable document (1 bad records"),
+      std::string::npos);
   make_folders(folder.path() / "empty");
-  EXPECT_NE(message_for(options_for(folder.path() / "empty")).find("no usable file"), std::string::npos);
+  EXPECT_NE(message_for(options_for(folder.path() / "empty")).find("no usable file"),
+            std::string::npos);
   EXPECT_FALSE(path_exists(out));
-  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) EXPECT_EQ(entry.path().string().find(".tmp-"), std::string::npos) << entry.path();
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+    EXPECT_EQ(entry.path().string().find(".tmp-"), std::string::npos) << entry.path();
   make_folders(folder.path() / "mine");
   write_file(folder.path() / "mine" / "thesis.txt", "precious");
   write_file(folder.path() / "good.txt", "text");
-  const std::string refused = error_of([&] { prepare_corpus(options_for(folder.path() / "good.txt"), {.out = folder.path() / "mine"}); });
+  const std::string refused = error_of([&] {
+    prepare_corpus(options_for(folder.path() / "good.txt"), {.out = folder.path() / "mine"});
+  });
   EXPECT_NE(refused.find("holds something else"), std::string::npos);
   EXPECT_EQ(read_file(folder.path() / "mine" / "thesis.txt"), "precious");
 }
@@ -361,16 +429,24 @@ TEST(Corpus, UnknownFieldsOfTheConfigurationAreNamed) {
   };
   EXPECT_NE(message_of("sorces: []").find("did you mean 'sources'"), std::string::npos);
   EXPECT_NE(message_of("sources: [{path: x}]").find("'path'"), std::string::npos);
-  EXPECT_NE(message_of("sources: [{paths: [x], split: random}]").find("choose one of"), std::string::npos);
-  EXPECT_NE(message_of("sources: [{paths: [x], heldout_fraction: 2}]").find("from 0 to 1"), std::string::npos);
-  EXPECT_NE(message_of("sources: [{paths: [x], split: chapter}]").find("heldout_chapters is empty"), std::string::npos);
-  EXPECT_NE(message_of("tasks: {document_count: many}").find("document_count should be an integer"), std::string::npos);
+  EXPECT_NE(message_of("sources: [{paths: [x], split: random}]").find("choose one of"),
+            std::string::npos);
+  EXPECT_NE(message_of("sources: [{paths: [x], heldout_fraction: 2}]").find("from 0 to 1"),
+            std::string::npos);
+  EXPECT_NE(message_of("sources: [{paths: [x], split: chapter}]").find("heldout_chapters is empty"),
+            std::string::npos);
+  EXPECT_NE(message_of("tasks: {document_count: many}").find("document_count should be an integer"),
+            std::string::npos);
 }
 
 TEST(Inspect, CountsAndSamples) {
   const TemporaryFolder folder;
   std::string lines;
-  for (int i = 0; i < 100; ++i) lines += record_line({.text = std::string(static_cast<size_t>(1 + i), 'x'), .messages = "", .language = i % 4 == 0 ? "ko" : "en", .source = "a/b"});
+  for (int i = 0; i < 100; ++i)
+    lines += record_line({.text = std::string(static_cast<size_t>(1 + i), 'x'),
+                          .messages = "",
+                          .language = i % 4 == 0 ? "ko" : "en",
+                          .source = "a/b"});
   write_file(folder.path() / "a.jsonl", lines);
   const FileSummary summary = summarise_records(folder.path() / "a.jsonl", 5, 1);
   EXPECT_EQ(summary.lengths.count(), 100);

@@ -16,7 +16,8 @@ namespace {
 
 using Names = std::set<std::string_view>;
 
-// Collects text as a browser would lay it out: runs of white space are one space, blocks are parted.
+// Collects text as a browser would lay it out: runs of white space are one space, blocks are
+// parted.
 class Layout {
  public:
   void append(std::string_view text, bool preformatted) {
@@ -29,9 +30,7 @@ class Layout {
     place(mark);
     after_mark_ = true;  // The item's first paragraph stays on the line of its mark.
   }
-  void cell() {
-    cell_wanted_ = !out_.empty() && out_.back() != '\n' && break_wanted_ == 0;
-  }
+  void cell() { cell_wanted_ = !out_.empty() && out_.back() != '\n' && break_wanted_ == 0; }
   void before_block(int breaks) {
     if (!after_mark_) break_wanted_ = std::max(break_wanted_, breaks);
   }
@@ -73,7 +72,8 @@ class Layout {
     }
   }
 
-  // White space of HTML, and the no-break space (C2 A0), which writers of manuals put between number and title.
+  // White space of HTML, and the no-break space (C2 A0), which writers of manuals put between
+  // number and title.
   static size_t blank_length(std::string_view text) {
     size_t length = 0;
     while (length < text.size()) {
@@ -88,13 +88,16 @@ class Layout {
     return length;
   }
 
-  // U+3000..U+9FFF (punctuation, kana, ideographs) and U+FF00..U+FFEF; Hangul lies outside and uses spaces.
+  // U+3000..U+9FFF (punctuation, kana, ideographs) and U+FF00..U+FFEF; Hangul lies outside and uses
+  // spaces.
   static bool begins_with_cjk(std::string_view text) {
     if (text.size() < 3) return false;
     const auto b0 = static_cast<unsigned char>(text[0]), b1 = static_cast<unsigned char>(text[1]);
     return (b0 >= 0xE3 && b0 <= 0xE9) || (b0 == 0xEF && b1 >= 0xBC);
   }
-  bool ends_in_cjk() const { return out_.size() >= 3 && begins_with_cjk(std::string_view(out_).substr(out_.size() - 3)); }
+  bool ends_in_cjk() const {
+    return out_.size() >= 3 && begins_with_cjk(std::string_view(out_).substr(out_.size() - 3));
+  }
 
   std::string out_;
   int break_wanted_ = 0;
@@ -111,9 +114,11 @@ std::string attribute(xmlNode* node, const char* name) {
 }
 
 bool is_navigation(xmlNode* node) {
-  static const Names dropped = {"script", "style", "head", "nav", "noscript", "template", "iframe", "object", "svg",
-                                "form",   "button", "select", "textarea", "title"};
-  static const Names dropped_classes = {"navheader", "navfooter", "toc", "navbar", "navigation", "sidebar", "breadcrumb", "sphinxsidebar"};
+  static const Names dropped = {"script",   "style",  "head",     "nav",  "noscript",
+                                "template", "iframe", "object",   "svg",  "form",
+                                "button",   "select", "textarea", "title"};
+  static const Names dropped_classes = {"navheader",  "navfooter", "toc",        "navbar",
+                                        "navigation", "sidebar",   "breadcrumb", "sphinxsidebar"};
   if (dropped.contains(name_of(node))) return true;
   const std::string classes = attribute(node, "class");
   for (size_t at = 0; at < classes.size();) {
@@ -138,7 +143,8 @@ class Walker {
 
   void visit(xmlNode* node) {
     if (node->type == XML_TEXT_NODE || node->type == XML_CDATA_SECTION_NODE) {
-      if (node->content != nullptr) layout_.append(reinterpret_cast<const char*>(node->content), preformatted_ > 0);
+      if (node->content != nullptr)
+        layout_.append(reinterpret_cast<const char*>(node->content), preformatted_ > 0);
       return;
     }
     if (node->type != XML_ELEMENT_NODE || is_navigation(node)) return;
@@ -146,14 +152,19 @@ class Walker {
   }
 
   void element(xmlNode* node, std::string_view name) {
-    static const Names blocks = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "ul", "ol", "dl", "table", "blockquote", "hr", "figure"};
-    static const Names lines = {"div", "tr", "dt", "dd", "li", "section", "article", "main", "header", "footer", "address", "caption", "figcaption", "body"};
+    static const Names blocks = {"p",  "h1", "h2", "h3",    "h4",         "h5", "h6",    "pre",
+                                 "ul", "ol", "dl", "table", "blockquote", "hr", "figure"};
+    static const Names lines = {"div",     "tr",      "dt",         "dd",     "li",
+                                "section", "article", "main",       "header", "footer",
+                                "address", "caption", "figcaption", "body"};
     if (name == "br") return layout_.line_break();
     if (name == "li") return list_item(node);
     if (name == "td" || name == "th") return layout_.cell(), children(node);
     const bool pre = name == "pre", list = name == "ul" || name == "ol";
     // Inside a list or a table cell, paragraphs and lists part by a line, not by an empty one.
-    const int breaks = blocks.contains(name) ? (depth_ > 0 && !pre ? 1 : 2) : lines.contains(name) ? 1 : 0;
+    const int breaks = blocks.contains(name)  ? (depth_ > 0 && !pre ? 1 : 2)
+                       : lines.contains(name) ? 1
+                                              : 0;
     if (breaks > 0) layout_.before_block(breaks);
     preformatted_ += pre ? 1 : 0;
     if (list) numbers_.push_back(name == "ol" ? 1 : 0);
@@ -188,14 +199,16 @@ std::string text_of_html(std::string_view html, std::string_view source) {
   }
   if (html.size() > INT32_MAX) fail(ErrorCode::kUnsupported, "{}: more than 2 GiB of HTML", source);
   const std::unique_ptr<xmlDoc, void (*)(xmlDoc*)> document(
-      htmlReadMemory(html.data(), static_cast<int>(html.size()), nullptr, utf8 ? "UTF-8" : nullptr,
-                     HTML_PARSE_RECOVER | HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET),
+      htmlReadMemory(
+          html.data(), static_cast<int>(html.size()), nullptr, utf8 ? "UTF-8" : nullptr,
+          HTML_PARSE_RECOVER | HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET),
       xmlFreeDoc);
   if (!document) fail(ErrorCode::kCorrupt, "{}: no HTML in it", source);
   xmlNode* root = xmlDocGetRootElement(document.get());
   if (root == nullptr) return "";
   std::string text = Walker().text_of(root);
-  if (!is_utf8(text)) fail(ErrorCode::kCorrupt, "{}: its characters do not fit the charset it declares", source);
+  if (!is_utf8(text))
+    fail(ErrorCode::kCorrupt, "{}: its characters do not fit the charset it declares", source);
   return text;
 }
 

@@ -18,12 +18,14 @@ namespace {
 
 class PlainSource : public ByteSource {
  public:
-  explicit PlainSource(const Path& path) : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  explicit PlainSource(const Path& path)
+      : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
     if (descriptor_ < 0) fail_errno("cannot read " + path.string());
     struct stat status {};
     if (::fstat(descriptor_, &status) == 0 && S_ISDIR(status.st_mode)) {
       ::close(descriptor_);
-      fail(ErrorCode::kInvalidArgument, "cannot read {}: it is a folder, a file is needed", path.string());
+      fail(ErrorCode::kInvalidArgument, "cannot read {}: it is a folder, a file is needed",
+           path.string());
     }
   }
   ~PlainSource() override { ::close(descriptor_); }
@@ -42,7 +44,8 @@ class PlainSource : public ByteSource {
 
 class ZstdSource : public ByteSource {
  public:
-  explicit ZstdSource(const Path& path) : path_(path), file_(path), input_(1 << 17), stream_(ZSTD_createDStream()) {}
+  explicit ZstdSource(const Path& path)
+      : path_(path), file_(path), input_(1 << 17), stream_(ZSTD_createDStream()) {}
   ~ZstdSource() override { ZSTD_freeDStream(stream_); }
   size_t read(std::span<char> into) override {
     ZSTD_outBuffer out{into.data(), into.size(), 0};
@@ -50,12 +53,16 @@ class ZstdSource : public ByteSource {
       if (in_.pos == in_.size) {
         in_ = {input_.data(), file_.read(input_), 0};
         if (in_.size == 0) {
-          if (inside_frame_) fail(ErrorCode::kCorrupt, "{}: the zstd file ends inside a frame: it is truncated", path_.string());
+          if (inside_frame_)
+            fail(ErrorCode::kCorrupt, "{}: the zstd file ends inside a frame: it is truncated",
+                 path_.string());
           return 0;
         }
       }
       const size_t left = ZSTD_decompressStream(stream_, &out, &in_);
-      if (ZSTD_isError(left)) fail(ErrorCode::kCorrupt, "{}: damaged zstd file: {}", path_.string(), ZSTD_getErrorName(left));
+      if (ZSTD_isError(left))
+        fail(ErrorCode::kCorrupt, "{}: damaged zstd file: {}", path_.string(),
+             ZSTD_getErrorName(left));
       inside_frame_ = left != 0;
     }
     return out.pos;
@@ -70,16 +77,19 @@ class ZstdSource : public ByteSource {
   bool inside_frame_ = false;
 };
 
-// libxml2's reader decompresses gzip, but takes a truncated file for a short one: so the length stated in the last
-// four bytes (RFC 1952: size modulo 2^32) is compared at the end.
+// libxml2's reader decompresses gzip, but takes a truncated file for a short one: so the length
+// stated in the last four bytes (RFC 1952: size modulo 2^32) is compared at the end.
 class GzipSource : public ByteSource {
  public:
   explicit GzipSource(const Path& path) : path_(path) {
     std::string head(2, '\0');
     PlainSource file(path);
-    if (file.read(head) != 2 || head != "\x1f\x8b") fail(ErrorCode::kCorrupt, "{}: not a gzip file, although its name ends in .gz", path.string());
+    if (file.read(head) != 2 || head != "\x1f\x8b")
+      fail(ErrorCode::kCorrupt, "{}: not a gzip file, although its name ends in .gz",
+           path.string());
     const MappedFile map(path);
-    if (map.bytes().size() >= 18) std::memcpy(&stated_size_, map.bytes().data() + map.bytes().size() - 4, 4);
+    if (map.bytes().size() >= 18)
+      std::memcpy(&stated_size_, map.bytes().data() + map.bytes().size() - 4, 4);
     input_ = xmlParserInputBufferCreateFilename(path.c_str(), XML_CHAR_ENCODING_NONE);
     if (input_ == nullptr) fail(ErrorCode::kIo, "cannot read {}", path.string());
   }
@@ -90,7 +100,9 @@ class GzipSource : public ByteSource {
     if (count < 0) fail(ErrorCode::kCorrupt, "{}: damaged gzip file", path_.string());
     size_ += static_cast<uint64_t>(count);
     if (count == 0 && static_cast<uint32_t>(size_) != stated_size_) {
-      fail(ErrorCode::kCorrupt, "{}: the gzip file holds {} bytes but states {}: it is truncated, or several files joined (decompress it first)",
+      fail(ErrorCode::kCorrupt,
+           "{}: the gzip file holds {} bytes but states {}: it is truncated, or several files "
+           "joined (decompress it first)",
            path_.string(), size_, stated_size_);
     }
     return static_cast<size_t>(count);
@@ -119,7 +131,9 @@ std::string read_input(const Path& path) {
   std::vector<char> piece(1 << 18);
   while (const size_t count = source->read(piece)) {
     content.append(piece.data(), count);
-    if (content.size() > kSizeMax) fail(ErrorCode::kUnsupported, "{}: more than 2 GiB in one document: cut it up, or give JSONL", path.string());
+    if (content.size() > kSizeMax)
+      fail(ErrorCode::kUnsupported, "{}: more than 2 GiB in one document: cut it up, or give JSONL",
+           path.string());
   }
   return content;
 }
@@ -131,7 +145,8 @@ bool LineReader::fill() {
   constexpr size_t kLineMax = size_t{256} << 20;
   buffer_.erase(0, position_);
   position_ = 0;
-  if (buffer_.size() > kLineMax) fail(ErrorCode::kCorrupt, "{}: line {} is longer than 256 MiB", path_.string(), number_ + 1);
+  if (buffer_.size() > kLineMax)
+    fail(ErrorCode::kCorrupt, "{}: line {} is longer than 256 MiB", path_.string(), number_ + 1);
   const size_t old_size = buffer_.size();
   buffer_.resize(old_size + (1 << 18));
   const size_t count = source_->read(std::span(buffer_).subspan(old_size));
@@ -167,7 +182,8 @@ std::string content_extension(const Path& path) {
   Path name = path.filename();
   if (name.extension() == ".gz" || name.extension() == ".zst") name = name.stem();
   std::string extension = name.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   return extension;
 }
 

@@ -1,7 +1,7 @@
 // data/input.h: bytes of an input file, decompressed on the way where its name ends in .zst or .gz.
 //
-// Truncated or damaged compressed files are Errors kCorrupt that name the file, never a short read. Not here: what
-// the bytes mean (text_extract.h, jsonl.h).
+// Truncated or damaged compressed files are Errors kCorrupt that name the file, never a short read.
+// Not here: what the bytes mean (text_extract.h, jsonl.h).
 #pragma once
 
 #include <memory>
@@ -19,14 +19,16 @@ class ByteSource {
   virtual size_t read(std::span<char> into) = 0;  // Bytes read; 0 at the end. Throws Error.
 };
 
-std::unique_ptr<ByteSource> open_input(const Path& path);  // Throws kNotFound, kPermission, kInvalidArgument (a folder).
-std::string read_input(const Path& path);                  // All of it. Throws kUnsupported above 2 GiB.
+std::unique_ptr<ByteSource> open_input(
+    const Path& path);  // Throws kNotFound, kPermission, kInvalidArgument (a folder).
+std::string read_input(const Path& path);  // All of it. Throws kUnsupported above 2 GiB.
 
-// Lines of a source without their newline ("\r\n" too), streamed. A line above 256 MiB is an Error kCorrupt.
+// Lines of a source without their newline ("\r\n" too), streamed. A line above 256 MiB is an Error
+// kCorrupt.
 class LineReader {
  public:
   explicit LineReader(const Path& path);
-  bool next(std::string& line);  // False at the end.
+  bool next(std::string& line);               // False at the end.
   int64_t number() const { return number_; }  // Of the last line read, from 1.
 
  private:

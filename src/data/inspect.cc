@@ -45,7 +45,8 @@ Json LengthHistogram::to_json() const {
   json["shortest"] = shortest_;
   json["longest"] = longest_;
   Json buckets = Json::object();
-  for (const auto& [bucket, count] : buckets_) buckets[std::to_string(int64_t{1} << bucket)] = count;
+  for (const auto& [bucket, count] : buckets_)
+    buckets[std::to_string(int64_t{1} << bucket)] = count;
   json["from_power_of_two"] = buckets;
   return json;
 }
@@ -56,7 +57,8 @@ std::string LengthHistogram::chart(const char* unit) const {
   std::string out;
   for (const auto& [bucket, count] : buckets_) {
     const int64_t low = int64_t{1} << bucket;
-    out += fmt::format("    {:>8} .. {:<8} {} {:>9}  {}\n", low, 2 * low - 1, unit, count, std::string(static_cast<size_t>((40 * count + most - 1) / most), '#'));
+    out += fmt::format("    {:>8} .. {:<8} {} {:>9}  {}\n", low, 2 * low - 1, unit, count,
+                       std::string(static_cast<size_t>((40 * count + most - 1) / most), '#'));
   }
   return out;
 }
@@ -94,7 +96,8 @@ Json to_json(const FileSummary& summary) {
 
 ShardSummary summarise_shard(const Shard& shard) {
   ShardSummary summary;
-  for (int64_t i = 0; i < shard.document_count(); ++i) summary.lengths.add(shard.document_tokens(i));
+  for (int64_t i = 0; i < shard.document_count(); ++i)
+    summary.lengths.add(shard.document_tokens(i));
   summary.trained_tokens = shard.trained_token_count();
   return summary;
 }

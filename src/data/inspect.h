@@ -1,4 +1,5 @@
-// data/inspect.h: what a prepared corpus, a JSONL file or a token shard holds, in numbers and samples.
+// data/inspect.h: what a prepared corpus, a JSONL file or a token shard holds, in numbers and
+// samples.
 #pragma once
 
 #include <cstdint>
@@ -48,10 +49,12 @@ struct ShardSummary {
 };
 ShardSummary summarise_shard(const Shard& shard);
 
-// The text of a document with its trained stretches between "[[" and "]]"; unmarked where all is trained.
+// The text of a document with its trained stretches between "[[" and "]]"; unmarked where all is
+// trained.
 std::string marked_text(const TokenDocument& document, const Tokenizer& tokenizer);
 
-// At most `bytes_max` bytes of `text`, cut at a character and ended with "..." where anything is left out.
+// At most `bytes_max` bytes of `text`, cut at a character and ended with "..." where anything is
+// left out.
 std::string shortened(const std::string& text, size_t bytes_max);
 
 }  // namespace dure

@@ -30,14 +30,18 @@ std::string message_problem(const element& message) {
   std::string_view role;
   if (!message.is_object()) return "a message is not an object";
   if (message["role"].get(role) != simdjson::SUCCESS) return "a message has no 'role'";
-  if (role != "system" && role != "user" && role != "assistant" && role != "tool" && role != "developer") {
+  if (role != "system" && role != "user" && role != "assistant" && role != "tool" &&
+      role != "developer") {
     return "unknown role '" + std::string(role) + "'";
   }
   element content;
-  const bool has_content = message["content"].get(content) == simdjson::SUCCESS && !content.is_null();
-  if (has_content && !content.is_string() && !content.is_array()) return "'content' is neither a string nor a list";
+  const bool has_content =
+      message["content"].get(content) == simdjson::SUCCESS && !content.is_null();
+  if (has_content && !content.is_string() && !content.is_array())
+    return "'content' is neither a string nor a list";
   element calls;
-  if (!has_content && message["tool_calls"].get(calls) != simdjson::SUCCESS) return "a message has neither 'content' nor 'tool_calls'";
+  if (!has_content && message["tool_calls"].get(calls) != simdjson::SUCCESS)
+    return "a message has neither 'content' nor 'tool_calls'";
   return "";
 }
 
@@ -89,7 +93,8 @@ JsonlReader::Outcome JsonlReader::next(Record& record) {
 }
 
 std::string record_line(const Record& record) {
-  std::string line = record.is_chat() ? "{\"messages\":" + record.messages : "{\"text\":" + json_quote(record.text);
+  std::string line = record.is_chat() ? "{\"messages\":" + record.messages
+                                      : "{\"text\":" + json_quote(record.text);
   if (!record.language.empty()) line += ",\"language\":" + json_quote(record.language);
   if (!record.source.empty()) line += ",\"source\":" + json_quote(record.source);
   return line + "}\n";

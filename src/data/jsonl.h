@@ -1,7 +1,9 @@
-// data/jsonl.h: records of JSONL corpora: text documents and chat conversations, one JSON object a line.
+// data/jsonl.h: records of JSONL corpora: text documents and chat conversations, one JSON object a
+// line.
 //
-// A record is {"text": "..."} or {"messages": [...]}, with optional "language" and "source". What is wrong with a bad
-// one is told, not thrown: the caller counts it (records.h). Not here: decompression (input.h), chat markup (text/).
+// A record is {"text": "..."} or {"messages": [...]}, with optional "language" and "source". What
+// is wrong with a bad one is told, not thrown: the caller counts it (records.h). Not here:
+// decompression (input.h), chat markup (text/).
 #pragma once
 
 #include <memory>
@@ -25,7 +27,8 @@ class JsonlReader {
   ~JsonlReader();
 
   enum class Outcome { kRecord, kBad, kEnd };
-  // kBad: problem() says why, and reading may go on. Blank lines are passed over. Throws Error where the file fails.
+  // kBad: problem() says why, and reading may go on. Blank lines are passed over. Throws Error
+  // where the file fails.
   Outcome next(Record& record);
   const std::string& problem() const { return problem_; }
   int64_t line_number() const { return lines_.number(); }

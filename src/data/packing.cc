@@ -11,9 +11,10 @@
 namespace dure {
 namespace {
 
-// Appends tokens [begin, end) of a document as a document of the batch. Its last target, and those before `first_target`
-// (an index of the whole document), are ignored.
-void append_piece(TrainBatch& batch, const TokenDocument& document, size_t begin, size_t end, size_t first_target = 0) {
+// Appends tokens [begin, end) of a document as a document of the batch. Its last target, and those
+// before `first_target` (an index of the whole document), are ignored.
+void append_piece(TrainBatch& batch, const TokenDocument& document, size_t begin, size_t end,
+                  size_t first_target = 0) {
   for (size_t i = begin; i < end; ++i) {
     batch.ids.push_back(document.ids[i]);
     const size_t next = i + 1;
@@ -39,7 +40,8 @@ void clear(TrainBatch& batch) {
 // Draws documents from several sources in the wanted shares.
 class Drawer {
  public:
-  Drawer(std::vector<WeightedSource> sources, uint64_t seed) : sources_(std::move(sources)), seed_(seed), places_(sources_.size()) {}
+  Drawer(std::vector<WeightedSource> sources, uint64_t seed)
+      : sources_(std::move(sources)), seed_(seed), places_(sources_.size()) {}
 
   struct Drawn {
     int64_t source, index;
@@ -55,10 +57,13 @@ class Drawer {
     const DocumentSource& documents = *sources_[chosen].documents;
     const int64_t count = documents.document_count();
     if (place.position == count) place.epoch += 1, place.position = 0;
-    const int64_t index = count == DocumentSource::kEndless ? place.position : order(chosen, place.epoch, count).at(place.position);
+    const int64_t index = count == DocumentSource::kEndless
+                              ? place.position
+                              : order(chosen, place.epoch, count).at(place.position);
     place.position += 1;
     documents.read(index, out);
-    place.tokens_drawn += std::max<int64_t>(std::ssize(out.ids), 1);  // An empty one counts, or it could be drawn for ever.
+    place.tokens_drawn += std::max<int64_t>(
+        std::ssize(out.ids), 1);  // An empty one counts, or it could be drawn for ever.
     return {static_cast<int64_t>(chosen), index};
   }
 
@@ -68,7 +73,9 @@ class Drawer {
   size_t source_count() const { return sources_.size(); }
 
  private:
-  double behind(size_t i) const { return static_cast<double>(places_[i].tokens_drawn) / sources_[i].weight; }
+  double behind(size_t i) const {
+    return static_cast<double>(places_[i].tokens_drawn) / sources_[i].weight;
+  }
   Permutation order(size_t source, int64_t epoch, int64_t count) const {
     return {count, seed_, stream_id("document order", source, static_cast<uint64_t>(epoch))};
   }
@@ -78,18 +85,23 @@ class Drawer {
   std::vector<SourceState> places_;
 };
 
-// Longest first, each into the fullest row it fits; rows then in random order, or the long documents would come first.
+// Longest first, each into the fullest row it fits; rows then in random order, or the long
+// documents would come first.
 class WindowPacker {
  public:
   explicit WindowPacker(int64_t row_tokens) : row_tokens_(row_tokens) {}
 
   // documents: at most row_tokens each. Returns the rows as indices into `documents`.
-  std::vector<std::vector<size_t>> pack(const std::vector<TokenDocument>& documents, Rng rng) const {
+  std::vector<std::vector<size_t>> pack(const std::vector<TokenDocument>& documents,
+                                        Rng rng) const {
     std::vector<size_t> by_length(documents.size());
     std::iota(by_length.begin(), by_length.end(), 0);
-    std::stable_sort(by_length.begin(), by_length.end(), [&](size_t a, size_t b) { return documents[a].ids.size() > documents[b].ids.size(); });
+    std::stable_sort(by_length.begin(), by_length.end(), [&](size_t a, size_t b) {
+      return documents[a].ids.size() > documents[b].ids.size();
+    });
     std::vector<std::vector<size_t>> rows;
-    std::vector<std::vector<size_t>> rows_by_room(static_cast<size_t>(row_tokens_) + 1);  // Rows with exactly this room left.
+    std::vector<std::vector<size_t>> rows_by_room(static_cast<size_t>(row_tokens_) +
+                                                  1);  // Rows with exactly this room left.
     for (const size_t index : by_length) {
       size_t room = documents[index].ids.size();
       const size_t length = room;
@@ -116,7 +128,8 @@ class WindowPacker {
 }  // namespace
 
 struct BatchSource::State {
-  State(std::vector<WeightedSource> sources, const PackingOptions& given) : options(given), drawer(std::move(sources), given.seed) {}
+  State(std::vector<WeightedSource> sources, const PackingOptions& given)
+      : options(given), drawer(std::move(sources), given.seed) {}
 
   // --- stream
   void stream_row(TrainBatch& out) {
@@ -169,7 +182,9 @@ struct BatchSource::State {
       tokens += std::ssize(document.ids);
       add_to_window(document);
     }
-    rows = WindowPacker(options.row_tokens).pack(window, Rng(options.seed, stream_id("row order", static_cast<uint64_t>(place.window))));
+    rows = WindowPacker(options.row_tokens)
+               .pack(window, Rng(options.seed,
+                                 stream_id("row order", static_cast<uint64_t>(place.window))));
   }
 
   void add_to_window(const TokenDocument& document) {
@@ -177,9 +192,11 @@ struct BatchSource::State {
     for (size_t begin = 0; begin < document.ids.size(); begin += limit) {
       const size_t end = std::min(begin + limit, document.ids.size());
       TokenDocument& piece = window.emplace_back();
-      piece.ids.assign(document.ids.begin() + static_cast<int64_t>(begin), document.ids.begin() + static_cast<int64_t>(end));
+      piece.ids.assign(document.ids.begin() + static_cast<int64_t>(begin),
+                       document.ids.begin() + static_cast<int64_t>(end));
       if (!document.trained.empty()) {
-        piece.trained.assign(document.trained.begin() + static_cast<int64_t>(begin), document.trained.begin() + static_cast<int64_t>(end));
+        piece.trained.assign(document.trained.begin() + static_cast<int64_t>(begin),
+                             document.trained.begin() + static_cast<int64_t>(end));
       }
     }
   }
@@ -201,7 +218,9 @@ struct BatchSource::State {
       }
       (options.packing == Packing::kStream ? place.dropped_documents : dropped_in_window) += 1;
     }
-    fail(ErrorCode::kInvalidArgument, "data source '{}': no document of at most {} tokens in {} draws (the last had {}): use longer rows",
+    fail(ErrorCode::kInvalidArgument,
+         "data source '{}': no document of at most {} tokens in {} draws (the last had {}): use "
+         "longer rows",
          drawer.source(drawn.source).name, tokens_max, tries_max, out.ids.size());
   }
 
@@ -215,11 +234,14 @@ struct BatchSource::State {
 };
 
 BatchSource::BatchSource(std::vector<WeightedSource> sources, const PackingOptions& options) {
-  DURE_CHECK(!sources.empty() && options.row_count >= 1 && options.row_tokens >= 2 && options.window_rows >= 1, "{} sources, {} rows of {} tokens",
-             sources.size(), options.row_count, options.row_tokens);
+  DURE_CHECK(!sources.empty() && options.row_count >= 1 && options.row_tokens >= 2 &&
+                 options.window_rows >= 1,
+             "{} sources, {} rows of {} tokens", sources.size(), options.row_count,
+             options.row_tokens);
   for (const WeightedSource& source : sources) {
     DURE_CHECK(source.weight > 0, "source '{}' has weight {}", source.name, source.weight);
-    if (source.documents->document_count() == 0) fail(ErrorCode::kInvalidArgument, "data source '{}' holds no document", source.name);
+    if (source.documents->document_count() == 0)
+      fail(ErrorCode::kInvalidArgument, "data source '{}' holds no document", source.name);
   }
   state_ = std::make_unique<State>(std::move(sources), options);
   state_->place.sources = state_->drawer.places();
@@ -230,7 +252,8 @@ BatchSource::~BatchSource() = default;
 void BatchSource::next(TrainBatch& out) {
   clear(out);
   for (int64_t row = 0; row < state_->options.row_count; ++row) {
-    state_->options.packing == Packing::kStream ? state_->stream_row(out) : state_->best_fit_row(out);
+    state_->options.packing == Packing::kStream ? state_->stream_row(out)
+                                                : state_->best_fit_row(out);
   }
   state_->place.rows += state_->options.row_count;
 }
@@ -247,34 +270,45 @@ BatchState BatchSource::state() const {
 
 void BatchSource::restore(const BatchState& saved) {
   State& state = *state_;
-  const auto bad = [](const char* what) { fail(ErrorCode::kInvalidArgument, "data position: {}: the run was saved with other data sources", what); };
+  const auto bad = [](const char* what) {
+    fail(ErrorCode::kInvalidArgument,
+         "data position: {}: the run was saved with other data sources", what);
+  };
   if (saved.sources.size() != state.drawer.source_count()) bad("another number of sources");
   for (size_t i = 0; i < saved.sources.size(); ++i) {
     const SourceState& source = saved.sources[i];
     const int64_t count = state.drawer.source(static_cast<int64_t>(i)).documents->document_count();
-    if (source.epoch < 0 || source.position < 0 || source.position > count || source.tokens_drawn < 0) bad("a place outside its source");
+    if (source.epoch < 0 || source.position < 0 || source.position > count ||
+        source.tokens_drawn < 0)
+      bad("a place outside its source");
   }
   state.place = saved;
   state.drawer.places() = saved.sources;
   state.rows.clear();
   if (state.options.packing == Packing::kBestFit) {
     state.pack_window();
-    if (saved.window_row < 0 || saved.window_row >= std::ssize(state.rows)) bad("a row outside its window");
+    if (saved.window_row < 0 || saved.window_row >= std::ssize(state.rows))
+      bad("a row outside its window");
     return;
   }
   if (saved.carry_source < 0) return;
   if (saved.carry_source >= std::ssize(saved.sources)) bad("a document of no source");
   const DocumentSource& documents = *state.drawer.source(saved.carry_source).documents;
-  if (saved.carry_index < 0 || saved.carry_index >= documents.document_count()) bad("a document outside its source");
+  if (saved.carry_index < 0 || saved.carry_index >= documents.document_count())
+    bad("a document outside its source");
   documents.read(saved.carry_index, state.carry);
-  if (saved.carry_offset < 0 || saved.carry_offset >= std::ssize(state.carry.ids)) bad("a token outside its document");
+  if (saved.carry_offset < 0 || saved.carry_offset >= std::ssize(state.carry.ids))
+    bad("a token outside its document");
 }
 
 EvalBatches::EvalBatches(std::shared_ptr<const DocumentSource> documents, const Options& options)
     : documents_(std::move(documents)), options_(options) {
-  DURE_CHECK(options.row_count >= 1 && options.row_tokens >= 2 && options.overlap_tokens >= 0 && options.overlap_tokens < options.row_tokens,
-             "{} rows of {} tokens, {} of overlap", options.row_count, options.row_tokens, options.overlap_tokens);
-  DURE_CHECK(documents_->document_count() != DocumentSource::kEndless, "an endless source cannot be evaluated whole");
+  DURE_CHECK(options.row_count >= 1 && options.row_tokens >= 2 && options.overlap_tokens >= 0 &&
+                 options.overlap_tokens < options.row_tokens,
+             "{} rows of {} tokens, {} of overlap", options.row_count, options.row_tokens,
+             options.overlap_tokens);
+  DURE_CHECK(documents_->document_count() != DocumentSource::kEndless,
+             "an endless source cannot be evaluated whole");
 }
 
 // Moves to a document with tokens left to place.
@@ -299,7 +333,8 @@ bool EvalBatches::fill_row(TrainBatch& out) {
     // A document that would fit a row of its own is not cut to use up this one.
     if (needed > room && room < options_.row_tokens) break;
     const int64_t end = std::min(length, begin + room);
-    append_piece(out, current_, static_cast<size_t>(begin), static_cast<size_t>(end), static_cast<size_t>(offset_));
+    append_piece(out, current_, static_cast<size_t>(begin), static_cast<size_t>(end),
+                 static_cast<size_t>(offset_));
     room -= end - begin;
     offset_ = end;
   }
@@ -313,7 +348,8 @@ bool EvalBatches::next(TrainBatch& out) {
   int64_t rows = 0;
   while (rows < options_.row_count && fill_row(out)) ++rows;
   if (rows == 0) return false;
-  for (; rows < options_.row_count; ++rows) append_padding(out, options_.row_tokens, options_.pad_id);
+  for (; rows < options_.row_count; ++rows)
+    append_padding(out, options_.row_tokens, options_.pad_id);
   return true;
 }
 

@@ -1,9 +1,11 @@
-// data/packing.h: documents into rows of T tokens and batches of B rows; shuffled, mixed, resumable.
+// data/packing.h: documents into rows of T tokens and batches of B rows; shuffled, mixed,
+// resumable.
 //
-// Owns the order in which documents are drawn and how rows are filled. Not here: where documents come from
-// (shard.h, sft.h), what a batch is used for (train/). See docs/data.md.
+// Owns the order in which documents are drawn and how rows are filled. Not here: where documents
+// come from (shard.h, sft.h), what a batch is used for (train/). See docs/data.md.
 //
-// Symbols: B rows a batch, T tokens a row. The result depends on the sources, the options and the state alone.
+// Symbols: B rows a batch, T tokens a row. The result depends on the sources, the options and the
+// state alone.
 #pragma once
 
 #include <cstdint>
@@ -19,24 +21,27 @@
 namespace dure {
 
 struct TrainBatch {
-  std::vector<int32_t> ids;               // [B*T]
-  std::vector<int32_t> targets;           // [B*T] the next token of the same document, or kIgnoredTarget
+  std::vector<int32_t> ids;      // [B*T]
+  std::vector<int32_t> targets;  // [B*T] the next token of the same document, or kIgnoredTarget
   std::vector<int64_t> document_lengths;  // Sum to B*T; none spans two rows
 };
 
 enum class Packing {
-  kStream,   // Rows are filled without a gap; a document cut at a row's end goes on in the next as a document of its own.
-  kBestFit,  // Documents stay whole (fine-tuning); what a row has left is padding, a document without targets.
+  kStream,  // Rows are filled without a gap; a document cut at a row's end goes on in the next as a
+            // document of its own.
+  kBestFit,  // Documents stay whole (fine-tuning); what a row has left is padding, a document
+             // without targets.
 };
 
 struct PackingOptions {
   Packing packing = Packing::kStream;
-  int64_t row_count = 1;          // B
-  int64_t row_tokens = 0;         // T >= 2
+  int64_t row_count = 1;   // B
+  int64_t row_tokens = 0;  // T >= 2
   int32_t pad_id = 0;
   uint64_t seed = 0;
-  bool cut_long_documents = false;  // Best fit: cut documents longer than T; otherwise they are dropped and counted.
-  int64_t window_rows = 128;        // Best fit: documents for this many rows are packed together.
+  bool cut_long_documents =
+      false;  // Best fit: cut documents longer than T; otherwise they are dropped and counted.
+  int64_t window_rows = 128;  // Best fit: documents for this many rows are packed together.
 };
 
 struct WeightedSource {
@@ -48,8 +53,8 @@ struct WeightedSource {
 // Where one source stands.
 struct SourceState {
   int64_t epoch = 0;
-  int64_t position = 0;       // Documents drawn in this epoch.
-  int64_t tokens_drawn = 0;   // Over all epochs: decides who is drawn from next.
+  int64_t position = 0;      // Documents drawn in this epoch.
+  int64_t tokens_drawn = 0;  // Over all epochs: decides who is drawn from next.
   template <typename V>
   void visit(V& v) {
     v("epoch", epoch, "whole passes done");
@@ -58,17 +63,19 @@ struct SourceState {
   }
 };
 
-// Where a BatchSource stands: all it takes to go on with the same bits. to_json() and from_json() serve it.
+// Where a BatchSource stands: all it takes to go on with the same bits. to_json() and from_json()
+// serve it.
 struct BatchState {
   std::vector<SourceState> sources;  // Best fit: at the start of the window being used.
   int64_t window = 0;                // Best fit: windows packed before this one.
   int64_t window_row = 0;            // Best fit: rows of it already given out.
-  int64_t carry_source = -1;         // Stream: the document being cut up: its source (-1: none), index, tokens used.
+  int64_t carry_source =
+      -1;  // Stream: the document being cut up: its source (-1: none), index, tokens used.
   int64_t carry_index = 0;
   int64_t carry_offset = 0;
-  int64_t rows = 0;                  // Given out in all.
-  int64_t dropped_documents = 0;     // Longer than a row, or empty.
-  int64_t padding_tokens = 0;        // Of rows given out.
+  int64_t rows = 0;               // Given out in all.
+  int64_t dropped_documents = 0;  // Longer than a row, or empty.
+  int64_t padding_tokens = 0;     // Of rows given out.
   template <typename V>
   void visit(V& v) {
     v("sources", sources, "each source's place");
@@ -85,7 +92,8 @@ struct BatchState {
 
 class BatchSource {
  public:
-  // Throws kInvalidArgument: a source without documents, or in which no document fits a row (when it is met).
+  // Throws kInvalidArgument: a source without documents, or in which no document fits a row (when
+  // it is met).
   BatchSource(std::vector<WeightedSource> sources, const PackingOptions& options);
   ~BatchSource();
 
@@ -98,7 +106,8 @@ class BatchSource {
   }
 
   BatchState state() const;
-  // Checked against this source's shape: throws kInvalidArgument where the state is of other sources.
+  // Checked against this source's shape: throws kInvalidArgument where the state is of other
+  // sources.
   void restore(const BatchState& state);
 
  private:
@@ -106,9 +115,9 @@ class BatchSource {
   std::unique_ptr<State> state_;
 };
 
-// Every document once and in order, for evaluation: cut into pieces of at most T tokens, the last rows padded.
-// With `overlap_tokens` > 0, a piece after the first begins that many tokens early, as context without targets, so
-// that only a document's first token is never predicted.
+// Every document once and in order, for evaluation: cut into pieces of at most T tokens, the last
+// rows padded. With `overlap_tokens` > 0, a piece after the first begins that many tokens early, as
+// context without targets, so that only a document's first token is never predicted.
 class EvalBatches {
  public:
   struct Options {

@@ -1,4 +1,6 @@
 // Packing: masks, document boundaries, each document once an epoch, mixing, and resuming anywhere.
+#include "data/packing.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,7 +9,6 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "data/packing.h"
 #include "data/permutation.h"
 #include "data/pieces.h"
 
@@ -15,7 +16,8 @@ namespace dure {
 namespace {
 
 // Documents whose tokens say who they are: token j of document i is i * 1000 + j.
-std::shared_ptr<MemoryDocuments> numbered(int64_t count, int64_t length_max, uint64_t seed, bool masked = false) {
+std::shared_ptr<MemoryDocuments> numbered(int64_t count, int64_t length_max, uint64_t seed,
+                                          bool masked = false) {
   Rng rng(seed);
   std::vector<TokenDocument> documents(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
@@ -28,9 +30,15 @@ std::shared_ptr<MemoryDocuments> numbered(int64_t count, int64_t length_max, uin
   return std::make_shared<MemoryDocuments>(std::move(documents));
 }
 
-BatchSource source_of(std::shared_ptr<const DocumentSource> documents, Packing packing, int64_t rows, int64_t tokens, uint64_t seed = 1) {
+BatchSource source_of(std::shared_ptr<const DocumentSource> documents, Packing packing,
+                      int64_t rows, int64_t tokens, uint64_t seed = 1) {
   return BatchSource({{.documents = std::move(documents), .weight = 1, .name = "test"}},
-                     {.packing = packing, .row_count = rows, .row_tokens = tokens, .pad_id = 999999, .seed = seed, .window_rows = 8});
+                     {.packing = packing,
+                      .row_count = rows,
+                      .row_tokens = tokens,
+                      .pad_id = 999999,
+                      .seed = seed,
+                      .window_rows = 8});
 }
 
 // The contract of a batch, for numbered documents.
@@ -72,12 +80,15 @@ TEST(Permutation, IsOneForEverySizeAndDiffersBySeed) {
   }
 }
 
-// Where a document lands is spread evenly: chi-squared over 16 cells, 4096 draws of the image of index 0.
+// Where a document lands is spread evenly: chi-squared over 16 cells, 4096 draws of the image of
+// index 0.
 TEST(Permutation, SpreadsEvenly) {
   std::array<int64_t, 16> cells{};
-  for (uint64_t seed = 0; seed < 4096; ++seed) cells[static_cast<size_t>(Permutation(16, seed, 1).at(0))] += 1;
+  for (uint64_t seed = 0; seed < 4096; ++seed)
+    cells[static_cast<size_t>(Permutation(16, seed, 1).at(0))] += 1;
   double chi_squared = 0;
-  for (const int64_t cell : cells) chi_squared += static_cast<double>((cell - 256) * (cell - 256)) / 256.0;
+  for (const int64_t cell : cells)
+    chi_squared += static_cast<double>((cell - 256) * (cell - 256)) / 256.0;
   EXPECT_LT(chi_squared, 45);  // 15 degrees of freedom: above 45 once in 10,000.
 }
 
@@ -86,7 +97,8 @@ TEST(Packing, StreamUsesEveryTokenOncePerEpochWithoutPadding) {
     const auto documents = numbered(40, 90, seed);
     int64_t total = 0;
     TokenDocument document;
-    for (int64_t i = 0; i < documents->document_count(); ++i) documents->read(i, document), total += std::ssize(document.ids);
+    for (int64_t i = 0; i < documents->document_count(); ++i)
+      documents->read(i, document), total += std::ssize(document.ids);
     BatchSource source = source_of(documents, Packing::kStream, 2, 32, seed);
     std::vector<int32_t> stream;
     for (int64_t i = 0; i * 64 < 2 * total; ++i) {
@@ -95,12 +107,15 @@ TEST(Packing, StreamUsesEveryTokenOncePerEpochWithoutPadding) {
       stream.insert(stream.end(), batch.ids.begin(), batch.ids.end());
     }
     for (int epoch = 0; epoch < 2; ++epoch) {
-      std::vector<int32_t> seen(stream.begin() + epoch * total, stream.begin() + (epoch + 1) * total);
+      std::vector<int32_t> seen(stream.begin() + epoch * total,
+                                stream.begin() + (epoch + 1) * total);
       EXPECT_TRUE(std::find(seen.begin(), seen.end(), 999999) == seen.end());
       std::sort(seen.begin(), seen.end());
-      EXPECT_TRUE(std::adjacent_find(seen.begin(), seen.end()) == seen.end()) << "a token twice in an epoch";
+      EXPECT_TRUE(std::adjacent_find(seen.begin(), seen.end()) == seen.end())
+          << "a token twice in an epoch";
     }
-    EXPECT_NE(std::vector<int32_t>(stream.begin(), stream.begin() + total), std::vector<int32_t>(stream.begin() + total, stream.begin() + 2 * total))
+    EXPECT_NE(std::vector<int32_t>(stream.begin(), stream.begin() + total),
+              std::vector<int32_t>(stream.begin() + total, stream.begin() + 2 * total))
         << "two epochs in the same order";
   }
 }
@@ -112,8 +127,11 @@ TEST(Packing, TargetsAreTheNextTokenOfTheSameDocument) {
     const TrainBatch batch = source.next();
     int64_t at = 0;
     for (const int64_t length : batch.document_lengths) {
-      for (int64_t j = at; j + 1 < at + length; ++j) EXPECT_EQ(batch.targets[static_cast<size_t>(j)], batch.ids[static_cast<size_t>(j)] + 1);
-      for (int64_t j = at; j < at + length; ++j) EXPECT_EQ(batch.ids[static_cast<size_t>(j)] / 1000, batch.ids[static_cast<size_t>(at)] / 1000);
+      for (int64_t j = at; j + 1 < at + length; ++j)
+        EXPECT_EQ(batch.targets[static_cast<size_t>(j)], batch.ids[static_cast<size_t>(j)] + 1);
+      for (int64_t j = at; j < at + length; ++j)
+        EXPECT_EQ(batch.ids[static_cast<size_t>(j)] / 1000,
+                  batch.ids[static_cast<size_t>(at)] / 1000);
       at += length;
     }
   }
@@ -131,14 +149,16 @@ TEST(Packing, BestFitKeepsDocumentsWholeAndMasksWhatIsNotTrained) {
     for (const int64_t length : batch.document_lengths) {
       const int32_t first = batch.ids[static_cast<size_t>(at)];
       if (first == 999999) {
-        for (int64_t j = at; j < at + length; ++j) EXPECT_EQ(batch.targets[static_cast<size_t>(j)], kIgnoredTarget);
+        for (int64_t j = at; j < at + length; ++j)
+          EXPECT_EQ(batch.targets[static_cast<size_t>(j)], kIgnoredTarget);
       } else {
         ASSERT_EQ(first % 1000, 0) << "a document does not begin at its beginning";
         documents->read(first / 1000, document);
         ASSERT_EQ(std::ssize(document.ids), length);
         for (int64_t j = 0; j + 1 < length; ++j) {
           const bool learn = document.trained[static_cast<size_t>(j) + 1] != 0;
-          EXPECT_EQ(batch.targets[static_cast<size_t>(at + j)], learn ? document.ids[static_cast<size_t>(j) + 1] : kIgnoredTarget);
+          EXPECT_EQ(batch.targets[static_cast<size_t>(at + j)],
+                    learn ? document.ids[static_cast<size_t>(j) + 1] : kIgnoredTarget);
         }
         seen[first / 1000] += 1;
       }
@@ -146,13 +166,17 @@ TEST(Packing, BestFitKeepsDocumentsWholeAndMasksWhatIsNotTrained) {
     }
   }
   ASSERT_EQ(seen.size(), 60u);
-  for (const auto& [index, count] : seen) EXPECT_TRUE(count >= 2 && count <= 4) << index << " seen " << count;
+  for (const auto& [index, count] : seen)
+    EXPECT_TRUE(count >= 2 && count <= 4) << index << " seen " << count;
 }
 
 TEST(Packing, BestFitWastesLittle) {
-  BatchSource source(
-      {{.documents = numbered(500, 120, 4), .weight = 1, .name = "test"}},
-      {.packing = Packing::kBestFit, .row_count = 4, .row_tokens = 256, .seed = 1, .window_rows = 128});
+  BatchSource source({{.documents = numbered(500, 120, 4), .weight = 1, .name = "test"}},
+                     {.packing = Packing::kBestFit,
+                      .row_count = 4,
+                      .row_tokens = 256,
+                      .seed = 1,
+                      .window_rows = 128});
   for (int i = 0; i < 200; ++i) source.next();
   const double share = static_cast<double>(source.state().padding_tokens) / (200.0 * 4 * 256);
   EXPECT_LT(share, 0.02);
@@ -164,15 +188,24 @@ TEST(Packing, LongDocumentsAreDroppedAndCountedOrCut) {
   for (int i = 0; i < 60; ++i) expect_well_formed(dropping.next(), 1, 20);
   EXPECT_GT(dropping.state().dropped_documents, 10);
   BatchSource cutting({{.documents = documents, .weight = 1, .name = "test"}},
-                      {.packing = Packing::kBestFit, .row_count = 1, .row_tokens = 20, .seed = 1, .cut_long_documents = true, .window_rows = 4});
+                      {.packing = Packing::kBestFit,
+                       .row_count = 1,
+                       .row_tokens = 20,
+                       .seed = 1,
+                       .cut_long_documents = true,
+                       .window_rows = 4});
   for (int i = 0; i < 60; ++i) expect_well_formed(cutting.next(), 1, 20);
   EXPECT_EQ(cutting.state().dropped_documents, 0);
   std::vector<TokenDocument> long_ones(3);
   for (TokenDocument& document : long_ones) document.ids.assign(50, 1);
-  BatchSource hopeless = source_of(std::make_shared<MemoryDocuments>(long_ones), Packing::kBestFit, 1, 20);
+  BatchSource hopeless =
+      source_of(std::make_shared<MemoryDocuments>(long_ones), Packing::kBestFit, 1, 20);
   EXPECT_THROW(hopeless.next(), Error);
-  EXPECT_THROW(source_of(std::make_shared<MemoryDocuments>(std::vector<TokenDocument>{}), Packing::kStream, 1, 20), Error);
-  BatchSource empty_documents = source_of(std::make_shared<MemoryDocuments>(std::vector<TokenDocument>(2)), Packing::kStream, 1, 20);
+  EXPECT_THROW(source_of(std::make_shared<MemoryDocuments>(std::vector<TokenDocument>{}),
+                         Packing::kStream, 1, 20),
+               Error);
+  BatchSource empty_documents = source_of(
+      std::make_shared<MemoryDocuments>(std::vector<TokenDocument>(2)), Packing::kStream, 1, 20);
   EXPECT_THROW(empty_documents.next(), Error);
 }
 
@@ -182,8 +215,10 @@ TEST(Packing, ResumingAnywhereGivesTheSameBits) {
     for (int round = 0; round < 25; ++round) {
       const uint64_t seed = rng.next_u64();
       const auto make = [&] {
-        return BatchSource({{.documents = numbered(37, 45, 1), .weight = 3, .name = "a"}, {.documents = numbered(11, 20, 2, true), .weight = 1, .name = "b"}},
-                           {.packing = packing, .row_count = 3, .row_tokens = 40, .seed = seed, .window_rows = 5});
+        return BatchSource(
+            {{.documents = numbered(37, 45, 1), .weight = 3, .name = "a"},
+             {.documents = numbered(11, 20, 2, true), .weight = 1, .name = "b"}},
+            {.packing = packing, .row_count = 3, .row_tokens = 40, .seed = seed, .window_rows = 5});
       };
       BatchSource straight = make(), stopped = make();
       const int64_t before = rng.below(60);
@@ -208,8 +243,10 @@ TEST(Packing, SourcesAreMixedByWeightInTokens) {
   const auto even = numbered(100, 50, 1);
   std::vector<TokenDocument> marked(30);
   for (TokenDocument& document : marked) document.ids.assign(17, 7777777);
-  BatchSource source({{.documents = even, .weight = 3, .name = "a"}, {.documents = std::make_shared<MemoryDocuments>(marked), .weight = 1, .name = "b"}},
-                     {.row_count = 4, .row_tokens = 64, .seed = 2});
+  BatchSource source(
+      {{.documents = even, .weight = 3, .name = "a"},
+       {.documents = std::make_shared<MemoryDocuments>(marked), .weight = 1, .name = "b"}},
+      {.row_count = 4, .row_tokens = 64, .seed = 2});
   int64_t from_b = 0, all = 0;
   for (int i = 0; i < 100; ++i) {
     for (const int32_t id : source.next().ids) from_b += id == 7777777, ++all;
@@ -229,15 +266,18 @@ TEST(Packing, StatesOfOtherSourcesAreRefused) {
   EXPECT_THROW(source.restore(with([](BatchState& s) { s.sources.clear(); })), Error);
   EXPECT_THROW(source.restore(with([](BatchState& s) { s.sources[0].position = 6; })), Error);
   EXPECT_THROW(source.restore(with([](BatchState& s) { s.sources[0].epoch = -1; })), Error);
-  EXPECT_THROW(source.restore(with([](BatchState& s) { s.carry_source = 0, s.carry_index = 5; })), Error);
-  EXPECT_THROW(source.restore(with([](BatchState& s) { s.carry_source = 0, s.carry_offset = 100; })), Error);
+  EXPECT_THROW(source.restore(with([](BatchState& s) { s.carry_source = 0, s.carry_index = 5; })),
+               Error);
+  EXPECT_THROW(
+      source.restore(with([](BatchState& s) { s.carry_source = 0, s.carry_offset = 100; })), Error);
   EXPECT_NO_THROW(source.restore(state));
 }
 
 TEST(Evaluation, PredictsEveryTokenButEachDocumentsFirst) {
   const auto documents = numbered(25, 100, 8);
   for (const int64_t overlap : {0, 1, 8, 31}) {
-    EvalBatches batches(documents, {.row_count = 2, .row_tokens = 32, .overlap_tokens = overlap, .pad_id = 999999});
+    EvalBatches batches(
+        documents, {.row_count = 2, .row_tokens = 32, .overlap_tokens = overlap, .pad_id = 999999});
     std::map<int32_t, int64_t> predicted;
     TrainBatch batch;
     while (batches.next(batch)) {
@@ -269,7 +309,10 @@ TEST(Pieces, TogetherAreTheDocuments) {
     documents->read(i, document);
     std::vector<int32_t> ids;
     std::vector<uint8_t> trained;
-    const size_t length = document.ids.size(), wanted = length > 1 && length % 16 == 1 ? length - 1 : length;  // A lone last token is left out.
+    const size_t length = document.ids.size(),
+                 wanted = length > 1 && length % 16 == 1
+                              ? length - 1
+                              : length;  // A lone last token is left out.
     while (ids.size() < wanted) {
       pieces.read(index++, piece);
       ASSERT_LE(piece.ids.size(), 16u);

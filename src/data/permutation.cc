@@ -28,7 +28,8 @@ uint64_t Permutation::encrypt(uint64_t value) const {
 int64_t Permutation::at(int64_t index) const {
   DURE_CHECK(index >= 0 && static_cast<uint64_t>(index) < count_, "index {} of {}", index, count_);
   uint64_t value = encrypt(static_cast<uint64_t>(index));
-  while (value >= count_) value = encrypt(value);  // Under four steps on average: the domain is below 4 * count.
+  while (value >= count_)
+    value = encrypt(value);  // Under four steps on average: the domain is below 4 * count.
   return static_cast<int64_t>(value);
 }
 

@@ -1,8 +1,10 @@
-// data/permutation.h: a shuffled order of 0 .. count-1 as a function, with no table: order(i) for any i, at once.
+// data/permutation.h: a shuffled order of 0 .. count-1 as a function, with no table: order(i) for
+// any i, at once.
 //
-// A four-round Feistel network on the smallest even number of bits that holds `count`, its rounds keyed by Philox;
-// results outside the range are walked on until one is inside (Black and Rogaway, "Ciphers with arbitrary finite
-// domains", CT-RSA 2002). So a position in an epoch is one integer to save, whatever the size of the corpus.
+// A four-round Feistel network on the smallest even number of bits that holds `count`, its rounds
+// keyed by Philox; results outside the range are walked on until one is inside (Black and Rogaway,
+// "Ciphers with arbitrary finite domains", CT-RSA 2002). So a position in an epoch is one integer
+// to save, whatever the size of the corpus.
 #pragma once
 
 #include <cstdint>

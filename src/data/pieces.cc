@@ -6,14 +6,17 @@
 
 namespace dure {
 
-PiecedDocuments::PiecedDocuments(std::shared_ptr<const DocumentSource> documents, int64_t piece_tokens_max)
+PiecedDocuments::PiecedDocuments(std::shared_ptr<const DocumentSource> documents,
+                                 int64_t piece_tokens_max)
     : documents_(std::move(documents)), piece_tokens_max_(piece_tokens_max) {
-  DURE_CHECK(piece_tokens_max >= 2 && documents_->document_count() != kEndless, "{}", piece_tokens_max);
+  DURE_CHECK(piece_tokens_max >= 2 && documents_->document_count() != kEndless, "{}",
+             piece_tokens_max);
   TokenDocument document;
   for (int64_t i = 0; i < documents_->document_count(); ++i) {
     documents_->read(i, document);
     const int64_t length = std::ssize(document.ids);
-    for (int64_t begin = 0; begin == 0 || begin + 1 < length; begin += piece_tokens_max) pieces_.emplace_back(i, begin);
+    for (int64_t begin = 0; begin == 0 || begin + 1 < length; begin += piece_tokens_max)
+      pieces_.emplace_back(i, begin);
   }
 }
 

@@ -1,7 +1,8 @@
 // data/pieces.h: long documents as several of at most N tokens, so that shuffling mixes them.
 //
-// A chapter of ten thousand tokens drawn whole would fill several batches by itself. Each piece is drawn on its own and knows
-// nothing of its neighbours. Not here: the order of drawing, rows and batches (packing.h).
+// A chapter of ten thousand tokens drawn whole would fill several batches by itself. Each piece is
+// drawn on its own and knows nothing of its neighbours. Not here: the order of drawing, rows and
+// batches (packing.h).
 #pragma once
 
 #include <memory>
@@ -14,8 +15,8 @@ namespace dure {
 
 class PiecedDocuments : public DocumentSource {
  public:
-  // Reads every document's length once. Checked: piece_tokens_max >= 2, `documents` has an end. A last piece of one token,
-  // which could teach nothing, is left out.
+  // Reads every document's length once. Checked: piece_tokens_max >= 2, `documents` has an end. A
+  // last piece of one token, which could teach nothing, is left out.
   PiecedDocuments(std::shared_ptr<const DocumentSource> documents, int64_t piece_tokens_max);
 
   int64_t document_count() const override { return std::ssize(pieces_); }

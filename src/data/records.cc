@@ -6,7 +6,8 @@ namespace dure {
 
 void BadRecords::add(const std::string& file, int64_t line, const std::string& reason) {
   constexpr int64_t kShownMax = 5;
-  std::string text = line > 0 ? fmt::format("{}:{}: {}", file, line, reason) : fmt::format("{}: {}", file, reason);
+  std::string text =
+      line > 0 ? fmt::format("{}:{}: {}", file, line, reason) : fmt::format("{}: {}", file, reason);
   if (++count_ <= kShownMax) log_warn("bad record: {}", text);
   if (count_ == kShownMax + 1) log_warn("more bad records follow: only counted from here");
   if (named_.size() < kNamedMax) named_.push_back(std::move(text));

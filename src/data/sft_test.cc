@@ -1,10 +1,11 @@
 // Conversations and corpora as token documents: what is trained, and the shard kept between runs.
+#include "data/sft.h"
+
 #include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "data/corpus.h"
 #include "data/inspect.h"
-#include "data/sft.h"
 #include "data/tokenise.h"
 #include "text/bpe_trainer.h"
 
@@ -16,7 +17,8 @@ const Tokenizer& small_tokenizer() {
     BpeTrainerOptions options;
     options.vocab_size = 700;
     BpeTrainer trainer(options);
-    for (const Problem& problem : make_problem_grid({}, Split::kTrain, 1, 10)) trainer.add(problem_document(problem));
+    for (const Problem& problem : make_problem_grid({}, Split::kTrain, 1, 10))
+      trainer.add(problem_document(problem));
     return trainer.train();
   }();
   return tokenizer;
@@ -32,9 +34,11 @@ std::string trained_text(const TokenDocument& document) {
 
 TEST(Conversations, OnlyTheAssistantIsTrained) {
   const TemporaryFolder folder;
-  write_file(folder.path() / "c.jsonl",
-             R"({"messages":[{"role":"system","content":"S"},{"role":"user","content":"Q1"},{"role":"assistant","content":"A1","reasoning_content":"R1"},)"
-             R"({"role":"user","content":"Q2"},{"role":"assistant","content":"A2","reasoning_content":"R2"}]})" "\n");
+  write_file(
+      folder.path() / "c.jsonl",
+      R"({"messages":[{"role":"system","content":"S"},{"role":"user","content":"Q1"},{"role":"assistant","content":"A1","reasoning_content":"R1"},)"
+      R"({"role":"user","content":"Q2"},{"role":"assistant","content":"A2","reasoning_content":"R2"}]})"
+      "\n");
   const auto documents = load_conversations(folder.path() / "c.jsonl", small_tokenizer());
   ASSERT_EQ(documents->document_count(), 2);
   TokenDocument first, second;
@@ -42,7 +46,9 @@ TEST(Conversations, OnlyTheAssistantIsTrained) {
   documents->read(1, second);
   EXPECT_EQ(trained_text(first), "R1\n</think>\n\nA1<|endofturn|>");
   EXPECT_EQ(trained_text(second), "R2\n</think>\n\nA2<|endofturn|>");
-  EXPECT_EQ(marked_text(first, small_tokenizer()), "<|system|>\nS<|endofturn|>\n<|user|>\nQ1<|endofturn|>\n<|assistant|>\n<think>\n[[R1\n</think>\n\nA1<|endofturn|>]]");
+  EXPECT_EQ(marked_text(first, small_tokenizer()),
+            "<|system|>\nS<|endofturn|>\n<|user|>\nQ1<|endofturn|>\n<|assistant|>\n<think>\n[[R1\n<"
+            "/think>\n\nA1<|endofturn|>]]");
 }
 
 // What the model is trained to continue is, id by id, the prompt it will be given.
@@ -56,12 +62,19 @@ TEST(Conversations, PromptIdsAreThoseOfInference) {
     ASSERT_EQ(document.ids, again.ids);
     Rng rng(3, stream_id("sft problem", static_cast<uint64_t>(i)));
     const Problem problem = make_problem({}, Split::kTrain, rng);
-    const std::string prompt = render_chat({{.role = Role::kUser, .content = problem.prompt, .reasoning = "", .tool_calls = {}, .tool_call_id = ""}}, {.add_generation_prompt = true, .tools = {}});
+    const std::string prompt = render_chat({{.role = Role::kUser,
+                                             .content = problem.prompt,
+                                             .reasoning = "",
+                                             .tool_calls = {},
+                                             .tool_call_id = ""}},
+                                           {.add_generation_prompt = true, .tools = {}});
     const std::vector<int32_t> prompt_ids = small_tokenizer().encode(prompt);
     ASSERT_LT(prompt_ids.size(), document.ids.size());
     EXPECT_TRUE(std::equal(prompt_ids.begin(), prompt_ids.end(), document.ids.begin()));
-    for (size_t j = 0; j < document.ids.size(); ++j) ASSERT_EQ(document.is_trained(j), j >= prompt_ids.size());
-    EXPECT_EQ(trained_text(document), problem.thinking + "\n</think>\n\n" + problem.answer + "<|endofturn|>");
+    for (size_t j = 0; j < document.ids.size(); ++j)
+      ASSERT_EQ(document.is_trained(j), j >= prompt_ids.size());
+    EXPECT_EQ(trained_text(document),
+              problem.thinking + "\n</think>\n\n" + problem.answer + "<|endofturn|>");
     EXPECT_EQ(document.ids.back(), small_tokenizer().eos_id());
   }
 }
@@ -77,8 +90,10 @@ TEST(Conversations, BadRecordsAreNamed) {
       return error.what();
     }
   };
-  EXPECT_NE(message_of("{\"text\":\"x\"}\n").find("c.jsonl: record 1: no conversation"), std::string::npos);
-  EXPECT_NE(message_of("{\"messages\":[]}\n").find("c.jsonl:1: no message of the assistant"), std::string::npos);
+  EXPECT_NE(message_of("{\"text\":\"x\"}\n").find("c.jsonl: record 1: no conversation"),
+            std::string::npos);
+  EXPECT_NE(message_of("{\"messages\":[]}\n").find("c.jsonl:1: no message of the assistant"),
+            std::string::npos);
   EXPECT_NE(message_of("").find("holds no conversation"), std::string::npos);
 }
 
@@ -88,10 +103,12 @@ TEST(Tokenise, GivesTheTextBackAndIsKeptUntilDamaged) {
   std::string lines;
   for (const Problem& problem : make_problem_grid({}, Split::kTrain, 2, 8)) {
     texts.push_back(problem_document(problem));
-    lines += record_line({.text = texts.back(), .messages = "", .language = problem.language, .source = ""});
+    lines += record_line(
+        {.text = texts.back(), .messages = "", .language = problem.language, .source = ""});
   }
   write_file(folder.path() / "train.jsonl", lines);
-  const auto shard = tokenise_corpus(folder.path() / "train.jsonl", small_tokenizer(), folder.path() / "cache");
+  const auto shard =
+      tokenise_corpus(folder.path() / "train.jsonl", small_tokenizer(), folder.path() / "cache");
   ASSERT_EQ(shard->document_count(), std::ssize(texts));
   TokenDocument document;
   for (size_t i = 0; i < texts.size(); ++i) {
@@ -108,7 +125,10 @@ TEST(Tokenise, GivesTheTextBackAndIsKeptUntilDamaged) {
   std::string damaged = bytes;
   damaged[200] = static_cast<char>(damaged[200] ^ 1);
   write_file(path, damaged);
-  EXPECT_EQ(tokenise_corpus(folder.path() / "train.jsonl", small_tokenizer(), folder.path() / "cache")->path(), path);
+  EXPECT_EQ(
+      tokenise_corpus(folder.path() / "train.jsonl", small_tokenizer(), folder.path() / "cache")
+          ->path(),
+      path);
   EXPECT_EQ(read_file(path), bytes);
 }
 

@@ -1,7 +1,7 @@
 // data/shard.h: tokenised documents in one file, read through a map. Bytes: docs/data.md.
 //
-// Owns the file format, its checks, and sets of shards read as one source. Not here: tokenising a corpus
-// (tokenise.h), rows and batches (packing.h).
+// Owns the file format, its checks, and sets of shards read as one source. Not here: tokenising a
+// corpus (tokenise.h), rows and batches (packing.h).
 #pragma once
 
 #include <bit>
@@ -18,24 +18,27 @@ namespace dure {
 
 static_assert(std::endian::native == std::endian::little, "shards are little-endian");
 
-// The file: this header; ids u32[token_count], padded to 8 bytes; trained bits, bit i%8 of byte i/8, padded to 8
-// bytes, where flags say so; document starts u64[document_count + 1], the first 0, the last token_count.
+// The file: this header; ids u32[token_count], padded to 8 bytes; trained bits, bit i%8 of byte
+// i/8, padded to 8 bytes, where flags say so; document starts u64[document_count + 1], the first 0,
+// the last token_count.
 struct ShardHeader {
   char magic[8] = {'D', 'U', 'R', 'E', 'S', 'H', 'R', 'D'};
   uint32_t version = 1;
-  uint32_t flags = 0;            // Bit 0: trained bits are there. Others: 0.
+  uint32_t flags = 0;  // Bit 0: trained bits are there. Others: 0.
   uint64_t token_count = 0;
   uint64_t document_count = 0;
-  uint64_t tokenizer_hash = 0;   // XXH64 of the tokenizer.json it was made with.
-  uint64_t text_bytes = 0;       // UTF-8 bytes of the text, for bits per byte; 0: unknown.
-  uint64_t content_hash = 0;     // XXH64 of everything after the header.
-  uint64_t reserved = 0;         // 0.
+  uint64_t tokenizer_hash = 0;  // XXH64 of the tokenizer.json it was made with.
+  uint64_t text_bytes = 0;      // UTF-8 bytes of the text, for bits per byte; 0: unknown.
+  uint64_t content_hash = 0;    // XXH64 of everything after the header.
+  uint64_t reserved = 0;        // 0.
 };
-static_assert(sizeof(ShardHeader) == 64 && offsetof(ShardHeader, token_count) == 16 && offsetof(ShardHeader, tokenizer_hash) == 32 &&
+static_assert(sizeof(ShardHeader) == 64 && offsetof(ShardHeader, token_count) == 16 &&
+              offsetof(ShardHeader, tokenizer_hash) == 32 &&
               offsetof(ShardHeader, content_hash) == 48);
 inline constexpr uint32_t kShardHasTrainedBits = 1;
 
-// Collects documents in memory and writes them by commit(): a shard is 4 bytes a token, so cut large corpora up.
+// Collects documents in memory and writes them by commit(): a shard is 4 bytes a token, so cut
+// large corpora up.
 class ShardWriter {
  public:
   explicit ShardWriter(uint64_t tokenizer_hash) : tokenizer_hash_(tokenizer_hash) {}
@@ -56,8 +59,8 @@ class ShardWriter {
 
 class Shard : public DocumentSource {
  public:
-  // Maps and checks the structure: magic, version, sizes, starts. Throws kCorrupt or kUnsupported naming the file
-  // and what is wrong with it.
+  // Maps and checks the structure: magic, version, sizes, starts. Throws kCorrupt or kUnsupported
+  // naming the file and what is wrong with it.
   explicit Shard(const Path& path);
 
   int64_t document_count() const override { return static_cast<int64_t>(header_.document_count); }
@@ -68,7 +71,8 @@ class Shard : public DocumentSource {
   const ShardHeader& header() const { return header_; }
   const Path& path() const { return map_.path(); }
 
-  // Reads every byte: the hash, and that ids are below `vocab_size`. Throws kCorrupt, kInvalidArgument.
+  // Reads every byte: the hash, and that ids are below `vocab_size`. Throws kCorrupt,
+  // kInvalidArgument.
   void verify(int64_t vocab_size) const;
 
  private:
@@ -90,7 +94,8 @@ class ShardSet : public DocumentSource {
 
  private:
   std::vector<Shard> shards_;
-  std::vector<int64_t> firsts_;  // firsts_[i]: index of shard i's first document; one more at the end.
+  std::vector<int64_t>
+      firsts_;  // firsts_[i]: index of shard i's first document; one more at the end.
 };
 
 }  // namespace dure

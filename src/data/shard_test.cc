@@ -1,11 +1,12 @@
 // Shards: round trip; every kind of damage is named, never read past.
+#include "data/shard.h"
+
 #include <gtest/gtest.h>
 
 #include <cstring>
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "data/shard.h"
 
 namespace dure {
 namespace {
@@ -90,7 +91,11 @@ TEST(Shard, BytesAreAsDocumented) {
   const std::string bytes = read_file(folder.path() / "a");
   ASSERT_EQ(bytes.size(), 64u + 16 + 8 + 16);
   EXPECT_EQ(bytes.substr(0, 8), "DURESHRD");
-  const auto u32 = [&](size_t at) { uint32_t v; std::memcpy(&v, bytes.data() + at, 4); return v; };
+  const auto u32 = [&](size_t at) {
+    uint32_t v;
+    std::memcpy(&v, bytes.data() + at, 4);
+    return v;
+  };
   EXPECT_EQ(u32(8), 1u);
   EXPECT_EQ(u32(12), 1u);
   EXPECT_EQ(u32(16), 3u);
@@ -121,8 +126,10 @@ TEST(Shard, EveryFlippedBitIsFound) {
   Rng rng(3);
   for (int i = 0; i < 160; ++i) {
     std::string damaged = bytes;
-    const size_t at = i < 64 ? static_cast<size_t>(i) : static_cast<size_t>(rng.below(std::ssize(bytes)));
-    if ((at >= 32 && at < 48)) continue;  // The tokenizer's hash and the text size say nothing about the bytes.
+    const size_t at =
+        i < 64 ? static_cast<size_t>(i) : static_cast<size_t>(rng.below(std::ssize(bytes)));
+    if ((at >= 32 && at < 48))
+      continue;  // The tokenizer's hash and the text size say nothing about the bytes.
     damaged[at] = static_cast<char>(damaged[at] ^ (1 << rng.below(8)));
     write_file(folder.path() / "b", damaged);
     ASSERT_NE(message_of(folder.path() / "b"), "") << "byte " << at;
@@ -133,7 +140,8 @@ TEST(Shard, HugeCountsInTheHeaderAllocateNothing) {
   const TemporaryFolder folder;
   ShardHeader header;
   header.token_count = UINT64_MAX / 2, header.document_count = UINT64_MAX / 8;
-  write_file(folder.path() / "a", std::string(reinterpret_cast<const char*>(&header), sizeof(header)));
+  write_file(folder.path() / "a",
+             std::string(reinterpret_cast<const char*>(&header), sizeof(header)));
   EXPECT_NE(message_of(folder.path() / "a").find("truncated or damaged"), std::string::npos);
 }
 

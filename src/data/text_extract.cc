@@ -22,7 +22,9 @@ std::string_view trim_right(std::string_view text) {
   return text.substr(0, last == std::string_view::npos ? 0 : last + 1);
 }
 
-size_t indent_of(std::string_view line) { return std::min(line.find_first_not_of(' '), line.size()); }
+size_t indent_of(std::string_view line) {
+  return std::min(line.find_first_not_of(' '), line.size());
+}
 
 // Drops <!-- ... --> wherever it stands.
 std::string without_comments(std::string_view text) {
@@ -37,13 +39,16 @@ std::string without_comments(std::string_view text) {
   return out;
 }
 
-// "[words](target)" to "words", "![words](target)" to nothing, from `at` on; false where it is neither.
+// "[words](target)" to "words", "![words](target)" to nothing, from `at` on; false where it is
+// neither.
 bool take_link(std::string_view line, size_t& at, std::string& out) {
   const bool image = line[at] == '!';
   const size_t open = at + (image ? 1 : 0);
   if (open >= line.size() || line[open] != '[') return false;
   const size_t close = line.find("](", open);
-  if (close == std::string_view::npos || line.substr(open + 1, close - open - 1).find('[') != std::string_view::npos) return false;
+  if (close == std::string_view::npos ||
+      line.substr(open + 1, close - open - 1).find('[') != std::string_view::npos)
+    return false;
   const size_t end = line.find(')', close);
   if (end == std::string_view::npos) return false;
   if (!image) out += line.substr(open + 1, close - open - 1);
@@ -51,7 +56,8 @@ bool take_link(std::string_view line, size_t& at, std::string& out) {
   return true;
 }
 
-// Marks inside a line: links, images, **strong**, __strong__, `code`. Single * and _ stay: they are often not marks.
+// Marks inside a line: links, images, **strong**, __strong__, `code`. Single * and _ stay: they are
+// often not marks.
 std::string without_marks(std::string_view line) {
   std::string out;
   for (size_t i = 0; i < line.size();) {
@@ -60,7 +66,8 @@ std::string without_marks(std::string_view line) {
       i += 2;
     } else if (line[i] == '`') {
       ++i;
-    } else if (line[i] == '\\' && i + 1 < line.size() && std::ispunct(static_cast<unsigned char>(line[i + 1]))) {
+    } else if (line[i] == '\\' && i + 1 < line.size() &&
+               std::ispunct(static_cast<unsigned char>(line[i + 1]))) {
       out += line[i + 1], i += 2;
     } else {
       out += line[i++];
@@ -72,7 +79,8 @@ std::string without_marks(std::string_view line) {
 bool is_rule(std::string_view line) {
   const std::string_view text = trim_right(line);
   if (text.size() < 3) return false;
-  return text.find_first_not_of(text[0]) == std::string_view::npos && std::string_view("-*_=").find(text[0]) != std::string_view::npos;
+  return text.find_first_not_of(text[0]) == std::string_view::npos &&
+         std::string_view("-*_=").find(text[0]) != std::string_view::npos;
 }
 
 std::string_view after_front_matter(std::string_view text) {
@@ -81,7 +89,8 @@ std::string_view after_front_matter(std::string_view text) {
   return end == std::string_view::npos ? text : text.substr(end + 5);
 }
 
-// Outside code: heading and quote marks off, rules and link definitions dropped, "* item" as "- item".
+// Outside code: heading and quote marks off, rules and link definitions dropped, "* item" as "-
+// item".
 void append_prose(std::string& out, std::string_view line) {
   if (is_rule(line)) return;
   const size_t indent = indent_of(line);
@@ -89,12 +98,14 @@ void append_prose(std::string& out, std::string_view line) {
   while (body.starts_with(">")) body.remove_prefix(body.starts_with("> ") ? 2 : 1);
   if (body.starts_with("#")) {
     const size_t level = std::min(body.find_first_not_of('#'), body.size());
-    if (level <= 6 && (level == body.size() || body[level] == ' ')) body.remove_prefix(std::min(level + 1, body.size()));
+    if (level <= 6 && (level == body.size() || body[level] == ' '))
+      body.remove_prefix(std::min(level + 1, body.size()));
     while (body.ends_with("#")) body.remove_suffix(1);
   }
   if (body.starts_with("[") && body.find("]: ") != std::string_view::npos) return;
   const bool bullet = body.starts_with("* ") || body.starts_with("+ ");
-  out += std::string(indent, ' ') + (bullet ? "- " + without_marks(body.substr(2)) : without_marks(body)) + "\n";
+  out += std::string(indent, ' ') +
+         (bullet ? "- " + without_marks(body.substr(2)) : without_marks(body)) + "\n";
 }
 
 }  // namespace
@@ -123,7 +134,9 @@ std::string text_of_markdown(std::string_view markdown) {
     const Line line = line_at(plain, at);
     at = line.next;
     const std::string_view body = line.text.substr(indent_of(line.text));
-    const std::string_view mark = body.starts_with("```") ? "```" : body.starts_with("~~~") ? "~~~" : "";
+    const std::string_view mark = body.starts_with("```")   ? "```"
+                                  : body.starts_with("~~~") ? "~~~"
+                                                            : "";
     if (!mark.empty() && (fence.empty() || fence == mark)) {
       fence = fence.empty() ? mark : "";
     } else if (!fence.empty()) {

@@ -1,6 +1,7 @@
 // data/token_document.h: a tokenised document, and the face of whatever holds many of them.
 //
-// Implemented by shards on disk (shard.h), tokenised conversations and generated problems (sft.h), and tests.
+// Implemented by shards on disk (shard.h), tokenised conversations and generated problems (sft.h),
+// and tests.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +10,13 @@
 
 namespace dure {
 
-inline constexpr int32_t kIgnoredTarget = -100;  // Equals kernels' kIgnore, which this layer does not include.
+inline constexpr int32_t kIgnoredTarget =
+    -100;  // Equals kernels' kIgnore, which this layer does not include.
 
 struct TokenDocument {
   std::vector<int32_t> ids;
-  std::vector<uint8_t> trained;  // As long as ids: 1 where the token is one to learn. Empty: all are.
+  std::vector<uint8_t>
+      trained;  // As long as ids: 1 where the token is one to learn. Empty: all are.
   bool is_trained(size_t index) const { return trained.empty() || trained[index] != 0; }
   void clear() {
     ids.clear();
@@ -24,7 +27,8 @@ struct TokenDocument {
 class DocumentSource {
  public:
   virtual ~DocumentSource() = default;
-  // Documents 0 .. count-1. Generators without end give kEndless: any index is good, and there are no epochs.
+  // Documents 0 .. count-1. Generators without end give kEndless: any index is good, and there are
+  // no epochs.
   virtual int64_t document_count() const = 0;
   // The same index always gives the same document. Safe to call from several threads.
   virtual void read(int64_t index, TokenDocument& out) const = 0;
@@ -34,9 +38,12 @@ class DocumentSource {
 // Documents in memory, for tests and small sets.
 class MemoryDocuments : public DocumentSource {
  public:
-  explicit MemoryDocuments(std::vector<TokenDocument> documents) : documents_(std::move(documents)) {}
+  explicit MemoryDocuments(std::vector<TokenDocument> documents)
+      : documents_(std::move(documents)) {}
   int64_t document_count() const override { return std::ssize(documents_); }
-  void read(int64_t index, TokenDocument& out) const override { out = documents_[static_cast<size_t>(index)]; }
+  void read(int64_t index, TokenDocument& out) const override {
+    out = documents_[static_cast<size_t>(index)];
+  }
 
  private:
   std::vector<TokenDocument> documents_;

@@ -12,11 +12,13 @@ namespace {
 
 constexpr size_t kTogether = 256;  // Documents encoded between two looks at the progress bar.
 
-void encode_batch(const std::vector<std::string>& texts, const Tokenizer& tokenizer, ThreadPool& pool, std::vector<EncodeScratch>& scratch, ShardWriter& writer) {
+void encode_batch(const std::vector<std::string>& texts, const Tokenizer& tokenizer,
+                  ThreadPool& pool, std::vector<EncodeScratch>& scratch, ShardWriter& writer) {
   std::vector<TokenDocument> documents(texts.size());
   pool.parallel_for(static_cast<int64_t>(texts.size()), [&](int64_t i, int worker) {
     TokenDocument& document = documents[static_cast<size_t>(i)];
-    tokenizer.encode_to(texts[static_cast<size_t>(i)], {.special_as_text = true}, document.ids, scratch[static_cast<size_t>(worker)]);
+    tokenizer.encode_to(texts[static_cast<size_t>(i)], {.special_as_text = true}, document.ids,
+                        scratch[static_cast<size_t>(worker)]);
     if (const auto end = tokenizer.eos_id()) document.ids.push_back(*end);
   });
   for (size_t i = 0; i < texts.size(); ++i) {
@@ -24,7 +26,8 @@ void encode_batch(const std::vector<std::string>& texts, const Tokenizer& tokeni
   }
 }
 
-// The shard of an earlier run, or nothing: where there is none, or its bytes were damaged since (it is made again).
+// The shard of an earlier run, or nothing: where there is none, or its bytes were damaged since (it
+// is made again).
 std::shared_ptr<const Shard> kept_shard(const Path& path, const Tokenizer& tokenizer) {
   if (!path_exists(path)) return nullptr;
   try {
@@ -39,16 +42,19 @@ std::shared_ptr<const Shard> kept_shard(const Path& path, const Tokenizer& token
 
 }  // namespace
 
-std::shared_ptr<const Shard> tokenise_corpus(const Path& jsonl, const Tokenizer& tokenizer, const Path& cache_folder) {
+std::shared_ptr<const Shard> tokenise_corpus(const Path& jsonl, const Tokenizer& tokenizer,
+                                             const Path& cache_folder) {
   const MappedFile file(jsonl);
   const uint64_t tokenizer_hash = xxh64(tokenizer.to_json());
-  const Path path = cache_folder / fmt::format("{}-{:016x}-{:016x}.shard", jsonl.stem().string(), xxh64(file.text()), tokenizer_hash);
+  const Path path = cache_folder / fmt::format("{}-{:016x}-{:016x}.shard", jsonl.stem().string(),
+                                               xxh64(file.text()), tokenizer_hash);
   if (auto kept = kept_shard(path, tokenizer)) return kept;
   make_folders(cache_folder);
   ThreadPool pool;
   std::vector<EncodeScratch> scratch(static_cast<size_t>(pool.thread_count()));
   ShardWriter writer(tokenizer_hash);
-  Progress progress("tokenise " + jsonl.filename().string(), static_cast<int64_t>(file.text().size()), "bytes");
+  Progress progress("tokenise " + jsonl.filename().string(),
+                    static_cast<int64_t>(file.text().size()), "bytes");
   std::vector<std::string> texts;
   int64_t bytes = 0;
   for_each_record(jsonl, [&](const Record& record) {
@@ -62,7 +68,8 @@ std::shared_ptr<const Shard> tokenise_corpus(const Path& jsonl, const Tokenizer&
   encode_batch(texts, tokenizer, pool, scratch, writer);
   writer.commit(path);
   progress.update(static_cast<int64_t>(file.text().size()));
-  progress.finish(fmt::format("{} tokens", format_count(static_cast<double>(writer.token_count()))));
+  progress.finish(
+      fmt::format("{} tokens", format_count(static_cast<double>(writer.token_count()))));
   return std::make_shared<Shard>(path);
 }
 

@@ -1,8 +1,9 @@
 // data/tokenise.h: a JSONL file of documents as a shard of token ids, made once and kept.
 //
-// The shard's name carries hashes of the file and of the tokenizer: another file or another tokenizer makes another shard.
-// A document ends with the tokenizer's end token, where it has one: what a base model continues to after a text.
-// Not here: the shard's bytes (shard.h), conversations (sft.h).
+// The shard's name carries hashes of the file and of the tokenizer: another file or another
+// tokenizer makes another shard. A document ends with the tokenizer's end token, where it has one:
+// what a base model continues to after a text. Not here: the shard's bytes (shard.h), conversations
+// (sft.h).
 #pragma once
 
 #include <memory>
@@ -13,7 +14,9 @@
 
 namespace dure {
 
-// Documents of `jsonl` in order. Encodes on all cores, with progress, where `cache_folder` does not hold the shard yet.
-std::shared_ptr<const Shard> tokenise_corpus(const Path& jsonl, const Tokenizer& tokenizer, const Path& cache_folder);
+// Documents of `jsonl` in order. Encodes on all cores, with progress, where `cache_folder` does not
+// hold the shard yet.
+std::shared_ptr<const Shard> tokenise_corpus(const Path& jsonl, const Tokenizer& tokenizer,
+                                             const Path& cache_folder);
 
 }  // namespace dure

@@ -22,10 +22,13 @@ struct Sequence {
   int64_t fed = 0;        // tokens of prompt + generated already in the cache
   bool finished = false;  // its result has moved to `done`
 
-  int64_t token_count() const { return static_cast<int64_t>(request.prompt.size() + result.tokens.size()); }
+  int64_t token_count() const {
+    return static_cast<int64_t>(request.prompt.size() + result.tokens.size());
+  }
   int32_t token(int64_t i) const {
     const int64_t prompt = static_cast<int64_t>(request.prompt.size());
-    return i < prompt ? request.prompt[static_cast<size_t>(i)] : result.tokens[static_cast<size_t>(i - prompt)];
+    return i < prompt ? request.prompt[static_cast<size_t>(i)]
+                      : result.tokens[static_cast<size_t>(i - prompt)];
   }
 };
 
@@ -42,11 +45,14 @@ struct Buffers {
 };
 
 Buffers lay_out(const ModelConfig& config, Arena& arena) {
-  return {arena.take_f32({kHeadRows, config.hidden_size}), arena.take_f32({kHeadRows, config.vocab_size}),
-          arena.take_f32({kHeadRows}), arena.take_f32({kHeadRows})};
+  return {arena.take_f32({kHeadRows, config.hidden_size}),
+          arena.take_f32({kHeadRows, config.vocab_size}), arena.take_f32({kHeadRows}),
+          arena.take_f32({kHeadRows})};
 }
 
-ActivationPlan activation_plan(const GeneratorOptions& options) { return {.rows_max = options.batch_rows_max}; }
+ActivationPlan activation_plan(const GeneratorOptions& options) {
+  return {.rows_max = options.batch_rows_max};
+}
 
 int64_t arena_bytes(const ModelConfig& config, const GeneratorOptions& options) {
   Arena plan;
@@ -77,11 +83,18 @@ struct Generator::State {
   // The next forward.
   std::vector<int32_t> ids, positions;
   std::vector<BatchKv::Run> runs;
-  std::vector<std::pair<Sequence*, int64_t>> heads;  // sequences whose newest token is in, and its row
+  std::vector<std::pair<Sequence*, int64_t>>
+      heads;  // sequences whose newest token is in, and its row
 
   State(const ModelWeights& w, const GeneratorOptions& o, Stream& s)
-      : weights(w), options(o), stream(s), cache(w.config, cache_options(o)), kv(cache), arena(arena_bytes(w.config, o)),
-        activations(w.config, activation_plan(o), arena), buffers(lay_out(w.config, arena)),
+      : weights(w),
+        options(o),
+        stream(s),
+        cache(w.config, cache_options(o)),
+        kv(cache),
+        arena(arena_bytes(w.config, o)),
+        activations(w.config, activation_plan(o), arena),
+        buffers(lay_out(w.config, arena)),
         samplers(static_cast<size_t>(s.thread_count())) {}
 
   void admit();
@@ -92,7 +105,8 @@ struct Generator::State {
   void retire(FinishReason why, Sequence& sequence);
 };
 
-// A sequence enters with the memory for its longest form, so that nothing running is ever pushed out.
+// A sequence enters with the memory for its longest form, so that nothing running is ever pushed
+// out.
 void Generator::State::admit() {
   while (!waiting.empty() && cache.free_sequences() > 0) {
     Sequence& sequence = *waiting.front();
@@ -117,7 +131,10 @@ void Generator::State::add_rows(Sequence& sequence, int64_t rows_free) {
     ids.push_back(sequence.token(sequence.fed + i));
     positions.push_back(static_cast<int32_t>(sequence.fed + i));
   }
-  runs.push_back({.slot = sequence.slot, .first_row = first_row, .row_count = count, .first_position = sequence.fed});
+  runs.push_back({.slot = sequence.slot,
+                  .first_row = first_row,
+                  .row_count = count,
+                  .first_position = sequence.fed});
   if (count == left) heads.emplace_back(&sequence, first_row + count - 1);
   sequence.fed += count;
 }
@@ -128,7 +145,8 @@ void Generator::State::choose_rows() {
   for (const bool decoding : {true, false}) {
     for (const auto& sequence : running) {
       const bool decodes = sequence->token_count() - sequence->fed == 1;
-      if (decodes == decoding) add_rows(*sequence, options.batch_rows_max - static_cast<int64_t>(ids.size()));
+      if (decodes == decoding)
+        add_rows(*sequence, options.batch_rows_max - static_cast<int64_t>(ids.size()));
     }
   }
 }
@@ -148,7 +166,8 @@ void Generator::State::accept(Sequence& sequence, int32_t token, float log_proba
   FinishReason why = FinishReason::kRunning;
   if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
     why = FinishReason::kStop;
-  } else if (static_cast<int64_t>(sequence.result.tokens.size()) >= sequence.request.new_tokens_max) {
+  } else if (static_cast<int64_t>(sequence.result.tokens.size()) >=
+             sequence.request.new_tokens_max) {
     why = FinishReason::kLength;
   }
   events.push_back({sequence.id, token, why});
@@ -156,11 +175,14 @@ void Generator::State::accept(Sequence& sequence, int32_t token, float log_proba
 }
 
 void Generator::State::sample_rows(size_t first, size_t count) {
-  const int64_t d = weights.config.hidden_size, v = weights.config.vocab_size, rows = static_cast<int64_t>(count);
+  const int64_t d = weights.config.hidden_size, v = weights.config.vocab_size,
+                rows = static_cast<int64_t>(count);
   const TensorView hidden = activations.hidden();
   const TensorView chosen = buffers.chosen.rows(0, rows), logits = buffers.logits.rows(0, rows);
   for (int64_t r = 0; r < rows; ++r) {
-    std::memcpy(chosen.f32() + r * d, hidden.f32() + heads[first + static_cast<size_t>(r)].second * d, static_cast<size_t>(d) * sizeof(float));
+    std::memcpy(chosen.f32() + r * d,
+                hidden.f32() + heads[first + static_cast<size_t>(r)].second * d,
+                static_cast<size_t>(d) * sizeof(float));
   }
   head_logits(weights, chosen, logits, stream);
   int32_t tokens[kHeadRows];
@@ -173,12 +195,15 @@ void Generator::State::sample_rows(size_t first, size_t count) {
         {.prompt = s.request.prompt, .generated = s.result.tokens, .allowed = {}}, uniform);
   });
   const TensorView log_probability = buffers.log_probability.rows(0, rows);
-  token_log_probability(logits, {tokens, count}, log_probability, buffers.log_sum_exp.rows(0, rows), {}, stream);
-  for (int64_t r = 0; r < rows; ++r) accept(*heads[first + static_cast<size_t>(r)].first, tokens[r], log_probability.f32()[r]);
+  token_log_probability(logits, {tokens, count}, log_probability, buffers.log_sum_exp.rows(0, rows),
+                        {}, stream);
+  for (int64_t r = 0; r < rows; ++r)
+    accept(*heads[first + static_cast<size_t>(r)].first, tokens[r], log_probability.f32()[r]);
 }
 
 Generator::Generator(const ModelWeights& weights, const GeneratorOptions& options, Stream& stream) {
-  DURE_CHECK(options.sequences_max >= 1 && options.batch_rows_max >= options.sequences_max && options.chunk_tokens_max >= 1);
+  DURE_CHECK(options.sequences_max >= 1 && options.batch_rows_max >= options.sequences_max &&
+             options.chunk_tokens_max >= 1);
   state_ = std::make_unique<State>(weights, options, stream);
 }
 
@@ -190,14 +215,21 @@ int64_t Generator::plan_bytes(const ModelConfig& config, const GeneratorOptions&
 
 int64_t Generator::submit(GenerationRequest request) {
   State& s = *state_;
-  const int64_t prompt = static_cast<int64_t>(request.prompt.size()), vocab = s.weights.config.vocab_size;
-  if (prompt == 0) fail(ErrorCode::kInvalidArgument, "the prompt is empty: give at least one token");
-  if (request.new_tokens_max < 1) fail(ErrorCode::kInvalidArgument, "{} new tokens: ask for at least 1", request.new_tokens_max);
+  const int64_t prompt = static_cast<int64_t>(request.prompt.size()),
+                vocab = s.weights.config.vocab_size;
+  if (prompt == 0)
+    fail(ErrorCode::kInvalidArgument, "the prompt is empty: give at least one token");
+  if (request.new_tokens_max < 1)
+    fail(ErrorCode::kInvalidArgument, "{} new tokens: ask for at least 1", request.new_tokens_max);
   for (const int32_t token : request.prompt) {
-    if (token < 0 || token >= vocab) fail(ErrorCode::kInvalidArgument, "prompt token {} is outside the vocabulary of {}", token, vocab);
+    if (token < 0 || token >= vocab)
+      fail(ErrorCode::kInvalidArgument, "prompt token {} is outside the vocabulary of {}", token,
+           vocab);
   }
   if (prompt + request.new_tokens_max > s.options.context_tokens_max) {
-    fail(ErrorCode::kInvalidArgument, "{} prompt tokens and {} new ones exceed the context of {}; shorten one, or raise the context",
+    fail(ErrorCode::kInvalidArgument,
+         "{} prompt tokens and {} new ones exceed the context of {}; shorten one, or raise the "
+         "context",
          prompt, request.new_tokens_max, s.options.context_tokens_max);
   }
   check_sampling(request.sampling, vocab);
@@ -211,10 +243,12 @@ int64_t Generator::submit(GenerationRequest request) {
 void Generator::cancel(int64_t id) {
   State& s = *state_;
   const auto has_id = [id](const auto& sequence) { return sequence->id == id; };
-  if (const auto it = std::find_if(s.running.begin(), s.running.end(), has_id); it != s.running.end()) {
+  if (const auto it = std::find_if(s.running.begin(), s.running.end(), has_id);
+      it != s.running.end()) {
     s.retire(FinishReason::kCancelled, **it);
     s.running.erase(it);
-  } else if (const auto queued = std::find_if(s.waiting.begin(), s.waiting.end(), has_id); queued != s.waiting.end()) {
+  } else if (const auto queued = std::find_if(s.waiting.begin(), s.waiting.end(), has_id);
+             queued != s.waiting.end()) {
     s.retire(FinishReason::kCancelled, **queued);
     s.waiting.erase(queued);
   }
@@ -246,7 +280,8 @@ Generation Generator::take(int64_t id) {
   return result;
 }
 
-std::vector<Generation> Generator::run(std::vector<GenerationRequest> requests, const std::function<void(int64_t)>& on_step) {
+std::vector<Generation> Generator::run(std::vector<GenerationRequest> requests,
+                                       const std::function<void(int64_t)>& on_step) {
   std::vector<int64_t> ids;
   for (GenerationRequest& request : requests) ids.push_back(submit(std::move(request)));
   int64_t finished = 0;

@@ -1,11 +1,14 @@
-// engine/generator.h: many sequences decoded together through the model's one forward (continuous batching).
+// engine/generator.h: many sequences decoded together through the model's one forward (continuous
+// batching).
 //
-// Owns the KV cache, the queue of requests, which rows go into the next forward, and sampling. Token ids only: text, chat and
-// tools live above. Not here: weights (the trainer's own are read in place: a new optimiser step is seen at once).
+// Owns the KV cache, the queue of requests, which rows go into the next forward, and sampling.
+// Token ids only: text, chat and tools live above. Not here: weights (the trainer's own are read in
+// place: a new optimiser step is seen at once).
 //
-// A request's tokens depend on its prompt, its options, its seed and its stream alone: not on what else is in the batch, on
-// chunk sizes, on threads or on the order of arrival. Log-probabilities are the model's own (temperature 1, nothing
-// filtered) by the kernel the trainer uses: the same bits as TrainPass::log_probability().
+// A request's tokens depend on its prompt, its options, its seed and its stream alone: not on what
+// else is in the batch, on chunk sizes, on threads or on the order of arrival. Log-probabilities
+// are the model's own (temperature 1, nothing filtered) by the kernel the trainer uses: the same
+// bits as TrainPass::log_probability().
 #pragma once
 
 #include <cstdint>
@@ -22,7 +25,7 @@
 namespace dure {
 
 struct GenerationRequest {
-  std::vector<int32_t> prompt;       // at least one token
+  std::vector<int32_t> prompt;  // at least one token
   SamplingOptions sampling;
   int64_t new_tokens_max = 256;
   std::vector<int32_t> stop_tokens;  // The stop token is part of the result.
@@ -53,8 +56,8 @@ class Generator {
   ~Generator();
   static int64_t plan_bytes(const ModelConfig& config, const GeneratorOptions& options);
 
-  // Queues a request; returns its id. Throws kInvalidArgument: an empty prompt, a token outside the vocabulary, or a request
-  // longer than the context (with the numbers).
+  // Queues a request; returns its id. Throws kInvalidArgument: an empty prompt, a token outside the
+  // vocabulary, or a request longer than the context (with the numbers).
   int64_t submit(GenerationRequest request);
   void cancel(int64_t id);
 
@@ -67,10 +70,11 @@ class Generator {
     FinishReason finish = FinishReason::kRunning;
   };
   std::span<const Event> events() const;  // of the last step, by id of arrival
-  Generation take(int64_t id);            // The result of a finished or cancelled request; forgets it.
+  Generation take(int64_t id);  // The result of a finished or cancelled request; forgets it.
 
   // Submits all, steps until they are finished, returns results in order. `on_step` may be null.
-  std::vector<Generation> run(std::vector<GenerationRequest> requests, const std::function<void(int64_t finished)>& on_step = nullptr);
+  std::vector<Generation> run(std::vector<GenerationRequest> requests,
+                              const std::function<void(int64_t finished)>& on_step = nullptr);
 
   int64_t running_count() const;
   int64_t waiting_count() const;

@@ -1,22 +1,27 @@
-// Promises 2 and 3 where the engine keeps them: the sampler's log-probabilities are the trainer's, bit for bit; a request's
-// tokens depend on nothing else in the batch, on no chunk size and on no thread count; rewinding a ring forgets nothing.
+// Promises 2 and 3 where the engine keeps them: the sampler's log-probabilities are the trainer's,
+// bit for bit; a request's tokens depend on nothing else in the batch, on no chunk size and on no
+// thread count; rewinding a ring forgets nothing.
+#include "engine/generator.h"
+
 #include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "engine/generator.h"
 #include "model/train_pass.h"
 
 namespace dure {
 namespace {
 
-// LLLG with a window far shorter than the sequences, a dense first layer, routed experts with a shared one.
+// LLLG with a window far shorter than the sequences, a dense first layer, routed experts with a
+// shared one.
 ModelConfig tiny_config() {
   ModelConfig c;
   c.vocab_size = 97, c.hidden_size = 48, c.head_count = 4, c.kv_head_count = 2, c.head_width = 16;
-  c.dense_width = 64, c.expert_width = 24, c.expert_count = 8, c.experts_per_token = 3, c.shared_expert_count = 1;
+  c.dense_width = 64, c.expert_width = 24, c.expert_count = 8, c.experts_per_token = 3,
+  c.shared_expert_count = 1;
   c.routed_scale = 2.5, c.initializer_range = 0.2;
-  for (int i = 0; i < 4; ++i) c.layers.push_back({.window_tokens = i == 3 ? 0 : 5, .rotary = i != 3, .sparse = i > 0});
+  for (int i = 0; i < 4; ++i)
+    c.layers.push_back({.window_tokens = i == 3 ? 0 : 5, .rotary = i != 3, .sparse = i > 0});
   return c;
 }
 
@@ -48,7 +53,8 @@ std::vector<GenerationRequest> requests(int count) {
   return all;
 }
 
-void expect_same(const std::vector<Generation>& a, const std::vector<Generation>& b, const char* what) {
+void expect_same(const std::vector<Generation>& a, const std::vector<Generation>& b,
+                 const char* what) {
   ASSERT_EQ(a.size(), b.size());
   for (size_t i = 0; i < a.size(); ++i) {
     EXPECT_EQ(a[i].tokens, b[i].tokens) << what << ", request " << i;
@@ -59,7 +65,8 @@ void expect_same(const std::vector<Generation>& a, const std::vector<Generation>
 
 TEST(Generator, ResultsDependOnNothingElse) {
   Model model;
-  const GeneratorOptions base{.sequences_max = 16, .context_tokens_max = 256, .batch_rows_max = 64, .chunk_tokens_max = 64};
+  const GeneratorOptions base{
+      .sequences_max = 16, .context_tokens_max = 256, .batch_rows_max = 64, .chunk_tokens_max = 64};
   const auto reference = Generator(model.weights, base, model.stream).run(requests(20));
   for (const int64_t chunk : {1, 3, 64, 200}) {
     GeneratorOptions o = base;
@@ -68,18 +75,27 @@ TEST(Generator, ResultsDependOnNothingElse) {
   }
   GeneratorOptions alone = base;
   alone.sequences_max = 1;
-  expect_same(Generator(model.weights, alone, model.stream).run(requests(20)), reference, "one at a time");
+  expect_same(Generator(model.weights, alone, model.stream).run(requests(20)), reference,
+              "one at a time");
   GeneratorOptions few_pages = base;
   few_pages.page_count = 5;
-  expect_same(Generator(model.weights, few_pages, model.stream).run(requests(20)), reference, "few pages");
+  expect_same(Generator(model.weights, few_pages, model.stream).run(requests(20)), reference,
+              "few pages");
   Model one_thread(1);
-  expect_same(Generator(one_thread.weights, base, one_thread.stream).run(requests(20)), reference, "one thread");
+  expect_same(Generator(one_thread.weights, base, one_thread.stream).run(requests(20)), reference,
+              "one thread");
 }
 
 TEST(Generator, SamplerEqualsTrainerBitForBit) {
   Model model;
   const auto all = requests(12);
-  const auto generated = Generator(model.weights, {.sequences_max = 8, .context_tokens_max = 256, .batch_rows_max = 32, .chunk_tokens_max = 20}, model.stream).run(all);
+  const auto generated = Generator(model.weights,
+                                   {.sequences_max = 8,
+                                    .context_tokens_max = 256,
+                                    .batch_rows_max = 32,
+                                    .chunk_tokens_max = 20},
+                                   model.stream)
+                             .run(all);
   std::vector<int32_t> ids, targets;
   std::vector<int64_t> lengths;
   for (size_t i = 0; i < all.size(); ++i) {
@@ -92,12 +108,15 @@ TEST(Generator, SamplerEqualsTrainerBitForBit) {
     }
   }
   TrainPass pass(model.config, {.rows_max = static_cast<int64_t>(ids.size())});
-  pass.forward(model.weights, {.ids = ids, .targets = targets, .document_lengths = lengths}, model.stream);
+  pass.forward(model.weights, {.ids = ids, .targets = targets, .document_lengths = lengths},
+               model.stream);
   pass.token_log_probabilities(false, model.stream);
   size_t at = 0, compared = 0;
   for (size_t i = 0; i < all.size(); ++i) {
     for (size_t k = 0; k < generated[i].tokens.size(); ++k, ++compared) {
-      ASSERT_EQ(pass.log_probability()[at + all[i].prompt.size() - 1 + k], generated[i].log_probabilities[k]) << "request " << i << " token " << k;
+      ASSERT_EQ(pass.log_probability()[at + all[i].prompt.size() - 1 + k],
+                generated[i].log_probabilities[k])
+          << "request " << i << " token " << k;
     }
     at += static_cast<size_t>(lengths[i]);
   }
@@ -106,7 +125,9 @@ TEST(Generator, SamplerEqualsTrainerBitForBit) {
 
 TEST(Generator, RefusesAndCancels) {
   Model model;
-  Generator generator(model.weights, {.sequences_max = 2, .context_tokens_max = 64, .batch_rows_max = 8}, model.stream);
+  Generator generator(model.weights,
+                      {.sequences_max = 2, .context_tokens_max = 64, .batch_rows_max = 8},
+                      model.stream);
   EXPECT_THROW(generator.submit({}), Error);
   EXPECT_THROW(generator.submit({.prompt = {97}}), Error);
   EXPECT_THROW(generator.submit({.prompt = {1, 2}, .new_tokens_max = 63}), Error);
@@ -114,14 +135,16 @@ TEST(Generator, RefusesAndCancels) {
   const int64_t b = generator.submit({.prompt = {3}, .new_tokens_max = 3});
   generator.step();
   generator.cancel(a);
-  while (generator.step()) {}
+  while (generator.step()) {
+  }
   EXPECT_EQ(generator.take(a).finish, FinishReason::kCancelled);
   EXPECT_EQ(generator.take(b).tokens.size(), 3u);
   EXPECT_FALSE(generator.step());
 }
 
 // Feeds tokens through the cache and returns the last hidden state.
-std::vector<float> feed(Model& model, KvCache& cache, int slot, const std::vector<int32_t>& tokens, int64_t from) {
+std::vector<float> feed(Model& model, KvCache& cache, int slot, const std::vector<int32_t>& tokens,
+                        int64_t from) {
   BatchKv kv(cache);
   Arena plan;
   Activations(model.config, {.rows_max = 16}, plan);
@@ -135,7 +158,10 @@ std::vector<float> feed(Model& model, KvCache& cache, int slot, const std::vecto
     for (int64_t i = 0; i < count; ++i) positions.push_back(static_cast<int32_t>(at + i));
     const BatchKv::Run run{.slot = slot, .first_row = 0, .row_count = count, .first_position = at};
     kv.set_runs({&run, 1});
-    forward(model.weights, {.ids = std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(count)), .positions = positions}, kv, activations, model.stream);
+    forward(model.weights,
+            {.ids = std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(count)),
+             .positions = positions},
+            kv, activations, model.stream);
     kv.commit();
     const float* row = activations.hidden().f32() + (count - 1) * model.config.hidden_size;
     last.assign(row, row + model.config.hidden_size);
@@ -146,11 +172,16 @@ std::vector<float> feed(Model& model, KvCache& cache, int slot, const std::vecto
 
 TEST(KvCache, RewindKeepsWhatItPromises) {
   Model model;
-  const KvCacheOptions options{.sequence_count_max = 2, .context_tokens_max = 512, .append_tokens_max = 16};
+  const KvCacheOptions options{
+      .sequence_count_max = 2, .context_tokens_max = 512, .append_tokens_max = 16};
   KvCache cache(model.config, options);
   EXPECT_EQ(cache.allocated_bytes(), kv_cache_plan(model.config, options).total_bytes());
   Rng rng(1);
-  const auto random_tokens = [&](int64_t n) { std::vector<int32_t> t; for (int64_t i = 0; i < n; ++i) t.push_back(static_cast<int32_t>(rng.below(97))); return t; };
+  const auto random_tokens = [&](int64_t n) {
+    std::vector<int32_t> t;
+    for (int64_t i = 0; i < n; ++i) t.push_back(static_cast<int32_t>(rng.below(97)));
+    return t;
+  };
   const int slot = cache.open();
   int rewound = 0, refused = 0;
   std::vector<int32_t> tokens;
@@ -163,9 +194,13 @@ TEST(KvCache, RewindKeepsWhatItPromises) {
     const int other = cache.open();
     EXPECT_EQ(got, feed(model, cache, other, tokens, 0)) << "round " << round;
     cache.close(other);
-    const int64_t back = rng.between(0, std::min<int64_t>(static_cast<int64_t>(tokens.size()), round % 7 == 0 ? 200 : 8));
+    const int64_t back = rng.between(
+        0, std::min<int64_t>(static_cast<int64_t>(tokens.size()), round % 7 == 0 ? 200 : 8));
     const int64_t target = static_cast<int64_t>(tokens.size()) - back;
-    if (cache.rewind(slot, target)) tokens.resize(static_cast<size_t>(target)), ++rewound; else ++refused;
+    if (cache.rewind(slot, target))
+      tokens.resize(static_cast<size_t>(target)), ++rewound;
+    else
+      ++refused;
   }
   EXPECT_GT(rewound, 10);
   EXPECT_EQ(cache.free_sequences(), 1);

@@ -25,14 +25,17 @@ int64_t ring_blocks_for(int64_t window, const KvCacheOptions& options) {
 }
 
 int64_t page_count_for(const KvCacheOptions& options) {
-  return options.page_count > 0 ? options.page_count : options.sequence_count_max * blocks_for(options.context_tokens_max);
+  return options.page_count > 0
+             ? options.page_count
+             : options.sequence_count_max * blocks_for(options.context_tokens_max);
 }
 
 }  // namespace
 
 KvCachePlan kv_cache_plan(const ModelConfig& config, const KvCacheOptions& options) {
   KvCachePlan plan;
-  const int64_t block_bytes = kB * row_bytes(options.dtype, config.kv_head_count * config.head_width);
+  const int64_t block_bytes =
+      kB * row_bytes(options.dtype, config.kv_head_count * config.head_width);
   plan.page_count = page_count_for(options);
   for (const int64_t window : windows_of(config, options)) {
     int64_t table_blocks = blocks_for(options.context_tokens_max);
@@ -42,20 +45,25 @@ KvCachePlan kv_cache_plan(const ModelConfig& config, const KvCacheOptions& optio
     } else {
       plan.page_bytes += 2 * block_bytes;
     }
-    plan.table_bytes += options.sequence_count_max * table_blocks * 2 * static_cast<int64_t>(sizeof(void*));
+    plan.table_bytes +=
+        options.sequence_count_max * table_blocks * 2 * static_cast<int64_t>(sizeof(void*));
   }
   if (plan.page_bytes == 0) plan.page_count = 0;
   return plan;
 }
 
-KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options) : config_(config), options_(options) {
-  DURE_CHECK(options.sequence_count_max >= 1 && options.context_tokens_max >= 1 && options.append_tokens_max >= 1);
-  DURE_CHECK(options.dtype == DType::kF32 || options.dtype == DType::kBF16, "{}", dtype_info(options.dtype).name);
+KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options)
+    : config_(config), options_(options) {
+  DURE_CHECK(options.sequence_count_max >= 1 && options.context_tokens_max >= 1 &&
+             options.append_tokens_max >= 1);
+  DURE_CHECK(options.dtype == DType::kF32 || options.dtype == DType::kBF16, "{}",
+             dtype_info(options.dtype).name);
   row_bytes_ = row_bytes(options.dtype, config.kv_head_count * config.head_width);
   block_bytes_ = kB * row_bytes_;
   int64_t global_count = 0;
   for (const int64_t window : windows_of(config, options)) {
-    LayerStore layer{.window_tokens = window, .byte_offset = pages_offset_, .table_offset = slot_pointers_};
+    LayerStore layer{
+        .window_tokens = window, .byte_offset = pages_offset_, .table_offset = slot_pointers_};
     if (window > 0) {
       layer.ring_blocks = layer.table_blocks = ring_blocks_for(window, options);
       pages_offset_ += options.sequence_count_max * layer.ring_blocks * 2 * block_bytes_;
@@ -71,9 +79,11 @@ KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options) : con
   storage_ = Buffer(plan.ring_bytes + plan.page_bytes * plan.page_count);
   tables_ = Buffer(plan.table_bytes);
   slots_.resize(static_cast<size_t>(options.sequence_count_max));
-  for (Slot& slot : slots_) slot.pages.reserve(static_cast<size_t>(blocks_for(options.context_tokens_max)));
+  for (Slot& slot : slots_)
+    slot.pages.reserve(static_cast<size_t>(blocks_for(options.context_tokens_max)));
   for (int64_t i = options.sequence_count_max; i-- > 0;) free_slots_.push_back(static_cast<int>(i));
-  for (int64_t i = page_count_for(options); i-- > 0;) free_pages_.push_back(static_cast<int32_t>(i));
+  for (int64_t i = page_count_for(options); i-- > 0;)
+    free_pages_.push_back(static_cast<int32_t>(i));
 }
 
 int KvCache::open() {
@@ -108,7 +118,8 @@ bool KvCache::reserve(int slot, int64_t token_count) {
     free_pages_.pop_back();
     for (const LayerStore& layer : layers_) {
       if (layer.window_tokens > 0) continue;
-      for (const Half half : {Half::kKeys, Half::kValues}) table(layer, slot, half)[block] = block_address(layer, slot, block, half);
+      for (const Half half : {Half::kKeys, Half::kValues})
+        table(layer, slot, half)[block] = block_address(layer, slot, block, half);
     }
   }
   return true;
@@ -134,10 +145,12 @@ char* KvCache::block_address(const LayerStore& layer, int slot, int64_t block, H
   char* base = static_cast<char*>(storage_.data());
   const int64_t second = half == Half::kValues ? 1 : 0;
   if (layer.window_tokens > 0) {
-    return base + layer.byte_offset + ((slot * layer.ring_blocks + block % layer.ring_blocks) * 2 + second) * block_bytes_;
+    return base + layer.byte_offset +
+           ((slot * layer.ring_blocks + block % layer.ring_blocks) * 2 + second) * block_bytes_;
   }
   const int64_t page = slots_[static_cast<size_t>(slot)].pages[static_cast<size_t>(block)];
-  return base + pages_offset_ + page * page_bytes_ + (layer.global_index * 2 + second) * block_bytes_;
+  return base + pages_offset_ + page * page_bytes_ +
+         (layer.global_index * 2 + second) * block_bytes_;
 }
 
 const void** KvCache::table(const LayerStore& layer, int slot, Half half) const {
@@ -152,7 +165,8 @@ int64_t KvCache::oldest_block(const LayerStore& layer, const Slot& slot) const {
 
 KvView KvCache::view(const LayerStore& layer, int slot, int64_t end) const {
   const Slot& s = slots_[static_cast<size_t>(slot)];
-  KvView view{.key_blocks = table(layer, slot, Half::kKeys), .value_blocks = table(layer, slot, Half::kValues)};
+  KvView view{.key_blocks = table(layer, slot, Half::kKeys),
+              .value_blocks = table(layer, slot, Half::kValues)};
   view.row_stride = config_.kv_head_count * config_.head_width;
   view.end = end;
   view.dtype = options_.dtype;
@@ -173,9 +187,11 @@ void BatchKv::set_runs(std::span<const Run> runs) {
   for (const Run& run : runs_) {
     KvCache::Slot& slot = cache_.slots_[static_cast<size_t>(run.slot)];
     const int64_t end = run.first_position + run.row_count;
-    DURE_CHECK(run.row_count >= 1 && run.row_count <= cache_.options_.append_tokens_max, "{} rows", run.row_count);
-    DURE_CHECK(slot.used && run.first_position <= slot.length && end <= cache_.options_.context_tokens_max, "{} at {}", run.row_count,
-               run.first_position);
+    DURE_CHECK(run.row_count >= 1 && run.row_count <= cache_.options_.append_tokens_max, "{} rows",
+               run.row_count);
+    DURE_CHECK(
+        slot.used && run.first_position <= slot.length && end <= cache_.options_.context_tokens_max,
+        "{} at {}", run.row_count, run.first_position);
     slot.written_end = std::max(slot.written_end, end);
   }
 }
@@ -190,12 +206,15 @@ void BatchKv::append(int64_t layer_index, TensorView k, TensorView v, Stream& st
     for (int64_t i = 0; i < run.row_count; ++i) {
       const int64_t position = run.first_position + i;
       for (const auto half : {KvCache::Half::kKeys, KvCache::Half::kValues}) {
-        const float* source = sources[half == KvCache::Half::kValues ? 1 : 0] + (run.first_row + i) * elements;
-        char* row = cache_.block_address(layer, run.slot, position / kB, half) + position % kB * cache_.row_bytes_;
+        const float* source =
+            sources[half == KvCache::Half::kValues ? 1 : 0] + (run.first_row + i) * elements;
+        char* row = cache_.block_address(layer, run.slot, position / kB, half) +
+                    position % kB * cache_.row_bytes_;
         if (!narrow) {
           std::memcpy(row, source, static_cast<size_t>(cache_.row_bytes_));
         } else {
-          for (int64_t e = 0; e < elements; ++e) reinterpret_cast<uint16_t*>(row)[e] = f32_to_bf16(source[e]);
+          for (int64_t e = 0; e < elements; ++e)
+            reinterpret_cast<uint16_t*>(row)[e] = f32_to_bf16(source[e]);
         }
       }
     }

@@ -1,14 +1,16 @@
-// engine/kv_cache.h: keys and values of many sequences: rings on sliding layers, growing pages on global ones.
+// engine/kv_cache.h: keys and values of many sequences: rings on sliding layers, growing pages on
+// global ones.
 //
-// Owns the memory (planned and allocated once), which blocks belong to which sequence, and what is still resident.
-// Not here: attention (kernels/attention.h), which rows go through the model (generator.h), prefix sharing (later: pages are
-// already addressed through tables).
+// Owns the memory (planned and allocated once), which blocks belong to which sequence, and what is
+// still resident. Not here: attention (kernels/attention.h), which rows go through the model
+// (generator.h), prefix sharing (later: pages are already addressed through tables).
 //
-// Symbols: S sequences, W window, M longest append [tokens], G key/value heads, H head width, B = KvView::kTokens positions a block.
-// A sliding layer keeps a ring of ceil((W - 1 + M) / B) + 1 blocks: a chunk of M rows is stored whole before its first row attends,
-// and that row still reads W - 1 older ones; blocks are anchored at absolute positions, hence one more. A ring of W rows loses
-// them without any error, and every test prompt shorter than W passes.
-// A global layer takes pages of B positions from one pool as the sequence grows. One page id serves every global layer.
+// Symbols: S sequences, W window, M longest append [tokens], G key/value heads, H head width, B =
+// KvView::kTokens positions a block. A sliding layer keeps a ring of ceil((W - 1 + M) / B) + 1
+// blocks: a chunk of M rows is stored whole before its first row attends, and that row still reads
+// W - 1 older ones; blocks are anchored at absolute positions, hence one more. A ring of W rows
+// loses them without any error, and every test prompt shorter than W passes. A global layer takes
+// pages of B positions from one pool as the sequence grows. One page id serves every global layer.
 // Cost: kv_cache_plan() below; K-EXAONE-236B: 48 KiB a token in bf16 over its 12 global layers.
 #pragma once
 
@@ -32,8 +34,8 @@ struct KvCacheOptions {
 };
 
 struct KvCachePlan {
-  int64_t ring_bytes = 0;    // sliding layers, all sequences
-  int64_t page_bytes = 0;    // one page of B positions over all global layers
+  int64_t ring_bytes = 0;  // sliding layers, all sequences
+  int64_t page_bytes = 0;  // one page of B positions over all global layers
   int64_t page_count = 0;
   int64_t table_bytes = 0;
   int64_t total_bytes() const { return ring_bytes + page_bytes * page_count + table_bytes; }
@@ -49,14 +51,15 @@ class KvCache {
   int64_t free_sequences() const { return static_cast<int64_t>(free_slots_.size()); }
   int64_t allocated_bytes() const { return storage_.bytes() + tables_.bytes(); }
 
-  int open();                              // A new empty sequence; its slot. Checked: free_sequences() > 0.
-  void close(int slot);                    // Its pages and its slot are free again.
-  int64_t length(int slot) const;          // Positions stored and kept.
-  // Takes the pages for `token_count` more positions. False, with nothing changed, when the pool cannot give them
-  // or the longest context would be passed.
+  int open();                      // A new empty sequence; its slot. Checked: free_sequences() > 0.
+  void close(int slot);            // Its pages and its slot are free again.
+  int64_t length(int slot) const;  // Positions stored and kept.
+  // Takes the pages for `token_count` more positions. False, with nothing changed, when the pool
+  // cannot give them or the longest context would be passed.
   [[nodiscard]] bool reserve(int slot, int64_t token_count);
-  // Forgets positions >= `position`, such as rejected drafts. False, with nothing changed, when a row that a sliding layer would
-  // still need was already overwritten. Checked: 0 <= position <= length().
+  // Forgets positions >= `position`, such as rejected drafts. False, with nothing changed, when a
+  // row that a sliding layer would still need was already overwritten. Checked: 0 <= position <=
+  // length().
   [[nodiscard]] bool rewind(int slot, int64_t position);
 
  private:
@@ -71,9 +74,10 @@ class KvCache {
   };
   struct Slot {
     bool used = false;
-    int64_t length = 0;         // positions kept
-    int64_t written_end = 0;    // one past the highest position ever written: what a ring overwrote follows from it
-    std::vector<int32_t> pages; // page of block b; capacity is reserved
+    int64_t length = 0;  // positions kept
+    int64_t written_end =
+        0;  // one past the highest position ever written: what a ring overwrote follows from it
+    std::vector<int32_t> pages;  // page of block b; capacity is reserved
   };
   enum class Half : uint8_t { kKeys, kValues };
 
@@ -99,7 +103,8 @@ class BatchKv : public KvAccess {
   struct Run {
     int slot = 0;
     int64_t first_row = 0, row_count = 0;
-    int64_t first_position = 0;  // == cache.length(slot), or earlier rows being re-read by the MTP layer
+    int64_t first_position =
+        0;  // == cache.length(slot), or earlier rows being re-read by the MTP layer
   };
   explicit BatchKv(KvCache& cache) : cache_(cache) {}
 

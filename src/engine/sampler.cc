@@ -14,7 +14,8 @@ bool is_allowed(std::span<const uint64_t> allowed, size_t token) {
   return allowed.empty() || (allowed[token / 64] >> (token % 64) & 1) != 0;
 }
 
-// Larger probability first, then the lower id: a total order, so every selection below is deterministic.
+// Larger probability first, then the lower id: a total order, so every selection below is
+// deterministic.
 bool before(const TokenProbability& a, const TokenProbability& b) {
   return a.probability != b.probability ? a.probability > b.probability : a.token < b.token;
 }
@@ -28,38 +29,46 @@ constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 }  // namespace
 
 void check_sampling(const SamplingOptions& o, int64_t vocab_size) {
-  if (!(o.temperature >= 0 && o.temperature <= 100)) refuse("temperature", o.temperature, "from 0 to 100");
+  if (!(o.temperature >= 0 && o.temperature <= 100))
+    refuse("temperature", o.temperature, "from 0 to 100");
   if (!(o.top_p > 0 && o.top_p <= 1)) refuse("top_p", o.top_p, "above 0 and at most 1");
   if (o.top_k < 0) refuse("top_k", static_cast<double>(o.top_k), "0 (off) or more");
   if (!(o.min_p >= 0 && o.min_p <= 1)) refuse("min_p", o.min_p, "from 0 to 1");
   if (!(o.repetition_penalty > 0)) refuse("repetition_penalty", o.repetition_penalty, "above 0");
   if (!std::isfinite(o.presence_penalty)) refuse("presence_penalty", o.presence_penalty, "finite");
-  if (!std::isfinite(o.frequency_penalty)) refuse("frequency_penalty", o.frequency_penalty, "finite");
+  if (!std::isfinite(o.frequency_penalty))
+    refuse("frequency_penalty", o.frequency_penalty, "finite");
   for (const auto& [token, bias] : o.logit_bias) {
-    if (token < 0 || token >= vocab_size || std::isnan(bias)) refuse("logit_bias token", token, "a token of the vocabulary, its bias a number");
+    if (token < 0 || token >= vocab_size || std::isnan(bias))
+      refuse("logit_bias token", token, "a token of the vocabulary, its bias a number");
   }
 }
 
 int32_t greedy_token(std::span<const float> logits, std::span<const uint64_t> allowed) {
   int32_t best = -1;
   for (size_t i = 0; i < logits.size(); ++i) {
-    if (is_allowed(allowed, i) && (best < 0 || logits[i] > logits[static_cast<size_t>(best)])) best = static_cast<int32_t>(i);
+    if (is_allowed(allowed, i) && (best < 0 || logits[i] > logits[static_cast<size_t>(best)]))
+      best = static_cast<int32_t>(i);
   }
-  if (best < 0) fail(ErrorCode::kInvalidArgument, "the token mask allows no token of {}", logits.size());
+  if (best < 0)
+    fail(ErrorCode::kInvalidArgument, "the token mask allows no token of {}", logits.size());
   return best;
 }
 
-std::span<const float> Sampler::adjusted(const SamplingOptions& o, std::span<const float> logits, const SamplingContext& context) {
+std::span<const float> Sampler::adjusted(const SamplingOptions& o, std::span<const float> logits,
+                                         const SamplingContext& context) {
   if (!o.changes_logits() && context.allowed.empty()) return logits;
   logits_.assign(logits.begin(), logits.end());
-  for (const auto& [token, bias] : o.logit_bias) logits_[static_cast<size_t>(token)] += static_cast<float>(bias);
+  for (const auto& [token, bias] : o.logit_bias)
+    logits_[static_cast<size_t>(token)] += static_cast<float>(bias);
   if (!context.allowed.empty()) {
     for (size_t i = 0; i < logits_.size(); ++i) {
       if (!is_allowed(context.allowed, i)) logits_[i] = kMinusInfinity;
     }
   }
   counts_.clear();  // (token, times generated); prompt tokens enter with 0.
-  if (o.repetition_penalty != 1) for (const int32_t token : context.prompt) counts_.emplace_back(token, 0);
+  if (o.repetition_penalty != 1)
+    for (const int32_t token : context.prompt) counts_.emplace_back(token, 0);
   for (const int32_t token : context.generated) counts_.emplace_back(token, 1);
   std::sort(counts_.begin(), counts_.end());
   for (size_t i = 0; i < counts_.size();) {
@@ -77,7 +86,8 @@ std::span<const float> Sampler::adjusted(const SamplingOptions& o, std::span<con
 // Leaves the `count` best, sorted.
 void Sampler::keep_largest(int64_t count) {
   const size_t keep = std::min(static_cast<size_t>(count), candidates_.size());
-  std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<int64_t>(keep), candidates_.end(), before);
+  std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<int64_t>(keep),
+                    candidates_.end(), before);
   candidates_.resize(keep);
 }
 
@@ -90,7 +100,8 @@ void Sampler::keep_top_p(double p) {
   for (size_t i = 0; i < candidates_.size(); ++i) {
     if (i == sorted) {
       const size_t end = std::min(candidates_.size(), std::max<size_t>(256, sorted * 8));
-      std::partial_sort(candidates_.begin() + static_cast<int64_t>(sorted), candidates_.begin() + static_cast<int64_t>(end), candidates_.end(), before);
+      std::partial_sort(candidates_.begin() + static_cast<int64_t>(sorted),
+                        candidates_.begin() + static_cast<int64_t>(end), candidates_.end(), before);
       sorted = end;
     }
     sum += candidates_[i].probability;
@@ -98,7 +109,9 @@ void Sampler::keep_top_p(double p) {
   }
 }
 
-std::span<const TokenProbability> Sampler::distribution(const SamplingOptions& o, std::span<const float> raw, const SamplingContext& context) {
+std::span<const TokenProbability> Sampler::distribution(const SamplingOptions& o,
+                                                        std::span<const float> raw,
+                                                        const SamplingContext& context) {
   const std::span<const float> logits = adjusted(o, raw, context);
   const int32_t best = greedy_token(logits, context.allowed);
   candidates_.clear();
@@ -107,9 +120,11 @@ std::span<const TokenProbability> Sampler::distribution(const SamplingOptions& o
     candidates_.push_back({best, 1.0});
     return candidates_;
   }
-  for (size_t i = 0; i < logits.size(); ++i) {  // Relative to the largest, whose value here is exactly 1.
+  for (size_t i = 0; i < logits.size();
+       ++i) {  // Relative to the largest, whose value here is exactly 1.
     const double relative = std::exp((static_cast<double>(logits[i]) - top) / o.temperature);
-    if (relative > 0 && relative >= o.min_p) candidates_.push_back({static_cast<int32_t>(i), relative});
+    if (relative > 0 && relative >= o.min_p)
+      candidates_.push_back({static_cast<int32_t>(i), relative});
   }
   if (o.top_k > 0) keep_largest(o.top_k);
   if (o.top_p < 1) keep_top_p(o.top_p);
@@ -119,7 +134,8 @@ std::span<const TokenProbability> Sampler::distribution(const SamplingOptions& o
   return candidates_;
 }
 
-int32_t Sampler::sample(const SamplingOptions& options, std::span<const float> logits, const SamplingContext& context, double uniform) {
+int32_t Sampler::sample(const SamplingOptions& options, std::span<const float> logits,
+                        const SamplingContext& context, double uniform) {
   const std::span<const TokenProbability> kept = distribution(options, logits, context);
   double sum = 0;
   for (const TokenProbability& c : kept) {

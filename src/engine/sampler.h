@@ -1,10 +1,13 @@
-// engine/sampler.h: from a row of logits to one token: penalties, temperature, min-p, top-k, top-p, seed.
+// engine/sampler.h: from a row of logits to one token: penalties, temperature, min-p, top-k, top-p,
+// seed.
 //
-// Token ids only; text-level constraints arrive as a mask over ids. One Sampler serves one thread (it keeps scratch).
-// Order of operations: logit bias, mask; repetition penalty over prompt and generated (x / r if x > 0, else x r); frequency and
-// presence penalties over generated; temperature; min-p (against the largest probability); top-k (ties to the lowest id);
-// top-p (smallest prefix of the sorted rest whose renormalised sum reaches p). Temperature 0 is greedy (ties to the lowest id).
-// The log-probability reported for training is not this distribution's but the model's own (kernels/cross_entropy.h).
+// Token ids only; text-level constraints arrive as a mask over ids. One Sampler serves one thread
+// (it keeps scratch). Order of operations: logit bias, mask; repetition penalty over prompt and
+// generated (x / r if x > 0, else x r); frequency and presence penalties over generated;
+// temperature; min-p (against the largest probability); top-k (ties to the lowest id); top-p
+// (smallest prefix of the sorted rest whose renormalised sum reaches p). Temperature 0 is greedy
+// (ties to the lowest id). The log-probability reported for training is not this distribution's but
+// the model's own (kernels/cross_entropy.h).
 #pragma once
 
 #include <cstdint>
@@ -28,7 +31,8 @@ struct SamplingOptions {
   template <typename V>
   void visit(V& v);
   bool changes_logits() const {
-    return repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0 || !logit_bias.empty();
+    return repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0 ||
+           !logit_bias.empty();
   }
 };
 
@@ -38,7 +42,8 @@ void check_sampling(const SamplingOptions& options, int64_t vocab_size);
 struct SamplingContext {
   std::span<const int32_t> prompt;
   std::span<const int32_t> generated;
-  std::span<const uint64_t> allowed;  // Bit i of word i/64: token i may be chosen. Empty: every token.
+  std::span<const uint64_t>
+      allowed;  // Bit i of word i/64: token i may be chosen. Empty: every token.
 };
 
 struct TokenProbability {
@@ -48,16 +53,20 @@ struct TokenProbability {
 
 class Sampler {
  public:
-  // The final distribution: survivors with probabilities that sum to 1; sorted (largest first, ties by id) where top-k or
-  // top-p are on, by id otherwise. Valid until the next call. Throws kInvalidArgument where the mask allows nothing.
-  std::span<const TokenProbability> distribution(const SamplingOptions& options, std::span<const float> logits,
+  // The final distribution: survivors with probabilities that sum to 1; sorted (largest first, ties
+  // by id) where top-k or top-p are on, by id otherwise. Valid until the next call. Throws
+  // kInvalidArgument where the mask allows nothing.
+  std::span<const TokenProbability> distribution(const SamplingOptions& options,
+                                                 std::span<const float> logits,
                                                  const SamplingContext& context);
 
   // One token for `uniform` in [0, 1): the first whose cumulative probability exceeds it.
-  int32_t sample(const SamplingOptions& options, std::span<const float> logits, const SamplingContext& context, double uniform);
+  int32_t sample(const SamplingOptions& options, std::span<const float> logits,
+                 const SamplingContext& context, double uniform);
 
  private:
-  std::span<const float> adjusted(const SamplingOptions& options, std::span<const float> logits, const SamplingContext& context);
+  std::span<const float> adjusted(const SamplingOptions& options, std::span<const float> logits,
+                                  const SamplingContext& context);
   void keep_largest(int64_t count);
   void keep_top_p(double p);
 

@@ -1,4 +1,6 @@
 // The sampler's distribution by counting, its masks, its refusal of bad options.
+#include "engine/sampler.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -6,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "engine/sampler.h"
 
 namespace dure {
 namespace {
@@ -16,7 +17,8 @@ TEST(Sampler, FrequenciesFollowTheDistribution) {
   const SamplingOptions options{.temperature = 0.8, .top_p = 0.9};
   Sampler sampler;
   std::map<int32_t, double> expected;
-  for (const TokenProbability& t : sampler.distribution(options, logits, {})) expected[t.token] = t.probability;
+  for (const TokenProbability& t : sampler.distribution(options, logits, {}))
+    expected[t.token] = t.probability;
   std::map<int32_t, int> counts;
   Rng rng(3);
   constexpr int kDraws = 20000;
@@ -33,9 +35,12 @@ TEST(Sampler, MaskAndGreedy) {
   Sampler sampler;
   EXPECT_EQ(greedy_token(logits), 0);
   EXPECT_EQ(greedy_token(logits, {&mask, 1}), 3);
-  EXPECT_EQ(sampler.sample({.temperature = 0}, logits, {.prompt = {}, .generated = {}, .allowed = {&mask, 1}}, 0.99), 3);
+  EXPECT_EQ(sampler.sample({.temperature = 0}, logits,
+                           {.prompt = {}, .generated = {}, .allowed = {&mask, 1}}, 0.99),
+            3);
   for (const double u : {0.0, 0.5, 0.999}) {
-    const int32_t token = sampler.sample({}, logits, {.prompt = {}, .generated = {}, .allowed = {&mask, 1}}, u);
+    const int32_t token =
+        sampler.sample({}, logits, {.prompt = {}, .generated = {}, .allowed = {&mask, 1}}, u);
     EXPECT_TRUE(token == 1 || token == 3);
   }
   const uint64_t none = 0;

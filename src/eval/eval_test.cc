@@ -12,7 +12,8 @@ namespace dure {
 namespace {
 
 TEST(Wilson, KnownValues) {
-  // 8 of 10: 0.4901..0.9433; 0 of 10: 0..0.2775 (the score interval solved by hand from its quadratic).
+  // 8 of 10: 0.4901..0.9433; 0 of 10: 0..0.2775 (the score interval solved by hand from its
+  // quadratic).
   const Interval a = wilson_interval(8, 10), b = wilson_interval(0, 10);
   EXPECT_NEAR(a.low, 0.4901, 1e-4);
   EXPECT_NEAR(a.high, 0.9433, 1e-4);
@@ -29,7 +30,8 @@ TEST(Chart, TicksAreReadableAndCover) {
 
 TEST(Chart, SurvivesOddData) {
   EXPECT_NE(line_chart_svg({.title = "none"}, {}).find("no data"), std::string::npos);
-  EXPECT_NE(line_chart_svg({.title = "nan"}, {{"a", {1, 2}, {NAN, INFINITY}}}).find("no data"), std::string::npos);
+  EXPECT_NE(line_chart_svg({.title = "nan"}, {{"a", {1, 2}, {NAN, INFINITY}}}).find("no data"),
+            std::string::npos);
   ChartSeries many{"<b>&", {}, {}};
   for (int i = 0; i < 100000; ++i) many.x.push_back(i), many.y.push_back(std::sin(i * 0.001));
   const std::string svg = line_chart_svg({.title = "many"}, {many, many});
@@ -38,12 +40,15 @@ TEST(Chart, SurvivesOddData) {
 }
 
 TEST(Report, SaysWhatTheResultsSay) {
-  const Json results = parse_json(R"({"name":"rl","exact_match":[{"task":"sorting","language":"ko","right":3,"total":4}],
+  const Json results = parse_json(
+      R"({"name":"rl","exact_match":[{"task":"sorting","language":"ko","right":3,"total":4}],
     "bits_per_byte":[{"language":"ko","bits_per_byte":2.5,"xz_bits_per_byte":2.75}],
-    "samples":[{"task":"sorting","language":"ko","prompt":"<x>","thinking":"t","content":"1 2","expected":"1 2","right":true}]})", "test");
+    "samples":[{"task":"sorting","language":"ko","prompt":"<x>","thinking":"t","content":"1 2","expected":"1 2","right":true}]})",
+      "test");
   const ReportInput input{.title = "T & U", .results = {results}};
   EXPECT_NE(report_table(input).find("75.0 %"), std::string::npos);
-  EXPECT_NE(report_markdown(input).find("| bits per byte, ko (xz -9e: 2.750) | 2.500 |"), std::string::npos);
+  EXPECT_NE(report_markdown(input).find("| bits per byte, ko (xz -9e: 2.750) | 2.500 |"),
+            std::string::npos);
   const std::string html = report_html(input);
   EXPECT_NE(html.find("T &amp; U"), std::string::npos);
   EXPECT_NE(html.find("&lt;x&gt;"), std::string::npos);

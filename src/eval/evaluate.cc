@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 
 #include "base/error.h"
@@ -19,24 +19,31 @@ namespace {
 
 constexpr int64_t kRowsMax = 4096;  // Rows of one scoring pass.
 
-// Sums -log2 p over texts, in pieces of `context_tokens`; neighbouring pieces share one token, so that every token but a text's
-// first is predicted once. That first one, which nothing predicts, is charged log2(V) bits.
+// Sums -log2 p over texts, in pieces of `context_tokens`; neighbouring pieces share one token, so
+// that every token but a text's first is predicted once. That first one, which nothing predicts, is
+// charged log2(V) bits.
 class TextScorer {
  public:
   TextScorer(const EvalSubject& subject, int64_t context_tokens, Stream& stream)
-      : subject_(subject), context_tokens_(context_tokens), stream_(stream),
-        pass_(subject.weights.config, {.rows_max = std::max(kRowsMax, context_tokens), .mtp = false}) {}
+      : subject_(subject),
+        context_tokens_(context_tokens),
+        stream_(stream),
+        pass_(subject.weights.config,
+              {.rows_max = std::max(kRowsMax, context_tokens), .mtp = false}) {}
 
   void add(const std::string& text) {
     const std::vector<int32_t> ids = subject_.tokenizer.encode(text);
     bytes_ += static_cast<int64_t>(text.size()), tokens_ += static_cast<int64_t>(ids.size());
     if (ids.empty()) return;
     bits_ += std::log2(static_cast<double>(subject_.weights.config.vocab_size));
-    for (size_t begin = 0; begin + 1 < ids.size(); begin += static_cast<size_t>(context_tokens_ - 1)) {
+    for (size_t begin = 0; begin + 1 < ids.size();
+         begin += static_cast<size_t>(context_tokens_ - 1)) {
       const size_t count = std::min(ids.size() - begin, static_cast<size_t>(context_tokens_));
       if (static_cast<int64_t>(ids_.size() + count) > std::max(kRowsMax, context_tokens_)) flush();
-      ids_.insert(ids_.end(), ids.begin() + static_cast<int64_t>(begin), ids.begin() + static_cast<int64_t>(begin + count));
-      targets_.insert(targets_.end(), ids.begin() + static_cast<int64_t>(begin) + 1, ids.begin() + static_cast<int64_t>(begin + count));
+      ids_.insert(ids_.end(), ids.begin() + static_cast<int64_t>(begin),
+                  ids.begin() + static_cast<int64_t>(begin + count));
+      targets_.insert(targets_.end(), ids.begin() + static_cast<int64_t>(begin) + 1,
+                      ids.begin() + static_cast<int64_t>(begin + count));
       targets_.push_back(kIgnore);
       lengths_.push_back(static_cast<int64_t>(count));
     }
@@ -44,7 +51,8 @@ class TextScorer {
 
   void flush() {
     if (ids_.empty()) return;
-    pass_.forward(subject_.weights, {.ids = ids_, .targets = targets_, .document_lengths = lengths_}, stream_);
+    pass_.forward(subject_.weights,
+                  {.ids = ids_, .targets = targets_, .document_lengths = lengths_}, stream_);
     pass_.token_log_probabilities(false, stream_);
     double nats = 0;
     for (size_t i = 0; i < ids_.size(); ++i) nats -= pass_.log_probability()[i];
@@ -73,7 +81,8 @@ Json score_texts(const TextSuiteOptions& options, const EvalSubject& subject, St
   const Path corpus(options.corpus);
   const std::vector<std::string> languages = heldout_languages(corpus);
   TextScorer scorer(subject, options.context_tokens, stream);
-  Progress progress(subject.name + ": held-out text", static_cast<int64_t>(languages.size()), "languages");
+  Progress progress(subject.name + ": held-out text", static_cast<int64_t>(languages.size()),
+                    "languages");
   for (const std::string& language : languages) {
     scorer.reset();
     std::string all;
@@ -86,10 +95,13 @@ Json score_texts(const TextSuiteOptions& options, const EvalSubject& subject, St
     scorer.flush();
     Json row = Json::object();
     row["language"] = language;
-    row["bytes"] = scorer.bytes(), row["tokens"] = scorer.tokens(), row["bits_per_byte"] = scorer.bits_per_byte();
-    if (const auto size = xz_size(all); size && !all.empty()) row["xz_bits_per_byte"] = 8.0 * static_cast<double>(*size) / static_cast<double>(all.size());
+    row["bytes"] = scorer.bytes(), row["tokens"] = scorer.tokens(),
+    row["bits_per_byte"] = scorer.bits_per_byte();
+    if (const auto size = xz_size(all); size && !all.empty())
+      row["xz_bits_per_byte"] = 8.0 * static_cast<double>(*size) / static_cast<double>(all.size());
     rows.push_back(row);
-    progress.update(static_cast<int64_t>(rows.size()), fmt::format("{} {:.2f} bits a byte", language, scorer.bits_per_byte()));
+    progress.update(static_cast<int64_t>(rows.size()),
+                    fmt::format("{} {:.2f} bits a byte", language, scorer.bits_per_byte()));
   }
   progress.finish();
   return rows;
@@ -98,16 +110,24 @@ Json score_texts(const TextSuiteOptions& options, const EvalSubject& subject, St
 struct Answers {
   std::vector<Generation> generations;
   std::vector<Verdict> verdicts;
-  int64_t right() const { return std::count_if(verdicts.begin(), verdicts.end(), [](const Verdict& v) { return v.right; }); }
+  int64_t right() const {
+    return std::count_if(verdicts.begin(), verdicts.end(),
+                         [](const Verdict& v) { return v.right; });
+  }
 };
 
-Answers answer_all(const TaskSuiteOptions& options, const SamplingOptions& sampling, const std::vector<Problem>& problems, uint64_t seed,
-                   const EvalSubject& subject, Generator& generator, const std::string& title) {
+Answers answer_all(const TaskSuiteOptions& options, const SamplingOptions& sampling,
+                   const std::vector<Problem>& problems, uint64_t seed, const EvalSubject& subject,
+                   Generator& generator, const std::string& title) {
   const std::optional<int32_t> end = subject.tokenizer.eos_id();
-  if (!end) fail(ErrorCode::kInvalidArgument, "{}: the tokenizer names no end-of-turn token: answers could not stop", subject.model);
+  if (!end)
+    fail(ErrorCode::kInvalidArgument,
+         "{}: the tokenizer names no end-of-turn token: answers could not stop", subject.model);
   std::vector<GenerationRequest> requests;
   for (size_t i = 0; i < problems.size(); ++i) {
-    GenerationRequest request{.prompt = problem_prompt(problems[i], subject.tokenizer, subject.chat), .sampling = sampling};
+    GenerationRequest request{
+        .prompt = problem_prompt(problems[i], subject.tokenizer, subject.chat),
+        .sampling = sampling};
     request.new_tokens_max = options.new_tokens_max, request.stop_tokens = {*end};
     request.sampling.seed = seed, request.stream = stream_id("evaluation", i);
     requests.push_back(std::move(request));
@@ -118,8 +138,11 @@ Answers answer_all(const TaskSuiteOptions& options, const SamplingOptions& sampl
     throw_if_interrupted("nothing was saved");
     progress.update(finished);
   });
-  for (size_t i = 0; i < problems.size(); ++i) answers.verdicts.push_back(judge(problems[i], answers.generations[i], subject.tokenizer, subject.chat.format()));
-  progress.finish(fmt::format("{:.1f} % right", 100.0 * static_cast<double>(answers.right()) / static_cast<double>(problems.size())));
+  for (size_t i = 0; i < problems.size(); ++i)
+    answers.verdicts.push_back(
+        judge(problems[i], answers.generations[i], subject.tokenizer, subject.chat.format()));
+  progress.finish(fmt::format("{:.1f} % right", 100.0 * static_cast<double>(answers.right()) /
+                                                    static_cast<double>(problems.size())));
   return answers;
 }
 
@@ -146,7 +169,8 @@ Json samples_of(const std::vector<Problem>& problems, const Answers& answers, in
   for (int64_t k = 0; k < std::min(count, n); ++k) {
     const size_t i = static_cast<size_t>((2 * k + 1) * n / (2 * std::min(count, n)));
     Json row = Json::object();
-    row["task"] = task_name(problems[i].task), row["language"] = problems[i].language, row["prompt"] = problems[i].prompt;
+    row["task"] = task_name(problems[i].task), row["language"] = problems[i].language,
+    row["prompt"] = problems[i].prompt;
     row["thinking"] = answers.verdicts[i].reasoning, row["content"] = answers.verdicts[i].content;
     row["expected"] = problems[i].answer, row["right"] = answers.verdicts[i].right;
     rows.push_back(row);
@@ -154,22 +178,33 @@ Json samples_of(const std::vector<Problem>& problems, const Answers& answers, in
   return rows;
 }
 
-void solve_tasks(const EvalSuite& suite, const EvalSubject& subject, Stream& stream, Json& results) {
+void solve_tasks(const EvalSuite& suite, const EvalSubject& subject, Stream& stream,
+                 Json& results) {
   const TaskSuiteOptions& o = suite.tasks;
   const uint64_t seed = static_cast<uint64_t>(suite.seed);
-  const std::vector<Problem> problems = make_problem_grid(o.mixture, Split::kHeldout, seed, o.problems_per_cell);
+  const std::vector<Problem> problems =
+      make_problem_grid(o.mixture, Split::kHeldout, seed, o.problems_per_cell);
   if (problems.empty()) return;
-  const int64_t together = std::min<int64_t>(o.sequences_max, static_cast<int64_t>(problems.size()));
-  Generator generator(subject.weights, {.sequences_max = together, .context_tokens_max = o.new_tokens_max + 256, .batch_rows_max = std::max<int64_t>(512, together)}, stream);
+  const int64_t together =
+      std::min<int64_t>(o.sequences_max, static_cast<int64_t>(problems.size()));
+  Generator generator(subject.weights,
+                      {.sequences_max = together,
+                       .context_tokens_max = o.new_tokens_max + 256,
+                       .batch_rows_max = std::max<int64_t>(512, together)},
+                      stream);
   const Answers answers = answer_all(o, o.sampling, problems, seed, subject, generator, "problems");
   results["exact_match"] = cells_of(problems, answers);
   double tokens = 0, unfinished = 0;
-  for (const Generation& g : answers.generations) tokens += static_cast<double>(g.tokens.size()), unfinished += g.finish == FinishReason::kLength ? 1 : 0;
+  for (const Generation& g : answers.generations)
+    tokens += static_cast<double>(g.tokens.size()),
+        unfinished += g.finish == FinishReason::kLength ? 1 : 0;
   results["mean_answer_tokens"] = tokens / static_cast<double>(problems.size());
   results["unfinished_share"] = unfinished / static_cast<double>(problems.size());
   if (o.greedy) {
-    const Answers greedy = answer_all(o, {.temperature = 0}, problems, seed, subject, generator, "problems, greedy");
-    results["greedy_exact_match"] = static_cast<double>(greedy.right()) / static_cast<double>(problems.size());
+    const Answers greedy =
+        answer_all(o, {.temperature = 0}, problems, seed, subject, generator, "problems, greedy");
+    results["greedy_exact_match"] =
+        static_cast<double>(greedy.right()) / static_cast<double>(problems.size());
   }
   results["samples"] = samples_of(problems, answers, o.sample_count);
 }
@@ -188,7 +223,8 @@ Json evaluate(const EvalSuite& suite, const EvalSubject& subject, Stream& stream
   check_mixture(suite.tasks.mixture, "tasks.mixture");
   Json results = Json::object();
   results["name"] = subject.name, results["model"] = subject.model;
-  if (!suite.text.corpus.empty()) results["bits_per_byte"] = score_texts(suite.text, subject, stream);
+  if (!suite.text.corpus.empty())
+    results["bits_per_byte"] = score_texts(suite.text, subject, stream);
   if (suite.tasks.problems_per_cell > 0) solve_tasks(suite, subject, stream, results);
   return results;
 }

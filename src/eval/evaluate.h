@@ -1,10 +1,14 @@
-// eval/evaluate.h: what a model can do: bits per byte on held-out text, exact match on held-out problems.
+// eval/evaluate.h: what a model can do: bits per byte on held-out text, exact match on held-out
+// problems.
 //
-// Owns the suite's options, the measurements and the results JSON (fields below). Not here: verdicts (grader.h), reports (report.h).
+// Owns the suite's options, the measurements and the results JSON (fields below). Not here:
+// verdicts (grader.h), reports (report.h).
 //
-// Results: {"name", "model", "bits_per_byte": [{"language", "bytes", "tokens", "bits_per_byte", "xz_bits_per_byte"}],
-//   "exact_match": [{"task", "language", "right", "total"}], "greedy_exact_match", "mean_answer_tokens", "unfinished_share",
-//   "samples": [{"task", "language", "prompt", "thinking", "content", "expected", "right"}]}.
+// Results: {"name", "model", "bits_per_byte": [{"language", "bytes", "tokens", "bits_per_byte",
+// "xz_bits_per_byte"}],
+//   "exact_match": [{"task", "language", "right", "total"}], "greedy_exact_match",
+//   "mean_answer_tokens", "unfinished_share", "samples": [{"task", "language", "prompt",
+//   "thinking", "content", "expected", "right"}]}.
 #pragma once
 
 #include <optional>
@@ -21,9 +25,10 @@
 namespace dure {
 
 struct TextSuiteOptions {
-  std::string corpus;               // a prepared corpus folder (docs/data.md); empty: no text is scored
-  int64_t context_tokens = 256;     // documents are scored in pieces of so many tokens, each from its own start
-  int64_t bytes_max = 0;            // per language; 0: all
+  std::string corpus;  // a prepared corpus folder (docs/data.md); empty: no text is scored
+  int64_t context_tokens =
+      256;  // documents are scored in pieces of so many tokens, each from its own start
+  int64_t bytes_max = 0;  // per language; 0: all
   template <typename V>
   void visit(V& v) {
     v("corpus", corpus, "prepared corpus whose held-out documents are scored; empty: none");
@@ -33,16 +38,17 @@ struct TextSuiteOptions {
 };
 
 struct TaskSuiteOptions {
-  int64_t problems_per_cell = 20;   // a cell is a task in a language; 0: no problems
+  int64_t problems_per_cell = 20;  // a cell is a task in a language; 0: no problems
   int64_t new_tokens_max = 160;
   int64_t sequences_max = 64;
-  bool greedy = true;               // also answer each problem greedily
-  int64_t sample_count = 12;        // answers kept for the report
+  bool greedy = true;                                           // also answer each problem greedily
+  int64_t sample_count = 12;                                    // answers kept for the report
   SamplingOptions sampling{.temperature = 1.0, .top_p = 0.95};  // the family's own settings
   TaskMixture mixture;
   template <typename V>
   void visit(V& v) {
-    v("problems_per_cell", problems_per_cell, "held-out problems for each task and language (0: none)", at_least(0));
+    v("problems_per_cell", problems_per_cell,
+      "held-out problems for each task and language (0: none)", at_least(0));
     v("new_tokens_max", new_tokens_max, "longest answer", at_least(1));
     v("sequences_max", sequences_max, "answers decoded together", at_least(1));
     v("greedy", greedy, "also measure greedy answers");
@@ -65,17 +71,19 @@ struct EvalSuite {
 };
 
 struct EvalSubject {
-  std::string name;    // "base", "sft", "rl"
-  std::string model;   // where it came from
+  std::string name;   // "base", "sft", "rl"
+  std::string model;  // where it came from
   const ModelWeights& weights;
   const Tokenizer& tokenizer;
   const ChatTemplate& chat;
 };
 
-// The results JSON. Shows progress. Throws kInterrupted on Ctrl-C (nothing is saved), and whatever the suite gets wrong.
+// The results JSON. Shows progress. Throws kInterrupted on Ctrl-C (nothing is saved), and whatever
+// the suite gets wrong.
 Json evaluate(const EvalSuite& suite, const EvalSubject& subject, Stream& stream);
 
-// Size of `text` under `xz -9e`, in bytes: an idea of how far plain compression goes. Absent where xz is not installed.
+// Size of `text` under `xz -9e`, in bytes: an idea of how far plain compression goes. Absent where
+// xz is not installed.
 std::optional<int64_t> xz_size(const std::string& text);
 
 }  // namespace dure

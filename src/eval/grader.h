@@ -1,7 +1,7 @@
 // eval/grader.h: a verifiable problem put to a model, and the verdict on what it answered.
 //
-// Used by evaluation and by RL alike, so that what is rewarded is what is measured. Not here: the problems and their exact
-// verifiers (data/tasks/problem.h), sampling (engine/).
+// Used by evaluation and by RL alike, so that what is rewarded is what is measured. Not here: the
+// problems and their exact verifiers (data/tasks/problem.h), sampling (engine/).
 #pragma once
 
 #include <cstdint>
@@ -20,9 +20,11 @@ struct Verdict {
   std::string reasoning, content;
   bool right = false;
 };
-Verdict judge(const Problem& problem, const Generation& generation, const Tokenizer& tokenizer, ChatFormat format);
+Verdict judge(const Problem& problem, const Generation& generation, const Tokenizer& tokenizer,
+              ChatFormat format);
 
 // The problem as a prompt with thinking on, as ids.
-std::vector<int32_t> problem_prompt(const Problem& problem, const Tokenizer& tokenizer, const ChatTemplate& chat);
+std::vector<int32_t> problem_prompt(const Problem& problem, const Tokenizer& tokenizer,
+                                    const ChatTemplate& chat);
 
 }  // namespace dure

@@ -29,7 +29,8 @@ const Json::Array& list_of(const Json& json, std::string_view key) {
 }
 
 // Tasks or languages in the order of their first cell.
-std::vector<std::string> names_in(const ReportInput& input, std::string_view list, std::string_view key) {
+std::vector<std::string> names_in(const ReportInput& input, std::string_view list,
+                                  std::string_view key) {
   std::vector<std::string> names;
   for (const Json& result : input.results) {
     for (const Json& cell : list_of(result, list)) {
@@ -62,7 +63,9 @@ std::string percent(const Tally& t) {
 }
 
 std::string short_percent(const Tally& t) {
-  return t.total == 0 ? "" : fmt::format("{:.0f}", 100 * static_cast<double>(t.right) / static_cast<double>(t.total));
+  return t.total == 0 ? ""
+                      : fmt::format("{:.0f}", 100 * static_cast<double>(t.right) /
+                                                  static_cast<double>(t.total));
 }
 
 Table summary(const ReportInput& input) {
@@ -71,7 +74,8 @@ Table summary(const ReportInput& input) {
   const auto add = [&](const std::string& label, const auto& cell) {
     Row row{label};
     for (const Json& result : input.results) row.push_back(cell(result));
-    if (std::any_of(row.begin() + 1, row.end(), [](const std::string& s) { return !s.empty(); })) table.rows.push_back(row);
+    if (std::any_of(row.begin() + 1, row.end(), [](const std::string& s) { return !s.empty(); }))
+      table.rows.push_back(row);
   };
   add("exact match, all", [](const Json& r) { return percent(tally(r, "", "")); });
   for (const std::string& task : names_in(input, "exact_match", "task")) {
@@ -81,11 +85,15 @@ Table summary(const ReportInput& input) {
     add("exact match, " + language, [&](const Json& r) { return percent(tally(r, "", language)); });
   }
   for (const char* key : {"greedy_exact_match", "mean_answer_tokens", "unfinished_share"}) {
-    add(std::string(key) == "greedy_exact_match" ? "exact match, greedy" : std::string(key) == "mean_answer_tokens" ? "mean answer, tokens" : "cut off at the limit",
+    add(std::string(key) == "greedy_exact_match"   ? "exact match, greedy"
+        : std::string(key) == "mean_answer_tokens" ? "mean answer, tokens"
+                                                   : "cut off at the limit",
         [&](const Json& r) {
           const Json* value = r.find(key);
           if (value == nullptr || !value->is_number()) return std::string();
-          return std::string(key) == "mean_answer_tokens" ? fmt::format("{:.1f}", value->as_double()) : fmt::format("{:.1f} %", 100 * value->as_double());
+          return std::string(key) == "mean_answer_tokens"
+                     ? fmt::format("{:.1f}", value->as_double())
+                     : fmt::format("{:.1f} %", 100 * value->as_double());
         });
   }
   for (const std::string& language : names_in(input, "bits_per_byte", "language")) {
@@ -111,7 +119,8 @@ Table grid(const ReportInput& input, const Json& result) {
   table.head.push_back("all");
   for (const std::string& task : names_in(input, "exact_match", "task")) {
     Row row{task};
-    for (const std::string& language : languages) row.push_back(short_percent(tally(result, task, language)));
+    for (const std::string& language : languages)
+      row.push_back(short_percent(tally(result, task, language)));
     row.push_back(short_percent(tally(result, task, "")));
     table.rows.push_back(row);
   }
@@ -138,7 +147,11 @@ std::string html_table(const Table& table, bool heat) {
   for (const Row& row : table.rows) {
     out += "<tr><th>" + html_escape(row[0]) + "</th>";
     for (size_t i = 1; i < row.size(); ++i) {
-      const std::string shade = heat && !row[i].empty() ? fmt::format(" style='background:color-mix(in srgb,var(--good) {}%,transparent)'", row[i]) : "";
+      const std::string shade =
+          heat && !row[i].empty()
+              ? fmt::format(" style='background:color-mix(in srgb,var(--good) {}%,transparent)'",
+                            row[i])
+              : "";
       out += "<td" + shade + ">" + html_escape(row[i]) + "</td>";
     }
     out += "</tr>";
@@ -162,24 +175,37 @@ std::vector<ChartSeries> router_series(const RunLog& log) {
   if (log.rows.empty()) return all;
   const std::string prefix = "router/load_cv/";
   for (const auto& [key, value] : log.rows.back().as_object()) {
-    if (key.rfind(prefix, 0) == 0) all.push_back(series_of(log, key, "layer " + key.substr(prefix.size())));
+    if (key.rfind(prefix, 0) == 0)
+      all.push_back(series_of(log, key, "layer " + key.substr(prefix.size())));
   }
   return all;
 }
 
-std::string chart(const RunLog& log, const std::string& title, const std::string& y_label, std::vector<ChartSeries> series, bool from_zero) {
+std::string chart(const RunLog& log, const std::string& title, const std::string& y_label,
+                  std::vector<ChartSeries> series, bool from_zero) {
   std::erase_if(series, [](const ChartSeries& s) { return s.x.empty(); });
   if (series.empty()) return "";
-  return "<figure>" + line_chart_svg({.title = log.name + ": " + title, .x_label = "step", .y_label = y_label, .from_zero = from_zero}, std::move(series)) + "</figure>";
+  return "<figure>" +
+         line_chart_svg({.title = log.name + ": " + title,
+                         .x_label = "step",
+                         .y_label = y_label,
+                         .from_zero = from_zero},
+                        std::move(series)) +
+         "</figure>";
 }
 
 std::string charts(const RunLog& log) {
   std::string out;
-  out += chart(log, "loss", "nats a token", {series_of(log, "loss", "next token"), series_of(log, "mtp_loss", "two ahead (MTP)"), series_of(log, "eval_loss", "held out")}, false);
+  out += chart(log, "loss", "nats a token",
+               {series_of(log, "loss", "next token"), series_of(log, "mtp_loss", "two ahead (MTP)"),
+                series_of(log, "eval_loss", "held out")},
+               false);
   out += chart(log, "reward", "share right", {series_of(log, "reward", "reward")}, true);
-  out += chart(log, "length of answers", "tokens", {series_of(log, "completions/mean_length", "mean length")}, true);
+  out += chart(log, "length of answers", "tokens",
+               {series_of(log, "completions/mean_length", "mean length")}, true);
   out += chart(log, "entropy", "nats a token", {series_of(log, "entropy", "entropy")}, true);
-  out += chart(log, "groups without variance", "share", {series_of(log, "frac_reward_zero_std", "dropped")}, true);
+  out += chart(log, "groups without variance", "share",
+               {series_of(log, "frac_reward_zero_std", "dropped")}, true);
   out += chart(log, "gradient norm", "norm", {series_of(log, "grad_norm", "gradient norm")}, true);
   out += chart(log, "router load", "coefficient of variation", router_series(log), true);
   return out;
@@ -187,11 +213,15 @@ std::string charts(const RunLog& log) {
 
 std::string sample_html(const Json& sample) {
   const bool right = sample.find("right") != nullptr && sample.at("right").as_bool();
-  std::string out = fmt::format("<div class='sample {}'><div class='q'>{} · {}</div><pre>{}</pre>", right ? "right" : "wrong", html_escape(text_of(sample, "task")),
-                                html_escape(text_of(sample, "language")), html_escape(text_of(sample, "prompt")));
-  if (const std::string thinking = text_of(sample, "thinking"); !thinking.empty()) out += "<pre class='think'>" + html_escape(thinking) + "</pre>";
+  std::string out =
+      fmt::format("<div class='sample {}'><div class='q'>{} · {}</div><pre>{}</pre>",
+                  right ? "right" : "wrong", html_escape(text_of(sample, "task")),
+                  html_escape(text_of(sample, "language")), html_escape(text_of(sample, "prompt")));
+  if (const std::string thinking = text_of(sample, "thinking"); !thinking.empty())
+    out += "<pre class='think'>" + html_escape(thinking) + "</pre>";
   out += "<pre class='a'>" + html_escape(text_of(sample, "content")) + "</pre>";
-  if (!right) out += "<div class='q'>expected " + html_escape(text_of(sample, "expected")) + "</div>";
+  if (!right)
+    out += "<div class='q'>expected " + html_escape(text_of(sample, "expected")) + "</div>";
   return out + "</div>";
 }
 
@@ -218,7 +248,9 @@ std::vector<Json> read_json_lines(const Path& path) {
     const size_t end = text.find('\n', at);
     if (end == std::string::npos) break;  // A line without its newline was still being written.
     ++line_number;
-    if (end > at) rows.push_back(parse_json(std::string_view(text).substr(at, end - at), fmt::format("{}: line {}", path.string(), line_number)));
+    if (end > at)
+      rows.push_back(parse_json(std::string_view(text).substr(at, end - at),
+                                fmt::format("{}: line {}", path.string(), line_number)));
     at = end + 1;
   }
   return rows;
@@ -234,43 +266,58 @@ std::string report_table(const ReportInput& input) {
   std::string out;
   for (const Row& row : table.rows) {
     out += row[0] + std::string(widths[0] - row[0].size(), ' ');
-    for (size_t i = 1; i < row.size(); ++i) out += "  " + std::string(widths[i] - row[i].size(), ' ') + row[i];
+    for (size_t i = 1; i < row.size(); ++i)
+      out += "  " + std::string(widths[i] - row[i].size(), ' ') + row[i];
     out += "\n";
   }
   return out;
 }
 
 std::string report_markdown(const ReportInput& input) {
-  std::string out = "# " + input.title + "\n\nExact match on held-out problems with 95 % Wilson intervals; bits per byte on held-out chapters.\n\n";
+  std::string out = "# " + input.title +
+                    "\n\nExact match on held-out problems with 95 % Wilson intervals; bits per "
+                    "byte on held-out chapters.\n\n";
   out += markdown_table(summary(input));
   for (const Json& result : input.results) {
     if (list_of(result, "exact_match").empty()) continue;
-    out += "\n## " + text_of(result, "name") + ": percent right by task and language\n\n" + markdown_table(grid(input, result));
+    out += "\n## " + text_of(result, "name") + ": percent right by task and language\n\n" +
+           markdown_table(grid(input, result));
   }
   for (const Json& result : input.results) {
     out += "\n## " + text_of(result, "name") + ": sample answers\n";
     for (const Json& sample : list_of(result, "samples")) {
       const bool right = sample.at("right").as_bool();
-      out += fmt::format("\n**{} ({}), {}**\n\n```text\n{}\n---\n{}\n---\n{}\n```\n", text_of(sample, "task"), text_of(sample, "language"), right ? "right" : "wrong",
-                         text_of(sample, "prompt"), text_of(sample, "thinking"), text_of(sample, "content"));
+      out += fmt::format("\n**{} ({}), {}**\n\n```text\n{}\n---\n{}\n---\n{}\n```\n",
+                         text_of(sample, "task"), text_of(sample, "language"),
+                         right ? "right" : "wrong", text_of(sample, "prompt"),
+                         text_of(sample, "thinking"), text_of(sample, "content"));
     }
   }
   return out;
 }
 
 std::string report_html(const ReportInput& input) {
-  std::string out = "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>" + html_escape(input.title) + "</title>" + kStyle;
-  out += "<h1>" + html_escape(input.title) + "</h1><p>Exact match on held-out problems with 95 % Wilson intervals; bits per byte on held-out chapters.</p>";
+  std::string out =
+      "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' "
+      "content='width=device-width'><title>" +
+      html_escape(input.title) + "</title>" + kStyle;
+  out += "<h1>" + html_escape(input.title) +
+         "</h1><p>Exact match on held-out problems with 95 % Wilson intervals; bits per byte on "
+         "held-out chapters.</p>";
   out += "<div class='wide'>" + html_table(summary(input), false) + "</div>";
-  for (const RunLog& log : input.logs) out += "<h2>" + html_escape(log.name) + "</h2><div class='grid'>" + charts(log) + "</div>";
+  for (const RunLog& log : input.logs)
+    out += "<h2>" + html_escape(log.name) + "</h2><div class='grid'>" + charts(log) + "</div>";
   out += "<h2>Percent right by task and language</h2><div class='grid'>";
   for (const Json& result : input.results) {
-    if (!list_of(result, "exact_match").empty()) out += "<div class='wide'><p>" + html_escape(text_of(result, "name")) + "</p>" + html_table(grid(input, result), true) + "</div>";
+    if (!list_of(result, "exact_match").empty())
+      out += "<div class='wide'><p>" + html_escape(text_of(result, "name")) + "</p>" +
+             html_table(grid(input, result), true) + "</div>";
   }
   out += "</div>";
   for (const Json& result : input.results) {
     if (list_of(result, "samples").empty()) continue;
-    out += "<h2>Sample answers: " + html_escape(text_of(result, "name")) + "</h2><div class='grid'>";
+    out +=
+        "<h2>Sample answers: " + html_escape(text_of(result, "name")) + "</h2><div class='grid'>";
     for (const Json& sample : list_of(result, "samples")) out += sample_html(sample);
     out += "</div>";
   }

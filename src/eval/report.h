@@ -1,7 +1,9 @@
-// eval/report.h: results of one or several models, and the logs of their training, as Markdown and as one HTML file.
+// eval/report.h: results of one or several models, and the logs of their training, as Markdown and
+// as one HTML file.
 //
-// Input is what the other verbs leave on disk: results JSON (evaluate.h has its fields) and metrics rows (docs/training.md).
-// The HTML holds everything it shows: styles, charts as SVG, sample answers; no script, no network.
+// Input is what the other verbs leave on disk: results JSON (evaluate.h has its fields) and metrics
+// rows (docs/training.md). The HTML holds everything it shows: styles, charts as SVG, sample
+// answers; no script, no network.
 #pragma once
 
 #include <string>
@@ -12,13 +14,13 @@
 namespace dure {
 
 struct RunLog {
-  std::string name;            // "pretraining", "fine-tuning", "reinforcement learning"
-  std::vector<Json> rows;      // one object a logged step
+  std::string name;        // "pretraining", "fine-tuning", "reinforcement learning"
+  std::vector<Json> rows;  // one object a logged step
 };
 
 struct ReportInput {
   std::string title;
-  std::vector<Json> results;   // one a model, in the order of their life
+  std::vector<Json> results;  // one a model, in the order of their life
   std::vector<RunLog> logs;
 };
 
@@ -26,6 +28,7 @@ std::string report_markdown(const ReportInput& input);
 std::string report_html(const ReportInput& input);
 std::string report_table(const ReportInput& input);  // The summary alone, for a terminal.
 
-std::vector<Json> read_json_lines(const Path& path);  // Throws kCorrupt naming the line; a torn last line is left out.
+std::vector<Json> read_json_lines(
+    const Path& path);  // Throws kCorrupt naming the line; a torn last line is left out.
 
 }  // namespace dure

@@ -1,4 +1,5 @@
-// What formats/ promises of safetensors and Hugging Face folders: round trips, names in every refusal, exact counts.
+// What formats/ promises of safetensors and Hugging Face folders: round trips, names in every
+// refusal, exact counts.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -23,7 +24,8 @@ std::string message_of(const std::function<void()>& act) {
   return "(no error)";
 }
 
-#define EXPECT_SAYS(act, part) EXPECT_NE(message_of([&] { act; }).find(part), std::string::npos) << message_of([&] { act; })
+#define EXPECT_SAYS(act, part) \
+  EXPECT_NE(message_of([&] { act; }).find(part), std::string::npos) << message_of([&] { act; })
 
 std::string container(const std::string& header, const std::string& data) {
   const uint64_t length = header.size();
@@ -35,9 +37,13 @@ std::string container(const std::string& header, const std::string& data) {
 // The smallest model with every kind of tensor.
 ModelConfig small_config() {
   ModelConfig c;
-  c.vocab_size = 11, c.hidden_size = 6, c.head_count = 2, c.kv_head_count = 1, c.head_width = 4, c.dense_width = 5;
-  c.expert_width = 3, c.expert_count = 4, c.experts_per_token = 2, c.shared_expert_count = 1, c.routed_scale = 2.5;
-  c.layers = {{.window_tokens = 4, .rotary = true}, {.window_tokens = 4, .rotary = true, .sparse = true}, {.sparse = true}};
+  c.vocab_size = 11, c.hidden_size = 6, c.head_count = 2, c.kv_head_count = 1, c.head_width = 4,
+  c.dense_width = 5;
+  c.expert_width = 3, c.expert_count = 4, c.experts_per_token = 2, c.shared_expert_count = 1,
+  c.routed_scale = 2.5;
+  c.layers = {{.window_tokens = 4, .rotary = true},
+              {.window_tokens = 4, .rotary = true, .sparse = true},
+              {.sparse = true}};
   c.mtp_layer_count = 1;
   c.eos_tokens = {2, 5};
   return c;
@@ -52,7 +58,9 @@ struct CountingProvider : TensorProvider {
     for (int64_t i = 0; i < view.elements(); ++i) view.f32()[i] = value(tensor.name, i);
     return view;
   }
-  static float value(const std::string& name, int64_t i) { return static_cast<float>(static_cast<int64_t>(xxh(name) % 509) + i % 3) / 4; }
+  static float value(const std::string& name, int64_t i) {
+    return static_cast<float>(static_cast<int64_t>(xxh(name) % 509) + i % 3) / 4;
+  }
   static uint64_t xxh(const std::string& name) { return std::hash<std::string>()(name); }
 };
 
@@ -62,7 +70,9 @@ TEST(Safetensors, ReadsBackWhatItWrote) {
   std::vector<float> a = {1, 2, 3, 4, 5, 6};
   std::vector<uint16_t> b = {7, 8, 9};
   {
-    SafetensorsWriter writer(path, {{"b", DType::kBF16, {3}}, {"a", DType::kF32, {2, 3}}, {"none", DType::kF32, {0, 4}}}, {{"format", "pt"}});
+    SafetensorsWriter writer(
+        path, {{"b", DType::kBF16, {3}}, {"a", DType::kF32, {2, 3}}, {"none", DType::kF32, {0, 4}}},
+        {{"format", "pt"}});
     writer.write_piece("a", 0, {reinterpret_cast<char*>(a.data()), 8});
     writer.write("b", {b.data(), {3}, DType::kBF16, Device::kCpu});
     writer.write_piece("a", 8, {reinterpret_cast<char*>(a.data()) + 8, 16});
@@ -80,7 +90,9 @@ TEST(Safetensors, ReadsBackWhatItWrote) {
 
 TEST(Safetensors, EveryTruncationIsAnErrorAndNoTruncationOfDataHidesTheHeader) {
   const TemporaryFolder folder;
-  const std::string whole = container(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"y":{"dtype":"U8","shape":[3],"data_offsets":[8,11]}})", "abcdefghijk");
+  const std::string whole = container(
+      R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"y":{"dtype":"U8","shape":[3],"data_offsets":[8,11]}})",
+      "abcdefghijk");
   const Path path = folder.path() / "t.safetensors";
   const size_t header_end = whole.size() - 11;
   for (size_t size = 0; size < whole.size(); ++size) {
@@ -105,25 +117,37 @@ TEST(Safetensors, NamesWhatIsWrong) {
     write_file(path, container(header, data));
     return message_of([&] { SafetensorsFile{path}; });
   };
-  const auto says = [&](const std::string& header, const std::string& part, const std::string& data = "01234567") {
+  const auto says = [&](const std::string& header, const std::string& part,
+                        const std::string& data = "01234567") {
     const std::string message = reading(header, data);
     EXPECT_NE(message.find(part), std::string::npos) << message;
     EXPECT_NE(message.find("bad.safetensors"), std::string::npos) << message;
   };
-  says(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"y":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", "'x' and 'y' overlap at byte 4");
-  says(R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", "bytes 0 to 4 before tensor 'x'");
-  says(R"({"x":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", "hold 8 bytes, F32 [3] needs 12");
-  says(R"({"x":{"dtype":"F32","shape":[9223372036854775807,9],"data_offsets":[0,8]}})", "tensor 'x'");
-  says(R"({"x":{"dtype":"F32","shape":[4611686018427387904,9],"data_offsets":[0,8]}})", "more than can be");
-  says(R"({"x":{"dtype":"F77","shape":[2],"data_offsets":[0,8]}})", "tensor 'x': unknown type 'F77'");
+  says(
+      R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"y":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+      "'x' and 'y' overlap at byte 4");
+  says(R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+       "bytes 0 to 4 before tensor 'x'");
+  says(R"({"x":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})",
+       "hold 8 bytes, F32 [3] needs 12");
+  says(R"({"x":{"dtype":"F32","shape":[9223372036854775807,9],"data_offsets":[0,8]}})",
+       "tensor 'x'");
+  says(R"({"x":{"dtype":"F32","shape":[4611686018427387904,9],"data_offsets":[0,8]}})",
+       "more than can be");
+  says(R"({"x":{"dtype":"F77","shape":[2],"data_offsets":[0,8]}})",
+       "tensor 'x': unknown type 'F77'");
   says(R"({"x":{"dtype":"Q4_K","shape":[2],"data_offsets":[0,8]}})", "unknown type 'Q4_K'");
   says(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", "run backwards");
   says(R"({"x":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", "whole numbers");
   says(R"({"x":{"dtype":"F32","shape":[2]}})", "are needed");
   says(R"({"x":{"dtype":"F32","shape":[1,1,1,1,2],"data_offsets":[0,8]}})", "more than 4");
-  says(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"more":1}})", "unknown field 'more'");
-  says(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"x":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}})", "'x' is there twice", "0123456701234567");
-  says(R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "4 bytes after the last tensor");
+  says(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"more":1}})",
+       "unknown field 'more'");
+  says(
+      R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"x":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}})",
+      "'x' is there twice", "0123456701234567");
+  says(R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+       "4 bytes after the last tensor");
   says(R"({"x":[1]})", "should be an object");
   says(R"({"x":)", "not JSON");
   says(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}} 7)", "the header");
@@ -133,8 +157,11 @@ TEST(Safetensors, CopiesWhatAForeignWriterMisaligned) {
   const TemporaryFolder folder;
   const Path path = folder.path() / "m.safetensors";
   const float value = 2.5f;
-  write_file(path, container(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"F32","shape":[1],"data_offsets":[1,5]}})",
-                             "x" + std::string(reinterpret_cast<const char*>(&value), 4)));
+  write_file(
+      path,
+      container(
+          R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"F32","shape":[1],"data_offsets":[1,5]}})",
+          "x" + std::string(reinterpret_cast<const char*>(&value), 4)));
   const SafetensorsFile file(path);
   EXPECT_EQ(reinterpret_cast<uintptr_t>(file.view("b").data) % 4, 0u);
   EXPECT_EQ(file.view("b").f32()[0], 2.5f);
@@ -143,7 +170,8 @@ TEST(Safetensors, CopiesWhatAForeignWriterMisaligned) {
 
 TEST(SafetensorsSet, NamesMissingAndExtra) {
   const TemporaryFolder folder;
-  const std::string one = R"({"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", two = R"({"y":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})";
+  const std::string one = R"({"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
+                    two = R"({"y":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})";
   write_file(folder.path() / "1.safetensors", container(one, "a"));
   write_file(folder.path() / "2.safetensors", container(two, "b"));
   const Path index = folder.path() / "model.safetensors.index.json";
@@ -152,10 +180,20 @@ TEST(SafetensorsSet, NamesMissingAndExtra) {
     return message_of([&] { SafetensorsSet{folder.path()}; });
   };
   EXPECT_EQ(with(R"("x":"1.safetensors","y":"2.safetensors")"), "(no error)");
-  EXPECT_NE(with(R"("x":"1.safetensors","z":"2.safetensors")").find("'z' is missing from 2.safetensors"), std::string::npos);
-  EXPECT_NE(with(R"("x":"1.safetensors","y":"3.safetensors")").find("shard 3.safetensors is missing"), std::string::npos);
-  write_file(folder.path() / "2.safetensors", container(R"({"y":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"w":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", "bc"));
-  EXPECT_NE(with(R"("x":"1.safetensors","y":"2.safetensors")").find("'w', which the index does not list"), std::string::npos);
+  EXPECT_NE(
+      with(R"("x":"1.safetensors","z":"2.safetensors")").find("'z' is missing from 2.safetensors"),
+      std::string::npos);
+  EXPECT_NE(
+      with(R"("x":"1.safetensors","y":"3.safetensors")").find("shard 3.safetensors is missing"),
+      std::string::npos);
+  write_file(
+      folder.path() / "2.safetensors",
+      container(
+          R"({"y":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"w":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
+          "bc"));
+  EXPECT_NE(
+      with(R"("x":"1.safetensors","y":"2.safetensors")").find("'w', which the index does not list"),
+      std::string::npos);
   EXPECT_NE(with(R"("x":"../1.safetensors")").find("leaves the folder"), std::string::npos);
   const SafetensorsSet set(folder.path() / "1.safetensors");
   EXPECT_EQ(*static_cast<const char*>(set.view("x").data), 'a');
@@ -170,7 +208,8 @@ TEST(Folder, RoundTripInOneFileAndInShards) {
   CountingProvider provider;
   for (const int64_t shard_bytes : {int64_t{1} << 30, int64_t{300}}) {
     const Path path = folder.path() / std::to_string(shard_bytes);
-    write_hf_folder(path, config, texts, provider, {.dtype = DType::kBF16, .shard_bytes_max = shard_bytes});
+    write_hf_folder(path, config, texts, provider,
+                    {.dtype = DType::kBF16, .shard_bytes_max = shard_bytes});
     const ModelFiles files(path);
     ModelConfig expected = config;
     expected.dtype = "bfloat16";
@@ -185,14 +224,16 @@ TEST(Folder, RoundTripInOneFileAndInShards) {
       for (int64_t i = 0; i < view.elements(); ++i) {
         const float got = tensor.always_f32 ? view.f32()[i] : bf16_to_f32(view.bf16()[i]);
         const float want = CountingProvider::value(tensor.name, i);
-        ASSERT_EQ(got, tensor.always_f32 ? want : bf16_to_f32(f32_to_bf16(want))) << tensor.name << " " << i;
+        ASSERT_EQ(got, tensor.always_f32 ? want : bf16_to_f32(f32_to_bf16(want)))
+            << tensor.name << " " << i;
       }
     }
   }
 }
 
 // Writes a folder of `tensors` filled with 1, 2, 3, ... in F32.
-void write_raw_folder(const Path& folder, const ModelConfig& config, std::vector<TensorInfo> tensors) {
+void write_raw_folder(const Path& folder, const ModelConfig& config,
+                      std::vector<TensorInfo> tensors) {
   make_folders(folder);
   write_file(folder / "config.json", write_hf_config(config).dump(1));
   SafetensorsWriter writer(folder / "model.safetensors", tensors);
@@ -208,7 +249,8 @@ void write_raw_folder(const Path& folder, const ModelConfig& config, std::vector
 
 std::vector<TensorInfo> plain_list(const ModelConfig& config) {
   std::vector<TensorInfo> out;
-  for (const ImpliedTensor& tensor : implied_tensors(config)) out.push_back({tensor.name, DType::kF32, tensor.shape});
+  for (const ImpliedTensor& tensor : implied_tensors(config))
+    out.push_back({tensor.name, DType::kF32, tensor.shape});
   return out;
 }
 
@@ -223,15 +265,29 @@ TEST(Folder, NamesMissingExtraAndMisShaped) {
     return message_of([&] { ModelFiles files(path); });
   };
   const auto find = [](std::vector<TensorInfo>& list, const std::string& name) {
-    return std::find_if(list.begin(), list.end(), [&](const TensorInfo& info) { return info.name == name; });
+    return std::find_if(list.begin(), list.end(),
+                        [&](const TensorInfo& info) { return info.name == name; });
   };
   EXPECT_EQ(opening([](auto&) {}), "(no error)");
   const std::string name = "model.layers.1.mlp.experts.2.up_proj.weight";
-  EXPECT_NE(opening([&](auto& list) { list.erase(find(list, name)); }).find("1 of the tensors that the configuration implies are missing: " + name), std::string::npos)
+  EXPECT_NE(opening([&](auto& list) {
+              list.erase(find(list, name));
+            }).find("1 of the tensors that the configuration implies are missing: " + name),
+            std::string::npos)
       << opening([&](auto& list) { list.erase(find(list, name)); });
-  EXPECT_NE(opening([&](auto& list) { list.push_back({"model.layers.9.x", DType::kF32, {1}}); }).find("does not imply: model.layers.9.x"), std::string::npos);
-  EXPECT_NE(opening([&](auto& list) { find(list, name)->shape = {6, 3}; }).find("'" + name + "' is [6, 3], the configuration implies [3, 6]"), std::string::npos);
-  EXPECT_EQ(opening([&](auto& list) { find(list, "model.layers.1.mlp.e_score_correction_bias")->name = "model.layers.1.mlp.gate.e_score_correction_bias"; }), "(no error)");
+  EXPECT_NE(opening([&](auto& list) {
+              list.push_back({"model.layers.9.x", DType::kF32, {1}});
+            }).find("does not imply: model.layers.9.x"),
+            std::string::npos);
+  EXPECT_NE(opening([&](auto& list) {
+              find(list, name)->shape = {6, 3};
+            }).find("'" + name + "' is [6, 3], the configuration implies [3, 6]"),
+            std::string::npos);
+  EXPECT_EQ(opening([&](auto& list) {
+              find(list, "model.layers.1.mlp.e_score_correction_bias")->name =
+                  "model.layers.1.mlp.gate.e_score_correction_bias";
+            }),
+            "(no error)");
 }
 
 TEST(Folder, MtpTensorsDecideWhereTheConfigurationIsSilent) {
@@ -243,7 +299,8 @@ TEST(Folder, MtpTensorsDecideWhereTheConfigurationIsSilent) {
   Json json = write_hf_config(config);
   Json silent = Json::object();
   for (const auto& [key, value] : json.as_object()) {
-    if (key.find("nextn") == std::string::npos && key.find("mtp") == std::string::npos) silent[key] = value;
+    if (key.find("nextn") == std::string::npos && key.find("mtp") == std::string::npos)
+      silent[key] = value;
   }
   write_file(path / "config.json", silent.dump());
   EXPECT_EQ(ModelFiles(path).config().mtp_layer_count, 1);
@@ -260,11 +317,16 @@ TEST(Folder, ReadsFusedExperts) {
   const ModelConfig config = small_config();
   std::vector<TensorInfo> list;
   for (const TensorInfo& info : plain_list(config)) {
-    if (info.name.find("experts.") == std::string::npos || info.name.find("shared") != std::string::npos) list.push_back(info);
+    if (info.name.find("experts.") == std::string::npos ||
+        info.name.find("shared") != std::string::npos)
+      list.push_back(info);
   }
   for (const char* layer : {"1", "2"}) {
-    list.push_back({std::string("model.layers.") + layer + ".mlp.experts.gate_up_proj", DType::kF32, {4, 6, 6}});
-    list.push_back({std::string("model.layers.") + layer + ".mlp.experts.down_proj", DType::kF32, {4, 6, 3}});
+    list.push_back({std::string("model.layers.") + layer + ".mlp.experts.gate_up_proj",
+                    DType::kF32,
+                    {4, 6, 6}});
+    list.push_back(
+        {std::string("model.layers.") + layer + ".mlp.experts.down_proj", DType::kF32, {4, 6, 3}});
   }
   write_raw_folder(folder.path() / "m", config, list);
   const ModelFiles files(folder.path() / "m");
@@ -279,13 +341,15 @@ TEST(Folder, ReadsFusedExperts) {
 TEST(Folder, DecodesFp8) {
   const TemporaryFolder folder;
   const ModelConfig config = small_config();
-  for (const auto& [ending, shape] : std::vector<std::pair<std::string, Shape>>{{"_scale_inv", {1, 1}}, {"_scale", {8, 1}}, {"_scale", {1}}}) {
+  for (const auto& [ending, shape] : std::vector<std::pair<std::string, Shape>>{
+           {"_scale_inv", {1, 1}}, {"_scale", {8, 1}}, {"_scale", {1}}}) {
     std::vector<TensorInfo> list = plain_list(config);
     for (TensorInfo& info : list) {
       if (info.name == "model.layers.0.self_attn.q_proj.weight") info.dtype = DType::kF8E4M3;
     }
     write_raw_folder(folder.path() / "m", config, list);
-    EXPECT_SAYS(ModelFiles(folder.path() / "m"), "neither model.layers.0.self_attn.q_proj.weight_scale nor");
+    EXPECT_SAYS(ModelFiles(folder.path() / "m"),
+                "neither model.layers.0.self_attn.q_proj.weight_scale nor");
     list.push_back({"model.layers.0.self_attn.q_proj.weight" + ending, DType::kF32, shape});
     write_raw_folder(folder.path() / "m", config, list);
     const ModelFiles files(folder.path() / "m");
@@ -301,7 +365,8 @@ TEST(Fp8, EveryCode) {
   EXPECT_EQ(f8_e4m3_to_f32(0x08), 0x1p-6f);
   EXPECT_EQ(f8_e4m3_to_f32(0xB8), -1.0f);
   EXPECT_NE(f8_e4m3_to_f32(0x7F), f8_e4m3_to_f32(0x7F));
-  for (int i = 1; i < 0x7F; ++i) EXPECT_GT(f8_e4m3_to_f32(static_cast<uint8_t>(i)), f8_e4m3_to_f32(static_cast<uint8_t>(i - 1)));
+  for (int i = 1; i < 0x7F; ++i)
+    EXPECT_GT(f8_e4m3_to_f32(static_cast<uint8_t>(i)), f8_e4m3_to_f32(static_cast<uint8_t>(i - 1)));
 }
 
 TEST(Fp8, BlockScales) {

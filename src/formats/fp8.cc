@@ -11,7 +11,8 @@ std::array<float, 256> make_table() {
   std::array<float, 256> table{};
   for (int bits = 0; bits < 256; ++bits) {
     const int exponent = (bits >> 3) & 15, fraction = bits & 7;
-    float value = exponent == 0 ? std::ldexp(static_cast<float>(fraction), -9) : std::ldexp(static_cast<float>(8 + fraction), exponent - 10);
+    float value = exponent == 0 ? std::ldexp(static_cast<float>(fraction), -9)
+                                : std::ldexp(static_cast<float>(8 + fraction), exponent - 10);
     if (exponent == 15 && fraction == 7) value = std::numeric_limits<float>::quiet_NaN();
     table[static_cast<size_t>(bits)] = bits >= 128 ? -value : value;
   }
@@ -32,7 +33,8 @@ float scale_at(TensorView scale, int64_t i) {
 int64_t blocks(int64_t n, int64_t block) { return (n + block - 1) / block; }
 
 bool is_blocked(const Shape& weight, const Shape& scale, int64_t block) {
-  return weight.rank() == 2 && scale.rank() == 2 && scale[0] == blocks(weight[0], block) && scale[1] == blocks(weight[1], block);
+  return weight.rank() == 2 && scale.rank() == 2 && scale[0] == blocks(weight[0], block) &&
+         scale[1] == blocks(weight[1], block);
 }
 
 }  // namespace
@@ -41,14 +43,17 @@ float f8_e4m3_to_f32(uint8_t bits) { return table()[bits]; }
 
 bool fp8_scale_fits(const Shape& weight, const Shape& scale, int64_t block) {
   const int64_t n = scale.elements();
-  const bool per_row = weight.rank() == 2 && n == weight[0] && scale.rank() <= 2 && scale[0] == weight[0];
+  const bool per_row =
+      weight.rank() == 2 && n == weight[0] && scale.rank() <= 2 && scale[0] == weight[0];
   return n == 1 || per_row || is_blocked(weight, scale, block);
 }
 
 void decode_fp8(TensorView weight, TensorView scale, int64_t block, TensorView out) {
-  DURE_CHECK(fp8_scale_fits(weight.shape, scale.shape, block), "scale {} of weight {}", scale.shape.text(), weight.shape.text());
+  DURE_CHECK(fp8_scale_fits(weight.shape, scale.shape, block), "scale {} of weight {}",
+             scale.shape.text(), weight.shape.text());
   weight.expect(DType::kF8E4M3);
-  const int64_t columns = weight.shape.back(), rows = columns == 0 ? 0 : weight.elements() / columns;
+  const int64_t columns = weight.shape.back(),
+                rows = columns == 0 ? 0 : weight.elements() / columns;
   const bool single = scale.elements() == 1;
   const bool blocked = !single && is_blocked(weight.shape, scale.shape, block);
   const auto* in = static_cast<const uint8_t*>(weight.data);
@@ -59,7 +64,8 @@ void decode_fp8(TensorView weight, TensorView scale, int64_t block, TensorView o
       const int64_t at = single ? 0 : blocked ? r / block * scale.dim(1) + first / block : r;
       const float factor = scale_at(scale, at);
       const int64_t end = std::min(columns, first + step);
-      for (int64_t k = first; k < end; ++k) to[r * columns + k] = f32_to_bf16(table()[in[r * columns + k]] * factor);
+      for (int64_t k = first; k < end; ++k)
+        to[r * columns + k] = f32_to_bf16(table()[in[r * columns + k]] * factor);
     }
   }
 }

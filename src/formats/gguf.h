@@ -1,8 +1,10 @@
-// formats/gguf.h: the GGUF container, versions 2 and 3 (docs/gguf.md): metadata and tensors, single files and split sets.
+// formats/gguf.h: the GGUF container, versions 2 and 3 (docs/gguf.md): metadata and tensors, single
+// files and split sets.
 //
-// Tensors stay in the map in their stored type, blocks included; shapes here are row-major (GGUF writes them reversed).
-// Every length is held against the bytes that are left before anything is allocated. Not here: what the keys and names
-// mean for a model (gguf_model.h), decoding of blocks (kernels/).
+// Tensors stay in the map in their stored type, blocks included; shapes here are row-major (GGUF
+// writes them reversed). Every length is held against the bytes that are left before anything is
+// allocated. Not here: what the keys and names mean for a model (gguf_model.h), decoding of blocks
+// (kernels/).
 #pragma once
 
 #include <cstdint>
@@ -18,13 +20,29 @@
 
 namespace dure {
 
-enum class GgufType : uint32_t { kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64 };
+enum class GgufType : uint32_t {
+  kU8,
+  kI8,
+  kU16,
+  kI16,
+  kU32,
+  kI32,
+  kF32,
+  kBool,
+  kString,
+  kArray,
+  kU64,
+  kI64,
+  kF64
+};
 const char* gguf_type_name(GgufType type);  // "u32", "f32", "string", ...
 
-// One value: a scalar, or an array of scalars of one type (arrays of arrays do not occur and are refused).
+// One value: a scalar, or an array of scalars of one type (arrays of arrays do not occur and are
+// refused).
 class GgufValue {
  public:
-  static GgufValue of_int(GgufType type, int64_t value);  // any integer type; kU64 holds the same bits
+  static GgufValue of_int(GgufType type,
+                          int64_t value);  // any integer type; kU64 holds the same bits
   static GgufValue u32(int64_t value) { return of_int(GgufType::kU32, value); }
   static GgufValue f32(double value);
   static GgufValue f64(double value);
@@ -39,9 +57,11 @@ class GgufValue {
   bool is_array() const { return array_; }
   size_t size() const;  // entries; 1 for a scalar
 
-  // Throw kInvalidArgument saying `what` should have been. An integer is a number; a bool is neither.
+  // Throw kInvalidArgument saying `what` should have been. An integer is a number; a bool is
+  // neither.
   int64_t as_int(std::string_view what) const;
-  double as_double(std::string_view what) const;  // an f32 gives the shortest decimal that names it: 1e-05f is 1e-5
+  double as_double(std::string_view what)
+      const;  // an f32 gives the shortest decimal that names it: 1e-05f is 1e-5
   bool as_bool(std::string_view what) const;
   const std::string& as_string(std::string_view what) const;
   const std::vector<int64_t>& as_ints(std::string_view what) const;  // arrays of integers and bools
@@ -65,9 +85,11 @@ class GgufMetadata {
   using Entry = std::pair<std::string, GgufValue>;
   const std::vector<Entry>& entries() const { return entries_; }
   const GgufValue* find(std::string_view key) const;
-  const GgufValue& at(std::string_view key) const;  // Throws kNotFound naming the key.
+  const GgufValue& at(std::string_view key) const;    // Throws kNotFound naming the key.
   void set(const std::string& key, GgufValue value);  // Replaces or appends.
-  void append(std::string key, GgufValue value) { entries_.emplace_back(std::move(key), std::move(value)); }  // The key is new.
+  void append(std::string key, GgufValue value) {
+    entries_.emplace_back(std::move(key), std::move(value));
+  }  // The key is new.
   void erase(std::string_view key);
   bool operator==(const GgufMetadata&) const = default;
 
@@ -78,12 +100,15 @@ class GgufMetadata {
 // A file, or the set of files that its first one ("NAME-00001-of-00003.gguf") opens.
 class GgufFile : public TensorSource {
  public:
-  // Throws kNotFound (also for a missing part), kCorrupt, kUnsupported (version, big-endian, unknown tensor type), each
-  // naming the file and the key or tensor. Extent::kHeader: the tensors' bytes need not be there.
+  // Throws kNotFound (also for a missing part), kCorrupt, kUnsupported (version, big-endian,
+  // unknown tensor type), each naming the file and the key or tensor. Extent::kHeader: the tensors'
+  // bytes need not be there.
   explicit GgufFile(const Path& path, Extent extent = Extent::kWhole);
   ~GgufFile() override;
 
-  const GgufMetadata& metadata() const { return metadata_; }  // Of the first file, without the split.* keys.
+  const GgufMetadata& metadata() const {
+    return metadata_;
+  }  // Of the first file, without the split.* keys.
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const TensorInfo* find(std::string_view name) const override;
   TensorView view(std::string_view name) const override;
@@ -110,15 +135,17 @@ bool is_gguf(const Path& path);  // A file that begins with the magic number.
 int64_t gguf_type_id(DType dtype);  // The number of a tensor type; checked: GGUF has it.
 bool gguf_has(DType dtype);
 
-// Writes one file in version 3; tensors in any order, each in pieces from its first byte. Nothing appears under the final
-// name before commit().
+// Writes one file in version 3; tensors in any order, each in pieces from its first byte. Nothing
+// appears under the final name before commit().
 class GgufWriter {
  public:
-  GgufWriter(const Path& path, const GgufMetadata& metadata, const std::vector<TensorInfo>& tensors);
+  GgufWriter(const Path& path, const GgufMetadata& metadata,
+             const std::vector<TensorInfo>& tensors);
 
   void write(std::string_view name, TensorView tensor);  // Checked: type and shape as announced.
-  void write_piece(std::string_view name, int64_t byte_offset, std::string_view bytes);  // Checked: inside, in order.
-  void commit();  // Checked: every byte of every tensor was written.
+  void write_piece(std::string_view name, int64_t byte_offset,
+                   std::string_view bytes);  // Checked: inside, in order.
+  void commit();                             // Checked: every byte of every tensor was written.
   int64_t file_bytes() const { return file_bytes_; }
 
  private:
@@ -132,13 +159,17 @@ class GgufWriter {
   int64_t file_bytes_ = 0;
 };
 
-// A writer of one file, or of a split set whose files hold at most `part_bytes_max` of tensors each (0: one file). A set's
-// parts are committed last to first, so that the first, which opens the set, appears when all others are there.
+// A writer of one file, or of a split set whose files hold at most `part_bytes_max` of tensors each
+// (0: one file). A set's parts are committed last to first, so that the first, which opens the set,
+// appears when all others are there.
 class GgufSetWriter {
  public:
-  GgufSetWriter(const Path& path, const GgufMetadata& metadata, const std::vector<TensorInfo>& tensors, int64_t part_bytes_max = 0);
+  GgufSetWriter(const Path& path, const GgufMetadata& metadata,
+                const std::vector<TensorInfo>& tensors, int64_t part_bytes_max = 0);
   void write(std::string_view name, TensorView tensor) { part(name).write(name, tensor); }
-  void write_piece(std::string_view name, int64_t byte_offset, std::string_view bytes) { part(name).write_piece(name, byte_offset, bytes); }
+  void write_piece(std::string_view name, int64_t byte_offset, std::string_view bytes) {
+    part(name).write_piece(name, byte_offset, bytes);
+  }
   void commit();
   const std::vector<Path>& files() const { return files_; }
 

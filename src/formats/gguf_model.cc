@@ -14,7 +14,8 @@ constexpr int64_t kSigmoid = 2;  // expert_gating_func
 // Keys of one file, with the architecture's prefix, naming file and key in errors.
 class Keys {
  public:
-  Keys(const GgufMetadata& metadata, std::string file, std::string prefix) : metadata_(metadata), file_(std::move(file)), prefix_(std::move(prefix)) {}
+  Keys(const GgufMetadata& metadata, std::string file, std::string prefix)
+      : metadata_(metadata), file_(std::move(file)), prefix_(std::move(prefix)) {}
 
   const GgufValue* find(const std::string& key) const { return metadata_.find(prefix_ + key); }
   const GgufValue* global(const char* key) const { return metadata_.find(key); }
@@ -24,12 +25,16 @@ class Keys {
     fail(ErrorCode::kNotFound, "{}: no key '{}{}'", file_, prefix_, key);
   }
   int64_t integer(const std::string& key) const { return at(key).as_int(place(key)); }
-  int64_t integer(const std::string& key, int64_t otherwise) const { return find(key) == nullptr ? otherwise : integer(key); }
+  int64_t integer(const std::string& key, int64_t otherwise) const {
+    return find(key) == nullptr ? otherwise : integer(key);
+  }
   double number(const std::string& key) const { return at(key).as_double(place(key)); }
   bool boolean(const std::string& key) const { return at(key).as_bool(place(key)); }
   std::vector<int64_t> integers(const std::string& key, int64_t count) const {
     const std::vector<int64_t>& values = at(key).as_ints(place(key));
-    if (static_cast<int64_t>(values.size()) < count) fail(ErrorCode::kInvalidArgument, "{} has {} entries, there are {} layers", place(key), values.size(), count);
+    if (static_cast<int64_t>(values.size()) < count)
+      fail(ErrorCode::kInvalidArgument, "{} has {} entries, there are {} layers", place(key),
+           values.size(), count);
     return values;
   }
   const std::string& file() const { return file_; }
@@ -46,12 +51,15 @@ void read_sizes(const Keys& k, ModelConfig& c) {
   c.head_count = k.integer("attention.head_count");
   c.kv_head_count = k.integer("attention.head_count_kv");
   c.head_width = k.integer("attention.key_length");
-  if (k.integer("attention.value_length", c.head_width) != c.head_width) fail(ErrorCode::kUnsupported, "{}: keys and values of different width", k.file());
+  if (k.integer("attention.value_length", c.head_width) != c.head_width)
+    fail(ErrorCode::kUnsupported, "{}: keys and values of different width", k.file());
   c.norm_epsilon = k.number("attention.layer_norm_rms_epsilon");
   c.rope.theta = k.number("rope.freq_base");
   if (const GgufValue* scaling = k.find("rope.scaling.type")) {
     const std::string& name = scaling->as_string(k.place("rope.scaling.type"));
-    if (name != "none") fail(ErrorCode::kUnsupported, "{} is '{}'; only 'none' is known", k.place("rope.scaling.type"), name);
+    if (name != "none")
+      fail(ErrorCode::kUnsupported, "{} is '{}'; only 'none' is known",
+           k.place("rope.scaling.type"), name);
   }
 }
 
@@ -61,38 +69,58 @@ void read_experts(const Keys& k, ModelConfig& c) {
   c.expert_width = k.integer("expert_feed_forward_length");
   c.shared_expert_count = k.integer("expert_shared_count", 1);
   const int64_t shared = k.integer("expert_shared_feed_forward_length", c.shared_width());
-  if (shared != c.shared_width()) fail(ErrorCode::kUnsupported, "{} is {}, not {} x {}", k.place("expert_shared_feed_forward_length"), shared, c.shared_expert_count, c.expert_width);
+  if (shared != c.shared_width())
+    fail(ErrorCode::kUnsupported, "{} is {}, not {} x {}",
+         k.place("expert_shared_feed_forward_length"), shared, c.shared_expert_count,
+         c.expert_width);
   c.expert_group_count = std::max<int64_t>(1, k.integer("expert_group_count", 1));
   c.expert_groups_kept = std::max<int64_t>(1, k.integer("expert_group_used_count", 1));
   c.routed_scale = k.number("expert_weights_scale");
   c.normalise_expert_weights = k.boolean("expert_weights_norm");
   const int64_t gate = k.integer("expert_gating_func");
-  if (gate != kSigmoid) fail(ErrorCode::kUnsupported, "{} is {}; only {} (sigmoid) is known", k.place("expert_gating_func"), gate, kSigmoid);
+  if (gate != kSigmoid)
+    fail(ErrorCode::kUnsupported, "{} is {}; only {} (sigmoid) is known",
+         k.place("expert_gating_func"), gate, kSigmoid);
 }
 
-// Pattern: true = sliding, a layer each; or a period n, whose every n-th layer is global; absent: a period of 4.
+// Pattern: true = sliding, a layer each; or a period n, whose every n-th layer is global; absent: a
+// period of 4.
 void read_plain_layers(const Keys& k, ModelConfig& c) {
-  const int64_t window = k.integer("attention.sliding_window"), dense = k.integer("leading_dense_block_count");
+  const int64_t window = k.integer("attention.sliding_window"),
+                dense = k.integer("leading_dense_block_count");
   const char* key = "attention.sliding_window_pattern";
   const GgufValue* pattern = k.find(key);
   const bool listed = pattern != nullptr && pattern->is_array();
   const int64_t period = pattern == nullptr || listed ? 4 : pattern->as_int(k.place(key));
-  const std::vector<int64_t> flags = listed ? k.integers(key, c.layer_count()) : std::vector<int64_t>();
+  const std::vector<int64_t> flags =
+      listed ? k.integers(key, c.layer_count()) : std::vector<int64_t>();
   for (int64_t i = 0; i < c.layer_count(); ++i) {
     const size_t at = static_cast<size_t>(i);
     const bool sliding = listed ? flags[at] != 0 : period > 0 && (i + 1) % period != 0;
-    if (sliding && window < 1) fail(ErrorCode::kInvalidArgument, "{} is {}, but layer {} is sliding", k.place("attention.sliding_window"), window, i);
-    c.layers[at] = {.window_tokens = sliding ? window : 0, .rotary = sliding, .sparse = i >= dense, .swiglu_limit = 0};
+    if (sliding && window < 1)
+      fail(ErrorCode::kInvalidArgument, "{} is {}, but layer {} is sliding",
+           k.place("attention.sliding_window"), window, i);
+    c.layers[at] = {.window_tokens = sliding ? window : 0,
+                    .rotary = sliding,
+                    .sparse = i >= dense,
+                    .swiglu_limit = 0};
   }
 }
 
 void read_extended_layers(const Keys& k, ModelConfig& c) {
   const int64_t count = c.layer_count();
-  const auto windows = k.integers("layer_windows", count), rotary = k.integers("layer_rotary", count), sparse = k.integers("layer_sparse", count);
-  const std::vector<double>& limits = k.at("layer_swiglu_limits").as_doubles(k.place("layer_swiglu_limits"));
-  if (static_cast<int64_t>(limits.size()) < count) fail(ErrorCode::kInvalidArgument, "{} has {} entries, there are {} layers", k.place("layer_swiglu_limits"), limits.size(), count);
+  const auto windows = k.integers("layer_windows", count),
+             rotary = k.integers("layer_rotary", count), sparse = k.integers("layer_sparse", count);
+  const std::vector<double>& limits =
+      k.at("layer_swiglu_limits").as_doubles(k.place("layer_swiglu_limits"));
+  if (static_cast<int64_t>(limits.size()) < count)
+    fail(ErrorCode::kInvalidArgument, "{} has {} entries, there are {} layers",
+         k.place("layer_swiglu_limits"), limits.size(), count);
   for (size_t i = 0; i < c.layers.size(); ++i) {
-    c.layers[i] = {.window_tokens = windows[i], .rotary = rotary[i] != 0, .sparse = sparse[i] != 0, .swiglu_limit = limits[i]};
+    c.layers[i] = {.window_tokens = windows[i],
+                   .rotary = rotary[i] != 0,
+                   .sparse = sparse[i] != 0,
+                   .swiglu_limit = limits[i]};
   }
 }
 
@@ -108,15 +136,20 @@ void read_own_keys(const Keys& k, ModelConfig& c) {
   c.bos_token = global_int(k, "tokenizer.ggml.bos_token_id", 1);
   c.pad_token = global_int(k, "tokenizer.ggml.padding_token_id", 0);
   c.eos_tokens = {global_int(k, "tokenizer.ggml.eos_token_id", 53)};
-  if (const GgufValue* list = k.global("dure.eos_token_ids")) c.eos_tokens = list->as_ints("dure.eos_token_ids");
-  if (const GgufValue* range = k.global("dure.initializer_range")) c.initializer_range = range->as_double("dure.initializer_range");
+  if (const GgufValue* list = k.global("dure.eos_token_ids"))
+    c.eos_tokens = list->as_ints("dure.eos_token_ids");
+  if (const GgufValue* range = k.global("dure.initializer_range"))
+    c.initializer_range = range->as_double("dure.initializer_range");
 }
 
 int64_t vocabulary(const Keys& k, const GgufFile& file) {
   const TensorInfo* embedding = file.find("token_embd.weight");
-  if (embedding == nullptr || embedding->shape.rank() != 2) fail(ErrorCode::kNotFound, "{}: no tensor token_embd.weight [V, D]", k.file());
+  if (embedding == nullptr || embedding->shape.rank() != 2)
+    fail(ErrorCode::kNotFound, "{}: no tensor token_embd.weight [V, D]", k.file());
   const int64_t said = k.integer("vocab_size", embedding->shape[0]);
-  if (said != embedding->shape[0]) fail(ErrorCode::kCorrupt, "{} is {}, but token_embd.weight has {} rows", k.place("vocab_size"), said, embedding->shape[0]);
+  if (said != embedding->shape[0])
+    fail(ErrorCode::kCorrupt, "{} is {}, but token_embd.weight has {} rows", k.place("vocab_size"),
+         said, embedding->shape[0]);
   return said;
 }
 
@@ -130,10 +163,12 @@ std::string dtype_name(const GgufFile& file) {
 
 ModelConfig parse_gguf_config(const GgufFile& file) {
   const GgufValue* value = file.metadata().find("general.architecture");
-  if (value == nullptr) fail(ErrorCode::kNotFound, "{}: no key 'general.architecture'", file.where());
+  if (value == nullptr)
+    fail(ErrorCode::kNotFound, "{}: no key 'general.architecture'", file.where());
   const std::string architecture = value->as_string(file.where() + ": general.architecture");
   if (architecture != kPlain && architecture != kExtended) {
-    fail(ErrorCode::kUnsupported, "{}: architecture '{}'; Dure knows '{}' and its own '{}'", file.where(), architecture, kPlain, kExtended);
+    fail(ErrorCode::kUnsupported, "{}: architecture '{}'; Dure knows '{}' and its own '{}'",
+         file.where(), architecture, kPlain, kExtended);
   }
   const Keys k(file.metadata(), file.where(), architecture + ".");
   ModelConfig c;
@@ -142,8 +177,11 @@ ModelConfig parse_gguf_config(const GgufFile& file) {
   c.vocab_size = vocabulary(k, file);
   c.mtp_layer_count = k.integer("nextn_predict_layers", 0);
   const int64_t layers = k.integer("block_count") - c.mtp_layer_count;
-  if (c.mtp_layer_count < 0 || c.mtp_layer_count > 1) fail(ErrorCode::kUnsupported, "{} is {}; Dure runs one", k.place("nextn_predict_layers"), c.mtp_layer_count);
-  if (layers < 1 || layers > 4096) fail(ErrorCode::kInvalidArgument, "{} leaves {} layers", k.place("block_count"), layers);
+  if (c.mtp_layer_count < 0 || c.mtp_layer_count > 1)
+    fail(ErrorCode::kUnsupported, "{} is {}; Dure runs one", k.place("nextn_predict_layers"),
+         c.mtp_layer_count);
+  if (layers < 1 || layers > 4096)
+    fail(ErrorCode::kInvalidArgument, "{} leaves {} layers", k.place("block_count"), layers);
   c.layers.resize(static_cast<size_t>(layers));
   architecture == kPlain ? read_plain_layers(k, c) : read_extended_layers(k, c);
   read_own_keys(k, c);
@@ -159,7 +197,8 @@ bool is_plain_exaone_moe(const ModelConfig& c) {
   for (int64_t i = 0; i < c.layer_count(); ++i) {
     const LayerFacts& layer = c.layer(i);
     const bool sliding = layer.window_tokens > 0;
-    if (layer.rotary != sliding || layer.swiglu_limit > 0 || layer.sparse != (i >= dense)) return false;
+    if (layer.rotary != sliding || layer.swiglu_limit > 0 || layer.sparse != (i >= dense))
+      return false;
     if (sliding && window != 0 && layer.window_tokens != window) return false;
     if (sliding) window = layer.window_tokens;
   }
@@ -177,8 +216,10 @@ void write_plain_layers(const ModelConfig& c, const std::string& p, GgufMetadata
   }
   for (int64_t i = 0; i < c.mtp_layer_count; ++i) sliding.push_back(c.mtp_layer.window_tokens > 0);
   out.set(p + "attention.sliding_window", GgufValue::u32(window));
-  out.set(p + "attention.sliding_window_pattern", GgufValue::ints(GgufType::kBool, std::move(sliding)));
-  out.set(p + "leading_dense_block_count", GgufValue::u32(c.layer_count() - c.sparse_layer_count()));
+  out.set(p + "attention.sliding_window_pattern",
+          GgufValue::ints(GgufType::kBool, std::move(sliding)));
+  out.set(p + "leading_dense_block_count",
+          GgufValue::u32(c.layer_count() - c.sparse_layer_count()));
 }
 
 void write_extended_layers(const ModelConfig& c, const std::string& p, GgufMetadata& out) {
@@ -211,17 +252,22 @@ void write_experts(const ModelConfig& c, const std::string& p, GgufMetadata& out
 
 void write_own_keys(const ModelConfig& c, GgufMetadata& out) {
   if (c.mtp_steps != 1) out.set("dure.mtp_steps", GgufValue::u32(c.mtp_steps));
-  if (c.mtp_layer.window_tokens != 0) out.set("dure.mtp_window", GgufValue::u32(c.mtp_layer.window_tokens));
-  if (c.eos_tokens.size() > 1) out.set("dure.eos_token_ids", GgufValue::ints(GgufType::kI32, c.eos_tokens));
-  if (c.initializer_range != 0.02) out.set("dure.initializer_range", GgufValue::f64(c.initializer_range));
+  if (c.mtp_layer.window_tokens != 0)
+    out.set("dure.mtp_window", GgufValue::u32(c.mtp_layer.window_tokens));
+  if (c.eos_tokens.size() > 1)
+    out.set("dure.eos_token_ids", GgufValue::ints(GgufType::kI32, c.eos_tokens));
+  if (c.initializer_range != 0.02)
+    out.set("dure.initializer_range", GgufValue::f64(c.initializer_range));
 }
 
 }  // namespace
 
 GgufMetadata gguf_config(const ModelConfig& c) {
   check_config(c, "configuration");
-  if (c.norm_order != NormOrder::kPre) fail(ErrorCode::kUnsupported, "a post-norm model (EXAONE 4.0) cannot be written as GGUF");
-  if (c.rope.scaling != "default") fail(ErrorCode::kUnsupported, "rope type '{}' cannot be written as GGUF", c.rope.scaling);
+  if (c.norm_order != NormOrder::kPre)
+    fail(ErrorCode::kUnsupported, "a post-norm model (EXAONE 4.0) cannot be written as GGUF");
+  if (c.rope.scaling != "default")
+    fail(ErrorCode::kUnsupported, "rope type '{}' cannot be written as GGUF", c.rope.scaling);
   const bool plain = is_plain_exaone_moe(c);
   const std::string architecture = plain ? kPlain : kExtended, p = architecture + ".";
   GgufMetadata out;
@@ -251,30 +297,54 @@ namespace {
 
 const char* block_name(TensorRole role) {
   switch (role) {
-    case TensorRole::kAttentionNorm: return "attn_norm.weight";
-    case TensorRole::kFfnNorm: return "ffn_norm.weight";
-    case TensorRole::kQ: return "attn_q.weight";
-    case TensorRole::kK: return "attn_k.weight";
-    case TensorRole::kV: return "attn_v.weight";
-    case TensorRole::kO: return "attn_output.weight";
-    case TensorRole::kQNorm: return "attn_q_norm.weight";
-    case TensorRole::kKNorm: return "attn_k_norm.weight";
-    case TensorRole::kGate: return "ffn_gate.weight";
-    case TensorRole::kUp: return "ffn_up.weight";
-    case TensorRole::kDown: return "ffn_down.weight";
-    case TensorRole::kRouter: return "ffn_gate_inp.weight";
-    case TensorRole::kRouterBias: return "exp_probs_b.bias";
-    case TensorRole::kExpertGate: return "ffn_gate_exps.weight";
-    case TensorRole::kExpertUp: return "ffn_up_exps.weight";
-    case TensorRole::kExpertDown: return "ffn_down_exps.weight";
-    case TensorRole::kSharedGate: return "ffn_gate_shexp.weight";
-    case TensorRole::kSharedUp: return "ffn_up_shexp.weight";
-    case TensorRole::kSharedDown: return "ffn_down_shexp.weight";
-    case TensorRole::kMtpFc: return "nextn.eh_proj.weight";
-    case TensorRole::kMtpEmbeddingNorm: return "nextn.enorm.weight";
-    case TensorRole::kMtpHiddenNorm: return "nextn.hnorm.weight";
-    case TensorRole::kMtpNorm: return "nextn.shared_head_norm.weight";
-    default: return nullptr;
+    case TensorRole::kAttentionNorm:
+      return "attn_norm.weight";
+    case TensorRole::kFfnNorm:
+      return "ffn_norm.weight";
+    case TensorRole::kQ:
+      return "attn_q.weight";
+    case TensorRole::kK:
+      return "attn_k.weight";
+    case TensorRole::kV:
+      return "attn_v.weight";
+    case TensorRole::kO:
+      return "attn_output.weight";
+    case TensorRole::kQNorm:
+      return "attn_q_norm.weight";
+    case TensorRole::kKNorm:
+      return "attn_k_norm.weight";
+    case TensorRole::kGate:
+      return "ffn_gate.weight";
+    case TensorRole::kUp:
+      return "ffn_up.weight";
+    case TensorRole::kDown:
+      return "ffn_down.weight";
+    case TensorRole::kRouter:
+      return "ffn_gate_inp.weight";
+    case TensorRole::kRouterBias:
+      return "exp_probs_b.bias";
+    case TensorRole::kExpertGate:
+      return "ffn_gate_exps.weight";
+    case TensorRole::kExpertUp:
+      return "ffn_up_exps.weight";
+    case TensorRole::kExpertDown:
+      return "ffn_down_exps.weight";
+    case TensorRole::kSharedGate:
+      return "ffn_gate_shexp.weight";
+    case TensorRole::kSharedUp:
+      return "ffn_up_shexp.weight";
+    case TensorRole::kSharedDown:
+      return "ffn_down_shexp.weight";
+    case TensorRole::kMtpFc:
+      return "nextn.eh_proj.weight";
+    case TensorRole::kMtpEmbeddingNorm:
+      return "nextn.enorm.weight";
+    case TensorRole::kMtpHiddenNorm:
+      return "nextn.hnorm.weight";
+    case TensorRole::kMtpNorm:
+      return "nextn.shared_head_norm.weight";
+    default:
+      return nullptr;
   }
 }
 
@@ -284,7 +354,8 @@ std::string gguf_name(TensorId id, const ModelConfig& config) {
   if (id.role == TensorRole::kEmbedding) return "token_embd.weight";
   if (id.role == TensorRole::kHead) return "output.weight";
   if (id.role == TensorRole::kFinalNorm) return "output_norm.weight";
-  return fmt::format("blk.{}.{}", id.layer < 0 ? config.layer_count() : id.layer, block_name(id.role));
+  return fmt::format("blk.{}.{}", id.layer < 0 ? config.layer_count() : id.layer,
+                     block_name(id.role));
 }
 
 std::vector<TensorId> gguf_tensors(const ModelConfig& config) {
@@ -299,41 +370,78 @@ std::vector<TensorId> gguf_tensors(const ModelConfig& config) {
 bool gguf_always_f32(TensorRole role) {
   using enum TensorRole;
   switch (role) {
-    case kFinalNorm: case kAttentionNorm: case kFfnNorm: case kQNorm: case kKNorm: case kRouter: case kRouterBias:
-    case kMtpEmbeddingNorm: case kMtpHiddenNorm: case kMtpNorm: return true;
-    default: return false;
+    case kFinalNorm:
+    case kAttentionNorm:
+    case kFfnNorm:
+    case kQNorm:
+    case kKNorm:
+    case kRouter:
+    case kRouterBias:
+    case kMtpEmbeddingNorm:
+    case kMtpHiddenNorm:
+    case kMtpNorm:
+      return true;
+    default:
+      return false;
   }
 }
 
 int64_t gguf_file_type(DType dtype) {
   switch (dtype) {
-    case DType::kF16: return 1;
-    case DType::kQ4_0: return 2;
-    case DType::kQ4_1: return 3;
-    case DType::kQ8_0: return 7;
-    case DType::kQ5_0: return 8;
-    case DType::kQ5_1: return 9;
-    case DType::kQ2_K: return 10;
-    case DType::kQ3_K: return 12;
-    case DType::kQ4_K: return 15;
-    case DType::kQ5_K: return 17;
-    case DType::kQ6_K: return 18;
-    case DType::kIQ2_XXS: return 19;
-    case DType::kIQ2_XS: return 20;
-    case DType::kIQ3_XXS: return 23;
-    case DType::kIQ1_S: return 24;
-    case DType::kIQ4_NL: return 25;
-    case DType::kIQ3_S: return 26;
-    case DType::kIQ2_S: return 28;
-    case DType::kIQ4_XS: return 30;
-    case DType::kIQ1_M: return 31;
-    case DType::kBF16: return 32;
-    case DType::kTQ1_0: return 36;
-    case DType::kTQ2_0: return 37;
-    case DType::kMXFP4: return 38;
-    case DType::kNVFP4: return 39;
-    case DType::kQ1_0: return 40;
-    default: return 0;
+    case DType::kF16:
+      return 1;
+    case DType::kQ4_0:
+      return 2;
+    case DType::kQ4_1:
+      return 3;
+    case DType::kQ8_0:
+      return 7;
+    case DType::kQ5_0:
+      return 8;
+    case DType::kQ5_1:
+      return 9;
+    case DType::kQ2_K:
+      return 10;
+    case DType::kQ3_K:
+      return 12;
+    case DType::kQ4_K:
+      return 15;
+    case DType::kQ5_K:
+      return 17;
+    case DType::kQ6_K:
+      return 18;
+    case DType::kIQ2_XXS:
+      return 19;
+    case DType::kIQ2_XS:
+      return 20;
+    case DType::kIQ3_XXS:
+      return 23;
+    case DType::kIQ1_S:
+      return 24;
+    case DType::kIQ4_NL:
+      return 25;
+    case DType::kIQ3_S:
+      return 26;
+    case DType::kIQ2_S:
+      return 28;
+    case DType::kIQ4_XS:
+      return 30;
+    case DType::kIQ1_M:
+      return 31;
+    case DType::kBF16:
+      return 32;
+    case DType::kTQ1_0:
+      return 36;
+    case DType::kTQ2_0:
+      return 37;
+    case DType::kMXFP4:
+      return 38;
+    case DType::kNVFP4:
+      return 39;
+    case DType::kQ1_0:
+      return 40;
+    default:
+      return 0;
   }
 }
 

@@ -12,14 +12,19 @@ namespace dure {
 namespace {
 
 constexpr std::pair<uint32_t, DType> kTypes[] = {
-    {0, DType::kF32}, {1, DType::kF16}, {2, DType::kQ4_0}, {3, DType::kQ4_1}, {6, DType::kQ5_0}, {7, DType::kQ5_1}, {8, DType::kQ8_0},
-    {10, DType::kQ2_K}, {11, DType::kQ3_K}, {12, DType::kQ4_K}, {13, DType::kQ5_K}, {14, DType::kQ6_K}, {16, DType::kIQ2_XXS},
-    {17, DType::kIQ2_XS}, {18, DType::kIQ3_XXS}, {19, DType::kIQ1_S}, {20, DType::kIQ4_NL}, {21, DType::kIQ3_S}, {22, DType::kIQ2_S},
-    {23, DType::kIQ4_XS}, {24, DType::kI8}, {25, DType::kI16}, {26, DType::kI32}, {27, DType::kI64}, {28, DType::kF64}, {29, DType::kIQ1_M},
-    {30, DType::kBF16}, {34, DType::kTQ1_0}, {35, DType::kTQ2_0}, {39, DType::kMXFP4}, {40, DType::kNVFP4}, {41, DType::kQ1_0}, {42, DType::kQ2_0},
+    {0, DType::kF32},      {1, DType::kF16},     {2, DType::kQ4_0},     {3, DType::kQ4_1},
+    {6, DType::kQ5_0},     {7, DType::kQ5_1},    {8, DType::kQ8_0},     {10, DType::kQ2_K},
+    {11, DType::kQ3_K},    {12, DType::kQ4_K},   {13, DType::kQ5_K},    {14, DType::kQ6_K},
+    {16, DType::kIQ2_XXS}, {17, DType::kIQ2_XS}, {18, DType::kIQ3_XXS}, {19, DType::kIQ1_S},
+    {20, DType::kIQ4_NL},  {21, DType::kIQ3_S},  {22, DType::kIQ2_S},   {23, DType::kIQ4_XS},
+    {24, DType::kI8},      {25, DType::kI16},    {26, DType::kI32},     {27, DType::kI64},
+    {28, DType::kF64},     {29, DType::kIQ1_M},  {30, DType::kBF16},    {34, DType::kTQ1_0},
+    {35, DType::kTQ2_0},   {39, DType::kMXFP4},  {40, DType::kNVFP4},   {41, DType::kQ1_0},
+    {42, DType::kQ2_0},
 };
 
-// The bytes of a tensor, or nothing where its rows are not whole blocks or the product does not fit.
+// The bytes of a tensor, or nothing where its rows are not whole blocks or the product does not
+// fit.
 std::optional<int64_t> tensor_bytes(DType dtype, const Shape& shape) {
   const DTypeInfo& info = dtype_info(dtype);
   if (shape.back() % info.block_elements != 0) return std::nullopt;
@@ -41,7 +46,8 @@ std::optional<DType> gguf_dtype(uint32_t id) {
 }
 
 bool gguf_has(DType dtype) {
-  return std::any_of(std::begin(kTypes), std::end(kTypes), [&](const auto& entry) { return entry.second == dtype; });
+  return std::any_of(std::begin(kTypes), std::end(kTypes),
+                     [&](const auto& entry) { return entry.second == dtype; });
 }
 
 int64_t gguf_type_id(DType dtype) {
@@ -66,7 +72,8 @@ bool is_gguf(const Path& path) {
 Path gguf_part_path(const Path& path, int64_t part, int64_t part_count) {
   std::string stem = path.stem().string();
   const std::string tail = fmt::format("-of-{:05}", part_count);
-  if (stem.size() > 15 && stem.ends_with(tail) && stem[stem.size() - 15] == '-') stem.resize(stem.size() - 15);
+  if (stem.size() > 15 && stem.ends_with(tail) && stem[stem.size() - 15] == '-')
+    stem.resize(stem.size() - 15);
   return path.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", stem, part + 1, part_count);
 }
 
@@ -104,11 +111,14 @@ class GgufReader {
       out.array_ = true;
       type = take<uint32_t>("a list's type");
     }
-    if (type > static_cast<uint32_t>(GgufType::kF64) || type == static_cast<uint32_t>(GgufType::kArray)) {
+    if (type > static_cast<uint32_t>(GgufType::kF64) ||
+        type == static_cast<uint32_t>(GgufType::kArray)) {
       fail(ErrorCode::kUnsupported, "{}: key '{}' has values of type {}", file_, key, type);
     }
     out.element_ = static_cast<GgufType>(type);
-    if (out.array_) count = take_count("a list", out.element_ == GgufType::kString ? 8 : gguf_scalar_bytes(out.element_));
+    if (out.array_)
+      count = take_count("a list",
+                         out.element_ == GgufType::kString ? 8 : gguf_scalar_bytes(out.element_));
     take_entries(out, count);
     return out;
   }
@@ -116,25 +126,39 @@ class GgufReader {
   int64_t left() const { return static_cast<int64_t>(bytes_.size()) - at_; }
 
  private:
-  [[noreturn]] void truncated(const char* what) const { fail(ErrorCode::kCorrupt, "{}: truncated at byte {}, in {}", file_, at_, what); }
+  [[noreturn]] void truncated(const char* what) const {
+    fail(ErrorCode::kCorrupt, "{}: truncated at byte {}, in {}", file_, at_, what);
+  }
 
   int64_t take_int(GgufType type) {
     switch (type) {
-      case GgufType::kU8: case GgufType::kBool: return take<uint8_t>("a value");
-      case GgufType::kI8: return take<int8_t>("a value");
-      case GgufType::kU16: return take<uint16_t>("a value");
-      case GgufType::kI16: return take<int16_t>("a value");
-      case GgufType::kU32: return take<uint32_t>("a value");
-      case GgufType::kI32: return take<int32_t>("a value");
-      default: return take<int64_t>("a value");
+      case GgufType::kU8:
+      case GgufType::kBool:
+        return take<uint8_t>("a value");
+      case GgufType::kI8:
+        return take<int8_t>("a value");
+      case GgufType::kU16:
+        return take<uint16_t>("a value");
+      case GgufType::kI16:
+        return take<int16_t>("a value");
+      case GgufType::kU32:
+        return take<uint32_t>("a value");
+      case GgufType::kI32:
+        return take<int32_t>("a value");
+      default:
+        return take<int64_t>("a value");
     }
   }
   void take_entries(GgufValue& out, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
-      if (out.element_ == GgufType::kString) out.strings_.push_back(take_string("a string"));
-      else if (out.element_ == GgufType::kF32) out.floats_.push_back(static_cast<double>(take<float>("a value")));
-      else if (out.element_ == GgufType::kF64) out.floats_.push_back(take<double>("a value"));
-      else out.ints_.push_back(take_int(out.element_));
+      if (out.element_ == GgufType::kString)
+        out.strings_.push_back(take_string("a string"));
+      else if (out.element_ == GgufType::kF32)
+        out.floats_.push_back(static_cast<double>(take<float>("a value")));
+      else if (out.element_ == GgufType::kF64)
+        out.floats_.push_back(take<double>("a value"));
+      else
+        out.ints_.push_back(take_int(out.element_));
     }
   }
 
@@ -152,7 +176,8 @@ struct Part {
 };
 
 void check_version(GgufReader& reader, const std::string& file) {
-  if (reader.left() < 4 || reader.take<uint32_t>("the magic number") != 0x46554747) fail(ErrorCode::kCorrupt, "{}: not a GGUF file", file);
+  if (reader.left() < 4 || reader.take<uint32_t>("the magic number") != 0x46554747)
+    fail(ErrorCode::kCorrupt, "{}: not a GGUF file", file);
   const uint32_t version = reader.take<uint32_t>("the version");
   if (version == 2 || version == 3) return;
   if ((version & 0xFFFF) == 0) fail(ErrorCode::kUnsupported, "{}: a big-endian GGUF file", file);
@@ -181,7 +206,8 @@ TensorInfo read_tensor(GgufReader& reader, const std::string& file, int64_t& off
   if (!dtype) fail(ErrorCode::kUnsupported, "{}: unknown type number {}", place, type);
   info.dtype = *dtype;
   if (!tensor_bytes(*dtype, info.shape)) {
-    fail(ErrorCode::kCorrupt, "{}: {} {} is not a size of whole blocks", place, dtype_info(*dtype).name, info.shape.text());
+    fail(ErrorCode::kCorrupt, "{}: {} {} is not a size of whole blocks", place,
+         dtype_info(*dtype).name, info.shape.text());
   }
   const uint64_t at = reader.take<uint64_t>("a tensor's offset");
   if (at > (uint64_t{1} << 62)) fail(ErrorCode::kCorrupt, "{}: offset {}", place, at);
@@ -194,27 +220,34 @@ int64_t read_alignment(const GgufMetadata& metadata, const std::string& file) {
   if (value == nullptr) return kGgufAlignment;
   const int64_t alignment = value->as_int(file + ": general.alignment");
   if (alignment < 8 || alignment > (1 << 20) || (alignment & (alignment - 1)) != 0) {
-    fail(ErrorCode::kCorrupt, "{}: general.alignment is {}, should be a power of two from 8", file, alignment);
+    fail(ErrorCode::kCorrupt, "{}: general.alignment is {}, should be a power of two from 8", file,
+         alignment);
   }
   return alignment;
 }
 
-void check_places(const Part& part, int64_t data_start, int64_t alignment, int64_t size, Extent extent, const std::string& file) {
+void check_places(const Part& part, int64_t data_start, int64_t alignment, int64_t size,
+                  Extent extent, const std::string& file) {
   std::vector<size_t> order(part.tensors.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return part.offsets[a] < part.offsets[b]; });
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return part.offsets[a] < part.offsets[b]; });
   int64_t end = data_start;
   const std::string* before = nullptr;
   for (const size_t i : order) {
     const std::string& name = part.tensors[i].name;
     if ((part.offsets[i] - data_start) % alignment != 0) {
-      fail(ErrorCode::kCorrupt, "{}: tensor '{}' lies at {}, not at a multiple of {}", file, name, part.offsets[i] - data_start, alignment);
+      fail(ErrorCode::kCorrupt, "{}: tensor '{}' lies at {}, not at a multiple of {}", file, name,
+           part.offsets[i] - data_start, alignment);
     }
-    if (part.offsets[i] < end) fail(ErrorCode::kCorrupt, "{}: tensors '{}' and '{}' overlap", file, *before, name);
-    if (__builtin_add_overflow(part.offsets[i], part.tensors[i].bytes(), &end)) fail(ErrorCode::kCorrupt, "{}: tensor '{}' is too large", file, name);
+    if (part.offsets[i] < end)
+      fail(ErrorCode::kCorrupt, "{}: tensors '{}' and '{}' overlap", file, *before, name);
+    if (__builtin_add_overflow(part.offsets[i], part.tensors[i].bytes(), &end))
+      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is too large", file, name);
     before = &name;
     if (extent == Extent::kWhole && end > size) {
-      fail(ErrorCode::kCorrupt, "{}: truncated: tensor '{}' ends at byte {}, the file has {}", file, name, end, size);
+      fail(ErrorCode::kCorrupt, "{}: truncated: tensor '{}' ends at byte {}, the file has {}", file,
+           name, end, size);
     }
   }
 }
@@ -229,7 +262,8 @@ Part read_part(const MappedFile& map, Extent extent) {
   std::unordered_set<std::string> keys;
   for (int64_t i = 0; i < key_count; ++i) {
     std::string key = reader.take_string("a key");
-    if (!keys.insert(key).second) fail(ErrorCode::kCorrupt, "{}: key '{}' is there twice", file, key);
+    if (!keys.insert(key).second)
+      fail(ErrorCode::kCorrupt, "{}: key '{}' is there twice", file, key);
     GgufValue value = reader.take_value(key);
     part.metadata.append(std::move(key), std::move(value));
   }
@@ -238,13 +272,15 @@ Part read_part(const MappedFile& map, Extent extent) {
     part.tensors.push_back(read_tensor(reader, file, offset));
     part.offsets.push_back(offset);
   }
-  const int64_t alignment = read_alignment(part.metadata, file), data_start = align_up(reader.at(), alignment);
+  const int64_t alignment = read_alignment(part.metadata, file),
+                data_start = align_up(reader.at(), alignment);
   for (int64_t& offset : part.offsets) offset += data_start;
   check_places(part, data_start, alignment, static_cast<int64_t>(map.bytes().size()), extent, file);
   return part;
 }
 
-int64_t split_value(const GgufMetadata& metadata, const char* key, int64_t otherwise, const std::string& file) {
+int64_t split_value(const GgufMetadata& metadata, const char* key, int64_t otherwise,
+                    const std::string& file) {
   const GgufValue* value = metadata.find(key);
   return value == nullptr ? otherwise : value->as_int(file + ": " + key);
 }
@@ -254,18 +290,25 @@ int64_t split_value(const GgufMetadata& metadata, const char* key, int64_t other
 GgufFile::GgufFile(const Path& path, Extent extent) : path_(path) {
   add_part(path, extent, 0, 0);
   const std::string file = path.string();
-  const int64_t count = split_value(metadata_, "split.count", 1, file), number = split_value(metadata_, "split.no", 0, file);
-  const int64_t promised = split_value(metadata_, "split.tensors.count", static_cast<int64_t>(tensors_.size()), file);
+  const int64_t count = split_value(metadata_, "split.count", 1, file),
+                number = split_value(metadata_, "split.no", 0, file);
+  const int64_t promised =
+      split_value(metadata_, "split.tensors.count", static_cast<int64_t>(tensors_.size()), file);
   for (const char* key : {"split.no", "split.count", "split.tensors.count"}) metadata_.erase(key);
   if (count < 1 || count > 99999) fail(ErrorCode::kCorrupt, "{}: split.count is {}", file, count);
-  if (number != 0) fail(ErrorCode::kInvalidArgument, "{}: part {} of {} of a split set; give the first part", file, number + 1, count);
+  if (number != 0)
+    fail(ErrorCode::kInvalidArgument, "{}: part {} of {} of a split set; give the first part", file,
+         number + 1, count);
   for (int64_t part = 1; part < count; ++part) {
     const Path name = gguf_part_path(path, part, count);
-    if (!path_exists(name)) fail(ErrorCode::kNotFound, "{}: part {} of {} is missing ({})", file, part + 1, count, name.filename().string());
+    if (!path_exists(name))
+      fail(ErrorCode::kNotFound, "{}: part {} of {} is missing ({})", file, part + 1, count,
+           name.filename().string());
     add_part(name, extent, part, count);
   }
   if (count > 1 && promised != static_cast<int64_t>(tensors_.size())) {
-    fail(ErrorCode::kCorrupt, "{}: the set promises {} tensors and holds {}", file, promised, tensors_.size());
+    fail(ErrorCode::kCorrupt, "{}: the set promises {} tensors and holds {}", file, promised,
+         tensors_.size());
   }
 }
 
@@ -274,12 +317,15 @@ GgufFile::~GgufFile() = default;
 void GgufFile::add_part(const Path& path, Extent extent, int64_t number, int64_t count) {
   MappedFile map(path);
   Part part = read_part(map, extent);
-  if (number > 0 && (split_value(part.metadata, "split.no", -1, path.string()) != number || split_value(part.metadata, "split.count", -1, path.string()) != count)) {
-    fail(ErrorCode::kCorrupt, "{}: it does not say that it is part {} of {}", path.string(), number + 1, count);
+  if (number > 0 && (split_value(part.metadata, "split.no", -1, path.string()) != number ||
+                     split_value(part.metadata, "split.count", -1, path.string()) != count)) {
+    fail(ErrorCode::kCorrupt, "{}: it does not say that it is part {} of {}", path.string(),
+         number + 1, count);
   }
   for (size_t i = 0; i < part.tensors.size(); ++i) {
     if (!index_.emplace(part.tensors[i].name, tensors_.size()).second) {
-      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is there twice", path.string(), part.tensors[i].name);
+      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is there twice", path.string(),
+           part.tensors[i].name);
     }
     tensors_.push_back(std::move(part.tensors[i]));
     places_.push_back({maps_.size(), part.offsets[i]});
@@ -301,9 +347,11 @@ TensorView GgufFile::view(std::string_view name) const {
   const Place place = places_[found->second];
   const MappedFile& map = maps_[place.part];
   if (place.offset > static_cast<int64_t>(map.bytes().size()) - info.bytes()) {
-    fail(ErrorCode::kCorrupt, "{}: the bytes of tensor '{}' are not there (only the header is)", map.path().string(), name);
+    fail(ErrorCode::kCorrupt, "{}: the bytes of tensor '{}' are not there (only the header is)",
+         map.path().string(), name);
   }
-  return {const_cast<std::byte*>(map.bytes().data() + place.offset), info.shape, info.dtype, Device::kCpu};
+  return {const_cast<std::byte*>(map.bytes().data() + place.offset), info.shape, info.dtype,
+          Device::kCpu};
 }
 
 }  // namespace dure

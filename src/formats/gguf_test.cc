@@ -1,4 +1,7 @@
-// GGUF: every kind of value and split sets come back, every truncation is an Error, a model's facts survive the round trip.
+// GGUF: every kind of value and split sets come back, every truncation is an Error, a model's facts
+// survive the round trip.
+#include "formats/gguf.h"
+
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -6,7 +9,6 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "formats/gguf.h"
 #include "formats/gguf_model.h"
 #include "formats/model_files.h"
 
@@ -50,7 +52,9 @@ TEST(Gguf, EveryKindOfValueComesBack) {
   std::vector<float> data = {1, 2, 3, 4, 5, 6};
   const std::string block(34 * 2, 'q');
   {
-    GgufWriter writer(path, every_kind(), {{"x", DType::kF32, {2, 3}}, {"q", DType::kQ8_0, {2, 32}}, {"s", DType::kF32, {1}}});
+    GgufWriter writer(
+        path, every_kind(),
+        {{"x", DType::kF32, {2, 3}}, {"q", DType::kQ8_0, {2, 32}}, {"s", DType::kF32, {1}}});
     writer.write_piece("q", 0, block);
     writer.write("s", f32_view(data.data(), {1}));
     writer.write("x", f32_view(data.data(), {2, 3}));
@@ -65,7 +69,10 @@ TEST(Gguf, EveryKindOfValueComesBack) {
   EXPECT_EQ(file.view("q").dtype, DType::kQ8_0);
   EXPECT_EQ(std::memcmp(file.view("q").data, block.data(), block.size()), 0);
   EXPECT_EQ(reinterpret_cast<uintptr_t>(file.view("q").data) % 32, 0u);
-  EXPECT_NE(message_of([&] { file.metadata().at("u8").as_string("u8"); }).find("u8 should be a string, not u8"), std::string::npos);
+  EXPECT_NE(message_of([&] {
+              file.metadata().at("u8").as_string("u8");
+            }).find("u8 should be a string, not u8"),
+            std::string::npos);
 }
 
 TEST(Gguf, EveryTruncationIsAnErrorAndEveryByteMayChange) {
@@ -85,9 +92,14 @@ TEST(Gguf, EveryTruncationIsAnErrorAndEveryByteMayChange) {
   int refused = 0;
   for (int i = 0; i < 300; ++i) {
     std::string changed = whole;
-    changed[static_cast<size_t>(rng.below(static_cast<int64_t>(whole.size())))] = static_cast<char>(rng.below(256));
+    changed[static_cast<size_t>(rng.below(static_cast<int64_t>(whole.size())))] =
+        static_cast<char>(rng.below(256));
     write_file(cut, changed);
-    if (message_of([&] { GgufFile file(cut); for (const TensorInfo& info : file.tensors()) file.view(info.name); }) != "(no error)") ++refused;
+    if (message_of([&] {
+          GgufFile file(cut);
+          for (const TensorInfo& info : file.tensors()) file.view(info.name);
+        }) != "(no error)")
+      ++refused;
   }
   EXPECT_GT(refused, 30);
 }
@@ -103,7 +115,8 @@ TEST(Gguf, SplitSets) {
   }
   writer.commit();
   ASSERT_EQ(writer.files().size(), 3u);
-  const Path first = folder.path() / "m-00001-of-00003.gguf", second = folder.path() / "m-00002-of-00003.gguf";
+  const Path first = folder.path() / "m-00001-of-00003.gguf",
+             second = folder.path() / "m-00002-of-00003.gguf";
   {
     const GgufFile file(first);
     EXPECT_EQ(file.metadata(), every_kind());
@@ -117,9 +130,13 @@ TEST(Gguf, SplitSets) {
 
 ModelConfig k1_like() {
   ModelConfig c;
-  c.vocab_size = 20, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2, c.head_width = 16, c.dense_width = 40;
-  c.expert_width = 32, c.expert_count = 4, c.experts_per_token = 2, c.shared_expert_count = 1, c.routed_scale = 2.5;
-  for (int64_t i = 0; i < 5; ++i) c.layers.push_back({.window_tokens = i % 4 == 3 ? 0 : 6, .rotary = i % 4 != 3, .sparse = i > 0});
+  c.vocab_size = 20, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2, c.head_width = 16,
+  c.dense_width = 40;
+  c.expert_width = 32, c.expert_count = 4, c.experts_per_token = 2, c.shared_expert_count = 1,
+  c.routed_scale = 2.5;
+  for (int64_t i = 0; i < 5; ++i)
+    c.layers.push_back(
+        {.window_tokens = i % 4 == 3 ? 0 : 6, .rotary = i % 4 != 3, .sparse = i > 0});
   c.mtp_layer_count = 1;
   c.eos_tokens = {7};
   c.dtype = "float32";
@@ -129,7 +146,8 @@ ModelConfig k1_like() {
 // Writes a whole model of zeros but for the first value of each tensor, and opens it.
 void write_model(const Path& path, const ModelConfig& c) {
   std::vector<TensorInfo> list;
-  for (const TensorId id : gguf_tensors(c)) list.push_back({gguf_name(id, c), DType::kF32, tensor_shape(id, c)});
+  for (const TensorId id : gguf_tensors(c))
+    list.push_back({gguf_name(id, c), DType::kF32, tensor_shape(id, c)});
   GgufMetadata metadata = gguf_config(c);
   metadata.set("tokenizer.ggml.eos_token_id", GgufValue::u32(c.eos_tokens[0]));
   GgufWriter writer(path, metadata, list);
@@ -155,7 +173,8 @@ TEST(GgufModel, FactsSurvive) {
     EXPECT_EQ(files.stack(TensorRole::kExpertUp, 2)->shape, Shape({4, 32, 32}));
     EXPECT_EQ(files.tensor("mtp.fc.weight").shape, Shape({32, 64}));
   }
-  c.mtp_steps = 4, c.mtp_layer = {.window_tokens = 6, .rotary = true}, c.eos_tokens = {7, 9}, c.tied_embeddings = true, c.initializer_range = 0.01;
+  c.mtp_steps = 4, c.mtp_layer = {.window_tokens = 6, .rotary = true}, c.eos_tokens = {7, 9},
+  c.tied_embeddings = true, c.initializer_range = 0.01;
   write_model(path, c);
   EXPECT_EQ(ModelFiles(path).config(), c);
   c.layers[1].window_tokens = 9, c.layers[4].swiglu_limit = 0.7;
@@ -169,20 +188,24 @@ TEST(GgufModel, NamesWhatIsMissing) {
   const TemporaryFolder folder;
   const Path path = folder.path() / "m.gguf";
   const ModelConfig c = k1_like();
-  for (const char* key : {"block_count", "rope.freq_base", "attention.head_count", "expert_gating_func", "expert_weights_scale", "attention.sliding_window"}) {
+  for (const char* key :
+       {"block_count", "rope.freq_base", "attention.head_count", "expert_gating_func",
+        "expert_weights_scale", "attention.sliding_window"}) {
     GgufMetadata metadata = gguf_config(c);
     metadata.erase(std::string("exaone-moe.") + key);
     std::vector<float> embedding(20 * 32);
     GgufWriter writer(path, metadata, {{"token_embd.weight", DType::kF32, {20, 32}}});
     writer.write("token_embd.weight", f32_view(embedding.data(), {20, 32}));
     writer.commit();
-    EXPECT_NE(message_of([&] { ModelFiles files(path); }).find(key), std::string::npos) << message_of([&] { ModelFiles files(path); });
+    EXPECT_NE(message_of([&] { ModelFiles files(path); }).find(key), std::string::npos)
+        << message_of([&] { ModelFiles files(path); });
   }
   GgufWriter writer(path, gguf_config(c), {{"token_embd.weight", DType::kF32, {20, 32}}});
   std::vector<float> embedding(20 * 32);
   writer.write("token_embd.weight", f32_view(embedding.data(), {20, 32}));
   writer.commit();
-  EXPECT_NE(message_of([&] { ModelFiles files(path); }).find("missing: blk.0.attn_norm.weight"), std::string::npos);
+  EXPECT_NE(message_of([&] { ModelFiles files(path); }).find("missing: blk.0.attn_norm.weight"),
+            std::string::npos);
 }
 
 }  // namespace

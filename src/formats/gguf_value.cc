@@ -11,12 +11,14 @@ namespace dure {
 namespace {
 
 bool is_integer(GgufType type) {
-  return type != GgufType::kF32 && type != GgufType::kF64 && type != GgufType::kBool && type != GgufType::kString && type != GgufType::kArray;
+  return type != GgufType::kF32 && type != GgufType::kF64 && type != GgufType::kBool &&
+         type != GgufType::kString && type != GgufType::kArray;
 }
 bool is_float(GgufType type) { return type == GgufType::kF32 || type == GgufType::kF64; }
 
 [[noreturn]] void wrong(std::string_view what, const char* wanted, const GgufValue& got) {
-  fail(ErrorCode::kInvalidArgument, "{} should be {}, not {}{}", what, wanted, got.is_array() ? "a list of " : "", gguf_type_name(got.element()));
+  fail(ErrorCode::kInvalidArgument, "{} should be {}, not {}{}", what, wanted,
+       got.is_array() ? "a list of " : "", gguf_type_name(got.element()));
 }
 
 // The double that a person would write for this float.
@@ -31,7 +33,8 @@ double shortest(float value) {
 }  // namespace
 
 const char* gguf_type_name(GgufType type) {
-  static const char* names[] = {"u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64"};
+  static const char* names[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                "bool", "string", "array", "u64", "i64", "f64"};
   return names[static_cast<size_t>(type)];
 }
 
@@ -97,7 +100,8 @@ const std::string& GgufValue::as_string(std::string_view what) const {
   return strings_[0];
 }
 const std::vector<int64_t>& GgufValue::as_ints(std::string_view what) const {
-  if (!array_ || is_float(element_) || element_ == GgufType::kString) wrong(what, "a list of integers or bools", *this);
+  if (!array_ || is_float(element_) || element_ == GgufType::kString)
+    wrong(what, "a list of integers or bools", *this);
   return ints_;
 }
 const std::vector<double>& GgufValue::as_doubles(std::string_view what) const {
@@ -111,9 +115,13 @@ const std::vector<std::string>& GgufValue::as_strings(std::string_view what) con
 
 std::string GgufValue::text(size_t entries_max) const {
   const auto one = [&](size_t i) -> std::string {
-    if (element_ == GgufType::kString) return json_quote(strings_[i].size() > 60 ? strings_[i].substr(0, 60) + "..." : strings_[i]);
-    if (is_float(element_)) return shortest_double(element_ == GgufType::kF32 ? shortest(static_cast<float>(floats_[i])) : floats_[i]);
-    return element_ == GgufType::kBool ? (ints_[i] != 0 ? "true" : "false") : std::to_string(ints_[i]);
+    if (element_ == GgufType::kString)
+      return json_quote(strings_[i].size() > 60 ? strings_[i].substr(0, 60) + "..." : strings_[i]);
+    if (is_float(element_))
+      return shortest_double(element_ == GgufType::kF32 ? shortest(static_cast<float>(floats_[i]))
+                                                        : floats_[i]);
+    return element_ == GgufType::kBool ? (ints_[i] != 0 ? "true" : "false")
+                                       : std::to_string(ints_[i]);
   };
   if (!array_) return one(0);
   std::string out = fmt::format("{} x {}: ", size(), gguf_type_name(element_));
@@ -122,7 +130,8 @@ std::string GgufValue::text(size_t entries_max) const {
 }
 
 const GgufValue* GgufMetadata::find(std::string_view key) const {
-  const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) { return entry.first == key; });
+  const auto found = std::find_if(entries_.begin(), entries_.end(),
+                                  [&](const Entry& entry) { return entry.first == key; });
   return found == entries_.end() ? nullptr : &found->second;
 }
 const GgufValue& GgufMetadata::at(std::string_view key) const {
@@ -130,9 +139,12 @@ const GgufValue& GgufMetadata::at(std::string_view key) const {
   fail(ErrorCode::kNotFound, "no key '{}' in the metadata", key);
 }
 void GgufMetadata::set(const std::string& key, GgufValue value) {
-  const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) { return entry.first == key; });
-  if (found != entries_.end()) found->second = std::move(value);
-  else entries_.emplace_back(key, std::move(value));
+  const auto found = std::find_if(entries_.begin(), entries_.end(),
+                                  [&](const Entry& entry) { return entry.first == key; });
+  if (found != entries_.end())
+    found->second = std::move(value);
+  else
+    entries_.emplace_back(key, std::move(value));
 }
 void GgufMetadata::erase(std::string_view key) {
   std::erase_if(entries_, [&](const Entry& entry) { return entry.first == key; });

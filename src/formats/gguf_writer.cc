@@ -19,7 +19,8 @@ class Bytes {
     out.append(text);
   }
   void put_int(GgufType type, int64_t value) {
-    out.append(reinterpret_cast<const char*>(&value), static_cast<size_t>(gguf_scalar_bytes(type)));  // little-endian: the low bytes
+    out.append(reinterpret_cast<const char*>(&value),
+               static_cast<size_t>(gguf_scalar_bytes(type)));  // little-endian: the low bytes
   }
   void put_value(const std::string& key, const GgufValue& value) {
     put<uint32_t>(static_cast<uint32_t>(value.type()));
@@ -47,8 +48,10 @@ class Bytes {
     }
   }
   void put_float(GgufType type, double value) {
-    if (type == GgufType::kF32) put(static_cast<float>(value));
-    else put(value);
+    if (type == GgufType::kF32)
+      put(static_cast<float>(value));
+    else
+      put(value);
   }
 };
 
@@ -59,7 +62,9 @@ int64_t alignment_of(const GgufMetadata& metadata) {
 
 }  // namespace
 
-GgufWriter::GgufWriter(const Path& path, const GgufMetadata& metadata, const std::vector<TensorInfo>& tensors) : file_(path), path_(path.string()) {
+GgufWriter::GgufWriter(const Path& path, const GgufMetadata& metadata,
+                       const std::vector<TensorInfo>& tensors)
+    : file_(path), path_(path.string()) {
   const int64_t alignment = alignment_of(metadata);
   Bytes header;
   header.out = kGgufMagic;
@@ -74,28 +79,33 @@ GgufWriter::GgufWriter(const Path& path, const GgufMetadata& metadata, const std
   for (const TensorInfo& info : tensors) {
     header.put_string(info.name);
     header.put<uint32_t>(static_cast<uint32_t>(info.shape.rank()));
-    for (int i = info.shape.rank() - 1; i >= 0; --i) header.put<uint64_t>(static_cast<uint64_t>(info.shape[i]));
+    for (int i = info.shape.rank() - 1; i >= 0; --i)
+      header.put<uint64_t>(static_cast<uint64_t>(info.shape[i]));
     header.put<uint32_t>(static_cast<uint32_t>(gguf_type_id(info.dtype)));
     header.put<uint64_t>(static_cast<uint64_t>(offset));
     const bool fresh = slots_.emplace(info.name, Slot{info, offset, 0}).second;
     DURE_CHECK(fresh, "tensor '{}' is announced twice", info.name);
     offset = align_up(offset + info.bytes(), alignment);
   }
-  header.out.resize(static_cast<size_t>(align_up(static_cast<int64_t>(header.out.size()), alignment)), '\0');
+  header.out.resize(
+      static_cast<size_t>(align_up(static_cast<int64_t>(header.out.size()), alignment)), '\0');
   file_.write(header.out);
   const int64_t data_start = static_cast<int64_t>(header.out.size());
   for (auto& [name, slot] : slots_) slot.offset += data_start;
   file_bytes_ = data_start + offset;
-  if (file_bytes_ > data_start) file_.write_at(file_bytes_ - 1, std::string_view("\0", 1));  // The padding of the last tensor.
+  if (file_bytes_ > data_start)
+    file_.write_at(file_bytes_ - 1, std::string_view("\0", 1));  // The padding of the last tensor.
 }
 
 void GgufWriter::write(std::string_view name, TensorView tensor) {
   const auto slot = slots_.find(std::string(name));
   DURE_CHECK(slot != slots_.end(), "tensor '{}' was not announced", name);
   const TensorInfo& info = slot->second.info;
-  DURE_CHECK(info.dtype == tensor.dtype && info.shape == tensor.shape, "tensor '{}': {} {}, announced as {} {}", name,
-             dtype_info(tensor.dtype).name, tensor.shape.text(), dtype_info(info.dtype).name, info.shape.text());
-  write_piece(name, 0, {static_cast<const char*>(tensor.data), static_cast<size_t>(tensor.bytes())});
+  DURE_CHECK(info.dtype == tensor.dtype && info.shape == tensor.shape,
+             "tensor '{}': {} {}, announced as {} {}", name, dtype_info(tensor.dtype).name,
+             tensor.shape.text(), dtype_info(info.dtype).name, info.shape.text());
+  write_piece(name, 0,
+              {static_cast<const char*>(tensor.data), static_cast<size_t>(tensor.bytes())});
 }
 
 void GgufWriter::write_piece(std::string_view name, int64_t byte_offset, std::string_view bytes) {
@@ -103,24 +113,28 @@ void GgufWriter::write_piece(std::string_view name, int64_t byte_offset, std::st
   DURE_CHECK(found != slots_.end(), "tensor '{}' was not announced", name);
   Slot& slot = found->second;
   const int64_t size = static_cast<int64_t>(bytes.size());
-  DURE_CHECK(byte_offset == slot.written && size <= slot.info.bytes() - byte_offset, "tensor '{}': piece {}+{} of {}, {} written", name,
-             byte_offset, size, slot.info.bytes(), slot.written);
+  DURE_CHECK(byte_offset == slot.written && size <= slot.info.bytes() - byte_offset,
+             "tensor '{}': piece {}+{} of {}, {} written", name, byte_offset, size,
+             slot.info.bytes(), slot.written);
   file_.write_at(slot.offset + byte_offset, bytes);
   slot.written += size;
 }
 
 void GgufWriter::commit() {
   for (const auto& [name, slot] : slots_) {
-    DURE_CHECK(slot.written == slot.info.bytes(), "{}: tensor '{}' has {} of {} bytes", path_, name, slot.written, slot.info.bytes());
+    DURE_CHECK(slot.written == slot.info.bytes(), "{}: tensor '{}' has {} of {} bytes", path_, name,
+               slot.written, slot.info.bytes());
   }
   file_.commit();
 }
 
-GgufSetWriter::GgufSetWriter(const Path& path, const GgufMetadata& metadata, const std::vector<TensorInfo>& tensors, int64_t part_bytes_max) {
+GgufSetWriter::GgufSetWriter(const Path& path, const GgufMetadata& metadata,
+                             const std::vector<TensorInfo>& tensors, int64_t part_bytes_max) {
   std::vector<std::vector<TensorInfo>> groups(1);
   int64_t bytes = 0;
   for (const TensorInfo& info : tensors) {
-    if (part_bytes_max > 0 && !groups.back().empty() && bytes + info.bytes() > part_bytes_max) groups.emplace_back(), bytes = 0;
+    if (part_bytes_max > 0 && !groups.back().empty() && bytes + info.bytes() > part_bytes_max)
+      groups.emplace_back(), bytes = 0;
     bytes += info.bytes();
     part_of_[info.name] = groups.size() - 1;
     groups.back().push_back(info);
@@ -131,10 +145,12 @@ GgufSetWriter::GgufSetWriter(const Path& path, const GgufMetadata& metadata, con
     if (count > 1) {
       own.set("split.no", GgufValue::of_int(GgufType::kU16, part));
       own.set("split.count", GgufValue::of_int(GgufType::kU16, count));
-      own.set("split.tensors.count", GgufValue::of_int(GgufType::kI32, static_cast<int64_t>(tensors.size())));
+      own.set("split.tensors.count",
+              GgufValue::of_int(GgufType::kI32, static_cast<int64_t>(tensors.size())));
     }
     files_.push_back(count == 1 ? path : gguf_part_path(path, part, count));
-    parts_.push_back(std::make_unique<GgufWriter>(files_.back(), own, groups[static_cast<size_t>(part)]));
+    parts_.push_back(
+        std::make_unique<GgufWriter>(files_.back(), own, groups[static_cast<size_t>(part)]));
   }
 }
 

@@ -13,18 +13,72 @@ namespace {
 
 using Kinds = std::vector<std::string>;
 
-// Fields without a say in the forward pass: bookkeeping, training and generation settings, class maps.
+// Fields without a say in the forward pass: bookkeeping, training and generation settings, class
+// maps.
 constexpr std::array kHarmless = {
-    "transformers_version", "_name_or_path", "use_cache", "tokenizer_class", "auto_map", "attention_dropout", "mtp_loss_scaling_factor",
-    "quantization_config", "_attn_implementation", "_attn_implementation_autoset", "attn_implementation", "_commit_hash", "name_or_path",
-    "output_attentions", "output_hidden_states", "output_router_logits", "return_dict", "use_return_dict", "torchscript", "use_bfloat16",
-    "pruned_heads", "is_decoder", "finetuning_task", "id2label", "label2id", "problem_type", "task_specific_params", "prefix",
-    "chunk_size_feed_forward", "temperature", "top_k", "top_p", "max_length", "min_length", "do_sample", "early_stopping", "num_beams",
-    "num_beam_groups", "diversity_penalty", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size",
-    "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "output_scores", "return_dict_in_generate",
-    "forced_bos_token_id", "forced_eos_token_id", "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens",
-    "begin_suppress_tokens", "sep_token_id", "decoder_start_token_id", "router_aux_loss_coef", "aux_loss_alpha", "seq_aux", "ep_size",
-    "pretraining_tp", "license", "cache_implementation",
+    "transformers_version",
+    "_name_or_path",
+    "use_cache",
+    "tokenizer_class",
+    "auto_map",
+    "attention_dropout",
+    "mtp_loss_scaling_factor",
+    "quantization_config",
+    "_attn_implementation",
+    "_attn_implementation_autoset",
+    "attn_implementation",
+    "_commit_hash",
+    "name_or_path",
+    "output_attentions",
+    "output_hidden_states",
+    "output_router_logits",
+    "return_dict",
+    "use_return_dict",
+    "torchscript",
+    "use_bfloat16",
+    "pruned_heads",
+    "is_decoder",
+    "finetuning_task",
+    "id2label",
+    "label2id",
+    "problem_type",
+    "task_specific_params",
+    "prefix",
+    "chunk_size_feed_forward",
+    "temperature",
+    "top_k",
+    "top_p",
+    "max_length",
+    "min_length",
+    "do_sample",
+    "early_stopping",
+    "num_beams",
+    "num_beam_groups",
+    "diversity_penalty",
+    "typical_p",
+    "repetition_penalty",
+    "length_penalty",
+    "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size",
+    "bad_words_ids",
+    "num_return_sequences",
+    "output_scores",
+    "return_dict_in_generate",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "remove_invalid_values",
+    "exponential_decay_length_penalty",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "sep_token_id",
+    "decoder_start_token_id",
+    "router_aux_loss_coef",
+    "aux_loss_alpha",
+    "seq_aux",
+    "ep_size",
+    "pretraining_tp",
+    "license",
+    "cache_implementation",
 };
 
 // Structural fields of other models, allowed only at the value that changes nothing.
@@ -34,19 +88,32 @@ struct Neutral {
 };
 const std::vector<Neutral>& neutral_fields() {
   static const std::vector<Neutral> fields = {
-      {"attention_bias", {false, nullptr}}, {"mlp_bias", {false, nullptr}}, {"is_encoder_decoder", {false}},
-      {"add_cross_attention", {false}}, {"cross_attention_hidden_size", {nullptr}}, {"tie_encoder_decoder", {false}},
-      {"logit_scale", {1, 1.0, nullptr}}, {"embedding_scale", {1, 1.0, nullptr}}, {"attn_logit_softcapping", {nullptr}},
-      {"final_logit_softcapping", {nullptr}}, {"partial_rotary_factor", {1, 1.0, nullptr}}, {"use_qk_norm", {true}},
-      {"moe_layer_freq", {1, nullptr}}, {"use_sliding_window", {true, nullptr}}, {"qkv_bias", {false, nullptr}},
+      {"attention_bias", {false, nullptr}},
+      {"mlp_bias", {false, nullptr}},
+      {"is_encoder_decoder", {false}},
+      {"add_cross_attention", {false}},
+      {"cross_attention_hidden_size", {nullptr}},
+      {"tie_encoder_decoder", {false}},
+      {"logit_scale", {1, 1.0, nullptr}},
+      {"embedding_scale", {1, 1.0, nullptr}},
+      {"attn_logit_softcapping", {nullptr}},
+      {"final_logit_softcapping", {nullptr}},
+      {"partial_rotary_factor", {1, 1.0, nullptr}},
+      {"use_qk_norm", {true}},
+      {"moe_layer_freq", {1, nullptr}},
+      {"use_sliding_window", {true, nullptr}},
+      {"qkv_bias", {false, nullptr}},
   };
   return fields;
 }
 
-// Reads fields of one object and remembers which were asked for. A null counts as absent, as in the ecosystem.
+// Reads fields of one object and remembers which were asked for. A null counts as absent, as in the
+// ecosystem.
 class Fields {
  public:
-  Fields(const Json& json, std::string where) : json_(json), where_(std::move(where)) { json.as_object(where_); }
+  Fields(const Json& json, std::string where) : json_(json), where_(std::move(where)) {
+    json.as_object(where_);
+  }
 
   const Json* find(const char* name) {
     known_.insert(name);
@@ -83,7 +150,8 @@ class Fields {
     if (value == nullptr) return nullptr;
     const Json::Array& items = value->as_array(place(name));
     if (static_cast<int64_t>(items.size()) != count) {
-      fail(ErrorCode::kInvalidArgument, "{}: {} has {} entries, there are {} layers", where_, name, items.size(), count);
+      fail(ErrorCode::kInvalidArgument, "{}: {} has {} entries, there are {} layers", where_, name,
+           items.size(), count);
     }
     return &items;
   }
@@ -100,15 +168,26 @@ Family read_family(Fields& f) {
   const std::string type = f.text("model_type").value_or("");
   std::string architecture;
   if (const Json* list = f.find("architectures")) {
-    for (const Json& item : list->as_array(f.place("architectures"))) architecture = item.as_string(f.place("architectures"));
+    for (const Json& item : list->as_array(f.place("architectures")))
+      architecture = item.as_string(f.place("architectures"));
   }
   const bool moe = architecture == "ExaoneMoeForCausalLM" || architecture == "ExaoneMoEForCausalLM";
   const bool dense = architecture == "Exaone4ForCausalLM";
-  if (type.empty() && architecture.empty()) fail(ErrorCode::kInvalidArgument, "{}: neither model_type nor architectures is there: not a model's config.json?", f.where());
-  if ((type == "exaone_moe" || type.empty()) && (moe || architecture.empty())) return Family::kExaoneMoe;
-  if ((type == "exaone4" || type.empty()) && (dense || architecture.empty())) return Family::kExaone4;
-  if (moe || dense) fail(ErrorCode::kInvalidArgument, "{}: model_type '{}' contradicts architectures '{}'", f.where(), type, architecture);
-  fail(ErrorCode::kUnsupported, "{}: model_type '{}', architecture '{}'; Dure knows exaone_moe and the text models of exaone4", f.where(), type, architecture);
+  if (type.empty() && architecture.empty())
+    fail(ErrorCode::kInvalidArgument,
+         "{}: neither model_type nor architectures is there: not a model's config.json?",
+         f.where());
+  if ((type == "exaone_moe" || type.empty()) && (moe || architecture.empty()))
+    return Family::kExaoneMoe;
+  if ((type == "exaone4" || type.empty()) && (dense || architecture.empty()))
+    return Family::kExaone4;
+  if (moe || dense)
+    fail(ErrorCode::kInvalidArgument, "{}: model_type '{}' contradicts architectures '{}'",
+         f.where(), type, architecture);
+  fail(ErrorCode::kUnsupported,
+       "{}: model_type '{}', architecture '{}'; Dure knows exaone_moe and the text models of "
+       "exaone4",
+       f.where(), type, architecture);
 }
 
 void read_sizes(Fields& f, ModelConfig& c) {
@@ -125,12 +204,16 @@ void read_sizes(Fields& f, ModelConfig& c) {
     c.head_width = *head;
   } else {
     if (c.head_count < 1 || c.hidden_size % c.head_count != 0) {
-      fail(ErrorCode::kInvalidArgument, "{}: head_dim is missing and hidden_size {} is not a multiple of num_attention_heads {}", f.where(), c.hidden_size, c.head_count);
+      fail(ErrorCode::kInvalidArgument,
+           "{}: head_dim is missing and hidden_size {} is not a multiple of num_attention_heads {}",
+           f.where(), c.hidden_size, c.head_count);
     }
     c.head_width = c.hidden_size / c.head_count;
   }
   const std::string activation = f.text("hidden_act").value_or("silu");
-  if (activation != "silu") fail(ErrorCode::kUnsupported, "{}: hidden_act '{}'; only 'silu' is known", f.where(), activation);
+  if (activation != "silu")
+    fail(ErrorCode::kUnsupported, "{}: hidden_act '{}'; only 'silu' is known", f.where(),
+         activation);
 }
 
 void read_tokens(Fields& f, ModelConfig& c) {
@@ -141,7 +224,8 @@ void read_tokens(Fields& f, ModelConfig& c) {
   if (eos == nullptr) {
     c.eos_tokens.push_back(53);
   } else if (eos->is_array()) {
-    for (const Json& item : eos->as_array()) c.eos_tokens.push_back(item.as_int(f.place("eos_token_id")));
+    for (const Json& item : eos->as_array())
+      c.eos_tokens.push_back(item.as_int(f.place("eos_token_id")));
   } else {
     c.eos_tokens.push_back(eos->as_int(f.place("eos_token_id")));
   }
@@ -150,19 +234,24 @@ void read_tokens(Fields& f, ModelConfig& c) {
 }
 
 // Adds a theta to what is known; two different ones are a contradiction.
-void merge_theta(std::optional<double>& theta, std::optional<double> found, const std::string& where) {
+void merge_theta(std::optional<double>& theta, std::optional<double> found,
+                 const std::string& where) {
   if (!found) return;
-  if (theta && *theta != *found) fail(ErrorCode::kInvalidArgument, "{}: two values of rope_theta, {} and {}", where, *theta, *found);
+  if (theta && *theta != *found)
+    fail(ErrorCode::kInvalidArgument, "{}: two values of rope_theta, {} and {}", where, *theta,
+         *found);
   theta = found;
 }
 
-void read_rope_object(const Json& json, const std::string& where, RopeFacts& rope, std::optional<double>& theta) {
+void read_rope_object(const Json& json, const std::string& where, RopeFacts& rope,
+                      std::optional<double>& theta) {
   Fields f(json, where);
   const auto old_name = f.text("type");
   rope.scaling = f.text("rope_type").value_or(old_name.value_or("default"));
   merge_theta(theta, f.number("rope_theta"), where);
   const double rotated = f.number("partial_rotary_factor").value_or(1);
-  if (rotated != 1) fail(ErrorCode::kUnsupported, "{}: partial_rotary_factor {}; only 1 is known", where, rotated);
+  if (rotated != 1)
+    fail(ErrorCode::kUnsupported, "{}: partial_rotary_factor {}; only 1 is known", where, rotated);
   if (rope.scaling == "llama3") {
     rope.factor = f.number("factor").value_or(1);
     rope.low_frequency_factor = f.number("low_freq_factor").value_or(1);
@@ -171,7 +260,8 @@ void read_rope_object(const Json& json, const std::string& where, RopeFacts& rop
   }
   for (const auto& [name, value] : json.as_object()) {
     if (!f.known().contains(name) && !value.is_null()) {
-      fail(ErrorCode::kUnsupported, "{}: field '{}' is not known for rope type '{}'", where, name, rope.scaling);
+      fail(ErrorCode::kUnsupported, "{}: field '{}' is not known for rope type '{}'", where, name,
+           rope.scaling);
     }
   }
 }
@@ -182,15 +272,21 @@ void read_rope(Fields& f, ModelConfig& c) {
   const Json* scaling = f.find("rope_scaling");
   RopeFacts other;
   if (scaling != nullptr) read_rope_object(*scaling, f.place("rope_scaling"), c.rope, theta);
-  if (modern != nullptr) read_rope_object(*modern, f.place("rope_parameters"), scaling != nullptr ? other : c.rope, theta);
+  if (modern != nullptr)
+    read_rope_object(*modern, f.place("rope_parameters"), scaling != nullptr ? other : c.rope,
+                     theta);
   if (modern != nullptr && scaling != nullptr && !(other == c.rope)) {
-    fail(ErrorCode::kInvalidArgument, "{}: rope_parameters and rope_scaling contradict each other", f.where());
+    fail(ErrorCode::kInvalidArgument, "{}: rope_parameters and rope_scaling contradict each other",
+         f.where());
   }
   merge_theta(theta, f.number("rope_theta"), f.where());
   const auto rotates = [](const LayerFacts& layer) { return layer.rotary; };
   const bool any = std::any_of(c.layers.begin(), c.layers.end(), rotates) || c.mtp_layer.rotary;
   if (!theta && any) {
-    fail(ErrorCode::kInvalidArgument, "{}: rope_theta is missing (rope_parameters, rope_scaling or top level); engines disagree about a default", f.where());
+    fail(ErrorCode::kInvalidArgument,
+         "{}: rope_theta is missing (rope_parameters, rope_scaling or top level); engines disagree "
+         "about a default",
+         f.where());
   }
   c.rope.theta = theta.value_or(RopeFacts{}.theta);
 }
@@ -199,10 +295,12 @@ bool is_sliding(const Json& kind, const std::string& place) {
   const std::string& name = kind.as_string(place);
   if (name == "sliding_attention") return true;
   if (name == "full_attention") return false;
-  fail(ErrorCode::kUnsupported, "{}: layer type '{}'; known are 'sliding_attention' and 'full_attention'", place, name);
+  fail(ErrorCode::kUnsupported,
+       "{}: layer type '{}'; known are 'sliding_attention' and 'full_attention'", place, name);
 }
 
-// The pattern, used only where no list says it: n (every n-th layer is global) or letters such as "LLLG".
+// The pattern, used only where no list says it: n (every n-th layer is global) or letters such as
+// "LLLG".
 std::vector<bool> pattern_kinds(Fields& f, int64_t count, bool windowed) {
   std::vector<bool> sliding(static_cast<size_t>(count), false);
   const Json* pattern = f.find("sliding_window_pattern");
@@ -210,7 +308,9 @@ std::vector<bool> pattern_kinds(Fields& f, int64_t count, bool windowed) {
   if (pattern != nullptr && pattern->is_string()) {
     const std::string& letters = pattern->as_string();
     if (letters.empty() || letters.find_first_not_of("LG") != std::string::npos) {
-      fail(ErrorCode::kInvalidArgument, "{}: sliding_window_pattern '{}' should be letters L (sliding) and G (global)", f.where(), letters);
+      fail(ErrorCode::kInvalidArgument,
+           "{}: sliding_window_pattern '{}' should be letters L (sliding) and G (global)",
+           f.where(), letters);
     }
     for (size_t i = 0; i < sliding.size(); ++i) sliding[i] = letters[i % letters.size()] == 'L';
     return sliding;
@@ -227,32 +327,40 @@ int64_t window_entry(const Json& item, const std::string& place) {
   return window;
 }
 
-// Kind: layer_types, then sliding_windows, then the pattern. Window: sliding_windows, then sliding_window.
+// Kind: layer_types, then sliding_windows, then the pattern. Window: sliding_windows, then
+// sliding_window.
 void read_attention(Fields& f, ModelConfig& c, int64_t count, std::optional<int64_t> window) {
   const Json::Array* types = f.list("layer_types", count);
   const Json::Array* windows = f.list("sliding_windows", count);
   std::vector<bool> sliding = pattern_kinds(f, count, window.has_value());
   bool any = false;
   for (size_t i = 0; i < c.layers.size(); ++i) {
-    const int64_t listed = windows == nullptr ? 0 : window_entry((*windows)[i], f.place("sliding_windows"));
+    const int64_t listed =
+        windows == nullptr ? 0 : window_entry((*windows)[i], f.place("sliding_windows"));
     if (types != nullptr) {
       sliding[i] = is_sliding((*types)[i], f.place("layer_types"));
     } else if (windows != nullptr) {
       sliding[i] = listed > 0;
     }
     if (windows != nullptr && !sliding[i] && listed > 0) {
-      fail(ErrorCode::kInvalidArgument, "{}: layer {} is global, but sliding_windows gives it {}", f.where(), i, listed);
+      fail(ErrorCode::kInvalidArgument, "{}: layer {} is global, but sliding_windows gives it {}",
+           f.where(), i, listed);
     }
     const int64_t width = !sliding[i] ? 0 : windows != nullptr ? listed : window.value_or(0);
     if (sliding[i] && width == 0) {
-      fail(ErrorCode::kInvalidArgument, "{}: layer {} is sliding, but has no window (sliding_window or sliding_windows)", f.where(), i);
+      fail(ErrorCode::kInvalidArgument,
+           "{}: layer {} is sliding, but has no window (sliding_window or sliding_windows)",
+           f.where(), i);
     }
     c.layers[i].window_tokens = width;
     c.layers[i].rotary = sliding[i];
     any = any || sliding[i];
   }
   if (!any && window) {
-    fail(ErrorCode::kUnsupported, "{}: sliding_window is {} but no layer is sliding; engines disagree whether such a model has RoPE: set sliding_window to null for RoPE on every layer", f.where(), *window);
+    fail(ErrorCode::kUnsupported,
+         "{}: sliding_window is {} but no layer is sliding; engines disagree whether such a model "
+         "has RoPE: set sliding_window to null for RoPE on every layer",
+         f.where(), *window);
   }
   // Without any window every layer is global and rotary (EXAONE 4.0 1.2B).
   for (LayerFacts& layer : c.layers) layer.rotary = layer.rotary || !any;
@@ -260,7 +368,9 @@ void read_attention(Fields& f, ModelConfig& c, int64_t count, std::optional<int6
 
 std::optional<int64_t> read_window(Fields& f) {
   const auto window = f.integer("sliding_window");
-  if (window && *window < 1) fail(ErrorCode::kInvalidArgument, "{}: sliding_window is {}, should be at least 1 (or null)", f.where(), *window);
+  if (window && *window < 1)
+    fail(ErrorCode::kInvalidArgument, "{}: sliding_window is {}, should be at least 1 (or null)",
+         f.where(), *window);
   return window;
 }
 
@@ -277,7 +387,9 @@ void read_ffn_kinds(Fields& f, ModelConfig& c) {
     if (types != nullptr) {
       const std::string& name = (*types)[k].as_string(f.place("mlp_layer_types"));
       sparse = name == "sparse";
-      if (!sparse && name != "dense") fail(ErrorCode::kUnsupported, "{}: mlp_layer_types '{}'; known are 'dense' and 'sparse'", f.where(), name);
+      if (!sparse && name != "dense")
+        fail(ErrorCode::kUnsupported, "{}: mlp_layer_types '{}'; known are 'dense' and 'sparse'",
+             f.where(), name);
     } else if (flags != nullptr) {
       sparse = (*flags)[k].as_bool(f.place("is_moe_layer"));
     }
@@ -287,13 +399,16 @@ void read_ffn_kinds(Fields& f, ModelConfig& c) {
 
 void expect_text(Fields& f, const char* name, const char* only) {
   const auto value = f.text(name);
-  if (value && *value != only) fail(ErrorCode::kUnsupported, "{}: {} '{}'; only '{}' is known", f.where(), name, *value, only);
+  if (value && *value != only)
+    fail(ErrorCode::kUnsupported, "{}: {} '{}'; only '{}' is known", f.where(), name, *value, only);
 }
 
 void read_experts(Fields& f, ModelConfig& c) {
   read_ffn_kinds(f, c);
   const bool sparse = c.sparse_layer_count() > 0;
-  const auto size = [&](const char* name) { return sparse ? f.needed(name) : f.integer(name).value_or(0); };
+  const auto size = [&](const char* name) {
+    return sparse ? f.needed(name) : f.integer(name).value_or(0);
+  };
   c.expert_count = size("num_experts");
   c.experts_per_token = size("num_experts_per_tok");
   c.expert_width = size("moe_intermediate_size");
@@ -318,31 +433,48 @@ void read_mtp(Fields& f, ModelConfig& c, std::optional<int64_t> window, bool ten
   const Json* types = f.find("mtp_layer_types");
   const Json* windows = f.find("mtp_sliding_windows");
   if (c.mtp_layer_count == 0) return void(c.mtp_steps = 1);
-  if (c.mtp_layer_count != 1) fail(ErrorCode::kUnsupported, "{}: num_nextn_predict_layers is {}; Dure runs one physical layer", f.where(), c.mtp_layer_count);
-  if (!shared && c.mtp_steps > 1) fail(ErrorCode::kInvalidArgument, "{}: {} MTP steps of 1 layer, but mtp_share_layers is false", f.where(), c.mtp_steps);
+  if (c.mtp_layer_count != 1)
+    fail(ErrorCode::kUnsupported,
+         "{}: num_nextn_predict_layers is {}; Dure runs one physical layer", f.where(),
+         c.mtp_layer_count);
+  if (!shared && c.mtp_steps > 1)
+    fail(ErrorCode::kInvalidArgument, "{}: {} MTP steps of 1 layer, but mtp_share_layers is false",
+         f.where(), c.mtp_steps);
   f.list("mtp_layer_types", 1);
   f.list("mtp_sliding_windows", 1);
-  const int64_t listed = windows == nullptr ? 0 : window_entry(windows->at(size_t{0}), f.place("mtp_sliding_windows"));
-  const bool sliding = types == nullptr ? listed > 0 : is_sliding(types->at(size_t{0}), f.place("mtp_layer_types"));
-  if (!sliding && listed > 0) fail(ErrorCode::kInvalidArgument, "{}: the MTP layer is global, but mtp_sliding_windows gives it {}", f.where(), listed);
+  const int64_t listed =
+      windows == nullptr ? 0 : window_entry(windows->at(size_t{0}), f.place("mtp_sliding_windows"));
+  const bool sliding =
+      types == nullptr ? listed > 0 : is_sliding(types->at(size_t{0}), f.place("mtp_layer_types"));
+  if (!sliding && listed > 0)
+    fail(ErrorCode::kInvalidArgument,
+         "{}: the MTP layer is global, but mtp_sliding_windows gives it {}", f.where(), listed);
   c.mtp_layer.window_tokens = !sliding ? 0 : windows != nullptr ? listed : window.value_or(0);
   c.mtp_layer.rotary = sliding;
-  if (sliding && c.mtp_layer.window_tokens == 0) fail(ErrorCode::kInvalidArgument, "{}: the MTP layer is sliding, but has no window (mtp_sliding_windows)", f.where());
+  if (sliding && c.mtp_layer.window_tokens == 0)
+    fail(ErrorCode::kInvalidArgument,
+         "{}: the MTP layer is sliding, but has no window (mtp_sliding_windows)", f.where());
 }
 
 void refuse_unknown(const Fields& f, const Json& json) {
   std::vector<std::string> names(f.known().begin(), f.known().end());
   for (const auto& [name, value] : json.as_object()) {
-    if (value.is_null() || f.known().contains(name) || std::find(kHarmless.begin(), kHarmless.end(), name) != kHarmless.end()) continue;
-    const auto is_it = [&field_name = name](const Neutral& field) { return field_name == field.name; };
+    if (value.is_null() || f.known().contains(name) ||
+        std::find(kHarmless.begin(), kHarmless.end(), name) != kHarmless.end())
+      continue;
+    const auto is_it = [&field_name = name](const Neutral& field) {
+      return field_name == field.name;
+    };
     const auto neutral = std::find_if(neutral_fields().begin(), neutral_fields().end(), is_it);
     if (neutral == neutral_fields().end()) {
       const std::string near = nearest_name(name, names);
-      fail(ErrorCode::kUnsupported, "{}: unknown field '{}'{}; it may change the model, so it is not ignored", f.where(), name,
-           near.empty() ? "" : " (did you mean '" + near + "'?)");
+      fail(ErrorCode::kUnsupported,
+           "{}: unknown field '{}'{}; it may change the model, so it is not ignored", f.where(),
+           name, near.empty() ? "" : " (did you mean '" + near + "'?)");
     }
     if (std::find(neutral->values.begin(), neutral->values.end(), value) == neutral->values.end()) {
-      fail(ErrorCode::kUnsupported, "{}: {} is {}; Dure's models do not have that", f.where(), name, value.dump());
+      fail(ErrorCode::kUnsupported, "{}: {} is {}; Dure's models do not have that", f.where(), name,
+           value.dump());
     }
   }
 }
@@ -356,7 +488,9 @@ ModelConfig parse_hf_config(const Json& json, const std::string& where, bool mtp
   read_sizes(f, c);
   read_tokens(f, c);
   const int64_t count = f.needed("num_hidden_layers");
-  if (count < 1 || count > 4096) fail(ErrorCode::kInvalidArgument, "{}: num_hidden_layers is {}, should be from 1 to 4096", where, count);
+  if (count < 1 || count > 4096)
+    fail(ErrorCode::kInvalidArgument, "{}: num_hidden_layers is {}, should be from 1 to 4096",
+         where, count);
   c.layers.resize(static_cast<size_t>(count));
   const std::optional<int64_t> window = read_window(f);
   read_attention(f, c, count, window);
@@ -396,20 +530,25 @@ void check_expressible(const ModelConfig& c) {
   for (int64_t i = 0; i < c.layer_count(); ++i) {
     const LayerFacts& layer = c.layer(i);
     if (layer.rotary != (any ? layer.window_tokens > 0 : true)) {
-      fail(ErrorCode::kUnsupported, "config.json cannot say that layer {} is {} and {}", i, layer.window_tokens > 0 ? "sliding" : "global",
+      fail(ErrorCode::kUnsupported, "config.json cannot say that layer {} is {} and {}", i,
+           layer.window_tokens > 0 ? "sliding" : "global",
            layer.rotary ? "rotary" : "without RoPE");
     }
   }
   if (c.mtp_layer_count > 0 && c.mtp_layer.rotary != (c.mtp_layer.window_tokens > 0)) {
-    fail(ErrorCode::kUnsupported, "config.json cannot say that the MTP layer is {} and {}", c.mtp_layer.window_tokens > 0 ? "sliding" : "global",
+    fail(ErrorCode::kUnsupported, "config.json cannot say that the MTP layer is {} and {}",
+         c.mtp_layer.window_tokens > 0 ? "sliding" : "global",
          c.mtp_layer.rotary ? "rotary" : "without RoPE");
   }
   if (c.norm_order == NormOrder::kPost && (c.sparse_layer_count() > 0 || c.mtp_layer_count > 0)) {
-    fail(ErrorCode::kUnsupported, "config.json has no post-norm model with experts or an MTP layer");
+    fail(ErrorCode::kUnsupported,
+         "config.json has no post-norm model with experts or an MTP layer");
   }
 }
 
-const char* kind_name(int64_t window) { return window > 0 ? "sliding_attention" : "full_attention"; }
+const char* kind_name(int64_t window) {
+  return window > 0 ? "sliding_attention" : "full_attention";
+}
 
 Json per_layer(const ModelConfig& c, const std::function<Json(const LayerFacts&)>& fact) {
   Json list = Json::array();
@@ -422,9 +561,11 @@ void write_attention(const ModelConfig& c, Json& out) {
   if (window) {
     out["sliding_window"] = *window > 0 ? Json(*window) : Json();
   } else {
-    out["sliding_windows"] = per_layer(c, [](const LayerFacts& layer) { return Json(layer.window_tokens); });
+    out["sliding_windows"] =
+        per_layer(c, [](const LayerFacts& layer) { return Json(layer.window_tokens); });
   }
-  out["layer_types"] = per_layer(c, [](const LayerFacts& layer) { return Json(kind_name(layer.window_tokens)); });
+  out["layer_types"] =
+      per_layer(c, [](const LayerFacts& layer) { return Json(kind_name(layer.window_tokens)); });
   Json rope = Json::object();
   rope["rope_type"] = c.rope.scaling;
   rope["rope_theta"] = c.rope.theta;
@@ -440,7 +581,8 @@ void write_attention(const ModelConfig& c, Json& out) {
 void write_experts(const ModelConfig& c, Json& out) {
   int64_t dense = 0;
   while (dense < c.layer_count() && !c.layer(dense).sparse) ++dense;
-  out["mlp_layer_types"] = per_layer(c, [](const LayerFacts& layer) { return Json(layer.sparse ? "sparse" : "dense"); });
+  out["mlp_layer_types"] =
+      per_layer(c, [](const LayerFacts& layer) { return Json(layer.sparse ? "sparse" : "dense"); });
   if (c.layer_count() - dense == c.sparse_layer_count()) out["first_k_dense_replace"] = dense;
   out["moe_intermediate_size"] = c.expert_width;
   out["num_experts"] = c.expert_count;
@@ -454,15 +596,18 @@ void write_experts(const ModelConfig& c, Json& out) {
   out["topk_method"] = "noaux_tc";
   const auto clamped = [](const LayerFacts& layer) { return layer.swiglu_limit > 0; };
   if (std::any_of(c.layers.begin(), c.layers.end(), clamped)) {
-    out["swiglu_limits"] = per_layer(c, [](const LayerFacts& layer) { return Json(layer.swiglu_limit); });
+    out["swiglu_limits"] =
+        per_layer(c, [](const LayerFacts& layer) { return Json(layer.swiglu_limit); });
   }
 }
 
 void write_mtp(const ModelConfig& c, Json& out) {
   out["num_nextn_predict_layers"] = c.mtp_layer_count;
   if (c.mtp_layer_count == 0) return;
-  out["mtp_layer_types"] = Json::array_of(std::initializer_list<const char*>{kind_name(c.mtp_layer.window_tokens)});
-  out["mtp_sliding_windows"] = Json::array_of(std::initializer_list<int64_t>{c.mtp_layer.window_tokens});
+  out["mtp_layer_types"] =
+      Json::array_of(std::initializer_list<const char*>{kind_name(c.mtp_layer.window_tokens)});
+  out["mtp_sliding_windows"] =
+      Json::array_of(std::initializer_list<int64_t>{c.mtp_layer.window_tokens});
   if (c.mtp_steps == 1) return;
   out["mtp_num_speculative_steps"] = c.mtp_steps;
   out["mtp_share_layers"] = true;
@@ -474,7 +619,8 @@ Json write_hf_config(const ModelConfig& c) {
   check_expressible(c);
   const bool moe = c.norm_order == NormOrder::kPre;
   Json out = Json::object();
-  out["architectures"] = Json::array_of(std::initializer_list<const char*>{moe ? "ExaoneMoeForCausalLM" : "Exaone4ForCausalLM"});
+  out["architectures"] = Json::array_of(
+      std::initializer_list<const char*>{moe ? "ExaoneMoeForCausalLM" : "Exaone4ForCausalLM"});
   out["model_type"] = moe ? "exaone_moe" : "exaone4";
   out["vocab_size"] = c.vocab_size;
   out["hidden_size"] = c.hidden_size;
@@ -490,7 +636,8 @@ Json write_hf_config(const ModelConfig& c) {
   out["tie_word_embeddings"] = c.tied_embeddings;
   out["attention_dropout"] = 0.0;
   out["bos_token_id"] = c.bos_token;
-  out["eos_token_id"] = c.eos_tokens.size() == 1 ? Json(c.eos_tokens[0]) : Json::array_of(c.eos_tokens);
+  out["eos_token_id"] =
+      c.eos_tokens.size() == 1 ? Json(c.eos_tokens[0]) : Json::array_of(c.eos_tokens);
   out["pad_token_id"] = c.pad_token;
   write_attention(c, out);
   if (moe) {

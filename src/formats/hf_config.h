@@ -1,7 +1,9 @@
-// formats/hf_config.h: config.json <-> ModelConfig: every spelling the family's files use (docs/config.md).
+// formats/hf_config.h: config.json <-> ModelConfig: every spelling the family's files use
+// (docs/config.md).
 //
-// A field that could change the computation and is not known is refused by name: a model read without its windows or
-// clamps would run, and be another model. Not here: whether the weights agree (model_files.h).
+// A field that could change the computation and is not known is refused by name: a model read
+// without its windows or clamps would run, and be another model. Not here: whether the weights
+// agree (model_files.h).
 #pragma once
 
 #include <optional>
@@ -12,15 +14,18 @@
 
 namespace dure {
 
-// `where` names the file in messages. `mtp_tensors_present` decides num_nextn_predict_layers where the file is silent
-// about it (the first K-EXAONE upload was). Throws kInvalidArgument or kUnsupported naming the field.
-ModelConfig parse_hf_config(const Json& json, const std::string& where, bool mtp_tensors_present = false);
+// `where` names the file in messages. `mtp_tensors_present` decides num_nextn_predict_layers where
+// the file is silent about it (the first K-EXAONE upload was). Throws kInvalidArgument or
+// kUnsupported naming the field.
+ModelConfig parse_hf_config(const Json& json, const std::string& where,
+                            bool mtp_tensors_present = false);
 
 // The "quantization_config" of the file, where it has one.
 std::optional<Json> hf_quantisation(const Json& json);
 
-// The newest spelling, which transformers, vLLM and llama.cpp's converter read. parse(write(c)) == c. Throws
-// kUnsupported for facts that config.json cannot say (such as RoPE on one global layer only).
+// The newest spelling, which transformers, vLLM and llama.cpp's converter read. parse(write(c)) ==
+// c. Throws kUnsupported for facts that config.json cannot say (such as RoPE on one global layer
+// only).
 Json write_hf_config(const ModelConfig& config);
 
 }  // namespace dure

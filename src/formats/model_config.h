@@ -1,7 +1,8 @@
-// formats/model_config.h: what a model of the family is, as facts of each layer; no branches on a model's name follow.
+// formats/model_config.h: what a model of the family is, as facts of each layer; no branches on a
+// model's name follow.
 //
-// Read from and written to Hugging Face config.json (hf_config.h) and GGUF metadata. A second family (Qwen3-MoE,
-// GPT-OSS) joins by other values or new fields of these structs.
+// Read from and written to Hugging Face config.json (hf_config.h) and GGUF metadata. A second
+// family (Qwen3-MoE, GPT-OSS) joins by other values or new fields of these structs.
 #pragma once
 
 #include <cstdint>
@@ -12,19 +13,23 @@ namespace dure {
 
 struct RopeFacts {
   double theta = 1e6;
-  std::string scaling = "default";  // "default" or "llama3"
+  std::string scaling = "default";                                         // "default" or "llama3"
   double factor = 1, low_frequency_factor = 1, high_frequency_factor = 4;  // llama3 only
   int64_t original_context_tokens = 0;                                     // llama3 only
   bool operator==(const RopeFacts&) const = default;
 };
 
-enum class NormOrder { kPre, kPost };  // Norm before each block (exaone_moe), or on its output (EXAONE 4.0).
+enum class NormOrder {
+  kPre,
+  kPost
+};  // Norm before each block (exaone_moe), or on its output (EXAONE 4.0).
 
 struct LayerFacts {
   int64_t window_tokens = 0;  // W: a query at p sees keys p-W+1 .. p. 0: global, every key up to p.
   bool rotary = false;        // RoPE on q and k after their norms.
   bool sparse = false;        // Mixture of experts instead of one dense FFN.
-  double swiglu_limit = 0;    // c > 0: gate <- min(gate, c), up <- clamp(up, -c, c) before the activation. 0: none.
+  double swiglu_limit =
+      0;  // c > 0: gate <- min(gate, c), up <- clamp(up, -c, c) before the activation. 0: none.
   bool operator==(const LayerFacts&) const = default;
 };
 
@@ -66,7 +71,8 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
 };
 
-// Throws kInvalidArgument naming the field, for values no model can have (heads that do not divide, K > E, ...).
+// Throws kInvalidArgument naming the field, for values no model can have (heads that do not divide,
+// K > E, ...).
 void check_config(const ModelConfig& config, const std::string& where);
 
 }  // namespace dure

@@ -12,11 +12,13 @@ namespace {
 constexpr int64_t kPieceElements = 1 << 20;
 
 const std::map<std::string, std::string>& torch_metadata() {
-  static const std::map<std::string, std::string> metadata = {{"format", "pt"}};  // transformers refuses a file without it.
+  static const std::map<std::string, std::string> metadata = {
+      {"format", "pt"}};  // transformers refuses a file without it.
   return metadata;
 }
 
-DType stored_dtype(const ImpliedTensor& tensor, const TensorProvider& provider, const HfFolderOptions& options) {
+DType stored_dtype(const ImpliedTensor& tensor, const TensorProvider& provider,
+                   const HfFolderOptions& options) {
   return tensor.always_f32 ? DType::kF32 : options.dtype.value_or(provider.dtype(tensor));
 }
 
@@ -27,22 +29,27 @@ float read_value(const TensorView& view, int64_t i) {
 }
 
 void check_float(DType dtype) {
-  DURE_CHECK(dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16, "{}", dtype_info(dtype).name);
+  DURE_CHECK(dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16, "{}",
+             dtype_info(dtype).name);
 }
 
 // Elements [first, first + count) of `view`, converted to `to`, appended to `out`.
-void convert_piece(const TensorView& view, int64_t first, int64_t count, DType to, std::string& out) {
+void convert_piece(const TensorView& view, int64_t first, int64_t count, DType to,
+                   std::string& out) {
   out.resize(static_cast<size_t>(count * row_bytes(to, 1)));
   auto* f32 = reinterpret_cast<float*>(out.data());
   auto* half = reinterpret_cast<uint16_t*>(out.data());
   for (int64_t i = 0; i < count; ++i) {
     const float value = read_value(view, first + i);
-    if (to == DType::kF32) f32[i] = value;
-    else half[i] = to == DType::kBF16 ? f32_to_bf16(value) : f32_to_f16(value);
+    if (to == DType::kF32)
+      f32[i] = value;
+    else
+      half[i] = to == DType::kBF16 ? f32_to_bf16(value) : f32_to_f16(value);
   }
 }
 
-void write_converted(SafetensorsWriter& writer, const std::string& name, const TensorView& view, DType to) {
+void write_converted(SafetensorsWriter& writer, const std::string& name, const TensorView& view,
+                     DType to) {
   if (view.dtype == to) return writer.write(name, view);
   check_float(view.dtype);
   check_float(to);
@@ -60,12 +67,14 @@ struct Shard {
   int64_t bytes = 0;
 };
 
-std::vector<Shard> split(const std::vector<ImpliedTensor>& tensors, const TensorProvider& provider, const HfFolderOptions& options) {
+std::vector<Shard> split(const std::vector<ImpliedTensor>& tensors, const TensorProvider& provider,
+                         const HfFolderOptions& options) {
   std::vector<Shard> shards(1);
   for (size_t i = 0; i < tensors.size(); ++i) {
     TensorInfo info{tensors[i].name, stored_dtype(tensors[i], provider, options), tensors[i].shape};
     const int64_t bytes = info.bytes();
-    if (!shards.back().tensors.empty() && shards.back().bytes + bytes > options.shard_bytes_max) shards.emplace_back();
+    if (!shards.back().tensors.empty() && shards.back().bytes + bytes > options.shard_bytes_max)
+      shards.emplace_back();
     Shard& shard = shards.back();
     shard.tensors.push_back(i);
     shard.infos.push_back(std::move(info));
@@ -74,13 +83,15 @@ std::vector<Shard> split(const std::vector<ImpliedTensor>& tensors, const Tensor
   return shards;
 }
 
-void write_shard(const Path& path, const Shard& shard, const std::vector<ImpliedTensor>& tensors, TensorProvider& provider) {
+void write_shard(const Path& path, const Shard& shard, const std::vector<ImpliedTensor>& tensors,
+                 TensorProvider& provider) {
   SafetensorsWriter writer(path, shard.infos, torch_metadata());
   Buffer scratch;
   for (size_t k = 0; k < shard.tensors.size(); ++k) {
     const ImpliedTensor& tensor = tensors[shard.tensors[k]];
     const TensorView view = provider.fetch(tensor, scratch);
-    DURE_CHECK(view.shape == tensor.shape, "'{}': {}, not {}", tensor.name, view.shape.text(), tensor.shape.text());
+    DURE_CHECK(view.shape == tensor.shape, "'{}': {}, not {}", tensor.name, view.shape.text(),
+               tensor.shape.text());
     write_converted(writer, tensor.name, view, shard.infos[k].dtype);
   }
   writer.commit();
@@ -92,28 +103,35 @@ void write_index(const Path& path, const std::vector<Shard>& shards) {
   std::string map;
   for (size_t s = 0; s < shards.size(); ++s) {
     bytes += shards[s].bytes;
-    const std::string file = shard_name("model", static_cast<int64_t>(s), static_cast<int64_t>(shards.size()));
+    const std::string file =
+        shard_name("model", static_cast<int64_t>(s), static_cast<int64_t>(shards.size()));
     for (const TensorInfo& info : shards[s].infos) {
       parameters += info.elements();
-      map += fmt::format("{}\n    {}: {}", map.empty() ? "" : ",", json_quote(info.name), json_quote(file));
+      map += fmt::format("{}\n    {}: {}", map.empty() ? "" : ",", json_quote(info.name),
+                         json_quote(file));
     }
   }
-  write_file(path, fmt::format("{{\n  \"metadata\": {{\n    \"total_parameters\": {},\n    \"total_size\": {}\n  }},\n  \"weight_map\": {{{}\n  }}\n}}\n",
+  write_file(path, fmt::format("{{\n  \"metadata\": {{\n    \"total_parameters\": {},\n    "
+                               "\"total_size\": {}\n  }},\n  \"weight_map\": {{{}\n  }}\n}}\n",
                                parameters, bytes, map));
 }
 
 void write_texts(const Path& folder, const ModelTexts& texts) {
   if (texts.tokenizer_json) write_file(folder / "tokenizer.json", *texts.tokenizer_json);
   if (texts.tokenizer_config) write_file(folder / "tokenizer_config.json", *texts.tokenizer_config);
-  if (texts.generation_config) write_file(folder / "generation_config.json", *texts.generation_config);
+  if (texts.generation_config)
+    write_file(folder / "generation_config.json", *texts.generation_config);
   if (texts.chat_template) write_file(folder / "chat_template.jinja", *texts.chat_template);
 }
 
-const char* torch_name(DType dtype) { return dtype == DType::kBF16 ? "bfloat16" : dtype == DType::kF16 ? "float16" : "float32"; }
+const char* torch_name(DType dtype) {
+  return dtype == DType::kBF16 ? "bfloat16" : dtype == DType::kF16 ? "float16" : "float32";
+}
 
 }  // namespace
 
-void write_hf_folder(const Path& folder, const ModelConfig& config, const ModelTexts& texts, TensorProvider& provider, const HfFolderOptions& options) {
+void write_hf_folder(const Path& folder, const ModelConfig& config, const ModelTexts& texts,
+                     TensorProvider& provider, const HfFolderOptions& options) {
   const std::vector<ImpliedTensor> tensors = implied_tensors(config);
   const std::vector<Shard> shards = split(tensors, provider, options);
   ModelConfig written = config;
@@ -124,7 +142,8 @@ void write_hf_folder(const Path& folder, const ModelConfig& config, const ModelT
   write_texts(staged.path(), texts);
   const int64_t count = static_cast<int64_t>(shards.size());
   for (int64_t s = 0; s < count; ++s) {
-    write_shard(staged.path() / shard_name("model", s, count), shards[static_cast<size_t>(s)], tensors, provider);
+    write_shard(staged.path() / shard_name("model", s, count), shards[static_cast<size_t>(s)],
+                tensors, provider);
   }
   if (count > 1) write_index(staged.path() / "model.safetensors.index.json", shards);
   staged.commit();

@@ -26,7 +26,8 @@ struct Header {
 
 DType plain_dtype(std::string_view name, const std::string& place) {
   const std::optional<DType> dtype = dtype_from_name(name);
-  if (!dtype || is_block(*dtype)) fail(ErrorCode::kUnsupported, "{}: unknown type '{}'", place, name);
+  if (!dtype || is_block(*dtype))
+    fail(ErrorCode::kUnsupported, "{}: unknown type '{}'", place, name);
   return *dtype;
 }
 
@@ -38,12 +39,15 @@ int64_t count_of(simdjson::ondemand::value value, const std::string& place, cons
   return static_cast<int64_t>(count);
 }
 
-std::vector<int64_t> counts_of(simdjson::ondemand::value value, const std::string& place, const char* what, size_t count_max) {
+std::vector<int64_t> counts_of(simdjson::ondemand::value value, const std::string& place,
+                               const char* what, size_t count_max) {
   std::vector<int64_t> counts;
   simdjson::ondemand::array items;
-  if (value.get_array().get(items) != simdjson::SUCCESS) fail(ErrorCode::kCorrupt, "{}: {} should be a list", place, what);
+  if (value.get_array().get(items) != simdjson::SUCCESS)
+    fail(ErrorCode::kCorrupt, "{}: {} should be a list", place, what);
   for (auto item : items) {
-    if (counts.size() == count_max) fail(ErrorCode::kUnsupported, "{}: {} has more than {} entries", place, what, count_max);
+    if (counts.size() == count_max)
+      fail(ErrorCode::kUnsupported, "{}: {} has more than {} entries", place, what, count_max);
     counts.push_back(count_of(item.value(), place, what));
   }
   return counts;
@@ -61,7 +65,8 @@ std::optional<int64_t> bytes_of(DType dtype, const std::vector<int64_t>& shape) 
   return bytes;
 }
 
-HeaderEntry read_entry(std::string name, simdjson::ondemand::object object, const std::string& file) {
+HeaderEntry read_entry(std::string name, simdjson::ondemand::object object,
+                       const std::string& file) {
   HeaderEntry entry;
   const std::string place = fmt::format("{}: tensor '{}'", file, name);
   std::optional<DType> dtype;
@@ -84,15 +89,19 @@ HeaderEntry read_entry(std::string name, simdjson::ondemand::object object, cons
   entry.begin = (*offsets)[0], entry.end = (*offsets)[1];
   entry.info = {std::move(name), *dtype, Shape(std::span<const int64_t>(*shape))};
   const std::optional<int64_t> bytes = bytes_of(*dtype, *shape);
-  if (entry.begin > entry.end) fail(ErrorCode::kCorrupt, "{}: data_offsets {} to {} run backwards", place, entry.begin, entry.end);
+  if (entry.begin > entry.end)
+    fail(ErrorCode::kCorrupt, "{}: data_offsets {} to {} run backwards", place, entry.begin,
+         entry.end);
   if (!bytes || *bytes != entry.end - entry.begin) {
-    fail(ErrorCode::kCorrupt, "{}: data_offsets {} to {} hold {} bytes, {} {} needs {}", place, entry.begin, entry.end,
-         entry.end - entry.begin, dtype_info(*dtype).name, entry.info.shape.text(), bytes ? std::to_string(*bytes) : "more than can be");
+    fail(ErrorCode::kCorrupt, "{}: data_offsets {} to {} hold {} bytes, {} {} needs {}", place,
+         entry.begin, entry.end, entry.end - entry.begin, dtype_info(*dtype).name,
+         entry.info.shape.text(), bytes ? std::to_string(*bytes) : "more than can be");
   }
   return entry;
 }
 
-void read_metadata(simdjson::ondemand::object object, const std::string& file, std::map<std::string, std::string>& out) {
+void read_metadata(simdjson::ondemand::object object, const std::string& file,
+                   std::map<std::string, std::string>& out) {
   for (auto field : object) {
     std::string key(std::string_view(field.unescaped_key()));
     std::string_view value;
@@ -122,7 +131,8 @@ Header parse_header(std::string_view text, const std::string& file) {
       }
     }
     const char* rest = nullptr;  // An error, out of bounds, at the end.
-    if (document.current_location().get(rest) == simdjson::SUCCESS) fail(ErrorCode::kCorrupt, "{}: the header goes on after its JSON object", file);
+    if (document.current_location().get(rest) == simdjson::SUCCESS)
+      fail(ErrorCode::kCorrupt, "{}: the header goes on after its JSON object", file);
   } catch (const simdjson::simdjson_error& error) {
     fail(ErrorCode::kCorrupt, "{}: the header is not JSON: {}", file, error.what());
   }
@@ -132,12 +142,16 @@ Header parse_header(std::string_view text, const std::string& file) {
 std::string_view header_text(const MappedFile& map) {
   const std::string file = map.path().string();
   const int64_t size = static_cast<int64_t>(map.bytes().size());
-  if (size < 8) fail(ErrorCode::kCorrupt, "{}: {} bytes are too few for a safetensors file", file, size);
+  if (size < 8)
+    fail(ErrorCode::kCorrupt, "{}: {} bytes are too few for a safetensors file", file, size);
   uint64_t length = 0;
   std::memcpy(&length, map.bytes().data(), 8);
-  if (length > kHeaderBytesMax) fail(ErrorCode::kCorrupt, "{}: a header of {} bytes (at most {}): not a safetensors file?", file, length, kHeaderBytesMax);
+  if (length > kHeaderBytesMax)
+    fail(ErrorCode::kCorrupt, "{}: a header of {} bytes (at most {}): not a safetensors file?",
+         file, length, kHeaderBytesMax);
   if (static_cast<int64_t>(length) > size - 8) {
-    fail(ErrorCode::kCorrupt, "{}: truncated: the header takes {} bytes, {} are there", file, length, size - 8);
+    fail(ErrorCode::kCorrupt, "{}: truncated: the header takes {} bytes, {} are there", file,
+         length, size - 8);
   }
   return map.text().substr(8, length);
 }
@@ -150,8 +164,12 @@ int64_t check_cover(std::vector<HeaderEntry>& entries, const std::string& file) 
   int64_t at = 0;
   const std::string* before = nullptr;
   for (const HeaderEntry& entry : entries) {
-    if (entry.begin < at) fail(ErrorCode::kCorrupt, "{}: tensors '{}' and '{}' overlap at byte {}", file, *before, entry.info.name, entry.begin);
-    if (entry.begin > at) fail(ErrorCode::kCorrupt, "{}: bytes {} to {} before tensor '{}' belong to nothing", file, at, entry.begin, entry.info.name);
+    if (entry.begin < at)
+      fail(ErrorCode::kCorrupt, "{}: tensors '{}' and '{}' overlap at byte {}", file, *before,
+           entry.info.name, entry.begin);
+    if (entry.begin > at)
+      fail(ErrorCode::kCorrupt, "{}: bytes {} to {} before tensor '{}' belong to nothing", file, at,
+           entry.begin, entry.info.name);
     at = entry.end;
     before = &entry.info.name;
   }
@@ -159,7 +177,9 @@ int64_t check_cover(std::vector<HeaderEntry>& entries, const std::string& file) 
 }
 
 bool is_aligned(const void* data, DType dtype) {
-  return reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(dtype_info(dtype).block_bytes) == 0;
+  return reinterpret_cast<uintptr_t>(data) %
+             static_cast<uintptr_t>(dtype_info(dtype).block_bytes) ==
+         0;
 }
 
 }  // namespace
@@ -176,7 +196,8 @@ SafetensorsFile::SafetensorsFile(const Path& path, Extent extent) : map_(path) {
     tensors_.push_back(std::move(entry.info));
   }
   for (size_t i = 0; i < tensors_.size(); ++i) {
-    if (!index_.emplace(tensors_[i].name, i).second) fail(ErrorCode::kCorrupt, "{}: tensor '{}' is there twice", where(), tensors_[i].name);
+    if (!index_.emplace(tensors_[i].name, i).second)
+      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is there twice", where(), tensors_[i].name);
   }
   check_layout(extent);
 }
@@ -184,11 +205,14 @@ SafetensorsFile::SafetensorsFile(const Path& path, Extent extent) : map_(path) {
 void SafetensorsFile::check_layout(Extent extent) const {
   if (extent == Extent::kHeader) return;
   const int64_t there = static_cast<int64_t>(map_.bytes().size()) - data_start_;
-  if (there > data_bytes_) fail(ErrorCode::kCorrupt, "{}: {} bytes after the last tensor", where(), there - data_bytes_);
+  if (there > data_bytes_)
+    fail(ErrorCode::kCorrupt, "{}: {} bytes after the last tensor", where(), there - data_bytes_);
   for (size_t i = 0; i < tensors_.size(); ++i) {
     const int64_t end = begin_[i] + tensors_[i].bytes();
     if (end > there) {
-      fail(ErrorCode::kCorrupt, "{}: truncated: tensor '{}' ends at byte {} of the data, {} are there", where(), tensors_[i].name, end, there);
+      fail(ErrorCode::kCorrupt,
+           "{}: truncated: tensor '{}' ends at byte {} of the data, {} are there", where(),
+           tensors_[i].name, end, there);
     }
   }
 }
@@ -204,7 +228,8 @@ TensorView SafetensorsFile::view(std::string_view name) const {
   const TensorInfo& info = tensors_[found->second];
   const int64_t begin = data_start_ + begin_[found->second];
   if (begin + info.bytes() > static_cast<int64_t>(map_.bytes().size())) {
-    fail(ErrorCode::kCorrupt, "{}: the bytes of tensor '{}' are not there (only the header is)", where(), name);
+    fail(ErrorCode::kCorrupt, "{}: the bytes of tensor '{}' are not there (only the header is)",
+         where(), name);
   }
   const std::byte* data = map_.bytes().data() + begin;
   if (!is_aligned(data, info.dtype)) {
@@ -231,7 +256,8 @@ std::vector<std::pair<std::string, std::string>> read_index(const Path& path) {
       seen = true;
       for (auto entry : field.value().get_object()) {
         std::string name(std::string_view(entry.unescaped_key()));
-        out.emplace_back(std::move(name), std::string(std::string_view(entry.value().get_string())));
+        out.emplace_back(std::move(name),
+                         std::string(std::string_view(entry.value().get_string())));
       }
     }
   } catch (const simdjson::simdjson_error& error) {
@@ -242,14 +268,19 @@ std::vector<std::pair<std::string, std::string>> read_index(const Path& path) {
 }
 
 // Names the difference of what the index promises and what the shards hold.
-void check_index(const std::vector<std::pair<std::string, std::string>>& promised, const SafetensorsSet& set, const Path& index) {
+void check_index(const std::vector<std::pair<std::string, std::string>>& promised,
+                 const SafetensorsSet& set, const Path& index) {
   std::unordered_map<std::string_view, std::string_view> wanted;
   for (const auto& [name, file] : promised) {
-    if (!wanted.emplace(name, file).second) fail(ErrorCode::kCorrupt, "{}: tensor '{}' is listed twice", index.string(), name);
-    if (set.find(name) == nullptr) fail(ErrorCode::kCorrupt, "{}: tensor '{}' is missing from {}", index.string(), name, file);
+    if (!wanted.emplace(name, file).second)
+      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is listed twice", index.string(), name);
+    if (set.find(name) == nullptr)
+      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is missing from {}", index.string(), name, file);
   }
   for (const TensorInfo& info : set.tensors()) {
-    if (!wanted.contains(info.name)) fail(ErrorCode::kCorrupt, "{}: a shard holds tensor '{}', which the index does not list", index.string(), info.name);
+    if (!wanted.contains(info.name))
+      fail(ErrorCode::kCorrupt, "{}: a shard holds tensor '{}', which the index does not list",
+           index.string(), info.name);
   }
 }
 
@@ -264,20 +295,24 @@ SafetensorsSet::SafetensorsSet(const Path& path, Extent extent) : path_(path) {
   } else if (path_exists(path / "model.safetensors")) {
     add_file(path / "model.safetensors", extent);
   } else {
-    fail(ErrorCode::kNotFound, "{}: neither model.safetensors nor model.safetensors.index.json is there", path.string());
+    fail(ErrorCode::kNotFound,
+         "{}: neither model.safetensors nor model.safetensors.index.json is there", path.string());
   }
 }
 
 void SafetensorsSet::open_index(const Path& index, Extent extent) {
   const auto promised = read_index(index);
-  std::map<std::string, bool> names;  // Sorted, so that the order of shards is that of their numbers.
+  std::map<std::string, bool>
+      names;  // Sorted, so that the order of shards is that of their numbers.
   for (const auto& [tensor, file] : promised) {
-    if (file.find('/') != std::string::npos || file == "..") fail(ErrorCode::kCorrupt, "{}: shard name '{}' leaves the folder", index.string(), file);
+    if (file.find('/') != std::string::npos || file == "..")
+      fail(ErrorCode::kCorrupt, "{}: shard name '{}' leaves the folder", index.string(), file);
     names[file] = true;
   }
   for (const auto& [name, unused] : names) {
     const Path file = index.parent_path() / name;
-    if (!path_exists(file)) fail(ErrorCode::kNotFound, "{}: shard {} is missing", index.string(), name);
+    if (!path_exists(file))
+      fail(ErrorCode::kNotFound, "{}: shard {} is missing", index.string(), name);
     add_file(file, extent);
   }
   check_index(promised, *this, index);
@@ -289,7 +324,8 @@ void SafetensorsSet::add_file(const Path& file, Extent extent) {
   for (const TensorInfo& info : shards_.back()->tensors()) {
     const auto [slot, fresh] = index_.emplace(info.name, tensors_.size());
     if (!fresh) {
-      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is in {} too", file.string(), info.name, files_[shard_of_[slot->second]].filename().string());
+      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is in {} too", file.string(), info.name,
+           files_[shard_of_[slot->second]].filename().string());
     }
     tensors_.push_back(info);
     shard_of_.push_back(shards_.size() - 1);
@@ -318,12 +354,15 @@ Json header_entry(const TensorInfo& info, int64_t begin) {
   Json entry = Json::object();
   entry["dtype"] = info.dtype == DType::kBool ? "BOOL" : std::string(dtype_info(info.dtype).name);
   entry["shape"] = Json::array_of(info.shape.dims());
-  entry["data_offsets"] = Json::array_of(std::initializer_list<int64_t>{begin, begin + info.bytes()});
+  entry["data_offsets"] =
+      Json::array_of(std::initializer_list<int64_t>{begin, begin + info.bytes()});
   return entry;
 }
 
-// The header as text, padded with spaces to whole 8 bytes. Written by hand: an object of 60,000 keys is not a Json.
-std::string header_of(const std::vector<TensorInfo>& tensors, const std::map<std::string, std::string>& metadata) {
+// The header as text, padded with spaces to whole 8 bytes. Written by hand: an object of 60,000
+// keys is not a Json.
+std::string header_of(const std::vector<TensorInfo>& tensors,
+                      const std::map<std::string, std::string>& metadata) {
   std::string text = "{";
   if (!metadata.empty()) {
     Json object = Json::object();
@@ -332,7 +371,8 @@ std::string header_of(const std::vector<TensorInfo>& tensors, const std::map<std
   }
   int64_t begin = 0;
   for (size_t i = 0; i < tensors.size(); ++i) {
-    text += (i == 0 ? "" : ",") + json_quote(tensors[i].name) + ":" + header_entry(tensors[i], begin).dump();
+    text += (i == 0 ? "" : ",") + json_quote(tensors[i].name) + ":" +
+            header_entry(tensors[i], begin).dump();
     begin += tensors[i].bytes();
   }
   text += "}";
@@ -342,19 +382,22 @@ std::string header_of(const std::vector<TensorInfo>& tensors, const std::map<std
 
 }  // namespace
 
-std::string safetensors_header(const std::vector<TensorInfo>& tensors, const std::map<std::string, std::string>& metadata) {
+std::string safetensors_header(const std::vector<TensorInfo>& tensors,
+                               const std::map<std::string, std::string>& metadata) {
   const std::string header = header_of(tensors, metadata);
   const uint64_t length = header.size();
   return std::string(reinterpret_cast<const char*>(&length), 8) + header;
 }
 
-SafetensorsWriter::SafetensorsWriter(const Path& path, std::vector<TensorInfo> tensors, const std::map<std::string, std::string>& metadata)
+SafetensorsWriter::SafetensorsWriter(const Path& path, std::vector<TensorInfo> tensors,
+                                     const std::map<std::string, std::string>& metadata)
     : file_(path), path_(path.string()) {
   std::stable_sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
     return dtype_info(a.dtype).block_bytes > dtype_info(b.dtype).block_bytes;
   });
   for (const TensorInfo& info : tensors) {
-    DURE_CHECK(!is_block(info.dtype), "{}: safetensors cannot hold {}", info.name, dtype_info(info.dtype).name);
+    DURE_CHECK(!is_block(info.dtype), "{}: safetensors cannot hold {}", info.name,
+               dtype_info(info.dtype).name);
     const bool fresh = slots_.emplace(info.name, Slot{info, data_bytes_, 0}).second;
     DURE_CHECK(fresh, "tensor '{}' is announced twice", info.name);
     data_bytes_ += info.bytes();
@@ -368,31 +411,37 @@ void SafetensorsWriter::write(std::string_view name, TensorView tensor) {
   const auto slot = slots_.find(std::string(name));
   DURE_CHECK(slot != slots_.end(), "tensor '{}' was not announced", name);
   const TensorInfo& info = slot->second.info;
-  DURE_CHECK(info.dtype == tensor.dtype && info.shape == tensor.shape, "tensor '{}': {} {}, announced as {} {}", name,
-             dtype_info(tensor.dtype).name, tensor.shape.text(), dtype_info(info.dtype).name, info.shape.text());
-  write_piece(name, 0, {static_cast<const char*>(tensor.data), static_cast<size_t>(tensor.bytes())});
+  DURE_CHECK(info.dtype == tensor.dtype && info.shape == tensor.shape,
+             "tensor '{}': {} {}, announced as {} {}", name, dtype_info(tensor.dtype).name,
+             tensor.shape.text(), dtype_info(info.dtype).name, info.shape.text());
+  write_piece(name, 0,
+              {static_cast<const char*>(tensor.data), static_cast<size_t>(tensor.bytes())});
 }
 
-void SafetensorsWriter::write_piece(std::string_view name, int64_t byte_offset, std::string_view bytes) {
+void SafetensorsWriter::write_piece(std::string_view name, int64_t byte_offset,
+                                    std::string_view bytes) {
   const auto found = slots_.find(std::string(name));
   DURE_CHECK(found != slots_.end(), "tensor '{}' was not announced", name);
   Slot& slot = found->second;
   const int64_t size = static_cast<int64_t>(bytes.size());
-  DURE_CHECK(byte_offset == slot.written && size <= slot.info.bytes() - byte_offset, "tensor '{}': piece {}+{} of {}, {} written", name,
-             byte_offset, size, slot.info.bytes(), slot.written);
+  DURE_CHECK(byte_offset == slot.written && size <= slot.info.bytes() - byte_offset,
+             "tensor '{}': piece {}+{} of {}, {} written", name, byte_offset, size,
+             slot.info.bytes(), slot.written);
   file_.write_at(data_start_ + slot.begin + byte_offset, bytes);
   slot.written += size;
 }
 
 void SafetensorsWriter::commit() {
   for (const auto& [name, slot] : slots_) {
-    DURE_CHECK(slot.written == slot.info.bytes(), "{}: tensor '{}' has {} of {} bytes", path_, name, slot.written, slot.info.bytes());
+    DURE_CHECK(slot.written == slot.info.bytes(), "{}: tensor '{}' has {} of {} bytes", path_, name,
+               slot.written, slot.info.bytes());
   }
   file_.commit();
 }
 
 std::string shard_name(const std::string& stem, int64_t index, int64_t count) {
-  return count == 1 ? stem + ".safetensors" : fmt::format("{}-{:05}-of-{:05}.safetensors", stem, index + 1, count);
+  return count == 1 ? stem + ".safetensors"
+                    : fmt::format("{}-{:05}-of-{:05}.safetensors", stem, index + 1, count);
 }
 
 }  // namespace dure

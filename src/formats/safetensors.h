@@ -1,8 +1,10 @@
-// formats/safetensors.h: the safetensors container (docs/safetensors.md): read from a map, written in one pass.
+// formats/safetensors.h: the safetensors container (docs/safetensors.md): read from a map, written
+// in one pass.
 //
-// A file is an 8-byte little-endian header length, a JSON header, and the tensors' bytes. Reading trusts nothing: sizes
-// against shapes, overlaps, holes, truncation and unknown types are refused with the tensor's name. Not here: which
-// tensors a model needs (tensor_names.h), config.json (hf_config.h).
+// A file is an 8-byte little-endian header length, a JSON header, and the tensors' bytes. Reading
+// trusts nothing: sizes against shapes, overlaps, holes, truncation and unknown types are refused
+// with the tensor's name. Not here: which tensors a model needs (tensor_names.h), config.json
+// (hf_config.h).
 #pragma once
 
 #include <map>
@@ -21,7 +23,8 @@ namespace dure {
 
 class SafetensorsFile : public TensorSource {
  public:
-  // Throws kNotFound, kPermission; kCorrupt for whatever contradicts the format; kUnsupported for rank above 4.
+  // Throws kNotFound, kPermission; kCorrupt for whatever contradicts the format; kUnsupported for
+  // rank above 4.
   explicit SafetensorsFile(const Path& path, Extent extent = Extent::kWhole);
 
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
@@ -30,18 +33,21 @@ class SafetensorsFile : public TensorSource {
   std::string where() const override { return map_.path().string(); }
 
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  int64_t data_bytes() const { return data_bytes_; }  // What the header says; equals the file's for kWhole.
+  int64_t data_bytes() const {
+    return data_bytes_;
+  }  // What the header says; equals the file's for kWhole.
 
  private:
   void check_layout(Extent extent) const;
 
   MappedFile map_;
   std::vector<TensorInfo> tensors_;
-  std::vector<int64_t> begin_;  // Of each tensor, from data_start_.
+  std::vector<int64_t> begin_;                          // Of each tensor, from data_start_.
   std::unordered_map<std::string_view, size_t> index_;  // Names live in tensors_.
   std::map<std::string, std::string> metadata_;
   int64_t data_start_ = 0, data_bytes_ = 0;
-  // Tensors that a foreign writer put at an address their type cannot have: copied once, on first use.
+  // Tensors that a foreign writer put at an address their type cannot have: copied once, on first
+  // use.
   mutable std::mutex mutex_;
   mutable std::unordered_map<size_t, Buffer> aligned_;
 };
@@ -49,8 +55,9 @@ class SafetensorsFile : public TensorSource {
 // One file, or the shards of a folder's `model.safetensors.index.json`, as one set of names.
 class SafetensorsSet : public TensorSource {
  public:
-  // `path`: a .safetensors file, an index file, or a folder holding one of them. Throws as SafetensorsFile does, and
-  // kNotFound naming a missing shard, kCorrupt for a tensor that the index and the shard do not agree about.
+  // `path`: a .safetensors file, an index file, or a folder holding one of them. Throws as
+  // SafetensorsFile does, and kNotFound naming a missing shard, kCorrupt for a tensor that the
+  // index and the shard do not agree about.
   explicit SafetensorsSet(const Path& path, Extent extent = Extent::kWhole);
 
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
@@ -74,15 +81,18 @@ class SafetensorsSet : public TensorSource {
   std::unordered_map<std::string, size_t> index_;
 };
 
-// Writes one file: the shapes are known first, the bytes may then come in any order and in pieces. Nothing appears
-// under the final name before commit(). Tensors are laid out by element size, largest first, so that each is aligned.
+// Writes one file: the shapes are known first, the bytes may then come in any order and in pieces.
+// Nothing appears under the final name before commit(). Tensors are laid out by element size,
+// largest first, so that each is aligned.
 class SafetensorsWriter {
  public:
-  SafetensorsWriter(const Path& path, std::vector<TensorInfo> tensors, const std::map<std::string, std::string>& metadata = {});
+  SafetensorsWriter(const Path& path, std::vector<TensorInfo> tensors,
+                    const std::map<std::string, std::string>& metadata = {});
 
   void write(std::string_view name, TensorView tensor);  // Checked: type and shape as announced.
-  void write_piece(std::string_view name, int64_t byte_offset, std::string_view bytes);  // Checked: inside, in order.
-  void commit();  // Checked: every byte of every tensor was written.
+  void write_piece(std::string_view name, int64_t byte_offset,
+                   std::string_view bytes);  // Checked: inside, in order.
+  void commit();                             // Checked: every byte of every tensor was written.
   int64_t file_bytes() const { return data_start_ + data_bytes_; }
 
  private:
@@ -97,9 +107,11 @@ class SafetensorsWriter {
 };
 
 // The first bytes of a file that holds `tensors` in this order: length, header, padding.
-std::string safetensors_header(const std::vector<TensorInfo>& tensors, const std::map<std::string, std::string>& metadata = {});
+std::string safetensors_header(const std::vector<TensorInfo>& tensors,
+                               const std::map<std::string, std::string>& metadata = {});
 
-// Names of the shards of a set: "model-00001-of-00003.safetensors"; "model.safetensors" where there is one.
+// Names of the shards of a set: "model-00001-of-00003.safetensors"; "model.safetensors" where there
+// is one.
 std::string shard_name(const std::string& stem, int64_t index, int64_t count);
 
 }  // namespace dure

@@ -1,7 +1,9 @@
-// formats/tensor_source.h: named tensors that can be looked at: what every container of weights looks like to a reader.
+// formats/tensor_source.h: named tensors that can be looked at: what every container of weights
+// looks like to a reader.
 //
-// Implemented by safetensors files and sharded sets (safetensors.h) and GGUF files and split sets (gguf.h). Names and
-// types are the container's own; the model's names and roles are tensor_names.h, what binds the two is model_files.h.
+// Implemented by safetensors files and sharded sets (safetensors.h) and GGUF files and split sets
+// (gguf.h). Names and types are the container's own; the model's names and roles are
+// tensor_names.h, what binds the two is model_files.h.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +32,9 @@ class TensorSource {
   virtual ~TensorSource() = default;
   virtual const std::vector<TensorInfo>& tensors() const = 0;  // In the container's order.
   virtual const TensorInfo* find(std::string_view name) const = 0;
-  // The bytes where they lie (read-only memory: never write through the view). Valid as long as the source. Safe from
-  // several threads. Throws kNotFound naming the tensor, and kCorrupt where only the header was there.
+  // The bytes where they lie (read-only memory: never write through the view). Valid as long as the
+  // source. Safe from several threads. Throws kNotFound naming the tensor, and kCorrupt where only
+  // the header was there.
   virtual TensorView view(std::string_view name) const = 0;
   virtual std::string where() const = 0;  // For messages: the file or folder.
 };

@@ -1,15 +1,19 @@
-// kernels/attention.h: causal attention with grouped heads, windows and document boundaries; no T x T matrix is kept.
+// kernels/attention.h: causal attention with grouped heads, windows and document boundaries; no T x
+// T matrix is kept.
 //
-// Symbols: T rows of the batch, Q query heads, G key/value heads, H head width, W window (0: global).
-// A segment is a run of rows of one sequence (a document of a packed batch, a prefill chunk, one decoded token). The row at
-// position p sees keys j of its own sequence with max(0, p - W + 1) <= j <= p. Scale: 1 / sqrt(H).
-// Order contract, the same for training, prefill and decoding, whatever else is in the batch: per (row, head), key blocks
-// of KvView::kTokens positions ascending, anchored at absolute positions. A score is one fma chain over h ascending, then
-// times the scale. Online softmax, once a block: the new maximum m' of all so far; factor f = exp(m - m'); weights
-// exp(score - m'); sum = fma(sum, f, s), s the weights added in 16 lanes (places l, l + 16, l + 32, l + 48 as (0 + 1) + (2 + 3)),
-// then the 16-lane tree; output times f, then one fma chain over the visible keys ascending; at the end times 1 / sum.
-// Keys outside the visible range of a row contribute nothing to it and are not read, even as zeros times something.
-// exp() is the kernels' own (cpu/lanes-inl.h): all results, gradients too, have the same bits on every instruction set.
+// Symbols: T rows of the batch, Q query heads, G key/value heads, H head width, W window (0:
+// global). A segment is a run of rows of one sequence (a document of a packed batch, a prefill
+// chunk, one decoded token). The row at position p sees keys j of its own sequence with max(0, p -
+// W + 1) <= j <= p. Scale: 1 / sqrt(H). Order contract, the same for training, prefill and
+// decoding, whatever else is in the batch: per (row, head), key blocks of KvView::kTokens positions
+// ascending, anchored at absolute positions. A score is one fma chain over h ascending, then times
+// the scale. Online softmax, once a block: the new maximum m' of all so far; factor f = exp(m -
+// m'); weights exp(score - m'); sum = fma(sum, f, s), s the weights added in 16 lanes (places l, l
+// + 16, l + 32, l + 48 as (0 + 1) + (2 + 3)), then the 16-lane tree; output times f, then one fma
+// chain over the visible keys ascending; at the end times 1 / sum. Keys outside the visible range
+// of a row contribute nothing to it and are not read, even as zeros times something. exp() is the
+// kernels' own (cpu/lanes-inl.h): all results, gradients too, have the same bits on every
+// instruction set.
 #pragma once
 
 #include <span>
@@ -32,15 +36,18 @@ struct AttentionSegment {
   KvView kv;                   // holds every position its rows may see, their own included
 };
 
-// out: [T, Q, H] =. log_sum_exp: [T, Q] = (natural log of the softmax sum of the scaled scores), or an empty view.
-void attention(const AttentionShape& shape, std::span<const AttentionSegment> segments, TensorView q, TensorView out,
-               TensorView log_sum_exp, Stream& stream);
+// out: [T, Q, H] =. log_sum_exp: [T, Q] = (natural log of the softmax sum of the scaled scores), or
+// an empty view.
+void attention(const AttentionShape& shape, std::span<const AttentionSegment> segments,
+               TensorView q, TensorView out, TensorView log_sum_exp, Stream& stream);
 
-// Training: segments are whole documents (first_position 0) whose keys and values are the same rows of k and v: [T, G, H].
-// dq: [T, Q, H] =, one chain over keys ascending. dk, dv: [T, G, H] =, one chain over tiles of rows ascending, in a tile (the
-// largest power of two of positions with at most 64 (position, head) pairs) head by head, rows ascending. Q / G <= 64.
-void attention_backward(const AttentionShape& shape, std::span<const AttentionSegment> segments, TensorView q, TensorView k,
-                        TensorView v, TensorView out, TensorView log_sum_exp, TensorView dout, TensorView dq, TensorView dk,
+// Training: segments are whole documents (first_position 0) whose keys and values are the same rows
+// of k and v: [T, G, H]. dq: [T, Q, H] =, one chain over keys ascending. dk, dv: [T, G, H] =, one
+// chain over tiles of rows ascending, in a tile (the largest power of two of positions with at most
+// 64 (position, head) pairs) head by head, rows ascending. Q / G <= 64.
+void attention_backward(const AttentionShape& shape, std::span<const AttentionSegment> segments,
+                        TensorView q, TensorView k, TensorView v, TensorView out,
+                        TensorView log_sum_exp, TensorView dout, TensorView dq, TensorView dk,
                         TensorView dv, Stream& stream);
 
 }  // namespace dure

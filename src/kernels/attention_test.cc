@@ -1,5 +1,6 @@
-// Attention: against its double twin with derived tolerances, gradients by finite differences, and the promise of bits: a
-// row alone, any chunking, any store of the keys, any batch, thread count and instruction set give the same.
+// Attention: against its double twin with derived tolerances, gradients by finite differences, and
+// the promise of bits: a row alone, any chunking, any store of the keys, any batch, thread count
+// and instruction set give the same.
 #include "kernels/attention.h"
 
 #include <numeric>
@@ -26,7 +27,7 @@ std::vector<Case> cases() {
       {{4, 2, 32, 32}, {130, 31, 1, 200}},
       {{8, 2, 32, 64}, {64, 65, 129, 3}},
       {{8, 2, 64, 0}, {150, 70}, 3},
-      {{6, 2, 24, 7}, {40, 90}},       // three heads a key head, a width that fills no vector
+      {{6, 2, 24, 7}, {40, 90}},        // three heads a key head, a width that fills no vector
       {{5, 5, 10, 100}, {99, 101, 7}},  // one head a key head
       {{4, 1, 128, 1}, {70}},           // a window of one: every row sees itself alone
       {{8, 1, 16, 128}, {300}, 5},
@@ -40,9 +41,17 @@ struct Inputs {
   std::vector<AttentionSegment> segments;
 
   explicit Inputs(const Case& from)
-      : c(from), rows(std::accumulate(from.documents.begin(), from.documents.end(), int64_t{0})), q(random_tensor(q_shape(), 1, from.score_scale)),
-        k(random_tensor(k_shape(), 2)), v(random_tensor(k_shape(), 3)), dout(random_tensor(q_shape(), 4)), out(q_shape()),
-        lse(Shape{rows, c.shape.head_count}), dq(q_shape()), dk(k_shape()), dv(k_shape()) {
+      : c(from),
+        rows(std::accumulate(from.documents.begin(), from.documents.end(), int64_t{0})),
+        q(random_tensor(q_shape(), 1, from.score_scale)),
+        k(random_tensor(k_shape(), 2)),
+        v(random_tensor(k_shape(), 3)),
+        dout(random_tensor(q_shape(), 4)),
+        out(q_shape()),
+        lse(Shape{rows, c.shape.head_count}),
+        dq(q_shape()),
+        dk(k_shape()),
+        dv(k_shape()) {
     int64_t first = 0;
     for (const int64_t length : c.documents) {
       segments.push_back({first, length, 0, view(first, length)});
@@ -53,35 +62,45 @@ struct Inputs {
   Shape k_shape() const { return {rows, c.shape.kv_head_count, c.shape.head_width}; }
   int64_t key_width() const { return c.shape.kv_head_count * c.shape.head_width; }
   KvView view(int64_t first, int64_t length) const {
-    return {.keys = k.data() + first * key_width(), .values = v.data() + first * key_width(), .row_stride = key_width(), .begin = 0, .end = length};
+    return {.keys = k.data() + first * key_width(),
+            .values = v.data() + first * key_width(),
+            .row_stride = key_width(),
+            .begin = 0,
+            .end = length};
   }
   void forward(Stream& stream) { attention(c.shape, segments, q.view, out.view, lse.view, stream); }
   void backward(Stream& stream) {
-    attention_backward(c.shape, segments, q.view, k.view, v.view, out.view, lse.view, dout.view, dq.view, dk.view, dv.view, stream);
+    attention_backward(c.shape, segments, q.view, k.view, v.view, out.view, lse.view, dout.view,
+                       dq.view, dk.view, dv.view, stream);
   }
 };
 
-// Truth and tolerance of everything, document by document. The bounds follow the computation: a score is a chain of H fused
-// products and a scaling (gamma(H + 3) of the sum of magnitudes); an error d of a score moves its exp by d, and the sum's too.
+// Truth and tolerance of everything, document by document. The bounds follow the computation: a
+// score is a chain of H fused products and a scaling (gamma(H + 3) of the sum of magnitudes); an
+// error d of a score moves its exp by d, and the sum's too.
 struct Truth {
   Doubles out, lse, dq, dk, dv;
   Doubles out_bound, lse_bound, dq_bound, dk_bound, dv_bound;
 };
 
-void add_bounds(const Inputs& in, int64_t first, int64_t length, const ref::AttentionResult& r, Truth& t) {
+void add_bounds(const Inputs& in, int64_t first, int64_t length, const ref::AttentionResult& r,
+                Truth& t) {
   const AttentionShape& s = in.c.shape;
   const int64_t H = s.head_width, Q = s.head_count, G = s.kv_head_count;
   const double scale = 1 / std::sqrt(static_cast<double>(H));
   for (int64_t i = 0; i < length; ++i) {
     for (int64_t h = 0; h < Q; ++h) {
-      const int64_t oldest = s.window_tokens > 0 ? std::max<int64_t>(0, i - s.window_tokens + 1) : 0, n = i + 1 - oldest;
+      const int64_t oldest =
+                        s.window_tokens > 0 ? std::max<int64_t>(0, i - s.window_tokens + 1) : 0,
+                    n = i + 1 - oldest;
       const int64_t at = ((first + i) * Q + h) * H, g = h * G / Q;
       const float *q = in.q.data() + at, *dout = in.dout.data() + at;
       const double lse = r.log_sum_exp[static_cast<size_t>(i * Q + h)];
       Doubles p, dp, dp_size;
       double score_error = 0, size = std::abs(lse), D = 0, D_size = 0;
       for (int64_t j = oldest; j <= i; ++j) {
-        const float *k = in.k.data() + ((first + j) * G + g) * H, *v = in.v.data() + ((first + j) * G + g) * H;
+        const float *k = in.k.data() + ((first + j) * G + g) * H,
+                    *v = in.v.data() + ((first + j) * G + g) * H;
         double score = 0, magnitude = 0, product = 0, product_size = 0;
         for (int64_t c = 0; c < H; ++c) {
           score += double{q[c]} * k[c] * scale;
@@ -97,7 +116,8 @@ void add_bounds(const Inputs& in, int64_t first, int64_t length, const ref::Atte
         D += p.back() * product;
         D_size += p.back() * product_size;
       }
-      const double exp_error = score_error + gamma(4) * size + gamma(4);  // of one exp(s - maximum), relative
+      const double exp_error =
+          score_error + gamma(4) * size + gamma(4);  // of one exp(s - maximum), relative
       const double sum_error = exp_error + gamma(n + 2 * (n / 64 + 2) + 8);
       const double lse_bound = sum_error + gamma(2) * (size + std::log(static_cast<double>(n)) + 1);
       const double weight_error = score_error + lse_bound + gamma(4) * size + gamma(4);
@@ -105,19 +125,26 @@ void add_bounds(const Inputs& in, int64_t first, int64_t length, const ref::Atte
       double D_error = gamma(H + 4) * D_size;
       for (int64_t c = 0; c < H; ++c) {
         double bound = 0;
-        for (int64_t j = oldest; j <= i; ++j) bound += p[static_cast<size_t>(j - oldest)] * std::abs(in.v.data()[((first + j) * G + g) * H + c]);
-        t.out_bound.push_back(bound * (exp_error + sum_error + gamma(n + 2 * (n / 64 + 2) + 4)) + 1e-37);
+        for (int64_t j = oldest; j <= i; ++j)
+          bound += p[static_cast<size_t>(j - oldest)] *
+                   std::abs(in.v.data()[((first + j) * G + g) * H + c]);
+        t.out_bound.push_back(bound * (exp_error + sum_error + gamma(n + 2 * (n / 64 + 2) + 4)) +
+                              1e-37);
         D_error += std::abs(dout[c]) * t.out_bound.back();
       }
       for (int64_t j = oldest; j <= i; ++j) {
         const auto x = static_cast<size_t>(j - oldest);
         const double ds_size = scale * p[x] * (std::abs(dp[x]) + std::abs(D));
-        const double ds_error = ds_size * (weight_error + gamma(4)) + scale * p[x] * (gamma(H + 2) * dp_size[x] + D_error);
+        const double ds_error = ds_size * (weight_error + gamma(4)) +
+                                scale * p[x] * (gamma(H + 2) * dp_size[x] + D_error);
         for (int64_t c = 0; c < H; ++c) {
           const auto key = static_cast<size_t>(((first + j) * G + g) * H + c);
-          t.dq_bound[static_cast<size_t>(at + c)] += (ds_error + gamma(n + 2) * ds_size) * std::abs(in.k.data()[key]) + 1e-37;
-          t.dk_bound[key] += (ds_error + gamma((length - j) * (Q / G) + 2) * ds_size) * std::abs(q[c]) + 1e-37;
-          t.dv_bound[key] += p[x] * std::abs(dout[c]) * (weight_error + gamma((length - j) * (Q / G) + 2)) + 1e-37;
+          t.dq_bound[static_cast<size_t>(at + c)] +=
+              (ds_error + gamma(n + 2) * ds_size) * std::abs(in.k.data()[key]) + 1e-37;
+          t.dk_bound[key] +=
+              (ds_error + gamma((length - j) * (Q / G) + 2) * ds_size) * std::abs(q[c]) + 1e-37;
+          t.dv_bound[key] +=
+              p[x] * std::abs(dout[c]) * (weight_error + gamma((length - j) * (Q / G) + 2)) + 1e-37;
         }
       }
     }
@@ -129,19 +156,26 @@ Truth truth_of(const Inputs& in) {
   t.dq_bound.resize(static_cast<size_t>(in.q.view.elements()));
   t.dk_bound.resize(static_cast<size_t>(in.k.view.elements()));
   t.dv_bound = t.dk_bound;
-  const auto append = [](Doubles& to, const Doubles& from) { to.insert(to.end(), from.begin(), from.end()); };
+  const auto append = [](Doubles& to, const Doubles& from) {
+    to.insert(to.end(), from.begin(), from.end());
+  };
   for (const AttentionSegment& s : in.segments) {
-    const auto part = [&](const Tensor& x) { return ref::widen(x.view.rows(s.first_row, s.row_count)); };
+    const auto part = [&](const Tensor& x) {
+      return ref::widen(x.view.rows(s.first_row, s.row_count));
+    };
     const auto r = ref::attention(in.c.shape, part(in.q), part(in.k), part(in.v));
-    const auto d = ref::attention_backward(in.c.shape, part(in.q), part(in.k), part(in.v), part(in.dout));
-    append(t.out, r.out), append(t.lse, r.log_sum_exp), append(t.dq, d.dq), append(t.dk, d.dk), append(t.dv, d.dv);
+    const auto d =
+        ref::attention_backward(in.c.shape, part(in.q), part(in.k), part(in.v), part(in.dout));
+    append(t.out, r.out), append(t.lse, r.log_sum_exp), append(t.dq, d.dq), append(t.dk, d.dk),
+        append(t.dv, d.dv);
     add_bounds(in, s.first_row, s.row_count, r, t);
   }
   return t;
 }
 
 std::string name_of(const Case& c) {
-  return fmt::format("Q{} G{} H{} W{}", c.shape.head_count, c.shape.kv_head_count, c.shape.head_width, c.shape.window_tokens);
+  return fmt::format("Q{} G{} H{} W{}", c.shape.head_count, c.shape.kv_head_count,
+                     c.shape.head_width, c.shape.window_tokens);
 }
 
 TEST(Attention, EqualsItsTwinWithinDerivedBounds) {
@@ -150,7 +184,8 @@ TEST(Attention, EqualsItsTwinWithinDerivedBounds) {
     set_isa(now);
     Stream stream(2);
     const std::string title(isa_name(now));
-    Comparison out(title + " out"), lse(title + " log_sum_exp"), dq(title + " dq"), dk(title + " dk"), dv(title + " dv");
+    Comparison out(title + " out"), lse(title + " log_sum_exp"), dq(title + " dq"),
+        dk(title + " dk"), dv(title + " dv");
     for (const Case& c : cases()) {
       Inputs in(c);
       in.forward(stream);
@@ -171,10 +206,15 @@ TEST(Attention, TwinsGradientsAreThoseOfFiniteDifferences) {
     const Inputs in(c);
     const Doubles q = in.q.wide(), k = in.k.wide(), v = in.v.wide(), dout = in.dout.wide();
     const auto d = ref::attention_backward(c.shape, q, k, v, dout);
-    const auto loss = [&](const Doubles& a, const Doubles& b, const Doubles& x) { return dot(ref::attention(c.shape, a, b, x).out, dout); };
-    expect_gradient(q, d.dq, [&](const Doubles& x) { return loss(x, k, v); }, "dq");
-    expect_gradient(k, d.dk, [&](const Doubles& x) { return loss(q, x, v); }, "dk");
-    expect_gradient(v, d.dv, [&](const Doubles& x) { return loss(q, k, x); }, "dv");
+    const auto loss = [&](const Doubles& a, const Doubles& b, const Doubles& x) {
+      return dot(ref::attention(c.shape, a, b, x).out, dout);
+    };
+    expect_gradient(
+        q, d.dq, [&](const Doubles& x) { return loss(x, k, v); }, "dq");
+    expect_gradient(
+        k, d.dk, [&](const Doubles& x) { return loss(q, x, v); }, "dk");
+    expect_gradient(
+        v, d.dv, [&](const Doubles& x) { return loss(q, k, x); }, "dv");
   }
 }
 
@@ -185,7 +225,8 @@ TEST(Attention, SameBitsForThreadsAndInstructionSets) {
       in.forward(stream);
       in.backward(stream);
       std::vector<float> all;
-      for (const Tensor* t : {&in.out, &in.lse, &in.dq, &in.dk, &in.dv}) all.insert(all.end(), t->data(), t->data() + t->view.elements());
+      for (const Tensor* t : {&in.out, &in.lse, &in.dq, &in.dk, &in.dv})
+        all.insert(all.end(), t->data(), t->data() + t->view.elements());
       return all;
     });
   }
@@ -203,8 +244,8 @@ TEST(Attention, LongDocumentSplitAmongThreadsKeepsItsBits) {
   });
 }
 
-// A sequence stored in blocks of 64 positions scattered over memory: pages, or a ring that has forgotten what no row of the
-// chunk may see. What is not resident is NaN: reading it would show.
+// A sequence stored in blocks of 64 positions scattered over memory: pages, or a ring that has
+// forgotten what no row of the chunk may see. What is not resident is NaN: reading it would show.
 struct Store {
   const Inputs* in;
   DType dtype;
@@ -213,8 +254,10 @@ struct Store {
   std::vector<const void*> key_table, value_table;
 
   KvView view(int64_t begin, int64_t end) {
-    const int64_t width = in->key_width(), first = begin / KvView::kTokens, last = (end + KvView::kTokens - 1) / KvView::kTokens;
-    keys.clear(), values.clear(), half_keys.clear(), half_values.clear(), key_table.clear(), value_table.clear();
+    const int64_t width = in->key_width(), first = begin / KvView::kTokens,
+                  last = (end + KvView::kTokens - 1) / KvView::kTokens;
+    keys.clear(), values.clear(), half_keys.clear(), half_values.clear(), key_table.clear(),
+        value_table.clear();
     for (int64_t b = first; b < last; ++b) {
       keys.push_back(block(in->k, b, begin, end, width));
       values.push_back(block(in->v, b, begin, end, width));
@@ -222,15 +265,26 @@ struct Store {
       half_values.push_back(narrow(values.back()));
     }
     for (size_t b = 0; b < keys.size(); ++b) {
-      key_table.push_back(dtype == DType::kF32 ? static_cast<const void*>(keys[b].data()) : half_keys[b].data());
-      value_table.push_back(dtype == DType::kF32 ? static_cast<const void*>(values[b].data()) : half_values[b].data());
+      key_table.push_back(dtype == DType::kF32 ? static_cast<const void*>(keys[b].data())
+                                               : half_keys[b].data());
+      value_table.push_back(dtype == DType::kF32 ? static_cast<const void*>(values[b].data())
+                                                 : half_values[b].data());
     }
-    return {.key_blocks = key_table.data(), .value_blocks = value_table.data(), .first_block = first, .row_stride = width + 3, .begin = begin, .end = end, .dtype = dtype};
+    return {.key_blocks = key_table.data(),
+            .value_blocks = value_table.data(),
+            .first_block = first,
+            .row_stride = width + 3,
+            .begin = begin,
+            .end = end,
+            .dtype = dtype};
   }
-  static std::vector<float> block(const Tensor& from, int64_t b, int64_t begin, int64_t end, int64_t width) {
+  static std::vector<float> block(const Tensor& from, int64_t b, int64_t begin, int64_t end,
+                                  int64_t width) {
     std::vector<float> rows(static_cast<size_t>(KvView::kTokens * (width + 3)), NAN);
-    for (int64_t p = std::max(begin, b * KvView::kTokens); p < std::min(end, (b + 1) * KvView::kTokens); ++p) {
-      std::copy_n(from.data() + p * width, width, rows.begin() + (p % KvView::kTokens) * (width + 3));
+    for (int64_t p = std::max(begin, b * KvView::kTokens);
+         p < std::min(end, (b + 1) * KvView::kTokens); ++p) {
+      std::copy_n(from.data() + p * width, width,
+                  rows.begin() + (p % KvView::kTokens) * (width + 3));
     }
     return rows;
   }
@@ -242,11 +296,13 @@ struct Store {
 };
 
 void round_to_bf16(const Tensor& t) {
-  for (int64_t i = 0; i < t.view.elements(); ++i) t.data()[i] = bf16_to_f32(f32_to_bf16(t.data()[i]));
+  for (int64_t i = 0; i < t.view.elements(); ++i)
+    t.data()[i] = bf16_to_f32(f32_to_bf16(t.data()[i]));
 }
 
 TEST(Attention, AnyChunkingAndStoreGivesTheBitsOfTheWholeSequence) {
-  for (const AttentionShape& shape : std::vector<AttentionShape>{{4, 2, 32, 0}, {4, 2, 32, 32}, {2, 2, 16, 100}, {3, 1, 24, 5}, {8, 1, 64, 64}}) {
+  for (const AttentionShape& shape : std::vector<AttentionShape>{
+           {4, 2, 32, 0}, {4, 2, 32, 32}, {2, 2, 16, 100}, {3, 1, 24, 5}, {8, 1, 64, 64}}) {
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
       Inputs in({shape, {210}, 2});
       if (dtype == DType::kBF16) round_to_bf16(in.k), round_to_bf16(in.v);
@@ -257,12 +313,15 @@ TEST(Attention, AnyChunkingAndStoreGivesTheBitsOfTheWholeSequence) {
           Tensor out(in.q_shape()), lse(Shape{in.rows, shape.head_count});
           for (int64_t first = 0; first < in.rows; first += chunk) {
             const int64_t count = std::min(chunk, in.rows - first);
-            const int64_t begin = ring && shape.window_tokens > 0 ? std::max<int64_t>(0, first - shape.window_tokens + 1) : 0;
+            const int64_t begin = ring && shape.window_tokens > 0
+                                      ? std::max<int64_t>(0, first - shape.window_tokens + 1)
+                                      : 0;
             Store store{.in = &in, .dtype = dtype};
             const AttentionSegment segment{first, count, first, store.view(begin, first + count)};
             attention(shape, {&segment, 1}, in.q.view, out.view, lse.view, stream);
           }
-          const std::string what = fmt::format("W{} {} chunk {} ring {}", shape.window_tokens, dtype_info(dtype).name, chunk, ring);
+          const std::string what = fmt::format("W{} {} chunk {} ring {}", shape.window_tokens,
+                                               dtype_info(dtype).name, chunk, ring);
           expect_same_bits(in.out.values(), out.values(), what);
           expect_same_bits(in.lse.values(), lse.values(), what);
         }
@@ -277,7 +336,8 @@ TEST(Attention, RowsOfManySequencesTogetherOrAlone) {
   in.forward(stream);
   Tensor out(in.q_shape());
   std::vector<AttentionSegment> last_rows;  // One decoded row of each sequence, in one call.
-  for (const AttentionSegment& s : in.segments) last_rows.push_back({s.first_row + s.row_count - 1, 1, s.row_count - 1, s.kv});
+  for (const AttentionSegment& s : in.segments)
+    last_rows.push_back({s.first_row + s.row_count - 1, 1, s.row_count - 1, s.kv});
   attention(in.c.shape, last_rows, in.q.view, out.view, {}, stream);
   for (const AttentionSegment& s : last_rows) {
     const auto row = [&](const Tensor& t) {

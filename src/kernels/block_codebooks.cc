@@ -1,6 +1,7 @@
-// The codebooks of the IQ types: constants of the file format, not derived here. Each was read off the reference decoder by
-// decoding every index, and is held in this form: one number an entry, element j in bits [j * w, (j + 1) * w), an index into
-// the type's short list of magnitudes (block_codebooks.h says w and the list). Order is the format's.
+// The codebooks of the IQ types: constants of the file format, not derived here. Each was read off
+// the reference decoder by decoding every index, and is held in this form: one number an entry,
+// element j in bits [j * w, (j + 1) * w), an index into the type's short list of magnitudes
+// (block_codebooks.h says w and the list). Order is the format's.
 // clang-format off
 #include "kernels/block_codebooks.h"
 

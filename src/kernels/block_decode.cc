@@ -72,7 +72,8 @@ void q2_k(Bytes b, float* y) {
   for (int i = 0; i < 256; ++i) {
     const uint8_t scale = scales[i / 16];
     const int value = (q[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2)) & 3;
-    y[i] = d * static_cast<float>(scale & 15) * static_cast<float>(value) - low * static_cast<float>(scale >> 4);
+    y[i] = d * static_cast<float>(scale & 15) * static_cast<float>(value) -
+           low * static_cast<float>(scale >> 4);
   }
 }
 
@@ -102,7 +103,8 @@ struct ScaleMin {
 };
 ScaleMin k_scale(Bytes s, int j) {
   if (j < 4) return {static_cast<float>(s[j] & 63), static_cast<float>(s[j + 4] & 63)};
-  return {static_cast<float>((s[j + 4] & 15) | (s[j - 4] >> 6 << 4)), static_cast<float>((s[j + 4] >> 4) | (s[j] >> 6 << 4))};
+  return {static_cast<float>((s[j + 4] & 15) | (s[j - 4] >> 6 << 4)),
+          static_cast<float>((s[j + 4] >> 4) | (s[j] >> 6 << 4))};
 }
 
 // d, dmin, 12 bytes of scales, 128 of values: 32 bytes hold two groups of 32, low nibbles first.
@@ -148,7 +150,8 @@ void q6_k(Bytes b, float* y) {
 float with_sign(float value, uint32_t signs, int j) { return (signs >> j) & 1 ? -value : value; }
 
 void put8(float scale, uint16_t code, uint32_t signs, float* y) {
-  for (int j = 0; j < 8; ++j) y[j] = with_sign(scale * kMagnitudes2[(code >> (2 * j)) & 3], signs, j);
+  for (int j = 0; j < 8; ++j)
+    y[j] = with_sign(scale * kMagnitudes2[(code >> (2 * j)) & 3], signs, j);
 }
 
 // d, then for each 32: four indices, and a word of four 7-bit sign fields and a 4-bit scale.
@@ -158,11 +161,15 @@ void iq2_xxs(Bytes b, float* y) {
     const Bytes at = b + 2 + 8 * group;
     const uint32_t word = load<uint32_t>(at + 4);
     const float scale = d * (0.5f + static_cast<float>(word >> 28)) * 0.25f;
-    for (int k = 0; k < 4; ++k) put8(scale, kCodebook2_256[at[k]], even_signs((word >> (7 * k)) & 127), y + 32 * group + 8 * k);
+    for (int k = 0; k < 4; ++k)
+      put8(scale, kCodebook2_256[at[k]], even_signs((word >> (7 * k)) & 127),
+           y + 32 * group + 8 * k);
   }
 }
 
-float iq2_scale(float d, uint8_t scales, int k) { return d * (0.5f + static_cast<float>(k < 2 ? scales & 15 : scales >> 4)) * 0.25f; }
+float iq2_scale(float d, uint8_t scales, int k) {
+  return d * (0.5f + static_cast<float>(k < 2 ? scales & 15 : scales >> 4)) * 0.25f;
+}
 
 // d, 32 words of a 9-bit index and a 7-bit sign field, 8 bytes of two 4-bit scales.
 void iq2_xs(Bytes b, float* y) {
@@ -170,7 +177,8 @@ void iq2_xs(Bytes b, float* y) {
   for (int group = 0; group < 8; ++group) {
     for (int k = 0; k < 4; ++k) {
       const uint16_t word = load<uint16_t>(b + 2 + 2 * (4 * group + k));
-      put8(iq2_scale(d, b[66 + group], k), kCodebook2_512[word & 511], even_signs(word >> 9), y + 32 * group + 8 * k);
+      put8(iq2_scale(d, b[66 + group], k), kCodebook2_512[word & 511], even_signs(word >> 9),
+           y + 32 * group + 8 * k);
     }
   }
 }
@@ -181,7 +189,8 @@ void iq2_s(Bytes b, float* y) {
   for (int group = 0; group < 8; ++group) {
     for (int k = 0; k < 4; ++k) {
       const int index = b[2 + 4 * group + k] | (((b[66 + group] >> (2 * k)) & 3) << 8);
-      put8(iq2_scale(d, b[74 + group], k), kCodebook2_1024[index], b[34 + 4 * group + k], y + 32 * group + 8 * k);
+      put8(iq2_scale(d, b[74 + group], k), kCodebook2_1024[index], b[34 + 4 * group + k],
+           y + 32 * group + 8 * k);
     }
   }
 }
@@ -194,7 +203,8 @@ void iq3_xxs(Bytes b, float* y) {
     const float scale = d * (0.5f + static_cast<float>(word >> 28)) * 0.5f;
     for (int i = 0; i < 32; ++i) {
       const uint16_t code = kCodebook3_256[b[2 + 8 * group + i / 4]];
-      y[32 * group + i] = with_sign(scale * kMagnitudes3[(code >> (3 * (i % 4))) & 7], even_signs((word >> (7 * (i / 8))) & 127), i % 8);
+      y[32 * group + i] = with_sign(scale * kMagnitudes3[(code >> (3 * (i % 4))) & 7],
+                                    even_signs((word >> (7 * (i / 8))) & 127), i % 8);
     }
   }
 }
@@ -208,30 +218,39 @@ void iq3_s(Bytes b, float* y) {
     for (int i = 0; i < 32; ++i) {
       const int index = b[2 + 8 * group + i / 4] | (((b[66 + group] >> (i / 4)) & 1) << 8);
       const uint16_t code = kCodebook3_512[index];
-      y[32 * group + i] = with_sign(scale * static_cast<float>(1 + 2 * ((code >> (3 * (i % 4))) & 7)), b[74 + 4 * group + i / 8], i % 8);
+      y[32 * group + i] =
+          with_sign(scale * static_cast<float>(1 + 2 * ((code >> (3 * (i % 4))) & 7)),
+                    b[74 + 4 * group + i / 8], i % 8);
     }
   }
 }
 
 void put_ternary(float scale, float delta, int index, float* y) {
-  for (int j = 0; j < 8; ++j) y[j] = scale * (static_cast<float>((kCodebook1_2048[index] >> (2 * j)) & 3) - 1 + delta);
+  for (int j = 0; j < 8; ++j)
+    y[j] = scale * (static_cast<float>((kCodebook1_2048[index] >> (2 * j)) & 3) - 1 + delta);
 }
 
-// d, 32 low index bytes, 8 words: four 3-bit high index parts, a 3-bit scale, the sign of the shift.
+// d, 32 low index bytes, 8 words: four 3-bit high index parts, a 3-bit scale, the sign of the
+// shift.
 void iq1_s(Bytes b, float* y) {
   const float d = half(b);
   for (int group = 0; group < 8; ++group) {
     const uint16_t word = load<uint16_t>(b + 34 + 2 * group);
-    const float scale = d * static_cast<float>(2 * ((word >> 12) & 7) + 1), delta = word & 0x8000 ? -0.125f : 0.125f;
-    for (int k = 0; k < 4; ++k) put_ternary(scale, delta, b[2 + 4 * group + k] | (((word >> (3 * k)) & 7) << 8), y + 32 * group + 8 * k);
+    const float scale = d * static_cast<float>(2 * ((word >> 12) & 7) + 1),
+                delta = word & 0x8000 ? -0.125f : 0.125f;
+    for (int k = 0; k < 4; ++k)
+      put_ternary(scale, delta, b[2 + 4 * group + k] | (((word >> (3 * k)) & 7) << 8),
+                  y + 32 * group + 8 * k);
   }
 }
 
-// 32 low index bytes, 16 bytes of high parts and shift signs, 4 words of 3-bit scales whose top nibbles make d.
+// 32 low index bytes, 16 bytes of high parts and shift signs, 4 words of 3-bit scales whose top
+// nibbles make d.
 void iq1_m(Bytes b, float* y) {
   uint16_t words[4];
   std::memcpy(words, b + 48, 8);
-  const uint16_t bits = static_cast<uint16_t>((words[0] >> 12) | ((words[1] >> 8) & 0x00F0) | ((words[2] >> 4) & 0x0F00) | (words[3] & 0xF000));
+  const uint16_t bits = static_cast<uint16_t>((words[0] >> 12) | ((words[1] >> 8) & 0x00F0) |
+                                              ((words[2] >> 4) & 0x0F00) | (words[3] & 0xF000));
   const float d = f16_to_f32(bits);
   for (int k = 0; k < 32; ++k) {  // Eight elements each; a scale serves two.
     const int part = k / 2;
@@ -254,7 +273,8 @@ void iq4_xs(Bytes b, float* y) {
   const float d = half(b);
   const uint16_t high = load<uint16_t>(b + 2);
   for (int group = 0; group < 8; ++group) {
-    const int scale6 = ((b[4 + group / 2] >> (group % 2 * 4)) & 15) | (((high >> (2 * group)) & 3) << 4);
+    const int scale6 =
+        ((b[4 + group / 2] >> (group % 2 * 4)) & 15) | (((high >> (2 * group)) & 3) << 4);
     const float scale = d * static_cast<float>(scale6 - 32);
     for (int j = 0; j < 16; ++j) {
       const uint8_t pair = b[8 + 16 * group + j];
@@ -264,7 +284,8 @@ void iq4_xs(Bytes b, float* y) {
   }
 }
 
-// Ternary, five values a byte as digits of a number below 243, scaled to 256 so that a multiplication gives the digit.
+// Ternary, five values a byte as digits of a number below 243, scaled to 256 so that a
+// multiplication gives the digit.
 int ternary_digit(uint8_t byte, int digit) {
   static constexpr uint8_t powers[5] = {1, 3, 9, 27, 81};
   const uint8_t shifted = static_cast<uint8_t>(byte * powers[digit]);
@@ -287,10 +308,12 @@ void tq1_0(Bytes b, float* y) {
 
 void tq2_0(Bytes b, float* y) {
   const float d = half(b + 64);
-  for (int i = 0; i < 256; ++i) y[i] = static_cast<float>(((b[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2)) & 3) - 1) * d;
+  for (int i = 0; i < 256; ++i)
+    y[i] = static_cast<float>(((b[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2)) & 3) - 1) * d;
 }
 
-// The scale is a power of two, 2^(byte - 127); the levels are doubled, so half of it is taken. Byte 0 gives 2^-128.
+// The scale is a power of two, 2^(byte - 127); the levels are doubled, so half of it is taken. Byte
+// 0 gives 2^-128.
 void mxfp4(Bytes b, float* y) {
   const float d = std::ldexp(1.0f, static_cast<int>(b[0]) - 128);
   for (int j = 0; j < 16; ++j) {
@@ -303,7 +326,8 @@ void mxfp4(Bytes b, float* y) {
 float e4m3_scale(uint8_t bits) {
   if (bits == 0 || bits == 0x7F) return 0;
   const int exponent = (bits >> 3) & 15, fraction = bits & 7;
-  return exponent == 0 ? std::ldexp(static_cast<float>(fraction), -9) : std::ldexp(static_cast<float>(8 + fraction), exponent - 10);
+  return exponent == 0 ? std::ldexp(static_cast<float>(fraction), -9)
+                       : std::ldexp(static_cast<float>(8 + fraction), exponent - 10);
 }
 
 // Four scales, then 8 bytes for each 16 elements, low nibbles first.
@@ -325,39 +349,66 @@ void q1_0(Bytes b, float* y) {
 
 void q2_0(Bytes b, float* y) {
   const float d = half(b);
-  for (int i = 0; i < 64; ++i) y[i] = static_cast<float>(((b[2 + i / 4] >> (i % 4 * 2)) & 3) - 1) * d;
+  for (int i = 0; i < 64; ++i)
+    y[i] = static_cast<float>(((b[2 + i / 4] >> (i % 4 * 2)) & 3) - 1) * d;
 }
 
 using Decoder = void (*)(Bytes, float*);
 
 Decoder decoder_of(DType dtype) {
   switch (dtype) {
-    case DType::kQ4_0: return q4_0;
-    case DType::kQ4_1: return q4_1;
-    case DType::kQ5_0: return q5_0;
-    case DType::kQ5_1: return q5_1;
-    case DType::kQ8_0: return q8_0;
-    case DType::kQ2_K: return q2_k;
-    case DType::kQ3_K: return q3_k;
-    case DType::kQ4_K: return q4_k;
-    case DType::kQ5_K: return q5_k;
-    case DType::kQ6_K: return q6_k;
-    case DType::kIQ1_S: return iq1_s;
-    case DType::kIQ1_M: return iq1_m;
-    case DType::kIQ2_XXS: return iq2_xxs;
-    case DType::kIQ2_XS: return iq2_xs;
-    case DType::kIQ2_S: return iq2_s;
-    case DType::kIQ3_XXS: return iq3_xxs;
-    case DType::kIQ3_S: return iq3_s;
-    case DType::kIQ4_NL: return iq4_nl;
-    case DType::kIQ4_XS: return iq4_xs;
-    case DType::kTQ1_0: return tq1_0;
-    case DType::kTQ2_0: return tq2_0;
-    case DType::kMXFP4: return mxfp4;
-    case DType::kNVFP4: return nvfp4;
-    case DType::kQ1_0: return q1_0;
-    case DType::kQ2_0: return q2_0;
-    default: return nullptr;
+    case DType::kQ4_0:
+      return q4_0;
+    case DType::kQ4_1:
+      return q4_1;
+    case DType::kQ5_0:
+      return q5_0;
+    case DType::kQ5_1:
+      return q5_1;
+    case DType::kQ8_0:
+      return q8_0;
+    case DType::kQ2_K:
+      return q2_k;
+    case DType::kQ3_K:
+      return q3_k;
+    case DType::kQ4_K:
+      return q4_k;
+    case DType::kQ5_K:
+      return q5_k;
+    case DType::kQ6_K:
+      return q6_k;
+    case DType::kIQ1_S:
+      return iq1_s;
+    case DType::kIQ1_M:
+      return iq1_m;
+    case DType::kIQ2_XXS:
+      return iq2_xxs;
+    case DType::kIQ2_XS:
+      return iq2_xs;
+    case DType::kIQ2_S:
+      return iq2_s;
+    case DType::kIQ3_XXS:
+      return iq3_xxs;
+    case DType::kIQ3_S:
+      return iq3_s;
+    case DType::kIQ4_NL:
+      return iq4_nl;
+    case DType::kIQ4_XS:
+      return iq4_xs;
+    case DType::kTQ1_0:
+      return tq1_0;
+    case DType::kTQ2_0:
+      return tq2_0;
+    case DType::kMXFP4:
+      return mxfp4;
+    case DType::kNVFP4:
+      return nvfp4;
+    case DType::kQ1_0:
+      return q1_0;
+    case DType::kQ2_0:
+      return q2_0;
+    default:
+      return nullptr;
   }
 }
 
@@ -367,7 +418,8 @@ void decode_blocks(DType dtype, const void* blocks, int64_t block_count, float* 
   const Decoder decode = decoder_of(dtype);
   DURE_CHECK(decode != nullptr, "{} is not a block type", dtype_info(dtype).name);
   const DTypeInfo& info = dtype_info(dtype);
-  for (int64_t i = 0; i < block_count; ++i) decode(static_cast<Bytes>(blocks) + i * info.block_bytes, out + i * info.block_elements);
+  for (int64_t i = 0; i < block_count; ++i)
+    decode(static_cast<Bytes>(blocks) + i * info.block_bytes, out + i * info.block_elements);
 }
 
 void decode_elements(DType dtype, const void* row, int64_t first, int64_t count, float* out) {

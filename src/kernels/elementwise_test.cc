@@ -1,4 +1,5 @@
-// Embedding, SwiGLU, sums and copies: against the double twins or exactly, finite differences, bits.
+// Embedding, SwiGLU, sums and copies: against the double twins or exactly, finite differences,
+// bits.
 #include "kernels/elementwise.h"
 
 #include "kernels/kernel_testing.h"
@@ -16,10 +17,12 @@ TEST(Swiglu, EqualsItsTwinWithinDerivedBounds) {
     set_isa(now);
     Stream stream(2);
     const std::string title(isa_name(now));
-    Comparison forward(title + " swiglu"), dgate(title + " swiglu dgate"), dup(title + " swiglu dup");
+    Comparison forward(title + " swiglu"), dgate(title + " swiglu dgate"),
+        dup(title + " swiglu dup");
     for (const double limit : {0.0, 1.5, 7.0}) {
       for (const int64_t size : {1, 15, 16, 17, 4096, 50001}) {
-        const Tensor gate = random_tensor({size}, 1, 5), up = random_tensor({size}, 2, 3), dh = random_tensor({size}, 3);
+        const Tensor gate = random_tensor({size}, 1, 5), up = random_tensor({size}, 2, 3),
+                     dh = random_tensor({size}, 3);
         Tensor h({size}), dg({size}), du({size});
         const Doubles g = gate.wide(), u = up.wide(), d = dh.wide();
         swiglu(gate.view, up.view, limit, h.view, stream);
@@ -27,7 +30,8 @@ TEST(Swiglu, EqualsItsTwinWithinDerivedBounds) {
         const Doubles truth = ref::swiglu(g, u, limit);
         const auto gradients = ref::swiglu_backward(g, u, limit, d);
         Doubles bound = truth, dg_bound = truth, du_bound = truth;
-        for (size_t i = 0; i < truth.size(); ++i) {  // A sigmoid is right to gamma(6); products add theirs.
+        for (size_t i = 0; i < truth.size();
+             ++i) {  // A sigmoid is right to gamma(6); products add theirs.
           const double s = 1 / (1 + std::exp(-g[i]));
           bound[i] = gamma(10) * std::abs(truth[i]) + 1e-37;
           du_bound[i] = gamma(10) * std::abs(gradients.dup[i]) + 1e-37;
@@ -45,15 +49,21 @@ TEST(Swiglu, EqualsItsTwinWithinDerivedBounds) {
 
 TEST(Swiglu, TwinsGradientsAreThoseOfFiniteDifferences) {
   for (const double limit : {0.0, 1.1}) {
-    const Doubles g = random_tensor({40}, 1, 2).wide(), u = random_tensor({40}, 2, 2).wide(), d = random_tensor({40}, 3).wide();
+    const Doubles g = random_tensor({40}, 1, 2).wide(), u = random_tensor({40}, 2, 2).wide(),
+                  d = random_tensor({40}, 3).wide();
     const auto gradients = ref::swiglu_backward(g, u, limit, d);
-    expect_gradient(g, gradients.dgate, [&](const Doubles& x) { return dot(ref::swiglu(x, u, limit), d); }, "dgate");
-    expect_gradient(u, gradients.dup, [&](const Doubles& x) { return dot(ref::swiglu(g, x, limit), d); }, "dup");
+    expect_gradient(
+        g, gradients.dgate, [&](const Doubles& x) { return dot(ref::swiglu(x, u, limit), d); },
+        "dgate");
+    expect_gradient(
+        u, gradients.dup, [&](const Doubles& x) { return dot(ref::swiglu(g, x, limit), d); },
+        "dup");
   }
 }
 
 TEST(Swiglu, SameBitsInPlaceForThreadsAndInstructionSets) {
-  const Tensor gate = random_tensor({300, 111}, 1, 4), up = random_tensor({300, 111}, 2), dh = random_tensor({300, 111}, 3);
+  const Tensor gate = random_tensor({300, 111}, 1, 4), up = random_tensor({300, 111}, 2),
+               dh = random_tensor({300, 111}, 3);
   expect_same_everywhere("swiglu", [&](Stream& stream) {
     Tensor a({300, 111}), b({300, 111}), h({300, 111});
     std::copy_n(gate.data(), gate.view.elements(), a.data());
@@ -61,7 +71,8 @@ TEST(Swiglu, SameBitsInPlaceForThreadsAndInstructionSets) {
     swiglu(gate.view, up.view, 7, h.view, stream);
     swiglu_backward(a.view, b.view, 7, dh.view, a.view, b.view, stream);  // over the inputs
     std::vector<float> all = h.values();
-    for (const Tensor* t : {&a, &b}) all.insert(all.end(), t->data(), t->data() + t->view.elements());
+    for (const Tensor* t : {&a, &b})
+      all.insert(all.end(), t->data(), t->data() + t->view.elements());
     swiglu(gate.view, up.view, 7, h.view, stream);
     return all;
   });
@@ -93,16 +104,23 @@ TEST(Embedding, CopiesRowsOfEveryPlainTypeAndAddsGradientsInOrder) {
   Stream stream(2);
   Tensor y({1000, width});
   embedding({plain.view}, ids, y.view, stream);
-  for (int64_t i = 0; i < y.view.elements(); ++i) ASSERT_EQ(y.data()[i], plain.data()[ids[static_cast<size_t>(i / width)] * width + i % width]);
+  for (int64_t i = 0; i < y.view.elements(); ++i)
+    ASSERT_EQ(y.data()[i], plain.data()[ids[static_cast<size_t>(i / width)] * width + i % width]);
   embedding({bf16.view}, ids, y.view, stream);
-  for (int64_t i = 0; i < y.view.elements(); ++i) ASSERT_EQ(y.data()[i], bf16_to_f32(bf16.view.bf16()[ids[static_cast<size_t>(i / width)] * width + i % width]));
+  for (int64_t i = 0; i < y.view.elements(); ++i)
+    ASSERT_EQ(
+        y.data()[i],
+        bf16_to_f32(bf16.view.bf16()[ids[static_cast<size_t>(i / width)] * width + i % width]));
   embedding({f16.view}, ids, y.view, stream);
   for (int64_t i = 0; i < y.view.elements(); ++i) {
-    ASSERT_EQ(y.data()[i], f16_to_f32(static_cast<uint16_t*>(f16.view.data)[ids[static_cast<size_t>(i / width)] * width + i % width]));
+    ASSERT_EQ(y.data()[i],
+              f16_to_f32(static_cast<uint16_t*>(
+                  f16.view.data)[ids[static_cast<size_t>(i / width)] * width + i % width]));
   }
   const Tensor dy = random_tensor({1000, width}, 4);
   std::vector<float> expected(static_cast<size_t>(vocabulary * width), 0.25f);
-  for (size_t i = 0; i < static_cast<size_t>(dy.view.elements()); ++i) expected[static_cast<size_t>(ids[i / width]) * width + i % width] += dy.data()[i];
+  for (size_t i = 0; i < static_cast<size_t>(dy.view.elements()); ++i)
+    expected[static_cast<size_t>(ids[i / width]) * width + i % width] += dy.data()[i];
   expect_same_everywhere("embedding_backward", [&](Stream& s) {
     Tensor dtable = filled({vocabulary, width}, 0.25f);
     embedding_backward(ids, dy.view, dtable.view, s);
@@ -110,7 +128,8 @@ TEST(Embedding, CopiesRowsOfEveryPlainTypeAndAddsGradientsInOrder) {
     return dtable.values();
   });
   const Doubles twin = ref::embedding_backward(vocabulary, ids, dy.wide());
-  for (size_t i = 0; i < twin.size(); ++i) EXPECT_NEAR(expected[i] - 0.25f, twin[i], gamma(80) * 80);
+  for (size_t i = 0; i < twin.size(); ++i)
+    EXPECT_NEAR(expected[i] - 0.25f, twin[i], gamma(80) * 80);
 }
 
 TEST(EmbeddingDeathTest, ChecksIds) {

@@ -39,8 +39,9 @@ Isa wanted() {
   for (const Isa isa : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512}) {
     if (isa_name(isa) != text) continue;
     if (!isa_available(isa)) {
-      fail(ErrorCode::kUnsupported, "DURE_ISA is {}, which this processor does not have; its best is {}",
-           text, isa_name(best()));
+      fail(ErrorCode::kUnsupported,
+           "DURE_ISA is {}, which this processor does not have; its best is {}", text,
+           isa_name(best()));
     }
     return isa;
   }

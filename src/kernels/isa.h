@@ -1,14 +1,14 @@
 // kernels/isa.h: which instruction set the CPU kernels use, chosen once at run time.
 //
-// Three paths: AVX-512 (F, VL, DQ, BW), AVX2 with FMA and F16C, and generic code for anything else (correct,
-// slow: it is there so that a small machine starts at all). DURE_ISA=generic|avx2|avx512 forces one; asking
-// for one that the processor lacks is an Error. The contracts of the kernels say which results are equal in
-// bits across the paths.
+// Three paths: AVX-512 (F, VL, DQ, BW), AVX2 with FMA and F16C, and generic code for anything else
+// (correct, slow: it is there so that a small machine starts at all). DURE_ISA=generic|avx2|avx512
+// forces one; asking for one that the processor lacks is an Error. The contracts of the kernels say
+// which results are equal in bits across the paths.
 //
 // A kernel written with Highway includes this header before any Highway header, compiles for EMU128
-// (generic), AVX2 and AVX3 by foreach_target.h, and calls DURE_DISPATCH(Function)(arguments) where Highway
-// says HWY_DYNAMIC_DISPATCH. EMU128's MulAdd is not fused: where a contract says fma, generic code uses
-// std::fma (or #if !HWY_NATIVE_FMA).
+// (generic), AVX2 and AVX3 by foreach_target.h, and calls DURE_DISPATCH(Function)(arguments) where
+// Highway says HWY_DYNAMIC_DISPATCH. EMU128's MulAdd is not fused: where a contract says fma,
+// generic code uses std::fma (or #if !HWY_NATIVE_FMA).
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ enum class Isa : uint8_t { kGeneric, kAvx2, kAvx512 };
 
 std::string_view isa_name(Isa isa);  // "generic", "avx2", "avx512": the values of DURE_ISA
 bool isa_available(Isa isa);         // The processor and the system can run it.
-Isa isa();                           // In use. The first call reads DURE_ISA, else takes the best there is.
-void set_isa(Isa isa);               // For tests, between kernel calls. Checked: available.
+Isa isa();              // In use. The first call reads DURE_ISA, else takes the best there is.
+void set_isa(Isa isa);  // For tests, between kernel calls. Checked: available.
 
 }  // namespace dure
 

@@ -1,8 +1,9 @@
 // kernels/kv_view.h: the keys and values of one sequence in one layer, as attention reads them.
 //
-// Positions lie in blocks of kTokens anchored at absolute positions: block b holds [b * kTokens, (b+1) * kTokens).
-// Three stores fit one view: contiguous activations (trainer), pages (engine, global layers), a ring of blocks (engine,
-// sliding layers). Inside a block, position p's row is at (p % kTokens) * row_stride elements: [G, H], normed and rotated.
+// Positions lie in blocks of kTokens anchored at absolute positions: block b holds [b * kTokens,
+// (b+1) * kTokens). Three stores fit one view: contiguous activations (trainer), pages (engine,
+// global layers), a ring of blocks (engine, sliding layers). Inside a block, position p's row is at
+// (p % kTokens) * row_stride elements: [G, H], normed and rotated.
 #pragma once
 
 #include "tensor/tensor_view.h"
@@ -10,7 +11,8 @@
 namespace dure {
 
 struct KvView {
-  static constexpr int64_t kTokens = 64;  // Fixed by the contract: the online softmax walks these blocks in order.
+  static constexpr int64_t kTokens =
+      64;  // Fixed by the contract: the online softmax walks these blocks in order.
 
   // Either tables of block addresses (entry i is block first_block + i) ...
   const void* const* key_blocks = nullptr;
@@ -34,7 +36,8 @@ struct KvView {
 
  private:
   const void* contiguous(const void* base, int64_t block) const {
-    return static_cast<const char*>(base) + block * kTokens * row_stride * dtype_info(dtype).block_bytes;
+    return static_cast<const char*>(base) +
+           block * kTokens * row_stride * dtype_info(dtype).block_bytes;
   }
 };
 

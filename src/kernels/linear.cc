@@ -16,15 +16,15 @@ struct Sizes {
 
 void check_rows(TensorView t, int64_t rows, int64_t columns, const char* name) {
   t.expect(DType::kF32);
-  DURE_CHECK(t.shape.rank() == 2 && t.dim(0) == rows && t.dim(1) == columns, "{} is {}, wanted [{}, {}]",
-             name, t.shape.text(), rows, columns);
+  DURE_CHECK(t.shape.rank() == 2 && t.dim(0) == rows && t.dim(1) == columns,
+             "{} is {}, wanted [{}, {}]", name, t.shape.text(), rows, columns);
 }
 
 void check_offsets(std::span<const int64_t> offsets, int64_t parts, int64_t rows) {
-  DURE_CHECK(static_cast<int64_t>(offsets.size()) == parts + 1, "{} offsets for {} experts", offsets.size(),
-             parts);
-  DURE_CHECK(offsets.front() == 0 && offsets.back() == rows, "offsets {}..{} for {} rows", offsets.front(),
-             offsets.back(), rows);
+  DURE_CHECK(static_cast<int64_t>(offsets.size()) == parts + 1, "{} offsets for {} experts",
+             offsets.size(), parts);
+  DURE_CHECK(offsets.front() == 0 && offsets.back() == rows, "offsets {}..{} for {} rows",
+             offsets.front(), offsets.back(), rows);
   for (size_t e = 1; e < offsets.size(); ++e)
     DURE_CHECK(offsets[e - 1] <= offsets[e], "offsets of expert {} go down", e - 1);
 }
@@ -32,8 +32,10 @@ void check_offsets(std::span<const int64_t> offsets, int64_t parts, int64_t rows
 // x: [M, K] and y: [M, N] against w: [E, N, K] and the offsets.
 Sizes check(const WeightView& w, std::span<const int64_t> offsets, TensorView x, TensorView y) {
   DURE_CHECK(w.layout == WeightLayout::kRowMajor, "only row-major weights");
-  DURE_CHECK(w.data.shape.rank() == 2 || w.data.shape.rank() == 3, "weights {}", w.data.shape.text());
-  DURE_CHECK(cpu::widen_supports(w.data.dtype), "weights of type {}", dtype_info(w.data.dtype).name);
+  DURE_CHECK(w.data.shape.rank() == 2 || w.data.shape.rank() == 3, "weights {}",
+             w.data.shape.text());
+  DURE_CHECK(cpu::widen_supports(w.data.dtype), "weights of type {}",
+             dtype_info(w.data.dtype).name);
   const Sizes s{x.dim(0), w.rows(), w.columns(), w.stack()};
   check_rows(x, s.m, s.k, "x or dx");
   check_rows(y, s.m, s.n, "y or dy");
@@ -60,8 +62,8 @@ void forward(const WeightView& w, std::span<const int64_t> offsets, TensorView x
                     stream);
 }
 
-void input_gradient(const WeightView& w, std::span<const int64_t> offsets, TensorView dy, TensorView dx,
-                    Write write, Stream& stream) {
+void input_gradient(const WeightView& w, std::span<const int64_t> offsets, TensorView dy,
+                    TensorView dx, Write write, Stream& stream) {
   const Sizes s = check(w, offsets, dx, dy);
   const int64_t row = row_bytes(w.data.dtype, s.k);
   cpu::matmul_stack({.whole = {.columns = s.k,
@@ -109,7 +111,8 @@ void linear(const WeightView& w, TensorView x, TensorView y, Stream& stream) {
   forward(w, offsets, x, y, stream);
 }
 
-void linear_input_gradient(const WeightView& w, TensorView dy, TensorView dx, Write write, Stream& stream) {
+void linear_input_gradient(const WeightView& w, TensorView dy, TensorView dx, Write write,
+                           Stream& stream) {
   const int64_t offsets[] = {0, dy.dim(0)};
   input_gradient(w, offsets, dy, dx, write, stream);
 }
@@ -119,13 +122,13 @@ void linear_weight_gradient(TensorView dy, TensorView x, TensorView dw, Stream& 
   weight_gradient(offsets, dy, x, dw, stream);
 }
 
-void grouped_linear(const WeightView& w, std::span<const int64_t> offsets, TensorView x, TensorView y,
-                    Stream& stream) {
+void grouped_linear(const WeightView& w, std::span<const int64_t> offsets, TensorView x,
+                    TensorView y, Stream& stream) {
   forward(w, offsets, x, y, stream);
 }
 
-void grouped_linear_input_gradient(const WeightView& w, std::span<const int64_t> offsets, TensorView dy,
-                                   TensorView dx, Write write, Stream& stream) {
+void grouped_linear_input_gradient(const WeightView& w, std::span<const int64_t> offsets,
+                                   TensorView dy, TensorView dx, Write write, Stream& stream) {
   input_gradient(w, offsets, dy, dx, write, stream);
 }
 

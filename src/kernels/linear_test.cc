@@ -1,6 +1,6 @@
-// The matrix products of linear.h: against the double twin with a derived tolerance, against the contract's
-// own fma chain bit for bit (which covers rows alone, batches, groups, threads and instruction sets), and
-// gradients by finite differences.
+// The matrix products of linear.h: against the double twin with a derived tolerance, against the
+// contract's own fma chain bit for bit (which covers rows alone, batches, groups, threads and
+// instruction sets), and gradients by finite differences.
 #include "kernels/linear.h"
 
 #include <gtest/gtest.h>
@@ -25,12 +25,15 @@ constexpr double kUnit = 0x1p-24;  // Largest relative rounding error of f32.
 
 // gamma_n = n u / (1 - n u): the bound of n successive roundings (Higham, "Accuracy and Stability",
 // section 3.1).
-double gamma(int64_t n) { return static_cast<double>(n) * kUnit / (1 - static_cast<double>(n) * kUnit); }
+double gamma(int64_t n) {
+  return static_cast<double>(n) * kUnit / (1 - static_cast<double>(n) * kUnit);
+}
 
 struct Tensor {
   Buffer buffer;
   TensorView view;
-  Tensor(DType dtype, Shape shape) : buffer(Buffer::of(dtype, shape)), view(buffer.view(dtype, shape)) {}
+  Tensor(DType dtype, Shape shape)
+      : buffer(Buffer::of(dtype, shape)), view(buffer.view(dtype, shape)) {}
 };
 
 // Values with rounding in every bit; a few zeros and large ones. Stored as `dtype`.
@@ -49,7 +52,8 @@ Tensor random_tensor(DType dtype, Shape shape, uint64_t stream) {
 
 Tensor copy_of(const Tensor& t) {
   Tensor out(t.view.dtype, t.view.shape);
-  if (t.view.bytes() > 0) std::memcpy(out.view.data, t.view.data, static_cast<size_t>(t.view.bytes()));
+  if (t.view.bytes() > 0)
+    std::memcpy(out.view.data, t.view.data, static_cast<size_t>(t.view.bytes()));
   return out;
 }
 
@@ -123,61 +127,68 @@ std::vector<Problem> problems(const Inputs& in) {
   const auto [m, n, k, dtype] = in.size;
   const TensorView x = in.x.view, w = in.w.view, dy = in.dy.view;
   std::vector<Problem> list;
-  list.push_back({"forward", Tensor(DType::kF32, {m, n}),
-                  [=](TensorView out, Stream& s) { linear({w}, x, out, s); },
-                  [=] { return ref::linear(ref::matrix_of(w), ref::matrix_of(x)); },
-                  [=] { return ref::linear(ref::matrix_of(w).absolute(), ref::matrix_of(x).absolute()); },
-                  [=](int64_t r, int64_t c) {
-                    float a = 0;
-                    for (int64_t s = 0; s < k; ++s)
-                      a = std::fma(x.f32()[r * k + s], widened(w, c * k + s), a);
-                    return a;
-                  },
-                  k});
+  list.push_back(
+      {"forward", Tensor(DType::kF32, {m, n}),
+       [=](TensorView out, Stream& s) { linear({w}, x, out, s); },
+       [=] { return ref::linear(ref::matrix_of(w), ref::matrix_of(x)); },
+       [=] { return ref::linear(ref::matrix_of(w).absolute(), ref::matrix_of(x).absolute()); },
+       [=](int64_t r, int64_t c) {
+         float a = 0;
+         for (int64_t s = 0; s < k; ++s) a = std::fma(x.f32()[r * k + s], widened(w, c * k + s), a);
+         return a;
+       },
+       k});
   const auto dx_chain = [=](int64_t r, int64_t c) {
     float a = 0;
     for (int64_t s = 0; s < n; ++s) a = std::fma(dy.f32()[r * n + s], widened(w, s * k + c), a);
     return a;
   };
-  const auto dx_truth = [=] { return ref::linear_input_gradient(ref::matrix_of(w), ref::matrix_of(dy)); };
+  const auto dx_truth = [=] {
+    return ref::linear_input_gradient(ref::matrix_of(w), ref::matrix_of(dy));
+  };
   const auto dx_magnitude = [=] {
     return ref::linear_input_gradient(ref::matrix_of(w).absolute(), ref::matrix_of(dy).absolute());
   };
-  list.push_back({"input gradient", copy_of(in.dx),
-                  [=](TensorView out, Stream& s) { linear_input_gradient({w}, dy, out, Write::kSet, s); },
-                  dx_truth, dx_magnitude, dx_chain, n});
-  const TensorView dx = in.dx.view, dw = in.dw.view;
-  list.push_back({"input gradient, added", copy_of(in.dx),
-                  [=](TensorView out, Stream& s) { linear_input_gradient({w}, dy, out, Write::kAdd, s); },
-                  [=] { return sum(dx_truth(), ref::matrix_of(dx)); },
-                  [=] { return sum(dx_magnitude(), ref::matrix_of(dx).absolute()); },
-                  [=](int64_t r, int64_t c) { return dx.f32()[r * k + c] + dx_chain(r, c); }, n + 1});
   list.push_back(
-      {"weight gradient", copy_of(in.dw),
-       [=](TensorView out, Stream& s) { linear_weight_gradient(dy, x, out, s); },
-       [=] {
-         return sum(ref::linear_weight_gradient(ref::matrix_of(dy), ref::matrix_of(x)), ref::matrix_of(dw));
-       },
-       [=] {
-         return sum(ref::linear_weight_gradient(ref::matrix_of(dy).absolute(), ref::matrix_of(x).absolute()),
-                    ref::matrix_of(dw).absolute());
-       },
-       [=](int64_t r, int64_t c) {
-         float a = dw.f32()[r * k + c];
-         for (int64_t s = 0; s < m; ++s) a = std::fma(dy.f32()[s * n + r], x.f32()[s * k + c], a);
-         return a;
-       },
-       m});
+      {"input gradient", copy_of(in.dx),
+       [=](TensorView out, Stream& s) { linear_input_gradient({w}, dy, out, Write::kSet, s); },
+       dx_truth, dx_magnitude, dx_chain, n});
+  const TensorView dx = in.dx.view, dw = in.dw.view;
+  list.push_back(
+      {"input gradient, added", copy_of(in.dx),
+       [=](TensorView out, Stream& s) { linear_input_gradient({w}, dy, out, Write::kAdd, s); },
+       [=] { return sum(dx_truth(), ref::matrix_of(dx)); },
+       [=] { return sum(dx_magnitude(), ref::matrix_of(dx).absolute()); },
+       [=](int64_t r, int64_t c) { return dx.f32()[r * k + c] + dx_chain(r, c); }, n + 1});
+  list.push_back({"weight gradient", copy_of(in.dw),
+                  [=](TensorView out, Stream& s) { linear_weight_gradient(dy, x, out, s); },
+                  [=] {
+                    return sum(ref::linear_weight_gradient(ref::matrix_of(dy), ref::matrix_of(x)),
+                               ref::matrix_of(dw));
+                  },
+                  [=] {
+                    return sum(ref::linear_weight_gradient(ref::matrix_of(dy).absolute(),
+                                                           ref::matrix_of(x).absolute()),
+                               ref::matrix_of(dw).absolute());
+                  },
+                  [=](int64_t r, int64_t c) {
+                    float a = dw.f32()[r * k + c];
+                    for (int64_t s = 0; s < m; ++s)
+                      a = std::fma(dy.f32()[s * n + r], x.f32()[s * k + c], a);
+                    return a;
+                  },
+                  m});
   return list;
 }
 
 std::vector<Case> cases() {
   std::vector<Case> list;
-  const int64_t shapes[][3] = {{0, 5, 7},     {1, 1, 1},      {1, 64, 128},   {1, 130, 77},   {2, 33, 1},
-                               {3, 31, 65},   {5, 16, 40},    {7, 48, 96},    {9, 100, 33},   {11, 40, 70},
-                               {13, 17, 19},  {16, 31, 1024}, {20, 24, 1024}, {18, 1024, 40}, {14, 32, 64},
-                               {15, 63, 63},  {16, 64, 256},  {29, 96, 80},   {64, 40, 48},   {67, 129, 70},
-                               {130, 33, 47}, {200, 64, 128}, {3, 20, 3000},  {20, 3000, 3},  {3000, 18, 9}};
+  const int64_t shapes[][3] = {
+      {0, 5, 7},     {1, 1, 1},      {1, 64, 128},   {1, 130, 77},   {2, 33, 1},
+      {3, 31, 65},   {5, 16, 40},    {7, 48, 96},    {9, 100, 33},   {11, 40, 70},
+      {13, 17, 19},  {16, 31, 1024}, {20, 24, 1024}, {18, 1024, 40}, {14, 32, 64},
+      {15, 63, 63},  {16, 64, 256},  {29, 96, 80},   {64, 40, 48},   {67, 129, 70},
+      {130, 33, 47}, {200, 64, 128}, {3, 20, 3000},  {20, 3000, 3},  {3000, 18, 9}};
   for (const auto& s : shapes) {
     for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16})
       list.push_back({s[0], s[1], s[2], dtype});
@@ -199,8 +210,8 @@ TEST_F(LinearTest, WithinTheDerivedToleranceOfDouble) {
         for (size_t i = 0; i < truth.values.size(); ++i) {
           const double bound = gamma(p.roundings) * magnitude.values[i];
           const double error = std::fabs(p.out.view.f32()[i] - truth.values[i]);
-          ASSERT_LE(error, bound) << isa_name(path) << " " << p.name << " [" << c.m << "," << c.n << ","
-                                  << c.k << "] element " << i;
+          ASSERT_LE(error, bound) << isa_name(path) << " " << p.name << " [" << c.m << "," << c.n
+                                  << "," << c.k << "] element " << i;
           if (bound > 0 && error / bound > worst) {
             worst = error / bound;
             where = fmt::format("{} {} [{},{},{}]", isa_name(path), p.name, c.m, c.n, c.k);
@@ -250,7 +261,8 @@ TEST_F(LinearTest, RowAloneEqualsRowInBatch) {
         linear({in.w.view}, in.x.view.rows(r, 1), alone.view, stream);
         ASSERT_EQ(first_difference(alone.view, batch.view.rows(r, 1)), -1)
             << isa_name(path) << " row " << r << " of " << m;
-        linear_input_gradient({in.w.view}, in.dy.view.rows(r, 1), dx_alone.view, Write::kSet, stream);
+        linear_input_gradient({in.w.view}, in.dy.view.rows(r, 1), dx_alone.view, Write::kSet,
+                              stream);
         ASSERT_EQ(first_difference(dx_alone.view, dx.view.rows(r, 1)), -1)
             << isa_name(path) << " row " << r << " of " << m;
       }
@@ -260,7 +272,8 @@ TEST_F(LinearTest, RowAloneEqualsRowInBatch) {
 
 // Rows per expert, empty experts first, last and between.
 const std::vector<std::vector<int64_t>> kGroups = {
-    {0}, {5}, {0, 1, 0, 2, 300, 0}, {17, 16, 15, 1}, {0, 0, 0}, {1, 1, 1, 1, 1, 1, 1, 1}, {64, 3, 129}};
+    {0},         {5}, {0, 1, 0, 2, 300, 0}, {17, 16, 15, 1}, {0, 0, 0}, {1, 1, 1, 1, 1, 1, 1, 1},
+    {64, 3, 129}};
 
 TEST_F(LinearTest, GroupsEqualTheirOwnProducts) {
   for (const Isa path : isas()) {
@@ -272,7 +285,8 @@ TEST_F(LinearTest, GroupsEqualTheirOwnProducts) {
       const int64_t m = offsets.back(), n = 37, k = 50;
       const Tensor w = random_tensor(DType::kBF16, {experts, n, k}, 11),
                    x = random_tensor(DType::kF32, {m, k}, 12);
-      const Tensor dy = random_tensor(DType::kF32, {m, n}, 13), dx0 = random_tensor(DType::kF32, {m, k}, 14);
+      const Tensor dy = random_tensor(DType::kF32, {m, n}, 13),
+                   dx0 = random_tensor(DType::kF32, {m, k}, 14);
       const Tensor dw0 = random_tensor(DType::kF32, {experts, n, k}, 15);
       for (const int threads : {1, 3}) {
         Stream stream(threads);
@@ -282,12 +296,13 @@ TEST_F(LinearTest, GroupsEqualTheirOwnProducts) {
         grouped_linear_input_gradient({w.view}, offsets, dy.view, dx.view, Write::kAdd, stream);
         grouped_linear_weight_gradient(offsets, dy.view, x.view, dw.view, stream);
         for (int64_t e = 0; e < experts; ++e) {
-          const int64_t first = offsets[static_cast<size_t>(e)], count = counts[static_cast<size_t>(e)];
+          const int64_t first = offsets[static_cast<size_t>(e)],
+                        count = counts[static_cast<size_t>(e)];
           linear({w.view.slice(e)}, x.view.rows(first, count), y1.view.rows(first, count), stream);
-          linear_input_gradient({w.view.slice(e)}, dy.view.rows(first, count), dx1.view.rows(first, count),
-                                Write::kAdd, stream);
-          linear_weight_gradient(dy.view.rows(first, count), x.view.rows(first, count), dw1.view.slice(e),
-                                 stream);
+          linear_input_gradient({w.view.slice(e)}, dy.view.rows(first, count),
+                                dx1.view.rows(first, count), Write::kAdd, stream);
+          linear_weight_gradient(dy.view.rows(first, count), x.view.rows(first, count),
+                                 dw1.view.slice(e), stream);
         }
         EXPECT_EQ(first_difference(y.view, y1.view), -1) << isa_name(path);
         EXPECT_EQ(first_difference(dx.view, dx1.view), -1) << isa_name(path);
@@ -328,13 +343,15 @@ TEST_F(LinearTest, BlockWeightsGiveTheBitsOfTheirDecodedValues) {
       Stream stream(2);
       for (const int64_t m : {1, 7, 40}) {
         const std::vector<int64_t> offsets = {0, m / 3, m};
-        const Tensor x = random_tensor(DType::kF32, {m, k}, 21), dy = random_tensor(DType::kF32, {m, n}, 22);
+        const Tensor x = random_tensor(DType::kF32, {m, k}, 21),
+                     dy = random_tensor(DType::kF32, {m, n}, 22);
         Tensor y(DType::kF32, {m, n}), y1(DType::kF32, {m, n}), dx(DType::kF32, {m, k}),
             dx1(DType::kF32, {m, k});
         grouped_linear({w.view}, offsets, x.view, y.view, stream);
         grouped_linear({decoded.view}, offsets, x.view, y1.view, stream);
         grouped_linear_input_gradient({w.view}, offsets, dy.view, dx.view, Write::kSet, stream);
-        grouped_linear_input_gradient({decoded.view}, offsets, dy.view, dx1.view, Write::kSet, stream);
+        grouped_linear_input_gradient({decoded.view}, offsets, dy.view, dx1.view, Write::kSet,
+                                      stream);
         EXPECT_EQ(first_difference(y.view, y1.view), -1)
             << isa_name(path) << " " << dtype_info(w.view.dtype).name << " " << m;
         EXPECT_EQ(first_difference(dx.view, dx1.view), -1)
@@ -347,9 +364,12 @@ TEST_F(LinearTest, BlockWeightsGiveTheBitsOfTheirDecodedValues) {
 // A copy of a tensor whose last byte is the last of its page; the next page may not be touched.
 class Guarded {
  public:
-  explicit Guarded(const Tensor& t) : view(t.view), size_((t.view.bytes() + kPage - 1) / kPage * kPage + kPage) {
-    base_ = static_cast<char*>(::mmap(nullptr, static_cast<size_t>(size_), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    DURE_CHECK(base_ != MAP_FAILED && ::mprotect(base_ + size_ - kPage, kPage, PROT_NONE) == 0, "guard page");
+  explicit Guarded(const Tensor& t)
+      : view(t.view), size_((t.view.bytes() + kPage - 1) / kPage * kPage + kPage) {
+    base_ = static_cast<char*>(::mmap(nullptr, static_cast<size_t>(size_), PROT_READ | PROT_WRITE,
+                                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    DURE_CHECK(base_ != MAP_FAILED && ::mprotect(base_ + size_ - kPage, kPage, PROT_NONE) == 0,
+               "guard page");
     view.data = base_ + size_ - kPage - t.view.bytes();
     std::memcpy(view.data, t.view.data, static_cast<size_t>(t.view.bytes()));
   }
@@ -377,13 +397,14 @@ TEST_F(LinearTest, TouchesNothingPastItsTensorsAndNeedsNoAlignment) {
       linear_weight_gradient(dy.view, x.view, dw.view, stream);
       Tensor plain(DType::kF32, {c.m, c.n});
       linear({in.w.view}, in.x.view, plain.view, stream);
-      ASSERT_EQ(first_difference(y.view, plain.view), -1) << isa_name(path) << " [" << c.m << "," << c.n << "," << c.k << "]";
+      ASSERT_EQ(first_difference(y.view, plain.view), -1)
+          << isa_name(path) << " [" << c.m << "," << c.n << "," << c.k << "]";
     }
   }
 }
 
-// L = sum(c * linear(w, x)): its gradient with dy = c against central differences in double. L is bilinear,
-// so that the difference quotient is exact but for rounding: 2^-53 * |L| / h.
+// L = sum(c * linear(w, x)): its gradient with dy = c against central differences in double. L is
+// bilinear, so that the difference quotient is exact but for rounding: 2^-53 * |L| / h.
 TEST_F(LinearTest, GradientsMatchFiniteDifferences) {
   const Inputs in({6, 9, 11, DType::kF32});
   const ref::Matrix w = ref::matrix_of(in.w.view), x = ref::matrix_of(in.x.view),
@@ -398,7 +419,8 @@ TEST_F(LinearTest, GradientsMatchFiniteDifferences) {
       ref::Matrix w1 = w, w2 = w, x1 = x, x2 = x;
       (of_w ? w1 : x1).values[i] += h;
       (of_w ? w2 : x2).values[i] -= h;
-      EXPECT_NEAR(gradient.values[i], (loss(w1, x1) - loss(w2, x2)) / (2 * h), 0x1p-53 * 1e6 / h) << i;
+      EXPECT_NEAR(gradient.values[i], (loss(w1, x1) - loss(w2, x2)) / (2 * h), 0x1p-53 * 1e6 / h)
+          << i;
     }
   };
   check(ref::linear_input_gradient(w, c), false);
@@ -407,7 +429,8 @@ TEST_F(LinearTest, GradientsMatchFiniteDifferences) {
 
 TEST(LinearDeathTest, ChecksItsContract) {
   Stream stream(1);
-  Tensor w(DType::kF32, {4, 3}), x(DType::kF32, {2, 3}), y(DType::kF32, {2, 4}), narrow(DType::kF32, {2, 2});
+  Tensor w(DType::kF32, {4, 3}), x(DType::kF32, {2, 3}), y(DType::kF32, {2, 4}),
+      narrow(DType::kF32, {2, 2});
   EXPECT_DEATH(linear({w.view}, narrow.view, y.view, stream), "wanted \\[2, 3\\]");
   EXPECT_DEATH(linear({w.view}, x.view, narrow.view, stream), "wanted \\[2, 4\\]");
   const int64_t offsets[] = {0, 1};

@@ -12,66 +12,95 @@ constexpr int64_t kChunkTokens = 64;  // Fixed: the sum of dw has this shape wha
 void add_chunks(float* chunks, int64_t count, int64_t columns, float* dw) {
   for (int64_t step = 1; step < count; step *= 2) {
     for (int64_t i = 0; i + step < count; i += 2 * step) {
-      for (int64_t c = 0; c < columns; ++c) chunks[i * columns + c] += chunks[(i + step) * columns + c];
+      for (int64_t c = 0; c < columns; ++c)
+        chunks[i * columns + c] += chunks[(i + step) * columns + c];
     }
   }
   for (int64_t c = 0; c < columns && count > 0; ++c) dw[c] += chunks[c];
 }
 
-// Runs body(first, last, dw of the chunk) over chunks of `tokens`. The chunks' sums lie in worker 0's scratch: the bodies
-// ask for none.
+// Runs body(first, last, dw of the chunk) over chunks of `tokens`. The chunks' sums lie in worker
+// 0's scratch: the bodies ask for none.
 template <typename Body>
 void chunked_weight_gradient(int64_t tokens, TensorView dw, Stream& stream, Body&& body) {
   const int64_t columns = dw.elements(), count = (tokens + kChunkTokens - 1) / kChunkTokens;
-  auto* chunks = static_cast<float*>(stream.scratch(0, sizeof(float) * static_cast<size_t>(count * columns)));
+  auto* chunks =
+      static_cast<float*>(stream.scratch(0, sizeof(float) * static_cast<size_t>(count * columns)));
   stream.threads().parallel_for(count, [&](int64_t chunk, int) {
-    body(chunk * kChunkTokens, std::min(tokens, (chunk + 1) * kChunkTokens), chunks + chunk * columns);
+    body(chunk * kChunkTokens, std::min(tokens, (chunk + 1) * kChunkTokens),
+         chunks + chunk * columns);
   });
   add_chunks(chunks, count, columns, dw.f32());
 }
 
 void check_rows(TensorView x, TensorView w, TensorView y) {
-  DURE_CHECK(x.shape.back() == w.elements() && x.elements() == y.elements(), "x {}, w {}, y {}", x.shape.text(), w.shape.text(), y.shape.text());
+  DURE_CHECK(x.shape.back() == w.elements() && x.elements() == y.elements(), "x {}, w {}, y {}",
+             x.shape.text(), w.shape.text(), y.shape.text());
 }
 
-cpu::NormRows head_facts(TensorView x, TensorView w, RopeTable rope, std::span<const int32_t> positions) {
+cpu::NormRows head_facts(TensorView x, TensorView w, RopeTable rope,
+                         std::span<const int32_t> positions) {
   const int64_t tokens = static_cast<int64_t>(positions.size()), width = w.elements();
-  DURE_CHECK(width <= cpu::kHeadWidthMax && (rope.inverse_frequency == nullptr || width % 2 == 0), "head width {}", width);
-  DURE_CHECK(tokens == 0 || x.elements() % (tokens * width) == 0, "x {} for {} positions", x.shape.text(), tokens);
-  return {.columns = width, .x = x.f32(), .w = w.f32(), .heads = tokens == 0 ? 1 : x.elements() / (tokens * width),
-          .inverse_frequency = rope.inverse_frequency, .positions = positions.data()};
+  DURE_CHECK(width <= cpu::kHeadWidthMax && (rope.inverse_frequency == nullptr || width % 2 == 0),
+             "head width {}", width);
+  DURE_CHECK(tokens == 0 || x.elements() % (tokens * width) == 0, "x {} for {} positions",
+             x.shape.text(), tokens);
+  return {.columns = width,
+          .x = x.f32(),
+          .w = w.f32(),
+          .heads = tokens == 0 ? 1 : x.elements() / (tokens * width),
+          .inverse_frequency = rope.inverse_frequency,
+          .positions = positions.data()};
 }
 
 }  // namespace
 
-void rms_norm(TensorView x, TensorView w, double epsilon, TensorView y, TensorView inverse_rms, Stream& stream) {
+void rms_norm(TensorView x, TensorView w, double epsilon, TensorView y, TensorView inverse_rms,
+              Stream& stream) {
   check_rows(x, w, y);
-  const cpu::NormRows n{.columns = w.elements(), .x = x.f32(), .w = w.f32(), .epsilon = static_cast<float>(epsilon), .y = y.f32(),
+  const cpu::NormRows n{.columns = w.elements(),
+                        .x = x.f32(),
+                        .w = w.f32(),
+                        .epsilon = static_cast<float>(epsilon),
+                        .y = y.f32(),
                         .inverse_rms = inverse_rms ? inverse_rms.f32() : nullptr};
-  cpu::parallel_rows(stream, x.elements() / n.columns, n.columns, [&](int64_t first, int64_t last) { cpu::rms_norm_rows(n, first, last); });
+  cpu::parallel_rows(stream, x.elements() / n.columns, n.columns,
+                     [&](int64_t first, int64_t last) { cpu::rms_norm_rows(n, first, last); });
 }
 
-void rms_norm_backward(TensorView x, TensorView w, TensorView inverse_rms, TensorView dy, TensorView dx, Write write,
-                       TensorView dw, Stream& stream) {
+void rms_norm_backward(TensorView x, TensorView w, TensorView inverse_rms, TensorView dy,
+                       TensorView dx, Write write, TensorView dw, Stream& stream) {
   check_rows(x, w, dy);
   check_rows(x, dw, dx);
-  const cpu::NormRows n{.columns = w.elements(), .x = x.f32(), .w = w.f32(), .inverse_rms = inverse_rms.f32(), .dy = dy.f32(), .dx = dx.f32(), .write = write};
-  chunked_weight_gradient(x.elements() / n.columns, dw, stream, [&](int64_t first, int64_t last, float* part) { cpu::rms_norm_backward_rows(n, first, last, part); });
+  const cpu::NormRows n{.columns = w.elements(),
+                        .x = x.f32(),
+                        .w = w.f32(),
+                        .inverse_rms = inverse_rms.f32(),
+                        .dy = dy.f32(),
+                        .dx = dx.f32(),
+                        .write = write};
+  chunked_weight_gradient(x.elements() / n.columns, dw, stream,
+                          [&](int64_t first, int64_t last, float* part) {
+                            cpu::rms_norm_backward_rows(n, first, last, part);
+                          });
 }
 
-void head_norm_rope(TensorView x, TensorView w, double epsilon, RopeTable rope, std::span<const int32_t> positions,
-                    TensorView y, TensorView inverse_rms, Stream& stream) {
+void head_norm_rope(TensorView x, TensorView w, double epsilon, RopeTable rope,
+                    std::span<const int32_t> positions, TensorView y, TensorView inverse_rms,
+                    Stream& stream) {
   check_rows(x, w, y);
   cpu::NormRows n = head_facts(x, w, rope, positions);
   n.epsilon = static_cast<float>(epsilon);
   n.y = y.f32();
   n.inverse_rms = inverse_rms ? inverse_rms.f32() : nullptr;
-  cpu::parallel_rows(stream, static_cast<int64_t>(positions.size()), n.heads * n.columns,
-                     [&](int64_t first, int64_t last) { cpu::head_norm_rope_rows(n, first, last); });
+  cpu::parallel_rows(
+      stream, static_cast<int64_t>(positions.size()), n.heads * n.columns,
+      [&](int64_t first, int64_t last) { cpu::head_norm_rope_rows(n, first, last); });
 }
 
-void head_norm_rope_backward(TensorView x, TensorView w, RopeTable rope, std::span<const int32_t> positions,
-                             TensorView inverse_rms, TensorView dy, TensorView dx, TensorView dw, Stream& stream) {
+void head_norm_rope_backward(TensorView x, TensorView w, RopeTable rope,
+                             std::span<const int32_t> positions, TensorView inverse_rms,
+                             TensorView dy, TensorView dx, TensorView dw, Stream& stream) {
   check_rows(x, w, dy);
   check_rows(x, dw, dx);
   cpu::NormRows n = head_facts(x, w, rope, positions);
@@ -79,7 +108,9 @@ void head_norm_rope_backward(TensorView x, TensorView w, RopeTable rope, std::sp
   n.dy = dy.f32();
   n.dx = dx.f32();
   chunked_weight_gradient(static_cast<int64_t>(positions.size()), dw, stream,
-                          [&](int64_t first, int64_t last, float* part) { cpu::head_norm_rope_backward_rows(n, first, last, part); });
+                          [&](int64_t first, int64_t last, float* part) {
+                            cpu::head_norm_rope_backward_rows(n, first, last, part);
+                          });
 }
 
 }  // namespace dure

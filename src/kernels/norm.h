@@ -1,10 +1,12 @@
-// kernels/norm.h: RMSNorm over rows, and the QK-norm with rotary embedding that prepares queries and keys.
+// kernels/norm.h: RMSNorm over rows, and the QK-norm with rotary embedding that prepares queries
+// and keys.
 //
-// y = x / sqrt(mean(x^2) + epsilon) * w in f32; sum of squares in 16 lanes (lane l adds elements l, l+16, ...), then a fixed tree.
-// Gradients: dx is set (or added, where `write` says so); dw is added to: rows ascending inside chunks of 64 tokens, chunks
-// by a binary tree, so that threads do not change the sum.
-// RoPE turns pairs (j, j + H/2) by position * inverse_frequency[j] (angle in f32, as the reference does; sine and cosine
-// within 1.3e-7 for angles below 6e6). H <= 512. The same bits on every instruction set.
+// y = x / sqrt(mean(x^2) + epsilon) * w in f32; sum of squares in 16 lanes (lane l adds elements l,
+// l+16, ...), then a fixed tree. Gradients: dx is set (or added, where `write` says so); dw is
+// added to: rows ascending inside chunks of 64 tokens, chunks by a binary tree, so that threads do
+// not change the sum. RoPE turns pairs (j, j + H/2) by position * inverse_frequency[j] (angle in
+// f32, as the reference does; sine and cosine within 1.3e-7 for angles below 6e6). H <= 512. The
+// same bits on every instruction set.
 #pragma once
 
 #include <cstdint>
@@ -15,22 +17,26 @@
 namespace dure {
 
 // x, y: [R, C]; w: [C]. inverse_rms: [R] =, or empty where no gradient follows. y may be x.
-void rms_norm(TensorView x, TensorView w, double epsilon, TensorView y, TensorView inverse_rms, Stream& stream);
+void rms_norm(TensorView x, TensorView w, double epsilon, TensorView y, TensorView inverse_rms,
+              Stream& stream);
 // dx: [R, C] set or added; dw: [C] +=.
-void rms_norm_backward(TensorView x, TensorView w, TensorView inverse_rms, TensorView dy, TensorView dx, Write write,
-                       TensorView dw, Stream& stream);
+void rms_norm_backward(TensorView x, TensorView w, TensorView inverse_rms, TensorView dy,
+                       TensorView dx, Write write, TensorView dw, Stream& stream);
 
-// Inverse frequencies [H/2] in f32; scaled forms (llama3) differ only in these. Null: no rotation (NoPE).
+// Inverse frequencies [H/2] in f32; scaled forms (llama3) differ only in these. Null: no rotation
+// (NoPE).
 struct RopeTable {
   const float* inverse_frequency = nullptr;
 };
 
-// x: [T, N, H] raw projection of N heads; w: [H] shared by the heads; positions: [T]. y: [T, N, H] = rope(norm(x)).
-// inverse_rms: [T, N] =, or empty.
-void head_norm_rope(TensorView x, TensorView w, double epsilon, RopeTable rope, std::span<const int32_t> positions,
-                    TensorView y, TensorView inverse_rms, Stream& stream);
+// x: [T, N, H] raw projection of N heads; w: [H] shared by the heads; positions: [T]. y: [T, N, H]
+// = rope(norm(x)). inverse_rms: [T, N] =, or empty.
+void head_norm_rope(TensorView x, TensorView w, double epsilon, RopeTable rope,
+                    std::span<const int32_t> positions, TensorView y, TensorView inverse_rms,
+                    Stream& stream);
 // dx: [T, N, H] =; dw: [H] +=.
-void head_norm_rope_backward(TensorView x, TensorView w, RopeTable rope, std::span<const int32_t> positions,
-                             TensorView inverse_rms, TensorView dy, TensorView dx, TensorView dw, Stream& stream);
+void head_norm_rope_backward(TensorView x, TensorView w, RopeTable rope,
+                             std::span<const int32_t> positions, TensorView inverse_rms,
+                             TensorView dy, TensorView dx, TensorView dw, Stream& stream);
 
 }  // namespace dure

@@ -2,16 +2,14 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/peak.cc"
-#include "kernels/isa.h"
-
 #include "hwy/foreach_target.h"
+#include "kernels/isa.h"
 //
-#include "hwy/highway.h"
-
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 
+#include "hwy/highway.h"
 #include "tensor/buffer.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -20,8 +18,8 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Runs `rounds` rounds of 12 independent fma chains; returns the operations done. 12 cover latency 4 to 5 x 2
-// pipes.
+// Runs `rounds` rounds of 12 independent fma chains; returns the operations done. 12 cover latency
+// 4 to 5 x 2 pipes.
 double FmaChains(int64_t rounds, float* out) {
   const hn::ScalableTag<float> d;
   using V = hn::Vec<decltype(d)>;
@@ -110,14 +108,15 @@ MachinePeak measure_peak(Stream& stream, double seconds) {
   Buffer from(kBytes), to(kBytes);
   auto* const a = static_cast<char*>(from.data());
   auto* const b = static_cast<char*>(to.data());
-  memory_rate(stream, 0, 1,
-              [&](int64_t first, int64_t bytes) { std::memset(a + first, 1, static_cast<size_t>(bytes)); });
+  memory_rate(stream, 0, 1, [&](int64_t first, int64_t bytes) {
+    std::memset(a + first, 1, static_cast<size_t>(bytes));
+  });
   MachinePeak peak;
   peak.fma_gflops_thread = fma_rate(stream, 1, part) * 1e-9;
   peak.fma_gflops = fma_rate(stream, stream.thread_count(), part) * 1e-9;
   peak.read_gbytes_s = 1e-9 * memory_rate(stream, part, 1, [&](int64_t first, int64_t bytes) {
-                         volatile uint32_t sink =
-                             DURE_DISPATCH(ReadAll)(reinterpret_cast<const uint32_t*>(a + first), bytes / 4);
+                         volatile uint32_t sink = DURE_DISPATCH(ReadAll)(
+                             reinterpret_cast<const uint32_t*>(a + first), bytes / 4);
                          static_cast<void>(sink);
                        });
   peak.copy_gbytes_s = 1e-9 * memory_rate(stream, part, 2, [&](int64_t first, int64_t bytes) {

@@ -1,5 +1,5 @@
-// The router: selection exactly as the twin's (ties, groups, every size), weights and gradients within derived bounds, the
-// plan's invariants, sums over experts; finite differences; bits.
+// The router: selection exactly as the twin's (ties, groups, every size), weights and gradients
+// within derived bounds, the plan's invariants, sums over experts; finite differences; bits.
 #include "kernels/router.h"
 
 #include <numeric>
@@ -13,20 +13,33 @@ namespace {
 using namespace testing;
 using ref::Doubles;
 
-RouterFacts facts(int64_t experts, int64_t slots, int64_t groups = 1, int64_t kept = 1, bool normalise = true) {
-  return {.expert_count = experts, .experts_per_token = slots, .group_count = groups, .groups_kept = kept, .normalise = normalise, .scale = 2.5};
+RouterFacts facts(int64_t experts, int64_t slots, int64_t groups = 1, int64_t kept = 1,
+                  bool normalise = true) {
+  return {.expert_count = experts,
+          .experts_per_token = slots,
+          .group_count = groups,
+          .groups_kept = kept,
+          .normalise = normalise,
+          .scale = 2.5};
 }
-const std::vector<RouterFacts> kFacts = {facts(1, 1), facts(8, 3), facts(16, 4), facts(17, 16), facts(16, 4, 4, 2), facts(128, 8), facts(256, 8, 8, 4), facts(512, 16, 1, 1, false), facts(12, 2, 6, 1)};
+const std::vector<RouterFacts> kFacts = {
+    facts(1, 1),        facts(8, 3),   facts(16, 4),        facts(17, 16),
+    facts(16, 4, 4, 2), facts(128, 8), facts(256, 8, 8, 4), facts(512, 16, 1, 1, false),
+    facts(12, 2, 6, 1)};
 
 struct Routed {
   Tensor logits, bias, p, w;
   std::vector<int32_t> experts;
   // Logits on a coarse grid where `ties`: many are equal, and sums of p and bias too.
   Routed(const RouterFacts& f, int64_t tokens, bool ties)
-      : logits(random_tensor({tokens, f.expert_count}, 1, 2)), bias(random_tensor({f.expert_count}, 2, 0.1)), p({tokens, f.expert_count}),
-        w({tokens, f.experts_per_token}), experts(static_cast<size_t>(tokens * f.experts_per_token), -1) {
+      : logits(random_tensor({tokens, f.expert_count}, 1, 2)),
+        bias(random_tensor({f.expert_count}, 2, 0.1)),
+        p({tokens, f.expert_count}),
+        w({tokens, f.experts_per_token}),
+        experts(static_cast<size_t>(tokens * f.experts_per_token), -1) {
     if (!ties) return;
-    for (int64_t i = 0; i < logits.view.elements(); ++i) logits.data()[i] = std::round(logits.data()[i]);
+    for (int64_t i = 0; i < logits.view.elements(); ++i)
+      logits.data()[i] = std::round(logits.data()[i]);
     for (int64_t i = 0; i < bias.view.elements(); ++i) bias.data()[i] = 0;
   }
 };
@@ -36,7 +49,8 @@ TEST(Router, SelectsAsTheTwinAndWeighsWithinBounds) {
   for (const Isa now : isas()) {
     set_isa(now);
     Stream stream(2);
-    Comparison weights(std::string(isa_name(now)) + " weights"), gradient(std::string(isa_name(now)) + " dlogits");
+    Comparison weights(std::string(isa_name(now)) + " weights"),
+        gradient(std::string(isa_name(now)) + " dlogits");
     for (const RouterFacts& f : kFacts) {
       for (const bool ties : {false, true}) {
         const int64_t tokens = 150;
@@ -53,15 +67,20 @@ TEST(Router, SelectsAsTheTwinAndWeighsWithinBounds) {
           const size_t K = static_cast<size_t>(f.experts_per_token), t = i / K;
           double sum = 0, size = std::abs(dw.data()[i]);
           for (size_t s = t * K; s < (t + 1) * K; ++s) {
-            sum += twin.probabilities[t * static_cast<size_t>(f.expert_count) + static_cast<size_t>(twin.experts[s])];
+            sum += twin.probabilities[t * static_cast<size_t>(f.expert_count) +
+                                      static_cast<size_t>(twin.experts[s])];
             size = std::max(size, double{std::abs(dw.data()[s])});
           }
-          const auto at = t * static_cast<size_t>(f.expert_count) + static_cast<size_t>(twin.experts[i]);
+          const auto at =
+              t * static_cast<size_t>(f.expert_count) + static_cast<size_t>(twin.experts[i]);
           const double p = twin.probabilities[at], share = f.normalise ? 2 * size / sum : size;
-          d_bound[at] = gamma(2 * f.experts_per_token + 30) * f.scale * share * p + 1e-37;  // p (1 - p) errs by u p near p = 1.
+          d_bound[at] = gamma(2 * f.experts_per_token + 30) * f.scale * share * p +
+                        1e-37;  // p (1 - p) errs by u p near p = 1.
         }
-        weights.add(r.w, twin.weights, w_bound, fmt::format("E{} K{}", f.expert_count, f.experts_per_token));
-        gradient.add(d, ref::route_backward(f, twin.probabilities, twin.experts, dw.wide()), d_bound, fmt::format("E{} K{}", f.expert_count, f.experts_per_token));
+        weights.add(r.w, twin.weights, w_bound,
+                    fmt::format("E{} K{}", f.expert_count, f.experts_per_token));
+        gradient.add(d, ref::route_backward(f, twin.probabilities, twin.experts, dw.wide()),
+                     d_bound, fmt::format("E{} K{}", f.expert_count, f.experts_per_token));
       }
     }
   }
@@ -73,11 +92,16 @@ TEST(Router, TwinsGradientsAreThoseOfFiniteDifferences) {
   const Routed r(f, 6, false);
   const Doubles x = r.logits.wide(), dw = random_tensor({6, 3}, 3).wide();
   const auto twin = ref::route(f, x, r.bias.wide());
-  expect_gradient(x, ref::route_backward(f, twin.probabilities, twin.experts, dw),
-                  [&](const Doubles& v) { return dot(ref::route_weights(f, v, twin.experts), dw); }, "route");
+  expect_gradient(
+      x, ref::route_backward(f, twin.probabilities, twin.experts, dw),
+      [&](const Doubles& v) { return dot(ref::route_weights(f, v, twin.experts), dw); }, "route");
   const std::vector<int64_t> lengths = {1, 3, 2};
-  expect_gradient(x, ref::sequence_balance(f, x, twin.experts, lengths, 0.7).dlogits,
-                  [&](const Doubles& v) { return ref::sequence_balance(f, v, twin.experts, lengths, 0.7).loss; }, "balance");
+  expect_gradient(
+      x, ref::sequence_balance(f, x, twin.experts, lengths, 0.7).dlogits,
+      [&](const Doubles& v) {
+        return ref::sequence_balance(f, v, twin.experts, lengths, 0.7).loss;
+      },
+      "balance");
 }
 
 TEST(Router, BalanceLossEqualsItsTwin) {
@@ -92,15 +116,22 @@ TEST(Router, BalanceLossEqualsItsTwin) {
     const double value = sequence_balance(f, r.p.view, r.experts, lengths, 0.01, 3, d.view, stream);
     EXPECT_EQ(value, sequence_balance(f, r.p.view, r.experts, lengths, 0.01, 3, {}, stream));
     const double unit = gamma(f.expert_count / 16 + 30);
-    loss.add(value, twin.loss, unit * twin.loss * 2, [&] { return fmt::format("E{}", f.expert_count); });
+    loss.add(value, twin.loss, unit * twin.loss * 2,
+             [&] { return fmt::format("E{}", f.expert_count); });
     Doubles truth = twin.dlogits, bound(truth.size());
     size_t i = 0;
     for (const int64_t length : lengths) {  // |f_e - mean| <= E / K
       for (int64_t n = 0; n < length * f.expert_count; ++n, ++i) {
         truth[i] *= 3;
-        bound[i] = 3 * 0.01 / 4 / static_cast<double>(length) * static_cast<double>(f.expert_count) / static_cast<double>(f.experts_per_token) * unit *
-                   r.p.data()[i] * 2 / std::accumulate(r.p.data() + i / static_cast<size_t>(f.expert_count) * static_cast<size_t>(f.expert_count),
-                                                       r.p.data() + (i / static_cast<size_t>(f.expert_count) + 1) * static_cast<size_t>(f.expert_count), 0.0) + 1e-37;
+        bound[i] = 3 * 0.01 / 4 / static_cast<double>(length) *
+                       static_cast<double>(f.expert_count) /
+                       static_cast<double>(f.experts_per_token) * unit * r.p.data()[i] * 2 /
+                       std::accumulate(r.p.data() + i / static_cast<size_t>(f.expert_count) *
+                                                        static_cast<size_t>(f.expert_count),
+                                       r.p.data() + (i / static_cast<size_t>(f.expert_count) + 1) *
+                                                        static_cast<size_t>(f.expert_count),
+                                       0.0) +
+                   1e-37;
       }
     }
     gradient.add(d, truth, bound, fmt::format("E{} K{}", f.expert_count, f.experts_per_token));
@@ -108,7 +139,8 @@ TEST(Router, BalanceLossEqualsItsTwin) {
 }
 
 TEST(Router, PlanSortsByExpertThenTokenWithEmptyExperts) {
-  const std::vector<int32_t> experts = {0, 5, 2, 5, 0, 2, 5, 6};  // 4 tokens of 2; experts 1, 3, 4, 7 are empty
+  const std::vector<int32_t> experts = {0, 5, 2, 5,
+                                        0, 2, 5, 6};  // 4 tokens of 2; experts 1, 3, 4, 7 are empty
   std::vector<int64_t> offsets(9);
   std::vector<int32_t> row_token(8), row_of_slot(8);
   plan_experts(experts, 8, 2, {offsets, row_token, row_of_slot});
@@ -117,7 +149,8 @@ TEST(Router, PlanSortsByExpertThenTokenWithEmptyExperts) {
   for (size_t i = 0; i < experts.size(); ++i) {
     const int64_t row = row_of_slot[i];
     EXPECT_EQ(row_token[static_cast<size_t>(row)], static_cast<int32_t>(i / 2));
-    EXPECT_TRUE(row >= offsets[static_cast<size_t>(experts[i])] && row < offsets[static_cast<size_t>(experts[i]) + 1]);
+    EXPECT_TRUE(row >= offsets[static_cast<size_t>(experts[i])] &&
+                row < offsets[static_cast<size_t>(experts[i]) + 1]);
   }
 }
 
@@ -127,18 +160,29 @@ struct Dispatch {
   std::vector<int32_t> row_token, row_of_slot;
   Tensor x, w, shared, rows, dy;
   Dispatch(int64_t t, int64_t k, int64_t d)
-      : tokens(t), slots(k), width(d), offsets(10), row_token(static_cast<size_t>(t * k)), row_of_slot(row_token), x(random_tensor({t, d}, 1)),
-        w(random_tensor({t, k}, 2)), shared(random_tensor({t, d}, 3)), rows(random_tensor({t * k, d}, 4)), dy(random_tensor({t, d}, 5)) {
+      : tokens(t),
+        slots(k),
+        width(d),
+        offsets(10),
+        row_token(static_cast<size_t>(t * k)),
+        row_of_slot(row_token),
+        x(random_tensor({t, d}, 1)),
+        w(random_tensor({t, k}, 2)),
+        shared(random_tensor({t, d}, 3)),
+        rows(random_tensor({t * k, d}, 4)),
+        dy(random_tensor({t, d}, 5)) {
     std::vector<int32_t> experts;
     for (int64_t i = 0; i < t; ++i) {
-      for (int64_t s = 0; s < k; ++s) experts.push_back(static_cast<int32_t>((i * 5 % (9 - k + 1)) + s));
+      for (int64_t s = 0; s < k; ++s)
+        experts.push_back(static_cast<int32_t>((i * 5 % (9 - k + 1)) + s));
     }
     plan_experts(experts, 9, k, plan());
   }
   ExpertPlan plan() { return {offsets, row_token, row_of_slot}; }
   Doubles slot_rows(const Tensor& from) const {
     Doubles out;
-    for (const int32_t r : row_of_slot) out.insert(out.end(), from.data() + r * width, from.data() + (r + 1) * width);
+    for (const int32_t r : row_of_slot)
+      out.insert(out.end(), from.data() + r * width, from.data() + (r + 1) * width);
     return out;
   }
 };
@@ -146,11 +190,14 @@ struct Dispatch {
 TEST(Router, GatherAndCombineForwardAndBackward) {
   Stream stream(2);
   Comparison combine("combine"), dweights("combine dweights");
-  for (const auto& [t, k, d] : std::vector<std::array<int64_t, 3>>{{1, 1, 5}, {40, 4, 100}, {33, 8, 64}, {200, 2, 257}}) {
+  for (const auto& [t, k, d] :
+       std::vector<std::array<int64_t, 3>>{{1, 1, 5}, {40, 4, 100}, {33, 8, 64}, {200, 2, 257}}) {
     Dispatch a(t, k, d);
     Tensor gathered({t * k, d}), y({t, d}), drows({t * k, d}), dw({t, k});
     gather_rows(a.x.view, a.row_token, gathered.view, stream);
-    for (int64_t r = 0; r < t * k; ++r) ASSERT_EQ(gathered.data()[r * d + d - 1], a.x.data()[a.row_token[static_cast<size_t>(r)] * d + d - 1]);
+    for (int64_t r = 0; r < t * k; ++r)
+      ASSERT_EQ(gathered.data()[r * d + d - 1],
+                a.x.data()[a.row_token[static_cast<size_t>(r)] * d + d - 1]);
     combine_experts(a.plan(), a.rows.view, a.w.view, a.shared.view, y.view, stream);
     const Doubles slots = a.slot_rows(a.rows), w = a.w.wide();
     const Doubles truth = ref::combine(slots, w, a.shared.wide(), t, k);
@@ -158,16 +205,19 @@ TEST(Router, GatherAndCombineForwardAndBackward) {
     for (Doubles* v : {&sizes, &w_sizes, &shared_sizes}) {
       for (double& value : *v) value = std::abs(value);
     }
-    for (const double size : ref::combine(sizes, w_sizes, shared_sizes, t, k)) bound.push_back(gamma(k + 2) * size);
+    for (const double size : ref::combine(sizes, w_sizes, shared_sizes, t, k))
+      bound.push_back(gamma(k + 2) * size);
     combine.add(y, truth, bound, fmt::format("T{} K{} D{}", t, k, d));
-    combine_experts_backward(a.plan(), a.rows.view, a.w.view, a.dy.view, drows.view, dw.view, stream);
+    combine_experts_backward(a.plan(), a.rows.view, a.w.view, a.dy.view, drows.view, dw.view,
+                             stream);
     Doubles dw_truth, dw_bound;
     for (int64_t s = 0; s < t * k; ++s) {
       double sum = 0, size = 0;
       for (int64_t c = 0; c < d; ++c) {
         const double product = slots[static_cast<size_t>(s * d + c)] * a.dy.data()[s / k * d + c];
         sum += product, size += std::abs(product);
-        ASSERT_EQ(drows.data()[a.row_of_slot[static_cast<size_t>(s)] * d + c], a.w.data()[s] * a.dy.data()[s / k * d + c]);
+        ASSERT_EQ(drows.data()[a.row_of_slot[static_cast<size_t>(s)] * d + c],
+                  a.w.data()[s] * a.dy.data()[s / k * d + c]);
       }
       dw_truth.push_back(sum);
       dw_bound.push_back(gamma(d / 16 + 6) * size);
@@ -177,7 +227,8 @@ TEST(Router, GatherAndCombineForwardAndBackward) {
     gather_rows_backward(a.plan(), drows.view, dx.view, stream);
     for (int64_t i = 0; i < t * d; ++i) {
       float sum = drows.data()[a.row_of_slot[static_cast<size_t>(i / d * k)] * d + i % d];
-      for (int64_t s = 1; s < k; ++s) sum += drows.data()[a.row_of_slot[static_cast<size_t>(i / d * k + s)] * d + i % d];
+      for (int64_t s = 1; s < k; ++s)
+        sum += drows.data()[a.row_of_slot[static_cast<size_t>(i / d * k + s)] * d + i % d];
       ASSERT_EQ(dx.data()[i], 1 + sum);
     }
   }
@@ -188,30 +239,38 @@ TEST(Router, SameBitsAloneForThreadsAndInstructionSets) {
     Routed r(f, 150, false);
     const std::vector<int64_t> lengths = {100, 50};
     const Tensor dw = random_tensor({150, f.experts_per_token}, 3);
-    expect_same_everywhere(fmt::format("E{} K{}", f.expert_count, f.experts_per_token), [&](Stream& stream) {
-      route(f, r.logits.view, r.bias.view, r.p.view, r.experts, r.w.view, stream);
-      Routed one(f, 1, false);
-      route(f, r.logits.view.rows(149, 1), r.bias.view, one.p.view, one.experts, one.w.view, stream);
-      EXPECT_EQ(one.experts, (std::vector<int32_t>(r.experts.end() - f.experts_per_token, r.experts.end())));
-      const std::vector<float> weights = r.w.values();
-      expect_same_bits({weights.end() - f.experts_per_token, weights.end()}, one.w.values(), "token alone");
-      Tensor d({150, f.expert_count});
-      route_backward(f, r.p.view, r.experts, dw.view, d.view, stream);
-      std::vector<float> all = r.w.values();
-      all.push_back(static_cast<float>(sequence_balance(f, r.p.view, r.experts, lengths, 1, 1, d.view, stream)));
-      for (const Tensor* t : {&r.p, &d}) all.insert(all.end(), t->data(), t->data() + t->view.elements());
-      for (const int32_t e : r.experts) all.push_back(static_cast<float>(e));
-      return all;
-    });
+    expect_same_everywhere(
+        fmt::format("E{} K{}", f.expert_count, f.experts_per_token), [&](Stream& stream) {
+          route(f, r.logits.view, r.bias.view, r.p.view, r.experts, r.w.view, stream);
+          Routed one(f, 1, false);
+          route(f, r.logits.view.rows(149, 1), r.bias.view, one.p.view, one.experts, one.w.view,
+                stream);
+          EXPECT_EQ(one.experts,
+                    (std::vector<int32_t>(r.experts.end() - f.experts_per_token, r.experts.end())));
+          const std::vector<float> weights = r.w.values();
+          expect_same_bits({weights.end() - f.experts_per_token, weights.end()}, one.w.values(),
+                           "token alone");
+          Tensor d({150, f.expert_count});
+          route_backward(f, r.p.view, r.experts, dw.view, d.view, stream);
+          std::vector<float> all = r.w.values();
+          all.push_back(static_cast<float>(
+              sequence_balance(f, r.p.view, r.experts, lengths, 1, 1, d.view, stream)));
+          for (const Tensor* t : {&r.p, &d})
+            all.insert(all.end(), t->data(), t->data() + t->view.elements());
+          for (const int32_t e : r.experts) all.push_back(static_cast<float>(e));
+          return all;
+        });
   }
   Dispatch a(70, 4, 100);
   expect_same_everywhere("combine", [&](Stream& stream) {
     Tensor y({70, 100}), drows({280, 100}), dw({70, 4}), dx = filled({70, 100}, 1);
     combine_experts(a.plan(), a.rows.view, a.w.view, {}, y.view, stream);
-    combine_experts_backward(a.plan(), a.rows.view, a.w.view, a.dy.view, drows.view, dw.view, stream);
+    combine_experts_backward(a.plan(), a.rows.view, a.w.view, a.dy.view, drows.view, dw.view,
+                             stream);
     gather_rows_backward(a.plan(), drows.view, dx.view, stream);
     std::vector<float> all = y.values();
-    for (const Tensor* t : {&drows, &dw, &dx}) all.insert(all.end(), t->data(), t->data() + t->view.elements());
+    for (const Tensor* t : {&drows, &dw, &dx})
+      all.insert(all.end(), t->data(), t->data() + t->view.elements());
     return all;
   });
 }
@@ -222,7 +281,8 @@ TEST(Router, DivergedLogitsStillGiveDistinctExperts) {
   Routed r(f, 2, false);
   std::fill_n(r.logits.data(), 8, NAN);
   route(f, r.logits.view, r.bias.view, r.p.view, r.experts, r.w.view, stream);
-  EXPECT_EQ((std::vector<int32_t>(r.experts.begin(), r.experts.begin() + 3)), (std::vector<int32_t>{0, 1, 2}));
+  EXPECT_EQ((std::vector<int32_t>(r.experts.begin(), r.experts.begin() + 3)),
+            (std::vector<int32_t>{0, 1, 2}));
 }
 
 }  // namespace

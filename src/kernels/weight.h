@@ -1,7 +1,9 @@
-// kernels/weight.h: a weight matrix as the matrix products read it: stored type and layout, never converted in bulk.
+// kernels/weight.h: a weight matrix as the matrix products read it: stored type and layout, never
+// converted in bulk.
 //
-// Row-major [N, K] (out, in) as on disk, plain (F32, BF16, F16) or in quantised blocks along K; or repacked into panels
-// for the processor (an explicit, counted copy). New layouts are added here and served by linear.h; callers do not change.
+// Row-major [N, K] (out, in) as on disk, plain (F32, BF16, F16) or in quantised blocks along K; or
+// repacked into panels for the processor (an explicit, counted copy). New layouts are added here
+// and served by linear.h; callers do not change.
 #pragma once
 
 #include "tensor/tensor_view.h"

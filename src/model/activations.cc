@@ -89,17 +89,21 @@ void visit(FfnActivations& ffn, int64_t unit, Visit&& resize) {
 
 template <typename Visit>
 void visit(MoeActivations& moe, int64_t k, Visit&& resize) {
-  for (TensorView* view : {&moe.logits, &moe.probabilities, &moe.weights, &moe.shared_output}) resize(*view, 1);
-  for (TensorView* view : {&moe.experts, &moe.row_token, &moe.row_of_slot, &moe.inputs, &moe.outputs}) resize(*view, k);
+  for (TensorView* view : {&moe.logits, &moe.probabilities, &moe.weights, &moe.shared_output})
+    resize(*view, 1);
+  for (TensorView* view :
+       {&moe.experts, &moe.row_token, &moe.row_of_slot, &moe.inputs, &moe.outputs})
+    resize(*view, k);
   visit(moe.ffn, k, resize);
   visit(moe.shared, 1, resize);
 }
 
 template <typename Visit>
 void visit(LayerActivations& layer, int64_t k, Visit&& resize) {
-  for (TensorView* view : {&layer.x, &layer.h, &layer.q_raw, &layer.k_raw, &layer.q, &layer.k, &layer.v, &layer.attended,
-                           &layer.x_mid, &layer.h_mid, &layer.x_inverse_rms, &layer.mid_inverse_rms, &layer.q_inverse_rms,
-                           &layer.k_inverse_rms, &layer.log_sum_exp}) {
+  for (TensorView* view :
+       {&layer.x, &layer.h, &layer.q_raw, &layer.k_raw, &layer.q, &layer.k, &layer.v,
+        &layer.attended, &layer.x_mid, &layer.h_mid, &layer.x_inverse_rms, &layer.mid_inverse_rms,
+        &layer.q_inverse_rms, &layer.k_inverse_rms, &layer.log_sum_exp}) {
     resize(*view, 1);
   }
   visit(layer.dense, 1, resize);
@@ -116,7 +120,9 @@ std::span<int64_t> MoeActivations::offset_span() const {
 }
 ExpertPlan MoeActivations::plan() const {
   const auto pairs = static_cast<size_t>(row_token.elements());
-  return {offset_span(), {static_cast<int32_t*>(row_token.data), pairs}, {static_cast<int32_t*>(row_of_slot.data), pairs}};
+  return {offset_span(),
+          {static_cast<int32_t*>(row_token.data), pairs},
+          {static_cast<int32_t*>(row_of_slot.data), pairs}};
 }
 
 Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, Arena& arena)
@@ -136,7 +142,8 @@ Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, 
     return taker.layer({.dense = !sparse, .sparse = sparse, .backward = backward}, scratch);
   };
   for (const LayerFacts& facts : config.layers) {
-    LayerActivations set = plan.keep == KeepActivations::kEverything ? own_set(facts.sparse) : shared;
+    LayerActivations set =
+        plan.keep == KeepActivations::kEverything ? own_set(facts.sparse) : shared;
     set.x = backward ? taker.wide() : one_x;
     if (plan.keep == KeepActivations::kLayerInputs && facts.sparse) taker.routing(set.moe);
     layers_.push_back(set);
@@ -145,14 +152,16 @@ Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, 
   hidden_ = taker.wide();
   if (backward) inverse_rms_ = taker.take({plan.rows_max});
   if (mtp) {
-    mtp_.embedded = taker.wide(), mtp_.embedded_normed = taker.wide(), mtp_.hidden_normed = taker.wide();
+    mtp_.embedded = taker.wide(), mtp_.embedded_normed = taker.wide(),
+    mtp_.hidden_normed = taker.wide();
     mtp_.joined = taker.take({plan.rows_max, 2 * config.hidden_size});
     mtp_.layer = plan.keep == KeepActivations::kEverything ? own_set(false) : shared;
     mtp_.layer.x = backward ? taker.wide() : one_x;
     mtp_.x = backward ? taker.wide() : one_x;
     mtp_.y = taker.wide();
     if (backward) {
-      for (TensorView* view : {&mtp_.embedding_inverse_rms, &mtp_.hidden_inverse_rms, &mtp_.inverse_rms}) {
+      for (TensorView* view :
+           {&mtp_.embedding_inverse_rms, &mtp_.hidden_inverse_rms, &mtp_.inverse_rms}) {
         *view = taker.take({plan.rows_max});
       }
     }
@@ -160,21 +169,25 @@ Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, 
 }
 
 void Activations::set_rows(int64_t row_count) {
-  DURE_CHECK(row_count >= 1 && row_count <= plan_.rows_max, "{} rows where {} were planned", row_count, plan_.rows_max);
+  DURE_CHECK(row_count >= 1 && row_count <= plan_.rows_max, "{} rows where {} were planned",
+             row_count, plan_.rows_max);
   if (row_count == row_count_) return;
   row_count_ = row_count;
-  // The first dimension of each view is T times `unit`; the memory behind it is that of the planned T.
+  // The first dimension of each view is T times `unit`; the memory behind it is that of the planned
+  // T.
   const auto resize = [row_count](TensorView& view, int64_t unit) {
     if (view.shape.rank() == 0) return;
     std::array<int64_t, 4> dims{};
-    for (int i = 0; i < view.shape.rank(); ++i) dims[static_cast<size_t>(i)] = i == 0 ? row_count * unit : view.dim(i);
-    view.shape = Shape(std::span<const int64_t>(dims.data(), static_cast<size_t>(view.shape.rank())));
+    for (int i = 0; i < view.shape.rank(); ++i)
+      dims[static_cast<size_t>(i)] = i == 0 ? row_count * unit : view.dim(i);
+    view.shape =
+        Shape(std::span<const int64_t>(dims.data(), static_cast<size_t>(view.shape.rank())));
   };
   for (LayerActivations& layer : layers_) visit(layer, experts_per_token_, resize);
   visit(mtp_.layer, experts_per_token_, resize);
-  for (TensorView* view : {&mtp_.embedded, &mtp_.embedded_normed, &mtp_.hidden_normed, &mtp_.joined, &mtp_.x, &mtp_.y,
-                           &mtp_.embedding_inverse_rms, &mtp_.hidden_inverse_rms, &mtp_.inverse_rms, &x_last_, &hidden_,
-                           &inverse_rms_}) {
+  for (TensorView* view : {&mtp_.embedded, &mtp_.embedded_normed, &mtp_.hidden_normed, &mtp_.joined,
+                           &mtp_.x, &mtp_.y, &mtp_.embedding_inverse_rms, &mtp_.hidden_inverse_rms,
+                           &mtp_.inverse_rms, &x_last_, &hidden_, &inverse_rms_}) {
     resize(*view, 1);
   }
 }

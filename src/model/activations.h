@@ -1,8 +1,9 @@
 // model/activations.h: every intermediate of a forward pass as views into one planned arena.
 //
-// Inference shares one set between the layers. Training keeps a set per layer for the backward; with recomputation it keeps
-// only the layers' inputs and their routing and makes the rest again, layer by layer, in the backward (the same kernels: the same bits).
-// Plan: construct with a null arena (Arena()) and read used_bytes(); construct again with a real one.
+// Inference shares one set between the layers. Training keeps a set per layer for the backward;
+// with recomputation it keeps only the layers' inputs and their routing and makes the rest again,
+// layer by layer, in the backward (the same kernels: the same bits). Plan: construct with a null
+// arena (Arena()) and read used_bytes(); construct again with a real one.
 #pragma once
 
 #include <cstdint>
@@ -39,14 +40,14 @@ struct MoeActivations {
 };
 
 struct LayerActivations {
-  TensorView x;                             // [T, D] input
-  TensorView h;                             // [T, D] normed input
-  TensorView q_raw, k_raw;                  // [T, Q, H], [T, G, H] projections
-  TensorView q, k, v;                       // [T, Q, H], [T, G, H], [T, G, H]; q and k normed and rotated
-  TensorView attended;                      // [T, Q, H]
-  TensorView x_mid;                         // [T, D] after attention
-  TensorView h_mid;                         // [T, D] normed
-  FfnActivations dense;                     // [T, F]
+  TensorView x;             // [T, D] input
+  TensorView h;             // [T, D] normed input
+  TensorView q_raw, k_raw;  // [T, Q, H], [T, G, H] projections
+  TensorView q, k, v;       // [T, Q, H], [T, G, H], [T, G, H]; q and k normed and rotated
+  TensorView attended;      // [T, Q, H]
+  TensorView x_mid;         // [T, D] after attention
+  TensorView h_mid;         // [T, D] normed
+  FfnActivations dense;     // [T, F]
   MoeActivations moe;
   // Only where a backward follows:
   TensorView x_inverse_rms, mid_inverse_rms;  // [T]
@@ -55,25 +56,26 @@ struct LayerActivations {
 };
 
 struct MtpActivations {
-  TensorView embedded;                               // [T, D] Emb[next token]
-  TensorView embedded_normed, hidden_normed;         // [T, D]; scratch
-  TensorView joined;                                 // [T, 2D]
-  LayerActivations layer;                            // its x is fc(joined)
-  TensorView x;                                      // [T, D] output of the layer
-  TensorView y;                                      // [T, D] normed: what the head reads
+  TensorView embedded;                        // [T, D] Emb[next token]
+  TensorView embedded_normed, hidden_normed;  // [T, D]; scratch
+  TensorView joined;                          // [T, 2D]
+  LayerActivations layer;                     // its x is fc(joined)
+  TensorView x;                               // [T, D] output of the layer
+  TensorView y;                               // [T, D] normed: what the head reads
   TensorView embedding_inverse_rms, hidden_inverse_rms, inverse_rms;  // [T]; training only
 };
 
 enum class KeepActivations : uint8_t {
   kNothing,      // inference
   kEverything,   // training
-  kLayerInputs,  // training with recomputation; router probabilities and choices are kept too, for losses and counts
+  kLayerInputs,  // training with recomputation; router probabilities and choices are kept too, for
+                 // losses and counts
 };
 
 struct ActivationPlan {
   int64_t rows_max = 0;  // T never exceeds this
   KeepActivations keep = KeepActivations::kNothing;
-  bool mtp = false;      // room for the MTP layer as well
+  bool mtp = false;  // room for the MTP layer as well
 };
 
 class Activations {

@@ -1,6 +1,8 @@
-// model/document_kv.h: the keys and values of whole documents packed in one batch, read where the activations hold them.
+// model/document_kv.h: the keys and values of whole documents packed in one batch, read where the
+// activations hold them.
 //
-// The trainer's KvAccess: nothing is copied. Each document is a segment of its own; positions restart at 0.
+// The trainer's KvAccess: nothing is copied. Each document is a segment of its own; positions
+// restart at 0.
 #pragma once
 
 #include <vector>
@@ -11,11 +13,14 @@ namespace dure {
 
 class DocumentKv : public KvAccess {
  public:
-  explicit DocumentKv(int64_t documents_max) { segments_.reserve(static_cast<size_t>(documents_max)); }
+  explicit DocumentKv(int64_t documents_max) {
+    segments_.reserve(static_cast<size_t>(documents_max));
+  }
 
   // Checked: at most documents_max, none empty.
   void set_documents(std::span<const int64_t> lengths) {
-    DURE_CHECK(lengths.size() <= segments_.capacity(), "{} documents where {} were planned", lengths.size(), segments_.capacity());
+    DURE_CHECK(lengths.size() <= segments_.capacity(), "{} documents where {} were planned",
+               lengths.size(), segments_.capacity());
     segments_.clear();
     int64_t row = 0;
     for (const int64_t length : lengths) {

@@ -21,17 +21,20 @@ void attention_block(const LayerContext& c, const LayerOf<WeightView>& w, LayerA
   head_norm_rope(a.q_raw, w.q_norm, epsilon, rope, c.positions, a.q, a.q_inverse_rms, stream);
   head_norm_rope(a.k_raw, w.k_norm, epsilon, rope, c.positions, a.k, a.k_inverse_rms, stream);
   c.kv.append(c.index, a.k, a.v, stream);
-  attention(attention_shape(config, c.facts), c.kv.segments(c.index), a.q, a.attended, a.log_sum_exp, stream);
+  attention(attention_shape(config, c.facts), c.kv.segments(c.index), a.q, a.attended,
+            a.log_sum_exp, stream);
   linear(w.o, flat_rows(a.attended), a.x_mid, stream);
   add_to(a.x, a.x_mid, stream);
 }
 
-void moe_block(const LayerContext& c, const LayerOf<WeightView>& w, TensorView h, MoeActivations& a, TensorView out) {
+void moe_block(const LayerContext& c, const LayerOf<WeightView>& w, TensorView h, MoeActivations& a,
+               TensorView out) {
   const ModelConfig& config = c.weights.config;
   const double limit = c.facts.swiglu_limit;
   Stream& stream = c.stream;
   linear(w.router, h, a.logits, stream);
-  route(router_facts(config), a.logits, w.router_bias, a.probabilities, a.expert_span(), a.weights, stream);
+  route(router_facts(config), a.logits, w.router_bias, a.probabilities, a.expert_span(), a.weights,
+        stream);
   const ExpertPlan plan = a.plan();
   plan_experts(a.expert_span(), config.expert_count, config.experts_per_token, plan);
   gather_rows(h, plan.row_token, a.inputs, stream);
@@ -48,7 +51,8 @@ void moe_block(const LayerContext& c, const LayerOf<WeightView>& w, TensorView h
   combine_experts(plan, a.outputs, a.weights, a.shared_output, out, stream);
 }
 
-void dense_block(const LayerContext& c, const LayerOf<WeightView>& w, TensorView h, FfnActivations& a, TensorView out) {
+void dense_block(const LayerContext& c, const LayerOf<WeightView>& w, TensorView h,
+                 FfnActivations& a, TensorView out) {
   linear(w.gate, h, a.gate, c.stream);
   linear(w.up, h, a.up, c.stream);
   swiglu(a.gate, a.up, c.facts.swiglu_limit, a.h, c.stream);
@@ -57,9 +61,11 @@ void dense_block(const LayerContext& c, const LayerOf<WeightView>& w, TensorView
 
 }  // namespace
 
-void layer_forward(const LayerContext& c, const LayerOf<WeightView>& w, LayerActivations& a, TensorView out) {
+void layer_forward(const LayerContext& c, const LayerOf<WeightView>& w, LayerActivations& a,
+                   TensorView out) {
   attention_block(c, w, a);
-  rms_norm(a.x_mid, w.post_norm, c.weights.config.norm_epsilon, a.h_mid, a.mid_inverse_rms, c.stream);
+  rms_norm(a.x_mid, w.post_norm, c.weights.config.norm_epsilon, a.h_mid, a.mid_inverse_rms,
+           c.stream);
   if (c.facts.sparse) {
     moe_block(c, w, a.h_mid, a.moe, out);
   } else {
@@ -68,38 +74,48 @@ void layer_forward(const LayerContext& c, const LayerOf<WeightView>& w, LayerAct
   add_to(a.x_mid, out, c.stream);
 }
 
-void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv, Activations& activations, Stream& stream) {
+void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
+             Activations& activations, Stream& stream) {
   const ModelConfig& config = weights.config;
   DURE_CHECK_EQ(batch.ids.size(), batch.positions.size());
   activations.set_rows(static_cast<int64_t>(batch.ids.size()));
   embedding(weights.embedding, batch.ids, activations.layer(0).x, stream);
   for (int64_t i = 0; i < config.layer_count(); ++i) {
-    const LayerContext context{weights, config.layers[static_cast<size_t>(i)], i, batch.positions, kv, stream};
-    layer_forward(context, weights.layers[static_cast<size_t>(i)], activations.layer(i), activations.output_of(i));
+    const LayerContext context{
+        weights, config.layers[static_cast<size_t>(i)], i, batch.positions, kv, stream};
+    layer_forward(context, weights.layers[static_cast<size_t>(i)], activations.layer(i),
+                  activations.output_of(i));
   }
-  rms_norm(activations.x_last(), weights.norm, config.norm_epsilon, activations.hidden(), activations.inverse_rms(), stream);
+  rms_norm(activations.x_last(), weights.norm, config.norm_epsilon, activations.hidden(),
+           activations.inverse_rms(), stream);
 }
 
-void forward_mtp(const ModelWeights& weights, TensorView hidden, const RowBatch& batch, KvAccess& kv,
-                 Activations& activations, Stream& stream) {
+void forward_mtp(const ModelWeights& weights, TensorView hidden, const RowBatch& batch,
+                 KvAccess& kv, Activations& activations, Stream& stream) {
   const ModelConfig& config = weights.config;
   const MtpOf<WeightView>& w = weights.mtp;
   MtpActivations& a = activations.mtp();
   DURE_CHECK(a.y, "no room was planned for the MTP layer");
-  DURE_CHECK(batch.ids.size() == batch.positions.size() && hidden.dim(0) == static_cast<int64_t>(batch.ids.size()),
-             "{} ids, {} positions, hidden {}", batch.ids.size(), batch.positions.size(), hidden.shape.text());
+  DURE_CHECK(batch.ids.size() == batch.positions.size() &&
+                 hidden.dim(0) == static_cast<int64_t>(batch.ids.size()),
+             "{} ids, {} positions, hidden {}", batch.ids.size(), batch.positions.size(),
+             hidden.shape.text());
   activations.set_rows(hidden.dim(0));
   embedding(weights.embedding, batch.ids, a.embedded, stream);
-  rms_norm(a.embedded, w.embedding_norm, config.norm_epsilon, a.embedded_normed, a.embedding_inverse_rms, stream);
-  rms_norm(hidden, w.hidden_norm, config.norm_epsilon, a.hidden_normed, a.hidden_inverse_rms, stream);
+  rms_norm(a.embedded, w.embedding_norm, config.norm_epsilon, a.embedded_normed,
+           a.embedding_inverse_rms, stream);
+  rms_norm(hidden, w.hidden_norm, config.norm_epsilon, a.hidden_normed, a.hidden_inverse_rms,
+           stream);
   concat_columns(a.embedded_normed, a.hidden_normed, a.joined, stream);
   linear(w.fc, a.joined, a.layer.x, stream);
-  const LayerContext context{weights, config.mtp_layer, config.layer_count(), batch.positions, kv, stream};
+  const LayerContext context{weights, config.mtp_layer, config.layer_count(), batch.positions, kv,
+                             stream};
   layer_forward(context, w.layer, a.layer, a.x);
   rms_norm(a.x, w.norm, config.norm_epsilon, a.y, a.inverse_rms, stream);
 }
 
-void head_logits(const ModelWeights& weights, TensorView hidden, TensorView logits, Stream& stream) {
+void head_logits(const ModelWeights& weights, TensorView hidden, TensorView logits,
+                 Stream& stream) {
   linear(weights.head, hidden, logits, stream);
 }
 

@@ -1,6 +1,7 @@
 // model/layer.h: one decoder layer, forward and backward; internal to model/.
 //
-//   x_mid = x + o(attention(qkv(norm(x)))),  out = x_mid + ffn(norm(x_mid))     (pre-norm, spec 2.3 - 2.6)
+//   x_mid = x + o(attention(qkv(norm(x)))),  out = x_mid + ffn(norm(x_mid))     (pre-norm, spec 2.3
+//   - 2.6)
 // The same functions serve the main layers and the MTP layer; a layer differs by its facts alone.
 #pragma once
 
@@ -20,8 +21,10 @@ struct LayerContext {
   Stream& stream;
 };
 
-// a.x: [T, D] holds the input; out: [T, D] = result, which may be a.x itself where no backward follows.
-void layer_forward(const LayerContext& context, const LayerOf<WeightView>& w, LayerActivations& a, TensorView out);
+// a.x: [T, D] holds the input; out: [T, D] = result, which may be a.x itself where no backward
+// follows.
+void layer_forward(const LayerContext& context, const LayerOf<WeightView>& w, LayerActivations& a,
+                   TensorView out);
 
 // What the backward of a layer needs beside the activations.
 struct LayerBackwardOptions {
@@ -48,11 +51,12 @@ struct LayerScratch {
   int64_t rows_max_ = 0, experts_per_token_ = 0;
 };
 
-// dx: [T, D] holds the gradient of the result and leaves as that of a.x. Gradients of the weights are added to g. Uses up the
-// activations: gates and ups become their gradients.
-// Returns the layer's balance loss (before balance_scale).
-double layer_backward(const LayerContext& context, const LayerBackwardOptions& options, const LayerOf<WeightView>& w,
-                      LayerActivations& a, LayerScratch& scratch, TensorView dx, const LayerOf<TensorView>& g);
+// dx: [T, D] holds the gradient of the result and leaves as that of a.x. Gradients of the weights
+// are added to g. Uses up the activations: gates and ups become their gradients. Returns the
+// layer's balance loss (before balance_scale).
+double layer_backward(const LayerContext& context, const LayerBackwardOptions& options,
+                      const LayerOf<WeightView>& w, LayerActivations& a, LayerScratch& scratch,
+                      TensorView dx, const LayerOf<TensorView>& g);
 
 inline RouterFacts router_facts(const ModelConfig& config) {
   return {.expert_count = config.expert_count,
@@ -68,6 +72,8 @@ inline AttentionShape attention_shape(const ModelConfig& config, const LayerFact
           .head_width = config.head_width,
           .window_tokens = facts.window_tokens};
 }
-inline TensorView flat_rows(TensorView x) { return x.reshaped({x.dim(0), x.elements() / x.dim(0)}); }  // [T, A, B] -> [T, A*B]
+inline TensorView flat_rows(TensorView x) {
+  return x.reshaped({x.dim(0), x.elements() / x.dim(0)});
+}  // [T, A, B] -> [T, A*B]
 
 }  // namespace dure

@@ -8,7 +8,8 @@
 namespace dure {
 namespace {
 
-// "model.layers.3.mlp.experts.gate_proj.weight" and 5 -> "model.layers.3.mlp.experts.5.gate_proj.weight".
+// "model.layers.3.mlp.experts.gate_proj.weight" and 5 ->
+// "model.layers.3.mlp.experts.5.gate_proj.weight".
 std::string expert_name(const std::string& stack_name, int64_t expert) {
   const size_t at = stack_name.find(".experts.") + 9;
   return stack_name.substr(0, at) + std::to_string(expert) + "." + stack_name.substr(at);
@@ -19,9 +20,11 @@ TensorRole expert_role(const std::string& stack_name) {
   return stack_name.ends_with("up_proj.weight") ? TensorRole::kExpertUp : TensorRole::kExpertDown;
 }
 
-void check_shape(const ModelFiles& files, const std::string& name, TensorView view, const Shape& wanted) {
+void check_shape(const ModelFiles& files, const std::string& name, TensorView view,
+                 const Shape& wanted) {
   if (view.shape == wanted) return;
-  fail(ErrorCode::kInvalidArgument, "{}: {} has shape {}, this model needs {}", files.path().string(), name, view.shape.text(), wanted.text());
+  fail(ErrorCode::kInvalidArgument, "{}: {} has shape {}, this model needs {}",
+       files.path().string(), name, view.shape.text(), wanted.text());
 }
 
 // Binds one field of the weights after another.
@@ -29,7 +32,9 @@ struct Opener {
   const ModelFiles& files;
   ModelWeights& weights;
 
-  Buffer& own(DType dtype, Shape shape) { return weights.owned.emplace_back(Buffer::of(dtype, shape)); }
+  Buffer& own(DType dtype, Shape shape) {
+    return weights.owned.emplace_back(Buffer::of(dtype, shape));
+  }
 
   void bind(const TensorFacts& facts, TensorView& field) {
     const TensorView stored = files.tensor(facts.name);
@@ -58,8 +63,8 @@ struct Opener {
     for (int64_t e = 0; e < facts.shape[0]; ++e) {
       const TensorView one = files.load({role, facts.layer, e}, scratch);
       if (one.dtype != dtype) {
-        fail(ErrorCode::kUnsupported, "{}: experts of {} have different types, {} and {}", files.path().string(), facts.name, dtype_info(dtype).name,
-             dtype_info(one.dtype).name);
+        fail(ErrorCode::kUnsupported, "{}: experts of {} have different types, {} and {}",
+             files.path().string(), facts.name, dtype_info(dtype).name, dtype_info(one.dtype).name);
       }
       std::memcpy(field.data.slice(e).data, one.data, static_cast<size_t>(one.bytes()));
     }
@@ -105,7 +110,8 @@ int64_t open_weights_bytes(const ModelFiles& files) {
   for (const ImpliedTensor& tensor : files.tensors()) {
     const DType dtype = files.dtype(tensor.id);
     const bool small = tensor.shape.rank() == 1;  // Norms and the router's bias: f32.
-    const bool gathered = is_expert(tensor.id.role) && !files.is_stacked(tensor.id.role, tensor.id.layer);
+    const bool gathered =
+        is_expert(tensor.id.role) && !files.is_stacked(tensor.id.role, tensor.id.layer);
     const int64_t stored = TensorView{nullptr, tensor.shape, dtype, Device::kCpu}.bytes();
     if (small && dtype != DType::kF32) bytes += 4 * tensor.shape.elements();
     if (gathered || (!is_expert(tensor.id.role) && files.is_decoded(tensor.id))) bytes += stored;
@@ -118,11 +124,14 @@ ModelWeights open_weights(std::shared_ptr<const ModelFiles> files) {
   out.config = files->config();
   out.inverse_frequency = rope_inverse_frequency(out.config.rope, out.config.head_width);
   Opener opener{*files, out};
-  visit_tensors(out.config, out, [&](const TensorFacts& facts, auto& field) { opener.bind(facts, field); });
+  visit_tensors(out.config, out,
+                [&](const TensorFacts& facts, auto& field) { opener.bind(facts, field); });
   out.source = std::move(files);
   return out;
 }
 
-std::unique_ptr<TensorProvider> provide(const Parameters& parameters) { return std::make_unique<ParametersProvider>(parameters); }
+std::unique_ptr<TensorProvider> provide(const Parameters& parameters) {
+  return std::make_unique<ParametersProvider>(parameters);
+}
 
 }  // namespace dure

@@ -1,7 +1,7 @@
 // model/load.h: weights from files into a model, and back.
 //
-// Training takes f32 masters (load_parameters); inference uses the mapped file in place where its layout allows (open_weights).
-// Not here: the files' formats (formats/model_files.h).
+// Training takes f32 masters (load_parameters); inference uses the mapped file in place where its
+// layout allows (open_weights). Not here: the files' formats (formats/model_files.h).
 #pragma once
 
 #include <memory>
@@ -12,17 +12,21 @@
 
 namespace dure {
 
-// Every tensor widened to f32. Throws kInvalidArgument where the file's model has another shape than `parameters`.
+// Every tensor widened to f32. Throws kInvalidArgument where the file's model has another shape
+// than `parameters`.
 void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& stream);
 
-// Weights to run. Matrices keep their stored type and place; experts stored one by one are gathered into one stack a layer, norms and
-// the router's bias become f32: those copies are counted by owned_bytes(). Keeps `files` alive.
+// Weights to run. Matrices keep their stored type and place; experts stored one by one are gathered
+// into one stack a layer, norms and the router's bias become f32: those copies are counted by
+// owned_bytes(). Keeps `files` alive.
 ModelWeights open_weights(std::shared_ptr<const ModelFiles> files);
 
-// What open_weights() will copy, and what decoded FP8 takes beside it; from the files' headers alone.
+// What open_weights() will copy, and what decoded FP8 takes beside it; from the files' headers
+// alone.
 int64_t open_weights_bytes(const ModelFiles& files);
 
-// What write_hf_folder() takes: the tensors of `parameters`, experts one by one. `parameters` must outlive it.
+// What write_hf_folder() takes: the tensors of `parameters`, experts one by one. `parameters` must
+// outlive it.
 std::unique_ptr<TensorProvider> provide(const Parameters& parameters);
 
 }  // namespace dure

@@ -1,7 +1,8 @@
 // model/model.h: one forward pass for training, prefill, decoding and the verification of drafts.
 //
-// Rows may come from many sequences at once; each row's result depends on its own sequence alone, bit for bit. Where keys and
-// values go is the KvAccess's business. Not here: backward and losses (train_pass.h), caches and sampling (engine/).
+// Rows may come from many sequences at once; each row's result depends on its own sequence alone,
+// bit for bit. Where keys and values go is the KvAccess's business. Not here: backward and losses
+// (train_pass.h), caches and sampling (engine/).
 #pragma once
 
 #include <cstdint>
@@ -20,13 +21,15 @@ struct RowBatch {
 
 // Leaves the hidden states after the final norm in activations.hidden(): [T, D]. Allocates nothing.
 // Throws kInvalidArgument for an id outside the vocabulary. Checked: T <= the plan's rows.
-void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv, Activations& activations, Stream& stream);
+void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
+             Activations& activations, Stream& stream);
 
-// The MTP layer over rows whose hidden states (after the final norm; or an earlier step's result) are `hidden`: [T, D] and
-// whose *next* tokens are batch.ids; positions are the rows' own. Leaves what the head reads in activations.mtp().y: [T, D]:
-// head_logits() of row t there predict token t+2. Keys and values are those of layer L.
-void forward_mtp(const ModelWeights& weights, TensorView hidden, const RowBatch& batch, KvAccess& kv,
-                 Activations& activations, Stream& stream);
+// The MTP layer over rows whose hidden states (after the final norm; or an earlier step's result)
+// are `hidden`: [T, D] and whose *next* tokens are batch.ids; positions are the rows' own. Leaves
+// what the head reads in activations.mtp().y: [T, D]: head_logits() of row t there predict token
+// t+2. Keys and values are those of layer L.
+void forward_mtp(const ModelWeights& weights, TensorView hidden, const RowBatch& batch,
+                 KvAccess& kv, Activations& activations, Stream& stream);
 
 // logits: [R, V] = of hidden rows [R, D].
 void head_logits(const ModelWeights& weights, TensorView hidden, TensorView logits, Stream& stream);

@@ -1,4 +1,5 @@
-// model/model_fixture.h: what the tests of model/ share: tiny configurations, random weights, a plain key/value store.
+// model/model_fixture.h: what the tests of model/ share: tiny configurations, random weights, a
+// plain key/value store.
 #pragma once
 
 #include <algorithm>
@@ -12,19 +13,23 @@
 
 namespace dure::testing_model {
 
-// K-EXAONE 1 in small: LLLG, first layer dense, one shared expert, global MTP. Odd sizes on purpose.
+// K-EXAONE 1 in small: LLLG, first layer dense, one shared expert, global MTP. Odd sizes on
+// purpose.
 inline ModelConfig tiny_k1() {
   ModelConfig c;
-  c.vocab_size = 29, c.hidden_size = 12, c.head_count = 4, c.kv_head_count = 2, c.head_width = 6, c.dense_width = 10;
-  c.expert_width = 7, c.expert_count = 6, c.experts_per_token = 2, c.shared_expert_count = 1, c.routed_scale = 2.5;
+  c.vocab_size = 29, c.hidden_size = 12, c.head_count = 4, c.kv_head_count = 2, c.head_width = 6,
+  c.dense_width = 10;
+  c.expert_width = 7, c.expert_count = 6, c.experts_per_token = 2, c.shared_expert_count = 1,
+  c.routed_scale = 2.5;
   c.rope.theta = 1e4;
-  for (int i = 0; i < 4; ++i) c.layers.push_back({.window_tokens = i == 3 ? 0 : 3, .rotary = i != 3, .sparse = i > 0});
+  for (int i = 0; i < 4; ++i)
+    c.layers.push_back({.window_tokens = i == 3 ? 0 : 3, .rotary = i != 3, .sparse = i > 0});
   c.mtp_layer_count = 1;
   return c;
 }
 
-// K-EXAONE 2 in small: mixed windows, clamps, two dense layers; with groups, no shared expert, tied embeddings and
-// unnormalised weights besides, which no released model has together. Sliding MTP.
+// K-EXAONE 2 in small: mixed windows, clamps, two dense layers; with groups, no shared expert, tied
+// embeddings and unnormalised weights besides, which no released model has together. Sliding MTP.
 inline ModelConfig tiny_k2() {
   ModelConfig c = tiny_k1();
   c.layers.clear();
@@ -33,7 +38,8 @@ inline ModelConfig tiny_k2() {
   c.layers.push_back({.window_tokens = 3, .rotary = true, .sparse = true, .swiglu_limit = 0.4});
   c.layers.push_back({.window_tokens = 2, .rotary = true, .sparse = true});
   c.expert_count = 8, c.experts_per_token = 3, c.expert_group_count = 4, c.expert_groups_kept = 2;
-  c.shared_expert_count = 0, c.tied_embeddings = true, c.normalise_expert_weights = false, c.routed_scale = 1.25;
+  c.shared_expert_count = 0, c.tied_embeddings = true, c.normalise_expert_weights = false,
+  c.routed_scale = 1.25;
   c.mtp_layer = {.window_tokens = 3, .rotary = true, .sparse = false};
   return c;
 }
@@ -42,16 +48,20 @@ inline ModelConfig tiny_k2() {
 inline void randomise(Parameters& parameters, uint64_t seed) {
   for (const Parameter& p : parameters.list()) {
     Rng rng(seed, stream_id(p.name.c_str()));
-    const double scale = p.kind == ParameterKind::kNorm ? 0.2 : p.kind == ParameterKind::kRouterBias ? 0.1 : 0.4;
+    const double scale = p.kind == ParameterKind::kNorm         ? 0.2
+                         : p.kind == ParameterKind::kRouterBias ? 0.1
+                                                                : 0.4;
     for (int64_t i = 0; i < p.view.elements(); ++i) {
-      p.view.f32()[i] = static_cast<float>((p.kind == ParameterKind::kNorm ? 1 : 0) + scale * rng.normal());
+      p.view.f32()[i] =
+          static_cast<float>((p.kind == ParameterKind::kNorm ? 1 : 0) + scale * rng.normal());
     }
   }
 }
 
 inline ref::WeightTable widen(const Parameters& parameters) {
   ref::WeightTable table;
-  for (const Parameter& p : parameters.list()) table[p.name].assign(p.view.f32(), p.view.f32() + p.view.elements());
+  for (const Parameter& p : parameters.list())
+    table[p.name].assign(p.view.f32(), p.view.f32() + p.view.elements());
   return table;
 }
 
@@ -67,7 +77,8 @@ inline Batch random_batch(const ModelConfig& config, std::vector<int64_t> length
   batch.lengths = std::move(lengths);
   Rng rng(seed);
   for (const int64_t length : batch.lengths) {
-    for (int64_t p = 0; p < length; ++p) batch.ids.push_back(static_cast<int32_t>(rng.below(config.vocab_size)));
+    for (int64_t p = 0; p < length; ++p)
+      batch.ids.push_back(static_cast<int32_t>(rng.below(config.vocab_size)));
     for (int64_t p = 0; p < length; ++p) {
       const size_t t = batch.targets.size();
       batch.targets.push_back(p + 1 < length && rng.uniform() < 0.8 ? batch.ids[t + 1] : kIgnore);
@@ -82,7 +93,8 @@ inline ref::RefInput ref_input(const Batch& batch) {
   return input;
 }
 
-// Sequences stored whole, layer by layer, and filled in chunks of any size: the simplest KvAccess that decodes.
+// Sequences stored whole, layer by layer, and filled in chunks of any size: the simplest KvAccess
+// that decodes.
 class SequenceStore : public KvAccess {
  public:
   struct Chunk {
@@ -102,8 +114,10 @@ class SequenceStore : public KvAccess {
     int64_t row = 0;
     for (const Chunk& chunk : chunks_) {
       const size_t bytes = static_cast<size_t>(chunk.row_count * width_) * sizeof(float);
-      std::memcpy(place(keys_, layer, chunk.sequence, chunk.first_position), k.f32() + row * width_, bytes);
-      std::memcpy(place(values_, layer, chunk.sequence, chunk.first_position), v.f32() + row * width_, bytes);
+      std::memcpy(place(keys_, layer, chunk.sequence, chunk.first_position), k.f32() + row * width_,
+                  bytes);
+      std::memcpy(place(values_, layer, chunk.sequence, chunk.first_position),
+                  v.f32() + row * width_, bytes);
       row += chunk.row_count;
     }
     DURE_CHECK_EQ(row, k.dim(0));
@@ -113,7 +127,10 @@ class SequenceStore : public KvAccess {
     segments_.clear();
     int64_t row = 0;
     for (const Chunk& chunk : chunks_) {
-      AttentionSegment segment{.first_row = row, .row_count = chunk.row_count, .first_position = chunk.first_position, .kv = {}};
+      AttentionSegment segment{.first_row = row,
+                               .row_count = chunk.row_count,
+                               .first_position = chunk.first_position,
+                               .kv = {}};
       segment.kv.keys = place(keys_, layer, chunk.sequence, 0);
       segment.kv.values = place(values_, layer, chunk.sequence, 0);
       segment.kv.row_stride = width_;
@@ -125,7 +142,8 @@ class SequenceStore : public KvAccess {
   }
 
  private:
-  float* place(std::vector<std::vector<float>>& store, int64_t layer, int64_t sequence, int64_t position) {
+  float* place(std::vector<std::vector<float>>& store, int64_t layer, int64_t sequence,
+               int64_t position) {
     return store[static_cast<size_t>(layer)].data() + (sequence * tokens_max_ + position) * width_;
   }
 

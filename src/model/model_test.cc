@@ -1,4 +1,5 @@
-// Values and gradients against the double twin and its finite differences; and the bitwise promises.
+// Values and gradients against the double twin and its finite differences; and the bitwise
+// promises.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -30,8 +31,8 @@ struct PassOutcome {
   std::vector<float> gradients, log_probability, hidden;
 };
 
-PassOutcome run_pass(const Model& model, const Batch& batch, PassPlan plan, const LossOptions& options, int threads,
-                     bool two_phase = false) {
+PassOutcome run_pass(const Model& model, const Batch& batch, PassPlan plan,
+                     const LossOptions& options, int threads, bool two_phase = false) {
   Stream stream(threads);
   if (plan.rows_max == 0) plan.rows_max = static_cast<int64_t>(batch.ids.size());
   TrainPass pass(model.weights.config, plan);
@@ -61,15 +62,22 @@ double difference(TensorView got, const ref::Rows& wanted) {
   const int64_t width = got.elements() / got.dim(0);
   for (size_t t = 0; t < wanted.size(); ++t) {
     for (size_t i = 0; i < wanted[t].size(); ++i) {
-      worst = std::max(worst, std::abs(static_cast<double>(got.f32()[static_cast<int64_t>(t) * width + static_cast<int64_t>(i)]) - wanted[t][i]));
+      worst = std::max(
+          worst,
+          std::abs(static_cast<double>(
+                       got.f32()[static_cast<int64_t>(t) * width + static_cast<int64_t>(i)]) -
+                   wanted[t][i]));
     }
   }
   return worst / largest(wanted);
 }
 
-// A bound for values that went through `layers` layers: each adds a few roundings of sums of tens of terms, and the
-// residual stream carries them on; 64 roundings a layer is above what any order of those sums can lose in practice.
-double value_bound(const ModelConfig& config) { return kEpsilon * 64 * static_cast<double>(config.layer_count() + 1); }
+// A bound for values that went through `layers` layers: each adds a few roundings of sums of tens
+// of terms, and the residual stream carries them on; 64 roundings a layer is above what any order
+// of those sums can lose in practice.
+double value_bound(const ModelConfig& config) {
+  return kEpsilon * 64 * static_cast<double>(config.layer_count() + 1);
+}
 
 class ModelTest : public ::testing::TestWithParam<int> {
  protected:
@@ -87,7 +95,9 @@ TEST_P(ModelTest, EqualsTheDoubleTwin) {
   pass.forward(model.weights, b.input(), stream);
   const double bound = value_bound(config());
   for (int64_t i = 0; i < config().layer_count(); ++i) {
-    EXPECT_LT(difference(pass.activations().layer(i).x, wanted.hidden[static_cast<size_t>(i)]), bound) << "layer " << i;
+    EXPECT_LT(difference(pass.activations().layer(i).x, wanted.hidden[static_cast<size_t>(i)]),
+              bound)
+        << "layer " << i;
     if (!config().layers[static_cast<size_t>(i)].sparse) continue;
     const MoeActivations& moe = pass.activations().layer(i).moe;
     const ref::RefRouting& routing = wanted.routing.at(i);
@@ -99,8 +109,10 @@ TEST_P(ModelTest, EqualsTheDoubleTwin) {
     }
   }
   EXPECT_LT(difference(pass.hidden(), wanted.final_hidden), bound);
-  Buffer logits = Buffer::of(DType::kF32, {static_cast<int64_t>(b.ids.size()), config().vocab_size});
-  const TensorView view = logits.view(DType::kF32, {static_cast<int64_t>(b.ids.size()), config().vocab_size});
+  Buffer logits =
+      Buffer::of(DType::kF32, {static_cast<int64_t>(b.ids.size()), config().vocab_size});
+  const TensorView view =
+      logits.view(DType::kF32, {static_cast<int64_t>(b.ids.size()), config().vocab_size});
   head_logits(model.weights, pass.hidden(), view, stream);
   EXPECT_LT(difference(view, wanted.logits), bound);
 }
@@ -109,7 +121,8 @@ TEST_P(ModelTest, LossesEqualTheTwin) {
   const Model model(config());
   const Batch b = batch();
   ref::RefInput input = ref_input(b);
-  input.mtp_coefficient = all_losses().mtp_coefficient, input.balance_coefficient = all_losses().balance_coefficient;
+  input.mtp_coefficient = all_losses().mtp_coefficient,
+  input.balance_coefficient = all_losses().balance_coefficient;
   const ref::RefOutput wanted = ref::run_model(config(), widen(model.parameters), input);
   for (const bool recompute : {false, true}) {
     Stream stream(1);
@@ -131,7 +144,8 @@ TEST_P(ModelTest, LossesEqualTheTwin) {
       if (b.targets[t] == kIgnore) continue;
       double entropy = 0, sum = 0;
       for (const double logit : wanted.logits[t]) sum += std::exp(logit);
-      for (const double logit : wanted.logits[t]) entropy -= std::exp(logit) / sum * (logit - std::log(sum));
+      for (const double logit : wanted.logits[t])
+        entropy -= std::exp(logit) / sum * (logit - std::log(sum));
       EXPECT_NEAR(pass.entropy()[t], entropy, bound * 8);
     }
     for (const auto& [layer, routing] : wanted.routing) {
@@ -156,17 +170,20 @@ std::vector<size_t> chosen_elements(size_t size) {
 }
 
 // Central differences of the twin's objective against the backward, every parameter tensor.
-void expect_gradients(const Model& model, const ref::RefInput& input, const std::vector<float>& gradients) {
+void expect_gradients(const Model& model, const ref::RefInput& input,
+                      const std::vector<float>& gradients) {
   const ModelConfig& config = model.weights.config;
   ref::WeightTable table = widen(model.parameters);
-  constexpr double kStep = 1e-5;  // truncation ~ step^2, cancellation ~ 2^-53 / step: both below 1e-9
+  constexpr double kStep =
+      1e-5;  // truncation ~ step^2, cancellation ~ 2^-53 / step: both below 1e-9
   double overall = 0;
   for (const float g : gradients) overall = std::max(overall, static_cast<double>(std::abs(g)));
   for (const Parameter& p : model.parameters.list()) {
     ref::Row& values = table.at(p.name);
     double worst = 0, scale = 0;
     for (int64_t i = 0; i < p.view.elements(); ++i) {
-      scale = std::max(scale, static_cast<double>(std::abs(gradients[static_cast<size_t>(p.offset + i)])));
+      scale = std::max(scale,
+                       static_cast<double>(std::abs(gradients[static_cast<size_t>(p.offset + i)])));
     }
     for (const size_t i : chosen_elements(values.size())) {
       const double kept = values[i];
@@ -175,7 +192,8 @@ void expect_gradients(const Model& model, const ref::RefInput& input, const std:
       values[i] = kept - kStep;
       const double below = ref::run_model(config, table, input).objective;
       values[i] = kept;
-      worst = std::max(worst, std::abs((above - below) / (2 * kStep) - gradients[static_cast<size_t>(p.offset) + i]));
+      worst = std::max(worst, std::abs((above - below) / (2 * kStep) -
+                                       gradients[static_cast<size_t>(p.offset) + i]));
     }
     if (p.kind == ParameterKind::kRouterBias) {
       EXPECT_EQ(scale, 0) << p.name;
@@ -184,9 +202,11 @@ void expect_gradients(const Model& model, const ref::RefInput& input, const std:
     }
     const bool reached = input.mtp_coefficient != 0 || p.name.rfind("mtp.", 0) != 0;
     EXPECT_EQ(scale > 0, reached) << p.name << ", largest gradient " << scale;
-    // Forward and backward each lose what value_bound() allows, relative to the tensor's largest gradient; a tensor
-    // whose gradients cancel (norms of queries) is judged on the scale of the whole as well.
-    EXPECT_LE(worst, 4 * value_bound(config) * (scale + 0.01 * overall)) << p.name << ", largest gradient " << scale;
+    // Forward and backward each lose what value_bound() allows, relative to the tensor's largest
+    // gradient; a tensor whose gradients cancel (norms of queries) is judged on the scale of the
+    // whole as well.
+    EXPECT_LE(worst, 4 * value_bound(config) * (scale + 0.01 * overall))
+        << p.name << ", largest gradient " << scale;
   }
 }
 
@@ -194,7 +214,8 @@ TEST_P(ModelTest, GradientsEqualFiniteDifferencesOfTheTwin) {
   const Model model(config());
   const Batch b = batch();
   ref::RefInput input = ref_input(b);
-  input.mtp_coefficient = all_losses().mtp_coefficient, input.balance_coefficient = all_losses().balance_coefficient;
+  input.mtp_coefficient = all_losses().mtp_coefficient,
+  input.balance_coefficient = all_losses().balance_coefficient;
   expect_gradients(model, input, run_pass(model, b, {}, all_losses(), 1).gradients);
 }
 
@@ -204,9 +225,11 @@ TEST_P(ModelTest, RowCoefficientsWeighLogProbabilities) {
   ref::RefInput input = ref_input(b);
   std::vector<float> coefficients;
   Rng rng(5);
-  for (size_t t = 0; t < b.ids.size(); ++t) coefficients.push_back(static_cast<float>(rng.normal()));
+  for (size_t t = 0; t < b.ids.size(); ++t)
+    coefficients.push_back(static_cast<float>(rng.normal()));
   input.row_coefficients.assign(coefficients.begin(), coefficients.end());
-  expect_gradients(model, input, run_pass(model, b, {}, {.row_coefficients = coefficients}, 1, true).gradients);
+  expect_gradients(model, input,
+                   run_pass(model, b, {}, {.row_coefficients = coefficients}, 1, true).gradients);
 }
 
 TEST_P(ModelTest, FrozenRouterKeepsEveryOtherGradient) {
@@ -217,7 +240,8 @@ TEST_P(ModelTest, FrozenRouterKeepsEveryOtherGradient) {
   const PassOutcome frozen = run_pass(model, batch(), {}, options, 1);
   for (const Parameter& p : model.parameters.list()) {
     for (int64_t i = p.offset; i < p.offset + p.view.elements(); ++i) {
-      const float wanted = p.kind == ParameterKind::kRouter ? 0 : free.gradients[static_cast<size_t>(i)];
+      const float wanted =
+          p.kind == ParameterKind::kRouter ? 0 : free.gradients[static_cast<size_t>(i)];
       ASSERT_EQ(frozen.gradients[static_cast<size_t>(i)], wanted) << p.name;
     }
   }
@@ -269,12 +293,14 @@ TEST_P(ModelTest, MicroBatchesAddUp) {
   const ModelGradients places = gradients.by_place();
   LossOptions options = all_losses();
   const TargetCounts counts = count_targets(whole.input());
-  options.valid_count = counts.valid, options.mtp_valid_count = counts.mtp_valid, options.document_count = 4;
+  options.valid_count = counts.valid, options.mtp_valid_count = counts.mtp_valid,
+  options.document_count = 4;
   double loss = 0, mtp_loss = 0, balance = 0;
   size_t row = 0, document = 0;
   for (const size_t documents : {size_t{2}, size_t{2}}) {
     const auto lengths = std::span(whole.lengths).subspan(document, documents);
-    const auto rows = static_cast<size_t>(std::accumulate(lengths.begin(), lengths.end(), int64_t{0}));
+    const auto rows =
+        static_cast<size_t>(std::accumulate(lengths.begin(), lengths.end(), int64_t{0}));
     const TrainInput input{.ids = std::span(whole.ids).subspan(row, rows),
                            .targets = std::span(whole.targets).subspan(row, rows),
                            .document_lengths = lengths};
@@ -289,7 +315,8 @@ TEST_P(ModelTest, MicroBatchesAddUp) {
   double scale = 0;
   for (const float g : wanted.gradients) scale = std::max(scale, static_cast<double>(std::abs(g)));
   for (size_t i = 0; i < wanted.gradients.size(); ++i) {
-    ASSERT_NEAR(gradients.flat().f32()[i], wanted.gradients[i], 64 * kEpsilon * scale);  // sums of 45 rows, cut in two
+    ASSERT_NEAR(gradients.flat().f32()[i], wanted.gradients[i],
+                64 * kEpsilon * scale);  // sums of 45 rows, cut in two
   }
 }
 
@@ -301,18 +328,26 @@ struct Decoder {
   SequenceStore store;
   Stream stream;
 
-  static ActivationPlan plan() { return {.rows_max = 160, .keep = KeepActivations::kNothing, .mtp = true}; }
+  static ActivationPlan plan() {
+    return {.rows_max = 160, .keep = KeepActivations::kNothing, .mtp = true};
+  }
   static int64_t bytes(const ModelConfig& config) {
     Arena measure;
     Activations(config, plan(), measure);
     return measure.peak_bytes();
   }
   explicit Decoder(const Model& m)
-      : model(m), arena(bytes(m.weights.config)), activations(m.weights.config, plan(), arena), store(m.weights.config, 3, 160), stream(1) {}
+      : model(m),
+        arena(bytes(m.weights.config)),
+        activations(m.weights.config, plan(), arena),
+        store(m.weights.config, 3, 160),
+        stream(1) {}
 
-  // Rows of several sequences in one forward; returns the hidden states and the MTP states (next token: the id itself).
-  std::pair<std::vector<float>, std::vector<float>> step(const std::vector<SequenceStore::Chunk>& chunks,
-                                                         const std::vector<std::vector<int32_t>>& sequences) {
+  // Rows of several sequences in one forward; returns the hidden states and the MTP states (next
+  // token: the id itself).
+  std::pair<std::vector<float>, std::vector<float>> step(
+      const std::vector<SequenceStore::Chunk>& chunks,
+      const std::vector<std::vector<int32_t>>& sequences) {
     std::vector<int32_t> ids, positions;
     for (const auto& chunk : chunks) {
       for (int64_t p = chunk.first_position; p < chunk.first_position + chunk.row_count; ++p) {
@@ -331,7 +366,8 @@ struct Decoder {
 TEST_P(ModelTest, ChunksOfAnySizeInAnyCompanyGiveTheSameBits) {
   const Model model(config());
   std::vector<std::vector<int32_t>> sequences;
-  for (uint64_t s = 0; s < 3; ++s) sequences.push_back(random_batch(config(), {150 - static_cast<int64_t>(s) * 60}, 20 + s).ids);
+  for (uint64_t s = 0; s < 3; ++s)
+    sequences.push_back(random_batch(config(), {150 - static_cast<int64_t>(s) * 60}, 20 + s).ids);
   const auto length = static_cast<int64_t>(sequences[0].size());
   Decoder whole(model);
   const auto wanted = whole.step({{0, 0, length}}, sequences);
@@ -341,16 +377,20 @@ TEST_P(ModelTest, ChunksOfAnySizeInAnyCompanyGiveTheSameBits) {
     for (int64_t p = 0; p < length; p += chunk) {
       const int64_t count = std::min(chunk, length - p);
       std::vector<SequenceStore::Chunk> rows;
-      const int64_t other = std::min<int64_t>(p, 25);  // a neighbour that decodes along, before or behind
-      if (p / chunk % 2 == 1 && chunk < 64) rows.push_back({2, std::min<int64_t>(p / chunk / 2, 29), 1});
+      const int64_t other =
+          std::min<int64_t>(p, 25);  // a neighbour that decodes along, before or behind
+      if (p / chunk % 2 == 1 && chunk < 64)
+        rows.push_back({2, std::min<int64_t>(p / chunk / 2, 29), 1});
       const size_t before = rows.size() * static_cast<size_t>(config().hidden_size);
       rows.push_back({0, p, count});
       if (count < 10) rows.push_back({1, other, 3});
       const auto step = decoder.step(rows, sequences);
       const auto mine = static_cast<std::ptrdiff_t>(count * config().hidden_size);
       const auto start = static_cast<std::ptrdiff_t>(before);
-      got.first.insert(got.first.end(), step.first.begin() + start, step.first.begin() + start + mine);
-      got.second.insert(got.second.end(), step.second.begin() + start, step.second.begin() + start + mine);
+      got.first.insert(got.first.end(), step.first.begin() + start,
+                       step.first.begin() + start + mine);
+      got.second.insert(got.second.end(), step.second.begin() + start,
+                        step.second.begin() + start + mine);
     }
     EXPECT_EQ(got.first, wanted.first) << "chunks of " << chunk;
     EXPECT_EQ(got.second, wanted.second) << "MTP, chunks of " << chunk;
@@ -364,7 +404,8 @@ TEST_P(ModelTest, TrainingForwardEqualsDecoding) {
   TrainPass pass(config(), {.rows_max = 200});
   pass.forward(model.weights, b.input(), stream);
   const std::vector<float> trained = copy(pass.hidden());
-  std::vector<std::vector<int32_t>> sequences{{b.ids.begin(), b.ids.begin() + 100}, {b.ids.begin() + 100, b.ids.end()}, {}};
+  std::vector<std::vector<int32_t>> sequences{
+      {b.ids.begin(), b.ids.begin() + 100}, {b.ids.begin() + 100, b.ids.end()}, {}};
   Decoder decoder(model);
   std::vector<float> first, second;
   for (int64_t p = 0; p < 100; p += 10) {
@@ -382,14 +423,18 @@ TEST_P(ModelTest, TrainingForwardEqualsDecoding) {
 TEST_P(ModelTest, DocumentsDoNotSeeEachOther) {
   const Model model(config());
   Batch a = random_batch(config(), {9, 14, 5}, 41), b = a;
-  for (size_t t = 0; t < 9; ++t) b.ids[t] = static_cast<int32_t>((b.ids[t] + 1) % config().vocab_size);
+  for (size_t t = 0; t < 9; ++t)
+    b.ids[t] = static_cast<int32_t>((b.ids[t] + 1) % config().vocab_size);
   const PassOutcome x = run_pass(model, a, {}, {}, 1), y = run_pass(model, b, {}, {}, 1);
   const size_t start = static_cast<size_t>(9 * config().hidden_size);
-  EXPECT_TRUE(std::equal(x.hidden.begin() + static_cast<std::ptrdiff_t>(start), x.hidden.end(), y.hidden.begin() + static_cast<std::ptrdiff_t>(start)));
-  EXPECT_FALSE(std::equal(x.hidden.begin(), x.hidden.begin() + static_cast<std::ptrdiff_t>(start), y.hidden.begin()));
+  EXPECT_TRUE(std::equal(x.hidden.begin() + static_cast<std::ptrdiff_t>(start), x.hidden.end(),
+                         y.hidden.begin() + static_cast<std::ptrdiff_t>(start)));
+  EXPECT_FALSE(std::equal(x.hidden.begin(), x.hidden.begin() + static_cast<std::ptrdiff_t>(start),
+                          y.hidden.begin()));
 }
 
-INSTANTIATE_TEST_SUITE_P(Family, ModelTest, ::testing::Values(0, 1), [](const auto& info) { return info.param == 0 ? "K1" : "K2"; });
+INSTANTIATE_TEST_SUITE_P(Family, ModelTest, ::testing::Values(0, 1),
+                         [](const auto& info) { return info.param == 0 ? "K1" : "K2"; });
 
 TEST(Parameters, LayoutIsDenseAlignedAndComplete) {
   for (const ModelConfig& config : {tiny_k1(), tiny_k2()}) {
@@ -425,16 +470,18 @@ TEST(Parameters, FreshWeightsDependOnSeedAndNameAlone) {
     const double z = table.f32()[i] / 0.05;
     sum += z, squares += z * z, fourth += z * z * z * z;
   }
-  EXPECT_NEAR(sum / n, 0, 4 / std::sqrt(n));                 // four standard errors of each moment
+  EXPECT_NEAR(sum / n, 0, 4 / std::sqrt(n));  // four standard errors of each moment
   EXPECT_NEAR(squares / n, 1, 4 * std::sqrt(2 / n));
   EXPECT_NEAR(fourth / n, 3, 4 * std::sqrt(96 / n));
   for (const float w : copy(one.at("model.norm.weight").view)) EXPECT_EQ(w, 1.0f);
-  for (const float w : copy(one.at("model.layers.1.mlp.e_score_correction_bias").view)) EXPECT_EQ(w, 0.0f);
+  for (const float w : copy(one.at("model.layers.1.mlp.e_score_correction_bias").view))
+    EXPECT_EQ(w, 0.0f);
   // The tensor's own length does not matter: a smaller vocabulary has the same first rows.
   config.vocab_size = 100;
   Parameters small(config);
   small.initialise(5, a);
-  const std::vector<float> head = copy(small.at("lm_head.weight").view), longer = copy(one.at("lm_head.weight").view);
+  const std::vector<float> head = copy(small.at("lm_head.weight").view),
+                           longer = copy(one.at("lm_head.weight").view);
   EXPECT_TRUE(std::equal(head.begin(), head.end(), longer.begin()));
 }
 
@@ -442,7 +489,8 @@ TEST(Rope, Llama3RescalesLongWavelengthsOnly) {
   const RopeFacts plain{.theta = 1e6};
   RopeFacts scaled = plain;
   scaled.scaling = "llama3", scaled.factor = 16, scaled.original_context_tokens = 8192;
-  const std::vector<float> a = rope_inverse_frequency(plain, 128), b = rope_inverse_frequency(scaled, 128);
+  const std::vector<float> a = rope_inverse_frequency(plain, 128),
+                           b = rope_inverse_frequency(scaled, 128);
   EXPECT_EQ(a[0], 1.0f);
   EXPECT_FLOAT_EQ(a[63], static_cast<float>(std::pow(1e6, -126.0 / 128)));
   EXPECT_EQ(a[0], b[0]);
@@ -458,7 +506,8 @@ TEST(Parameters, RefusesPostNormModels) {
 
 TEST(TrainPass, PlansEveryByte) {
   const ModelConfig config = tiny_k1();
-  const int64_t kept = TrainPass::bytes(config, {.rows_max = 256}), again = TrainPass::bytes(config, {.rows_max = 256, .recompute = true});
+  const int64_t kept = TrainPass::bytes(config, {.rows_max = 256}),
+                again = TrainPass::bytes(config, {.rows_max = 256, .recompute = true});
   EXPECT_LT(again, kept);
   EXPECT_GT(TrainPass::bytes(config, {.rows_max = 512}), kept * 3 / 2);
 }

@@ -11,24 +11,29 @@
 namespace dure {
 namespace {
 
-constexpr int64_t kAlign = 16;     // elements: 64 bytes
-constexpr int64_t kPiece = 16384;  // elements that one worker draws at a time; even, so that pairs stay together
+constexpr int64_t kAlign = 16;  // elements: 64 bytes
+constexpr int64_t kPiece =
+    16384;  // elements that one worker draws at a time; even, so that pairs stay together
 
 int64_t padded(int64_t elements) { return (elements + kAlign - 1) / kAlign * kAlign; }
 
 // Element i of a stream: pairs (2j, 2j+1) share one Philox block, through Box-Muller in double.
-void draw_normal(uint64_t seed, uint64_t stream, double deviation, float* out, int64_t begin, int64_t end) {
+void draw_normal(uint64_t seed, uint64_t stream, double deviation, float* out, int64_t begin,
+                 int64_t end) {
   for (int64_t i = begin; i < end; i += 2) {
     const std::array<uint32_t, 4> bits = philox(seed, stream, static_cast<uint64_t>(i / 2));
-    const double u = ((static_cast<uint64_t>(bits[0]) << 21 | bits[1] >> 11) + 0.5) * 0x1p-53;  // (0, 1)
-    const double angle = (static_cast<uint64_t>(bits[2]) << 21 | bits[3] >> 11) * 0x1p-53 * 2 * M_PI;
+    const double u =
+        ((static_cast<uint64_t>(bits[0]) << 21 | bits[1] >> 11) + 0.5) * 0x1p-53;  // (0, 1)
+    const double angle =
+        (static_cast<uint64_t>(bits[2]) << 21 | bits[3] >> 11) * 0x1p-53 * 2 * M_PI;
     const double radius = deviation * std::sqrt(-2 * std::log(u));
     out[i] = static_cast<float>(radius * std::cos(angle));
     if (i + 1 < end) out[i + 1] = static_cast<float>(radius * std::sin(angle));
   }
 }
 
-void initialise_tensor(const Parameter& parameter, uint64_t seed, double deviation, Stream& stream) {
+void initialise_tensor(const Parameter& parameter, uint64_t seed, double deviation,
+                       Stream& stream) {
   float* out = parameter.view.f32();
   const int64_t n = parameter.view.elements();
   if (parameter.kind == ParameterKind::kNorm || parameter.kind == ParameterKind::kRouterBias) {
@@ -52,7 +57,8 @@ int64_t Parameters::bytes(const ModelConfig& config) {
 Parameters::Parameters(const ModelConfig& config) : config_(config), buffer_(bytes(config)) {
   int64_t offset = 0;
   for (TensorFacts& facts : tensor_list(config)) {
-    const TensorView view = buffer_.view(DType::kF32, facts.shape, offset * static_cast<int64_t>(sizeof(float)));
+    const TensorView view =
+        buffer_.view(DType::kF32, facts.shape, offset * static_cast<int64_t>(sizeof(float)));
     list_.push_back({{std::move(facts)}, view, offset});
     offset += padded(view.elements());
   }
@@ -60,7 +66,8 @@ Parameters::Parameters(const ModelConfig& config) : config_(config), buffer_(byt
 }
 
 const Parameter* Parameters::find(std::string_view name) const {
-  const auto it = std::find_if(list_.begin(), list_.end(), [&](const Parameter& p) { return p.name == name; });
+  const auto it =
+      std::find_if(list_.begin(), list_.end(), [&](const Parameter& p) { return p.name == name; });
   return it == list_.end() ? nullptr : &*it;
 }
 
@@ -77,7 +84,8 @@ int64_t Parameters::element_count() const {
 }
 
 void Parameters::initialise(uint64_t seed, Stream& stream) {
-  for (const Parameter& parameter : list_) initialise_tensor(parameter, seed, config_.initializer_range, stream);
+  for (const Parameter& parameter : list_)
+    initialise_tensor(parameter, seed, config_.initializer_range, stream);
 }
 
 void Parameters::zero(Stream& stream) { dure::zero(flat_, stream); }
@@ -85,7 +93,8 @@ void Parameters::zero(Stream& stream) { dure::zero(flat_, stream); }
 ModelGradients Parameters::by_place() const {
   ModelGradients out;
   size_t next = 0;
-  visit_tensors(config_, out, [&](const TensorFacts&, TensorView& field) { field = list_[next++].view; });
+  visit_tensors(config_, out,
+                [&](const TensorFacts&, TensorView& field) { field = list_[next++].view; });
   return out;
 }
 

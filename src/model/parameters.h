@@ -1,7 +1,8 @@
 // model/parameters.h: all parameters of a model as one f32 block with a view per tensor.
 //
-// The same layout serves the master weights, their gradients and each moment of an optimiser: element i of one block belongs
-// to element i of another. Not here: which file they came from (weights.h), how they move (train/).
+// The same layout serves the master weights, their gradients and each moment of an optimiser:
+// element i of one block belongs to element i of another. Not here: which file they came from
+// (weights.h), how they move (train/).
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,8 @@ using ModelGradients = ModelOf<TensorView>;
 
 class Parameters {
  public:
-  explicit Parameters(const ModelConfig& config);  // Allocates bytes(config), zeroed. Throws kOutOfMemory.
+  explicit Parameters(
+      const ModelConfig& config);  // Allocates bytes(config), zeroed. Throws kOutOfMemory.
   static int64_t bytes(const ModelConfig& config);
 
   const ModelConfig& config() const { return config_; }
@@ -31,11 +33,12 @@ class Parameters {
   const Parameter* find(std::string_view name) const;  // nullptr where there is none
   const Parameter& at(std::string_view name) const;    // Throws kNotFound naming it.
   int64_t element_count() const;                       // without padding
-  // Everything as one row [N]; between tensors lie padding elements (each tensor starts at 64 bytes), 0 for good.
+  // Everything as one row [N]; between tensors lie padding elements (each tensor starts at 64
+  // bytes), 0 for good.
   TensorView flat() const { return flat_; }
 
-  // Fresh weights: matrices normal(0, initializer_range), norms 1, router bias 0. Element i of a tensor depends on the seed,
-  // the tensor's name and i alone.
+  // Fresh weights: matrices normal(0, initializer_range), norms 1, router bias 0. Element i of a
+  // tensor depends on the seed, the tensor's name and i alone.
   void initialise(uint64_t seed, Stream& stream);
   void zero(Stream& stream);
 

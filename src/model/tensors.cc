@@ -27,7 +27,8 @@ struct Lister {
     add(prefix + "experts.gate_proj.weight", {e, i, d}, ParameterKind::kExperts, layer);
     add(prefix + "experts.up_proj.weight", {e, i, d}, ParameterKind::kExperts, layer);
     add(prefix + "experts.down_proj.weight", {e, d, i}, ParameterKind::kExperts, layer);
-    if (config.shared_expert_count > 0) ffn(prefix + "shared_experts.", config.shared_width(), layer);
+    if (config.shared_expert_count > 0)
+      ffn(prefix + "shared_experts.", config.shared_width(), layer);
   }
 
   void layer(const std::string& prefix, const LayerFacts& facts, int64_t index) {
@@ -62,18 +63,22 @@ struct Lister {
 
 std::vector<TensorFacts> tensor_list(const ModelConfig& config) {
   if (config.norm_order != NormOrder::kPre) {
-    fail(ErrorCode::kUnsupported, "a model with its norms after the blocks (EXAONE 4.0) can be inspected and converted, not run");
+    fail(ErrorCode::kUnsupported,
+         "a model with its norms after the blocks (EXAONE 4.0) can be inspected and converted, not "
+         "run");
   }
   Lister lister{config, {}};
   const Shape table{config.vocab_size, config.hidden_size};
   lister.add("model.embed_tokens.weight", table, ParameterKind::kEmbedding, -1);
   for (size_t i = 0; i < config.layers.size(); ++i) {
-    lister.layer("model.layers." + std::to_string(i) + ".", config.layers[i], static_cast<int64_t>(i));
+    lister.layer("model.layers." + std::to_string(i) + ".", config.layers[i],
+                 static_cast<int64_t>(i));
   }
   lister.add("model.norm.weight", {config.hidden_size}, ParameterKind::kNorm, -1);
   if (!config.tied_embeddings) lister.add("lm_head.weight", table, ParameterKind::kHead, -1);
   if (config.mtp_layer_count > 0) {
-    DURE_CHECK(config.mtp_layer_count == 1 && !config.mtp_layer.sparse, "{} MTP layers", config.mtp_layer_count);
+    DURE_CHECK(config.mtp_layer_count == 1 && !config.mtp_layer.sparse, "{} MTP layers",
+               config.mtp_layer_count);
     lister.mtp();
   }
   return std::move(lister.list);

@@ -1,11 +1,14 @@
-// model/tensors.h: every tensor of a model, listed once: its name, shape, kind and place in the structs the passes read.
+// model/tensors.h: every tensor of a model, listed once: its name, shape, kind and place in the
+// structs the passes read.
 //
-// ModelOf<WeightView> is what the forward reads (weights.h), ModelOf<TensorView> what the backward adds to (parameters.h).
-// Names are Hugging Face's, with the experts of a layer as one stack: `model.layers.3.mlp.experts.gate_proj.weight` [E, I, D]
-// (formats/ splits and merges the per-expert names). visit_tensors() is the only place that knows them.
+// ModelOf<WeightView> is what the forward reads (weights.h), ModelOf<TensorView> what the backward
+// adds to (parameters.h). Names are Hugging Face's, with the experts of a layer as one stack:
+// `model.layers.3.mlp.experts.gate_proj.weight` [E, I, D] (formats/ splits and merges the
+// per-expert names). visit_tensors() is the only place that knows them.
 //
-// Symbols here and in the rest of model/: T rows, D hidden width, Q query heads, G key/value heads, H head width, W window,
-// F dense width, E experts, K experts a token, I expert width, S shared expert's width, V vocabulary, L layers.
+// Symbols here and in the rest of model/: T rows, D hidden width, Q query heads, G key/value heads,
+// H head width, W window, F dense width, E experts, K experts a token, I expert width, S shared
+// expert's width, V vocabulary, L layers.
 #pragma once
 
 #include <string>
@@ -37,23 +40,23 @@ struct TensorFacts {
 // One decoder layer. Either the dense fields or the sparse ones are set (LayerFacts::sparse).
 template <typename Matrix>
 struct LayerOf {
-  TensorView input_norm;      // [D]
-  Matrix q, k, v, o;          // [Q*H, D], [G*H, D], [G*H, D], [D, Q*H]
-  TensorView q_norm, k_norm;  // [H]
-  TensorView post_norm;       // [D]
-  Matrix gate, up, down;      // dense: [F, D], [F, D], [D, F]
-  Matrix router;              // [E, D]
-  TensorView router_bias;     // [E]
+  TensorView input_norm;                       // [D]
+  Matrix q, k, v, o;                           // [Q*H, D], [G*H, D], [G*H, D], [D, Q*H]
+  TensorView q_norm, k_norm;                   // [H]
+  TensorView post_norm;                        // [D]
+  Matrix gate, up, down;                       // dense: [F, D], [F, D], [D, F]
+  Matrix router;                               // [E, D]
+  TensorView router_bias;                      // [E]
   Matrix expert_gate, expert_up, expert_down;  // [E, I, D], [E, I, D], [E, D, I]
   Matrix shared_gate, shared_up, shared_down;  // [S, D], [S, D], [D, S]; unset where S = 0
 };
 
 template <typename Matrix>
 struct MtpOf {
-  Matrix fc;                              // [D, 2D]: columns 0..D-1 read the embedding
+  Matrix fc;                               // [D, 2D]: columns 0..D-1 read the embedding
   TensorView embedding_norm, hidden_norm;  // [D]
   LayerOf<Matrix> layer;
-  TensorView norm;                        // [D]
+  TensorView norm;  // [D]
 };
 
 template <typename Matrix>
@@ -65,7 +68,8 @@ struct ModelOf {
   MtpOf<Matrix> mtp;                    // set where mtp_layer_count is 1
 };
 
-// In the order of the file: embedding, layers, final norm, head (unless tied), MTP. Throws kUnsupported for post-norm models.
+// In the order of the file: embedding, layers, final norm, head (unless tied), MTP. Throws
+// kUnsupported for post-norm models.
 std::vector<TensorFacts> tensor_list(const ModelConfig& config);
 
 namespace tensors_detail {
@@ -87,7 +91,8 @@ void visit_layer(bool sparse, bool shared, LayerOf<Matrix>& layer, Bind&& bind) 
 
 }  // namespace tensors_detail
 
-// Calls bind(facts, field) for every tensor of tensor_list(), in its order. `field` is a Matrix& or a TensorView&.
+// Calls bind(facts, field) for every tensor of tensor_list(), in its order. `field` is a Matrix& or
+// a TensorView&.
 template <typename Matrix, typename Bind>
 void visit_tensors(const ModelConfig& config, ModelOf<Matrix>& model, Bind&& bind) {
   const std::vector<TensorFacts> list = tensor_list(config);

@@ -1,11 +1,13 @@
-// model/train_pass.h: forward, losses and backward over one packed batch; what training and RL steps are made of.
+// model/train_pass.h: forward, losses and backward over one packed batch; what training and RL
+// steps are made of.
 //
 //   pass.forward(weights, input, stream);
-//   pass.token_log_probabilities(false, stream);       // optional: RL reads them, then chooses coefficients
-//   const LossResult& r = pass.backward(options, gradients, stream);   // gradients +=
+//   pass.token_log_probabilities(false, stream);       // optional: RL reads them, then chooses
+//   coefficients const LossResult& r = pass.backward(options, gradients, stream);   // gradients +=
 //
-// The head runs over chunks of rows, so no [T, V] stands in memory; rows without a target skip it. Without the middle call
-// the head is computed once. Everything is allocated by the constructor. Not here: optimisers, schedules, data (train/).
+// The head runs over chunks of rows, so no [T, V] stands in memory; rows without a target skip it.
+// Without the middle call the head is computed once. Everything is allocated by the constructor.
+// Not here: optimisers, schedules, data (train/).
 #pragma once
 
 #include <cstdint>
@@ -27,29 +29,34 @@ struct PassPlan {
 };
 
 struct TrainInput {
-  std::span<const int32_t> ids;               // [T]
-  std::span<const int32_t> targets;           // [T] what row t should predict; kIgnore: nothing
-  std::span<const int64_t> document_lengths;  // sum to T; no document sees another, positions restart at 0
+  std::span<const int32_t> ids;      // [T]
+  std::span<const int32_t> targets;  // [T] what row t should predict; kIgnore: nothing
+  std::span<const int64_t>
+      document_lengths;  // sum to T; no document sees another, positions restart at 0
 };
 
-// Rows with a target, and rows whose MTP prediction has one: what a step adds up over its micro-batches.
+// Rows with a target, and rows whose MTP prediction has one: what a step adds up over its
+// micro-batches.
 struct TargetCounts {
   int64_t valid = 0, mtp_valid = 0;
 };
 TargetCounts count_targets(const TrainInput& input);
 
-// Objective: sum over rows of -log p / valid_count (or, with row_coefficients, the sum of row_coefficients[t] * log p_t)
+// Objective: sum over rows of -log p / valid_count (or, with row_coefficients, the sum of
+// row_coefficients[t] * log p_t)
 //   + mtp_coefficient * sum of the MTP layer's -log p / mtp_valid_count
-//   + sum over sparse layers of sequence_balance(balance_coefficient) * documents here / document_count.
+//   + sum over sparse layers of sequence_balance(balance_coefficient) * documents here /
+//   document_count.
 // The counts are of the whole step, so that micro-batches add up to it; 0: of this batch.
 struct LossOptions {
   double mtp_coefficient = 0;
   double balance_coefficient = 0;
   int64_t valid_count = 0, mtp_valid_count = 0, document_count = 0;
-  // [T], if given: what stands before each row's log p, held constant. The mean negative log-likelihood has
-  // -1 / valid_count in each. Rows without a target count for nothing.
+  // [T], if given: what stands before each row's log p, held constant. The mean negative
+  // log-likelihood has -1 / valid_count in each. Rows without a target count for nothing.
   std::span<const float> row_coefficients;
-  bool train_router = true;   // false: no gradient for the router's matrix; the gradient still flows through it
+  bool train_router =
+      true;  // false: no gradient for the router's matrix; the gradient still flows through it
   bool want_entropy = false;  // fill entropy() too
 };
 
@@ -58,33 +65,39 @@ struct LossResult {
   double mtp_loss_sum = 0;  // the same for the MTP layer; 0 where mtp_coefficient is 0
   double balance_loss = 0;  // as it enters the objective
   int64_t valid = 0, mtp_valid = 0;
-  std::vector<int64_t> expert_counts;  // [L, E]: tokens of this batch routed to each; dense layers 0
+  std::vector<int64_t>
+      expert_counts;  // [L, E]: tokens of this batch routed to each; dense layers 0
 
   std::span<const int64_t> counts_of(int64_t layer, int64_t expert_count) const {
-    return std::span(expert_counts).subspan(static_cast<size_t>(layer * expert_count), static_cast<size_t>(expert_count));
+    return std::span(expert_counts)
+        .subspan(static_cast<size_t>(layer * expert_count), static_cast<size_t>(expert_count));
   }
 };
 
 class TrainPass {
  public:
-  TrainPass(const ModelConfig& config, const PassPlan& plan);  // Allocates bytes(config, plan). Throws kOutOfMemory.
+  TrainPass(const ModelConfig& config,
+            const PassPlan& plan);  // Allocates bytes(config, plan). Throws kOutOfMemory.
   ~TrainPass();
   static int64_t bytes(const ModelConfig& config, const PassPlan& plan);
 
-  // `input`'s spans must stay as they are until backward() returns. Throws kInvalidArgument (an id or target outside
-  // the vocabulary). Checked: lengths agree, T <= rows_max.
+  // `input`'s spans must stay as they are until backward() returns. Throws kInvalidArgument (an id
+  // or target outside the vocabulary). Checked: lengths agree, T <= rows_max.
   void forward(const ModelWeights& weights, const TrainInput& input, Stream& stream);
 
   TensorView hidden();  // [T, D] after the final norm
   Activations& activations();
 
-  // Fills log_probability(), of each row's target, and entropy() where wanted. backward() and losses() fill them too.
+  // Fills log_probability(), of each row's target, and entropy() where wanted. backward() and
+  // losses() fill them too.
   void token_log_probabilities(bool want_entropy, Stream& stream);
   std::span<const float> log_probability() const;  // [T]; 0 for ignored rows
   std::span<const float> entropy() const;          // [T], natural log; 0 for ignored rows
 
-  // Losses, and gradients added to `gradients`. The weights are those of forward(). Uses up what forward() left: once each.
-  const LossResult& backward(const LossOptions& options, const ModelGradients& gradients, Stream& stream);
+  // Losses, and gradients added to `gradients`. The weights are those of forward(). Uses up what
+  // forward() left: once each.
+  const LossResult& backward(const LossOptions& options, const ModelGradients& gradients,
+                             Stream& stream);
   // Losses alone; a backward() may follow.
   const LossResult& losses(const LossOptions& options, Stream& stream);
 

@@ -23,8 +23,10 @@ double llama3_frequency(const RopeFacts& facts, double frequency) {
 std::vector<float> rope_inverse_frequency(const RopeFacts& facts, int64_t head_width) {
   std::vector<float> out(static_cast<size_t>(head_width / 2));
   for (size_t j = 0; j < out.size(); ++j) {
-    const double frequency = std::pow(facts.theta, -2.0 * static_cast<double>(j) / static_cast<double>(head_width));
-    out[j] = static_cast<float>(facts.scaling == "llama3" ? llama3_frequency(facts, frequency) : frequency);
+    const double frequency =
+        std::pow(facts.theta, -2.0 * static_cast<double>(j) / static_cast<double>(head_width));
+    out[j] = static_cast<float>(facts.scaling == "llama3" ? llama3_frequency(facts, frequency)
+                                                          : frequency);
   }
   return out;
 }
@@ -40,7 +42,9 @@ ModelWeights bind_weights(const Parameters& parameters) {
   out.config = parameters.config();
   out.inverse_frequency = rope_inverse_frequency(out.config.rope, out.config.head_width);
   size_t next = 0;
-  visit_tensors(out.config, out, [&](const TensorFacts&, auto& field) { set(field, parameters.list()[next++].view); });
+  visit_tensors(out.config, out, [&](const TensorFacts&, auto& field) {
+    set(field, parameters.list()[next++].view);
+  });
   return out;
 }
 

@@ -1,8 +1,9 @@
-// model/weights.h: the weights as the forward reads them, wherever they live: a trainer's f32 block, or mapped files.
+// model/weights.h: the weights as the forward reads them, wherever they live: a trainer's f32
+// block, or mapped files.
 //
-// Training and sampling read the same ModelWeights: there is no second copy to bring up to date. A mapped tensor is used in
-// place in its stored type (BF16, quantised blocks); what cannot be (norms that are not f32, one file tensor per expert) is
-// copied once, and owned_bytes() counts it.
+// Training and sampling read the same ModelWeights: there is no second copy to bring up to date. A
+// mapped tensor is used in place in its stored type (BF16, quantised blocks); what cannot be (norms
+// that are not f32, one file tensor per expert) is copied once, and owned_bytes() counts it.
 #pragma once
 
 #include <memory>
@@ -17,17 +18,19 @@ struct ModelWeights : ModelOf<WeightView> {
   ModelConfig config;
   std::vector<float> inverse_frequency;  // [H/2], see rope_inverse_frequency()
   std::vector<Buffer> owned;
-  std::shared_ptr<const void> source;    // keeps the mapped files alive
+  std::shared_ptr<const void> source;  // keeps the mapped files alive
 
-  RopeTable rope(const LayerFacts& facts) const { return {facts.rotary ? inverse_frequency.data() : nullptr}; }
+  RopeTable rope(const LayerFacts& facts) const {
+    return {facts.rotary ? inverse_frequency.data() : nullptr};
+  }
   int64_t owned_bytes() const;
 };
 
 // Views of `parameters`, which must outlive them.
 ModelWeights bind_weights(const Parameters& parameters);
 
-// theta^(-2j/H), and the llama3 rescaling where the facts ask for it: long wavelengths divided by `factor`, short ones kept,
-// a linear blend between (Llama 3.1, section on context length).
+// theta^(-2j/H), and the llama3 rescaling where the facts ask for it: long wavelengths divided by
+// `factor`, short ones kept, a linear blend between (Llama 3.1, section on context length).
 std::vector<float> rope_inverse_frequency(const RopeFacts& facts, int64_t head_width);
 
 }  // namespace dure

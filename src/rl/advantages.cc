@@ -21,7 +21,8 @@ double mean_of(const std::vector<size_t>& rows, std::span<const double> values) 
   return rows.empty() ? 0 : sum / static_cast<double>(rows.size());
 }
 
-double deviation_of(const std::vector<size_t>& rows, std::span<const double> values, double mean, bool sample) {
+double deviation_of(const std::vector<size_t>& rows, std::span<const double> values, double mean,
+                    bool sample) {
   const double divisor = static_cast<double>(rows.size()) - (sample ? 1 : 0);
   if (divisor <= 0) return 0;
   double squares = 0;
@@ -41,44 +42,54 @@ std::vector<Group> form_groups(std::span<const int64_t> ids, std::span<const dou
   for (Group& group : groups) {
     group.mean = mean_of(group.rows, rewards);
     const double first = rewards[group.rows.front()];
-    group.dead = std::all_of(group.rows.begin(), group.rows.end(), [&](size_t row) { return rewards[row] == first; });
+    group.dead = std::all_of(group.rows.begin(), group.rows.end(),
+                             [&](size_t row) { return rewards[row] == first; });
   }
   return groups;
 }
 
-void set_group_advantages(const ObjectiveOptions& options, const Group& group, std::span<const double> rewards,
-                          std::vector<double>& advantages) {
+void set_group_advantages(const ObjectiveOptions& options, const Group& group,
+                          std::span<const double> rewards, std::vector<double>& advantages) {
   const bool leave_one_out = options.objective == "agapo" || options.objective == "rloo";
   const bool centred = leave_one_out || options.objective == "dr_grpo";
   const double count = static_cast<double>(group.rows.size());
-  const double deviation = centred ? 1 : deviation_of(group.rows, rewards, group.mean, true) + options.epsilon;
+  const double deviation =
+      centred ? 1 : deviation_of(group.rows, rewards, group.mean, true) + options.epsilon;
   for (const size_t row : group.rows) {
     // The mean of the others, from the sum: R - (sum - R) / (n - 1).
-    advantages[row] = leave_one_out ? rewards[row] - (group.mean * count - rewards[row]) / (count - 1)
-                                    : (rewards[row] - group.mean) / deviation;
+    advantages[row] = leave_one_out
+                          ? rewards[row] - (group.mean * count - rewards[row]) / (count - 1)
+                          : (rewards[row] - group.mean) / deviation;
   }
 }
 
 // agapo: the leave-one-out values of all live responses together, to mean 0 and deviation 1.
-void normalise_over_batch(const ObjectiveOptions& options, const std::vector<size_t>& live_rows, std::vector<double>& advantages) {
+void normalise_over_batch(const ObjectiveOptions& options, const std::vector<size_t>& live_rows,
+                          std::vector<double>& advantages) {
   const double mean = mean_of(live_rows, advantages);
-  const double deviation = deviation_of(live_rows, advantages, mean, options.std == "sample") + options.epsilon;
-  for (const size_t row : live_rows) advantages[row] = deviation > 0 ? (advantages[row] - mean) / deviation : 0;
+  const double deviation =
+      deviation_of(live_rows, advantages, mean, options.std == "sample") + options.epsilon;
+  for (const size_t row : live_rows)
+    advantages[row] = deviation > 0 ? (advantages[row] - mean) / deviation : 0;
 }
 
-double response_scale(const ObjectiveOptions& options, const ResponsePlan& plan, size_t group_size, int64_t tokens) {
+double response_scale(const ObjectiveOptions& options, const ResponsePlan& plan, size_t group_size,
+                      int64_t tokens) {
   if (tokens == 0) return 0;
   const std::string& name = options.objective;
   if (name == "rloo") return 1.0 / static_cast<double>(plan.live_response_count);
-  if (name == "dr_grpo") return 1.0 / static_cast<double>(plan.live_response_count * options.length_constant);
+  if (name == "dr_grpo")
+    return 1.0 / static_cast<double>(plan.live_response_count * options.length_constant);
   if (name == "dapo" || name == "cispo") return 1.0 / static_cast<double>(plan.live_token_count);
-  return 1.0 / (static_cast<double>(plan.live_group_count) * static_cast<double>(group_size) * static_cast<double>(tokens));
+  return 1.0 / (static_cast<double>(plan.live_group_count) * static_cast<double>(group_size) *
+                static_cast<double>(tokens));
 }
 
 }  // namespace
 
 void ObjectiveOptions::use_defaults_of(const std::string& name) {
-  static const std::vector<std::string> kNames = {"agapo", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "cispo"};
+  static const std::vector<std::string> kNames = {"agapo", "rloo", "grpo", "dr_grpo",
+                                                  "dapo",  "gspo", "cispo"};
   options_detail::check_choice({kNames}, name, "objective");
   objective = defaults_of_ = name;
   const bool plain = name == "agapo" || name == "rloo" || name == "dr_grpo";
@@ -91,10 +102,12 @@ void ObjectiveOptions::use_defaults_of(const std::string& name) {
   length_constant = 1024;
 }
 
-ResponsePlan plan_responses(const ObjectiveOptions& options, std::span<const int64_t> ids, std::span<const double> rewards,
+ResponsePlan plan_responses(const ObjectiveOptions& options, std::span<const int64_t> ids,
+                            std::span<const double> rewards,
                             std::span<const int64_t> token_counts) {
   DURE_CHECK(ids.size() == rewards.size() && ids.size() == token_counts.size());
-  for (size_t row = 0; row < ids.size(); ++row) DURE_CHECK(std::isfinite(rewards[row]) && token_counts[row] >= 0, "response {}", row);
+  for (size_t row = 0; row < ids.size(); ++row)
+    DURE_CHECK(std::isfinite(rewards[row]) && token_counts[row] >= 0, "response {}", row);
   const std::vector<Group> groups = form_groups(ids, rewards);
   ResponsePlan plan;
   plan.live.assign(ids.size(), 0);
@@ -120,7 +133,8 @@ ResponsePlan plan_responses(const ObjectiveOptions& options, std::span<const int
   for (const Group& group : groups) {
     for (const size_t row : group.rows) {
       if (group.dead) plan.advantages[row] = 0;
-      if (plan.live[row] != 0) plan.scales[row] = response_scale(options, plan, group.rows.size(), token_counts[row]);
+      if (plan.live[row] != 0)
+        plan.scales[row] = response_scale(options, plan, group.rows.size(), token_counts[row]);
     }
   }
   return plan;

@@ -1,8 +1,10 @@
-// rl/advantages.h: from rewards to advantages: which responses count, how much each is worth, how its tokens are scaled.
+// rl/advantages.h: from rewards to advantages: which responses count, how much each is worth, how
+// its tokens are scaled.
 //
-// Pure numbers over a whole batch of responses; computed once per batch, before it is split into micro-batches, so
-// that the split cannot change a statistic. Not here: the loss of a response's tokens (objectives.h).
-// Definitions: docs/objectives.md; they follow training-time papers where these are exact, and say what is fixed here.
+// Pure numbers over a whole batch of responses; computed once per batch, before it is split into
+// micro-batches, so that the split cannot change a statistic. Not here: the loss of a response's
+// tokens (objectives.h). Definitions: docs/objectives.md; they follow training-time papers where
+// these are exact, and say what is fixed here.
 #pragma once
 
 #include <cstdint>
@@ -14,33 +16,38 @@
 
 namespace dure {
 
-// One objective and its numbers. `objective: NAME` alone is a whole configuration: the other fields take NAME's
-// defaults unless they are given too.
+// One objective and its numbers. `objective: NAME` alone is a whole configuration: the other fields
+// take NAME's defaults unless they are given too.
 struct ObjectiveOptions {
   std::string objective = "agapo";
-  double epsilon = 1e-6;             // Added to a standard deviation.
-  std::string std = "sample";        // agapo: over n - 1 or n.
-  bool drop_zero_variance = true;    // Groups of equal rewards leave before every statistic and count.
-  double ratio_max = 2.0;            // agapo, cispo: upper truncation of the (detached) ratio.
-  double clip_low = 0.2;             // grpo, dr_grpo, dapo, gspo: ratio kept from 1 - clip_low ...
-  double clip_high = 0.2;            // ... to 1 + clip_high.
-  int64_t length_constant = 1024;    // dr_grpo: the constant that replaces a response's own length.
+  double epsilon = 1e-6;       // Added to a standard deviation.
+  std::string std = "sample";  // agapo: over n - 1 or n.
+  bool drop_zero_variance =
+      true;                // Groups of equal rewards leave before every statistic and count.
+  double ratio_max = 2.0;  // agapo, cispo: upper truncation of the (detached) ratio.
+  double clip_low = 0.2;   // grpo, dr_grpo, dapo, gspo: ratio kept from 1 - clip_low ...
+  double clip_high = 0.2;  // ... to 1 + clip_high.
+  int64_t length_constant = 1024;  // dr_grpo: the constant that replaces a response's own length.
 
   ObjectiveOptions() { use_defaults_of(objective); }
   explicit ObjectiveOptions(const std::string& name) { use_defaults_of(name); }
-  void use_defaults_of(const std::string& name);  // Throws kInvalidArgument for an unknown objective.
+  void use_defaults_of(
+      const std::string& name);  // Throws kInvalidArgument for an unknown objective.
 
   template <typename V>
   void visit(V& v) {
-    v("objective", objective, "what is maximised", one_of({"agapo", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "cispo"}));
+    v("objective", objective, "what is maximised",
+      one_of({"agapo", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "cispo"}));
     if (objective != defaults_of_) use_defaults_of(objective);
     v("epsilon", epsilon, "added to a standard deviation", at_least(0));
-    v("std", std, "agapo: deviation of a sample (n - 1) or of a population (n)", one_of({"sample", "population"}));
+    v("std", std, "agapo: deviation of a sample (n - 1) or of a population (n)",
+      one_of({"sample", "population"}));
     v("drop_zero_variance", drop_zero_variance, "leave out groups whose rewards are all equal");
     v("ratio_max", ratio_max, "agapo, cispo: upper truncation of the importance ratio", above(0));
     v("clip_low", clip_low, "ratio clip below 1", between(0, 1));
     v("clip_high", clip_high, "ratio clip above 1", at_least(0));
-    v("length_constant", length_constant, "dr_grpo: tokens that a response is divided by", at_least(1));
+    v("length_constant", length_constant, "dr_grpo: tokens that a response is divided by",
+      at_least(1));
   }
 
  private:
@@ -49,17 +56,18 @@ struct ObjectiveOptions {
 
 // Everything about a batch of R responses that does not depend on the current policy.
 struct ResponsePlan {
-  std::vector<uint8_t> live;        // [R] 0: dropped, contributes nothing and is not counted.
-  std::vector<double> advantages;   // [R] 0 for a dropped one, and for every response of a dead group.
-  std::vector<double> scales;       // [R] S_i; 0 for a dropped response and for one without tokens.
+  std::vector<uint8_t> live;  // [R] 0: dropped, contributes nothing and is not counted.
+  std::vector<double>
+      advantages;              // [R] 0 for a dropped one, and for every response of a dead group.
+  std::vector<double> scales;  // [R] S_i; 0 for a dropped response and for one without tokens.
   int64_t group_count = 0, live_group_count = 0, live_response_count = 0, live_token_count = 0;
-  int64_t dead_group_count = 0;     // Groups of equal rewards (and of one response), dropped or not.
+  int64_t dead_group_count = 0;  // Groups of equal rewards (and of one response), dropped or not.
 };
 
-// groups: [R] any ids; rows of one id form a group, in any order. rewards: [R], finite. token_counts: [R].
-// A group is dead when its rewards are all equal as numbers, or when it has one response.
-// Checked: equal lengths, finite rewards, counts >= 0.
-ResponsePlan plan_responses(const ObjectiveOptions& options, std::span<const int64_t> groups, std::span<const double> rewards,
-                            std::span<const int64_t> token_counts);
+// groups: [R] any ids; rows of one id form a group, in any order. rewards: [R], finite.
+// token_counts: [R]. A group is dead when its rewards are all equal as numbers, or when it has one
+// response. Checked: equal lengths, finite rewards, counts >= 0.
+ResponsePlan plan_responses(const ObjectiveOptions& options, std::span<const int64_t> groups,
+                            std::span<const double> rewards, std::span<const int64_t> token_counts);
 
 }  // namespace dure

@@ -30,7 +30,8 @@ Term clipped_term(const ObjectiveOptions& options, double ratio, double advantag
 template <typename T>
 double sequence_ratio(std::span<const T> logprobs, std::span<const T> sampler_logprobs) {
   double sum = 0;
-  for (size_t t = 0; t < logprobs.size(); ++t) sum += static_cast<double>(logprobs[t]) - static_cast<double>(sampler_logprobs[t]);
+  for (size_t t = 0; t < logprobs.size(); ++t)
+    sum += static_cast<double>(logprobs[t]) - static_cast<double>(sampler_logprobs[t]);
   return std::exp(sum / static_cast<double>(logprobs.size()));
 }
 
@@ -45,12 +46,14 @@ void count_token(ObjectiveStats& stats, double log_ratio, bool clipped) {
 }  // namespace
 
 template <typename T>
-double response_loss(const ObjectiveOptions& options, double advantage, double scale, std::span<const T> logprobs,
-                     std::span<const T> sampler_logprobs, std::span<T> grad, ObjectiveStats* stats) {
+double response_loss(const ObjectiveOptions& options, double advantage, double scale,
+                     std::span<const T> logprobs, std::span<const T> sampler_logprobs,
+                     std::span<T> grad, ObjectiveStats* stats) {
   DURE_CHECK(logprobs.size() == sampler_logprobs.size() && grad.size() == logprobs.size());
   const std::string& name = options.objective;
   const bool weighted = name == "agapo" || name == "cispo", sequence = name == "gspo";
-  const double whole = sequence && !logprobs.empty() ? sequence_ratio(logprobs, sampler_logprobs) : 1;
+  const double whole =
+      sequence && !logprobs.empty() ? sequence_ratio(logprobs, sampler_logprobs) : 1;
   double loss = 0;
   for (size_t t = 0; t < logprobs.size(); ++t) {
     const double logprob = static_cast<double>(logprobs[t]);
@@ -72,9 +75,9 @@ double response_loss(const ObjectiveOptions& options, double advantage, double s
   return loss;
 }
 
-template double response_loss(const ObjectiveOptions&, double, double, std::span<const float>, std::span<const float>,
-                              std::span<float>, ObjectiveStats*);
-template double response_loss(const ObjectiveOptions&, double, double, std::span<const double>, std::span<const double>,
-                              std::span<double>, ObjectiveStats*);
+template double response_loss(const ObjectiveOptions&, double, double, std::span<const float>,
+                              std::span<const float>, std::span<float>, ObjectiveStats*);
+template double response_loss(const ObjectiveOptions&, double, double, std::span<const double>,
+                              std::span<const double>, std::span<double>, ObjectiveStats*);
 
 }  // namespace dure

@@ -1,4 +1,5 @@
-// Closed forms and invariances of the objectives: what the algebra says must hold, whatever the numbers.
+// Closed forms and invariances of the objectives: what the algebra says must hold, whatever the
+// numbers.
 #include "rl/objectives.h"
 
 #include <gtest/gtest.h>
@@ -13,7 +14,8 @@
 namespace dure {
 namespace {
 
-const std::vector<std::string> kNames = {"agapo", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "cispo"};
+const std::vector<std::string> kNames = {"agapo", "rloo", "grpo", "dr_grpo",
+                                         "dapo",  "gspo", "cispo"};
 
 struct Batch {
   std::vector<int64_t> groups, lengths;
@@ -50,20 +52,23 @@ Result run(const ObjectiveOptions& options, const Batch& batch) {
   Result out;
   for (size_t i = 0; i < batch.groups.size(); ++i) {
     out.grads.emplace_back(batch.logprobs[i].size());
-    out.loss += response_loss<double>(options, plan.advantages[i], plan.scales[i], batch.logprobs[i], batch.sampler[i], out.grads.back());
+    out.loss += response_loss<double>(options, plan.advantages[i], plan.scales[i],
+                                      batch.logprobs[i], batch.sampler[i], out.grads.back());
   }
   return out;
 }
 
 TEST(Advantages, LeaveOneOutSumsToZeroInEveryGroup) {
   const Batch batch = random_batch({4, 2, 7}, 1, 0);
-  const ResponsePlan plan = plan_responses(ObjectiveOptions("rloo"), batch.groups, batch.rewards, batch.lengths);
+  const ResponsePlan plan =
+      plan_responses(ObjectiveOptions("rloo"), batch.groups, batch.rewards, batch.lengths);
   std::map<int64_t, double> sums;
   for (size_t i = 0; i < batch.groups.size(); ++i) sums[batch.groups[i]] += plan.advantages[i];
   for (const auto& [group, sum] : sums) EXPECT_NEAR(sum, 0, 1e-14);
 }
 
-// With equal group sizes the factor G / (G - 1) cancels: AGAPO = (R - group mean) / std over the batch of the same.
+// With equal group sizes the factor G / (G - 1) cancels: AGAPO = (R - group mean) / std over the
+// batch of the same.
 TEST(Advantages, AgapoWithEqualGroupsIsCentredRewardsOverBatchDeviation) {
   const Batch batch = random_batch({4, 4, 4}, 2, 0);
   ObjectiveOptions options("agapo");
@@ -72,11 +77,14 @@ TEST(Advantages, AgapoWithEqualGroupsIsCentredRewardsOverBatchDeviation) {
   std::vector<double> centred;
   for (size_t i = 0; i < 12; ++i) {
     const size_t first = i / 4 * 4;
-    centred.push_back(batch.rewards[i] - std::accumulate(batch.rewards.begin() + first, batch.rewards.begin() + first + 4, 0.0) / 4);
+    centred.push_back(
+        batch.rewards[i] -
+        std::accumulate(batch.rewards.begin() + first, batch.rewards.begin() + first + 4, 0.0) / 4);
   }
   double squares = 0;
   for (const double c : centred) squares += c * c;
-  for (size_t i = 0; i < 12; ++i) EXPECT_NEAR(plan.advantages[i], centred[i] / std::sqrt(squares / 11), 1e-13);
+  for (size_t i = 0; i < 12; ++i)
+    EXPECT_NEAR(plan.advantages[i], centred[i] / std::sqrt(squares / 11), 1e-13);
 }
 
 TEST(Advantages, UnequalGroupsKeepTheirFactor) {
@@ -88,21 +96,25 @@ TEST(Advantages, UnequalGroupsKeepTheirFactor) {
   EXPECT_NEAR(plan.advantages[1] / plan.advantages[3], (2.0 / 1) / (4.0 / 3), 1e-14);
 }
 
-// Dead groups leave before the statistics: the live ones come out as if the dead had never been sampled.
+// Dead groups leave before the statistics: the live ones come out as if the dead had never been
+// sampled.
 TEST(Advantages, DroppedGroupsChangeNothingForTheOthers) {
   for (const char* name : {"agapo", "dapo", "cispo"}) {
     const Batch live = random_batch({4, 3}, 3, 0.3);
     Batch with_dead = live;
-    for (const double reward : {1.0, 0.1}) {  // 0.1 three times: the mean in floating point differs from 0.1.
+    for (const double reward :
+         {1.0, 0.1}) {  // 0.1 three times: the mean in floating point differs from 0.1.
       for (int i = 0; i < 3; ++i) {
-        with_dead.groups.push_back(reward == 1.0 ? 100 : 101), with_dead.rewards.push_back(reward), with_dead.lengths.push_back(2);
+        with_dead.groups.push_back(reward == 1.0 ? 100 : 101), with_dead.rewards.push_back(reward),
+            with_dead.lengths.push_back(2);
         with_dead.logprobs.push_back({-1, -2}), with_dead.sampler.push_back({-1, -1});
       }
     }
     const Result a = run(ObjectiveOptions(name), live), b = run(ObjectiveOptions(name), with_dead);
     EXPECT_EQ(a.loss, b.loss) << name;
     for (size_t i = 0; i < a.grads.size(); ++i) EXPECT_EQ(a.grads[i], b.grads[i]) << name;
-    for (size_t i = a.grads.size(); i < b.grads.size(); ++i) EXPECT_EQ(b.grads[i], (std::vector<double>{0, 0})) << name;
+    for (size_t i = a.grads.size(); i < b.grads.size(); ++i)
+      EXPECT_EQ(b.grads[i], (std::vector<double>{0, 0})) << name;
   }
 }
 
@@ -111,7 +123,8 @@ TEST(Advantages, KeptDeadGroupsGetExactlyZero) {
     ObjectiveOptions options(name);
     options.drop_zero_variance = false;
     const std::vector<double> rewards = {0.1, 0.1, 0.1, 0.7, 0, 1};
-    const ResponsePlan plan = plan_responses(options, std::vector<int64_t>{0, 0, 0, 1, 2, 2}, rewards, std::vector<int64_t>(6, 2));
+    const ResponsePlan plan = plan_responses(options, std::vector<int64_t>{0, 0, 0, 1, 2, 2},
+                                             rewards, std::vector<int64_t>(6, 2));
     for (size_t i = 0; i < 4; ++i) EXPECT_EQ(plan.advantages[i], 0) << name;
     EXPECT_EQ(plan.live_response_count, 6);
     EXPECT_GT(plan.scales[0], 0);
@@ -128,9 +141,12 @@ TEST(Advantages, RowOrderAndGroupIdsDoNotMatter) {
     Rng(5).shuffle(order);
     std::vector<int64_t> groups, lengths;
     std::vector<double> rewards;
-    for (const size_t i : order) groups.push_back(1000 - batch.groups[i]), rewards.push_back(batch.rewards[i]), lengths.push_back(batch.lengths[i]);
+    for (const size_t i : order)
+      groups.push_back(1000 - batch.groups[i]), rewards.push_back(batch.rewards[i]),
+          lengths.push_back(batch.lengths[i]);
     const ResponsePlan turned = plan_responses(options, groups, rewards, lengths);
-    for (size_t i = 0; i < order.size(); ++i) EXPECT_NEAR(turned.advantages[i], plan.advantages[order[i]], 1e-12) << name;
+    for (size_t i = 0; i < order.size(); ++i)
+      EXPECT_NEAR(turned.advantages[i], plan.advantages[order[i]], 1e-12) << name;
   }
 }
 
@@ -138,13 +154,15 @@ TEST(Advantages, EmptyResponsesAndEmptyBatchesAreHarmless) {
   for (const std::string& name : kNames) {
     const ObjectiveOptions options(name);
     EXPECT_EQ(plan_responses(options, {}, {}, {}).live_group_count, 0);
-    const ResponsePlan plan = plan_responses(options, std::vector<int64_t>{0, 0}, std::vector<double>{0, 1}, std::vector<int64_t>{0, 0});
+    const ResponsePlan plan = plan_responses(options, std::vector<int64_t>{0, 0},
+                                             std::vector<double>{0, 1}, std::vector<int64_t>{0, 0});
     EXPECT_EQ(plan.scales, (std::vector<double>{0, 0})) << name;
   }
 }
 
-// The derivative of the formula with the weights held fixed: differentiate numerically with the ratio of the
-// unmoved policy where it only weighs (agapo, cispo), of the moved one where it is differentiated.
+// The derivative of the formula with the weights held fixed: differentiate numerically with the
+// ratio of the unmoved policy where it only weighs (agapo, cispo), of the moved one where it is
+// differentiated.
 TEST(Objectives, GradientsAreThoseOfTheFormula) {
   const Batch batch = random_batch({4, 3, 2}, 6, 0.5);
   for (const std::string& name : kNames) {
@@ -154,7 +172,8 @@ TEST(Objectives, GradientsAreThoseOfTheFormula) {
     for (size_t i = 0; i < batch.groups.size(); ++i) {
       const auto& logprobs = batch.logprobs[i];
       std::vector<double> grad(logprobs.size()), ignored(logprobs.size());
-      response_loss<double>(options, plan.advantages[i], plan.scales[i], logprobs, batch.sampler[i], grad);
+      response_loss<double>(options, plan.advantages[i], plan.scales[i], logprobs, batch.sampler[i],
+                            grad);
       for (size_t t = 0; t < logprobs.size(); ++t) {
         double ends[2];
         for (const int side : {0, 1}) {
@@ -162,9 +181,11 @@ TEST(Objectives, GradientsAreThoseOfTheFormula) {
           const double by = (side == 0 ? -1 : 1) * 1e-6;
           moved[t] += by;
           if (weighted) sampler[t] += by;  // Keeps the ratio.
-          ends[side] = response_loss<double>(options, plan.advantages[i], plan.scales[i], moved, sampler, ignored);
+          ends[side] = response_loss<double>(options, plan.advantages[i], plan.scales[i], moved,
+                                             sampler, ignored);
         }
-        // gspo: n tokens whose s moves by s/n each give the same number as one token whose s moves by s.
+        // gspo: n tokens whose s moves by s/n each give the same number as one token whose s moves
+        // by s.
         EXPECT_NEAR(grad[t], (ends[1] - ends[0]) / 2e-6, 1e-6) << name;
       }
     }
@@ -177,7 +198,8 @@ TEST(Objectives, OnPolicyAgapoIsReinforceWithMeanOverTokens) {
   const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
   const Result result = run(options, batch);
   for (size_t i = 0; i < batch.groups.size(); ++i) {
-    for (const double g : result.grads[i]) EXPECT_NEAR(g, -plan.advantages[i] / (8.0 * static_cast<double>(batch.lengths[i])), 1e-15);
+    for (const double g : result.grads[i])
+      EXPECT_NEAR(g, -plan.advantages[i] / (8.0 * static_cast<double>(batch.lengths[i])), 1e-15);
   }
 }
 

@@ -28,7 +28,9 @@ void fill(std::span<T> grad, double value) {
 }
 
 // -log sigmoid(x) without overflow on either side.
-double negative_log_sigmoid(double x) { return x > 0 ? std::log1p(std::exp(-x)) : -x + std::log1p(std::exp(x)); }
+double negative_log_sigmoid(double x) {
+  return x > 0 ? std::log1p(std::exp(-x)) : -x + std::log1p(std::exp(x));
+}
 
 }  // namespace
 
@@ -42,29 +44,35 @@ std::vector<double> grouper_advantages(std::span<const double> rewards) {
 }
 
 template <typename T>
-double grouper_loss(double advantage, int64_t group_size, double scale, std::span<const T> logprobs, std::span<T> grad) {
-  const double loss = -scale * advantage * inverse_perplexity(logprobs) / static_cast<double>(group_size);
+double grouper_loss(double advantage, int64_t group_size, double scale, std::span<const T> logprobs,
+                    std::span<T> grad) {
+  const double loss =
+      -scale * advantage * inverse_perplexity(logprobs) / static_cast<double>(group_size);
   fill(grad, loss / static_cast<double>(logprobs.size()));
   return loss;
 }
 
 template <typename T>
-double simper_loss(double scale, std::span<const T> chosen, std::span<const T> rejected, std::span<T> grad_chosen,
-                   std::span<T> grad_rejected) {
-  const double good = scale * inverse_perplexity(chosen), bad = scale * inverse_perplexity(rejected);
+double simper_loss(double scale, std::span<const T> chosen, std::span<const T> rejected,
+                   std::span<T> grad_chosen, std::span<T> grad_rejected) {
+  const double good = scale * inverse_perplexity(chosen),
+               bad = scale * inverse_perplexity(rejected);
   fill(grad_chosen, -good / static_cast<double>(chosen.size()));
   fill(grad_rejected, bad / static_cast<double>(rejected.size()));
   return bad - good;
 }
 
 template <typename T>
-DpoResult dpo_loss(double beta, double scale, std::span<const T> chosen, std::span<const T> rejected,
-                   std::span<const T> reference_chosen, std::span<const T> reference_rejected, std::span<T> grad_chosen,
+DpoResult dpo_loss(double beta, double scale, std::span<const T> chosen,
+                   std::span<const T> rejected, std::span<const T> reference_chosen,
+                   std::span<const T> reference_rejected, std::span<T> grad_chosen,
                    std::span<T> grad_rejected) {
-  DURE_CHECK(chosen.size() == reference_chosen.size() && rejected.size() == reference_rejected.size());
+  DURE_CHECK(chosen.size() == reference_chosen.size() &&
+             rejected.size() == reference_rejected.size());
   const double good = beta * (sum_of(chosen) - sum_of(reference_chosen));
   const double bad = beta * (sum_of(rejected) - sum_of(reference_rejected));
-  const double push = scale * beta * std::exp(-negative_log_sigmoid(bad - good));  // beta * sigmoid(-(good - bad))
+  const double push =
+      scale * beta * std::exp(-negative_log_sigmoid(bad - good));  // beta * sigmoid(-(good - bad))
   fill(grad_chosen, -push);
   fill(grad_rejected, push);
   return {scale * negative_log_sigmoid(good - bad), good, bad};
@@ -72,11 +80,15 @@ DpoResult dpo_loss(double beta, double scale, std::span<const T> chosen, std::sp
 
 template double grouper_loss(double, int64_t, double, std::span<const float>, std::span<float>);
 template double grouper_loss(double, int64_t, double, std::span<const double>, std::span<double>);
-template double simper_loss(double, std::span<const float>, std::span<const float>, std::span<float>, std::span<float>);
-template double simper_loss(double, std::span<const double>, std::span<const double>, std::span<double>, std::span<double>);
-template DpoResult dpo_loss(double, double, std::span<const float>, std::span<const float>, std::span<const float>,
-                            std::span<const float>, std::span<float>, std::span<float>);
-template DpoResult dpo_loss(double, double, std::span<const double>, std::span<const double>, std::span<const double>,
-                            std::span<const double>, std::span<double>, std::span<double>);
+template double simper_loss(double, std::span<const float>, std::span<const float>,
+                            std::span<float>, std::span<float>);
+template double simper_loss(double, std::span<const double>, std::span<const double>,
+                            std::span<double>, std::span<double>);
+template DpoResult dpo_loss(double, double, std::span<const float>, std::span<const float>,
+                            std::span<const float>, std::span<const float>, std::span<float>,
+                            std::span<float>);
+template DpoResult dpo_loss(double, double, std::span<const double>, std::span<const double>,
+                            std::span<const double>, std::span<const double>, std::span<double>,
+                            std::span<double>);
 
 }  // namespace dure

@@ -1,13 +1,16 @@
-// rl/rl_trainer.h: reinforcement learning with verifiable rewards: rollouts, advantages, the weighted step, again.
+// rl/rl_trainer.h: reinforcement learning with verifiable rewards: rollouts, advantages, the
+// weighted step, again.
 //
-// Owns the order of an RL run and its record. A step: draw problems; G answers each from the engine, which reads the learner's own
-// parameters; exact rewards; plan_responses(); then `updates_per_step` updates over shares of the groups: forward,
-// log-probabilities (on the first update the sampler's own bits), the objective's derivative per token, backward, clip, step.
-// The router is frozen (matrix and bias) and the MTP layer is not trained, as K-EXAONE does. No KL term, no reference model.
+// Owns the order of an RL run and its record. A step: draw problems; G answers each from the
+// engine, which reads the learner's own parameters; exact rewards; plan_responses(); then
+// `updates_per_step` updates over shares of the groups: forward, log-probabilities (on the first
+// update the sampler's own bits), the objective's derivative per token, backward, clip, step. The
+// router is frozen (matrix and bias) and the MTP layer is not trained, as K-EXAONE does. No KL
+// term, no reference model.
 //
-// Resume: a checkpoint holds weights, moments and the step; a step is a function of those and the seed, so an interrupted step,
-// rollouts in flight included, is made again with the same bits.
-// Not here: objectives (objectives.h), environments' problems (data/tasks), sampling (engine/).
+// Resume: a checkpoint holds weights, moments and the step; a step is a function of those and the
+// seed, so an interrupted step, rollouts in flight included, is made again with the same bits. Not
+// here: objectives (objectives.h), environments' problems (data/tasks), sampling (engine/).
 #pragma once
 
 #include <string>
@@ -30,11 +33,12 @@ struct RlCheckpointOptions {
 };
 
 struct RlConfig {
-  std::string init;     // model folder to start from
-  std::string output;   // run folder
+  std::string init;    // model folder to start from
+  std::string output;  // run folder
   int64_t seed = 1;
   int64_t steps = 50;
-  int64_t updates_per_step = 1;   // above 1 the later updates are off-policy: importance weights do their work
+  int64_t updates_per_step =
+      1;  // above 1 the later updates are off-policy: importance weights do their work
   int64_t micro_rows_max = 4096;  // tokens of one forward and backward
   int64_t log_samples = 2;        // answers written to samples.jsonl a step
   RolloutOptions rollout;
@@ -50,8 +54,10 @@ struct RlConfig {
     v("output", output, "folder of the run: metrics, samples, checkpoints, model");
     v("seed", seed, "of problems and sampling");
     v("steps", steps, "rollout-and-update rounds", at_least(1));
-    v("updates_per_step", updates_per_step, "optimiser updates on one set of rollouts", at_least(1));
-    v("micro_rows_max", micro_rows_max, "tokens of one forward and backward; no effect on the result beyond rounding", at_least(64));
+    v("updates_per_step", updates_per_step, "optimiser updates on one set of rollouts",
+      at_least(1));
+    v("micro_rows_max", micro_rows_max,
+      "tokens of one forward and backward; no effect on the result beyond rounding", at_least(64));
     v("log_samples", log_samples, "answers written to samples.jsonl a step", at_least(0));
     v("rollout", rollout, "what is sampled");
     v("tasks", tasks, "problems drawn");
@@ -62,8 +68,9 @@ struct RlConfig {
   }
 };
 
-// Runs to the end, or continues where the folder's last checkpoint stands. Leaves OUTPUT/model (a Hugging Face folder).
-// Throws kInterrupted after saving, kDiverged naming the step, and whatever files and options get wrong.
+// Runs to the end, or continues where the folder's last checkpoint stands. Leaves OUTPUT/model (a
+// Hugging Face folder). Throws kInterrupted after saving, kDiverged naming the step, and whatever
+// files and options get wrong.
 void run_rl(const RlConfig& config);
 
 }  // namespace dure

@@ -4,19 +4,25 @@
 
 namespace dure {
 
-std::vector<Rollout> collect_rollouts(const RolloutOptions& options, const TaskMixture& tasks, uint64_t seed, int64_t step, const Tokenizer& tokenizer,
-                                      const ChatTemplate& chat, Generator& generator, const std::function<void(int64_t)>& on_progress) {
+std::vector<Rollout> collect_rollouts(const RolloutOptions& options, const TaskMixture& tasks,
+                                      uint64_t seed, int64_t step, const Tokenizer& tokenizer,
+                                      const ChatTemplate& chat, Generator& generator,
+                                      const std::function<void(int64_t)>& on_progress) {
   const std::optional<int32_t> end = tokenizer.eos_id();
-  if (!end) fail(ErrorCode::kInvalidArgument, "the tokenizer names no end-of-turn token: rollouts could not stop");
+  if (!end)
+    fail(ErrorCode::kInvalidArgument,
+         "the tokenizer names no end-of-turn token: rollouts could not stop");
   std::vector<Rollout> rollouts;
   std::vector<GenerationRequest> requests;
   for (int64_t group = 0; group < options.prompts_per_step; ++group) {
-    Rng rng(seed, stream_id("rl problem", static_cast<uint64_t>(step), static_cast<uint64_t>(group)));
+    Rng rng(seed,
+            stream_id("rl problem", static_cast<uint64_t>(step), static_cast<uint64_t>(group)));
     const Problem problem = make_problem(tasks, Split::kTrain, rng);
     const std::vector<int32_t> prompt = problem_prompt(problem, tokenizer, chat);
     for (int64_t member = 0; member < options.group_size; ++member) {
       const uint64_t index = static_cast<uint64_t>(group * options.group_size + member);
-      GenerationRequest request{.prompt = prompt, .new_tokens_max = options.new_tokens_max, .stop_tokens = {*end}};
+      GenerationRequest request{
+          .prompt = prompt, .new_tokens_max = options.new_tokens_max, .stop_tokens = {*end}};
       request.sampling.seed = seed;
       request.stream = stream_id("rl rollout", static_cast<uint64_t>(step), index);
       requests.push_back(std::move(request));

@@ -13,7 +13,8 @@ namespace dure {
 Buffer::Buffer(int64_t bytes, Device device) : bytes_(bytes) {
   DURE_CHECK(bytes >= 0 && device == Device::kCpu, "{} bytes", bytes);
   if (bytes == 0) return;
-  void* data = ::mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* data = ::mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) {
     fail(ErrorCode::kOutOfMemory, "no memory for {} ({} bytes); `dure plan` shows what a run needs",
          format_bytes(static_cast<double>(bytes)), bytes);
@@ -26,7 +27,8 @@ Buffer::~Buffer() {
   if (data_ != nullptr) ::munmap(data_, static_cast<size_t>(bytes_));
 }
 
-Buffer::Buffer(Buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+Buffer::Buffer(Buffer&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(data_, other.data_);
@@ -40,7 +42,8 @@ Buffer Buffer::of(DType dtype, Shape shape) {
 
 TensorView Buffer::view(DType dtype, Shape shape, int64_t byte_offset) const {
   TensorView out{static_cast<char*>(data_) + byte_offset, shape, dtype, Device::kCpu};
-  DURE_CHECK(byte_offset >= 0 && byte_offset + out.bytes() <= bytes_, "{} at {} in {} bytes", shape.text(), byte_offset, bytes_);
+  DURE_CHECK(byte_offset >= 0 && byte_offset + out.bytes() <= bytes_, "{} at {} in {} bytes",
+             shape.text(), byte_offset, bytes_);
   return out;
 }
 
@@ -52,7 +55,8 @@ TensorView Arena::take(DType dtype, Shape shape) {
   used_ += (out.bytes() + 63) / 64 * 64;
   peak_ = std::max(peak_, used_);
   if (!allocated_) return out;
-  DURE_CHECK(used_ <= buffer_.bytes(), "arena of {} bytes is full: {} more asked for", buffer_.bytes(), out.bytes());
+  DURE_CHECK(used_ <= buffer_.bytes(), "arena of {} bytes is full: {} more asked for",
+             buffer_.bytes(), out.bytes());
   out.data = static_cast<char*>(buffer_.data()) + start;
   return out;
 }

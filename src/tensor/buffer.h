@@ -1,6 +1,8 @@
-// tensor/buffer.h: memory for tensors: one owned block (Buffer), and a planned area handed out in order (Arena).
+// tensor/buffer.h: memory for tensors: one owned block (Buffer), and a planned area handed out in
+// order (Arena).
 //
-// Plan first, allocate once: run the layout code with a null Arena (plan mode) to learn the bytes, then for real.
+// Plan first, allocate once: run the layout code with a null Arena (plan mode) to learn the bytes,
+// then for real.
 #pragma once
 
 #include <cstdint>
@@ -14,26 +16,29 @@ namespace dure {
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(int64_t bytes, Device device = Device::kCpu);  // Throws kOutOfMemory naming the bytes.
+  explicit Buffer(int64_t bytes,
+                  Device device = Device::kCpu);  // Throws kOutOfMemory naming the bytes.
   ~Buffer();
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
   static Buffer of(DType dtype, Shape shape);
   int64_t bytes() const { return bytes_; }
   void* data() const { return data_; }
-  TensorView view(DType dtype, Shape shape, int64_t byte_offset = 0) const;  // Checked: inside the buffer.
+  TensorView view(DType dtype, Shape shape,
+                  int64_t byte_offset = 0) const;  // Checked: inside the buffer.
 
  private:
   void* data_ = nullptr;
   int64_t bytes_ = 0;
 };
 
-// Hands out 64-byte aligned pieces of one Buffer, first to last. In plan mode (`Arena()`) every piece is null and
-// only the size is counted. mark()/release() give a scope: pieces taken after the mark are free again.
+// Hands out 64-byte aligned pieces of one Buffer, first to last. In plan mode (`Arena()`) every
+// piece is null and only the size is counted. mark()/release() give a scope: pieces taken after the
+// mark are free again.
 class Arena {
  public:
-  Arena() = default;                         // Plan mode.
-  explicit Arena(int64_t capacity_bytes);    // Allocates.
+  Arena() = default;                       // Plan mode.
+  explicit Arena(int64_t capacity_bytes);  // Allocates.
   bool planning() const { return !allocated_; }
   TensorView take(DType dtype, Shape shape);  // Checked: fits. Content is what was there before.
   TensorView take_f32(Shape shape) { return take(DType::kF32, shape); }

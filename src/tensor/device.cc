@@ -14,7 +14,9 @@ struct Stream::Scratch {
   ~Scratch() { std::free(data); }
 };
 
-Stream::Stream(int thread_count) : pool_(thread_count), scratch_(std::make_unique<Scratch[]>(static_cast<size_t>(pool_.thread_count()))) {}
+Stream::Stream(int thread_count)
+    : pool_(thread_count),
+      scratch_(std::make_unique<Scratch[]>(static_cast<size_t>(pool_.thread_count()))) {}
 
 Stream::~Stream() = default;
 

@@ -1,7 +1,8 @@
 // tensor/device.h: where data lives and where work is done.
 //
-// A Stream is an ordered queue of kernel calls on one device. On the CPU a call returns when it is done; a Stream
-// owns the worker threads and a scratch area per worker, so that kernels allocate nothing.
+// A Stream is an ordered queue of kernel calls on one device. On the CPU a call returns when it is
+// done; a Stream owns the worker threads and a scratch area per worker, so that kernels allocate
+// nothing.
 #pragma once
 
 #include <cstddef>
@@ -26,8 +27,8 @@ class Stream {
   ThreadPool& threads() { return pool_; }
   int thread_count() const { return pool_.thread_count(); }
 
-  // Scratch of one worker, 64-byte aligned, at least `bytes` long (grown outside steady state, then kept). Its
-  // content lasts until that worker's next call of scratch() in any kernel.
+  // Scratch of one worker, 64-byte aligned, at least `bytes` long (grown outside steady state, then
+  // kept). Its content lasts until that worker's next call of scratch() in any kernel.
   void* scratch(int worker, size_t bytes);
 
  private:

@@ -21,7 +21,8 @@ TEST(DType, HalfRoundsLikeTheCompiler) {
   for (uint64_t bits = 0; bits < (uint64_t{1} << 32); bits += 7919) {
     const float value = __builtin_bit_cast(float, static_cast<uint32_t>(bits));
     if (std::isnan(value)) continue;
-    ASSERT_EQ(f32_to_f16(value), __builtin_bit_cast(uint16_t, static_cast<_Float16>(value))) << value;
+    ASSERT_EQ(f32_to_f16(value), __builtin_bit_cast(uint16_t, static_cast<_Float16>(value)))
+        << value;
   }
 }
 
@@ -41,7 +42,13 @@ TEST(TensorView, SlicesAndRows) {
 }
 
 TEST(Arena, PlansThenFits) {
-  const auto layout = [](Arena& arena) { arena.take_f32({3, 5}); const int64_t m = arena.mark(); arena.take_f32({100}); arena.release(m); arena.take_f32({7}); };
+  const auto layout = [](Arena& arena) {
+    arena.take_f32({3, 5});
+    const int64_t m = arena.mark();
+    arena.take_f32({100});
+    arena.release(m);
+    arena.take_f32({7});
+  };
   Arena plan;
   layout(plan);
   Arena real(plan.peak_bytes());

@@ -18,8 +18,8 @@ TensorView TensorView::slice(int64_t i) const {
 }
 
 TensorView TensorView::rows(int64_t first, int64_t count) const {
-  DURE_CHECK(shape.rank() >= 1 && first >= 0 && count >= 0 && first + count <= shape[0], "rows {}+{} of {}", first, count,
-             shape.text());
+  DURE_CHECK(shape.rank() >= 1 && first >= 0 && count >= 0 && first + count <= shape[0],
+             "rows {}+{} of {}", first, count, shape.text());
   TensorView out = *this;
   int64_t dims[4] = {};
   for (int i = 0; i < shape.rank(); ++i) dims[i] = shape[i];

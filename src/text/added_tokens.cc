@@ -42,7 +42,9 @@ size_t spaces_end(const CharTable& table, std::string_view text, size_t at) {
 
 }  // namespace
 
-AddedTokenFinder::AddedTokenFinder(std::vector<AddedToken> tokens, const std::vector<std::string>& contents) : tokens_(std::move(tokens)) {
+AddedTokenFinder::AddedTokenFinder(std::vector<AddedToken> tokens,
+                                   const std::vector<std::string>& contents)
+    : tokens_(std::move(tokens)) {
   DURE_CHECK_EQ(tokens_.size(), contents.size());
   roots_.fill(-1);
   for (size_t i = 0; i < tokens_.size(); ++i) insert(contents[i], static_cast<int32_t>(i));
@@ -59,7 +61,8 @@ void AddedTokenFinder::insert(std::string_view content, int32_t token) {
     int32_t child = child_of(node, static_cast<uint8_t>(c));
     if (child < 0) {
       child = static_cast<int32_t>(nodes_.size());
-      nodes_.push_back({.sibling = nodes_[static_cast<size_t>(node)].child, .byte = static_cast<uint8_t>(c)});
+      nodes_.push_back(
+          {.sibling = nodes_[static_cast<size_t>(node)].child, .byte = static_cast<uint8_t>(c)});
       nodes_[static_cast<size_t>(node)].child = child;
     }
     node = child;
@@ -69,7 +72,8 @@ void AddedTokenFinder::insert(std::string_view content, int32_t token) {
 
 int32_t AddedTokenFinder::child_of(int32_t node, uint8_t byte) const {
   int32_t child = nodes_[static_cast<size_t>(node)].child;
-  while (child >= 0 && nodes_[static_cast<size_t>(child)].byte != byte) child = nodes_[static_cast<size_t>(child)].sibling;
+  while (child >= 0 && nodes_[static_cast<size_t>(child)].byte != byte)
+    child = nodes_[static_cast<size_t>(child)].sibling;
   return child;
 }
 
@@ -77,14 +81,16 @@ AddedTokenFinder::Match AddedTokenFinder::longest_at(std::string_view text) cons
   Match best;
   int32_t node = roots_[static_cast<uint8_t>(text[0])];
   for (size_t length = 1; node >= 0; ++length) {
-    if (nodes_[static_cast<size_t>(node)].token >= 0) best = {length, nodes_[static_cast<size_t>(node)].token};
+    if (nodes_[static_cast<size_t>(node)].token >= 0)
+      best = {length, nodes_[static_cast<size_t>(node)].token};
     if (length == text.size()) break;
     node = child_of(node, static_cast<uint8_t>(text[length]));
   }
   return best;
 }
 
-void AddedTokenFinder::split(std::string_view text, bool special_as_text, std::vector<TextSpan>& spans) const {
+void AddedTokenFinder::split(std::string_view text, bool special_as_text,
+                             std::vector<TextSpan>& spans) const {
   spans.clear();
   const CharTable& table = CharTable::get();
   size_t done = 0;
@@ -97,7 +103,8 @@ void AddedTokenFinder::split(std::string_view text, bool special_as_text, std::v
     at = end - 1;
     const AddedToken& token = tokens_[static_cast<size_t>(match.token)];
     if (token.special && special_as_text) continue;
-    if (token.single_word && (word_before(table, text, begin) || word_after(table, text, end))) continue;
+    if (token.single_word && (word_before(table, text, begin) || word_after(table, text, end)))
+      continue;
     if (token.lstrip) begin = std::max(spaces_begin(table, text, begin), done);
     if (token.rstrip) end = spaces_end(table, text, end);
     if (begin > done) spans.push_back({done, begin, -1});

@@ -1,7 +1,9 @@
-// text/added_tokens.h: tokens found in the text before anything else looks at it (special tokens, user's words).
+// text/added_tokens.h: tokens found in the text before anything else looks at it (special tokens,
+// user's words).
 //
-// Owns their flags and the trie that finds them: leftmost first, longest of those, each byte looked at once where no
-// token begins. Flags mean what the `tokenizers` library makes of them. Not here: what happens between them (tokenizer.h).
+// Owns their flags and the trie that finds them: leftmost first, longest of those, each byte looked
+// at once where no token begins. Flags mean what the `tokenizers` library makes of them. Not here:
+// what happens between them (tokenizer.h).
 #pragma once
 
 #include <array>
@@ -18,8 +20,10 @@ struct AddedToken {
   bool single_word = false;  // Only where neither neighbour is a word character.
   bool lstrip = false;       // Takes the white space before it,
   bool rstrip = false;       // and after it.
-  bool normalized = true;    // Looked for after normalisation (its content normalised too), not in the raw text.
-  bool special = false;      // Left out of decoded text on demand; found only where special tokens are allowed.
+  bool normalized =
+      true;  // Looked for after normalisation (its content normalised too), not in the raw text.
+  bool special =
+      false;  // Left out of decoded text on demand; found only where special tokens are allowed.
   bool operator==(const AddedToken&) const = default;
 };
 

@@ -10,7 +10,7 @@
 namespace dure {
 namespace {
 
-constexpr size_t kShortCount = 40;      // Up to here the array beats the heap (bench/tokenizer.cc).
+constexpr size_t kShortCount = 40;  // Up to here the array beats the heap (bench/tokenizer.cc).
 constexpr size_t kWordSlotCount = 1 << 15;
 constexpr size_t kWordBytesMax = 31;
 
@@ -41,20 +41,24 @@ size_t merge_short(const MergeTable& table, uint32_t rank_limit, int32_t* ids, s
 }
 
 // Long pieces: candidates in a heap by (rank, position); stale ones are recognised by their rank.
-size_t merge_long(const MergeTable& table, uint32_t rank_limit, int32_t* ids, size_t count, BpeScratch& scratch) {
+size_t merge_long(const MergeTable& table, uint32_t rank_limit, int32_t* ids, size_t count,
+                  BpeScratch& scratch) {
   DURE_CHECK(count < INT32_MAX, "a piece of {} tokens", count);
   std::vector<BpeScratch::Link>& links = scratch.links;
   std::vector<uint64_t>& heap = scratch.heap;
   links.resize(count);
   heap.clear();
   for (size_t i = 0; i < count; ++i) {
-    links[i] = {ids[i], static_cast<int32_t>(i) - 1, i + 1 < count ? static_cast<int32_t>(i) + 1 : -1};
+    links[i] = {ids[i], static_cast<int32_t>(i) - 1,
+                i + 1 < count ? static_cast<int32_t>(i) + 1 : -1};
     if (i + 1 == count) break;
-    if (const uint32_t rank = table.rank(ids[i], ids[i + 1]); rank < rank_limit) heap.push_back(uint64_t{rank} << 32 | i);
+    if (const uint32_t rank = table.rank(ids[i], ids[i + 1]); rank < rank_limit)
+      heap.push_back(uint64_t{rank} << 32 | i);
   }
   std::make_heap(heap.begin(), heap.end(), std::greater<>());
   const auto push = [&](int32_t at, int32_t next) {
-    const uint32_t rank = table.rank(links[static_cast<size_t>(at)].id, links[static_cast<size_t>(next)].id);
+    const uint32_t rank =
+        table.rank(links[static_cast<size_t>(at)].id, links[static_cast<size_t>(next)].id);
     if (rank >= rank_limit) return;
     heap.push_back(uint64_t{rank} << 32 | static_cast<uint32_t>(at));
     std::push_heap(heap.begin(), heap.end(), std::greater<>());
@@ -75,11 +79,13 @@ size_t merge_long(const MergeTable& table, uint32_t rank_limit, int32_t* ids, si
     if (link.previous >= 0) push(link.previous, at);
   }
   size_t kept = 0;
-  for (int32_t at = 0; at >= 0; at = links[static_cast<size_t>(at)].next) ids[kept++] = links[static_cast<size_t>(at)].id;
+  for (int32_t at = 0; at >= 0; at = links[static_cast<size_t>(at)].next)
+    ids[kept++] = links[static_cast<size_t>(at)].id;
   return kept;
 }
 
-// Does `left`, ending where a word ends, end in something other than white space? A part of a character may.
+// Does `left`, ending where a word ends, end in something other than white space? A part of a
+// character may.
 bool ends_in_no_space(const CharTable& table, std::string_view left) {
   size_t at = left.size();
   while (at > 0) {
@@ -103,7 +109,8 @@ uint64_t mix(uint64_t a, uint64_t b) {
 }
 
 // The first `length` bytes at `p`, zero-padded to 32, `tag` in the last one.
-std::array<uint64_t, 4> word_key(const char* p, size_t length, const char* readable_end, uint8_t tag) {
+std::array<uint64_t, 4> word_key(const char* p, size_t length, const char* readable_end,
+                                 uint8_t tag) {
   static constexpr uint64_t kAll = UINT64_MAX;
   std::array<uint64_t, 4> key{};
   if (p + 32 <= readable_end) {
@@ -131,8 +138,10 @@ MergeTable::MergeTable(const std::vector<Merge>& merges) {
   results_.reserve(merges.size());
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const Merge& merge = merges[rank];
-    DURE_CHECK(merge.left >= 0 && merge.left <= kIdMax && merge.right >= 0 && merge.right <= kIdMax);
-    const uint64_t key = static_cast<uint64_t>(merge.left) << 21 | static_cast<uint64_t>(merge.right);
+    DURE_CHECK(merge.left >= 0 && merge.left <= kIdMax && merge.right >= 0 &&
+               merge.right <= kIdMax);
+    const uint64_t key =
+        static_cast<uint64_t>(merge.left) << 21 | static_cast<uint64_t>(merge.right);
     size_t slot = key * kMultiplier >> shift_;
     while (slots_[slot] != kEmpty && slots_[slot] >> 22 != key) slot = (slot + 1) & mask_;
     slots_[slot] = key << 22 | rank;
@@ -146,12 +155,15 @@ BpeScratch::BpeScratch(BpeScratch&&) noexcept = default;
 
 void BpeScratch::clear() { words.clear(); }
 
-size_t merge_tokens(const MergeTable& table, uint32_t rank_limit, int32_t* ids, size_t count, BpeScratch& scratch) {
+size_t merge_tokens(const MergeTable& table, uint32_t rank_limit, int32_t* ids, size_t count,
+                    BpeScratch& scratch) {
   if (count < 2) return count;
-  return count <= kShortCount ? merge_short(table, rank_limit, ids, count) : merge_long(table, rank_limit, ids, count, scratch);
+  return count <= kShortCount ? merge_short(table, rank_limit, ids, count)
+                              : merge_long(table, rank_limit, ids, count, scratch);
 }
 
-Bpe::Bpe(const Vocab& vocab, const std::vector<Merge>& merges, Config config) : table_(merges), config_(config) {
+Bpe::Bpe(const Vocab& vocab, const std::vector<Merge>& merges, Config config)
+    : table_(merges), config_(config) {
   for (int b = 0; b < 256; ++b) {
     std::string text;
     append_utf8(text, byte_char(static_cast<uint8_t>(b)));
@@ -162,14 +174,18 @@ Bpe::Bpe(const Vocab& vocab, const std::vector<Merge>& merges, Config config) : 
   const CharTable& chars = CharTable::get();
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const std::string_view right = vocab.bytes(merges[rank].right);
-    if (right.empty() || right[0] != ' ' || !ends_in_no_space(chars, vocab.bytes(merges[rank].left))) continue;
-    if (table_.rank(merges[rank].left, merges[rank].right) != rank) continue;  // Overridden by a later copy.
+    if (right.empty() || right[0] != ' ' ||
+        !ends_in_no_space(chars, vocab.bytes(merges[rank].left)))
+      continue;
+    if (table_.rank(merges[rank].left, merges[rank].right) != rank)
+      continue;  // Overridden by a later copy.
     joining_rank_ = static_cast<uint32_t>(rank);
     break;
   }
 }
 
-void Bpe::encode(std::string_view piece, const char* readable_end, std::vector<int32_t>& out, BpeScratch& scratch) const {
+void Bpe::encode(std::string_view piece, const char* readable_end, std::vector<int32_t>& out,
+                 BpeScratch& scratch) const {
   const char* const begin = piece.data();
   const char* const end = begin + piece.size();
   const char* word = begin;
@@ -187,16 +203,20 @@ void Bpe::encode(std::string_view piece, const char* readable_end, std::vector<i
   const std::string_view last(word, static_cast<size_t>(end - word));
   if (word == begin) return encode_word(last, readable_end, MergeTable::kNone, out, scratch);
   encode_word(last, readable_end, joining_rank_, out, scratch);
-  out.resize(first + merge_tokens(table_, MergeTable::kNone, out.data() + first, out.size() - first, scratch));
+  out.resize(first + merge_tokens(table_, MergeTable::kNone, out.data() + first, out.size() - first,
+                                  scratch));
 }
 
-void Bpe::encode_word(std::string_view word, const char* readable_end, uint32_t rank_limit, std::vector<int32_t>& out, BpeScratch& scratch) const {
+void Bpe::encode_word(std::string_view word, const char* readable_end, uint32_t rank_limit,
+                      std::vector<int32_t>& out, BpeScratch& scratch) const {
   if (word.size() > kWordBytesMax) return encode_bytes(word, rank_limit, out, scratch);
   if (word.size() == 1 && byte_ids_[static_cast<unsigned char>(word[0])] >= 0) {
     return out.push_back(byte_ids_[static_cast<unsigned char>(word[0])]);
   }
-  // A word alone in its piece and a word before joining are different entries: the phase is part of the key.
-  const uint8_t tag = static_cast<uint8_t>(word.size() | (rank_limit == MergeTable::kNone ? 0x80u : 0u));
+  // A word alone in its piece and a word before joining are different entries: the phase is part of
+  // the key.
+  const uint8_t tag =
+      static_cast<uint8_t>(word.size() | (rank_limit == MergeTable::kNone ? 0x80u : 0u));
   const std::array<uint64_t, 4> key = word_key(word.data(), word.size(), readable_end, tag);
   if (scratch.words.empty()) scratch.words.resize(kWordSlotCount);
   const uint64_t hash = mix(mix(mix(key[0], key[1]), key[2]), key[3]);
@@ -217,7 +237,8 @@ void Bpe::encode_word(std::string_view word, const char* readable_end, uint32_t 
   std::copy_n(out.begin() + static_cast<std::ptrdiff_t>(first), count, entry.ids.begin());
 }
 
-void Bpe::encode_bytes(std::string_view bytes, uint32_t rank_limit, std::vector<int32_t>& out, BpeScratch& scratch) const {
+void Bpe::encode_bytes(std::string_view bytes, uint32_t rank_limit, std::vector<int32_t>& out,
+                       BpeScratch& scratch) const {
   const size_t first = out.size();
   out.resize(first + bytes.size());
   int32_t* ids = out.data() + first;
@@ -226,7 +247,8 @@ void Bpe::encode_bytes(std::string_view bytes, uint32_t rank_limit, std::vector<
     const int32_t id = byte_ids_[static_cast<unsigned char>(b)];
     if (id >= 0) {
       ids[count++] = id;
-    } else if (config_.unknown_id >= 0 && !(config_.fuse_unknown && count > 0 && ids[count - 1] == config_.unknown_id)) {
+    } else if (config_.unknown_id >= 0 &&
+               !(config_.fuse_unknown && count > 0 && ids[count - 1] == config_.unknown_id)) {
       ids[count++] = config_.unknown_id;
     }
   }

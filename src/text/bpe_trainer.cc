@@ -11,8 +11,11 @@
 namespace dure {
 
 std::vector<std::string> BpeTrainerOptions::default_special_tokens() {
-  return {"[PAD]",  "[BOS]",           "[EOS]",  "[UNK]",   "<|system|>",  "<|user|>",     "<|assistant|>", "<|endofturn|>", "<think>",
-          "</think>", "<|tool|>", "<|tool_declare|>", "<tool>", "</tool>", "<tool_call>", "</tool_call>", "<tool_result>", "</tool_result>"};
+  return {"[PAD]",         "[BOS]",         "[EOS]",         "[UNK]",
+          "<|system|>",    "<|user|>",      "<|assistant|>", "<|endofturn|>",
+          "<think>",       "</think>",      "<|tool|>",      "<|tool_declare|>",
+          "<tool>",        "</tool>",       "<tool_call>",   "</tool_call>",
+          "<tool_result>", "</tool_result>"};
 }
 
 // Distinct pieces and how often each came, in order of first appearance.
@@ -27,7 +30,9 @@ struct BpeTrainer::Counter {
   std::vector<Piece> pieces;
   std::vector<uint32_t> slots = std::vector<uint32_t>(1 << 12, 0);  // Index + 1; at most half full.
 
-  std::string_view text(const Piece& piece) const { return {texts.data() + piece.offset, piece.length}; }
+  std::string_view text(const Piece& piece) const {
+    return {texts.data() + piece.offset, piece.length};
+  }
 
   void add(std::string_view piece_text) {
     const uint64_t hash = xxh64(piece_text);
@@ -36,7 +41,8 @@ struct BpeTrainer::Counter {
       Piece& piece = pieces[slots[slot] - 1];
       if (piece.hash == hash && text(piece) == piece_text) return void(++piece.count);
     }
-    if (pieces.size() >= UINT32_MAX - 1 || piece_text.size() > UINT32_MAX) fail(ErrorCode::kUnsupported, "tokenizer training: too much text");
+    if (pieces.size() >= UINT32_MAX - 1 || piece_text.size() > UINT32_MAX)
+      fail(ErrorCode::kUnsupported, "tokenizer training: too much text");
     pieces.push_back({hash, 1, texts.size(), static_cast<uint32_t>(piece_text.size())});
     texts += piece_text;
     slots[slot] = static_cast<uint32_t>(pieces.size());
@@ -55,9 +61,9 @@ struct BpeTrainer::Counter {
 
 namespace {
 
-// All pieces as one array of tokens, every adjacent pair with its count and places, and a heap of pairs: the most
-// frequent first, ties to the smallest (left, right). Counts in the heap may be too high (pairs vanish when their
-// neighbours merge); a popped one is put back with its true count.
+// All pieces as one array of tokens, every adjacent pair with its count and places, and a heap of
+// pairs: the most frequent first, ties to the smallest (left, right). Counts in the heap may be too
+// high (pairs vanish when their neighbours merge); a popped one is put back with its true count.
 class PairMerger {
  public:
   void reserve(size_t token_count) {
@@ -69,7 +75,9 @@ class PairMerger {
   }
 
   void add_piece(const std::vector<int32_t>& ids, int64_t count) {
-    if (ids_.size() + ids.size() >= kNone) fail(ErrorCode::kUnsupported, "tokenizer training: more than {} tokens in distinct pieces", kNone);
+    if (ids_.size() + ids.size() >= kNone)
+      fail(ErrorCode::kUnsupported, "tokenizer training: more than {} tokens in distinct pieces",
+           kNone);
     const uint32_t piece = static_cast<uint32_t>(counts_.size());
     counts_.push_back(count);
     for (size_t i = 0; i < ids.size(); ++i) {
@@ -102,7 +110,8 @@ class PairMerger {
     return false;
   }
 
-  // Replaces every (left, right), from the left in each piece, by `result`. It must be what best() gave.
+  // Replaces every (left, right), from the left in each piece, by `result`. It must be what best()
+  // gave.
   void merge_best(int32_t result) {
     const uint32_t merged = heap_.top().pair;
     heap_.pop();
@@ -113,7 +122,8 @@ class PairMerger {
     fresh_.clear();
     for (const uint32_t at : places) {
       const uint32_t gone = ids_[at] == left ? next_[at] : kNone;
-      if (gone == kNone || ids_[gone] != right) continue;  // Merged with another neighbour meanwhile.
+      if (gone == kNone || ids_[gone] != right)
+        continue;  // Merged with another neighbour meanwhile.
       const int64_t count = counts_[pieces_[at]];
       const uint32_t before = previous_[at], after = next_[gone];
       ids_[at] = result;
@@ -138,8 +148,9 @@ class PairMerger {
   struct Pair {
     int32_t left, right;
     int64_t count = 0;
-    bool fresh = false;           // Grew since it was last in the heap.
-    std::vector<uint32_t> places;  // Of its left token, ascending; may hold places where it is no more.
+    bool fresh = false;  // Grew since it was last in the heap.
+    std::vector<uint32_t>
+        places;  // Of its left token, ascending; may hold places where it is no more.
   };
   struct Candidate {
     int64_t count;
@@ -154,7 +165,8 @@ class PairMerger {
 
   void push(uint32_t pair) {
     pairs_[pair].fresh = false;
-    if (pairs_[pair].count > 0) heap_.push({pairs_[pair].count, pairs_[pair].left, pairs_[pair].right, pair});
+    if (pairs_[pair].count > 0)
+      heap_.push({pairs_[pair].count, pairs_[pair].left, pairs_[pair].right, pair});
   }
 
   void add_pair(uint32_t at, int32_t left, int32_t right, int64_t count) {
@@ -165,7 +177,9 @@ class PairMerger {
     if (!pair.fresh) pair.fresh = true, fresh_.push_back(index);
   }
 
-  void drop_pair(int32_t left, int32_t right, int64_t count) { pairs_[index_of(left, right, false)].count -= count; }
+  void drop_pair(int32_t left, int32_t right, int64_t count) {
+    pairs_[index_of(left, right, false)].count -= count;
+  }
 
   uint32_t index_of(int32_t left, int32_t right, bool may_add) {
     const uint64_t key = static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
@@ -181,20 +195,23 @@ class PairMerger {
     return static_cast<uint32_t>(pairs_.size()) - 1;
   }
 
-  size_t hash(uint64_t key) const { return (key * 0x9E3779B97F4A7C15u >> 20) & (slots_.size() - 1); }
+  size_t hash(uint64_t key) const {
+    return (key * 0x9E3779B97F4A7C15u >> 20) & (slots_.size() - 1);
+  }
 
   void grow() {
     slots_.assign(slots_.size() * 2, 0);
     for (size_t i = 0; i < pairs_.size(); ++i) {
-      size_t slot = hash(static_cast<uint64_t>(pairs_[i].left) << 32 | static_cast<uint32_t>(pairs_[i].right));
+      size_t slot = hash(static_cast<uint64_t>(pairs_[i].left) << 32 |
+                         static_cast<uint32_t>(pairs_[i].right));
       while (slots_[slot] != 0) slot = (slot + 1) & (slots_.size() - 1);
       slots_[slot] = static_cast<uint32_t>(i + 1);
     }
   }
 
-  std::vector<int32_t> ids_;                         // [tokens], -1 where a token went into the one before
-  std::vector<uint32_t> previous_, next_, pieces_;   // [tokens]
-  std::vector<int64_t> counts_;                      // [pieces]
+  std::vector<int32_t> ids_;  // [tokens], -1 where a token went into the one before
+  std::vector<uint32_t> previous_, next_, pieces_;  // [tokens]
+  std::vector<int64_t> counts_;                     // [pieces]
   std::vector<Pair> pairs_;
   std::vector<uint32_t> slots_ = std::vector<uint32_t>(1 << 12, 0);
   std::vector<uint32_t> fresh_;
@@ -204,7 +221,8 @@ class PairMerger {
 constexpr int64_t kProgressEvery = 64;  // merges
 
 // Merges until the vocabulary has `size` tokens or no pair is left.
-void learn(PairMerger& merger, int64_t size, const char* stage, const BpeTrainerOptions& options, TokenizerParts& parts) {
+void learn(PairMerger& merger, int64_t size, const char* stage, const BpeTrainerOptions& options,
+           TokenizerParts& parts) {
   merger.start();
   std::string text;
   int32_t left = 0, right = 0;
@@ -220,7 +238,8 @@ void learn(PairMerger& merger, int64_t size, const char* stage, const BpeTrainer
     }
     parts.merges.push_back({left, right, result});
     merger.merge_best(result);
-    if (options.progress && parts.merges.size() % kProgressEvery == 0) options.progress(parts.vocab.token_count(), stage);
+    if (options.progress && parts.merges.size() % kProgressEvery == 0)
+      options.progress(parts.vocab.token_count(), stage);
   }
 }
 
@@ -228,7 +247,8 @@ void add_special_tokens(const BpeTrainerOptions& options, TokenizerParts& parts)
   for (const std::string& content : options.special_tokens) {
     const int32_t id = static_cast<int32_t>(parts.vocab.id_count());
     if (content.empty() || !parts.vocab.add(id, content)) {
-      fail(ErrorCode::kInvalidArgument, "tokenizer training: special token '{}' is empty or given twice", content);
+      fail(ErrorCode::kInvalidArgument,
+           "tokenizer training: special token '{}' is empty or given twice", content);
     }
     parts.model_ids.push_back(id);
     parts.added.push_back({.id = id, .content = content, .normalized = false, .special = true});
@@ -238,11 +258,15 @@ void add_special_tokens(const BpeTrainerOptions& options, TokenizerParts& parts)
 void add_bytes(TokenizerParts& parts) {
   std::vector<uint8_t> order(256);
   for (size_t b = 0; b < 256; ++b) order[b] = static_cast<uint8_t>(b);
-  std::sort(order.begin(), order.end(), [](uint8_t a, uint8_t b) { return byte_char(a) < byte_char(b); });
+  std::sort(order.begin(), order.end(),
+            [](uint8_t a, uint8_t b) { return byte_char(a) < byte_char(b); });
   for (const uint8_t b : order) {
     const int32_t id = static_cast<int32_t>(parts.vocab.id_count());
-    const std::string text = byte_level_text(std::string_view(reinterpret_cast<const char*>(&b), 1));
-    if (!parts.vocab.add(id, text)) fail(ErrorCode::kInvalidArgument, "tokenizer training: special token '{}' is the name of a byte", text);
+    const std::string text =
+        byte_level_text(std::string_view(reinterpret_cast<const char*>(&b), 1));
+    if (!parts.vocab.add(id, text))
+      fail(ErrorCode::kInvalidArgument,
+           "tokenizer training: special token '{}' is the name of a byte", text);
     parts.model_ids.push_back(id);
   }
 }
@@ -265,14 +289,21 @@ BpeTrainer::BpeTrainer(BpeTrainerOptions options)
       superword_counts_(std::make_shared<Counter>()) {
   const int64_t least = static_cast<int64_t>(options_.special_tokens.size()) + 256;
   if (options_.vocab_size < least || options_.vocab_size > MergeTable::kIdMax) {
-    fail(ErrorCode::kInvalidArgument, "tokenizer training: a vocabulary of {}; from {} ({} special tokens and 256 bytes) to {} is possible",
+    fail(ErrorCode::kInvalidArgument,
+         "tokenizer training: a vocabulary of {}; from {} ({} special tokens and 256 bytes) to {} "
+         "is possible",
          options_.vocab_size, least, options_.special_tokens.size(), MergeTable::kIdMax);
   }
   if (options_.words_size == 0) {
-    options_.words_size = std::max(least, options_.vocab_size - static_cast<int64_t>(options_.superword_share * static_cast<double>(options_.vocab_size)));
+    options_.words_size =
+        std::max(least, options_.vocab_size -
+                            static_cast<int64_t>(options_.superword_share *
+                                                 static_cast<double>(options_.vocab_size)));
   }
   if (options_.words_size < least || options_.words_size > options_.vocab_size) {
-    fail(ErrorCode::kInvalidArgument, "tokenizer training: {} tokens after stage one; from {} to the {} of the whole vocabulary are possible",
+    fail(ErrorCode::kInvalidArgument,
+         "tokenizer training: {} tokens after stage one; from {} to the {} of the whole vocabulary "
+         "are possible",
          options_.words_size, least, options_.vocab_size);
   }
 }

@@ -1,10 +1,11 @@
 // text/bpe_trainer.h: trains a byte-level BPE tokenizer, in the two stages of SuperBPE.
 //
-// Stage one counts words (kWordPattern) and merges the most frequent pair of tokens until the vocabulary has
-// `words_size` tokens. Stage two cuts the text into superword pieces, encodes them with stage one's merges, and goes
-// on by the same rule until `vocab_size`: its merges may cross spaces. Ties go to the smallest (left id, right id).
-// Ids: special tokens, then 256 bytes in the order of GPT-2's characters, then merges.
-// Source: Liu et al., "SuperBPE: Space Travel for Language Models", 2025; the tie rule is that of `tokenizers`.
+// Stage one counts words (kWordPattern) and merges the most frequent pair of tokens until the
+// vocabulary has `words_size` tokens. Stage two cuts the text into superword pieces, encodes them
+// with stage one's merges, and goes on by the same rule until `vocab_size`: its merges may cross
+// spaces. Ties go to the smallest (left id, right id). Ids: special tokens, then 256 bytes in the
+// order of GPT-2's characters, then merges. Source: Liu et al., "SuperBPE: Space Travel for
+// Language Models", 2025; the tie rule is that of `tokenizers`.
 //
 // Not here: reading corpora (cli/verb_tokenizer.cc, data/).
 #pragma once
@@ -20,9 +21,10 @@
 namespace dure {
 
 struct BpeTrainerOptions {
-  int64_t vocab_size = 8192;               // All tokens: special ones, bytes, merges.
-  int64_t words_size = 0;                  // Tokens after stage one; 0: (1 - superword_share) of vocab_size.
-  double superword_share = 0.2;            // Share of the vocabulary that stage two learns. K-EXAONE: about 20 %.
+  int64_t vocab_size = 8192;  // All tokens: special ones, bytes, merges.
+  int64_t words_size = 0;     // Tokens after stage one; 0: (1 - superword_share) of vocab_size.
+  double superword_share =
+      0.2;  // Share of the vocabulary that stage two learns. K-EXAONE: about 20 %.
   std::vector<std::string> special_tokens = default_special_tokens();
   TokenRoles roles = {.bos = "[BOS]", .eos = "<|endofturn|>", .pad = "[PAD]", .unk = "[UNK]"};
   std::string words_pattern = kWordPattern;
@@ -42,17 +44,21 @@ struct BpeTrainerOptions {
 
 class BpeTrainer {
  public:
-  // Throws Error kInvalidArgument: sizes that leave no room, special tokens given twice, patterns that do not compile.
+  // Throws Error kInvalidArgument: sizes that leave no room, special tokens given twice, patterns
+  // that do not compile.
   explicit BpeTrainer(BpeTrainerOptions options);
 
   // One sequence (a line, a document); normalised to NFC here. Pieces never cross sequences.
   void add(std::string_view text);
 
-  // Trains on everything added. The vocabulary is smaller than asked for where the text has no more pairs.
+  // Trains on everything added. The vocabulary is smaller than asked for where the text has no more
+  // pairs.
   Tokenizer train();
 
-  int64_t byte_count() const { return byte_count_; }        // Normalised text seen so far.
-  int64_t superword_count() const { return superword_count_; }  // Of the last train(): tokens that cross a space.
+  int64_t byte_count() const { return byte_count_; }  // Normalised text seen so far.
+  int64_t superword_count() const {
+    return superword_count_;
+  }  // Of the last train(): tokens that cross a space.
 
  private:
   struct Counter;

@@ -13,7 +13,8 @@ Role role_from_name(const std::string& name, const std::string& where) {
   if (name == "user") return Role::kUser;
   if (name == "assistant") return Role::kAssistant;
   if (name == "tool") return Role::kTool;
-  fail(ErrorCode::kInvalidArgument, "{}: unknown role: {} (known: system, user, assistant, tool)", where, name);
+  fail(ErrorCode::kInvalidArgument, "{}: unknown role: {} (known: system, user, assistant, tool)",
+       where, name);
 }
 
 // A string, nothing, or a list of {"type": "text", "text": ...} parts.
@@ -21,8 +22,8 @@ std::string text_of(const Json* content, const std::string& where) {
   if (content == nullptr || content->is_null()) return "";
   if (content->is_string()) return content->as_string();
   if (!content->is_array()) {
-    fail(ErrorCode::kInvalidArgument, "{} should be a string, null or a list of text parts, not {}", where,
-         content->kind_name());
+    fail(ErrorCode::kInvalidArgument, "{} should be a string, null or a list of text parts, not {}",
+         where, content->kind_name());
   }
   std::string out;
   for (const Json& part : content->as_array()) {
@@ -33,7 +34,8 @@ std::string text_of(const Json* content, const std::string& where) {
     const Json* text = part.find("text");
     if (text == nullptr || !text->is_string()) {
       const Json* type = part.find("type");
-      fail(ErrorCode::kInvalidArgument, "{}: part of type {} has no text; only text parts are supported", where,
+      fail(ErrorCode::kInvalidArgument,
+           "{}: part of type {} has no text; only text parts are supported", where,
            type != nullptr ? type->dump() : "(none)");
     }
     out += text->as_string();
@@ -50,10 +52,12 @@ ToolCall call_from_json(const Json& json, const std::string& where) {
   }
   ToolCall call{.id = "", .name = name->as_string(), .arguments = Json::object()};
   if (const Json* id = json.find("id"); id != nullptr && id->is_string()) call.id = id->as_string();
-  if (const Json* arguments = source.find("arguments"); arguments != nullptr && !arguments->is_null()) {
+  if (const Json* arguments = source.find("arguments");
+      arguments != nullptr && !arguments->is_null()) {
     if (!arguments->is_object() && !arguments->is_string()) {
-      fail(ErrorCode::kInvalidArgument, "{}: arguments of {} should be an object or its JSON text, not {}", where,
-           call.name, arguments->kind_name());
+      fail(ErrorCode::kInvalidArgument,
+           "{}: arguments of {} should be an object or its JSON text, not {}", where, call.name,
+           arguments->kind_name());
     }
     call.arguments = *arguments;
   }
@@ -61,7 +65,8 @@ ToolCall call_from_json(const Json& json, const std::string& where) {
 }
 
 Message message_from_json(const Json& json, const std::string& where) {
-  if (!json.is_object()) fail(ErrorCode::kInvalidArgument, "{} should be an object, not {}", where, json.kind_name());
+  if (!json.is_object())
+    fail(ErrorCode::kInvalidArgument, "{} should be an object, not {}", where, json.kind_name());
   const Json* role = json.find("role");
   if (role == nullptr) fail(ErrorCode::kInvalidArgument, "{}: no role", where);
   Message message;
@@ -77,7 +82,8 @@ Message message_from_json(const Json& json, const std::string& where) {
       }
     }
   }
-  if (const Json* id = json.find("tool_call_id"); id != nullptr && id->is_string()) message.tool_call_id = id->as_string();
+  if (const Json* id = json.find("tool_call_id"); id != nullptr && id->is_string())
+    message.tool_call_id = id->as_string();
   return message;
 }
 
@@ -91,10 +97,11 @@ std::string k1_call(const ToolCall& call) {
 
 std::string k2_call(const ToolCall& call) {
   Json arguments = call.arguments;
-  if (arguments.is_string()) arguments = parse_json(arguments.as_string(), "arguments of tool call " + call.name);
+  if (arguments.is_string())
+    arguments = parse_json(arguments.as_string(), "arguments of tool call " + call.name);
   if (!arguments.is_object()) {
-    fail(ErrorCode::kInvalidArgument, "arguments of tool call {} should be an object, not {}", call.name,
-         arguments.kind_name());
+    fail(ErrorCode::kInvalidArgument, "arguments of tool call {} should be an object, not {}",
+         call.name, arguments.kind_name());
   }
   std::string out = "<tool_call>\n<function=" + call.name + ">\n";
   for (const auto& [key, value] : arguments.as_object()) {
@@ -148,7 +155,8 @@ struct AssistantTurn {
   bool trained = true;  // False: history that another sample trains on.
 };
 
-void add_assistant(PieceWriter& out, const Message& message, ChatFormat format, AssistantTurn turn) {
+void add_assistant(PieceWriter& out, const Message& message, ChatFormat format,
+                   AssistantTurn turn) {
   const std::string_view reasoning = python_strip(message.reasoning);
   out.add("<|assistant|>\n<think>\n");
   const bool dropped = !reasoning.empty() && !turn.reasoning_kept;
@@ -160,7 +168,9 @@ void add_assistant(PieceWriter& out, const Message& message, ChatFormat format, 
 }
 
 void add_tool_result(PieceWriter& out, const std::vector<Message>& messages, size_t i) {
-  const auto is_tool = [&](size_t k) { return k < messages.size() && messages[k].role == Role::kTool; };
+  const auto is_tool = [&](size_t k) {
+    return k < messages.size() && messages[k].role == Role::kTool;
+  };
   out.add(i > 0 && is_tool(i - 1) ? "\n" : "<|tool|>\n");
   out.add("<tool_result>" + messages[i].content + "</tool_result>");
   if (!is_tool(i + 1)) out.add(std::string(kEndOfTurn) + "\n");
@@ -178,8 +188,8 @@ void add_generation_prompt(PieceWriter& out, const ChatOptions& options) {
 }
 
 // `trained_after`: assistant turns at or before this index are history.
-std::vector<ChatPiece> render_pieces(const std::vector<Message>& messages, const ChatOptions& options,
-                                     int64_t trained_after) {
+std::vector<ChatPiece> render_pieces(const std::vector<Message>& messages,
+                                     const ChatOptions& options, int64_t trained_after) {
   PieceWriter out;
   add_tools(out, options.tools);
   const int64_t last_user = options.preserve_thinking ? -1 : last_user_index(messages);
@@ -219,7 +229,8 @@ const char* role_name(Role role) {
 std::vector<Message> messages_from_json(const Json& list, std::string_view source) {
   std::vector<Message> out;
   if (!list.is_array()) {
-    fail(ErrorCode::kInvalidArgument, "{}: messages should be a list, not {}", source, list.kind_name());
+    fail(ErrorCode::kInvalidArgument, "{}: messages should be a list, not {}", source,
+         list.kind_name());
   }
   for (size_t i = 0; i < list.as_array().size(); ++i) {
     out.push_back(message_from_json(list.at(i), fmt::format("{}: messages[{}]", source, i)));
@@ -251,7 +262,8 @@ std::string render_chat(const std::vector<Message>& messages, const ChatOptions&
   return out;
 }
 
-std::vector<ChatPiece> render_training(const std::vector<Message>& messages, const ChatOptions& options) {
+std::vector<ChatPiece> render_training(const std::vector<Message>& messages,
+                                       const ChatOptions& options) {
   return render_pieces(messages, options, -1);
 }
 

@@ -1,10 +1,12 @@
 // text/chat.h: conversations as typed messages, and K-EXAONE's prompt text for them.
 //
-// Owns the message type, its OpenAI-style JSON form, and the two formats of the family: v1 ("k1": tool calls as JSON)
-// and 2.0 ("k2": tool calls as XML). docs/chat-format.md shows them. Not here: a model's own template
-// (chat_template.h), what the model answers (output_parser.h), token ids (the tokenizer).
+// Owns the message type, its OpenAI-style JSON form, and the two formats of the family: v1 ("k1":
+// tool calls as JSON) and 2.0 ("k2": tool calls as XML). docs/chat-format.md shows them. Not here:
+// a model's own template (chat_template.h), what the model answers (output_parser.h), token ids
+// (the tokenizer).
 //
-// Source: reference facts on K-EXAONE's chat template; where they are silent, the project's k1 and k2 templates.
+// Source: reference facts on K-EXAONE's chat template; where they are silent, the project's k1 and
+// k2 templates.
 #pragma once
 
 #include <string>
@@ -21,53 +23,60 @@ enum class Role { kSystem, kUser, kAssistant, kTool };
 const char* role_name(Role role);  // "system", "user", "assistant", "tool"
 
 struct ToolCall {
-  std::string id;    // As the API gave it; no part of the prompt.
+  std::string id;  // As the API gave it; no part of the prompt.
   std::string name;
-  Json arguments;    // An object, or a string that holds one (K1 writes that string as it is).
+  Json arguments;  // An object, or a string that holds one (K1 writes that string as it is).
   bool operator==(const ToolCall&) const = default;
 };
 
 struct Message {
   Role role = Role::kUser;
   std::string content;
-  std::string reasoning;               // Assistant only.
-  std::vector<ToolCall> tool_calls;    // Assistant only.
-  std::string tool_call_id;            // Tool results only; no part of the prompt.
+  std::string reasoning;             // Assistant only.
+  std::vector<ToolCall> tool_calls;  // Assistant only.
+  std::string tool_call_id;          // Tool results only; no part of the prompt.
   bool operator==(const Message&) const = default;
 };
 
-// From an OpenAI-style list of messages. `content` is a string, null, or a list of text parts (joined); reasoning is
-// `reasoning_content` or `reasoning`; a call is {"function": {"name", "arguments"}} or {"name", "arguments"};
-// "developer" counts as system. Throws kInvalidArgument naming `source`, the message and the field.
+// From an OpenAI-style list of messages. `content` is a string, null, or a list of text parts
+// (joined); reasoning is `reasoning_content` or `reasoning`; a call is {"function": {"name",
+// "arguments"}} or {"name", "arguments"}; "developer" counts as system. Throws kInvalidArgument
+// naming `source`, the message and the field.
 std::vector<Message> messages_from_json(const Json& list, std::string_view source);
 Json messages_to_json(const std::vector<Message>& messages);
 
 struct ChatOptions {
   ChatFormat format = ChatFormat::kK1;
   bool add_generation_prompt = false;  // End with the opening of the assistant's turn.
-  bool enable_thinking = true;         // Only changes the generation prompt: false closes the reasoning at once.
-  bool preserve_thinking = false;      // Keep the reasoning of turns before the last user message.
-  Json tools;                          // List of tool declarations, or null.
+  bool enable_thinking =
+      true;  // Only changes the generation prompt: false closes the reasoning at once.
+  bool preserve_thinking = false;  // Keep the reasoning of turns before the last user message.
+  Json tools;                      // List of tool declarations, or null.
 };
 
-// The prompt. Content and reasoning are stripped of white space at both ends; the reasoning of assistant turns before
-// the last user message is dropped. Throws kInvalidArgument (a K2 call whose arguments are no object).
+// The prompt. Content and reasoning are stripped of white space at both ends; the reasoning of
+// assistant turns before the last user message is dropped. Throws kInvalidArgument (a K2 call whose
+// arguments are no object).
 std::string render_chat(const std::vector<Message>& messages, const ChatOptions& options);
 
-// A stretch of a conversation's text; `trained` marks what the assistant itself should learn to write.
+// A stretch of a conversation's text; `trained` marks what the assistant itself should learn to
+// write.
 struct ChatPiece {
   std::string text;
   bool trained = false;
 };
 
-// render_chat's text in pieces, for fine-tuning. Trained is each assistant turn from the end of its generation prompt
-// to <|endofturn|> included: from the reasoning on where there is one, else from the content on (the generation
-// prompt of thinking off). A turn whose reasoning the format drops is not trained on: the model would learn to skip
-// thinking. Use render_training_samples for conversations with several user messages.
-std::vector<ChatPiece> render_training(const std::vector<Message>& messages, const ChatOptions& options);
+// render_chat's text in pieces, for fine-tuning. Trained is each assistant turn from the end of its
+// generation prompt to <|endofturn|> included: from the reasoning on where there is one, else from
+// the content on (the generation prompt of thinking off). A turn whose reasoning the format drops
+// is not trained on: the model would learn to skip thinking. Use render_training_samples for
+// conversations with several user messages.
+std::vector<ChatPiece> render_training(const std::vector<Message>& messages,
+                                       const ChatOptions& options);
 
-// As many renderings as it takes to train on every assistant turn once, each in the prompt it would really have had:
-// one where no reasoning is dropped, else one for each user message that is answered.
+// As many renderings as it takes to train on every assistant turn once, each in the prompt it would
+// really have had: one where no reasoning is dropped, else one for each user message that is
+// answered.
 std::vector<std::vector<ChatPiece>> render_training_samples(const std::vector<Message>& messages,
                                                             const ChatOptions& options);
 

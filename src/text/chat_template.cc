@@ -41,7 +41,8 @@ const std::string* template_in(const Json& config) {
   if (!found->is_array()) return &found->as_string("tokenizer_config.json: chat_template");
   for (const Json& one : found->as_array()) {
     const Json *name = one.find("name"), *text = one.find("template");
-    if (name != nullptr && text != nullptr && *name == Json("default")) return &text->as_string("chat_template");
+    if (name != nullptr && text != nullptr && *name == Json("default"))
+      return &text->as_string("chat_template");
   }
   return nullptr;
 }
@@ -63,7 +64,8 @@ ChatTemplate::ChatTemplate(ChatFormat format)
     : format_(format), source_(format == ChatFormat::kK1 ? "typed K1" : "typed K2") {}
 
 ChatTemplate::ChatTemplate(std::string_view jinja_text, std::string source, Json variables)
-    : format_(jinja_text.find("<function=") != std::string_view::npos ? ChatFormat::kK2 : ChatFormat::kK1),
+    : format_(jinja_text.find("<function=") != std::string_view::npos ? ChatFormat::kK2
+                                                                      : ChatFormat::kK1),
       source_(std::move(source)),
       variables_(std::move(variables)),
       template_(std::make_shared<jinja::Template>(jinja_text, source_)) {}
@@ -71,7 +73,8 @@ ChatTemplate::ChatTemplate(std::string_view jinja_text, std::string source, Json
 ChatTemplate ChatTemplate::load(const Path& folder, ChatFormat fallback) {
   const Path file = folder / "chat_template.jinja", config_file = folder / "tokenizer_config.json";
   const Json config = path_exists(config_file) ? load_json(config_file) : Json::object();
-  if (path_exists(file)) return ChatTemplate(read_file(file), file.string(), special_tokens(config));
+  if (path_exists(file))
+    return ChatTemplate(read_file(file), file.string(), special_tokens(config));
   const std::string* text = template_in(config);
   if (text == nullptr) return ChatTemplate(fallback);
   return ChatTemplate(*text, config_file.string() + ": chat_template", special_tokens(config));
@@ -79,9 +82,11 @@ ChatTemplate ChatTemplate::load(const Path& folder, ChatFormat fallback) {
 
 std::string ChatTemplate::render(const Json& messages, const Json& variables) const {
   if (!variables.is_null() && !variables.is_object()) {
-    fail(ErrorCode::kInvalidArgument, "template variables should be an object, not {}", variables.kind_name());
+    fail(ErrorCode::kInvalidArgument, "template variables should be an object, not {}",
+         variables.kind_name());
   }
-  if (is_typed()) return render_chat(messages_from_json(messages, "messages"), options_from(variables, format_));
+  if (is_typed())
+    return render_chat(messages_from_json(messages, "messages"), options_from(variables, format_));
   Json all = Json::object();  // As transformers has them, where nothing is given.
   all["tools"] = Json();
   all["documents"] = Json();
@@ -94,7 +99,8 @@ std::string ChatTemplate::render(const Json& messages, const Json& variables) co
   return template_->render(all, {.now = now_, .limits = {}});
 }
 
-std::string ChatTemplate::render(const std::vector<Message>& messages, const ChatOptions& options) const {
+std::string ChatTemplate::render(const std::vector<Message>& messages,
+                                 const ChatOptions& options) const {
   if (is_typed()) return render_chat(messages, options);
   return render(messages_to_json(messages), variables_from(options));
 }

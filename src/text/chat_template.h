@@ -1,7 +1,9 @@
-// text/chat_template.h: from messages to prompt text, whatever the model brings: its own template, or none.
+// text/chat_template.h: from messages to prompt text, whatever the model brings: its own template,
+// or none.
 //
-// `dure chat`, `dure generate`, `dure render` and the server all go through ChatTemplate. A model's Jinja template is
-// honoured (jinja/); a model without one gets the typed format of chat.h. Immutable once made: may be shared by threads.
+// `dure chat`, `dure generate`, `dure render` and the server all go through ChatTemplate. A model's
+// Jinja template is honoured (jinja/); a model without one gets the typed format of chat.h.
+// Immutable once made: may be shared by threads.
 #pragma once
 
 #include <ctime>
@@ -23,28 +25,36 @@ class Template;
 
 class ChatTemplate {
  public:
-  explicit ChatTemplate(ChatFormat format = ChatFormat::kK1);  // The typed format; no template text.
+  explicit ChatTemplate(
+      ChatFormat format = ChatFormat::kK1);  // The typed format; no template text.
 
-  // `source` names the template in errors; `variables` (an object or null) are further variables of every rendering,
-  // such as bos_token. Throws Error with the line for what is no template, or outside the subset (docs/jinja.md).
+  // `source` names the template in errors; `variables` (an object or null) are further variables of
+  // every rendering, such as bos_token. Throws Error with the line for what is no template, or
+  // outside the subset (docs/jinja.md).
   ChatTemplate(std::string_view jinja_text, std::string source, Json variables = {});
 
-  // Of a model folder, in transformers' order: chat_template.jinja, else `chat_template` in tokenizer_config.json (a
-  // text, or a list of named ones: "default"), else the typed `fallback`. Special tokens named in
-  // tokenizer_config.json become variables.
+  // Of a model folder, in transformers' order: chat_template.jinja, else `chat_template` in
+  // tokenizer_config.json (a text, or a list of named ones: "default"), else the typed `fallback`.
+  // Special tokens named in tokenizer_config.json become variables.
   static ChatTemplate load(const Path& folder, ChatFormat fallback = ChatFormat::kK1);
 
-  // `messages`: an OpenAI-style list. `variables`: an object or null; tools, add_generation_prompt (false where not
-  // given), enable_thinking, and whatever else the template reads. Throws kInvalidArgument: what the template
-  // raised, or what it cannot do with these messages, with the template's line.
+  // `messages`: an OpenAI-style list. `variables`: an object or null; tools, add_generation_prompt
+  // (false where not given), enable_thinking, and whatever else the template reads. Throws
+  // kInvalidArgument: what the template raised, or what it cannot do with these messages, with the
+  // template's line.
   std::string render(const Json& messages, const Json& variables) const;
   std::string render(const std::vector<Message>& messages, const ChatOptions& options) const;
 
-  // How the model writes its calls, for OutputParser: K2 where the template text holds "<function=".
+  // How the model writes its calls, for OutputParser: K2 where the template text holds
+  // "<function=".
   ChatFormat format() const { return format_; }
   bool is_typed() const { return template_ == nullptr; }
-  void set_now(const std::tm& now) { now_ = now; }  // What strftime_now sees; the local time otherwise.
-  const std::string& source() const { return source_; }  // "typed K1", or where the template text was found.
+  void set_now(const std::tm& now) {
+    now_ = now;
+  }  // What strftime_now sees; the local time otherwise.
+  const std::string& source() const {
+    return source_;
+  }  // "typed K1", or where the template text was found.
 
  private:
   ChatFormat format_;

@@ -11,7 +11,9 @@
 namespace dure {
 namespace {
 
-std::vector<Message> messages(const char* json) { return messages_from_json(parse_json(json, "test"), "test"); }
+std::vector<Message> messages(const char* json) {
+  return messages_from_json(parse_json(json, "test"), "test");
+}
 
 std::string joined(const std::vector<ChatPiece>& pieces) {
   std::string out;
@@ -28,13 +30,15 @@ std::string trained(const std::vector<ChatPiece>& pieces) {
 TEST(Chat, RendersTheSampleOfTheModelCard) {
   const auto chat = messages(R"([{"role": "system", "content": "You are a helpful assistant."},
                                  {"role": "user", "content": "Explain how wonderful you are"}])");
-  EXPECT_EQ(render_chat(chat, {.add_generation_prompt = true, .enable_thinking = false, .tools = {}}),
-            "<|system|>\nYou are a helpful assistant.<|endofturn|>\n<|user|>\nExplain how wonderful you "
-            "are<|endofturn|>\n<|assistant|>\n<think>\n\n</think>\n\n");
+  EXPECT_EQ(
+      render_chat(chat, {.add_generation_prompt = true, .enable_thinking = false, .tools = {}}),
+      "<|system|>\nYou are a helpful assistant.<|endofturn|>\n<|user|>\nExplain how wonderful you "
+      "are<|endofturn|>\n<|assistant|>\n<think>\n\n</think>\n\n");
 }
 
 TEST(Chat, ContentMayBeNullOrParts) {
-  const auto chat = messages(R"([{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+  const auto chat = messages(
+      R"([{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
                                  {"role": "assistant", "content": null, "reasoning": "why"}])");
   EXPECT_EQ(chat[0].content, "ab");
   EXPECT_EQ(chat[1].reasoning, "why");
@@ -50,11 +54,16 @@ TEST(Chat, BadMessagesNameTheMessage) {
     }
     return "";
   };
-  EXPECT_NE(error_of(R"([{"role": "robot", "content": ""}])").find("messages[0]: unknown role: robot"), std::string::npos);
+  EXPECT_NE(
+      error_of(R"([{"role": "robot", "content": ""}])").find("messages[0]: unknown role: robot"),
+      std::string::npos);
   EXPECT_NE(error_of(R"([{"content": ""}])").find("messages[0]: no role"), std::string::npos);
-  EXPECT_NE(error_of(R"([{"role": "user", "content": 3}])").find("messages[0].content"), std::string::npos);
-  EXPECT_NE(error_of(R"([{"role": "user", "content": [{"type": "image_url"}]}])").find("image_url"), std::string::npos);
-  EXPECT_NE(error_of(R"([{"role": "assistant", "tool_calls": [{"function": {}}]}])").find("name"), std::string::npos);
+  EXPECT_NE(error_of(R"([{"role": "user", "content": 3}])").find("messages[0].content"),
+            std::string::npos);
+  EXPECT_NE(error_of(R"([{"role": "user", "content": [{"type": "image_url"}]}])").find("image_url"),
+            std::string::npos);
+  EXPECT_NE(error_of(R"([{"role": "assistant", "tool_calls": [{"function": {}}]}])").find("name"),
+            std::string::npos);
   EXPECT_NE(error_of(R"({"role": "user"})").find("should be a list"), std::string::npos);
 }
 
@@ -67,14 +76,16 @@ TEST(Chat, TrainsOnWhatTheAssistantWrites) {
 }
 
 TEST(Chat, WithoutReasoningTrainsAfterTheClosedThinkBlock) {
-  const auto chat = messages(R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
+  const auto chat =
+      messages(R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
                                  {"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}])");
   EXPECT_EQ(trained(render_training(chat, {.tools = {}})), "[b<|endofturn|>][d<|endofturn|>]");
   EXPECT_EQ(render_training_samples(chat, {.tools = {}}).size(), 1u);
 }
 
 TEST(Chat, DroppedReasoningIsTrainedInASampleOfItsOwn) {
-  const auto chat = messages(R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "reasoning": "r"},
+  const auto chat = messages(
+      R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "reasoning": "r"},
                                  {"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}])");
   EXPECT_EQ(trained(render_training(chat, {.tools = {}})), "[d<|endofturn|>]");
   const auto samples = render_training_samples(chat, {.tools = {}});
@@ -91,9 +102,14 @@ TEST(Chat, TrainedTextContinuesTheGenerationPrompt) {
   const auto question = messages(R"([{"role": "user", "content": "q"}])");
   for (const char* reasoning : {"", "because"}) {
     auto chat = question;
-    chat.push_back({.role = Role::kAssistant, .content = "answer", .reasoning = reasoning, .tool_calls = {}, .tool_call_id = ""});
-    const std::string prompt =
-        render_chat(question, {.add_generation_prompt = true, .enable_thinking = *reasoning != '\0', .tools = {}});
+    chat.push_back({.role = Role::kAssistant,
+                    .content = "answer",
+                    .reasoning = reasoning,
+                    .tool_calls = {},
+                    .tool_call_id = ""});
+    const std::string prompt = render_chat(
+        question,
+        {.add_generation_prompt = true, .enable_thinking = *reasoning != '\0', .tools = {}});
     const auto pieces = render_training(chat, {.tools = {}});
     EXPECT_EQ(pieces[0].text, prompt);
     EXPECT_TRUE(pieces[1].trained);
@@ -121,7 +137,8 @@ void expect_same_for_every_cut(const std::string& text, const OutputParserOption
     EXPECT_EQ(sum.content, whole.content) << text;
     EXPECT_EQ(sum.tool_calls, whole.tool_calls) << text;
   };
-  for (size_t cut = 1; cut < text.size(); ++cut) run([&](size_t i) { return i == 0 ? cut : text.size(); });
+  for (size_t cut = 1; cut < text.size(); ++cut)
+    run([&](size_t i) { return i == 0 ? cut : text.size(); });
   run([](size_t) { return 1; });
 }
 
@@ -143,24 +160,31 @@ TEST(OutputParser, StreamsWhatIsSure) {
 
 TEST(OutputParser, ATagInsideAValueIsTheValue) {
   const OutputParserOptions k1{.format = ChatFormat::kK1, .thinking = false, .tools = {}};
-  const OutputDelta json = parse_output(R"(<tool_call>{"name": "f", "arguments": {"t": "a </tool_call> b"}}</tool_call>)", k1);
+  const OutputDelta json = parse_output(
+      R"(<tool_call>{"name": "f", "arguments": {"t": "a </tool_call> b"}}</tool_call>)", k1);
   ASSERT_EQ(json.tool_calls.size(), 1u);
   EXPECT_EQ(json.tool_calls[0].arguments.at("t").as_string(), "a </tool_call> b");
   const OutputParserOptions k2{.format = ChatFormat::kK2, .thinking = false, .tools = {}};
-  const OutputDelta xml =
-      parse_output("<tool_call>\n<function=f>\n<parameter=t>\n</tool_call>\n</parameter>\n</function>\n</tool_call>x", k2);
+  const OutputDelta xml = parse_output(
+      "<tool_call>\n<function=f>\n<parameter=t>\n</tool_call>\n</parameter>\n</function>\n</"
+      "tool_call>x",
+      k2);
   ASSERT_EQ(xml.tool_calls.size(), 1u);
   EXPECT_EQ(xml.tool_calls[0].arguments.at("t").as_string(), "</tool_call>");
   EXPECT_EQ(xml.content, "x");
 }
 
 TEST(OutputParser, SchemasGiveK2ValuesTheirTypes) {
-  const Json tools = parse_json(R"([{"type": "function", "function": {"name": "f", "parameters": {"properties": {
+  const Json tools =
+      parse_json(R"([{"type": "function", "function": {"name": "f", "parameters": {"properties": {
       "i": {"type": "integer"}, "n": {"type": ["number", "null"]}, "b": {"type": "boolean"}, "s": {"type": "string"},
-      "o": {"anyOf": [{"type": "object"}, {"type": "null"}]}, "e": {"enum": [1, "two"]}}}}}])", "tools");
+      "o": {"anyOf": [{"type": "object"}, {"type": "null"}]}, "e": {"enum": [1, "two"]}}}}}])",
+                 "tools");
   const auto value = [&](const std::string& key, const std::string& text) {
-    const std::string output = "<tool_call>\n<function=f>\n<parameter=" + key + ">\n" + text + "\n</parameter>\n</function>\n</tool_call>";
-    const OutputDelta parsed = parse_output(output, {.format = ChatFormat::kK2, .thinking = false, .tools = tools});
+    const std::string output = "<tool_call>\n<function=f>\n<parameter=" + key + ">\n" + text +
+                               "\n</parameter>\n</function>\n</tool_call>";
+    const OutputDelta parsed =
+        parse_output(output, {.format = ChatFormat::kK2, .thinking = false, .tools = tools});
     return parsed.tool_calls.at(0).arguments.at(key).dump();
   };
   EXPECT_EQ(value("i", "3"), "3");
@@ -177,21 +201,40 @@ TEST(OutputParser, SchemasGiveK2ValuesTheirTypes) {
 }
 
 TEST(OutputParser, RandomTextIsTheSameForEveryCut) {
-  const char* parts[] = {"</think>", "<tool_call>", "</tool_call>", "{\"name\": \"f\", \"arguments\": {}}", "{\"name\": \"", "\"}",
-                         "\n", " ", "\xE3\x80\x80", "한", "<function=f>", "</function>", "<parameter=k>", "</parameter>",
-                         "<too", "</", "x", "\xED", "```json\n", "\\\""};
+  const char* parts[] = {"</think>",
+                         "<tool_call>",
+                         "</tool_call>",
+                         "{\"name\": \"f\", \"arguments\": {}}",
+                         "{\"name\": \"",
+                         "\"}",
+                         "\n",
+                         " ",
+                         "\xE3\x80\x80",
+                         "한",
+                         "<function=f>",
+                         "</function>",
+                         "<parameter=k>",
+                         "</parameter>",
+                         "<too",
+                         "</",
+                         "x",
+                         "\xED",
+                         "```json\n",
+                         "\\\""};
   Rng rng(7);
   for (int round = 0; round < 300; ++round) {
     std::string text;
     for (int64_t n = rng.between(1, 14); n > 0; --n) text += parts[rng.below(std::size(parts))];
     for (ChatFormat format : {ChatFormat::kK1, ChatFormat::kK2}) {
-      expect_same_for_every_cut(text, {.format = format, .thinking = rng.below(2) == 0, .tools = {}});
+      expect_same_for_every_cut(text,
+                                {.format = format, .thinking = rng.below(2) == 0, .tools = {}});
     }
   }
 }
 
 TEST(OutputParser, ReadsBackWhatTheFormatWrites) {
-  const auto chat = messages(R"([{"role": "assistant", "reasoning": "r </tool_call>", "content": "c",
+  const auto chat =
+      messages(R"([{"role": "assistant", "reasoning": "r </tool_call>", "content": "c",
       "tool_calls": [{"function": {"name": "f", "arguments": {"s": "<a>\n\"b\"", "n": "x"}}}, {"name": "g", "arguments": {}}]}])");
   for (ChatFormat format : {ChatFormat::kK1, ChatFormat::kK2}) {
     std::string output;
@@ -199,7 +242,8 @@ TEST(OutputParser, ReadsBackWhatTheFormatWrites) {
       if (piece.trained) output += piece.text;
     }
     output.resize(output.size() - std::string("<|endofturn|>").size());
-    const OutputDelta parsed = parse_output(output, {.format = format, .thinking = true, .tools = {}});
+    const OutputDelta parsed =
+        parse_output(output, {.format = format, .thinking = true, .tools = {}});
     EXPECT_EQ(parsed.reasoning, chat[0].reasoning);
     EXPECT_EQ(parsed.content, chat[0].content);
     EXPECT_EQ(parsed.tool_calls, chat[0].tool_calls);
@@ -208,7 +252,8 @@ TEST(OutputParser, ReadsBackWhatTheFormatWrites) {
 
 TEST(OutputParser, ManyMalformedCallsTakeLinearTime) {
   std::string text;
-  for (int i = 0; i < 20000; ++i) text += R"(<tool_call>{"a</tool_call><tool_call>[",","</tool_call>)";
+  for (int i = 0; i < 20000; ++i)
+    text += R"(<tool_call>{"a</tool_call><tool_call>[",","</tool_call>)";
   for (ChatFormat format : {ChatFormat::kK1, ChatFormat::kK2}) {
     EXPECT_EQ(parse_output(text, {.format = format, .thinking = false, .tools = {}}).content, text);
   }

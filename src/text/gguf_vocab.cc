@@ -9,16 +9,19 @@
 namespace dure {
 namespace {
 
-// Patterns as the models' own tokenizer.json files have them where those are known; llama.cpp spells some of them
-// differently because its engine knows less. Text that no pattern matches is a piece too.
-constexpr const char* kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))";
+// Patterns as the models' own tokenizer.json files have them where those are known; llama.cpp
+// spells some of them differently because its engine knows less. Text that no pattern matches is a
+// piece too.
+constexpr const char* kGpt2 =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))";
 constexpr const char* kQwen2 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr const char* kLlama3 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr const char* kGpt4o =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-// Escapes, because some of these characters are others after normalisation (U+1FBE, U+2126, U+212A).
+// Escapes, because some of these characters are others after normalisation (U+1FBE, U+2126,
+// U+212A).
 constexpr const char* kDeepseekLetters =
     R"(\s?[A-Za-z\x{b5}\x{c0}-\x{d6}\x{d8}-\x{f6}\x{f8}-\x{1ba}\x{1bc}-\x{1bf}\x{1c4}-\x{293}\x{295}-\x{2af})"
     R"(\x{370}-\x{373}\x{376}\x{377}\x{37b}-\x{37d}\x{37f}\x{386}\x{388}-\x{38a}\x{38c}\x{38e}-\x{3a1}\x{3a3}-\x{3f5})"
@@ -36,7 +39,8 @@ constexpr const char* kDeepseek3 =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 bool is_added(int32_t type) {
-  return type == static_cast<int32_t>(GgufTokenType::kControl) || type == static_cast<int32_t>(GgufTokenType::kUserDefined) ||
+  return type == static_cast<int32_t>(GgufTokenType::kControl) ||
+         type == static_cast<int32_t>(GgufTokenType::kUserDefined) ||
          type == static_cast<int32_t>(GgufTokenType::kUnknown);
 }
 
@@ -46,14 +50,18 @@ void add_gguf_tokens(const GgufVocab& vocab, TokenizerParts& parts) {
   parts.vocab.reserve(static_cast<int64_t>(vocab.tokens.size()), bytes);
   for (size_t i = 0; i < vocab.tokens.size(); ++i) {
     const int32_t id = static_cast<int32_t>(i);
-    const int32_t type = vocab.token_types.empty() ? static_cast<int32_t>(GgufTokenType::kNormal) : vocab.token_types[i];
+    const int32_t type = vocab.token_types.empty() ? static_cast<int32_t>(GgufTokenType::kNormal)
+                                                   : vocab.token_types[i];
     const std::string& text = vocab.tokens[i];
     if (!parts.vocab.add(id, text)) {
-      fail(ErrorCode::kCorrupt, "{}: tokenizer.ggml.tokens: {} is there twice (ids {} and {})", parts.source, json_quote(text),
-           *parts.vocab.find(text), id);
+      fail(ErrorCode::kCorrupt, "{}: tokenizer.ggml.tokens: {} is there twice (ids {} and {})",
+           parts.source, json_quote(text), *parts.vocab.find(text), id);
     }
     if (is_added(type)) {
-      parts.added.push_back({.id = id, .content = text, .normalized = false, .special = type != static_cast<int32_t>(GgufTokenType::kUserDefined)});
+      parts.added.push_back({.id = id,
+                             .content = text,
+                             .normalized = false,
+                             .special = type != static_cast<int32_t>(GgufTokenType::kUserDefined)});
     } else {
       parts.model_ids.push_back(id);
     }
@@ -64,24 +72,31 @@ void add_gguf_tokens(const GgufVocab& vocab, TokenizerParts& parts) {
 void add_gguf_merges(const GgufVocab& vocab, TokenizerParts& parts) {
   const auto token = [&](std::string_view text, size_t rank) {
     const std::optional<int32_t> id = parts.vocab.find(text);
-    if (!id) fail(ErrorCode::kCorrupt, "{}: tokenizer.ggml.merges: merge {} needs the token {}, which is not there", parts.source, rank, json_quote(text));
+    if (!id)
+      fail(ErrorCode::kCorrupt,
+           "{}: tokenizer.ggml.merges: merge {} needs the token {}, which is not there",
+           parts.source, rank, json_quote(text));
     return *id;
   };
   for (size_t rank = 0; rank < vocab.merges.size(); ++rank) {
     const std::string& merge = vocab.merges[rank];
     const size_t space = merge.find(' ', 1);
     if (space == std::string::npos) {
-      fail(ErrorCode::kCorrupt, "{}: tokenizer.ggml.merges: merge {} is {}; two tokens with a space between are needed", parts.source, rank, json_quote(merge));
+      fail(ErrorCode::kCorrupt,
+           "{}: tokenizer.ggml.merges: merge {} is {}; two tokens with a space between are needed",
+           parts.source, rank, json_quote(merge));
     }
     const std::string left = merge.substr(0, space), right = merge.substr(space + 1);
     parts.merges.push_back({token(left, rank), token(right, rank), token(left + right, rank)});
   }
 }
 
-std::string role_of(const GgufVocab& vocab, std::optional<int32_t> id, const char* key, std::string_view source) {
+std::string role_of(const GgufVocab& vocab, std::optional<int32_t> id, const char* key,
+                    std::string_view source) {
   if (!id || *id < 0) return "";  // All ones: files that had to write something.
   if (static_cast<size_t>(*id) >= vocab.tokens.size()) {
-    fail(ErrorCode::kCorrupt, "{}: {} is {}, outside the vocabulary of {}", source, key, *id, vocab.tokens.size());
+    fail(ErrorCode::kCorrupt, "{}: {} is {}, outside the vocabulary of {}", source, key, *id,
+         vocab.tokens.size());
   }
   return vocab.tokens[static_cast<size_t>(*id)];
 }
@@ -91,21 +106,34 @@ std::string role_of(const GgufVocab& vocab, std::optional<int32_t> id, const cha
 const std::vector<GgufPreTokeniser>& gguf_pretokenisers() {
   static const std::vector<GgufPreTokeniser> table = [] {
     std::vector<GgufPreTokeniser> out = {{"exaone-moe", {kSuperwordPattern}, true}};
-    for (const char* name : {"gpt-2", "gpt2", "mpt", "olmo", "jais", "trillion", "exaone4"}) out.push_back({name, {kGpt2}});
-    for (const char* name : {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"}) {
+    for (const char* name : {"gpt-2", "gpt2", "mpt", "olmo", "jais", "trillion", "exaone4"})
+      out.push_back({name, {kGpt2}});
+    for (const char* name :
+         {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"}) {
       out.push_back({name, {"\\p{N}", kGpt2}});
     }
-    for (const char* name : {"qwen2", "stablelm2", "hunyuan", "solar-open", "deepseek-r1-qwen"}) out.push_back({name, {kQwen2}, true});
-    for (const char* name : {"llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "smaug-bpe"}) {
+    for (const char* name : {"qwen2", "stablelm2", "hunyuan", "solar-open", "deepseek-r1-qwen"})
+      out.push_back({name, {kQwen2}, true});
+    for (const char* name :
+         {"llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "smaug-bpe"}) {
       out.push_back({name, {kLlama3}, false, std::string_view(name).starts_with("llama")});
     }
     out.push_back({"dbrx", {kLlama3}});
     for (const char* name : {"chatglm-bpe", "glm4"}) out.push_back({name, {kLlama3}});
     for (const char* name : {"gpt-4o", "llama4", "gpt-oss"}) out.push_back({name, {kGpt4o}});
     out.push_back({"falcon", {R"([\p{P}\$\+<=>\^~\|`]+)", kGpt2, "[0-9][0-9][0-9]"}});
-    out.push_back({"deepseek-llm", {"[\\r\\n]", kDeepseekLetters, R"(\s?[!-/:-~\x{ff01}-\x{ff0f}\x{ff1a}-\x{ff5e}\x{2018}-\x{201f}\x{3000}-\x{3002}]+)", R"(\s+$)", R"([\x{4e00}-\x{9fa5}\x{800}-\x{4e00}\x{ac00}-\x{d7ff}]+)", R"(\p{N}+)"}});
-    out.push_back({"deepseek-coder", {"[\\r\\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", R"([\x{4e00}-\x{9fa5}\x{800}-\x{4e00}\x{ac00}-\x{d7ff}]+)", R"(\p{N})"}});
-    for (const char* name : {"deepseek-v3", "hunyuan-dense"}) out.push_back({name, {R"(\p{N}{1,3})", R"([\x{4e00}-\x{9fa5}\x{3040}-\x{309f}\x{30a0}-\x{30ff}]+)", kDeepseek3}});
+    out.push_back(
+        {"deepseek-llm",
+         {"[\\r\\n]", kDeepseekLetters,
+          R"(\s?[!-/:-~\x{ff01}-\x{ff0f}\x{ff1a}-\x{ff5e}\x{2018}-\x{201f}\x{3000}-\x{3002}]+)",
+          R"(\s+$)", R"([\x{4e00}-\x{9fa5}\x{800}-\x{4e00}\x{ac00}-\x{d7ff}]+)", R"(\p{N}+)"}});
+    out.push_back({"deepseek-coder",
+                   {"[\\r\\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)",
+                    R"([\x{4e00}-\x{9fa5}\x{800}-\x{4e00}\x{ac00}-\x{d7ff}]+)", R"(\p{N})"}});
+    for (const char* name : {"deepseek-v3", "hunyuan-dense"})
+      out.push_back({name,
+                     {R"(\p{N}{1,3})", R"([\x{4e00}-\x{9fa5}\x{3040}-\x{309f}\x{30a0}-\x{30ff}]+)",
+                      kDeepseek3}});
     return out;
   }();
   return table;
@@ -113,19 +141,26 @@ const std::vector<GgufPreTokeniser>& gguf_pretokenisers() {
 
 const GgufPreTokeniser* find_gguf_pretokeniser(std::string_view name) {
   const std::vector<GgufPreTokeniser>& table = gguf_pretokenisers();
-  const auto found = std::find_if(table.begin(), table.end(), [&](const GgufPreTokeniser& entry) { return name == entry.name; });
+  const auto found = std::find_if(table.begin(), table.end(), [&](const GgufPreTokeniser& entry) {
+    return name == entry.name;
+  });
   return found == table.end() ? nullptr : &*found;
 }
 
 Tokenizer Tokenizer::from_gguf(const GgufVocab& vocab, std::string_view source) {
   if (vocab.model != "gpt2") {
-    fail(ErrorCode::kUnsupported, "{}: tokenizer.ggml.model is '{}'; only 'gpt2' (byte-level BPE) is supported", source, vocab.model);
+    fail(ErrorCode::kUnsupported,
+         "{}: tokenizer.ggml.model is '{}'; only 'gpt2' (byte-level BPE) is supported", source,
+         vocab.model);
   }
   const std::string pre = vocab.pre.empty() || vocab.pre == "default" ? "gpt-2" : vocab.pre;
   const GgufPreTokeniser* entry = find_gguf_pretokeniser(pre);
-  if (entry == nullptr) fail(ErrorCode::kUnsupported, "{}: tokenizer.ggml.pre is '{}', a pattern this program does not know", source, pre);
+  if (entry == nullptr)
+    fail(ErrorCode::kUnsupported,
+         "{}: tokenizer.ggml.pre is '{}', a pattern this program does not know", source, pre);
   if (!vocab.token_types.empty() && vocab.token_types.size() != vocab.tokens.size()) {
-    fail(ErrorCode::kCorrupt, "{}: {} tokens, but {} token types", source, vocab.tokens.size(), vocab.token_types.size());
+    fail(ErrorCode::kCorrupt, "{}: {} tokens, but {} token types", source, vocab.tokens.size(),
+         vocab.token_types.size());
   }
   TokenizerParts parts;
   parts.source = source;
@@ -147,24 +182,29 @@ GgufVocab Tokenizer::to_gguf() const {
   const TokenizerParts& p = parts();
   GgufVocab out;
   for (const GgufPreTokeniser& entry : gguf_pretokenisers()) {
-    if (std::equal(entry.patterns.begin(), entry.patterns.end(), p.patterns.begin(), p.patterns.end()) && entry.nfc == p.nfc) {
+    if (std::equal(entry.patterns.begin(), entry.patterns.end(), p.patterns.begin(),
+                   p.patterns.end()) &&
+        entry.nfc == p.nfc) {
       out.pre = entry.name;
       break;
     }
   }
   if (out.pre.empty()) {
-    fail(ErrorCode::kUnsupported, "{}: GGUF has no name for its pattern {}{}", p.source, p.patterns.empty() ? "(none)" : p.patterns[0],
-         p.patterns.size() > 1 ? " ..." : "");
+    fail(ErrorCode::kUnsupported, "{}: GGUF has no name for its pattern {}{}", p.source,
+         p.patterns.empty() ? "(none)" : p.patterns[0], p.patterns.size() > 1 ? " ..." : "");
   }
   for (int64_t id = 0; id < vocab_size(); ++id) {
     const bool used = p.vocab.has(id);
     out.tokens.push_back(used ? std::string(p.vocab.text(id)) : fmt::format("[unused{}]", id));
-    out.token_types.push_back(static_cast<int32_t>(used ? GgufTokenType::kNormal : GgufTokenType::kUnused));
+    out.token_types.push_back(
+        static_cast<int32_t>(used ? GgufTokenType::kNormal : GgufTokenType::kUnused));
   }
   for (const AddedToken& token : p.added) {
-    out.token_types[static_cast<size_t>(token.id)] = static_cast<int32_t>(token.special ? GgufTokenType::kControl : GgufTokenType::kUserDefined);
+    out.token_types[static_cast<size_t>(token.id)] =
+        static_cast<int32_t>(token.special ? GgufTokenType::kControl : GgufTokenType::kUserDefined);
   }
-  for (const Merge& merge : p.merges) out.merges.push_back(fmt::format("{} {}", p.vocab.text(merge.left), p.vocab.text(merge.right)));
+  for (const Merge& merge : p.merges)
+    out.merges.push_back(fmt::format("{} {}", p.vocab.text(merge.left), p.vocab.text(merge.right)));
   out.bos_id = bos_id(), out.eos_id = eos_id(), out.pad_id = pad_id(), out.unk_id = unk_id();
   out.add_bos = !p.before.empty() && bos_id() == p.before.front();
   out.add_eos = !p.after.empty() && eos_id() == p.after.back();

@@ -1,7 +1,8 @@
-// text/gguf_vocab.h: the vocabulary of a GGUF file as plain data, and what its pre-tokeniser names mean.
+// text/gguf_vocab.h: the vocabulary of a GGUF file as plain data, and what its pre-tokeniser names
+// mean.
 //
-// formats/ moves these fields between the struct and the file's tokenizer.ggml.* keys. Only byte-level BPE
-// (model "gpt2") is understood; see docs/tokenizer.md for the table of names.
+// formats/ moves these fields between the struct and the file's tokenizer.ggml.* keys. Only
+// byte-level BPE (model "gpt2") is understood; see docs/tokenizer.md for the table of names.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +13,24 @@
 
 namespace dure {
 
-enum class GgufTokenType : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+enum class GgufTokenType : int32_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
 
 struct GgufVocab {
-  std::string model = "gpt2";                // tokenizer.ggml.model
-  std::string pre;                           // tokenizer.ggml.pre
-  std::vector<std::string> tokens;           // tokenizer.ggml.tokens, by id
-  std::vector<int32_t> token_types;          // tokenizer.ggml.token_type, by id; may be empty: all normal
-  std::vector<std::string> merges;           // tokenizer.ggml.merges, "left right"
-  std::optional<int32_t> bos_id, eos_id, pad_id, unk_id;  // tokenizer.ggml.{bos,eos,padding,unknown}_token_id
-  bool add_bos = false, add_eos = false;     // tokenizer.ggml.add_{bos,eos}_token
+  std::string model = "gpt2";        // tokenizer.ggml.model
+  std::string pre;                   // tokenizer.ggml.pre
+  std::vector<std::string> tokens;   // tokenizer.ggml.tokens, by id
+  std::vector<int32_t> token_types;  // tokenizer.ggml.token_type, by id; may be empty: all normal
+  std::vector<std::string> merges;   // tokenizer.ggml.merges, "left right"
+  std::optional<int32_t> bos_id, eos_id, pad_id,
+      unk_id;                             // tokenizer.ggml.{bos,eos,padding,unknown}_token_id
+  bool add_bos = false, add_eos = false;  // tokenizer.ggml.add_{bos,eos}_token
 };
 
 // What a pre-tokeniser name stands for; nullptr where the name is unknown.

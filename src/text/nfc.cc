@@ -20,8 +20,8 @@ struct Mark {
   uint8_t combining;
 };
 
-// Pairs (first, second) -> primary composite, from the decompositions: the head of a longer decomposition is itself
-// the decomposition of a composite, so shorter ones are entered first.
+// Pairs (first, second) -> primary composite, from the decompositions: the head of a longer
+// decomposition is itself the decomposition of a composite, so shorter ones are entered first.
 class Compositions {
  public:
   static const Compositions& get() {
@@ -36,7 +36,9 @@ class Compositions {
       return kHangulS + ((first - kHangulL) * kHangulVCount + (second - kHangulV)) * kHangulTCount;
     }
     if (first >= kHangulS && first < kHangulS + kHangulLCount * kHangulVCount * kHangulTCount) {
-      if ((first - kHangulS) % kHangulTCount != 0 || second <= kHangulT || second >= kHangulT + kHangulTCount) return 0;
+      if ((first - kHangulS) % kHangulTCount != 0 || second <= kHangulT ||
+          second >= kHangulT + kHangulTCount)
+        return 0;
       return first + (second - kHangulT);
     }
     const auto found = pairs_.find(uint64_t{first} << 32 | second);
@@ -51,10 +53,12 @@ class Compositions {
   }
 
   void enter(char32_t code, int wanted_length) {
-    const utf8proc_property_t* property = utf8proc_get_property(static_cast<utf8proc_int32_t>(code));
+    const utf8proc_property_t* property =
+        utf8proc_get_property(static_cast<utf8proc_int32_t>(code));
     if (property->decomp_seqindex == UINT16_MAX || property->decomp_type != 0) return;
     char32_t parts[kDecompositionMax];
-    if (canonical_decomposition(code, parts) != wanted_length || !is_primary_composite(code)) return;
+    if (canonical_decomposition(code, parts) != wanted_length || !is_primary_composite(code))
+      return;
     char32_t head = parts[0];
     for (int i = 1; i + 1 < wanted_length && head != 0; ++i) head = compose(head, parts[i]);
     if (head != 0) pairs_[uint64_t{head} << 32 | parts[wanted_length - 1]] = code;
@@ -68,7 +72,8 @@ void flush_segment(std::vector<Mark>& segment, std::string& out) {
   for (size_t i = 0; i < segment.size();) {
     size_t end = i;
     while (end < segment.size() && segment[end].combining != 0) ++end;
-    std::stable_sort(segment.begin() + static_cast<std::ptrdiff_t>(i), segment.begin() + static_cast<std::ptrdiff_t>(end),
+    std::stable_sort(segment.begin() + static_cast<std::ptrdiff_t>(i),
+                     segment.begin() + static_cast<std::ptrdiff_t>(end),
                      [](const Mark& a, const Mark& b) { return a.combining < b.combining; });
     i = end + 1;
   }
@@ -77,7 +82,8 @@ void flush_segment(std::vector<Mark>& segment, std::string& out) {
   int last_class = -1;  // The highest class kept since the starter; -1: nothing in between.
   for (const Mark mark : segment) {
     if (starter != SIZE_MAX && static_cast<int>(mark.combining) > last_class) {
-      if (const char32_t joined = compositions.compose(segment[starter].code, mark.code); joined != 0) {
+      if (const char32_t joined = compositions.compose(segment[starter].code, mark.code);
+          joined != 0) {
         segment[starter].code = joined;
         continue;
       }
@@ -95,13 +101,15 @@ size_t skip_ascii(std::string_view text, size_t from) {
   uint64_t word = 0;
   for (; from + 8 <= text.size(); from += 8) {
     std::memcpy(&word, text.data() + from, 8);
-    if (const uint64_t high = word & 0x8080808080808080u; high != 0) return from + static_cast<size_t>(__builtin_ctzll(high) / 8);
+    if (const uint64_t high = word & 0x8080808080808080u; high != 0)
+      return from + static_cast<size_t>(__builtin_ctzll(high) / 8);
   }
   while (from < text.size() && static_cast<unsigned char>(text[from]) < 0x80) ++from;
   return from;
 }
 
-// The offset of the first character that NFC may change or join to its left; text.size() where there is none.
+// The offset of the first character that NFC may change or join to its left; text.size() where
+// there is none.
 size_t first_unsafe(const CharTable& table, std::string_view text, size_t from) {
   while ((from = skip_ascii(text, from)) < text.size()) {
     const Char c = table.at(text.data() + from);
@@ -119,7 +127,9 @@ size_t previous_char(std::string_view text, size_t at) {
 
 }  // namespace
 
-bool is_nfc_fast(std::string_view text) { return first_unsafe(CharTable::get(), text, 0) == text.size(); }
+bool is_nfc_fast(std::string_view text) {
+  return first_unsafe(CharTable::get(), text, 0) == text.size();
+}
 
 std::string to_nfc(std::string_view text) {
   const CharTable& table = CharTable::get();

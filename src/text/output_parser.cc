@@ -8,8 +8,10 @@
 namespace dure {
 namespace {
 
-constexpr std::string_view kThinkEnd = "</think>", kCallBegin = "<tool_call>", kCallEnd = "</tool_call>";
-// How many </tool_call> may stand inside one call's values. Bounds the work on text made to be scanned again and again.
+constexpr std::string_view kThinkEnd = "</think>", kCallBegin = "<tool_call>",
+                           kCallEnd = "</tool_call>";
+// How many </tool_call> may stand inside one call's values. Bounds the work on text made to be
+// scanned again and again.
 constexpr int kCloseCountMax = 16;
 
 // Length of the longest end of `text` that begins `tag`: it may become the tag with the next piece.
@@ -47,7 +49,8 @@ void OutputParser::Stripper::add(std::string& out, std::string_view text, bool l
 }
 
 OutputParser::OutputParser(OutputParserOptions options)
-    : options_(std::move(options)), state_(options_.thinking ? State::kReasoning : State::kContent) {}
+    : options_(std::move(options)),
+      state_(options_.thinking ? State::kReasoning : State::kContent) {}
 
 OutputDelta OutputParser::push(std::string_view text) {
   OutputDelta delta;
@@ -67,9 +70,15 @@ void OutputParser::advance(OutputDelta& delta, bool last) {
   bool more = true;
   while (more) {
     switch (state_) {
-      case State::kReasoning: more = advance_reasoning(delta, last); break;
-      case State::kContent: more = advance_content(delta, last); break;
-      case State::kCall: more = advance_call(delta, last); break;
+      case State::kReasoning:
+        more = advance_reasoning(delta, last);
+        break;
+      case State::kContent:
+        more = advance_content(delta, last);
+        break;
+      case State::kCall:
+        more = advance_call(delta, last);
+        break;
     }
   }
   buffer_.erase(0, decided_);
@@ -115,8 +124,9 @@ bool OutputParser::advance_call(OutputDelta& delta, bool last) {
   const size_t end = at + kCallEnd.size();
   if (first_close_end_ == 0) first_close_end_ = end;
   ToolCall call;
-  const CallSyntax syntax = options_.format == ChatFormat::kK1 ? parse_k1_call(body, call)
-                                                               : parse_k2_call(body, options_.tools, call);
+  const CallSyntax syntax = options_.format == ChatFormat::kK1
+                                ? parse_k1_call(body, call)
+                                : parse_k2_call(body, options_.tools, call);
   if (syntax == CallSyntax::kInsideValue && ++close_count_ < kCloseCountMax) {
     scanned_ = end;
     return true;

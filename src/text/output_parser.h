@@ -1,12 +1,14 @@
-// text/output_parser.h: what a K-EXAONE model says, while it says it: reasoning, content, tool calls.
+// text/output_parser.h: what a K-EXAONE model says, while it says it: reasoning, content, tool
+// calls.
 //
-// The inverse of chat.h for one assistant turn (without its <|endofturn|>). Streaming: whatever way the text is cut
-// into pieces, the sum of all deltas is the same, and nothing emitted is ever taken back. Not here: token ids, stop
-// strings, ids of calls.
+// The inverse of chat.h for one assistant turn (without its <|endofturn|>). Streaming: whatever way
+// the text is cut into pieces, the sum of all deltas is the same, and nothing emitted is ever taken
+// back. Not here: token ids, stop strings, ids of calls.
 //
-// Rules (docs/chat-format.md): with thinking on the text begins inside the reasoning, and the first </think> ends it;
-// without one, everything is reasoning. In the content, <tool_call>...</tool_call> is a call if it is well-formed, and
-// stays in the content if not. Reasoning and content are stripped of white space at both ends.
+// Rules (docs/chat-format.md): with thinking on the text begins inside the reasoning, and the first
+// </think> ends it; without one, everything is reasoning. In the content,
+// <tool_call>...</tool_call> is a call if it is well-formed, and stays in the content if not.
+// Reasoning and content are stripped of white space at both ends.
 #pragma once
 
 #include <string>
@@ -18,9 +20,9 @@
 namespace dure {
 
 struct OutputDelta {
-  std::string reasoning;              // To be appended to what came before.
-  std::string content;                // Likewise.
-  std::vector<ToolCall> tool_calls;   // Complete ones; `arguments` is an object, `id` empty.
+  std::string reasoning;             // To be appended to what came before.
+  std::string content;               // Likewise.
+  std::vector<ToolCall> tool_calls;  // Complete ones; `arguments` is an object, `id` empty.
   bool empty() const { return reasoning.empty() && content.empty() && tool_calls.empty(); }
 };
 
@@ -35,7 +37,7 @@ class OutputParser {
   explicit OutputParser(OutputParserOptions options);
 
   OutputDelta push(std::string_view text);  // `text` may end inside a character.
-  OutputDelta finish();                     // The end of the turn: releases what was held back. Once.
+  OutputDelta finish();  // The end of the turn: releases what was held back. Once.
 
   bool in_reasoning() const { return state_ == State::kReasoning; }
   bool inside_call() const { return state_ == State::kCall; }
@@ -50,7 +52,7 @@ class OutputParser {
 
   // Emits text without the white space at both ends of the whole.
   struct Stripper {
-    std::string held;      // White space (or half a character) that counts only if more text follows.
+    std::string held;  // White space (or half a character) that counts only if more text follows.
     bool started = false;
     void add(std::string& out, std::string_view text, bool last);
   };
@@ -58,10 +60,10 @@ class OutputParser {
   OutputParserOptions options_;
   State state_;
   std::string_view undecided() const { return std::string_view(buffer_).substr(decided_); }
-  std::string buffer_;           // Its first decided_ bytes were dealt with in this push.
+  std::string buffer_;  // Its first decided_ bytes were dealt with in this push.
   size_t decided_ = 0;
-  size_t scanned_ = 0;           // kCall: where in undecided() to look for the next </tool_call>.
-  size_t first_close_end_ = 0;   // kCall: one past the first </tool_call>, 0 before it was seen.
+  size_t scanned_ = 0;          // kCall: where in undecided() to look for the next </tool_call>.
+  size_t first_close_end_ = 0;  // kCall: one past the first </tool_call>, 0 before it was seen.
   int close_count_ = 0;
   Stripper reasoning_, content_;
 };

@@ -6,22 +6,30 @@ const char* const kSuperwordPattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)";
 const char* const kWordPattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)";
-const char* const kGpt2Pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+const char* const kGpt2Pattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 namespace {
 
-// Bytes of the contraction at `p` (an apostrophe), 0 where there is none. Case-insensitive: U+017F folds to s.
+// Bytes of the contraction at `p` (an apostrophe), 0 where there is none. Case-insensitive: U+017F
+// folds to s.
 int contraction_length(const char* p, const char* end) {
-  const auto lower = [&](int i) { return p + i < end ? static_cast<unsigned char>(p[i]) | 0x20u : 0u; };
+  const auto lower = [&](int i) {
+    return p + i < end ? static_cast<unsigned char>(p[i]) | 0x20u : 0u;
+  };
   switch (lower(1)) {
     case 's':
     case 't':
     case 'm':
-    case 'd': return 2;
+    case 'd':
+      return 2;
     case 'r':
-    case 'v': return lower(2) == 'e' ? 3 : 0;
-    case 'l': return lower(2) == 'l' ? 3 : 0;
-    default: return end - p >= 3 && p[1] == '\xC5' && p[2] == '\xBF' ? 3 : 0;
+    case 'v':
+      return lower(2) == 'e' ? 3 : 0;
+    case 'l':
+      return lower(2) == 'l' ? 3 : 0;
+    default:
+      return end - p >= 3 && p[1] == '\xC5' && p[2] == '\xBF' ? 3 : 0;
   }
 }
 
@@ -54,7 +62,7 @@ const char* punctuation_end(const CharTable& table, const char* p, const char* e
 
 const char* space_end(const CharTable& table, const char* begin, const char* end) {
   const char* p = begin;
-  const char* last = begin;             // Where the last white space character begins.
+  const char* last = begin;  // Where the last white space character begins.
   const char* after_break = nullptr;
   while (p < end) {
     const Char c = table.at(p);
@@ -97,10 +105,12 @@ const char* exaone_piece_end(const CharTable& table, const char* p, const char* 
   return (c.bits & kCharSpace) ? space_end(table, p, end) : punctuation_end(table, next, end);
 }
 
-template const char* exaone_piece_end<false>(const CharTable& table, const char* p, const char* end);
+template const char* exaone_piece_end<false>(const CharTable& table, const char* p,
+                                             const char* end);
 template const char* exaone_piece_end<true>(const CharTable& table, const char* p, const char* end);
 
-PreTokeniser::PreTokeniser(std::vector<std::string> patterns, std::string_view source) : patterns_(std::move(patterns)) {
+PreTokeniser::PreTokeniser(std::vector<std::string> patterns, std::string_view source)
+    : patterns_(std::move(patterns)) {
   if (patterns_.size() == 1 && patterns_[0] == kSuperwordPattern) kind_ = Kind::kSuperwords;
   if (patterns_.size() == 1 && patterns_[0] == kWordPattern) kind_ = Kind::kWords;
   if (kind_ != Kind::kPatterns) return;

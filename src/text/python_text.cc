@@ -98,7 +98,8 @@ std::string python_float(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
   char buffer[40];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific).ptr;
+  const auto end =
+      std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific).ptr;
   const std::string_view text(buffer, end - buffer);  // "-1.25e-07"
   const size_t mark = text.find('e');
   int exponent = 0;
@@ -106,7 +107,8 @@ std::string python_float(double value) {
   std::from_chars(sign_skipped, end, exponent);
   if (exponent < -4 || exponent >= 16) return std::string(text);
   char fixed[64];
-  std::string out(fixed, std::to_chars(fixed, fixed + sizeof fixed, value, std::chars_format::fixed).ptr);
+  std::string out(fixed,
+                  std::to_chars(fixed, fixed + sizeof fixed, value, std::chars_format::fixed).ptr);
   return out.find('.') == std::string::npos ? out + ".0" : out;
 }
 
@@ -122,14 +124,29 @@ void append_python_json_string(std::string& out, std::string_view text, bool ens
     const size_t start = i;
     const char32_t code = next_code_point(text, i);
     switch (code) {
-      case '"': out += "\\\""; continue;
-      case '\\': out += "\\\\"; continue;
-      case '\n': out += "\\n"; continue;
-      case '\r': out += "\\r"; continue;
-      case '\t': out += "\\t"; continue;
-      case '\f': out += "\\f"; continue;
-      case '\b': out += "\\b"; continue;
-      default: break;
+      case '"':
+        out += "\\\"";
+        continue;
+      case '\\':
+        out += "\\\\";
+        continue;
+      case '\n':
+        out += "\\n";
+        continue;
+      case '\r':
+        out += "\\r";
+        continue;
+      case '\t':
+        out += "\\t";
+        continue;
+      case '\f':
+        out += "\\f";
+        continue;
+      case '\b':
+        out += "\\b";
+        continue;
+      default:
+        break;
     }
     if (code < 0x20 || (ensure_ascii && code >= 0x7F && code < 0x10000)) {
       out += fmt::format("\\u{:04x}", static_cast<uint32_t>(code));
@@ -148,11 +165,21 @@ namespace {
 void append_python_json(std::string& out, const Json& value) {
   const char* comma = "";
   switch (value.kind()) {
-    case Json::Kind::kNull: out += "null"; return;
-    case Json::Kind::kBool: out += value.as_bool() ? "true" : "false"; return;
-    case Json::Kind::kInt: out += std::to_string(value.as_int()); return;
-    case Json::Kind::kDouble: out += python_json_number(value.as_double()); return;
-    case Json::Kind::kString: append_python_json_string(out, value.as_string(), false); return;
+    case Json::Kind::kNull:
+      out += "null";
+      return;
+    case Json::Kind::kBool:
+      out += value.as_bool() ? "true" : "false";
+      return;
+    case Json::Kind::kInt:
+      out += std::to_string(value.as_int());
+      return;
+    case Json::Kind::kDouble:
+      out += python_json_number(value.as_double());
+      return;
+    case Json::Kind::kString:
+      append_python_json_string(out, value.as_string(), false);
+      return;
     case Json::Kind::kArray:
       out += '[';
       for (const Json& item : value.as_array()) {

@@ -12,9 +12,12 @@ namespace {
 
 constexpr uint32_t kMatchLimit = 10'000'000;  // Steps within one match: far above any real piece.
 constexpr uint32_t kHeapLimitKib = 256 * 1024;
-constexpr const char* kSpaces = "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
+constexpr const char* kSpaces =
+    "\\t-\\r "
+    "\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
 
-// \s and \S as White_Space (PCRE2 would add U+180E). Inside a class \S stays: no simple spelling negates it there.
+// \s and \S as White_Space (PCRE2 would add U+180E). Inside a class \S stays: no simple spelling
+// negates it there.
 std::string translate(const std::string& pattern) {
   std::string out;
   bool in_class = false;
@@ -46,7 +49,8 @@ std::string translate(const std::string& pattern) {
 
 std::string message_of(int code) {
   PCRE2_UCHAR buffer[256];
-  if (pcre2_get_error_message(code, buffer, sizeof(buffer)) < 0) return "error " + std::to_string(code);
+  if (pcre2_get_error_message(code, buffer, sizeof(buffer)) < 0)
+    return "error " + std::to_string(code);
   return reinterpret_cast<const char*>(buffer);
 }
 
@@ -58,17 +62,20 @@ struct Regex::Compiled {
   ~Compiled() { pcre2_code_free(code); }
 };
 
-Regex::Regex(const std::string& pattern, std::string_view source) : pattern_(pattern), source_(source) {
+Regex::Regex(const std::string& pattern, std::string_view source)
+    : pattern_(pattern), source_(source) {
   const std::string translated = translate(pattern);
   int error = 0;
   PCRE2_SIZE offset = 0;
   auto compiled = std::make_shared<Compiled>();
   // No \K, no callouts and no \C: a match must be a range of whole characters that moves forward.
-  compiled->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                                 PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_CAPTURE, &error, &offset, nullptr);
+  compiled->code =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                    PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_CAPTURE, &error,
+                    &offset, nullptr);
   if (compiled->code == nullptr) {
-    fail(ErrorCode::kInvalidArgument, "{}: pattern {} cannot be used: {} (near offset {} of {})", source, pattern.substr(0, 200),
-         message_of(error), offset, translated.size());
+    fail(ErrorCode::kInvalidArgument, "{}: pattern {} cannot be used: {} (near offset {} of {})",
+         source, pattern.substr(0, 200), message_of(error), offset, translated.size());
   }
   compiled->jit = pcre2_jit_compile(compiled->code, PCRE2_JIT_COMPLETE) == 0;
   compiled_ = std::move(compiled);
@@ -100,11 +107,13 @@ void Regex::split(std::string_view text, std::vector<size_t>& ends) const {
   size_t done = 0, from = 0;
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   while (from < text.size()) {
-    const int result = pcre2_match(compiled_->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, matcher.data, matcher.context);
+    const int result = pcre2_match(compiled_->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK,
+                                   matcher.data, matcher.context);
     if (result == PCRE2_ERROR_NOMATCH) break;
     if (result < 0) {
-      fail(ErrorCode::kUnsupported, "{}: pattern {} is too costly on this text: {} (at byte {} of {})", source_, pattern_.substr(0, 200),
-           message_of(result), from, text.size());
+      fail(ErrorCode::kUnsupported,
+           "{}: pattern {} is too costly on this text: {} (at byte {} of {})", source_,
+           pattern_.substr(0, 200), message_of(result), from, text.size());
     }
     const size_t* range = pcre2_get_ovector_pointer(matcher.data);
     const size_t begin = range[0], end = range[1];

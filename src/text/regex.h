@@ -1,7 +1,9 @@
-// text/regex.h: patterns a tokenizer file brings, run by PCRE2 (JIT, UTF-8, Unicode properties) under limits.
+// text/regex.h: patterns a tokenizer file brings, run by PCRE2 (JIT, UTF-8, Unicode properties)
+// under limits.
 //
-// Tokenizer files write their patterns for Oniguruma; what they use of it means the same here once \s and \S are
-// spelled out as White_Space. Not here: K-EXAONE's own pattern, which is scanned by hand (pretokeniser.h).
+// Tokenizer files write their patterns for Oniguruma; what they use of it means the same here once
+// \s and \S are spelled out as White_Space. Not here: K-EXAONE's own pattern, which is scanned by
+// hand (pretokeniser.h).
 #pragma once
 
 #include <cstdint>
@@ -14,11 +16,13 @@ namespace dure {
 
 class Regex {
  public:
-  // Throws Error kInvalidArgument naming the offset and the reason; `source` says where the pattern stands.
+  // Throws Error kInvalidArgument naming the offset and the reason; `source` says where the pattern
+  // stands.
   Regex(const std::string& pattern, std::string_view source);
 
-  // Appends the end offset of every piece of `text` (valid UTF-8): the matches and what lies between them, in order,
-  // none empty. Throws kUnsupported where matching exceeds its limits (catastrophic patterns).
+  // Appends the end offset of every piece of `text` (valid UTF-8): the matches and what lies
+  // between them, in order, none empty. Throws kUnsupported where matching exceeds its limits
+  // (catastrophic patterns).
   void split(std::string_view text, std::vector<size_t>& ends) const;
 
   const std::string& pattern() const { return pattern_; }

@@ -1,4 +1,5 @@
-// The templates that released models carry, as text: see released_chat_template() in chat_template.h.
+// The templates that released models carry, as text: see released_chat_template() in
+// chat_template.h.
 //
 // They use only what every engine for such templates has: no {% generation %}, no recent filters.
 #include <string>
@@ -8,7 +9,8 @@
 namespace dure {
 namespace {
 
-constexpr const char* kHead = R"jinja({#- K-EXAONE's chat format. Variables: messages, tools, add_generation_prompt, enable_thinking (true), preserve_thinking (false). -#}
+constexpr const char* kHead =
+    R"jinja({#- K-EXAONE's chat format. Variables: messages, tools, add_generation_prompt, enable_thinking (true), preserve_thinking (false). -#}
 {%- macro text_of(content) %}
     {%- if content is string %}
         {{- content }}
@@ -48,7 +50,8 @@ constexpr const char* kHead = R"jinja({#- K-EXAONE's chat format. Variables: mes
             {%- endif %}
 )jinja";
 
-constexpr const char* kK1Call = R"jinja(            {{- '<tool_call>{"name": ' + (function.name | tojson) + ', "arguments": ' }}
+constexpr const char* kK1Call =
+    R"jinja(            {{- '<tool_call>{"name": ' + (function.name | tojson) + ', "arguments": ' }}
             {{- arguments if arguments is string else arguments | tojson }}
             {{- '}</tool_call>' }}
 )jinja";

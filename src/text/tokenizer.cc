@@ -21,10 +21,13 @@ struct Tokenizer::State {
 
 namespace {
 
-std::optional<int32_t> role_id(const TokenizerParts& parts, const char* role, const std::string& content) {
+std::optional<int32_t> role_id(const TokenizerParts& parts, const char* role,
+                               const std::string& content) {
   if (content.empty()) return std::nullopt;
   const std::optional<int32_t> id = parts.vocab.find(content);
-  if (!id) fail(ErrorCode::kCorrupt, "{}: the {} '{}' is not in the vocabulary", parts.source, role, content);
+  if (!id)
+    fail(ErrorCode::kCorrupt, "{}: the {} '{}' is not in the vocabulary", parts.source, role,
+         content);
   return id;
 }
 
@@ -42,8 +45,9 @@ AddedTokenFinder finder_of(const TokenizerParts& parts, bool normalised) {
 void check_merges(const TokenizerParts& parts) {
   const int64_t count = static_cast<int64_t>(parts.merges.size());
   if (parts.vocab.id_count() > MergeTable::kIdMax || count > MergeTable::kMergeCountMax) {
-    fail(ErrorCode::kUnsupported, "{}: ids up to {} and {} merges; at most {} and {} are supported", parts.source, parts.vocab.id_count(),
-         count, MergeTable::kIdMax, MergeTable::kMergeCountMax);
+    fail(ErrorCode::kUnsupported, "{}: ids up to {} and {} merges; at most {} and {} are supported",
+         parts.source, parts.vocab.id_count(), count, MergeTable::kIdMax,
+         MergeTable::kMergeCountMax);
   }
 }
 
@@ -53,12 +57,15 @@ Tokenizer::Tokenizer(TokenizerParts parts) {
   static std::atomic<uint64_t> serial_counter{0};
   auto state = std::make_shared<State>();
   check_merges(parts);
-  state->bpe = Bpe(parts.vocab, parts.merges, {.unknown_id = parts.unknown_id.value_or(-1), .fuse_unknown = parts.fuse_unknown});
+  state->bpe =
+      Bpe(parts.vocab, parts.merges,
+          {.unknown_id = parts.unknown_id.value_or(-1), .fuse_unknown = parts.fuse_unknown});
   state->pretokeniser = PreTokeniser(parts.patterns, parts.source);
   state->raw = finder_of(parts, false);
   state->normalised = finder_of(parts, true);
   state->special.assign(static_cast<size_t>(parts.vocab.id_count()), 0);
-  for (const AddedToken& token : parts.added) state->special[static_cast<size_t>(token.id)] |= token.special;
+  for (const AddedToken& token : parts.added)
+    state->special[static_cast<size_t>(token.id)] |= token.special;
   state->bos = role_id(parts, "bos_token", parts.roles.bos);
   state->eos = role_id(parts, "eos_token", parts.roles.eos);
   state->pad = role_id(parts, "pad_token", parts.roles.pad);
@@ -68,7 +75,9 @@ Tokenizer::Tokenizer(TokenizerParts parts) {
   state_ = std::move(state);
 }
 
-Tokenizer Tokenizer::from_json(std::string_view text, std::string_view source) { return Tokenizer(read_tokenizer_json(text, source)); }
+Tokenizer Tokenizer::from_json(std::string_view text, std::string_view source) {
+  return Tokenizer(read_tokenizer_json(text, source));
+}
 
 Tokenizer Tokenizer::load(const Path& folder_or_file) {
   const bool folder = std::filesystem::is_directory(folder_or_file);
@@ -76,7 +85,8 @@ Tokenizer Tokenizer::load(const Path& folder_or_file) {
   const MappedFile mapped(file);
   TokenizerParts parts = read_tokenizer_json(mapped.text(), file.string());
   const Path config = file.parent_path() / "tokenizer_config.json";
-  if (path_exists(config) && file.filename() == "tokenizer.json") read_tokenizer_config(parts, load_json(config), config.string());
+  if (path_exists(config) && file.filename() == "tokenizer.json")
+    read_tokenizer_config(parts, load_json(config), config.string());
   return Tokenizer(std::move(parts));
 }
 
@@ -87,12 +97,14 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, EncodeOptions opti
   return out;
 }
 
-void Tokenizer::encode_to(std::string_view text, EncodeOptions options, std::vector<int32_t>& out) const {
+void Tokenizer::encode_to(std::string_view text, EncodeOptions options,
+                          std::vector<int32_t>& out) const {
   thread_local EncodeScratch scratch;
   encode_to(text, options, out, scratch);
 }
 
-void Tokenizer::encode_to(std::string_view text, EncodeOptions options, std::vector<int32_t>& out, EncodeScratch& scratch) const {
+void Tokenizer::encode_to(std::string_view text, EncodeOptions options, std::vector<int32_t>& out,
+                          EncodeScratch& scratch) const {
   const State& state = *state_;
   if (scratch.owner != state.serial) {
     scratch.bpe.clear();
@@ -103,7 +115,8 @@ void Tokenizer::encode_to(std::string_view text, EncodeOptions options, std::vec
     append_repaired(scratch.repaired, text);
     text = scratch.repaired;
   }
-  if (options.add_template) out.insert(out.end(), state.parts.before.begin(), state.parts.before.end());
+  if (options.add_template)
+    out.insert(out.end(), state.parts.before.begin(), state.parts.before.end());
   if (state.raw.empty()) {
     encode_normal(text, options, out, scratch);
   } else {
@@ -116,11 +129,14 @@ void Tokenizer::encode_to(std::string_view text, EncodeOptions options, std::vec
       }
     }
   }
-  if (options.add_template) out.insert(out.end(), state.parts.after.begin(), state.parts.after.end());
+  if (options.add_template)
+    out.insert(out.end(), state.parts.after.begin(), state.parts.after.end());
 }
 
-// One stretch between raw added tokens: normalise, then look for the tokens that live in normalised text.
-void Tokenizer::encode_normal(std::string_view text, EncodeOptions options, std::vector<int32_t>& out, EncodeScratch& scratch) const {
+// One stretch between raw added tokens: normalise, then look for the tokens that live in normalised
+// text.
+void Tokenizer::encode_normal(std::string_view text, EncodeOptions options,
+                              std::vector<int32_t>& out, EncodeScratch& scratch) const {
   const State& state = *state_;
   if (state.parts.nfc) text = to_nfc(text, scratch.normal);
   if (state.normalised.empty()) return encode_text(text, out, scratch);
@@ -134,7 +150,8 @@ void Tokenizer::encode_normal(std::string_view text, EncodeOptions options, std:
   }
 }
 
-void Tokenizer::encode_text(std::string_view text, std::vector<int32_t>& out, EncodeScratch& scratch) const {
+void Tokenizer::encode_text(std::string_view text, std::vector<int32_t>& out,
+                            EncodeScratch& scratch) const {
   const State& state = *state_;
   state.pretokeniser.split(text, scratch.ends);
   const char* const readable_end = text.data() + text.size();
@@ -162,10 +179,14 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, DecodeOptions option
 }
 
 int64_t Tokenizer::vocab_size() const { return state_->parts.vocab.id_count(); }
-std::optional<int32_t> Tokenizer::token_id(std::string_view content) const { return state_->parts.vocab.find(content); }
+std::optional<int32_t> Tokenizer::token_id(std::string_view content) const {
+  return state_->parts.vocab.find(content);
+}
 std::string_view Tokenizer::token_text(int64_t id) const { return state_->parts.vocab.text(id); }
 std::string_view Tokenizer::token_bytes(int64_t id) const { return state_->parts.vocab.bytes(id); }
-bool Tokenizer::is_special(int64_t id) const { return id >= 0 && id < vocab_size() && state_->special[static_cast<size_t>(id)] != 0; }
+bool Tokenizer::is_special(int64_t id) const {
+  return id >= 0 && id < vocab_size() && state_->special[static_cast<size_t>(id)] != 0;
+}
 std::optional<int32_t> Tokenizer::bos_id() const { return state_->bos; }
 std::optional<int32_t> Tokenizer::eos_id() const { return state_->eos; }
 std::optional<int32_t> Tokenizer::pad_id() const { return state_->pad; }

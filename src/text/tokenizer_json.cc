@@ -1,4 +1,5 @@
-// tokenizer.json and tokenizer_config.json, read and written. What the format means: docs/tokenizer.md.
+// tokenizer.json and tokenizer_config.json, read and written. What the format means:
+// docs/tokenizer.md.
 #include <simdjson.h>
 
 #include <algorithm>
@@ -52,10 +53,12 @@ struct Reader {
     if (element.get(out) != simdjson::SUCCESS) corrupt(where, "should be an integer");
     return out;
   }
-  bool boolean(dom::object parent, std::string_view key, bool otherwise, std::string_view where) const {
+  bool boolean(dom::object parent, std::string_view key, bool otherwise,
+               std::string_view where) const {
     const std::optional<dom::element> element = find(parent, key);
     bool out = otherwise;
-    if (element && element->get(out) != simdjson::SUCCESS) corrupt(fmt::format("{}.{}", where, key), "should be true or false");
+    if (element && element->get(out) != simdjson::SUCCESS)
+      corrupt(fmt::format("{}.{}", where, key), "should be true or false");
     return out;
   }
   dom::element member(dom::object parent, std::string_view key, std::string_view where) const {
@@ -63,10 +66,13 @@ struct Reader {
     if (!element) corrupt(where, fmt::format("'{}' is missing", key));
     return *element;
   }
-  std::string_view type(dom::object object, std::string_view where) const { return string(member(object, "type", where), fmt::format("{}.type", where)); }
+  std::string_view type(dom::object object, std::string_view where) const {
+    return string(member(object, "type", where), fmt::format("{}.type", where));
+  }
 };
 
-void read_normaliser(const Reader& reader, std::optional<dom::element> element, TokenizerParts& parts) {
+void read_normaliser(const Reader& reader, std::optional<dom::element> element,
+                     TokenizerParts& parts) {
   parts.nfc = false;
   if (!element) return;
   const dom::object object = reader.object(*element, "normalizer");
@@ -74,9 +80,13 @@ void read_normaliser(const Reader& reader, std::optional<dom::element> element, 
   if (type == "NFC") {
     parts.nfc = true;
   } else if (type == "Sequence") {
-    for (const dom::element item : reader.array(reader.member(object, "normalizers", "normalizer"), "normalizer.normalizers")) {
-      const std::string_view inner = reader.type(reader.object(item, "normalizer.normalizers"), "normalizer.normalizers");
-      if (inner != "NFC") reader.unsupported("normalizer", fmt::format("type {} (NFC, or none, is supported)", inner));
+    for (const dom::element item : reader.array(reader.member(object, "normalizers", "normalizer"),
+                                                "normalizer.normalizers")) {
+      const std::string_view inner =
+          reader.type(reader.object(item, "normalizer.normalizers"), "normalizer.normalizers");
+      if (inner != "NFC")
+        reader.unsupported("normalizer",
+                           fmt::format("type {} (NFC, or none, is supported)", inner));
       parts.nfc = true;
     }
   } else {
@@ -94,54 +104,74 @@ std::string escape_regex(std::string_view text) {
 }
 
 std::string split_pattern(const Reader& reader, dom::object object, const std::string& where) {
-  const dom::object pattern = reader.object(reader.member(object, "pattern", where), where + ".pattern");
-  if (const auto regex = reader.find(pattern, "Regex")) return std::string(reader.string(*regex, where + ".pattern.Regex"));
-  return escape_regex(reader.string(reader.member(pattern, "String", where + ".pattern"), where + ".pattern.String"));
+  const dom::object pattern =
+      reader.object(reader.member(object, "pattern", where), where + ".pattern");
+  if (const auto regex = reader.find(pattern, "Regex"))
+    return std::string(reader.string(*regex, where + ".pattern.Regex"));
+  return escape_regex(reader.string(reader.member(pattern, "String", where + ".pattern"),
+                                    where + ".pattern.String"));
 }
 
 // Appends what one pre-tokeniser cuts by; true for the ByteLevel that has to be there.
-bool read_pretokeniser(const Reader& reader, dom::element element, const std::string& where, std::vector<std::string>& patterns) {
+bool read_pretokeniser(const Reader& reader, dom::element element, const std::string& where,
+                       std::vector<std::string>& patterns) {
   const dom::object object = reader.object(element, where);
   const std::string_view type = reader.type(object, where);
   if (type == "Sequence") {
     bool byte_level = false;
-    for (const dom::element item : reader.array(reader.member(object, "pretokenizers", where), where + ".pretokenizers")) {
+    for (const dom::element item :
+         reader.array(reader.member(object, "pretokenizers", where), where + ".pretokenizers")) {
       if (byte_level) reader.unsupported(where, "ByteLevel has to be the last of a Sequence");
       byte_level = read_pretokeniser(reader, item, where + ".pretokenizers", patterns);
     }
     return byte_level;
   }
   if (type == "Split") {
-    const std::string_view behaviour = reader.string(reader.member(object, "behavior", where), where + ".behavior");
-    if (behaviour != "Isolated") reader.unsupported(where, fmt::format("behavior {} (Isolated is supported)", behaviour));
+    const std::string_view behaviour =
+        reader.string(reader.member(object, "behavior", where), where + ".behavior");
+    if (behaviour != "Isolated")
+      reader.unsupported(where, fmt::format("behavior {} (Isolated is supported)", behaviour));
     patterns.push_back(split_pattern(reader, object, where));
     return false;
   }
   if (type == "Digits") {
-    patterns.push_back(reader.boolean(object, "individual_digits", false, where) ? "\\p{N}" : "\\p{N}+");
+    patterns.push_back(reader.boolean(object, "individual_digits", false, where) ? "\\p{N}"
+                                                                                 : "\\p{N}+");
     return false;
   }
-  if (type != "ByteLevel") reader.unsupported(where, fmt::format("type {} (Sequence, Split, Digits and ByteLevel are supported)", type));
-  if (reader.boolean(object, "add_prefix_space", false, where)) reader.unsupported(where, "add_prefix_space");
+  if (type != "ByteLevel")
+    reader.unsupported(
+        where, fmt::format("type {} (Sequence, Split, Digits and ByteLevel are supported)", type));
+  if (reader.boolean(object, "add_prefix_space", false, where))
+    reader.unsupported(where, "add_prefix_space");
   if (reader.boolean(object, "use_regex", true, where)) patterns.push_back(kGpt2Pattern);
   return true;
 }
 
 void read_template(const Reader& reader, dom::object object, TokenizerParts& parts) {
-  const dom::object specials = reader.object(reader.member(object, "special_tokens", "post_processor"), "post_processor.special_tokens");
+  const dom::object specials = reader.object(
+      reader.member(object, "special_tokens", "post_processor"), "post_processor.special_tokens");
   std::vector<int32_t>* side = &parts.before;
-  for (const dom::element item : reader.array(reader.member(object, "single", "post_processor"), "post_processor.single")) {
+  for (const dom::element item :
+       reader.array(reader.member(object, "single", "post_processor"), "post_processor.single")) {
     const dom::object piece = reader.object(item, "post_processor.single");
     if (reader.find(piece, "Sequence")) {
       side = &parts.after;
       continue;
     }
-    const dom::object token = reader.object(reader.member(piece, "SpecialToken", "post_processor.single"), "post_processor.single");
-    const std::string_view name = reader.string(reader.member(token, "id", "post_processor.single"), "post_processor.single.id");
-    const dom::object entry = reader.object(reader.member(specials, name, "post_processor.special_tokens"), "post_processor.special_tokens");
-    for (const dom::element id : reader.array(reader.member(entry, "ids", "post_processor.special_tokens"), "post_processor.special_tokens.ids")) {
+    const dom::object token = reader.object(
+        reader.member(piece, "SpecialToken", "post_processor.single"), "post_processor.single");
+    const std::string_view name = reader.string(reader.member(token, "id", "post_processor.single"),
+                                                "post_processor.single.id");
+    const dom::object entry =
+        reader.object(reader.member(specials, name, "post_processor.special_tokens"),
+                      "post_processor.special_tokens");
+    for (const dom::element id :
+         reader.array(reader.member(entry, "ids", "post_processor.special_tokens"),
+                      "post_processor.special_tokens.ids")) {
       const int64_t value = reader.integer(id, "post_processor.special_tokens.ids");
-      if (!parts.vocab.has(value)) reader.corrupt("post_processor", fmt::format("id {} is not in the vocabulary", value));
+      if (!parts.vocab.has(value))
+        reader.corrupt("post_processor", fmt::format("id {} is not in the vocabulary", value));
       side->push_back(static_cast<int32_t>(value));
     }
   }
@@ -151,14 +181,18 @@ void read_post_processor(const Reader& reader, dom::element element, TokenizerPa
   const dom::object object = reader.object(element, "post_processor");
   const std::string_view type = reader.type(object, "post_processor");
   if (type == "Sequence") {
-    for (const dom::element item : reader.array(reader.member(object, "processors", "post_processor"), "post_processor.processors")) {
-      if (reader.type(reader.object(item, "post_processor"), "post_processor") == "Sequence") reader.unsupported("post_processor", "a Sequence in a Sequence");
+    for (const dom::element item : reader.array(
+             reader.member(object, "processors", "post_processor"), "post_processor.processors")) {
+      if (reader.type(reader.object(item, "post_processor"), "post_processor") == "Sequence")
+        reader.unsupported("post_processor", "a Sequence in a Sequence");
       read_post_processor(reader, item, parts);
     }
   } else if (type == "TemplateProcessing") {
     read_template(reader, object, parts);
   } else if (type != "ByteLevel") {
-    reader.unsupported("post_processor", fmt::format("type {} (ByteLevel and TemplateProcessing are supported)", type));
+    reader.unsupported(
+        "post_processor",
+        fmt::format("type {} (ByteLevel and TemplateProcessing are supported)", type));
   }
 }
 
@@ -170,16 +204,24 @@ void check_decoder(const Reader& reader, std::optional<dom::element> element) {
   reader.unsupported("decoder", fmt::format("type {} (ByteLevel is supported)", type));
 }
 
-void add_token(const Reader& reader, Vocab& vocab, int64_t id, int64_t id_max, std::string_view text, std::string_view where) {
-  if (id < 0 || id > id_max) reader.corrupt(where, fmt::format("token {} has the id {}; ids from 0 to {} make sense here", json_quote(text), id, id_max));
+void add_token(const Reader& reader, Vocab& vocab, int64_t id, int64_t id_max,
+               std::string_view text, std::string_view where) {
+  if (id < 0 || id > id_max)
+    reader.corrupt(where, fmt::format("token {} has the id {}; ids from 0 to {} make sense here",
+                                      json_quote(text), id, id_max));
   if (vocab.add(static_cast<int32_t>(id), text)) return;
-  if (vocab.find(text)) reader.corrupt(where, fmt::format("token {} is there twice", json_quote(text)));
-  reader.corrupt(where, fmt::format("tokens {} and {} have the same id {}", json_quote(vocab.text(id)), json_quote(text), id));
+  if (vocab.find(text))
+    reader.corrupt(where, fmt::format("token {} is there twice", json_quote(text)));
+  reader.corrupt(where, fmt::format("tokens {} and {} have the same id {}",
+                                    json_quote(vocab.text(id)), json_quote(text), id));
 }
 
-int64_t count_of(dom::object object) { return static_cast<int64_t>(std::distance(object.begin(), object.end())); }
+int64_t count_of(dom::object object) {
+  return static_cast<int64_t>(std::distance(object.begin(), object.end()));
+}
 
-void read_vocab(const Reader& reader, dom::object model, int64_t added_count, size_t file_bytes, TokenizerParts& parts) {
+void read_vocab(const Reader& reader, dom::object model, int64_t added_count, size_t file_bytes,
+                TokenizerParts& parts) {
   const dom::object vocab = reader.object(reader.member(model, "vocab", "model"), "model.vocab");
   const int64_t count = count_of(vocab), id_max = 2 * (count + added_count) + kIdSlack;
   parts.vocab.reserve(count + added_count, static_cast<int64_t>(file_bytes / 2));
@@ -194,7 +236,10 @@ void read_vocab(const Reader& reader, dom::object model, int64_t added_count, si
 
 int32_t merge_part(const Reader& reader, const Vocab& vocab, std::string_view text, size_t rank) {
   const std::optional<int32_t> id = vocab.find(text);
-  if (!id) reader.corrupt("model.merges", fmt::format("merge {} needs the token {}, which is not in the vocabulary", rank, json_quote(text)));
+  if (!id)
+    reader.corrupt("model.merges",
+                   fmt::format("merge {} needs the token {}, which is not in the vocabulary", rank,
+                               json_quote(text)));
   return *id;
 }
 
@@ -207,31 +252,43 @@ void read_merges(const Reader& reader, dom::object model, TokenizerParts& parts)
     if (item.get(text) == simdjson::SUCCESS) {
       const size_t space = text.find(' ');
       if (space == std::string_view::npos || text.find(' ', space + 1) != std::string_view::npos) {
-        reader.corrupt("model.merges", fmt::format("merge {} is {}; two tokens with one space between them are needed", rank, json_quote(text)));
+        reader.corrupt(
+            "model.merges",
+            fmt::format("merge {} is {}; two tokens with one space between them are needed", rank,
+                        json_quote(text)));
       }
       left = text.substr(0, space), right = text.substr(space + 1);
     } else {
       const dom::array pair = reader.array(item, fmt::format("model.merges: merge {}", rank));
-      if (pair.size() != 2) reader.corrupt("model.merges", fmt::format("merge {} has {} parts; two are needed", rank, pair.size()));
-      left = reader.string(pair.at(0).value(), "model.merges"), right = reader.string(pair.at(1).value(), "model.merges");
+      if (pair.size() != 2)
+        reader.corrupt("model.merges",
+                       fmt::format("merge {} has {} parts; two are needed", rank, pair.size()));
+      left = reader.string(pair.at(0).value(), "model.merges"),
+      right = reader.string(pair.at(1).value(), "model.merges");
     }
     joined.assign(left);
     joined += right;
-    parts.merges.push_back({merge_part(reader, parts.vocab, left, rank), merge_part(reader, parts.vocab, right, rank),
+    parts.merges.push_back({merge_part(reader, parts.vocab, left, rank),
+                            merge_part(reader, parts.vocab, right, rank),
                             merge_part(reader, parts.vocab, joined, rank)});
   }
 }
 
-void read_model(const Reader& reader, dom::object model, int64_t added_count, size_t file_bytes, TokenizerParts& parts) {
-  if (const auto type = reader.find(model, "type"); type && reader.string(*type, "model.type") != "BPE") {
-    reader.unsupported("model", fmt::format("type {} (BPE is supported)", reader.string(*type, "model.type")));
+void read_model(const Reader& reader, dom::object model, int64_t added_count, size_t file_bytes,
+                TokenizerParts& parts) {
+  if (const auto type = reader.find(model, "type");
+      type && reader.string(*type, "model.type") != "BPE") {
+    reader.unsupported(
+        "model", fmt::format("type {} (BPE is supported)", reader.string(*type, "model.type")));
   }
   if (const auto dropout = reader.find(model, "dropout")) {
     double value = 0;
-    if (dropout->get(value) != simdjson::SUCCESS || value != 0) reader.unsupported("model.dropout", "merges dropped at random");
+    if (dropout->get(value) != simdjson::SUCCESS || value != 0)
+      reader.unsupported("model.dropout", "merges dropped at random");
   }
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (const auto text = reader.find(model, key); text && !reader.string(*text, key).empty()) reader.unsupported("model", key);
+    if (const auto text = reader.find(model, key); text && !reader.string(*text, key).empty())
+      reader.unsupported("model", key);
   }
   parts.ignore_merges = reader.boolean(model, "ignore_merges", false, "model");
   parts.fuse_unknown = reader.boolean(model, "fuse_unk", false, "model");
@@ -240,12 +297,15 @@ void read_model(const Reader& reader, dom::object model, int64_t added_count, si
   if (const auto unknown = reader.find(model, "unk_token")) {
     const std::string_view name = reader.string(*unknown, "model.unk_token");
     parts.unknown_id = parts.vocab.find(name);
-    if (!parts.unknown_id) reader.corrupt("model.unk_token", fmt::format("{} is not in the vocabulary", json_quote(name)));
+    if (!parts.unknown_id)
+      reader.corrupt("model.unk_token",
+                     fmt::format("{} is not in the vocabulary", json_quote(name)));
   }
 }
 
 void read_added(const Reader& reader, dom::array items, TokenizerParts& parts) {
-  const int64_t id_max = 2 * (parts.vocab.token_count() + static_cast<int64_t>(items.size())) + kIdSlack;
+  const int64_t id_max =
+      2 * (parts.vocab.token_count() + static_cast<int64_t>(items.size())) + kIdSlack;
   for (const dom::element item : items) {
     const std::string where = fmt::format("added_tokens[{}]", parts.added.size());
     const dom::object object = reader.object(item, where);
@@ -259,19 +319,25 @@ void read_added(const Reader& reader, dom::array items, TokenizerParts& parts) {
     const int64_t id = reader.integer(reader.member(object, "id", where), where + ".id");
     const std::optional<int32_t> known = parts.vocab.find(token.content);
     if (known && *known != id) {
-      reader.corrupt(where, fmt::format("token {} has the id {}, but {} in the vocabulary", json_quote(token.content), id, *known));
+      reader.corrupt(where, fmt::format("token {} has the id {}, but {} in the vocabulary",
+                                        json_quote(token.content), id, *known));
     }
     if (!known) {
-      // The library keeps, and decodes to, the normal form of a token that it looks for in normalised text.
-      const std::string normal = token.normalized && parts.nfc ? to_nfc(token.content) : token.content;
-      add_token(reader, parts.vocab, id, id_max, parts.vocab.find(normal) ? token.content : normal, where);
+      // The library keeps, and decodes to, the normal form of a token that it looks for in
+      // normalised text.
+      const std::string normal =
+          token.normalized && parts.nfc ? to_nfc(token.content) : token.content;
+      add_token(reader, parts.vocab, id, id_max, parts.vocab.find(normal) ? token.content : normal,
+                where);
     }
     token.id = static_cast<int32_t>(id);
     parts.added.push_back(std::move(token));
   }
 }
 
-Json small_json(dom::element element, std::string_view source) { return parse_json(simdjson::minify(element), source); }
+Json small_json(dom::element element, std::string_view source) {
+  return parse_json(simdjson::minify(element), source);
+}
 
 }  // namespace
 
@@ -280,20 +346,26 @@ TokenizerParts read_tokenizer_json(std::string_view text, std::string_view sourc
   const simdjson::padded_string padded(text);
   dom::parser parser;
   dom::element root;
-  if (const simdjson::error_code error = parser.parse(padded).get(root); error != simdjson::SUCCESS) {
-    fail(ErrorCode::kCorrupt, "{}: not JSON: {} ({} bytes; is the file whole?)", source, simdjson::error_message(error), text.size());
+  if (const simdjson::error_code error = parser.parse(padded).get(root);
+      error != simdjson::SUCCESS) {
+    fail(ErrorCode::kCorrupt, "{}: not JSON: {} ({} bytes; is the file whole?)", source,
+         simdjson::error_message(error), text.size());
   }
   const dom::object top = reader.object(root, "the file");
   TokenizerParts parts;
   parts.source = source;
   parts.patterns.clear();
   const std::optional<dom::element> added = reader.find(top, "added_tokens");
-  const int64_t added_count = added ? static_cast<int64_t>(reader.array(*added, "added_tokens").size()) : 0;
-  read_model(reader, reader.object(reader.member(top, "model", "the file"), "model"), added_count, text.size(), parts);
+  const int64_t added_count =
+      added ? static_cast<int64_t>(reader.array(*added, "added_tokens").size()) : 0;
+  read_model(reader, reader.object(reader.member(top, "model", "the file"), "model"), added_count,
+             text.size(), parts);
   read_normaliser(reader, reader.find(top, "normalizer"), parts);
   if (added) read_added(reader, reader.array(*added, "added_tokens"), parts);
-  if (!read_pretokeniser(reader, reader.member(top, "pre_tokenizer", "the file"), "pre_tokenizer", parts.patterns)) {
-    reader.unsupported("pre_tokenizer", "no ByteLevel at its end: only byte-level vocabularies are supported");
+  if (!read_pretokeniser(reader, reader.member(top, "pre_tokenizer", "the file"), "pre_tokenizer",
+                         parts.patterns)) {
+    reader.unsupported("pre_tokenizer",
+                       "no ByteLevel at its end: only byte-level vocabularies are supported");
   }
   check_decoder(reader, reader.find(top, "decoder"));
   if (const auto post = reader.find(top, "post_processor")) {
@@ -311,7 +383,10 @@ void read_tokenizer_config(TokenizerParts& parts, const Json& config, std::strin
     return value->as_string(fmt::format("{}: {}", source, key));
   };
   config.as_object(source);
-  parts.roles = {.bos = name_of("bos_token"), .eos = name_of("eos_token"), .pad = name_of("pad_token"), .unk = name_of("unk_token")};
+  parts.roles = {.bos = name_of("bos_token"),
+                 .eos = name_of("eos_token"),
+                 .pad = name_of("pad_token"),
+                 .unk = name_of("unk_token")};
   parts.config = config;
 }
 
@@ -368,7 +443,8 @@ void append_merges(std::string& out, const TokenizerParts& parts) {
   bool first = true;
   for (const Merge& merge : parts.merges) {
     out += first ? "\n" : ",\n";
-    out += "      [" + json_quote(parts.vocab.text(merge.left)) + ", " + json_quote(parts.vocab.text(merge.right)) + "]";
+    out += "      [" + json_quote(parts.vocab.text(merge.left)) + ", " +
+           json_quote(parts.vocab.text(merge.right)) + "]";
     first = false;
   }
 }
@@ -381,9 +457,12 @@ std::string Tokenizer::to_json() const {
   for (const AddedToken& token : p.added) added.push_back(added_json(token));
   Json nfc = Json::object();
   nfc["type"] = "NFC";
-  const Json post = p.post_processor.is_null() ? byte_level_json(true, false, true) : p.post_processor;
+  const Json post =
+      p.post_processor.is_null() ? byte_level_json(true, false, true) : p.post_processor;
   std::string out = "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null";
-  const auto member = [&](const char* key, const Json& value) { out += fmt::format(",\n  \"{}\": {}", key, value.dump()); };
+  const auto member = [&](const char* key, const Json& value) {
+    out += fmt::format(",\n  \"{}\": {}", key, value.dump());
+  };
   member("added_tokens", added);
   member("normalizer", p.nfc ? nfc : Json());
   member("pre_tokenizer", pretokeniser_json(p));
@@ -392,7 +471,9 @@ std::string Tokenizer::to_json() const {
   out += ",\n  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": ";
   out += p.unknown_id ? json_quote(p.vocab.text(*p.unknown_id)) : "null";
   out += ",\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null";
-  out += fmt::format(",\n    \"fuse_unk\": {},\n    \"byte_fallback\": false,\n    \"ignore_merges\": {}", p.fuse_unknown, p.ignore_merges);
+  out += fmt::format(
+      ",\n    \"fuse_unk\": {},\n    \"byte_fallback\": false,\n    \"ignore_merges\": {}",
+      p.fuse_unknown, p.ignore_merges);
   out += ",\n    \"vocab\": {";
   append_vocab(out, p);
   out += "\n    },\n    \"merges\": [";

@@ -1,5 +1,8 @@
-// The tokenizer's parts by themselves and together: classes, NFC, pieces against the pattern itself, BPE against a plain
-// one, added tokens, decoding in pieces, linear time, training against a plain trainer, broken files.
+// The tokenizer's parts by themselves and together: classes, NFC, pieces against the pattern
+// itself, BPE against a plain one, added tokens, decoding in pieces, linear time, training against
+// a plain trainer, broken files.
+#include "text/tokenizer.h"
+
 #include <gtest/gtest.h>
 #include <time.h>
 
@@ -11,18 +14,36 @@
 #include "text/detokenizer.h"
 #include "text/gguf_vocab.h"
 #include "text/nfc.h"
-#include "text/tokenizer.h"
 #include "text/unicode.h"
 
 namespace dure {
 namespace {
 
-// Text that tries hard: letters of many scripts, marks, every kind of white space, digits, symbols, contractions.
+// Text that tries hard: letters of many scripts, marks, every kind of white space, digits, symbols,
+// contractions.
 std::string random_text(Rng& rng, int64_t length) {
-  static const std::vector<std::string> kBits = {
-      "a", "b", "the ", " the", "don't", "'S", "'\u017F", "'ll", "LL", " ", "  ", "\n", "\r", "\r\n", "\t", "\u3000", "\u00A0", "\u2028", "1", "23", "\u00B2",
-      "!", "...", "/", " /", "#\n", "e\u0301", "\u00E9", "\u0301", "\u0316", "\uAC00", "\u1100\u1161", "\u11A8", "\u4E00", "\u3042", "\U0001F600", "\u200D",
-      "\u0B47\u0B3E", "\u0958", "\u212B", "[EOS]", "<think>", "\U0001E4EC"};
+  static const std::vector<std::string> kBits = {"a",         "b",
+                                                 "the ",      " the",
+                                                 "don't",     "'S",
+                                                 "'\u017F",   "'ll",
+                                                 "LL",        " ",
+                                                 "  ",        "\n",
+                                                 "\r",        "\r\n",
+                                                 "\t",        "\u3000",
+                                                 "\u00A0",    "\u2028",
+                                                 "1",         "23",
+                                                 "\u00B2",    "!",
+                                                 "...",       "/",
+                                                 " /",        "#\n",
+                                                 "e\u0301",   "\u00E9",
+                                                 "\u0301",    "\u0316",
+                                                 "\uAC00",    "\u1100\u1161",
+                                                 "\u11A8",    "\u4E00",
+                                                 "\u3042",    "\U0001F600",
+                                                 "\u200D",    "\u0B47\u0B3E",
+                                                 "\u0958",    "\u212B",
+                                                 "[EOS]",     "<think>",
+                                                 "\U0001E4EC"};
   std::string out;
   for (int64_t i = 0; i < length; ++i) {
     if (rng.below(4) != 0) {
@@ -35,9 +56,15 @@ std::string random_text(Rng& rng, int64_t length) {
   return out;
 }
 
-const char* kCorpus[] = {"the cat sat on the mat and the cat ran", "the dog sat on the log, and the dog ran", "don't you think it's 1234 o'clock?",
-                         "한국의 수도는 서울이다. 한국의 말은 한국어다.", "caf\u00E9 au lait, caf\u00E9 noir", "東京は日本の首都です。日本の首都は東京です。",
-                         "  indented\n    more\n", "---- ==== ---- ====", "el perro y el gato; el gato y el perro"};
+const char* kCorpus[] = {"the cat sat on the mat and the cat ran",
+                         "the dog sat on the log, and the dog ran",
+                         "don't you think it's 1234 o'clock?",
+                         "한국의 수도는 서울이다. 한국의 말은 한국어다.",
+                         "caf\u00E9 au lait, caf\u00E9 noir",
+                         "東京は日本の首都です。日本の首都は東京です。",
+                         "  indented\n    more\n",
+                         "---- ==== ---- ====",
+                         "el perro y el gato; el gato y el perro"};
 
 BpeTrainer small_trainer(int64_t words_size, int64_t vocab_size) {
   BpeTrainerOptions options;
@@ -64,7 +91,7 @@ std::string error_of(const std::function<void()>& action) {
 
 TEST(Unicode, RepairsLikePythonAndRust) {
   EXPECT_EQ(repair_utf8("a\xE9z"), "a\uFFFDz");
-  EXPECT_EQ(repair_utf8("\xF0\x9F\x98"), "\uFFFD");               // One maximal part.
+  EXPECT_EQ(repair_utf8("\xF0\x9F\x98"), "\uFFFD");  // One maximal part.
   EXPECT_EQ(repair_utf8("\xF0\x9F\x98x\xE4\xB8"), "\uFFFDx\uFFFD");
   EXPECT_EQ(repair_utf8("\xC0\x80\xED\xA0\x80\xF5"), "\uFFFD\uFFFD\uFFFD\uFFFD\uFFFD\uFFFD");
   EXPECT_EQ(complete_utf8_prefix("ab\xF0\x9F\x98"), 2u);
@@ -77,7 +104,8 @@ TEST(Unicode, RepairedRandomBytesAreValid) {
   Rng rng(3);
   for (int i = 0; i < 2000; ++i) {
     std::string bytes;
-    for (int64_t n = rng.below(12); n > 0; --n) bytes += static_cast<char>(rng.below(2) == 0 ? rng.below(256) : 0xE0 + rng.below(0x15));
+    for (int64_t n = rng.below(12); n > 0; --n)
+      bytes += static_cast<char>(rng.below(2) == 0 ? rng.below(256) : 0xE0 + rng.below(0x15));
     EXPECT_TRUE(is_valid_utf8(repair_utf8(bytes)));
     if (is_valid_utf8(bytes)) {
       EXPECT_EQ(repair_utf8(bytes), bytes);
@@ -87,13 +115,14 @@ TEST(Unicode, RepairedRandomBytesAreValid) {
 
 TEST(Nfc, KnownForms) {
   EXPECT_EQ(to_nfc("e\u0301"), "\u00E9");
-  EXPECT_EQ(to_nfc("\u1112\u1161\u11AB"), "\uD55C");              // Conjoining jamo to a syllable.
-  EXPECT_EQ(to_nfc("\u212B"), "\u00C5");                          // A singleton is replaced,
-  EXPECT_EQ(to_nfc("\u0958"), "\u0915\u093C");                    // an exclusion stays decomposed,
-  EXPECT_EQ(to_nfc("a\u0301\u0316"), "\u00E1\u0316");             // a lower class is no obstacle,
-  EXPECT_EQ(to_nfc("a\u0316\u0301"), "\u00E1\u0316");             // in either order,
-  EXPECT_EQ(to_nfc("a\u0308\u0301"), "\u00E4\u0301");             // the same class blocks: no U+01DF-like join,
-  EXPECT_EQ(to_nfc("\u0301"), "\u0301");                          // and a mark alone stays alone.
+  EXPECT_EQ(to_nfc("\u1112\u1161\u11AB"), "\uD55C");   // Conjoining jamo to a syllable.
+  EXPECT_EQ(to_nfc("\u212B"), "\u00C5");               // A singleton is replaced,
+  EXPECT_EQ(to_nfc("\u0958"), "\u0915\u093C");         // an exclusion stays decomposed,
+  EXPECT_EQ(to_nfc("a\u0301\u0316"), "\u00E1\u0316");  // a lower class is no obstacle,
+  EXPECT_EQ(to_nfc("a\u0316\u0301"), "\u00E1\u0316");  // in either order,
+  EXPECT_EQ(to_nfc("a\u0308\u0301"),
+            "\u00E4\u0301");              // the same class blocks: no U+01DF-like join,
+  EXPECT_EQ(to_nfc("\u0301"), "\u0301");  // and a mark alone stays alone.
 }
 
 TEST(Nfc, IsStableAndFastPathAgrees) {
@@ -115,7 +144,8 @@ bool known_to_pcre2(std::string_view text) {
     const Char c = CharTable::get().at(text.data() + at);
     ends.clear();
     regex.split(std::string(text.substr(at, static_cast<size_t>(c.length))) + "!", ends);
-    if ((ends.size() == 2) != ((c.bits & (kCharLetter | kCharMark | kCharNumber)) != 0)) return false;
+    if ((ends.size() == 2) != ((c.bits & (kCharLetter | kCharMark | kCharNumber)) != 0))
+      return false;
     at += static_cast<size_t>(c.length);
   }
   return true;
@@ -143,10 +173,15 @@ TEST(PreTokeniser, ScansWhatThePatternSays) {
 }
 
 TEST(PreTokeniser, BadPatternsAreNamed) {
-  EXPECT_NE(error_of([] { PreTokeniser({"(a"}, "my.json"); }).find("my.json: pattern (a cannot be used"), std::string::npos);
+  EXPECT_NE(
+      error_of([] { PreTokeniser({"(a"}, "my.json"); }).find("my.json: pattern (a cannot be used"),
+      std::string::npos);
   const PreTokeniser costly({"(a|aa)+$"}, "my.json");
   std::vector<size_t> ends;
-  EXPECT_NE(error_of([&] { costly.split(std::string(200, 'a') + "c", ends); }).find("my.json: pattern (a|aa)+$ is too costly"), std::string::npos);
+  EXPECT_NE(error_of([&] {
+              costly.split(std::string(200, 'a') + "c", ends);
+            }).find("my.json: pattern (a|aa)+$ is too costly"),
+            std::string::npos);
 }
 
 TEST(PreTokeniser, EveryGgufPatternCompilesAndKeepsTheText) {
@@ -173,7 +208,8 @@ std::vector<int32_t> plain_bpe(const Tokenizer& tokenizer, std::string_view piec
     ranks[{merge.left, merge.right}] = {rank, merge.result};
   }
   std::vector<int32_t> ids;
-  for (const char b : piece) ids.push_back(*tokenizer.token_id(byte_level_text(std::string_view(&b, 1))));
+  for (const char b : piece)
+    ids.push_back(*tokenizer.token_id(byte_level_text(std::string_view(&b, 1))));
   while (true) {
     size_t best = SIZE_MAX, at = 0;
     for (size_t i = 0; i + 1 < ids.size(); ++i) {
@@ -208,7 +244,8 @@ TEST(Bpe, EqualsPlainBpe) {
   }
 }
 
-TEST(Bpe, MergesThatJoinWordsEarly) {  // A table where a superword comes first: phase one has nothing to do, ids stay exact.
+TEST(Bpe, MergesThatJoinWordsEarly) {  // A table where a superword comes first: phase one has
+                                       // nothing to do, ids stay exact.
   TokenizerParts parts = small_tokenizer().parts();
   std::rotate(parts.merges.begin(), parts.merges.end() - 40, parts.merges.end());
   const Tokenizer tokenizer(parts);
@@ -241,7 +278,8 @@ TEST(Tokenizer, InvalidBytesCountAsReplacements) {
 TEST(Tokenizer, SuperwordsCrossSpacesAndNfcJoins) {
   const Tokenizer& tokenizer = small_tokenizer();
   int64_t superwords = 0;
-  for (int64_t id = 0; id < tokenizer.vocab_size(); ++id) superwords += tokenizer.token_bytes(id).find(' ', 1) != std::string_view::npos;
+  for (int64_t id = 0; id < tokenizer.vocab_size(); ++id)
+    superwords += tokenizer.token_bytes(id).find(' ', 1) != std::string_view::npos;
   EXPECT_GT(superwords, 3);
   // A superword is one token in its clause; two spaces break it.
   const auto pieces = [&](std::string_view text) {
@@ -269,8 +307,11 @@ TEST(Tokenizer, SpecialTokens) {
 }
 
 TEST(AddedTokens, FlagsAndLongestMatch) {
-  std::vector<AddedToken> tokens = {{.id = 1, .content = "<a>"}, {.id = 2, .content = "<a>b"}, {.id = 3, .content = "<l>", .lstrip = true},
-                                    {.id = 4, .content = "<r>", .rstrip = true}, {.id = 5, .content = "word", .single_word = true}};
+  std::vector<AddedToken> tokens = {{.id = 1, .content = "<a>"},
+                                    {.id = 2, .content = "<a>b"},
+                                    {.id = 3, .content = "<l>", .lstrip = true},
+                                    {.id = 4, .content = "<r>", .rstrip = true},
+                                    {.id = 5, .content = "word", .single_word = true}};
   std::vector<std::string> contents;
   for (const AddedToken& token : tokens) contents.push_back(token.content);
   const AddedTokenFinder finder(tokens, contents);
@@ -278,7 +319,8 @@ TEST(AddedTokens, FlagsAndLongestMatch) {
     std::vector<TextSpan> spans;
     finder.split(text, false, spans);
     std::string out;
-    for (const TextSpan& span : spans) out += fmt::format("{}:{}|", span.id, text.substr(span.begin, span.end - span.begin));
+    for (const TextSpan& span : spans)
+      out += fmt::format("{}:{}|", span.id, text.substr(span.begin, span.end - span.begin));
     return out;
   };
   EXPECT_EQ(show("x<a>b<a>c"), "-1:x|2:<a>b|1:<a>|-1:c|");
@@ -326,10 +368,12 @@ double seconds_to_encode(const Tokenizer& tokenizer, const std::string& text) {
   return best;
 }
 
-// Eight times the text may take 24 times as long (the logarithm, caches, a busy machine): quadratic would take 64.
+// Eight times the text may take 24 times as long (the logarithm, caches, a busy machine): quadratic
+// would take 64.
 TEST(Tokenizer, LongLinesTakeLinearTime) {
   const Tokenizer& tokenizer = small_tokenizer();
-  for (const char* unit : {"a", "ab ", "\uAC00", " ", "\u0301\u0316", "the cat ", "\u6771\u4EAC", "-", "\n ", "<thin"}) {
+  for (const char* unit : {"a", "ab ", "\uAC00", " ", "\u0301\u0316", "the cat ", "\u6771\u4EAC",
+                           "-", "\n ", "<thin"}) {
     std::string text;
     while (text.size() < 128 * 1024) text += unit;
     std::string longer;
@@ -340,7 +384,9 @@ TEST(Tokenizer, LongLinesTakeLinearTime) {
 }
 
 // Greedy training by recounting everything for each merge.
-std::vector<std::string> plain_training(const std::vector<std::string>& lines, const std::string& pattern, size_t merge_count, std::map<std::string, int>& order) {
+std::vector<std::string> plain_training(const std::vector<std::string>& lines,
+                                        const std::string& pattern, size_t merge_count,
+                                        std::map<std::string, int>& order) {
   std::vector<std::vector<std::string>> pieces;
   const PreTokeniser pretokeniser({pattern}, "test");
   std::vector<size_t> ends;
@@ -359,7 +405,8 @@ std::vector<std::string> plain_training(const std::vector<std::string>& lines, c
     std::map<int, std::string> names;
     for (const auto& [name, id] : order) names[id] = name;
     for (const auto& piece : pieces) {
-      for (size_t i = 0; i + 1 < piece.size(); ++i) ++counts[{order.at(piece[i]), order.at(piece[i + 1])}];
+      for (size_t i = 0; i + 1 < piece.size(); ++i)
+        ++counts[{order.at(piece[i]), order.at(piece[i + 1])}];
     }
     if (counts.empty()) break;
     auto best = counts.begin();
@@ -401,16 +448,24 @@ TEST(BpeTrainer, EqualsPlainTraining) {
     for (int32_t id = 0; id < 256; ++id) order[std::string(trained.token_bytes(id))] = id;
     std::vector<std::string> merges;
     for (const Merge& merge : trained.parts().merges) {
-      merges.push_back(fmt::format("{}|{}", trained.token_bytes(merge.left), trained.token_bytes(merge.right)));
+      merges.push_back(
+          fmt::format("{}|{}", trained.token_bytes(merge.left), trained.token_bytes(merge.right)));
     }
     EXPECT_EQ(merges, plain_training(lines, kWordPattern, merges.size(), order));
   }
 }
 
 TEST(BpeTrainer, RefusesWhatCannotBe) {
-  EXPECT_NE(error_of([] { BpeTrainer trainer({.vocab_size = 100}); }).find("a vocabulary of 100; from 274"), std::string::npos);
-  EXPECT_NE(error_of([] { small_trainer(500, 400); }).find("500 tokens after stage one"), std::string::npos);
-  EXPECT_NE(error_of([] { BpeTrainer({.special_tokens = {"x", "x"}}).train(); }).find("'x' is empty or given twice"), std::string::npos);
+  EXPECT_NE(error_of([] {
+              BpeTrainer trainer({.vocab_size = 100});
+            }).find("a vocabulary of 100; from 274"),
+            std::string::npos);
+  EXPECT_NE(error_of([] { small_trainer(500, 400); }).find("500 tokens after stage one"),
+            std::string::npos);
+  EXPECT_NE(error_of([] {
+              BpeTrainer({.special_tokens = {"x", "x"}}).train();
+            }).find("'x' is empty or given twice"),
+            std::string::npos);
 }
 
 TEST(TokenizerJson, RoundTripThroughFiles) {
@@ -438,29 +493,44 @@ std::string file_with(const std::string& from, const std::string& to) {
 }
 
 TEST(TokenizerJson, BrokenFilesAreNamed) {
-  const auto message = [](const std::string& text) { return error_of([&] { Tokenizer::from_json(text, "t.json"); }); };
+  const auto message = [](const std::string& text) {
+    return error_of([&] { Tokenizer::from_json(text, "t.json"); });
+  };
   const std::string whole = small_tokenizer().to_json();
   EXPECT_EQ(message(whole), "");
   EXPECT_NE(message(whole.substr(0, whole.size() / 2)).find("t.json: not JSON"), std::string::npos);
   EXPECT_NE(message("").find("t.json: not JSON"), std::string::npos);
   EXPECT_NE(message("[]").find("should be an object"), std::string::npos);
   EXPECT_NE(message("{}").find("'model' is missing"), std::string::npos);
-  EXPECT_NE(message(file_with("\"BPE\"", "\"Unigram\"")).find("model: type Unigram"), std::string::npos);
-  EXPECT_NE(message(file_with("\"NFC\"", "\"NFKC\"")).find("normalizer: type NFKC"), std::string::npos);
-  EXPECT_NE(message(file_with("\"Split\"", "\"Metaspace\"")).find("type Metaspace"), std::string::npos);
+  EXPECT_NE(message(file_with("\"BPE\"", "\"Unigram\"")).find("model: type Unigram"),
+            std::string::npos);
+  EXPECT_NE(message(file_with("\"NFC\"", "\"NFKC\"")).find("normalizer: type NFKC"),
+            std::string::npos);
+  EXPECT_NE(message(file_with("\"Split\"", "\"Metaspace\"")).find("type Metaspace"),
+            std::string::npos);
   EXPECT_NE(message(file_with("\"!\": 18", "\"!\": 17")).find("the same id 17"), std::string::npos);
-  EXPECT_NE(message(file_with("\"!\": 18", "\"!\": 99999999")).find("has the id 99999999"), std::string::npos);
+  EXPECT_NE(message(file_with("\"!\": 18", "\"!\": 99999999")).find("has the id 99999999"),
+            std::string::npos);
   EXPECT_NE(message(file_with("\"!\": 18", "\"!\": -1")).find("has the id -1"), std::string::npos);
-  EXPECT_NE(message(file_with("\"!\": 18", "\"!\": \"x\"")).find("model.vocab: should be an integer"), std::string::npos);
-  EXPECT_NE(message(file_with("\"merges\": [", "\"merges\": [\"nospace\",")).find("merge 0 is \"nospace\""), std::string::npos);
-  EXPECT_NE(message(file_with("\"merges\": [", "\"merges\": [\"zq zq\",")).find("needs the token \"zq\""), std::string::npos);
-  EXPECT_NE(message(file_with("\"merges\": [", "\"merges\": [[\"a\"],")).find("has 1 parts"), std::string::npos);
+  EXPECT_NE(
+      message(file_with("\"!\": 18", "\"!\": \"x\"")).find("model.vocab: should be an integer"),
+      std::string::npos);
+  EXPECT_NE(message(file_with("\"merges\": [", "\"merges\": [\"nospace\","))
+                .find("merge 0 is \"nospace\""),
+            std::string::npos);
+  EXPECT_NE(
+      message(file_with("\"merges\": [", "\"merges\": [\"zq zq\",")).find("needs the token \"zq\""),
+      std::string::npos);
+  EXPECT_NE(message(file_with("\"merges\": [", "\"merges\": [[\"a\"],")).find("has 1 parts"),
+            std::string::npos);
   EXPECT_NE(message(file_with("(?i:", "(?i:(")).find("cannot be used"), std::string::npos);
 }
 
 TEST(TokenizerJson, GgufProblemsAreNamed) {
   const GgufVocab good = small_tokenizer().to_gguf();
-  const auto message = [](const GgufVocab& vocab) { return error_of([&] { Tokenizer::from_gguf(vocab, "m.gguf"); }); };
+  const auto message = [](const GgufVocab& vocab) {
+    return error_of([&] { Tokenizer::from_gguf(vocab, "m.gguf"); });
+  };
   GgufVocab bad = good;
   bad.pre = "nobody";
   EXPECT_NE(message(bad).find("'nobody', a pattern"), std::string::npos);

@@ -17,7 +17,8 @@ std::optional<Json> try_parse_json(std::string_view text) {
   }
 }
 
-// Whether JSON text ends inside a string literal that could still be closed (no raw control character in it).
+// Whether JSON text ends inside a string literal that could still be closed (no raw control
+// character in it).
 bool ends_inside_string(std::string_view text) {
   bool inside = false;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -52,13 +53,15 @@ bool consume(std::string_view& text, std::string_view prefix) {
 std::optional<std::string> take_named_tag(std::string_view& text, std::string_view opening) {
   if (!text.starts_with(opening)) return std::nullopt;
   const size_t end = text.find_first_of(">\n", opening.size());
-  if (end == std::string_view::npos || text[end] != '>' || end == opening.size()) return std::nullopt;
+  if (end == std::string_view::npos || text[end] != '>' || end == opening.size())
+    return std::nullopt;
   std::string name(text.substr(opening.size(), end - opening.size()));
   text.remove_prefix(end + 1);
   return name;
 }
 
-const Json* find_parameter_schema(const Json& tools, const std::string& function_name, const std::string& key) {
+const Json* find_parameter_schema(const Json& tools, const std::string& function_name,
+                                  const std::string& key) {
   if (!tools.is_array()) return nullptr;
   for (const Json& tool : tools.as_array()) {
     const Json* wrapped = tool.find("function");
@@ -79,7 +82,8 @@ bool is_of_type(const Json& value, std::string_view type) {
   if (type == "array") return value.is_array();
   if (type == "object") return value.is_object();
   if (type != "integer") return false;
-  return value.is_int() || (value.is_number() && std::floor(value.as_double()) == value.as_double());
+  return value.is_int() ||
+         (value.is_number() && std::floor(value.as_double()) == value.as_double());
 }
 
 // Whether a schema declares a kind other than string that `value` is of.
@@ -120,7 +124,9 @@ Json typed_value(std::string_view text, const Json* schema) {
 
 CallSyntax parse_k1_call(std::string_view body, ToolCall& call) {
   std::optional<Json> json = try_parse_json(without_fence(body));
-  if (!json.has_value()) return ends_inside_string(without_fence(body)) ? CallSyntax::kInsideValue : CallSyntax::kMalformed;
+  if (!json.has_value())
+    return ends_inside_string(without_fence(body)) ? CallSyntax::kInsideValue
+                                                   : CallSyntax::kMalformed;
   const Json* name = json->find("name");
   if (name == nullptr || !name->is_string()) return CallSyntax::kMalformed;
   const Json* given = json->find("arguments");
@@ -144,7 +150,8 @@ CallSyntax parse_k2_call(std::string_view body, const Json& tools, ToolCall& cal
     const size_t end = rest.find("</parameter>");
     if (end == std::string_view::npos) {
       // A value may speak of </tool_call>; one that also holds </function> was not closed at all.
-      return rest.find("</function>") == std::string_view::npos ? CallSyntax::kInsideValue : CallSyntax::kMalformed;
+      return rest.find("</function>") == std::string_view::npos ? CallSyntax::kInsideValue
+                                                                : CallSyntax::kMalformed;
     }
     std::string_view value = rest.substr(0, end);
     rest.remove_prefix(end + std::string_view("</parameter>").size());

@@ -1,4 +1,5 @@
-// text/tool_call_syntax.h: the text between <tool_call> and </tool_call>, as a call. Used by OutputParser.
+// text/tool_call_syntax.h: the text between <tool_call> and </tool_call>, as a call. Used by
+// OutputParser.
 #pragma once
 
 #include <string_view>
@@ -10,15 +11,17 @@ namespace dure {
 enum class CallSyntax {
   kGood,
   kMalformed,
-  kInsideValue,  // The text stops inside a string or parameter value: the </tool_call> after it belongs to the value.
+  kInsideValue,  // The text stops inside a string or parameter value: the </tool_call> after it
+                 // belongs to the value.
 };
 
-// K1: {"name": "f", "arguments": {...}}, also in a ``` fence, the arguments also as a JSON string or left out.
+// K1: {"name": "f", "arguments": {...}}, also in a ``` fence, the arguments also as a JSON string
+// or left out.
 CallSyntax parse_k1_call(std::string_view body, ToolCall& call);
 
-// K2: <function=NAME> <parameter=KEY> VALUE </parameter>... </function>. One newline at each end of a value is the
-// format's. A value becomes JSON if the schema of its parameter in `tools` asks for a kind other than string and the
-// value is JSON of that kind; else it stays a string.
+// K2: <function=NAME> <parameter=KEY> VALUE </parameter>... </function>. One newline at each end of
+// a value is the format's. A value becomes JSON if the schema of its parameter in `tools` asks for
+// a kind other than string and the value is JSON of that kind; else it stays a string.
 CallSyntax parse_k2_call(std::string_view body, const Json& tools, ToolCall& call);
 
 }  // namespace dure

@@ -79,7 +79,8 @@ void Vocab::grow(size_t slot_count) {
 
 bool Vocab::add(int32_t id, std::string_view text) {
   DURE_CHECK(id >= 0);
-  if (2 * static_cast<size_t>(token_count_ + 1) > slots_.size()) grow(std::max<size_t>(16, slots_.size() * 2));
+  if (2 * static_cast<size_t>(token_count_ + 1) > slots_.size())
+    grow(std::max<size_t>(16, slots_.size() * 2));
   const size_t slot = slot_of(text);
   if (slots_[slot] != 0 || has(id)) return false;
   if (id >= id_count()) tokens_.resize(static_cast<size_t>(id) + 1);

@@ -56,26 +56,34 @@ Json read_manifest(const Path& folder) {
     }
     if (hash_text(plain.dump()) == manifest.at("manifest_xxh64").as_string()) return plain;
   } catch (const Error& error) {
-    fail(ErrorCode::kCorrupt, "checkpoint {}: manifest.json cannot be read ({}); remove the folder to go on from an older one",
+    fail(ErrorCode::kCorrupt,
+         "checkpoint {}: manifest.json cannot be read ({}); remove the folder to go on from an "
+         "older one",
          folder.string(), error.what());
   }
-  fail(ErrorCode::kCorrupt, "checkpoint {}: manifest.json was altered or cut off; remove the folder to go on from an older one",
+  fail(ErrorCode::kCorrupt,
+       "checkpoint {}: manifest.json was altered or cut off; remove the folder to go on from an "
+       "older one",
        folder.string());
 }
 
 void verify_file(const Path& folder, const std::string& name, const Json& facts) {
   const Path path = folder / name;
   const auto damaged = [&](const std::string& how) {
-    fail(ErrorCode::kCorrupt, "checkpoint {}: {} {}; remove the folder to go on from an older one", folder.string(), name, how);
+    fail(ErrorCode::kCorrupt, "checkpoint {}: {} {}; remove the folder to go on from an older one",
+         folder.string(), name, how);
   };
   if (!path_exists(path)) damaged("is missing");
   const MappedFile file(path);
-  const int64_t size = static_cast<int64_t>(file.bytes().size()), wanted = facts.at("bytes").as_int();
+  const int64_t size = static_cast<int64_t>(file.bytes().size()),
+                wanted = facts.at("bytes").as_int();
   if (size != wanted) damaged(fmt::format("has {} bytes where the manifest says {}", size, wanted));
-  if (hash_text(file.text()) != facts.at("xxh64").as_string()) damaged("does not match its hash: its bytes were altered");
+  if (hash_text(file.text()) != facts.at("xxh64").as_string())
+    damaged("does not match its hash: its bytes were altered");
 }
 
-// A folder goes in two steps, so that a kill in between cannot leave half a checkpoint under a checkpoint's name.
+// A folder goes in two steps, so that a kill in between cannot leave half a checkpoint under a
+// checkpoint's name.
 void remove_checkpoint(const Path& path) {
   const Path gone = path.parent_path() / ("." + path.filename().string() + ".gone");
   std::error_code ignored;
@@ -98,9 +106,11 @@ std::optional<int64_t> step_of(const std::string& name) {
 Checkpoint::Checkpoint(const Path& folder) : path_(folder) {
   const Json manifest = read_manifest(folder);
   if (const int64_t version = manifest.at("version").as_int(); version != kFormatVersion) {
-    fail(ErrorCode::kUnsupported, "checkpoint {}: format version {}, this program reads {}", folder.string(), version, kFormatVersion);
+    fail(ErrorCode::kUnsupported, "checkpoint {}: format version {}, this program reads {}",
+         folder.string(), version, kFormatVersion);
   }
-  for (const auto& [name, facts] : manifest.at("files").as_object()) verify_file(folder, name, facts);
+  for (const auto& [name, facts] : manifest.at("files").as_object())
+    verify_file(folder, name, facts);
   step_ = manifest.at("step").as_int();
   state_ = manifest.at("state");
 }
@@ -108,20 +118,23 @@ Checkpoint::Checkpoint(const Path& folder) : path_(folder) {
 void Checkpoint::load(const std::string& file, const std::vector<NamedTensor>& targets) const {
   const SafetensorsFile source(path_ / file);
   const auto wrong = [&](const std::string& name, const std::string& how) {
-    fail(ErrorCode::kCorrupt, "checkpoint {}: tensor {} of {} {}; was the model's or optimiser's configuration changed?",
+    fail(ErrorCode::kCorrupt,
+         "checkpoint {}: tensor {} of {} {}; was the model's or optimiser's configuration changed?",
          path_.string(), name, file, how);
   };
   for (const NamedTensor& target : targets) {
     const TensorInfo* info = source.find(target.name);
     if (info == nullptr) wrong(target.name, "is missing");
     if (info->dtype != target.view.dtype || info->shape != target.view.shape) {
-      wrong(target.name, fmt::format("is {} {}, the run needs {} {}", dtype_info(info->dtype).name, info->shape.text(),
-                                     dtype_info(target.view.dtype).name, target.view.shape.text()));
+      wrong(target.name, fmt::format("is {} {}, the run needs {} {}", dtype_info(info->dtype).name,
+                                     info->shape.text(), dtype_info(target.view.dtype).name,
+                                     target.view.shape.text()));
     }
   }
   for (const TensorInfo& info : source.tensors()) {
     const auto named = [&](const NamedTensor& target) { return target.name == info.name; };
-    if (std::none_of(targets.begin(), targets.end(), named)) wrong(info.name, "is not used by the run");
+    if (std::none_of(targets.begin(), targets.end(), named))
+      wrong(info.name, "is not used by the run");
   }
   for (const NamedTensor& target : targets) {
     const TensorView from = source.view(target.name);
@@ -129,7 +142,8 @@ void Checkpoint::load(const std::string& file, const std::vector<NamedTensor>& t
   }
 }
 
-CheckpointStore::CheckpointStore(Path folder, int64_t keep_last) : folder_(std::move(folder)), keep_last_(keep_last) {
+CheckpointStore::CheckpointStore(Path folder, int64_t keep_last)
+    : folder_(std::move(folder)), keep_last_(keep_last) {
   DURE_CHECK(keep_last >= 1, "{}", keep_last);
   make_folders(folder_);
   const Path lock = folder_ / ".lock";
@@ -137,12 +151,14 @@ CheckpointStore::CheckpointStore(Path folder, int64_t keep_last) : folder_(std::
   if (lock_ < 0) fail_errno(fmt::format("cannot write {}", lock.string()));
   if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
     ::close(lock_);
-    fail(ErrorCode::kInvalidArgument, "{}: another process is training into this folder; wait for it, or choose another output",
+    fail(ErrorCode::kInvalidArgument,
+         "{}: another process is training into this folder; wait for it, or choose another output",
          folder_.string());
   }
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
-    if (entry.path().filename().string().starts_with(std::string(".") + kPrefix)) std::filesystem::remove_all(entry.path(), ignored);
+    if (entry.path().filename().string().starts_with(std::string(".") + kPrefix))
+      std::filesystem::remove_all(entry.path(), ignored);
   }
 }
 
@@ -171,7 +187,8 @@ Path CheckpointStore::save(const CheckpointContent& content) {
   write_file(staged.path() / kManifest, with_own_hash(std::move(manifest)));
   staged.commit();
   const auto all = list_checkpoints(folder_);
-  for (size_t i = 0; i + static_cast<size_t>(keep_last_) < all.size(); ++i) remove_checkpoint(all[i].second);
+  for (size_t i = 0; i + static_cast<size_t>(keep_last_) < all.size(); ++i)
+    remove_checkpoint(all[i].second);
   return target;
 }
 

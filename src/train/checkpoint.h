@@ -1,8 +1,10 @@
-// train/checkpoint.h: the state of a run on disk: whole or absent, checked when read, the same for any rank count.
+// train/checkpoint.h: the state of a run on disk: whole or absent, checked when read, the same for
+// any rank count.
 //
-// Owns a folder of checkpoints "step-00000120": safetensors, small text files and manifest.json with sizes and hashes
-// (docs/checkpoint.md). A checkpoint is filled beside its place and renamed, so a kill, a full disk or a lost power line
-// leaves the older ones. Not here: what a trainer or an RL run must save (trainer.h, rl/): they hand it over.
+// Owns a folder of checkpoints "step-00000120": safetensors, small text files and manifest.json
+// with sizes and hashes (docs/checkpoint.md). A checkpoint is filled beside its place and renamed,
+// so a kill, a full disk or a lost power line leaves the older ones. Not here: what a trainer or an
+// RL run must save (trainer.h, rl/): they hand it over.
 #pragma once
 
 #include <map>
@@ -18,25 +20,29 @@
 namespace dure {
 
 struct CheckpointContent {
-  int64_t step = 0;                                         // Steps done. >= 0.
-  std::map<std::string, std::vector<NamedTensor>> tensors;  // "model.safetensors" -> its tensors, whole (no shards).
-  std::map<std::string, std::string> files;                 // "config.json" -> text, so that other verbs open the folder.
-  Json state = Json::object();                              // RNG counters, data position, whatever the caller needs.
+  int64_t step = 0;  // Steps done. >= 0.
+  std::map<std::string, std::vector<NamedTensor>>
+      tensors;  // "model.safetensors" -> its tensors, whole (no shards).
+  std::map<std::string, std::string>
+      files;                    // "config.json" -> text, so that other verbs open the folder.
+  Json state = Json::object();  // RNG counters, data position, whatever the caller needs.
 };
 
 // One committed checkpoint, verified by the constructor.
 class Checkpoint {
  public:
-  // Reads the manifest and checks size and hash of every file it names. Throws kNotFound (no manifest), kCorrupt naming
-  // the file that is missing, cut off or altered, kUnsupported (a newer format).
+  // Reads the manifest and checks size and hash of every file it names. Throws kNotFound (no
+  // manifest), kCorrupt naming the file that is missing, cut off or altered, kUnsupported (a newer
+  // format).
   explicit Checkpoint(const Path& folder);
 
   const Path& path() const { return path_; }
   int64_t step() const { return step_; }
   const Json& state() const { return state_; }
 
-  // Copies the tensors of `file` into `targets`, which must be exactly the tensors it holds: names, shapes, types.
-  // Throws kCorrupt naming the first that is missing, left over or different; nothing is copied then.
+  // Copies the tensors of `file` into `targets`, which must be exactly the tensors it holds: names,
+  // shapes, types. Throws kCorrupt naming the first that is missing, left over or different;
+  // nothing is copied then.
   void load(const std::string& file, const std::vector<NamedTensor>& targets) const;
 
  private:
@@ -45,18 +51,19 @@ class Checkpoint {
   Json state_;
 };
 
-// The checkpoints of one run. One process at a time: a lock file is held for as long as the object lives.
+// The checkpoints of one run. One process at a time: a lock file is held for as long as the object
+// lives.
 class CheckpointStore {
  public:
-  // Makes the folder, takes the lock and removes what a killed run left half-written. keep_last >= 1.
-  // Throws kInvalidArgument where another process holds the lock; kPermission, kNoSpace, kIo.
+  // Makes the folder, takes the lock and removes what a killed run left half-written. keep_last
+  // >= 1. Throws kInvalidArgument where another process holds the lock; kPermission, kNoSpace, kIo.
   CheckpointStore(Path folder, int64_t keep_last);
   ~CheckpointStore();
   CheckpointStore(const CheckpointStore&) = delete;
   CheckpointStore& operator=(const CheckpointStore&) = delete;
 
-  // Writes, syncs, renames; then removes the oldest beyond keep_last. Returns the new folder. On any Error the earlier
-  // checkpoints stand as they were and nothing of the new one is left.
+  // Writes, syncs, renames; then removes the oldest beyond keep_last. Returns the new folder. On
+  // any Error the earlier checkpoints stand as they were and nothing of the new one is left.
   Path save(const CheckpointContent& content);
 
   std::optional<Path> latest() const;
@@ -68,7 +75,8 @@ class CheckpointStore {
   int lock_ = -1;
 };
 
-std::vector<std::pair<int64_t, Path>> list_checkpoints(const Path& folder);  // Ascending by step; committed ones only.
-std::optional<Path> latest_checkpoint(const Path& folder);                   // Of a run's checkpoint folder.
+std::vector<std::pair<int64_t, Path>> list_checkpoints(
+    const Path& folder);  // Ascending by step; committed ones only.
+std::optional<Path> latest_checkpoint(const Path& folder);  // Of a run's checkpoint folder.
 
 }  // namespace dure

@@ -8,8 +8,8 @@ namespace {
 
 // Field numbers of tensorflow's event.proto and summary.proto.
 constexpr uint32_t kWallTime = 1, kStep = 2, kFileVersion = 3, kSummary = 5;  // Event
-constexpr uint32_t kValue = 1;                                               // Summary
-constexpr uint32_t kTag = 1, kSimpleValue = 2;                               // Summary.Value
+constexpr uint32_t kValue = 1;                                                // Summary
+constexpr uint32_t kTag = 1, kSimpleValue = 2;                                // Summary.Value
 enum WireType : uint32_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 
 constexpr std::array<uint32_t, 256> make_crc_table() {
@@ -33,7 +33,9 @@ void put_varint(std::string& out, uint64_t value) {
   out.push_back(static_cast<char>(value));
 }
 
-void put_key(std::string& out, uint32_t field, WireType type) { put_varint(out, field << 3 | type); }
+void put_key(std::string& out, uint32_t field, WireType type) {
+  put_varint(out, field << 3 | type);
+}
 
 void put_bytes(std::string& out, uint32_t field, std::string_view bytes) {
   put_key(out, field, kBytes);
@@ -41,7 +43,8 @@ void put_bytes(std::string& out, uint32_t field, std::string_view bytes) {
   out.append(bytes);
 }
 
-// Walks the fields of one message; `next` is false at the end and where the bytes are not a message.
+// Walks the fields of one message; `next` is false at the end and where the bytes are not a
+// message.
 class Fields {
  public:
   explicit Fields(std::string_view bytes) : bytes_(bytes) {}
@@ -56,7 +59,10 @@ class Fields {
       if (value) number = *value;
       return value.has_value();
     }
-    const auto size = type == kBytes ? varint() : std::optional<uint64_t>(type == kFixed64 ? 8 : type == kFixed32 ? 4 : ~0ull);
+    const auto size = type == kBytes ? varint()
+                                     : std::optional<uint64_t>(type == kFixed64   ? 8
+                                                               : type == kFixed32 ? 4
+                                                                                  : ~0ull);
     if (!size || *size > bytes_.size()) return false;
     content = bytes_.substr(0, *size);
     bytes_.remove_prefix(*size);
@@ -112,7 +118,8 @@ EventScalars read_event(std::string_view payload) {
 
 uint32_t crc32c(std::string_view bytes) {
   uint32_t crc = ~0u;
-  for (const char byte : bytes) crc = (crc >> 8) ^ kCrcTable[(crc ^ static_cast<uint8_t>(byte)) & 255];
+  for (const char byte : bytes)
+    crc = (crc >> 8) ^ kCrcTable[(crc ^ static_cast<uint8_t>(byte)) & 255];
   return ~crc;
 }
 
@@ -165,7 +172,9 @@ EventFileContent read_event_file(std::string_view bytes) {
     uint32_t length_crc = 0, payload_crc = 0;
     std::memcpy(&length, bytes.data() + at, sizeof(length));
     std::memcpy(&length_crc, bytes.data() + at + 8, sizeof(length_crc));
-    if (masked_crc32c(bytes.substr(at, 8)) != length_crc || length > bytes.size() - at - kHeader - kFooter) break;
+    if (masked_crc32c(bytes.substr(at, 8)) != length_crc ||
+        length > bytes.size() - at - kHeader - kFooter)
+      break;
     const std::string_view payload = bytes.substr(at + kHeader, length);
     std::memcpy(&payload_crc, payload.data() + length, sizeof(payload_crc));
     if (masked_crc32c(payload) != payload_crc) break;

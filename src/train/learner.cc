@@ -10,8 +10,14 @@
 namespace dure {
 
 Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream)
-    : options_(options), stream_(stream), parameters_(config), gradients_(config), weights_(bind_weights(parameters_)),
-      by_place_(gradients_.by_place()), optimiser_(options.optimiser, trained_tensors(), stream), pass_(config, options.pass),
+    : options_(options),
+      stream_(stream),
+      parameters_(config),
+      gradients_(config),
+      weights_(bind_weights(parameters_)),
+      by_place_(gradients_.by_place()),
+      optimiser_(options.optimiser, trained_tensors(), stream),
+      pass_(config, options.pass),
       expert_counts_(static_cast<size_t>(config.layer_count() * config.expert_count)) {}
 
 std::vector<TrainedTensor> Learner::trained_tensors() const {
@@ -19,7 +25,8 @@ std::vector<TrainedTensor> Learner::trained_tensors() const {
   for (size_t i = 0; i < parameters_.list().size(); ++i) {
     const Parameter& p = parameters_.list()[i];
     if (!p.trainable() || (p.kind == ParameterKind::kRouter && !options_.train_router)) continue;
-    if (!options_.pass.mtp && p.layer == parameters_.config().layer_count()) continue;  // Untrained: not decayed either.
+    if (!options_.pass.mtp && p.layer == parameters_.config().layer_count())
+      continue;  // Untrained: not decayed either.
     tensors.push_back({p.name, p.view, gradients_.list()[i].view});
   }
   return tensors;
@@ -42,15 +49,21 @@ void Learner::move_router_bias() {
   const int64_t experts = config().expert_count;
   for (const Parameter& p : parameters_.list()) {
     if (p.kind != ParameterKind::kRouterBias) continue;
-    const auto counts = std::span<const int64_t>(expert_counts_).subspan(static_cast<size_t>(p.layer * experts), static_cast<size_t>(experts));
-    update_router_bias(std::span(p.view.f32(), static_cast<size_t>(experts)), counts, options_.router_bias_rate);
+    const auto counts =
+        std::span<const int64_t>(expert_counts_)
+            .subspan(static_cast<size_t>(p.layer * experts), static_cast<size_t>(experts));
+    update_router_bias(std::span(p.view.f32(), static_cast<size_t>(experts)), counts,
+                       options_.router_bias_rate);
   }
 }
 
 UpdateResult Learner::update(double learning_rate, const std::string& where) {
   const double norm = optimiser_.gradient_norm();
   if (!std::isfinite(norm)) {
-    fail(ErrorCode::kDiverged, "{}: the gradient norm is {}; the last checkpoint stands, resume from it with a lower learning rate", where, norm);
+    fail(ErrorCode::kDiverged,
+         "{}: the gradient norm is {}; the last checkpoint stands, resume from it with a lower "
+         "learning rate",
+         where, norm);
   }
   const UpdateResult result{norm, optimiser_.clip_factor(norm)};
   optimiser_.step(learning_rate, result.clip_factor);
@@ -64,7 +77,8 @@ std::vector<NamedTensor> Learner::weight_tensors() const {
   std::vector<NamedTensor> tensors;
   const std::unique_ptr<TensorProvider> provider = provide(parameters_);
   Buffer unused;
-  for (const ImpliedTensor& implied : implied_tensors(parameters_.config())) tensors.push_back({implied.name, provider->fetch(implied, unused)});
+  for (const ImpliedTensor& implied : implied_tensors(parameters_.config()))
+    tensors.push_back({implied.name, provider->fetch(implied, unused)});
   return tensors;
 }
 

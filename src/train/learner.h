@@ -1,7 +1,9 @@
-// train/learner.h: what pretraining, fine-tuning and RL share: parameters, gradients, moments, and one update.
+// train/learner.h: what pretraining, fine-tuning and RL share: parameters, gradients, moments, and
+// one update.
 //
-// Owns the f32 masters, their gradients, the optimiser and the training pass; the weights that a Generator samples from are
-// views of the same masters. Not here: where batches come from (data/), the order of a run (trainer.h, rl/rl_trainer.h).
+// Owns the f32 masters, their gradients, the optimiser and the training pass; the weights that a
+// Generator samples from are views of the same masters. Not here: where batches come from (data/),
+// the order of a run (trainer.h, rl/rl_trainer.h).
 #pragma once
 
 #include <cstdint>
@@ -19,12 +21,13 @@ namespace dure {
 struct LearnerOptions {
   OptimiserOptions optimiser;
   PassPlan pass;
-  double router_bias_rate = 0;  // b_e += rate * sign(mean load - load_e) after each update; 0: frozen
-  bool train_router = true;     // false: the router's matrix is neither moved nor decayed (RL)
+  double router_bias_rate =
+      0;                     // b_e += rate * sign(mean load - load_e) after each update; 0: frozen
+  bool train_router = true;  // false: the router's matrix is neither moved nor decayed (RL)
 };
 
 struct UpdateResult {
-  double gradient_norm = 0;     // before clipping
+  double gradient_norm = 0;  // before clipping
   double clip_factor = 1;
 };
 
@@ -37,7 +40,9 @@ class Learner {
 
   const ModelConfig& config() const { return parameters_.config(); }
   Parameters& parameters() { return parameters_; }
-  const ModelWeights& weights() const { return weights_; }  // views of the masters: every update is seen at once
+  const ModelWeights& weights() const {
+    return weights_;
+  }  // views of the masters: every update is seen at once
   TrainPass& pass() { return pass_; }
   Optimiser& optimiser() { return optimiser_; }
 
@@ -46,12 +51,15 @@ class Learner {
   // The second half alone, after pass().forward() and token_log_probabilities().
   const LossResult& backward(const LossOptions& options);
 
-  // Clips, steps, moves the router bias, clears gradients and counts. Throws kDiverged, with nothing changed, when the
-  // gradient norm is not finite. `where` names the step in the message.
+  // Clips, steps, moves the router bias, clears gradients and counts. Throws kDiverged, with
+  // nothing changed, when the gradient norm is not finite. `where` names the step in the message.
   UpdateResult update(double learning_rate, const std::string& where);
-  const std::vector<int64_t>& expert_counts() const { return expert_counts_; }  // [L, E] since the last update
+  const std::vector<int64_t>& expert_counts() const {
+    return expert_counts_;
+  }  // [L, E] since the last update
 
-  // model.safetensors under Hugging Face names (with config.json: a folder every verb opens) and optimiser.safetensors.
+  // model.safetensors under Hugging Face names (with config.json: a folder every verb opens) and
+  // optimiser.safetensors.
   void save(CheckpointContent& content) const;
   void load(const Checkpoint& checkpoint);
 
@@ -70,7 +78,8 @@ class Learner {
   std::vector<int64_t> expert_counts_;
 };
 
-// Writes the folder that ends a stage: weights, config.json, and `texts`; replaces one of that name.
+// Writes the folder that ends a stage: weights, config.json, and `texts`; replaces one of that
+// name.
 void export_model(const Path& folder, const Parameters& parameters, const ModelTexts& texts);
 
 }  // namespace dure

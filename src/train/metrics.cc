@@ -11,14 +11,17 @@
 namespace dure {
 namespace {
 
-double now_s() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
 
 std::string host_name() {
   char name[256] = {};
   return ::gethostname(name, sizeof(name) - 1) == 0 && name[0] != 0 ? name : "localhost";
 }
 
-// Text of `path` up to the last line break: what a kill in the middle of a write leaves behind is not a row.
+// Text of `path` up to the last line break: what a kill in the middle of a write leaves behind is
+// not a row.
 std::string whole_lines(const Path& path) {
   if (!path_exists(path)) return "";
   std::string text = read_file(path);
@@ -55,18 +58,21 @@ EventScalars scalars_of(int64_t step, const Json& row) {
   for (const auto& [name, value] : row.as_object()) {
     if (name == "step") continue;
     add(tag_of(name), value);
-    for (size_t i = 0; value.is_array() && i < value.size(); ++i) add(tag_of(name) + "/" + std::to_string(i), value.at(i));
+    for (size_t i = 0; value.is_array() && i < value.size(); ++i)
+      add(tag_of(name) + "/" + std::to_string(i), value.at(i));
   }
   return event;
 }
 
 }  // namespace
 
-MetricsLog::MetricsLog(const Path& folder, int64_t resume_step, bool tensorboard) : jsonl_(folder / "metrics.jsonl") {
+MetricsLog::MetricsLog(const Path& folder, int64_t resume_step, bool tensorboard)
+    : jsonl_(folder / "metrics.jsonl") {
   make_folders(folder);
   std::string kept;
   for_each_line(whole_lines(jsonl_), [&](std::string_view line) {
-    if (parse_json(line, jsonl_.string()).at("step").as_int("step") <= resume_step) kept += std::string(line) + "\n";
+    if (parse_json(line, jsonl_.string()).at("step").as_int("step") <= resume_step)
+      kept += std::string(line) + "\n";
   });
   write_file(jsonl_, kept);
   if (tensorboard) open_events(folder / "tensorboard", resume_step);
@@ -84,11 +90,14 @@ void MetricsLog::open_events(const Path& folder, int64_t resume_step) {
     const EventFileContent content = read_event_file(bytes);
     for (size_t i = 0; i < content.frames.size(); ++i) {
       const auto [begin, step] = content.frames[i];
-      const int64_t end = i + 1 < content.frames.size() ? content.frames[i + 1].first : content.whole_bytes;
-      if (i == 0 || step <= resume_step) kept += bytes.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+      const int64_t end =
+          i + 1 < content.frames.size() ? content.frames[i + 1].first : content.whole_bytes;
+      if (i == 0 || step <= resume_step)
+        kept += bytes.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
     }
   } else {
-    events_ = folder / fmt::format("events.out.tfevents.{}.{}.{}.0", static_cast<int64_t>(now_s()), host_name(), ::getpid());
+    events_ = folder / fmt::format("events.out.tfevents.{}.{}.{}.0", static_cast<int64_t>(now_s()),
+                                   host_name(), ::getpid());
   }
   if (kept.empty()) kept = event_frame(event_version_payload(now_s()));
   write_file(events_, kept);
@@ -99,12 +108,14 @@ void MetricsLog::write(int64_t step, const Json& row) {
   line["step"] = Json(step);
   for (const auto& [name, value] : row.as_object()) line[name] = finite_or_null(value);
   append_file(jsonl_, line.dump() + "\n");
-  if (!events_.empty()) append_file(events_, event_frame(event_scalars_payload(scalars_of(step, line))));
+  if (!events_.empty())
+    append_file(events_, event_frame(event_scalars_payload(scalars_of(step, line))));
 }
 
 std::vector<Json> read_metrics(const Path& jsonl) {
   std::vector<Json> rows;
-  for_each_line(whole_lines(jsonl), [&](std::string_view line) { rows.push_back(parse_json(line, jsonl.string())); });
+  for_each_line(whole_lines(jsonl),
+                [&](std::string_view line) { rows.push_back(parse_json(line, jsonl.string())); });
   return rows;
 }
 

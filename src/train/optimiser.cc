@@ -13,14 +13,17 @@ constexpr int64_t kChunk = 16384;  // 64 KiB a span: five of them fit the second
 int64_t aligned_floats(int64_t count) { return (count + 15) / 16 * 16; }
 
 bool ends_with_any(std::string_view name, std::initializer_list<std::string_view> ends) {
-  return std::any_of(ends.begin(), ends.end(), [&](std::string_view end) { return name.ends_with(end); });
+  return std::any_of(ends.begin(), ends.end(),
+                     [&](std::string_view end) { return name.ends_with(end); });
 }
 
 }  // namespace
 
 UpdateRule update_rule(const OptimiserOptions& options, std::string_view name, const Shape& shape) {
   if (options.kind != "muon" || shape.rank() < 2 || shape.rank() > 3) return UpdateRule::kAdamW;
-  if (ends_with_any(name, {"embed_tokens.weight", "lm_head.weight", "mlp.gate.weight", "norm.weight", "bias"})) return UpdateRule::kAdamW;
+  if (ends_with_any(name, {"embed_tokens.weight", "lm_head.weight", "mlp.gate.weight",
+                           "norm.weight", "bias"}))
+    return UpdateRule::kAdamW;
   return UpdateRule::kMuon;
 }
 
@@ -35,7 +38,8 @@ double tree_sum(std::vector<double>& values) {
   return values[0];
 }
 
-Optimiser::Optimiser(const OptimiserOptions& options, std::vector<TrainedTensor> parameters, Stream& stream)
+Optimiser::Optimiser(const OptimiserOptions& options, std::vector<TrainedTensor> parameters,
+                     Stream& stream)
     : options_(options), stream_(stream) {
   int64_t floats = 0;
   for (TrainedTensor& parameter : parameters) {
@@ -44,7 +48,8 @@ Optimiser::Optimiser(const OptimiserOptions& options, std::vector<TrainedTensor>
     Slot slot;
     slot.rule = update_rule(options, parameter.name, parameter.weight.shape);
     slot.weight_decay = parameter.weight.shape.rank() >= 2 ? options.weight_decay : 0;
-    floats += aligned_floats(parameter.weight.elements()) * (slot.rule == UpdateRule::kAdamW ? 2 : 1);
+    floats +=
+        aligned_floats(parameter.weight.elements()) * (slot.rule == UpdateRule::kAdamW ? 2 : 1);
     slot.parameter = std::move(parameter);
     slots_.push_back(std::move(slot));
   }
@@ -55,7 +60,8 @@ Optimiser::Optimiser(const OptimiserOptions& options, std::vector<TrainedTensor>
     const bool adamw = slot.rule == UpdateRule::kAdamW;
     slot.first = next;
     next += aligned_floats(shape.elements());
-    state_.push_back({(adamw ? "first_moment." : "momentum.") + slot.parameter.name, f32_view(slot.first, shape)});
+    state_.push_back({(adamw ? "first_moment." : "momentum.") + slot.parameter.name,
+                      f32_view(slot.first, shape)});
     if (!adamw) continue;
     slot.second = next;
     next += aligned_floats(shape.elements());
@@ -74,7 +80,8 @@ void Optimiser::plan_work() {
     }
     if (slots_[s].rule != UpdateRule::kMuon) continue;
     const int64_t rows = shape[shape.rank() - 2], cols = shape.back();
-    for (int64_t begin = 0; begin < shape.elements(); begin += rows * cols) matrices_.push_back({s, begin, rows, cols});
+    for (int64_t begin = 0; begin < shape.elements(); begin += rows * cols)
+      matrices_.push_back({s, begin, rows, cols});
     scratch_floats_ = std::max(scratch_floats_, aligned_floats(muon_scratch_floats(rows, cols)));
   }
   // Largest first: the last tasks of a loop are short, so workers finish together.
@@ -90,7 +97,8 @@ double Optimiser::gradient_norm() {
   stream_.threads().parallel_for(static_cast<int64_t>(all_chunks_.size()), [&](int64_t i, int) {
     const Chunk& chunk = all_chunks_[static_cast<size_t>(i)];
     const float* gradient = slots_[chunk.slot].parameter.gradient.f32() + chunk.begin;
-    chunk_sums_[static_cast<size_t>(i)] = sum_of_squares({gradient, static_cast<size_t>(chunk.count)});
+    chunk_sums_[static_cast<size_t>(i)] =
+        sum_of_squares({gradient, static_cast<size_t>(chunk.count)});
   });
   return std::sqrt(tree_sum(chunk_sums_));
 }
@@ -99,7 +107,8 @@ double Optimiser::clip_factor(double norm) const {
   return options_.clip_norm > 0 ? std::min(1.0, options_.clip_norm / (norm + 1e-6)) : 1.0;
 }
 
-void Optimiser::step_matrix(const Matrix& matrix, double learning_rate, double gradient_scale, int worker) {
+void Optimiser::step_matrix(const Matrix& matrix, double learning_rate, double gradient_scale,
+                            int worker) {
   const Slot& slot = slots_[matrix.slot];
   const MuonStep step{.learning_rate = learning_rate,
                       .momentum = options_.momentum,
@@ -108,8 +117,9 @@ void Optimiser::step_matrix(const Matrix& matrix, double learning_rate, double g
                       .nesterov = options_.nesterov,
                       .iterations = static_cast<int>(options_.newton_schulz_steps)};
   float* scratch = static_cast<float*>(scratch_.data()) + worker * scratch_floats_;
-  muon_update(slot.parameter.weight.f32() + matrix.begin, slot.parameter.gradient.f32() + matrix.begin,
-              slot.first + matrix.begin, matrix.rows, matrix.cols, step, {scratch, static_cast<size_t>(scratch_floats_)},
+  muon_update(slot.parameter.weight.f32() + matrix.begin,
+              slot.parameter.gradient.f32() + matrix.begin, slot.first + matrix.begin, matrix.rows,
+              matrix.cols, step, {scratch, static_cast<size_t>(scratch_floats_)},
               stream_.threads());
 }
 
@@ -118,19 +128,29 @@ void Optimiser::step(double learning_rate, double gradient_scale) {
   stream_.threads().parallel_for(static_cast<int64_t>(adamw_chunks_.size()), [&](int64_t i, int) {
     const Chunk& chunk = adamw_chunks_[static_cast<size_t>(i)];
     const Slot& slot = slots_[chunk.slot];
-    const auto piece = [&](float* data) { return std::span<float>(data + chunk.begin, static_cast<size_t>(chunk.count)); };
-    adamw_update(piece(slot.parameter.weight.f32()), piece(slot.parameter.gradient.f32()), piece(slot.first), piece(slot.second),
-                 {.learning_rate = learning_rate, .beta1 = options_.beta1, .beta2 = options_.beta2, .epsilon = options_.epsilon,
-                  .weight_decay = slot.weight_decay, .gradient_scale = gradient_scale, .step = step_count_});
+    const auto piece = [&](float* data) {
+      return std::span<float>(data + chunk.begin, static_cast<size_t>(chunk.count));
+    };
+    adamw_update(piece(slot.parameter.weight.f32()), piece(slot.parameter.gradient.f32()),
+                 piece(slot.first), piece(slot.second),
+                 {.learning_rate = learning_rate,
+                  .beta1 = options_.beta1,
+                  .beta2 = options_.beta2,
+                  .epsilon = options_.epsilon,
+                  .weight_decay = slot.weight_decay,
+                  .gradient_scale = gradient_scale,
+                  .step = step_count_});
   });
-  // Few large matrices: each by all workers. Many: each by one, which shares nothing and waits for nobody.
+  // Few large matrices: each by all workers. Many: each by one, which shares nothing and waits for
+  // nobody.
   if (static_cast<int64_t>(matrices_.size()) < 4 * stream_.thread_count()) {
     for (const Matrix& matrix : matrices_) step_matrix(matrix, learning_rate, gradient_scale, 0);
     return;
   }
-  stream_.threads().parallel_for(static_cast<int64_t>(matrices_.size()), [&](int64_t i, int worker) {
-    step_matrix(matrices_[static_cast<size_t>(i)], learning_rate, gradient_scale, worker);
-  });
+  stream_.threads().parallel_for(
+      static_cast<int64_t>(matrices_.size()), [&](int64_t i, int worker) {
+        step_matrix(matrices_[static_cast<size_t>(i)], learning_rate, gradient_scale, worker);
+      });
 }
 
 }  // namespace dure

@@ -1,9 +1,12 @@
-// train/optimiser.h: which rule updates which tensor, the state each rule keeps, clipping, and the step over all.
+// train/optimiser.h: which rule updates which tensor, the state each rule keeps, clipping, and the
+// step over all.
 //
-// Owns the moments (planned and allocated once); weights and gradients stay the model's. Not here: the arithmetic of
-// one tensor (kernels/optimiser.h), the learning rate of a step (schedule.h), saving (checkpoint.h takes state()).
+// Owns the moments (planned and allocated once); weights and gradients stay the model's. Not here:
+// the arithmetic of one tensor (kernels/optimiser.h), the learning rate of a step (schedule.h),
+// saving (checkpoint.h takes state()).
 //
-// AdamW for everything, or Muon for the hidden matrices and AdamW for the rest: docs/training.md says which is which.
+// AdamW for everything, or Muon for the hidden matrices and AdamW for the rest: docs/training.md
+// says which is which.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +34,8 @@ struct OptimiserOptions {
 
   template <typename V>
   void visit(V& v) {
-    v("kind", kind, "muon (hidden matrices; AdamW for the rest) or adamw", one_of({"muon", "adamw"}));
+    v("kind", kind, "muon (hidden matrices; AdamW for the rest) or adamw",
+      one_of({"muon", "adamw"}));
     v("learning_rate", learning_rate, "peak learning rate", above(0));
     v("weight_decay", weight_decay, "decoupled weight decay of matrices", at_least(0));
     v("beta1", beta1, "AdamW: decay of the first moment", between(0, 0.999999));
@@ -39,8 +43,10 @@ struct OptimiserOptions {
     v("epsilon", epsilon, "AdamW: added to the root of the second moment", above(0));
     v("momentum", momentum, "Muon: decay of the momentum", between(0, 0.999999));
     v("nesterov", nesterov, "Muon: look one gradient ahead");
-    v("newton_schulz_steps", newton_schulz_steps, "Muon: iterations of the orthogonalisation", between(1, 20));
-    v("clip_norm", clip_norm, "global gradient norm that is clipped to (0: no clipping)", at_least(0));
+    v("newton_schulz_steps", newton_schulz_steps, "Muon: iterations of the orthogonalisation",
+      between(1, 20));
+    v("clip_norm", clip_norm, "global gradient norm that is clipped to (0: no clipping)",
+      at_least(0));
   }
 };
 
@@ -53,27 +59,34 @@ struct TrainedTensor {
   TensorView gradient;
 };
 
-// What kind of tensor a name is: embedding, lm_head, router ("...mlp.gate.weight"), norms and biases go by AdamW;
-// other tensors of two dimensions [N, K] and stacks [E, N, K] are Muon's when options.kind is "muon".
+// What kind of tensor a name is: embedding, lm_head, router ("...mlp.gate.weight"), norms and
+// biases go by AdamW; other tensors of two dimensions [N, K] and stacks [E, N, K] are Muon's when
+// options.kind is "muon".
 UpdateRule update_rule(const OptimiserOptions& options, std::string_view name, const Shape& shape);
 
 class Optimiser {
  public:
-  // Allocates the moments and the scratch of `stream`'s workers. Throws kOutOfMemory naming the bytes.
+  // Allocates the moments and the scratch of `stream`'s workers. Throws kOutOfMemory naming the
+  // bytes.
   Optimiser(const OptimiserOptions& options, std::vector<TrainedTensor> parameters, Stream& stream);
 
-  // Root of the sum of squares over all gradients: a fixed tree over chunks of 16384 in parameter order, in double.
+  // Root of the sum of squares over all gradients: a fixed tree over chunks of 16384 in parameter
+  // order, in double.
   double gradient_norm();
 
   // min(1, clip_norm / (norm + 1e-6)); 1 where clip_norm is 0.
   double clip_factor(double norm) const;
 
-  // One update at `learning_rate`, every gradient first multiplied by `gradient_scale`. Allocates nothing.
+  // One update at `learning_rate`, every gradient first multiplied by `gradient_scale`. Allocates
+  // nothing.
   void step(double learning_rate, double gradient_scale);
 
-  int64_t step_count() const { return step_count_; }  // Updates done: AdamW's bias correction needs it.
+  int64_t step_count() const {
+    return step_count_;
+  }  // Updates done: AdamW's bias correction needs it.
   void set_step_count(int64_t count) { step_count_ = count; }
-  // What a checkpoint saves: "momentum.NAME", "first_moment.NAME", "second_moment.NAME", each of the parameter's shape.
+  // What a checkpoint saves: "momentum.NAME", "first_moment.NAME", "second_moment.NAME", each of
+  // the parameter's shape.
   const std::vector<NamedTensor>& state() const { return state_; }
   int64_t state_bytes() const { return moments_.bytes(); }
   UpdateRule rule_of(size_t parameter) const { return slots_[parameter].rule; }
@@ -86,7 +99,8 @@ class Optimiser {
     float* first = nullptr;   // First moment, or Muon's momentum.
     float* second = nullptr;  // AdamW only.
   };
-  struct Chunk {  // A piece of a flat tensor: the unit of parallel work for AdamW and of the norm's tree.
+  struct Chunk {  // A piece of a flat tensor: the unit of parallel work for AdamW and of the norm's
+                  // tree.
     size_t slot;
     int64_t begin, count;
   };
@@ -110,7 +124,8 @@ class Optimiser {
   int64_t step_count_ = 0;
 };
 
-// Sum over a fixed binary tree: pairs (0, 1), (2, 3), ... level by level, an odd last one carried up. Destroys `values`.
+// Sum over a fixed binary tree: pairs (0, 1), (2, 3), ... level by level, an odd last one carried
+// up. Destroys `values`.
 double tree_sum(std::vector<double>& values);
 
 }  // namespace dure

@@ -1,4 +1,5 @@
-// The optimiser over a list of tensors: rules by name, experts apart, threads, clipping; the schedule's breakpoints; router bias.
+// The optimiser over a list of tensors: rules by name, experts apart, threads, clipping; the
+// schedule's breakpoints; router bias.
 #include "train/optimiser.h"
 
 #include <gtest/gtest.h>
@@ -16,10 +17,14 @@ struct Model {  // A handful of tensors with the names of a real model.
   std::vector<TrainedTensor> parameters;
   explicit Model(uint64_t seed = 3) {
     const std::vector<std::pair<std::string, Shape>> kTensors = {
-        {"model.embed_tokens.weight", {50, 24}},         {"model.layers.0.self_attn.q_proj.weight", {32, 24}},
-        {"model.layers.1.mlp.experts.gate_proj", {5, 16, 24}}, {"model.layers.1.mlp.gate.weight", {5, 24}},
-        {"model.layers.1.input_layernorm.weight", {24}}, {"model.norm.weight", {24}},
-        {"lm_head.weight", {50, 24}},                    {"model.layers.1.mlp.shared_experts.down_proj.weight", {24, 16}}};
+        {"model.embed_tokens.weight", {50, 24}},
+        {"model.layers.0.self_attn.q_proj.weight", {32, 24}},
+        {"model.layers.1.mlp.experts.gate_proj", {5, 16, 24}},
+        {"model.layers.1.mlp.gate.weight", {5, 24}},
+        {"model.layers.1.input_layernorm.weight", {24}},
+        {"model.norm.weight", {24}},
+        {"lm_head.weight", {50, 24}},
+        {"model.layers.1.mlp.shared_experts.down_proj.weight", {24, 16}}};
     weights.reserve(kTensors.size()), gradients.reserve(kTensors.size());
     for (const auto& [name, shape] : kTensors) {
       Rng rng(seed, weights.size());
@@ -28,7 +33,8 @@ struct Model {  // A handful of tensors with the names of a real model.
         weights.back().push_back(static_cast<float>(rng.normal() * 0.02));
         gradients.back().push_back(static_cast<float>(rng.normal()));
       }
-      parameters.push_back({name, f32_view(weights.back().data(), shape), f32_view(gradients.back().data(), shape)});
+      parameters.push_back(
+          {name, f32_view(weights.back().data(), shape), f32_view(gradients.back().data(), shape)});
     }
   }
 };
@@ -37,7 +43,8 @@ TEST(Optimiser, RuleFollowsTheName) {
   const Model model;
   OptimiserOptions options;
   std::vector<UpdateRule> rules;
-  for (const TrainedTensor& p : model.parameters) rules.push_back(update_rule(options, p.name, p.weight.shape));
+  for (const TrainedTensor& p : model.parameters)
+    rules.push_back(update_rule(options, p.name, p.weight.shape));
   const auto kA = UpdateRule::kAdamW, kM = UpdateRule::kMuon;
   EXPECT_EQ(rules, (std::vector<UpdateRule>{kA, kM, kM, kA, kA, kA, kA, kM}));
   options.kind = "adamw";
@@ -50,7 +57,8 @@ TEST(Optimiser, ThreadsDoNotChangeABit) {
     Stream stream(threads);
     Model model;
     Optimiser optimiser({}, model.parameters, stream);
-    for (int step = 0; step < 3; ++step) optimiser.step(0.01, optimiser.clip_factor(optimiser.gradient_norm()));
+    for (int step = 0; step < 3; ++step)
+      optimiser.step(0.01, optimiser.clip_factor(optimiser.gradient_norm()));
     results.push_back(model.weights);
   }
   EXPECT_EQ(results[0], results[1]);
@@ -66,7 +74,8 @@ TEST(Optimiser, EachExpertIsAMatrixOfItsOwn) {
   optimiser.step(0.01, 1);
   for (int64_t e = 0; e < 5; ++e) {
     std::vector<float> momentum(16 * 24), scratch(static_cast<size_t>(muon_scratch_floats(16, 24)));
-    muon_update(&alone[static_cast<size_t>(e * 16 * 24)], &model.gradients[2][static_cast<size_t>(e * 16 * 24)], momentum.data(), 16, 24,
+    muon_update(&alone[static_cast<size_t>(e * 16 * 24)],
+                &model.gradients[2][static_cast<size_t>(e * 16 * 24)], momentum.data(), 16, 24,
                 {.learning_rate = 0.01, .weight_decay = 0.1}, scratch, stream.threads());
   }
   EXPECT_EQ(alone, model.weights[2]);
@@ -111,7 +120,9 @@ TEST(TreeSum, FoldsPairsInOrder) {
 }
 
 TEST(Schedule, Breakpoints) {
-  const WsdSchedule s = make_schedule({.warmup_steps = 10, .decay_fraction = 0.2, .final_fraction = 0.1, .decay = "minus_sqrt"}, 2.0, 100);
+  const WsdSchedule s = make_schedule(
+      {.warmup_steps = 10, .decay_fraction = 0.2, .final_fraction = 0.1, .decay = "minus_sqrt"},
+      2.0, 100);
   EXPECT_EQ(s.stable_steps, 70);
   EXPECT_DOUBLE_EQ(s.rate(0), 0.2);
   EXPECT_EQ(s.rate(9), 2.0);
@@ -119,10 +130,12 @@ TEST(Schedule, Breakpoints) {
   EXPECT_LT(s.rate(80), 2.0);
   EXPECT_DOUBLE_EQ(s.rate(99), 0.2);
   EXPECT_DOUBLE_EQ(s.rate(1000), 0.2);
-  for (const DecayShape shape : {DecayShape::kLinear, DecayShape::kCosine, DecayShape::kExponential, DecayShape::kMinusSqrt}) {
+  for (const DecayShape shape : {DecayShape::kLinear, DecayShape::kCosine, DecayShape::kExponential,
+                                 DecayShape::kMinusSqrt}) {
     EXPECT_EQ(decay_factor(shape, 0), 1);
     EXPECT_NEAR(decay_factor(shape, 1), 0, 1e-15);
-    for (double r = 0.1; r < 1; r += 0.1) EXPECT_LT(decay_factor(shape, r), decay_factor(shape, r - 0.1));
+    for (double r = 0.1; r < 1; r += 0.1)
+      EXPECT_LT(decay_factor(shape, r), decay_factor(shape, r - 0.1));
   }
   EXPECT_NEAR(decay_factor(DecayShape::kExponential, 0.5), 2 * std::sqrt(0.5) - 1, 1e-15);
 }

@@ -22,8 +22,10 @@ void require_same_run(const Checkpoint& checkpoint, const Json& identity, const 
   for (const auto& [name, value] : identity.as_object()) {
     const Json* was = then != nullptr ? then->find(name) : nullptr;
     if (was != nullptr && *was == value) continue;
-    fail(ErrorCode::kInvalidArgument, "{} holds a run with another '{}' ({} there, {} here); choose another output, or remove it", folder.string(), name,
-         was == nullptr ? "nothing" : was->dump(), value.dump());
+    fail(
+        ErrorCode::kInvalidArgument,
+        "{} holds a run with another '{}' ({} there, {} here); choose another output, or remove it",
+        folder.string(), name, was == nullptr ? "nothing" : was->dump(), value.dump());
   }
 }
 

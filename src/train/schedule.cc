@@ -13,22 +13,28 @@ DecayShape decay_shape_from_name(const std::string& name) {
   if (name == "cosine") return DecayShape::kCosine;
   if (name == "exponential") return DecayShape::kExponential;
   if (name == "minus_sqrt" || name == "sqrt") return DecayShape::kMinusSqrt;
-  fail(ErrorCode::kInvalidArgument, "decay is '{}': choose one of linear, cosine, exponential, minus_sqrt", name);
+  fail(ErrorCode::kInvalidArgument,
+       "decay is '{}': choose one of linear, cosine, exponential, minus_sqrt", name);
 }
 
 double decay_factor(DecayShape shape, double r) {
   switch (shape) {
-    case DecayShape::kLinear: return 1 - r;
-    case DecayShape::kCosine: return 0.5 * (1 + std::cos(std::numbers::pi * r));
-    case DecayShape::kExponential: return 2 * std::pow(0.5, r) - 1;
-    case DecayShape::kMinusSqrt: return 1 - std::sqrt(r);
+    case DecayShape::kLinear:
+      return 1 - r;
+    case DecayShape::kCosine:
+      return 0.5 * (1 + std::cos(std::numbers::pi * r));
+    case DecayShape::kExponential:
+      return 2 * std::pow(0.5, r) - 1;
+    case DecayShape::kMinusSqrt:
+      return 1 - std::sqrt(r);
   }
   return 0;
 }
 
 double WsdSchedule::rate(int64_t step) const {
   DURE_CHECK(step >= 0, "step {}", step);
-  if (step < warmup_steps) return peak * static_cast<double>(step + 1) / static_cast<double>(warmup_steps);
+  if (step < warmup_steps)
+    return peak * static_cast<double>(step + 1) / static_cast<double>(warmup_steps);
   const int64_t decayed = step - warmup_steps - stable_steps + 1;
   if (decayed <= 0 || decay_steps == 0) return peak;
   const double r = std::min(1.0, static_cast<double>(decayed) / static_cast<double>(decay_steps));
@@ -43,12 +49,14 @@ WsdSchedule make_schedule(const ScheduleOptions& options, double peak, int64_t t
                        .shape = decay_shape_from_name(options.decay)};
   if (schedule.decay_steps == 0) {
     schedule.decay_steps = std::llround(options.decay_fraction * static_cast<double>(total_steps));
-    schedule.decay_steps = std::min(schedule.decay_steps, std::max<int64_t>(0, total_steps - options.warmup_steps));
+    schedule.decay_steps =
+        std::min(schedule.decay_steps, std::max<int64_t>(0, total_steps - options.warmup_steps));
   }
   schedule.stable_steps = total_steps - schedule.warmup_steps - schedule.decay_steps;
   if (schedule.stable_steps < 0) {
     fail(ErrorCode::kInvalidArgument,
-         "schedule: {} warm-up and {} decay steps do not fit into a run of {} steps; lower warmup_steps or decay_steps",
+         "schedule: {} warm-up and {} decay steps do not fit into a run of {} steps; lower "
+         "warmup_steps or decay_steps",
          schedule.warmup_steps, schedule.decay_steps, total_steps);
   }
   return schedule;

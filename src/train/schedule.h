@@ -1,7 +1,8 @@
 // train/schedule.h: the learning rate of a step: warm-up, stable, decay (WSD).
 //
-// Pure numbers, no state: the rate is a function of the step alone, so that a resumed run needs nothing but its step.
-// Not here: the optimiser that uses the rate (optimiser.h). Definition and breakpoints: docs/training.md.
+// Pure numbers, no state: the rate is a function of the step alone, so that a resumed run needs
+// nothing but its step. Not here: the optimiser that uses the rate (optimiser.h). Definition and
+// breakpoints: docs/training.md.
 #pragma once
 
 #include <cstdint>
@@ -12,29 +13,34 @@
 namespace dure {
 
 struct ScheduleOptions {
-  int64_t warmup_steps = 100;   // W: rate rises linearly, peak * (s + 1) / W at step s.
-  double decay_fraction = 0.2;  // Share of all steps spent in the decay, used where decay_steps is 0.
-  int64_t decay_steps = 0;      // D, the last D steps of the run.
+  int64_t warmup_steps = 100;  // W: rate rises linearly, peak * (s + 1) / W at step s.
+  double decay_fraction =
+      0.2;                  // Share of all steps spent in the decay, used where decay_steps is 0.
+  int64_t decay_steps = 0;  // D, the last D steps of the run.
   double final_fraction = 0.1;  // The rate at the end, as a fraction of the peak; held afterwards.
   std::string decay = "minus_sqrt";
 
   template <typename V>
   void visit(V& v) {
     v("warmup_steps", warmup_steps, "steps of linear warm-up", at_least(0));
-    v("decay_fraction", decay_fraction, "share of all steps that decay, where decay_steps is 0", between(0, 1));
-    v("decay_steps", decay_steps, "steps of decay at the end (0: decay_fraction of all steps)", at_least(0));
+    v("decay_fraction", decay_fraction, "share of all steps that decay, where decay_steps is 0",
+      between(0, 1));
+    v("decay_steps", decay_steps, "steps of decay at the end (0: decay_fraction of all steps)",
+      at_least(0));
     v("final_fraction", final_fraction, "last rate as a fraction of the peak", between(0, 1));
-    v("decay", decay, "shape of the decay", one_of({"linear", "cosine", "exponential", "minus_sqrt", "sqrt"}));
+    v("decay", decay, "shape of the decay",
+      one_of({"linear", "cosine", "exponential", "minus_sqrt", "sqrt"}));
   }
 };
 
 enum class DecayShape { kLinear, kCosine, kExponential, kMinusSqrt };
 
-// "linear", "cosine", "exponential", "minus_sqrt" (also "sqrt"). Throws kInvalidArgument naming the text.
+// "linear", "cosine", "exponential", "minus_sqrt" (also "sqrt"). Throws kInvalidArgument naming the
+// text.
 DecayShape decay_shape_from_name(const std::string& name);
 
-// Share of the way from final to peak that is left at r in [0, 1] of the decay: 1 at r = 0, 0 at r = 1.
-// linear 1 - r; cosine (1 + cos(pi r)) / 2; exponential 2 * 0.5^r - 1; minus_sqrt 1 - sqrt(r).
+// Share of the way from final to peak that is left at r in [0, 1] of the decay: 1 at r = 0, 0 at r
+// = 1. linear 1 - r; cosine (1 + cos(pi r)) / 2; exponential 2 * 0.5^r - 1; minus_sqrt 1 - sqrt(r).
 double decay_factor(DecayShape shape, double r);
 
 struct WsdSchedule {
@@ -45,12 +51,14 @@ struct WsdSchedule {
   double final_fraction = 0;
   DecayShape shape = DecayShape::kLinear;
 
-  // Rate of step s = 0, 1, ...: peak (s + 1) / W for s < W; the peak for the next S steps; then with
-  // r = min(1, (s - W - S + 1) / D) the value peak * (final + (1 - final) * factor(r)). D = 0: stays at the peak.
+  // Rate of step s = 0, 1, ...: peak (s + 1) / W for s < W; the peak for the next S steps; then
+  // with r = min(1, (s - W - S + 1) / D) the value peak * (final + (1 - final) * factor(r)). D = 0:
+  // stays at the peak.
   double rate(int64_t step) const;
 };
 
-// Lays the options over a run of `total_steps`. Throws kInvalidArgument where warm-up and decay do not fit into it.
+// Lays the options over a run of `total_steps`. Throws kInvalidArgument where warm-up and decay do
+// not fit into it.
 WsdSchedule make_schedule(const ScheduleOptions& options, double peak, int64_t total_steps);
 
 }  // namespace dure

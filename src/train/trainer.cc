@@ -31,23 +31,31 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kHeldoutProblemsPerCell = 2;     // A cell is a task in a language.
+constexpr int64_t kHeldoutProblemsPerCell = 2;  // A cell is a task in a language.
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-int64_t tokens_of_step(const TrainConfig& config) { return config.batch.rows * config.batch.tokens; }
-
-int64_t steps_of(const TrainConfig& config) {
-  return config.tokens > 0 ? (config.tokens + tokens_of_step(config) - 1) / tokens_of_step(config) : config.steps;
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// A batch without the documents that are nothing but padding: they would cost time and count in the router's load.
+int64_t tokens_of_step(const TrainConfig& config) {
+  return config.batch.rows * config.batch.tokens;
+}
+
+int64_t steps_of(const TrainConfig& config) {
+  return config.tokens > 0 ? (config.tokens + tokens_of_step(config) - 1) / tokens_of_step(config)
+                           : config.steps;
+}
+
+// A batch without the documents that are nothing but padding: they would cost time and count in the
+// router's load.
 void drop_padding(TrainBatch& batch, int32_t pad) {
   size_t to = 0, from = 0, kept = 0;
   for (const int64_t length : batch.document_lengths) {
-    const auto ids = batch.ids.begin() + static_cast<int64_t>(from), targets = batch.targets.begin() + static_cast<int64_t>(from);
+    const auto ids = batch.ids.begin() + static_cast<int64_t>(from),
+               targets = batch.targets.begin() + static_cast<int64_t>(from);
     const bool padding = std::all_of(ids, ids + length, [&](int32_t id) { return id == pad; }) &&
-                         std::all_of(targets, targets + length, [](int32_t target) { return target == kIgnoredTarget; });
+                         std::all_of(targets, targets + length,
+                                     [](int32_t target) { return target == kIgnoredTarget; });
     if (!padding) {
       std::copy(ids, ids + length, batch.ids.begin() + static_cast<int64_t>(to));
       std::copy(targets, targets + length, batch.targets.begin() + static_cast<int64_t>(to));
@@ -59,12 +67,16 @@ void drop_padding(TrainBatch& batch, int32_t pad) {
   batch.ids.resize(to), batch.targets.resize(to), batch.document_lengths.resize(kept);
 }
 
-TrainInput input_of(const TrainBatch& batch) { return {.ids = batch.ids, .targets = batch.targets, .document_lengths = batch.document_lengths}; }
+TrainInput input_of(const TrainBatch& batch) {
+  return {.ids = batch.ids, .targets = batch.targets, .document_lengths = batch.document_lengths};
+}
 
 struct StepLosses {  // Means over the step's targets; the balance loss as it enters the objective.
   double loss = 0, mtp = 0, balance = 0;
   int64_t tokens = 0, mtp_valid = 0;
-  bool finite() const { return std::isfinite(loss) && std::isfinite(mtp) && std::isfinite(balance); }
+  bool finite() const {
+    return std::isfinite(loss) && std::isfinite(mtp) && std::isfinite(balance);
+  }
 };
 
 struct HeldoutSet {
@@ -76,19 +88,26 @@ class TrainRun {
  public:
   // Only looks: whether the folder is free, and what it holds. open() allocates.
   TrainRun(const TrainConfig& config, const Json& model, const std::string& source)
-      : config_(config), model_json_(model), source_name_(source), folder_(config.output), total_steps_(steps_of(config)),
+      : config_(config),
+        model_json_(model),
+        source_name_(source),
+        folder_(config.output),
+        total_steps_(steps_of(config)),
         schedule_(make_schedule(config.schedule, config.optimiser.learning_rate, total_steps_)) {
     if (!config.init.empty()) init_ = find_model(config.init);
     tokenizer_path_ = config.tokenizer.empty() ? *init_ : Path(config.tokenizer);
     make_folders(folder_);
     store_.emplace(folder_ / "checkpoints", config_.record.keep_last);
     identity_ = identity();
-    if (const auto latest = store_->latest()) checkpoint_.emplace(*latest), require_same_run(*checkpoint_, identity_, folder_);
+    if (const auto latest = store_->latest())
+      checkpoint_.emplace(*latest), require_same_run(*checkpoint_, identity_, folder_);
   }
 
   void run() {
-    if (checkpoint_ && checkpoint_->step() >= total_steps_ && path_exists(folder_ / "model" / "config.json")) {
-      log_info("{}: done before ({} steps); the model is in {}", folder_.string(), checkpoint_->step(), (folder_ / "model").string());
+    if (checkpoint_ && checkpoint_->step() >= total_steps_ &&
+        path_exists(folder_ / "model" / "config.json")) {
+      log_info("{}: done before ({} steps); the model is in {}", folder_.string(),
+               checkpoint_->step(), (folder_ / "model").string());
       return;
     }
     open();
@@ -109,10 +128,12 @@ class TrainRun {
 
  private:
   bool sft() const { return config_.stage == "sft"; }
-  int64_t micro_rows() const { return config_.batch.micro_rows > 0 ? config_.batch.micro_rows : config_.batch.rows; }
+  int64_t micro_rows() const {
+    return config_.batch.micro_rows > 0 ? config_.batch.micro_rows : config_.batch.rows;
+  }
 
-  // What makes a run this run: the fields its state depends on, and the content of its inputs. The rest (length, rates,
-  // weights of losses, when to save) may be changed when it is continued.
+  // What makes a run this run: the fields its state depends on, and the content of its inputs. The
+  // rest (length, rates, weights of losses, when to save) may be changed when it is continued.
   Json identity() const {
     const Json all = to_json(config_);
     Json out = Json::object();
@@ -122,7 +143,8 @@ class TrainRun {
     out["model"] = model_json_;
     out["tokenizer content"] = content_hash(tokenizer_path_, "tokenizer.json");
     if (init_) out["init content"] = content_hash(*init_, "model.safetensors");
-    if (!config_.data.corpus.empty()) out["corpus content"] = content_hash(config_.data.corpus, "manifest.json");
+    if (!config_.data.corpus.empty())
+      out["corpus content"] = content_hash(config_.data.corpus, "manifest.json");
     return out;
   }
 
@@ -131,7 +153,8 @@ class TrainRun {
     if (init_) files_ = std::make_shared<ModelFiles>(*init_);
     const ModelConfig model = files_ ? files_->config() : new_model();
     if (tokenizer_->vocab_size() > model.vocab_size) {
-      fail(ErrorCode::kInvalidArgument, "{}: the tokenizer has {} ids, the model's vocabulary {}", source_name_, tokenizer_->vocab_size(), model.vocab_size);
+      fail(ErrorCode::kInvalidArgument, "{}: the tokenizer has {} ids, the model's vocabulary {}",
+           source_name_, tokenizer_->vocab_size(), model.vocab_size);
     }
     texts_ = make_texts(model);
     pad_ = tokenizer_->pad_id().value_or(static_cast<int32_t>(model.pad_token));
@@ -166,7 +189,9 @@ class TrainRun {
 
   LearnerOptions learner_options() const {
     return {.optimiser = config_.optimiser,
-            .pass = {.rows_max = micro_rows() * config_.batch.tokens, .recompute = config_.batch.recompute, .mtp = config_.loss.mtp_coefficient > 0},
+            .pass = {.rows_max = micro_rows() * config_.batch.tokens,
+                     .recompute = config_.batch.recompute,
+                     .mtp = config_.loss.mtp_coefficient > 0},
             .router_bias_rate = config_.loss.router_bias_rate,
             .train_router = config_.loss.train_router};
   }
@@ -175,20 +200,29 @@ class TrainRun {
     std::vector<WeightedSource> out;
     const TrainDataOptions& data = config_.data;
     if (!sft()) {
-      if (data.corpus.empty()) fail(ErrorCode::kInvalidArgument, "{}: data.corpus is empty: name a folder made by `dure data prepare`", source_name_);
+      if (data.corpus.empty())
+        fail(ErrorCode::kInvalidArgument,
+             "{}: data.corpus is empty: name a folder made by `dure data prepare`", source_name_);
       corpus_manifest(data.corpus);  // Says what to do where the folder is no corpus.
       const auto shard = tokenise_corpus(train_file(data.corpus), *tokenizer_, folder_ / "cache");
-      out.push_back({std::make_shared<PiecedDocuments>(shard, config_.batch.tokens), 1, data.corpus});
+      out.push_back(
+          {std::make_shared<PiecedDocuments>(shard, config_.batch.tokens), 1, data.corpus});
       return out;
     }
     if (!data.corpus.empty() && path_exists(Path(data.corpus) / "chat-train.jsonl")) {
-      out.push_back({load_conversations(Path(data.corpus) / "chat-train.jsonl", *tokenizer_), 1, data.corpus});
+      out.push_back({load_conversations(Path(data.corpus) / "chat-train.jsonl", *tokenizer_), 1,
+                     data.corpus});
     }
     if (data.tasks_weight > 0) {
-      out.push_back({problem_conversations(data.tasks, static_cast<uint64_t>(config_.seed), data.tasks_limit, *tokenizer_), data.tasks_weight, "tasks"});
+      out.push_back({problem_conversations(data.tasks, static_cast<uint64_t>(config_.seed),
+                                           data.tasks_limit, *tokenizer_),
+                     data.tasks_weight, "tasks"});
     }
     if (out.empty()) {
-      fail(ErrorCode::kInvalidArgument, "{}: sft has no data: set data.tasks_weight, or data.corpus to a folder with chat-train.jsonl", source_name_);
+      fail(ErrorCode::kInvalidArgument,
+           "{}: sft has no data: set data.tasks_weight, or data.corpus to a folder with "
+           "chat-train.jsonl",
+           source_name_);
     }
     return out;
   }
@@ -196,13 +230,18 @@ class TrainRun {
   void open_heldout() {
     if (sft()) {
       const Path chat = Path(config_.data.corpus) / "chat-heldout.jsonl";
-      if (config_.data.tasks_weight > 0) heldout_.push_back({"tasks", heldout_problem_conversations(config_.data.tasks, 1, kHeldoutProblemsPerCell, *tokenizer_)});
-      if (!config_.data.corpus.empty() && path_exists(chat) && dure::file_size(chat) > 0) heldout_.push_back({"chat", load_conversations(chat, *tokenizer_)});
+      if (config_.data.tasks_weight > 0)
+        heldout_.push_back(
+            {"tasks", heldout_problem_conversations(config_.data.tasks, 1, kHeldoutProblemsPerCell,
+                                                    *tokenizer_)});
+      if (!config_.data.corpus.empty() && path_exists(chat) && dure::file_size(chat) > 0)
+        heldout_.push_back({"chat", load_conversations(chat, *tokenizer_)});
       return;
     }
     for (const std::string& language : heldout_languages(config_.data.corpus)) {
       const Path file = heldout_file(config_.data.corpus, language);
-      if (dure::file_size(file) > 0) heldout_.push_back({language, tokenise_corpus(file, *tokenizer_, folder_ / "cache")});
+      if (dure::file_size(file) > 0)
+        heldout_.push_back({language, tokenise_corpus(file, *tokenizer_, folder_ / "cache")});
     }
   }
 
@@ -222,7 +261,9 @@ class TrainRun {
     draw_micro_batches();
     const StepLosses losses = accumulate();
     if (!losses.finite()) {
-      fail(ErrorCode::kDiverged, "{}: the loss is {} (MTP {}, balance {}); the last checkpoint stands, continue from it with a lower optimiser.learning_rate",
+      fail(ErrorCode::kDiverged,
+           "{}: the loss is {} (MTP {}, balance {}); the last checkpoint stands, continue from it "
+           "with a lower optimiser.learning_rate",
            where, losses.loss, losses.mtp, losses.balance);
     }
     Json row = Json::object();
@@ -240,7 +281,8 @@ class TrainRun {
     row["num_tokens"] = tokens_seen_;
     row["step_time"] = seconds;
     row["tokens_per_second"] = static_cast<double>(losses.tokens) / seconds;
-    if (!heldout_.empty() && (step_ % config_.record.eval_steps == 0 || step_ == total_steps_)) add_heldout(row);
+    if (!heldout_.empty() && (step_ % config_.record.eval_steps == 0 || step_ == total_steps_))
+      add_heldout(row);
     metrics_->write(step_, row);
     return fmt::format("loss {:.3f}  load cv {:.2f}", losses.loss, largest_cv);
   }
@@ -253,9 +295,11 @@ class TrainRun {
     }
   }
 
-  // Counts first, over the whole step: a micro-batch's gradient is then its share of the step's, however that is split.
+  // Counts first, over the whole step: a micro-batch's gradient is then its share of the step's,
+  // however that is split.
   StepLosses accumulate() {
-    LossOptions options{.mtp_coefficient = config_.loss.mtp_coefficient, .balance_coefficient = config_.loss.balance_coefficient};
+    LossOptions options{.mtp_coefficient = config_.loss.mtp_coefficient,
+                        .balance_coefficient = config_.loss.balance_coefficient};
     for (const TrainBatch& batch : micro_batches_) {
       const TargetCounts counts = count_targets(input_of(batch));
       options.valid_count += counts.valid, options.mtp_valid_count += counts.mtp_valid;
@@ -266,8 +310,10 @@ class TrainRun {
     for (const TrainBatch& batch : micro_batches_) {
       if (batch.ids.empty()) continue;
       const LossResult& result = learner_->accumulate(input_of(batch), options);
-      out.loss += result.loss_sum, out.mtp += result.mtp_loss_sum, out.balance += result.balance_loss;
-      valid += result.valid, out.mtp_valid += result.mtp_valid, out.tokens += static_cast<int64_t>(batch.ids.size());
+      out.loss += result.loss_sum, out.mtp += result.mtp_loss_sum,
+          out.balance += result.balance_loss;
+      valid += result.valid, out.mtp_valid += result.mtp_valid,
+          out.tokens += static_cast<int64_t>(batch.ids.size());
     }
     out.loss /= static_cast<double>(std::max<int64_t>(1, valid));
     out.mtp /= static_cast<double>(std::max<int64_t>(1, out.mtp_valid));
@@ -279,7 +325,9 @@ class TrainRun {
     double largest = 0;
     for (int64_t layer = 0; layer < model.layer_count(); ++layer) {
       if (!model.layers[static_cast<size_t>(layer)].sparse) continue;
-      const auto counts = std::span(learner_->expert_counts()).subspan(static_cast<size_t>(layer * model.expert_count), static_cast<size_t>(model.expert_count));
+      const auto counts = std::span(learner_->expert_counts())
+                              .subspan(static_cast<size_t>(layer * model.expert_count),
+                                       static_cast<size_t>(model.expert_count));
       const double cv = router_load(counts).cv;
       row[fmt::format("router/load_cv/{}", layer)] = cv;
       largest = std::max(largest, cv);
@@ -290,14 +338,21 @@ class TrainRun {
   struct Measured {
     double nats = 0;
     int64_t tokens = 0, bytes = 0;  // Predicted ones; bytes of text that ordinary tokens stand for.
-    void operator+=(const Measured& other) { nats += other.nats, tokens += other.tokens, bytes += other.bytes; }
+    void operator+=(const Measured& other) {
+      nats += other.nats, tokens += other.tokens, bytes += other.bytes;
+    }
     double loss() const { return nats / static_cast<double>(std::max<int64_t>(1, tokens)); }
-    double bits_per_byte() const { return nats / std::numbers::ln2 / static_cast<double>(std::max<int64_t>(1, bytes)); }
+    double bits_per_byte() const {
+      return nats / std::numbers::ln2 / static_cast<double>(std::max<int64_t>(1, bytes));
+    }
   };
 
   Measured measure(const HeldoutSet& set, int64_t rows) {
     const int64_t together = std::min(rows, micro_rows());
-    EvalBatches batches(set.documents, {.row_count = together, .row_tokens = config_.batch.tokens, .overlap_tokens = 1, .pad_id = pad_});
+    EvalBatches batches(set.documents, {.row_count = together,
+                                        .row_tokens = config_.batch.tokens,
+                                        .overlap_tokens = 1,
+                                        .pad_id = pad_});
     Measured out;
     TrainBatch batch;
     for (int64_t done = 0; done < rows && batches.next(batch); done += together) {
@@ -307,14 +362,16 @@ class TrainRun {
       const LossResult& result = learner_->pass().losses({}, stream_);
       out.nats += result.loss_sum, out.tokens += result.valid;
       for (const int32_t id : batch.targets) {
-        if (id != kIgnoredTarget && !tokenizer_->is_special(id)) out.bytes += static_cast<int64_t>(tokenizer_->token_bytes(id).size());
+        if (id != kIgnoredTarget && !tokenizer_->is_special(id))
+          out.bytes += static_cast<int64_t>(tokenizer_->token_bytes(id).size());
       }
     }
     return out;
   }
 
   void add_heldout(Json& row) {
-    const int64_t rows = std::max<int64_t>(1, config_.record.eval_rows / static_cast<int64_t>(heldout_.size()));
+    const int64_t rows =
+        std::max<int64_t>(1, config_.record.eval_rows / static_cast<int64_t>(heldout_.size()));
     Measured all;
     for (const HeldoutSet& set : heldout_) {
       const Measured one = measure(set, rows);
@@ -327,14 +384,17 @@ class TrainRun {
 
   bool due_to_save() const {
     const TrainRecordOptions& r = config_.record;
-    return step_ % r.checkpoint_steps == 0 || (r.checkpoint_minutes > 0 && seconds_since(saved_) >= 60 * r.checkpoint_minutes);
+    return step_ % r.checkpoint_steps == 0 ||
+           (r.checkpoint_minutes > 0 && seconds_since(saved_) >= 60 * r.checkpoint_minutes);
   }
 
   // Weights that are not finite are not worth a checkpoint: the older ones must stay.
   void save() {
     const TensorView flat = learner_->parameters().flat();
     if (!std::isfinite(sum_of_squares({flat.f32(), static_cast<size_t>(flat.elements())}))) {
-      fail(ErrorCode::kDiverged, "{}: after step {} a weight is not finite; the last checkpoint stands, continue from it with a lower optimiser.learning_rate",
+      fail(ErrorCode::kDiverged,
+           "{}: after step {} a weight is not finite; the last checkpoint stands, continue from it "
+           "with a lower optimiser.learning_rate",
            folder_.string(), step_);
     }
     CheckpointContent content;
@@ -343,8 +403,10 @@ class TrainRun {
     const auto text = [&](const char* name, const std::optional<std::string>& value) {
       if (value) content.files[name] = *value;
     };
-    text("tokenizer.json", texts_.tokenizer_json), text("tokenizer_config.json", texts_.tokenizer_config);
-    text("generation_config.json", texts_.generation_config), text("chat_template.jinja", texts_.chat_template);
+    text("tokenizer.json", texts_.tokenizer_json),
+        text("tokenizer_config.json", texts_.tokenizer_config);
+    text("generation_config.json", texts_.generation_config),
+        text("chat_template.jinja", texts_.chat_template);
     content.state["identity"] = identity_;
     content.state["config"] = to_json(config_);
     content.state["data"] = to_json(batch_source_->state());
@@ -358,12 +420,14 @@ class TrainRun {
     if (files_) out = files_->texts();
     out.tokenizer_json = tokenizer_->to_json();
     out.tokenizer_config = tokenizer_->to_config_json().dump(2) + "\n";
-    if (!out.chat_template) out.chat_template = std::string(released_chat_template(ChatFormat::kK1));
+    if (!out.chat_template)
+      out.chat_template = std::string(released_chat_template(ChatFormat::kK1));
     if (out.generation_config) return out;
     Json generation = Json::object();
     generation["do_sample"] = true, generation["temperature"] = 1.0, generation["top_p"] = 0.95;
     generation["bos_token_id"] = model.bos_token, generation["pad_token_id"] = model.pad_token;
-    generation["eos_token_id"] = model.eos_tokens.size() == 1 ? Json(model.eos_tokens[0]) : Json::array_of(model.eos_tokens);
+    generation["eos_token_id"] =
+        model.eos_tokens.size() == 1 ? Json(model.eos_tokens[0]) : Json::array_of(model.eos_tokens);
     out.generation_config = generation.dump(2) + "\n";
     return out;
   }
@@ -376,7 +440,7 @@ class TrainRun {
   int64_t total_steps_;
   WsdSchedule schedule_;
   std::optional<CheckpointStore> store_;
-  std::optional<Checkpoint> checkpoint_;     // What the run goes on from.
+  std::optional<Checkpoint> checkpoint_;  // What the run goes on from.
   Stream stream_;
   std::shared_ptr<const ModelFiles> files_;  // Null for a new model.
   std::optional<Tokenizer> tokenizer_;
@@ -394,12 +458,18 @@ class TrainRun {
 }  // namespace
 
 void run_training(const TrainConfig& config, const Json& model, const std::string& source) {
-  const auto refuse = [&](const char* what) { fail(ErrorCode::kInvalidArgument, "{}: {}", source, what); };
+  const auto refuse = [&](const char* what) {
+    fail(ErrorCode::kInvalidArgument, "{}: {}", source, what);
+  };
   if (config.output.empty()) refuse("output is empty: name the folder of the run");
-  if (config.init.empty() && !model.is_object()) refuse("neither init nor model is given: name a model folder, or describe a new model");
-  if (!config.init.empty() && !model.is_null()) refuse("init and model are both given: a model that exists has its own architecture");
-  if (config.init.empty() && config.tokenizer.empty()) refuse("tokenizer is empty: a new model needs one (`dure tokenizer train`)");
-  if (config.batch.micro_rows > 0 && config.batch.rows % config.batch.micro_rows != 0) refuse("batch.rows is no multiple of batch.micro_rows");
+  if (config.init.empty() && !model.is_object())
+    refuse("neither init nor model is given: name a model folder, or describe a new model");
+  if (!config.init.empty() && !model.is_null())
+    refuse("init and model are both given: a model that exists has its own architecture");
+  if (config.init.empty() && config.tokenizer.empty())
+    refuse("tokenizer is empty: a new model needs one (`dure tokenizer train`)");
+  if (config.batch.micro_rows > 0 && config.batch.rows % config.batch.micro_rows != 0)
+    refuse("batch.rows is no multiple of batch.micro_rows");
   if (config.stage == "sft") check_mixture(config.data.tasks, source + ": data.tasks");
   TrainRun(config, model, source).run();
 }

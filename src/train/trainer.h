@@ -1,10 +1,12 @@
-// train/trainer.h: a pretraining or fine-tuning run: batches, steps, metrics, checkpoints, the model at the end.
+// train/trainer.h: a pretraining or fine-tuning run: batches, steps, metrics, checkpoints, the
+// model at the end.
 //
-// Owns the order of a run (ARCHITECTURE.md, walk 2), its configuration, and the run folder (docs/training.md): metrics.jsonl,
-// tensorboard/, config.json, checkpoints/, cache/, model/. A run is a function of its configuration, inputs and seed: killed at
-// any point and started again, it continues from the last checkpoint to the same bits. A step is a transaction: a loss or
-// gradient that is not finite ends the run with the weights as they were.
-// Not here: one update (learner.h), data (data/), RL (rl/rl_trainer.h).
+// Owns the order of a run (ARCHITECTURE.md, walk 2), its configuration, and the run folder
+// (docs/training.md): metrics.jsonl, tensorboard/, config.json, checkpoints/, cache/, model/. A run
+// is a function of its configuration, inputs and seed: killed at any point and started again, it
+// continues from the last checkpoint to the same bits. A step is a transaction: a loss or gradient
+// that is not finite ends the run with the weights as they were. Not here: one update (learner.h),
+// data (data/), RL (rl/rl_trainer.h).
 #pragma once
 
 #include <string>
@@ -17,29 +19,35 @@
 namespace dure {
 
 struct TrainDataOptions {
-  std::string corpus;         // pretrain: prepared folder (docs/data.md). sft: its chat-train.jsonl, where there is one
-  double tasks_weight = 0;    // sft: share of generated problems, relative to conversations of the corpus (weight 1)
-  int64_t tasks_limit = 0;    // sft: distinct problems before they repeat; 0: never repeated
+  std::string corpus;  // pretrain: prepared folder (docs/data.md). sft: its chat-train.jsonl, where
+                       // there is one
+  double tasks_weight =
+      0;  // sft: share of generated problems, relative to conversations of the corpus (weight 1)
+  int64_t tasks_limit = 0;  // sft: distinct problems before they repeat; 0: never repeated
   TaskMixture tasks;
   template <typename V>
   void visit(V& v) {
     v("corpus", corpus, "prepared corpus folder");
-    v("tasks_weight", tasks_weight, "sft: tokens of generated problems, relative to the corpus's conversations", at_least(0));
-    v("tasks_limit", tasks_limit, "sft: distinct problems before they repeat (0: without end)", at_least(0));
+    v("tasks_weight", tasks_weight,
+      "sft: tokens of generated problems, relative to the corpus's conversations", at_least(0));
+    v("tasks_limit", tasks_limit, "sft: distinct problems before they repeat (0: without end)",
+      at_least(0));
     v("tasks", tasks, "sft: problems to generate");
   }
 };
 
 struct TrainBatchOptions {
-  int64_t rows = 16;          // B, of the whole step
-  int64_t tokens = 256;       // T
-  int64_t micro_rows = 0;     // rows of one forward and backward, a divisor of `rows`; 0: all
+  int64_t rows = 16;       // B, of the whole step
+  int64_t tokens = 256;    // T
+  int64_t micro_rows = 0;  // rows of one forward and backward, a divisor of `rows`; 0: all
   bool recompute = false;
   template <typename V>
   void visit(V& v) {
     v("rows", rows, "rows of a step", at_least(1));
     v("tokens", tokens, "tokens of a row", at_least(8));
-    v("micro_rows", micro_rows, "rows of one forward and backward (0: all); no effect on the result beyond rounding", at_least(0));
+    v("micro_rows", micro_rows,
+      "rows of one forward and backward (0: all); no effect on the result beyond rounding",
+      at_least(0));
     v("recompute", recompute, "keep only layer inputs and compute the rest again in the backward");
   }
 };
@@ -52,8 +60,10 @@ struct TrainLossOptions {
   template <typename V>
   void visit(V& v) {
     v("mtp_coefficient", mtp_coefficient, "weight of the MTP layer's loss", at_least(0));
-    v("balance_coefficient", balance_coefficient, "weight of the sequence balance loss", at_least(0));
-    v("router_bias_rate", router_bias_rate, "step of the router bias against the load (0: frozen)", at_least(0));
+    v("balance_coefficient", balance_coefficient, "weight of the sequence balance loss",
+      at_least(0));
+    v("router_bias_rate", router_bias_rate, "step of the router bias against the load (0: frozen)",
+      at_least(0));
     v("train_router", train_router, "move the router's matrix");
   }
 };
@@ -68,9 +78,11 @@ struct TrainRecordOptions {
   template <typename V>
   void visit(V& v) {
     v("checkpoint_steps", checkpoint_steps, "steps between checkpoints", at_least(1));
-    v("checkpoint_minutes", checkpoint_minutes, "minutes between checkpoints as well (0: by steps alone)", at_least(0));
+    v("checkpoint_minutes", checkpoint_minutes,
+      "minutes between checkpoints as well (0: by steps alone)", at_least(0));
     v("keep_last", keep_last, "checkpoints kept", at_least(1));
-    v("eval_steps", eval_steps, "steps between measurements on held-out data, and at the end (0: never)", at_least(0));
+    v("eval_steps", eval_steps,
+      "steps between measurements on held-out data, and at the end (0: never)", at_least(0));
     v("eval_rows", eval_rows, "rows measured, shared by the languages", at_least(1));
     v("tensorboard", tensorboard, "write TensorBoard event files too");
   }
@@ -79,11 +91,11 @@ struct TrainRecordOptions {
 struct TrainConfig {
   std::string stage = "pretrain";
   std::string output;
-  std::string init;        // model folder to start from, its tokenizer included; or ...
-  std::string tokenizer;   // ... a tokenizer's folder, and `model:` as config.json has it
+  std::string init;       // model folder to start from, its tokenizer included; or ...
+  std::string tokenizer;  // ... a tokenizer's folder, and `model:` as config.json has it
   int64_t seed = 1;
   int64_t steps = 100;
-  int64_t tokens = 0;      // a budget instead of steps: rounded up to whole steps
+  int64_t tokens = 0;  // a budget instead of steps: rounded up to whole steps
   TrainDataOptions data;
   TrainBatchOptions batch;
   TrainLossOptions loss;
@@ -92,13 +104,15 @@ struct TrainConfig {
   TrainRecordOptions record;
   template <typename V>
   void visit(V& v) {
-    v("stage", stage, "what the targets are: every token, or the assistant's", one_of({"pretrain", "sft"}));
+    v("stage", stage, "what the targets are: every token, or the assistant's",
+      one_of({"pretrain", "sft"}));
     v("output", output, "folder of the run: metrics, checkpoints, model");
     v("init", init, "model folder to start from");
     v("tokenizer", tokenizer, "folder of the tokenizer, for a new model");
     v("seed", seed, "of the weights and of the data's order");
     v("steps", steps, "optimiser updates", at_least(1));
-    v("tokens", tokens, "budget of tokens that decides the steps, where it is above 0", at_least(0));
+    v("tokens", tokens, "budget of tokens that decides the steps, where it is above 0",
+      at_least(0));
     v("data", data, "what is learnt from");
     v("batch", batch, "how much at a time");
     v("loss", loss, "terms of the loss");
@@ -108,10 +122,11 @@ struct TrainConfig {
   }
 };
 
-// Runs to the end, or continues where the folder's last checkpoint stands; a finished run is left as it is. `model`: config.json
-// fields of a new model (null with `init`); `source` names the configuration in errors. Leaves OUTPUT/model. Throws
-// kInvalidArgument (fields; the folder holds a run of another configuration or of other inputs), kInterrupted after saving,
-// kDiverged naming the step, and what files get wrong.
+// Runs to the end, or continues where the folder's last checkpoint stands; a finished run is left
+// as it is. `model`: config.json fields of a new model (null with `init`); `source` names the
+// configuration in errors. Leaves OUTPUT/model. Throws kInvalidArgument (fields; the folder holds a
+// run of another configuration or of other inputs), kInterrupted after saving, kDiverged naming the
+// step, and what files get wrong.
 void run_training(const TrainConfig& config, const Json& model, const std::string& source);
 
 }  // namespace dure

@@ -24,20 +24,23 @@ int64_t pop_digit(int64_t& number) {
   return digit;
 }
 
-// "7+5+0=12>2": the two digits, the carry in, their sum on two digits (carry out first), the result so far.
+// "7+5+0=12>2": the two digits, the carry in, their sum on two digits (carry out first), the result
+// so far.
 std::string add_by_hand(int64_t a, int64_t b) {
   std::string lines, result;
   int64_t carry = 0;
   while (a > 0 || b > 0 || carry > 0 || result.empty()) {
     const int64_t x = pop_digit(a), y = pop_digit(b), sum = x + y + carry;
     result.insert(result.begin(), static_cast<char>('0' + sum % 10));
-    lines += fmt::format("{}{}+{}+{}={}{}>{}", lines.empty() ? "" : "\n", x, y, carry, sum / 10, sum % 10, result);
+    lines += fmt::format("{}{}+{}+{}={}{}>{}", lines.empty() ? "" : "\n", x, y, carry, sum / 10,
+                         sum % 10, result);
     carry = sum / 10;
   }
   return lines;
 }
 
-// "13-5-0=8>8": the upper digit (ten more where it borrows), the lower, the borrow in, the difference, the result so far.
+// "13-5-0=8>8": the upper digit (ten more where it borrows), the lower, the borrow in, the
+// difference, the result so far.
 std::string subtract_by_hand(int64_t a, int64_t b) {
   std::string lines, result;
   int64_t borrow = 0;
@@ -48,7 +51,8 @@ std::string subtract_by_hand(int64_t a, int64_t b) {
     borrow = x < owed ? 1 : 0;
     x += 10 * borrow;
     result.insert(result.begin(), static_cast<char>('0' + (x - owed)));
-    lines += fmt::format("{}{}-{}-{}={}>{}", lines.empty() ? "" : "\n", x, y, borrow_in, x - owed, result);
+    lines += fmt::format("{}{}-{}-{}={}>{}", lines.empty() ? "" : "\n", x, y, borrow_in, x - owed,
+                         result);
   }
   return lines;
 }
@@ -71,21 +75,35 @@ std::string compare_by_hand(int64_t a, int64_t b) {
 
 Draft draft_addition(const DigitTaskOptions& options, Rng& rng) {
   const int64_t a = draw_number(options, rng), b = draw_number(options, rng);
-  return {.question = Question::kAdd, .key = pair_key("addition", a, b), .thinking = add_by_hand(a, b),
-          .answer = std::to_string(a + b), .a = std::to_string(a), .b = std::to_string(b), .list = {}, .item = {}};
+  return {.question = Question::kAdd,
+          .key = pair_key("addition", a, b),
+          .thinking = add_by_hand(a, b),
+          .answer = std::to_string(a + b),
+          .a = std::to_string(a),
+          .b = std::to_string(b),
+          .list = {},
+          .item = {}};
 }
 
 Draft draft_subtraction(const DigitTaskOptions& options, Rng& rng) {
   int64_t a = draw_number(options, rng), b = draw_number(options, rng);
   if (a < b) std::swap(a, b);
-  return {.question = Question::kSubtract, .key = pair_key("subtraction", a, b), .thinking = subtract_by_hand(a, b),
-          .answer = std::to_string(a - b), .a = std::to_string(a), .b = std::to_string(b), .list = {}, .item = {}};
+  return {.question = Question::kSubtract,
+          .key = pair_key("subtraction", a, b),
+          .thinking = subtract_by_hand(a, b),
+          .answer = std::to_string(a - b),
+          .a = std::to_string(a),
+          .b = std::to_string(b),
+          .list = {},
+          .item = {}};
 }
 
 Draft draft_comparison(const DigitTaskOptions& options, Rng& rng) {
   const int64_t a = draw_number(options, rng);
   int64_t b = draw_number(options, rng);
-  if (a >= 10 && rng.below(2) == 0) {  // Half the pairs share leading digits, or the first digit would settle most.
+  if (a >= 10 &&
+      rng.below(2) ==
+          0) {  // Half the pairs share leading digits, or the first digit would settle most.
     int64_t low = 10;
     while (low * 10 <= a && rng.below(2) == 0) low *= 10;
     b = a - a % low + rng.below(low);
@@ -93,9 +111,14 @@ Draft draft_comparison(const DigitTaskOptions& options, Rng& rng) {
   if (a == b) b = b % 10 == 9 ? b - 1 : b + 1;
   const bool larger = rng.below(2) == 0;
   const int64_t answer = larger ? std::max(a, b) : std::min(a, b);
-  return {.question = larger ? Question::kLarger : Question::kSmaller, .key = pair_key("comparison", a, b),
-          .thinking = compare_by_hand(a, b), .answer = std::to_string(answer), .a = std::to_string(a),
-          .b = std::to_string(b), .list = {}, .item = {}};
+  return {.question = larger ? Question::kLarger : Question::kSmaller,
+          .key = pair_key("comparison", a, b),
+          .thinking = compare_by_hand(a, b),
+          .answer = std::to_string(answer),
+          .a = std::to_string(a),
+          .b = std::to_string(b),
+          .list = {},
+          .item = {}};
 }
 
 }  // namespace dure::tasks

@@ -18,7 +18,9 @@ struct Attempt {
 
 std::optional<int64_t> apply(char operation, int64_t x, int64_t y) {
   const int64_t value = operation == '+' ? x + y : operation == '-' ? x - y : x * y;
-  if (value < 0) return std::nullopt;  // Reasoning without signs; a negative step never is the only way with three numbers drawn here.
+  if (value < 0)
+    return std::nullopt;  // Reasoning without signs; a negative step never is the only way with
+                          // three numbers drawn here.
   return value;
 }
 
@@ -61,10 +63,15 @@ Draft draft_countdown(const CountdownOptions& options, Rng& rng) {
   }
   std::array<int64_t, 3> sorted = numbers;
   std::sort(sorted.begin(), sorted.end());
-  return {.question = Question::kCountdown,
-          .key = fmt::format("countdown:{},{},{}={}", sorted[0], sorted[1], sorted[2], solution->value),
-          .thinking = lines + solution->line, .answer = solution->expression, .a = {}, .b = {},
-          .list = fmt::format("{} {} {}", numbers[0], numbers[1], numbers[2]), .item = std::to_string(solution->value)};
+  return {
+      .question = Question::kCountdown,
+      .key = fmt::format("countdown:{},{},{}={}", sorted[0], sorted[1], sorted[2], solution->value),
+      .thinking = lines + solution->line,
+      .answer = solution->expression,
+      .a = {},
+      .b = {},
+      .list = fmt::format("{} {} {}", numbers[0], numbers[1], numbers[2]),
+      .item = std::to_string(solution->value)};
 }
 
 }  // namespace dure::tasks

@@ -1,4 +1,5 @@
-// data/tasks/draft.h: inside data/tasks: a problem before it is put into words, and the generators that draw one.
+// data/tasks/draft.h: inside data/tasks: a problem before it is put into words, and the generators
+// that draw one.
 #pragma once
 
 #include <string>
@@ -10,7 +11,17 @@ namespace dure::tasks {
 
 // What is asked for, finer than Task: each has its own phrasings (phrasing.h).
 enum class Question {
-  kAdd, kSubtract, kLarger, kSmaller, kAscending, kDescending, kReverseDigits, kReverseLetters, kCountDigit, kCountLetter, kCountdown,
+  kAdd,
+  kSubtract,
+  kLarger,
+  kSmaller,
+  kAscending,
+  kDescending,
+  kReverseDigits,
+  kReverseLetters,
+  kCountDigit,
+  kCountLetter,
+  kCountdown,
 };
 inline constexpr int kQuestionCount = 11;
 

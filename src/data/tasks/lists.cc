@@ -17,8 +17,8 @@ std::string join(const Items& items, const char* separator) {
   return out;
 }
 
-// Digits stand side by side (each is one token); letters are kept apart by commas, because neighbouring letters
-// would be merged into tokens of several letters.
+// Digits stand side by side (each is one token); letters are kept apart by commas, because
+// neighbouring letters would be merged into tokens of several letters.
 const char* separator_of(bool letters) { return letters ? "," : ""; }
 
 // `length` symbols of `alphabet_size` different ones, drawn from the letters a-z or the digits.
@@ -27,14 +27,16 @@ std::vector<char> draw_symbols(int64_t length, int64_t alphabet_size, bool lette
   for (char c = letters ? 'a' : '0'; c <= (letters ? 'z' : '9'); ++c) alphabet.push_back(c);
   rng.shuffle(alphabet);
   std::vector<char> symbols;
-  for (int64_t i = 0; i < length; ++i) symbols.push_back(alphabet[static_cast<size_t>(rng.below(alphabet_size))]);
+  for (int64_t i = 0; i < length; ++i)
+    symbols.push_back(alphabet[static_cast<size_t>(rng.below(alphabet_size))]);
   return symbols;
 }
 
 }  // namespace
 
 Draft draft_sorting(const ListTaskOptions& options, Rng& rng) {
-  std::vector<int64_t> numbers(static_cast<size_t>(rng.between(options.length_min, options.length_max)));
+  std::vector<int64_t> numbers(
+      static_cast<size_t>(rng.between(options.length_min, options.length_max)));
   for (int64_t& number : numbers) number = rng.between(0, options.value_max);
   const bool ascending = rng.below(2) == 0;
   // One line an insertion: the sorted list so far.
@@ -47,8 +49,14 @@ Draft draft_sorting(const ListTaskOptions& options, Rng& rng) {
   }
   std::string answer = join(sorted, " ");
   std::sort(sorted.begin(), sorted.end());
-  return {.question = ascending ? Question::kAscending : Question::kDescending, .key = "sorting:" + join(sorted, ","),
-          .thinking = std::move(lines), .answer = std::move(answer), .a = {}, .b = {}, .list = join(numbers, " "), .item = {}};
+  return {.question = ascending ? Question::kAscending : Question::kDescending,
+          .key = "sorting:" + join(sorted, ","),
+          .thinking = std::move(lines),
+          .answer = std::move(answer),
+          .a = {},
+          .b = {},
+          .list = join(numbers, " "),
+          .item = {}};
 }
 
 Draft draft_reversing(const ListTaskOptions& options, Rng& rng) {
@@ -65,8 +73,13 @@ Draft draft_reversing(const ListTaskOptions& options, Rng& rng) {
   }
   const std::string forward = join(symbols, separator), backward = join(reversed, separator);
   return {.question = letters ? Question::kReverseLetters : Question::kReverseDigits,
-          .key = "reversing:" + std::min(forward, backward), .thinking = std::move(lines), .answer = backward,
-          .a = {}, .b = {}, .list = forward, .item = {}};
+          .key = "reversing:" + std::min(forward, backward),
+          .thinking = std::move(lines),
+          .answer = backward,
+          .a = {},
+          .b = {},
+          .list = forward,
+          .item = {}};
 }
 
 Draft draft_counting(const ListTaskOptions& options, Rng& rng) {
@@ -83,8 +96,14 @@ Draft draft_counting(const ListTaskOptions& options, Rng& rng) {
     line += fmt::format("{}{}:{}", line.empty() ? "" : " ", symbol, count);
   }
   const std::string text = join(symbols, separator_of(letters));
-  return {.question = letters ? Question::kCountLetter : Question::kCountDigit, .key = fmt::format("counting:{}:{}", item, text),
-          .thinking = std::move(line), .answer = std::to_string(count), .a = {}, .b = {}, .list = text, .item = std::string(1, item)};
+  return {.question = letters ? Question::kCountLetter : Question::kCountDigit,
+          .key = fmt::format("counting:{}:{}", item, text),
+          .thinking = std::move(line),
+          .answer = std::to_string(count),
+          .a = {},
+          .b = {},
+          .list = text,
+          .item = std::string(1, item)};
 }
 
 }  // namespace dure::tasks

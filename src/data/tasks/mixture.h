@@ -1,7 +1,9 @@
-// data/tasks/mixture.h: which tasks, how hard, in which languages; and problems drawn from them without end.
+// data/tasks/mixture.h: which tasks, how hard, in which languages; and problems drawn from them
+// without end.
 //
-// A mixture is configuration (a `tasks:` block in YAML). The same mixture and Rng give the same problems on every
-// machine. Not here: what a problem is and how it is verified (problem.h). Formats of the reasoning: docs/tasks.md.
+// A mixture is configuration (a `tasks:` block in YAML). The same mixture and Rng give the same
+// problems on every machine. Not here: what a problem is and how it is verified (problem.h).
+// Formats of the reasoning: docs/tasks.md.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +23,8 @@ struct DigitTaskOptions {
   int64_t digits_max = 3;
   template <typename V>
   void visit(V& v) {
-    v("weight", weight, "share of this task in the mixture, relative to the others; 0 leaves it out", at_least(0));
+    v("weight", weight,
+      "share of this task in the mixture, relative to the others; 0 leaves it out", at_least(0));
     v("digits_min", digits_min, "digits of the shortest number", between(1, 9));
     v("digits_max", digits_max, "digits of the longest number", between(1, 9));
   }
@@ -35,7 +38,8 @@ struct ListTaskOptions {
   int64_t value_max = 99;
   template <typename V>
   void visit(V& v) {
-    v("weight", weight, "share of this task in the mixture, relative to the others; 0 leaves it out", at_least(0));
+    v("weight", weight,
+      "share of this task in the mixture, relative to the others; 0 leaves it out", at_least(0));
     v("length_min", length_min, "items in the shortest list", between(2, 64));
     v("length_max", length_max, "items in the longest list", between(2, 64));
     v("value_max", value_max, "sorting: the largest number (smallest: 0)", between(1, 999999));
@@ -49,10 +53,12 @@ struct CountdownOptions {
   int64_t attempts_max = 2;
   template <typename V>
   void visit(V& v) {
-    v("weight", weight, "share of this task in the mixture, relative to the others; 0 leaves it out", at_least(0));
+    v("weight", weight,
+      "share of this task in the mixture, relative to the others; 0 leaves it out", at_least(0));
     v("value_max", value_max, "largest of the three numbers (smallest: 1)", between(2, 999));
     v("target_max", target_max, "largest target", between(2, 999999));
-    v("attempts_max", attempts_max, "failed attempts shown at most before the one that works", between(0, 8));
+    v("attempts_max", attempts_max, "failed attempts shown at most before the one that works",
+      between(0, 8));
   }
 };
 
@@ -69,7 +75,10 @@ struct TaskMixture {
   template <typename V>
   void visit(V& v) {
     v("languages", languages, "languages of the questions, drawn evenly");
-    v("hunch_share", hunch_share, "fine-tuning: share of demonstrations whose reasoning states the result without working it out", between(0, 1));
+    v("hunch_share", hunch_share,
+      "fine-tuning: share of demonstrations whose reasoning states the result without working it "
+      "out",
+      between(0, 1));
     v("addition", addition, "a+b");
     v("subtraction", subtraction, "a-b, never below zero");
     v("comparison", comparison, "the larger or smaller of two numbers");
@@ -84,14 +93,18 @@ struct TaskMixture {
 // Throws kInvalidArgument, naming the field: an unknown language, min above max, all weights zero.
 void check_mixture(const TaskMixture& mixture, const std::string& where);
 
-// A problem of the mixture whose key falls in `split`. Consumes a varying number of values of `rng`; give each
-// problem its own (seed, stream) to address problems by index. Throws kInvalidArgument where the options are so
-// narrow that no problem of the split turns up in 10,000 tries.
+// A problem of the mixture whose key falls in `split`. Consumes a varying number of values of
+// `rng`; give each problem its own (seed, stream) to address problems by index. Throws
+// kInvalidArgument where the options are so narrow that no problem of the split turns up in 10,000
+// tries.
 Problem make_problem(const TaskMixture& mixture, Split split, Rng& rng);
-Problem make_problem(const TaskMixture& mixture, Task task, const std::string& language, Split split, Rng& rng);
+Problem make_problem(const TaskMixture& mixture, Task task, const std::string& language,
+                     Split split, Rng& rng);
 
-// `count_per_cell` problems with distinct keys for every task of non-zero weight and every language, task-major:
-// the held-out set of an evaluation. Narrow options give fewer (never a repeated key within one cell).
-std::vector<Problem> make_problem_grid(const TaskMixture& mixture, Split split, uint64_t seed, int64_t count_per_cell);
+// `count_per_cell` problems with distinct keys for every task of non-zero weight and every
+// language, task-major: the held-out set of an evaluation. Narrow options give fewer (never a
+// repeated key within one cell).
+std::vector<Problem> make_problem_grid(const TaskMixture& mixture, Split split, uint64_t seed,
+                                       int64_t count_per_cell);
 
 }  // namespace dure

@@ -1,8 +1,9 @@
 // data/tasks/phrasing.h: inside data/tasks: how a question is asked in each language.
 //
-// A table of templates with {a} {b} {list} {item}. Korean particles that depend on the sound before them are
-// written [을] [은] [이] [과] [으로] after a number and take the form its last digit asks for.
-// Letters stand alone between punctuation, so that the tokenizer never merges one into a neighbouring word.
+// A table of templates with {a} {b} {list} {item}. Korean particles that depend on the sound before
+// them are written [을] [은] [이] [과] [으로] after a number and take the form its last digit asks
+// for. Letters stand alone between punctuation, so that the tokenizer never merges one into a
+// neighbouring word.
 #pragma once
 
 #include <string>
@@ -12,7 +13,8 @@
 
 namespace dure::tasks {
 
-// One of the phrasings of draft.question in `language` (one of kTaskLanguages, checked), drawn with `rng`.
+// One of the phrasings of draft.question in `language` (one of kTaskLanguages, checked), drawn with
+// `rng`.
 std::string phrase(const Draft& draft, const std::string& language, Rng& rng);
 
 // The templates, for tests and documentation.

@@ -25,7 +25,8 @@ Task task_of_name(std::string_view name) {
 }
 
 Split split_of_key(std::string_view key) {
-  constexpr uint64_t kSplitSeed = 0x6475726573706c74;  // "duresplt"; changing it changes every split ever made.
+  constexpr uint64_t kSplitSeed =
+      0x6475726573706c74;  // "duresplt"; changing it changes every split ever made.
   return xxh64(key, kSplitSeed) % kHeldoutOneIn == 0 ? Split::kHeldout : Split::kTrain;
 }
 
@@ -45,9 +46,15 @@ Json problem_to_json(const Problem& problem) {
 }
 
 Problem problem_from_json(const Json& json, std::string_view where) {
-  const auto text = [&](const char* name) { return json.at(name).as_string(fmt::format("{}: {}", where, name)); };
-  return {.task = task_of_name(text("task")), .language = text("language"), .prompt = text("prompt"),
-          .thinking = text("thinking"), .answer = text("answer"), .key = text("key")};
+  const auto text = [&](const char* name) {
+    return json.at(name).as_string(fmt::format("{}: {}", where, name));
+  };
+  return {.task = task_of_name(text("task")),
+          .language = text("language"),
+          .prompt = text("prompt"),
+          .thinking = text("thinking"),
+          .answer = text("answer"),
+          .key = text("key")};
 }
 
 }  // namespace dure

@@ -1,4 +1,5 @@
-// The exact verifier. It shares no code with the generators: it reads only the key and the answer given.
+// The exact verifier. It shares no code with the generators: it reads only the key and the answer
+// given.
 #include <algorithm>
 #include <optional>
 #include <vector>
@@ -41,8 +42,9 @@ std::optional<int64_t> read_number(std::string_view& text) {
   return value;
 }
 
-// expression = term {(+|-) term}; term = factor {* factor}; factor = number | ( expression ). Spaces are allowed
-// between symbols. Overflow, too many literals and deep nesting are wrong answers.
+// expression = term {(+|-) term}; term = factor {* factor}; factor = number | ( expression ).
+// Spaces are allowed between symbols. Overflow, too many literals and deep nesting are wrong
+// answers.
 class Expression {
  public:
   explicit Expression(std::string_view text) : text_(text) {}
@@ -75,7 +77,8 @@ class Expression {
       const auto right = product(depth);
       if (!right) return std::nullopt;
       int64_t out = 0;
-      const bool overflow = plus ? __builtin_add_overflow(*left, *right, &out) : __builtin_sub_overflow(*left, *right, &out);
+      const bool overflow = plus ? __builtin_add_overflow(*left, *right, &out)
+                                 : __builtin_sub_overflow(*left, *right, &out);
       if (overflow) return std::nullopt;
       left = out;
     }
@@ -140,10 +143,14 @@ bool verify_countdown(std::string_view key, std::string_view content) {
 bool verify(const Problem& problem, std::string_view content) {
   content = trim(content);
   switch (problem.task) {
-    case Task::kCountdown: return verify_countdown(problem.key, content);
-    case Task::kSorting: return verify_list(problem.answer, content);
-    case Task::kReversing: return verify_list(problem.answer, content);
-    default: return content == problem.answer;
+    case Task::kCountdown:
+      return verify_countdown(problem.key, content);
+    case Task::kSorting:
+      return verify_list(problem.answer, content);
+    case Task::kReversing:
+      return verify_list(problem.answer, content);
+    default:
+      return content == problem.answer;
   }
 }
 

@@ -1,5 +1,6 @@
-// kernels/cpu/attention-inl.h: what the forward and backward tiles of attention share: transposed blocks, the two
-// products (keys along the lanes; head width along the lanes), and the visible range of a row in a block.
+// kernels/cpu/attention-inl.h: what the forward and backward tiles of attention share: transposed
+// blocks, the two products (keys along the lanes; head width along the lanes), and the visible
+// range of a row in a block.
 #if defined(DURE_KERNELS_CPU_ATTENTION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef DURE_KERNELS_CPU_ATTENTION_INL_H_
 #undef DURE_KERNELS_CPU_ATTENTION_INL_H_
@@ -13,8 +14,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace dure::cpu::HWY_NAMESPACE {
 
-constexpr int64_t kBlock = KvView::kTokens;        // keys in a block
-constexpr int64_t kBlockLanes = kBlock / kLanes;   // 4 vectors
+constexpr int64_t kBlock = KvView::kTokens;       // keys in a block
+constexpr int64_t kBlockLanes = kBlock / kLanes;  // 4 vectors
 constexpr int64_t padded(int64_t width) { return (width + kLanes - 1) / kLanes * kLanes; }
 
 // Places [begin, end) of a block that a row may see.
@@ -42,12 +43,14 @@ DURE_LANE_OP void transpose_4x4(const float* from, int64_t stride, float* to) {
 #endif
 
 // to: [width, 64], to[h][j] = from[j * stride + h] for j in [begin, end).
-inline HWY_ATTR void transpose_block(const float* from, int64_t stride, int64_t width, Visible keys, float* to) {
+inline HWY_ATTR void transpose_block(const float* from, int64_t stride, int64_t width, Visible keys,
+                                     float* to) {
   int64_t j = keys.begin;
 #if HWY_TARGET != HWY_SCALAR
   for (; j + 4 <= keys.end; j += 4) {
     int64_t h = 0;
-    for (; h + 4 <= width; h += 4) transpose_4x4(from + j * stride + h, stride, to + h * kBlock + j);
+    for (; h + 4 <= width; h += 4)
+      transpose_4x4(from + j * stride + h, stride, to + h * kBlock + j);
     for (; h < width; ++h) {
       for (int64_t i = 0; i < 4; ++i) to[h * kBlock + j + i] = from[(j + i) * stride + h];
     }
@@ -59,24 +62,30 @@ inline HWY_ATTR void transpose_block(const float* from, int64_t stride, int64_t 
 }
 
 // to: [64, padded(width)] f32, zero in the padding, for j in [begin, end).
-inline HWY_ATTR void copy_block(const float* from, int64_t stride, int64_t width, Visible keys, float* to) {
+inline HWY_ATTR void copy_block(const float* from, int64_t stride, int64_t width, Visible keys,
+                                float* to) {
   const int64_t pitch = padded(width);
   for (int64_t j = keys.begin; j < keys.end; ++j) {
-    for (int64_t h = 0; h < width; h += kLanes) store(load16_n(from + j * stride + h, width - h), to + j * pitch + h);
+    for (int64_t h = 0; h < width; h += kLanes)
+      store(load16_n(from + j * stride + h, width - h), to + j * pitch + h);
   }
 }
-inline HWY_ATTR void widen_block(const uint16_t* from, int64_t stride, int64_t width, Visible keys, float* to) {
+inline HWY_ATTR void widen_block(const uint16_t* from, int64_t stride, int64_t width, Visible keys,
+                                 float* to) {
   const int64_t pitch = padded(width);
   for (int64_t j = keys.begin; j < keys.end; ++j) {
     for (int64_t h = 0; h < pitch; ++h) {
-      to[j * pitch + h] = h < width ? __builtin_bit_cast(float, static_cast<uint32_t>(from[j * stride + h]) << 16) : 0.0f;
+      to[j * pitch + h] =
+          h < width ? __builtin_bit_cast(float, static_cast<uint32_t>(from[j * stride + h]) << 16)
+                    : 0.0f;
     }
   }
 }
 
 // s: [kRows, 64] places of vectors [first, first + kVectors): one fma chain over h a place.
 template <int kRows, int kVectors>
-DURE_LANE_OP void score_step(const float* const* rows, int64_t width, const float* transposed, int64_t first, float* s) {
+DURE_LANE_OP void score_step(const float* const* rows, int64_t width, const float* transposed,
+                             int64_t first, float* s) {
   F16 sum[kRows][kVectors];
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) {
@@ -102,13 +111,18 @@ DURE_LANE_OP void score_step(const float* const* rows, int64_t width, const floa
   }
 }
 
-// As many accumulators as the registers hold: 16 of AVX-512's 32, 8 (halves of 4 lanes pairs) of AVX2's 16.
+// As many accumulators as the registers hold: 16 of AVX-512's 32, 8 (halves of 4 lanes pairs) of
+// AVX2's 16.
 template <int kRows>
-constexpr int kScoreVectors = kNative == 16 ? 4 : (kRows == 4 ? 1 : kRows == 2 ? 2 : 4);
+constexpr int kScoreVectors = kNative == 16 ? 4
+                                            : (kRows == 4   ? 1
+                                               : kRows == 2 ? 2
+                                                            : 4);
 
 // Raw scores of kRows rows with the places of vectors [first, last) of a transposed block.
 template <int kRows>
-inline HWY_ATTR void scores(const float* const* rows, int64_t width, const float* transposed, int64_t first, int64_t last, float* s) {
+inline HWY_ATTR void scores(const float* const* rows, int64_t width, const float* transposed,
+                            int64_t first, int64_t last, float* s) {
   constexpr int kVectors = kScoreVectors<kRows>;
   while (last - first >= kVectors) {
     score_step<kRows, kVectors>(rows, width, transposed, first, s);
@@ -123,7 +137,8 @@ inline HWY_ATTR void scores(const float* const* rows, int64_t width, const float
   for (; first < last; ++first) score_step<kRows, 1>(rows, width, transposed, first, s);
 }
 
-// One product with the head width along the lanes: out[i][:] += sum over k ascending of weight[i * wi + k * wk] * x[k][:].
+// One product with the head width along the lanes: out[i][:] += sum over k ascending of weight[i *
+// wi + k * wk] * x[k][:].
 struct Weighted {
   const float* weight = nullptr;
   int64_t weight_row = 0, weight_step = 0;  // wi, wk
@@ -150,7 +165,8 @@ DURE_LANE_OP void weighted_step(const Weighted& w, int64_t column, int64_t lanes
   for (int64_t k = w.begin; k < w.end; ++k, x += w.x_stride, weight += w.weight_step) {
     F16 value[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) value[v] = kVectors == 1 ? load16_n(x, lanes) : load16(x + v * kLanes);
+    for (int v = 0; v < kVectors; ++v)
+      value[v] = kVectors == 1 ? load16_n(x, lanes) : load16(x + v * kLanes);
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
       const F16 p = set16(weight[r * w.weight_row]);
@@ -177,10 +193,12 @@ inline HWY_ATTR void weighted_rows(const Weighted& w, int64_t width) {
   constexpr int kVectors = kScoreVectors<kRows>;
   int64_t column = 0;
   if constexpr (kVectors > 1) {
-    for (; column + kVectors * kLanes <= width; column += kVectors * kLanes) weighted_step<kRows, kVectors>(w, column, kLanes);
+    for (; column + kVectors * kLanes <= width; column += kVectors * kLanes)
+      weighted_step<kRows, kVectors>(w, column, kLanes);
   }
   if constexpr (kVectors > 2) {
-    for (; column + 2 * kLanes <= width; column += 2 * kLanes) weighted_step<kRows, 2>(w, column, kLanes);
+    for (; column + 2 * kLanes <= width; column += 2 * kLanes)
+      weighted_step<kRows, 2>(w, column, kLanes);
   }
   for (; column + kLanes <= width; column += kLanes) weighted_step<kRows, 1>(w, column, kLanes);
   if (column < width) weighted_step<kRows, 1>(w, column, width - column);

@@ -15,7 +15,8 @@ namespace {
 
 constexpr int kRowsMax = 4;
 
-// Where a tile keeps its running state. P: padded head width; R: row_count * N rows, (position, head) in this order.
+// Where a tile keeps its running state. P: padded head width; R: row_count * N rows, (position,
+// head) in this order.
 struct TileMemory {
   float* transposed;  // [H, 64] keys of the block
   float* wide;        // [64, P] keys, then values, of a block that is not usable in place
@@ -41,10 +42,12 @@ struct Rows {
   const float* data;
   int64_t stride;
 };
-HWY_ATTR Rows usable_rows(const AttentionTile& tile, const void* block, Visible keys, bool needs_padding, float* wide) {
+HWY_ATTR Rows usable_rows(const AttentionTile& tile, const void* block, Visible keys,
+                          bool needs_padding, float* wide) {
   const int64_t width = tile.shape.head_width, offset = tile.kv_head * width;
   if (tile.kv.dtype == DType::kBF16) {
-    widen_block(static_cast<const uint16_t*>(block) + offset, tile.kv.row_stride, width, keys, wide);
+    widen_block(static_cast<const uint16_t*>(block) + offset, tile.kv.row_stride, width, keys,
+                wide);
     return {wide, padded(width)};
   }
   const float* data = static_cast<const float*>(block) + offset;
@@ -53,7 +56,8 @@ HWY_ATTR Rows usable_rows(const AttentionTile& tile, const void* block, Visible 
   return {wide, padded(width)};
 }
 
-// Scores of one row become weights; its maximum and sum move on. Returns the factor for what was summed before.
+// Scores of one row become weights; its maximum and sum move on. Returns the factor for what was
+// summed before.
 HWY_ATTR float softmax_step(Visible keys, float scale, float* s, float& maximum, float& sum) {
   const int64_t first = keys.begin / kLanes, last = (keys.end + kLanes - 1) / kLanes;
   const F16 minus_infinity = set16(-__builtin_inff());
@@ -87,22 +91,32 @@ HWY_ATTR void rescale(float* out, int64_t columns, float factor) {
 
 // kRows rows of one block: `keys[r]` is what row r sees, never empty.
 template <int kRows>
-HWY_ATTR void block_rows(const float* const* q, const Visible* keys, float scale, const TileMemory& m, int64_t first, Rows values, int64_t width) {
+HWY_ATTR void block_rows(const float* const* q, const Visible* keys, float scale,
+                         const TileMemory& m, int64_t first, Rows values, int64_t width) {
   Visible any = keys[0], all = keys[0];
   for (int r = 1; r < kRows; ++r) {
     any = {std::min(any.begin, keys[r].begin), std::max(any.end, keys[r].end)};
     all = {std::max(all.begin, keys[r].begin), std::min(all.end, keys[r].end)};
   }
   all.end = std::max(all.begin, all.end);
-  scores<kRows>(q, width, m.transposed, any.begin / kLanes, (any.end + kLanes - 1) / kLanes, m.weights);
+  scores<kRows>(q, width, m.transposed, any.begin / kLanes, (any.end + kLanes - 1) / kLanes,
+                m.weights);
   const int64_t pitch = padded(width);
   for (int r = 0; r < kRows; ++r) {
     const int64_t row = first + r;
-    const float factor = softmax_step(keys[r], scale, m.weights + r * kBlock, m.maximum[row], m.sum[row]);
+    const float factor =
+        softmax_step(keys[r], scale, m.weights + r * kBlock, m.maximum[row], m.sum[row]);
     if (factor != 1.0f) rescale(m.out + row * pitch, pitch, factor);
   }
-  // Keys that all rows see go through four rows at once; those at the edges, row by row: no row meets a key it may not see.
-  Weighted w{.weight = m.weights, .weight_row = kBlock, .weight_step = 1, .x = values.data, .x_stride = values.stride, .out = m.out + first * pitch, .out_stride = pitch};
+  // Keys that all rows see go through four rows at once; those at the edges, row by row: no row
+  // meets a key it may not see.
+  Weighted w{.weight = m.weights,
+             .weight_row = kBlock,
+             .weight_step = 1,
+             .x = values.data,
+             .x_stride = values.stride,
+             .out = m.out + first * pitch,
+             .out_stride = pitch};
   const auto edges = [&](int r, int64_t begin, int64_t end) {
     Weighted one = w;
     one.weight += r * kBlock;
@@ -122,7 +136,8 @@ HWY_ATTR void block_rows(const float* const* q, const Visible* keys, float scale
 
 HWY_ATTR void one_block(const AttentionTile& tile, int64_t block, const TileMemory& m) {
   const AttentionShape& s = tile.shape;
-  const int64_t heads = s.head_count / s.kv_head_count, width = s.head_width, last_row = tile.row_count - 1;
+  const int64_t heads = s.head_count / s.kv_head_count, width = s.head_width,
+                last_row = tile.row_count - 1;
   const Visible newest = visible_in_block(tile.first_position + last_row, s.window_tokens, block);
   const Visible oldest = visible_in_block(tile.first_position, s.window_tokens, block);
   const Visible any = {oldest.begin, newest.end};
@@ -175,13 +190,17 @@ HWY_ATTR void finish(const AttentionTile& tile, const TileMemory& m) {
 
 void tile_forward(const AttentionTile& tile, float* scratch) {
   const AttentionShape& s = tile.shape;
-  const int64_t rows = tile.row_count * (s.head_count / s.kv_head_count), pitch = padded(s.head_width);
+  const int64_t rows = tile.row_count * (s.head_count / s.kv_head_count),
+                pitch = padded(s.head_width);
   const TileMemory m = divide(scratch, s.head_width, rows);
   std::fill_n(m.out, rows * pitch, 0.0f);
   std::fill_n(m.sum, rows, 0.0f);
   std::fill_n(m.maximum, rows, -__builtin_inff());
-  const int64_t oldest = s.window_tokens > 0 ? std::max<int64_t>(0, tile.first_position - s.window_tokens + 1) : 0;
-  for (int64_t block = oldest / kBlock; block <= (tile.first_position + tile.row_count - 1) / kBlock; ++block) one_block(tile, block, m);
+  const int64_t oldest =
+      s.window_tokens > 0 ? std::max<int64_t>(0, tile.first_position - s.window_tokens + 1) : 0;
+  for (int64_t block = oldest / kBlock;
+       block <= (tile.first_position + tile.row_count - 1) / kBlock; ++block)
+    one_block(tile, block, m);
   finish(tile, m);
 }
 
@@ -194,11 +213,15 @@ namespace dure::cpu {
 HWY_EXPORT(tile_forward);
 
 size_t attention_scratch_bytes(const AttentionShape& shape, int64_t row_count) {
-  const int64_t width = (shape.head_width + 15) / 16 * 16, rows = row_count * (shape.head_count / shape.kv_head_count);
-  return sizeof(float) * static_cast<size_t>(2 * width * KvView::kTokens + 4 * KvView::kTokens + rows * (width + 2) + 64);
+  const int64_t width = (shape.head_width + 15) / 16 * 16,
+                rows = row_count * (shape.head_count / shape.kv_head_count);
+  return sizeof(float) * static_cast<size_t>(2 * width * KvView::kTokens + 4 * KvView::kTokens +
+                                             rows * (width + 2) + 64);
 }
 
-void attention_tile(const AttentionTile& tile, float* scratch) { DURE_DISPATCH(tile_forward)(tile, scratch); }
+void attention_tile(const AttentionTile& tile, float* scratch) {
+  DURE_DISPATCH(tile_forward)(tile, scratch);
+}
 
 }  // namespace dure::cpu
 #endif

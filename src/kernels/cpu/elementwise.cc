@@ -31,12 +31,14 @@ void swiglu_forward(const Swiglu& s, int64_t first, int64_t last) {
   }
 }
 
-// d silu(g) / dg = s (1 + g (1 - s)), s = sigmoid(g). A clamped input has no gradient; one at the limit itself has.
+// d silu(g) / dg = s (1 + g (1 - s)), s = sigmoid(g). A clamped input has no gradient; one at the
+// limit itself has.
 void swiglu_gradient(const Swiglu& s, int64_t first, int64_t last) {
   const F16 limit = set16(s.limit), low = set16(-s.limit), zero = set16(0.0f), one = set16(1.0f);
   for (int64_t i = first; i < last; i += kLanes) {
     const int64_t n = last - i;
-    const F16 gate = load16_n(s.gate + i, n), up = load16_n(s.up + i, n), dh = load16_n(s.dh + i, n);
+    const F16 gate = load16_n(s.gate + i, n), up = load16_n(s.up + i, n),
+              dh = load16_n(s.dh + i, n);
     const F16 g = s.limit > 0 ? clamp_above(gate, limit) : gate;
     const F16 u = s.limit > 0 ? clamp_below(clamp_above(up, limit), low) : up;
     const F16 p = sigmoid(g);
@@ -54,7 +56,8 @@ void swiglu_gradient(const Swiglu& s, int64_t first, int64_t last) {
 void add_lanes(const float* x, float* y, int64_t count) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) store(add(load16(y + i), load16(x + i)), y + i);
-  if (i < count) store_n(add(load16_n(y + i, count - i), load16_n(x + i, count - i)), y + i, count - i);
+  if (i < count)
+    store_n(add(load16_n(y + i, count - i), load16_n(x + i, count - i)), y + i, count - i);
 }
 
 }  // namespace dure::cpu::HWY_NAMESPACE
@@ -67,8 +70,12 @@ HWY_EXPORT(swiglu_forward);
 HWY_EXPORT(swiglu_gradient);
 HWY_EXPORT(add_lanes);
 
-void swiglu_range(const Swiglu& s, int64_t first, int64_t last) { DURE_DISPATCH(swiglu_forward)(s, first, last); }
-void swiglu_backward_range(const Swiglu& s, int64_t first, int64_t last) { DURE_DISPATCH(swiglu_gradient)(s, first, last); }
+void swiglu_range(const Swiglu& s, int64_t first, int64_t last) {
+  DURE_DISPATCH(swiglu_forward)(s, first, last);
+}
+void swiglu_backward_range(const Swiglu& s, int64_t first, int64_t last) {
+  DURE_DISPATCH(swiglu_gradient)(s, first, last);
+}
 void add_range(const float* x, float* y, int64_t count) { DURE_DISPATCH(add_lanes)(x, y, count); }
 
 }  // namespace dure::cpu

@@ -1,4 +1,5 @@
-// kernels/cpu/elementwise.h: ranges of elements, the unit that a worker runs. Contracts: kernels/elementwise.h.
+// kernels/cpu/elementwise.h: ranges of elements, the unit that a worker runs. Contracts:
+// kernels/elementwise.h.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,10 @@
-// kernels/cpu/lanes-inl.h: sixteen f32 lanes, whatever the instruction set: one register of AVX-512, two of AVX2, an
-// array in generic code. Also exp, log, sine and cosine over them.
+// kernels/cpu/lanes-inl.h: sixteen f32 lanes, whatever the instruction set: one register of
+// AVX-512, two of AVX2, an array in generic code. Also exp, log, sine and cosine over them.
 //
-// Why: the contracts fix sums "in 16 lanes, then a fixed tree" and results that are equal in bits on AVX2 and AVX-512.
-// Written over these lanes, a kernel is the same sequence of IEEE operations everywhere. Highway has no 16-lane tag for
-// AVX2, hence the pairs. Included once per target by foreach_target.h, hence the toggle in place of #pragma once.
+// Why: the contracts fix sums "in 16 lanes, then a fixed tree" and results that are equal in bits
+// on AVX2 and AVX-512. Written over these lanes, a kernel is the same sequence of IEEE operations
+// everywhere. Highway has no 16-lane tag for AVX2, hence the pairs. Included once per target by
+// foreach_target.h, hence the toggle in place of #pragma once.
 #if defined(DURE_KERNELS_CPU_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef DURE_KERNELS_CPU_LANES_INL_H_
 #undef DURE_KERNELS_CPU_LANES_INL_H_
@@ -29,7 +30,8 @@ constexpr int64_t kLanes = 16;
 
 #if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
 
-// Any processor: plain loops, the same sequence of operations. std::fma where the others have an instruction.
+// Any processor: plain loops, the same sequence of operations. std::fma where the others have an
+// instruction.
 constexpr int64_t kNative = 1;
 struct F16 {
   float at[kLanes];
@@ -49,32 +51,67 @@ DURE_LANE_OP Mask16 each_mask(Function function) {
   for (int64_t l = 0; l < kLanes; ++l) result.at[l] = function(l);
   return result;
 }
-DURE_LANE_OP F16 add(F16 a, F16 b) { return each_lane([&](int64_t l) { return a.at[l] + b.at[l]; }); }
-DURE_LANE_OP F16 sub(F16 a, F16 b) { return each_lane([&](int64_t l) { return a.at[l] - b.at[l]; }); }
-DURE_LANE_OP F16 mul(F16 a, F16 b) { return each_lane([&](int64_t l) { return a.at[l] * b.at[l]; }); }
-DURE_LANE_OP F16 div(F16 a, F16 b) { return each_lane([&](int64_t l) { return a.at[l] / b.at[l]; }); }
-DURE_LANE_OP F16 min(F16 a, F16 b) { return each_lane([&](int64_t l) { return a.at[l] < b.at[l] ? a.at[l] : b.at[l]; }); }
-DURE_LANE_OP F16 max(F16 a, F16 b) { return each_lane([&](int64_t l) { return a.at[l] > b.at[l] ? a.at[l] : b.at[l]; }); }
-DURE_LANE_OP F16 fma(F16 a, F16 b, F16 c) { return each_lane([&](int64_t l) { return std::fma(a.at[l], b.at[l], c.at[l]); }); }
-DURE_LANE_OP F16 fnma(F16 a, F16 b, F16 c) { return each_lane([&](int64_t l) { return std::fma(-a.at[l], b.at[l], c.at[l]); }); }
-DURE_LANE_OP F16 negate(F16 a) { return each_lane([&](int64_t l) { return -a.at[l]; }); }
-DURE_LANE_OP Mask16 less(F16 a, F16 b) { return each_mask([&](int64_t l) { return a.at[l] < b.at[l]; }); }
-DURE_LANE_OP Mask16 less_equal(F16 a, F16 b) { return each_mask([&](int64_t l) { return a.at[l] <= b.at[l]; }); }
-DURE_LANE_OP F16 select(Mask16 mask, F16 yes, F16 no) { return each_lane([&](int64_t l) { return mask.at[l] ? yes.at[l] : no.at[l]; }); }
+DURE_LANE_OP F16 add(F16 a, F16 b) {
+  return each_lane([&](int64_t l) { return a.at[l] + b.at[l]; });
+}
+DURE_LANE_OP F16 sub(F16 a, F16 b) {
+  return each_lane([&](int64_t l) { return a.at[l] - b.at[l]; });
+}
+DURE_LANE_OP F16 mul(F16 a, F16 b) {
+  return each_lane([&](int64_t l) { return a.at[l] * b.at[l]; });
+}
+DURE_LANE_OP F16 div(F16 a, F16 b) {
+  return each_lane([&](int64_t l) { return a.at[l] / b.at[l]; });
+}
+DURE_LANE_OP F16 min(F16 a, F16 b) {
+  return each_lane([&](int64_t l) { return a.at[l] < b.at[l] ? a.at[l] : b.at[l]; });
+}
+DURE_LANE_OP F16 max(F16 a, F16 b) {
+  return each_lane([&](int64_t l) { return a.at[l] > b.at[l] ? a.at[l] : b.at[l]; });
+}
+DURE_LANE_OP F16 fma(F16 a, F16 b, F16 c) {
+  return each_lane([&](int64_t l) { return std::fma(a.at[l], b.at[l], c.at[l]); });
+}
+DURE_LANE_OP F16 fnma(F16 a, F16 b, F16 c) {
+  return each_lane([&](int64_t l) { return std::fma(-a.at[l], b.at[l], c.at[l]); });
+}
+DURE_LANE_OP F16 negate(F16 a) {
+  return each_lane([&](int64_t l) { return -a.at[l]; });
+}
+DURE_LANE_OP Mask16 less(F16 a, F16 b) {
+  return each_mask([&](int64_t l) { return a.at[l] < b.at[l]; });
+}
+DURE_LANE_OP Mask16 less_equal(F16 a, F16 b) {
+  return each_mask([&](int64_t l) { return a.at[l] <= b.at[l]; });
+}
+DURE_LANE_OP F16 select(Mask16 mask, F16 yes, F16 no) {
+  return each_lane([&](int64_t l) { return mask.at[l] ? yes.at[l] : no.at[l]; });
+}
 DURE_LANE_OP F16 scale_by_power(F16 p, F16 t) {
-  return each_lane([&](int64_t l) { return std::bit_cast<float>(std::bit_cast<uint32_t>(p.at[l]) + (std::bit_cast<uint32_t>(t.at[l]) << 23)); });
+  return each_lane([&](int64_t l) {
+    return std::bit_cast<float>(std::bit_cast<uint32_t>(p.at[l]) +
+                                (std::bit_cast<uint32_t>(t.at[l]) << 23));
+  });
 }
 DURE_LANE_OP Mask16 bit_is_set(F16 t, uint32_t bit) {
   return each_mask([&](int64_t l) { return (std::bit_cast<uint32_t>(t.at[l]) & bit) != 0; });
 }
-DURE_LANE_OP F16 load16(const float* p) { return each_lane([&](int64_t l) { return p[l]; }); }
-DURE_LANE_OP F16 load16_n(const float* p, int64_t n) { return each_lane([&](int64_t l) { return l < n ? p[l] : 0.0f; }); }
-DURE_LANE_OP F16 set16(float value) { return each_lane([&](int64_t) { return value; }); }
+DURE_LANE_OP F16 load16(const float* p) {
+  return each_lane([&](int64_t l) { return p[l]; });
+}
+DURE_LANE_OP F16 load16_n(const float* p, int64_t n) {
+  return each_lane([&](int64_t l) { return l < n ? p[l] : 0.0f; });
+}
+DURE_LANE_OP F16 set16(float value) {
+  return each_lane([&](int64_t) { return value; });
+}
 DURE_LANE_OP void store_n(F16 v, float* p, int64_t n) {
   for (int64_t l = 0; l < kLanes && l < n; ++l) p[l] = v.at[l];
 }
 DURE_LANE_OP void store(F16 v, float* p) { store_n(v, p, kLanes); }
-DURE_LANE_OP F16 keep_first(F16 v, int64_t n, F16 other) { return each_lane([&](int64_t l) { return l < n ? v.at[l] : other.at[l]; }); }
+DURE_LANE_OP F16 keep_first(F16 v, int64_t n, F16 other) {
+  return each_lane([&](int64_t l) { return l < n ? v.at[l] : other.at[l]; });
+}
 DURE_LANE_OP int64_t first_equal(F16 v, float x) {
   for (int64_t l = 0; l < kLanes; ++l) {
     if (v.at[l] == x) return l;
@@ -89,7 +126,8 @@ DURE_LANE_OP float sum16(F16 v) {
 }
 DURE_LANE_OP float max16(F16 v) {
   for (int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (int64_t l = 0; l < half; ++l) v.at[l] = v.at[l] > v.at[l + half] ? v.at[l] : v.at[l + half];
+    for (int64_t l = 0; l < half; ++l)
+      v.at[l] = v.at[l] > v.at[l + half] ? v.at[l] : v.at[l + half];
   }
   return v.at[0];
 }
@@ -111,7 +149,7 @@ struct LaneCount {
   static constexpr int64_t value = kNative;
 };
 template <class Half>
-struct LaneCount<Pair<Half>> {
+struct LaneCount<Pair<Half> > {
   static constexpr int64_t value = 2 * LaneCount<Half>::value;
 };
 
@@ -127,24 +165,31 @@ struct SixteenOf<8> {
 };
 using F16 = SixteenOf<kNative>::type;  // 16 f32 lanes
 
-// Operations on one register, then on pairs of them. Names in lower case: Highway's own are in CamelCase.
+// Operations on one register, then on pairs of them. Names in lower case: Highway's own are in
+// CamelCase.
 DURE_LANE_OP Native add(Native a, Native b) { return hn::Add(a, b); }
 DURE_LANE_OP Native sub(Native a, Native b) { return hn::Sub(a, b); }
 DURE_LANE_OP Native mul(Native a, Native b) { return hn::Mul(a, b); }
 DURE_LANE_OP Native div(Native a, Native b) { return hn::Div(a, b); }
 DURE_LANE_OP Native min(Native a, Native b) { return hn::Min(a, b); }
 DURE_LANE_OP Native max(Native a, Native b) { return hn::Max(a, b); }
-DURE_LANE_OP Native fma(Native a, Native b, Native c) { return hn::MulAdd(a, b, c); }      // a b + c
-DURE_LANE_OP Native fnma(Native a, Native b, Native c) { return hn::NegMulAdd(a, b, c); }  // c - a b
+DURE_LANE_OP Native fma(Native a, Native b, Native c) { return hn::MulAdd(a, b, c); }  // a b + c
+DURE_LANE_OP Native fnma(Native a, Native b, Native c) {
+  return hn::NegMulAdd(a, b, c);
+}  // c - a b
 DURE_LANE_OP auto less(Native a, Native b) { return hn::Lt(a, b); }
 DURE_LANE_OP auto less_equal(Native a, Native b) { return hn::Le(a, b); }
-DURE_LANE_OP Native select(hn::Mask<NativeTag> mask, Native yes, Native no) { return hn::IfThenElse(mask, yes, no); }
+DURE_LANE_OP Native select(hn::Mask<NativeTag> mask, Native yes, Native no) {
+  return hn::IfThenElse(mask, yes, no);
+}
 // p * 2^n where the low bits of t's pattern hold the integer n and p * 2^n is normal.
 DURE_LANE_OP Native scale_by_power(Native p, Native t) {
   const NativeIntTag di;
-  return hn::BitCast(NativeTag(), hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(hn::BitCast(di, t))));
+  return hn::BitCast(NativeTag(),
+                     hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(hn::BitCast(di, t))));
 }
-// Quadrants of an angle, from the two low bits of t's pattern: q odd swaps sine and cosine, q & 2 turns the sine's sign.
+// Quadrants of an angle, from the two low bits of t's pattern: q odd swaps sine and cosine, q & 2
+// turns the sine's sign.
 DURE_LANE_OP auto bit_is_set(Native t, int32_t bit) {
   const NativeIntTag di;
   return hn::RebindMask(NativeTag(), hn::TestBit(hn::BitCast(di, t), hn::Set(di, bit)));
@@ -168,20 +213,29 @@ DURE_LANE_OP void store_n(Native v, float* p, int64_t n) {
 // Lanes l >= n become `other`.
 DURE_LANE_OP Native keep_first(Native v, int64_t n, Native other) {
   if (n >= kNative) return v;
-  return hn::IfThenElse(hn::FirstN(NativeTag(), static_cast<size_t>(std::max<int64_t>(n, 0))), v, other);
+  return hn::IfThenElse(hn::FirstN(NativeTag(), static_cast<size_t>(std::max<int64_t>(n, 0))), v,
+                        other);
 }
 // The first lane equal to x, or -1.
-DURE_LANE_OP int64_t first_equal(Native v, float x) { return hn::FindFirstTrue(NativeTag(), hn::Eq(v, hn::Set(NativeTag(), x))); }
+DURE_LANE_OP int64_t first_equal(Native v, float x) {
+  return hn::FindFirstTrue(NativeTag(), hn::Eq(v, hn::Set(NativeTag(), x)));
+}
 
-#define DURE_PAIR_OP template <class H> DURE_LANE_OP
+#define DURE_PAIR_OP \
+  template <class H> \
+  DURE_LANE_OP
 DURE_PAIR_OP Pair<H> add(Pair<H> a, Pair<H> b) { return {add(a.lo, b.lo), add(a.hi, b.hi)}; }
 DURE_PAIR_OP Pair<H> sub(Pair<H> a, Pair<H> b) { return {sub(a.lo, b.lo), sub(a.hi, b.hi)}; }
 DURE_PAIR_OP Pair<H> mul(Pair<H> a, Pair<H> b) { return {mul(a.lo, b.lo), mul(a.hi, b.hi)}; }
 DURE_PAIR_OP Pair<H> div(Pair<H> a, Pair<H> b) { return {div(a.lo, b.lo), div(a.hi, b.hi)}; }
 DURE_PAIR_OP Pair<H> min(Pair<H> a, Pair<H> b) { return {min(a.lo, b.lo), min(a.hi, b.hi)}; }
 DURE_PAIR_OP Pair<H> max(Pair<H> a, Pair<H> b) { return {max(a.lo, b.lo), max(a.hi, b.hi)}; }
-DURE_PAIR_OP Pair<H> fma(Pair<H> a, Pair<H> b, Pair<H> c) { return {fma(a.lo, b.lo, c.lo), fma(a.hi, b.hi, c.hi)}; }
-DURE_PAIR_OP Pair<H> fnma(Pair<H> a, Pair<H> b, Pair<H> c) { return {fnma(a.lo, b.lo, c.lo), fnma(a.hi, b.hi, c.hi)}; }
+DURE_PAIR_OP Pair<H> fma(Pair<H> a, Pair<H> b, Pair<H> c) {
+  return {fma(a.lo, b.lo, c.lo), fma(a.hi, b.hi, c.hi)};
+}
+DURE_PAIR_OP Pair<H> fnma(Pair<H> a, Pair<H> b, Pair<H> c) {
+  return {fnma(a.lo, b.lo, c.lo), fnma(a.hi, b.hi, c.hi)};
+}
 DURE_PAIR_OP auto less(Pair<H> a, Pair<H> b) {
   return Pair<decltype(less(a.lo, b.lo))>{less(a.lo, b.lo), less(a.hi, b.hi)};
 }
@@ -192,16 +246,20 @@ template <class M, class H>
 DURE_LANE_OP Pair<H> select(Pair<M> mask, Pair<H> yes, Pair<H> no) {
   return {select(mask.lo, yes.lo, no.lo), select(mask.hi, yes.hi, no.hi)};
 }
-DURE_PAIR_OP Pair<H> scale_by_power(Pair<H> p, Pair<H> t) { return {scale_by_power(p.lo, t.lo), scale_by_power(p.hi, t.hi)}; }
+DURE_PAIR_OP Pair<H> scale_by_power(Pair<H> p, Pair<H> t) {
+  return {scale_by_power(p.lo, t.lo), scale_by_power(p.hi, t.hi)};
+}
 DURE_PAIR_OP auto bit_is_set(Pair<H> t, int32_t bit) {
   return Pair<decltype(bit_is_set(t.lo, bit))>{bit_is_set(t.lo, bit), bit_is_set(t.hi, bit)};
 }
 DURE_PAIR_OP Pair<H> negate(Pair<H> a) { return {negate(a.lo), negate(a.hi)}; }
 DURE_PAIR_OP Pair<H> load(const float* p, Pair<H>*) {
-  return {load(p, static_cast<H*>(nullptr)), load(p + LaneCount<H>::value, static_cast<H*>(nullptr))};
+  return {load(p, static_cast<H*>(nullptr)),
+          load(p + LaneCount<H>::value, static_cast<H*>(nullptr))};
 }
 DURE_PAIR_OP Pair<H> load_n(const float* p, int64_t n, Pair<H>*) {
-  return {load_n(p, n, static_cast<H*>(nullptr)), load_n(p + LaneCount<H>::value, n - LaneCount<H>::value, static_cast<H*>(nullptr))};
+  return {load_n(p, n, static_cast<H*>(nullptr)),
+          load_n(p + LaneCount<H>::value, n - LaneCount<H>::value, static_cast<H*>(nullptr))};
 }
 DURE_PAIR_OP Pair<H> set(float value, Pair<H>*) {
   const H half = set(value, static_cast<H*>(nullptr));
@@ -225,7 +283,9 @@ DURE_PAIR_OP int64_t first_equal(Pair<H> v, float x) {
 
 // The sixteen-lane face.
 DURE_LANE_OP F16 load16(const float* p) { return load(p, static_cast<F16*>(nullptr)); }
-DURE_LANE_OP F16 load16_n(const float* p, int64_t n) { return load_n(p, n, static_cast<F16*>(nullptr)); }  // 0 beyond n
+DURE_LANE_OP F16 load16_n(const float* p, int64_t n) {
+  return load_n(p, n, static_cast<F16*>(nullptr));
+}  // 0 beyond n
 DURE_LANE_OP F16 set16(float value) { return set(value, static_cast<F16*>(nullptr)); }
 
 // Fixed trees: lane l with l + 8, then + 4, + 2, + 1.
@@ -264,11 +324,12 @@ DURE_PAIR_OP float max16(Pair<H> v) { return max16(max(v.lo, v.hi)); }
 
 #endif  // generic or native lanes
 
-// Functions. Adding 1.5 * 2^23 rounds to an integer (ties to even) and leaves it in the low bits of the pattern.
+// Functions. Adding 1.5 * 2^23 rounds to an integer (ties to even) and leaves it in the low bits of
+// the pattern.
 constexpr float kRoundingMagic = 12582912.0f;
 
-// exp(x) for -86.99 < x, within 1 ulp or so (kernels/math_test.cc): x = n ln 2 + r, a polynomial of degree 6 in r whose
-// coefficients are a Chebyshev fit of (e^r - 1 - r) / r^2 on |r| <= 0.3469.
+// exp(x) for -86.99 < x, within 1 ulp or so (kernels/math_test.cc): x = n ln 2 + r, a polynomial of
+// degree 6 in r whose coefficients are a Chebyshev fit of (e^r - 1 - r) / r^2 on |r| <= 0.3469.
 DURE_LANE_OP F16 exp_reduced(F16 x) {
   const F16 magic = set16(kRoundingMagic);
   const F16 t = fma(x, set16(1.44269502f), magic);
@@ -283,11 +344,14 @@ DURE_LANE_OP F16 exp_reduced(F16 x) {
   return scale_by_power(p, t);
 }
 
-constexpr float kExpUnderflow = -86.9f;       // Below this (where e^x < 1.8e-38) exp gives 0: no denormal numbers.
-constexpr float kExpOverflow = 88.7228317f;   // Above this it gives infinity.
+constexpr float kExpUnderflow =
+    -86.9f;  // Below this (where e^x < 1.8e-38) exp gives 0: no denormal numbers.
+constexpr float kExpOverflow = 88.7228317f;  // Above this it gives infinity.
 
 // exp of what is never positive: 0 below the underflow, NaN for NaN.
-DURE_LANE_OP F16 exp_of_nonpositive(F16 x) { return select(less(x, set16(kExpUnderflow)), set16(0.0f), exp_reduced(x)); }
+DURE_LANE_OP F16 exp_of_nonpositive(F16 x) {
+  return select(less(x, set16(kExpUnderflow)), set16(0.0f), exp_reduced(x));
+}
 
 DURE_LANE_OP F16 exp(F16 x) {
   return select(less(set16(kExpOverflow), x), set16(__builtin_inff()), exp_of_nonpositive(x));
@@ -298,8 +362,8 @@ DURE_LANE_OP F16 sigmoid(F16 x) {
   return div(one, add(one, exp(negate(x))));
 }
 
-// Sine and cosine of |x| < 6e6: x = q pi/2 + r with pi/2 in two pieces, polynomials on |r| <= 0.8; absolute error below
-// 1.3e-7 (kernels/math_test.cc).
+// Sine and cosine of |x| < 6e6: x = q pi/2 + r with pi/2 in two pieces, polynomials on |r| <= 0.8;
+// absolute error below 1.3e-7 (kernels/math_test.cc).
 DURE_LANE_OP void sine_cosine(F16 x, F16& sine, F16& cosine) {
   const F16 magic = set16(kRoundingMagic);
   const F16 t = fma(x, set16(0.636619747f), magic);

@@ -1,4 +1,5 @@
-// kernels/cpu/log.h: the natural logarithm of one positive normal number, the same bits on every machine.
+// kernels/cpu/log.h: the natural logarithm of one positive normal number, the same bits on every
+// machine.
 #pragma once
 
 #include <bit>
@@ -6,8 +7,9 @@
 
 namespace dure::cpu {
 
-// log x = e ln 2 + 2 atanh(s), s = (m - 1) / (m + 1), m in [sqrt(1/2), sqrt(2)): |s| < 0.1716, so s^17 / 17 < 6e-15 is
-// the first term left out; computed in double, rounded once. x = 0, infinity and NaN give -infinity, infinity and NaN.
+// log x = e ln 2 + 2 atanh(s), s = (m - 1) / (m + 1), m in [sqrt(1/2), sqrt(2)): |s| < 0.1716, so
+// s^17 / 17 < 6e-15 is the first term left out; computed in double, rounded once. x = 0, infinity
+// and NaN give -infinity, infinity and NaN.
 inline float log_f32(float x) {
   if (!(x > 0)) return x == 0 ? -__builtin_inff() : __builtin_nanf("");
   if (x == __builtin_inff()) return x;

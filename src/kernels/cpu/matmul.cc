@@ -7,10 +7,11 @@ namespace {
 
 constexpr int64_t kPanelFloats =
     64 << 10;  // Packed panels of a task: 256 KiB, a quarter of a level-2 cache of 1 MiB.
-constexpr int64_t kTasksPerThread = 6;  // Enough that the last task to end is short beside the whole.
+constexpr int64_t kTasksPerThread =
+    6;  // Enough that the last task to end is short beside the whole.
 constexpr int64_t kTaskProducts =
-    1 << 18;                         // Below this (some microseconds) a task is not worth the hand-over.
-constexpr int64_t kRowsOfRead = 8;   // Reading a weight costs as much as this many products with it.
+    1 << 18;  // Below this (some microseconds) a task is not worth the hand-over.
+constexpr int64_t kRowsOfRead = 8;  // Reading a weight costs as much as this many products with it.
 constexpr int64_t kRowTilesMin = 4;  // Packing a panel pays only when several row tiles read it.
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -18,7 +19,9 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // How the parts of a stack are cut.
 struct Cut {
   int64_t rows = 1, columns = 1;
-  int64_t blocks(const MatMul& m) const { return divide_up(m.rows, rows) * divide_up(m.columns, columns); }
+  int64_t blocks(const MatMul& m) const {
+    return divide_up(m.rows, rows) * divide_up(m.columns, columns);
+  }
 };
 
 // Pieces of about `wanted`, equal but for the last, multiples of `tile`.
@@ -29,7 +32,8 @@ int64_t even_pieces(int64_t whole, int64_t wanted, int64_t tile) {
 
 Cut cut_of(const MatMulStack& stack, int threads) {
   const BlockLimits limits = block_limits();
-  const int64_t parts = static_cast<int64_t>(stack.offsets.size()) - 1, ragged = stack.offsets.back();
+  const int64_t parts = static_cast<int64_t>(stack.offsets.size()) - 1,
+                ragged = stack.offsets.back();
   const int64_t rows = std::max(kRowsOfRead, stack.ragged_steps ? stack.whole.rows : ragged),
                 columns = stack.whole.columns;
   const int64_t steps =

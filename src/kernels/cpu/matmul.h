@@ -1,10 +1,10 @@
-// kernels/cpu/matmul.h: the one product behind linear.h: C = A B, every element of C one fma chain over the
-// steps.
+// kernels/cpu/matmul.h: the one product behind linear.h: C = A B, every element of C one fma chain
+// over the steps.
 //
-// y = x w^T, dx = dy w and dw += dy^T x differ only in how A and B lie in memory. A MatMulStack is one such
-// product per expert. Bodies: matmul.cc splits a stack over threads; a MatMulBlock function (generic, AVX2,
-// AVX-512) computes one rectangle of C. No split changes any bit: each element is one chain, whoever computes
-// it.
+// y = x w^T, dx = dy w and dw += dy^T x differ only in how A and B lie in memory. A MatMulStack is
+// one such product per expert. Bodies: matmul.cc splits a stack over threads; a MatMulBlock
+// function (generic, AVX2, AVX-512) computes one rectangle of C. No split changes any bit: each
+// element is one chain, whoever computes it.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +36,8 @@ struct MatMul {
   Finish finish = Finish::kSet;
 };
 
-// Part e of a stack: rows (or, where `ragged_steps`, steps) [offsets[e], offsets[e+1]) of A; see part_of.
+// Part e of a stack: rows (or, where `ragged_steps`, steps) [offsets[e], offsets[e+1]) of A; see
+// part_of.
 struct MatMulStack {
   MatMul whole;  // addresses of part 0, sizes but for the ragged one
   std::span<const int64_t> offsets;
@@ -58,7 +59,8 @@ struct BlockLimits {
 // Runs a stack over the stream's threads.
 void matmul_stack(const MatMulStack& stack, Stream& stream);
 
-// One rectangle of C, by the instruction set in use. scratch: matmul_scratch() bytes, 64-byte aligned.
+// One rectangle of C, by the instruction set in use. scratch: matmul_scratch() bytes, 64-byte
+// aligned.
 void matmul_block(const MatMul& m, const Block& block, void* scratch);
 size_t matmul_scratch(const MatMul& m, const Block& block);
 BlockLimits block_limits();

@@ -1,9 +1,10 @@
-// kernels/cpu/matmul_few-inl.h: y = x w^T for one to kFewRows rows: weights read once, in place, no panel in
-// between.
+// kernels/cpu/matmul_few-inl.h: y = x w^T for one to kFewRows rows: weights read once, in place, no
+// panel in between.
 //
-// Decoding reads every weight for a few rows of x: the memory is the limit, and a packed panel would cost a
-// second pass over level 1. A tile of kLanes stored rows is transposed in registers and used at once by every
-// row of x; one chain per output, as everywhere. F32 and BF16; other types go through panels.
+// Decoding reads every weight for a few rows of x: the memory is the limit, and a packed panel
+// would cost a second pass over level 1. A tile of kLanes stored rows is transposed in registers
+// and used at once by every row of x; one chain per output, as everywhere. F32 and BF16; other
+// types go through panels.
 #if defined(DURE_KERNELS_CPU_MATMUL_FEW_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef DURE_KERNELS_CPU_MATMUL_FEW_INL_H_
 #undef DURE_KERNELS_CPU_MATMUL_FEW_INL_H_
@@ -18,13 +19,16 @@ namespace dure::cpu {
 namespace HWY_NAMESPACE {
 #if HWY_NATIVE_FMA
 
-inline constexpr int64_t kFewRows = HWY_MAX_BYTES == 64 ? 8 : 4;  // What the registers hold beside the tile.
-inline constexpr int64_t kAheadBytes = 512;  // Prefetched: the processor itself follows fewer streams than rows.
+inline constexpr int64_t kFewRows =
+    HWY_MAX_BYTES == 64 ? 8 : 4;  // What the registers hold beside the tile.
+inline constexpr int64_t kAheadBytes =
+    512;  // Prefetched: the processor itself follows fewer streams than rows.
 
-// out: [kRows, kLanes] of chains over the steps. x: rows x_stride apart. rows: kLanes addresses of stored
-// weights.
+// out: [kRows, kLanes] of chains over the steps. x: rows x_stride apart. rows: kLanes addresses of
+// stored weights.
 template <int kRows, bool kBf16>
-void FewColumns(const float* x, int64_t x_stride, const char* const* rows, int64_t steps, float* out) {
+void FewColumns(const float* x, int64_t x_stride, const char* const* rows, int64_t steps,
+                float* out) {
   constexpr int64_t kBytes = kBf16 ? 2 : 4, kSteps = kTileSteps<kBf16>;
   const hn::ScalableTag<float> d;
   hn::Vec<decltype(d)> sum[kRows];
@@ -44,7 +48,8 @@ void FewColumns(const float* x, int64_t x_stride, const char* const* rows, int64
     for (int64_t i = 0; i < kSteps; ++i) {
       const auto w = TileStep<kBf16>(t, i);
       HWY_UNROLL(8)
-      for (int r = 0; r < kRows; ++r) sum[r] = hn::MulAdd(hn::Set(d, x[r * x_stride + s + i]), w, sum[r]);
+      for (int r = 0; r < kRows; ++r)
+        sum[r] = hn::MulAdd(hn::Set(d, x[r * x_stride + s + i]), w, sum[r]);
     }
   }
   for (; s < steps; ++s) {
@@ -76,11 +81,13 @@ inline bool UsesFewRows(const MatMul& m, const Block& block) {
 
 inline void FewRows(const MatMul& m, const Block& block) {
   const int64_t rows = block.row_end - block.row_begin;
-  const FewFunction function = m.b_dtype == DType::kBF16 ? few_function<true>(rows) : few_function<false>(rows);
+  const FewFunction function =
+      m.b_dtype == DType::kBF16 ? few_function<true>(rows) : few_function<false>(rows);
   for (int64_t c = block.column_begin; c < block.column_end; c += kLanes) {
     const int64_t count = std::min(kLanes, block.column_end - c);
     const char* stored[kLanes];
-    for (int64_t j = 0; j < kLanes; ++j) stored[j] = m.b + (c + std::min(j, count - 1)) * m.b_row_bytes;
+    for (int64_t j = 0; j < kLanes; ++j)
+      stored[j] = m.b + (c + std::min(j, count - 1)) * m.b_row_bytes;
     HWY_ALIGN float out[kFewRows * kLanes];
     function(m.a + block.row_begin * m.a_stride, m.a_stride, stored, m.steps, out);
     for (int64_t r = 0; r < rows; ++r) {

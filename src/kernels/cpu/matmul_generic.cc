@@ -1,6 +1,6 @@
-// The product in plain C++: the fallback of processors without AVX2, and a second opinion for the tests.
-// std::fma is exact but slow where the compiler may not assume the instruction: hundreds of times slower than
-// the other bodies.
+// The product in plain C++: the fallback of processors without AVX2, and a second opinion for the
+// tests. std::fma is exact but slow where the compiler may not assume the instruction: hundreds of
+// times slower than the other bodies.
 #include <algorithm>
 #include <cmath>
 

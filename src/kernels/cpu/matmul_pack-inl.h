@@ -1,10 +1,10 @@
-// kernels/cpu/matmul_pack-inl.h: columns of B as a panel [steps, width] of f32, width 1 or 2 vectors, 64-byte
-// aligned.
+// kernels/cpu/matmul_pack-inl.h: columns of B as a panel [steps, width] of f32, width 1 or 2
+// vectors, 64-byte aligned.
 //
-// Stored row c = column c (a weight used as w^T): transposed in registers, a line of each row at a time.
-// Stored row s = step s: copied. BF16 is widened on the way (a shift); other types are widened row by row
-// into scratch first. Columns past the end repeat the last one (transposed) or are zero (copied): computed,
-// never stored.
+// Stored row c = column c (a weight used as w^T): transposed in registers, a line of each row at a
+// time. Stored row s = step s: copied. BF16 is widened on the way (a shift); other types are
+// widened row by row into scratch first. Columns past the end repeat the last one (transposed) or
+// are zero (copied): computed, never stored.
 #if defined(DURE_KERNELS_CPU_MATMUL_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef DURE_KERNELS_CPU_MATMUL_PACK_INL_H_
 #undef DURE_KERNELS_CPU_MATMUL_PACK_INL_H_
@@ -17,8 +17,8 @@
 #include <cstring>
 
 #include "kernels/cpu/matmul.h"
-#include "kernels/cpu/widen.h"
 #include "kernels/cpu/matmul_tile-inl.h"
+#include "kernels/cpu/widen.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace dure::cpu {
@@ -44,7 +44,8 @@ HWY_INLINE WordVec OddBlocks(WordVec a, WordVec b) {
 #endif
 }
 
-// In place: word j of vector i <-> word i of vector j. kLanes * log2(kLanes) shuffles, all in registers.
+// In place: word j of vector i <-> word i of vector j. kLanes * log2(kLanes) shuffles, all in
+// registers.
 HWY_INLINE void TransposeWords(WordVec* t) {
   const Words d;
   const hn::ScalableTag<uint64_t> d64;
@@ -59,7 +60,8 @@ HWY_INLINE void TransposeWords(WordVec* t) {
     t[i + 2] = hn::BitCast(d, hn::InterleaveLower(d64, high01, high23));
     t[i + 3] = hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23));
   }
-  // Now block b of t[4 g + j] holds word 4 b + j of rows 4 g .. 4 g + 3: a transpose of the blocks is left.
+  // Now block b of t[4 g + j] holds word 4 b + j of rows 4 g .. 4 g + 3: a transpose of the blocks
+  // is left.
   HWY_UNROLL(4)
   for (int64_t j = 0; j < 4; ++j) {
 #if HWY_MAX_BYTES == 64
@@ -77,8 +79,8 @@ HWY_INLINE void TransposeWords(WordVec* t) {
   }
 }
 
-// Steps held by kLanes words of a row, and step i of a transposed tile in f32. BF16: a word is two steps, the
-// first low.
+// Steps held by kLanes words of a row, and step i of a transposed tile in f32. BF16: a word is two
+// steps, the first low.
 template <bool kBf16>
 inline constexpr int64_t kTileSteps = kBf16 ? 2 * kLanes : kLanes;
 template <bool kBf16>
@@ -142,15 +144,16 @@ inline void WidenRow(DType dtype, const char* row, int64_t first, int64_t count,
 
 inline int64_t PanelVecs(int64_t count) { return (count + kLanes - 1) / kLanes; }
 
-// Floats of scratch for packing `columns` columns: kLanes stored rows (transposed) or one (copied), in f32.
+// Floats of scratch for packing `columns` columns: kLanes stored rows (transposed) or one (copied),
+// in f32.
 inline int64_t PackScratch(const MatMul& m, int64_t columns, int64_t steps) {
   if (m.b_dtype == DType::kF32 || m.b_dtype == DType::kBF16) return 0;
   return m.b_by_column ? kLanes * steps : columns;
 }
 
 // Columns [first, first + count) of steps [step, step + steps), `vecs` vectors wide.
-inline void PackTransposed(const MatMul& m, int64_t first, int64_t count, int64_t step, int64_t steps,
-                           int64_t vecs, float* panel, float* scratch) {
+inline void PackTransposed(const MatMul& m, int64_t first, int64_t count, int64_t step,
+                           int64_t steps, int64_t vecs, float* panel, float* scratch) {
   for (int64_t v = 0; v < vecs; ++v) {
     const char* rows[kLanes];
     for (int64_t j = 0; j < kLanes; ++j) {
@@ -169,8 +172,8 @@ inline void PackTransposed(const MatMul& m, int64_t first, int64_t count, int64_
   }
 }
 
-// A stored row holds one step of every panel: row by row, so that a quantised block is decoded once, not once
-// a panel.
+// A stored row holds one step of every panel: row by row, so that a quantised block is decoded
+// once, not once a panel.
 inline void PackCopied(const MatMul& m, int64_t first, int64_t columns, int64_t step, int64_t steps,
                        float* panels, float* scratch) {
   const bool direct = PackScratch(m, 1, 1) == 0;

@@ -1,13 +1,12 @@
 // The product for AVX2 and AVX-512: panels of B packed into scratch, register tiles over them.
 //
-// Order of loops: steps in stretches of kStepsMax (the chain waits in C, or in scratch where C is added to);
-// all panels of the stretch are packed (level-2 cache), then row tile by row tile (A in level 1) over the
-// panels.
+// Order of loops: steps in stretches of kStepsMax (the chain waits in C, or in scratch where C is
+// added to); all panels of the stretch are packed (level-2 cache), then row tile by row tile (A in
+// level 1) over the panels.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/matmul_simd.cc"
-#include "kernels/isa.h"
-
 #include "hwy/foreach_target.h"
+#include "kernels/isa.h"
 //
 #include "hwy/highway.h"
 //
@@ -20,7 +19,8 @@ namespace HWY_NAMESPACE {
 #if HWY_NATIVE_FMA
 
 constexpr int64_t kStepsMax = 512;
-constexpr int64_t kPad = 16;  // Floats between the rows of a copied tile: no two rows in the same cache sets.
+constexpr int64_t kPad =
+    16;  // Floats between the rows of a copied tile: no two rows in the same cache sets.
 
 inline int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 
@@ -29,8 +29,8 @@ struct Work {
   const MatMul& m;
   const Block& block;
   float* panels;   // the stretch's panels one after another, [stretch, width] each
-  float* partial;  // [rows, columns rounded up to panels]: chains under way, for Finish::kAdd over several
-                   // stretches
+  float* partial;  // [rows, columns rounded up to panels]: chains under way, for Finish::kAdd over
+                   // several stretches
   float* widened;  // see PackScratch
   float* tile;     // a row tile of A, see CopyA
   int64_t columns() const { return block.column_end - block.column_begin; }
@@ -41,10 +41,12 @@ struct Work {
 size_t Scratch(const MatMul& m, const Block& block) {
   const int64_t columns = RoundUp(block.column_end - block.column_begin, kPanel),
                 stretch = std::min(m.steps, kStepsMax);
-  const int64_t partial =
-      m.finish == Finish::kAdd && m.steps > kStepsMax ? columns * (block.row_end - block.row_begin) : 0;
+  const int64_t partial = m.finish == Finish::kAdd && m.steps > kStepsMax
+                              ? columns * (block.row_end - block.row_begin)
+                              : 0;
   const int64_t tile = kRowsMax * (stretch + kPad) + kLanes;
-  return static_cast<size_t>(columns * stretch + partial + PackScratch(m, columns, stretch) + tile + 4 * 16) *
+  return static_cast<size_t>(columns * stretch + partial + PackScratch(m, columns, stretch) + tile +
+                             4 * 16) *
          sizeof(float);
 }
 
@@ -69,7 +71,8 @@ Flow FlowOf(const Work& w, bool first, bool last) {
   const MatMul& m = w.m;
   float* c = m.c + w.block.row_begin * m.c_stride + w.block.column_begin;
   if (!w.uses_partial())
-    return {first && m.finish != Finish::kContinue ? nullptr : c, c, m.c_stride, m.finish == Finish::kAdd};
+    return {first && m.finish != Finish::kContinue ? nullptr : c, c, m.c_stride,
+            m.finish == Finish::kAdd};
   return {first ? nullptr : w.partial, w.partial, RoundUp(w.columns(), kPanel), false};
 }
 
@@ -78,7 +81,8 @@ void NarrowTile(TileFunction tile, TileArgs t, int64_t rows, int64_t count) {
   HWY_ALIGN float copy[kRowsMax * kPanel] = {};
   const TileArgs outside = t;
   if (t.from != nullptr) {
-    for (int64_t r = 0; r < rows; ++r) std::copy_n(t.from + r * t.c_stride, count, copy + r * kPanel);
+    for (int64_t r = 0; r < rows; ++r)
+      std::copy_n(t.from + r * t.c_stride, count, copy + r * kPanel);
     t.from = copy;
   }
   t.to = copy, t.c_stride = kPanel, t.add = false;
@@ -95,8 +99,8 @@ struct ATile {
   int64_t stride;
 };
 
-// The rows' piece of A as the tile reads it: in place, or copied where rows lie at a multiple of 4 KiB: more
-// of them than the level-1 cache has ways (8) would evict each other at every step.
+// The rows' piece of A as the tile reads it: in place, or copied where rows lie at a multiple of 4
+// KiB: more of them than the level-1 cache has ways (8) would evict each other at every step.
 ATile CopyA(const Work& w, int64_t row, int64_t rows, int64_t step, int64_t steps) {
   const MatMul& m = w.m;
   if (m.a_by_step) return {m.a + step * m.a_stride + row, m.a_stride};
@@ -109,7 +113,8 @@ ATile CopyA(const Work& w, int64_t row, int64_t rows, int64_t step, int64_t step
   return {w.tile, steps + kPad};
 }
 
-void RowTile(const Work& w, const Flow& flow, int64_t row, int64_t rows, int64_t step, int64_t steps) {
+void RowTile(const Work& w, const Flow& flow, int64_t row, int64_t rows, int64_t step,
+             int64_t steps) {
   const MatMul& m = w.m;
   const ATile a = CopyA(w, w.block.row_begin + row, rows, step, steps);
   const float* panel = w.panels;
@@ -131,8 +136,8 @@ void RowTile(const Work& w, const Flow& flow, int64_t row, int64_t rows, int64_t
 
 void Stretch(const Work& w, const Flow& flow, int64_t step, int64_t steps) {
   PackPanels(w.m, w.block.column_begin, w.columns(), step, steps, w.panels, w.widened);
-  const int64_t tiles =
-      (w.rows() + kRowsMax - 1) / kRowsMax;  // Of nearly equal height: 16 rows are 8 + 8, not 14 + 2.
+  const int64_t tiles = (w.rows() + kRowsMax - 1) /
+                        kRowsMax;  // Of nearly equal height: 16 rows are 8 + 8, not 14 + 2.
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t begin = w.rows() * i / tiles, end = w.rows() * (i + 1) / tiles;
     RowTile(w, flow, begin, end - begin, step, steps);
@@ -159,7 +164,9 @@ void MatMulBlock(const MatMul& m, const Block& block, void* scratch) {
   if (w.uses_partial()) AddPartial(w);
 }
 
-BlockLimits Limits() { return {.row_tile = kRowsMax, .column_tile = kPanel, .steps_max = kStepsMax}; }
+BlockLimits Limits() {
+  return {.row_tile = kRowsMax, .column_tile = kPanel, .steps_max = kStepsMax};
+}
 
 #else  // EMU128: see matmul_generic.cc
 
@@ -182,7 +189,9 @@ HWY_EXPORT(Limits);
 void matmul_block(const MatMul& m, const Block& block, void* scratch) {
   DURE_DISPATCH(MatMulBlock)(m, block, scratch);
 }
-size_t matmul_scratch(const MatMul& m, const Block& block) { return DURE_DISPATCH(Scratch)(m, block); }
+size_t matmul_scratch(const MatMul& m, const Block& block) {
+  return DURE_DISPATCH(Scratch)(m, block);
+}
 BlockLimits block_limits() { return DURE_DISPATCH(Limits)(); }
 }  // namespace dure::cpu
 #endif

@@ -21,7 +21,8 @@ HWY_ATTR float inverse_rms_of(const float* x, int64_t columns, float epsilon) {
   return 1.0f / std::sqrt(sum16(sum) / static_cast<float>(columns) + epsilon);
 }
 
-HWY_ATTR void normalise(const float* x, const float* w, float inverse_rms, int64_t columns, float* y) {
+HWY_ATTR void normalise(const float* x, const float* w, float inverse_rms, int64_t columns,
+                        float* y) {
   for (int64_t c = 0; c < columns; c += kLanes) {
     const int64_t n = columns - c;
     store_n(mul(mul(load16_n(x + c, n), set16(inverse_rms)), load16_n(w + c, n)), y + c, n);
@@ -29,7 +30,8 @@ HWY_ATTR void normalise(const float* x, const float* w, float inverse_rms, int64
 }
 
 // dx = r w dy - x r^3 sum(dy w x) / C, set or added; dw += dy x r.
-HWY_ATTR void row_backward(const NormRows& n, const float* x, const float* dy, float r, float* dx, float* dw) {
+HWY_ATTR void row_backward(const NormRows& n, const float* x, const float* dy, float r, float* dx,
+                           float* dw) {
   F16 sum = set16(0.0f);
   for (int64_t c = 0; c < n.columns; c += kLanes) {
     const int64_t left = n.columns - c;
@@ -49,10 +51,12 @@ HWY_ATTR void row_backward(const NormRows& n, const float* x, const float* dy, f
 struct Turns {
   alignas(64) float cosine[kHeadWidthMax / 2], sine[kHeadWidthMax / 2];
 };
-HWY_ATTR void turns_at(int32_t position, const float* inverse_frequency, int64_t half, Turns& turns) {
+HWY_ATTR void turns_at(int32_t position, const float* inverse_frequency, int64_t half,
+                       Turns& turns) {
   for (int64_t j = 0; j < half; j += kLanes) {
     F16 sine, cosine;
-    sine_cosine(mul(set16(static_cast<float>(position)), load16_n(inverse_frequency + j, half - j)), sine, cosine);
+    sine_cosine(mul(set16(static_cast<float>(position)), load16_n(inverse_frequency + j, half - j)),
+                sine, cosine);
     store(cosine, turns.cosine + j);
     store(sine, turns.sine + j);
   }
@@ -62,7 +66,8 @@ HWY_ATTR void turns_at(int32_t position, const float* inverse_frequency, int64_t
 HWY_ATTR void turn(const Turns& turns, const float* x, int64_t half, bool backward, float* y) {
   for (int64_t j = 0; j < half; j += kLanes) {
     const int64_t n = half - j;
-    const F16 u = load16_n(x + j, n), v = load16_n(x + half + j, n), cosine = load16(turns.cosine + j);
+    const F16 u = load16_n(x + j, n), v = load16_n(x + half + j, n),
+              cosine = load16(turns.cosine + j);
     const F16 sine = backward ? negate(load16(turns.sine + j)) : load16(turns.sine + j);
     store_n(fnma(v, sine, mul(u, cosine)), y + j, n);
     store_n(fma(u, sine, mul(v, cosine)), y + half + j, n);
@@ -86,14 +91,16 @@ void head_rows(const NormRows& n, int64_t first, int64_t last) {
     if (n.inverse_frequency != nullptr) turns_at(n.positions[t], n.inverse_frequency, half, turns);
     rms_rows(n, t * n.heads, (t + 1) * n.heads);
     if (n.inverse_frequency == nullptr) continue;
-    for (int64_t i = t * n.heads; i < (t + 1) * n.heads; ++i) turn(turns, n.y + i * n.columns, half, false, n.y + i * n.columns);
+    for (int64_t i = t * n.heads; i < (t + 1) * n.heads; ++i)
+      turn(turns, n.y + i * n.columns, half, false, n.y + i * n.columns);
   }
 }
 
 void rms_backward(const NormRows& n, int64_t first, int64_t last, float* dw) {
   std::fill_n(dw, n.columns, 0.0f);
   for (int64_t i = first; i < last; ++i) {
-    row_backward(n, n.x + i * n.columns, n.dy + i * n.columns, n.inverse_rms[i], n.dx + i * n.columns, dw);
+    row_backward(n, n.x + i * n.columns, n.dy + i * n.columns, n.inverse_rms[i],
+                 n.dx + i * n.columns, dw);
   }
 }
 
@@ -126,10 +133,18 @@ HWY_EXPORT(head_rows);
 HWY_EXPORT(rms_backward);
 HWY_EXPORT(head_backward);
 
-void rms_norm_rows(const NormRows& n, int64_t first, int64_t last) { DURE_DISPATCH(rms_rows)(n, first, last); }
-void head_norm_rope_rows(const NormRows& n, int64_t first, int64_t last) { DURE_DISPATCH(head_rows)(n, first, last); }
-void rms_norm_backward_rows(const NormRows& n, int64_t first, int64_t last, float* dw) { DURE_DISPATCH(rms_backward)(n, first, last, dw); }
-void head_norm_rope_backward_rows(const NormRows& n, int64_t first, int64_t last, float* dw) { DURE_DISPATCH(head_backward)(n, first, last, dw); }
+void rms_norm_rows(const NormRows& n, int64_t first, int64_t last) {
+  DURE_DISPATCH(rms_rows)(n, first, last);
+}
+void head_norm_rope_rows(const NormRows& n, int64_t first, int64_t last) {
+  DURE_DISPATCH(head_rows)(n, first, last);
+}
+void rms_norm_backward_rows(const NormRows& n, int64_t first, int64_t last, float* dw) {
+  DURE_DISPATCH(rms_backward)(n, first, last, dw);
+}
+void head_norm_rope_backward_rows(const NormRows& n, int64_t first, int64_t last, float* dw) {
+  DURE_DISPATCH(head_backward)(n, first, last, dw);
+}
 
 }  // namespace dure::cpu
 #endif

@@ -1,4 +1,5 @@
-// kernels/cpu/norm.h: ranges of rows of the norms, the unit that a worker runs. Contracts: kernels/norm.h.
+// kernels/cpu/norm.h: ranges of rows of the norms, the unit that a worker runs. Contracts:
+// kernels/norm.h.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +8,8 @@
 
 namespace dure::cpu {
 
-// Symbols: R rows, C columns. Heads: R = T * N rows of C = H columns, row t * N + n at positions[t].
+// Symbols: R rows, C columns. Heads: R = T * N rows of C = H columns, row t * N + n at
+// positions[t].
 struct NormRows {
   int64_t columns = 0;  // C
   const float* x = nullptr;
@@ -16,9 +18,9 @@ struct NormRows {
   float* y = nullptr;
   float* inverse_rms = nullptr;  // Or null, forward only.
   // Heads only.
-  int64_t heads = 1;                           // N
-  const float* inverse_frequency = nullptr;    // [H/2], or null: no rotation
-  const int32_t* positions = nullptr;          // [T]
+  int64_t heads = 1;                         // N
+  const float* inverse_frequency = nullptr;  // [H/2], or null: no rotation
+  const int32_t* positions = nullptr;        // [T]
   // Backward only.
   const float* dy = nullptr;
   float* dx = nullptr;
@@ -31,6 +33,7 @@ void rms_norm_rows(const NormRows& n, int64_t first, int64_t last);
 void head_norm_rope_rows(const NormRows& n, int64_t first_token, int64_t last_token);
 // dw: [C] =, the sum over the range, rows ascending.
 void rms_norm_backward_rows(const NormRows& n, int64_t first, int64_t last, float* dw);
-void head_norm_rope_backward_rows(const NormRows& n, int64_t first_token, int64_t last_token, float* dw);
+void head_norm_rope_backward_rows(const NormRows& n, int64_t first_token, int64_t last_token,
+                                  float* dw);
 
 }  // namespace dure::cpu

@@ -1,7 +1,9 @@
-// AdamW, Muon and sums of squares by Highway: one source, compiled for each instruction set, chosen at run time.
+// AdamW, Muon and sums of squares by Highway: one source, compiled for each instruction set, chosen
+// at run time.
 //
-// The matrix product of Muon is its own: three small shapes, f32, C = alpha A B + beta D, accumulated over k in
-// ascending order by fused multiply-adds, so that a Gram matrix comes out exactly symmetric (half is computed).
+// The matrix product of Muon is its own: three small shapes, f32, C = alpha A B + beta D,
+// accumulated over k in ascending order by fused multiply-adds, so that a Gram matrix comes out
+// exactly symmetric (half is computed).
 #include "kernels/optimiser.h"
 
 #include <algorithm>
@@ -21,11 +23,13 @@
 namespace dure::optimiser_detail {
 
 struct AdamWScalars {  // The step's constants, folded in double and rounded once.
-  float keep, beta1, one_minus_beta1, beta2, one_minus_beta2, rate, root_scale, epsilon, gradient_scale;
+  float keep, beta1, one_minus_beta1, beta2, one_minus_beta2, rate, root_scale, epsilon,
+      gradient_scale;
 };
 
-// C[m, n] = alpha * A[m, k] B[k, n] + beta * D[m, n], dense rows; D may be null (beta 0). C aliases nothing.
-// symmetric: m == n and the product is symmetric; only tiles that touch the upper triangle are computed, then mirrored.
+// C[m, n] = alpha * A[m, k] B[k, n] + beta * D[m, n], dense rows; D may be null (beta 0). C aliases
+// nothing. symmetric: m == n and the product is symmetric; only tiles that touch the upper triangle
+// are computed, then mirrored.
 struct Product {
   const float* a;
   const float* b;
@@ -36,9 +40,9 @@ struct Product {
   bool symmetric;
 };
 
-constexpr int64_t kRowBlock = 96;    // Rows of C a task computes against one packed panel.
-constexpr int64_t kDepthBlock = 256; // k values packed at a time: 32 KiB of panel at 32 columns.
-constexpr int64_t kPanelMax = 32;    // Columns of a panel: two vectors of at most 16 lanes.
+constexpr int64_t kRowBlock = 96;     // Rows of C a task computes against one packed panel.
+constexpr int64_t kDepthBlock = 256;  // k values packed at a time: 32 KiB of panel at 32 columns.
+constexpr int64_t kPanelMax = 32;     // Columns of a panel: two vectors of at most 16 lanes.
 
 }  // namespace dure::optimiser_detail
 #endif
@@ -69,9 +73,11 @@ HWY_INLINE Vec fused(D d, Vec a, Vec b, Vec c) {
 #endif
 }
 
-HWY_INLINE void adamw_vector(D d, const AdamWScalars& s, float* w, const float* g, float* m, float* v) {
+HWY_INLINE void adamw_vector(D d, const AdamWScalars& s, float* w, const float* g, float* m,
+                             float* v) {
   const Vec gradient = hn::Mul(hn::LoadU(d, g), hn::Set(d, s.gradient_scale));
-  const Vec first = fused(d, hn::Set(d, s.beta1), hn::LoadU(d, m), hn::Mul(hn::Set(d, s.one_minus_beta1), gradient));
+  const Vec first = fused(d, hn::Set(d, s.beta1), hn::LoadU(d, m),
+                          hn::Mul(hn::Set(d, s.one_minus_beta1), gradient));
   const Vec scaled = hn::Mul(hn::Set(d, s.one_minus_beta2), gradient);
   const Vec second = fused(d, hn::Set(d, s.beta2), hn::LoadU(d, v), hn::Mul(scaled, gradient));
   const Vec root = fused(d, hn::Sqrt(second), hn::Set(d, s.root_scale), hn::Set(d, s.epsilon));
@@ -81,25 +87,30 @@ HWY_INLINE void adamw_vector(D d, const AdamWScalars& s, float* w, const float* 
   hn::StoreU(hn::Sub(kept, hn::Div(hn::Mul(hn::Set(d, s.rate), first), root)), d, w);
 }
 
-void adamw_span(const AdamWScalars& s, float* w, const float* g, float* m, float* v, int64_t count) {
+void adamw_span(const AdamWScalars& s, float* w, const float* g, float* m, float* v,
+                int64_t count) {
   const D d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) adamw_vector(d, s, w + i, g + i, m + i, v + i);
   if (i == count) return;
-  float tail[4][16] = {};  // The rest goes through the same instructions, so a split changes no bits.
+  float tail[4][16] =
+      {};  // The rest goes through the same instructions, so a split changes no bits.
   const size_t bytes = static_cast<size_t>(count - i) * sizeof(float);
   std::memcpy(tail[0], w + i, bytes), std::memcpy(tail[1], g + i, bytes);
   std::memcpy(tail[2], m + i, bytes), std::memcpy(tail[3], v + i, bytes);
   adamw_vector(d, s, tail[0], tail[1], tail[2], tail[3]);
-  std::memcpy(w + i, tail[0], bytes), std::memcpy(m + i, tail[2], bytes), std::memcpy(v + i, tail[3], bytes);
+  std::memcpy(w + i, tail[0], bytes), std::memcpy(m + i, tail[2], bytes),
+      std::memcpy(v + i, tail[3], bytes);
 }
 
 // Two vectors wide, kRows high: accumulators stay in registers over one depth block.
-// panel: [depth, 2 lanes] packed. first/last: whether this depth block opens and closes the sum held in C.
+// panel: [depth, 2 lanes] packed. first/last: whether this depth block opens and closes the sum
+// held in C.
 template <int kRows>
-HWY_INLINE void product_tile(D d, const Product& p, const float* panel, int64_t row, int64_t column, int64_t depth_begin,
-                             int64_t depth, int64_t width, bool first, bool last) {
+HWY_INLINE void product_tile(D d, const Product& p, const float* panel, int64_t row, int64_t column,
+                             int64_t depth_begin, int64_t depth, int64_t width, bool first,
+                             bool last) {
   const size_t lanes = hn::Lanes(d);
   Vec low[kRows], high[kRows];
   alignas(64) float edge[kPanelMax];
@@ -109,7 +120,9 @@ HWY_INLINE void product_tile(D d, const Product& p, const float* panel, int64_t 
     low[r] = hn::Zero(d), high[r] = hn::Zero(d);
     if (first) continue;
     const float* c = p.c + (row + r) * p.n + column;
-    if (!whole) std::memset(edge, 0, sizeof(edge)), std::memcpy(edge, c, static_cast<size_t>(width) * sizeof(float)), c = edge;
+    if (!whole)
+      std::memset(edge, 0, sizeof(edge)),
+          std::memcpy(edge, c, static_cast<size_t>(width) * sizeof(float)), c = edge;
     low[r] = hn::LoadU(d, c), high[r] = hn::LoadU(d, c + lanes);
   }
   const float* a = p.a + row * p.k + depth_begin;
@@ -132,7 +145,8 @@ HWY_INLINE void product_tile(D d, const Product& p, const float* panel, int64_t 
     }
     hn::Store(low[r], d, edge), hn::Store(high[r], d, edge + lanes);
     if (last) {
-      for (int64_t j = 0; j < width; ++j) edge[j] = p.alpha * edge[j] + (p.d != nullptr ? p.beta * p.d[at + j] : 0.0f);
+      for (int64_t j = 0; j < width; ++j)
+        edge[j] = p.alpha * edge[j] + (p.d != nullptr ? p.beta * p.d[at + j] : 0.0f);
     }
     std::memcpy(p.c + at, edge, static_cast<size_t>(width) * sizeof(float));
   }
@@ -141,7 +155,8 @@ HWY_INLINE void product_tile(D d, const Product& p, const float* panel, int64_t 
 // Rows [row_begin, row_end) of one panel of columns.
 void product_panel(const Product& p, int64_t row_begin, int64_t row_end, int64_t column) {
   const D d;
-  constexpr int kTall = HWY_MAX_BYTES >= 64 ? 12 : 6;  // 24 of 32, or 12 of 16, vector registers accumulate.
+  constexpr int kTall =
+      HWY_MAX_BYTES >= 64 ? 12 : 6;  // 24 of 32, or 12 of 16, vector registers accumulate.
   const int64_t panel_width = static_cast<int64_t>(2 * hn::Lanes(d));
   const int64_t width = std::min(panel_width, p.n - column);
   HWY_ALIGN float panel[kDepthBlock * kPanelMax];
@@ -149,13 +164,17 @@ void product_panel(const Product& p, int64_t row_begin, int64_t row_end, int64_t
     const int64_t depth = std::min(kDepthBlock, p.k - depth_begin);
     for (int64_t l = 0; l < depth; ++l) {
       const float* b = p.b + (depth_begin + l) * p.n + column;
-      for (int64_t j = 0; j < panel_width; ++j) panel[l * panel_width + j] = j < width ? b[j] : 0.0f;
+      for (int64_t j = 0; j < panel_width; ++j)
+        panel[l * panel_width + j] = j < width ? b[j] : 0.0f;
     }
     const bool first = depth_begin == 0, last = depth_begin + depth == p.k;
     int64_t row = row_begin;
-    for (; row + kTall <= row_end; row += kTall) product_tile<kTall>(d, p, panel, row, column, depth_begin, depth, width, first, last);
-    for (; row + 4 <= row_end; row += 4) product_tile<4>(d, p, panel, row, column, depth_begin, depth, width, first, last);
-    for (; row < row_end; ++row) product_tile<1>(d, p, panel, row, column, depth_begin, depth, width, first, last);
+    for (; row + kTall <= row_end; row += kTall)
+      product_tile<kTall>(d, p, panel, row, column, depth_begin, depth, width, first, last);
+    for (; row + 4 <= row_end; row += 4)
+      product_tile<4>(d, p, panel, row, column, depth_begin, depth, width, first, last);
+    for (; row < row_end; ++row)
+      product_tile<1>(d, p, panel, row, column, depth_begin, depth, width, first, last);
   }
 }
 
@@ -191,7 +210,8 @@ void multiply(const Product& p, ThreadPool& threads) {
     const int64_t row_end = std::min(p.m, row + kRowBlock);
     if (!p.symmetric) return panel(p, row, row_end, column);
     // Rows below the panel's last column lie wholly under the diagonal.
-    if (const int64_t needed = std::min(row_end, column + wide); row < needed) panel(p, row, needed, column);
+    if (const int64_t needed = std::min(row_end, column + wide); row < needed)
+      panel(p, row, needed, column);
   });
   if (p.symmetric) mirror_upper(p.c, p.n);
 }
@@ -202,7 +222,8 @@ constexpr int64_t kTransposeTile = 16;
 void transpose(const float* in, float* out, int64_t rows, int64_t cols) {
   for (int64_t i0 = 0; i0 < rows; i0 += kTransposeTile) {
     for (int64_t j0 = 0; j0 < cols; j0 += kTransposeTile) {
-      const int64_t i1 = std::min(rows, i0 + kTransposeTile), j1 = std::min(cols, j0 + kTransposeTile);
+      const int64_t i1 = std::min(rows, i0 + kTransposeTile),
+                    j1 = std::min(cols, j0 + kTransposeTile);
       for (int64_t j = j0; j < j1; ++j) {
         for (int64_t i = i0; i < i1; ++i) out[j * rows + i] = in[i * cols + j];
       }
@@ -210,11 +231,15 @@ void transpose(const float* in, float* out, int64_t rows, int64_t cols) {
   }
 }
 
-// Scratch of muon_orthogonalise for m <= n: x^T and the next x [m, n], the Gram matrix and its polynomial [m, m].
+// Scratch of muon_orthogonalise for m <= n: x^T and the next x [m, n], the Gram matrix and its
+// polynomial [m, m].
 struct MuonScratch {
   float *turned, *next, *gram, *polynomial;
   MuonScratch(std::span<float> scratch, int64_t m, int64_t n)
-      : turned(scratch.data()), next(turned + m * n), gram(next + m * n), polynomial(gram + m * m) {}
+      : turned(scratch.data()),
+        next(turned + m * n),
+        gram(next + m * n),
+        polynomial(gram + m * m) {}
 };
 
 void scale_to_unit(float* x, int64_t count) {
@@ -224,21 +249,52 @@ void scale_to_unit(float* x, int64_t count) {
 }
 
 // x: [m, n] with m <= n; the result is in `x`.
-void newton_schulz(float* x, int64_t m, int64_t n, int iterations, const MuonScratch& s, ThreadPool& threads) {
+void newton_schulz(float* x, int64_t m, int64_t n, int iterations, const MuonScratch& s,
+                   ThreadPool& threads) {
   constexpr float kA = 3.4445f, kB = -4.7750f, kC = 2.0315f;
   for (int i = 0; i < iterations; ++i) {
     transpose(x, s.turned, m, n);
-    multiply({.a = x, .b = s.turned, .d = nullptr, .c = s.gram, .m = m, .n = m, .k = n, .alpha = 1, .beta = 0, .symmetric = true}, threads);
-    multiply({.a = s.gram, .b = s.gram, .d = s.gram, .c = s.polynomial, .m = m, .n = m, .k = m, .alpha = kC, .beta = kB, .symmetric = true}, threads);
-    multiply({.a = s.polynomial, .b = x, .d = x, .c = s.next, .m = m, .n = n, .k = m, .alpha = 1, .beta = kA, .symmetric = false}, threads);
+    multiply({.a = x,
+              .b = s.turned,
+              .d = nullptr,
+              .c = s.gram,
+              .m = m,
+              .n = m,
+              .k = n,
+              .alpha = 1,
+              .beta = 0,
+              .symmetric = true},
+             threads);
+    multiply({.a = s.gram,
+              .b = s.gram,
+              .d = s.gram,
+              .c = s.polynomial,
+              .m = m,
+              .n = m,
+              .k = m,
+              .alpha = kC,
+              .beta = kB,
+              .symmetric = true},
+             threads);
+    multiply({.a = s.polynomial,
+              .b = x,
+              .d = x,
+              .c = s.next,
+              .m = m,
+              .n = n,
+              .k = m,
+              .alpha = 1,
+              .beta = kA,
+              .symmetric = false},
+             threads);
     std::memcpy(x, s.next, static_cast<size_t>(m * n) * sizeof(float));
   }
 }
 
 }  // namespace
 
-void adamw_update(std::span<float> w, std::span<const float> g, std::span<float> m, std::span<float> v,
-                  const AdamWStep& s) {
+void adamw_update(std::span<float> w, std::span<const float> g, std::span<float> m,
+                  std::span<float> v, const AdamWStep& s) {
   DURE_CHECK(g.size() == w.size() && m.size() == w.size() && v.size() == w.size() && s.step >= 1);
   const double correction1 = 1 - std::pow(s.beta1, static_cast<double>(s.step));
   const double correction2 = 1 - std::pow(s.beta2, static_cast<double>(s.step));
@@ -251,26 +307,31 @@ void adamw_update(std::span<float> w, std::span<const float> g, std::span<float>
                              .root_scale = static_cast<float>(1 / std::sqrt(correction2)),
                              .epsilon = static_cast<float>(s.epsilon),
                              .gradient_scale = static_cast<float>(s.gradient_scale)};
-  DURE_DISPATCH(adamw_span)(scalars, w.data(), g.data(), m.data(), v.data(), static_cast<int64_t>(w.size()));
+  DURE_DISPATCH(adamw_span)
+  (scalars, w.data(), g.data(), m.data(), v.data(), static_cast<int64_t>(w.size()));
 }
 
 double sum_of_squares(std::span<const float> x) {
   double lanes[8] = {};
   size_t i = 0;
   for (; i + 8 <= x.size(); i += 8) {
-    for (size_t j = 0; j < 8; ++j) lanes[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
+    for (size_t j = 0; j < 8; ++j)
+      lanes[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
   }
-  for (size_t j = 0; i + j < x.size(); ++j) lanes[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
-  return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+  for (size_t j = 0; i + j < x.size(); ++j)
+    lanes[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
+  return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+         ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
 }
 
 int64_t muon_scratch_floats(int64_t rows, int64_t cols) {
   const int64_t m = std::min(rows, cols), n = std::max(rows, cols);
-  return rows * cols + 2 * m * n + 2 * m * m + m * n;  // The update, then MuonScratch, then a turned copy of a tall one.
+  return rows * cols + 2 * m * n + 2 * m * m +
+         m * n;  // The update, then MuonScratch, then a turned copy of a tall one.
 }
 
-void muon_orthogonalise(float* x, int64_t rows, int64_t cols, int iterations, std::span<float> scratch,
-                        ThreadPool& threads) {
+void muon_orthogonalise(float* x, int64_t rows, int64_t cols, int iterations,
+                        std::span<float> scratch, ThreadPool& threads) {
   const int64_t m = std::min(rows, cols), n = std::max(rows, cols);
   DURE_CHECK(static_cast<int64_t>(scratch.size()) >= muon_scratch_floats(rows, cols) - rows * cols);
   scale_to_unit(x, rows * cols);
@@ -282,20 +343,23 @@ void muon_orthogonalise(float* x, int64_t rows, int64_t cols, int iterations, st
   transpose(turned, x, m, n);
 }
 
-void muon_update(float* w, const float* g, float* momentum, int64_t rows, int64_t cols, const MuonStep& step,
-                 std::span<float> scratch, ThreadPool& threads) {
+void muon_update(float* w, const float* g, float* momentum, int64_t rows, int64_t cols,
+                 const MuonStep& step, std::span<float> scratch, ThreadPool& threads) {
   const int64_t count = rows * cols;
   DURE_CHECK(static_cast<int64_t>(scratch.size()) >= muon_scratch_floats(rows, cols));
   float* update = scratch.data();
-  const float mu = static_cast<float>(step.momentum), gradient_scale = static_cast<float>(step.gradient_scale);
+  const float mu = static_cast<float>(step.momentum),
+              gradient_scale = static_cast<float>(step.gradient_scale);
   const float look_ahead = step.nesterov ? mu : 1.0f, own = step.nesterov ? gradient_scale : 0.0f;
   for (int64_t i = 0; i < count; ++i) {
     momentum[i] = mu * momentum[i] + gradient_scale * g[i];
     update[i] = own * g[i] + look_ahead * momentum[i];
   }
-  muon_orthogonalise(update, rows, cols, step.iterations, scratch.subspan(static_cast<size_t>(count)), threads);
+  muon_orthogonalise(update, rows, cols, step.iterations,
+                     scratch.subspan(static_cast<size_t>(count)), threads);
   const float keep = static_cast<float>(1 - step.learning_rate * step.weight_decay);
-  const float rate = static_cast<float>(step.learning_rate * 0.2 * std::sqrt(static_cast<double>(std::max(rows, cols))));
+  const float rate = static_cast<float>(step.learning_rate * 0.2 *
+                                        std::sqrt(static_cast<double>(std::max(rows, cols))));
   for (int64_t i = 0; i < count; ++i) w[i] = keep * w[i] - rate * update[i];
 }
 

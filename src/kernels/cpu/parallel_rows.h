@@ -1,4 +1,5 @@
-// kernels/cpu/parallel_rows.h: rows shared out among the workers of a stream, in pieces large enough to be worth handing over.
+// kernels/cpu/parallel_rows.h: rows shared out among the workers of a stream, in pieces large
+// enough to be worth handing over.
 #pragma once
 
 #include <algorithm>
@@ -7,14 +8,17 @@
 
 namespace dure::cpu {
 
-// A piece of 16384 elements takes a few microseconds; waking a worker and fetching an index costs well below one.
+// A piece of 16384 elements takes a few microseconds; waking a worker and fetching an index costs
+// well below one.
 constexpr int64_t kElementsPerPiece = 16384;
 
 // Calls body(first, last) over [0, rows). Only for work whose results do not depend on the pieces.
 template <typename Body>
 void parallel_rows(Stream& stream, int64_t rows, int64_t columns, Body&& body) {
   const int64_t piece = std::max<int64_t>(1, kElementsPerPiece / std::max<int64_t>(1, columns));
-  stream.threads().parallel_for((rows + piece - 1) / piece, [&](int64_t index, int) { body(index * piece, std::min(rows, (index + 1) * piece)); });
+  stream.threads().parallel_for((rows + piece - 1) / piece, [&](int64_t index, int) {
+    body(index * piece, std::min(rows, (index + 1) * piece));
+  });
 }
 
 }  // namespace dure::cpu

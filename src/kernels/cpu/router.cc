@@ -17,8 +17,9 @@ namespace {
 
 constexpr float kUnavailable = -__builtin_inff(), kLowest = -__FLT_MAX__;
 
-// Ids of the `count` largest of z[0, size), ties to the lowest id, ascending. Takes them out: z becomes kUnavailable there.
-// z is padded to whole vectors with kUnavailable; at least `count` entries are not.
+// Ids of the `count` largest of z[0, size), ties to the lowest id, ascending. Takes them out: z
+// becomes kUnavailable there. z is padded to whole vectors with kUnavailable; at least `count`
+// entries are not.
 HWY_ATTR void take_largest(float* z, int64_t size, int64_t count, int32_t* ids) {
   uint64_t taken[kExpertsMax / 64] = {};
   for (int64_t k = 0; k < count; ++k) {
@@ -31,11 +32,13 @@ HWY_ATTR void take_largest(float* z, int64_t size, int64_t count, int32_t* ids) 
     taken[(i + lane) / 64] |= uint64_t{1} << ((i + lane) % 64);
   }
   for (int64_t word = 0; word * 64 < size; ++word) {
-    for (uint64_t bits = taken[word]; bits != 0; bits &= bits - 1) *ids++ = static_cast<int32_t>(word * 64 + std::countr_zero(bits));
+    for (uint64_t bits = taken[word]; bits != 0; bits &= bits - 1)
+      *ids++ = static_cast<int32_t>(word * 64 + std::countr_zero(bits));
   }
 }
 
-// The best groups compete: the experts of others become unavailable. A group's score is the sum of its two largest values.
+// The best groups compete: the experts of others become unavailable. A group's score is the sum of
+// its two largest values.
 HWY_ATTR void keep_best_groups(const RouterFacts& f, float* z) {
   const int64_t size = f.expert_count / f.group_count;
   float scores[kExpertsMax];
@@ -51,13 +54,15 @@ HWY_ATTR void keep_best_groups(const RouterFacts& f, float* z) {
   }
   take_largest(scores, f.group_count, f.groups_kept, kept);
   for (int64_t g = 0, k = 0; g < f.group_count; ++g) {
-    if (k < f.groups_kept && kept[k] == g) ++k;
-    else std::fill_n(z + g * size, size, kUnavailable);
+    if (k < f.groups_kept && kept[k] == g)
+      ++k;
+    else
+      std::fill_n(z + g * size, size, kUnavailable);
   }
 }
 
-// p + bias, not below the lowest number: NaN too, so that there are always enough experts to choose; a diverged model
-// fails later, with a message.
+// p + bias, not below the lowest number: NaN too, so that there are always enough experts to
+// choose; a diverged model fails later, with a message.
 HWY_ATTR void selection_scores(const float* p, const float* bias, int64_t experts, float* z) {
   const F16 lowest = set16(kLowest), unavailable = set16(kUnavailable);
   for (int64_t e = 0; e < experts; e += kLanes) {
@@ -82,7 +87,8 @@ void route_range(const Routing& r, int64_t first, int64_t last) {
     take_largest(z, E, K, experts);
     float sum = 0;
     for (int64_t s = 0; s < K; ++s) sum += p[experts[s]];
-    const float divisor = r.facts.normalise ? sum + 1e-20f : 1.0f, scale = static_cast<float>(r.facts.scale);
+    const float divisor = r.facts.normalise ? sum + 1e-20f : 1.0f,
+                scale = static_cast<float>(r.facts.scale);
     for (int64_t s = 0; s < K; ++s) r.weights[t * K + s] = p[experts[s]] / divisor * scale;
   }
 }
@@ -101,7 +107,8 @@ void route_gradient(const RoutingGradient& r, int64_t first, int64_t last) {
       weighted = std::fma(dw[s], p[experts[s]], weighted);
     }
     for (int64_t s = 0; s < K; ++s) {
-      const float x = p[experts[s]], dp = r.facts.normalise ? (dw[s] - weighted / sum) / sum : dw[s];
+      const float x = p[experts[s]],
+                  dp = r.facts.normalise ? (dw[s] - weighted / sum) / sum : dw[s];
       r.dlogits[t * E + experts[s]] = scale * dp * x * (1 - x);
     }
   }
@@ -111,7 +118,8 @@ double balance(const BalanceDocument& d) {
   const int64_t E = d.facts.expert_count, K = d.facts.experts_per_token;
   alignas(64) float f[kExpertsMax] = {};
   for (int64_t i = 0; i < d.length * K; ++i) f[d.experts[i]] += 1;
-  const float share = static_cast<float>(static_cast<double>(E) / static_cast<double>(K * d.length));
+  const float share =
+      static_cast<float>(static_cast<double>(E) / static_cast<double>(K * d.length));
   for (int64_t e = 0; e < E; ++e) f[e] *= share;
   double loss = 0;
   const F16 one = set16(1.0f);
@@ -174,11 +182,16 @@ HWY_EXPORT(balance);
 HWY_EXPORT(row_sum);
 HWY_EXPORT(scaled_dot);
 
-void route_tokens(const Routing& r, int64_t first, int64_t last) { DURE_DISPATCH(route_range)(r, first, last); }
-void route_backward_tokens(const RoutingGradient& r, int64_t first, int64_t last) { DURE_DISPATCH(route_gradient)(r, first, last); }
+void route_tokens(const Routing& r, int64_t first, int64_t last) {
+  DURE_DISPATCH(route_range)(r, first, last);
+}
+void route_backward_tokens(const RoutingGradient& r, int64_t first, int64_t last) {
+  DURE_DISPATCH(route_gradient)(r, first, last);
+}
 double balance_document(const BalanceDocument& d) { return DURE_DISPATCH(balance)(d); }
 void sum_rows(const RowSum& s, int64_t columns) { DURE_DISPATCH(row_sum)(s, columns); }
-float scale_and_dot(const float* row, const float* dy, float weight, int64_t columns, float* scaled) {
+float scale_and_dot(const float* row, const float* dy, float weight, int64_t columns,
+                    float* scaled) {
   return DURE_DISPATCH(scaled_dot)(row, dy, weight, columns, scaled);
 }
 

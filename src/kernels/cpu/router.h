@@ -1,4 +1,5 @@
-// kernels/cpu/router.h: ranges of tokens of the router, the unit that a worker runs. Contracts: kernels/router.h.
+// kernels/cpu/router.h: ranges of tokens of the router, the unit that a worker runs. Contracts:
+// kernels/router.h.
 #pragma once
 
 #include "kernels/router.h"
@@ -27,7 +28,8 @@ struct RoutingGradient {
 };
 void route_backward_tokens(const RoutingGradient& r, int64_t first, int64_t last);
 
-// One document of the balance loss. Returns sum_e f_e P_e; dlogits (or null) += rate times its gradient.
+// One document of the balance loss. Returns sum_e f_e P_e; dlogits (or null) += rate times its
+// gradient.
 struct BalanceDocument {
   RouterFacts facts;
   int64_t length = 0;
@@ -38,8 +40,8 @@ struct BalanceDocument {
 };
 double balance_document(const BalanceDocument& d);
 
-// y[c] = sum over n rows ascending of weight * row (product, then addition); without weights: the plain sum. Then + y's
-// former value, or + shared, where asked.
+// y[c] = sum over n rows ascending of weight * row (product, then addition); without weights: the
+// plain sum. Then + y's former value, or + shared, where asked.
 struct RowSum {
   const float* const* rows = nullptr;
   const float* weights = nullptr;  // [n] or null
@@ -50,6 +52,7 @@ struct RowSum {
 };
 void sum_rows(const RowSum& s, int64_t columns);
 // scaled = weight * dy; returns dot(row, dy).
-float scale_and_dot(const float* row, const float* dy, float weight, int64_t columns, float* scaled);
+float scale_and_dot(const float* row, const float* dy, float weight, int64_t columns,
+                    float* scaled);
 
 }  // namespace dure::cpu

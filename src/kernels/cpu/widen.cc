@@ -4,7 +4,6 @@
 
 #include "base/check.h"
 #include "kernels/block_decode.h"
-#include "kernels/block_decode.h"
 
 namespace dure::cpu {
 
@@ -16,7 +15,8 @@ void widen(DType dtype, const void* row, int64_t first, int64_t count, float* ou
   const auto* halves = static_cast<const uint16_t*>(row) + first;
   switch (dtype) {
     case DType::kF32:
-      std::memcpy(out, static_cast<const float*>(row) + first, static_cast<size_t>(count) * sizeof(float));
+      std::memcpy(out, static_cast<const float*>(row) + first,
+                  static_cast<size_t>(count) * sizeof(float));
       return;
     case DType::kBF16:
       for (int64_t i = 0; i < count; ++i) out[i] = bf16_to_f32(halves[i]);

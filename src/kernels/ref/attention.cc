@@ -23,11 +23,13 @@ double dot(const double* a, const double* b, int64_t n) {
   return sum;
 }
 
-Weights softmax(const AttentionShape& s, const double* q, DoubleSpan k, int64_t key_head, int64_t position) {
+Weights softmax(const AttentionShape& s, const double* q, DoubleSpan k, int64_t key_head,
+                int64_t position) {
   Weights w;
   w.first = s.window_tokens > 0 ? std::max<int64_t>(0, position - s.window_tokens + 1) : 0;
   for (int64_t j = w.first; j <= position; ++j) {
-    w.p.push_back(dot(q, row(k, j, key_head, s.kv_head_count, s.head_width), s.head_width) / std::sqrt(static_cast<double>(s.head_width)));
+    w.p.push_back(dot(q, row(k, j, key_head, s.kv_head_count, s.head_width), s.head_width) /
+                  std::sqrt(static_cast<double>(s.head_width)));
   }
   const double maximum = *std::max_element(w.p.begin(), w.p.end());
   double sum = 0;
@@ -39,8 +41,10 @@ Weights softmax(const AttentionShape& s, const double* q, DoubleSpan k, int64_t 
 
 }  // namespace
 
-AttentionResult attention(const AttentionShape& s, DoubleSpan q, DoubleSpan k, DoubleSpan v, int64_t first_position) {
-  const int64_t heads = s.head_count, width = s.head_width, rows = static_cast<int64_t>(q.size()) / (heads * width);
+AttentionResult attention(const AttentionShape& s, DoubleSpan q, DoubleSpan k, DoubleSpan v,
+                          int64_t first_position) {
+  const int64_t heads = s.head_count, width = s.head_width,
+                rows = static_cast<int64_t>(q.size()) / (heads * width);
   AttentionResult result{Doubles(q.size()), Doubles(static_cast<size_t>(rows * heads))};
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t h = 0; h < heads; ++h) {
@@ -57,8 +61,8 @@ AttentionResult attention(const AttentionShape& s, DoubleSpan q, DoubleSpan k, D
   return result;
 }
 
-AttentionGradients attention_backward(const AttentionShape& s, DoubleSpan q, DoubleSpan k, DoubleSpan v, DoubleSpan dout,
-                                      int64_t first_position) {
+AttentionGradients attention_backward(const AttentionShape& s, DoubleSpan q, DoubleSpan k,
+                                      DoubleSpan v, DoubleSpan dout, int64_t first_position) {
   const int64_t heads = s.head_count, groups = s.kv_head_count, width = s.head_width;
   const int64_t rows = static_cast<int64_t>(q.size()) / (heads * width);
   const double scale = 1 / std::sqrt(static_cast<double>(width));
@@ -79,7 +83,8 @@ AttentionGradients attention_backward(const AttentionShape& s, DoubleSpan q, Dou
         const int64_t key = ((w.first + static_cast<int64_t>(j)) * groups + g) * width;
         const double ds = w.p[j] * (dp[j] - mean) * scale;
         for (int64_t c = 0; c < width; ++c) {
-          d.dq[static_cast<size_t>((i * heads + h) * width + c)] += ds * k[static_cast<size_t>(key + c)];
+          d.dq[static_cast<size_t>((i * heads + h) * width + c)] +=
+              ds * k[static_cast<size_t>(key + c)];
           d.dk[static_cast<size_t>(key + c)] += ds * query[c];
           d.dv[static_cast<size_t>(key + c)] += w.p[j] * upstream[c];
         }

@@ -1,7 +1,8 @@
-// kernels/ref/attention.h: causal, windowed, grouped attention of one sequence in double: softmax(q k^T / sqrt(H)) v.
+// kernels/ref/attention.h: causal, windowed, grouped attention of one sequence in double: softmax(q
+// k^T / sqrt(H)) v.
 //
-// Source: reference facts of exaone_moe, forward pass, attention 5-7: head q uses key head q * G / Q; key j is visible to
-// the row at position i when j <= i and, where W > 0, i - j < W.
+// Source: reference facts of exaone_moe, forward pass, attention 5-7: head q uses key head q * G /
+// Q; key j is visible to the row at position i when j <= i and, where W > 0, i - j < W.
 #pragma once
 
 #include "kernels/attention.h"
@@ -15,13 +16,14 @@ struct AttentionResult {
 };
 
 // q: [N, Q, H], rows at positions first_position + i; k, v: [M, G, H], row j at position j.
-AttentionResult attention(const AttentionShape& shape, DoubleSpan q, DoubleSpan k, DoubleSpan v, int64_t first_position = 0);
+AttentionResult attention(const AttentionShape& shape, DoubleSpan q, DoubleSpan k, DoubleSpan v,
+                          int64_t first_position = 0);
 
 struct AttentionGradients {
   Doubles dq;      // [N, Q, H]
   Doubles dk, dv;  // [M, G, H]
 };
-AttentionGradients attention_backward(const AttentionShape& shape, DoubleSpan q, DoubleSpan k, DoubleSpan v,
-                                      DoubleSpan dout, int64_t first_position = 0);
+AttentionGradients attention_backward(const AttentionShape& shape, DoubleSpan q, DoubleSpan k,
+                                      DoubleSpan v, DoubleSpan dout, int64_t first_position = 0);
 
 }  // namespace dure::ref

@@ -1,4 +1,5 @@
-// kernels/ref/cross_entropy.h: log-softmax at chosen tokens, its gradient and the entropy of the distribution, in double.
+// kernels/ref/cross_entropy.h: log-softmax at chosen tokens, its gradient and the entropy of the
+// distribution, in double.
 #pragma once
 
 #include "kernels/cross_entropy.h"
@@ -11,6 +12,7 @@ struct TokenLogProbability {
 };
 TokenLogProbability token_log_probability(DoubleSpan logits, std::span<const int32_t> targets);
 // [R, V]: coefficient[r] * (onehot(target[r]) - softmax), 0 where ignored.
-Doubles log_probability_backward(DoubleSpan logits, std::span<const int32_t> targets, DoubleSpan coefficient);
+Doubles log_probability_backward(DoubleSpan logits, std::span<const int32_t> targets,
+                                 DoubleSpan coefficient);
 
 }  // namespace dure::ref

@@ -1,7 +1,8 @@
-// kernels/ref/doubles.h: what the reference twins compute with: plain vectors of double, row-major, and conversions.
+// kernels/ref/doubles.h: what the reference twins compute with: plain vectors of double, row-major,
+// and conversions.
 //
-// The twins are written from the equations, one loop a sum, and share nothing with cpu/. Tests compare against them and
-// differentiate through them; nothing else calls them.
+// The twins are written from the equations, one loop a sum, and share nothing with cpu/. Tests
+// compare against them and differentiate through them; nothing else calls them.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 // kernels/ref/elementwise.h: embedding rows and SwiGLU in double.
 //
-// h = silu(g) u, silu(z) = z / (1 + exp(-z)); where limit > 0: g = min(gate, limit), u = clamp(up, -limit, limit) before it.
+// h = silu(g) u, silu(z) = z / (1 + exp(-z)); where limit > 0: g = min(gate, limit), u = clamp(up,
+// -limit, limit) before it.
 #pragma once
 
 #include "kernels/ref/doubles.h"

@@ -1,7 +1,9 @@
-// kernels/ref/linear.h: the matrix products in double, written as their definitions; the truth of the tests.
+// kernels/ref/linear.h: the matrix products in double, written as their definitions; the truth of
+// the tests.
 //
-// Shares nothing with the fast bodies: no blocking, no packing, no fused order; rounding of the sum is 2^-53.
-// `magnitude` results are the same sums over absolute values: the scale of a derived tolerance.
+// Shares nothing with the fast bodies: no blocking, no packing, no fused order; rounding of the sum
+// is 2^-53. `magnitude` results are the same sums over absolute values: the scale of a derived
+// tolerance.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +23,8 @@ struct Matrix {
   Matrix absolute() const;
 };
 
-Matrix matrix_of(TensorView t);                   // Rank 2 (a stack's part: t.slice(e)); F32, BF16 or F16.
-Matrix linear(const Matrix& w, const Matrix& x);  // x w^T: [M, N]
+Matrix matrix_of(TensorView t);  // Rank 2 (a stack's part: t.slice(e)); F32, BF16 or F16.
+Matrix linear(const Matrix& w, const Matrix& x);                   // x w^T: [M, N]
 Matrix linear_input_gradient(const Matrix& w, const Matrix& dy);   // dy w: [M, K]
 Matrix linear_weight_gradient(const Matrix& dy, const Matrix& x);  // dy^T x: [N, K]
 

@@ -1,7 +1,8 @@
 // kernels/ref/norm.h: RMSNorm and the QK-norm with rotary embedding in double.
 //
-// y = x / sqrt(mean(x^2) + epsilon) * w over rows of w.size() elements; then, where frequencies are given, pairs
-// (j, j + H/2) turn by position * inverse_frequency[j]. The angle is the f32 product, as the reference model has it.
+// y = x / sqrt(mean(x^2) + epsilon) * w over rows of w.size() elements; then, where frequencies are
+// given, pairs (j, j + H/2) turn by position * inverse_frequency[j]. The angle is the f32 product,
+// as the reference model has it.
 #pragma once
 
 #include "kernels/ref/doubles.h"
@@ -16,10 +17,13 @@ struct NormGradients {
 Doubles rms_norm(DoubleSpan x, DoubleSpan w, double epsilon);
 NormGradients rms_norm_backward(DoubleSpan x, DoubleSpan w, double epsilon, DoubleSpan dy);
 
-// x: [T, N, H] with T = positions.size() and H = w.size(). inverse_frequency: [H/2], or empty: no rotation.
-Doubles head_norm_rope(DoubleSpan x, DoubleSpan w, double epsilon, std::span<const float> inverse_frequency,
+// x: [T, N, H] with T = positions.size() and H = w.size(). inverse_frequency: [H/2], or empty: no
+// rotation.
+Doubles head_norm_rope(DoubleSpan x, DoubleSpan w, double epsilon,
+                       std::span<const float> inverse_frequency,
                        std::span<const int32_t> positions);
-NormGradients head_norm_rope_backward(DoubleSpan x, DoubleSpan w, double epsilon, std::span<const float> inverse_frequency,
+NormGradients head_norm_rope_backward(DoubleSpan x, DoubleSpan w, double epsilon,
+                                      std::span<const float> inverse_frequency,
                                       std::span<const int32_t> positions, DoubleSpan dy);
 
 }  // namespace dure::ref

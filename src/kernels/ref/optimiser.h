@@ -1,4 +1,5 @@
-// kernels/ref/optimiser.h: plain loops for kernels/optimiser.h, over any floating type. Shares nothing with cpu/.
+// kernels/ref/optimiser.h: plain loops for kernels/optimiser.h, over any floating type. Shares
+// nothing with cpu/.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +13,8 @@
 namespace dure::ref {
 
 template <typename T>
-void adamw_update(std::span<T> w, std::span<const T> g, std::span<T> m, std::span<T> v, const AdamWStep& s) {
+void adamw_update(std::span<T> w, std::span<const T> g, std::span<T> m, std::span<T> v,
+                  const AdamWStep& s) {
   for (size_t i = 0; i < w.size(); ++i) {
     const T gradient = g[i] * static_cast<T>(s.gradient_scale);
     w[i] -= static_cast<T>(s.learning_rate * s.weight_decay) * w[i];
@@ -20,7 +22,8 @@ void adamw_update(std::span<T> w, std::span<const T> g, std::span<T> m, std::spa
     v[i] = static_cast<T>(s.beta2) * v[i] + static_cast<T>(1 - s.beta2) * gradient * gradient;
     const T corrected_m = m[i] / static_cast<T>(1 - std::pow(s.beta1, static_cast<double>(s.step)));
     const T corrected_v = v[i] / static_cast<T>(1 - std::pow(s.beta2, static_cast<double>(s.step)));
-    w[i] -= static_cast<T>(s.learning_rate) * corrected_m / (std::sqrt(corrected_v) + static_cast<T>(s.epsilon));
+    w[i] -= static_cast<T>(s.learning_rate) * corrected_m /
+            (std::sqrt(corrected_v) + static_cast<T>(s.epsilon));
   }
 }
 
@@ -28,19 +31,22 @@ template <typename T>
 std::vector<T> transpose(const std::vector<T>& x, int64_t rows, int64_t cols) {
   std::vector<T> out(x.size());
   for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < cols; ++j) out[static_cast<size_t>(j * rows + i)] = x[static_cast<size_t>(i * cols + j)];
+    for (int64_t j = 0; j < cols; ++j)
+      out[static_cast<size_t>(j * rows + i)] = x[static_cast<size_t>(i * cols + j)];
   }
   return out;
 }
 
 // [m, k] x [k, n] -> [m, n]
 template <typename T>
-std::vector<T> matmul(const std::vector<T>& a, const std::vector<T>& b, int64_t m, int64_t k, int64_t n) {
+std::vector<T> matmul(const std::vector<T>& a, const std::vector<T>& b, int64_t m, int64_t k,
+                      int64_t n) {
   std::vector<T> out(static_cast<size_t>(m * n), T{0});
   for (int64_t i = 0; i < m; ++i) {
     for (int64_t j = 0; j < n; ++j) {
       T sum = 0;
-      for (int64_t l = 0; l < k; ++l) sum += a[static_cast<size_t>(i * k + l)] * b[static_cast<size_t>(l * n + j)];
+      for (int64_t l = 0; l < k; ++l)
+        sum += a[static_cast<size_t>(i * k + l)] * b[static_cast<size_t>(l * n + j)];
       out[static_cast<size_t>(i * n + j)] = sum;
     }
   }
@@ -58,7 +64,8 @@ void muon_orthogonalise(std::vector<T>& x, int64_t rows, int64_t cols, int itera
   for (int i = 0; i < iterations; ++i) {
     const std::vector<T> gram = matmul(x, transpose(x, rows, cols), rows, cols, rows);
     std::vector<T> polynomial = matmul(gram, gram, rows, rows, rows);
-    for (size_t j = 0; j < gram.size(); ++j) polynomial[j] = static_cast<T>(kB) * gram[j] + static_cast<T>(kC) * polynomial[j];
+    for (size_t j = 0; j < gram.size(); ++j)
+      polynomial[j] = static_cast<T>(kB) * gram[j] + static_cast<T>(kC) * polynomial[j];
     const std::vector<T> turned = matmul(polynomial, x, rows, rows, cols);
     for (size_t j = 0; j < x.size(); ++j) x[j] = static_cast<T>(kA) * x[j] + turned[j];
   }
@@ -66,7 +73,8 @@ void muon_orthogonalise(std::vector<T>& x, int64_t rows, int64_t cols, int itera
 }
 
 template <typename T>
-void muon_update(std::span<T> w, std::span<const T> g, std::span<T> momentum, int64_t rows, int64_t cols, const MuonStep& s) {
+void muon_update(std::span<T> w, std::span<const T> g, std::span<T> momentum, int64_t rows,
+                 int64_t cols, const MuonStep& s) {
   std::vector<T> update(w.size());
   for (size_t i = 0; i < w.size(); ++i) {
     const T gradient = g[i] * static_cast<T>(s.gradient_scale);
@@ -74,8 +82,10 @@ void muon_update(std::span<T> w, std::span<const T> g, std::span<T> momentum, in
     update[i] = s.nesterov ? gradient + static_cast<T>(s.momentum) * momentum[i] : momentum[i];
   }
   muon_orthogonalise(update, rows, cols, s.iterations);
-  const T scale = static_cast<T>(s.learning_rate * 0.2 * std::sqrt(static_cast<double>(std::max(rows, cols))));
-  for (size_t i = 0; i < w.size(); ++i) w[i] = w[i] * static_cast<T>(1 - s.learning_rate * s.weight_decay) - scale * update[i];
+  const T scale =
+      static_cast<T>(s.learning_rate * 0.2 * std::sqrt(static_cast<double>(std::max(rows, cols))));
+  for (size_t i = 0; i < w.size(); ++i)
+    w[i] = w[i] * static_cast<T>(1 - s.learning_rate * s.weight_decay) - scale * update[i];
 }
 
 }  // namespace dure::ref

@@ -11,7 +11,9 @@ double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
 
 // The `count` best of `candidates` by score, ties to the lowest id, returned ascending.
 std::vector<int32_t> best(std::vector<int32_t> candidates, const Doubles& score, int64_t count) {
-  std::stable_sort(candidates.begin(), candidates.end(), [&](int32_t a, int32_t b) { return score[static_cast<size_t>(a)] > score[static_cast<size_t>(b)]; });
+  std::stable_sort(candidates.begin(), candidates.end(), [&](int32_t a, int32_t b) {
+    return score[static_cast<size_t>(a)] > score[static_cast<size_t>(b)];
+  });
   candidates.resize(static_cast<size_t>(count));
   std::sort(candidates.begin(), candidates.end());
   return candidates;
@@ -47,9 +49,11 @@ Doubles route_weights(const RouterFacts& f, DoubleSpan logits, std::span<const i
     const size_t token = i / static_cast<size_t>(f.experts_per_token);
     double sum = 0;
     for (size_t s = i; s < i + static_cast<size_t>(f.experts_per_token); ++s) {
-      sum += weights[s] = sigmoid(logits[token * static_cast<size_t>(f.expert_count) + static_cast<size_t>(experts[s])]);
+      sum += weights[s] = sigmoid(
+          logits[token * static_cast<size_t>(f.expert_count) + static_cast<size_t>(experts[s])]);
     }
-    for (size_t s = i; s < i + static_cast<size_t>(f.experts_per_token); ++s) weights[s] *= f.scale / (f.normalise ? sum + 1e-20 : 1);
+    for (size_t s = i; s < i + static_cast<size_t>(f.experts_per_token); ++s)
+      weights[s] *= f.scale / (f.normalise ? sum + 1e-20 : 1);
   }
   return weights;
 }
@@ -69,8 +73,10 @@ Routing route(const RouterFacts& f, DoubleSpan logits, DoubleSpan bias) {
   return r;
 }
 
-// w_i = scale p_i / S with S = sum_j p_j + 1e-20; dp_i = scale (dw_i - sum_j dw_j p_j / S) / S; dlogit = dp p (1 - p).
-Doubles route_backward(const RouterFacts& f, DoubleSpan probabilities, std::span<const int32_t> experts, DoubleSpan dweights) {
+// w_i = scale p_i / S with S = sum_j p_j + 1e-20; dp_i = scale (dw_i - sum_j dw_j p_j / S) / S;
+// dlogit = dp p (1 - p).
+Doubles route_backward(const RouterFacts& f, DoubleSpan probabilities,
+                       std::span<const int32_t> experts, DoubleSpan dweights) {
   Doubles dlogits(probabilities.size());
   const size_t slots = static_cast<size_t>(f.experts_per_token);
   for (size_t i = 0; i < experts.size(); i += slots) {
@@ -90,9 +96,11 @@ Doubles route_backward(const RouterFacts& f, DoubleSpan probabilities, std::span
   return dlogits;
 }
 
-Balance sequence_balance(const RouterFacts& facts, DoubleSpan logits, std::span<const int32_t> experts,
+Balance sequence_balance(const RouterFacts& facts, DoubleSpan logits,
+                         std::span<const int32_t> experts,
                          std::span<const int64_t> document_lengths, double coefficient) {
-  const size_t width = static_cast<size_t>(facts.expert_count), slots = static_cast<size_t>(facts.experts_per_token);
+  const size_t width = static_cast<size_t>(facts.expert_count),
+               slots = static_cast<size_t>(facts.experts_per_token);
   Balance result{0, Doubles(logits.size())};
   size_t first = 0;
   for (const int64_t length : document_lengths) {
@@ -100,7 +108,8 @@ Balance sequence_balance(const RouterFacts& facts, DoubleSpan logits, std::span<
     const double share = coefficient / static_cast<double>(document_lengths.size());
     Doubles f(width);
     for (size_t i = first * slots; i < last * slots; ++i) {
-      f[static_cast<size_t>(experts[i])] += static_cast<double>(width) / static_cast<double>(slots * static_cast<size_t>(length));
+      f[static_cast<size_t>(experts[i])] +=
+          static_cast<double>(width) / static_cast<double>(slots * static_cast<size_t>(length));
     }
     for (size_t t = first; t < last; ++t) {
       double sum = 0, weighted = 0;
@@ -109,7 +118,8 @@ Balance sequence_balance(const RouterFacts& facts, DoubleSpan logits, std::span<
       result.loss += share * weighted / static_cast<double>(length);
       for (size_t e = 0; e < width; ++e) {
         const double p = sigmoid(logits[t * width + e]);
-        result.dlogits[t * width + e] = share / static_cast<double>(length) * (f[e] - weighted) / sum * p * (1 - p);
+        result.dlogits[t * width + e] =
+            share / static_cast<double>(length) * (f[e] - weighted) / sum * p * (1 - p);
       }
     }
     first = last;
@@ -117,12 +127,14 @@ Balance sequence_balance(const RouterFacts& facts, DoubleSpan logits, std::span<
   return result;
 }
 
-Doubles combine(DoubleSpan slot_rows, DoubleSpan weights, DoubleSpan shared, int64_t tokens, int64_t slots) {
+Doubles combine(DoubleSpan slot_rows, DoubleSpan weights, DoubleSpan shared, int64_t tokens,
+                int64_t slots) {
   const size_t width = slot_rows.size() / static_cast<size_t>(tokens * slots);
   Doubles y(static_cast<size_t>(tokens) * width);
   for (size_t i = 0; i < y.size(); ++i) {
     const size_t t = i / width, c = i % width;
-    for (size_t s = t * static_cast<size_t>(slots); s < (t + 1) * static_cast<size_t>(slots); ++s) y[i] += weights[s] * slot_rows[s * width + c];
+    for (size_t s = t * static_cast<size_t>(slots); s < (t + 1) * static_cast<size_t>(slots); ++s)
+      y[i] += weights[s] * slot_rows[s * width + c];
     if (!shared.empty()) y[i] += shared[i];
   }
   return y;

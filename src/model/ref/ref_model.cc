@@ -20,7 +20,8 @@ double dot(const double* a, const double* b, int64_t n) {
 Row apply(const double* matrix, int64_t out_width, const Row& x) {
   const auto in_width = static_cast<int64_t>(x.size());
   Row y(static_cast<size_t>(out_width));
-  for (int64_t n = 0; n < out_width; ++n) y[static_cast<size_t>(n)] = dot(matrix + n * in_width, x.data(), in_width);
+  for (int64_t n = 0; n < out_width; ++n)
+    y[static_cast<size_t>(n)] = dot(matrix + n * in_width, x.data(), in_width);
   return y;
 }
 
@@ -43,7 +44,9 @@ double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
 // Turns pairs (j, j + H/2) of one head by position * theta^(-2j/H).
 void turn(double* head, int64_t width, double theta, int64_t position) {
   for (int64_t j = 0; j < width / 2; ++j) {
-    const double angle = static_cast<double>(position) * std::pow(theta, -2.0 * static_cast<double>(j) / static_cast<double>(width));
+    const double angle =
+        static_cast<double>(position) *
+        std::pow(theta, -2.0 * static_cast<double>(j) / static_cast<double>(width));
     const double u = head[j], v = head[j + width / 2];
     head[j] = u * std::cos(angle) - v * std::sin(angle);
     head[j + width / 2] = v * std::cos(angle) + u * std::sin(angle);
@@ -55,9 +58,11 @@ class Runner {
   Runner(const ModelConfig& config, const WeightTable& weights, const RefInput& input)
       : c_(config), weights_(weights), input_(input) {
     for (const int64_t length : input.document_lengths) {
-      for (int64_t p = 0; p < length; ++p) positions_.push_back(p), remaining_.push_back(length - 1 - p);
+      for (int64_t p = 0; p < length; ++p)
+        positions_.push_back(p), remaining_.push_back(length - 1 - p);
     }
-    DURE_CHECK(positions_.size() == input.ids.size() && c_.rope.scaling == "default", "{} rows", input.ids.size());
+    DURE_CHECK(positions_.size() == input.ids.size() && c_.rope.scaling == "default", "{} rows",
+               input.ids.size());
   }
 
   RefOutput run() {
@@ -68,7 +73,8 @@ class Runner {
       x = layer(x, "model.layers." + std::to_string(i) + ".", c_.layers[static_cast<size_t>(i)], i);
       out_.hidden.push_back(x);
     }
-    for (const Row& row : x) out_.final_hidden.push_back(norm(row, w("model.norm.weight"), c_.norm_epsilon));
+    for (const Row& row : x)
+      out_.final_hidden.push_back(norm(row, w("model.norm.weight"), c_.norm_epsilon));
     for (const Row& row : out_.final_hidden) out_.logits.push_back(head(row));
     main_loss();
     if (c_.mtp_layer_count > 0) mtp();
@@ -89,12 +95,14 @@ class Runner {
   }
 
   Row head(const Row& x) const {
-    return apply(w(c_.tied_embeddings ? "model.embed_tokens.weight" : "lm_head.weight").data(), c_.vocab_size, x);
+    return apply(w(c_.tied_embeddings ? "model.embed_tokens.weight" : "lm_head.weight").data(),
+                 c_.vocab_size, x);
   }
 
-  Row heads(const Row& h, const std::string& prefix, const char* name, int64_t count, const Row* norm_weight, bool rotary,
-            int64_t position) const {
-    Row y = apply(w(prefix + "self_attn." + name + "_proj.weight").data(), count * c_.head_width, h);
+  Row heads(const Row& h, const std::string& prefix, const char* name, int64_t count,
+            const Row* norm_weight, bool rotary, int64_t position) const {
+    Row y =
+        apply(w(prefix + "self_attn." + name + "_proj.weight").data(), count * c_.head_width, h);
     for (int64_t n = 0; n < count && norm_weight != nullptr; ++n) {
       double* one = y.data() + n * c_.head_width;
       const Row normed = norm(Row(one, one + c_.head_width), *norm_weight, c_.norm_epsilon);
@@ -115,14 +123,16 @@ class Runner {
       const double* query = q[t].data() + n * c_.head_width;
       Row scores;
       for (size_t j = first; j <= t; ++j) {
-        scores.push_back(dot(query, k[j].data() + key_head * c_.head_width, c_.head_width) / std::sqrt(static_cast<double>(c_.head_width)));
+        scores.push_back(dot(query, k[j].data() + key_head * c_.head_width, c_.head_width) /
+                         std::sqrt(static_cast<double>(c_.head_width)));
       }
       const double largest = *std::max_element(scores.begin(), scores.end());
       double total = 0;
       for (double& score : scores) total += score = std::exp(score - largest);
       for (size_t j = first; j <= t; ++j) {
         for (int64_t h = 0; h < c_.head_width; ++h) {
-          out[static_cast<size_t>(n * c_.head_width + h)] += scores[j - first] / total * v[j][static_cast<size_t>(key_head * c_.head_width + h)];
+          out[static_cast<size_t>(n * c_.head_width + h)] +=
+              scores[j - first] / total * v[j][static_cast<size_t>(key_head * c_.head_width + h)];
         }
       }
     }
@@ -133,13 +143,16 @@ class Runner {
     Rows q, k, v, out;
     for (size_t t = 0; t < x.size(); ++t) {
       const Row h = norm(x[t], w(prefix + "input_layernorm.weight"), c_.norm_epsilon);
-      q.push_back(heads(h, prefix, "q", c_.head_count, &w(prefix + "self_attn.q_norm.weight"), facts.rotary, positions_[t]));
-      k.push_back(heads(h, prefix, "k", c_.kv_head_count, &w(prefix + "self_attn.k_norm.weight"), facts.rotary, positions_[t]));
+      q.push_back(heads(h, prefix, "q", c_.head_count, &w(prefix + "self_attn.q_norm.weight"),
+                        facts.rotary, positions_[t]));
+      k.push_back(heads(h, prefix, "k", c_.kv_head_count, &w(prefix + "self_attn.k_norm.weight"),
+                        facts.rotary, positions_[t]));
       v.push_back(heads(h, prefix, "v", c_.kv_head_count, nullptr, false, 0));
     }
     const Row& o = w(prefix + "self_attn.o_proj.weight");
     for (size_t t = 0; t < x.size(); ++t) {
-      out.push_back(add(apply(o.data(), c_.hidden_size, attend(q, k, v, t, facts.window_tokens)), x[t]));
+      out.push_back(
+          add(apply(o.data(), c_.hidden_size, attend(q, k, v, t, facts.window_tokens)), x[t]));
     }
     return out;
   }
@@ -162,14 +175,16 @@ class Runner {
     const auto per_group = static_cast<size_t>(c_.expert_count / c_.expert_group_count);
     std::vector<std::pair<double, size_t>> groups;  // (-score, group): sorted, ties to the lowest
     for (size_t g = 0; g < static_cast<size_t>(c_.expert_group_count); ++g) {
-      Row members(biased.begin() + static_cast<std::ptrdiff_t>(g * per_group), biased.begin() + static_cast<std::ptrdiff_t>((g + 1) * per_group));
+      Row members(biased.begin() + static_cast<std::ptrdiff_t>(g * per_group),
+                  biased.begin() + static_cast<std::ptrdiff_t>((g + 1) * per_group));
       std::sort(members.rbegin(), members.rend());
       groups.emplace_back(-(members[0] + (members.size() > 1 ? members[1] : 0)), g);
     }
     std::sort(groups.begin(), groups.end());
     std::vector<bool> open(biased.size(), false);
     for (size_t i = 0; i < static_cast<size_t>(c_.expert_groups_kept); ++i) {
-      std::fill_n(open.begin() + static_cast<std::ptrdiff_t>(groups[i].second * per_group), per_group, true);
+      std::fill_n(open.begin() + static_cast<std::ptrdiff_t>(groups[i].second * per_group),
+                  per_group, true);
     }
     return open;
   }
@@ -183,12 +198,14 @@ class Runner {
     }
     std::sort(order.begin(), order.end());
     std::vector<int> chosen;
-    for (size_t i = 0; i < static_cast<size_t>(c_.experts_per_token); ++i) chosen.push_back(order[i].second);
+    for (size_t i = 0; i < static_cast<size_t>(c_.experts_per_token); ++i)
+      chosen.push_back(order[i].second);
     std::sort(chosen.begin(), chosen.end());
     return chosen;
   }
 
-  Row mixture(const Row& h, const std::string& prefix, const LayerFacts& facts, RefRouting& routing) const {
+  Row mixture(const Row& h, const std::string& prefix, const LayerFacts& facts,
+              RefRouting& routing) const {
     Row p = apply(w(prefix + "gate.weight").data(), c_.expert_count, h);
     for (double& value : p) value = sigmoid(value);
     const std::vector<int> chosen = choose(add(p, w(prefix + "e_score_correction_bias")));
@@ -196,15 +213,18 @@ class Runner {
     for (const int e : chosen) sum += p[static_cast<size_t>(e)];
     Row y(h.size()), shares;
     for (const int e : chosen) {
-      const double share = p[static_cast<size_t>(e)] / (c_.normalise_expert_weights ? sum + 1e-20 : 1.0) * c_.routed_scale;
+      const double share = p[static_cast<size_t>(e)] /
+                           (c_.normalise_expert_weights ? sum + 1e-20 : 1.0) * c_.routed_scale;
       Row one = ffn(h, prefix + "experts.", c_.expert_width, e, facts.swiglu_limit);
       for (double& value : one) value *= share;
       y = add(std::move(y), one);
       shares.push_back(share);
     }
-    routing.probabilities.push_back(p), routing.weights.push_back(shares), routing.experts.push_back(chosen);
+    routing.probabilities.push_back(p), routing.weights.push_back(shares),
+        routing.experts.push_back(chosen);
     if (c_.shared_expert_count == 0) return y;
-    return add(std::move(y), ffn(h, prefix + "shared_experts.", c_.shared_width(), 0, facts.swiglu_limit));
+    return add(std::move(y),
+               ffn(h, prefix + "shared_experts.", c_.shared_width(), 0, facts.swiglu_limit));
   }
 
   Rows layer(const Rows& input, const std::string& prefix, const LayerFacts& facts, int64_t index) {
@@ -226,17 +246,20 @@ class Runner {
   void balance(const RefRouting& routing) {
     size_t start = 0;
     for (const int64_t length : input_.document_lengths) {
-      Row fraction(static_cast<size_t>(c_.expert_count)), share(static_cast<size_t>(c_.expert_count));
+      Row fraction(static_cast<size_t>(c_.expert_count)),
+          share(static_cast<size_t>(c_.expert_count));
       for (size_t t = start; t < start + static_cast<size_t>(length); ++t) {
         double sum = 0;
         for (const double p : routing.probabilities[t]) sum += p;
-        for (size_t e = 0; e < share.size(); ++e) share[e] += routing.probabilities[t][e] / sum / static_cast<double>(length);
+        for (size_t e = 0; e < share.size(); ++e)
+          share[e] += routing.probabilities[t][e] / sum / static_cast<double>(length);
         for (const int e : routing.experts[t]) {
-          fraction[static_cast<size_t>(e)] +=
-              static_cast<double>(c_.expert_count) / static_cast<double>(c_.experts_per_token * length);
+          fraction[static_cast<size_t>(e)] += static_cast<double>(c_.expert_count) /
+                                              static_cast<double>(c_.experts_per_token * length);
         }
       }
-      out_.balance_loss += input_.balance_coefficient * dot(fraction.data(), share.data(), c_.expert_count) /
+      out_.balance_loss += input_.balance_coefficient *
+                           dot(fraction.data(), share.data(), c_.expert_count) /
                            static_cast<double>(input_.document_lengths.size());
       start += static_cast<size_t>(length);
     }
@@ -256,29 +279,36 @@ class Runner {
       out_.log_probability.push_back(target == -100 ? 0 : log_softmax(out_.logits[t], target));
       out_.valid += target != -100;
       out_.loss_sum -= out_.log_probability[t];
-      if (!input_.row_coefficients.empty()) weighted += input_.row_coefficients[t] * out_.log_probability[t];
+      if (!input_.row_coefficients.empty())
+        weighted += input_.row_coefficients[t] * out_.log_probability[t];
     }
-    out_.objective = input_.row_coefficients.empty() ? out_.loss_sum / static_cast<double>(std::max<int64_t>(1, out_.valid)) : weighted;
+    out_.objective = input_.row_coefficients.empty()
+                         ? out_.loss_sum / static_cast<double>(std::max<int64_t>(1, out_.valid))
+                         : weighted;
   }
 
   // Rows without a next token run too, on some token: nothing looks at them.
   void mtp() {
     Rows u;
     for (size_t t = 0; t < input_.ids.size(); ++t) {
-      Row joined = norm(embed(input_.ids[remaining_[t] > 0 ? t + 1 : t]), w("mtp.pre_fc_norm_embedding.weight"), c_.norm_epsilon);
-      const Row hidden = norm(out_.final_hidden[t], w("mtp.pre_fc_norm_hidden.weight"), c_.norm_epsilon);
+      Row joined = norm(embed(input_.ids[remaining_[t] > 0 ? t + 1 : t]),
+                        w("mtp.pre_fc_norm_embedding.weight"), c_.norm_epsilon);
+      const Row hidden =
+          norm(out_.final_hidden[t], w("mtp.pre_fc_norm_hidden.weight"), c_.norm_epsilon);
       joined.insert(joined.end(), hidden.begin(), hidden.end());
       u.push_back(apply(w("mtp.fc.weight").data(), c_.hidden_size, joined));
     }
     u = layer(u, "mtp.layers.0.", c_.mtp_layer, -1);
     for (size_t t = 0; t < u.size(); ++t) {
-      out_.mtp_logits.push_back(remaining_[t] > 0 ? head(norm(u[t], w("mtp.norm.weight"), c_.norm_epsilon)) : Row{});
+      out_.mtp_logits.push_back(
+          remaining_[t] > 0 ? head(norm(u[t], w("mtp.norm.weight"), c_.norm_epsilon)) : Row{});
       const int32_t target = remaining_[t] > 0 ? input_.targets[t + 1] : -100;
       if (target == -100) continue;
       ++out_.mtp_valid;
       out_.mtp_loss_sum -= log_softmax(out_.mtp_logits[t], target);
     }
-    out_.objective += input_.mtp_coefficient * out_.mtp_loss_sum / static_cast<double>(std::max<int64_t>(1, out_.mtp_valid));
+    out_.objective += input_.mtp_coefficient * out_.mtp_loss_sum /
+                      static_cast<double>(std::max<int64_t>(1, out_.mtp_valid));
   }
 
   const ModelConfig& c_;

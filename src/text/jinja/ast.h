@@ -1,7 +1,8 @@
-// text/jinja/ast.h: a parsed template: expressions that evaluate themselves, statements that run themselves.
+// text/jinja/ast.h: a parsed template: expressions that evaluate themselves, statements that run
+// themselves.
 //
-// Made by parser.h, immutable afterwards, so that threads may share it. Not here: values (value.h), the state of a
-// rendering (context.h). Evaluation is in eval.cc, running in exec.cc.
+// Made by parser.h, immutable afterwards, so that threads may share it. Not here: values (value.h),
+// the state of a rendering (context.h). Evaluation is in eval.cc, running in exec.cc.
 #pragma once
 
 #include <algorithm>
@@ -22,9 +23,11 @@ using TestFunction = bool (*)(Context& context, const Value& subject, Arguments&
 struct Expr {
   explicit Expr(int line) : line(line) {}
   virtual ~Expr() = default;
-  virtual Value eval(Context& context) const = 0;  // Call Context::eval instead, which counts steps and depth.
+  virtual Value eval(
+      Context& context) const = 0;  // Call Context::eval instead, which counts steps and depth.
   int line;
-  int depth = 1;  // Of the tree below; bounded by the parser, so that recursion over the tree is bounded.
+  int depth =
+      1;  // Of the tree below; bounded by the parser, so that recursion over the tree is bounded.
 
  protected:
   void adopt(const std::unique_ptr<Expr>& child) {
@@ -46,7 +49,8 @@ struct NameExpr : Expr {
 };
 
 struct SequenceExpr : Expr {  // A list or a tuple.
-  SequenceExpr(int line, Kind kind, std::vector<ExprPtr> items) : Expr(line), kind(kind), items(std::move(items)) {
+  SequenceExpr(int line, Kind kind, std::vector<ExprPtr> items)
+      : Expr(line), kind(kind), items(std::move(items)) {
     for (const ExprPtr& item : this->items) adopt(item);
   }
   Value eval(Context& context) const override;
@@ -55,7 +59,8 @@ struct SequenceExpr : Expr {  // A list or a tuple.
 };
 
 struct DictExpr : Expr {
-  DictExpr(int line, std::vector<std::pair<ExprPtr, ExprPtr>> items) : Expr(line), items(std::move(items)) {
+  DictExpr(int line, std::vector<std::pair<ExprPtr, ExprPtr>> items)
+      : Expr(line), items(std::move(items)) {
     for (const auto& [key, value] : this->items) adopt(key), adopt(value);
   }
   Value eval(Context& context) const override;
@@ -64,7 +69,10 @@ struct DictExpr : Expr {
 
 struct UnaryExpr : Expr {
   enum class Operator { kNot, kMinus, kPlus };
-  UnaryExpr(int line, Operator op, ExprPtr operand) : Expr(line), op(op), operand(std::move(operand)) { adopt(this->operand); }
+  UnaryExpr(int line, Operator op, ExprPtr operand)
+      : Expr(line), op(op), operand(std::move(operand)) {
+    adopt(this->operand);
+  }
   Value eval(Context& context) const override;
   Operator op;
   ExprPtr operand;
@@ -115,7 +123,10 @@ struct ConcatExpr : Expr {  // a ~ b ~ c
 
 struct ConditionalExpr : Expr {  // value if condition else otherwise (null: undefined)
   ConditionalExpr(int line, ExprPtr condition, ExprPtr value, ExprPtr otherwise)
-      : Expr(line), condition(std::move(condition)), value(std::move(value)), otherwise(std::move(otherwise)) {
+      : Expr(line),
+        condition(std::move(condition)),
+        value(std::move(value)),
+        otherwise(std::move(otherwise)) {
     adopt(this->condition), adopt(this->value), adopt(this->otherwise);
   }
   Value eval(Context& context) const override;
@@ -133,7 +144,8 @@ struct AttributeExpr : Expr {  // a.b
 };
 
 struct ItemExpr : Expr {  // a[b]
-  ItemExpr(int line, ExprPtr subject, ExprPtr index) : Expr(line), subject(std::move(subject)), index(std::move(index)) {
+  ItemExpr(int line, ExprPtr subject, ExprPtr index)
+      : Expr(line), subject(std::move(subject)), index(std::move(index)) {
     adopt(this->subject), adopt(this->index);
   }
   Value eval(Context& context) const override;
@@ -142,7 +154,11 @@ struct ItemExpr : Expr {  // a[b]
 
 struct SliceExpr : Expr {  // a[start:stop:step]; each may be null.
   SliceExpr(int line, ExprPtr subject, ExprPtr start, ExprPtr stop, ExprPtr step)
-      : Expr(line), subject(std::move(subject)), start(std::move(start)), stop(std::move(stop)), step(std::move(step)) {
+      : Expr(line),
+        subject(std::move(subject)),
+        start(std::move(start)),
+        stop(std::move(stop)),
+        step(std::move(step)) {
     adopt(this->subject), adopt(this->start), adopt(this->stop), adopt(this->step);
   }
   Value eval(Context& context) const override;
@@ -169,9 +185,15 @@ struct CallExpr : Expr {
   CallArguments arguments;
 };
 
-struct FilterExpr : Expr {  // `subject` is null in {% filter %} and {% set %} blocks: the block's text.
-  FilterExpr(int line, ExprPtr subject, std::string name, FilterFunction function, CallArguments arguments)
-      : Expr(line), subject(std::move(subject)), name(std::move(name)), function(function), arguments(std::move(arguments)) {
+struct FilterExpr
+    : Expr {  // `subject` is null in {% filter %} and {% set %} blocks: the block's text.
+  FilterExpr(int line, ExprPtr subject, std::string name, FilterFunction function,
+             CallArguments arguments)
+      : Expr(line),
+        subject(std::move(subject)),
+        name(std::move(name)),
+        function(function),
+        arguments(std::move(arguments)) {
     adopt(this->subject);
     depth = std::max(depth, this->arguments.depth() + 1);
   }
@@ -184,8 +206,13 @@ struct FilterExpr : Expr {  // `subject` is null in {% filter %} and {% set %} b
 };
 
 struct TestExpr : Expr {
-  TestExpr(int line, ExprPtr subject, std::string name, TestFunction function, CallArguments arguments)
-      : Expr(line), subject(std::move(subject)), name(std::move(name)), function(function), arguments(std::move(arguments)) {
+  TestExpr(int line, ExprPtr subject, std::string name, TestFunction function,
+           CallArguments arguments)
+      : Expr(line),
+        subject(std::move(subject)),
+        name(std::move(name)),
+        function(function),
+        arguments(std::move(arguments)) {
     adopt(this->subject);
     depth = std::max(depth, this->arguments.depth() + 1);
   }
@@ -199,8 +226,8 @@ struct TestExpr : Expr {
 // What may stand left of "=": a name, namespace.attribute, or several in a tuple.
 struct Target {
   std::string name;
-  std::string attribute;       // Not empty: of the namespace `name`.
-  std::vector<Target> parts;   // A tuple, if `is_tuple`.
+  std::string attribute;      // Not empty: of the namespace `name`.
+  std::vector<Target> parts;  // A tuple, if `is_tuple`.
   bool is_tuple = false;
   int line = 0;
 };
@@ -237,7 +264,8 @@ struct IfStatement : Statement {
 struct ForStatement : Statement {
   using Statement::Statement;
   Flow run(Context& context) const override;
-  void run_over(Context& context, const Value& iterable, int depth0) const;  // Once, or for each depth of a recursive loop.
+  void run_over(Context& context, const Value& iterable,
+                int depth0) const;  // Once, or for each depth of a recursive loop.
   Target target;
   ExprPtr iterable, condition;
   bool recursive = false;
@@ -287,7 +315,8 @@ struct FilterStatement : Statement {
   Block body;
 };
 
-struct WithStatement : Statement {  // Also, without targets, every block that only has a scope of its own.
+struct WithStatement
+    : Statement {  // Also, without targets, every block that only has a scope of its own.
   using Statement::Statement;
   Flow run(Context& context) const override;
   std::vector<std::pair<Target, ExprPtr>> values;

@@ -18,10 +18,14 @@ struct MethodEntry {
 };
 
 struct BoundMethod : CallableObject {
-  BoundMethod(Value self, const MethodEntry& entry) : self(std::move(self)), entry(entry) { depth = this->self.depth() + 1; }
+  BoundMethod(Value self, const MethodEntry& entry) : self(std::move(self)), entry(entry) {
+    depth = this->self.depth() + 1;
+  }
   Value call(Context&, Arguments& arguments) override { return entry.method(self, arguments); }
   std::string type_name() const override { return "builtin_function_or_method"; }
-  std::string repr() const override { return fmt::format("<built-in method {} of {} object>", entry.name, jinja::type_name(self)); }
+  std::string repr() const override {
+    return fmt::format("<built-in method {} of {} object>", entry.name, jinja::type_name(self));
+  }
   Value self;
   const MethodEntry& entry;
 };
@@ -50,16 +54,19 @@ template <Align Side>
 Value padded(const Value& self, Arguments& arguments) {
   Bound bound("center", arguments, {"width", "fillchar"}, 1);
   const std::string fill = bound.has(1) ? bound.text(1) : " ";
-  if (character_count(fill) != 1) raise("TypeError: The fill character must be exactly one character long");
+  if (character_count(fill) != 1)
+    raise("TypeError: The fill character must be exactly one character long");
   return Value(pad(self.text(), bound.integer(0, 0), Side, fill));
 }
 
 template <bool FromRight>
 Value split_method(const Value& self, Arguments& arguments) {
   Bound bound("split", arguments, {"sep", "maxsplit"});
-  const std::optional<std::string_view> separator = bound.given(0) ? std::optional<std::string_view>(bound.text(0)) : std::nullopt;
+  const std::optional<std::string_view> separator =
+      bound.given(0) ? std::optional<std::string_view>(bound.text(0)) : std::nullopt;
   const int64_t count_max = bound.integer(1, -1);
-  return list_of(FromRight ? rsplit(self.text(), separator, count_max) : split(self.text(), separator, count_max));
+  return list_of(FromRight ? rsplit(self.text(), separator, count_max)
+                           : split(self.text(), separator, count_max));
 }
 
 template <bool FromRight>
@@ -68,8 +75,10 @@ Value partition(const Value& self, Arguments& arguments) {
   const std::string &text = self.text(), &separator = bound.text(0);
   if (separator.empty()) raise("ValueError: empty separator");
   const size_t at = FromRight ? text.rfind(separator) : text.find(separator);
-  if (at == std::string::npos) return FromRight ? Value::tuple({"", "", self}) : Value::tuple({self, "", ""});
-  return Value::tuple({Value(text.substr(0, at)), Value(separator), Value(text.substr(at + separator.size()))});
+  if (at == std::string::npos)
+    return FromRight ? Value::tuple({"", "", self}) : Value::tuple({self, "", ""});
+  return Value::tuple(
+      {Value(text.substr(0, at)), Value(separator), Value(text.substr(at + separator.size()))});
 }
 
 struct Window {
@@ -86,7 +95,8 @@ Window window_of(const Value& self, const Bound& bound, size_t first_argument) {
     const int64_t given = bound.integer(i, otherwise);
     return std::max<int64_t>(0, given < 0 ? given + length : given);
   };
-  const int64_t start = clip(first_argument, 0), stop = std::min(length, clip(first_argument + 1, length));
+  const int64_t start = clip(first_argument, 0),
+                stop = std::min(length, clip(first_argument + 1, length));
   if (start > stop) return {"", start, start <= length && start == stop};
   const size_t from = byte_offset(self.text(), start);
   const std::string_view tail = std::string_view(self.text()).substr(from);
@@ -113,8 +123,11 @@ Value starts_or_ends(const Value& self, Arguments& arguments) {
   const Window window = window_of(self, bound, 1);
   const auto matches = [&](const Value& part) {
     if (part.is_undefined()) raise_undefined(part);
-    if (!part.is_string()) raise("TypeError: {} first arg must be str or a tuple of str, not {}", AtEnd ? "endswith" : "startswith", type_name(part));
-    return window.possible && (AtEnd ? window.text.ends_with(part.text()) : window.text.starts_with(part.text()));
+    if (!part.is_string())
+      raise("TypeError: {} first arg must be str or a tuple of str, not {}",
+            AtEnd ? "endswith" : "startswith", type_name(part));
+    return window.possible &&
+           (AtEnd ? window.text.ends_with(part.text()) : window.text.starts_with(part.text()));
   };
   if (!bound.at(0).is_tuple()) return Value(matches(bound.at(0)));
   return Value(std::any_of(bound.at(0).items().begin(), bound.at(0).items().end(), matches));
@@ -137,7 +150,8 @@ Value join_method(const Value& self, Arguments& arguments) {
   int64_t index = 0;
   Iterator at(bound.at(0));
   for (Value item; at.next(item); ++index) {
-    if (!item.is_string()) raise("TypeError: sequence item {}: expected str instance, {} found", index, type_name(item));
+    if (!item.is_string())
+      raise("TypeError: sequence item {}: expected str instance, {} found", index, type_name(item));
     if (index > 0) out += self.text();
     out += item.text();
     check_size(static_cast<int64_t>(out.size()));
@@ -154,7 +168,9 @@ Value zfill_method(const Value& self, Arguments& arguments) {
   Bound bound("zfill", arguments, {"width"}, 1);
   const std::string& text = self.text();
   const size_t sign = !text.empty() && (text[0] == '+' || text[0] == '-') ? 1 : 0;
-  return Value(text.substr(0, sign) + pad(std::string_view(text).substr(sign), bound.integer(0, 0) - static_cast<int64_t>(sign), Align::kRight, "0"));
+  return Value(text.substr(0, sign) + pad(std::string_view(text).substr(sign),
+                                          bound.integer(0, 0) - static_cast<int64_t>(sign),
+                                          Align::kRight, "0"));
 }
 
 Value expandtabs_method(const Value& self, Arguments& arguments) {
@@ -170,7 +186,9 @@ Value remove_method(const Value& self, Arguments& arguments) {
   return text.starts_with(part) ? Value(text.substr(part.size())) : self;
 }
 
-Value format_method(const Value& self, Arguments& arguments) { return Value(format_braces(self.text(), arguments)); }
+Value format_method(const Value& self, Arguments& arguments) {
+  return Value(format_braces(self.text(), arguments));
+}
 
 Value format_map_method(const Value& self, Arguments& arguments) {
   Bound bound("format_map", arguments, {"mapping"}, 1);
@@ -248,8 +266,11 @@ Value sequence_count(const Value& self, Arguments& arguments) {
 Value sequence_index(const Value& self, Arguments& arguments) {
   Bound bound("index", arguments, {"value", "start", "stop"}, 1);
   const int64_t length = length_of(self);
-  const auto clip = [&](int64_t given) { return std::max<int64_t>(0, given < 0 ? given + length : given); };
-  const int64_t start = clip(bound.integer(1, 0)), stop = std::min(length, clip(bound.integer(2, length)));
+  const auto clip = [&](int64_t given) {
+    return std::max<int64_t>(0, given < 0 ? given + length : given);
+  };
+  const int64_t start = clip(bound.integer(1, 0)),
+                stop = std::min(length, clip(bound.integer(2, length)));
   for (int64_t i = start; i < stop; ++i) {
     if (equal(*item_at(self, i), bound.at(0))) return Value(i);
   }
@@ -261,7 +282,8 @@ Value copy_method(const Value& self, Arguments& arguments) {
   return self;  // It never changes.
 }
 
-constexpr MethodEntry kListMethods[] = {{"copy", copy_method}, {"count", sequence_count}, {"index", sequence_index}};
+constexpr MethodEntry kListMethods[] = {
+    {"copy", copy_method}, {"count", sequence_count}, {"index", sequence_index}};
 constexpr MethodEntry kTupleMethods[] = {{"count", sequence_count}, {"index", sequence_index}};
 
 Value dict_get(const Value& self, Arguments& arguments) {
@@ -292,9 +314,11 @@ Value is_integer_method(const Value& self, Arguments& arguments) {
 constexpr MethodEntry kFloatMethods[] = {{"is_integer", is_integer_method}};
 
 template <size_t Count>
-std::optional<Value> bind(const Value& self, const MethodEntry (&table)[Count], std::string_view name) {
+std::optional<Value> bind(const Value& self, const MethodEntry (&table)[Count],
+                          std::string_view name) {
   for (const MethodEntry& entry : table) {
-    if (entry.name == name) return Value(std::shared_ptr<Object>(make_object<BoundMethod>(0, self, entry)));
+    if (entry.name == name)
+      return Value(std::shared_ptr<Object>(make_object<BoundMethod>(0, self, entry)));
   }
   return std::nullopt;
 }
@@ -319,19 +343,26 @@ std::optional<Value> range_attribute(const Value& subject, std::string_view name
 
 std::optional<Value> find_attribute(const Value& subject, std::string_view name) {
   switch (subject.kind()) {
-    case Kind::kString: return bind(subject, kTextMethods, name);
+    case Kind::kString:
+      return bind(subject, kTextMethods, name);
     case Kind::kList:
-    case Kind::kTuple: return list_attribute(subject, name);
-    case Kind::kDict: return bind(subject, kDictMethods, name);
-    case Kind::kFloat: return bind(subject, kFloatMethods, name);
-    case Kind::kRange: return range_attribute(subject, name);
+    case Kind::kTuple:
+      return list_attribute(subject, name);
+    case Kind::kDict:
+      return bind(subject, kDictMethods, name);
+    case Kind::kFloat:
+      return bind(subject, kFloatMethods, name);
+    case Kind::kRange:
+      return range_attribute(subject, name);
     case Kind::kNamespace: {
       const Value* found = subject.as<NamespaceObject>()->find(name);
       return found != nullptr ? std::optional<Value>(*found) : std::nullopt;
     }
     case Kind::kCallable:
-    case Kind::kObject: return subject.as<CallableObject>()->attribute(subject, name);
-    default: return std::nullopt;
+    case Kind::kObject:
+      return subject.as<CallableObject>()->attribute(subject, name);
+    default:
+      return std::nullopt;
   }
 }
 

@@ -14,8 +14,10 @@ void Budget::out_of_memory() const {
 
 void check_size(int64_t bytes) {
   Budget* budget = Budget::current();
-  const int64_t bytes_max = budget != nullptr ? budget->limits().memory_bytes_max : Limits().memory_bytes_max;
-  if (bytes > bytes_max) raise("the template asks for a value of {} bytes; the limit is {}", bytes, bytes_max);
+  const int64_t bytes_max =
+      budget != nullptr ? budget->limits().memory_bytes_max : Limits().memory_bytes_max;
+  if (bytes > bytes_max)
+    raise("the template asks for a value of {} bytes; the limit is {}", bytes, bytes_max);
 }
 
 }  // namespace dure::jinja

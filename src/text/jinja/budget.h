@@ -1,7 +1,9 @@
-// text/jinja/budget.h: what one rendering may use: steps, live bytes, output bytes, depth. And how it fails.
+// text/jinja/budget.h: what one rendering may use: steps, live bytes, output bytes, depth. And how
+// it fails.
 //
-// The budget of the rendering in progress is found through a thread-local pointer, so that values can account for
-// themselves: a rendering runs on one thread, and no value outlives it. Outside a rendering (parsing) nothing is counted.
+// The budget of the rendering in progress is found through a thread-local pointer, so that values
+// can account for themselves: a rendering runs on one thread, and no value outlives it. Outside a
+// rendering (parsing) nothing is counted.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +15,12 @@
 
 namespace dure::jinja {
 
-// Thrown inside the engine; Template turns it into a dure::Error with the template's name and the line.
+// Thrown inside the engine; Template turns it into a dure::Error with the template's name and the
+// line.
 class TemplateError : public std::exception {
  public:
-  explicit TemplateError(std::string message, ErrorCode code = ErrorCode::kInvalidArgument, int line = 0)
+  explicit TemplateError(std::string message, ErrorCode code = ErrorCode::kInvalidArgument,
+                         int line = 0)
       : message_(std::move(message)), code_(code), line_(line) {}
   const char* what() const noexcept override { return message_.c_str(); }
   const std::string& message() const { return message_; }
@@ -38,10 +42,12 @@ template <typename... Args>
 constexpr int kNestingMax = 300;
 
 struct Limits {
-  int64_t steps_max = 50'000'000;                // An evaluated node, an iterated item, 64 bytes of text: one each.
-  int64_t memory_bytes_max = int64_t{256} << 20;  // Alive at one time, as values account for themselves.
+  int64_t steps_max =
+      50'000'000;  // An evaluated node, an iterated item, 64 bytes of text: one each.
+  int64_t memory_bytes_max = int64_t{256}
+                             << 20;  // Alive at one time, as values account for themselves.
   int64_t output_bytes_max = int64_t{64} << 20;
-  int depth_max = 600;                            // Nodes within nodes in evaluation, macro calls included.
+  int depth_max = 600;  // Nodes within nodes in evaluation, macro calls included.
 };
 
 class Budget {
@@ -56,11 +62,13 @@ class Budget {
 
   void step(int64_t count) {
     steps_ += count;
-    if (steps_ > limits_.steps_max) [[unlikely]] out_of_steps();
+    if (steps_ > limits_.steps_max) [[unlikely]]
+      out_of_steps();
   }
   void take(int64_t bytes) {
     live_bytes_ += bytes;
-    if (live_bytes_ > limits_.memory_bytes_max) [[unlikely]] out_of_memory();
+    if (live_bytes_ > limits_.memory_bytes_max) [[unlikely]]
+      out_of_memory();
   }
   void give(int64_t bytes) { live_bytes_ -= bytes; }
   int64_t steps() const { return steps_; }

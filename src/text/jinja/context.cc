@@ -25,7 +25,8 @@ Context::Context(const Limits& limits, std::tm now)
     : budget_(limits), now_(now), scope_(std::make_shared<Scope>(nullptr)) {}
 
 Context::~Context() {
-  // All namespaces and scopes are held here while they are emptied, so that none takes another one with it.
+  // All namespaces and scopes are held here while they are emptied, so that none takes another one
+  // with it.
   for (const auto& space : kept_spaces_) space->members.clear();
   for (const auto& scope : kept_scopes_) scope->variables.clear();
   if (scope_ != nullptr) scope_->variables.clear();
@@ -34,10 +35,12 @@ Context::~Context() {
 // Position and depth while a node is at work. After an error the position stays where it happened.
 class Context::DepthGuard {
  public:
-  DepthGuard(Context& context, int line) : context_(context), line_before_(std::exchange(context.line_, line)) {
+  DepthGuard(Context& context, int line)
+      : context_(context), line_before_(std::exchange(context.line_, line)) {
     context_.budget_.step(1);
     if (++context_.depth_ > context_.budget_.limits().depth_max) {
-      raise("more than {} steps inside each other; does a macro call itself without end?", context_.budget_.limits().depth_max);
+      raise("more than {} steps inside each other; does a macro call itself without end?",
+            context_.budget_.limits().depth_max);
     }
   }
   void done() { context_.line_ = line_before_, --context_.depth_; }

@@ -37,13 +37,16 @@ class Context {
   Flow run(const Statement& statement);
   Flow run_block(const Block& block);
 
-  // Runs `body` in a scope of its own, inside `parent` (null: the scope of now), and returns what it printed.
+  // Runs `body` in a scope of its own, inside `parent` (null: the scope of now), and returns what
+  // it printed.
   template <typename Body>
   std::string capture(Body body);
 
   Scope& scope() { return *scope_; }
   std::shared_ptr<Scope> shared_scope() const { return scope_; }
-  void keep(std::shared_ptr<Scope> scope) { kept_scopes_.push_back(std::move(scope)); }  // A macro holds it.
+  void keep(std::shared_ptr<Scope> scope) {
+    kept_scopes_.push_back(std::move(scope));
+  }  // A macro holds it.
   void keep(std::shared_ptr<NamespaceObject> space) { kept_spaces_.push_back(std::move(space)); }
 
   void print(std::string_view text);
@@ -56,7 +59,8 @@ class Context {
    public:
     explicit ScopeChange(Context& context) : ScopeChange(context, context.scope_) {}
     ScopeChange(Context& context, std::shared_ptr<Scope> parent)
-        : context_(context), before_(std::exchange(context.scope_, std::make_shared<Scope>(std::move(parent)))) {}
+        : context_(context),
+          before_(std::exchange(context.scope_, std::make_shared<Scope>(std::move(parent)))) {}
     ~ScopeChange() { context_.scope_ = std::move(before_); }
     ScopeChange(const ScopeChange&) = delete;
     ScopeChange& operator=(const ScopeChange&) = delete;
@@ -86,7 +90,8 @@ std::string Context::capture(Body body) {
 
 // A macro or the body of a {% call %} block.
 struct MacroObject : CallableObject {
-  MacroObject(const MacroSignature& macro, std::shared_ptr<Scope> scope) : macro(macro), scope(std::move(scope)) {}
+  MacroObject(const MacroSignature& macro, std::shared_ptr<Scope> scope)
+      : macro(macro), scope(std::move(scope)) {}
   Value call(Context& context, Arguments& arguments) override;
   std::string type_name() const override { return "Macro"; }
   std::string repr() const override;

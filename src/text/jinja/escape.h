@@ -6,7 +6,8 @@
 
 namespace dure::jinja {
 
-std::string escape_html(std::string_view text);   // & < > ' "
-std::string strip_tags(std::string_view text);    // Without comments and tags, white space joined, entities resolved.
+std::string escape_html(std::string_view text);  // & < > ' "
+std::string strip_tags(
+    std::string_view text);  // Without comments and tags, white space joined, entities resolved.
 
 }  // namespace dure::jinja

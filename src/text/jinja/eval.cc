@@ -8,14 +8,22 @@ namespace {
 
 bool holds(Comparison comparison, const Value& a, const Value& b) {
   switch (comparison) {
-    case Comparison::kEqual: return equal(a, b);
-    case Comparison::kUnequal: return !equal(a, b);
-    case Comparison::kLess: return compare(a, b, "<") < 0;
-    case Comparison::kLessEqual: return compare(a, b, "<=") <= 0;
-    case Comparison::kGreater: return compare(a, b, ">") > 0;
-    case Comparison::kGreaterEqual: return compare(a, b, ">=") >= 0;
-    case Comparison::kIn: return contains(b, a);
-    case Comparison::kNotIn: return !contains(b, a);
+    case Comparison::kEqual:
+      return equal(a, b);
+    case Comparison::kUnequal:
+      return !equal(a, b);
+    case Comparison::kLess:
+      return compare(a, b, "<") < 0;
+    case Comparison::kLessEqual:
+      return compare(a, b, "<=") <= 0;
+    case Comparison::kGreater:
+      return compare(a, b, ">") > 0;
+    case Comparison::kGreaterEqual:
+      return compare(a, b, ">=") >= 0;
+    case Comparison::kIn:
+      return contains(b, a);
+    case Comparison::kNotIn:
+      return !contains(b, a);
   }
   return false;
 }
@@ -86,10 +94,14 @@ Value ConcatExpr::eval(Context& context) const {
 Value ConditionalExpr::eval(Context& context) const {
   if (truth(context.eval(*condition))) return context.eval(*value);
   if (otherwise != nullptr) return context.eval(*otherwise);
-  return Value::undefined(fmt::format("the inline if-expression on line {} evaluated to false and no else section was defined.", line));
+  return Value::undefined(fmt::format(
+      "the inline if-expression on line {} evaluated to false and no else section was defined.",
+      line));
 }
 
-Value AttributeExpr::eval(Context& context) const { return get_attribute(context.eval(*subject), name); }
+Value AttributeExpr::eval(Context& context) const {
+  return get_attribute(context.eval(*subject), name);
+}
 
 Value ItemExpr::eval(Context& context) const {
   const Value value = context.eval(*subject);
@@ -122,7 +134,8 @@ Arguments CallArguments::eval(Context& context) const {
   }
   if (star_star != nullptr) {
     const Value more = context.eval(*star_star);
-    if (!more.is_dict()) raise("TypeError: argument after ** must be a mapping, not {}", type_name(more));
+    if (!more.is_dict())
+      raise("TypeError: argument after ** must be a mapping, not {}", type_name(more));
     for (const auto& [key, value] : more.dict().items) {
       if (!key.is_string()) raise("TypeError: keywords must be strings");
       out.named.emplace_back(key.text(), value);
@@ -140,17 +153,23 @@ Value CallExpr::call(Context& context, const Value* caller) const {
 
 Value FilterExpr::apply(Context& context, const Value* block_text) const {
   Value value;
-  if (subject == nullptr) value = *block_text;
-  else if (const auto* inner = block_text != nullptr ? dynamic_cast<const FilterExpr*>(subject.get()) : nullptr) value = inner->apply(context, block_text);
-  else value = context.eval(*subject);
-  if (function == nullptr) throw TemplateError(fmt::format("No filter named '{}' found.", name), ErrorCode::kUnsupported);
+  if (subject == nullptr)
+    value = *block_text;
+  else if (const auto* inner =
+               block_text != nullptr ? dynamic_cast<const FilterExpr*>(subject.get()) : nullptr)
+    value = inner->apply(context, block_text);
+  else
+    value = context.eval(*subject);
+  if (function == nullptr)
+    throw TemplateError(fmt::format("No filter named '{}' found.", name), ErrorCode::kUnsupported);
   Arguments values = arguments.eval(context);
   return function(context, value, values);
 }
 
 Value TestExpr::eval(Context& context) const {
   const Value value = context.eval(*subject);
-  if (function == nullptr) throw TemplateError(fmt::format("No test named '{}' found.", name), ErrorCode::kUnsupported);
+  if (function == nullptr)
+    throw TemplateError(fmt::format("No test named '{}' found.", name), ErrorCode::kUnsupported);
   Arguments values = arguments.eval(context);
   return Value(function(context, value, values));
 }

@@ -10,7 +10,8 @@ namespace {
 
 // What a body sees as `loop`. Looks one item ahead at most, and only when asked to.
 struct LoopObject : CallableObject {
-  LoopObject(const ForStatement& statement, Value items, std::function<bool(Value&)> pull, int depth0)
+  LoopObject(const ForStatement& statement, Value items, std::function<bool(Value&)> pull,
+             int depth0)
       : statement(statement), items(std::move(items)), pull(std::move(pull)), depth0(depth0) {
     depth = this->items.depth() + 1;
   }
@@ -37,7 +38,9 @@ struct LoopObject : CallableObject {
 
   Value call(Context& context, Arguments& arguments) override;
   std::string type_name() const override { return "LoopContext"; }
-  std::string repr() const override { return fmt::format("<LoopContext {}/{}>", index0 + 1, const_cast<LoopObject*>(this)->length()); }
+  std::string repr() const override {
+    return fmt::format("<LoopContext {}/{}>", index0 + 1, const_cast<LoopObject*>(this)->length());
+  }
   std::optional<Value> attribute(const Value& self, std::string_view name) override;
 
   const ForStatement& statement;
@@ -53,10 +56,13 @@ struct LoopObject : CallableObject {
 
 // loop.cycle and loop.changed.
 struct LoopMethod : CallableObject {
-  LoopMethod(Value loop, bool is_cycle) : loop(std::move(loop)), is_cycle(is_cycle) { depth = this->loop.depth() + 1; }
+  LoopMethod(Value loop, bool is_cycle) : loop(std::move(loop)), is_cycle(is_cycle) {
+    depth = this->loop.depth() + 1;
+  }
   Value call(Context&, Arguments& arguments) override {
     auto* state = static_cast<LoopObject*>(loop.object());
-    if (!arguments.named.empty()) raise("TypeError: loop.{}() takes no keyword arguments", is_cycle ? "cycle" : "changed");
+    if (!arguments.named.empty())
+      raise("TypeError: loop.{}() takes no keyword arguments", is_cycle ? "cycle" : "changed");
     if (is_cycle) {
       if (arguments.positional.empty()) raise("TypeError: no items for cycling given");
       return arguments.positional[static_cast<size_t>(state->index0) % arguments.positional.size()];
@@ -82,16 +88,21 @@ std::optional<Value> LoopObject::attribute(const Value& self, std::string_view n
   if (name == "revindex0") return Value(length() - index0 - 1);
   if (name == "depth") return Value(depth0 + 1);
   if (name == "depth0") return Value(depth0);
-  if (name == "previtem") return index0 == 0 ? Value::undefined("there is no previous item") : previous;
+  if (name == "previtem")
+    return index0 == 0 ? Value::undefined("there is no previous item") : previous;
   if (name == "nextitem") return peek() ? ahead.front() : Value::undefined("there is no next item");
-  if (name == "cycle" || name == "changed") return Value(std::shared_ptr<Object>(make_object<LoopMethod>(0, self, name == "cycle")));
+  if (name == "cycle" || name == "changed")
+    return Value(std::shared_ptr<Object>(make_object<LoopMethod>(0, self, name == "cycle")));
   return std::nullopt;
 }
 
 Value LoopObject::call(Context& context, Arguments& arguments) {
-  if (!statement.recursive) raise("TypeError: The loop must have the 'recursive' marker to be called recursively.");
-  if (arguments.positional.size() != 1) raise("TypeError: loop() takes the items of the next level");
-  return Value(context.capture([&] { statement.run_over(context, arguments.positional[0], depth0 + 1); }));
+  if (!statement.recursive)
+    raise("TypeError: The loop must have the 'recursive' marker to be called recursively.");
+  if (arguments.positional.size() != 1)
+    raise("TypeError: loop() takes the items of the next level");
+  return Value(
+      context.capture([&] { statement.run_over(context, arguments.positional[0], depth0 + 1); }));
 }
 
 std::optional<Value> take_named(Arguments& arguments, const std::string& name) {
@@ -104,28 +115,35 @@ std::optional<Value> take_named(Arguments& arguments, const std::string& name) {
   return std::nullopt;
 }
 
-// Arguments become variables of the scope of now: given ones, then defaults (which may use earlier parameters).
+// Arguments become variables of the scope of now: given ones, then defaults (which may use earlier
+// parameters).
 void bind_arguments(Context& context, const MacroObject& object, Arguments& arguments) {
   const MacroSignature& macro = object.macro;
-  const size_t count = macro.parameters.size(), given = std::min(count, arguments.positional.size());
+  const size_t count = macro.parameters.size(),
+               given = std::min(count, arguments.positional.size());
   std::vector<std::optional<Value>> values(count);
   for (size_t i = 0; i < count; ++i) {
-    if (i < given) values[i] = arguments.positional[i];
-    else values[i] = take_named(arguments, macro.parameters[i]);
+    if (i < given)
+      values[i] = arguments.positional[i];
+    else
+      values[i] = take_named(arguments, macro.parameters[i]);
   }
   Scope& scope = context.scope();
   if (macro.uses_caller) {
-    scope.set("caller", take_named(arguments, "caller").value_or(Value::undefined("No caller defined")));
+    scope.set("caller",
+              take_named(arguments, "caller").value_or(Value::undefined("No caller defined")));
   }
   if (macro.uses_kwargs) {
     std::vector<std::pair<Value, Value>> rest;
     for (auto& [name, value] : arguments.named) rest.emplace_back(Value(name), std::move(value));
     scope.set("kwargs", Value::dict(std::move(rest)));
   } else if (!arguments.named.empty()) {
-    raise("TypeError: macro '{}' takes no keyword argument '{}'", macro.name, arguments.named[0].first);
+    raise("TypeError: macro '{}' takes no keyword argument '{}'", macro.name,
+          arguments.named[0].first);
   }
   if (macro.uses_varargs) {
-    scope.set("varargs", Value::tuple({arguments.positional.begin() + static_cast<int64_t>(given), arguments.positional.end()}));
+    scope.set("varargs", Value::tuple({arguments.positional.begin() + static_cast<int64_t>(given),
+                                       arguments.positional.end()}));
   } else if (arguments.positional.size() > count) {
     raise("TypeError: macro '{}' takes not more than {} argument(s)", macro.name, count);
   }
@@ -133,7 +151,8 @@ void bind_arguments(Context& context, const MacroObject& object, Arguments& argu
   for (size_t i = 0; i < count; ++i) {
     if (!values[i].has_value()) {
       values[i] = i >= first_default ? context.eval(*macro.defaults[i - first_default])
-                                     : Value::undefined(fmt::format("parameter '{}' was not provided", macro.parameters[i]));
+                                     : Value::undefined(fmt::format(
+                                           "parameter '{}' was not provided", macro.parameters[i]));
     }
     scope.set(macro.parameters[i], *values[i]);
   }
@@ -147,10 +166,12 @@ std::shared_ptr<MacroObject> make_macro(Context& context, const MacroSignature& 
 }
 
 void unpack(Context& context, const Target& target, const Value& value) {
-  if (!is_iterable(value)) raise("TypeError: cannot unpack non-iterable {} object", type_name(value));
+  if (!is_iterable(value))
+    raise("TypeError: cannot unpack non-iterable {} object", type_name(value));
   const std::vector<Value> items = to_vector(value);
   const size_t wanted = target.parts.size();
-  if (items.size() < wanted) raise("ValueError: not enough values to unpack (expected {}, got {})", wanted, items.size());
+  if (items.size() < wanted)
+    raise("ValueError: not enough values to unpack (expected {}, got {})", wanted, items.size());
   if (items.size() > wanted) raise("ValueError: too many values to unpack (expected {})", wanted);
   for (size_t i = 0; i < wanted; ++i) assign(context, target.parts[i], items[i]);
 }
@@ -166,7 +187,8 @@ NamespaceObject& find_namespace(Context& context, const Target& target) {
 
 void assign(Context& context, const Target& target, Value value) {
   if (target.is_tuple) return unpack(context, target, value);
-  if (!target.attribute.empty()) return find_namespace(context, target).set(target.attribute, std::move(value));
+  if (!target.attribute.empty())
+    return find_namespace(context, target).set(target.attribute, std::move(value));
   context.scope().set(target.name, std::move(value));
 }
 
@@ -274,7 +296,9 @@ Value MacroObject::call(Context& context, Arguments& arguments) {
   return Value(context.capture([&] { context.run_block(macro.body); }));
 }
 
-std::string MacroObject::repr() const { return macro.name.empty() ? "<Macro anonymous>" : "<Macro " + repr_of_text(macro.name) + ">"; }
+std::string MacroObject::repr() const {
+  return macro.name.empty() ? "<Macro anonymous>" : "<Macro " + repr_of_text(macro.name) + ">";
+}
 
 std::optional<Value> MacroObject::attribute(const Value&, std::string_view name) {
   if (name == "name") return macro.name.empty() ? Value::none() : Value(macro.name);

@@ -26,7 +26,8 @@ Value filter_abs(Context&, const Value& subject, Arguments& arguments) {
   Bound bound("abs", arguments, {});
   if (subject.is_undefined()) raise_undefined(subject);
   if (subject.is_float()) return Value(std::abs(subject.real()));
-  if (!subject.is_integral()) raise("TypeError: bad operand type for abs(): '{}'", type_name(subject));
+  if (!subject.is_integral())
+    raise("TypeError: bad operand type for abs(): '{}'", type_name(subject));
   return subject.integer() < 0 ? negative(subject) : positive(subject);
 }
 
@@ -67,7 +68,8 @@ Value filter_safe(Context&, const Value& subject, Arguments& arguments) {
 
 Value filter_filesizeformat(Context&, const Value& subject, Arguments& arguments) {
   Bound bound("filesizeformat", arguments, {"value", "binary"});
-  if (!subject.is_number()) raise("TypeError: filesizeformat wants a number, not {}", type_name(subject));
+  if (!subject.is_number())
+    raise("TypeError: filesizeformat wants a number, not {}", type_name(subject));
   const bool binary = bound.flag(0, false);
   const double base = binary ? 1024 : 1000, bytes = subject.real();
   if (bytes == 1) return Value("1 Byte");
@@ -76,12 +78,15 @@ Value filter_filesizeformat(Context&, const Value& subject, Arguments& arguments
   size_t i = 0;
   while (i < 7 && bytes >= unit * base) unit *= base, ++i;
   const char* prefixes[] = {"k", "M", "G", "T", "P", "E", "Z", "Y"};
-  return Value(fmt::format("{:.1f} {}{}", bytes / unit, binary && i == 0 ? "K" : prefixes[i], binary ? "iB" : "B"));
+  return Value(fmt::format("{:.1f} {}{}", bytes / unit, binary && i == 0 ? "K" : prefixes[i],
+                           binary ? "iB" : "B"));
 }
 
 Value filter_format(Context&, const Value& subject, Arguments& arguments) {
-  if (!arguments.positional.empty() && !arguments.named.empty()) raise("can't handle positional and keyword arguments at the same time");
-  if (arguments.named.empty()) return Value(format_percent(str(subject), Value::tuple(std::move(arguments.positional))));
+  if (!arguments.positional.empty() && !arguments.named.empty())
+    raise("can't handle positional and keyword arguments at the same time");
+  if (arguments.named.empty())
+    return Value(format_percent(str(subject), Value::tuple(std::move(arguments.positional))));
   std::vector<std::pair<Value, Value>> items;
   for (auto& [name, value] : arguments.named) items.emplace_back(Value(name), std::move(value));
   return Value(format_percent(str(subject), Value::dict(std::move(items))));
@@ -90,8 +95,11 @@ Value filter_format(Context&, const Value& subject, Arguments& arguments) {
 Value filter_indent(Context&, const Value& subject, Arguments& arguments) {
   Bound bound("indent", arguments, {"width", "first", "blank"});
   if (subject.is_undefined()) raise_undefined(subject);
-  if (!subject.is_string()) raise("TypeError: unsupported operand type(s) for +=: '{}' and 'str'", type_name(subject));
-  const std::string by = bound.has(0) && bound.at(0).is_string() ? bound.at(0).text() : pad("", bound.integer(0, 4), Align::kLeft);
+  if (!subject.is_string())
+    raise("TypeError: unsupported operand type(s) for +=: '{}' and 'str'", type_name(subject));
+  const std::string by = bound.has(0) && bound.at(0).is_string()
+                             ? bound.at(0).text()
+                             : pad("", bound.integer(0, 4), Align::kLeft);
   const bool blank = bound.flag(2, false);
   std::string out = bound.flag(1, false) ? by : "";
   bool first = true;
@@ -130,9 +138,13 @@ std::optional<Int> parse_int(std::string_view text, int64_t base) {
       continue;
     }
     const char lower = static_cast<char>(c | 0x20);
-    const int digit = c >= '0' && c <= '9' ? c - '0' : lower >= 'a' && lower <= 'z' ? lower - 'a' + 10 : 99;
+    const int digit = c >= '0' && c <= '9'           ? c - '0'
+                      : lower >= 'a' && lower <= 'z' ? lower - 'a' + 10
+                                                     : 99;
     if (digit >= base) return std::nullopt;
-    if (__builtin_mul_overflow(value, Int{base}, &value) || __builtin_add_overflow(value, Int{digit}, &value)) raise("OverflowError: an integer above 127 bits");
+    if (__builtin_mul_overflow(value, Int{base}, &value) ||
+        __builtin_add_overflow(value, Int{digit}, &value))
+      raise("OverflowError: an integer above 127 bits");
     digit_before = true;
   }
   if (!digit_before || (zeros_only && value != 0 && text[0] == '0')) return std::nullopt;
@@ -142,19 +154,25 @@ std::optional<Int> parse_int(std::string_view text, int64_t base) {
 std::optional<double> parse_float(std::string_view given) {
   std::string text(python_strip(given));
   for (size_t i = 0; i < text.size(); ++i) {
-    const auto digit = [&](size_t k) { return k < text.size() && text[k] >= '0' && text[k] <= '9'; };
+    const auto digit = [&](size_t k) {
+      return k < text.size() && text[k] >= '0' && text[k] <= '9';
+    };
     if (text[i] == '_' && i > 0 && digit(i - 1) && digit(i + 1)) text.erase(i, 1);
   }
   const bool negative = text.starts_with('-');
   if (negative || text.starts_with('+')) text.erase(0, 1);
   const std::string word = to_lower(text);
   double value = 0;
-  if (word == "inf" || word == "infinity") value = INFINITY;
-  else if (word == "nan") value = NAN;
+  if (word == "inf" || word == "infinity")
+    value = INFINITY;
+  else if (word == "nan")
+    value = NAN;
   else {
-    if (text.empty() || !((text[0] >= '0' && text[0] <= '9') || text[0] == '.')) return std::nullopt;
+    if (text.empty() || !((text[0] >= '0' && text[0] <= '9') || text[0] == '.'))
+      return std::nullopt;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (end != text.data() + text.size() || error == std::errc::invalid_argument) return std::nullopt;
+    if (end != text.data() + text.size() || error == std::errc::invalid_argument)
+      return std::nullopt;
     if (error == std::errc::result_out_of_range) value = std::strtod(text.c_str(), nullptr);
   }
   return negative ? -value : value;
@@ -170,7 +188,8 @@ Value filter_int(Context&, const Value& subject, Arguments& arguments) {
     real = subject.real();
     if (std::isinf(*real)) raise("OverflowError: cannot convert float infinity to integer");
   } else if (subject.is_string()) {
-    if (const std::optional<Int> number = parse_int(subject.text(), bound.integer(1, 10))) return Value(*number);
+    if (const std::optional<Int> number = parse_int(subject.text(), bound.integer(1, 10)))
+      return Value(*number);
     real = parse_float(subject.text());
   }
   if (!real.has_value() || !std::isfinite(*real)) return otherwise;
@@ -182,7 +201,8 @@ Value filter_float(Context&, const Value& subject, Arguments& arguments) {
   Bound bound("float", arguments, {"default"});
   if (subject.is_undefined()) raise_undefined(subject);
   if (subject.is_number()) return Value(subject.real());
-  const std::optional<double> parsed = subject.is_string() ? parse_float(subject.text()) : std::nullopt;
+  const std::optional<double> parsed =
+      subject.is_string() ? parse_float(subject.text()) : std::nullopt;
   return parsed.has_value() ? Value(*parsed) : bound.value(0, Value(0.0));
 }
 
@@ -200,7 +220,8 @@ double round_to(double value, int64_t precision) {
     return std::nearbyint(value / unit) * unit;
   }
   char text[1024];
-  std::snprintf(text, sizeof text, "%.*f", static_cast<int>(precision), value);  // Exact decimal, ties to even.
+  std::snprintf(text, sizeof text, "%.*f", static_cast<int>(precision),
+                value);  // Exact decimal, ties to even.
   return std::strtod(text, nullptr);
 }
 
@@ -219,12 +240,17 @@ Value round_int(Int value, int64_t precision) {
 Value filter_round(Context&, const Value& subject, Arguments& arguments) {
   Bound bound("round", arguments, {"precision", "method"});
   const std::string method = bound.has(1) ? bound.text(1) : "common";
-  if (method != "common" && method != "ceil" && method != "floor") raise("method must be common, ceil or floor");
+  if (method != "common" && method != "ceil" && method != "floor")
+    raise("method must be common, ceil or floor");
   if (subject.is_undefined()) raise_undefined(subject);
-  if (!subject.is_number()) raise("TypeError: type {} doesn't define __round__ method", type_name(subject));
+  if (!subject.is_number())
+    raise("TypeError: type {} doesn't define __round__ method", type_name(subject));
   const int64_t precision = bound.integer(0, 0);
-  if (method == "common") return subject.is_float() ? Value(round_to(subject.real(), precision)) : round_int(subject.integer(), precision);
-  const double scale = std::pow(10.0, static_cast<double>(precision)), scaled = subject.real() * scale;
+  if (method == "common")
+    return subject.is_float() ? Value(round_to(subject.real(), precision))
+                              : round_int(subject.integer(), precision);
+  const double scale = std::pow(10.0, static_cast<double>(precision)),
+               scaled = subject.real() * scale;
   return Value((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / scale);
 }
 
@@ -238,12 +264,14 @@ Value filter_tojson(Context&, const Value& subject, Arguments& arguments) {
   ToJsonOptions options;
   options.ensure_ascii = bound.flag(0, false);
   if (bound.given(1)) {
-    options.indent = bound.at(1).is_string() ? bound.at(1).text() : pad("", bound.integer(1, 0), Align::kLeft);
+    options.indent =
+        bound.at(1).is_string() ? bound.at(1).text() : pad("", bound.integer(1, 0), Align::kLeft);
     options.item_separator = ",";
   }
   if (bound.given(2)) {
     const std::vector<Value> separators = to_vector(bound.at(2));
-    if (separators.size() != 2 || !separators[0].is_string() || !separators[1].is_string()) raise("ValueError: separators should be two strings");
+    if (separators.size() != 2 || !separators[0].is_string() || !separators[1].is_string())
+      raise("ValueError: separators should be two strings");
     options.item_separator = separators[0].text();
     options.key_separator = separators[1].text();
   }
@@ -254,18 +282,22 @@ Value filter_tojson(Context&, const Value& subject, Arguments& arguments) {
 Value filter_trim(Context&, const Value& subject, Arguments& arguments) {
   Bound bound("trim", arguments, {"chars"});
   const std::string text = str(subject);
-  return Value(bound.given(0) ? strip_characters(text, bound.text(0), StripSide::kBoth) : python_strip(text));
+  return Value(bound.given(0) ? strip_characters(text, bound.text(0), StripSide::kBoth)
+                              : python_strip(text));
 }
 
 Value filter_truncate(Context&, const Value& subject, Arguments& arguments) {
   Bound bound("truncate", arguments, {"length", "killwords", "end", "leeway"});
   const std::string end = bound.has(2) ? bound.text(2) : "...";
-  const int64_t length = bound.integer(0, 255), leeway = bound.given(3) ? bound.integer(3, 5) : 5, end_length = character_count(end);
-  if (length < end_length) raise("AssertionError: expected length >= {}, got {}", end_length, length);
+  const int64_t length = bound.integer(0, 255), leeway = bound.given(3) ? bound.integer(3, 5) : 5,
+                end_length = character_count(end);
+  if (length < end_length)
+    raise("AssertionError: expected length >= {}, got {}", end_length, length);
   if (leeway < 0) raise("AssertionError: expected leeway >= 0, got {}", leeway);
   if (length_of(subject) <= length + leeway) return subject;
   if (!subject.is_string()) raise("TypeError: truncate wants text, not {}", type_name(subject));
-  const std::string cut = subject.text().substr(0, byte_offset(subject.text(), length - end_length));
+  const std::string cut =
+      subject.text().substr(0, byte_offset(subject.text(), length - end_length));
   if (bound.flag(1, false)) return Value(cut + end);
   return Value(rsplit(cut, " ", 1)[0] + end);
 }
@@ -274,9 +306,13 @@ std::string url_quote(const Value& value, bool for_query) {
   std::string out;
   for (const char c : str(value)) {
     const auto byte = static_cast<uint8_t>(c);
-    if (std::isalnum(byte) != 0 || c == '_' || c == '.' || c == '-' || c == '~' || (c == '/' && !for_query)) out += c;
-    else if (c == ' ' && for_query) out += '+';
-    else out += fmt::format("%{:02X}", byte);
+    if (std::isalnum(byte) != 0 || c == '_' || c == '.' || c == '-' || c == '~' ||
+        (c == '/' && !for_query))
+      out += c;
+    else if (c == ' ' && for_query)
+      out += '+';
+    else
+      out += fmt::format("%{:02X}", byte);
   }
   return out;
 }
@@ -284,7 +320,9 @@ std::string url_quote(const Value& value, bool for_query) {
 Value filter_urlencode(Context&, const Value& subject, Arguments& arguments) {
   Bound bound("urlencode", arguments, {});
   if (subject.is_string() || !is_iterable(subject)) return Value(url_quote(subject, false));
-  const Value pairs = subject.is_dict() ? Value(std::shared_ptr<Object>(make_object<DictViewObject>(0, subject, DictViewObject::Part::kItems))) : subject;
+  const Value pairs = subject.is_dict() ? Value(std::shared_ptr<Object>(make_object<DictViewObject>(
+                                              0, subject, DictViewObject::Part::kItems)))
+                                        : subject;
   std::string out;
   Iterator at(pairs);
   for (Value pair; at.next(pair);) {
@@ -368,7 +406,8 @@ constexpr FilterEntry kFilters[] = {
 }  // namespace
 
 FilterFunction find_filter(std::string_view name) {
-  const auto found = std::find_if(std::begin(kFilters), std::end(kFilters), [&](const FilterEntry& entry) { return entry.name == name; });
+  const auto found = std::find_if(std::begin(kFilters), std::end(kFilters),
+                                  [&](const FilterEntry& entry) { return entry.name == name; });
   return found != std::end(kFilters) ? found->function : nullptr;
 }
 

@@ -15,17 +15,21 @@ std::string ascii_only(std::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size();) {
     const char32_t code = next_code_point(text, i);
-    if (code < 0x80) out += static_cast<char>(code);
-    else if (code < 0x100) out += fmt::format("\\x{:02x}", static_cast<uint32_t>(code));
-    else if (code < 0x10000) out += fmt::format("\\u{:04x}", static_cast<uint32_t>(code));
-    else out += fmt::format("\\U{:08x}", static_cast<uint32_t>(code));
+    if (code < 0x80)
+      out += static_cast<char>(code);
+    else if (code < 0x100)
+      out += fmt::format("\\x{:02x}", static_cast<uint32_t>(code));
+    else if (code < 0x10000)
+      out += fmt::format("\\u{:04x}", static_cast<uint32_t>(code));
+    else
+      out += fmt::format("\\U{:08x}", static_cast<uint32_t>(code));
   }
   return out;
 }
 
 struct Specification {
   std::string fill = " ";
-  char align = '\0';     // < > ^ =
+  char align = '\0';  // < > ^ =
   char sign = '-';
   bool alternate = false, zero = false;
   int64_t width = 0;
@@ -39,7 +43,8 @@ std::string digits_of(Int value, int base, bool capitals) {
   std::string out;
   __extension__ unsigned __int128 rest = value < 0 ? -static_cast<unsigned __int128>(value) : value;
   do {
-    out += (capitals ? "0123456789ABCDEF" : "0123456789abcdef")[static_cast<int>(rest % static_cast<unsigned>(base))];
+    out += (capitals ? "0123456789ABCDEF"
+                     : "0123456789abcdef")[static_cast<int>(rest % static_cast<unsigned>(base))];
     rest /= static_cast<unsigned>(base);
   } while (rest != 0);
   std::reverse(out.begin(), out.end());
@@ -75,10 +80,12 @@ std::string sign_text(bool negative, char sign) {
 }
 
 // Sign (and base prefix) before the digits, and padding between or around.
-std::string pad_number(const std::string& prefix, const std::string& digits, const Specification& s) {
+std::string pad_number(const std::string& prefix, const std::string& digits,
+                       const Specification& s) {
   const char align = s.align != '\0' ? s.align : s.zero ? '=' : '>';
   const std::string fill = s.zero && s.align == '\0' ? "0" : s.fill;
-  if (align == '=') return prefix + pad(digits, s.width - static_cast<int64_t>(prefix.size()), Align::kRight, fill);
+  if (align == '=')
+    return prefix + pad(digits, s.width - static_cast<int64_t>(prefix.size()), Align::kRight, fill);
   const int64_t missing = s.width - static_cast<int64_t>(prefix.size() + digits.size());
   if (align == '^') {  // Unlike str.center(), the odd one goes to the right.
     const std::string left = pad("", std::max<int64_t>(0, missing) / 2, Align::kLeft, fill);
@@ -110,20 +117,25 @@ std::string format_float(double value, Specification s) {
     if (std::isfinite(value) && digits.find_first_of(".e") == std::string::npos) digits += ".0";
   } else {
     const char type = percent ? 'f' : s.type == 'n' ? 'g' : s.type;
-    digits = float_digits(percent ? value * 100 : value, type, s.precision < 0 ? 6 : s.precision, s.alternate);
+    digits = float_digits(percent ? value * 100 : value, type, s.precision < 0 ? 6 : s.precision,
+                          s.alternate);
   }
   if (s.grouping != '\0') digits = grouped(digits, s.grouping, 3);
-  return pad_number(sign_text(std::signbit(value) && !std::isnan(value), s.sign), digits + (percent ? "%" : ""), s);
+  return pad_number(sign_text(std::signbit(value) && !std::isnan(value), s.sign),
+                    digits + (percent ? "%" : ""), s);
 }
 
 std::string format_text(std::string_view text, const Specification& s) {
-  if (s.align == '=' || s.sign != '-') raise("ValueError: alignment '=' and signs are not allowed for strings");
-  if (s.type != '\0' && s.type != 's') raise("ValueError: Unknown format code '{}' for object of type 'str'", s.type);
+  if (s.align == '=' || s.sign != '-')
+    raise("ValueError: alignment '=' and signs are not allowed for strings");
+  if (s.type != '\0' && s.type != 's')
+    raise("ValueError: Unknown format code '{}' for object of type 'str'", s.type);
   if (s.precision >= 0) text = text.substr(0, byte_offset(text, s.precision));
   const std::string fill = s.zero && s.align == '\0' ? "0" : s.fill;
   if (s.align == '^') {
     const int64_t missing = s.width - character_count(text);
-    return pad(pad("", std::max<int64_t>(0, missing) / 2, Align::kLeft, fill) + std::string(text), s.width, Align::kLeft, fill);
+    return pad(pad("", std::max<int64_t>(0, missing) / 2, Align::kLeft, fill) + std::string(text),
+               s.width, Align::kLeft, fill);
   }
   return pad(text, s.width, s.align == '>' ? Align::kRight : Align::kLeft, fill);
 }
@@ -181,15 +193,18 @@ class Percent {
       one(i);
       check_size(static_cast<int64_t>(out_.size()));
     }
-    const bool takes_all = values_.is_dict() || (!values_.is_tuple() && taken_ == 0 && (values_.is_list() || values_.is_undefined()));
-    if (!takes_all && taken_ < (values_.is_tuple() ? values_.items().size() : 1)) raise("TypeError: not all arguments converted during string formatting");
+    const bool takes_all = values_.is_dict() || (!values_.is_tuple() && taken_ == 0 &&
+                                                 (values_.is_list() || values_.is_undefined()));
+    if (!takes_all && taken_ < (values_.is_tuple() ? values_.items().size() : 1))
+      raise("TypeError: not all arguments converted during string formatting");
     return std::move(out_);
   }
 
  private:
   const Value& take() {
     if (values_.is_tuple()) {
-      if (taken_ >= values_.items().size()) raise("TypeError: not enough arguments for format string");
+      if (taken_ >= values_.items().size())
+        raise("TypeError: not enough arguments for format string");
       return values_.items()[taken_++];
     }
     if (taken_++ > 0) raise("TypeError: not enough arguments for format string");
@@ -217,12 +232,19 @@ class Percent {
     Specification s;
     s.align = '>';
     bool zero = false;
-    for (; i < format_.size() && std::string_view("-+ #0").find(format_[i]) != std::string_view::npos; ++i) {
-      if (format_[i] == '-') s.align = '<';
-      else if (format_[i] == '+') s.sign = '+';
-      else if (format_[i] == ' ') s.sign = s.sign == '+' ? '+' : ' ';
-      else if (format_[i] == '#') s.alternate = true;
-      else zero = true;
+    for (;
+         i < format_.size() && std::string_view("-+ #0").find(format_[i]) != std::string_view::npos;
+         ++i) {
+      if (format_[i] == '-')
+        s.align = '<';
+      else if (format_[i] == '+')
+        s.sign = '+';
+      else if (format_[i] == ' ')
+        s.sign = s.sign == '+' ? '+' : ' ';
+      else if (format_[i] == '#')
+        s.alternate = true;
+      else
+        zero = true;
     }
     s.width = take_size(i);
     if (s.width < 0) s.align = '<', s.width = -s.width;
@@ -241,26 +263,37 @@ class Percent {
     const bool is_text = type == 's' || type == 'r' || type == 'a' || type == 'c';
     if (is_text) {
       s.sign = '-';
-      std::string text = type == 's' ? str(value) : type == 'r' ? repr(value) : type == 'a' ? ascii_only(repr(value)) : character(value);
+      std::string text = type == 's'   ? str(value)
+                         : type == 'r' ? repr(value)
+                         : type == 'a' ? ascii_only(repr(value))
+                                       : character(value);
       return format_text(text, s);
     }
-    if (std::string_view("diuxXoeEfFgG").find(type) == std::string_view::npos) raise("ValueError: unsupported format character '{}'", type);
+    if (std::string_view("diuxXoeEfFgG").find(type) == std::string_view::npos)
+      raise("ValueError: unsupported format character '{}'", type);
     if (value.is_undefined()) raise_undefined(value);
-    if (!value.is_number()) raise("TypeError: %{} format: a real number is required, not {}", type, type_name(value));
+    if (!value.is_number())
+      raise("TypeError: %{} format: a real number is required, not {}", type, type_name(value));
     s.type = type;
-    if (std::string_view("eEfFgG").find(type) != std::string_view::npos) return format_float(value.real(), s);
-    if (value.is_float() && (type == 'x' || type == 'X' || type == 'o')) raise("TypeError: %{} format: an integer is required, not float", type);
-    if (value.is_float() && !(std::abs(value.real()) < 1e38)) raise("OverflowError: cannot convert float to integer");
+    if (std::string_view("eEfFgG").find(type) != std::string_view::npos)
+      return format_float(value.real(), s);
+    if (value.is_float() && (type == 'x' || type == 'X' || type == 'o'))
+      raise("TypeError: %{} format: an integer is required, not float", type);
+    if (value.is_float() && !(std::abs(value.real()) < 1e38))
+      raise("OverflowError: cannot convert float to integer");
     const Int number = value.is_float() ? static_cast<Int>(value.real()) : value.integer();
     const int64_t digit_count = std::exchange(s.precision, -1);
     if (digit_count < 0) return format_int(number, s);
     const int base = type == 'o' ? 8 : type == 'x' || type == 'X' ? 16 : 10;
-    return pad_number(sign_text(number < 0, s.sign), pad(digits_of(number, base, type == 'X'), digit_count, Align::kRight, "0"), s);
+    return pad_number(sign_text(number < 0, s.sign),
+                      pad(digits_of(number, base, type == 'X'), digit_count, Align::kRight, "0"),
+                      s);
   }
 
   static std::string character(const Value& value) {
     if (value.is_string() && value.string().length == 1) return value.text();
-    if (!value.is_integral() || value.integer() < 0 || value.integer() > 0x10FFFF) raise("TypeError: %c requires int or char");
+    if (!value.is_integral() || value.integer() < 0 || value.integer() > 0x10FFFF)
+      raise("TypeError: %c requires int or char");
     std::string out;
     append_code_point(out, static_cast<char32_t>(value.integer()));
     return out;
@@ -283,10 +316,14 @@ class Braces {
     std::string out;
     for (size_t i = 0; i < format.size();) {
       const char c = format[i++];
-      if ((c == '{' || c == '}') && i < format.size() && format[i] == c) out += c, ++i;
-      else if (c == '}') raise("ValueError: Single '}}' encountered in format string");
-      else if (c == '{') out += field(format, i, depth);
-      else out += c;
+      if ((c == '{' || c == '}') && i < format.size() && format[i] == c)
+        out += c, ++i;
+      else if (c == '}')
+        raise("ValueError: Single '}}' encountered in format string");
+      else if (c == '{')
+        out += field(format, i, depth);
+      else
+        out += c;
       check_size(static_cast<int64_t>(out.size()));
     }
     return out;
@@ -315,7 +352,8 @@ class Braces {
     const std::string_view name = body.substr(0, name_end);
     body.remove_prefix(name_end);
     if (body.starts_with('!')) {
-      if (body.size() < 2 || (body.size() > 2 && body[2] != ':')) raise("ValueError: expected ':' after conversion specifier");
+      if (body.size() < 2 || (body.size() > 2 && body[2] != ':'))
+        raise("ValueError: expected ':' after conversion specifier");
       conversion = body[1];
       body.remove_prefix(2);
     }
@@ -352,7 +390,8 @@ class Braces {
   }
 
   static bool is_number(std::string_view text) {
-    return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+    return !text.empty() &&
+           std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
   }
   static int64_t number(std::string_view text) {
     size_t i = 0;
@@ -361,10 +400,12 @@ class Braces {
 
   Value first(std::string_view name) {
     if (name.empty() || is_number(name)) {
-      if (numbered_.value_or(!name.empty()) == name.empty()) raise("ValueError: cannot mix manual and automatic field numbering");
+      if (numbered_.value_or(!name.empty()) == name.empty())
+        raise("ValueError: cannot mix manual and automatic field numbering");
       numbered_ = !name.empty();
       const size_t index = name.empty() ? next_++ : static_cast<size_t>(number(name));
-      if (index >= arguments_.positional.size()) raise("IndexError: Replacement index {} out of range for positional args tuple", index);
+      if (index >= arguments_.positional.size())
+        raise("IndexError: Replacement index {} out of range for positional args tuple", index);
       return arguments_.positional[index];
     }
     for (const auto& [key, value] : arguments_.named) {
@@ -394,17 +435,22 @@ std::string format_value(const Value& value, std::string_view specification) {
   if (specification.empty()) return str(value);
   const Specification s = parse_specification(specification);
   if (value.is_string()) return format_text(value.text(), s);
-  const bool as_float = s.type != '\0' && std::string_view("eEfFgG%").find(s.type) != std::string_view::npos;
+  const bool as_float =
+      s.type != '\0' && std::string_view("eEfFgG%").find(s.type) != std::string_view::npos;
   if (value.is_float() || (value.is_integral() && as_float)) {
-    if (s.type != '\0' && s.type != 'n' && !as_float) raise("ValueError: Unknown format code '{}' for object of type 'float'", s.type);
+    if (s.type != '\0' && s.type != 'n' && !as_float)
+      raise("ValueError: Unknown format code '{}' for object of type 'float'", s.type);
     return format_float(value.real(), s);
   }
   if (value.is_bool() && s.type == '\0') return format_text(str(value), s);
-  if (!value.is_integral()) raise("TypeError: unsupported format string passed to {}.__format__", type_name(value));
-  if (s.type != '\0' && std::string_view("bcdoxXn").find(s.type) == std::string_view::npos) raise("ValueError: Unknown format code '{}' for object of type 'int'", s.type);
+  if (!value.is_integral())
+    raise("TypeError: unsupported format string passed to {}.__format__", type_name(value));
+  if (s.type != '\0' && std::string_view("bcdoxXn").find(s.type) == std::string_view::npos)
+    raise("ValueError: Unknown format code '{}' for object of type 'int'", s.type);
   if (s.type == 'c') {
     std::string character;
-    append_code_point(character, static_cast<char32_t>(std::clamp<Int>(value.integer(), 0, 0x10FFFF)));
+    append_code_point(character,
+                      static_cast<char32_t>(std::clamp<Int>(value.integer(), 0, 0x10FFFF)));
     Specification plain = s;
     plain.type = '\0';
     return format_text(character, plain);

@@ -1,4 +1,5 @@
-// text/jinja/format.h: Python's two ways to format text: "%s-%05.1f" % (a, b) and "{}:{:>5}".format(a, b).
+// text/jinja/format.h: Python's two ways to format text: "%s-%05.1f" % (a, b) and
+// "{}:{:>5}".format(a, b).
 #pragma once
 
 #include <string>

@@ -19,17 +19,22 @@ struct Function : CallableObject {
 Value call_range(Context&, Arguments& arguments) {
   Bound bound("range", arguments, {"start", "stop", "step"}, 1);
   const int64_t first = bound.integer(0, 0);
-  const int64_t start = bound.has(1) ? first : 0, stop = bound.has(1) ? bound.integer(1, 0) : first, step = bound.integer(2, 1);
+  const int64_t start = bound.has(1) ? first : 0, stop = bound.has(1) ? bound.integer(1, 0) : first,
+                step = bound.integer(2, 1);
   if (step == 0) raise("ValueError: range() arg 3 must not be zero");
   auto range = make_object<RangeObject>(0, start, stop, step);
   constexpr int64_t kRangeMax = 100000;  // Jinja's own sandbox.
-  if (range->size() > kRangeMax) raise("OverflowError: Range too big. The sandbox blocks ranges larger than MAX_RANGE ({}).", kRangeMax);
+  if (range->size() > kRangeMax)
+    raise("OverflowError: Range too big. The sandbox blocks ranges larger than MAX_RANGE ({}).",
+          kRangeMax);
   return Value(std::shared_ptr<Object>(std::move(range)));
 }
 
 // What dict() and namespace() make of their arguments: a mapping or pairs, and names.
 std::vector<std::pair<Value, Value>> pairs_of(const char* function, Arguments& arguments) {
-  if (arguments.positional.size() > 1) raise("TypeError: {} expected at most 1 argument, got {}", function, arguments.positional.size());
+  if (arguments.positional.size() > 1)
+    raise("TypeError: {} expected at most 1 argument, got {}", function,
+          arguments.positional.size());
   std::vector<std::pair<Value, Value>> pairs;
   if (!arguments.positional.empty() && arguments.positional[0].is_dict()) {
     pairs = arguments.positional[0].dict().items;
@@ -37,7 +42,9 @@ std::vector<std::pair<Value, Value>> pairs_of(const char* function, Arguments& a
     Iterator at(arguments.positional[0]);
     for (Value item; at.next(item);) {
       std::vector<Value> parts = to_vector(item);
-      if (parts.size() != 2) raise("ValueError: dictionary update sequence element has length {}; 2 is required", parts.size());
+      if (parts.size() != 2)
+        raise("ValueError: dictionary update sequence element has length {}; 2 is required",
+              parts.size());
       pairs.emplace_back(parts[0], parts[1]);
     }
   }
@@ -51,7 +58,8 @@ Value call_namespace(Context& context, Arguments& arguments) {
   auto space = make_object<NamespaceObject>(64);
   context.keep(space);
   for (auto& [key, value] : pairs_of("namespace", arguments)) {
-    if (!key.is_string()) raise("TypeError: a namespace has only names as keys, not {}", type_name(key));
+    if (!key.is_string())
+      raise("TypeError: a namespace has only names as keys, not {}", type_name(key));
     space->set(key.text(), value);
   }
   return Value(std::shared_ptr<Object>(std::move(space)));
@@ -71,11 +79,14 @@ struct Joiner : CallableObject {
 
 Value call_joiner(Context&, Arguments& arguments) {
   Bound bound("joiner", arguments, {"sep"});
-  return Value(std::shared_ptr<Object>(make_object<Joiner>(0, bound.has(0) ? bound.text(0) : ", ")));
+  return Value(
+      std::shared_ptr<Object>(make_object<Joiner>(0, bound.has(0) ? bound.text(0) : ", ")));
 }
 
 struct Cycler : CallableObject {
-  explicit Cycler(Value items) : CallableObject(Kind::kObject), items(std::move(items)) { depth = this->items.depth() + 1; }
+  explicit Cycler(Value items) : CallableObject(Kind::kObject), items(std::move(items)) {
+    depth = this->items.depth() + 1;
+  }
   Value call(Context&, Arguments&) override { raise("TypeError: 'Cycler' object is not callable"); }
   std::string type_name() const override { return "Cycler"; }
   std::string repr() const override { return "<Cycler>"; }
@@ -86,7 +97,9 @@ struct Cycler : CallableObject {
 };
 
 struct CyclerMethod : CallableObject {
-  CyclerMethod(Value cycler, bool is_next) : cycler(std::move(cycler)), is_next(is_next) { depth = this->cycler.depth() + 1; }
+  CyclerMethod(Value cycler, bool is_next) : cycler(std::move(cycler)), is_next(is_next) {
+    depth = this->cycler.depth() + 1;
+  }
   Value call(Context&, Arguments& arguments) override {
     Bound bound("cycler method", arguments, {});
     auto* state = static_cast<Cycler*>(cycler.object());
@@ -110,8 +123,10 @@ std::optional<Value> Cycler::attribute(const Value& self, std::string_view name)
 }
 
 Value call_cycler(Context&, Arguments& arguments) {
-  if (arguments.positional.empty() || !arguments.named.empty()) raise("RuntimeError: at least one item has to be provided");
-  return Value(std::shared_ptr<Object>(make_object<Cycler>(0, Value::tuple(std::move(arguments.positional)))));
+  if (arguments.positional.empty() || !arguments.named.empty())
+    raise("RuntimeError: at least one item has to be provided");
+  return Value(std::shared_ptr<Object>(
+      make_object<Cycler>(0, Value::tuple(std::move(arguments.positional)))));
 }
 
 Value call_raise_exception(Context&, Arguments& arguments) {
@@ -128,15 +143,18 @@ std::string portable_format(std::string_view format) {
       continue;
     }
     const char letter = format[++i];
-    if (letter == 'f') out += "000000";
-    else if (letter != 'Z' && letter != 'z') out += '%', out += letter;
+    if (letter == 'f')
+      out += "000000";
+    else if (letter != 'Z' && letter != 'z')
+      out += '%', out += letter;
   }
   return out;
 }
 
 Value call_strftime_now(Context& context, Arguments& arguments) {
   Bound bound("strftime_now", arguments, {"format"}, 1);
-  const std::string format = portable_format(bound.text(0)) + "|";  // Never empty: 0 then means "too long".
+  const std::string format =
+      portable_format(bound.text(0)) + "|";  // Never empty: 0 then means "too long".
   std::string out(format.size() * 16 + 256, '\0');
   check_size(static_cast<int64_t>(out.size()));
   const size_t size = std::strftime(out.data(), out.size(), format.c_str(), &context.now());
@@ -148,11 +166,15 @@ Value call_strftime_now(Context& context, Arguments& arguments) {
 
 void set_globals(Scope& scope) {
   constexpr std::pair<const char*, Function::Body> kFunctions[] = {
-      {"range", call_range},   {"dict", call_dict},
-      {"namespace", call_namespace}, {"joiner", call_joiner},
-      {"cycler", call_cycler}, {"raise_exception", call_raise_exception},
+      {"range", call_range},
+      {"dict", call_dict},
+      {"namespace", call_namespace},
+      {"joiner", call_joiner},
+      {"cycler", call_cycler},
+      {"raise_exception", call_raise_exception},
       {"strftime_now", call_strftime_now}};
-  for (const auto& [name, body] : kFunctions) scope.set(name, Value(std::shared_ptr<Object>(make_object<Function>(0, name, body))));
+  for (const auto& [name, body] : kFunctions)
+    scope.set(name, Value(std::shared_ptr<Object>(make_object<Function>(0, name, body))));
 }
 
 }  // namespace dure::jinja

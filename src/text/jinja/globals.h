@@ -1,5 +1,5 @@
-// text/jinja/globals.h: the functions that every template finds: range, dict, namespace, cycler, joiner, and
-// transformers' raise_exception and strftime_now.
+// text/jinja/globals.h: the functions that every template finds: range, dict, namespace, cycler,
+// joiner, and transformers' raise_exception and strftime_now.
 #pragma once
 
 #include "text/jinja/context.h"

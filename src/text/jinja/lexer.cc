@@ -49,7 +49,9 @@ class Lexer {
     throw TemplateError(std::move(message), ErrorCode::kInvalidArgument, line_);
   }
 
-  void add(Token token, std::string text) { tokens_.push_back({token, line_, std::move(text), Value()}); }
+  void add(Token token, std::string text) {
+    tokens_.push_back({token, line_, std::move(text), Value()});
+  }
 
   void advance(size_t size) {
     line_ += static_cast<int>(std::count(text_.begin() + at_, text_.begin() + at_ + size, '\n'));
@@ -68,7 +70,8 @@ class Lexer {
   void lex_outside() {
     size_t tag = at_;
     while (tag + 1 < text_.size() &&
-           !(text_[tag] == '{' && (text_[tag + 1] == '{' || text_[tag + 1] == '%' || text_[tag + 1] == '#'))) {
+           !(text_[tag] == '{' &&
+             (text_[tag + 1] == '{' || text_[tag + 1] == '%' || text_[tag + 1] == '#'))) {
       ++tag;
     }
     if (tag + 1 >= text_.size()) {
@@ -77,7 +80,8 @@ class Lexer {
     }
     const char kind = text_[tag + 1];
     size_t after = tag + 2;
-    const char sign = after < text_.size() && (text_[after] == '-' || text_[after] == '+') ? text_[after] : '\0';
+    const char sign =
+        after < text_.size() && (text_[after] == '-' || text_[after] == '+') ? text_[after] : '\0';
     if (sign != '\0') ++after;
     add_stripped_data(tag, sign, kind != '{');
     advance(tag - at_);
@@ -101,23 +105,28 @@ class Lexer {
       const size_t newline = data.rfind('\n');
       const size_t line_begin = newline == std::string_view::npos ? 0 : newline + 1;
       const bool at_line_begin = newline != std::string_view::npos || line_starting_;
-      if (at_line_begin && python_strip(data.substr(line_begin)).empty()) data = data.substr(0, line_begin);
+      if (at_line_begin && python_strip(data.substr(line_begin)).empty())
+        data = data.substr(0, line_begin);
     }
     add_data(std::string(data));
   }
 
-  // Where a tag that closes with `closing` + '}' ends, its sign and what it trims included; npos where none is at `from`.
+  // Where a tag that closes with `closing` + '}' ends, its sign and what it trims included; npos
+  // where none is at `from`.
   size_t tag_end(size_t from, char closing, bool trims_newline) const {
     const std::string_view tail = std::string_view(text_).substr(from);
     const char close[] = {closing, '}', '\0'};
-    if (tail.starts_with('-') && tail.substr(1).starts_with(close)) return from + 3 + space_size(from + 3);
-    if (trims_newline && tail.starts_with('+') && tail.substr(1).starts_with(close)) return from + 3;
+    if (tail.starts_with('-') && tail.substr(1).starts_with(close))
+      return from + 3 + space_size(from + 3);
+    if (trims_newline && tail.starts_with('+') && tail.substr(1).starts_with(close))
+      return from + 3;
     if (!tail.starts_with(close)) return std::string::npos;
     return from + 2 + (trims_newline && tail.substr(2).starts_with('\n') ? 1 : 0);
   }
 
   void lex_comment(size_t from) {
-    if (from >= text_.size()) return advance(text_.size() - at_);  // At the very end, Jinja lets it be.
+    if (from >= text_.size())
+      return advance(text_.size() - at_);  // At the very end, Jinja lets it be.
     for (size_t i = from; i < text_.size(); ++i) {
       const size_t end = tag_end(i, '#', true);
       if (end != std::string::npos) return advance(end - at_);
@@ -136,7 +145,8 @@ class Lexer {
     const int line = line_;
     advance(begin - at_);
     if (at_ >= text_.size()) return true;
-    for (size_t tag = text_.find("{%", at_); tag != std::string::npos; tag = text_.find("{%", tag + 2)) {
+    for (size_t tag = text_.find("{%", at_); tag != std::string::npos;
+         tag = text_.find("{%", tag + 2)) {
       size_t k = tag + 2;
       const char sign = k < text_.size() && (text_[k] == '-' || text_[k] == '+') ? text_[k] : '\0';
       if (sign != '\0') ++k;
@@ -183,7 +193,8 @@ class Lexer {
     size_t end = at_;
     for (size_t next = at_; end < text_.size(); end = next) {
       const char32_t code = next_code_point(text_, next);
-      if (!is_word_character(code) && !is_identifier("_" + std::string(text_, end, next - end))) break;
+      if (!is_word_character(code) && !is_identifier("_" + std::string(text_, end, next - end)))
+        break;
     }
     const std::string name = text_.substr(at_, end - at_);
     if (!is_identifier(name)) fail_here("Invalid character in identifier");
@@ -194,7 +205,10 @@ class Lexer {
   // Length of (\d+_)*\d+ at `from`, 0 where there is none.
   size_t digits_size(size_t from) const {
     size_t i = from;
-    while (i < text_.size() && (is_digit(text_[i]) || (text_[i] == '_' && i > from && is_digit(text_[i - 1]) && i + 1 < text_.size() && is_digit(text_[i + 1])))) ++i;
+    while (i < text_.size() &&
+           (is_digit(text_[i]) || (text_[i] == '_' && i > from && is_digit(text_[i - 1]) &&
+                                   i + 1 < text_.size() && is_digit(text_[i + 1]))))
+      ++i;
     return i - from;
   }
 
@@ -228,7 +242,8 @@ class Lexer {
     }
     int base = 10;
     size_t i = at_;
-    const char mark = i + 1 < text_.size() && text_[i] == '0' ? static_cast<char>(text_[i + 1] | 0x20) : '\0';
+    const char mark =
+        i + 1 < text_.size() && text_[i] == '0' ? static_cast<char>(text_[i + 1] | 0x20) : '\0';
     if (mark == 'x') base = 16;
     if (mark == 'o') base = 8;
     if (mark == 'b') base = 2;
@@ -238,8 +253,10 @@ class Lexer {
     for (; i < text_.size(); ++i) {
       if (text_[i] == '_' && i + 1 < text_.size() && digit_value(text_[i + 1]) < base) continue;
       if (digit_value(text_[i]) >= base) break;
-      if (base == 10 && text_[begin] == '0' && text_[i] != '0') break;  // As Jinja: 07 is 0, then 7.
-      if (__builtin_mul_overflow(value, Int{base}, &value) || __builtin_add_overflow(value, Int{digit_value(text_[i])}, &value)) {
+      if (base == 10 && text_[begin] == '0' && text_[i] != '0')
+        break;  // As Jinja: 07 is 0, then 7.
+      if (__builtin_mul_overflow(value, Int{base}, &value) ||
+          __builtin_add_overflow(value, Int{digit_value(text_[i])}, &value)) {
         fail_here("an integer above 127 bits");
       }
     }
@@ -252,7 +269,9 @@ class Lexer {
     const char quote = text_[at_];
     size_t end = at_ + 1;
     while (end < text_.size() && text_[end] != quote) end += text_[end] == '\\' ? 2 : 1;
-    if (end >= text_.size()) fail_here(fmt::format("unexpected char {} (a string that never ends)", repr_of_text(std::string(1, quote))));
+    if (end >= text_.size())
+      fail_here(fmt::format("unexpected char {} (a string that never ends)",
+                            repr_of_text(std::string(1, quote))));
     add(Token::kString, unescape(std::string_view(text_).substr(at_ + 1, end - at_ - 1)));
     advance(end + 1 - at_);
   }
@@ -267,7 +286,8 @@ class Lexer {
     }
     i += size;
     if (code > 0x10FFFF) fail_here("illegal Unicode character in a string");
-    if (code >= 0xD800 && code < 0xE000) fail_here("a surrogate is no character: write the whole one, as \\U0001F600");
+    if (code >= 0xD800 && code < 0xE000)
+      fail_here("a surrogate is no character: write the whole one, as \\U0001F600");
     return code;
   }
 
@@ -280,29 +300,39 @@ class Lexer {
       }
       const char c = body[i + 1];
       i += 2;
-      static constexpr std::string_view kLetters = "abfnrtv\\'\"", kMeanings = "\a\b\f\n\r\t\v\\'\"";
-      if (const size_t known = kLetters.find(c); known != std::string_view::npos) out += kMeanings[known];
-      else if (c == '\n') continue;
-      else if (c == 'x') append_code_point(out, hex_escape(body, i, 2, c));
-      else if (c == 'u') append_code_point(out, hex_escape(body, i, 4, c));
-      else if (c == 'U') append_code_point(out, hex_escape(body, i, 8, c));
-      else if (c >= '0' && c <= '7') append_code_point(out, octal_escape(body, --i));
-      else out += '\\', out += c;
+      static constexpr std::string_view kLetters = "abfnrtv\\'\"",
+                                        kMeanings = "\a\b\f\n\r\t\v\\'\"";
+      if (const size_t known = kLetters.find(c); known != std::string_view::npos)
+        out += kMeanings[known];
+      else if (c == '\n')
+        continue;
+      else if (c == 'x')
+        append_code_point(out, hex_escape(body, i, 2, c));
+      else if (c == 'u')
+        append_code_point(out, hex_escape(body, i, 4, c));
+      else if (c == 'U')
+        append_code_point(out, hex_escape(body, i, 8, c));
+      else if (c >= '0' && c <= '7')
+        append_code_point(out, octal_escape(body, --i));
+      else
+        out += '\\', out += c;
     }
     return out;
   }
 
   static char32_t octal_escape(std::string_view body, size_t& i) {
     char32_t code = 0;
-    for (int k = 0; k < 3 && i < body.size() && body[i] >= '0' && body[i] <= '7'; ++k) code = code * 8 + static_cast<char32_t>(body[i++] - '0');
+    for (int k = 0; k < 3 && i < body.size() && body[i] >= '0' && body[i] <= '7'; ++k)
+      code = code * 8 + static_cast<char32_t>(body[i++] - '0');
     return code;
   }
 
   void lex_operator(std::string& open) {
     static constexpr std::array<std::string_view, 26> kOperators = {
         "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[",
-        "]", "(", ")", "{", "}", ">", "<", "=", ".", ":", "|", ",", ";"};
-    const auto found = std::find_if(kOperators.begin(), kOperators.end(), [&](std::string_view one) { return rest().starts_with(one); });
+        "]",  "(",  ")",  "{",  "}",  ">",  "<", "=", ".", ":", "|", ",", ";"};
+    const auto found = std::find_if(kOperators.begin(), kOperators.end(),
+                                    [&](std::string_view one) { return rest().starts_with(one); });
     if (found == kOperators.end()) {
       size_t next = at_;
       next_code_point(text_, next);
@@ -312,7 +342,8 @@ class Lexer {
     if (c == '(' || c == '[' || c == '{') open += c == '(' ? ')' : c == '[' ? ']' : '}';
     if (c == ')' || c == ']' || c == '}') {
       if (open.empty()) fail_here(fmt::format("unexpected '{}'", c));
-      if (open.back() != c) fail_here(fmt::format("unexpected '{}', expected '{}'", c, open.back()));
+      if (open.back() != c)
+        fail_here(fmt::format("unexpected '{}', expected '{}'", c, open.back()));
       open.pop_back();
     }
     add(Token::kOperator, std::string(*found));
@@ -332,17 +363,28 @@ std::vector<LexedToken> tokenize(std::string_view source) { return Lexer(source)
 
 std::string describe(const LexedToken& token) {
   switch (token.token) {
-    case Token::kData: return "template data";
-    case Token::kVariableBegin: return "begin of print statement";
-    case Token::kVariableEnd: return "end of print statement";
-    case Token::kBlockBegin: return "begin of statement block";
-    case Token::kBlockEnd: return "end of statement block";
-    case Token::kName: return token.text;
-    case Token::kString: return "string";
-    case Token::kInteger: return "integer";
-    case Token::kFloat: return "float";
-    case Token::kOperator: return token.text;
-    case Token::kEnd: return "end of template";
+    case Token::kData:
+      return "template data";
+    case Token::kVariableBegin:
+      return "begin of print statement";
+    case Token::kVariableEnd:
+      return "end of print statement";
+    case Token::kBlockBegin:
+      return "begin of statement block";
+    case Token::kBlockEnd:
+      return "end of statement block";
+    case Token::kName:
+      return token.text;
+    case Token::kString:
+      return "string";
+    case Token::kInteger:
+      return "integer";
+    case Token::kFloat:
+      return "float";
+    case Token::kOperator:
+      return token.text;
+    case Token::kEnd:
+      return "end of template";
   }
   return "";
 }

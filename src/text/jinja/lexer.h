@@ -1,5 +1,6 @@
-// text/jinja/lexer.h: template text into tokens, with Jinja's white-space control as transformers sets it:
-// trim_blocks, lstrip_blocks, one newline at the end dropped, "-" and "+" signs, comments, raw blocks.
+// text/jinja/lexer.h: template text into tokens, with Jinja's white-space control as transformers
+// sets it: trim_blocks, lstrip_blocks, one newline at the end dropped, "-" and "+" signs, comments,
+// raw blocks.
 //
 // Not here: what the tokens mean (parser.h).
 #pragma once
@@ -13,10 +14,16 @@
 namespace dure::jinja {
 
 enum class Token : uint8_t {
-  kData,           // Text outside tags.
-  kVariableBegin, kVariableEnd, kBlockBegin, kBlockEnd,
-  kName, kString, kInteger, kFloat,
-  kOperator,       // `text` says which.
+  kData,  // Text outside tags.
+  kVariableBegin,
+  kVariableEnd,
+  kBlockBegin,
+  kBlockEnd,
+  kName,
+  kString,
+  kInteger,
+  kFloat,
+  kOperator,  // `text` says which.
   kEnd,
 };
 

@@ -16,7 +16,8 @@ const char* sign_of(BinaryOperator op) {
 }
 
 [[noreturn]] void raise_operands(BinaryOperator op, const Value& a, const Value& b) {
-  raise("TypeError: unsupported operand type(s) for {}: '{}' and '{}'", sign_of(op), type_name(a), type_name(b));
+  raise("TypeError: unsupported operand type(s) for {}: '{}' and '{}'", sign_of(op), type_name(a),
+        type_name(b));
 }
 
 [[noreturn]] void raise_overflow() { raise("OverflowError: an integer above 127 bits"); }
@@ -49,9 +50,12 @@ Value binary_int(BinaryOperator op, Int a, Int b) {
     case BinaryOperator::kFloorDivide:
     case BinaryOperator::kModulo: {
       if (b == 0) raise("ZeroDivisionError: integer division or modulo by zero");
-      if (b == -1) return op == BinaryOperator::kModulo ? Value(Int{0}) : binary_int(BinaryOperator::kSubtract, 0, a);
+      if (b == -1)
+        return op == BinaryOperator::kModulo ? Value(Int{0})
+                                             : binary_int(BinaryOperator::kSubtract, 0, a);
       const bool fix = a % b != 0 && (a % b < 0) != (b < 0);  // Python rounds down.
-      return op == BinaryOperator::kModulo ? Value(fix ? a % b + b : a % b) : Value(fix ? a / b - 1 : a / b);
+      return op == BinaryOperator::kModulo ? Value(fix ? a % b + b : a % b)
+                                           : Value(fix ? a / b - 1 : a / b);
     }
     case BinaryOperator::kPower:
       if (b < 0 && a == 0) raise("ZeroDivisionError: 0.0 cannot be raised to a negative power");
@@ -75,28 +79,44 @@ double float_floor_divide(double a, double b) {
 }
 
 Value binary_float(BinaryOperator op, double a, double b) {
-  const bool divides = op == BinaryOperator::kDivide || op == BinaryOperator::kFloorDivide || op == BinaryOperator::kModulo;
-  if (divides && b == 0) raise("ZeroDivisionError: float {}", op == BinaryOperator::kDivide ? "division by zero" : op == BinaryOperator::kModulo ? "modulo" : "floor division by zero");
+  const bool divides = op == BinaryOperator::kDivide || op == BinaryOperator::kFloorDivide ||
+                       op == BinaryOperator::kModulo;
+  if (divides && b == 0)
+    raise("ZeroDivisionError: float {}", op == BinaryOperator::kDivide ? "division by zero"
+                                         : op == BinaryOperator::kModulo
+                                             ? "modulo"
+                                             : "floor division by zero");
   switch (op) {
-    case BinaryOperator::kAdd: return Value(a + b);
-    case BinaryOperator::kSubtract: return Value(a - b);
-    case BinaryOperator::kMultiply: return Value(a * b);
-    case BinaryOperator::kDivide: return Value(a / b);
-    case BinaryOperator::kFloorDivide: return Value(float_floor_divide(a, b));
-    case BinaryOperator::kModulo: return Value(float_modulo(a, b));
-    case BinaryOperator::kPower: break;
+    case BinaryOperator::kAdd:
+      return Value(a + b);
+    case BinaryOperator::kSubtract:
+      return Value(a - b);
+    case BinaryOperator::kMultiply:
+      return Value(a * b);
+    case BinaryOperator::kDivide:
+      return Value(a / b);
+    case BinaryOperator::kFloorDivide:
+      return Value(float_floor_divide(a, b));
+    case BinaryOperator::kModulo:
+      return Value(float_modulo(a, b));
+    case BinaryOperator::kPower:
+      break;
   }
   if (a == 0 && b < 0) raise("ZeroDivisionError: 0.0 cannot be raised to a negative power");
-  if (a < 0 && std::isfinite(b) && std::floor(b) != b) raise("a negative number to a broken power is complex, which is not supported");
+  if (a < 0 && std::isfinite(b) && std::floor(b) != b)
+    raise("a negative number to a broken power is complex, which is not supported");
   const double result = std::pow(a, b);
-  if (std::isinf(result) && std::isfinite(a) && std::isfinite(b)) raise("OverflowError: (34, 'Numerical result out of range')");
+  if (std::isinf(result) && std::isfinite(a) && std::isfinite(b))
+    raise("OverflowError: (34, 'Numerical result out of range')");
   return Value(result);
 }
 
 Value concatenate(const Value& a, const Value& b) {
   if (a.is_string()) {
     if (!a.string().markup && !b.string().markup) return Value(a.text() + b.text());
-    const auto safe = [](const Value& value) { return value.string().markup ? value.text() : escape_html(value.text()); };
+    const auto safe = [](const Value& value) {
+      return value.string().markup ? value.text() : escape_html(value.text());
+    };
     return Value::markup(safe(a) + safe(b));
   }
   std::vector<Value> items = a.items();
@@ -104,26 +124,33 @@ Value concatenate(const Value& a, const Value& b) {
   return a.is_list() ? Value::list(std::move(items)) : Value::tuple(std::move(items));
 }
 
-bool is_repeatable(const Value& value) { return value.is_string() || value.is_list() || value.is_tuple(); }
+bool is_repeatable(const Value& value) {
+  return value.is_string() || value.is_list() || value.is_tuple();
+}
 
 std::string type_in_message(const Value& subject) {
   return subject.is_none() ? "None" : type_name(subject) + " object";
 }
 
 Value unsafe_attribute(const Value& subject, std::string_view name) {
-  return Value::undefined(fmt::format("access to attribute '{}' of '{}' object is unsafe.", name, type_name(subject)));
+  return Value::undefined(
+      fmt::format("access to attribute '{}' of '{}' object is unsafe.", name, type_name(subject)));
 }
 
 bool is_mutating(const Value& subject, std::string_view name) {
-  static constexpr std::string_view kList[] = {"append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove"};
+  static constexpr std::string_view kList[] = {"append", "clear", "pop",    "reverse",
+                                               "insert", "sort",  "extend", "remove"};
   static constexpr std::string_view kDict[] = {"clear", "pop", "popitem", "setdefault", "update"};
-  const auto has = [&](const auto& names) { return std::find(std::begin(names), std::end(names), name) != std::end(names); };
+  const auto has = [&](const auto& names) {
+    return std::find(std::begin(names), std::end(names), name) != std::end(names);
+  };
   return (subject.is_list() && has(kList)) || (subject.is_dict() && has(kDict));
 }
 
 // The attribute, or an undefined that says it is unsafe; nothing where there is none.
 std::optional<Value> safe_attribute(const Value& subject, std::string_view name) {
-  if (name.starts_with("__") && name.ends_with("__") && subject.kind() != Kind::kNamespace) return unsafe_attribute(subject, name);
+  if (name.starts_with("__") && name.ends_with("__") && subject.kind() != Kind::kNamespace)
+    return unsafe_attribute(subject, name);
   if (is_mutating(subject, name)) return unsafe_attribute(subject, name);
   return find_attribute(subject, name);
 }
@@ -137,7 +164,8 @@ SliceBounds slice_bounds(int64_t length, const Value& start, const Value& stop, 
   const auto number = [](const Value& value) -> std::optional<Int> {
     if (value.is_none()) return std::nullopt;
     if (value.is_undefined()) raise_undefined(value);
-    if (!value.is_integral()) raise("TypeError: slice indices must be integers or None or have an __index__ method");
+    if (!value.is_integral())
+      raise("TypeError: slice indices must be integers or None or have an __index__ method");
     return value.integer();
   };
   const Int by = number(step).value_or(1);
@@ -155,15 +183,18 @@ Value slice_text(const Value& value, const SliceBounds& bounds) {
   spend_for_bytes(static_cast<int64_t>(text.size()));
   if (bounds.step == 1) {
     if (bounds.start >= bounds.stop) return Value("");
-    const auto start = static_cast<int64_t>(bounds.start), count = static_cast<int64_t>(bounds.stop - bounds.start);
-    if (value.string().ascii()) return Value(text.substr(static_cast<size_t>(start), static_cast<size_t>(count)));
+    const auto start = static_cast<int64_t>(bounds.start),
+               count = static_cast<int64_t>(bounds.stop - bounds.start);
+    if (value.string().ascii())
+      return Value(text.substr(static_cast<size_t>(start), static_cast<size_t>(count)));
     const size_t from = byte_offset(text, start);
     const std::string_view tail = std::string_view(text).substr(from);
     return Value(tail.substr(0, byte_offset(tail, count)));
   }
   const std::vector<char32_t> codes = code_points(text);
   std::string out;
-  for (Int i = bounds.start; bounds.step > 0 ? i < bounds.stop : i > bounds.stop; i += bounds.step) {
+  for (Int i = bounds.start; bounds.step > 0 ? i < bounds.stop : i > bounds.stop;
+       i += bounds.step) {
     append_code_point(out, codes[static_cast<size_t>(i)]);
   }
   return Value(std::move(out));
@@ -177,19 +208,26 @@ Value binary(BinaryOperator op, const Value& a, const Value& b) {
   if (b.is_undefined()) raise_undefined(b);
   if (a.is_integral() && b.is_integral()) return binary_int(op, a.integer(), b.integer());
   if (a.is_number() && b.is_number()) return binary_float(op, a.real(), b.real());
-  if (op == BinaryOperator::kAdd && a.kind() == b.kind() && is_repeatable(a)) return concatenate(a, b);
-  if (op == BinaryOperator::kMultiply && is_repeatable(a) && b.is_integral()) return repeat(a, b.integer());
-  if (op == BinaryOperator::kMultiply && a.is_integral() && is_repeatable(b)) return repeat(b, a.integer());
-  if (op == BinaryOperator::kAdd && a.is_string()) raise("TypeError: can only concatenate str (not \"{}\") to str", type_name(b));
-  if (op == BinaryOperator::kAdd && a.is_list()) raise("TypeError: can only concatenate list (not \"{}\") to list", type_name(b));
+  if (op == BinaryOperator::kAdd && a.kind() == b.kind() && is_repeatable(a))
+    return concatenate(a, b);
+  if (op == BinaryOperator::kMultiply && is_repeatable(a) && b.is_integral())
+    return repeat(a, b.integer());
+  if (op == BinaryOperator::kMultiply && a.is_integral() && is_repeatable(b))
+    return repeat(b, a.integer());
+  if (op == BinaryOperator::kAdd && a.is_string())
+    raise("TypeError: can only concatenate str (not \"{}\") to str", type_name(b));
+  if (op == BinaryOperator::kAdd && a.is_list())
+    raise("TypeError: can only concatenate list (not \"{}\") to list", type_name(b));
   raise_operands(op, a, b);
 }
 
 Value repeat(const Value& sequence, Int count) {
   if (count < 0) count = 0;
-  const Int size = sequence.is_string() ? static_cast<Int>(sequence.text().size()) : static_cast<Int>(sequence.items().size() * sizeof(Value));
+  const Int size = sequence.is_string() ? static_cast<Int>(sequence.text().size())
+                                        : static_cast<Int>(sequence.items().size() * sizeof(Value));
   Int total = 0;
-  if (__builtin_mul_overflow(size, count, &total) || total > (Int{1} << 60)) raise("MemoryError: a value of more than 2^60 bytes");
+  if (__builtin_mul_overflow(size, count, &total) || total > (Int{1} << 60))
+    raise("MemoryError: a value of more than 2^60 bytes");
   check_size(static_cast<int64_t>(total));
   spend_for_bytes(static_cast<int64_t>(total));
   if (sequence.is_string()) {
@@ -198,7 +236,8 @@ Value repeat(const Value& sequence, Int count) {
     return sequence.string().markup ? Value::markup(std::move(out)) : Value(std::move(out));
   }
   std::vector<Value> items;
-  for (Int i = 0; size > 0 && i < count; ++i) items.insert(items.end(), sequence.items().begin(), sequence.items().end());
+  for (Int i = 0; size > 0 && i < count; ++i)
+    items.insert(items.end(), sequence.items().begin(), sequence.items().end());
   return sequence.is_list() ? Value::list(std::move(items)) : Value::tuple(std::move(items));
 }
 
@@ -238,12 +277,14 @@ Value get_attribute(const Value& subject, const std::string& name) {
   if (subject.is_dict()) {
     if (const Value* item = subject.dict().find(std::string_view(name))) return *item;
   }
-  return Value::undefined(fmt::format("'{}' has no attribute '{}'", type_in_message(subject), name));
+  return Value::undefined(
+      fmt::format("'{}' has no attribute '{}'", type_in_message(subject), name));
 }
 
 Value get_item(const Value& subject, const Value& index) {
   if (subject.is_undefined()) raise_undefined(subject);
-  const bool is_sequence = subject.is_list() || subject.is_tuple() || subject.is_string() || subject.kind() == Kind::kRange;
+  const bool is_sequence = subject.is_list() || subject.is_tuple() || subject.is_string() ||
+                           subject.kind() == Kind::kRange;
   if (is_sequence && index.is_integral()) {
     if (std::optional<Value> item = item_at(subject, index.integer())) return *std::move(item);
   }
@@ -251,23 +292,30 @@ Value get_item(const Value& subject, const Value& index) {
   if (subject.is_dict() && hashable) {
     if (const Value* item = subject.dict().find(index)) return *item;
   }
-  if (!index.is_string()) return Value::undefined(fmt::format("{} has no element {}", type_in_message(subject), repr(index)));
+  if (!index.is_string())
+    return Value::undefined(
+        fmt::format("{} has no element {}", type_in_message(subject), repr(index)));
   if (std::optional<Value> found = safe_attribute(subject, index.text())) return *std::move(found);
-  return Value::undefined(fmt::format("'{}' has no attribute {}", type_in_message(subject), repr(index)));
+  return Value::undefined(
+      fmt::format("'{}' has no attribute {}", type_in_message(subject), repr(index)));
 }
 
 Value get_slice(const Value& subject, const Value& start, const Value& stop, const Value& step) {
   if (subject.is_undefined()) raise_undefined(subject);
   const bool list = subject.is_list() || subject.is_tuple(), range = subject.kind() == Kind::kRange;
-  if (!list && !range && !subject.is_string()) raise("TypeError: '{}' object is not subscriptable by a slice", type_name(subject));
+  if (!list && !range && !subject.is_string())
+    raise("TypeError: '{}' object is not subscriptable by a slice", type_name(subject));
   const SliceBounds bounds = slice_bounds(length_of(subject), start, stop, step);
   if (subject.is_string()) return slice_text(subject, bounds);
   if (range) {
     const auto& from = *subject.as<RangeObject>();
-    return Value(std::shared_ptr<Object>(make_object<RangeObject>(0, from.start + from.step * bounds.start, from.start + from.step * bounds.stop, from.step * bounds.step)));
+    return Value(std::shared_ptr<Object>(
+        make_object<RangeObject>(0, from.start + from.step * bounds.start,
+                                 from.start + from.step * bounds.stop, from.step * bounds.step)));
   }
   std::vector<Value> items;
-  for (Int i = bounds.start; bounds.step > 0 ? i < bounds.stop : i > bounds.stop; i += bounds.step) {
+  for (Int i = bounds.start; bounds.step > 0 ? i < bounds.stop : i > bounds.stop;
+       i += bounds.step) {
     items.push_back(subject.items()[static_cast<size_t>(i)]);
   }
   return subject.is_list() ? Value::list(std::move(items)) : Value::tuple(std::move(items));
@@ -275,9 +323,11 @@ Value get_slice(const Value& subject, const Value& start, const Value& stop, con
 
 int64_t to_int64(const Value& value, std::string_view what) {
   if (value.is_undefined()) raise_undefined(value);
-  if (!value.is_integral()) raise("TypeError: {}: '{}' object cannot be interpreted as an integer", what, type_name(value));
+  if (!value.is_integral())
+    raise("TypeError: {}: '{}' object cannot be interpreted as an integer", what, type_name(value));
   const Int number = value.integer();
-  if (number > INT64_MAX / 4 || number < INT64_MIN / 4) raise("OverflowError: {}: the number is too large", what);
+  if (number > INT64_MAX / 4 || number < INT64_MIN / 4)
+    raise("OverflowError: {}: the number is too large", what);
   return static_cast<int64_t>(number);
 }
 

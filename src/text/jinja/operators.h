@@ -1,4 +1,5 @@
-// text/jinja/operators.h: arithmetic, subscripts and attributes, with Python's rules and the sandbox's refusals.
+// text/jinja/operators.h: arithmetic, subscripts and attributes, with Python's rules and the
+// sandbox's refusals.
 #pragma once
 
 #include <optional>
@@ -14,20 +15,23 @@ Value binary(BinaryOperator op, const Value& left, const Value& right);
 Value negative(const Value& value);
 Value positive(const Value& value);
 
-// a.name: the attribute (a method), else the item of that name, else undefined. Private and mutating ones are refused.
+// a.name: the attribute (a method), else the item of that name, else undefined. Private and
+// mutating ones are refused.
 Value get_attribute(const Value& subject, const std::string& name);
 // a[index]: the item, else the attribute of that name, else undefined.
 Value get_item(const Value& subject, const Value& index);
 // None for what is left out.
 Value get_slice(const Value& subject, const Value& start, const Value& stop, const Value& step);
 
-// A method or property of a str, list, tuple, dict and so on; nothing where there is none (attributes.cc).
+// A method or property of a str, list, tuple, dict and so on; nothing where there is none
+// (attributes.cc).
 std::optional<Value> find_attribute(const Value& subject, std::string_view name);
 
 // Item of a list, tuple, string or range by position from either end; nothing where there is none.
 std::optional<Value> item_at(const Value& sequence, Int index);
 
-// An integer argument that fits an int64, such as a width. Throws TypeError for other kinds, naming `what`.
+// An integer argument that fits an int64, such as a width. Throws TypeError for other kinds, naming
+// `what`.
 int64_t to_int64(const Value& value, std::string_view what);
 
 // "x" * 3 and [x] * 3.

@@ -8,8 +8,8 @@
 namespace dure::jinja {
 namespace {
 
-constexpr int kExprDepthMax = 400;    // Of an expression's tree.
-constexpr int kNestedMax = 300;       // Brackets in brackets, blocks in blocks.
+constexpr int kExprDepthMax = 400;  // Of an expression's tree.
+constexpr int kNestedMax = 300;     // Brackets in brackets, blocks in blocks.
 
 using Names = std::vector<std::string_view>;
 
@@ -27,10 +27,14 @@ class Parser {
   // --- tokens ---
 
   const LexedToken& current() const { return tokens_[at_]; }
-  const LexedToken& look(size_t ahead = 1) const { return tokens_[std::min(at_ + ahead, tokens_.size() - 1)]; }
+  const LexedToken& look(size_t ahead = 1) const {
+    return tokens_[std::min(at_ + ahead, tokens_.size() - 1)];
+  }
   int line() const { return current().line; }
   bool is(Token token) const { return current().token == token; }
-  bool is_operator(std::string_view text) const { return is(Token::kOperator) && current().text == text; }
+  bool is_operator(std::string_view text) const {
+    return is(Token::kOperator) && current().text == text;
+  }
   bool is_name(std::string_view text) const { return is(Token::kName) && current().text == text; }
   const LexedToken& take() { return tokens_[at_ + 1 < tokens_.size() ? at_++ : at_]; }
   bool skip_operator(std::string_view text) { return is_operator(text) && (take(), true); }
@@ -40,7 +44,8 @@ class Parser {
     throw TemplateError(std::move(message), ErrorCode::kInvalidArgument, line);
   }
   [[noreturn]] void fail_expected(std::string_view wanted) const {
-    if (is(Token::kEnd)) fail_at(line(), fmt::format("unexpected end of template, expected '{}'", wanted));
+    if (is(Token::kEnd))
+      fail_at(line(), fmt::format("unexpected end of template, expected '{}'", wanted));
     fail_at(line(), fmt::format("expected token '{}', got '{}'", wanted, describe(current())));
   }
   void expect_operator(std::string_view text) {
@@ -59,7 +64,8 @@ class Parser {
   class Nested {
    public:
     explicit Nested(Parser& parser) : parser_(parser) {
-      if (++parser_.nested_ > kNestedMax) parser_.fail_at(parser_.line(), fmt::format("nested deeper than {}", kNestedMax));
+      if (++parser_.nested_ > kNestedMax)
+        parser_.fail_at(parser_.line(), fmt::format("nested deeper than {}", kNestedMax));
     }
     ~Nested() { --parser_.nested_; }
 
@@ -70,13 +76,16 @@ class Parser {
   template <typename T, typename... Args>
   ExprPtr make(Args&&... args) {
     auto node = std::make_unique<T>(std::forward<Args>(args)...);
-    if (node->depth > kExprDepthMax) fail_at(node->line, fmt::format("an expression of more than {} steps in a row", kExprDepthMax));
+    if (node->depth > kExprDepthMax)
+      fail_at(node->line,
+              fmt::format("an expression of more than {} steps in a row", kExprDepthMax));
     return node;
   }
 
   // --- statements ---
 
-  // Up to a block that begins with one of `ends` (which stays), or, without any, the end of the template.
+  // Up to a block that begins with one of `ends` (which stays), or, without any, the end of the
+  // template.
   Block parse_until(const Names& ends) {
     Nested nested(*this);
     Block block;
@@ -106,8 +115,10 @@ class Parser {
 
   [[noreturn]] void fail_unclosed(const Names& ends) const {
     std::string wanted;
-    for (const std::string_view end : ends) wanted += fmt::format("{}'{}'", wanted.empty() ? "" : " or ", end);
-    fail_at(line(), fmt::format("Unexpected end of template. Jinja was looking for the following tags: {}. The innermost block "
+    for (const std::string_view end : ends)
+      wanted += fmt::format("{}'{}'", wanted.empty() ? "" : " or ", end);
+    fail_at(line(), fmt::format("Unexpected end of template. Jinja was looking for the following "
+                                "tags: {}. The innermost block "
                                 "that needs to be closed is '{}' (line {}).",
                                 wanted, tags_.back().first, tags_.back().second));
   }
@@ -129,25 +140,40 @@ class Parser {
     const std::string tag = current().text;
     const int line = this->line();
     tags_.emplace_back(tag, line);
-    if (tag == "if") block.push_back(parse_if());
-    else if (tag == "for") block.push_back(parse_for());
-    else if (tag == "set") block.push_back(parse_set());
-    else if (tag == "macro") block.push_back(parse_macro());
-    else if (tag == "call") block.push_back(parse_call_block());
-    else if (tag == "filter") block.push_back(parse_filter_block());
-    else if (tag == "with") block.push_back(parse_with());
-    else if (tag == "print") parse_print(block);
-    else if (tag == "break" || tag == "continue") block.push_back(parse_jump(tag));
-    else if (tag == "generation") block.push_back(parse_scoped("endgeneration"));
-    else if (tag == "autoescape") block.push_back(parse_autoescape());
-    else fail_unknown_tag(tag);
+    if (tag == "if")
+      block.push_back(parse_if());
+    else if (tag == "for")
+      block.push_back(parse_for());
+    else if (tag == "set")
+      block.push_back(parse_set());
+    else if (tag == "macro")
+      block.push_back(parse_macro());
+    else if (tag == "call")
+      block.push_back(parse_call_block());
+    else if (tag == "filter")
+      block.push_back(parse_filter_block());
+    else if (tag == "with")
+      block.push_back(parse_with());
+    else if (tag == "print")
+      parse_print(block);
+    else if (tag == "break" || tag == "continue")
+      block.push_back(parse_jump(tag));
+    else if (tag == "generation")
+      block.push_back(parse_scoped("endgeneration"));
+    else if (tag == "autoescape")
+      block.push_back(parse_autoescape());
+    else
+      fail_unknown_tag(tag);
     tags_.pop_back();
   }
 
   [[noreturn]] void fail_unknown_tag(const std::string& tag) const {
-    static const std::set<std::string> kOther = {"block", "extends", "include", "import", "from", "do", "trans", "debug"};
+    static const std::set<std::string> kOther = {"block", "extends", "include", "import",
+                                                 "from",  "do",      "trans",   "debug"};
     if (kOther.contains(tag)) {
-      throw TemplateError(fmt::format("the tag '{}' is not supported: a chat template is one file, without inheritance or extensions", tag),
+      throw TemplateError(fmt::format("the tag '{}' is not supported: a chat template is one file, "
+                                      "without inheritance or extensions",
+                                      tag),
                           ErrorCode::kUnsupported, line());
     }
     fail_at(line(), fmt::format("Encountered unknown tag '{}'.", tag));
@@ -240,8 +266,10 @@ class Parser {
       const int line = this->line();
       const std::string name = expect_name();
       if (is_constant_name(name)) fail_at(line, "can't assign to 'const'");
-      if (skip_operator("=")) macro.defaults.push_back(parse_expression());
-      else if (!macro.defaults.empty()) fail_at(line, "non-default argument follows default argument");
+      if (skip_operator("="))
+        macro.defaults.push_back(parse_expression());
+      else if (!macro.defaults.empty())
+        fail_at(line, "non-default argument follows default argument");
       macro.parameters.push_back(name);
     }
     expect_operator(")");
@@ -291,7 +319,8 @@ class Parser {
       take();
       return parse_scoped("endautoescape");
     }
-    throw TemplateError("escaping of what is printed (autoescape true) is not supported", ErrorCode::kUnsupported, line);
+    throw TemplateError("escaping of what is printed (autoescape true) is not supported",
+                        ErrorCode::kUnsupported, line);
   }
 
   void parse_print(Block& block) {
@@ -318,7 +347,8 @@ class Parser {
       whole.is_tuple = true;
     }
     if (whole.is_tuple) return whole;
-    if (whole.parts.empty()) fail_at(line(), fmt::format("Expected an expression, got '{}'", describe(current())));
+    if (whole.parts.empty())
+      fail_at(line(), fmt::format("Expected an expression, got '{}'", describe(current())));
     return std::move(whole.parts[0]);
   }
 
@@ -329,29 +359,36 @@ class Parser {
       expect_operator(")");
       return inner;
     }
-    if (!is(Token::kName)) fail_at(line(), fmt::format("can't assign to '{}'", describe(current())));
-    Target target{.name = current().text, .attribute = {}, .parts = {}, .is_tuple = false, .line = line()};
+    if (!is(Token::kName))
+      fail_at(line(), fmt::format("can't assign to '{}'", describe(current())));
+    Target target{
+        .name = current().text, .attribute = {}, .parts = {}, .is_tuple = false, .line = line()};
     take();
-    if (options.namespaces && skip_operator(".")) target.attribute = expect_name();
-    else if (is_constant_name(target.name)) fail_at(target.line, "can't assign to 'const'");
-    else if (target.name == "loop" && options.end_name == "in") fail_at(target.line, "Can't assign to special loop variable in for-loop target");
+    if (options.namespaces && skip_operator("."))
+      target.attribute = expect_name();
+    else if (is_constant_name(target.name))
+      fail_at(target.line, "can't assign to 'const'");
+    else if (target.name == "loop" && options.end_name == "in")
+      fail_at(target.line, "Can't assign to special loop variable in for-loop target");
     return target;
   }
 
   static bool is_constant_name(const std::string& name) {
-    return name == "true" || name == "false" || name == "none" || name == "True" || name == "False" || name == "None";
+    return name == "true" || name == "false" || name == "none" || name == "True" ||
+           name == "False" || name == "None";
   }
 
   // --- expressions ---
 
   struct TupleOptions {
-    bool conditional = true;      // Whether `a if b else c` may stand here without brackets.
+    bool conditional = true;  // Whether `a if b else c` may stand here without brackets.
     bool may_be_empty = false;
     std::string_view end_name = {};
   };
 
   bool ends_tuple(std::string_view end_name) const {
-    return is(Token::kVariableEnd) || is(Token::kBlockEnd) || is_operator(")") || (!end_name.empty() && is_name(end_name));
+    return is(Token::kVariableEnd) || is(Token::kBlockEnd) || is_operator(")") ||
+           (!end_name.empty() && is_name(end_name));
   }
 
   ExprPtr parse_tuple(TupleOptions options) {
@@ -365,7 +402,8 @@ class Parser {
       is_tuple = true;
     }
     if (!is_tuple && items.size() == 1) return std::move(items[0]);
-    if (items.empty() && !is_tuple && !options.may_be_empty) fail_at(this->line(), fmt::format("Expected an expression, got '{}'", describe(current())));
+    if (items.empty() && !is_tuple && !options.may_be_empty)
+      fail_at(this->line(), fmt::format("Expected an expression, got '{}'", describe(current())));
     return make<SequenceExpr>(line, Kind::kTuple, std::move(items));
   }
 
@@ -377,7 +415,8 @@ class Parser {
     while (skip_name("if")) {
       ExprPtr condition = parse_or();
       ExprPtr otherwise = skip_name("else") ? parse_expression() : nullptr;
-      value = make<ConditionalExpr>(line, std::move(condition), std::move(value), std::move(otherwise));
+      value =
+          make<ConditionalExpr>(line, std::move(condition), std::move(value), std::move(otherwise));
       unknown_.erase(unknown_.begin() + static_cast<int64_t>(unknown_before), unknown_.end());
     }
     return value;
@@ -402,19 +441,22 @@ class Parser {
     const int line = this->line();
     while (skip_name("not")) ++count;
     ExprPtr value = parse_compare();
-    for (; count > 0; --count) value = make<UnaryExpr>(line, UnaryExpr::Operator::kNot, std::move(value));
+    for (; count > 0; --count)
+      value = make<UnaryExpr>(line, UnaryExpr::Operator::kNot, std::move(value));
     return value;
   }
 
   std::optional<Comparison> take_comparison() {
     static constexpr std::pair<std::string_view, Comparison> kSigns[] = {
-        {"==", Comparison::kEqual},     {"!=", Comparison::kUnequal}, {"<", Comparison::kLess},
-        {"<=", Comparison::kLessEqual}, {">", Comparison::kGreater},  {">=", Comparison::kGreaterEqual}};
+        {"==", Comparison::kEqual},  {"!=", Comparison::kUnequal},
+        {"<", Comparison::kLess},    {"<=", Comparison::kLessEqual},
+        {">", Comparison::kGreater}, {">=", Comparison::kGreaterEqual}};
     for (const auto& [sign, comparison] : kSigns) {
       if (skip_operator(sign)) return comparison;
     }
     if (skip_name("in")) return Comparison::kIn;
-    if (is_name("not") && look().token == Token::kName && look().text == "in") return take(), take(), Comparison::kNotIn;
+    if (is_name("not") && look().token == Token::kName && look().text == "in")
+      return take(), take(), Comparison::kNotIn;
     return std::nullopt;
   }
 
@@ -422,7 +464,8 @@ class Parser {
     const int line = this->line();
     ExprPtr first = parse_sum();
     std::vector<std::pair<Comparison, ExprPtr>> rest;
-    while (const std::optional<Comparison> comparison = take_comparison()) rest.emplace_back(*comparison, parse_sum());
+    while (const std::optional<Comparison> comparison = take_comparison())
+      rest.emplace_back(*comparison, parse_sum());
     if (rest.empty()) return first;
     return make<CompareExpr>(line, std::move(first), std::move(rest));
   }
@@ -431,7 +474,8 @@ class Parser {
     const int line = this->line();
     ExprPtr left = parse_concat();
     while (is_operator("+") || is_operator("-")) {
-      const BinaryOperator op = take().text == "+" ? BinaryOperator::kAdd : BinaryOperator::kSubtract;
+      const BinaryOperator op =
+          take().text == "+" ? BinaryOperator::kAdd : BinaryOperator::kSubtract;
       left = make<BinaryExpr>(line, op, std::move(left), parse_concat());
     }
     return left;
@@ -448,7 +492,10 @@ class Parser {
 
   ExprPtr parse_product() {
     static constexpr std::pair<std::string_view, BinaryOperator> kSigns[] = {
-        {"*", BinaryOperator::kMultiply}, {"/", BinaryOperator::kDivide}, {"//", BinaryOperator::kFloorDivide}, {"%", BinaryOperator::kModulo}};
+        {"*", BinaryOperator::kMultiply},
+        {"/", BinaryOperator::kDivide},
+        {"//", BinaryOperator::kFloorDivide},
+        {"%", BinaryOperator::kModulo}};
     const int line = this->line();
     ExprPtr left = parse_power();
     for (bool more = true; more;) {
@@ -466,7 +513,8 @@ class Parser {
   ExprPtr parse_power() {  // From the left, unlike Python: as Jinja does.
     const int line = this->line();
     ExprPtr left = parse_unary(true);
-    while (skip_operator("**")) left = make<BinaryExpr>(line, BinaryOperator::kPower, std::move(left), parse_unary(true));
+    while (skip_operator("**"))
+      left = make<BinaryExpr>(line, BinaryOperator::kPower, std::move(left), parse_unary(true));
     return left;
   }
 
@@ -474,9 +522,12 @@ class Parser {
     Nested nested(*this);
     const int line = this->line();
     ExprPtr value;
-    if (skip_operator("-")) value = make<UnaryExpr>(line, UnaryExpr::Operator::kMinus, parse_unary(false));
-    else if (skip_operator("+")) value = make<UnaryExpr>(line, UnaryExpr::Operator::kPlus, parse_unary(false));
-    else value = parse_primary();
+    if (skip_operator("-"))
+      value = make<UnaryExpr>(line, UnaryExpr::Operator::kMinus, parse_unary(false));
+    else if (skip_operator("+"))
+      value = make<UnaryExpr>(line, UnaryExpr::Operator::kPlus, parse_unary(false));
+    else
+      value = parse_primary();
     value = parse_postfix(std::move(value));
     return with_filters ? parse_filters_and_tests(std::move(value)) : std::move(value);
   }
@@ -543,18 +594,25 @@ class Parser {
 
   ExprPtr parse_postfix(ExprPtr value) {
     for (;;) {
-      if (is_operator(".") || is_operator("[")) value = parse_subscript(std::move(value));
-      else if (is_operator("(")) value = parse_call(std::move(value));
-      else return value;
+      if (is_operator(".") || is_operator("["))
+        value = parse_subscript(std::move(value));
+      else if (is_operator("("))
+        value = parse_call(std::move(value));
+      else
+        return value;
     }
   }
 
   ExprPtr parse_filters_and_tests(ExprPtr value) {
     for (;;) {
-      if (is_operator("|")) value = parse_filters(std::move(value));
-      else if (is_name("is")) value = parse_test(std::move(value));
-      else if (is_operator("(")) value = parse_call(std::move(value));
-      else return value;
+      if (is_operator("|"))
+        value = parse_filters(std::move(value));
+      else if (is_name("is"))
+        value = parse_test(std::move(value));
+      else if (is_operator("("))
+        value = parse_call(std::move(value));
+      else
+        return value;
     }
   }
 
@@ -584,7 +642,8 @@ class Parser {
     ExprPtr stop = is_operator(":") || is_operator("]") ? nullptr : parse_expression();
     ExprPtr step = skip_operator(":") && !is_operator("]") ? parse_expression() : nullptr;
     expect_operator("]");
-    return make<SliceExpr>(line, std::move(subject), std::move(start), std::move(stop), std::move(step));
+    return make<SliceExpr>(line, std::move(subject), std::move(start), std::move(stop),
+                           std::move(step));
   }
 
   ExprPtr parse_call(ExprPtr callee) {
@@ -661,22 +720,28 @@ class Parser {
       arguments.positional.push_back(parse_postfix(parse_primary()));
     }
     ExprPtr test = make<TestExpr>(line, std::move(subject), name, function, std::move(arguments));
-    return negated ? make<UnaryExpr>(line, UnaryExpr::Operator::kNot, std::move(test)) : std::move(test);
+    return negated ? make<UnaryExpr>(line, UnaryExpr::Operator::kNot, std::move(test))
+                   : std::move(test);
   }
 
   bool begins_test_argument() const {
     if (is(Token::kName)) return !is_name("else") && !is_name("or") && !is_name("and");
-    return is(Token::kString) || is(Token::kInteger) || is(Token::kFloat) || is_operator("[") || is_operator("{");
+    return is(Token::kString) || is(Token::kInteger) || is(Token::kFloat) || is_operator("[") ||
+           is_operator("{");
   }
 
-  // In a branch, unknown filters and tests are errors only when they are reached: templates guard new ones so.
+  // In a branch, unknown filters and tests are errors only when they are reached: templates guard
+  // new ones so.
   void note_unknown(std::string_view what, const std::string& name, int line) {
-    if (!soft_) unknown_.emplace_back(fmt::format("No {} named '{}'.", what, name), ErrorCode::kUnsupported, line);
+    if (!soft_)
+      unknown_.emplace_back(fmt::format("No {} named '{}'.", what, name), ErrorCode::kUnsupported,
+                            line);
   }
 
   class SoftFrame {
    public:
-    SoftFrame(Parser& parser, bool soft) : parser_(parser), before_(std::exchange(parser.soft_, soft)) {}
+    SoftFrame(Parser& parser, bool soft)
+        : parser_(parser), before_(std::exchange(parser.soft_, soft)) {}
     ~SoftFrame() { parser_.soft_ = before_; }
 
    private:

@@ -10,7 +10,8 @@ namespace dure::jinja {
 namespace {
 
 utf8proc_category_t category(char32_t code) {
-  return code >= 0xDC80 && code < 0xDD00 ? UTF8PROC_CATEGORY_CS : utf8proc_category(static_cast<utf8proc_int32_t>(code));
+  return code >= 0xDC80 && code < 0xDD00 ? UTF8PROC_CATEGORY_CS
+                                         : utf8proc_category(static_cast<utf8proc_int32_t>(code));
 }
 
 bool is_letter(char32_t code) {
@@ -22,21 +23,25 @@ bool is_number_character(char32_t code) {
   return c == UTF8PROC_CATEGORY_ND || c == UTF8PROC_CATEGORY_NL || c == UTF8PROC_CATEGORY_NO;
 }
 bool is_upper(char32_t code) { return category(code) == UTF8PROC_CATEGORY_LU; }
-bool is_lower(char32_t code) { return category(code) == UTF8PROC_CATEGORY_LL || code == 0xAA || code == 0xBA; }
+bool is_lower(char32_t code) {
+  return category(code) == UTF8PROC_CATEGORY_LL || code == 0xAA || code == 0xBA;
+}
 bool is_title(char32_t code) { return category(code) == UTF8PROC_CATEGORY_LT; }
 bool is_cased(char32_t code) { return is_upper(code) || is_lower(code) || is_title(code); }
 
-// Unicode's SpecialCasing.txt, as far as living text has it: letters whose capital is several letters.
+// Unicode's SpecialCasing.txt, as far as living text has it: letters whose capital is several
+// letters.
 struct SpecialCase {
   char32_t code;
   const char* upper;
   const char* title;
 };
 constexpr SpecialCase kSpecialCases[] = {
-    {0xDF, "SS", "Ss"},       {0x149, "ʼN", "ʼN"},   {0x1F0, "J̌", "J̌"},     {0x390, "Ϊ́", "Ϊ́"}, {0x3B0, "Ϋ́", "Ϋ́"},
-    {0x587, "ԵՒ", "Եւ"},      {0x1E96, "H̱", "H̱"},   {0x1E97, "T̈", "T̈"},    {0x1E98, "W̊", "W̊"}, {0x1E99, "Y̊", "Y̊"},
-    {0xFB00, "FF", "Ff"},     {0xFB01, "FI", "Fi"},  {0xFB02, "FL", "Fl"},   {0xFB03, "FFI", "Ffi"},
-    {0xFB04, "FFL", "Ffl"},   {0xFB05, "ST", "St"},  {0xFB06, "ST", "St"},
+    {0xDF, "SS", "Ss"},   {0x149, "ʼN", "ʼN"},    {0x1F0, "J̌", "J̌"},      {0x390, "Ϊ́", "Ϊ́"},
+    {0x3B0, "Ϋ́", "Ϋ́"},    {0x587, "ԵՒ", "Եւ"},    {0x1E96, "H̱", "H̱"},     {0x1E97, "T̈", "T̈"},
+    {0x1E98, "W̊", "W̊"},   {0x1E99, "Y̊", "Y̊"},     {0xFB00, "FF", "Ff"},   {0xFB01, "FI", "Fi"},
+    {0xFB02, "FL", "Fl"}, {0xFB03, "FFI", "Ffi"}, {0xFB04, "FFL", "Ffl"}, {0xFB05, "ST", "St"},
+    {0xFB06, "ST", "St"},
 };
 
 const SpecialCase* special_case(char32_t code) {
@@ -49,36 +54,55 @@ const SpecialCase* special_case(char32_t code) {
 bool is_raw_byte(char32_t code) { return code >= 0xDC80 && code < 0xDD00; }
 
 void append_upper(std::string& out, char32_t code) {
-  if (const SpecialCase* special = special_case(code)) out += special->upper;
-  else append_code_point(out, is_raw_byte(code) ? code : static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(code))));
+  if (const SpecialCase* special = special_case(code))
+    out += special->upper;
+  else
+    append_code_point(
+        out, is_raw_byte(code)
+                 ? code
+                 : static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(code))));
 }
 
 void append_title(std::string& out, char32_t code) {
-  if (const SpecialCase* special = special_case(code)) out += special->title;
-  else append_code_point(out, is_raw_byte(code) ? code : static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(code))));
+  if (const SpecialCase* special = special_case(code))
+    out += special->title;
+  else
+    append_code_point(
+        out, is_raw_byte(code)
+                 ? code
+                 : static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(code))));
 }
 
 // A sigma that ends a word has a form of its own.
 bool is_final_sigma(const std::vector<char32_t>& codes, size_t i) {
   const auto ignorable = [](char32_t c) {
     const auto k = category(c);
-    return c == '\'' || c == '.' || c == ':' || c == 0xB7 || c == 0x2019 || k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_CF;
+    return c == '\'' || c == '.' || c == ':' || c == 0xB7 || c == 0x2019 ||
+           k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_CF;
   };
   size_t before = i, after = i + 1;
   while (before > 0 && ignorable(codes[before - 1])) --before;
   while (after < codes.size() && ignorable(codes[after])) ++after;
-  return before > 0 && is_cased(codes[before - 1]) && !(after < codes.size() && is_cased(codes[after]));
+  return before > 0 && is_cased(codes[before - 1]) &&
+         !(after < codes.size() && is_cased(codes[after]));
 }
 
 void append_lower(std::string& out, const std::vector<char32_t>& codes, size_t i) {
   const char32_t code = codes[i];
-  if (code == 0x130) out += "i̇";
-  else if (code == 0x3A3) out += is_final_sigma(codes, i) ? "ς" : "σ";
-  else append_code_point(out, is_raw_byte(code) ? code : static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(code))));
+  if (code == 0x130)
+    out += "i̇";
+  else if (code == 0x3A3)
+    out += is_final_sigma(codes, i) ? "ς" : "σ";
+  else
+    append_code_point(
+        out, is_raw_byte(code)
+                 ? code
+                 : static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(code))));
 }
 
 bool is_line_end(char32_t code) {
-  return (code >= 10 && code <= 13) || (code >= 0x1C && code <= 0x1E) || code == 0x85 || code == 0x2028 || code == 0x2029;
+  return (code >= 10 && code <= 13) || (code >= 0x1C && code <= 0x1E) || code == 0x85 ||
+         code == 0x2028 || code == 0x2029;
 }
 
 std::vector<std::string> split_at_spaces(std::string_view text, int64_t split_count_max) {
@@ -156,8 +180,8 @@ bool is_title_text(std::string_view text) {
 
 bool is_digit(char32_t code) {
   return category(code) == UTF8PROC_CATEGORY_ND || code == 0xB2 || code == 0xB3 || code == 0xB9 ||
-         code == 0x2070 || (code >= 0x2074 && code <= 0x2079) || (code >= 0x2080 && code <= 0x2089) ||
-         (code >= 0x2460 && code <= 0x2468);
+         code == 0x2070 || (code >= 0x2074 && code <= 0x2079) ||
+         (code >= 0x2080 && code <= 0x2089) || (code >= 0x2460 && code <= 0x2468);
 }
 
 }  // namespace
@@ -200,9 +224,13 @@ std::string to_casefold(std::string_view text) {
     const char32_t code = next_code_point(text, i);
     utf8proc_int32_t folded[8];
     int boundary = 0;
-    const auto count = is_raw_byte(code) ? 0 : utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code), folded, 8, UTF8PROC_CASEFOLD, &boundary);
+    const auto count = is_raw_byte(code)
+                           ? 0
+                           : utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code), folded, 8,
+                                                     UTF8PROC_CASEFOLD, &boundary);
     if (count <= 0) append_code_point(out, code);
-    for (int k = 0; k < count && k < 8; ++k) append_code_point(out, static_cast<char32_t>(folded[k]));
+    for (int k = 0; k < count && k < 8; ++k)
+      append_code_point(out, static_cast<char32_t>(folded[k]));
   }
   return out;
 }
@@ -211,9 +239,12 @@ std::string swap_case(std::string_view text) {
   std::string out;
   const auto codes = code_points(text);
   for (size_t i = 0; i < codes.size(); ++i) {
-    if (is_upper(codes[i])) append_lower(out, codes, i);
-    else if (is_lower(codes[i])) append_upper(out, codes[i]);
-    else append_code_point(out, codes[i]);
+    if (is_upper(codes[i]))
+      append_lower(out, codes, i);
+    else if (is_lower(codes[i]))
+      append_upper(out, codes[i]);
+    else
+      append_code_point(out, codes[i]);
   }
   return out;
 }
@@ -221,7 +252,8 @@ std::string swap_case(std::string_view text) {
 std::string capitalize(std::string_view text) {
   std::string out;
   const auto codes = code_points(text);
-  for (size_t i = 0; i < codes.size(); ++i) i == 0 ? append_title(out, codes[0]) : append_lower(out, codes, i);
+  for (size_t i = 0; i < codes.size(); ++i)
+    i == 0 ? append_title(out, codes[0]) : append_lower(out, codes, i);
   return out;
 }
 
@@ -237,7 +269,9 @@ std::string title_case(std::string_view text) {
 }
 
 std::string filter_title_case(std::string_view text) {
-  const auto breaks = [](char32_t c) { return c == '-' || c == '(' || c == '{' || c == '[' || c == '<' || python_is_space(c); };
+  const auto breaks = [](char32_t c) {
+    return c == '-' || c == '(' || c == '{' || c == '[' || c == '<' || python_is_space(c);
+  };
   std::string out;
   for (size_t i = 0; i < text.size();) {  // One run of breaking or of other characters.
     size_t end = i, next = i;
@@ -262,12 +296,16 @@ bool is_printable(char32_t code) {
     case UTF8PROC_CATEGORY_CN:
     case UTF8PROC_CATEGORY_ZL:
     case UTF8PROC_CATEGORY_ZP:
-    case UTF8PROC_CATEGORY_ZS: return false;
-    default: return true;
+    case UTF8PROC_CATEGORY_ZS:
+      return false;
+    default:
+      return true;
   }
 }
 
-bool is_word_character(char32_t code) { return code == '_' || is_letter(code) || is_number_character(code); }
+bool is_word_character(char32_t code) {
+  return code == '_' || is_letter(code) || is_number_character(code);
+}
 
 bool is_identifier(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
@@ -275,8 +313,8 @@ bool is_identifier(std::string_view text) {
     const char32_t code = next_code_point(text, i);
     const auto c = category(code);
     const bool starts = code == '_' || is_letter(code) || c == UTF8PROC_CATEGORY_NL;
-    const bool goes_on = starts || c == UTF8PROC_CATEGORY_MN || c == UTF8PROC_CATEGORY_MC || c == UTF8PROC_CATEGORY_ND ||
-                         c == UTF8PROC_CATEGORY_PC || code == 0xB7;
+    const bool goes_on = starts || c == UTF8PROC_CATEGORY_MN || c == UTF8PROC_CATEGORY_MC ||
+                         c == UTF8PROC_CATEGORY_ND || c == UTF8PROC_CATEGORY_PC || code == 0xB7;
     if (!(first ? starts : goes_on)) return false;
   }
   return !text.empty();
@@ -287,19 +325,25 @@ bool is_of_class(std::string_view text, std::string_view name) {
   if (name == "lower") return is_all_of_case(text, false);
   if (name == "title") return is_title_text(text);
   if (name == "identifier") return is_identifier(text);
-  if (name == "ascii") return text.empty() || all_and_not_empty(text, [](char32_t c) { return c < 0x80; });
+  if (name == "ascii")
+    return text.empty() || all_and_not_empty(text, [](char32_t c) { return c < 0x80; });
   if (name == "printable") return text.empty() || all_and_not_empty(text, is_printable);
   if (name == "alpha") return all_and_not_empty(text, is_letter);
   if (name == "space") return all_and_not_empty(text, python_is_space);
   if (name == "digit") return all_and_not_empty(text, is_digit);
-  if (name == "decimal") return all_and_not_empty(text, [](char32_t c) { return category(c) == UTF8PROC_CATEGORY_ND; });
+  if (name == "decimal")
+    return all_and_not_empty(text, [](char32_t c) { return category(c) == UTF8PROC_CATEGORY_ND; });
   if (name == "numeric") return all_and_not_empty(text, is_number_character);
-  return all_and_not_empty(text, [](char32_t c) { return is_letter(c) || is_number_character(c); });  // alnum
+  return all_and_not_empty(
+      text, [](char32_t c) { return is_letter(c) || is_number_character(c); });  // alnum
 }
 
-std::string_view strip_characters(std::string_view text, std::string_view characters, StripSide side) {
+std::string_view strip_characters(std::string_view text, std::string_view characters,
+                                  StripSide side) {
   const auto set = code_points(characters);
-  const auto stripped = [&](char32_t c) { return std::find(set.begin(), set.end(), c) != set.end(); };
+  const auto stripped = [&](char32_t c) {
+    return std::find(set.begin(), set.end(), c) != set.end();
+  };
   spend_for_bytes(static_cast<int64_t>(text.size()));
   size_t begin = 0, end = text.size();
   while (side != StripSide::kRight && begin < end) {
@@ -323,7 +367,8 @@ std::string_view strip_characters(std::string_view text, std::string_view charac
   return text.substr(begin, end - begin);
 }
 
-std::vector<std::string> split(std::string_view text, std::optional<std::string_view> separator, int64_t split_count_max) {
+std::vector<std::string> split(std::string_view text, std::optional<std::string_view> separator,
+                               int64_t split_count_max) {
   check_size(static_cast<int64_t>(text.size()));
   if (!separator.has_value()) return split_at_spaces(text, split_count_max);
   if (separator->empty()) raise("ValueError: empty separator");
@@ -340,7 +385,8 @@ std::vector<std::string> split(std::string_view text, std::optional<std::string_
   return out;
 }
 
-std::vector<std::string> rsplit(std::string_view text, std::optional<std::string_view> separator, int64_t split_count_max) {
+std::vector<std::string> rsplit(std::string_view text, std::optional<std::string_view> separator,
+                                int64_t split_count_max) {
   if (!separator.has_value()) return rsplit_at_spaces(text, split_count_max);
   if (separator->empty()) raise("ValueError: empty separator");
   std::vector<std::string> out;
@@ -371,7 +417,8 @@ std::vector<std::string> split_lines(std::string_view text, bool keep_ends) {
   return out;
 }
 
-std::string replace(std::string_view text, std::string_view old_text, std::string_view new_text, int64_t count_max) {
+std::string replace(std::string_view text, std::string_view old_text, std::string_view new_text,
+                    int64_t count_max) {
   std::string out;
   size_t begin = 0, at = 0;
   for (int64_t count = 0; count_max < 0 || count < count_max; ++count) {
@@ -393,7 +440,9 @@ std::string replace(std::string_view text, std::string_view old_text, std::strin
 int64_t count_of(std::string_view text, std::string_view part) {
   if (part.empty()) return character_count(text) + 1;
   int64_t count = 0;
-  for (size_t at = text.find(part); at != std::string_view::npos; at = text.find(part, at + part.size())) ++count;
+  for (size_t at = text.find(part); at != std::string_view::npos;
+       at = text.find(part, at + part.size()))
+    ++count;
   return count;
 }
 

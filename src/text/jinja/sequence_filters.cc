@@ -26,7 +26,9 @@ Value generator_of(std::vector<Value> items) {
   });
 }
 
-Value lower_if_text(const Value& value) { return value.is_string() ? Value(to_lower(value.text())) : value; }
+Value lower_if_text(const Value& value) {
+  return value.is_string() ? Value(to_lower(value.text())) : value;
+}
 
 // "a.b.0" as steps: each an item or attribute of what came before.
 class AttributePath {
@@ -49,7 +51,9 @@ class AttributePath {
 
  private:
   void add(const std::string& part) {
-    const bool number = !part.empty() && part.size() < 18 && std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; });
+    const bool number =
+        !part.empty() && part.size() < 18 &&
+        std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; });
     steps_.push_back(number ? Value(int64_t{std::stoll(part)}) : Value(part));
   }
   std::vector<Value> steps_;
@@ -74,7 +78,8 @@ std::vector<Value> in_order(const std::vector<Value>& items, const std::vector<s
 }
 
 Value dict_items(const Value& dict) {
-  return Value(std::shared_ptr<Object>(make_object<DictViewObject>(0, dict, DictViewObject::Part::kItems)));
+  return Value(
+      std::shared_ptr<Object>(make_object<DictViewObject>(0, dict, DictViewObject::Part::kItems)));
 }
 
 // --- select and its kin ---
@@ -85,18 +90,23 @@ Predicate named_test(Context& context, Arguments& arguments, size_t offset) {
   if (arguments.positional.size() <= offset) return truth;
   const Value name = arguments.positional[offset];
   const TestFunction test = name.is_string() ? find_test(name.text()) : nullptr;
-  if (test == nullptr) throw TemplateError(fmt::format("No test named {}.", repr(name)), ErrorCode::kUnsupported);
-  Arguments rest{{arguments.positional.begin() + static_cast<int64_t>(offset) + 1, arguments.positional.end()}, arguments.named};
+  if (test == nullptr)
+    throw TemplateError(fmt::format("No test named {}.", repr(name)), ErrorCode::kUnsupported);
+  Arguments rest{
+      {arguments.positional.begin() + static_cast<int64_t>(offset) + 1, arguments.positional.end()},
+      arguments.named};
   return [&context, test, rest](const Value& item) {
     Arguments copy = rest;
     return test(context, item, copy);
   };
 }
 
-Value select_or_reject(Context& context, const Value& subject, Arguments& arguments, bool keep, bool by_attribute) {
+Value select_or_reject(Context& context, const Value& subject, Arguments& arguments, bool keep,
+                       bool by_attribute) {
   if (!truth(subject)) return generator_of({});
   if (by_attribute && arguments.positional.empty()) raise("Missing parameter for attribute name");
-  const AttributePath path = by_attribute ? AttributePath(arguments.positional[0]) : AttributePath();
+  const AttributePath path =
+      by_attribute ? AttributePath(arguments.positional[0]) : AttributePath();
   Predicate test = named_test(context, arguments, by_attribute ? 1 : 0);
   auto at = std::make_shared<Iterator>(subject);
   return generator(subject, [at, path, test, keep]() -> std::optional<Value> {
@@ -114,18 +124,22 @@ std::function<Value(const Value&)> mapping_function(Context& context, Arguments&
     }
     return nullptr;
   };
-  if (const Value* attribute = named("attribute"); attribute != nullptr && arguments.positional.empty()) {
+  if (const Value* attribute = named("attribute");
+      attribute != nullptr && arguments.positional.empty()) {
     const Value* given = named("default");
     for (const auto& [key, value] : arguments.named) {
       if (key != "attribute" && key != "default") raise("Unexpected keyword argument '{}'", key);
     }
     const Value otherwise = given != nullptr ? *given : Value::none();
-    return [path = AttributePath(*attribute), otherwise](const Value& item) { return path.of(item, &otherwise); };
+    return [path = AttributePath(*attribute), otherwise](const Value& item) {
+      return path.of(item, &otherwise);
+    };
   }
   if (arguments.positional.empty()) raise("map requires a filter argument");
   const Value name = arguments.positional[0];
   const FilterFunction filter = name.is_string() ? find_filter(name.text()) : nullptr;
-  if (filter == nullptr) throw TemplateError(fmt::format("No filter named {}.", repr(name)), ErrorCode::kUnsupported);
+  if (filter == nullptr)
+    throw TemplateError(fmt::format("No filter named {}.", repr(name)), ErrorCode::kUnsupported);
   Arguments rest{{arguments.positional.begin() + 1, arguments.positional.end()}, arguments.named};
   return [&context, filter, rest](const Value& item) {
     Arguments copy = rest;
@@ -137,7 +151,9 @@ Value extreme(const Value& subject, Arguments& arguments, bool largest) {
   Bound bound(largest ? "max" : "min", arguments, {"case_sensitive", "attribute"});
   const bool case_sensitive = bound.flag(0, false);
   const AttributePath path(bound.value(1, Value::none()));
-  const auto key_of = [&](const Value& item) { return case_sensitive ? path.of(item) : lower_if_text(path.of(item)); };
+  const auto key_of = [&](const Value& item) {
+    return case_sensitive ? path.of(item) : lower_if_text(path.of(item));
+  };
   Iterator at(subject);
   Value best, item;
   if (!at.next(best)) return Value::undefined("No aggregated item, sequence was empty.");
@@ -159,11 +175,13 @@ Value filter_batch(Context&, const Value& subject, Arguments& arguments) {
   std::vector<Value> batches, batch;
   Iterator at(subject);
   for (Value item; at.next(item);) {
-    if (static_cast<int64_t>(batch.size()) == size) batches.push_back(Value::list(std::exchange(batch, {})));
+    if (static_cast<int64_t>(batch.size()) == size)
+      batches.push_back(Value::list(std::exchange(batch, {})));
     batch.push_back(item);
   }
   if (!batch.empty()) {
-    while (bound.given(1) && static_cast<int64_t>(batch.size()) < size) batch.push_back(bound.at(1));
+    while (bound.given(1) && static_cast<int64_t>(batch.size()) < size)
+      batch.push_back(bound.at(1));
     batches.push_back(Value::list(std::move(batch)));
   }
   return generator_of(std::move(batches));
@@ -187,7 +205,8 @@ Value filter_dictsort(Context&, const Value& subject, Arguments& arguments) {
 Value filter_first(Context&, const Value& subject, Arguments& arguments) {
   Bound bound("first", arguments, {});
   Value item;
-  return Iterator(subject).next(item) ? item : Value::undefined("No first item, sequence was empty.");
+  return Iterator(subject).next(item) ? item
+                                      : Value::undefined("No first item, sequence was empty.");
 }
 
 Value filter_groupby(Context&, const Value& subject, Arguments& arguments) {
@@ -197,14 +216,18 @@ Value filter_groupby(Context&, const Value& subject, Arguments& arguments) {
   const bool case_sensitive = bound.flag(2, false);
   const std::vector<Value> all = to_vector(subject);
   std::vector<Value> keys;
-  for (const Value& item : all) keys.push_back(case_sensitive ? path.of(item, &otherwise) : lower_if_text(path.of(item, &otherwise)));
+  for (const Value& item : all)
+    keys.push_back(case_sensitive ? path.of(item, &otherwise)
+                                  : lower_if_text(path.of(item, &otherwise)));
   const std::vector<size_t> order = sorted_order(keys, false);
   std::vector<Value> groups;
   for (size_t begin = 0; begin < order.size();) {
     std::vector<Value> members;
     size_t end = begin;
-    for (; end < order.size() && equal(keys[order[end]], keys[order[begin]]); ++end) members.push_back(all[order[end]]);
-    if (end == begin) ++end, members.push_back(all[order[begin]]);  // A key that is not equal to itself (NaN).
+    for (; end < order.size() && equal(keys[order[end]], keys[order[begin]]); ++end)
+      members.push_back(all[order[end]]);
+    if (end == begin)
+      ++end, members.push_back(all[order[begin]]);  // A key that is not equal to itself (NaN).
     Value group = Value::tuple({path.of(members[0], &otherwise), Value::list(std::move(members))});
     group.as<ListObject>()->group = true;
     groups.push_back(std::move(group));
@@ -237,7 +260,8 @@ Value filter_join(Context&, const Value& subject, Arguments& arguments) {
 
 Value filter_last(Context&, const Value& subject, Arguments& arguments) {
   Bound bound("last", arguments, {});
-  if (!is_iterable(subject) || subject.kind() == Kind::kGenerator) raise("TypeError: '{}' object is not reversible", type_name(subject));
+  if (!is_iterable(subject) || subject.kind() == Kind::kGenerator)
+    raise("TypeError: '{}' object is not reversible", type_name(subject));
   if (length_of(subject) == 0) return Value::undefined("No last item, sequence was empty.");
   if (subject.is_dict() || subject.kind() == Kind::kDictView) return to_vector(subject).back();
   return *item_at(subject, -1);
@@ -263,8 +287,12 @@ Value filter_map(Context& context, const Value& subject, Arguments& arguments) {
   });
 }
 
-Value filter_max(Context&, const Value& subject, Arguments& arguments) { return extreme(subject, arguments, true); }
-Value filter_min(Context&, const Value& subject, Arguments& arguments) { return extreme(subject, arguments, false); }
+Value filter_max(Context&, const Value& subject, Arguments& arguments) {
+  return extreme(subject, arguments, true);
+}
+Value filter_min(Context&, const Value& subject, Arguments& arguments) {
+  return extreme(subject, arguments, false);
+}
 
 Value filter_select(Context& context, const Value& subject, Arguments& arguments) {
   return select_or_reject(context, subject, arguments, true, false);
@@ -285,7 +313,8 @@ Value filter_reverse(Context&, const Value& subject, Arguments& arguments) {
   if (subject.is_string()) return get_slice(subject, Value::none(), Value::none(), Value(-1));
   std::vector<Value> items = to_vector(subject);
   std::reverse(items.begin(), items.end());
-  return subject.kind() == Kind::kGenerator ? Value::list(std::move(items)) : generator_of(std::move(items));
+  return subject.kind() == Kind::kGenerator ? Value::list(std::move(items))
+                                            : generator_of(std::move(items));
 }
 
 Value filter_slice(Context&, const Value& subject, Arguments& arguments) {
@@ -312,7 +341,8 @@ Value filter_sort(Context&, const Value& subject, Arguments& arguments) {
   const bool case_sensitive = bound.flag(1, false);
   std::vector<AttributePath> paths;
   if (bound.has(2) && bound.at(2).is_string()) {
-    for (const std::string& one : split(bound.at(2).text(), ",", -1)) paths.emplace_back(Value(one));
+    for (const std::string& one : split(bound.at(2).text(), ",", -1))
+      paths.emplace_back(Value(one));
   } else {
     paths.emplace_back(bound.value(2, Value::none()));
   }
@@ -320,7 +350,8 @@ Value filter_sort(Context&, const Value& subject, Arguments& arguments) {
   std::vector<Value> keys;
   for (const Value& item : items) {
     std::vector<Value> key;
-    for (const AttributePath& path : paths) key.push_back(case_sensitive ? path.of(item) : lower_if_text(path.of(item)));
+    for (const AttributePath& path : paths)
+      key.push_back(case_sensitive ? path.of(item) : lower_if_text(path.of(item)));
     keys.push_back(Value::list(std::move(key)));
   }
   return Value::list(in_order(items, sorted_order(keys, bound.flag(0, false))));
@@ -347,7 +378,8 @@ Value filter_unique(Context&, const Value& subject, Arguments& arguments) {
     Value key = case_sensitive ? path.of(item) : lower_if_text(path.of(item));
     const size_t key_hash = hash(key);
     const auto [begin, end] = seen.equal_range(key_hash);
-    if (std::any_of(begin, end, [&](const auto& other) { return equal(other.second, key); })) continue;
+    if (std::any_of(begin, end, [&](const auto& other) { return equal(other.second, key); }))
+      continue;
     seen.emplace(key_hash, std::move(key));
     out.push_back(item);
   }

@@ -1,4 +1,5 @@
-// text/jinja/sequence_filters.h: the filters over sequences and mappings. Each as FilterFunction (ast.h).
+// text/jinja/sequence_filters.h: the filters over sequences and mappings. Each as FilterFunction
+// (ast.h).
 #pragma once
 
 #include "text/jinja/ast.h"

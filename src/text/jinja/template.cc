@@ -43,7 +43,8 @@ struct Template::Parsed {
 Template::Template(std::string_view text, std::string source)
     : text_(text), source_(std::move(source)), parsed_(std::make_unique<Parsed>()) {
   if (text.size() > kTemplateBytesMax) {
-    dure::fail(ErrorCode::kInvalidArgument, "{}: a template of {} bytes; at most {} are read", source_, text.size(), kTemplateBytesMax);
+    dure::fail(ErrorCode::kInvalidArgument, "{}: a template of {} bytes; at most {} are read",
+               source_, text.size(), kTemplateBytesMax);
   }
   try {
     parsed_->block = parse_template(text_);
@@ -56,14 +57,16 @@ Template::~Template() = default;
 
 void Template::fail(const TemplateError& error, int line) const {
   const std::string shown = line_of(text_, line);
-  dure::fail(error.code(), "{}: line {}: {}{}", source_, line, error.message(), shown.empty() ? "" : " (in: " + shown + ")");
+  dure::fail(error.code(), "{}: line {}: {}{}", source_, line, error.message(),
+             shown.empty() ? "" : " (in: " + shown + ")");
 }
 
 std::string Template::render(const Json& variables, const RenderOptions& options) const {
   Context context(options.limits, options.now.has_value() ? *options.now : local_time());
   try {
     set_globals(context.scope());
-    for (const auto& [name, value] : variables.as_object("template variables")) context.scope().set(name, Value::from_json(value));
+    for (const auto& [name, value] : variables.as_object("template variables"))
+      context.scope().set(name, Value::from_json(value));
     context.run_block(parsed_->block);
     return context.take_output();
   } catch (const TemplateError& error) {

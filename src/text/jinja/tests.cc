@@ -32,10 +32,15 @@ bool is_lower(const Value& value) { return is_of_class(str(value), "lower"); }
 bool is_upper(const Value& value) { return is_of_class(str(value), "upper"); }
 bool is_any_iterable(const Value& value) { return is_iterable(value); }
 bool is_sequence(const Value& value) {
-  return value.is_string() || value.is_list() || value.is_tuple() || value.is_dict() || value.is_undefined() || value.kind() == Kind::kRange;
+  return value.is_string() || value.is_list() || value.is_tuple() || value.is_dict() ||
+         value.is_undefined() || value.kind() == Kind::kRange;
 }
-bool is_callable(const Value& value) { return value.is_undefined() || value.kind() == Kind::kCallable; }
-bool is_filter(const Value& value) { return value.is_string() && find_filter(value.text()) != nullptr; }
+bool is_callable(const Value& value) {
+  return value.is_undefined() || value.kind() == Kind::kCallable;
+}
+bool is_filter(const Value& value) {
+  return value.is_string() && find_filter(value.text()) != nullptr;
+}
 bool is_test(const Value& value) { return value.is_string() && find_test(value.text()) != nullptr; }
 
 bool has_rest(const Value& value, Int divisor, Int rest) {
@@ -53,7 +58,8 @@ bool same_as(Context&, const Value& subject, Arguments& arguments) {
   Bound bound("sameas", arguments, {"other"}, 1);
   const Value& other = bound.at(0);
   if (subject.kind() != other.kind()) return false;
-  const bool by_value = subject.object() == nullptr || subject.is_string();  // Python shares small numbers and literals.
+  const bool by_value = subject.object() == nullptr ||
+                        subject.is_string();  // Python shares small numbers and literals.
   return by_value ? equal(subject, other) : subject.object() == other.object();
 }
 
@@ -131,7 +137,8 @@ constexpr TestEntry kTests[] = {
 }  // namespace
 
 TestFunction find_test(std::string_view name) {
-  const auto found = std::find_if(std::begin(kTests), std::end(kTests), [&](const TestEntry& entry) { return entry.name == name; });
+  const auto found = std::find_if(std::begin(kTests), std::end(kTests),
+                                  [&](const TestEntry& entry) { return entry.name == name; });
   return found != std::end(kTests) ? found->function : nullptr;
 }
 

@@ -16,15 +16,28 @@ class Writer {
     spend_steps(1);
     check_size(static_cast<int64_t>(out_.size()));
     switch (value.kind()) {
-      case Kind::kNone: out_ += "null"; return;
-      case Kind::kBool: out_ += value.boolean() ? "true" : "false"; return;
-      case Kind::kInt: out_ += int_text(value.integer()); return;
-      case Kind::kFloat: out_ += python_json_number(value.real()); return;
-      case Kind::kString: append_python_json_string(out_, value.text(), options_.ensure_ascii); return;
+      case Kind::kNone:
+        out_ += "null";
+        return;
+      case Kind::kBool:
+        out_ += value.boolean() ? "true" : "false";
+        return;
+      case Kind::kInt:
+        out_ += int_text(value.integer());
+        return;
+      case Kind::kFloat:
+        out_ += python_json_number(value.real());
+        return;
+      case Kind::kString:
+        append_python_json_string(out_, value.text(), options_.ensure_ascii);
+        return;
       case Kind::kList:
-      case Kind::kTuple: return write_list(value);
-      case Kind::kDict: return write_dict(value.dict());
-      default: raise("TypeError: Object of type {} is not JSON serializable", type_name(value));
+      case Kind::kTuple:
+        return write_list(value);
+      case Kind::kDict:
+        return write_dict(value.dict());
+      default:
+        raise("TypeError: Object of type {} is not JSON serializable", type_name(value));
     }
   }
   std::string take() { return std::move(out_); }
@@ -60,7 +73,9 @@ class Writer {
     std::vector<size_t> order(dict.items.size());
     std::iota(order.begin(), order.end(), size_t{0});
     if (options_.sort_keys) {
-      std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return compare(dict.items[a].first, dict.items[b].first, "<") < 0; });
+      std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+        return compare(dict.items[a].first, dict.items[b].first, "<") < 0;
+      });
     }
     out_ += '{';
     ++level_;
@@ -77,7 +92,8 @@ class Writer {
 
   void write_key(const Value& key) {
     if (key.is_string()) return append_python_json_string(out_, key.text(), options_.ensure_ascii);
-    if (!key.is_number() && !key.is_none()) raise("TypeError: keys must be str, int, float, bool or None, not {}", type_name(key));
+    if (!key.is_number() && !key.is_none())
+      raise("TypeError: keys must be str, int, float, bool or None, not {}", type_name(key));
     out_ += '"';
     write(key);
     out_ += '"';

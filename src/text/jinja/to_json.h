@@ -1,4 +1,5 @@
-// text/jinja/to_json.h: the filter tojson as transformers defines it: Python's json.dumps, non-ASCII kept.
+// text/jinja/to_json.h: the filter tojson as transformers defines it: Python's json.dumps,
+// non-ASCII kept.
 #pragma once
 
 #include <optional>
@@ -10,12 +11,14 @@ namespace dure::jinja {
 
 struct ToJsonOptions {
   bool ensure_ascii = false;
-  std::optional<std::string> indent;         // The text of one level.
+  std::optional<std::string> indent;  // The text of one level.
   std::string item_separator = ", ";
   std::string key_separator = ": ";
   bool sort_keys = false;
 };
 
-std::string to_json(const Value& value, const ToJsonOptions& options);  // Throws TypeError for what JSON has no word for.
+std::string to_json(
+    const Value& value,
+    const ToJsonOptions& options);  // Throws TypeError for what JSON has no word for.
 
 }  // namespace dure::jinja

@@ -35,7 +35,8 @@ std::partial_ordering compare_numbers(const Value& a, const Value& b) {
   if (!a.is_float() && !b.is_float()) return a.integer() <=> b.integer();
   if (a.is_float() && b.is_float()) return a.real() <=> b.real();
   if (b.is_float()) return 0 <=> compare_numbers(b, a);
-  const double x = a.real();  // Against an integer, exactly: the whole part first, then what is left.
+  const double x =
+      a.real();  // Against an integer, exactly: the whole part first, then what is left.
   if (!(std::abs(x) < 1e38)) return x <=> 0.0;
   const double floor = std::floor(x);
   const auto by_floor = static_cast<Int>(floor) <=> b.integer();
@@ -62,7 +63,8 @@ bool equal_ranges(const RangeObject& a, const RangeObject& b) {
 [[noreturn]] void raise_no_order(const Value& a, const Value& b, const char* operation) {
   if (a.is_undefined()) raise_undefined(a);
   if (b.is_undefined()) raise_undefined(b);
-  raise("TypeError: '{}' not supported between instances of '{}' and '{}'", operation, type_name(a), type_name(b));
+  raise("TypeError: '{}' not supported between instances of '{}' and '{}'", operation, type_name(a),
+        type_name(b));
 }
 
 void append_repr(std::string& out, const Value& value);
@@ -136,33 +138,59 @@ void append_repr(std::string& out, const Value& value) {
   spend_steps(1);
   check_size(static_cast<int64_t>(out.size()));
   switch (value.kind()) {
-    case Kind::kUndefined: out += "Undefined"; return;
-    case Kind::kNone: out += "None"; return;
-    case Kind::kBool: out += value.boolean() ? "True" : "False"; return;
-    case Kind::kInt: out += int_text(value.integer()); return;
-    case Kind::kFloat: out += python_float(value.real()); return;
-    case Kind::kString:
-      out += value.string().markup ? "Markup(" + repr_of_text(value.text()) + ")" : repr_of_text(value.text());
+    case Kind::kUndefined:
+      out += "Undefined";
       return;
-    case Kind::kList: out += '[', append_items(out, value.items()), out += ']'; return;
+    case Kind::kNone:
+      out += "None";
+      return;
+    case Kind::kBool:
+      out += value.boolean() ? "True" : "False";
+      return;
+    case Kind::kInt:
+      out += int_text(value.integer());
+      return;
+    case Kind::kFloat:
+      out += python_float(value.real());
+      return;
+    case Kind::kString:
+      out += value.string().markup ? "Markup(" + repr_of_text(value.text()) + ")"
+                                   : repr_of_text(value.text());
+      return;
+    case Kind::kList:
+      out += '[', append_items(out, value.items()), out += ']';
+      return;
     case Kind::kTuple:
       out += '(', append_items(out, value.items());
       out += value.items().size() == 1 ? ",)" : ")";
       return;
-    case Kind::kDict: append_dict(out, value.dict()); return;
-    case Kind::kRange: append_range(out, *value.as<RangeObject>()); return;
-    case Kind::kDictView: append_view(out, *value.as<DictViewObject>()); return;
-    case Kind::kGenerator: out += "<" + value.as<GeneratorObject>()->name + " object>"; return;
-    case Kind::kNamespace: append_namespace(out, *value.as<NamespaceObject>()); return;
+    case Kind::kDict:
+      append_dict(out, value.dict());
+      return;
+    case Kind::kRange:
+      append_range(out, *value.as<RangeObject>());
+      return;
+    case Kind::kDictView:
+      append_view(out, *value.as<DictViewObject>());
+      return;
+    case Kind::kGenerator:
+      out += "<" + value.as<GeneratorObject>()->name + " object>";
+      return;
+    case Kind::kNamespace:
+      append_namespace(out, *value.as<NamespaceObject>());
+      return;
     case Kind::kCallable:
-    case Kind::kObject: out += value.as<CallableObject>()->repr(); return;
+    case Kind::kObject:
+      out += value.as<CallableObject>()->repr();
+      return;
   }
 }
 
 size_t mix(size_t a, size_t b) { return a ^ (b + 0x9E3779B97F4A7C15ull + (a << 6) + (a >> 2)); }
 
 size_t hash_number(const Value& value) {
-  const std::optional<Int> number = value.is_float() ? whole(value.real()) : std::optional<Int>(value.integer());
+  const std::optional<Int> number =
+      value.is_float() ? whole(value.real()) : std::optional<Int>(value.integer());
   if (!number.has_value()) return std::hash<double>()(value.real());
   return mix(static_cast<size_t>(*number), static_cast<size_t>(*number >> 64));
 }
@@ -201,18 +229,24 @@ Value Value::dict(std::vector<std::pair<Value, Value>> items) {
 
 Value Value::from_json(const Json& json) {
   switch (json.kind()) {
-    case Json::Kind::kNull: return none();
-    case Json::Kind::kBool: return Value(json.as_bool());
-    case Json::Kind::kInt: return Value(json.as_int());
-    case Json::Kind::kDouble: return Value(json.as_double());
-    case Json::Kind::kString: return Value(json.as_string());
+    case Json::Kind::kNull:
+      return none();
+    case Json::Kind::kBool:
+      return Value(json.as_bool());
+    case Json::Kind::kInt:
+      return Value(json.as_int());
+    case Json::Kind::kDouble:
+      return Value(json.as_double());
+    case Json::Kind::kString:
+      return Value(json.as_string());
     case Json::Kind::kArray: {
       std::vector<Value> items;
       items.reserve(json.size());
       for (const Json& item : json.as_array()) items.push_back(from_json(item));
       return list(std::move(items));
     }
-    case Json::Kind::kObject: break;
+    case Json::Kind::kObject:
+      break;
   }
   std::vector<std::pair<Value, Value>> items;
   items.reserve(json.size());
@@ -222,7 +256,9 @@ Value Value::from_json(const Json& json) {
 
 const StringObject& Value::string() const { return *static_cast<const StringObject*>(object()); }
 const std::string& Value::text() const { return string().text; }
-const std::vector<Value>& Value::items() const { return static_cast<const ListObject*>(object())->items; }
+const std::vector<Value>& Value::items() const {
+  return static_cast<const ListObject*>(object())->items;
+}
 const DictObject& Value::dict() const { return *static_cast<const DictObject*>(object()); }
 
 StringObject::StringObject(std::string given)
@@ -245,7 +281,9 @@ const Value* DictObject::find(const Value& key) const {
 }
 
 const Value* DictObject::find(std::string_view key) const {
-  const auto matches = [&](const auto& item) { return item.first.is_string() && item.first.text() == key; };
+  const auto matches = [&](const auto& item) {
+    return item.first.is_string() && item.first.text() == key;
+  };
   if (index_.empty()) {
     const auto found = std::find_if(items.begin(), items.end(), matches);
     return found != items.end() ? &found->second : nullptr;
@@ -306,24 +344,37 @@ void NamespaceObject::set(std::string_view name, Value value) {
 
 std::string type_name(const Value& value) {
   switch (value.kind()) {
-    case Kind::kUndefined: return "Undefined";
-    case Kind::kNone: return "NoneType";
-    case Kind::kBool: return "bool";
-    case Kind::kInt: return "int";
-    case Kind::kFloat: return "float";
-    case Kind::kString: return value.string().markup ? "Markup" : "str";
-    case Kind::kList: return "list";
-    case Kind::kTuple: return "tuple";
-    case Kind::kDict: return "dict";
-    case Kind::kRange: return "range";
+    case Kind::kUndefined:
+      return "Undefined";
+    case Kind::kNone:
+      return "NoneType";
+    case Kind::kBool:
+      return "bool";
+    case Kind::kInt:
+      return "int";
+    case Kind::kFloat:
+      return "float";
+    case Kind::kString:
+      return value.string().markup ? "Markup" : "str";
+    case Kind::kList:
+      return "list";
+    case Kind::kTuple:
+      return "tuple";
+    case Kind::kDict:
+      return "dict";
+    case Kind::kRange:
+      return "range";
     case Kind::kDictView: {
       const char* names[] = {"dict_keys", "dict_values", "dict_items"};
       return names[static_cast<int>(value.as<DictViewObject>()->part)];
     }
-    case Kind::kGenerator: return value.as<GeneratorObject>()->name;
-    case Kind::kNamespace: return "Namespace";
+    case Kind::kGenerator:
+      return value.as<GeneratorObject>()->name;
+    case Kind::kNamespace:
+      return "Namespace";
     case Kind::kCallable:
-    case Kind::kObject: return value.as<CallableObject>()->type_name();
+    case Kind::kObject:
+      return value.as<CallableObject>()->type_name();
   }
   return "object";
 }
@@ -337,17 +388,27 @@ void raise_undefined(const Value& value) {
 bool truth(const Value& value) {
   switch (value.kind()) {
     case Kind::kUndefined:
-    case Kind::kNone: return false;
-    case Kind::kBool: return value.boolean();
-    case Kind::kInt: return value.integer() != 0;
-    case Kind::kFloat: return value.real() != 0;
-    case Kind::kString: return !value.text().empty();
+    case Kind::kNone:
+      return false;
+    case Kind::kBool:
+      return value.boolean();
+    case Kind::kInt:
+      return value.integer() != 0;
+    case Kind::kFloat:
+      return value.real() != 0;
+    case Kind::kString:
+      return !value.text().empty();
     case Kind::kList:
-    case Kind::kTuple: return !value.items().empty();
-    case Kind::kDict: return !value.dict().items.empty();
-    case Kind::kRange: return value.as<RangeObject>()->size() > 0;
-    case Kind::kDictView: return truth(value.as<DictViewObject>()->dict);
-    default: return true;
+    case Kind::kTuple:
+      return !value.items().empty();
+    case Kind::kDict:
+      return !value.dict().items.empty();
+    case Kind::kRange:
+      return value.as<RangeObject>()->size() > 0;
+    case Kind::kDictView:
+      return truth(value.as<DictViewObject>()->dict);
+    default:
+      return true;
   }
 }
 
@@ -357,13 +418,19 @@ bool equal(const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
     case Kind::kUndefined:
-    case Kind::kNone: return true;
-    case Kind::kString: return a.text() == b.text();
+    case Kind::kNone:
+      return true;
+    case Kind::kString:
+      return a.text() == b.text();
     case Kind::kList:
-    case Kind::kTuple: return a.object() == b.object() || equal_items(a.items(), b.items());
-    case Kind::kDict: return a.object() == b.object() || equal_dicts(a.dict(), b.dict());
-    case Kind::kRange: return equal_ranges(*a.as<RangeObject>(), *b.as<RangeObject>());
-    default: return a.object() == b.object();
+    case Kind::kTuple:
+      return a.object() == b.object() || equal_items(a.items(), b.items());
+    case Kind::kDict:
+      return a.object() == b.object() || equal_dicts(a.dict(), b.dict());
+    case Kind::kRange:
+      return equal_ranges(*a.as<RangeObject>(), *b.as<RangeObject>());
+    default:
+      return a.object() == b.object();
   }
 }
 
@@ -382,12 +449,16 @@ std::partial_ordering compare(const Value& a, const Value& b, const char* operat
 size_t hash(const Value& value) {
   spend_steps(1);
   switch (value.kind()) {
-    case Kind::kNone: return 1;
-    case Kind::kUndefined: return 2;
+    case Kind::kNone:
+      return 1;
+    case Kind::kUndefined:
+      return 2;
     case Kind::kBool:
     case Kind::kInt:
-    case Kind::kFloat: return hash_number(value);
-    case Kind::kString: return hash_text(value.text());
+    case Kind::kFloat:
+      return hash_number(value);
+    case Kind::kString:
+      return hash_text(value.text());
     case Kind::kTuple: {
       size_t sum = 3;
       for (const Value& item : value.items()) sum = mix(sum, hash(item));
@@ -395,22 +466,32 @@ size_t hash(const Value& value) {
     }
     case Kind::kList:
     case Kind::kDict:
-    case Kind::kDictView: raise("TypeError: unhashable type: '{}'", type_name(value));
-    case Kind::kRange: return 4;
-    default: return std::hash<const void*>()(value.object());
+    case Kind::kDictView:
+      raise("TypeError: unhashable type: '{}'", type_name(value));
+    case Kind::kRange:
+      return 4;
+    default:
+      return std::hash<const void*>()(value.object());
   }
 }
 
 int64_t length_of(const Value& value) {
   switch (value.kind()) {
-    case Kind::kUndefined: return 0;
-    case Kind::kString: return value.string().length;
+    case Kind::kUndefined:
+      return 0;
+    case Kind::kString:
+      return value.string().length;
     case Kind::kList:
-    case Kind::kTuple: return static_cast<int64_t>(value.items().size());
-    case Kind::kDict: return static_cast<int64_t>(value.dict().items.size());
-    case Kind::kRange: return value.as<RangeObject>()->size();
-    case Kind::kDictView: return length_of(value.as<DictViewObject>()->dict);
-    default: raise("TypeError: object of type '{}' has no len()", type_name(value));
+    case Kind::kTuple:
+      return static_cast<int64_t>(value.items().size());
+    case Kind::kDict:
+      return static_cast<int64_t>(value.dict().items.size());
+    case Kind::kRange:
+      return value.as<RangeObject>()->size();
+    case Kind::kDictView:
+      return length_of(value.as<DictViewObject>()->dict);
+    default:
+      raise("TypeError: object of type '{}' has no len()", type_name(value));
   }
 }
 
@@ -423,7 +504,8 @@ bool contains(const Value& container, const Value& item) {
     return container.text().find(item.text()) != std::string::npos;
   }
   if (container.is_dict()) return container.dict().find(item) != nullptr;
-  if (!is_iterable(container)) raise("TypeError: argument of type '{}' is not iterable", type_name(container));
+  if (!is_iterable(container))
+    raise("TypeError: argument of type '{}' is not iterable", type_name(container));
   Iterator at(container);
   for (Value candidate; at.next(candidate);) {
     if (equal(candidate, item)) return true;
@@ -444,19 +526,29 @@ std::string int_text(Int value) {
 }
 
 std::string repr_of_text(std::string_view text) {
-  const char quote = text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos ? '"' : '\'';
+  const char quote =
+      text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos ? '"'
+                                                                                            : '\'';
   std::string out(1, quote);
   for (size_t i = 0; i < text.size();) {
     const size_t start = i;
     const char32_t code = next_code_point(text, i);
-    if (code == '\n') out += "\\n";
-    else if (code == '\r') out += "\\r";
-    else if (code == '\t') out += "\\t";
-    else if (code == '\\' || code == static_cast<char32_t>(quote)) out += '\\', out += static_cast<char>(code);
-    else if (is_printable(code)) out += text.substr(start, i - start);
-    else if (code < 0x100) out += fmt::format("\\x{:02x}", static_cast<uint32_t>(code));
-    else if (code < 0x10000) out += fmt::format("\\u{:04x}", static_cast<uint32_t>(code));
-    else out += fmt::format("\\U{:08x}", static_cast<uint32_t>(code));
+    if (code == '\n')
+      out += "\\n";
+    else if (code == '\r')
+      out += "\\r";
+    else if (code == '\t')
+      out += "\\t";
+    else if (code == '\\' || code == static_cast<char32_t>(quote))
+      out += '\\', out += static_cast<char>(code);
+    else if (is_printable(code))
+      out += text.substr(start, i - start);
+    else if (code < 0x100)
+      out += fmt::format("\\x{:02x}", static_cast<uint32_t>(code));
+    else if (code < 0x10000)
+      out += fmt::format("\\u{:04x}", static_cast<uint32_t>(code));
+    else
+      out += fmt::format("\\U{:08x}", static_cast<uint32_t>(code));
   }
   return out += quote;
 }
@@ -480,8 +572,10 @@ bool is_iterable(const Value& value) {
     case Kind::kFloat:
     case Kind::kNamespace:
     case Kind::kCallable:
-    case Kind::kObject: return false;
-    default: return true;
+    case Kind::kObject:
+      return false;
+    default:
+      return true;
   }
 }
 
@@ -526,7 +620,8 @@ bool Iterator::next(Value& item) {
       if (yielded.has_value()) item = std::move(*yielded);
       return yielded.has_value();
     }
-    default: return false;
+    default:
+      return false;
   }
 }
 

@@ -1,10 +1,11 @@
 // text/jinja/value.h: the values of a template: Python's, as far as templates see them.
 //
-// Owns kinds, equality, order, truth, length, iteration, repr and str. Not here: operators and attributes
-// (operators.h, attributes.h), text algorithms (python_string.h), JSON (to_json.h).
+// Owns kinds, equality, order, truth, length, iteration, repr and str. Not here: operators and
+// attributes (operators.h, attributes.h), text algorithms (python_string.h), JSON (to_json.h).
 //
-// Containers never change once made (the sandbox forbids it), so values share them freely; only a namespace, a cycler,
-// a joiner, a loop and a generator have state. Each heap object counts its bytes against the Budget of the rendering.
+// Containers never change once made (the sandbox forbids it), so values share them freely; only a
+// namespace, a cycler, a joiner, a loop and a generator have state. Each heap object counts its
+// bytes against the Budget of the rendering.
 #pragma once
 
 #include <compare>
@@ -24,11 +25,25 @@
 
 namespace dure::jinja {
 
-__extension__ typedef __int128 Int;  // Python's integers have no bound; overflow of 128 bits is an error here.
+__extension__ typedef __int128
+    Int;  // Python's integers have no bound; overflow of 128 bits is an error here.
 
 enum class Kind : uint8_t {
-  kUndefined, kNone, kBool, kInt, kFloat, kString, kList, kTuple, kDict,
-  kRange, kDictView, kGenerator, kNamespace, kCallable, kObject,
+  kUndefined,
+  kNone,
+  kBool,
+  kInt,
+  kFloat,
+  kString,
+  kList,
+  kTuple,
+  kDict,
+  kRange,
+  kDictView,
+  kGenerator,
+  kNamespace,
+  kCallable,
+  kObject,
 };
 
 class Object {
@@ -49,7 +64,8 @@ class Object {
   }
 
   const Kind kind;
-  int depth = 0;  // Containers inside it; at most kNestingMax, so that recursion over values is bounded.
+  int depth =
+      0;  // Containers inside it; at most kNestingMax, so that recursion over values is bounded.
 
  private:
   int64_t charged_bytes_ = 0;
@@ -77,12 +93,15 @@ class Value {
   static Value markup(std::string text);  // A string that escape leaves alone.
   static Value list(std::vector<Value> items);
   static Value tuple(std::vector<Value> items);
-  static Value dict(std::vector<std::pair<Value, Value>> items);  // Later of equal keys wins, in the first one's place.
+  static Value dict(std::vector<std::pair<Value, Value>>
+                        items);  // Later of equal keys wins, in the first one's place.
   static Value from_json(const Json& json);
 
   Kind kind() const {
-    static constexpr Kind kinds[] = {Kind::kUndefined, Kind::kNone, Kind::kBool, Kind::kInt, Kind::kFloat};
-    return data_.index() < 5 ? kinds[data_.index()] : std::get<std::shared_ptr<Object>>(data_)->kind;
+    static constexpr Kind kinds[] = {Kind::kUndefined, Kind::kNone, Kind::kBool, Kind::kInt,
+                                     Kind::kFloat};
+    return data_.index() < 5 ? kinds[data_.index()]
+                             : std::get<std::shared_ptr<Object>>(data_)->kind;
   }
   bool is_undefined() const { return kind() == Kind::kUndefined; }
   bool is_none() const { return data_.index() == 1; }
@@ -99,7 +118,9 @@ class Value {
   // The caller has looked at the kind.
   bool boolean() const { return std::get<bool>(data_); }
   Int integer() const { return is_bool() ? Int{boolean()} : std::get<Int>(data_); }
-  double real() const { return is_float() ? std::get<double>(data_) : static_cast<double>(integer()); }
+  double real() const {
+    return is_float() ? std::get<double>(data_) : static_cast<double>(integer());
+  }
   const std::string& text() const;
   const StringObject& string() const;
   const std::vector<Value>& items() const;  // List or tuple.
@@ -131,7 +152,7 @@ struct UndefinedObject : Object {
 struct StringObject : Object {
   explicit StringObject(std::string text);
   std::string text;
-  int64_t length = 0;   // Characters.
+  int64_t length = 0;  // Characters.
   bool markup = false;
   bool ascii() const { return length == static_cast<int64_t>(text.size()); }
 };
@@ -139,7 +160,7 @@ struct StringObject : Object {
 struct ListObject : Object {  // kList or kTuple.
   ListObject(Kind kind, std::vector<Value> items) : Object(kind), items(std::move(items)) {}
   std::vector<Value> items;
-  bool group = false;         // Made by groupby: has .grouper and .list.
+  bool group = false;  // Made by groupby: has .grouper and .list.
 };
 
 struct DictObject : Object {
@@ -147,14 +168,15 @@ struct DictObject : Object {
   std::vector<std::pair<Value, Value>> items;
   const Value* find(const Value& key) const;  // Throws for an unhashable key.
   const Value* find(std::string_view key) const;
-  void set(Value key, Value value);           // While it is being built.
+  void set(Value key, Value value);  // While it is being built.
 
  private:
   std::unordered_multimap<size_t, size_t> index_;  // Hash to place; only for larger dicts.
 };
 
 struct RangeObject : Object {
-  RangeObject(Int start, Int stop, Int step) : Object(Kind::kRange), start(start), stop(stop), step(step) {}
+  RangeObject(Int start, Int stop, Int step)
+      : Object(Kind::kRange), start(start), stop(stop), step(step) {}
   Int start, stop, step;
   int64_t size() const;
   Int at(int64_t i) const { return start + step * i; }
@@ -162,7 +184,8 @@ struct RangeObject : Object {
 
 struct DictViewObject : Object {
   enum class Part { kKeys, kValues, kItems };
-  DictViewObject(Value dict, Part part) : Object(Kind::kDictView), dict(std::move(dict)), part(part) {
+  DictViewObject(Value dict, Part part)
+      : Object(Kind::kDictView), dict(std::move(dict)), part(part) {
     depth = this->dict.depth() + 1;
   }
   Value dict;
@@ -172,7 +195,8 @@ struct DictViewObject : Object {
 
 // Yields each item once, like Python's generators; `next` returns nothing at the end.
 struct GeneratorObject : Object {
-  GeneratorObject(std::function<std::optional<Value>()> next, const Value& source, std::string name = "generator")
+  GeneratorObject(std::function<std::optional<Value>()> next, const Value& source,
+                  std::string name = "generator")
       : Object(Kind::kGenerator), next(std::move(next)), name(std::move(name)) {
     depth = source.depth() + 1;
   }
@@ -200,10 +224,13 @@ struct CallableObject : Object {
   virtual Value call(Context& context, Arguments& arguments) = 0;
   virtual std::string type_name() const = 0;
   virtual std::string repr() const = 0;
-  virtual std::optional<Value> attribute(const Value& self, std::string_view name) { return std::nullopt; }
+  virtual std::optional<Value> attribute(const Value& self, std::string_view name) {
+    return std::nullopt;
+  }
 };
 
-// Makes an object, checks its depth, and counts its bytes (`extra_bytes`: what it holds outside itself).
+// Makes an object, checks its depth, and counts its bytes (`extra_bytes`: what it holds outside
+// itself).
 template <typename T, typename... Args>
 std::shared_ptr<T> make_object(int64_t extra_bytes, Args&&... args) {
   auto object = std::make_shared<T>(std::forward<Args>(args)...);
@@ -219,9 +246,10 @@ std::string type_name(const Value& value);
 
 bool truth(const Value& value);
 bool equal(const Value& a, const Value& b);
-std::partial_ordering compare(const Value& a, const Value& b, const char* operation);  // Throws for kinds without an order.
-size_t hash(const Value& value);                                     // Throws for lists and dicts.
-int64_t length_of(const Value& value);                               // Throws for what has none.
+std::partial_ordering compare(const Value& a, const Value& b,
+                              const char* operation);  // Throws for kinds without an order.
+size_t hash(const Value& value);                       // Throws for lists and dicts.
+int64_t length_of(const Value& value);                 // Throws for what has none.
 bool contains(const Value& container, const Value& item);
 
 std::string repr(const Value& value);
