@@ -69,8 +69,8 @@ TEST(GoldenFormats, PublishedInventory) {
     for (const Json& row : inventory.at("tensors").as_array())
       published[row.at(size_t{0}).as_string()] = row.at(size_t{1}).as_int();
     const ModelConfig config = k_exaone_236b();
-    for (const TensorId id : gguf_tensors(config))
-      implied[gguf_name(id, config)] = tensor_shape(id, config).elements();
+    for (const ImpliedTensor& tensor : implied_stacks(config))
+      implied[gguf_name(tensor.id, config)] = tensor.shape.elements();
     EXPECT_EQ(implied, published);
     EXPECT_EQ(inventory.at("total_params").as_int(), count_model(config).parameters);
     EXPECT_EQ(inventory.at("bf16_bytes").as_int(), count_model(config).bytes_16bit);

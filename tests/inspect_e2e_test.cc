@@ -58,7 +58,7 @@ void write_headers(const Path& folder, const ModelConfig& config, size_t shard_c
   for (size_t i = 0; i < tensors.size(); ++i) {
     const size_t shard = i * shard_count / tensors.size();
     shards[shard].push_back(
-        {tensors[i].name, tensors[i].always_f32 ? DType::kF32 : DType::kBF16, tensors[i].shape});
+        {tensors[i].name, tensors[i].always_f32() ? DType::kF32 : DType::kBF16, tensors[i].shape});
     map += (map.empty() ? "" : ",") + json_quote(tensors[i].name) + ":" +
            json_quote(
                shard_name("model", static_cast<int64_t>(shard), static_cast<int64_t>(shard_count)));

@@ -234,11 +234,7 @@ class Case {
     return 0x1p-24 * 128 * static_cast<double>(weights_.config.layer_count() + 1);
   }
 
-  TensorView gradient_of(const ImpliedTensor& tensor) const {
-    if (!is_expert(tensor.id.role)) return gradients_.at(tensor.name).view;
-    const TensorId stack{tensor.id.role, tensor.id.layer, -1};
-    return gradients_.at(hf_name(stack, weights_.config)).view.slice(tensor.id.expert);
-  }
+  TensorView gradient_of(const ImpliedTensor& tensor) const { return gradients_.view(tensor.id); }
 
   void compare_gradients(const std::string& prefix, const std::string& quantity) {
     double overall = 0;

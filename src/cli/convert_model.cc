@@ -10,6 +10,7 @@
 #include "base/progress.h"
 #include "cli/gguf_tokenizer.h"
 #include "formats/gguf_model.h"
+#include "formats/tensor_names.h"
 #include "kernels/block_decode.h"
 
 namespace dure {
@@ -82,7 +83,7 @@ class FilesProvider : public TensorProvider {
     const DType stored = files_.dtype(tensor.id);
     if (is_block(stored)) return DType::kF32;
     const bool widened = files_.gguf_metadata() != nullptr && stored == DType::kF32 &&
-                         gguf_always_f32(tensor.id.role) && !tensor.always_f32;
+                         gguf_always_f32(tensor.id.role) && !tensor.always_f32();
     return widened && matrices_ != DType::kF32 && fits_exactly(files_.tensor(tensor.id), matrices_)
                ? matrices_
                : stored;
@@ -233,11 +234,13 @@ void convert_to_folder(const ModelFiles& files, const Path& out, const ConvertOp
 
 void convert_to_gguf(const ModelFiles& files, const Path& out, const ConvertOptions& options) {
   GgufMetadata metadata = gguf_metadata_of(files);
-  const std::vector<TensorId> ids = gguf_tensors(files.config());
+  std::vector<TensorId> ids;
   std::vector<TensorInfo> tensors;
-  for (const TensorId id : ids)
-    tensors.push_back({gguf_name(id, files.config()), gguf_dtype_of(files, id, options),
-                       tensor_shape(id, files.config())});
+  for (const ImpliedTensor& stack : implied_stacks(files.config())) {
+    ids.push_back(stack.id);
+    tensors.push_back({gguf_name(stack.id, files.config()), gguf_dtype_of(files, stack.id, options),
+                       stack.shape});
+  }
   if (options.dtype ||
       files.gguf_metadata() == nullptr) {  // Weights kept as they are keep their label, too.
     metadata.set("general.file_type", GgufValue::u32(gguf_file_type(main_type(tensors, ids))));

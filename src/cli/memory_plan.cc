@@ -64,7 +64,7 @@ TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options
                         int64_t thread_count) {
   TrainPlan plan;
   plan.weight_bytes = plan.gradient_bytes = Parameters::bytes(config);
-  for (const TensorFacts& facts : tensor_list(config)) {
+  for (const ImpliedTensor& facts : tensor_list(config)) {
     if (!facts.trainable()) continue;
     const bool muon = update_rule(options.optimiser, facts.name, facts.shape) == UpdateRule::kMuon;
     plan.moment_bytes += facts.shape.elements() * 4 * (muon ? 1 : 2);

@@ -28,7 +28,7 @@ std::string grouped(int64_t value) {
 }
 
 const char* norm_name(const ModelConfig& c) {
-  return c.norm_order == NormOrder::kPre ? "pre-norm" : "post-norm";
+  return c.layer(0).norm_order == NormOrder::kPre ? "pre-norm" : "post-norm";
 }
 
 std::string facts_text(const LayerFacts& layer) {

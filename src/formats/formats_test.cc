@@ -220,11 +220,11 @@ TEST(Folder, RoundTripInOneFileAndInShards) {
     EXPECT_EQ(files.stored_bytes(), count_model(config).bytes_16bit);
     for (const ImpliedTensor& tensor : files.tensors()) {
       const TensorView view = files.tensor(tensor.id);
-      ASSERT_EQ(view.dtype, tensor.always_f32 ? DType::kF32 : DType::kBF16) << tensor.name;
+      ASSERT_EQ(view.dtype, tensor.always_f32() ? DType::kF32 : DType::kBF16) << tensor.name;
       for (int64_t i = 0; i < view.elements(); ++i) {
-        const float got = tensor.always_f32 ? view.f32()[i] : bf16_to_f32(view.bf16()[i]);
+        const float got = tensor.always_f32() ? view.f32()[i] : bf16_to_f32(view.bf16()[i]);
         const float want = CountingProvider::value(tensor.name, i);
-        ASSERT_EQ(got, tensor.always_f32 ? want : bf16_to_f32(f32_to_bf16(want)))
+        ASSERT_EQ(got, tensor.always_f32() ? want : bf16_to_f32(f32_to_bf16(want)))
             << tensor.name << " " << i;
       }
     }

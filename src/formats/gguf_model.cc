@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "formats/tensor_names.h"
 
 namespace dure {
 namespace {
@@ -143,19 +144,20 @@ void read_own_keys(const Keys& k, ModelConfig& c) {
 }
 
 int64_t vocabulary(const Keys& k, const GgufFile& file) {
-  const TensorInfo* embedding = file.find("token_embd.weight");
+  const std::string name = gguf_name({TensorRole::kEmbedding}, {});
+  const TensorInfo* embedding = file.find(name);
   if (embedding == nullptr || embedding->shape.rank() != 2)
-    fail(ErrorCode::kNotFound, "{}: no tensor token_embd.weight [V, D]", k.file());
+    fail(ErrorCode::kNotFound, "{}: no tensor {} [V, D]", k.file(), name);
   const int64_t said = k.integer("vocab_size", embedding->shape[0]);
   if (said != embedding->shape[0])
-    fail(ErrorCode::kCorrupt, "{} is {}, but token_embd.weight has {} rows", k.place("vocab_size"),
-         said, embedding->shape[0]);
+    fail(ErrorCode::kCorrupt, "{} is {}, but {} has {} rows", k.place("vocab_size"), said, name,
+         embedding->shape[0]);
   return said;
 }
 
 // What config.json's "dtype" becomes: the stored type where it is a plain one.
 std::string dtype_name(const GgufFile& file) {
-  const DType dtype = file.find("token_embd.weight")->dtype;
+  const DType dtype = file.find(gguf_name({TensorRole::kEmbedding}, {}))->dtype;
   return dtype == DType::kF32 ? "float32" : dtype == DType::kF16 ? "float16" : "bfloat16";
 }
 
@@ -185,7 +187,7 @@ ModelConfig parse_gguf_config(const GgufFile& file) {
   c.layers.resize(static_cast<size_t>(layers));
   architecture == kPlain ? read_plain_layers(k, c) : read_extended_layers(k, c);
   read_own_keys(k, c);
-  c.tied_embeddings = file.find("output.weight") == nullptr;
+  c.tied_embeddings = file.find(gguf_name({TensorRole::kHead}, c)) == nullptr;
   c.dtype = dtype_name(file);
   check_config(c, file.where());
   return c;
@@ -264,8 +266,10 @@ void write_own_keys(const ModelConfig& c, GgufMetadata& out) {
 
 GgufMetadata gguf_config(const ModelConfig& c) {
   check_config(c, "configuration");
-  if (c.norm_order != NormOrder::kPre)
-    fail(ErrorCode::kUnsupported, "a post-norm model (EXAONE 4.0) cannot be written as GGUF");
+  for (int64_t i = 0; i < c.layer_count() + c.mtp_layer_count; ++i) {
+    if (c.layer(i).norm_order != NormOrder::kPre)
+      fail(ErrorCode::kUnsupported, "a post-norm model (EXAONE 4.0) cannot be written as GGUF");
+  }
   if (c.rope.scaling != "default")
     fail(ErrorCode::kUnsupported, "rope type '{}' cannot be written as GGUF", c.rope.scaling);
   const bool plain = is_plain_exaone_moe(c);
@@ -291,99 +295,6 @@ GgufMetadata gguf_config(const ModelConfig& c) {
   out.set(p + "nextn_predict_layers", GgufValue::u32(c.mtp_layer_count));
   write_own_keys(c, out);
   return out;
-}
-
-namespace {
-
-const char* block_name(TensorRole role) {
-  switch (role) {
-    case TensorRole::kAttentionNorm:
-      return "attn_norm.weight";
-    case TensorRole::kFfnNorm:
-      return "ffn_norm.weight";
-    case TensorRole::kQ:
-      return "attn_q.weight";
-    case TensorRole::kK:
-      return "attn_k.weight";
-    case TensorRole::kV:
-      return "attn_v.weight";
-    case TensorRole::kO:
-      return "attn_output.weight";
-    case TensorRole::kQNorm:
-      return "attn_q_norm.weight";
-    case TensorRole::kKNorm:
-      return "attn_k_norm.weight";
-    case TensorRole::kGate:
-      return "ffn_gate.weight";
-    case TensorRole::kUp:
-      return "ffn_up.weight";
-    case TensorRole::kDown:
-      return "ffn_down.weight";
-    case TensorRole::kRouter:
-      return "ffn_gate_inp.weight";
-    case TensorRole::kRouterBias:
-      return "exp_probs_b.bias";
-    case TensorRole::kExpertGate:
-      return "ffn_gate_exps.weight";
-    case TensorRole::kExpertUp:
-      return "ffn_up_exps.weight";
-    case TensorRole::kExpertDown:
-      return "ffn_down_exps.weight";
-    case TensorRole::kSharedGate:
-      return "ffn_gate_shexp.weight";
-    case TensorRole::kSharedUp:
-      return "ffn_up_shexp.weight";
-    case TensorRole::kSharedDown:
-      return "ffn_down_shexp.weight";
-    case TensorRole::kMtpFc:
-      return "nextn.eh_proj.weight";
-    case TensorRole::kMtpEmbeddingNorm:
-      return "nextn.enorm.weight";
-    case TensorRole::kMtpHiddenNorm:
-      return "nextn.hnorm.weight";
-    case TensorRole::kMtpNorm:
-      return "nextn.shared_head_norm.weight";
-    default:
-      return nullptr;
-  }
-}
-
-}  // namespace
-
-std::string gguf_name(TensorId id, const ModelConfig& config) {
-  if (id.role == TensorRole::kEmbedding) return "token_embd.weight";
-  if (id.role == TensorRole::kHead) return "output.weight";
-  if (id.role == TensorRole::kFinalNorm) return "output_norm.weight";
-  return fmt::format("blk.{}.{}", id.layer < 0 ? config.layer_count() : id.layer,
-                     block_name(id.role));
-}
-
-std::vector<TensorId> gguf_tensors(const ModelConfig& config) {
-  std::vector<TensorId> out;
-  for (const ImpliedTensor& tensor : implied_tensors(config)) {
-    if (tensor.id.expert <= 0) out.push_back({tensor.id.role, tensor.id.layer, -1});
-  }
-  // Of each expert role the list above names expert 0 once: one stack.
-  return out;
-}
-
-bool gguf_always_f32(TensorRole role) {
-  using enum TensorRole;
-  switch (role) {
-    case kFinalNorm:
-    case kAttentionNorm:
-    case kFfnNorm:
-    case kQNorm:
-    case kKNorm:
-    case kRouter:
-    case kRouterBias:
-    case kMtpEmbeddingNorm:
-    case kMtpHiddenNorm:
-    case kMtpNorm:
-      return true;
-    default:
-      return false;
-  }
 }
 
 int64_t gguf_file_type(DType dtype) {

@@ -146,8 +146,8 @@ ModelConfig k1_like() {
 // Writes a whole model of zeros but for the first value of each tensor, and opens it.
 void write_model(const Path& path, const ModelConfig& c) {
   std::vector<TensorInfo> list;
-  for (const TensorId id : gguf_tensors(c))
-    list.push_back({gguf_name(id, c), DType::kF32, tensor_shape(id, c)});
+  for (const ImpliedTensor& tensor : implied_stacks(c))
+    list.push_back({gguf_name(tensor.id, c), DType::kF32, tensor.shape});
   GgufMetadata metadata = gguf_config(c);
   metadata.set("tokenizer.ggml.eos_token_id", GgufValue::u32(c.eos_tokens[0]));
   GgufWriter writer(path, metadata, list);

@@ -498,7 +498,7 @@ ModelConfig parse_hf_config(const Json& json, const std::string& where, bool mtp
     read_experts(f, c);
     read_mtp(f, c, window, mtp_tensors_present);
   } else {
-    c.norm_order = NormOrder::kPost;
+    for (LayerFacts& layer : c.layers) layer.norm_order = NormOrder::kPost;
   }
   read_rope(f, c);
   refuse_unknown(f, json);
@@ -540,7 +540,12 @@ void check_expressible(const ModelConfig& c) {
          c.mtp_layer.window_tokens > 0 ? "sliding" : "global",
          c.mtp_layer.rotary ? "rotary" : "without RoPE");
   }
-  if (c.norm_order == NormOrder::kPost && (c.sparse_layer_count() > 0 || c.mtp_layer_count > 0)) {
+  const NormOrder order = c.layer(0).norm_order;
+  for (int64_t i = 0; i < c.layer_count() + c.mtp_layer_count; ++i) {
+    if (c.layer(i).norm_order != order)
+      fail(ErrorCode::kUnsupported, "config.json has no model with pre-norm and post-norm layers");
+  }
+  if (order == NormOrder::kPost && (c.sparse_layer_count() > 0 || c.mtp_layer_count > 0)) {
     fail(ErrorCode::kUnsupported,
          "config.json has no post-norm model with experts or an MTP layer");
   }
@@ -617,7 +622,7 @@ void write_mtp(const ModelConfig& c, Json& out) {
 
 Json write_hf_config(const ModelConfig& c) {
   check_expressible(c);
-  const bool moe = c.norm_order == NormOrder::kPre;
+  const bool moe = c.layer(0).norm_order == NormOrder::kPre;
   Json out = Json::object();
   out["architectures"] = Json::array_of(
       std::initializer_list<const char*>{moe ? "ExaoneMoeForCausalLM" : "Exaone4ForCausalLM"});

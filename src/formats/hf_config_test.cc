@@ -175,10 +175,10 @@ TEST(HfConfig, Exaone4IsPostNorm) {
     "rope_scaling":{"rope_type":"llama3","factor":16.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":8192}})",
       "4.0");
   const ModelConfig c = parse_hf_config(json, "4.0");
-  EXPECT_EQ(c.norm_order, NormOrder::kPost);
+  EXPECT_EQ(c.layer(3).norm_order, NormOrder::kPost);
   EXPECT_EQ(c.head_width, 4);
   EXPECT_EQ(kinds(c), "d4096r d4096r d4096r d0 ");
-  EXPECT_EQ(hf_name({TensorRole::kFfnNorm, 2, -1}, c),
+  EXPECT_EQ(hf_name({TensorRole::kFfnOutputNorm, 2, -1}, c),
             "model.layers.2.post_feedforward_layernorm.weight");
   EXPECT_EQ(parse_hf_config(write_hf_config(c), "again"), c);
 }

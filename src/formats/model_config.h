@@ -19,17 +19,16 @@ struct RopeFacts {
   bool operator==(const RopeFacts&) const = default;
 };
 
-enum class NormOrder {
-  kPre,
-  kPost
-};  // Norm before each block (exaone_moe), or on its output (EXAONE 4.0).
+// Norm before each block (exaone_moe), or on its output (EXAONE 4.0).
+enum class NormOrder : uint8_t { kPre, kPost };
 
 struct LayerFacts {
   int64_t window_tokens = 0;  // W: a query at p sees keys p-W+1 .. p. 0: global, every key up to p.
   bool rotary = false;        // RoPE on q and k after their norms.
   bool sparse = false;        // Mixture of experts instead of one dense FFN.
-  double swiglu_limit =
-      0;  // c > 0: gate <- min(gate, c), up <- clamp(up, -c, c) before the activation. 0: none.
+  // c > 0: gate <- min(gate, c), up <- clamp(up, -c, c) before the activation. 0: none.
+  double swiglu_limit = 0;
+  NormOrder norm_order = NormOrder::kPre;
   bool operator==(const LayerFacts&) const = default;
 };
 
@@ -48,7 +47,6 @@ struct ModelConfig {
   bool normalise_expert_weights = true;
   double routed_scale = 1;
   double norm_epsilon = 1e-5;
-  NormOrder norm_order = NormOrder::kPre;
   bool tied_embeddings = false;
   RopeFacts rope;
   std::vector<LayerFacts> layers;  // L entries

@@ -19,7 +19,7 @@ const std::map<std::string, std::string>& torch_metadata() {
 
 DType stored_dtype(const ImpliedTensor& tensor, const TensorProvider& provider,
                    const HfFolderOptions& options) {
-  return tensor.always_f32 ? DType::kF32 : options.dtype.value_or(provider.dtype(tensor));
+  return tensor.always_f32() ? DType::kF32 : options.dtype.value_or(provider.dtype(tensor));
 }
 
 float read_value(const TensorView& view, int64_t i) {

@@ -2,238 +2,245 @@
 
 #include <fmt/core.h>
 
+#include <array>
+
 #include "base/check.h"
 
 namespace dure {
 namespace {
 
+// One dimension of a shape, in the symbols of ARCHITECTURE.md.
+enum class Size : uint8_t { kNone, kV, kD, k2D, kQH, kGH, kH, kF, kE, kI, kS };
+
+int64_t size_of(Size size, const ModelConfig& c) {
+  switch (size) {
+    case Size::kNone:
+      break;
+    case Size::kV:
+      return c.vocab_size;
+    case Size::kD:
+      return c.hidden_size;
+    case Size::k2D:
+      return 2 * c.hidden_size;
+    case Size::kQH:
+      return c.head_count * c.head_width;
+    case Size::kGH:
+      return c.kv_head_count * c.head_width;
+    case Size::kH:
+      return c.head_width;
+    case Size::kF:
+      return c.dense_width;
+    case Size::kE:
+      return c.expert_count;
+    case Size::kI:
+      return c.expert_width;
+    case Size::kS:
+      return c.shared_width();
+  }
+  return 0;
+}
+
+// Which part of the model has a tensor of this role.
+enum class Where : uint8_t {
+  kOutside,   // once, in no layer
+  kMtp,       // once, around the MTP layer
+  kLayer,     // in each layer
+  kPreNorm,   // in layers with norms before their blocks,
+  kPostNorm,  // or on their outputs
+  kDense,     // in dense layers
+  kSparse,    // in layers with experts,
+  kShared,    // where there is a shared one
+};
+
+bool layer_has(Where where, const LayerFacts& layer, const ModelConfig& config) {
+  switch (where) {
+    case Where::kOutside:
+    case Where::kMtp:
+      return false;
+    case Where::kLayer:
+      return true;
+    case Where::kPreNorm:
+      return layer.norm_order == NormOrder::kPre;
+    case Where::kPostNorm:
+      return layer.norm_order == NormOrder::kPost;
+    case Where::kDense:
+      return !layer.sparse;
+    case Where::kSparse:
+      return layer.sparse;
+    case Where::kShared:
+      return layer.sparse && config.shared_expert_count > 0;
+  }
+  return false;
+}
+
+// `hf` follows "model.layers.N." or "mtp.layers.0.", or "mtp."; `gguf` follows "blk.N.". The name
+// of one expert has its number after "experts.", its shape lacks the leading E of the stack.
+struct RoleFacts {
+  TensorRole role;
+  const char* text;
+  const char *hf, *gguf;
+  Where where;
+  TensorKind kind;
+  Size rows, columns = Size::kNone;
+};
+
+using enum TensorRole;
+using In = Where;
+using Is = TensorKind;
+constexpr std::array kRoles = std::to_array<RoleFacts>({
+    // clang-format off
+    {kEmbedding, "embedding", "model.embed_tokens.weight", "token_embd.weight", In::kOutside, Is::kEmbedding, Size::kV, Size::kD},
+    {kAttentionNorm, "attention norm", "input_layernorm.weight", "attn_norm.weight", In::kPreNorm, Is::kNorm, Size::kD},
+    {kQ, "q", "self_attn.q_proj.weight", "attn_q.weight", In::kLayer, Is::kMatrix, Size::kQH, Size::kD},
+    {kK, "k", "self_attn.k_proj.weight", "attn_k.weight", In::kLayer, Is::kMatrix, Size::kGH, Size::kD},
+    {kV, "v", "self_attn.v_proj.weight", "attn_v.weight", In::kLayer, Is::kMatrix, Size::kGH, Size::kD},
+    {kO, "o", "self_attn.o_proj.weight", "attn_output.weight", In::kLayer, Is::kMatrix, Size::kD, Size::kQH},
+    {kQNorm, "q norm", "self_attn.q_norm.weight", "attn_q_norm.weight", In::kLayer, Is::kNorm, Size::kH},
+    {kKNorm, "k norm", "self_attn.k_norm.weight", "attn_k_norm.weight", In::kLayer, Is::kNorm, Size::kH},
+    {kAttentionOutputNorm, "attention output norm", "post_attention_layernorm.weight", "post_attention_norm.weight", In::kPostNorm, Is::kNorm, Size::kD},
+    {kFfnNorm, "FFN norm", "post_attention_layernorm.weight", "ffn_norm.weight", In::kPreNorm, Is::kNorm, Size::kD},
+    {kGate, "gate", "mlp.gate_proj.weight", "ffn_gate.weight", In::kDense, Is::kMatrix, Size::kF, Size::kD},
+    {kUp, "up", "mlp.up_proj.weight", "ffn_up.weight", In::kDense, Is::kMatrix, Size::kF, Size::kD},
+    {kDown, "down", "mlp.down_proj.weight", "ffn_down.weight", In::kDense, Is::kMatrix, Size::kD, Size::kF},
+    {kRouter, "router", "mlp.gate.weight", "ffn_gate_inp.weight", In::kSparse, Is::kRouter, Size::kE, Size::kD},
+    {kRouterBias, "router bias", "mlp.e_score_correction_bias", "exp_probs_b.bias", In::kSparse, Is::kRouterBias, Size::kE},
+    {kExpertGate, "expert gate", "mlp.experts.gate_proj.weight", "ffn_gate_exps.weight", In::kSparse, Is::kExperts, Size::kI, Size::kD},
+    {kExpertUp, "expert up", "mlp.experts.up_proj.weight", "ffn_up_exps.weight", In::kSparse, Is::kExperts, Size::kI, Size::kD},
+    {kExpertDown, "expert down", "mlp.experts.down_proj.weight", "ffn_down_exps.weight", In::kSparse, Is::kExperts, Size::kD, Size::kI},
+    {kSharedGate, "shared gate", "mlp.shared_experts.gate_proj.weight", "ffn_gate_shexp.weight", In::kShared, Is::kMatrix, Size::kS, Size::kD},
+    {kSharedUp, "shared up", "mlp.shared_experts.up_proj.weight", "ffn_up_shexp.weight", In::kShared, Is::kMatrix, Size::kS, Size::kD},
+    {kSharedDown, "shared down", "mlp.shared_experts.down_proj.weight", "ffn_down_shexp.weight", In::kShared, Is::kMatrix, Size::kD, Size::kS},
+    {kFfnOutputNorm, "FFN output norm", "post_feedforward_layernorm.weight", "post_ffw_norm.weight", In::kPostNorm, Is::kNorm, Size::kD},
+    {kFinalNorm, "final norm", "model.norm.weight", "output_norm.weight", In::kOutside, Is::kNorm, Size::kD},
+    {kHead, "head", "lm_head.weight", "output.weight", In::kOutside, Is::kHead, Size::kV, Size::kD},
+    {kMtpFc, "MTP fc", "fc.weight", "nextn.eh_proj.weight", In::kMtp, Is::kMatrix, Size::kD, Size::k2D},  // embedding half first
+    {kMtpEmbeddingNorm, "MTP embedding norm", "pre_fc_norm_embedding.weight", "nextn.enorm.weight", In::kMtp, Is::kNorm, Size::kD},
+    {kMtpHiddenNorm, "MTP hidden norm", "pre_fc_norm_hidden.weight", "nextn.hnorm.weight", In::kMtp, Is::kNorm, Size::kD},
+    {kMtpNorm, "MTP norm", "norm.weight", "nextn.shared_head_norm.weight", In::kMtp, Is::kNorm, Size::kD},
+    // clang-format on
+});
+
+constexpr bool in_order() {
+  for (size_t i = 0; i < kRoles.size(); ++i) {
+    if (static_cast<size_t>(kRoles[i].role) != i) return false;
+  }
+  return kRoles.back().role == kMtpNorm;
+}
+static_assert(in_order(), "a row for each role, in the order of the enum");
+
+const RoleFacts& facts_of(TensorRole role) { return kRoles[static_cast<size_t>(role)]; }
+
 std::string layer_prefix(int64_t layer, const ModelConfig& c) {
   return layer == c.layer_count() ? "mtp.layers.0." : fmt::format("model.layers.{}.", layer);
 }
 
-std::string global_name(TensorRole role) {
-  switch (role) {
-    case TensorRole::kEmbedding:
-      return "model.embed_tokens.weight";
-    case TensorRole::kHead:
-      return "lm_head.weight";
-    case TensorRole::kFinalNorm:
-      return "model.norm.weight";
-    case TensorRole::kMtpFc:
-      return "mtp.fc.weight";
-    case TensorRole::kMtpEmbeddingNorm:
-      return "mtp.pre_fc_norm_embedding.weight";
-    case TensorRole::kMtpHiddenNorm:
-      return "mtp.pre_fc_norm_hidden.weight";
-    case TensorRole::kMtpNorm:
-      return "mtp.norm.weight";
-    default:
-      return "";
-  }
-}
+enum class Experts { kStacked, kOneByOne };
 
-const char* layer_name(TensorRole role, NormOrder order) {
-  const bool post = order == NormOrder::kPost;
-  switch (role) {
-    case TensorRole::kAttentionNorm:
-      return post ? "post_attention_layernorm.weight" : "input_layernorm.weight";
-    case TensorRole::kFfnNorm:
-      return post ? "post_feedforward_layernorm.weight" : "post_attention_layernorm.weight";
-    case TensorRole::kQ:
-      return "self_attn.q_proj.weight";
-    case TensorRole::kK:
-      return "self_attn.k_proj.weight";
-    case TensorRole::kV:
-      return "self_attn.v_proj.weight";
-    case TensorRole::kO:
-      return "self_attn.o_proj.weight";
-    case TensorRole::kQNorm:
-      return "self_attn.q_norm.weight";
-    case TensorRole::kKNorm:
-      return "self_attn.k_norm.weight";
-    case TensorRole::kGate:
-      return "mlp.gate_proj.weight";
-    case TensorRole::kUp:
-      return "mlp.up_proj.weight";
-    case TensorRole::kDown:
-      return "mlp.down_proj.weight";
-    case TensorRole::kRouter:
-      return "mlp.gate.weight";
-    case TensorRole::kRouterBias:
-      return "mlp.e_score_correction_bias";
-    case TensorRole::kSharedGate:
-      return "mlp.shared_experts.gate_proj.weight";
-    case TensorRole::kSharedUp:
-      return "mlp.shared_experts.up_proj.weight";
-    case TensorRole::kSharedDown:
-      return "mlp.shared_experts.down_proj.weight";
-    default:
-      return nullptr;
-  }
-}
-
-const char* expert_part(TensorRole role) {
-  return role == TensorRole::kExpertGate ? "gate_proj"
-         : role == TensorRole::kExpertUp ? "up_proj"
-                                         : "down_proj";
-}
-
-Shape single_shape(TensorRole role, const ModelConfig& c) {
-  const int64_t d = c.hidden_size, f = c.dense_width, i = c.expert_width, s = c.shared_width(),
-                e = c.expert_count;
-  switch (role) {
-    case TensorRole::kEmbedding:
-    case TensorRole::kHead:
-      return {c.vocab_size, d};
-    case TensorRole::kQ:
-      return {c.head_count * c.head_width, d};
-    case TensorRole::kK:
-    case TensorRole::kV:
-      return {c.kv_head_count * c.head_width, d};
-    case TensorRole::kO:
-      return {d, c.head_count * c.head_width};
-    case TensorRole::kQNorm:
-    case TensorRole::kKNorm:
-      return {c.head_width};
-    case TensorRole::kGate:
-    case TensorRole::kUp:
-      return {f, d};
-    case TensorRole::kDown:
-      return {d, f};
-    case TensorRole::kRouter:
-      return {e, d};
-    case TensorRole::kRouterBias:
-      return {e};
-    case TensorRole::kExpertGate:
-    case TensorRole::kExpertUp:
-      return {i, d};
-    case TensorRole::kExpertDown:
-      return {d, i};
-    case TensorRole::kSharedGate:
-    case TensorRole::kSharedUp:
-      return {s, d};
-    case TensorRole::kSharedDown:
-      return {d, s};
-    case TensorRole::kMtpFc:
-      return {d, 2 * d};
-    default:
-      return {d};
-  }
-}
-
-// Collects the list; `add` takes role, layer, expert.
 struct Lister {
   const ModelConfig& config;
+  const Experts experts;
   std::vector<ImpliedTensor> out;
+
   void add(TensorRole role, int64_t layer = -1, int64_t expert = -1) {
     const TensorId id{role, layer, expert};
-    out.push_back(
-        {id, hf_name(id, config), tensor_shape(id, config), role == TensorRole::kRouterBias});
+    out.push_back({id, hf_name(id, config), tensor_shape(id, config), role_kind(role)});
   }
-  void add_layer(int64_t layer) {
-    using enum TensorRole;
-    for (const TensorRole role : {kAttentionNorm, kQ, kK, kV, kQNorm, kKNorm, kO, kFfnNorm})
-      add(role, layer);
-    if (!config.layer(layer).sparse) {
-      for (const TensorRole role : {kGate, kUp, kDown}) add(role, layer);
-      return;
-    }
-    for (const TensorRole role : {kRouter, kRouterBias}) add(role, layer);
+  void add_experts(int64_t layer) {
     for (int64_t e = 0; e < config.expert_count; ++e) {
       for (const TensorRole role : {kExpertGate, kExpertUp, kExpertDown}) add(role, layer, e);
     }
-    if (config.shared_expert_count == 0) return;
-    for (const TensorRole role : {kSharedGate, kSharedUp, kSharedDown}) add(role, layer);
+  }
+  void add_layer(int64_t layer) {
+    for (const RoleFacts& facts : kRoles) {
+      if (!layer_has(facts.where, config.layer(layer), config)) continue;
+      if (experts == Experts::kStacked || !is_expert(facts.role)) {
+        add(facts.role, layer);
+      } else if (facts.role == kExpertGate) {
+        add_experts(layer);
+      }
+    }
+  }
+  void add_mtp() {
+    const int64_t layer = config.layer_count();
+    for (const TensorRole role : {kMtpFc, kMtpEmbeddingNorm, kMtpHiddenNorm}) add(role, layer);
+    add_layer(layer);
+    add(kMtpNorm, layer);
   }
 };
 
-}  // namespace
-
-const char* role_name(TensorRole role) {
-  static const char* names[] = {"embedding",
-                                "head",
-                                "final norm",
-                                "attention norm",
-                                "FFN norm",
-                                "q",
-                                "k",
-                                "v",
-                                "o",
-                                "q norm",
-                                "k norm",
-                                "gate",
-                                "up",
-                                "down",
-                                "router",
-                                "router bias",
-                                "expert gate",
-                                "expert up",
-                                "expert down",
-                                "shared gate",
-                                "shared up",
-                                "shared down",
-                                "MTP fc",
-                                "MTP embedding norm",
-                                "MTP hidden norm",
-                                "MTP norm"};
-  return names[static_cast<size_t>(role)];
-}
-
-bool is_expert(TensorRole role) {
-  return role == TensorRole::kExpertGate || role == TensorRole::kExpertUp ||
-         role == TensorRole::kExpertDown;
-}
-
-std::vector<ImpliedTensor> implied_tensors(const ModelConfig& config) {
-  using enum TensorRole;
-  Lister lister{config, {}};
+std::vector<ImpliedTensor> list_tensors(const ModelConfig& config, Experts experts) {
+  Lister lister{config, experts, {}};
   lister.add(kEmbedding);
   for (int64_t i = 0; i < config.layer_count(); ++i) lister.add_layer(i);
   lister.add(kFinalNorm);
   if (!config.tied_embeddings) lister.add(kHead);
-  if (config.mtp_layer_count > 0) {
-    for (const TensorRole role : {kMtpEmbeddingNorm, kMtpHiddenNorm, kMtpFc}) lister.add(role);
-    lister.add_layer(config.layer_count());
-    lister.add(kMtpNorm);
-  }
+  if (config.mtp_layer_count > 0) lister.add_mtp();
   return std::move(lister.out);
 }
 
+}  // namespace
+
+const char* role_name(TensorRole role) { return facts_of(role).text; }
+
+TensorKind role_kind(TensorRole role) { return facts_of(role).kind; }
+
+bool is_expert(TensorRole role) { return role_kind(role) == TensorKind::kExperts; }
+
+std::vector<ImpliedTensor> implied_tensors(const ModelConfig& config) {
+  return list_tensors(config, Experts::kOneByOne);
+}
+
+std::vector<ImpliedTensor> implied_stacks(const ModelConfig& config) {
+  return list_tensors(config, Experts::kStacked);
+}
+
 std::string hf_name(TensorId id, const ModelConfig& config) {
-  if (id.layer < 0) return global_name(id.role);
-  const std::string prefix = layer_prefix(id.layer, config);
-  if (!is_expert(id.role)) return prefix + layer_name(id.role, config.norm_order);
-  if (id.expert < 0) return fmt::format("{}mlp.experts.{}.weight", prefix, expert_part(id.role));
-  return fmt::format("{}mlp.experts.{}.{}.weight", prefix, id.expert, expert_part(id.role));
+  const RoleFacts& facts = facts_of(id.role);
+  if (facts.where == Where::kOutside) return facts.hf;
+  if (facts.where == Where::kMtp) return fmt::format("mtp.{}", facts.hf);
+  std::string name = layer_prefix(id.layer, config) + facts.hf;
+  if (id.expert >= 0) name.insert(name.find("experts.") + 8, fmt::format("{}.", id.expert));
+  return name;
+}
+
+std::string gguf_name(TensorId id, const ModelConfig& config) {
+  const RoleFacts& facts = facts_of(id.role);
+  if (facts.where == Where::kOutside) return facts.gguf;
+  return fmt::format("blk.{}.{}", facts.where == Where::kMtp ? config.layer_count() : id.layer,
+                     facts.gguf);
 }
 
 Shape tensor_shape(TensorId id, const ModelConfig& config) {
-  const Shape one = single_shape(id.role, config);
-  if (!is_expert(id.role) || id.expert >= 0) return one;
-  return {config.expert_count, one[0], one[1]};
+  const RoleFacts& facts = facts_of(id.role);
+  const int64_t rows = size_of(facts.rows, config), columns = size_of(facts.columns, config);
+  if (facts.columns == Size::kNone) return {rows};
+  if (!is_expert(id.role) || id.expert >= 0) return {rows, columns};
+  return {config.expert_count, rows, columns};
 }
 
 std::vector<std::string> hf_other_names(TensorId id, const ModelConfig& config) {
-  if (id.role == TensorRole::kRouterBias) {
-    const std::string prefix = layer_prefix(id.layer, config);
-    return {prefix + "mlp.gate.e_score_correction_bias",
-            prefix + "mlp.gate.e_score_correction_bias.weight"};
-  }
-  return {};
+  if (id.role != kRouterBias) return {};
+  const std::string prefix = layer_prefix(id.layer, config);
+  return {prefix + "mlp.gate.e_score_correction_bias",
+          prefix + "mlp.gate.e_score_correction_bias.weight"};
+}
+
+bool gguf_always_f32(TensorRole role) {
+  const TensorKind kind = role_kind(role);
+  return kind == TensorKind::kNorm || kind == TensorKind::kRouter ||
+         kind == TensorKind::kRouterBias;
 }
 
 ModelCounts count_model(const ModelConfig& config) {
   ModelCounts counts;
   for (const ImpliedTensor& tensor : implied_tensors(config)) {
     const int64_t n = tensor.shape.elements();
-    const bool mtp = tensor.id.layer == config.layer_count() || tensor.name.starts_with("mtp.");
+    const bool mtp = tensor.id.layer == config.layer_count();
     counts.tensors += 1;
     counts.parameters += n;
     counts.mtp_parameters += mtp ? n : 0;
-    counts.bytes_16bit += n * (tensor.always_f32 ? 4 : 2);
-    const bool idle =
-        mtp || (is_expert(tensor.id.role) && tensor.id.expert >= config.experts_per_token);
-    counts.active += idle ? 0 : n;
+    counts.bytes_16bit += n * (tensor.always_f32() ? 4 : 2);
+    counts.active += mtp || tensor.id.expert >= config.experts_per_token ? 0 : n;
   }
   const int64_t embedding = config.vocab_size * config.hidden_size;
   counts.active_without_embedding = counts.active - (config.tied_embeddings ? 0 : embedding);

@@ -1,12 +1,13 @@
-// formats/tensor_names.h: the tensors that a configuration implies: role, Hugging Face name, shape;
-// and their counts.
+// formats/tensor_names.h: every tensor of a model, from one table: what it is for, its names in
+// Hugging Face's and GGUF's spelling, its shape, and which layers have it; and their counts.
 //
-// With this list a missing, extra or mis-shaped tensor is named before anything runs. GGUF names:
-// gguf_model.h. Not here: where the bytes are (model_files.h).
+// The only list of tensors in the tree: files are checked against it (a missing, extra or
+// mis-shaped tensor is named before anything runs), and model/tensors.h binds its fields by role.
+// Another family joins by rows of the table and by facts of its layers (model_config.h). Not here:
+// where the bytes are (model_files.h).
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,39 +16,54 @@
 
 namespace dure {
 
+// Shapes and names stand in the table of tensor_names.cc.
 enum class TensorRole : uint8_t {
-  kEmbedding,  // [V, D]
-  kHead,       // [V, D]; absent where tied
-  kFinalNorm,  // [D]
+  kEmbedding,
   kAttentionNorm,
-  kFfnNorm,  // [D], before the block, or on its output (NormOrder::kPost)
-  kQ,        // [Q*H, D]
+  kQ,
   kK,
-  kV,  // [G*H, D]
-  kO,  // [D, Q*H]
+  kV,
+  kO,
   kQNorm,
-  kKNorm,  // [H]
+  kKNorm,
+  kAttentionOutputNorm,
+  kFfnNorm,
   kGate,
   kUp,
-  kDown,  // [F, D], [F, D], [D, F]: a dense layer
+  kDown,
   kRouter,
-  kRouterBias,  // [E, D], [E] (always F32)
+  kRouterBias,
   kExpertGate,
   kExpertUp,
-  kExpertDown,  // [I, D], [I, D], [D, I]: one expert; a stack adds [E, ...] in front
+  kExpertDown,
   kSharedGate,
   kSharedUp,
-  kSharedDown,  // the same with I * shared experts
-  kMtpFc,       // [D, 2D], embedding half first
+  kSharedDown,
+  kFfnOutputNorm,
+  kFinalNorm,
+  kHead,
+  kMtpFc,
   kMtpEmbeddingNorm,
   kMtpHiddenNorm,
-  kMtpNorm  // [D]
+  kMtpNorm,
 };
-const char* role_name(TensorRole role);  // "expert gate"
-bool is_expert(TensorRole role);         // kExpertGate, kExpertUp, kExpertDown
 
-// The layer is -1 for tensors outside layers; config.layer_count() is the MTP layer. The expert is
-// -1 except for expert roles (where -1 means the whole stack).
+enum class TensorKind : uint8_t {
+  kEmbedding,   // [V, D]
+  kHead,        // [V, D]
+  kMatrix,      // [N, K]
+  kExperts,     // [E, N, K]
+  kRouter,      // [E, D]
+  kNorm,        // [C]
+  kRouterBias,  // [E]: moved by its own rule, never by a gradient; F32 in every file
+};
+
+const char* role_name(TensorRole role);  // "expert gate"
+TensorKind role_kind(TensorRole role);
+bool is_expert(TensorRole role);  // Of kind kExperts.
+
+// The layer is -1 for tensors outside layers; config.layer_count() is the MTP layer and what stands
+// around it. The expert is -1 except for expert roles (where -1 means the whole stack).
 struct TensorId {
   TensorRole role = TensorRole::kEmbedding;
   int64_t layer = -1, expert = -1;
@@ -56,21 +72,32 @@ struct TensorId {
 
 struct ImpliedTensor {
   TensorId id;
-  std::string name;  // Hugging Face's, one tensor per expert
-  Shape shape;
-  bool always_f32 = false;  // the router's bias
+  std::string name;  // hf_name()
+  Shape shape;       // tensor_shape()
+  TensorKind kind = TensorKind::kMatrix;
+  bool always_f32() const { return kind == TensorKind::kRouterBias; }
+  bool trainable() const { return kind != TensorKind::kRouterBias; }
 };
 
-// In the order of the forward pass; experts one by one; MTP last.
+// In the order of a file: embedding, layers, final norm, head (unless tied), MTP. implied_tensors()
+// has experts one by one, as Hugging Face files do; implied_stacks() one stack of all experts, as
+// GGUF files and the model do.
 std::vector<ImpliedTensor> implied_tensors(const ModelConfig& config);
+std::vector<ImpliedTensor> implied_stacks(const ModelConfig& config);
 
+// "model.layers.3.mlp.experts.5.up_proj.weight"; of a stack
+// "model.layers.3.mlp.experts.up_proj.weight".
 std::string hf_name(TensorId id, const ModelConfig& config);
-Shape tensor_shape(TensorId id,
-                   const ModelConfig& config);  // Of one expert, or the stack where expert is -1.
+// "blk.3.ffn_up_exps.weight": the tensor that holds `id`; experts of a layer are one stack.
+std::string gguf_name(TensorId id, const ModelConfig& config);
+Shape tensor_shape(TensorId id, const ModelConfig& config);  // Of one expert, or of the stack.
 
 // Names under which older or newer files hold the same tensor, most usual first; the canonical one
 // is not repeated.
 std::vector<std::string> hf_other_names(TensorId id, const ModelConfig& config);
+
+// True for the tensors that are F32 in every GGUF file: norms, router and its bias.
+bool gguf_always_f32(TensorRole role);
 
 struct ModelCounts {
   int64_t tensors = 0;

@@ -8,25 +8,6 @@
 namespace dure {
 namespace {
 
-// "model.layers.3.mlp.experts.gate_proj.weight" and 5 ->
-// "model.layers.3.mlp.experts.5.gate_proj.weight".
-std::string expert_name(const std::string& stack_name, int64_t expert) {
-  const size_t at = stack_name.find(".experts.") + 9;
-  return stack_name.substr(0, at) + std::to_string(expert) + "." + stack_name.substr(at);
-}
-
-TensorRole expert_role(const std::string& stack_name) {
-  if (stack_name.ends_with("gate_proj.weight")) return TensorRole::kExpertGate;
-  return stack_name.ends_with("up_proj.weight") ? TensorRole::kExpertUp : TensorRole::kExpertDown;
-}
-
-void check_shape(const ModelFiles& files, const std::string& name, TensorView view,
-                 const Shape& wanted) {
-  if (view.shape == wanted) return;
-  fail(ErrorCode::kInvalidArgument, "{}: {} has shape {}, this model needs {}",
-       files.path().string(), name, view.shape.text(), wanted.text());
-}
-
 // Binds one field of the weights after another.
 struct Opener {
   const ModelFiles& files;
@@ -36,37 +17,40 @@ struct Opener {
     return weights.owned.emplace_back(Buffer::of(dtype, shape));
   }
 
-  void bind(const TensorFacts& facts, TensorView& field) {
-    const TensorView stored = files.tensor(facts.name);
+  void bind(const ImpliedTensor& tensor, TensorView& field) {
+    const TensorView stored = files.tensor(tensor.id);
     if (stored.dtype == DType::kF32) {
       field = stored;
       return;
     }
     Stream alone(1);
-    field = own(DType::kF32, facts.shape).view(DType::kF32, facts.shape);
+    field = own(DType::kF32, tensor.shape).view(DType::kF32, tensor.shape);
     widen(stored, field, alone);
   }
 
-  void bind(const TensorFacts& facts, WeightView& field) {
-    if (facts.kind != ParameterKind::kExperts) {
-      field.data = files.tensor(facts.name);
-      return;
-    }
-    if (const auto stack = files.stack(expert_role(facts.name), facts.layer)) {
+  void bind(const ImpliedTensor& tensor, WeightView& field) {
+    if (tensor.kind != TensorKind::kExperts) {
+      field.data = files.tensor(tensor.id);
+    } else if (const auto stack = files.stack(tensor.id.role, tensor.id.layer)) {
       field.data = *stack;
-      return;
+    } else {
+      gather(tensor, field);
     }
-    const TensorRole role = expert_role(facts.name);
-    const DType dtype = files.dtype({role, facts.layer, 0});
-    field.data = own(dtype, facts.shape).view(dtype, facts.shape);
+  }
+
+  void gather(const ImpliedTensor& stack, WeightView& field) {
+    TensorId id = stack.id;
+    id.expert = 0;
+    const DType dtype = files.dtype(id);
+    field.data = own(dtype, stack.shape).view(dtype, stack.shape);
     Buffer scratch;
-    for (int64_t e = 0; e < facts.shape[0]; ++e) {
-      const TensorView one = files.load({role, facts.layer, e}, scratch);
+    for (; id.expert < stack.shape[0]; ++id.expert) {
+      const TensorView one = files.load(id, scratch);
       if (one.dtype != dtype) {
         fail(ErrorCode::kUnsupported, "{}: experts of {} have different types, {} and {}",
-             files.path().string(), facts.name, dtype_info(dtype).name, dtype_info(one.dtype).name);
+             files.path().string(), stack.name, dtype_info(dtype).name, dtype_info(one.dtype).name);
       }
-      std::memcpy(field.data.slice(e).data, one.data, static_cast<size_t>(one.bytes()));
+      std::memcpy(field.data.slice(id.expert).data, one.data, static_cast<size_t>(one.bytes()));
     }
   }
 };
@@ -76,11 +60,7 @@ class ParametersProvider : public TensorProvider {
   explicit ParametersProvider(const Parameters& parameters) : parameters_(parameters) {}
   DType dtype(const ImpliedTensor&) const override { return DType::kF32; }
   TensorView fetch(const ImpliedTensor& tensor, Buffer&) override {
-    if (!is_expert(tensor.id.role)) return parameters_.at(tensor.name).view;
-    std::string stack = tensor.name;  // Without the expert's number.
-    const size_t at = stack.find(".experts.") + 9;
-    stack.erase(at, stack.find('.', at) + 1 - at);
-    return parameters_.at(stack).view.slice(tensor.id.expert);
+    return parameters_.view(tensor.id);
   }
 
  private:
@@ -90,18 +70,13 @@ class ParametersProvider : public TensorProvider {
 }  // namespace
 
 void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& stream) {
-  for (const Parameter& p : parameters.list()) {
-    if (p.kind != ParameterKind::kExperts) {
-      const TensorView stored = files.tensor(p.name);
-      check_shape(files, p.name, stored, p.shape);
-      widen(stored, p.view, stream);
-      continue;
+  for (const ImpliedTensor& tensor : implied_tensors(parameters.config())) {
+    const TensorView stored = files.tensor(tensor.name);
+    if (stored.shape != tensor.shape) {
+      fail(ErrorCode::kInvalidArgument, "{}: {} has shape {}, this model needs {}",
+           files.path().string(), tensor.name, stored.shape.text(), tensor.shape.text());
     }
-    for (int64_t e = 0; e < p.shape[0]; ++e) {
-      const TensorView target = p.view.slice(e), stored = files.tensor(expert_name(p.name, e));
-      check_shape(files, expert_name(p.name, e), stored, target.shape);
-      widen(stored, target, stream);
-    }
+    widen(stored, parameters.view(tensor.id), stream);
   }
 }
 
@@ -125,7 +100,7 @@ ModelWeights open_weights(std::shared_ptr<const ModelFiles> files) {
   out.inverse_frequency = rope_inverse_frequency(out.config.rope, out.config.head_width);
   Opener opener{*files, out};
   visit_tensors(out.config, out,
-                [&](const TensorFacts& facts, auto& field) { opener.bind(facts, field); });
+                [&](const ImpliedTensor& tensor, auto& field) { opener.bind(tensor, field); });
   out.source = std::move(files);
   return out;
 }

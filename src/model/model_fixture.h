@@ -48,12 +48,12 @@ inline ModelConfig tiny_k2() {
 inline void randomise(Parameters& parameters, uint64_t seed) {
   for (const Parameter& p : parameters.list()) {
     Rng rng(seed, stream_id(p.name.c_str()));
-    const double scale = p.kind == ParameterKind::kNorm         ? 0.2
-                         : p.kind == ParameterKind::kRouterBias ? 0.1
-                                                                : 0.4;
+    const double scale = p.kind == TensorKind::kNorm         ? 0.2
+                         : p.kind == TensorKind::kRouterBias ? 0.1
+                                                             : 0.4;
     for (int64_t i = 0; i < p.view.elements(); ++i) {
       p.view.f32()[i] =
-          static_cast<float>((p.kind == ParameterKind::kNorm ? 1 : 0) + scale * rng.normal());
+          static_cast<float>((p.kind == TensorKind::kNorm ? 1 : 0) + scale * rng.normal());
     }
   }
 }

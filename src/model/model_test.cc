@@ -195,7 +195,7 @@ void expect_gradients(const Model& model, const ref::RefInput& input,
       worst = std::max(worst, std::abs((above - below) / (2 * kStep) -
                                        gradients[static_cast<size_t>(p.offset) + i]));
     }
-    if (p.kind == ParameterKind::kRouterBias) {
+    if (p.kind == TensorKind::kRouterBias) {
       EXPECT_EQ(scale, 0) << p.name;
       EXPECT_EQ(worst, 0) << p.name;
       continue;
@@ -241,7 +241,7 @@ TEST_P(ModelTest, FrozenRouterKeepsEveryOtherGradient) {
   for (const Parameter& p : model.parameters.list()) {
     for (int64_t i = p.offset; i < p.offset + p.view.elements(); ++i) {
       const float wanted =
-          p.kind == ParameterKind::kRouter ? 0 : free.gradients[static_cast<size_t>(i)];
+          p.kind == TensorKind::kRouter ? 0 : free.gradients[static_cast<size_t>(i)];
       ASSERT_EQ(frozen.gradients[static_cast<size_t>(i)], wanted) << p.name;
     }
   }
@@ -500,7 +500,7 @@ TEST(Rope, Llama3RescalesLongWavelengthsOnly) {
 
 TEST(Parameters, RefusesPostNormModels) {
   ModelConfig config = tiny_k1();
-  config.norm_order = NormOrder::kPost;
+  config.layers[1].norm_order = NormOrder::kPost;
   EXPECT_THROW(Parameters{config}, std::exception);
 }
 

@@ -36,8 +36,8 @@ void initialise_tensor(const Parameter& parameter, uint64_t seed, double deviati
                        Stream& stream) {
   float* out = parameter.view.f32();
   const int64_t n = parameter.view.elements();
-  if (parameter.kind == ParameterKind::kNorm || parameter.kind == ParameterKind::kRouterBias) {
-    std::fill(out, out + n, parameter.kind == ParameterKind::kNorm ? 1.0f : 0.0f);
+  if (parameter.kind == TensorKind::kNorm || parameter.kind == TensorKind::kRouterBias) {
+    std::fill(out, out + n, parameter.kind == TensorKind::kNorm ? 1.0f : 0.0f);
     return;
   }
   const uint64_t id = stream_id(("initialise " + parameter.name).c_str());
@@ -50,16 +50,17 @@ void initialise_tensor(const Parameter& parameter, uint64_t seed, double deviati
 
 int64_t Parameters::bytes(const ModelConfig& config) {
   int64_t elements = 0;
-  for (const TensorFacts& facts : tensor_list(config)) elements += padded(facts.shape.elements());
+  for (const ImpliedTensor& tensor : tensor_list(config))
+    elements += padded(tensor.shape.elements());
   return elements * static_cast<int64_t>(sizeof(float));
 }
 
 Parameters::Parameters(const ModelConfig& config) : config_(config), buffer_(bytes(config)) {
   int64_t offset = 0;
-  for (TensorFacts& facts : tensor_list(config)) {
+  for (ImpliedTensor& tensor : tensor_list(config)) {
     const TensorView view =
-        buffer_.view(DType::kF32, facts.shape, offset * static_cast<int64_t>(sizeof(float)));
-    list_.push_back({{std::move(facts)}, view, offset});
+        buffer_.view(DType::kF32, tensor.shape, offset * static_cast<int64_t>(sizeof(float)));
+    list_.push_back({{std::move(tensor)}, view, offset});
     offset += padded(view.elements());
   }
   flat_ = buffer_.view(DType::kF32, {offset});
@@ -75,6 +76,11 @@ const Parameter& Parameters::at(std::string_view name) const {
   const Parameter* parameter = find(name);
   if (parameter == nullptr) fail(ErrorCode::kNotFound, "the model has no parameter {}", name);
   return *parameter;
+}
+
+TensorView Parameters::view(TensorId id) const {
+  const TensorView stack = at(hf_name({id.role, id.layer, -1}, config_)).view;
+  return id.expert < 0 ? stack : stack.slice(id.expert);
 }
 
 int64_t Parameters::element_count() const {
@@ -94,7 +100,7 @@ ModelGradients Parameters::by_place() const {
   ModelGradients out;
   size_t next = 0;
   visit_tensors(config_, out,
-                [&](const TensorFacts&, TensorView& field) { field = list_[next++].view; });
+                [&](const ImpliedTensor&, TensorView& field) { field = list_[next++].view; });
   return out;
 }
 

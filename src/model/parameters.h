@@ -15,7 +15,7 @@
 
 namespace dure {
 
-struct Parameter : TensorFacts {
+struct Parameter : ImpliedTensor {
   TensorView view;     // f32, `shape`
   int64_t offset = 0;  // of its first element in flat()
 };
@@ -32,7 +32,9 @@ class Parameters {
   std::span<const Parameter> list() const { return list_; }
   const Parameter* find(std::string_view name) const;  // nullptr where there is none
   const Parameter& at(std::string_view name) const;    // Throws kNotFound naming it.
-  int64_t element_count() const;                       // without padding
+  // Of an expert its slice of the stack. Throws kNotFound naming it.
+  TensorView view(TensorId id) const;
+  int64_t element_count() const;  // without padding
   // Everything as one row [N]; between tensors lie padding elements (each tensor starts at 64
   // bytes), 0 for good.
   TensorView flat() const { return flat_; }

@@ -1,41 +1,21 @@
-// model/tensors.h: every tensor of a model, listed once: its name, shape, kind and place in the
-// structs the passes read.
+// model/tensors.h: the tensors of a model as the passes read them: fields of structs, bound by
+// role.
 //
 // ModelOf<WeightView> is what the forward reads (weights.h), ModelOf<TensorView> what the backward
-// adds to (parameters.h). Names are Hugging Face's, with the experts of a layer as one stack:
-// `model.layers.3.mlp.experts.gate_proj.weight` [E, I, D] (formats/ splits and merges the
-// per-expert names). visit_tensors() is the only place that knows them.
+// adds to (parameters.h). Which tensors there are, their names and shapes: formats/tensor_names.h.
+// Experts of a layer are one stack.
 //
 // Symbols here and in the rest of model/: T rows, D hidden width, Q query heads, G key/value heads,
 // H head width, W window, F dense width, E experts, K experts a token, I expert width, S shared
 // expert's width, V vocabulary, L layers.
 #pragma once
 
-#include <string>
 #include <vector>
 
-#include "formats/model_config.h"
+#include "formats/tensor_names.h"
 #include "kernels/weight.h"
 
 namespace dure {
-
-enum class ParameterKind : uint8_t {
-  kEmbedding,   // [V, D]
-  kHead,        // [V, D]
-  kMatrix,      // [N, K]
-  kExperts,     // [E, N, K]
-  kRouter,      // [E, D]
-  kNorm,        // [C]
-  kRouterBias,  // [E]: moved by its own rule, never by a gradient
-};
-
-struct TensorFacts {
-  std::string name;
-  Shape shape;
-  ParameterKind kind = ParameterKind::kMatrix;
-  int64_t layer = -1;  // 0 .. L-1; L: the MTP layer; -1: outside the layers
-  bool trainable() const { return kind != ParameterKind::kRouterBias; }
-};
 
 // One decoder layer. Either the dense fields or the sparse ones are set (LayerFacts::sparse).
 template <typename Matrix>
@@ -68,54 +48,95 @@ struct ModelOf {
   MtpOf<Matrix> mtp;                    // set where mtp_layer_count is 1
 };
 
-// In the order of the file: embedding, layers, final norm, head (unless tied), MTP. Throws
-// kUnsupported for post-norm models.
-std::vector<TensorFacts> tensor_list(const ModelConfig& config);
+// The stacks that `config` implies. Throws kUnsupported for what the passes cannot run: post-norm
+// layers.
+std::vector<ImpliedTensor> tensor_list(const ModelConfig& config);
 
 namespace tensors_detail {
 
-template <typename Matrix, typename Bind>
-void visit_layer(bool sparse, bool shared, LayerOf<Matrix>& layer, Bind&& bind) {
-  bind(layer.input_norm);
-  bind(layer.q), bind(layer.k), bind(layer.v), bind(layer.o);
-  bind(layer.q_norm), bind(layer.k_norm);
-  bind(layer.post_norm);
-  if (!sparse) {
-    bind(layer.gate), bind(layer.up), bind(layer.down);
-    return;
+// Calls use(field) with the field that holds a layer's tensor of this role.
+template <typename Matrix, typename Use>
+void use_layer_field(LayerOf<Matrix>& layer, TensorRole role, Use&& use) {
+  switch (role) {
+    case TensorRole::kAttentionNorm:
+      return use(layer.input_norm);
+    case TensorRole::kQ:
+      return use(layer.q);
+    case TensorRole::kK:
+      return use(layer.k);
+    case TensorRole::kV:
+      return use(layer.v);
+    case TensorRole::kO:
+      return use(layer.o);
+    case TensorRole::kQNorm:
+      return use(layer.q_norm);
+    case TensorRole::kKNorm:
+      return use(layer.k_norm);
+    case TensorRole::kFfnNorm:
+      return use(layer.post_norm);
+    case TensorRole::kGate:
+      return use(layer.gate);
+    case TensorRole::kUp:
+      return use(layer.up);
+    case TensorRole::kDown:
+      return use(layer.down);
+    case TensorRole::kRouter:
+      return use(layer.router);
+    case TensorRole::kRouterBias:
+      return use(layer.router_bias);
+    case TensorRole::kExpertGate:
+      return use(layer.expert_gate);
+    case TensorRole::kExpertUp:
+      return use(layer.expert_up);
+    case TensorRole::kExpertDown:
+      return use(layer.expert_down);
+    case TensorRole::kSharedGate:
+      return use(layer.shared_gate);
+    case TensorRole::kSharedUp:
+      return use(layer.shared_up);
+    case TensorRole::kSharedDown:
+      return use(layer.shared_down);
+    default:
+      DURE_CHECK(false, "no field for {}", role_name(role));
   }
-  bind(layer.router), bind(layer.router_bias);
-  bind(layer.expert_gate), bind(layer.expert_up), bind(layer.expert_down);
-  if (shared) bind(layer.shared_gate), bind(layer.shared_up), bind(layer.shared_down);
+}
+
+template <typename Matrix, typename Use>
+void use_field(ModelOf<Matrix>& model, TensorId id, Use&& use) {
+  switch (id.role) {
+    case TensorRole::kEmbedding:
+      return use(model.embedding);
+    case TensorRole::kFinalNorm:
+      return use(model.norm);
+    case TensorRole::kHead:
+      return use(model.head);
+    case TensorRole::kMtpFc:
+      return use(model.mtp.fc);
+    case TensorRole::kMtpEmbeddingNorm:
+      return use(model.mtp.embedding_norm);
+    case TensorRole::kMtpHiddenNorm:
+      return use(model.mtp.hidden_norm);
+    case TensorRole::kMtpNorm:
+      return use(model.mtp.norm);
+    default: {
+      const auto i = static_cast<size_t>(id.layer);
+      return use_layer_field(i < model.layers.size() ? model.layers[i] : model.mtp.layer, id.role,
+                             use);
+    }
+  }
 }
 
 }  // namespace tensors_detail
 
-// Calls bind(facts, field) for every tensor of tensor_list(), in its order. `field` is a Matrix& or
-// a TensorView&.
+// Calls bind(tensor, field) for every tensor of tensor_list(), in its order. `field` is a Matrix&
+// or a TensorView&.
 template <typename Matrix, typename Bind>
 void visit_tensors(const ModelConfig& config, ModelOf<Matrix>& model, Bind&& bind) {
-  const std::vector<TensorFacts> list = tensor_list(config);
-  size_t next = 0;
-  const auto one = [&](auto& field) { bind(list[next++], field); };
-  const bool shared = config.shared_expert_count > 0;
   model.layers.resize(config.layers.size());
-  one(model.embedding);
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    tensors_detail::visit_layer(config.layers[i].sparse, shared, model.layers[i], one);
+  for (const ImpliedTensor& tensor : tensor_list(config)) {
+    tensors_detail::use_field(model, tensor.id, [&](auto& field) { bind(tensor, field); });
   }
-  one(model.norm);
-  if (config.tied_embeddings) {
-    model.head = model.embedding;
-  } else {
-    one(model.head);
-  }
-  if (config.mtp_layer_count > 0) {
-    one(model.mtp.fc), one(model.mtp.embedding_norm), one(model.mtp.hidden_norm);
-    tensors_detail::visit_layer(false, false, model.mtp.layer, one);
-    one(model.mtp.norm);
-  }
-  DURE_CHECK_EQ(next, list.size());
+  if (config.tied_embeddings) model.head = model.embedding;
 }
 
 }  // namespace dure

@@ -42,7 +42,7 @@ ModelWeights bind_weights(const Parameters& parameters) {
   out.config = parameters.config();
   out.inverse_frequency = rope_inverse_frequency(out.config.rope, out.config.head_width);
   size_t next = 0;
-  visit_tensors(out.config, out, [&](const TensorFacts&, auto& field) {
+  visit_tensors(out.config, out, [&](const ImpliedTensor&, auto& field) {
     set(field, parameters.list()[next++].view);
   });
   return out;

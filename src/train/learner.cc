@@ -24,8 +24,8 @@ std::vector<TrainedTensor> Learner::trained_tensors() const {
   std::vector<TrainedTensor> tensors;
   for (size_t i = 0; i < parameters_.list().size(); ++i) {
     const Parameter& p = parameters_.list()[i];
-    if (!p.trainable() || (p.kind == ParameterKind::kRouter && !options_.train_router)) continue;
-    if (!options_.pass.mtp && p.layer == parameters_.config().layer_count())
+    if (!p.trainable() || (p.kind == TensorKind::kRouter && !options_.train_router)) continue;
+    if (!options_.pass.mtp && p.id.layer == parameters_.config().layer_count())
       continue;  // Untrained: not decayed either.
     tensors.push_back({p.name, p.view, gradients_.list()[i].view});
   }
@@ -48,10 +48,10 @@ const LossResult& Learner::backward(const LossOptions& options) {
 void Learner::move_router_bias() {
   const int64_t experts = config().expert_count;
   for (const Parameter& p : parameters_.list()) {
-    if (p.kind != ParameterKind::kRouterBias) continue;
+    if (p.kind != TensorKind::kRouterBias) continue;
     const auto counts =
         std::span<const int64_t>(expert_counts_)
-            .subspan(static_cast<size_t>(p.layer * experts), static_cast<size_t>(experts));
+            .subspan(static_cast<size_t>(p.id.layer * experts), static_cast<size_t>(experts));
     update_router_bias(std::span(p.view.f32(), static_cast<size_t>(experts)), counts,
                        options_.router_bias_rate);
   }
