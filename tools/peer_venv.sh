@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# A virtual environment with pinned peers, outside the tree; prints its Python.
+# usage: python=$(tools/peer_venv.sh torch|tokenizers|tensorboard)
+# Lies in ${XDG_CACHE_HOME:-~/.cache}/dure/venv-NAME and is made again when the pins change. `torch` takes 5 GB and some minutes.
+set -euo pipefail
+case ${1:-} in
+  torch) packages=(torch==2.13.0 transformers==5.23.0 safetensors==0.8.0 gguf==0.19.0 jinja2==3.1.6) ;;
+  tokenizers) packages=(tokenizers==0.23.3) ;;
+  tensorboard) packages=(tensorboard==2.21.0) ;;
+  *) sed -n '2,4s/^# //p' "$0" >&2; exit 2 ;;
+esac
+folder=${XDG_CACHE_HOME:-$HOME/.cache}/dure/venv-$1
+if [ "$(cat "$folder/pinned" 2>/dev/null)" != "${packages[*]}" ]; then
+  printf 'making %s with %s\n' "$folder" "${packages[*]}" >&2
+  rm -rf "$folder"
+  python3 -m venv "$folder" >&2
+  "$folder/bin/python" -m pip install --quiet --no-input --disable-pip-version-check "${packages[@]}" >&2
+  printf '%s\n' "${packages[*]}" > "$folder/pinned"
+fi
+printf '%s\n' "$folder/bin/python"
