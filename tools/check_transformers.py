@@ -24,6 +24,7 @@ import numpy
 import torch
 import transformers
 
+transformers.utils.logging.disable_progress_bar()
 PROMPTS = [
     "The installation system", "한국어 설치 안내서의", "El instalador de Debian", "Der Rechner startet", "インストールを開始する", "Trình cài đặt",
     "47+85=", "for (int i = 0; i < n; ++i) {", "<|user|>\n12 + 30 = ?<|endofturn|>\n<|assistant|>\n<think>\n", "a", "\n\n\n", "e\u0301\U0001F600 \u200b½",
@@ -75,9 +76,11 @@ def open_model(folder):
 def greedy(model, ids, tokens):
     """Tokens, and for each the distance of the two best logits."""
     plain = transformers.GenerationConfig(do_sample=False, max_new_tokens=tokens, eos_token_id=model.generation_config.eos_token_id,
-                                          pad_token_id=model.generation_config.pad_token_id, bos_token_id=model.generation_config.bos_token_id)
-    out = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), generation_config=plain,
-                         output_logits=True, return_dict_in_generate=True)
+                                          pad_token_id=model.generation_config.pad_token_id, bos_token_id=model.generation_config.bos_token_id,
+                                          output_logits=True, return_dict_in_generate=True)
+    kept, model.generation_config = model.generation_config, plain  # else its sampling settings are mixed in, with a warning
+    out = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long))
+    model.generation_config = kept
     margins = [float(best[0] - best[1]) for best in (step[0].topk(2).values for step in out.logits)]
     return out.sequences[0, len(ids):].tolist(), margins
 
@@ -178,7 +181,7 @@ def main():
     parser.add_argument("--prompts", type=pathlib.Path)
     args = parser.parse_args()
     prompts = json.loads(args.prompts.read_text()) if args.prompts else PROMPTS
-    torch.manual_seed(0)
+    torch.set_num_threads(1)  # small models: more threads only wait for each other
     results = [check(args.dure, folder, prompts, args) for folder in args.folders]
     return 0 if all(results) else 1
 
