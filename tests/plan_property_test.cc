@@ -70,15 +70,18 @@ TEST(Plan, Serving) {
   Stream stream(1);
   const auto files = std::make_shared<ModelFiles>(write_model(folder.path() / "m", stream));
   const ModelWeights weights = open_weights(files);
-  for (const DType kv : {DType::kF32, DType::kBF16}) {
-    const GeneratorOptions options{.sequences_max = 8, .context_tokens_max = 4096, .kv_dtype = kv};
+  for (const auto& [kv, drafts] :
+       {std::pair(DType::kF32, 0), {DType::kBF16, 0}, {DType::kBF16, 4}}) {
+    const GeneratorOptions options{
+        .sequences_max = 8, .context_tokens_max = 4096, .kv_dtype = kv, .draft_tokens_max = drafts};
     const ServePlan plan = plan_serving(medium(), files.get(), options);
     EXPECT_EQ(plan.copied_bytes, weights.owned_bytes());
     EXPECT_EQ(plan.weight_bytes, files->stored_bytes());
     const int64_t before = data_bytes();
     const Generator generator(weights, options, stream);
-    expect_within_one_percent("serving", plan.allocated_bytes() - plan.copied_bytes,
-                              data_bytes() - before);
+    EXPECT_EQ(plan.mtp_kv_bytes > 0 && plan.draft_bytes > 0, drafts > 0);
+    expect_within_one_percent(drafts > 0 ? "serving with drafts" : "serving",
+                              plan.allocated_bytes() - plan.copied_bytes, data_bytes() - before);
   }
 }
 

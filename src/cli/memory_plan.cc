@@ -12,14 +12,6 @@
 namespace dure {
 namespace {
 
-KvCacheOptions cache_options(const GeneratorOptions& o) {
-  return {.sequence_count_max = o.sequences_max,
-          .context_tokens_max = o.context_tokens_max,
-          .append_tokens_max = std::min(o.chunk_tokens_max, o.batch_rows_max),
-          .page_count = o.page_count,
-          .dtype = o.kv_dtype};
-}
-
 int64_t number_in(const Path& path) {
   if (!path_exists(path)) return 0;
   try {
@@ -36,12 +28,19 @@ ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files,
   ServePlan plan;
   plan.weight_bytes = files != nullptr ? files->stored_bytes() : count_model(config).bytes_16bit;
   plan.copied_bytes = files != nullptr ? open_weights_bytes(*files) : 0;
-  const KvCachePlan kv = kv_cache_plan(config, cache_options(options));
+  const KvCachePlan kv = kv_cache_plan(config, kv_cache_options(options));
   plan.ring_bytes = kv.ring_bytes;
   plan.page_bytes = kv.page_bytes * kv.page_count;
   plan.table_bytes = kv.table_bytes;
   plan.token_bytes = kv.page_bytes / KvView::kTokens;
+  plan.mtp_kv_bytes = kv.mtp_ring_bytes + kv.mtp_page_bytes * kv.page_count;
   plan.activation_bytes = Generator::plan_bytes(config, options) - kv.total_bytes();
+  if (options.draft_tokens_max > 0) {
+    GeneratorOptions plain = options;
+    plain.draft_tokens_max = 0;
+    const int64_t plain_kv = kv_cache_plan(config, kv_cache_options(plain)).total_bytes();
+    plan.draft_bytes = plan.activation_bytes - (Generator::plan_bytes(config, plain) - plain_kv);
+  }
   return plan;
 }
 

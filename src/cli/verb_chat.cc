@@ -90,7 +90,8 @@ class Conversation {
         speaker_(model, given.sampling),
         thinking_(!given.no_thinking),
         show_thinking_(!given.hide_thinking),
-        colour_(isatty(STDOUT_FILENO) == 1) {
+        colour_(isatty(STDOUT_FILENO) == 1),
+        show_speed_(given.sampling.draft_tokens > 0) {
     reset(given.system.value_or(""));
   }
 
@@ -124,8 +125,9 @@ class Conversation {
     OutputParser parser({.format = options.format, .thinking = thinking_, .tools = {}});
     Message reply{.role = Role::kAssistant};
     g_stop = 0;
+    Speaker::Result result;
     try {
-      speaker_.answer(
+      result = speaker_.answer(
           model_.tokenizer->encode(model_.chat.render(messages_, options)),
           [&](std::string_view piece) { show(parser.push(piece), reply); },
           [] { return g_stop == 0; });
@@ -135,6 +137,10 @@ class Conversation {
     }
     show(parser.finish(), reply);
     std::puts("");
+    if (show_speed_) {
+      std::fflush(stdout);
+      std::fprintf(stderr, "(%s)\n", result.speed_text().c_str());
+    }
     messages_.push_back(std::move(reply));
   }
 
@@ -156,7 +162,7 @@ class Conversation {
 
   const LoadedModel& model_;
   Speaker speaker_;
-  bool thinking_, show_thinking_, colour_;
+  bool thinking_, show_thinking_, colour_, show_speed_;
   std::vector<Message> messages_;
 };
 

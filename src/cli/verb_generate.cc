@@ -39,7 +39,14 @@ int run(const Given& given) {
     text += piece;
     if (!given.json) std::fwrite(piece.data(), 1, piece.size(), stdout), std::fflush(stdout);
   });
-  if (!given.json) return std::fputc('\n', stdout), 0;
+  if (!given.json) {
+    std::fputc('\n', stdout);
+    if (given.sampling.draft_tokens > 0) {
+      std::fflush(stdout);
+      std::fprintf(stderr, "%s\n", result.speed_text().c_str());
+    }
+    return 0;
+  }
   Json out = Json::object();
   out["text"] = text, out["prompt_tokens"] = prompt_tokens,
   out["completion_tokens"] = std::ssize(result.tokens);
@@ -48,6 +55,9 @@ int run(const Given& given) {
   for (const int32_t id : result.tokens) tokens.push_back(int64_t{id});
   for (const float p : result.log_probabilities)
     log_probabilities.push_back(static_cast<double>(p));
+  out["tokens_per_s"] = result.tokens_per_s();
+  if (given.sampling.draft_tokens > 0)
+    out["drafted"] = result.drafts.drafted, out["accepted"] = result.drafts.accepted;
   out["tokens"] = tokens, out["logprobs"] = log_probabilities;
   std::printf("%s\n", out.dump().c_str());
   return 0;
@@ -69,6 +79,7 @@ std::function<int()> declare_generate(Args& args) {
   args.examples(
       "  dure generate runs/nano/rl/model --chat -p '47+85=?'\n"
       "  dure generate model -p 'Once upon a time' -n 50 --temperature 0\n"
+      "  dure generate model -p 'Once upon a time' --draft 2\n"
       "  echo 'Once upon' | dure generate model --json --seed 7\n");
   return [given] { return run(*given); };
 }

@@ -18,7 +18,7 @@ namespace {
 struct PlanArgs {
   std::string model, kv_type = "bf16", optimiser = "adamw";
   std::optional<int64_t> context, memory_gib;
-  int64_t sequences = 1, rows = 1, tokens = 4096, vocabulary = 0;
+  int64_t sequences = 1, draft = 0, rows = 1, tokens = 4096, vocabulary = 0;
   bool json = false, train = false, recompute = false;
 };
 
@@ -138,6 +138,11 @@ GeneratorOptions serving_options(const ModelConfig& config, const PlanArgs& args
   GeneratorOptions options;
   options.sequences_max = args.sequences;
   options.context_tokens_max = args.context.value_or(config.context_tokens);
+  options.draft_tokens_max = args.draft;
+  options.batch_rows_max =
+      std::max(options.batch_rows_max, options.sequences_max * (1 + options.draft_tokens_max));
+  if (args.draft > 0 && config.mtp_layer_count == 0)
+    fail(ErrorCode::kInvalidArgument, "--draft {}: the model has no MTP layer", args.draft);
   if (args.kv_type != "bf16" && args.kv_type != "f32")
     fail(ErrorCode::kInvalidArgument, "--kv-type '{}': bf16 or f32", args.kv_type);
   options.kv_dtype = args.kv_type == "bf16" ? DType::kBF16 : DType::kF32;
@@ -152,12 +157,16 @@ void print_serving(const ModelConfig& c, const ServePlan& plan, const GeneratorO
               std::string(dtype_info(options.kv_dtype).name).c_str());
   print_row(bare ? "weights, 16 bits" : "weights, mapped as stored", plan.weight_bytes);
   print_row("weights, copied", plan.copied_bytes);
-  print_row(fmt::format("KV of {} sliding layers", sliding_layers(c)).c_str(), plan.ring_bytes);
+  const int64_t mtp_pages = c.mtp_layer.window_tokens > 0 ? 0 : plan.mtp_kv_bytes;
+  print_row(fmt::format("KV of {} sliding layers", sliding_layers(c)).c_str(),
+            plan.ring_bytes - (plan.mtp_kv_bytes - mtp_pages));
   print_row(fmt::format("KV of {} global layers", c.layer_count() - sliding_layers(c)).c_str(),
-            plan.page_bytes);
-  print_row("  that is, a token", plan.token_bytes);
+            plan.page_bytes - mtp_pages);
+  if (options.draft_tokens_max > 0) print_row("KV of the MTP layer", plan.mtp_kv_bytes);
+  print_row("  a token more of one sequence", plan.token_bytes);
   print_row("page tables", plan.table_bytes);
-  print_row("activations", plan.activation_bytes);
+  print_row("activations", plan.activation_bytes - plan.draft_bytes);
+  if (options.draft_tokens_max > 0) print_row("drafting", plan.draft_bytes);
   print_row("together", plan.total_bytes());
   print_verdict(plan.total_bytes(), memory);
   std::printf(
@@ -178,6 +187,8 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
   out["sequences"] = options.sequences_max, out["context_tokens"] = options.context_tokens_max;
   out["weight_bytes"] = plan.weight_bytes, out["copied_bytes"] = plan.copied_bytes;
   out["kv_sliding_bytes"] = plan.ring_bytes, out["kv_global_bytes"] = plan.page_bytes,
+  out["draft_tokens"] = options.draft_tokens_max, out["kv_mtp_bytes"] = plan.mtp_kv_bytes,
+  out["draft_bytes"] = plan.draft_bytes;
   out["kv_token_bytes"] = plan.token_bytes, out["table_bytes"] = plan.table_bytes;
   out["activation_bytes"] = plan.activation_bytes, out["allocated_bytes"] = plan.allocated_bytes(),
   out["total_bytes"] = plan.total_bytes();
@@ -189,6 +200,7 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
 
 int plan(const PlanArgs& args) {
   for (const auto& [name, value] : {std::pair("--sequences", args.sequences),
+                                    {"--draft", args.draft + 1},
                                     {"--rows", args.rows},
                                     {"--tokens", args.tokens},
                                     {"--context", args.context.value_or(1)},
@@ -212,6 +224,7 @@ std::function<int()> declare_plan(Args& args) {
       "a model (folder, GGUF file, repo id), a config.json, or a training recipe (.yaml)");
   args.option("--context", options->context, "tokens of one sequence (default: the model's own)");
   args.option("--sequences", options->sequences, "sequences served together");
+  args.option("--draft", options->draft, "tokens the MTP layer drafts ahead (0: off)");
   args.option("--kv-type", options->kv_type, "type of keys and values: bf16 or f32");
   args.flag("--train", options->train, "plan a training step instead of serving");
   args.option("--rows", options->rows, "training: rows of one pass");

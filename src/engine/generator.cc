@@ -7,61 +7,56 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "engine/drafter.h"
+#include "engine/speculation.h"
 #include "kernels/cross_entropy.h"
 
 namespace dure {
 namespace {
 
-constexpr int64_t kHeadRows = 64;  // Rows of logits that stand in memory at a time.
-
-struct Sequence {
-  int64_t id = 0;
-  GenerationRequest request;
-  Generation result;
-  int slot = -1;
-  int64_t fed = 0;        // tokens of prompt + generated already in the cache
-  bool finished = false;  // its result has moved to `done`
-
-  int64_t token_count() const {
-    return static_cast<int64_t>(request.prompt.size() + result.tokens.size());
-  }
-  int32_t token(int64_t i) const {
-    const int64_t prompt = static_cast<int64_t>(request.prompt.size());
-    return i < prompt ? request.prompt[static_cast<size_t>(i)]
-                      : result.tokens[static_cast<size_t>(i - prompt)];
-  }
-};
-
-KvCacheOptions cache_options(const GeneratorOptions& o) {
-  return {.sequence_count_max = o.sequences_max,
-          .context_tokens_max = o.context_tokens_max,
-          .append_tokens_max = std::min(o.chunk_tokens_max, o.batch_rows_max),
-          .page_count = o.page_count,
-          .dtype = o.kv_dtype};
+// Rows of logits that stand in memory at a time; the rows of one sequence stand together.
+int64_t head_rows(const GeneratorOptions& options) {
+  return std::max<int64_t>(64, 1 + options.draft_tokens_max);
 }
 
 struct Buffers {
   TensorView chosen, logits, log_probability, log_sum_exp;
+  DraftBuffers drafts;
 };
 
-Buffers lay_out(const ModelConfig& config, Arena& arena) {
-  return {arena.take_f32({kHeadRows, config.hidden_size}),
-          arena.take_f32({kHeadRows, config.vocab_size}), arena.take_f32({kHeadRows}),
-          arena.take_f32({kHeadRows})};
+Buffers lay_out(const ModelConfig& config, const GeneratorOptions& options, Arena& arena) {
+  const int64_t rows = head_rows(options);
+  Buffers out{arena.take_f32({rows, config.hidden_size}), arena.take_f32({rows, config.vocab_size}),
+              arena.take_f32({rows}), arena.take_f32({rows})};
+  out.drafts = lay_out_drafts(config, options, arena);
+  return out;
 }
 
 ActivationPlan activation_plan(const GeneratorOptions& options) {
-  return {.rows_max = options.batch_rows_max};
+  return {.rows_max = options.batch_rows_max, .mtp = options.draft_tokens_max > 0};
 }
 
 int64_t arena_bytes(const ModelConfig& config, const GeneratorOptions& options) {
   Arena plan;
   Activations(config, activation_plan(options), plan);
-  lay_out(config, plan);
+  lay_out(config, options, plan);
   return plan.used_bytes();
 }
 
 }  // namespace
+
+// What one thread needs to choose tokens.
+struct Chooser {
+  Sampler target, draft;
+  DraftJudge judge;
+};
+
+// The rows of one sequence's newest token and its drafts.
+struct Head {
+  Sequence* sequence = nullptr;
+  int64_t first_row = 0, row_count = 0;  // of the forward
+  int64_t logits_row = 0;                // its first among the logits that stand
+};
 
 struct Generator::State {
   const ModelWeights& weights;
@@ -72,35 +67,47 @@ struct Generator::State {
   Arena arena;
   Activations activations;
   Buffers buffers;
-  std::vector<Sampler> samplers;  // one a worker
+  std::vector<Chooser> choosers;  // one a worker
+  std::optional<Drafter> drafter;
 
   std::deque<std::unique_ptr<Sequence>> waiting;
   std::vector<std::unique_ptr<Sequence>> running;  // by arrival
   std::map<int64_t, Generation> done;
   std::vector<Event> events;
   int64_t next_id = 0, generated = 0;
+  DraftCounts counts;
 
   // The next forward.
   std::vector<int32_t> ids, positions;
   std::vector<BatchKv::Run> runs;
-  std::vector<std::pair<Sequence*, int64_t>>
-      heads;  // sequences whose newest token is in, and its row
+  std::vector<FedRun> fed;  // as `runs`
+  std::vector<Head> heads;  // of the sequences whose newest token is in
+  // Of the heads whose logits stand: chosen tokens by row (kIgnore past a sequence's last).
+  std::vector<int32_t> tokens;
 
   State(const ModelWeights& w, const GeneratorOptions& o, Stream& s)
       : weights(w),
         options(o),
         stream(s),
-        cache(w.config, cache_options(o)),
+        cache(w.config, kv_cache_options(o)),
         kv(cache),
         arena(arena_bytes(w.config, o)),
         activations(w.config, activation_plan(o), arena),
-        buffers(lay_out(w.config, arena)),
-        samplers(static_cast<size_t>(s.thread_count())) {}
+        buffers(lay_out(w.config, o, arena)),
+        choosers(static_cast<size_t>(s.thread_count())),
+        tokens(static_cast<size_t>(head_rows(o))) {
+    if (o.draft_tokens_max > 0)
+      drafter.emplace(weights, options, cache, activations, buffers.drafts, stream);
+  }
 
   void admit();
   void add_rows(Sequence& sequence, int64_t rows_free);
   void choose_rows();
-  void sample_rows(size_t first, size_t count);
+  void settle_heads();
+  void sample_heads(std::span<const Head> some, int64_t row_count);
+  void choose_tokens(const Head& head, Chooser& chooser, const float* logits,
+                     std::span<int32_t> chosen) const;
+  void settle(Sequence& sequence, std::span<const int32_t> chosen, const float* log_probability);
   void accept(Sequence& sequence, int32_t token, float log_probability);
   void retire(FinishReason why, Sequence& sequence);
 };
@@ -123,7 +130,7 @@ void Generator::State::admit() {
 }
 
 void Generator::State::add_rows(Sequence& sequence, int64_t rows_free) {
-  const int64_t left = sequence.token_count() - sequence.fed;
+  const int64_t left = sequence.unfed_count() + sequence.draft_count();
   const int64_t count = std::min({left, rows_free, cache.options().append_tokens_max});
   if (count <= 0) return;
   const int64_t first_row = static_cast<int64_t>(ids.size());
@@ -135,16 +142,21 @@ void Generator::State::add_rows(Sequence& sequence, int64_t rows_free) {
                   .first_row = first_row,
                   .row_count = count,
                   .first_position = sequence.fed});
-  if (count == left) heads.emplace_back(&sequence, first_row + count - 1);
+  fed.push_back({&sequence, first_row, sequence.fed});
+  if (count == left) {
+    const int64_t head_count = 1 + sequence.draft_count();
+    heads.push_back({&sequence, first_row + count - head_count, head_count});
+  }
   sequence.fed += count;
 }
 
-// Sequences that decode come first (one row each), then prompts, in chunks, while rows are left.
+// Sequences that decode come first (their newest token and their drafts: there is always room),
+// then prompts, in chunks, while rows are left.
 void Generator::State::choose_rows() {
-  ids.clear(), positions.clear(), runs.clear(), heads.clear();
+  ids.clear(), positions.clear(), runs.clear(), fed.clear(), heads.clear();
   for (const bool decoding : {true, false}) {
     for (const auto& sequence : running) {
-      const bool decodes = sequence->token_count() - sequence->fed == 1;
+      const bool decodes = sequence->unfed_count() == 1;
       if (decodes == decoding)
         add_rows(*sequence, options.batch_rows_max - static_cast<int64_t>(ids.size()));
     }
@@ -162,9 +174,8 @@ void Generator::State::accept(Sequence& sequence, int32_t token, float log_proba
   sequence.result.tokens.push_back(token);
   sequence.result.log_probabilities.push_back(log_probability);
   ++generated;
-  const auto& stops = sequence.request.stop_tokens;
   FinishReason why = FinishReason::kRunning;
-  if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
+  if (sequence.stops_at(token)) {
     why = FinishReason::kStop;
   } else if (static_cast<int64_t>(sequence.result.tokens.size()) >=
              sequence.request.new_tokens_max) {
@@ -174,43 +185,122 @@ void Generator::State::accept(Sequence& sequence, int32_t token, float log_proba
   if (why != FinishReason::kRunning) retire(why, sequence);
 }
 
-void Generator::State::sample_rows(size_t first, size_t count) {
-  const int64_t d = weights.config.hidden_size, v = weights.config.vocab_size,
-                rows = static_cast<int64_t>(count);
-  const TensorView hidden = activations.hidden();
-  const TensorView chosen = buffers.chosen.rows(0, rows), logits = buffers.logits.rows(0, rows);
-  for (int64_t r = 0; r < rows; ++r) {
-    std::memcpy(chosen.f32() + r * d,
-                hidden.f32() + heads[first + static_cast<size_t>(r)].second * d,
-                static_cast<size_t>(d) * sizeof(float));
+// Tokens for a head's rows, as far as drafts stand and one more; kIgnore after them.
+void Generator::State::choose_tokens(const Head& head, Chooser& chooser, const float* logits,
+                                     std::span<int32_t> chosen) const {
+  const Sequence& s = *head.sequence;
+  const SamplingOptions& sampling = s.request.sampling;
+  const size_t v = static_cast<size_t>(weights.config.vocab_size);
+  std::fill(chosen.begin(), chosen.end(), kIgnore);
+  for (int64_t i = 0; i < head.row_count; ++i) {
+    const int64_t index = static_cast<int64_t>(s.result.tokens.size()) + i;
+    const double uniform =
+        Rng(sampling.seed, s.request.stream, 2 * static_cast<uint64_t>(index)).uniform();
+    const SamplingContext context = s.context(i);
+    const auto p =
+        chooser.target.distribution(sampling, {logits + static_cast<size_t>(i) * v, v}, context);
+    int32_t& token = chosen[static_cast<size_t>(i)];
+    if (i == s.draft_count()) {
+      token = draw_token(p, uniform);
+      return;
+    }
+    const Draft& draft = s.drafts[static_cast<size_t>(i)];
+    const float* row = buffers.drafts.logits.f32() + static_cast<size_t>(draft.logits_row) * v;
+    const auto q = chooser.draft.distribution(sampling, {row, v}, context);
+    const DraftVerdict verdict =
+        chooser.judge.judge(p, q, draft.token, Drafter::uniforms(s.request, index).accept, uniform);
+    token = verdict.token;
+    if (!verdict.accepted || s.stops_at(token)) return;
   }
-  head_logits(weights, chosen, logits, stream);
-  int32_t tokens[kHeadRows];
-  stream.threads().parallel_for(rows, [&](int64_t r, int worker) {
-    const Sequence& s = *heads[first + static_cast<size_t>(r)].first;
-    const uint64_t draw = s.result.tokens.size();
-    const double uniform = Rng(s.request.sampling.seed, s.request.stream, 2 * draw).uniform();
-    tokens[r] = samplers[static_cast<size_t>(worker)].sample(
-        s.request.sampling, {logits.f32() + r * v, static_cast<size_t>(v)},
-        {.prompt = s.request.prompt, .generated = s.result.tokens, .allowed = {}}, uniform);
+}
+
+// Takes the chosen tokens; what was fed beyond them is forgotten.
+void Generator::State::settle(Sequence& s, std::span<const int32_t> chosen,
+                              const float* log_probability) {
+  counts.drafted += s.draft_count();
+  for (int64_t i = 0; i < s.draft_count() &&
+                      chosen[static_cast<size_t>(i)] == s.drafts[static_cast<size_t>(i)].token;
+       ++i) {
+    ++counts.accepted;
+  }
+  s.drafts.clear();
+  for (size_t i = 0; i < chosen.size() && chosen[i] != kIgnore && !s.finished; ++i)
+    accept(s, chosen[i], log_probability[i]);
+  if (s.finished || s.fed < s.token_count()) return;
+  s.fed = s.token_count() - 1;
+  DURE_CHECK(cache.rewind(s.slot, s.fed), "a ring forgot rows before {}", s.fed);
+}
+
+void Generator::State::sample_heads(std::span<const Head> some, int64_t row_count) {
+  const int64_t d = weights.config.hidden_size, v = weights.config.vocab_size;
+  const TensorView hidden = activations.hidden();
+  const TensorView rows = buffers.chosen.rows(0, row_count),
+                   logits = buffers.logits.rows(0, row_count);
+  for (const Head& head : some) {
+    std::memcpy(rows.f32() + head.logits_row * d, hidden.f32() + head.first_row * d,
+                static_cast<size_t>(head.row_count * d) * sizeof(float));
+  }
+  head_logits(weights, rows, logits, stream);
+  const auto chosen = [&](const Head& head) {
+    return std::span(tokens).subspan(static_cast<size_t>(head.logits_row),
+                                     static_cast<size_t>(head.row_count));
+  };
+  stream.threads().parallel_for(static_cast<int64_t>(some.size()), [&](int64_t i, int worker) {
+    const Head& head = some[static_cast<size_t>(i)];
+    choose_tokens(head, choosers[static_cast<size_t>(worker)], logits.f32() + head.logits_row * v,
+                  chosen(head));
   });
-  const TensorView log_probability = buffers.log_probability.rows(0, rows);
-  token_log_probability(logits, {tokens, count}, log_probability, buffers.log_sum_exp.rows(0, rows),
-                        {}, stream);
-  for (int64_t r = 0; r < rows; ++r)
-    accept(*heads[first + static_cast<size_t>(r)].first, tokens[r], log_probability.f32()[r]);
+  const TensorView log_probability = buffers.log_probability.rows(0, row_count);
+  token_log_probability(logits, std::span(tokens).first(static_cast<size_t>(row_count)),
+                        log_probability, buffers.log_sum_exp.rows(0, row_count), {}, stream);
+  for (const Head& head : some)
+    settle(*head.sequence, chosen(head), log_probability.f32() + head.logits_row);
+}
+
+// Heads in groups whose logits fit.
+void Generator::State::settle_heads() {
+  size_t first = 0;
+  int64_t rows = 0;
+  for (size_t i = 0; i < heads.size(); ++i) {
+    if (rows + heads[i].row_count > head_rows(options)) {
+      sample_heads(std::span(heads).subspan(first, i - first), rows);
+      first = i, rows = 0;
+    }
+    heads[i].logits_row = rows;
+    rows += heads[i].row_count;
+  }
+  if (rows > 0) sample_heads(std::span(heads).subspan(first), rows);
+}
+
+KvCacheOptions kv_cache_options(const GeneratorOptions& o) {
+  return {.sequence_count_max = o.sequences_max,
+          .context_tokens_max = o.context_tokens_max,
+          .append_tokens_max =
+              std::max(std::min(o.chunk_tokens_max, o.batch_rows_max), 1 + o.draft_tokens_max),
+          .page_count = o.page_count,
+          .dtype = o.kv_dtype,
+          .mtp = o.draft_tokens_max > 0};
 }
 
 Generator::Generator(const ModelWeights& weights, const GeneratorOptions& options, Stream& stream) {
-  DURE_CHECK(options.sequences_max >= 1 && options.batch_rows_max >= options.sequences_max &&
-             options.chunk_tokens_max >= 1);
+  DURE_CHECK(options.sequences_max >= 1 && options.chunk_tokens_max >= 1 &&
+             options.draft_tokens_max >= 0);
+  DURE_CHECK(options.batch_rows_max >= options.sequences_max * (1 + options.draft_tokens_max),
+             "{} rows for {} sequences with {} drafts", options.batch_rows_max,
+             options.sequences_max, options.draft_tokens_max);
+  if (options.draft_tokens_max > 0 && weights.config.mtp_layer_count == 0) {
+    fail(ErrorCode::kInvalidArgument,
+         "{} draft tokens, but the model has no MTP layer to draft with: ask for 0",
+         options.draft_tokens_max);
+  }
   state_ = std::make_unique<State>(weights, options, stream);
 }
 
 Generator::~Generator() = default;
 
 int64_t Generator::plan_bytes(const ModelConfig& config, const GeneratorOptions& options) {
-  return arena_bytes(config, options) + kv_cache_plan(config, cache_options(options)).total_bytes();
+  return arena_bytes(config, options) +
+         kv_cache_plan(config, kv_cache_options(options)).total_bytes();
 }
 
 int64_t Generator::submit(GenerationRequest request) {
@@ -263,9 +353,8 @@ bool Generator::step() {
   s.kv.set_runs(s.runs);
   forward(s.weights, {.ids = s.ids, .positions = s.positions}, s.kv, s.activations, s.stream);
   s.kv.commit();
-  for (size_t first = 0; first < s.heads.size(); first += kHeadRows) {
-    s.sample_rows(first, std::min<size_t>(kHeadRows, s.heads.size() - first));
-  }
+  s.settle_heads();
+  if (s.drafter) s.drafter->run(s.fed);
   std::erase_if(s.running, [](const auto& sequence) { return sequence->finished; });
   return true;
 }
@@ -297,5 +386,6 @@ std::vector<Generation> Generator::run(std::vector<GenerationRequest> requests,
 int64_t Generator::running_count() const { return static_cast<int64_t>(state_->running.size()); }
 int64_t Generator::waiting_count() const { return static_cast<int64_t>(state_->waiting.size()); }
 int64_t Generator::generated_tokens() const { return state_->generated; }
+Generator::DraftCounts Generator::draft_counts() const { return state_->counts; }
 
 }  // namespace dure

@@ -3,12 +3,15 @@
 //
 // Owns the KV cache, the queue of requests, which rows go into the next forward, and sampling.
 // Token ids only: text, chat and tools live above. Not here: weights (the trainer's own are read in
-// place: a new optimiser step is seen at once).
+// place: a new optimiser step is seen at once); drafting with the MTP layer (drafter.h) and the
+// rule by which drafts stand (speculation.h).
 //
 // A request's tokens depend on its prompt, its options, its seed and its stream alone: not on what
 // else is in the batch, on chunk sizes, on threads or on the order of arrival. Log-probabilities
 // are the model's own (temperature 1, nothing filtered) by the kernel the trainer uses: the same
-// bits as TrainPass::log_probability().
+// bits as TrainPass::log_probability(). With drafts, greedy requests give the same tokens and
+// log-probabilities as without, at any draft length; sampled ones have the same distribution, and
+// the same tokens for the same seed and draft length. See docs/speculation.md.
 #pragma once
 
 #include <cstdint>
@@ -47,11 +50,17 @@ struct GeneratorOptions {
   int64_t chunk_tokens_max = 256;     // prefill rows of one sequence in one forward
   int64_t page_count = 0;             // 0: every sequence can reach the longest context
   DType kv_dtype = DType::kF32;
+  int64_t draft_tokens_max = 0;  // drafted by the MTP layer before each forward; 0: none
 };
+
+// The cache a generator with these options makes.
+KvCacheOptions kv_cache_options(const GeneratorOptions& options);
 
 class Generator {
  public:
-  // Allocates everything (plan_bytes). Throws kOutOfMemory. `weights` must outlive the generator.
+  // Allocates everything (plan_bytes). `weights` must outlive the generator. Throws kOutOfMemory;
+  // kInvalidArgument where drafts are asked of a model without an MTP layer. Checked:
+  // batch_rows_max >= sequences_max * (1 + draft_tokens_max).
   Generator(const ModelWeights& weights, const GeneratorOptions& options, Stream& stream);
   ~Generator();
   static int64_t plan_bytes(const ModelConfig& config, const GeneratorOptions& options);
@@ -69,7 +78,7 @@ class Generator {
     int32_t token = 0;
     FinishReason finish = FinishReason::kRunning;
   };
-  std::span<const Event> events() const;  // of the last step, by id of arrival
+  std::span<const Event> events() const;  // of the last step; one sequence's in their order
   Generation take(int64_t id);  // The result of a finished or cancelled request; forgets it.
 
   // Submits all, steps until they are finished, returns results in order. `on_step` may be null.
@@ -79,6 +88,10 @@ class Generator {
   int64_t running_count() const;
   int64_t waiting_count() const;
   int64_t generated_tokens() const;  // since construction
+  struct DraftCounts {
+    int64_t drafted = 0, accepted = 0;
+  };
+  DraftCounts draft_counts() const;  // of drafts that were judged, since construction
 
  private:
   struct State;

@@ -6,62 +6,12 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "base/rng.h"
-#include "model/train_pass.h"
+#include "engine/engine_fixture.h"
 
 namespace dure {
 namespace {
 
-// LLLG with a window far shorter than the sequences, a dense first layer, routed experts with a
-// shared one.
-ModelConfig tiny_config() {
-  ModelConfig c;
-  c.vocab_size = 97, c.hidden_size = 48, c.head_count = 4, c.kv_head_count = 2, c.head_width = 16;
-  c.dense_width = 64, c.expert_width = 24, c.expert_count = 8, c.experts_per_token = 3,
-  c.shared_expert_count = 1;
-  c.routed_scale = 2.5, c.initializer_range = 0.2;
-  for (int i = 0; i < 4; ++i)
-    c.layers.push_back({.window_tokens = i == 3 ? 0 : 5, .rotary = i != 3, .sparse = i > 0});
-  return c;
-}
-
-struct Model {
-  ModelConfig config = tiny_config();
-  Stream stream;
-  Parameters parameters{config};
-  ModelWeights weights;
-  explicit Model(int threads = 2) : stream(threads) {
-    parameters.initialise(11, stream);
-    weights = bind_weights(parameters);
-  }
-};
-
-std::vector<GenerationRequest> requests(int count) {
-  std::vector<GenerationRequest> all;
-  for (int i = 0; i < count; ++i) {
-    Rng rng(5, static_cast<uint64_t>(i));
-    GenerationRequest r;
-    const int64_t length = rng.between(1, 150);
-    for (int64_t k = 0; k < length; ++k) r.prompt.push_back(static_cast<int32_t>(rng.below(97)));
-    r.new_tokens_max = rng.between(1, 90);
-    r.stop_tokens = {7};
-    r.stream = static_cast<uint64_t>(i);
-    r.sampling.seed = 99;
-    if (i % 3 == 1) r.sampling.top_p = 0.9;
-    all.push_back(r);
-  }
-  return all;
-}
-
-void expect_same(const std::vector<Generation>& a, const std::vector<Generation>& b,
-                 const char* what) {
-  ASSERT_EQ(a.size(), b.size());
-  for (size_t i = 0; i < a.size(); ++i) {
-    EXPECT_EQ(a[i].tokens, b[i].tokens) << what << ", request " << i;
-    EXPECT_EQ(a[i].log_probabilities, b[i].log_probabilities) << what << ", request " << i;
-    EXPECT_EQ(a[i].finish, b[i].finish);
-  }
-}
+using namespace testing_engine;
 
 TEST(Generator, ResultsDependOnNothingElse) {
   Model model;
@@ -81,9 +31,9 @@ TEST(Generator, ResultsDependOnNothingElse) {
   few_pages.page_count = 5;
   expect_same(Generator(model.weights, few_pages, model.stream).run(requests(20)), reference,
               "few pages");
-  Model one_thread(1);
-  expect_same(Generator(one_thread.weights, base, one_thread.stream).run(requests(20)), reference,
-              "one thread");
+  Model two_threads(tiny_config(), 2);
+  expect_same(Generator(two_threads.weights, base, two_threads.stream).run(requests(20)), reference,
+              "two threads");
 }
 
 TEST(Generator, SamplerEqualsTrainerBitForBit) {
@@ -96,31 +46,7 @@ TEST(Generator, SamplerEqualsTrainerBitForBit) {
                                     .chunk_tokens_max = 20},
                                    model.stream)
                              .run(all);
-  std::vector<int32_t> ids, targets;
-  std::vector<int64_t> lengths;
-  for (size_t i = 0; i < all.size(); ++i) {
-    std::vector<int32_t> row = all[i].prompt;
-    row.insert(row.end(), generated[i].tokens.begin(), generated[i].tokens.end());
-    lengths.push_back(static_cast<int64_t>(row.size()));
-    for (size_t t = 0; t < row.size(); ++t) {
-      ids.push_back(row[t]);
-      targets.push_back(t + 1 >= all[i].prompt.size() && t + 1 < row.size() ? row[t + 1] : kIgnore);
-    }
-  }
-  TrainPass pass(model.config, {.rows_max = static_cast<int64_t>(ids.size())});
-  pass.forward(model.weights, {.ids = ids, .targets = targets, .document_lengths = lengths},
-               model.stream);
-  pass.token_log_probabilities(false, model.stream);
-  size_t at = 0, compared = 0;
-  for (size_t i = 0; i < all.size(); ++i) {
-    for (size_t k = 0; k < generated[i].tokens.size(); ++k, ++compared) {
-      ASSERT_EQ(pass.log_probability()[at + all[i].prompt.size() - 1 + k],
-                generated[i].log_probabilities[k])
-          << "request " << i << " token " << k;
-    }
-    at += static_cast<size_t>(lengths[i]);
-  }
-  EXPECT_GT(compared, 100u);
+  expect_trainer_log_probabilities(model, all, generated);
 }
 
 TEST(Generator, RefusesAndCancels) {

@@ -12,12 +12,18 @@ constexpr int64_t kB = KvView::kTokens;
 
 int64_t blocks_for(int64_t tokens) { return (tokens + kB - 1) / kB; }
 
-// The window of every layer that keeps keys: the decoder's, then the MTP layer's.
-std::vector<int64_t> windows_of(const ModelConfig& config, const KvCacheOptions& options) {
-  std::vector<int64_t> windows;
-  for (const LayerFacts& layer : config.layers) windows.push_back(layer.window_tokens);
-  if (options.mtp && config.mtp_layer_count > 0) windows.push_back(config.mtp_layer.window_tokens);
-  return windows;
+struct Keeper {
+  bool mtp = false;
+  int64_t window_tokens = 0;
+};
+
+// Every layer that keeps keys: the decoder's, then the MTP layer.
+std::vector<Keeper> keepers(const ModelConfig& config, const KvCacheOptions& options) {
+  std::vector<Keeper> all;
+  for (const LayerFacts& layer : config.layers) all.push_back({false, layer.window_tokens});
+  if (options.mtp && config.mtp_layer_count > 0)
+    all.push_back({true, config.mtp_layer.window_tokens});
+  return all;
 }
 
 int64_t ring_blocks_for(int64_t window, const KvCacheOptions& options) {
@@ -37,13 +43,16 @@ KvCachePlan kv_cache_plan(const ModelConfig& config, const KvCacheOptions& optio
   const int64_t block_bytes =
       kB * row_bytes(options.dtype, config.kv_head_count * config.head_width);
   plan.page_count = page_count_for(options);
-  for (const int64_t window : windows_of(config, options)) {
+  for (const auto& [mtp, window] : keepers(config, options)) {
     int64_t table_blocks = blocks_for(options.context_tokens_max);
     if (window > 0) {
       table_blocks = ring_blocks_for(window, options);
-      plan.ring_bytes += options.sequence_count_max * table_blocks * 2 * block_bytes;
+      const int64_t bytes = options.sequence_count_max * table_blocks * 2 * block_bytes;
+      plan.ring_bytes += bytes;
+      if (mtp) plan.mtp_ring_bytes = bytes;
     } else {
       plan.page_bytes += 2 * block_bytes;
+      if (mtp) plan.mtp_page_bytes = 2 * block_bytes;
     }
     plan.table_bytes +=
         options.sequence_count_max * table_blocks * 2 * static_cast<int64_t>(sizeof(void*));
@@ -61,9 +70,11 @@ KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options)
   row_bytes_ = row_bytes(options.dtype, config.kv_head_count * config.head_width);
   block_bytes_ = kB * row_bytes_;
   int64_t global_count = 0;
-  for (const int64_t window : windows_of(config, options)) {
-    LayerStore layer{
-        .window_tokens = window, .byte_offset = pages_offset_, .table_offset = slot_pointers_};
+  for (const auto& [mtp, window] : keepers(config, options)) {
+    LayerStore layer{.mtp = mtp,
+                     .window_tokens = window,
+                     .byte_offset = pages_offset_,
+                     .table_offset = slot_pointers_};
     if (window > 0) {
       layer.ring_blocks = layer.table_blocks = ring_blocks_for(window, options);
       pages_offset_ += options.sequence_count_max * layer.ring_blocks * 2 * block_bytes_;
@@ -100,15 +111,15 @@ void KvCache::close(int slot) {
   free_pages_.insert(free_pages_.end(), s.pages.rbegin(), s.pages.rend());
   s.pages.clear();
   s.used = false;
-  s.length = s.written_end = 0;
+  s.model = s.mtp = {};
   free_slots_.push_back(slot);
 }
 
-int64_t KvCache::length(int slot) const { return slots_[static_cast<size_t>(slot)].length; }
+int64_t KvCache::length(int slot) const { return slots_[static_cast<size_t>(slot)].model.length; }
 
 bool KvCache::reserve(int slot, int64_t token_count) {
   Slot& s = slots_[static_cast<size_t>(slot)];
-  const int64_t end = s.length + token_count;
+  const int64_t end = s.model.length + token_count;
   if (end > options_.context_tokens_max) return false;
   const int64_t have = static_cast<int64_t>(s.pages.size()), more = blocks_for(end) - have;
   if (more <= 0 || page_bytes_ == 0) return true;
@@ -127,17 +138,14 @@ bool KvCache::reserve(int slot, int64_t token_count) {
 
 bool KvCache::rewind(int slot, int64_t position) {
   Slot& s = slots_[static_cast<size_t>(slot)];
-  DURE_CHECK(position >= 0 && position <= s.length, "{} of {}", position, s.length);
+  DURE_CHECK(position >= 0 && position <= s.model.length, "{} of {}", position, s.model.length);
   for (const LayerStore& layer : layers_) {
-    if (layer.window_tokens == 0 || position == 0) continue;
+    if (layer.mtp || layer.window_tokens == 0 || position == 0) continue;
     const int64_t oldest_needed = std::max<int64_t>(0, position - layer.window_tokens + 1);
     if (oldest_needed < position && oldest_needed / kB < oldest_block(layer, s)) return false;
   }
-  s.length = position;
-  while (static_cast<int64_t>(s.pages.size()) > blocks_for(position)) {
-    free_pages_.push_back(s.pages.back());
-    s.pages.pop_back();
-  }
+  s.model.length = position;
+  s.mtp.length = std::min(s.mtp.length, position);
   return true;
 }
 
@@ -159,8 +167,9 @@ const void** KvCache::table(const LayerStore& layer, int slot, Half half) const 
 }
 
 int64_t KvCache::oldest_block(const LayerStore& layer, const Slot& slot) const {
-  if (layer.window_tokens == 0 || slot.written_end == 0) return 0;
-  return std::max<int64_t>(0, (slot.written_end - 1) / kB - layer.ring_blocks + 1);
+  const int64_t written_end = layer.mtp ? slot.mtp.written_end : slot.model.written_end;
+  if (layer.window_tokens == 0 || written_end == 0) return 0;
+  return std::max<int64_t>(0, (written_end - 1) / kB - layer.ring_blocks + 1);
 }
 
 KvView KvCache::view(const LayerStore& layer, int slot, int64_t end) const {
@@ -189,10 +198,11 @@ void BatchKv::set_runs(std::span<const Run> runs) {
     const int64_t end = run.first_position + run.row_count;
     DURE_CHECK(run.row_count >= 1 && run.row_count <= cache_.options_.append_tokens_max, "{} rows",
                run.row_count);
-    DURE_CHECK(
-        slot.used && run.first_position <= slot.length && end <= cache_.options_.context_tokens_max,
-        "{} at {}", run.row_count, run.first_position);
-    slot.written_end = std::max(slot.written_end, end);
+    KvCache::Reach& reach = this->reach(slot);
+    DURE_CHECK(slot.used && run.first_position <= reach.length &&
+                   end <= cache_.options_.context_tokens_max,
+               "{} at {}", run.row_count, run.first_position);
+    reach.written_end = std::max(reach.written_end, end);
   }
 }
 
@@ -234,7 +244,7 @@ std::span<const AttentionSegment> BatchKv::segments(int64_t layer_index) {
 void BatchKv::commit() {
   for (const Run& run : runs_) {
     KvCache::Slot& slot = cache_.slots_[static_cast<size_t>(run.slot)];
-    slot.length = std::max(slot.length, run.first_position + run.row_count);
+    reach(slot).length = run.first_position + run.row_count;
   }
 }
 

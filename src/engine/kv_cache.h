@@ -11,6 +11,11 @@
 // W - 1 older ones; blocks are anchored at absolute positions, hence one more. A ring of W rows
 // loses them without any error, and every test prompt shorter than W passes. A global layer takes
 // pages of B positions from one pool as the sequence grows. One page id serves every global layer.
+//
+// Speculation. Rejected drafts are rows written and then forgotten: rewind() moves the end back,
+// the next rows overwrite them. In a ring they took the place of older rows; with M at least 1 +
+// the draft length those lie outside the window of every later row, so nothing visible is lost. The
+// MTP layer's rows (positions of its own, at times ahead of the model's) go by an end of their own.
 // Cost: kv_cache_plan() below; K-EXAONE-236B: 48 KiB a token in bf16 over its 12 global layers.
 #pragma once
 
@@ -30,12 +35,14 @@ struct KvCacheOptions {
   int64_t append_tokens_max = 512;    // M: longest run of rows of one sequence in one forward
   int64_t page_count = 0;             // 0: enough for S sequences of the longest context
   DType dtype = DType::kF32;          // Storage: F32 (bits of the trainer) or BF16
-  bool mtp = false;                   // also the MTP layer's own cache
+  bool mtp = false;                   // also the MTP layer's own cache, as layer L
 };
 
 struct KvCachePlan {
   int64_t ring_bytes = 0;  // sliding layers, all sequences
   int64_t page_bytes = 0;  // one page of B positions over all global layers
+  // Of these, the MTP layer's share (its rings; its part of a page).
+  int64_t mtp_ring_bytes = 0, mtp_page_bytes = 0;
   int64_t page_count = 0;
   int64_t table_bytes = 0;
   int64_t total_bytes() const { return ring_bytes + page_bytes * page_count + table_bytes; }
@@ -57,14 +64,16 @@ class KvCache {
   // Takes the pages for `token_count` more positions. False, with nothing changed, when the pool
   // cannot give them or the longest context would be passed.
   [[nodiscard]] bool reserve(int slot, int64_t token_count);
-  // Forgets positions >= `position`, such as rejected drafts. False, with nothing changed, when a
-  // row that a sliding layer would still need was already overwritten. Checked: 0 <= position <=
-  // length().
+  // Forgets the model's positions >= `position`, such as rejected drafts; the MTP layer's rows from
+  // there on are to be written again. The pages stay the sequence's own: what was reserved for it
+  // is not given to another. False, with nothing changed, when a row that a sliding layer would
+  // still need was already overwritten. Checked: 0 <= position <= length().
   [[nodiscard]] bool rewind(int slot, int64_t position);
 
  private:
   friend class BatchKv;
   struct LayerStore {
+    bool mtp = false;
     int64_t window_tokens = 0;  // 0: global
     int64_t ring_blocks = 0;    // sliding only
     int64_t byte_offset = 0;    // sliding: of its rings, [S, ring_blocks, 2, B, G, H]
@@ -72,11 +81,13 @@ class KvCache {
     int64_t table_offset = 0;   // of its two tables (keys, values) among the pointers of a slot
     int64_t table_blocks = 0;   // length of each
   };
+  struct Reach {
+    int64_t length = 0;       // positions kept
+    int64_t written_end = 0;  // one past the highest ever written: what a ring overwrote follows
+  };
   struct Slot {
     bool used = false;
-    int64_t length = 0;  // positions kept
-    int64_t written_end =
-        0;  // one past the highest position ever written: what a ring overwrote follows from it
+    Reach model, mtp;
     std::vector<int32_t> pages;  // page of block b; capacity is reserved
   };
   enum class Half : uint8_t { kKeys, kValues };
@@ -97,25 +108,31 @@ class KvCache {
   Buffer storage_, tables_;
 };
 
-// The rows of one forward, as the model sees the cache: which rows belong to which sequence.
+// The rows of one forward, as the model sees the cache: which rows belong to which sequence. The
+// MTP layer's forwards go through a BatchKv of their own.
 class BatchKv : public KvAccess {
  public:
+  enum class Rows : uint8_t { kModel, kMtp };
   struct Run {
     int slot = 0;
     int64_t first_row = 0, row_count = 0;
-    int64_t first_position =
-        0;  // == cache.length(slot), or earlier rows being re-read by the MTP layer
+    int64_t first_position = 0;  // at most the rows that are there: no gaps
   };
-  explicit BatchKv(KvCache& cache) : cache_(cache) {}
+  explicit BatchKv(KvCache& cache, Rows rows = Rows::kModel) : cache_(cache), rows_(rows) {}
 
   // Rows must be reserved. Checked: row_count <= M.
   void set_runs(std::span<const Run> runs);
   void append(int64_t layer, TensorView k, TensorView v, Stream& stream) override;
   std::span<const AttentionSegment> segments(int64_t layer) override;
-  void commit();  // After the forward: every sequence is longer by its rows.
+  void commit();  // After the forward: every sequence ends with its rows.
 
  private:
+  KvCache::Reach& reach(KvCache::Slot& slot) const {
+    return rows_ == Rows::kMtp ? slot.mtp : slot.model;
+  }
+
   KvCache& cache_;
+  Rows rows_;
   std::vector<Run> runs_;
   std::vector<AttentionSegment> segments_;
 };

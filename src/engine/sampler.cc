@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "engine/speculation.h"
 
 namespace dure {
 namespace {
@@ -136,13 +137,7 @@ std::span<const TokenProbability> Sampler::distribution(const SamplingOptions& o
 
 int32_t Sampler::sample(const SamplingOptions& options, std::span<const float> logits,
                         const SamplingContext& context, double uniform) {
-  const std::span<const TokenProbability> kept = distribution(options, logits, context);
-  double sum = 0;
-  for (const TokenProbability& c : kept) {
-    sum += c.probability;
-    if (uniform < sum) return c.token;
-  }
-  return kept.back().token;  // The sum may end a rounding short of 1.
+  return draw_token(distribution(options, logits, context), uniform);
 }
 
 }  // namespace dure

@@ -1,0 +1,98 @@
+// engine/engine_fixture.h: what the tests of engine/ share: a tiny model, random requests,
+// equality.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "base/rng.h"
+#include "engine/generator.h"
+#include "model/train_pass.h"
+
+namespace dure::testing_engine {
+
+// LLLG with a window far shorter than the sequences, a dense first layer, routed experts with a
+// shared one.
+inline ModelConfig tiny_config() {
+  ModelConfig c;
+  c.vocab_size = 97, c.hidden_size = 48, c.head_count = 4, c.kv_head_count = 2, c.head_width = 16;
+  c.dense_width = 64, c.expert_width = 24, c.expert_count = 8, c.experts_per_token = 3,
+  c.shared_expert_count = 1;
+  c.routed_scale = 2.5, c.initializer_range = 0.2;
+  for (int i = 0; i < 4; ++i)
+    c.layers.push_back({.window_tokens = i == 3 ? 0 : 5, .rotary = i != 3, .sparse = i > 0});
+  return c;
+}
+
+struct Model {
+  ModelConfig config;
+  Stream stream;
+  Parameters parameters{config};
+  ModelWeights weights;
+  explicit Model(const ModelConfig& c = tiny_config(), int threads = 1)
+      : config(c), stream(threads) {
+    parameters.initialise(11, stream);
+    weights = bind_weights(parameters);
+  }
+};
+
+inline std::vector<GenerationRequest> requests(int count) {
+  std::vector<GenerationRequest> all;
+  for (int i = 0; i < count; ++i) {
+    Rng rng(5, static_cast<uint64_t>(i));
+    GenerationRequest r;
+    const int64_t length = rng.between(1, 150);
+    for (int64_t k = 0; k < length; ++k) r.prompt.push_back(static_cast<int32_t>(rng.below(97)));
+    r.new_tokens_max = rng.between(1, 90);
+    r.stop_tokens = {7};
+    r.stream = static_cast<uint64_t>(i);
+    r.sampling.seed = 99;
+    if (i % 3 == 1) r.sampling.top_p = 0.9;
+    all.push_back(r);
+  }
+  return all;
+}
+
+inline void expect_same(const std::vector<Generation>& a, const std::vector<Generation>& b,
+                        const char* what) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(a[i].tokens, b[i].tokens) << what << ", request " << i;
+    EXPECT_EQ(a[i].log_probabilities, b[i].log_probabilities) << what << ", request " << i;
+    EXPECT_EQ(a[i].finish, b[i].finish);
+  }
+}
+
+// One TrainPass over prompts and answers gives the recorded log-probabilities, bit for bit.
+inline void expect_trainer_log_probabilities(Model& model,
+                                             const std::vector<GenerationRequest>& all,
+                                             const std::vector<Generation>& generated) {
+  std::vector<int32_t> ids, targets;
+  std::vector<int64_t> lengths;
+  for (size_t i = 0; i < all.size(); ++i) {
+    std::vector<int32_t> row = all[i].prompt;
+    row.insert(row.end(), generated[i].tokens.begin(), generated[i].tokens.end());
+    lengths.push_back(static_cast<int64_t>(row.size()));
+    for (size_t t = 0; t < row.size(); ++t) {
+      ids.push_back(row[t]);
+      targets.push_back(t + 1 >= all[i].prompt.size() && t + 1 < row.size() ? row[t + 1] : kIgnore);
+    }
+  }
+  TrainPass pass(model.config, {.rows_max = static_cast<int64_t>(ids.size())});
+  pass.forward(model.weights, {.ids = ids, .targets = targets, .document_lengths = lengths},
+               model.stream);
+  pass.token_log_probabilities(false, model.stream);
+  size_t at = 0, compared = 0;
+  for (size_t i = 0; i < all.size(); ++i) {
+    for (size_t k = 0; k < generated[i].tokens.size(); ++k, ++compared) {
+      ASSERT_EQ(pass.log_probability()[at + all[i].prompt.size() - 1 + k],
+                generated[i].log_probabilities[k])
+          << "request " << i << " token " << k;
+    }
+    at += static_cast<size_t>(lengths[i]);
+  }
+  EXPECT_GT(compared, 100u);
+}
+
+}  // namespace dure::testing_engine
