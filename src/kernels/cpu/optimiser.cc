@@ -139,7 +139,17 @@ HWY_INLINE void product_tile(D d, const Product& p, const float* panel, int64_t 
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
     const int64_t at = (row + r) * p.n + column;
-    if (whole && !last) {
+    if (whole) {
+      if (last) {  // The same two products and one sum as at the edge below.
+        const Vec alpha = hn::Set(d, p.alpha), beta = hn::Set(d, p.beta);
+        Vec more_low = hn::Zero(d), more_high = hn::Zero(d);
+        if (p.d != nullptr) {
+          more_low = hn::Mul(beta, hn::LoadU(d, p.d + at));
+          more_high = hn::Mul(beta, hn::LoadU(d, p.d + at + lanes));
+        }
+        low[r] = hn::Add(hn::Mul(alpha, low[r]), more_low);
+        high[r] = hn::Add(hn::Mul(alpha, high[r]), more_high);
+      }
       hn::StoreU(low[r], d, p.c + at), hn::StoreU(high[r], d, p.c + at + lanes);
       continue;
     }
@@ -152,6 +162,16 @@ HWY_INLINE void product_tile(D d, const Product& p, const float* panel, int64_t 
   }
 }
 
+// width floats of `b`, then zeros up to two vectors.
+HWY_INLINE void pack_row(D d, const float* b, int64_t width, float* out) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  if (width == 2 * lanes) {
+    hn::Store(hn::LoadU(d, b), d, out), hn::Store(hn::LoadU(d, b + lanes), d, out + lanes);
+    return;
+  }
+  for (int64_t j = 0; j < 2 * lanes; ++j) out[j] = j < width ? b[j] : 0.0f;
+}
+
 // Rows [row_begin, row_end) of one panel of columns.
 void product_panel(const Product& p, int64_t row_begin, int64_t row_end, int64_t column) {
   const D d;
@@ -162,11 +182,8 @@ void product_panel(const Product& p, int64_t row_begin, int64_t row_end, int64_t
   HWY_ALIGN float panel[kDepthBlock * kPanelMax];
   for (int64_t depth_begin = 0; depth_begin < p.k; depth_begin += kDepthBlock) {
     const int64_t depth = std::min(kDepthBlock, p.k - depth_begin);
-    for (int64_t l = 0; l < depth; ++l) {
-      const float* b = p.b + (depth_begin + l) * p.n + column;
-      for (int64_t j = 0; j < panel_width; ++j)
-        panel[l * panel_width + j] = j < width ? b[j] : 0.0f;
-    }
+    const float* b = p.b + depth_begin * p.n + column;
+    for (int64_t l = 0; l < depth; ++l, b += p.n) pack_row(d, b, width, panel + l * panel_width);
     const bool first = depth_begin == 0, last = depth_begin + depth == p.k;
     int64_t row = row_begin;
     for (; row + kTall <= row_end; row += kTall)
@@ -248,10 +265,11 @@ void scale_to_unit(float* x, int64_t count) {
   for (int64_t i = 0; i < count; ++i) x[i] *= factor;
 }
 
-// x: [m, n] with m <= n; the result is in `x`.
-void newton_schulz(float* x, int64_t m, int64_t n, int iterations, const MuonScratch& s,
+// result: x [m, n] with m <= n on the way in.
+void newton_schulz(float* result, int64_t m, int64_t n, int iterations, const MuonScratch& s,
                    ThreadPool& threads) {
   constexpr float kA = 3.4445f, kB = -4.7750f, kC = 2.0315f;
+  float *x = result, *next = s.next;
   for (int i = 0; i < iterations; ++i) {
     transpose(x, s.turned, m, n);
     multiply({.a = x,
@@ -279,7 +297,7 @@ void newton_schulz(float* x, int64_t m, int64_t n, int iterations, const MuonScr
     multiply({.a = s.polynomial,
               .b = x,
               .d = x,
-              .c = s.next,
+              .c = next,
               .m = m,
               .n = n,
               .k = m,
@@ -287,8 +305,9 @@ void newton_schulz(float* x, int64_t m, int64_t n, int iterations, const MuonScr
               .beta = kA,
               .symmetric = false},
              threads);
-    std::memcpy(x, s.next, static_cast<size_t>(m * n) * sizeof(float));
+    std::swap(x, next);
   }
+  if (x != result) std::memcpy(result, x, static_cast<size_t>(m * n) * sizeof(float));
 }
 
 }  // namespace
