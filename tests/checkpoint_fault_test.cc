@@ -9,8 +9,8 @@
 #include <fstream>
 #include <functional>
 
-#include "base/error.h"
 #include "base/rng.h"
+#include "base/testing.h"
 #include "train/checkpoint.h"
 
 namespace dure {
@@ -42,16 +42,6 @@ struct FakeRun {  // Some tensors whose content follows from the step.
     return out;
   }
 };
-
-std::string message_of(const std::function<void()>& act, ErrorCode* code = nullptr) {
-  try {
-    act();
-  } catch (const Error& error) {
-    if (code != nullptr) *code = error.code();
-    return error.what();
-  }
-  return "(no error)";
-}
 
 void expect_holds(const Path& path, int64_t step) {
   FakeRun run, want;

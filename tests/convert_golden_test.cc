@@ -35,8 +35,9 @@ void expect_same(const ModelFiles& a, const ModelFiles& b, bool same_types, gold
   EXPECT_EQ(config, b.config()) << where;
   ASSERT_EQ(a.tensors().size(), b.tensors().size()) << where;
   for (const ImpliedTensor& tensor : a.tensors()) {
-    if (same_types)
+    if (same_types) {
       EXPECT_EQ(a.dtype(tensor.id), b.dtype(tensor.id)) << where << " " << tensor.name;
+    }
     const std::vector<float> x = values_of(a, tensor.id), y = values_of(b, tensor.id);
     ASSERT_EQ(x.size(), y.size());
     for (size_t i = 0; i < x.size(); ++i)

@@ -1,48 +1,21 @@
 // `dure data` as a user runs it: the quickstart's corpus, looking into it, and bad input: one clear
 // line, exit code 2, nothing half-written left.
-#include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstdio>
 #include <set>
 
-#include "base/file.h"
 #include "base/json.h"
 #include "data/corpus.h"
 #include "data/tokenise.h"
+#include "program.h"
 #include "text/bpe_trainer.h"
 
 namespace dure {
 namespace {
 
-struct Outcome {
-  int code = 0;
-  std::string out, error;
-};
-
-// Standard error apart, without progress.
-Outcome run(const TemporaryFolder& folder, const std::string& arguments) {
-  const std::string command = "DURE_PROGRESS=off DURE_LOG=error " DURE_BINARY " data " + arguments +
-                              " 2> '" + (folder.path() / "stderr").string() + "'";
-  std::FILE* pipe = ::popen(command.c_str(), "r");
-  Outcome outcome;
-  char buffer[1 << 16];
-  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;)
-    outcome.out.append(buffer, n);
-  outcome.code = WEXITSTATUS(::pclose(pipe));
-  outcome.error = read_file(folder.path() / "stderr");
-  return outcome;
-}
-
-void expect_one_line(const Outcome& outcome, const std::string& part) {
-  EXPECT_EQ(outcome.code, 2) << outcome.error;
-  EXPECT_EQ(std::count(outcome.error.begin(), outcome.error.end(), '\n'), 1) << outcome.error;
-  EXPECT_NE(outcome.error.find(part), std::string::npos) << outcome.error;
-}
+Outcome run(const std::string& arguments) { return run_program("data " + arguments); }
 
 // Names in `folder` that a failed command should not have left.
 std::set<std::string> leftovers(const Path& folder) {
@@ -63,7 +36,7 @@ TEST(DataVerb, PreparesTheQuickstartsCorpus) {
   const Path out = folder.path() / "corpus";
   const std::string arguments = "prepare " DURE_SOURCE_DIR "/recipes/nano/data.yaml --out '" +
                                 out.string() + "' --set tasks.document_count=500";
-  const Outcome outcome = run(folder, arguments);
+  const Outcome outcome = run(arguments);
   ASSERT_EQ(outcome.code, 0) << outcome.error;
   const Json files = corpus_manifest(out).at("files");
   EXPECT_EQ(heldout_languages(out), (std::vector<std::string>{"de", "en", "es", "ja", "ko", "vi"}));
@@ -90,19 +63,18 @@ TEST(DataVerb, PreparesTheQuickstartsCorpus) {
   ASSERT_EQ(train_bytes.size(), 6u);
   for (const auto& [language, bytes] : train_bytes)
     EXPECT_TRUE(bytes > 250000 && bytes < 600000) << language << " " << bytes;
-  EXPECT_NE(run(folder, arguments).out.find("already prepared"), std::string::npos);
+  EXPECT_NE(run(arguments).out.find("already prepared"), std::string::npos);
 }
 
 TEST(DataVerb, InspectsFoldersAndShards) {
   const TemporaryFolder folder;
   write_file(folder.path() / "a.txt", "one text\n\nof two paragraphs");
   const std::string in = (folder.path() / "a.txt").string(), out = (folder.path() / "c").string();
-  ASSERT_EQ(run(folder, "prepare " + in + " --language en --heldout-fraction 0 --out " + out).code,
-            0);
-  const Outcome text = run(folder, "inspect " + out);
+  ASSERT_EQ(run("prepare " + in + " --language en --heldout-fraction 0 --out " + out).code, 0);
+  const Outcome text = run("inspect " + out);
   EXPECT_EQ(text.code, 0);
   EXPECT_NE(text.out.find("one text"), std::string::npos);
-  const Json json = parse_json(run(folder, "inspect --json " + out).out, "inspect");
+  const Json json = parse_json(run("inspect --json " + out).out, "inspect");
   EXPECT_EQ(json.at("train.jsonl").at("languages").at("en").at("documents").as_int(), 1);
 
   BpeTrainer trainer({.vocab_size = 640});
@@ -110,14 +82,13 @@ TEST(DataVerb, InspectsFoldersAndShards) {
   const Tokenizer tokenizer = trainer.train();
   tokenizer.save(folder.path() / "tokenizer");
   const auto shard = tokenise_corpus(train_file(out), tokenizer, folder.path() / "cache");
-  const Outcome tokens = run(folder, "inspect " + shard->path().string() + " --tokenizer " +
-                                         (folder.path() / "tokenizer").string());
+  const Outcome tokens = run("inspect " + shard->path().string() + " --tokenizer " +
+                             (folder.path() / "tokenizer").string());
   EXPECT_EQ(tokens.code, 0) << tokens.error;
   EXPECT_NE(tokens.out.find("of two paragraphs<|endofturn|>"), std::string::npos) << tokens.out;
   const std::string bytes = read_file(shard->path());
   write_file(folder.path() / "cut.shard", bytes.substr(0, bytes.size() - 8));
-  expect_one_line(run(folder, "inspect " + (folder.path() / "cut.shard").string()),
-                  "truncated or damaged");
+  expect_refusal(run("inspect " + (folder.path() / "cut.shard").string()), "truncated or damaged");
 }
 
 TEST(DataVerb, BadInputIsOneLineAndLeavesNothing) {
@@ -152,7 +123,7 @@ TEST(DataVerb, BadInputIsOneLineAndLeavesNothing) {
   };
   for (const auto& [arguments, part] : cases) {
     SCOPED_TRACE(arguments);
-    expect_one_line(run(folder, arguments), part);
+    expect_refusal(run(arguments), part);
     EXPECT_EQ(leftovers(folder.path()), std::set<std::string>{});
   }
   EXPECT_EQ(read_file(folder.path() / "good.txt"), "good");
@@ -166,9 +137,9 @@ TEST(DataVerb, UnreadableFilesAreNamed) {
   const TemporaryFolder folder;
   write_file(folder.path() / "a.txt", "secret");
   std::filesystem::permissions(folder.path() / "a.txt", std::filesystem::perms::none);
-  expect_one_line(run(folder, "prepare " + (folder.path() / "a.txt").string() + " --out " +
-                                  (folder.path() / "out").string()),
-                  "Permission denied");
+  expect_refusal(run("prepare " + (folder.path() / "a.txt").string() + " --out " +
+                     (folder.path() / "out").string()),
+                 "Permission denied");
 }
 
 TEST(DataVerb, AFullDiskLeavesNothing) {
@@ -180,10 +151,9 @@ TEST(DataVerb, AFullDiskLeavesNothing) {
     return;
   }
   write_file(folder.path() / "good.txt", "good");
-  const Outcome outcome =
-      run(folder, "prepare " + (folder.path() / "good.txt").string() +
-                      " --set tasks.document_count=5000 --out " + (disk / "out").string());
-  expect_one_line(outcome, "No space left");
+  const Outcome outcome = run("prepare " + (folder.path() / "good.txt").string() +
+                              " --set tasks.document_count=5000 --out " + (disk / "out").string());
+  expect_refusal(outcome, "No space left");
   EXPECT_EQ(leftovers(disk), std::set<std::string>{});
   ::umount(disk.c_str());
 }
@@ -196,8 +166,8 @@ TEST(DataVerb, KilledItLeavesTheOldCorpus) {
   const std::string prepare = "prepare " + (folder.path() / "a.txt").string() +
                               " --heldout-fraction 0 --set tasks.document_count=60000 --out " +
                               out.string();
-  ASSERT_EQ(run(folder, "prepare " + (folder.path() / "a.txt").string() +
-                            " --heldout-fraction 0 --out " + out.string())
+  ASSERT_EQ(run("prepare " + (folder.path() / "a.txt").string() + " --heldout-fraction 0 --out " +
+                out.string())
                 .code,
             0);
   const std::string before = read_file(out / "manifest.json");
@@ -217,7 +187,7 @@ TEST(DataVerb, KilledItLeavesTheOldCorpus) {
     EXPECT_EQ(read_file(out / "manifest.json"), before);
     EXPECT_EQ(corpus_manifest(out).at("files").at("train.jsonl").at("documents").as_int(), 1);
   }
-  ASSERT_EQ(run(folder, prepare).code, 0);
+  ASSERT_EQ(run(prepare).code, 0);
   EXPECT_GT(corpus_manifest(out).at("files").at("train.jsonl").at("documents").as_int(), 30000);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "formats/config_fixture.h"
 #include "formats/gguf_model.h"
 #include "formats/hf_config.h"
 #include "formats/model_files.h"
@@ -48,18 +49,6 @@ TEST(GoldenFormats, GgufFiles) {
       ASSERT_NO_THROW(check_model(root / model)) << model;
     }
   }
-}
-
-ModelConfig k_exaone_236b() {
-  ModelConfig c;
-  c.vocab_size = 153600, c.hidden_size = 6144, c.head_count = 64, c.kv_head_count = 8,
-  c.head_width = 128, c.dense_width = 18432;
-  c.expert_width = 2048, c.expert_count = 128, c.experts_per_token = 8, c.shared_expert_count = 1,
-  c.mtp_layer_count = 1;
-  for (int64_t i = 0; i < 48; ++i)
-    c.layers.push_back(
-        {.window_tokens = i % 4 == 3 ? 0 : 128, .rotary = i % 4 != 3, .sparse = i > 0});
-  return c;
 }
 
 TEST(GoldenFormats, PublishedInventory) {

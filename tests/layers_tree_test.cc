@@ -1,6 +1,6 @@
 // The tree obeys its own table: every #include points to the same folder or to one that
-// tools/layers.txt names, the table has no cycle, no file is longer than 1,000 lines, and every
-// source of src/ stands in a folder of the table.
+// tools/layers.txt names, the table has no cycle, no file is longer than 1,000 lines, every
+// source of src/ stands in a folder of the table, and pages of docs/ that are named exist.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -88,6 +88,27 @@ TEST(Layers, EveryIncludePointsDown) {
     ++file_count;
   }
   EXPECT_GT(file_count, 20);
+}
+
+// Pages that code, documents and recipes point to, as "docs/NAME.md".
+TEST(Docs, EveryPageThatIsNamedExists) {
+  const Path root(DURE_SOURCE_DIR);
+  std::set<std::string> named;
+  for (const char* folder : {"src", "tests", "bench", "fuzz", "tools", "recipes", "docs"}) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(root / folder)) {
+      const std::set<std::string> kinds = {".cc", ".h", ".md", ".py", ".sh", ".txt", ".yaml"};
+      if (!entry.is_regular_file() || !kinds.contains(entry.path().extension().string())) continue;
+      const std::string text = read_file(entry.path());
+      for (size_t at = text.find("docs/"); at != std::string::npos;
+           at = text.find("docs/", at + 1)) {
+        const size_t end = text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_", at + 5);
+        if (end != std::string::npos && text.compare(end, 3, ".md") == 0)
+          named.insert(text.substr(at, end + 3 - at));
+      }
+    }
+  }
+  EXPECT_GE(named.size(), 10u);
+  for (const std::string& page : named) EXPECT_TRUE(path_exists(root / page)) << page;
 }
 
 }  // namespace

@@ -1,9 +1,6 @@
 // `dure score` from outside: likelihood, logits and gradients of ids, against each other and
 // against the library; bad input.
-#include <gtest/gtest.h>
-
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 
 #include "base/json.h"
@@ -11,25 +8,12 @@
 #include "formats/safetensors.h"
 #include "model/load.h"
 #include "model/train_pass.h"
+#include "program.h"
 
 namespace dure {
 namespace {
 
-struct Outcome {
-  int code = 0;
-  std::string out;
-};
-
-Outcome score(const std::string& arguments) {
-  Outcome outcome;
-  std::FILE* pipe =
-      ::popen(("DURE_PROGRESS=off " DURE_BINARY " score " + arguments + " 2>&1").c_str(), "r");
-  char buffer[1 << 14];
-  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;)
-    outcome.out.append(buffer, n);
-  outcome.code = WEXITSTATUS(::pclose(pipe));
-  return outcome;
-}
+Outcome score(const std::string& arguments) { return run_program("score " + arguments); }
 
 constexpr int64_t kVocab = 83;
 
@@ -79,7 +63,7 @@ class ScoreTest : public ::testing::Test {
 
 TEST_F(ScoreTest, LikelihoodIsThatOfTheLogits) {
   const Outcome run = score(model_ + " --ids " + ids_ + " --json --logits " + path("logits.f32"));
-  ASSERT_EQ(run.code, 0) << run.out;
+  ASSERT_EQ(run.code, 0) << run.error;
   const Json json = parse_json(run.out, "output");
   const std::string bytes = read_file(path("logits.f32"));
   ASSERT_EQ(bytes.size(), (rows_[0].size() + rows_[1].size()) * kVocab * sizeof(float));
@@ -107,7 +91,7 @@ TEST_F(ScoreTest, GradientsAreTheLibrarysAndLogitsTheSameBits) {
   ASSERT_EQ(score(model_ + " --ids " + ids_ + " --logits " + path("a.f32")).code, 0);
   const Outcome run = score(model_ + " --ids " + ids_ + " --logits " + path("b.f32") +
                             " --gradients " + path("g.safetensors") + " --mtp-coefficient 0.3");
-  ASSERT_EQ(run.code, 0) << run.out;
+  ASSERT_EQ(run.code, 0) << run.error;
   EXPECT_EQ(read_file(path("a.f32")),
             read_file(path("b.f32")));  // chunks over a cache = one whole pass
 
@@ -149,7 +133,7 @@ TEST_F(ScoreTest, PlainNumbersAndListsMeanTheSame) {
   write_file(path("list.json"), "[5, 17, 2, 44]");
   write_file(path("plain.txt"), "5 17\n2 44\n");
   const Outcome list = score(model_ + " --json --ids " + path("list.json"));
-  EXPECT_EQ(list.code, 0) << list.out;
+  EXPECT_EQ(list.code, 0) << list.error;
   EXPECT_EQ(list.out, score(model_ + " --json --ids " + path("plain.txt")).out);
   EXPECT_EQ(list.out, score(model_ + " --json --ids - < " + path("plain.txt")).out);
 }
@@ -177,9 +161,8 @@ TEST_F(ScoreTest, BadInputIsOneLineAndLeavesNothing) {
       model_ + " --ids " + ids_ + " --logits " + path("no/such/folder/x.f32"),
   };
   for (const std::string& arguments : bad) {
-    const Outcome run = score(arguments);
-    EXPECT_EQ(run.code, 2) << arguments << "\n" << run.out;
-    EXPECT_EQ(std::count(run.out.begin(), run.out.end(), '\n'), 1) << arguments << "\n" << run.out;
+    SCOPED_TRACE(arguments);
+    expect_refusal(score(arguments), "dure: ");
   }
   for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
     EXPECT_EQ(entry.path().filename().string().find("none"), std::string::npos) << entry.path();

@@ -2,26 +2,17 @@
 // counter-based numbers, loops.
 #include <gtest/gtest.h>
 
-#include <functional>
 #include <numeric>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "base/options.h"
 #include "base/rng.h"
+#include "base/testing.h"
 #include "base/thread_pool.h"
 
 namespace dure {
 namespace {
-
-std::string message_of(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "(no error)";
-}
 
 TEST(Json, KeepsOrderKindsAndText) {
   const std::string text = R"({"b":1,"a":[1.5,"x\n\u00e9",true,null],"big":1e+300,"neg":-7})";

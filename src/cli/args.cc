@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -55,16 +56,27 @@ int guarded(const std::function<int()>& run) {
   }
 }
 
+// CLI11 says of an unknown verb only that one is required, and of an unknown option before a
+// missing positional likewise.
+std::string problem_of(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<std::string> unknown = app.remaining();
+  if (unknown.empty() || error.get_name() != "RequiredError") return error.what();
+  const bool has_verbs = !app.get_subcommands({}).empty();
+  return fmt::format("unknown {} '{}'", has_verbs ? "verb" : "argument", unknown[0]);
+}
+
 // What a CLI11 parse error becomes: its own help text for --help, one line with a pointer to --help
 // otherwise.
 int report_usage(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == 0) return app.exit(error);
   std::string where = "dure";
-  for (const CLI::App* sub = &app; !sub->get_subcommands().empty();) {
+  const CLI::App* sub = &app;
+  while (!sub->get_subcommands().empty()) {
     sub = sub->get_subcommands().front();
     where += " " + sub->get_name();
   }
-  std::fprintf(stderr, "%s: %s; see `%s --help`\n", where.c_str(), error.what(), where.c_str());
+  std::fprintf(stderr, "%s: %s; see `%s --help`\n", where.c_str(), problem_of(*sub, error).c_str(),
+               where.c_str());
   return kExitBadInput;
 }
 
@@ -104,7 +116,13 @@ void Args::options(const char* names, std::vector<std::string>& values, const ch
 void Args::flag(const char* names, bool& value, const char* help) {
   app_.add_flag(names, value, help);
 }
-void Args::examples(const char* text) { app_.footer(std::string("\nExamples:\n") + text); }
+void Args::examples(const char* text) {
+  std::string footer = "\nExamples:";
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);)
+    footer += "\n  " + line.substr(std::min(line.find_first_not_of(' '), line.size()));
+  app_.footer(footer);
+}
 
 Args& Args::verb(const char* name, const char* summary, std::function<int()> run) {
   CLI::App* sub = app_.add_subcommand(name, summary);

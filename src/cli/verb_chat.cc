@@ -192,7 +192,7 @@ int run(const Given& given) {
 
 std::function<int()> declare_chat(Args& args) {
   auto given = std::make_shared<Given>();
-  args.positional("model", given->model,
+  args.positional("MODEL", given->model,
                   "model folder, GGUF file, checkpoint, or repo id in the Hugging Face cache");
   args.option("--system", given->system, "system message");
   args.flag("--no-thinking", given->no_thinking, "answer without reasoning first");

@@ -1,13 +1,73 @@
 // `dure doctor`: what this machine has, measured where a number says more than a name.
 #include <cstdio>
+#include <cstdlib>
+#include <sstream>
 
+#include "base/file.h"
+#include "base/progress.h"
 #include "cli/args.h"
+#include "cli/memory_plan.h"
 #include "cli/verbs.h"
 #include "kernels/isa.h"
 #include "kernels/peak.h"
 
 namespace dure {
 namespace {
+
+// What follows "NAME :" in a file of the kernel's; empty where there is none.
+std::string field_of(const Path& file, const std::string& name) {
+  if (!path_exists(file)) return "";
+  std::istringstream lines(read_file(file));
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with(name)) continue;
+    const size_t at = line.find_first_not_of(": \t", name.size());
+    if (at != std::string::npos) return line.substr(at);
+  }
+  return "";
+}
+
+void print_memory() {
+  const MachineMemory memory = machine_memory();
+  std::printf("memory: %s, %s of it free\n",
+              format_bytes(static_cast<double>(memory.total_bytes)).c_str(),
+              format_bytes(static_cast<double>(memory.available_bytes)).c_str());
+}
+
+void print_gpus() {
+  const Path gpus = "/proc/driver/nvidia/gpus";
+  bool any = false;
+  if (path_exists(gpus)) {
+    for (const auto& entry : std::filesystem::directory_iterator(gpus)) {
+      any = true;
+      std::printf("GPU: %s (this build computes on the CPU)\n",
+                  field_of(entry.path() / "information", "Model").c_str());
+    }
+  }
+  if (!any) std::printf("GPU: none\n");
+}
+
+bool on_path(const char* program) {
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(path == nullptr ? "" : path);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    if (path_exists(Path(folder) / program)) return true;
+  }
+  return false;
+}
+
+// What some verbs use where it is there.
+void print_missing() {
+  const bool guide = path_exists("/usr/share/doc/installation-guide-amd64");
+  if (!on_path("xz"))
+    std::printf(
+        "missing: xz-utils, beside bits per byte in `dure eval`: apt-get install xz-utils\n");
+  if (!guide) {
+    std::printf(
+        "missing: installation-guide-amd64, the quickstart's text: apt-get install "
+        "installation-guide-amd64\n");
+  }
+  if (guide && on_path("xz")) std::printf("packages: nothing missing\n");
+}
 
 void print_isa() {
   std::printf("instruction set: %s (", isa_name(isa()).data());
@@ -25,7 +85,7 @@ void print_peak(Stream& stream) {
   const MachinePeak peak = measure_peak(stream, 1);
   std::printf("arithmetic: %.0f GFLOP/s (f32 fma), one thread %.0f\n", peak.fma_gflops,
               peak.fma_gflops_thread);
-  std::printf("memory: reads %.1f GB/s, copies %.1f GB/s (read + written)\n", peak.read_gbytes_s,
+  std::printf("bandwidth: reads %.1f GB/s, copies %.1f GB/s (read + written)\n", peak.read_gbytes_s,
               peak.copy_gbytes_s);
 }
 
@@ -35,9 +95,13 @@ std::function<int()> declare_doctor(Args& args) {
   args.examples("  dure doctor\n");
   return [] {
     Stream stream;
+    std::printf("processor: %s\n", field_of("/proc/cpuinfo", "model name").c_str());
     std::printf("threads: %d (DURE_THREADS chooses)\n", stream.thread_count());
     print_isa();
+    print_memory();
     print_peak(stream);
+    print_gpus();
+    print_missing();
     return 0;
   };
 }

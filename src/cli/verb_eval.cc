@@ -92,7 +92,7 @@ int run(const Given& given) {
 
 std::function<int()> declare_eval(Args& args) {
   auto given = std::make_shared<Given>();
-  args.positionals("model", given->models, "models, each PATH or NAME=PATH", /*required=*/false);
+  args.positionals("MODEL", given->models, "models, each PATH or NAME=PATH", /*required=*/false);
   args.option("--suite", given->suite, "YAML file; see recipes/nano/eval.yaml");
   args.options("--set", given->settings, "one field of the suite, as FIELD=VALUE; may be repeated");
   args.options("--log", given->logs,

@@ -15,7 +15,7 @@ std::function<int()> declare_rl(Args& args) {
     bool describe = false;
   };
   auto given = std::make_shared<Given>();
-  args.positional("config", given->config, "YAML file; see recipes/nano/rl.yaml",
+  args.positional("CONFIG", given->config, "YAML file; see recipes/nano/rl.yaml",
                   /*required=*/false);
   args.options("--set", given->settings, "one field, as FIELD=VALUE; may be repeated");
   args.flag("--fields", given->describe, "list every field with its default and meaning");

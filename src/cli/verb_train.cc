@@ -35,7 +35,7 @@ int run(const Given& given) {
 
 std::function<int()> declare_train(Args& args) {
   auto given = std::make_shared<Given>();
-  args.positional("config", given->config, "YAML file; see recipes/nano", /*required=*/false);
+  args.positional("CONFIG", given->config, "YAML file; see recipes/nano", /*required=*/false);
   args.options("--set", given->settings, "one field, as FIELD=VALUE; may be repeated");
   args.flag("--fields", given->fields, "list every field with its default and meaning");
   args.examples(

@@ -8,8 +8,8 @@
 #include <cstdlib>
 #include <set>
 
-#include "base/error.h"
 #include "base/rng.h"
+#include "base/testing.h"
 #include "data/input.h"
 #include "data/inspect.h"
 #include "data/jsonl.h"
@@ -17,15 +17,6 @@
 
 namespace dure {
 namespace {
-
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-    return "";
-  } catch (const Error& error) {
-    return error.what();
-  }
-}
 
 std::string zstd_of(const std::string& text) {
   std::string out(ZSTD_compressBound(text.size()), '\0');
@@ -82,7 +73,7 @@ TEST(Html, DeclaredEncodingsAreReadAndUndeclaredOnesRefused) {
       "<meta http-equiv=\"Content-Type\" content=\"text/html; charset=ISO-8859-1\"><p>";
   EXPECT_EQ(text_of_html(head + "caf\xe9</p>", "test"), "café");
   EXPECT_NE(
-      error_of([] { text_of_html("<p>caf\xe9</p>", "page.html"); }).find("page.html: not UTF-8"),
+      message_of([] { text_of_html("<p>caf\xe9</p>", "page.html"); }).find("page.html: not UTF-8"),
       std::string::npos);
 }
 
@@ -111,12 +102,12 @@ TEST(Html, SurvivesWhatIsNotHtml) {
     std::string html;
     for (int64_t left = rng.below(40); left > 0; --left)
       html += pieces[rng.below(std::ssize(pieces))];
-    const std::string message = error_of([&] { EXPECT_TRUE(is_utf8(text_of_html(html, "x"))); });
+    const std::string message = message_of([&] { EXPECT_TRUE(is_utf8(text_of_html(html, "x"))); });
     EXPECT_TRUE(message.empty() || message.starts_with("x: ")) << message;
   }
   std::string deep;
   for (int i = 0; i < 100000; ++i) deep += "<div>";
-  error_of([&] {
+  message_of([&] {
     text_of_html(deep + "x", "deep");
   });  // An Error or a text, in reasonable time and stack.
 }
@@ -148,7 +139,7 @@ TEST(Input, ReadsCompressedFilesAndNamesTruncatedOnes) {
                               packed.size() - 5, packed.size() - 1}) {
       write_file(path, packed.substr(0, size));
       // An empty .zst holds no frame: an empty input. Everything else is named.
-      const std::string message = error_of([&] { read_input(path); });
+      const std::string message = message_of([&] { read_input(path); });
       if (size > 0 || std::string(ending) == ".gz") {
         EXPECT_NE(message.find(path.string()), std::string::npos) << ending << " cut at " << size;
       }
@@ -282,7 +273,7 @@ TEST(Corpus, HoldsOutTheSameChaptersInEveryLanguage) {
   EXPECT_EQ(heldout[0].text, "ko ch02.html");
   source.heldout_chapters = {"ch09"};
   const std::string message =
-      error_of([&] { prepare_corpus(options, {.out = folder.path() / "out"}); });
+      message_of([&] { prepare_corpus(options, {.out = folder.path() / "out"}); });
   EXPECT_NE(message.find("no chapter 'ch09' in language 'en'; it has ch01, ch02"),
             std::string::npos)
       << message;
@@ -393,7 +384,7 @@ TEST(Corpus, RefusesWhatItCannotDoAndLeavesNothingBehind) {
   const TemporaryFolder folder;
   const Path out = folder.path() / "out";
   const auto message_for = [&](const CorpusOptions& options) {
-    return error_of([&] { prepare_corpus(options, {.out = out}); });
+    return message_of([&] { prepare_corpus(options, {.out = out}); });
   };
   CorpusOptions missing = options_for(folder.path() / "none");
   missing.sources[0].hint = "apt-get install it";
@@ -412,7 +403,7 @@ TEST(Corpus, RefusesWhatItCannotDoAndLeavesNothingBehind) {
   make_folders(folder.path() / "mine");
   write_file(folder.path() / "mine" / "thesis.txt", "precious");
   write_file(folder.path() / "good.txt", "text");
-  const std::string refused = error_of([&] {
+  const std::string refused = message_of([&] {
     prepare_corpus(options_for(folder.path() / "good.txt"), {.out = folder.path() / "mine"});
   });
   EXPECT_NE(refused.find("holds something else"), std::string::npos);
@@ -420,23 +411,25 @@ TEST(Corpus, RefusesWhatItCannotDoAndLeavesNothingBehind) {
 }
 
 TEST(Corpus, UnknownFieldsOfTheConfigurationAreNamed) {
-  const auto message_of = [](const char* yaml) {
-    return error_of([&] {
+  const auto message_for = [](const char* yaml) {
+    return message_of([&] {
       CorpusOptions options;
       from_json(options, parse_yaml(yaml, "d.yaml"), "d.yaml");
       check_corpus_options(options, "d.yaml");
     });
   };
-  EXPECT_NE(message_of("sorces: []").find("did you mean 'sources'"), std::string::npos);
-  EXPECT_NE(message_of("sources: [{path: x}]").find("'path'"), std::string::npos);
-  EXPECT_NE(message_of("sources: [{paths: [x], split: random}]").find("choose one of"),
+  EXPECT_NE(message_for("sorces: []").find("did you mean 'sources'"), std::string::npos);
+  EXPECT_NE(message_for("sources: [{path: x}]").find("'path'"), std::string::npos);
+  EXPECT_NE(message_for("sources: [{paths: [x], split: random}]").find("choose one of"),
             std::string::npos);
-  EXPECT_NE(message_of("sources: [{paths: [x], heldout_fraction: 2}]").find("from 0 to 1"),
+  EXPECT_NE(message_for("sources: [{paths: [x], heldout_fraction: 2}]").find("from 0 to 1"),
             std::string::npos);
-  EXPECT_NE(message_of("sources: [{paths: [x], split: chapter}]").find("heldout_chapters is empty"),
-            std::string::npos);
-  EXPECT_NE(message_of("tasks: {document_count: many}").find("document_count should be an integer"),
-            std::string::npos);
+  EXPECT_NE(
+      message_for("sources: [{paths: [x], split: chapter}]").find("heldout_chapters is empty"),
+      std::string::npos);
+  EXPECT_NE(
+      message_for("tasks: {document_count: many}").find("document_count should be an integer"),
+      std::string::npos);
 }
 
 TEST(Inspect, CountsAndSamples) {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/error.h"
+#include "base/testing.h"
 #include "data/corpus.h"
 #include "data/inspect.h"
 #include "data/tokenise.h"
@@ -81,20 +81,15 @@ TEST(Conversations, PromptIdsAreThoseOfInference) {
 
 TEST(Conversations, BadRecordsAreNamed) {
   const TemporaryFolder folder;
-  const auto message_of = [&](const char* line) -> std::string {
+  const auto problem_of = [&](const char* line) {
     write_file(folder.path() / "c.jsonl", line);
-    try {
-      load_conversations(folder.path() / "c.jsonl", small_tokenizer());
-      return "";
-    } catch (const Error& error) {
-      return error.what();
-    }
+    return message_of([&] { load_conversations(folder.path() / "c.jsonl", small_tokenizer()); });
   };
-  EXPECT_NE(message_of("{\"text\":\"x\"}\n").find("c.jsonl: record 1: no conversation"),
+  EXPECT_NE(problem_of("{\"text\":\"x\"}\n").find("c.jsonl: record 1: no conversation"),
             std::string::npos);
-  EXPECT_NE(message_of("{\"messages\":[]}\n").find("c.jsonl:1: no message of the assistant"),
+  EXPECT_NE(problem_of("{\"messages\":[]}\n").find("c.jsonl:1: no message of the assistant"),
             std::string::npos);
-  EXPECT_NE(message_of("").find("holds no conversation"), std::string::npos);
+  EXPECT_NE(problem_of("").find("holds no conversation"), std::string::npos);
 }
 
 TEST(Tokenise, GivesTheTextBackAndIsKeptUntilDamaged) {

@@ -6,8 +6,12 @@
 #include <cmath>
 #include <limits>
 
+#include "text/jinja/escape.h"
+
 namespace dure {
 namespace {
+
+using jinja::escape_html;
 
 constexpr double kLeft = 56, kRight = 12, kTop = 34, kBottom = 40;
 constexpr double kLegendLine = 16;  // a legend too long for the title's line gets its own
@@ -76,11 +80,11 @@ std::string axes(const ChartOptions& o, const Frame& f) {
                        f.height - kBottom + 16, tick_text(tick));
   }
   out += fmt::format("<text x='{:.1f}' y='{:.1f}' text-anchor='middle' class='axis'>{}</text>",
-                     (kLeft + f.width - kRight) / 2, f.height - 6, html_escape(o.x_label));
+                     (kLeft + f.width - kRight) / 2, f.height - 6, escape_html(o.x_label));
   out += fmt::format(
       "<text transform='translate(13 {:.1f}) rotate(-90)' text-anchor='middle' "
       "class='axis'>{}</text>",
-      (f.top + f.height - kBottom) / 2, html_escape(o.y_label));
+      (f.top + f.height - kBottom) / 2, escape_html(o.y_label));
   return out;
 }
 
@@ -91,7 +95,7 @@ std::string line(const Frame& f, const ChartSeries& s, size_t index) {
   return fmt::format(
       "<polyline points='{}' fill='none' stroke='var(--series-{})' stroke-width='1.8' "
       "stroke-linejoin='round'><title>{}</title></polyline>",
-      points, index % 8, html_escape(s.name));
+      points, index % 8, escape_html(s.name));
 }
 
 double name_width(const std::string& name) { return 6.4 * static_cast<double>(name.size()); }
@@ -111,38 +115,12 @@ std::string legend(const std::vector<ChartSeries>& series, double width, double 
     out += fmt::format(
         "<rect x='{:.1f}' y='{:.0f}' width='12' height='3' fill='var(--series-{})'/><text "
         "x='{:.1f}' y='{:.0f}'>{}</text>",
-        x, y - 5, i % 8, x + 16, y, html_escape(series[i].name));
+        x, y - 5, i % 8, x + 16, y, escape_html(series[i].name));
   }
   return out;
 }
 
 }  // namespace
-
-std::string html_escape(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 std::vector<double> readable_ticks(double low, double high, int count_about) {
   if (!(high > low)) return {low};
@@ -170,7 +148,7 @@ std::string line_chart_svg(const ChartOptions& options, std::vector<ChartSeries>
   std::string out = fmt::format(
       "<svg viewBox='0 0 {:.0f} {:.0f}' role='img' aria-label='{}'><text x='{:.0f}' y='18' "
       "class='title'>{}</text>",
-      frame.width, frame.height, html_escape(options.title), kLeft, html_escape(options.title));
+      frame.width, frame.height, escape_html(options.title), kLeft, escape_html(options.title));
   if (frame.x.empty()) {
     return out +
            fmt::format("<text x='{:.0f}' y='{:.0f}' text-anchor='middle'>no data</text></svg>",

@@ -28,6 +28,4 @@ std::string line_chart_svg(const ChartOptions& options, std::vector<ChartSeries>
 // Tick values of a readable step (1, 2 or 5 times a power of ten) that cover [low, high].
 std::vector<double> readable_ticks(double low, double high, int count_about);
 
-std::string html_escape(const std::string& text);
-
 }  // namespace dure

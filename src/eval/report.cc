@@ -6,9 +6,12 @@
 #include "base/error.h"
 #include "eval/chart.h"
 #include "eval/statistics.h"
+#include "text/jinja/escape.h"
 
 namespace dure {
 namespace {
+
+using jinja::escape_html;
 
 using Row = std::vector<std::string>;
 
@@ -142,17 +145,17 @@ std::string markdown_table(const Table& table) {
 
 std::string html_table(const Table& table, bool heat) {
   std::string out = "<table><tr>";
-  for (const std::string& cell : table.head) out += "<th>" + html_escape(cell) + "</th>";
+  for (const std::string& cell : table.head) out += "<th>" + escape_html(cell) + "</th>";
   out += "</tr>";
   for (const Row& row : table.rows) {
-    out += "<tr><th>" + html_escape(row[0]) + "</th>";
+    out += "<tr><th>" + escape_html(row[0]) + "</th>";
     for (size_t i = 1; i < row.size(); ++i) {
       const std::string shade =
           heat && !row[i].empty()
               ? fmt::format(" style='background:color-mix(in srgb,var(--good) {}%,transparent)'",
                             row[i])
               : "";
-      out += "<td" + shade + ">" + html_escape(row[i]) + "</td>";
+      out += "<td" + shade + ">" + escape_html(row[i]) + "</td>";
     }
     out += "</tr>";
   }
@@ -215,13 +218,13 @@ std::string sample_html(const Json& sample) {
   const bool right = sample.find("right") != nullptr && sample.at("right").as_bool();
   std::string out =
       fmt::format("<div class='sample {}'><div class='q'>{} · {}</div><pre>{}</pre>",
-                  right ? "right" : "wrong", html_escape(text_of(sample, "task")),
-                  html_escape(text_of(sample, "language")), html_escape(text_of(sample, "prompt")));
+                  right ? "right" : "wrong", escape_html(text_of(sample, "task")),
+                  escape_html(text_of(sample, "language")), escape_html(text_of(sample, "prompt")));
   if (const std::string thinking = text_of(sample, "thinking"); !thinking.empty())
-    out += "<pre class='think'>" + html_escape(thinking) + "</pre>";
-  out += "<pre class='a'>" + html_escape(text_of(sample, "content")) + "</pre>";
+    out += "<pre class='think'>" + escape_html(thinking) + "</pre>";
+  out += "<pre class='a'>" + escape_html(text_of(sample, "content")) + "</pre>";
   if (!right)
-    out += "<div class='q'>expected " + html_escape(text_of(sample, "expected")) + "</div>";
+    out += "<div class='q'>expected " + escape_html(text_of(sample, "expected")) + "</div>";
   return out + "</div>";
 }
 
@@ -300,24 +303,24 @@ std::string report_html(const ReportInput& input) {
   std::string out =
       "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' "
       "content='width=device-width'><title>" +
-      html_escape(input.title) + "</title>" + kStyle;
-  out += "<h1>" + html_escape(input.title) +
+      escape_html(input.title) + "</title>" + kStyle;
+  out += "<h1>" + escape_html(input.title) +
          "</h1><p>Exact match on held-out problems with 95 % Wilson intervals; bits per byte on "
          "held-out chapters.</p>";
   out += "<div class='wide'>" + html_table(summary(input), false) + "</div>";
   for (const RunLog& log : input.logs)
-    out += "<h2>" + html_escape(log.name) + "</h2><div class='grid'>" + charts(log) + "</div>";
+    out += "<h2>" + escape_html(log.name) + "</h2><div class='grid'>" + charts(log) + "</div>";
   out += "<h2>Percent right by task and language</h2><div class='grid'>";
   for (const Json& result : input.results) {
     if (!list_of(result, "exact_match").empty())
-      out += "<div class='wide'><p>" + html_escape(text_of(result, "name")) + "</p>" +
+      out += "<div class='wide'><p>" + escape_html(text_of(result, "name")) + "</p>" +
              html_table(grid(input, result), true) + "</div>";
   }
   out += "</div>";
   for (const Json& result : input.results) {
     if (list_of(result, "samples").empty()) continue;
     out +=
-        "<h2>Sample answers: " + html_escape(text_of(result, "name")) + "</h2><div class='grid'>";
+        "<h2>Sample answers: " + escape_html(text_of(result, "name")) + "</h2><div class='grid'>";
     for (const Json& sample : list_of(result, "samples")) out += sample_html(sample);
     out += "</div>";
   }

@@ -3,10 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <functional>
 
-#include "base/error.h"
 #include "base/rng.h"
+#include "base/testing.h"
 #include "formats/fp8.h"
 #include "formats/hf_config.h"
 #include "formats/model_files.h"
@@ -14,15 +13,6 @@
 
 namespace dure {
 namespace {
-
-std::string message_of(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "(no error)";
-}
 
 #define EXPECT_SAYS(act, part) \
   EXPECT_NE(message_of([&] { act; }).find(part), std::string::npos) << message_of([&] { act; })

@@ -17,6 +17,7 @@
 
 #include "base/file.h"
 #include "formats/tensor_source.h"
+#include "formats/tensor_writer.h"
 
 namespace dure {
 
@@ -135,28 +136,11 @@ bool is_gguf(const Path& path);  // A file that begins with the magic number.
 int64_t gguf_type_id(DType dtype);  // The number of a tensor type; checked: GGUF has it.
 bool gguf_has(DType dtype);
 
-// Writes one file in version 3; tensors in any order, each in pieces from its first byte. Nothing
-// appears under the final name before commit().
-class GgufWriter {
+// Writes one file in version 3.
+class GgufWriter : public TensorWriter {
  public:
   GgufWriter(const Path& path, const GgufMetadata& metadata,
              const std::vector<TensorInfo>& tensors);
-
-  void write(std::string_view name, TensorView tensor);  // Checked: type and shape as announced.
-  void write_piece(std::string_view name, int64_t byte_offset,
-                   std::string_view bytes);  // Checked: inside, in order.
-  void commit();                             // Checked: every byte of every tensor was written.
-  int64_t file_bytes() const { return file_bytes_; }
-
- private:
-  struct Slot {
-    TensorInfo info;
-    int64_t offset = 0, written = 0;
-  };
-  StagedFile file_;
-  std::string path_;
-  std::unordered_map<std::string, Slot> slots_;
-  int64_t file_bytes_ = 0;
 };
 
 // A writer of one file, or of a split set whose files hold at most `part_bytes_max` of tensors each

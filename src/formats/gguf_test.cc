@@ -5,24 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <functional>
 
-#include "base/error.h"
 #include "base/rng.h"
+#include "base/testing.h"
 #include "formats/gguf_model.h"
 #include "formats/model_files.h"
 
 namespace dure {
 namespace {
-
-std::string message_of(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "(no error)";
-}
 
 GgufMetadata every_kind() {
   GgufMetadata m;

@@ -64,7 +64,7 @@ int64_t alignment_of(const GgufMetadata& metadata) {
 
 GgufWriter::GgufWriter(const Path& path, const GgufMetadata& metadata,
                        const std::vector<TensorInfo>& tensors)
-    : file_(path), path_(path.string()) {
+    : TensorWriter(path) {
   const int64_t alignment = alignment_of(metadata);
   Bytes header;
   header.out = kGgufMagic;
@@ -83,49 +83,12 @@ GgufWriter::GgufWriter(const Path& path, const GgufMetadata& metadata,
       header.put<uint64_t>(static_cast<uint64_t>(info.shape[i]));
     header.put<uint32_t>(static_cast<uint32_t>(gguf_type_id(info.dtype)));
     header.put<uint64_t>(static_cast<uint64_t>(offset));
-    const bool fresh = slots_.emplace(info.name, Slot{info, offset, 0}).second;
-    DURE_CHECK(fresh, "tensor '{}' is announced twice", info.name);
+    announce(info, offset);
     offset = align_up(offset + info.bytes(), alignment);
   }
   header.out.resize(
       static_cast<size_t>(align_up(static_cast<int64_t>(header.out.size()), alignment)), '\0');
-  file_.write(header.out);
-  const int64_t data_start = static_cast<int64_t>(header.out.size());
-  for (auto& [name, slot] : slots_) slot.offset += data_start;
-  file_bytes_ = data_start + offset;
-  if (file_bytes_ > data_start)
-    file_.write_at(file_bytes_ - 1, std::string_view("\0", 1));  // The padding of the last tensor.
-}
-
-void GgufWriter::write(std::string_view name, TensorView tensor) {
-  const auto slot = slots_.find(std::string(name));
-  DURE_CHECK(slot != slots_.end(), "tensor '{}' was not announced", name);
-  const TensorInfo& info = slot->second.info;
-  DURE_CHECK(info.dtype == tensor.dtype && info.shape == tensor.shape,
-             "tensor '{}': {} {}, announced as {} {}", name, dtype_info(tensor.dtype).name,
-             tensor.shape.text(), dtype_info(info.dtype).name, info.shape.text());
-  write_piece(name, 0,
-              {static_cast<const char*>(tensor.data), static_cast<size_t>(tensor.bytes())});
-}
-
-void GgufWriter::write_piece(std::string_view name, int64_t byte_offset, std::string_view bytes) {
-  const auto found = slots_.find(std::string(name));
-  DURE_CHECK(found != slots_.end(), "tensor '{}' was not announced", name);
-  Slot& slot = found->second;
-  const int64_t size = static_cast<int64_t>(bytes.size());
-  DURE_CHECK(byte_offset == slot.written && size <= slot.info.bytes() - byte_offset,
-             "tensor '{}': piece {}+{} of {}, {} written", name, byte_offset, size,
-             slot.info.bytes(), slot.written);
-  file_.write_at(slot.offset + byte_offset, bytes);
-  slot.written += size;
-}
-
-void GgufWriter::commit() {
-  for (const auto& [name, slot] : slots_) {
-    DURE_CHECK(slot.written == slot.info.bytes(), "{}: tensor '{}' has {} of {} bytes", path_, name,
-               slot.written, slot.info.bytes());
-  }
-  file_.commit();
+  start(header.out, offset);
 }
 
 GgufSetWriter::GgufSetWriter(const Path& path, const GgufMetadata& metadata,

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "formats/config_fixture.h"
 #include "formats/tensor_names.h"
 
 namespace dure {
@@ -232,26 +233,13 @@ TEST(HfConfig, SaysWhatItCannotSay) {
 }
 
 TEST(Counts, OfThePublishedModels) {
-  ModelConfig c;
-  c.vocab_size = 153600, c.hidden_size = 6144, c.head_count = 64, c.kv_head_count = 8,
-  c.head_width = 128, c.dense_width = 18432;
-  c.expert_width = 2048, c.expert_count = 128, c.experts_per_token = 8, c.shared_expert_count = 1,
-  c.mtp_layer_count = 1;
-  for (int64_t i = 0; i < 48; ++i)
-    c.layers.push_back(
-        {.window_tokens = i % 4 == 3 ? 0 : 128, .rotary = i % 4 != 3, .sparse = i > 0});
-  ModelCounts counts = count_model(c);
+  ModelCounts counts = count_model(k_exaone_236b());
   EXPECT_EQ(counts.parameters, 237'099'669'632);
   EXPECT_EQ(counts.mtp_parameters, 528'513'280);
   EXPECT_EQ(counts.tensors, 18'688);
   EXPECT_EQ(counts.bytes_16bit, 474'199'351'296);
   EXPECT_NEAR(static_cast<double>(counts.active_without_embedding), 22.72e9, 0.01e9);
-  c.expert_count = 256;
-  c.layers.clear();
-  for (int64_t i = 0; i < 78; ++i)
-    c.layers.push_back(
-        {.window_tokens = i % 4 == 0 ? 0 : 128, .rotary = i % 4 != 0, .sparse = i > 1});
-  counts = count_model(c);
+  counts = count_model(k_exaone_2());
   EXPECT_EQ(counts.parameters, 749'357'484'800);
   EXPECT_EQ(counts.tensors, 59'396);
   EXPECT_EQ(counts.bytes_16bit, 1'498'715'008'512);

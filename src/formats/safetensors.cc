@@ -391,52 +391,18 @@ std::string safetensors_header(const std::vector<TensorInfo>& tensors,
 
 SafetensorsWriter::SafetensorsWriter(const Path& path, std::vector<TensorInfo> tensors,
                                      const std::map<std::string, std::string>& metadata)
-    : file_(path), path_(path.string()) {
+    : TensorWriter(path) {
   std::stable_sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
     return dtype_info(a.dtype).block_bytes > dtype_info(b.dtype).block_bytes;
   });
+  int64_t data_bytes = 0;
   for (const TensorInfo& info : tensors) {
     DURE_CHECK(!is_block(info.dtype), "{}: safetensors cannot hold {}", info.name,
                dtype_info(info.dtype).name);
-    const bool fresh = slots_.emplace(info.name, Slot{info, data_bytes_, 0}).second;
-    DURE_CHECK(fresh, "tensor '{}' is announced twice", info.name);
-    data_bytes_ += info.bytes();
+    announce(info, data_bytes);
+    data_bytes += info.bytes();
   }
-  const std::string header = safetensors_header(tensors, metadata);
-  file_.write(header);
-  data_start_ = static_cast<int64_t>(header.size());
-}
-
-void SafetensorsWriter::write(std::string_view name, TensorView tensor) {
-  const auto slot = slots_.find(std::string(name));
-  DURE_CHECK(slot != slots_.end(), "tensor '{}' was not announced", name);
-  const TensorInfo& info = slot->second.info;
-  DURE_CHECK(info.dtype == tensor.dtype && info.shape == tensor.shape,
-             "tensor '{}': {} {}, announced as {} {}", name, dtype_info(tensor.dtype).name,
-             tensor.shape.text(), dtype_info(info.dtype).name, info.shape.text());
-  write_piece(name, 0,
-              {static_cast<const char*>(tensor.data), static_cast<size_t>(tensor.bytes())});
-}
-
-void SafetensorsWriter::write_piece(std::string_view name, int64_t byte_offset,
-                                    std::string_view bytes) {
-  const auto found = slots_.find(std::string(name));
-  DURE_CHECK(found != slots_.end(), "tensor '{}' was not announced", name);
-  Slot& slot = found->second;
-  const int64_t size = static_cast<int64_t>(bytes.size());
-  DURE_CHECK(byte_offset == slot.written && size <= slot.info.bytes() - byte_offset,
-             "tensor '{}': piece {}+{} of {}, {} written", name, byte_offset, size,
-             slot.info.bytes(), slot.written);
-  file_.write_at(data_start_ + slot.begin + byte_offset, bytes);
-  slot.written += size;
-}
-
-void SafetensorsWriter::commit() {
-  for (const auto& [name, slot] : slots_) {
-    DURE_CHECK(slot.written == slot.info.bytes(), "{}: tensor '{}' has {} of {} bytes", path_, name,
-               slot.written, slot.info.bytes());
-  }
-  file_.commit();
+  start(safetensors_header(tensors, metadata), data_bytes);
 }
 
 std::string shard_name(const std::string& stem, int64_t index, int64_t count) {

@@ -17,6 +17,7 @@
 
 #include "base/file.h"
 #include "formats/tensor_source.h"
+#include "formats/tensor_writer.h"
 #include "tensor/buffer.h"
 
 namespace dure {
@@ -82,28 +83,11 @@ class SafetensorsSet : public TensorSource {
 };
 
 // Writes one file: the shapes are known first, the bytes may then come in any order and in pieces.
-// Nothing appears under the final name before commit(). Tensors are laid out by element size,
-// largest first, so that each is aligned.
-class SafetensorsWriter {
+// Tensors are laid out by element size, largest first, so that each is aligned.
+class SafetensorsWriter : public TensorWriter {
  public:
   SafetensorsWriter(const Path& path, std::vector<TensorInfo> tensors,
                     const std::map<std::string, std::string>& metadata = {});
-
-  void write(std::string_view name, TensorView tensor);  // Checked: type and shape as announced.
-  void write_piece(std::string_view name, int64_t byte_offset,
-                   std::string_view bytes);  // Checked: inside, in order.
-  void commit();                             // Checked: every byte of every tensor was written.
-  int64_t file_bytes() const { return data_start_ + data_bytes_; }
-
- private:
-  struct Slot {
-    TensorInfo info;
-    int64_t begin = 0, written = 0;
-  };
-  StagedFile file_;
-  std::string path_;
-  std::unordered_map<std::string, Slot> slots_;
-  int64_t data_start_ = 0, data_bytes_ = 0;
 };
 
 // The first bytes of a file that holds `tensors` in this order: length, header, padding.

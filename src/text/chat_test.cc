@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "base/error.h"
 #include "base/rng.h"
+#include "base/testing.h"
 #include "text/output_parser.h"
 #include "text/python_text.h"
 
@@ -46,14 +46,7 @@ TEST(Chat, ContentMayBeNullOrParts) {
 }
 
 TEST(Chat, BadMessagesNameTheMessage) {
-  const auto error_of = [](const char* json) -> std::string {
-    try {
-      messages(json);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
-  };
+  const auto error_of = [](const char* json) { return message_of([&] { messages(json); }); };
   EXPECT_NE(
       error_of(R"([{"role": "robot", "content": ""}])").find("messages[0]: unknown role: robot"),
       std::string::npos);
