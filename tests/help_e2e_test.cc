@@ -30,8 +30,9 @@ void expect_help(const std::string& verb) {
   const std::vector<std::string> inner = verbs_of(outcome.out);
   for (const std::string& sub : inner) expect_help(verb + " " + sub);
   if (!inner.empty()) return;
-  EXPECT_NE(outcome.out.find("Examples:\n"), std::string::npos) << outcome.out;
-  EXPECT_NE(outcome.out.find("dure " + verb + " "), std::string::npos) << outcome.out;
+  const size_t examples = outcome.out.find("Examples:\n");
+  ASSERT_NE(examples, std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("dure " + verb, examples), std::string::npos) << outcome.out;
   expect_refusal(run_program(verb + " --no-such-option"), "--help");
 }
 
