@@ -135,7 +135,8 @@ TEST_F(ScoreTest, PlainNumbersAndListsMeanTheSame) {
   const Outcome list = score(model_ + " --json --ids " + path("list.json"));
   EXPECT_EQ(list.code, 0) << list.error;
   EXPECT_EQ(list.out, score(model_ + " --json --ids " + path("plain.txt")).out);
-  EXPECT_EQ(list.out, score(model_ + " --json --ids - < " + path("plain.txt")).out);
+  EXPECT_EQ(list.out,
+            run_program("score " + model_ + " --json --ids -", {.input = "5 17\n2 44\n"}).out);
 }
 
 TEST_F(ScoreTest, BadInputIsOneLineAndLeavesNothing) {

@@ -46,6 +46,7 @@ std::vector<std::string> odd_lines() {
       line += pieces[static_cast<size_t>(rng.below(static_cast<int64_t>(pieces.size())))];
     lines.push_back(line);
   }
+  lines.push_back("end");  // An empty last line would need its newline.
   return lines;
 }
 
@@ -70,10 +71,10 @@ TEST_F(TokenizerVerb, EncodesEveryLineByItselfFromFilesAndStandardInput) {
   }
   EXPECT_FALSE(std::getline(out, line)) << line;
   const std::string verb = "tokenizer encode " + at("t") + "/tokenizer.json --json";
-  EXPECT_EQ(run_program(verb, {.input = text}).out, file.out);
-  EXPECT_EQ(run_program(verb + " -", {.input = text}).out, file.out);
+  EXPECT_TRUE(run_program(verb, {.input = text}).out == file.out);
+  EXPECT_TRUE(run_program(verb + " -", {.input = text}).out == file.out);
   // The last line needs no newline.
-  EXPECT_EQ(run_program(verb, {.input = text.substr(0, text.size() - 1)}).out, file.out);
+  EXPECT_TRUE(run_program(verb, {.input = text.substr(0, text.size() - 1)}).out == file.out);
   EXPECT_EQ(run_program(verb).out, "");
 }
 
