@@ -5,7 +5,9 @@
 
 #include <fstream>
 
+#include "cli/convert_model.h"
 #include "cli/memory_plan.h"
+#include "golden.h"
 #include "model/load.h"
 
 namespace dure {
@@ -77,12 +79,72 @@ TEST(Plan, Serving) {
     const ServePlan plan = plan_serving(medium(), files.get(), options);
     EXPECT_EQ(plan.copied_bytes, weights.owned_bytes());
     EXPECT_EQ(plan.weight_bytes, files->stored_bytes());
+    EXPECT_LT(plan.total_bytes(), plan.weight_bytes + plan.allocated_bytes());
     const int64_t before = data_bytes();
-    const Generator generator(weights, options, stream);
+    Generator generator(weights, options, stream);
     EXPECT_EQ(plan.mtp_kv_bytes > 0 && plan.draft_bytes > 0, drafts > 0);
     expect_within_one_percent(drafts > 0 ? "serving with drafts" : "serving",
                               plan.allocated_bytes() - plan.copied_bytes, data_bytes() - before);
   }
+}
+
+// A GGUF file holds what the kernels read: opening copies nothing, and a run, short prompts and
+// long, takes what was planned and no second copy of the weights.
+TEST(Plan, GgufRunsFromTheMappedFile) {
+  const TemporaryFolder folder;
+  Stream stream(1);
+  convert_to_gguf(ModelFiles(write_model(folder.path() / "m", stream)), folder.path() / "m.gguf",
+                  {});
+  const auto files = std::make_shared<ModelFiles>(folder.path() / "m.gguf");
+  const GeneratorOptions options{
+      .sequences_max = 8, .context_tokens_max = 4096, .draft_tokens_max = 2};
+  const ServePlan plan = plan_serving(medium(), files.get(), options);
+  EXPECT_EQ(plan.copied_bytes, 0);
+  EXPECT_EQ(plan.mapped_bytes, files->stored_bytes());
+  const int64_t before = data_bytes();
+  const ModelWeights weights = open_weights(files);
+  EXPECT_EQ(weights.owned_bytes(), 0);
+  Generator generator(weights, options, stream);
+  std::vector<GenerationRequest> requests;
+  for (int i = 0; i < 8; ++i) {
+    requests.push_back({.prompt = std::vector<int32_t>(static_cast<size_t>(1 + 40 * i), 7 + i),
+                        .new_tokens_max = 4});
+  }
+  generator.run(std::move(requests));
+  expect_within_one_percent("GGUF, after a run", plan.allocated_bytes(), data_bytes() - before);
+}
+
+// Quantised ones, of whatever types the golden folders hold.
+TEST(Plan, QuantisedGgufCopiesNothing) {
+  Stream stream(1);
+  int opened = 0;
+  for (const Path& root : golden::roots("gguf")) {
+    for (const auto& entry : std::filesystem::directory_iterator(root)) {
+      if (entry.path().extension() != ".gguf") continue;
+      if (entry.path().stem().string().find("-of-") != std::string::npos &&
+          entry.path().stem().string().find("-00001-of-") == std::string::npos)
+        continue;  // A later part of a split file.
+      const auto files = std::make_shared<ModelFiles>(entry.path());
+      const ModelWeights weights = open_weights(files);
+      EXPECT_EQ(weights.owned_bytes(), 0) << entry.path();
+      EXPECT_EQ(open_weights_bytes(*files).copied, 0) << entry.path();
+      EXPECT_EQ(open_weights_bytes(*files).mapped, files->stored_bytes()) << entry.path();
+      ++opened;
+    }
+  }
+  std::printf("plan: %d GGUF files of golden sets\n", opened);
+}
+
+TEST(Plan, MostRows) {
+  const LearnerOptions options{.optimiser = {}, .pass = {.rows_max = 500}};
+  const int64_t memory = plan_training(medium(), options, 1).total_bytes();
+  const auto rows = most_rows(medium(), options, 1, memory);
+  ASSERT_TRUE(rows.has_value());
+  LearnerOptions more = options;
+  more.pass.rows_max = *rows + 1;
+  EXPECT_GE(*rows, 500);
+  EXPECT_GT(plan_training(medium(), more, 1).total_bytes(), memory);
+  EXPECT_FALSE(most_rows(medium(), options, 1, 1000).has_value());
 }
 
 TEST(Plan, LargestContext) {

@@ -21,13 +21,27 @@ int64_t number_in(const Path& path) {
   }
 }
 
+// The largest n from 1 to `most` with fits(n), which holds up to some n and never after it.
+template <typename Fits>
+std::optional<int64_t> largest_that(const Fits& fits, int64_t most) {
+  if (!fits(1)) return std::nullopt;
+  int64_t low = 1, high = most;
+  while (low < high) {
+    const int64_t middle = low + (high - low + 1) / 2;
+    fits(middle) ? low = middle : high = middle - 1;
+  }
+  return low;
+}
+
 }  // namespace
 
 ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files,
                        const GeneratorOptions& options) {
   ServePlan plan;
   plan.weight_bytes = files != nullptr ? files->stored_bytes() : count_model(config).bytes_16bit;
-  plan.copied_bytes = files != nullptr ? open_weights_bytes(*files) : 0;
+  const WeightBytes opened =
+      files != nullptr ? open_weights_bytes(*files) : WeightBytes{.mapped = plan.weight_bytes};
+  plan.mapped_bytes = opened.mapped, plan.copied_bytes = opened.copied;
   const KvCachePlan kv = kv_cache_plan(config, kv_cache_options(options));
   plan.ring_bytes = kv.ring_bytes;
   plan.page_bytes = kv.page_bytes * kv.page_count;
@@ -50,13 +64,7 @@ std::optional<int64_t> largest_context(const ModelConfig& config, const ModelFil
     options.context_tokens_max = tokens;
     return plan_serving(config, files, options).total_bytes() <= memory_bytes;
   };
-  if (!fits(1)) return std::nullopt;
-  int64_t low = 1, high = config.context_tokens;  // fits(low); search the last that does.
-  while (low < high) {
-    const int64_t middle = low + (high - low + 1) / 2;
-    fits(middle) ? low = middle : high = middle - 1;
-  }
-  return low;
+  return largest_that(fits, config.context_tokens);
 }
 
 TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options,
@@ -74,6 +82,15 @@ TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options
   }
   plan.activation_bytes = TrainPass::bytes(config, options.pass);
   return plan;
+}
+
+std::optional<int64_t> most_rows(const ModelConfig& config, LearnerOptions options,
+                                 int64_t thread_count, int64_t memory_bytes) {
+  const auto fits = [&](int64_t rows) {
+    options.pass.rows_max = rows;
+    return plan_training(config, options, thread_count).total_bytes() <= memory_bytes;
+  };
+  return largest_that(fits, int64_t{1} << 24);
 }
 
 MachineMemory machine_memory() {

@@ -17,6 +17,7 @@ namespace dure {
 
 struct ServePlan {
   int64_t weight_bytes = 0;  // mapped, as stored; of a bare configuration: 16 bits a weight
+  int64_t mapped_bytes = 0;  // of these, used in place: pages of the file
   int64_t copied_bytes = 0;  // gathered experts, widened norms, decoded FP8: memory of the process
   int64_t ring_bytes = 0;    // keys and values of sliding layers, all sequences
   int64_t page_bytes = 0;    // of global layers, all sequences
@@ -28,7 +29,8 @@ struct ServePlan {
   int64_t allocated_bytes() const {
     return copied_bytes + ring_bytes + page_bytes + table_bytes + activation_bytes;
   }
-  int64_t total_bytes() const { return weight_bytes + allocated_bytes(); }
+  // What has to stay in memory: of the file, only what is used in place.
+  int64_t total_bytes() const { return mapped_bytes + allocated_bytes(); }
 };
 // `files` may be null: a configuration without weights.
 ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files,
@@ -51,6 +53,10 @@ struct TrainPlan {
 };
 TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options,
                         int64_t thread_count);
+// The most rows (tokens) of one pass with which a step fits into `memory_bytes`; absent where none
+// does.
+std::optional<int64_t> most_rows(const ModelConfig& config, LearnerOptions options,
+                                 int64_t thread_count, int64_t memory_bytes);
 
 struct MachineMemory {
   int64_t total_bytes = 0, available_bytes = 0;  // the container's limit where there is one

@@ -111,17 +111,20 @@ void print_verdict(int64_t needed, const MachineMemory& memory) {
 int show_training(const Subject& subject, const MachineMemory& memory, bool as_json) {
   const TrainPlan plan =
       plan_training(subject.config, subject.learner, ThreadPool::default_thread_count());
+  const auto rows = most_rows(subject.config, subject.learner, ThreadPool::default_thread_count(),
+                              memory.available_bytes);
   if (as_json) {
     Json out = Json::object();
-    out["kind"] = "training";
+    out["kind"] = "training", out["device"] = "cpu";
     out["weight_bytes"] = plan.weight_bytes, out["gradient_bytes"] = plan.gradient_bytes,
     out["optimiser_bytes"] = plan.moment_bytes + plan.scratch_bytes;
     out["activation_bytes"] = plan.activation_bytes, out["total_bytes"] = plan.total_bytes();
     out["memory_bytes"] = memory.total_bytes, out["available_bytes"] = memory.available_bytes,
     out["fits"] = plan.total_bytes() <= memory.available_bytes;
+    out["most_rows"] = rows ? Json(*rows) : Json();
     return std::printf("%s\n", out.dump(2).c_str()), 0;
   }
-  std::printf("training on one device: %lld rows a pass, %s%s\n",
+  std::printf("training on one device (cpu): %lld rows a pass, %s%s\n",
               static_cast<long long>(subject.learner.pass.rows_max),
               subject.learner.optimiser.kind.c_str(),
               subject.learner.pass.recompute ? ", activations computed again" : "");
@@ -131,6 +134,8 @@ int show_training(const Subject& subject, const MachineMemory& memory, bool as_j
   print_row("activations", plan.activation_bytes);
   print_row("together", plan.total_bytes());
   print_verdict(plan.total_bytes(), memory);
+  std::printf("  %-34s %s\n", "most rows a pass in free memory",
+              rows ? fmt::format("{}", *rows).c_str() : "none: the weights alone do not fit");
   return 0;
 }
 
@@ -151,12 +156,14 @@ GeneratorOptions serving_options(const ModelConfig& config, const PlanArgs& args
 
 void print_serving(const ModelConfig& c, const ServePlan& plan, const GeneratorOptions& options,
                    bool bare, const MachineMemory& memory, std::optional<int64_t> context) {
-  std::printf("serving %lld sequence%s of up to %lld tokens, keys and values in %s\n",
-              static_cast<long long>(options.sequences_max), options.sequences_max == 1 ? "" : "s",
-              static_cast<long long>(options.context_tokens_max),
-              std::string(dtype_info(options.kv_dtype).name).c_str());
-  print_row(bare ? "weights, 16 bits" : "weights, mapped as stored", plan.weight_bytes);
-  print_row("weights, copied", plan.copied_bytes);
+  std::printf(
+      "serving on one device (cpu): %lld sequence%s of up to %lld tokens, keys and values in %s\n",
+      static_cast<long long>(options.sequences_max), options.sequences_max == 1 ? "" : "s",
+      static_cast<long long>(options.context_tokens_max),
+      std::string(dtype_info(options.kv_dtype).name).c_str());
+  print_row(bare ? "weights, 16 bits" : "weights, as stored", plan.weight_bytes);
+  print_row("  run from the mapped file", plan.mapped_bytes);
+  print_row("  repacked (one copy)", plan.copied_bytes);
   const int64_t mtp_pages = c.mtp_layer.window_tokens > 0 ? 0 : plan.mtp_kv_bytes;
   print_row(fmt::format("KV of {} sliding layers", sliding_layers(c)).c_str(),
             plan.ring_bytes - (plan.mtp_kv_bytes - mtp_pages));
@@ -183,9 +190,10 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
     return print_serving(subject.config, plan, options, subject.files == nullptr, memory, context),
            0;
   Json out = Json::object();
-  out["kind"] = "serving";
+  out["kind"] = "serving", out["device"] = "cpu";
   out["sequences"] = options.sequences_max, out["context_tokens"] = options.context_tokens_max;
-  out["weight_bytes"] = plan.weight_bytes, out["copied_bytes"] = plan.copied_bytes;
+  out["weight_bytes"] = plan.weight_bytes, out["mapped_bytes"] = plan.mapped_bytes,
+  out["copied_bytes"] = plan.copied_bytes;
   out["kv_sliding_bytes"] = plan.ring_bytes, out["kv_global_bytes"] = plan.page_bytes,
   out["draft_tokens"] = options.draft_tokens_max, out["kv_mtp_bytes"] = plan.mtp_kv_bytes,
   out["draft_bytes"] = plan.draft_bytes;

@@ -80,16 +80,21 @@ void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& st
   }
 }
 
-int64_t open_weights_bytes(const ModelFiles& files) {
-  int64_t bytes = 0;
+WeightBytes open_weights_bytes(const ModelFiles& files) {
+  WeightBytes bytes;
   for (const ImpliedTensor& tensor : files.tensors()) {
     const DType dtype = files.dtype(tensor.id);
-    const bool small = tensor.shape.rank() == 1;  // Norms and the router's bias: f32.
+    const bool widened = tensor.shape.rank() == 1 && dtype != DType::kF32;  // norms, router's bias
     const bool gathered =
         is_expert(tensor.id.role) && !files.is_stacked(tensor.id.role, tensor.id.layer);
     const int64_t stored = TensorView{nullptr, tensor.shape, dtype, Device::kCpu}.bytes();
-    if (small && dtype != DType::kF32) bytes += 4 * tensor.shape.elements();
-    if (gathered || (!is_expert(tensor.id.role) && files.is_decoded(tensor.id))) bytes += stored;
+    if (widened) {
+      bytes.copied += 4 * tensor.shape.elements();
+    } else if (gathered || files.is_decoded(tensor.id)) {
+      bytes.copied += stored;
+    } else {
+      bytes.mapped += stored;
+    }
   }
   return bytes;
 }

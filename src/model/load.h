@@ -21,9 +21,12 @@ void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& st
 // owned_bytes(). Keeps `files` alive.
 ModelWeights open_weights(std::shared_ptr<const ModelFiles> files);
 
-// What open_weights() will copy, and what decoded FP8 takes beside it; from the files' headers
-// alone.
-int64_t open_weights_bytes(const ModelFiles& files);
+// Where the weights of open_weights() will lie; from the files' headers alone.
+struct WeightBytes {
+  int64_t mapped = 0;  // used in place: pages of the file
+  int64_t copied = 0;  // gathered, widened, decoded from FP8; their pages of the file may go again
+};
+WeightBytes open_weights_bytes(const ModelFiles& files);
 
 // What write_hf_folder() takes: the tensors of `parameters`, experts one by one. `parameters` must
 // outlive it.
