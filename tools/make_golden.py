@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Small goldens of the project's own. make_golden.sh makes the environment and calls this.
 
-Usage: make_golden.py OUT [--only hf|chat|gguf] [--seed 1]
+Usage: make_golden.py OUT [--only hf|chat|gguf|quant] [--seed 1]
 
 OUT/hf:   models with a float64 forward of the architecture's equations (golden_hf.py), its autograd gradients, and transformers' logits
 OUT/chat: templates rendered by jinja2 as transformers sets it up, model outputs built from their parts (golden_chat.py)
 OUT/gguf: files written and blocks decoded by the `gguf` package, logits from the same float64 forward (golden_gguf.py)
+OUT/quant: rows encoded and decoded by ggml (golden_quant.py; needs llama.cpp, which tools/peer_llama.sh builds)
 """
 import argparse
 import pathlib
@@ -17,10 +18,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--only", choices=["hf", "chat", "gguf"])
+    parser.add_argument("--only", choices=["hf", "chat", "gguf", "quant"])
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    for kind in ["hf", "chat", "gguf"]:
+    for kind in ["hf", "chat", "gguf", "quant"]:
         if args.only in (None, kind):
             __import__("golden_" + kind).make(args.out / kind, args.seed)
     return 0
