@@ -28,8 +28,9 @@ double user_seconds() {
          1e-6 * static_cast<double>(usage.ru_utime.tv_usec);
 }
 
-constexpr DType kTypes[] = {DType::kQ8_0, DType::kQ6_K, DType::kQ5_K,   DType::kQ4_K,  DType::kQ4_0,
-                            DType::kQ3_K, DType::kQ2_K, DType::kIQ4_NL, DType::kIQ4_XS};
+constexpr DType kTypes[] = {DType::kQ8_0,   DType::kQ6_K,  DType::kQ5_K, DType::kQ4_K,
+                            DType::kQ5_0,   DType::kQ4_0,  DType::kQ3_K, DType::kQ2_K,
+                            DType::kIQ4_NL, DType::kIQ4_XS};
 
 std::vector<float> floats(const Path& path) {
   const std::string bytes = read_file(path);

@@ -50,6 +50,7 @@ step report "$dure" eval base="$out/pretrain/model" sft="$out/sft/model" rl="$ou
   --log "reinforcement learning=$out/rl" --title "Dure quickstart, seed $seed" --out "$out/report"
 step release "$dure" convert "$out/rl/model" "$out/release" --type bf16
 step gguf "$dure" convert "$out/rl/model" "$out/release.gguf" --type f16
+step gguf-q8_0 "$dure" quantize "$out/release" "$out/release-q8_0.gguf" Q8_0 --force
 step inspect "$dure" inspect "$out/release"
 
 printf '\n\033[1mquestions to the released model\033[0m\n' >&2
@@ -57,6 +58,9 @@ for question in "47+85=?" "Welche Zahl ist größer: 318 oder 381?" "3, 17, 9를
   printf '\n> %s\n' "$question"
   "$dure" generate "$out/release" --chat -p "$question" -n 96 --temperature 0
 done
+
+printf '\n> %s   (the 8-bit model)\n' "47+85=?"
+"$dure" generate "$out/release-q8_0.gguf" --chat -p "47+85=?" -n 96 --temperature 0
 
 printf '\n'; cat "$out/times.txt"
 cat <<END

@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -163,6 +164,7 @@ StagedFile::StagedFile(Path target)
     : target_(std::move(target)), temporary_(temporary_beside(target_)) {
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail_errno(fmt::format("cannot write {}", target_.string()));
+  ::flock(descriptor_, LOCK_EX | LOCK_NB);  // Says that the writer lives; where it cannot, no harm.
 }
 
 StagedFile::~StagedFile() {

@@ -75,7 +75,7 @@ void layer_forward(const LayerContext& c, const LayerOf<WeightView>& w, LayerAct
 }
 
 void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
-             Activations& activations, Stream& stream) {
+             Activations& activations, Stream& stream, LayerObserver* observer) {
   const ModelConfig& config = weights.config;
   DURE_CHECK_EQ(batch.ids.size(), batch.positions.size());
   activations.set_rows(static_cast<int64_t>(batch.ids.size()));
@@ -85,6 +85,7 @@ void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
         weights, config.layers[static_cast<size_t>(i)], i, batch.positions, kv, stream};
     layer_forward(context, weights.layers[static_cast<size_t>(i)], activations.layer(i),
                   activations.output_of(i));
+    if (observer != nullptr) observer->layer_done(i, activations.layer(i));
   }
   rms_norm(activations.x_last(), weights.norm, config.norm_epsilon, activations.hidden(),
            activations.inverse_rms(), stream);

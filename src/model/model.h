@@ -19,10 +19,18 @@ struct RowBatch {
   std::span<const int32_t> positions;  // [T] in their sequences
 };
 
+// Sees a layer's activations when the layer is done, before the next one takes their place: all but
+// x, which may be the result already.
+class LayerObserver {
+ public:
+  virtual ~LayerObserver() = default;
+  virtual void layer_done(int64_t layer, const LayerActivations& activations) = 0;
+};
+
 // Leaves the hidden states after the final norm in activations.hidden(): [T, D]. Allocates nothing.
 // Throws kInvalidArgument for an id outside the vocabulary. Checked: T <= the plan's rows.
 void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
-             Activations& activations, Stream& stream);
+             Activations& activations, Stream& stream, LayerObserver* observer = nullptr);
 
 // The MTP layer over rows whose hidden states (after the final norm; or an earlier step's result)
 // are `hidden`: [T, D] and whose *next* tokens are batch.ids; positions are the rows' own. Leaves

@@ -25,6 +25,16 @@ void pack_nibble_block(const BlockCodes& b, uint8_t* out) {  // Q4_0, IQ4_NL
   put_nibbles(b.code, out + 2);
 }
 
+void pack_q5_0(const BlockCodes& b, uint8_t* out) {
+  uint32_t fifth = 0;
+  for (int i = 0; i < 32; ++i) {
+    fifth |= static_cast<uint32_t>(b.code[i] >> 4) << i;
+    out[6 + i % 16] |= static_cast<uint8_t>((b.code[i] & 15) << (i / 16 * 4));
+  }
+  put_half(b.d, out);
+  std::memcpy(out + 2, &fifth, sizeof(fifth));
+}
+
 // Two bits of every code: 128 elements share 32 bytes, 32 of them at each shift.
 void put_pairs(const BlockCodes& b, uint8_t* out) {
   for (int i = 0; i < 256; ++i)
@@ -114,6 +124,8 @@ void pack_block(DType dtype, const BlockCodes& codes, uint8_t* out) {
     case DType::kQ4_0:
     case DType::kIQ4_NL:
       return pack_nibble_block(codes, out);
+    case DType::kQ5_0:
+      return pack_q5_0(codes, out);
     case DType::kQ2_K:
       return pack_q2_k(codes, out);
     case DType::kQ3_K:

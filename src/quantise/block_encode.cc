@@ -23,6 +23,8 @@ BlockForm form_of(DType dtype) {
       return {.levels = {.low = -127, .high = 127}};
     case DType::kQ4_0:
       return {.levels = {.low = -8, .high = 7}};
+    case DType::kQ5_0:
+      return {.levels = {.low = -16, .high = 15}};
     case DType::kIQ4_NL:
       return {.levels = table};
     case DType::kQ3_K:
@@ -162,6 +164,7 @@ bool has_encoder(DType dtype) {
     case DType::kBF16:
     case DType::kQ8_0:
     case DType::kQ4_0:
+    case DType::kQ5_0:
     case DType::kQ2_K:
     case DType::kQ3_K:
     case DType::kQ4_K:

@@ -13,7 +13,7 @@
 
 namespace dure {
 
-// F32, F16, BF16, Q8_0, Q4_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS.
+// F32, F16, BF16, Q8_0, Q5_0, Q4_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS.
 bool has_encoder(DType dtype);
 // The largest magnitude that the type can hold.
 double encoder_limit(DType dtype);

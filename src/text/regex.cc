@@ -102,6 +102,16 @@ struct Matcher {
 
 }  // namespace
 
+bool Regex::found_in(std::string_view text) const {
+  thread_local Matcher matcher;
+  const int result = pcre2_match(compiled_->code, reinterpret_cast<PCRE2_SPTR>(text.data()),
+                                 text.size(), 0, 0, matcher.data, matcher.context);
+  if (result < 0 && result != PCRE2_ERROR_NOMATCH)
+    fail(ErrorCode::kUnsupported, "{}: pattern {} cannot be matched: {}", source_,
+         pattern_.substr(0, 200), message_of(result));
+  return result >= 0;
+}
+
 void Regex::split(std::string_view text, std::vector<size_t>& ends) const {
   thread_local Matcher matcher;
   size_t done = 0, from = 0;

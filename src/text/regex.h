@@ -25,6 +25,9 @@ class Regex {
   // (catastrophic patterns).
   void split(std::string_view text, std::vector<size_t>& ends) const;
 
+  // Whether the pattern matches anywhere in `text`. Throws as split() does.
+  bool found_in(std::string_view text) const;
+
   const std::string& pattern() const { return pattern_; }
 
  private:
