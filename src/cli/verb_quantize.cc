@@ -26,8 +26,10 @@ struct QuantizeArgs {
 // "A, B, C and 4 more".
 std::string list_some(const std::vector<std::string>& names) {
   std::string out;
-  for (size_t i = 0; i < std::min<size_t>(names.size(), 3); ++i)
-    out += (i == 0 ? "" : ", ") + names[i];
+  for (size_t i = 0; i < std::min<size_t>(names.size(), 3); ++i) {
+    if (i > 0) out += ", ";
+    out += names[i];
+  }
   return names.size() > 3 ? fmt::format("{} and {} more", out, names.size() - 3) : out;
 }
 
