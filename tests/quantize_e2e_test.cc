@@ -8,8 +8,8 @@
 #include <csignal>
 
 #include "formats/gguf.h"
-#include "formats/tensor_names.h"
 #include "formats/model_files.h"
+#include "formats/tensor_names.h"
 #include "golden.h"
 #include "kernels/block_decode.h"
 #include "model/load.h"
