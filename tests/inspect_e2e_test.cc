@@ -44,6 +44,14 @@ void expect_counts(const ModelConfig& config, int64_t parameters, int64_t tensor
   EXPECT_EQ(json.at("tensor_count").as_int(), tensors);
   EXPECT_EQ(json.at("bytes").as_int(), bytes);
   EXPECT_EQ(json.at("implied").at("tensor_count").as_int(), tensors);
+  EXPECT_EQ(json.at("active_parameters").as_int(), count_model(config).active);
+  const Outcome text = run_program("inspect " + (folder.path() / "m").string());
+  ASSERT_EQ(text.code, 0) << text.error;
+  for (const int64_t number : {parameters, tensors, bytes}) {
+    std::string digits;  // What is printed has thousands apart.
+    for (const char c : text.out) digits += c == ',' ? "" : std::string(1, c);
+    EXPECT_NE(digits.find(std::to_string(number)), std::string::npos) << text.out;
+  }
   std::printf("inspect: %lld parameters, %lld tensors, %lld bytes\n",
               static_cast<long long>(parameters), static_cast<long long>(tensors),
               static_cast<long long>(bytes));
