@@ -243,7 +243,7 @@ TEST(Counts, OfThePublishedModels) {
   EXPECT_EQ(counts.parameters, 749'357'484'800);
   EXPECT_EQ(counts.tensors, 59'396);
   EXPECT_EQ(counts.bytes_16bit, 1'498'715'008'512);
-  EXPECT_NEAR(static_cast<double>(counts.active), 37.2e9, 0.1e9);
+  EXPECT_NEAR(static_cast<double>(counts.active), 37e9, 0.5e9);  // "A37B"
 }
 
 }  // namespace
