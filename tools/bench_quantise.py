@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Relative RMSE of the weights and KL of the next-token distributions, per block type: Dure's encoder beside llama.cpp's.
 
-Usage: bench_quantise.py --dure DURE --llama LLAMA_QUANTIZE MODEL.gguf TEXT.txt [--types Q8_0,Q6_K,...] [--rows 24]
+Usage: bench_quantise.py --dure DURE --llama PROGRAM MODEL.gguf TEXT.txt [--types Q8_0,Q6_K,...] [--rows 24]
 
 Both quantise the same F32 file with every matrix but the router at the type (llama.cpp with --pure; Dure the same). Weights: the `gguf`
 package decodes both; RMSE over all tensors that both hold at the type, relative to the RMS of the weights. Logits: `dure score` runs
@@ -18,7 +18,7 @@ import gguf
 import numpy
 
 TYPES = "Q8_0,Q6_K,Q5_K,Q4_K,IQ4_XS,IQ4_NL,Q4_0,Q3_K,Q2_K"
-LLAMA_NAMES = {"Q6_K": "Q6_K", "Q5_K": "Q5_K_S", "Q4_K": "Q4_K_S", "Q3_K": "Q3_K_S", "Q2_K": "Q2_K"}
+FILE_TYPES = {"Q5_K": "Q5_K_S", "Q4_K": "Q4_K_S", "Q3_K": "Q3_K_S"}  # what a file of such blocks is called
 
 
 def run(*command, stdin=None):
@@ -48,8 +48,8 @@ def log_probabilities(args, model, rows, scratch):
 def quantised(args, kind, scratch):
     """{who: file}, or a reason why not."""
     files = {}
-    for who, command in (("dure", (args.dure, "quantize", args.model, scratch / "dure.gguf", kind, "--pure", "--force", "--quiet")),
-                         ("llama.cpp", (args.llama, "--pure", args.model, scratch / "llama.gguf", LLAMA_NAMES.get(kind, kind)))):
+    for who, command in (("dure", (args.dure, "quantize", args.model, scratch / "dure.gguf", FILE_TYPES.get(kind, kind), "--pure", "--force", "--quiet")),
+                         ("llama.cpp", (args.llama, "quantize", args.model, scratch / "llama.gguf", kind))):
         try:
             run(*command)
             files[who] = scratch / ("dure.gguf" if who == "dure" else "llama.gguf")

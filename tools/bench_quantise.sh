@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 dure=${DURE_BUILD:-build/release}/dure
-build=$(tools/peer_llama.sh llama-quantize)
+build=$(tools/peer_llama.sh peer)
 python=$(tools/peer_venv.sh torch)
 work=${DURE_BENCH_WORK:-runs/bench_quantise}
 if [ $# -ge 2 ] && [ "${1#-}" = "$1" ]; then
@@ -26,4 +26,4 @@ for path in sys.argv[1:]:
     "$dure" convert "$work/train/model" "$model" --type f32 --force >&2
   fi
 fi
-exec "$python" tools/bench_quantise.py --dure "$dure" --llama "$build/bin/llama-quantize" "$model" "$text" "$@"
+exec "$python" tools/bench_quantise.py --dure "$dure" --llama "$build/llama_peer" "$model" "$text" "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Logits and greedy tokens of GGUF files, Dure beside llama.cpp. check_llama.sh builds what it needs and calls this.
+"""Token ids, logits and greedy tokens of GGUF files, Dure beside llama.cpp. check_llama.sh builds what it needs and calls this.
 
 Usage: check_llama.py --dure build/release/dure --llama PROGRAM MODEL [MODEL ...] [--tokens 32] [--bound 2e-5]
 
@@ -16,6 +16,9 @@ import random
 import subprocess
 import sys
 import tempfile
+
+TEXTS = ["The installation system, don't panic: it's v1.2!", "한국어 설치 안내서의 두 번째 장", "El instalador de Debian", "Der Rechner startet   (neu)", "インストールを開始する。", "Trình cài đặt",
+         "47+85=132 // 0x1F", "\tfor (int i = 0; i < n; ++i) {  ", "<|user|> x <|endofturn|><think>", "😀 👩‍👧 ½ ² Ⅷ", "a" * 300, "word " * 60, "...!!!///"]
 
 
 def run(*command, stdin=None):
@@ -40,7 +43,7 @@ def difference(got, want):
 def llama(args, model, rows, tokens, scratch):
     """(logits, greedy ids of each row, distances of the two best)"""
     (scratch / "tokens.txt").write_text("\n".join(" ".join(map(str, row)) for row in rows) + "\n")
-    lines = run(args.llama, model, scratch / "tokens.txt", scratch / "theirs", tokens).splitlines()
+    lines = run(args.llama, "logits", model, scratch / "tokens.txt", scratch / "theirs", tokens).splitlines()
     parts = [line.split("|") for line in lines]
     return floats(scratch / "theirs"), [list(map(int, p[0].split())) for p in parts], [list(map(float, p[1].split())) for p in parts]
 
@@ -65,6 +68,16 @@ def greedy_problems(args, model, rows, ids, margins, vocab, bound, scratch):
     return problems, agreed
 
 
+def encode_problems(args, gguf, facts, scratch):
+    """Ids of the same texts, where the file has a tokenizer. llama.cpp does no NFC: the texts are in it already."""
+    if not facts.get("tokenizer"):
+        return [], 0
+    (scratch / "text.txt").write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
+    theirs = [list(map(int, line.split())) for line in run(args.llama, "encode", gguf, scratch / "text.txt").splitlines()]
+    got = [json.loads(line) for line in run(args.dure, "tokenizer", "encode", gguf, scratch / "text.txt", "--json").splitlines()]
+    return [f"ids of {text!r}: {a[:12]} here, {b[:12]} there" for text, a, b in zip(TEXTS, got, theirs) if a != b], len(TEXTS)
+
+
 def check(args, model, scratch):
     facts = json.loads(run(args.dure, "inspect", model, "--json"))
     vocab = facts["config"]["vocab_size"]
@@ -83,7 +96,9 @@ def check(args, model, scratch):
     problems, agreed = greedy_problems(args, model, rows, ids, margins, vocab, 2 * largest * scale, scratch)
     if largest > args.bound:
         problems.append(f"logits differ by {largest:.2g} of the largest")
-    text = f"{model}: logits within {largest:.2g} of the largest ({norm:.2g} in norm), {agreed} of {sum(map(len, ids))} greedy tokens equal"
+    wrong, texts = encode_problems(args, gguf, facts, scratch)
+    problems += wrong
+    text = f"{model}: {texts} texts encoded, logits within {largest:.2g} of the largest ({norm:.2g} in norm), {agreed} of {sum(map(len, ids))} greedy tokens equal"
     if mixed:
         native, _, _ = llama(args, model, rows, 1, scratch)
         _, native_norm = difference(got, native)
