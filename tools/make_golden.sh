@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the project's own goldens again: tests/golden/{hf,chat,gguf,quant} (tokenizer/ has make_tokenizer_golden.py).
-# usage: tools/make_golden.sh [OUT=tests/golden] [--only hf|chat|gguf|quant]
+# Makes the project's own goldens again: tests/golden/{hf,chat,gguf,quant,tokenizer}.
+# usage: tools/make_golden.sh [OUT=tests/golden] [--only hf|chat|gguf|quant|tokenizer]
 # Pinned packages in a venv outside the tree (5 GB, some minutes the first time). The same seeds give the same files.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
