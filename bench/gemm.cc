@@ -7,10 +7,8 @@
 // forward, input gradient and weight gradient for dense and grouped shapes, then decode (1 to 64
 // rows) as a share of the read bandwidth. Each figure is the best run of its time: on a shared
 // machine the mean measures the neighbours.
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,25 +18,10 @@
 #include "kernels/linear.h"
 #include "kernels/peak.h"
 #include "tensor/buffer.h"
+#include "timing.h"
 
 namespace dure {
 namespace {
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double best_s(double seconds, const std::function<void()>& run) {
-  run();
-  double best = 1e30;
-  const double end = now_s() + seconds;
-  for (int i = 0; i < 3 || now_s() < end; ++i) {
-    const double start = now_s();
-    run();
-    best = std::min(best, now_s() - start);
-  }
-  return best;
-}
 
 struct Tensor {
   Buffer buffer;

@@ -7,7 +7,6 @@
 // 4096 rows) and decoding: time, ns a row, and GB/s of what must move at least once (share of the
 // copy peak) or GFLOP/s of what attention must multiply: visible pairs only (share of the fma
 // peak). Each figure is the best run of its time.
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -23,25 +22,10 @@
 #include "kernels/peak.h"
 #include "kernels/router.h"
 #include "tensor/buffer.h"
+#include "timing.h"
 
 namespace dure {
 namespace {
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double best_s(double seconds, const std::function<void()>& run) {
-  run();
-  double best = 1e30;
-  const double end = now_s() + seconds;
-  for (int i = 0; i < 3 || now_s() < end; ++i) {
-    const double start = now_s();
-    run();
-    best = std::min(best, now_s() - start);
-  }
-  return best;
-}
 
 struct Tensor {
   Buffer buffer;

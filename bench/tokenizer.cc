@@ -11,17 +11,12 @@
 
 #include "base/error.h"
 #include "text/bpe_trainer.h"
+#include "timing.h"
 
 namespace dure {
 namespace {
 
 // Processor time of this process: all of it is one thread's.
-double now_s() {
-  timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
 template <typename Work>
 void for_lines(std::string_view text, const Work& work) {
   for (size_t begin = 0; begin < text.size();) {

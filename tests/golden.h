@@ -2,8 +2,10 @@
 //
 // Roots: the project's own tests/golden/ and the folder in DURE_GOLDEN (default: ../shared/golden
 // beside the source tree, where it exists). A kind (such as "hf") may be present in both, in one,
-// or in none: a test then says so and passes.
+// or in none: a test then says so and passes. A folder that DURE_GOLDEN names must be there.
 #pragma once
+
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
@@ -21,6 +23,8 @@ namespace dure::golden {
 inline std::vector<Path> roots(const std::string& kind) {
   const Path source(DURE_SOURCE_DIR);
   const char* named = std::getenv("DURE_GOLDEN");
+  EXPECT_TRUE(named == nullptr || std::filesystem::is_directory(named))
+      << "DURE_GOLDEN is " << named << ", which is no folder";
   std::vector<Path> found;
   for (const Path& root :
        {source / "tests" / "golden",

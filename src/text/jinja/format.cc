@@ -17,12 +17,8 @@ std::string ascii_only(std::string_view text) {
     const char32_t code = next_code_point(text, i);
     if (code < 0x80)
       out += static_cast<char>(code);
-    else if (code < 0x100)
-      out += fmt::format("\\x{:02x}", static_cast<uint32_t>(code));
-    else if (code < 0x10000)
-      out += fmt::format("\\u{:04x}", static_cast<uint32_t>(code));
     else
-      out += fmt::format("\\U{:08x}", static_cast<uint32_t>(code));
+      out += escaped(code);
   }
   return out;
 }

@@ -303,6 +303,13 @@ bool is_printable(char32_t code) {
   }
 }
 
+std::string escaped(char32_t code) {
+  const auto number = static_cast<uint32_t>(code);
+  return code < 0x100     ? fmt::format("\\x{:02x}", number)
+         : code < 0x10000 ? fmt::format("\\u{:04x}", number)
+                          : fmt::format("\\U{:08x}", number);
+}
+
 bool is_word_character(char32_t code) {
   return code == '_' || is_letter(code) || is_number_character(code);
 }

@@ -31,6 +31,7 @@ std::string filter_title_case(
     std::string_view text);  // The filter `title`, which only splits at some characters.
 
 bool is_printable(char32_t code);
+std::string escaped(char32_t code);  // "\\x1f", "\\u200b", "\\U000e0001"
 bool is_word_character(char32_t code);  // \w
 bool is_identifier(std::string_view text);
 // "alpha", "alnum", "digit", "decimal", "numeric", "space", "upper", "lower", "title", "ascii",

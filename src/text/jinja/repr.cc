@@ -159,12 +159,8 @@ std::string repr_of_text(std::string_view text) {
       out += '\\', out += static_cast<char>(code);
     else if (is_printable(code))
       out += text.substr(start, i - start);
-    else if (code < 0x100)
-      out += fmt::format("\\x{:02x}", static_cast<uint32_t>(code));
-    else if (code < 0x10000)
-      out += fmt::format("\\u{:04x}", static_cast<uint32_t>(code));
     else
-      out += fmt::format("\\U{:08x}", static_cast<uint32_t>(code));
+      out += escaped(code);
   }
   return out += quote;
 }
