@@ -175,6 +175,25 @@ void try_many_starts(const BlockForm& form, const BlockInput& in, const GroupSum
   }
 }
 
+// Beside a group with an outlier the others have few integers to choose from: the scales of the
+// block decide which.
+bool is_coarse(const BlockForm& form, const Line* wanted, Scales from) {
+  return std::any_of(wanted, wanted + form.groups(), [&](const Line& line) {
+    return line.scale != 0 && line.scale < 2 * from.d.value;
+  });
+}
+
+void try_wide_starts(const BlockForm& form, const BlockInput& in, const GroupSums* sums,
+                     const Line* wanted, Scales from, Choice& best) {
+  for (int i = 0; i < 36; ++i) {
+    const Scales scales{
+        half_of(static_cast<double>(from.d.value) * (0.9 + 0.2 * (i % 6)), in.unit),
+        half_of(static_cast<double>(from.dmin.value) * (0.9 + 0.2 * (i / 6)), in.unit)};
+    const Choice choice = choose(form, in, sums, wanted, scales, 0);
+    if (choice.error < best.error) best = choice;
+  }
+}
+
 Choice search(const BlockForm& form, const BlockInput& in, double zero_error) {
   GroupSums sums[16];
   Line wanted[16];
@@ -191,6 +210,7 @@ Choice search(const BlockForm& form, const BlockInput& in, double zero_error) {
   }
   if (best.error < kNearlyExact * zero_error)
     try_many_starts(form, in, sums, wanted, starts[0], best);
+  if (is_coarse(form, wanted, starts[0])) try_wide_starts(form, in, sums, wanted, starts[0], best);
   for (int round = 0; round < 5; ++round) {
     for (int j = 0; j < form.groups(); ++j)
       wanted[j] = {.scale = best.scales.d.value * static_cast<float>(best.scale[j]),

@@ -82,8 +82,8 @@ Best search_group(const Group& group, const Levels& levels, int fine, Round&& ro
     best.offer(scales, scan.error);
   };
   const bool symmetric = !levels.table && levels.low == -levels.high;
-  for (const bool low_end : {false, true}) {
-    if (symmetric && low_end) break;
+  for (const bool low_end : {true, false}) {  // The low end reaches further: ties go to it.
+    if (symmetric && low_end) continue;
     start_scales(extreme, reach(levels, low_end), symmetric, scales);
     improve(false), improve(true);
   }
@@ -162,6 +162,14 @@ constexpr int kStartsMax = 18;
 // of factors may be luckier.
 constexpr double kNearlyExact = 1e-5;
 
+// Beside a group with an outlier the others have few integers to choose from: the scale of the
+// block decides which.
+bool is_coarse(const BlockForm& form, const float* wanted, Half d) {
+  return std::any_of(wanted, wanted + form.groups(), [&](float scale) {
+    return scale != 0 && std::abs(scale) < 3 * std::abs(d.value);
+  });
+}
+
 }  // namespace
 
 void search_plain(const BlockForm& form, const BlockInput& in, BlockCodes& out) {
@@ -194,11 +202,13 @@ void search_scaled(const BlockForm& form, const BlockInput& in, BlockCodes& out)
     const Choice choice = choose_scales(form, in, starts[i], wanted);
     if (choice.error < best.error) best = choice;
   }
-  for (int i = 1; i <= 40 && best.error < kNearlyExact * zero_error; ++i) {
-    const double part = form.scale_max - 0.45 * i * form.scale_max / 40;
-    const Choice choice =
-        choose_scales(form, in, half_of(static_cast<double>(widest) / part, in.unit), wanted);
-    if (choice.error < best.error) best = choice;
+  if (best.error < kNearlyExact * zero_error || is_coarse(form, wanted, starts[0])) {
+    for (int i = 0; i < 40; ++i) {
+      const double part = 1.38 - 0.025 * i;
+      const Half d = half_of(static_cast<double>(widest) / (part * form.scale_max), in.unit);
+      const Choice choice = choose_scales(form, in, d, wanted);
+      if (choice.error < best.error) best = choice;
+    }
   }
   for (int round = 0; round < 4 && best.qq > 0; ++round) {
     const Half d = half_of(best.xq / best.qq, in.unit);
