@@ -43,7 +43,7 @@ step tokenizer "$dure" tokenizer train "$out/corpus" --vocab-size 2048 --out "$o
 step pretrain "$dure" train recipes/nano/pretrain.yaml --set output="$out/pretrain" --set tokenizer="$out/tokenizer" \
   --set data.corpus="$out/corpus" --set seed="$seed" --set steps=$pretrain_steps
 step sft "$dure" train recipes/nano/sft.yaml --set output="$out/sft" --set init="$out/pretrain/model" \
-  --set seed=$((seed + 100)) --set steps=$sft_steps
+  --set data.corpus="$out/corpus" --set seed=$((seed + 100)) --set steps=$sft_steps
 step rl "$dure" rl recipes/nano/rl.yaml --set output="$out/rl" --set init="$out/sft/model" --set seed=$((seed + 200)) --set steps=$rl_steps
 step report "$dure" eval base="$out/pretrain/model" sft="$out/sft/model" rl="$out/rl/model" --suite recipes/nano/eval.yaml \
   --set text.corpus="$out/corpus" --set tasks.problems_per_cell=$problems --log pretraining="$out/pretrain" --log fine-tuning="$out/sft" \

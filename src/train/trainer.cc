@@ -196,19 +196,21 @@ class TrainRun {
             .train_router = config_.loss.train_router};
   }
 
+  // The corpus's text in pieces of a row at most.
+  WeightedSource text_source(double weight) const {
+    const std::string& corpus = config_.data.corpus;
+    if (corpus.empty())
+      fail(ErrorCode::kInvalidArgument,
+           "{}: data.corpus is empty: name a folder made by `dure data prepare`", source_name_);
+    corpus_manifest(corpus);  // Says what to do where the folder is no corpus.
+    const auto shard = tokenise_corpus(train_file(corpus), *tokenizer_, folder_ / "cache");
+    return {std::make_shared<PiecedDocuments>(shard, config_.batch.tokens), weight, corpus};
+  }
+
   std::vector<WeightedSource> sources() const {
+    if (!sft()) return {text_source(1)};
     std::vector<WeightedSource> out;
     const TrainDataOptions& data = config_.data;
-    if (!sft()) {
-      if (data.corpus.empty())
-        fail(ErrorCode::kInvalidArgument,
-             "{}: data.corpus is empty: name a folder made by `dure data prepare`", source_name_);
-      corpus_manifest(data.corpus);  // Says what to do where the folder is no corpus.
-      const auto shard = tokenise_corpus(train_file(data.corpus), *tokenizer_, folder_ / "cache");
-      out.push_back(
-          {std::make_shared<PiecedDocuments>(shard, config_.batch.tokens), 1, data.corpus});
-      return out;
-    }
     if (!data.corpus.empty() && path_exists(Path(data.corpus) / "chat-train.jsonl")) {
       out.push_back({load_conversations(Path(data.corpus) / "chat-train.jsonl", *tokenizer_), 1,
                      data.corpus});
@@ -224,6 +226,7 @@ class TrainRun {
            "chat-train.jsonl",
            source_name_);
     }
+    if (data.text_weight > 0) out.push_back(text_source(data.text_weight));
     return out;
   }
 

@@ -19,17 +19,21 @@
 namespace dure {
 
 struct TrainDataOptions {
-  std::string corpus;  // pretrain: prepared folder (docs/data.md). sft: its chat-train.jsonl, where
-                       // there is one
-  double tasks_weight =
-      0;  // sft: share of generated problems, relative to conversations of the corpus (weight 1)
+  // Prepared folder (docs/data.md). pretrain: its text. sft: its chat-train.jsonl, where there is
+  // one (weight 1), and its text where text_weight > 0.
+  std::string corpus;
+  double text_weight = 0;   // sft: tokens of the corpus's text, all of them learnt (replay)
+  double tasks_weight = 0;  // sft: tokens of generated problems
   int64_t tasks_limit = 0;  // sft: distinct problems before they repeat; 0: never repeated
   TaskMixture tasks;
   template <typename V>
   void visit(V& v) {
     v("corpus", corpus, "prepared corpus folder");
+    v("text_weight", text_weight,
+      "sft: tokens of the corpus's text against forgetting, relative to its conversations (1)",
+      at_least(0));
     v("tasks_weight", tasks_weight,
-      "sft: tokens of generated problems, relative to the corpus's conversations", at_least(0));
+      "sft: tokens of generated problems, relative to the corpus's conversations (1)", at_least(0));
     v("tasks_limit", tasks_limit, "sft: distinct problems before they repeat (0: without end)",
       at_least(0));
     v("tasks", tasks, "sft: problems to generate");
