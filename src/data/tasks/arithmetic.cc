@@ -39,20 +39,18 @@ std::string add_by_hand(int64_t a, int64_t b) {
   return lines;
 }
 
-// "13-5-0=8>8": the upper digit (ten more where it borrows), the lower, the borrow in, the
-// difference, the result so far.
+// "3-5-0=18>8": the two digits, the borrow in, their difference on two digits (borrow out first, as
+// addition puts its carry), the result so far. The borrow is settled once both digits stand there.
 std::string subtract_by_hand(int64_t a, int64_t b) {
   std::string lines, result;
   int64_t borrow = 0;
   while (a > 0 || result.empty()) {
-    int64_t x = pop_digit(a);
-    const int64_t y = pop_digit(b), owed = y + borrow;
-    const int64_t borrow_in = borrow;
-    borrow = x < owed ? 1 : 0;
-    x += 10 * borrow;
-    result.insert(result.begin(), static_cast<char>('0' + (x - owed)));
-    lines += fmt::format("{}{}-{}-{}={}>{}", lines.empty() ? "" : "\n", x, y, borrow_in, x - owed,
-                         result);
+    const int64_t x = pop_digit(a), y = pop_digit(b), borrow_in = borrow;
+    borrow = x < y + borrow_in ? 1 : 0;
+    const int64_t difference = x + 10 * borrow - y - borrow_in;
+    result.insert(result.begin(), static_cast<char>('0' + difference));
+    lines += fmt::format("{}{}-{}-{}={}{}>{}", lines.empty() ? "" : "\n", x, y, borrow_in, borrow,
+                         difference, result);
   }
   return lines;
 }

@@ -60,7 +60,7 @@ Draft draft_sorting(const ListTaskOptions& options, Rng& rng) {
 }
 
 Draft draft_reversing(const ListTaskOptions& options, Rng& rng) {
-  const bool letters = rng.below(2) == 0;
+  const bool letters = rng.uniform() < options.letters_share;
   const int64_t length = rng.between(options.length_min, options.length_max);
   const std::vector<char> symbols = draw_symbols(length, letters ? 26 : 10, letters, rng);
   const char* separator = separator_of(letters);
@@ -84,7 +84,7 @@ Draft draft_reversing(const ListTaskOptions& options, Rng& rng) {
 
 Draft draft_counting(const ListTaskOptions& options, Rng& rng) {
   constexpr int64_t kAlphabetSize = 3;  // Few different symbols, so that counts vary.
-  const bool letters = rng.below(2) == 0;
+  const bool letters = rng.uniform() < options.letters_share;
   const int64_t length = rng.between(options.length_min, options.length_max);
   const std::vector<char> symbols = draw_symbols(length, kAlphabetSize, letters, rng);
   const char item = symbols[static_cast<size_t>(rng.below(length))];

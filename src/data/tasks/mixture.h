@@ -36,6 +36,7 @@ struct ListTaskOptions {
   int64_t length_min = 3;
   int64_t length_max = 5;
   int64_t value_max = 99;
+  double letters_share = 0.5;
   template <typename V>
   void visit(V& v) {
     v("weight", weight,
@@ -43,6 +44,8 @@ struct ListTaskOptions {
     v("length_min", length_min, "items in the shortest list", between(2, 64));
     v("length_max", length_max, "items in the longest list", between(2, 64));
     v("value_max", value_max, "sorting: the largest number (smallest: 0)", between(1, 999999));
+    v("letters_share", letters_share, "reversing, counting: share of letters, the rest are digits",
+      between(0, 1));
   }
 };
 
