@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 seeds=${1:-3}
 for seed in $(seq "$seeds"); do
-  DURE=${DURE_BUILD:-build/release}/dure recipes/nano/quickstart.sh --seed "$seed" > "/tmp/dure-learning-$seed.log" 2>&1 ||
+  DURE=${DURE_BUILD:-build/release}/dure recipes/quickstart.sh --seed "$seed" > "/tmp/dure-learning-$seed.log" 2>&1 ||
     { tail -5 "/tmp/dure-learning-$seed.log" >&2; exit 1; }
 done
 printf '| seed | fine-tuned | after RL | rise (points) | largest router load CV |\n|--:|--:|--:|--:|--:|\n'
