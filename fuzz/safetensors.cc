@@ -23,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         const TensorView view = tensors.view(info.name);
         for (int64_t i = 0; i < view.bytes(); ++i) sum += static_cast<const uint8_t*>(view.data)[i];
       }
-      static volatile uint64_t sink;
+      [[maybe_unused]] static volatile uint64_t sink;
       sink = sum;
     } catch (const Error&) {
     }

@@ -41,7 +41,8 @@ for change in "${brief[@]}"; do
   case $short$change in 1problems=*) problems=${change#*=} ;; esac
 done
 
-# A step is done once its marker exists; its command is shown either way.
+# A step is done once its marker exists; its command is shown either way. A kill may fall between the two: the step is then
+# done again, which trains nothing twice, and --force replaces what is there.
 step() {
   local name=$1 begun; shift
   printf '\n\033[1m%s\033[0m\n$ %s\n' "$name" "$*" >&2
@@ -62,8 +63,8 @@ step rl "$dure" rl "recipes/$recipe/rl.yaml" --set output="$out/rl" --set init="
 step report "$dure" eval base="$out/pretrain/model" sft="$out/sft/model" rl="$out/rl/model" --suite "$suite" \
   --set text.corpus="$out/corpus" --set tasks.problems_per_cell="$problems" --log pretraining="$out/pretrain" --log fine-tuning="$out/sft" \
   --log "reinforcement learning=$out/rl" --title "Dure quickstart, $recipe, seed $seed" --out "$out/report"
-step release "$dure" convert "$out/rl/model" "$out/release" --type bf16
-step gguf "$dure" convert "$out/rl/model" "$out/release.gguf" --type f16
+step release "$dure" convert "$out/rl/model" "$out/release" --type bf16 --force
+step gguf "$dure" convert "$out/rl/model" "$out/release.gguf" --type f16 --force
 step gguf-q8_0 "$dure" quantize "$out/release" "$out/release-q8_0.gguf" Q8_0 --force
 step inspect "$dure" inspect "$out/release"
 

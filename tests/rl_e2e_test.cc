@@ -80,7 +80,9 @@ TEST_F(RlTest, KilledAnywhereItEndsInTheSameBits) {
   Rng rng(static_cast<uint64_t>(::getpid()));
   for (int kills = 0; kills < 3; ++kills) {
     const size_t after = steps_written("cut") + static_cast<size_t>(rng.between(1, 3));
-    do_apart([&] { run_rl(rl("cut")); }, nullptr,
+    RlConfig c = rl("cut");
+    c.checkpoint.every_steps = rng.between(1, 2);
+    do_apart([&] { run_rl(c); }, nullptr,
              [&](pid_t child) {
                while (steps_written("cut") < after && ::waitpid(child, nullptr, WNOHANG) == 0)
                  ::usleep(2000);

@@ -40,9 +40,13 @@ TEST_F(TrainerTest, KilledAnywhereItEndsInTheSameBits) {
     const std::string whole = stage == "sft" ? "sft-whole" : "whole", cut = stage + "-cut";
     for (int kills = 0; kills < 3; ++kills) {
       const size_t after = steps_written(cut) + static_cast<size_t>(rng.between(1, 4));
-      run_apart(of(cut), nullptr, [&](pid_t child) {
+      TrainConfig c = of(cut);
+      c.record.checkpoint_steps =
+          rng.between(1, 4);  // 1: a good part of the time goes into saving.
+      run_apart(c, nullptr, [&](pid_t child) {
         while (steps_written(cut) < after && ::waitpid(child, nullptr, WNOHANG) == 0)
           ::usleep(2000);
+        ::usleep(static_cast<useconds_t>(rng.between(0, 30000)));  // Anywhere in the step.
         ::kill(child, SIGKILL);
       });
     }

@@ -36,6 +36,33 @@ TEST(Yaml, ReadsIntoTheSameValue) {
   EXPECT_EQ(json.dump(), R"({"a":1,"b":{"c":0.001,"d":"7","e":[true,"x"]}})");
   EXPECT_NE(message_of([] { parse_yaml("a: 1\na: 2\n", "twice.yaml"); }).find("line 2"),
             std::string::npos);
+  EXPECT_NE(message_of([] { parse_yaml("a: \xff", "bytes.yaml"); }).find("not UTF-8 at byte 3"),
+            std::string::npos);
+  EXPECT_NE(message_of([] { parse_yaml("[a]: 1", "keys.yaml"); }).find("plain text"),
+            std::string::npos);
+}
+
+// Each line has seven of the one before: 40 million values in 600 bytes.
+TEST(Yaml, AliasesOfAliasesDoNotFillTheMemory) {
+  EXPECT_EQ(parse_yaml("a: &a [1, 2]\nb: [*a, *a]\n", "y").dump(),
+            R"({"a":[1,2],"b":[[1,2],[1,2]]})");
+  std::string bomb = "a0: &a0 [1, 1, 1, 1, 1, 1, 1]\n";
+  for (int i = 1; i < 9; ++i) {
+    bomb += fmt::format("a{}: &a{} [", i, i);
+    for (int k = 0; k < 7; ++k) bomb += fmt::format("*a{}{}", i - 1, k < 6 ? ", " : "]\n");
+  }
+  EXPECT_NE(message_of([&] { parse_yaml(bomb, "bomb.yaml"); }).find("aliases"), std::string::npos);
+}
+
+// Large objects are indexed while they are read; the last of equal keys stands in the first one's
+// place.
+TEST(Json, LargeObjectsAreReadInLinearTime) {
+  std::string text = "{";
+  for (int i = 0; i < 200000; ++i) text += fmt::format("\"key {}\": {}, ", i, i);
+  const Json json = parse_json(text + "\"key 3\": -1}", "large");
+  ASSERT_EQ(json.size(), 200000u);
+  EXPECT_EQ(json.as_object()[3].second, Json(-1));
+  EXPECT_EQ(json.as_object()[199999].first, "key 199999");
 }
 
 struct Inner {
@@ -78,6 +105,31 @@ TEST(Options, ReadsWritesAndRefusesByName) {
   Outer fresh;
   from_json(fresh, root, "set");
   EXPECT_EQ(fresh.inner.rate, 0.25);
+}
+
+TEST(Options, SetPathMakesFieldsOnlyInObjects) {
+  Json root = Json::object();
+  set_path(root, "a.b=3");
+  EXPECT_EQ(root.dump(), R"({"a":{"b":3}})");
+  EXPECT_NE(message_of([&] { set_path(root, "a.b.c=3"); }).find("'a.b.c=3'"), std::string::npos);
+  std::string deep = "x";
+  for (int i = 0; i < 50000; ++i) deep += ".x";
+  EXPECT_NE(message_of([&] { set_path(root, deep + "=1"); }).find("no field"), std::string::npos);
+}
+
+TEST(Files, AnOutputFolderGoesIfNothingCameOfIt) {
+  const TemporaryFolder folder;
+  const Path path = folder.path() / "a/b/c/";
+  { const OutputFolder output(path); }
+  EXPECT_FALSE(path_exists(folder.path() / "a"));
+  {
+    const OutputFolder output(path);
+    EXPECT_TRUE(output.is_new());
+    write_file(path / "file", "x");
+  }
+  EXPECT_TRUE(path_exists(path / "file"));
+  { const OutputFolder again(path); }
+  EXPECT_TRUE(path_exists(path / "file"));
 }
 
 TEST(Files, AreWholeOrAbsent) {

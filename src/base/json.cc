@@ -2,9 +2,11 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -13,6 +15,32 @@ namespace dure {
 namespace {
 
 constexpr size_t kDepthMax = 256;
+
+// Where the keys of an object stand while it is being filled: a large one is not searched key by
+// key again and again.
+class KeyIndex {
+ public:
+  // The position of `key` in `object`, which this has seen grow; appended (as null) where new.
+  std::pair<size_t, bool> find_or_append(Json::Object& object, const std::string& key) {
+    if (object.size() < kSearched) {
+      for (size_t i = 0; i < object.size(); ++i) {
+        if (object[i].first == key) return {i, false};
+      }
+    } else {
+      if (positions_.empty()) {
+        for (size_t i = 0; i < object.size(); ++i) positions_.emplace(object[i].first, i);
+      }
+      const auto [found, is_new] = positions_.emplace(key, object.size());
+      if (!is_new) return {found->second, false};
+    }
+    object.emplace_back(key, Json());
+    return {object.size() - 1, true};
+  }
+
+ private:
+  static constexpr size_t kSearched = 24;
+  std::unordered_map<std::string, size_t> positions_;
+};
 
 // Builds a Json from nlohmann's event stream: no second tree, and a depth limit.
 class Builder : public nlohmann::json_sax<nlohmann::json> {
@@ -47,20 +75,26 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
  private:
   Json* place(Json value) {
     if (stack_.empty()) return result = std::move(value), &result;
-    Json& top = *stack_.back();
+    Json& top = *stack_.back().value;
     if (top.is_array()) return top.as_array().push_back(std::move(value)), &top.as_array().back();
-    Json& slot = top[key_];
+    Json::Object& object = top.as_object();
+    Json& slot = object[stack_.back().keys.find_or_append(object, key_).first].second;
     return slot = std::move(value), &slot;
   }
   bool add(Json value) { return place(std::move(value)), true; }
   bool open(Json value) {
     if (stack_.size() >= kDepthMax)
       fail(ErrorCode::kCorrupt, "{}: nested deeper than {}", source_, kDepthMax);
-    stack_.push_back(place(std::move(value)));
+    Json* placed = place(std::move(value));
+    stack_.push_back({placed, {}});
     return true;
   }
+  struct Open {
+    Json* value;
+    KeyIndex keys;
+  };
   std::string source_, key_;
-  std::vector<Json*> stack_;
+  std::vector<Open> stack_;
 };
 
 [[noreturn]] void wrong_kind(std::string_view what, const char* wanted, const Json& got) {
@@ -69,7 +103,8 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
        text.size() > 60 ? text.substr(0, 60) + "..." : text);
 }
 
-void append_utf8_or_replacement(std::string& out, std::string_view text, size_t& i) {
+// Length of the character at byte i; 0 where the bytes are not UTF-8.
+size_t utf8_length(std::string_view text, size_t i) {
   const auto byte = [&](size_t k) { return k < text.size() ? static_cast<uint8_t>(text[k]) : 0; };
   const uint8_t b = byte(i);
   const int length = b < 0x80                ? 1
@@ -83,13 +118,13 @@ void append_utf8_or_replacement(std::string& out, std::string_view text, size_t&
     good = !(b == 0xE0 && byte(i + 1) < 0xA0) && !(b == 0xED && byte(i + 1) >= 0xA0);
   if (good && length == 4)
     good = !(b == 0xF0 && byte(i + 1) < 0x90) && !(b == 0xF4 && byte(i + 1) >= 0x90);
-  if (!good) {
-    out += "\xEF\xBF\xBD";
-    ++i;
-    return;
-  }
-  out.append(text.substr(i, length));
-  i += length;
+  return good ? static_cast<size_t>(length) : 0;
+}
+
+void append_utf8_or_replacement(std::string& out, std::string_view text, size_t& i) {
+  const size_t length = utf8_length(text, i);
+  out.append(length > 0 ? text.substr(i, length) : "\xEF\xBF\xBD");
+  i += std::max<size_t>(length, 1);
 }
 
 void append_quoted(std::string& out, std::string_view text) {
@@ -192,26 +227,50 @@ Json from_yaml_scalar(const YAML::Node& node) {
   return Json(text);
 }
 
-Json from_yaml(const YAML::Node& node, std::string_view source, size_t depth) {
-  if (depth > kDepthMax) fail(ErrorCode::kCorrupt, "{}: nested deeper than {}", source, kDepthMax);
-  if (node.IsScalar()) return from_yaml_scalar(node);
-  if (node.IsSequence()) {
-    Json out = Json::array();
-    for (const YAML::Node& item : node) out.push_back(from_yaml(item, source, depth + 1));
-    return out;
-  }
-  if (!node.IsMap()) return Json();
-  Json out = Json::object();
-  for (const auto& member : node) {
-    const std::string key = member.first.Scalar();
-    if (out.contains(key)) {
-      fail(ErrorCode::kInvalidArgument, "{}: line {}: '{}' is given twice", source,
-           member.first.Mark().line + 1, key);
+// A YAML tree as Json. Aliases are copied, so the nodes are counted: a few lines of aliases of
+// aliases would otherwise fill the memory.
+class YamlReader {
+ public:
+  YamlReader(std::string_view source, size_t text_bytes)
+      : source_(source), nodes_max_(1000 + 4 * text_bytes) {}
+
+  Json read(const YAML::Node& node, size_t depth = 0) {
+    if (depth > kDepthMax)
+      fail(ErrorCode::kCorrupt, "{}: nested deeper than {}", source_, kDepthMax);
+    if (++nodes_ > nodes_max_)
+      fail(ErrorCode::kCorrupt, "{}: its aliases (*NAME) make more than {} values of it", source_,
+           nodes_max_);
+    if (node.IsScalar()) return from_yaml_scalar(node);
+    if (node.IsSequence()) {
+      Json::Array out;
+      for (const YAML::Node& item : node) out.push_back(read(item, depth + 1));
+      return Json(std::move(out));
     }
-    out[key] = from_yaml(member.second, source, depth + 1);
+    return node.IsMap() ? read_map(node, depth) : Json();
   }
-  return out;
-}
+
+ private:
+  Json read_map(const YAML::Node& node, size_t depth) {
+    Json::Object out;
+    KeyIndex keys;
+    for (const auto& member : node) {
+      if (!member.first.IsScalar())
+        fail(ErrorCode::kInvalidArgument, "{}: line {}: a key must be plain text", source_,
+             member.first.Mark().line + 1);
+      const std::string key = member.first.Scalar();
+      const auto [position, is_new] = keys.find_or_append(out, key);
+      if (!is_new) {
+        fail(ErrorCode::kInvalidArgument, "{}: line {}: '{}' is given twice", source_,
+             member.first.Mark().line + 1, key);
+      }
+      out[position].second = read(member.second, depth + 1);
+    }
+    return Json(std::move(out));
+  }
+
+  std::string_view source_;
+  size_t nodes_max_, nodes_ = 0;
+};
 
 }  // namespace
 
@@ -338,8 +397,12 @@ Json parse_json(std::string_view text, std::string_view source) {
 Json load_json(const Path& path) { return parse_json(read_file(path), path.string()); }
 
 Json parse_yaml(std::string_view text, std::string_view source) {
+  for (size_t i = 0, length = 0; i < text.size(); i += length) {
+    length = utf8_length(text, i);
+    if (length == 0) fail(ErrorCode::kCorrupt, "{}: not UTF-8 at byte {}", source, i);
+  }
   try {
-    return from_yaml(YAML::Load(std::string(text)), source, 0);
+    return YamlReader(source, text.size()).read(YAML::Load(std::string(text)));
   } catch (const YAML::Exception& error) {
     fail(ErrorCode::kCorrupt, "{}: not YAML, line {}: {}", source, error.mark.line + 1, error.msg);
   }

@@ -64,10 +64,13 @@ void set_path(Json& root, std::string_view assignment) {
     fail(ErrorCode::kInvalidArgument,
          "'{}': give FIELD=VALUE, such as optimiser.learning_rate=0.001", assignment);
   }
+  constexpr int kDepthMax = 32;  // No configuration is as deep.
   std::string_view path = assignment.substr(0, equals);
   Json* node = &root;
-  while (true) {
+  for (int depth = 0;; ++depth) {
     const size_t dot = path.find('.');
+    if (depth == kDepthMax || !(node->is_null() || node->is_object()))
+      fail(ErrorCode::kInvalidArgument, "'{}': there is no field of that name", assignment);
     node = &(*node)[path.substr(0, dot)];
     if (dot == std::string_view::npos) break;
     path.remove_prefix(dot + 1);

@@ -37,9 +37,25 @@ void add_common(CLI::App& app) {
       "--verbose", [] { set_log_level(LogLevel::kDebug); }, "debug messages too");
 }
 
+// A message may quote what a user's file says: line breaks and control characters are written as
+// escapes.
+std::string one_line(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '\n') {
+      out += "\\n";
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
 int report(const Error& error) {
   std::fflush(stdout);
-  std::fprintf(stderr, "dure: %s\n", error.what());
+  std::fprintf(stderr, "dure: %s\n", one_line(error.what()).c_str());
   return error.code() == ErrorCode::kInterrupted ? kExitInterrupted : kExitBadInput;
 }
 
@@ -75,8 +91,8 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error) {
     sub = sub->get_subcommands().front();
     where += " " + sub->get_name();
   }
-  std::fprintf(stderr, "%s: %s; see `%s --help`\n", where.c_str(), problem_of(*sub, error).c_str(),
-               where.c_str());
+  std::fprintf(stderr, "%s: %s; see `%s --help`\n", where.c_str(),
+               one_line(problem_of(*sub, error)).c_str(), where.c_str());
   return kExitBadInput;
 }
 

@@ -67,16 +67,16 @@ int run(const Given& given) {
   Json json = given.suite.empty() ? Json::object() : load_yaml(given.suite);
   for (const std::string& setting : given.settings) set_path(json, setting);
   from_json(suite, json, given.suite.empty() ? "--set" : given.suite);
-  make_folders(given.out);
-  Stream stream;
   ReportInput report{.title = given.title};
-  for (const std::string& model : given.models) {
-    const auto [name, path] = name_and_path(model);
-    report.results.push_back(results_of(suite, name, path, given.out, stream));
-  }
   for (const std::string& log : given.logs) {
     const auto [name, path] = name_and_path(log);
     report.logs.push_back({name, read_json_lines(Path(path) / "metrics.jsonl")});
+  }
+  const OutputFolder out(given.out);
+  Stream stream;
+  for (const std::string& model : given.models) {
+    const auto [name, path] = name_and_path(model);
+    report.results.push_back(results_of(suite, name, path, given.out, stream));
   }
   write_file(Path(given.out) / "results.json", Json(report.results).dump(1) + "\n");
   write_file(Path(given.out) / "report.md", report_markdown(report));

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/error.h"
 #include "cli/args.h"
 #include "cli/load_model.h"
 #include "cli/speaker.h"
@@ -30,6 +31,8 @@ std::vector<int32_t> prompt_ids(const Given& given, const LoadedModel& model) {
 }
 
 int run(const Given& given) {
+  if (!given.chat && (given.system || given.no_thinking))
+    fail(ErrorCode::kInvalidArgument, "--system and --no-thinking need --chat");
   const LoadedModel model = load_model(given.model);
   Speaker speaker(model, given.sampling);
   std::vector<int32_t> ids = prompt_ids(given, model);

@@ -214,8 +214,13 @@ int plan(const PlanArgs& args) {
                                     {"--context", args.context.value_or(1)},
                                     {"--memory", args.memory_gib.value_or(1)}}) {
     if (value < 1 || value > (int64_t{1} << 32))
-      fail(ErrorCode::kInvalidArgument, "{} is {}, should be at least 1", name, value);
+      fail(ErrorCode::kInvalidArgument, "{} is {}, should be from 1 to 2^32", name, value);
   }
+  if (args.vocabulary < 0 || args.vocabulary > INT32_MAX)
+    fail(ErrorCode::kInvalidArgument, "--vocabulary is {}, should be from 1 to 2^31 (0: not given)",
+         args.vocabulary);
+  if (args.optimiser != "adamw" && args.optimiser != "muon")
+    fail(ErrorCode::kInvalidArgument, "--optimiser '{}': adamw or muon", args.optimiser);
   const Subject subject = read_subject(args);
   MachineMemory memory = machine_memory();
   if (args.memory_gib) memory.total_bytes = memory.available_bytes = *args.memory_gib << 30;

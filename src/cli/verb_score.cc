@@ -301,6 +301,16 @@ void print(const Scored& s, int64_t text_bytes) {
     std::printf("mtp nll     %.9g a token\n", s.mtp_sum / static_cast<double>(s.mtp_predicted));
 }
 
+void require_finite(const Scored& s, const std::string& where) {
+  for (size_t row = 0; row < s.row_sum.size(); ++row) {
+    if (std::isfinite(s.row_sum[row])) continue;
+    fail(ErrorCode::kDiverged,
+         "{}: the likelihood of row {} is not finite: the model's weights are damaged, or its "
+         "training diverged",
+         where, row);
+  }
+}
+
 int run_score(const ScoreArgs& args) {
   if (args.ids.has_value() == args.text.has_value())
     fail(ErrorCode::kInvalidArgument, "give either --ids FILE or --text FILE");
@@ -321,9 +331,11 @@ int run_score(const ScoreArgs& args) {
     const Parameters gradients(model.weights.config);
     scored = score_with_gradients(model.weights, rows, args.mtp_coefficient, logits,
                                   gradients.by_place(), stream);
+    require_finite(scored, args.model);
     write_gradients(*args.gradients, gradients);
   } else {
     scored = score_in_chunks(model.weights, rows, logits, stream);
+    require_finite(scored, args.model);
   }
   logits.commit();
   if (args.json) {

@@ -49,7 +49,6 @@ std::shared_ptr<const Shard> tokenise_corpus(const Path& jsonl, const Tokenizer&
   const Path path = cache_folder / fmt::format("{}-{:016x}-{:016x}.shard", jsonl.stem().string(),
                                                xxh64(file.text()), tokenizer_hash);
   if (auto kept = kept_shard(path, tokenizer)) return kept;
-  make_folders(cache_folder);
   ThreadPool pool;
   std::vector<EncodeScratch> scratch(static_cast<size_t>(pool.thread_count()));
   ShardWriter writer(tokenizer_hash);
@@ -66,6 +65,7 @@ std::shared_ptr<const Shard> tokenise_corpus(const Path& jsonl, const Tokenizer&
     progress.update(bytes);
   });
   encode_batch(texts, tokenizer, pool, scratch, writer);
+  make_folders(cache_folder);
   writer.commit(path);
   progress.update(static_cast<int64_t>(file.text().size()));
   progress.finish(

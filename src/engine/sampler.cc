@@ -25,7 +25,7 @@ void refuse(const char* name, double value, const char* range) {
   fail(ErrorCode::kInvalidArgument, "{} is {:g}: it must be {}", name, value, range);
 }
 
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+constexpr float kInfinity = std::numeric_limits<float>::infinity(), kMinusInfinity = -kInfinity;
 
 }  // namespace
 
@@ -40,19 +40,25 @@ void check_sampling(const SamplingOptions& o, int64_t vocab_size) {
   if (!std::isfinite(o.frequency_penalty))
     refuse("frequency_penalty", o.frequency_penalty, "finite");
   for (const auto& [token, bias] : o.logit_bias) {
-    if (token < 0 || token >= vocab_size || std::isnan(bias))
+    if (token < 0 || token >= vocab_size || !(bias < kInfinity))
       refuse("logit_bias token", token, "a token of the vocabulary, its bias a number");
   }
 }
 
 int32_t greedy_token(std::span<const float> logits, std::span<const uint64_t> allowed) {
   int32_t best = -1;
+  bool is_number = true;
+  for (const float logit : logits) is_number &= logit == logit;
   for (size_t i = 0; i < logits.size(); ++i) {
     if (is_allowed(allowed, i) && (best < 0 || logits[i] > logits[static_cast<size_t>(best)]))
       best = static_cast<int32_t>(i);
   }
   if (best < 0)
     fail(ErrorCode::kInvalidArgument, "the token mask allows no token of {}", logits.size());
+  if (!is_number || logits[static_cast<size_t>(best)] == kInfinity) {
+    fail(ErrorCode::kDiverged,
+         "the model's logits are not finite: its weights are damaged, or its training diverged");
+  }
   return best;
 }
 

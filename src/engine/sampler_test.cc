@@ -65,6 +65,24 @@ TEST(Sampler, RefusesBadOptions) {
   EXPECT_THROW(check_sampling({.temperature = -1}, 10), Error);
   EXPECT_THROW(check_sampling({.top_p = 0}, 10), Error);
   EXPECT_THROW(check_sampling({.logit_bias = {{10, 1.0}}}, 10), Error);
+  EXPECT_THROW(check_sampling({.logit_bias = {{1, INFINITY}}}, 10), Error);
+}
+
+// What a damaged model says is an error, at any temperature, wherever the bad number stands.
+TEST(Sampler, RefusesLogitsThatAreNotFinite) {
+  Sampler sampler;
+  for (const float bad : {NAN, INFINITY}) {
+    for (const size_t place : {0, 17, 99}) {
+      std::vector<float> logits(100, 0.5f);
+      logits[place] = bad;
+      for (const double temperature : {0.0, 1.0})
+        EXPECT_THROW(sampler.sample({.temperature = temperature, .top_p = 0.9}, logits, {}, 0.5),
+                     Error)
+            << bad << " at " << place;
+    }
+  }
+  const std::vector<float> all(100, NAN);
+  EXPECT_THROW(sampler.sample({}, all, {}, 0.5), Error);
 }
 
 }  // namespace

@@ -87,20 +87,20 @@ class RlRun {
         learner_(files_->config(), learner_options(), stream_),
         generator_(learner_.weights(), generator_options(), stream_),
         schedule_(make_schedule(config.schedule, config.optimiser.learning_rate, config.steps)) {
-    make_folders(folder_);
     store_.emplace(folder_ / "checkpoints", config_.checkpoint.keep_last);
     if (const auto latest = store_->latest()) {
       const Checkpoint checkpoint(*latest);
       require_same_run(checkpoint, identity(), folder_);
       learner_.load(checkpoint);
       step_ = checkpoint.step();
-      log_info("continuing at step {} of {}", step_, config_.steps);
     } else {
       load_parameters(*files_, learner_.parameters(), stream_);
     }
     metrics_.emplace(folder_, step_);
     write_file(folder_ / "config.json", to_json(config_).dump(2) + "\n");
     cut_samples();
+    if (step_ > 0)
+      log_info("{}: continuing at step {} of {}", folder_.string(), step_, config_.steps);
   }
 
   void run() {
@@ -181,7 +181,11 @@ class RlRun {
       for (const MicroBatch& batch : batches)
         accumulate(batch, rollouts, plan, static_cast<double>(shares), stats);
       if (!std::isfinite(stats.loss))
-        fail(ErrorCode::kDiverged, "RL step {}: the loss is {}", step_, stats.loss);
+        fail(ErrorCode::kDiverged,
+             "RL step {}: the loss is {}; go on from the last checkpoint, where there is one, with "
+             "a "
+             "lower optimiser.learning_rate",
+             step_, stats.loss);
       for (size_t i = 0; i < stats.expert_counts.size(); ++i)
         stats.expert_counts[i] += learner_.expert_counts()[i];
       stats.gradient_norm +=

@@ -294,6 +294,10 @@ BpeTrainer::BpeTrainer(BpeTrainerOptions options)
          "is possible",
          options_.vocab_size, least, options_.special_tokens.size(), MergeTable::kIdMax);
   }
+  if (!(options_.superword_share >= 0 && options_.superword_share <= 1)) {
+    fail(ErrorCode::kInvalidArgument, "tokenizer training: a superword share of {}; from 0 to 1",
+         options_.superword_share);
+  }
   if (options_.words_size == 0) {
     options_.words_size =
         std::max(least, options_.vocab_size -

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +19,7 @@ namespace {
 constexpr int64_t kFormatVersion = 1;
 constexpr const char* kManifest = "manifest.json";
 constexpr const char* kPrefix = "step-";
+constexpr const char* kLock = ".lock";
 
 std::string hash_text(std::string_view bytes) { return fmt::format("{:016x}", xxh64(bytes)); }
 
@@ -68,6 +70,10 @@ Json read_manifest(const Path& folder) {
 }
 
 void verify_file(const Path& folder, const std::string& name, const Json& facts) {
+  if (name.empty() || Path(name).filename() != Path(name)) {
+    fail(ErrorCode::kCorrupt, "checkpoint {}: manifest.json names '{}', which is no file of it",
+         folder.string(), name);
+  }
   const Path path = folder / name;
   const auto damaged = [&](const std::string& how) {
     fail(ErrorCode::kCorrupt, "checkpoint {}: {} {}; remove the folder to go on from an older one",
@@ -89,6 +95,29 @@ void remove_checkpoint(const Path& path) {
   std::error_code ignored;
   std::filesystem::rename(path, gone, ignored);
   std::filesystem::remove_all(gone, ignored);
+}
+
+// The open lock file. One that its holder removed between our opening and locking it locks nothing:
+// then again.
+int take_lock(const Path& folder) {
+  const Path path = folder / kLock;
+  while (true) {
+    const int lock = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (lock < 0) fail_errno(fmt::format("cannot write {}", path.string()));
+    if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
+      ::close(lock);
+      fail(ErrorCode::kInvalidArgument,
+           "{}: another process is training into this folder; wait for it, or choose another "
+           "output",
+           folder.string());
+    }
+    struct stat ours {
+    }, there{};
+    if (::fstat(lock, &ours) == 0 && ::stat(path.c_str(), &there) == 0 &&
+        ours.st_ino == there.st_ino)
+      return lock;
+    ::close(lock);
+  }
 }
 
 std::optional<int64_t> step_of(const std::string& name) {
@@ -143,18 +172,9 @@ void Checkpoint::load(const std::string& file, const std::vector<NamedTensor>& t
 }
 
 CheckpointStore::CheckpointStore(Path folder, int64_t keep_last)
-    : folder_(std::move(folder)), keep_last_(keep_last) {
+    : output_(std::move(folder)), folder_(output_.path()), keep_last_(keep_last) {
   DURE_CHECK(keep_last >= 1, "{}", keep_last);
-  make_folders(folder_);
-  const Path lock = folder_ / ".lock";
-  lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (lock_ < 0) fail_errno(fmt::format("cannot write {}", lock.string()));
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-    ::close(lock_);
-    fail(ErrorCode::kInvalidArgument,
-         "{}: another process is training into this folder; wait for it, or choose another output",
-         folder_.string());
-  }
+  lock_ = take_lock(folder_);
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
     if (entry.path().filename().string().starts_with(std::string(".") + kPrefix))
@@ -163,7 +183,11 @@ CheckpointStore::CheckpointStore(Path folder, int64_t keep_last)
 }
 
 CheckpointStore::~CheckpointStore() {
-  if (lock_ >= 0) ::close(lock_);
+  if (lock_ < 0) return;
+  std::error_code ignored;
+  // A run that failed before it left anything leaves no folder either (output_).
+  if (output_.is_new() && !latest()) std::filesystem::remove(folder_ / kLock, ignored);
+  ::close(lock_);
 }
 
 Path CheckpointStore::save(const CheckpointContent& content) {

@@ -70,6 +70,7 @@ class CheckpointStore {
   const Path& folder() const { return folder_; }
 
  private:
+  OutputFolder output_;
   Path folder_;
   int64_t keep_last_;
   int lock_ = -1;

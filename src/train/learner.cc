@@ -61,8 +61,8 @@ UpdateResult Learner::update(double learning_rate, const std::string& where) {
   const double norm = optimiser_.gradient_norm();
   if (!std::isfinite(norm)) {
     fail(ErrorCode::kDiverged,
-         "{}: the gradient norm is {}; the last checkpoint stands, resume from it with a lower "
-         "learning rate",
+         "{}: the gradient norm is {}; go on from the last checkpoint, where there is "
+         "one, with a lower optimiser.learning_rate",
          where, norm);
   }
   const UpdateResult result{norm, optimiser_.clip_factor(norm)};

@@ -96,7 +96,6 @@ class TrainRun {
         schedule_(make_schedule(config.schedule, config.optimiser.learning_rate, total_steps_)) {
     if (!config.init.empty()) init_ = find_model(config.init);
     tokenizer_path_ = config.tokenizer.empty() ? *init_ : Path(config.tokenizer);
-    make_folders(folder_);
     store_.emplace(folder_ / "checkpoints", config_.record.keep_last);
     identity_ = identity();
     if (const auto latest = store_->latest())
@@ -174,6 +173,8 @@ class TrainRun {
     }
     metrics_.emplace(folder_, step_, config_.record.tensorboard);
     write_file(folder_ / "config.json", to_json(config_).dump(2) + "\n");
+    if (checkpoint_)
+      log_info("{}: continuing at step {} of {}", folder_.string(), step_, total_steps_);
   }
 
   ModelConfig new_model() const {
@@ -255,7 +256,6 @@ class TrainRun {
     batch_source_->restore(state);
     step_ = checkpoint_->step();
     tokens_seen_ = checkpoint_->state().at("num_tokens").as_int("num_tokens");
-    log_info("{}: continuing at step {} of {}", folder_.string(), step_, total_steps_);
   }
 
   std::string one_step() {
@@ -265,8 +265,8 @@ class TrainRun {
     const StepLosses losses = accumulate();
     if (!losses.finite()) {
       fail(ErrorCode::kDiverged,
-           "{}: the loss is {} (MTP {}, balance {}); the last checkpoint stands, continue from it "
-           "with a lower optimiser.learning_rate",
+           "{}: the loss is {} (MTP {}, balance {}); go on from the last checkpoint, "
+           "where there is one, with a lower optimiser.learning_rate",
            where, losses.loss, losses.mtp, losses.balance);
     }
     Json row = Json::object();
@@ -396,8 +396,8 @@ class TrainRun {
     const TensorView flat = learner_->parameters().flat();
     if (!std::isfinite(sum_of_squares({flat.f32(), static_cast<size_t>(flat.elements())}))) {
       fail(ErrorCode::kDiverged,
-           "{}: after step {} a weight is not finite; the last checkpoint stands, continue from it "
-           "with a lower optimiser.learning_rate",
+           "{}: after step {} a weight is not finite; go on from the last checkpoint, "
+           "where there is one, with a lower optimiser.learning_rate",
            folder_.string(), step_);
     }
     CheckpointContent content;

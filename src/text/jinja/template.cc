@@ -4,6 +4,7 @@
 #include "text/jinja/globals.h"
 #include "text/jinja/parser.h"
 #include "text/python_text.h"
+#include "text/unicode.h"
 
 namespace dure::jinja {
 namespace {
@@ -46,6 +47,8 @@ Template::Template(std::string_view text, std::string source)
     dure::fail(ErrorCode::kInvalidArgument, "{}: a template of {} bytes; at most {} are read",
                source_, text.size(), kTemplateBytesMax);
   }
+  if (!is_valid_utf8(text))
+    dure::fail(ErrorCode::kInvalidArgument, "{}: a template that is not UTF-8", source_);
   try {
     parsed_->block = parse_template(text_);
   } catch (const TemplateError& error) {
