@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/options.h"
+#include "base/output_folder.h"
 #include "base/rng.h"
 #include "base/testing.h"
 #include "base/thread_pool.h"

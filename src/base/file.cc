@@ -227,16 +227,6 @@ void StagedFolder::commit() {
   if (replace) std::filesystem::remove_all(old, ignored);
 }
 
-OutputFolder::OutputFolder(Path path) : path_(without_trailing_slash(path)) {
-  for (Path p = path_; !p.empty() && !path_exists(p); p = p.parent_path()) made_.push_back(p);
-  make_folders(path_);
-}
-
-OutputFolder::~OutputFolder() {
-  std::error_code ignored;
-  for (const Path& path : made_) std::filesystem::remove(path, ignored);  // Only empty ones go.
-}
-
 TemporaryFolder::TemporaryFolder() {
   std::string pattern = (std::filesystem::temp_directory_path() / "dure-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr)

@@ -12,7 +12,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace dure {
 
@@ -77,23 +76,6 @@ class StagedFolder {
  private:
   Path target_, temporary_;
   bool committed_ = false;
-};
-
-// A folder for output that is there from now on, its parents too. Those of them that were not there
-// before go again with this object if nothing was put into them: a run that fails before it wrote
-// anything leaves nothing.
-class OutputFolder {
- public:
-  explicit OutputFolder(Path path);
-  ~OutputFolder();
-  OutputFolder(const OutputFolder&) = delete;
-  OutputFolder& operator=(const OutputFolder&) = delete;
-  const Path& path() const { return path_; }
-  bool is_new() const { return !made_.empty(); }
-
- private:
-  Path path_;
-  std::vector<Path> made_;  // The innermost first.
 };
 
 // A fresh empty folder under $TMPDIR, removed with everything in it at the end.

@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/output_folder.h"
 #include "cli/args.h"
 #include "cli/load_model.h"
 #include "cli/verbs.h"

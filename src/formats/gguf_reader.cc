@@ -65,6 +65,7 @@ int64_t gguf_scalar_bytes(GgufType type) {
 bool is_gguf(const Path& path) {
   char magic[4] = {};
   std::ifstream file(path, std::ios::binary);
+  if (!file && path_exists(path)) fail_errno(fmt::format("cannot read {}", path.string()));
   return file.read(magic, 4) && std::memcmp(magic, kGgufMagic, 4) == 0;
 }
 

@@ -15,6 +15,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/output_folder.h"
 #include "train/named_tensor.h"
 
 namespace dure {
