@@ -36,9 +36,13 @@ std::pair<std::string, std::string> name_and_path(const std::string& given) {
 // measured again.
 std::string fingerprint(const EvalSuite& suite, const ModelFiles& files) {
   std::string text = to_json(suite).dump() + "|" + files.path().string();
-  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "tokenizer.json"}) {
-    const Path path = files.path() / name;
-    if (path_exists(path)) text += fmt::format("|{}:{:x}", name, xxh64(MappedFile(path).text()));
+  const auto add = [&](const Path& path) {
+    text += fmt::format("|{}:{:x}", path.filename().string(), xxh64(MappedFile(path).text()));
+  };
+  if (!std::filesystem::is_directory(files.path())) add(files.path());  // GGUF
+  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "tokenizer.json",
+                           "chat_template.jinja", "config.json"}) {
+    if (path_exists(files.path() / name)) add(files.path() / name);
   }
   return fmt::format("{:016x}", xxh64(text));
 }

@@ -1,0 +1,71 @@
+// `dure generate` and `dure chat` as a user runs them: the same seed gives the same text for any
+// number of threads, flags win over the model's settings, and bad input.
+#include "base/json.h"
+#include "tiny_model.h"
+
+namespace dure {
+namespace {
+
+class GenerateVerb : public TinyModel {
+ protected:
+  static Json answer(const std::string& flags, const std::string& input = "") {
+    const Outcome outcome =
+        run_program("generate " + at("model") + " --json " + flags, {.input = input});
+    EXPECT_EQ(outcome.code, 0) << outcome.error;
+    return parse_json(outcome.out, "generate --json");
+  }
+  static Json tokens(const std::string& flags, const std::string& input = "") {
+    return answer(flags, input).at("tokens");
+  }
+};
+
+TEST_F(GenerateVerb, TextIsThatOfTheSeedWhateverTheThreads) {
+  const std::string prompt = "-p 'the village' -n 20";
+  const Json first = answer(prompt + " --seed 4 --threads 1"),
+             second = answer(prompt + " --seed 4 --threads 2");
+  EXPECT_GT(first.at("tokens").size(), 0u);
+  EXPECT_LE(first.at("tokens").size(), 20u);
+  EXPECT_EQ(first.at("tokens").size(), first.at("logprobs").size());
+  for (const Json& value : first.at("logprobs").as_array()) EXPECT_LE(value.as_double(), 0);
+  for (const char* same : {"tokens", "logprobs", "text", "finish_reason"})
+    EXPECT_EQ(first.at(same), second.at(same)) << same;
+  const Outcome plain = run_program("generate " + at("model") + " " + prompt + " --seed 4");
+  EXPECT_EQ(plain.out, first.at("text").as_string() + "\n");
+  // Another seed, another text; greedy needs none.
+  EXPECT_NE(tokens(prompt + " --seed 5"), first.at("tokens"));
+  const Json greedy = tokens(prompt + " --temperature 0 --seed 1");
+  EXPECT_EQ(tokens(prompt + " --temperature 0 --seed 2"), greedy);
+  EXPECT_EQ(tokens(prompt + " --top-k 1 --seed 3"), greedy);
+}
+
+TEST_F(GenerateVerb, ThePromptMayComeFromStandardInput) {
+  const std::string flags = " -n 8 --temperature 0";
+  EXPECT_EQ(tokens(flags, "the village"), tokens("-p 'the village'" + flags));
+}
+
+TEST_F(GenerateVerb, ChatAnswersEveryLine) {
+  const std::string verb = "chat " + at("model") + " -n 6 --seed 9";
+  const Outcome one = run_program(verb, {.input = "the work?\n"});
+  ASSERT_EQ(one.code, 0) << one.error;
+  const Outcome two = run_program(verb, {.input = "the work?\nand now?\n"});
+  ASSERT_EQ(two.code, 0) << two.error;
+  EXPECT_GT(two.out.size(), one.out.size());
+  EXPECT_EQ(run_program(verb, {.input = "the work?\n"}).out, one.out);
+}
+
+TEST_F(GenerateVerb, BadInputIsOneLine) {
+  const auto refuse = [&](const std::string& arguments, const std::string& part) {
+    SCOPED_TRACE(arguments);
+    expect_refusal(run_program(arguments), part);
+  };
+  const std::string verb = "generate " + at("model") + " -p x";
+  refuse("generate " + at("nowhere") + " -p x", "nowhere");
+  refuse("generate " + at("bare") + " -p x", "tokenizer");
+  refuse(verb + " --temperature -1", "temperature");
+  refuse(verb + " --top-p 2", "top_p");
+  refuse(verb + " -n 0", "new tokens");
+  refuse(verb + " -c 8 -n 20", "context");
+}
+
+}  // namespace
+}  // namespace dure

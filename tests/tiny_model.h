@@ -1,0 +1,54 @@
+// tests/tiny_model.h: a random model in a folder, with a tokenizer and a chat template, for tests
+// of verbs that take a MODEL.
+#pragma once
+
+#include <string>
+
+#include "model/load.h"
+#include "program.h"
+#include "text/bpe_trainer.h"
+#include "text/chat_template.h"
+
+namespace dure {
+
+// LLLG with a window shorter than any prompt, a dense first layer, an MTP layer.
+inline ModelConfig tiny_model_config(int64_t vocab_size) {
+  ModelConfig c;
+  c.vocab_size = vocab_size, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2,
+  c.head_width = 16, c.dense_width = 48;
+  c.expert_width = 16, c.expert_count = 4, c.experts_per_token = 2, c.shared_expert_count = 1,
+  c.routed_scale = 2.5;
+  c.mtp_layer_count = 1, c.initializer_range = 0.2, c.eos_tokens = {53};
+  for (int i = 0; i < 4; ++i)
+    c.layers.push_back({.window_tokens = i == 3 ? 0 : 8, .rotary = i != 3, .sparse = i > 0});
+  return c;
+}
+
+// "model" in bf16 with every text; "bare": the same weights in f32, without any.
+class TinyModel : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TemporaryFolder();
+    BpeTrainer trainer({.vocab_size = 400});
+    for (int i = 0; i < 300; ++i)
+      trainer.add("the village shares its work, 마을 " + std::to_string(i));
+    const Tokenizer tokenizer = trainer.train();
+    ModelTexts texts;
+    texts.tokenizer_json = tokenizer.to_json();
+    texts.tokenizer_config = tokenizer.to_config_json().dump();
+    texts.generation_config = R"({"eos_token_id":53,"temperature":0.7,"top_k":9})";
+    texts.chat_template = std::string(released_chat_template(ChatFormat::kK1));
+    Parameters parameters(tiny_model_config(tokenizer.vocab_size()));
+    Stream stream(1);
+    parameters.initialise(5, stream);
+    const auto provider = provide(parameters);
+    write_hf_folder(at("model"), parameters.config(), texts, *provider, {.dtype = DType::kBF16});
+    write_hf_folder(at("bare"), parameters.config(), {}, *provider);
+  }
+  static void TearDownTestSuite() { delete folder_; }
+  static std::string at(const std::string& name) { return (folder_->path() / name).string(); }
+
+  inline static TemporaryFolder* folder_ = nullptr;
+};
+
+}  // namespace dure
