@@ -64,7 +64,9 @@ TEST_F(GenerateVerb, BadInputIsOneLine) {
   refuse(verb + " --temperature -1", "temperature");
   refuse(verb + " --top-p 2", "top_p");
   refuse(verb + " -n 0", "new tokens");
-  refuse(verb + " -c 8 -n 20", "context");
+  refuse("generate " + at("model") +
+             " -c 8 -p 'the village shares its work, and then it shares it again'",
+         "context");
 }
 
 }  // namespace
