@@ -41,12 +41,12 @@ struct MoeActivations {
 
 struct LayerActivations {
   TensorView x;             // [T, D] input
-  TensorView h;             // [T, D] normed input
+  TensorView h;             // [T, D] normed input; post-norm: what attention gave, before its norm
   TensorView q_raw, k_raw;  // [T, Q, H], [T, G, H] projections
   TensorView q, k, v;       // [T, Q, H], [T, G, H], [T, G, H]; q and k normed and rotated
   TensorView attended;      // [T, Q, H]
   TensorView x_mid;         // [T, D] after attention
-  TensorView h_mid;         // [T, D] normed
+  TensorView h_mid;         // [T, D] normed; post-norm: what the FFN gave, before its norm
   FfnActivations dense;     // [T, F]
   MoeActivations moe;
   // Only where a backward follows:

@@ -78,27 +78,69 @@ double moe_backward(const LayerContext& c, const LayerBackwardOptions& options,
   return balance;
 }
 
+// The gradient of the block's input [T, D], and whether it is set or added.
+struct InputGradient {
+  TensorView input, dinput;
+  Write write = Write::kSet;
+};
+
+// dout: [T, D] gradient of the output product's result.
 void attention_block_backward(const LayerContext& c, const LayerOf<WeightView>& w,
-                              LayerActivations& a, LayerScratch& s, TensorView dx,
-                              const LayerOf<TensorView>& g) {
+                              LayerActivations& a, LayerScratch& s, TensorView dout,
+                              const InputGradient& in, const LayerOf<TensorView>& g) {
   Stream& stream = c.stream;
   const RopeTable rope = c.weights.rope(c.facts);
-  linear_weight_gradient(dx, flat_rows(a.attended), g.o, stream);
-  linear_input_gradient(w.o, dx, flat_rows(s.dattended), Write::kSet, stream);
+  linear_weight_gradient(dout, flat_rows(a.attended), g.o, stream);
+  linear_input_gradient(w.o, dout, flat_rows(s.dattended), Write::kSet, stream);
   attention_backward(attention_shape(c.weights.config, c.facts), c.kv.segments(c.index), a.q, a.k,
                      a.v, a.attended, a.log_sum_exp, s.dattended, s.dq, s.dk, s.dv, stream);
   head_norm_rope_backward(a.q_raw, w.q_norm, rope, c.positions, a.q_inverse_rms, s.dq, s.dq_raw,
                           g.q_norm, stream);
   head_norm_rope_backward(a.k_raw, w.k_norm, rope, c.positions, a.k_inverse_rms, s.dk, s.dk_raw,
                           g.k_norm, stream);
-  linear_weight_gradient(flat_rows(s.dq_raw), a.h, g.q, stream);
-  linear_weight_gradient(flat_rows(s.dk_raw), a.h, g.k, stream);
-  linear_weight_gradient(flat_rows(s.dv), a.h, g.v, stream);
-  linear_input_gradient(w.q, flat_rows(s.dq_raw), s.dh, Write::kSet, stream);
-  linear_input_gradient(w.k, flat_rows(s.dk_raw), s.dh, Write::kAdd, stream);
-  linear_input_gradient(w.v, flat_rows(s.dv), s.dh, Write::kAdd, stream);
-  rms_norm_backward(a.x, w.input_norm, a.x_inverse_rms, s.dh, dx, Write::kAdd, g.input_norm,
-                    stream);
+  linear_weight_gradient(flat_rows(s.dq_raw), in.input, g.q, stream);
+  linear_weight_gradient(flat_rows(s.dk_raw), in.input, g.k, stream);
+  linear_weight_gradient(flat_rows(s.dv), in.input, g.v, stream);
+  linear_input_gradient(w.q, flat_rows(s.dq_raw), in.dinput, in.write, stream);
+  linear_input_gradient(w.k, flat_rows(s.dk_raw), in.dinput, Write::kAdd, stream);
+  linear_input_gradient(w.v, flat_rows(s.dv), in.dinput, Write::kAdd, stream);
+}
+
+// h: [T, D] the block's input, dy: [T, D] gradient of its output; dh: [T, D] set, not dy.
+double ffn_block_backward(const LayerContext& c, const LayerBackwardOptions& options,
+                          const LayerOf<WeightView>& w, LayerActivations& a, TensorView h,
+                          TensorView dy, LayerScratch& s, TensorView dh,
+                          const LayerOf<TensorView>& g) {
+  if (c.facts.sparse) return moe_backward(c, options, w, a.moe, h, dy, s, dh, g);
+  ffn_backward({w.gate, w.up, w.down}, {g.gate, g.up, g.down}, c.facts.swiglu_limit, a.dense, h, dy,
+               s, dh, Write::kSet, c.stream);
+  return 0;
+}
+
+double pre_norm_backward(const LayerContext& c, const LayerBackwardOptions& options,
+                         const LayerOf<WeightView>& w, LayerActivations& a, LayerScratch& s,
+                         TensorView dx, const LayerOf<TensorView>& g) {
+  const double balance = ffn_block_backward(c, options, w, a, a.h_mid, dx, s, s.dh, g);
+  rms_norm_backward(a.x_mid, w.ffn_norm, a.mid_inverse_rms, s.dh, dx, Write::kAdd, g.ffn_norm,
+                    c.stream);
+  attention_block_backward(c, w, a, s, dx, {a.h, s.dh, Write::kSet}, g);
+  rms_norm_backward(a.x, w.attention_norm, a.x_inverse_rms, s.dh, dx, Write::kAdd, g.attention_norm,
+                    c.stream);
+  return balance;
+}
+
+// h_mid is not needed after its norm: it takes the gradient of the FFN's input.
+double post_norm_backward(const LayerContext& c, const LayerBackwardOptions& options,
+                          const LayerOf<WeightView>& w, LayerActivations& a, LayerScratch& s,
+                          TensorView dx, const LayerOf<TensorView>& g) {
+  rms_norm_backward(a.h_mid, w.ffn_norm, a.mid_inverse_rms, dx, s.dh, Write::kSet, g.ffn_norm,
+                    c.stream);
+  const double balance = ffn_block_backward(c, options, w, a, a.x_mid, s.dh, s, a.h_mid, g);
+  add_to(a.h_mid, dx, c.stream);
+  rms_norm_backward(a.h, w.attention_norm, a.x_inverse_rms, dx, s.dh, Write::kSet, g.attention_norm,
+                    c.stream);
+  attention_block_backward(c, w, a, s, s.dh, {a.x, dx, Write::kAdd}, g);
+  return balance;
 }
 
 }  // namespace
@@ -106,17 +148,8 @@ void attention_block_backward(const LayerContext& c, const LayerOf<WeightView>& 
 double layer_backward(const LayerContext& c, const LayerBackwardOptions& options,
                       const LayerOf<WeightView>& w, LayerActivations& a, LayerScratch& s,
                       TensorView dx, const LayerOf<TensorView>& g) {
-  double balance = 0;
-  if (c.facts.sparse) {
-    balance = moe_backward(c, options, w, a.moe, a.h_mid, dx, s, s.dh, g);
-  } else {
-    ffn_backward({w.gate, w.up, w.down}, {g.gate, g.up, g.down}, c.facts.swiglu_limit, a.dense,
-                 a.h_mid, dx, s, s.dh, Write::kSet, c.stream);
-  }
-  rms_norm_backward(a.x_mid, w.post_norm, a.mid_inverse_rms, s.dh, dx, Write::kAdd, g.post_norm,
-                    c.stream);
-  attention_block_backward(c, w, a, s, dx, g);
-  return balance;
+  return c.facts.norm_order == NormOrder::kPre ? pre_norm_backward(c, options, w, a, s, dx, g)
+                                               : post_norm_backward(c, options, w, a, s, dx, g);
 }
 
 LayerScratch::LayerScratch(const ModelConfig& config, int64_t rows_max, Arena& arena)

@@ -9,22 +9,22 @@
 namespace dure {
 namespace {
 
-void attention_block(const LayerContext& c, const LayerOf<WeightView>& w, LayerActivations& a) {
+// input: [T, D]; out: [T, D] of the output product.
+void attention_block(const LayerContext& c, const LayerOf<WeightView>& w, LayerActivations& a,
+                     TensorView input, TensorView out) {
   const ModelConfig& config = c.weights.config;
   const double epsilon = config.norm_epsilon;
   Stream& stream = c.stream;
-  rms_norm(a.x, w.input_norm, epsilon, a.h, a.x_inverse_rms, stream);
-  linear(w.q, a.h, flat_rows(a.q_raw), stream);
-  linear(w.k, a.h, flat_rows(a.k_raw), stream);
-  linear(w.v, a.h, flat_rows(a.v), stream);
+  linear(w.q, input, flat_rows(a.q_raw), stream);
+  linear(w.k, input, flat_rows(a.k_raw), stream);
+  linear(w.v, input, flat_rows(a.v), stream);
   const RopeTable rope = c.weights.rope(c.facts);
   head_norm_rope(a.q_raw, w.q_norm, epsilon, rope, c.positions, a.q, a.q_inverse_rms, stream);
   head_norm_rope(a.k_raw, w.k_norm, epsilon, rope, c.positions, a.k, a.k_inverse_rms, stream);
   c.kv.append(c.index, a.k, a.v, stream);
   attention(attention_shape(config, c.facts), c.kv.segments(c.index), a.q, a.attended,
             a.log_sum_exp, stream);
-  linear(w.o, flat_rows(a.attended), a.x_mid, stream);
-  add_to(a.x, a.x_mid, stream);
+  linear(w.o, flat_rows(a.attended), out, stream);
 }
 
 void moe_block(const LayerContext& c, const LayerOf<WeightView>& w, TensorView h, MoeActivations& a,
@@ -59,19 +59,35 @@ void dense_block(const LayerContext& c, const LayerOf<WeightView>& w, TensorView
   linear(w.down, a.h, out, c.stream);
 }
 
+void ffn_block(const LayerContext& c, const LayerOf<WeightView>& w, TensorView input,
+               LayerActivations& a, TensorView out) {
+  if (c.facts.sparse) {
+    moe_block(c, w, input, a.moe, out);
+  } else {
+    dense_block(c, w, input, a.dense, out);
+  }
+}
+
 }  // namespace
 
 void layer_forward(const LayerContext& c, const LayerOf<WeightView>& w, LayerActivations& a,
                    TensorView out) {
-  attention_block(c, w, a);
-  rms_norm(a.x_mid, w.post_norm, c.weights.config.norm_epsilon, a.h_mid, a.mid_inverse_rms,
-           c.stream);
-  if (c.facts.sparse) {
-    moe_block(c, w, a.h_mid, a.moe, out);
+  const double epsilon = c.weights.config.norm_epsilon;
+  Stream& stream = c.stream;
+  if (c.facts.norm_order == NormOrder::kPre) {
+    rms_norm(a.x, w.attention_norm, epsilon, a.h, a.x_inverse_rms, stream);
+    attention_block(c, w, a, a.h, a.x_mid);
+    add_to(a.x, a.x_mid, stream);
+    rms_norm(a.x_mid, w.ffn_norm, epsilon, a.h_mid, a.mid_inverse_rms, stream);
+    ffn_block(c, w, a.h_mid, a, out);
   } else {
-    dense_block(c, w, a.h_mid, a.dense, out);
+    attention_block(c, w, a, a.x, a.h);
+    rms_norm(a.h, w.attention_norm, epsilon, a.x_mid, a.x_inverse_rms, stream);
+    add_to(a.x, a.x_mid, stream);
+    ffn_block(c, w, a.x_mid, a, a.h_mid);
+    rms_norm(a.h_mid, w.ffn_norm, epsilon, out, a.mid_inverse_rms, stream);
   }
-  add_to(a.x_mid, out, c.stream);
+  add_to(a.x_mid, out, stream);
 }
 
 void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,

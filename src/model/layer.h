@@ -1,7 +1,8 @@
 // model/layer.h: one decoder layer, forward and backward; internal to model/.
 //
-//   x_mid = x + o(attention(qkv(norm(x)))),  out = x_mid + ffn(norm(x_mid))     (pre-norm, spec 2.3
-//   - 2.6)
+//   pre-norm:   x_mid = x + attention(norm(x)),  out = x_mid + ffn(norm(x_mid))   (exaone_moe)
+//   post-norm:  x_mid = x + norm(attention(x)),  out = x_mid + norm(ffn(x_mid))   (EXAONE 4.0)
+// with attention() from the q, k, v products to the output product.
 // The same functions serve the main layers and the MTP layer; a layer differs by its facts alone.
 #pragma once
 

@@ -44,6 +44,23 @@ inline ModelConfig tiny_k2() {
   return c;
 }
 
+// EXAONE 4.0 in small: norms on the outputs, llama3 scaling whose blend falls into the few turns of
+// this head, global layers without RoPE; with experts after a post-norm attention, a pre-norm layer
+// and an MTP layer besides, which no released model has.
+inline ModelConfig tiny_exaone4() {
+  ModelConfig c = tiny_k1();
+  c.layers.clear();
+  const NormOrder post = NormOrder::kPost;
+  c.layers.push_back({.window_tokens = 4, .rotary = true, .norm_order = post});
+  c.layers.push_back({.norm_order = post});
+  c.layers.push_back({.window_tokens = 4, .rotary = true, .sparse = true, .norm_order = post});
+  c.layers.push_back({.window_tokens = 2, .rotary = true});
+  c.rope.scaling = "llama3", c.rope.factor = 3, c.rope.original_context_tokens = 12;
+  c.rope.theta = 20;
+  c.rope.low_frequency_factor = 0.5, c.rope.high_frequency_factor = 1.5;
+  return c;
+}
+
 // Large enough that routing, norms, windows and the router's bias matter.
 inline void randomise(Parameters& parameters, uint64_t seed) {
   for (const Parameter& p : parameters.list()) {

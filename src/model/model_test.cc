@@ -81,7 +81,9 @@ double value_bound(const ModelConfig& config) {
 
 class ModelTest : public ::testing::TestWithParam<int> {
  protected:
-  ModelConfig config() const { return GetParam() == 0 ? tiny_k1() : tiny_k2(); }
+  ModelConfig config() const {
+    return GetParam() == 0 ? tiny_k1() : GetParam() == 1 ? tiny_k2() : tiny_exaone4();
+  }
   Batch batch() const { return random_batch(config(), {7, 1, 5, 2}, 3); }
   LossOptions all_losses() const { return {.mtp_coefficient = 0.3, .balance_coefficient = 0.05}; }
 };
@@ -433,11 +435,12 @@ TEST_P(ModelTest, DocumentsDoNotSeeEachOther) {
                           y.hidden.begin()));
 }
 
-INSTANTIATE_TEST_SUITE_P(Family, ModelTest, ::testing::Values(0, 1),
-                         [](const auto& info) { return info.param == 0 ? "K1" : "K2"; });
+INSTANTIATE_TEST_SUITE_P(Family, ModelTest, ::testing::Values(0, 1, 2), [](const auto& info) {
+  return std::string(info.param == 0 ? "K1" : info.param == 1 ? "K2" : "Exaone4");
+});
 
 TEST(Parameters, LayoutIsDenseAlignedAndComplete) {
-  for (const ModelConfig& config : {tiny_k1(), tiny_k2()}) {
+  for (const ModelConfig& config : {tiny_k1(), tiny_k2(), tiny_exaone4()}) {
     Parameters parameters(config);
     int64_t end = 0;
     for (const Parameter& p : parameters.list()) {
@@ -496,12 +499,6 @@ TEST(Rope, Llama3RescalesLongWavelengthsOnly) {
   EXPECT_EQ(a[0], b[0]);
   EXPECT_FLOAT_EQ(b[63], a[63] / 16);
   for (size_t j = 0; j < 64; ++j) EXPECT_TRUE(b[j] <= a[j] && b[j] >= a[j] / 16.01f);
-}
-
-TEST(Parameters, RefusesPostNormModels) {
-  ModelConfig config = tiny_k1();
-  config.layers[1].norm_order = NormOrder::kPost;
-  EXPECT_THROW(Parameters{config}, std::exception);
 }
 
 TEST(TrainPass, PlansEveryByte) {

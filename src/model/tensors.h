@@ -20,10 +20,10 @@ namespace dure {
 // One decoder layer. Either the dense fields or the sparse ones are set (LayerFacts::sparse).
 template <typename Matrix>
 struct LayerOf {
-  TensorView input_norm;                       // [D]
+  TensorView attention_norm;                   // [D] before attention, or on its output
   Matrix q, k, v, o;                           // [Q*H, D], [G*H, D], [G*H, D], [D, Q*H]
   TensorView q_norm, k_norm;                   // [H]
-  TensorView post_norm;                        // [D]
+  TensorView ffn_norm;                         // [D] before the FFN, or on its output
   Matrix gate, up, down;                       // dense: [F, D], [F, D], [D, F]
   Matrix router;                               // [E, D]
   TensorView router_bias;                      // [E]
@@ -48,8 +48,7 @@ struct ModelOf {
   MtpOf<Matrix> mtp;                    // set where mtp_layer_count is 1
 };
 
-// The stacks that `config` implies. Throws kUnsupported for what the passes cannot run: post-norm
-// layers.
+// The stacks that `config` implies.
 std::vector<ImpliedTensor> tensor_list(const ModelConfig& config);
 
 namespace tensors_detail {
@@ -59,7 +58,8 @@ template <typename Matrix, typename Use>
 void use_layer_field(LayerOf<Matrix>& layer, TensorRole role, Use&& use) {
   switch (role) {
     case TensorRole::kAttentionNorm:
-      return use(layer.input_norm);
+    case TensorRole::kAttentionOutputNorm:
+      return use(layer.attention_norm);
     case TensorRole::kQ:
       return use(layer.q);
     case TensorRole::kK:
@@ -73,7 +73,8 @@ void use_layer_field(LayerOf<Matrix>& layer, TensorRole role, Use&& use) {
     case TensorRole::kKNorm:
       return use(layer.k_norm);
     case TensorRole::kFfnNorm:
-      return use(layer.post_norm);
+    case TensorRole::kFfnOutputNorm:
+      return use(layer.ffn_norm);
     case TensorRole::kGate:
       return use(layer.gate);
     case TensorRole::kUp:

@@ -41,12 +41,23 @@ Row add(Row x, const Row& y) {
 
 double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
 
-// Turns pairs (j, j + H/2) of one head by position * theta^(-2j/H).
-void turn(double* head, int64_t width, double theta, int64_t position) {
+// Radians a position that pair j of a head turns by. llama3: how often it turns round within the
+// original context says where it lies between the two factors.
+double turning(const RopeFacts& rope, int64_t width, int64_t j) {
+  const double plain =
+      std::pow(rope.theta, -2.0 * static_cast<double>(j) / static_cast<double>(width));
+  if (rope.scaling == "default") return plain;
+  const double rounds = static_cast<double>(rope.original_context_tokens) * plain / (2 * M_PI);
+  const double kept = std::clamp((rounds - rope.low_frequency_factor) /
+                                     (rope.high_frequency_factor - rope.low_frequency_factor),
+                                 0.0, 1.0);
+  return plain * (kept + (1 - kept) / rope.factor);
+}
+
+// Turns pairs (j, j + H/2) of one head.
+void turn(double* head, int64_t width, const RopeFacts& rope, int64_t position) {
   for (int64_t j = 0; j < width / 2; ++j) {
-    const double angle =
-        static_cast<double>(position) *
-        std::pow(theta, -2.0 * static_cast<double>(j) / static_cast<double>(width));
+    const double angle = static_cast<double>(position) * turning(rope, width, j);
     const double u = head[j], v = head[j + width / 2];
     head[j] = u * std::cos(angle) - v * std::sin(angle);
     head[j + width / 2] = v * std::cos(angle) + u * std::sin(angle);
@@ -61,8 +72,7 @@ class Runner {
       for (int64_t p = 0; p < length; ++p)
         positions_.push_back(p), remaining_.push_back(length - 1 - p);
     }
-    DURE_CHECK(positions_.size() == input.ids.size() && c_.rope.scaling == "default", "{} rows",
-               input.ids.size());
+    DURE_CHECK(positions_.size() == input.ids.size(), "{} rows", input.ids.size());
   }
 
   RefOutput run() {
@@ -107,7 +117,7 @@ class Runner {
       double* one = y.data() + n * c_.head_width;
       const Row normed = norm(Row(one, one + c_.head_width), *norm_weight, c_.norm_epsilon);
       std::copy(normed.begin(), normed.end(), one);
-      if (rotary) turn(one, c_.head_width, c_.rope.theta, position);
+      if (rotary) turn(one, c_.head_width, c_.rope, position);
     }
     return y;
   }
@@ -139,10 +149,12 @@ class Runner {
     return out;
   }
 
+  // With the norm of the layer's order, without the residual.
   Rows attention(const Rows& x, const std::string& prefix, const LayerFacts& facts) const {
+    const bool post = facts.norm_order == NormOrder::kPost;
     Rows q, k, v, out;
     for (size_t t = 0; t < x.size(); ++t) {
-      const Row h = norm(x[t], w(prefix + "input_layernorm.weight"), c_.norm_epsilon);
+      const Row h = post ? x[t] : norm(x[t], w(prefix + "input_layernorm.weight"), c_.norm_epsilon);
       q.push_back(heads(h, prefix, "q", c_.head_count, &w(prefix + "self_attn.q_norm.weight"),
                         facts.rotary, positions_[t]));
       k.push_back(heads(h, prefix, "k", c_.kv_head_count, &w(prefix + "self_attn.k_norm.weight"),
@@ -151,8 +163,9 @@ class Runner {
     }
     const Row& o = w(prefix + "self_attn.o_proj.weight");
     for (size_t t = 0; t < x.size(); ++t) {
-      out.push_back(
-          add(apply(o.data(), c_.hidden_size, attend(q, k, v, t, facts.window_tokens)), x[t]));
+      const Row y = apply(o.data(), c_.hidden_size, attend(q, k, v, t, facts.window_tokens));
+      out.push_back(post ? norm(y, w(prefix + "post_attention_layernorm.weight"), c_.norm_epsilon)
+                         : y);
     }
     return out;
   }
@@ -228,13 +241,18 @@ class Runner {
   }
 
   Rows layer(const Rows& input, const std::string& prefix, const LayerFacts& facts, int64_t index) {
+    const bool post = facts.norm_order == NormOrder::kPost;
     Rows x = attention(input, prefix, facts);
     RefRouting routing;
-    for (Row& row : x) {
-      const Row h = norm(row, w(prefix + "post_attention_layernorm.weight"), c_.norm_epsilon);
-      row = add(facts.sparse ? mixture(h, prefix + "mlp.", facts, routing)
-                             : ffn(h, prefix + "mlp.", c_.dense_width, 0, facts.swiglu_limit),
-                row);
+    for (size_t t = 0; t < x.size(); ++t) {
+      Row& row = x[t];
+      row = add(std::move(row), input[t]);
+      const Row h =
+          post ? row : norm(row, w(prefix + "post_attention_layernorm.weight"), c_.norm_epsilon);
+      Row y = facts.sparse ? mixture(h, prefix + "mlp.", facts, routing)
+                           : ffn(h, prefix + "mlp.", c_.dense_width, 0, facts.swiglu_limit);
+      if (post) y = norm(y, w(prefix + "post_feedforward_layernorm.weight"), c_.norm_epsilon);
+      row = add(std::move(y), row);
     }
     if (facts.sparse) {
       balance(routing);
