@@ -57,7 +57,7 @@ TEST_F(EvalVerb, BadInputIsOneLine) {
   expect_refusal(
       run_program("eval " + at("model") + suite() + out + " --set text.corpus=" + at("no")),
       at("no"));
-  EXPECT_FALSE(path_exists(at("none") + "/results.json"));
+  EXPECT_FALSE(path_exists(at("none")));
 }
 
 }  // namespace

@@ -52,8 +52,8 @@ Path temporary_beside(const Path& target) {
 }
 
 // The system's limits: a path that ends in a separator names the folder itself.
-Path without_trailing_slash(const Path& path) {
-  return path.filename().empty() ? path.parent_path() : path;
+Path without_trailing_slash(Path path) {
+  return path.filename().empty() ? path.parent_path() : std::move(path);
 }
 
 void sync_tree(const Path& folder) {
@@ -199,7 +199,7 @@ void StagedFile::commit() {
 }
 
 StagedFolder::StagedFolder(Path target)
-    : target_(without_trailing_slash(target)), temporary_(temporary_beside(target_)) {
+    : target_(without_trailing_slash(std::move(target))), temporary_(temporary_beside(target_)) {
   if (target_.has_parent_path()) make_folders(target_.parent_path());
   std::filesystem::remove_all(temporary_);
   make_folders(temporary_);

@@ -53,7 +53,7 @@ Json results_of(const EvalSuite& suite, const std::string& name, const std::stri
   const std::string print = fingerprint(suite, *model.files);
   const Path file = cache / ("results-" + name + ".json");
   if (path_exists(file)) {
-    const Json known = load_json(file);
+    Json known = load_json(file);
     if (const Json* found = known.find("fingerprint"); found != nullptr && *found == Json(print))
       return known;
   }
