@@ -43,6 +43,40 @@ TEST_F(GenerateVerb, ThePromptMayComeFromStandardInput) {
   EXPECT_EQ(tokens(flags, "the village"), tokens("-p 'the village'" + flags));
 }
 
+TEST_F(GenerateVerb, DraftsChangeNothingGreedy) {
+  const std::string flags = "-p 'the village' -n 60 --temperature 0";
+  const Json plain = answer(flags);
+  EXPECT_FALSE(plain.contains("drafted"));
+  for (const std::string drafts : {"1", "2", "9"}) {
+    const Json drafted = answer(flags + " --draft " + drafts);
+    for (const char* same : {"tokens", "logprobs", "text", "finish_reason"})
+      EXPECT_EQ(drafted.at(same), plain.at(same)) << same << ", --draft " << drafts;
+    EXPECT_GT(drafted.at("drafted").as_int(), 0);
+    EXPECT_LE(drafted.at("accepted").as_int(), drafted.at("drafted").as_int());
+  }
+  const std::string seeded = "-p 'the village' -n 30 --seed 8 --draft 2";
+  EXPECT_EQ(tokens(seeded + " --threads 1"), tokens(seeded + " --threads 2"));
+  const Outcome shown =
+      run_program("generate " + at("model") + " -p x -n 9 --temperature 0 --draft 2");
+  EXPECT_NE(shown.error.find("drafts accepted"), std::string::npos) << shown.error;
+  const Outcome talk =
+      run_program("chat " + at("model") + " -n 6 --draft 2", {.input = "the work?\n"});
+  EXPECT_EQ(talk.code, 0);
+  EXPECT_NE(talk.error.find("tokens/s"), std::string::npos) << talk.error;
+}
+
+TEST_F(GenerateVerb, DraftsNeedAnMtpLayer) {
+  std::filesystem::copy(at("model"), at("headless"), std::filesystem::copy_options::recursive);
+  const std::string file = at("headless") + "/config.json";
+  Json config = load_json(file);
+  config["num_nextn_predict_layers"] = int64_t{0};
+  write_file(file, config.dump());
+  EXPECT_EQ(run_program("generate " + at("headless") + " -p x -n 2").code, 0);
+  expect_refusal(run_program("generate " + at("headless") + " -p x --draft 1"), "no MTP layer");
+  expect_refusal(run_program("chat " + at("headless") + " --draft 1"), "no MTP layer");
+  expect_refusal(run_program("plan " + at("headless") + " --draft 1"), "no MTP layer");
+}
+
 TEST_F(GenerateVerb, ChatAnswersEveryLine) {
   const std::string verb = "chat " + at("model") + " -n 6 --seed 9";
   const Outcome one = run_program(verb, {.input = "the work?\n"});
@@ -64,6 +98,8 @@ TEST_F(GenerateVerb, BadInputIsOneLine) {
   refuse(verb + " --temperature -1", "temperature");
   refuse(verb + " --top-p 2", "top_p");
   refuse(verb + " -n 0", "new tokens");
+  refuse(verb + " --draft -1", "--draft -1");
+  refuse(verb + " --draft 65", "--draft 65");
   refuse("generate " + at("model") +
              " -c 8 -p 'the village shares its work, and then it shares it again'",
          "context");
