@@ -382,6 +382,37 @@ TEST_F(BadInput, DataScoresPlansAndOptions) {
   });
 }
 
+TEST_F(BadInput, Quantising) {
+  const char* with_rules = "quantize m out.gguf Q4_K_M --rules r.yaml";
+  const char* with_matrix = "quantize m out.gguf Q4_K_M --imatrix i.gguf";
+  expect_refused({
+      {"rm -r m", "quantize m out.gguf Q8_0", "m: no such file or folder"},
+      {"truncate -s 5000 m/model.safetensors", "quantize m out.gguf Q8_0", "truncated"},
+      {"truncate -s 3000 m.gguf", "quantize m.gguf out.gguf Q8_0", "m.gguf: truncated at byte"},
+      {":", "quantize m out.gguf Q9_9", "unknown type 'Q9_9'"},
+      {":", "quantize m out.txt Q8_0", "out.txt"},
+      {":", "quantize m m.gguf Q8_0", "m.gguf is there already"},
+      {"cp m.gguf i.gguf", with_matrix, "no importance matrix"},
+      {": > i.gguf", with_matrix, "i.gguf: not a GGUF file"},
+      {"head -c 300 m.gguf > i.gguf", with_matrix, "i.gguf: truncated at byte"},
+      {":", with_rules, "r.yaml"},
+      {"echo 'rules: [{rle: attention, type: Q8_0}]' > r.yaml", with_rules,
+       "rule 1: rle: unknown field"},
+      {"echo 'rules: [{role: attention, type: Q8_9}]' > r.yaml", with_rules, "'Q8_9'"},
+      {"echo 'rules: [{match: \"a(\", type: Q8_0}]' > r.yaml", with_rules,
+       "rule 1: match: pattern a("},
+      {"echo 'rules: [{match: \"(a|a)*(b|_)*(.*)*x$\", type: Q8_0}]' > r.yaml", with_rules,
+       "match limit"},
+      {":", "imatrix m nowhere -o out.gguf", "nowhere"},
+      {":", "imatrix m in/texts/1.txt", "--out"},
+      {":", "imatrix m in/texts/1.txt -o no/where", "no/where"},
+      {":", "imatrix m in/texts/1.txt -o m.gguf", "m.gguf is there already"},
+      {":", "imatrix m in/texts/1.txt -o out.gguf --chunk 0", "--chunk 0"},
+      {": > empty", "imatrix m empty -o out.gguf", "0 tokens"},
+      {"rm m/tokenizer.json", "imatrix m in/texts/1.txt -o out.gguf", "tokenizer"},
+  });
+}
+
 // What must be true of a command that found no room for what it writes.
 TEST_F(BadInput, FullDisk) {
   const std::string apart =
