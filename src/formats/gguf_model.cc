@@ -39,6 +39,7 @@ class Keys {
     return values;
   }
   const std::string& file() const { return file_; }
+  bool extended() const { return prefix_ == std::string(kExtended) + "."; }
 
  private:
   const GgufMetadata& metadata_;
@@ -58,9 +59,16 @@ void read_sizes(const Keys& k, ModelConfig& c) {
   c.rope.theta = k.number("rope.freq_base");
   if (const GgufValue* scaling = k.find("rope.scaling.type")) {
     const std::string& name = scaling->as_string(k.place("rope.scaling.type"));
-    if (name != "none")
+    if (name == "llama3" && k.extended()) {
+      c.rope.scaling = name;
+      c.rope.factor = k.number("rope.scaling.factor");
+      c.rope.low_frequency_factor = k.number("rope.scaling.low_freq_factor");
+      c.rope.high_frequency_factor = k.number("rope.scaling.high_freq_factor");
+      c.rope.original_context_tokens = k.integer("rope.scaling.original_context_length");
+    } else if (name != "none") {
       fail(ErrorCode::kUnsupported, "{} is '{}'; only 'none' is known",
            k.place("rope.scaling.type"), name);
+    }
   }
 }
 
@@ -117,11 +125,15 @@ void read_extended_layers(const Keys& k, ModelConfig& c) {
   if (static_cast<int64_t>(limits.size()) < count)
     fail(ErrorCode::kInvalidArgument, "{} has {} entries, there are {} layers",
          k.place("layer_swiglu_limits"), limits.size(), count);
+  const auto post_norm = k.find("layer_post_norm") == nullptr
+                             ? std::vector<int64_t>(c.layers.size())
+                             : k.integers("layer_post_norm", count);
   for (size_t i = 0; i < c.layers.size(); ++i) {
     c.layers[i] = {.window_tokens = windows[i],
                    .rotary = rotary[i] != 0,
                    .sparse = sparse[i] != 0,
-                   .swiglu_limit = limits[i]};
+                   .swiglu_limit = limits[i],
+                   .norm_order = post_norm[i] != 0 ? NormOrder::kPost : NormOrder::kPre};
   }
 }
 
@@ -194,12 +206,14 @@ ModelConfig parse_gguf_config(const GgufFile& file) {
 }
 
 bool is_plain_exaone_moe(const ModelConfig& c) {
+  if (c.rope.scaling != "default") return false;
   int64_t window = 0, dense = 0;
   while (dense < c.layer_count() && !c.layer(dense).sparse) ++dense;
   for (int64_t i = 0; i < c.layer_count(); ++i) {
     const LayerFacts& layer = c.layer(i);
     const bool sliding = layer.window_tokens > 0;
-    if (layer.rotary != sliding || layer.swiglu_limit > 0 || layer.sparse != (i >= dense))
+    if (layer.norm_order != NormOrder::kPre || layer.rotary != sliding || layer.swiglu_limit > 0 ||
+        layer.sparse != (i >= dense))
       return false;
     if (sliding && window != 0 && layer.window_tokens != window) return false;
     if (sliding) window = layer.window_tokens;
@@ -225,18 +239,33 @@ void write_plain_layers(const ModelConfig& c, const std::string& p, GgufMetadata
 }
 
 void write_extended_layers(const ModelConfig& c, const std::string& p, GgufMetadata& out) {
-  std::vector<int64_t> windows, rotary, sparse;
+  std::vector<int64_t> windows, rotary, sparse, post_norm;
   std::vector<double> limits;
+  bool any_post_norm = false;
   for (const LayerFacts& layer : c.layers) {
     windows.push_back(layer.window_tokens);
     rotary.push_back(layer.rotary);
     sparse.push_back(layer.sparse);
     limits.push_back(layer.swiglu_limit);
+    post_norm.push_back(layer.norm_order == NormOrder::kPost);
+    any_post_norm |= layer.norm_order == NormOrder::kPost;
   }
+  if (any_post_norm)
+    out.set(p + "layer_post_norm", GgufValue::ints(GgufType::kBool, std::move(post_norm)));
   out.set(p + "layer_windows", GgufValue::ints(GgufType::kI32, std::move(windows)));
   out.set(p + "layer_rotary", GgufValue::ints(GgufType::kBool, std::move(rotary)));
   out.set(p + "layer_sparse", GgufValue::ints(GgufType::kBool, std::move(sparse)));
   out.set(p + "layer_swiglu_limits", GgufValue::floats(GgufType::kF64, std::move(limits)));
+}
+
+void write_rope_scaling(const RopeFacts& rope, const std::string& p, GgufMetadata& out) {
+  const bool scaled = rope.scaling != "default";
+  out.set(p + "rope.scaling.type", GgufValue::string(scaled ? rope.scaling : "none"));
+  if (!scaled) return;
+  out.set(p + "rope.scaling.factor", GgufValue::f64(rope.factor));
+  out.set(p + "rope.scaling.low_freq_factor", GgufValue::f64(rope.low_frequency_factor));
+  out.set(p + "rope.scaling.high_freq_factor", GgufValue::f64(rope.high_frequency_factor));
+  out.set(p + "rope.scaling.original_context_length", GgufValue::u32(rope.original_context_tokens));
 }
 
 void write_experts(const ModelConfig& c, const std::string& p, GgufMetadata& out) {
@@ -266,12 +295,8 @@ void write_own_keys(const ModelConfig& c, GgufMetadata& out) {
 
 GgufMetadata gguf_config(const ModelConfig& c) {
   check_config(c, "configuration");
-  for (int64_t i = 0; i < c.layer_count() + c.mtp_layer_count; ++i) {
-    if (c.layer(i).norm_order != NormOrder::kPre)
-      fail(ErrorCode::kUnsupported, "a post-norm model (EXAONE 4.0) cannot be written as GGUF");
-  }
-  if (c.rope.scaling != "default")
-    fail(ErrorCode::kUnsupported, "rope type '{}' cannot be written as GGUF", c.rope.scaling);
+  if (c.mtp_layer_count > 0 && c.mtp_layer.norm_order != NormOrder::kPre)
+    fail(ErrorCode::kUnsupported, "a post-norm MTP layer cannot be written as GGUF");
   const bool plain = is_plain_exaone_moe(c);
   const std::string architecture = plain ? kPlain : kExtended, p = architecture + ".";
   GgufMetadata out;
@@ -288,7 +313,7 @@ GgufMetadata gguf_config(const ModelConfig& c) {
   out.set(p + "attention.layer_norm_rms_epsilon", GgufValue::f32(c.norm_epsilon));
   out.set(p + "rope.freq_base", GgufValue::f32(c.rope.theta));
   out.set(p + "rope.dimension_count", GgufValue::u32(c.head_width));
-  out.set(p + "rope.scaling.type", GgufValue::string("none"));
+  write_rope_scaling(c.rope, p, out);
   out.set(p + "vocab_size", GgufValue::u32(c.vocab_size));
   write_experts(c, p, out);
   plain ? write_plain_layers(c, p, out) : write_extended_layers(c, p, out);

@@ -172,6 +172,11 @@ TEST(GgufModel, FactsSurvive) {
   write_model(path, c);
   EXPECT_EQ(ModelFiles(path).config(), c);
   EXPECT_EQ(GgufFile(path).metadata().at("general.architecture").as_string(""), "dure-exaone-moe");
+  c.layers[1].norm_order = c.layers[3].norm_order = NormOrder::kPost;  // EXAONE 4.0's facts
+  c.rope.scaling = "llama3", c.rope.factor = 16, c.rope.original_context_tokens = 8192,
+  c.rope.low_frequency_factor = 1.5;
+  write_model(path, c);
+  EXPECT_EQ(ModelFiles(path).config(), c);
 }
 
 TEST(GgufModel, NamesWhatIsMissing) {
