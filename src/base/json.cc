@@ -158,7 +158,8 @@ void append_quoted(std::string& out, std::string_view text) {
 }
 
 void append_line(std::string& out, int indent, int depth) {
-  if (indent >= 0) out += '\n', out.append(static_cast<size_t>(indent) * static_cast<size_t>(depth), ' ');
+  if (indent >= 0)
+    out += '\n', out.append(static_cast<size_t>(indent) * static_cast<size_t>(depth), ' ');
 }
 
 void append_json(std::string& out, const Json& value, int indent, int depth) {
