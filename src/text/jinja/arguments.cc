@@ -15,8 +15,8 @@ Bound::Bound(const char* function, Arguments& arguments, std::initializer_list<c
   }
   for (size_t i = 0; i < arguments.positional.size(); ++i) values_[i] = &arguments.positional[i];
   for (const auto& [name, value] : arguments.named) {
-    const auto found =
-        std::find_if(names.begin(), names.end(), [&](const char* one) { return name == one; });
+    const auto found = std::find_if(names.begin(), names.end(),
+                                    [&key = name](const char* one) { return key == one; });
     if (found == names.end())
       raise("TypeError: {}() got an unexpected keyword argument '{}'", function, name);
     const Value*& slot = values_[static_cast<size_t>(found - names.begin())];
