@@ -69,13 +69,13 @@ step gguf-q8_0 "$dure" quantize "$out/release" "$out/release-q8_0.gguf" Q8_0 --f
 step inspect "$dure" inspect "$out/release"
 
 printf '\n\033[1mquestions to the released model\033[0m\n' >&2
-for question in "47+85=?" "Welche Zahl ist größer: 318 oder 381?" "3, 7, 5를 작은 수부터 나열하세요."; do
+for question in "What is 47+85?" "Welche Zahl ist größer, 31 oder 38?" "작은 수부터 차례로 나열하세요: 7 3 5"; do
   printf '\n> %s\n' "$question"
   "$dure" generate "$out/release" --chat -p "$question" -n 96 --temperature 0
 done
 
-printf '\n> %s   (the 8-bit model)\n' "47+85=?"
-"$dure" generate "$out/release-q8_0.gguf" --chat -p "47+85=?" -n 96 --temperature 0
+printf '\n> %s   (the 8-bit model)\n' "What is 47+85?"
+"$dure" generate "$out/release-q8_0.gguf" --chat -p "What is 47+85?" -n 96 --temperature 0
 
 printf '\n'; cat "$out/times.txt"
 cat <<END
