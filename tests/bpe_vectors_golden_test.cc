@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "cli/gguf_tokenizer.h"
+#include "data/model_texts.h"
 #include "golden.h"
 
 namespace dure {

@@ -3,7 +3,9 @@
 #include <cmath>
 #include <cstring>
 
+#include "cli/convert_model.h"
 #include "rl/rl_trainer.h"
+#include "text/tokenizer.h"
 #include "tiny_runs.h"
 
 namespace dure {
@@ -100,6 +102,25 @@ TEST_F(RlTest, ThreadsDoNotChangeABit) {
   for (const char* threads : {"1", "3"})
     EXPECT_EQ(do_apart([&] { run_rl(rl(std::string("t") + threads)); }, threads), 0);
   EXPECT_TRUE(weights_of("t1") == weights_of("t3"));
+}
+
+TEST_F(RlTest, AGgufFileStartsARunAsItsFolderDoes) {
+  convert_to_gguf(ModelFiles(at("sft/model")), at("sft.gguf"), {});
+  RlConfig folder = rl("from-folder"), gguf = rl("from-gguf");
+  folder.steps = gguf.steps = 2;
+  gguf.init = at("sft.gguf").string();
+  run_rl(folder), run_rl(gguf);
+  EXPECT_TRUE(weights_of("from-gguf") == weights_of("from-folder"));
+  TrainConfig from_folder = tuning("sft-folder", "sft/model");
+  TrainConfig from_gguf = tuning("sft-gguf", "sft.gguf");
+  from_folder.steps = from_gguf.steps = 2;
+  from_folder.data.tasks = from_gguf.data.tasks = tasks();
+  from_folder.schedule = from_gguf.schedule = {.warmup_steps = 1, .decay_fraction = 0};
+  run(from_folder), run(from_gguf);
+  EXPECT_TRUE(weights_of("sft-gguf") == weights_of("sft-folder"));
+  const char* text = "the village shares its work: 7 > 3<|endofturn|>";
+  EXPECT_EQ(Tokenizer::load(at("from-gguf/model")).encode(text),
+            Tokenizer::load(at("from-folder/model")).encode(text));
 }
 
 TEST_F(RlTest, EveryObjectiveIsOneNameAway) {

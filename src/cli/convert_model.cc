@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/progress.h"
-#include "cli/gguf_tokenizer.h"
+#include "data/model_texts.h"
 #include "formats/gguf_model.h"
 #include "formats/tensor_names.h"
 #include "kernels/block_decode.h"
@@ -109,34 +109,6 @@ class FilesProvider : public TensorProvider {
   int64_t done_ = 0;
 };
 
-Json generation_of(const GgufMetadata& metadata, const ModelConfig& config) {
-  Json out = Json::object();
-  out["bos_token_id"] = config.bos_token;
-  out["eos_token_id"] = config.eos_tokens.size() == 1 ? Json(config.eos_tokens[0])
-                                                      : Json::array_of(config.eos_tokens);
-  out["pad_token_id"] = config.pad_token;
-  const GgufValue* temperature = metadata.find("general.sampling.temp");
-  const GgufValue* top_p = metadata.find("general.sampling.top_p");
-  const GgufValue* top_k = metadata.find("general.sampling.top_k");
-  if (temperature != nullptr || top_p != nullptr || top_k != nullptr) out["do_sample"] = true;
-  if (temperature != nullptr) out["temperature"] = temperature->as_double("general.sampling.temp");
-  if (top_k != nullptr) out["top_k"] = top_k->as_int("general.sampling.top_k");
-  if (top_p != nullptr) out["top_p"] = top_p->as_double("general.sampling.top_p");
-  return out;
-}
-
-// The texts of a folder, from a GGUF file's keys.
-ModelTexts texts_of(const ModelFiles& files) {
-  ModelTexts texts = files.texts();
-  if (files.gguf_metadata() == nullptr) return texts;
-  if (const auto tokenizer = load_tokenizer(files)) {
-    texts.tokenizer_json = tokenizer->to_json();
-    texts.tokenizer_config = tokenizer->to_config_json().dump(2) + "\n";
-  }
-  texts.generation_config = generation_of(*files.gguf_metadata(), files.config()).dump(2) + "\n";
-  return texts;
-}
-
 void add_sampling(const ModelTexts& texts, GgufMetadata& out) {
   if (!texts.generation_config) return;
   const Json json = parse_json(*texts.generation_config, "generation_config.json");
@@ -229,7 +201,7 @@ void convert_to_folder(const ModelFiles& files, const Path& out, const ConvertOp
   FilesProvider provider(files);
   HfFolderOptions folder{.dtype = options.dtype};
   if (options.part_bytes_max > 0) folder.shard_bytes_max = options.part_bytes_max;
-  write_hf_folder(out, files.config(), texts_of(files), provider, folder);
+  write_hf_folder(out, files.config(), folder_texts(files), provider, folder);
 }
 
 void convert_to_gguf(const ModelFiles& files, const Path& out, const ConvertOptions& options) {

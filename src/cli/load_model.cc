@@ -1,7 +1,7 @@
 #include "cli/load_model.h"
 
 #include "base/error.h"
-#include "cli/gguf_tokenizer.h"
+#include "data/model_texts.h"
 
 namespace dure {
 namespace {
@@ -53,31 +53,6 @@ LoadedModel load_model(const std::string& model) {
   out.chat = load_chat_template(path);
   out.defaults = read_defaults(*out.files);
   return out;
-}
-
-ChatTemplate load_chat_template(const Path& path) {
-  if (std::filesystem::is_directory(path)) return ChatTemplate::load(path);
-  const GgufFile file(path, Extent::kHeader);
-  const GgufMetadata& metadata = file.metadata();
-  const GgufValue* text = metadata.find("tokenizer.chat_template");
-  if (text == nullptr) return ChatTemplate();
-  Json special = Json::object();
-  const GgufValue* tokens = metadata.find("tokenizer.ggml.tokens");
-  constexpr std::pair<const char*, const char*> kTokens[] = {
-      {"bos_token", "tokenizer.ggml.bos_token_id"},
-      {"eos_token", "tokenizer.ggml.eos_token_id"},
-      {"unk_token", "tokenizer.ggml.unknown_token_id"},
-      {"pad_token", "tokenizer.ggml.padding_token_id"}};
-  for (const auto& [name, key] : kTokens) {
-    const GgufValue* id = metadata.find(key);
-    if (id == nullptr || tokens == nullptr) continue;
-    const auto& list = tokens->as_strings(path.string() + ": tokenizer.ggml.tokens");
-    const int64_t index = id->as_int(path.string() + ": a token id");
-    if (index >= 0 && index < static_cast<int64_t>(list.size()))
-      special[name] = list[static_cast<size_t>(index)];
-  }
-  return ChatTemplate(text->as_string(path.string() + ": tokenizer.chat_template"),
-                      path.string() + ": tokenizer.chat_template", special);
 }
 
 }  // namespace dure

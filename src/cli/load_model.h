@@ -31,8 +31,4 @@ struct LoadedModel {
 // `model`: a folder, a GGUF file, a checkpoint, or a repo id in the Hugging Face cache.
 LoadedModel load_model(const std::string& model);
 
-// Of a folder, or of a GGUF file's tokenizer.chat_template, without looking at the weights; the
-// typed format where the model brings no template. `path` as find_model() gives it.
-ChatTemplate load_chat_template(const Path& path);
-
 }  // namespace dure

@@ -11,6 +11,7 @@
 #include "cli/verbs.h"
 #include "data/corpus.h"
 #include "data/inspect.h"
+#include "data/model_texts.h"
 
 namespace dure {
 namespace {
@@ -144,7 +145,7 @@ void inspect_records(const Path& path, const InspectArgs& args, Json& out) {
 }
 
 void print_shard_samples(const Shard& shard, const InspectArgs& args) {
-  const Tokenizer tokenizer = Tokenizer::load(args.tokenizer);
+  const Tokenizer tokenizer = load_tokenizer(args.tokenizer);
   if (xxh64(tokenizer.to_json()) != shard.header().tokenizer_hash)
     log_warn("{} is not the tokenizer this shard was made with", args.tokenizer);
   Rng rng(static_cast<uint64_t>(args.seed), stream_id("inspect samples"));

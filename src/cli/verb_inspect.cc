@@ -7,8 +7,8 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "cli/args.h"
-#include "cli/gguf_tokenizer.h"
 #include "cli/verbs.h"
+#include "data/model_texts.h"
 #include "formats/hf_config.h"
 #include "formats/model_files.h"
 

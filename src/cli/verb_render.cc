@@ -8,6 +8,7 @@
 #include "cli/args.h"
 #include "cli/load_model.h"
 #include "cli/verbs.h"
+#include "data/model_texts.h"
 
 namespace dure {
 namespace {

@@ -9,6 +9,7 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "data/model_texts.h"
 #include "formats/model_files.h"
 #include "model/load.h"
 #include "rl/objectives.h"
@@ -82,8 +83,8 @@ class RlRun {
       : config_(config),
         folder_(config.output),
         files_(std::make_shared<ModelFiles>(find_model(config.init))),
-        tokenizer_(Tokenizer::load(files_->path())),
-        chat_(ChatTemplate::load(files_->path())),
+        tokenizer_(load_tokenizer(files_->path())),
+        chat_(load_chat_template(files_->path())),
         learner_(files_->config(), learner_options(), stream_),
         generator_(learner_.weights(), generator_options(), stream_),
         schedule_(make_schedule(config.schedule, config.optimiser.learning_rate, config.steps)) {
@@ -116,7 +117,7 @@ class RlRun {
       if (stop) throw_if_interrupted("the state is saved: run the same command to continue");
     }
     progress.finish(note);
-    export_model(folder_ / "model", learner_.parameters(), files_->texts());
+    export_model(folder_ / "model", learner_.parameters(), folder_texts(*files_));
   }
 
  private:

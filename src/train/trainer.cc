@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "data/corpus.h"
+#include "data/model_texts.h"
 #include "data/packing.h"
 #include "data/pieces.h"
 #include "data/sft.h"
@@ -148,7 +149,7 @@ class TrainRun {
   }
 
   void open() {
-    tokenizer_.emplace(Tokenizer::load(tokenizer_path_));
+    tokenizer_.emplace(load_tokenizer(tokenizer_path_));
     if (init_) files_ = std::make_shared<ModelFiles>(*init_);
     const ModelConfig model = files_ ? files_->config() : new_model();
     if (tokenizer_->vocab_size() > model.vocab_size) {
@@ -420,7 +421,7 @@ class TrainRun {
 
   ModelTexts make_texts(const ModelConfig& model) const {
     ModelTexts out;
-    if (files_) out = files_->texts();
+    if (files_) out = folder_texts(*files_);
     out.tokenizer_json = tokenizer_->to_json();
     out.tokenizer_config = tokenizer_->to_config_json().dump(2) + "\n";
     if (!out.chat_template)

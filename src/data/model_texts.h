@@ -1,5 +1,5 @@
-// cli/gguf_tokenizer.h: tokenizer.* keys of a GGUF file <-> the tokenizer and the texts of a
-// Hugging Face folder.
+// data/model_texts.h: what a model brings beside its weights: tokenizer, chat template and the
+// texts of a Hugging Face folder, also from and to the tokenizer.* keys of a GGUF file.
 //
 // The glue that neither formats/ (no text) nor text/ (no files) may hold.
 #pragma once
@@ -8,6 +8,7 @@
 
 #include "formats/gguf.h"
 #include "formats/model_files.h"
+#include "text/chat_template.h"
 #include "text/gguf_vocab.h"
 #include "text/tokenizer.h"
 
@@ -27,5 +28,12 @@ std::optional<Tokenizer> load_tokenizer(const ModelFiles& files);
 // Of a folder, a tokenizer.json or a GGUF file, whatever else is in it. Throws kNotFound where
 // there is none.
 Tokenizer load_tokenizer(const Path& model);
+
+// Of a folder, or of a GGUF file's tokenizer.chat_template, without looking at the weights; the
+// typed format where the model brings no template. `path` as find_model() gives it.
+ChatTemplate load_chat_template(const Path& path);
+
+// The texts of a Hugging Face folder that holds this model, also where it comes from a GGUF file.
+ModelTexts folder_texts(const ModelFiles& files);
 
 }  // namespace dure

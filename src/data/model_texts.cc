@@ -1,4 +1,4 @@
-#include "cli/gguf_tokenizer.h"
+#include "data/model_texts.h"
 
 #include "base/error.h"
 
@@ -17,6 +17,22 @@ bool flag_of(const GgufMetadata& metadata, const std::string& key) {
 
 void set_id(GgufMetadata& out, const char* key, std::optional<int32_t> id) {
   if (id) out.set(key, GgufValue::u32(*id));
+}
+
+Json generation_of(const GgufMetadata& metadata, const ModelConfig& config) {
+  Json out = Json::object();
+  out["bos_token_id"] = config.bos_token;
+  out["eos_token_id"] = config.eos_tokens.size() == 1 ? Json(config.eos_tokens[0])
+                                                      : Json::array_of(config.eos_tokens);
+  out["pad_token_id"] = config.pad_token;
+  const GgufValue* temperature = metadata.find("general.sampling.temp");
+  const GgufValue* top_p = metadata.find("general.sampling.top_p");
+  const GgufValue* top_k = metadata.find("general.sampling.top_k");
+  if (temperature != nullptr || top_p != nullptr || top_k != nullptr) out["do_sample"] = true;
+  if (temperature != nullptr) out["temperature"] = temperature->as_double("general.sampling.temp");
+  if (top_k != nullptr) out["top_k"] = top_k->as_int("general.sampling.top_k");
+  if (top_p != nullptr) out["top_p"] = top_p->as_double("general.sampling.top_p");
+  return out;
 }
 
 }  // namespace
@@ -88,6 +104,42 @@ Tokenizer load_tokenizer(const Path& model) {
   const auto vocab = read_gguf_vocab(file.metadata(), model.string());
   if (!vocab) fail(ErrorCode::kNotFound, "{}: the file holds no tokenizer", model.string());
   return Tokenizer::from_gguf(*vocab, model.string());
+}
+
+ChatTemplate load_chat_template(const Path& path) {
+  if (std::filesystem::is_directory(path)) return ChatTemplate::load(path);
+  const GgufFile file(path, Extent::kHeader);
+  const GgufMetadata& metadata = file.metadata();
+  const GgufValue* text = metadata.find("tokenizer.chat_template");
+  if (text == nullptr) return ChatTemplate();
+  Json special = Json::object();
+  const GgufValue* tokens = metadata.find("tokenizer.ggml.tokens");
+  constexpr std::pair<const char*, const char*> kTokens[] = {
+      {"bos_token", "tokenizer.ggml.bos_token_id"},
+      {"eos_token", "tokenizer.ggml.eos_token_id"},
+      {"unk_token", "tokenizer.ggml.unknown_token_id"},
+      {"pad_token", "tokenizer.ggml.padding_token_id"}};
+  for (const auto& [name, key] : kTokens) {
+    const GgufValue* id = metadata.find(key);
+    if (id == nullptr || tokens == nullptr) continue;
+    const auto& list = tokens->as_strings(path.string() + ": tokenizer.ggml.tokens");
+    const int64_t index = id->as_int(path.string() + ": a token id");
+    if (index >= 0 && index < static_cast<int64_t>(list.size()))
+      special[name] = list[static_cast<size_t>(index)];
+  }
+  return ChatTemplate(text->as_string(path.string() + ": tokenizer.chat_template"),
+                      path.string() + ": tokenizer.chat_template", special);
+}
+
+ModelTexts folder_texts(const ModelFiles& files) {
+  ModelTexts texts = files.texts();
+  if (files.gguf_metadata() == nullptr) return texts;
+  if (const auto tokenizer = load_tokenizer(files)) {
+    texts.tokenizer_json = tokenizer->to_json();
+    texts.tokenizer_config = tokenizer->to_config_json().dump(2) + "\n";
+  }
+  texts.generation_config = generation_of(*files.gguf_metadata(), files.config()).dump(2) + "\n";
+  return texts;
 }
 
 }  // namespace dure
