@@ -48,9 +48,8 @@ LoadedModel load_model(const std::string& model) {
   LoadedModel out;
   out.files = std::make_shared<ModelFiles>(find_model(model));
   out.weights = open_weights(out.files);
-  const Path& path = out.files->path();
   out.tokenizer = load_tokenizer(*out.files);
-  out.chat = load_chat_template(path);
+  out.chat = load_chat_template(*out.files);
   out.defaults = read_defaults(*out.files);
   return out;
 }

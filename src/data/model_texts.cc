@@ -35,6 +35,28 @@ Json generation_of(const GgufMetadata& metadata, const ModelConfig& config) {
   return out;
 }
 
+ChatTemplate chat_template_of(const GgufMetadata& metadata, const std::string& where) {
+  const GgufValue* text = metadata.find("tokenizer.chat_template");
+  if (text == nullptr) return ChatTemplate();
+  Json special = Json::object();
+  const GgufValue* tokens = metadata.find("tokenizer.ggml.tokens");
+  constexpr std::pair<const char*, const char*> kTokens[] = {
+      {"bos_token", "tokenizer.ggml.bos_token_id"},
+      {"eos_token", "tokenizer.ggml.eos_token_id"},
+      {"unk_token", "tokenizer.ggml.unknown_token_id"},
+      {"pad_token", "tokenizer.ggml.padding_token_id"}};
+  for (const auto& [name, key] : kTokens) {
+    const GgufValue* id = metadata.find(key);
+    if (id == nullptr || tokens == nullptr) continue;
+    const auto& list = tokens->as_strings(where + ": tokenizer.ggml.tokens");
+    const int64_t index = id->as_int(where + ": a token id");
+    if (index >= 0 && index < static_cast<int64_t>(list.size()))
+      special[name] = list[static_cast<size_t>(index)];
+  }
+  return ChatTemplate(text->as_string(where + ": tokenizer.chat_template"),
+                      where + ": tokenizer.chat_template", special);
+}
+
 }  // namespace
 
 std::optional<GgufVocab> read_gguf_vocab(const GgufMetadata& metadata, const std::string& where) {
@@ -106,29 +128,15 @@ Tokenizer load_tokenizer(const Path& model) {
   return Tokenizer::from_gguf(*vocab, model.string());
 }
 
+ChatTemplate load_chat_template(const ModelFiles& files) {
+  const GgufMetadata* metadata = files.gguf_metadata();
+  return metadata == nullptr ? ChatTemplate::load(files.path())
+                             : chat_template_of(*metadata, files.path().string());
+}
+
 ChatTemplate load_chat_template(const Path& path) {
   if (std::filesystem::is_directory(path)) return ChatTemplate::load(path);
-  const GgufFile file(path, Extent::kHeader);
-  const GgufMetadata& metadata = file.metadata();
-  const GgufValue* text = metadata.find("tokenizer.chat_template");
-  if (text == nullptr) return ChatTemplate();
-  Json special = Json::object();
-  const GgufValue* tokens = metadata.find("tokenizer.ggml.tokens");
-  constexpr std::pair<const char*, const char*> kTokens[] = {
-      {"bos_token", "tokenizer.ggml.bos_token_id"},
-      {"eos_token", "tokenizer.ggml.eos_token_id"},
-      {"unk_token", "tokenizer.ggml.unknown_token_id"},
-      {"pad_token", "tokenizer.ggml.padding_token_id"}};
-  for (const auto& [name, key] : kTokens) {
-    const GgufValue* id = metadata.find(key);
-    if (id == nullptr || tokens == nullptr) continue;
-    const auto& list = tokens->as_strings(path.string() + ": tokenizer.ggml.tokens");
-    const int64_t index = id->as_int(path.string() + ": a token id");
-    if (index >= 0 && index < static_cast<int64_t>(list.size()))
-      special[name] = list[static_cast<size_t>(index)];
-  }
-  return ChatTemplate(text->as_string(path.string() + ": tokenizer.chat_template"),
-                      path.string() + ": tokenizer.chat_template", special);
+  return chat_template_of(GgufFile(path, Extent::kHeader).metadata(), path.string());
 }
 
 ModelTexts folder_texts(const ModelFiles& files) {

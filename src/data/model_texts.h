@@ -32,6 +32,7 @@ Tokenizer load_tokenizer(const Path& model);
 // Of a folder, or of a GGUF file's tokenizer.chat_template, without looking at the weights; the
 // typed format where the model brings no template. `path` as find_model() gives it.
 ChatTemplate load_chat_template(const Path& path);
+ChatTemplate load_chat_template(const ModelFiles& files);  // Of a model that is open already.
 
 // The texts of a Hugging Face folder that holds this model, also where it comes from a GGUF file.
 ModelTexts folder_texts(const ModelFiles& files);

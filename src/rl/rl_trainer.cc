@@ -84,7 +84,7 @@ class RlRun {
         folder_(config.output),
         files_(std::make_shared<ModelFiles>(find_model(config.init))),
         tokenizer_(load_tokenizer(files_->path())),
-        chat_(load_chat_template(files_->path())),
+        chat_(load_chat_template(*files_)),
         learner_(files_->config(), learner_options(), stream_),
         generator_(learner_.weights(), generator_options(), stream_),
         schedule_(make_schedule(config.schedule, config.optimiser.learning_rate, config.steps)) {
