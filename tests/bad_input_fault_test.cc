@@ -19,8 +19,8 @@ namespace dure {
 namespace {
 
 struct Case {
-  const char*
-      spoil;  // Shell, run beside a fresh copy of the model `m`, its GGUF file `m.gguf`, and `in/`.
+  // Shell, run beside a fresh copy of the model `m`, its GGUF file `m.gguf`, and `in/`.
+  const char* spoil;
   const char* command;  // Without `dure`.
   const char* names;    // What the message must hold.
 };
@@ -168,8 +168,8 @@ TEST_F(BadInput, Models) {
   for (const char* command : {"score m --ids in/ids.json", "generate m -p x", "chat m",
                               "convert m out.gguf", "rl in/rl.yaml", "train in/sft.yaml",
                               "eval m --out report --set tasks.problems_per_cell=1"}) {
-    const bool all =
-        std::string(command).starts_with("score");  // The others go through the same reader.
+    // The others go through the same reader.
+    const bool all = std::string(command).starts_with("score");
     for (size_t i = 0; i < damages.size(); i += all ? 1 : 3)
       expect_refused({{damages[i].first, command, damages[i].second}});
   }

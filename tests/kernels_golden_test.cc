@@ -78,8 +78,8 @@ class KernelsGolden : public ::testing::Test {
   template <typename Body>
   void for_each_case(const char* file, const char* section, Body body) {
     for (const Path& folder : golden::roots("objectives")) {
-      const Json json =
-          load_json(folder / file);  // Throws, and so fails the test, where it cannot be read.
+      // Throws, and so fails the test, where it cannot be read.
+      const Json json = load_json(folder / file);
       const auto& list = (section != nullptr ? json.at(section) : json).as_array();
       for (size_t i = 0; i < list.size(); ++i)
         body(list[i], (folder / file).string() +

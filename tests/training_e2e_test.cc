@@ -41,8 +41,8 @@ TEST_F(TrainerTest, KilledAnywhereItEndsInTheSameBits) {
     for (int kills = 0; kills < 3; ++kills) {
       const size_t after = steps_written(cut) + static_cast<size_t>(rng.between(1, 4));
       TrainConfig c = of(cut);
-      c.record.checkpoint_steps =
-          rng.between(1, 4);  // 1: a good part of the time goes into saving.
+      // 1: a good part of the time goes into saving.
+      c.record.checkpoint_steps = rng.between(1, 4);
       run_apart(c, nullptr, [&](pid_t child) {
         while (steps_written(cut) < after && ::waitpid(child, nullptr, WNOHANG) == 0)
           ::usleep(2000);
@@ -172,8 +172,8 @@ TEST_F(TrainerTest, AFullDiskIsOneErrorAndTheRunGoesOnWithRoom) {
     std::printf("skipped: a tmpfs cannot be mounted here\n");
     return;
   }
-  const auto [code, message] =
-      error_of(config("small/run"));  // A checkpoint is 0.4 MB: two do not fit.
+  // A checkpoint is 0.4 MB: two do not fit.
+  const auto [code, message] = error_of(config("small/run"));
   EXPECT_EQ(code, ErrorCode::kNoSpace) << message;
   EXPECT_FALSE(path_exists(at("small/run/model")));
   for (const auto& [step, path] : list_checkpoints(at("small/run/checkpoints")))

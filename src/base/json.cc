@@ -65,8 +65,8 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool key(std::string& key) override { return key_ = std::move(key), true; }
   bool parse_error(size_t position, const std::string&,
                    const nlohmann::detail::exception& error) override {
-    std::string text =
-        error.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
+    // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
+    std::string text = error.what();
     if (const size_t at = text.find("parse error"); at != std::string::npos)
       text = text.substr(at + 12);
     fail(ErrorCode::kCorrupt, "{}: not JSON, byte {}, {}", source_, position, text);

@@ -48,8 +48,8 @@ class Json {
   static Json array() { return Json(Array{}); }
 
   Kind kind() const { return static_cast<Kind>(value_.index()); }
-  const char* kind_name()
-      const;  // "null", "a boolean", "an integer", "a number", "a string", "a list", "an object"
+  // "null", "a boolean", "an integer", "a number", "a string", "a list", "an object"
+  const char* kind_name() const;
   bool is_null() const { return kind() == Kind::kNull; }
   bool is_bool() const { return kind() == Kind::kBool; }
   bool is_int() const { return kind() == Kind::kInt; }

@@ -27,9 +27,8 @@ class Rng {
   double uniform();              // [0, 1), 53 bits.
   double normal();               // Standard normal (Box-Muller, one value a call).
   int64_t below(int64_t bound);  // [0, bound), without bias. Checked: bound >= 1.
-  int64_t between(int64_t low, int64_t high) {
-    return low + below(high - low + 1);
-  }  // Both ends included.
+  // Both ends included.
+  int64_t between(int64_t low, int64_t high) { return low + below(high - low + 1); }
 
   template <typename Container>
   void shuffle(Container& items) {  // Fisher-Yates.
@@ -39,9 +38,8 @@ class Rng {
 
   uint64_t seed() const { return seed_; }
   uint64_t stream() const { return stream_; }
-  uint64_t counter() const {
-    return counter_;
-  }  // Save this, and construct with it, to resume: see next_u32().
+  // Save this, and construct with it, to resume: see next_u32().
+  uint64_t counter() const { return counter_; }
 
  private:
   uint64_t seed_, stream_, counter_;  // counter_ counts u32 values handed out.

@@ -19,8 +19,8 @@ namespace {
 thread_local int t_worker =
     -1;  // Index of the worker running on this thread inside a loop, else -1.
 
-constexpr int kSpinRounds =
-    2000;  // About 20-40 us: shorter than a futex wake, longer than the gap between two kernels.
+// About 20-40 us: shorter than a futex wake, longer than the gap between two kernels.
+constexpr int kSpinRounds = 2000;
 
 inline void pause_cpu() { __builtin_ia32_pause(); }
 

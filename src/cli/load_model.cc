@@ -10,23 +10,14 @@ GenerationDefaults read_defaults(const ModelFiles& files) {
   GenerationDefaults out;
   for (const int64_t id : files.config().eos_tokens)
     out.stop_tokens.push_back(static_cast<int32_t>(id));
-  if (const GgufMetadata* metadata = files.gguf_metadata()) {
-    if (const GgufValue* v = metadata->find("general.sampling.temp"))
-      out.sampling.temperature = v->as_double("general.sampling.temp");
-    if (const GgufValue* v = metadata->find("general.sampling.top_p"))
-      out.sampling.top_p = v->as_double("general.sampling.top_p");
-    if (const GgufValue* v = metadata->find("general.sampling.top_k"))
-      out.sampling.top_k = v->as_int("general.sampling.top_k");
-  }
-  if (!files.texts().generation_config) return out;
-  const Json json = parse_json(*files.texts().generation_config,
-                               (files.path() / "generation_config.json").string());
-  if (const Json* v = json.find("temperature"))
+  const std::optional<Json> json = load_generation_config(files);
+  if (!json) return out;
+  if (const Json* v = json->find("temperature"))
     out.sampling.temperature = v->as_double("temperature");
-  if (const Json* v = json.find("top_p")) out.sampling.top_p = v->as_double("top_p");
-  if (const Json* v = json.find("top_k"); v != nullptr && v->is_int())
+  if (const Json* v = json->find("top_p")) out.sampling.top_p = v->as_double("top_p");
+  if (const Json* v = json->find("top_k"); v != nullptr && v->is_int())
     out.sampling.top_k = v->as_int("top_k");
-  if (const Json* v = json.find("eos_token_id"); v != nullptr && !v->is_null()) {
+  if (const Json* v = json->find("eos_token_id"); v != nullptr && !v->is_null()) {
     out.stop_tokens.clear();
     const Json list = v->is_array() ? *v : Json(Json::Array{*v});
     for (const Json& id : list.as_array())
@@ -39,9 +30,7 @@ GenerationDefaults read_defaults(const ModelFiles& files) {
 
 const Tokenizer& LoadedModel::require_tokenizer() const {
   if (tokenizer) return *tokenizer;
-  fail(ErrorCode::kNotFound,
-       "{}: the model brings no tokenizer; put a tokenizer.json into its folder",
-       files->path().string());
+  fail_without_tokenizer(*files);
 }
 
 LoadedModel load_model(const std::string& model) {

@@ -83,8 +83,8 @@ bool held_out(const CorpusSource& source, const InputFile& file, const Record& r
     const auto& chapters = source.heldout_chapters;
     return std::find(chapters.begin(), chapters.end(), chapter_of(file.path)) != chapters.end();
   }
-  constexpr uint64_t kSplitSeed =
-      0x6475726568656c64;  // Fixed: a document keeps its side whatever else is prepared.
+  // Fixed: a document keeps its side whatever else is prepared.
+  constexpr uint64_t kSplitSeed = 0x6475726568656c64;
   const uint64_t hash = xxh64(record.is_chat() ? record.messages : record.text, kSplitSeed);
   return static_cast<double>(hash >> 11) * 0x1p-53 < source.heldout_fraction;
 }

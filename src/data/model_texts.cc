@@ -20,11 +20,7 @@ void set_id(GgufMetadata& out, const char* key, std::optional<int32_t> id) {
 }
 
 Json generation_of(const GgufMetadata& metadata, const ModelConfig& config) {
-  Json out = Json::object();
-  out["bos_token_id"] = config.bos_token;
-  out["eos_token_id"] = config.eos_tokens.size() == 1 ? Json(config.eos_tokens[0])
-                                                      : Json::array_of(config.eos_tokens);
-  out["pad_token_id"] = config.pad_token;
+  Json out = generation_tokens(config);
   const GgufValue* temperature = metadata.find("general.sampling.temp");
   const GgufValue* top_p = metadata.find("general.sampling.top_p");
   const GgufValue* top_k = metadata.find("general.sampling.top_k");
@@ -120,6 +116,17 @@ std::optional<Tokenizer> load_tokenizer(const ModelFiles& files) {
   return files.texts().tokenizer_json ? std::optional(Tokenizer::load(files.path())) : std::nullopt;
 }
 
+Tokenizer require_tokenizer(const ModelFiles& files) {
+  if (auto tokenizer = load_tokenizer(files)) return std::move(*tokenizer);
+  fail_without_tokenizer(files);
+}
+
+void fail_without_tokenizer(const ModelFiles& files) {
+  fail(ErrorCode::kNotFound,
+       "{}: the model brings no tokenizer; put a tokenizer.json into its folder",
+       files.path().string());
+}
+
 Tokenizer load_tokenizer(const Path& model) {
   if (std::filesystem::is_directory(model) || !is_gguf(model)) return Tokenizer::load(model);
   const GgufFile file(model, Extent::kHeader);
@@ -139,6 +146,23 @@ ChatTemplate load_chat_template(const Path& path) {
   return chat_template_of(GgufFile(path, Extent::kHeader).metadata(), path.string());
 }
 
+Json generation_tokens(const ModelConfig& config) {
+  Json out = Json::object();
+  out["bos_token_id"] = config.bos_token;
+  out["eos_token_id"] = config.eos_tokens.size() == 1 ? Json(config.eos_tokens[0])
+                                                      : Json::array_of(config.eos_tokens);
+  out["pad_token_id"] = config.pad_token;
+  return out;
+}
+
+std::optional<Json> load_generation_config(const ModelFiles& files) {
+  if (const GgufMetadata* metadata = files.gguf_metadata())
+    return generation_of(*metadata, files.config());
+  const auto& text = files.texts().generation_config;
+  if (!text) return std::nullopt;
+  return parse_json(*text, (files.path() / "generation_config.json").string());
+}
+
 ModelTexts folder_texts(const ModelFiles& files) {
   ModelTexts texts = files.texts();
   if (files.gguf_metadata() == nullptr) return texts;
@@ -146,7 +170,7 @@ ModelTexts folder_texts(const ModelFiles& files) {
     texts.tokenizer_json = tokenizer->to_json();
     texts.tokenizer_config = tokenizer->to_config_json().dump(2) + "\n";
   }
-  texts.generation_config = generation_of(*files.gguf_metadata(), files.config()).dump(2) + "\n";
+  texts.generation_config = load_generation_config(files)->dump(2) + "\n";
   return texts;
 }
 

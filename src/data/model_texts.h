@@ -25,6 +25,10 @@ void write_gguf_vocab(const GgufVocab& vocab, int64_t vocab_size, GgufMetadata& 
 // The model's tokenizer, from its folder or its GGUF keys; absent where it brings none.
 std::optional<Tokenizer> load_tokenizer(const ModelFiles& files);
 
+// The same; throws kNotFound, saying what to do, where it brings none.
+Tokenizer require_tokenizer(const ModelFiles& files);
+[[noreturn]] void fail_without_tokenizer(const ModelFiles& files);
+
 // Of a folder, a tokenizer.json or a GGUF file, whatever else is in it. Throws kNotFound where
 // there is none.
 Tokenizer load_tokenizer(const Path& model);
@@ -33,6 +37,12 @@ Tokenizer load_tokenizer(const Path& model);
 // typed format where the model brings no template. `path` as find_model() gives it.
 ChatTemplate load_chat_template(const Path& path);
 ChatTemplate load_chat_template(const ModelFiles& files);  // Of a model that is open already.
+
+// The fields of generation_config.json that name the model's special tokens.
+Json generation_tokens(const ModelConfig& config);
+
+// The model's generation_config.json, of a GGUF file from its keys; absent where a folder has none.
+std::optional<Json> load_generation_config(const ModelFiles& files);
 
 // The texts of a Hugging Face folder that holds this model, also where it comes from a GGUF file.
 ModelTexts folder_texts(const ModelFiles& files);

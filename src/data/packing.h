@@ -39,8 +39,8 @@ struct PackingOptions {
   int64_t row_tokens = 0;  // T >= 2
   int32_t pad_id = 0;
   uint64_t seed = 0;
-  bool cut_long_documents =
-      false;  // Best fit: cut documents longer than T; otherwise they are dropped and counted.
+  // Best fit: cut documents longer than T; otherwise they are dropped and counted.
+  bool cut_long_documents = false;
   int64_t window_rows = 128;  // Best fit: documents for this many rows are packed together.
 };
 

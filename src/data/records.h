@@ -13,9 +13,8 @@ class BadRecords {
   // `line` 0 where the whole file is meant. The first few are also logged as warnings.
   void add(const std::string& file, int64_t line, const std::string& reason);
   int64_t count() const { return count_; }
-  const std::vector<std::string>& named() const {
-    return named_;
-  }  // "FILE:LINE: REASON", the first kNamedMax.
+  // "FILE:LINE: REASON", the first kNamedMax.
+  const std::vector<std::string>& named() const { return named_; }
 
  private:
   int64_t count_ = 0;

@@ -94,8 +94,8 @@ class ShardSet : public DocumentSource {
 
  private:
   std::vector<Shard> shards_;
-  std::vector<int64_t>
-      firsts_;  // firsts_[i]: index of shard i's first document; one more at the end.
+  // firsts_[i]: index of shard i's first document; one more at the end.
+  std::vector<int64_t> firsts_;
 };
 
 }  // namespace dure

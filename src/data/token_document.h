@@ -15,8 +15,8 @@ inline constexpr int32_t kIgnoredTarget =
 
 struct TokenDocument {
   std::vector<int32_t> ids;
-  std::vector<uint8_t>
-      trained;  // As long as ids: 1 where the token is one to learn. Empty: all are.
+  // As long as ids: 1 where the token is one to learn. Empty: all are.
+  std::vector<uint8_t> trained;
   bool is_trained(size_t index) const { return trained.empty() || trained[index] != 0; }
   void clear() {
     ids.clear();

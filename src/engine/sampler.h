@@ -42,8 +42,8 @@ void check_sampling(const SamplingOptions& options, int64_t vocab_size);
 struct SamplingContext {
   std::span<const int32_t> prompt;
   std::span<const int32_t> generated;
-  std::span<const uint64_t>
-      allowed;  // Bit i of word i/64: token i may be chosen. Empty: every token.
+  // Bit i of word i/64: token i may be chosen. Empty: every token.
+  std::span<const uint64_t> allowed;
 };
 
 struct TokenProbability {

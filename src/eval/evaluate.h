@@ -26,8 +26,8 @@ namespace dure {
 
 struct TextSuiteOptions {
   std::string corpus;  // a prepared corpus folder (docs/data.md); empty: no text is scored
-  int64_t context_tokens =
-      256;  // documents are scored in pieces of so many tokens, each from its own start
+  // documents are scored in pieces of so many tokens, each from its own start
+  int64_t context_tokens = 256;
   int64_t bytes_max = 0;  // per language; 0: all
   template <typename V>
   void visit(V& v) {

@@ -61,8 +61,8 @@ class GgufValue {
   // Throw kInvalidArgument saying `what` should have been. An integer is a number; a bool is
   // neither.
   int64_t as_int(std::string_view what) const;
-  double as_double(std::string_view what)
-      const;  // an f32 gives the shortest decimal that names it: 1e-05f is 1e-5
+  // an f32 gives the shortest decimal that names it: 1e-05f is 1e-5
+  double as_double(std::string_view what) const;
   bool as_bool(std::string_view what) const;
   const std::string& as_string(std::string_view what) const;
   const std::vector<int64_t>& as_ints(std::string_view what) const;  // arrays of integers and bools
@@ -88,9 +88,10 @@ class GgufMetadata {
   const GgufValue* find(std::string_view key) const;
   const GgufValue& at(std::string_view key) const;    // Throws kNotFound naming the key.
   void set(const std::string& key, GgufValue value);  // Replaces or appends.
+  // The key is new.
   void append(std::string key, GgufValue value) {
     entries_.emplace_back(std::move(key), std::move(value));
-  }  // The key is new.
+  }
   void erase(std::string_view key);
   bool operator==(const GgufMetadata&) const = default;
 
@@ -107,9 +108,8 @@ class GgufFile : public TensorSource {
   explicit GgufFile(const Path& path, Extent extent = Extent::kWhole);
   ~GgufFile() override;
 
-  const GgufMetadata& metadata() const {
-    return metadata_;
-  }  // Of the first file, without the split.* keys.
+  // Of the first file, without the split.* keys.
+  const GgufMetadata& metadata() const { return metadata_; }
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const TensorInfo* find(std::string_view name) const override;
   TensorView view(std::string_view name) const override;

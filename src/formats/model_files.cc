@@ -246,8 +246,8 @@ void ModelFiles::locate_all() {
     by_id_[key_of(implied_[i].id)] = i;
     by_name_[implied_[i].name] = i;
     if (!locate(implied_[i], locations_[i])) {
-      std::string name =
-          gguf_ != nullptr ? locations_[i].name : implied_[i].name;  // A GGUF stack counts once.
+      // A GGUF stack counts once.
+      std::string name = gguf_ != nullptr ? locations_[i].name : implied_[i].name;
       if (implied_[i].id.expert <= 0 || gguf_ == nullptr) missing.push_back(std::move(name));
     } else {
       find_scale(locations_[i]);

@@ -32,8 +32,8 @@ struct ModelTexts {
   std::optional<std::string> tokenizer_json;
   std::optional<std::string> tokenizer_config;   // tokenizer_config.json
   std::optional<std::string> generation_config;  // generation_config.json
-  std::optional<std::string>
-      chat_template;  // Jinja; chat_template.jinja, or the field of tokenizer_config.json
+  // Jinja; chat_template.jinja, or the field of tokenizer_config.json
+  std::optional<std::string> chat_template;
 };
 
 // A path, a repo id in the Hugging Face cache ($HF_HUB_CACHE, $HF_HOME/hub,
@@ -53,12 +53,10 @@ class ModelFiles {
   const ModelConfig& config() const { return config_; }
   const ModelTexts& texts() const { return texts_; }
   const GgufMetadata* gguf_metadata() const;  // nullptr for a folder.
-  const TensorSource& source() const {
-    return *source_;
-  }  // As stored, under the container's names.
-  const std::vector<std::string>& ignored() const {
-    return ignored_;
-  }                              // Tensors that are there and not used.
+  // As stored, under the container's names.
+  const TensorSource& source() const { return *source_; }
+  // Tensors that are there and not used.
+  const std::vector<std::string>& ignored() const { return ignored_; }
   int64_t stored_bytes() const;  // Of all tensors, as stored.
 
   // Every tensor of the model in implied_tensors() order.

@@ -302,8 +302,8 @@ SafetensorsSet::SafetensorsSet(const Path& path, Extent extent) : path_(path) {
 
 void SafetensorsSet::open_index(const Path& index, Extent extent) {
   const auto promised = read_index(index);
-  std::map<std::string, bool>
-      names;  // Sorted, so that the order of shards is that of their numbers.
+  // Sorted, so that the order of shards is that of their numbers.
+  std::map<std::string, bool> names;
   for (const auto& [tensor, file] : promised) {
     if (file.find('/') != std::string::npos || file == "..")
       fail(ErrorCode::kCorrupt, "{}: shard name '{}' leaves the folder", index.string(), file);

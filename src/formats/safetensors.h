@@ -34,9 +34,8 @@ class SafetensorsFile : public TensorSource {
   std::string where() const override { return map_.path().string(); }
 
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  int64_t data_bytes() const {
-    return data_bytes_;
-  }  // What the header says; equals the file's for kWhole.
+  // What the header says; equals the file's for kWhole.
+  int64_t data_bytes() const { return data_bytes_; }
 
  private:
   void check_layout(Extent extent) const;

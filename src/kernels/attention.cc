@@ -8,8 +8,8 @@
 namespace dure {
 namespace {
 
-constexpr int64_t kTile =
-    KvView::kTokens;  // Rows of a forward task, anchored like the key blocks: fewest blocks a row.
+// Rows of a forward task, anchored like the key blocks: fewest blocks a row.
+constexpr int64_t kTile = KvView::kTokens;
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

@@ -116,8 +116,8 @@ void add_bounds(const Inputs& in, int64_t first, int64_t length, const ref::Atte
         D += p.back() * product;
         D_size += p.back() * product_size;
       }
-      const double exp_error =
-          score_error + gamma(4) * size + gamma(4);  // of one exp(s - maximum), relative
+      // of one exp(s - maximum), relative
+      const double exp_error = score_error + gamma(4) * size + gamma(4);
       const double sum_error = exp_error + gamma(n + 2 * (n / 64 + 2) + 8);
       const double lse_bound = sum_error + gamma(2) * (size + std::log(static_cast<double>(n)) + 1);
       const double weight_error = score_error + lse_bound + gamma(4) * size + gamma(4);

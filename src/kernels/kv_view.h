@@ -11,8 +11,8 @@
 namespace dure {
 
 struct KvView {
-  static constexpr int64_t kTokens =
-      64;  // Fixed by the contract: the online softmax walks these blocks in order.
+  // Fixed by the contract: the online softmax walks these blocks in order.
+  static constexpr int64_t kTokens = 64;
 
   // Either tables of block addresses (entry i is block first_block + i) ...
   const void* const* key_blocks = nullptr;

@@ -15,8 +15,8 @@ struct MachinePeak {
   double fma_gflops_thread = 0;  // one thread, 1e9 operations/s
   double fma_gflops = 0;         // all threads of the stream at once
   double read_gbytes_s = 0;      // 1e9 bytes/s read by all threads
-  double copy_gbytes_s =
-      0;  // 1e9 bytes/s of a copy by all threads, read and written bytes both counted
+  // 1e9 bytes/s of a copy by all threads, read and written bytes both counted
+  double copy_gbytes_s = 0;
 };
 
 // Takes about `seconds`, in four equal parts, and 256 MiB of memory while it runs. Throws

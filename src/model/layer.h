@@ -73,8 +73,9 @@ inline AttentionShape attention_shape(const ModelConfig& config, const LayerFact
           .head_width = config.head_width,
           .window_tokens = facts.window_tokens};
 }
+// [T, A, B] -> [T, A*B]
 inline TensorView flat_rows(TensorView x) {
   return x.reshaped({x.dim(0), x.elements() / x.dim(0)});
-}  // [T, A, B] -> [T, A*B]
+}
 
 }  // namespace dure

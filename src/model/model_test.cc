@@ -176,8 +176,8 @@ void expect_gradients(const Model& model, const ref::RefInput& input,
                       const std::vector<float>& gradients) {
   const ModelConfig& config = model.weights.config;
   ref::WeightTable table = widen(model.parameters);
-  constexpr double kStep =
-      1e-5;  // truncation ~ step^2, cancellation ~ 2^-53 / step: both below 1e-9
+  // truncation ~ step^2, cancellation ~ 2^-53 / step: both below 1e-9
+  constexpr double kStep = 1e-5;
   double overall = 0;
   for (const float g : gradients) overall = std::max(overall, static_cast<double>(std::abs(g)));
   for (const Parameter& p : model.parameters.list()) {
@@ -379,8 +379,8 @@ TEST_P(ModelTest, ChunksOfAnySizeInAnyCompanyGiveTheSameBits) {
     for (int64_t p = 0; p < length; p += chunk) {
       const int64_t count = std::min(chunk, length - p);
       std::vector<SequenceStore::Chunk> rows;
-      const int64_t other =
-          std::min<int64_t>(p, 25);  // a neighbour that decodes along, before or behind
+      // a neighbour that decodes along, before or behind
+      const int64_t other = std::min<int64_t>(p, 25);
       if (p / chunk % 2 == 1 && chunk < 64)
         rows.push_back({2, std::min<int64_t>(p / chunk / 2, 29), 1});
       const size_t before = rows.size() * static_cast<size_t>(config().hidden_size);

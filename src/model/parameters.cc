@@ -12,8 +12,8 @@ namespace dure {
 namespace {
 
 constexpr int64_t kAlign = 16;  // elements: 64 bytes
-constexpr int64_t kPiece =
-    16384;  // elements that one worker draws at a time; even, so that pairs stay together
+// elements that one worker draws at a time; even, so that pairs stay together
+constexpr int64_t kPiece = 16384;
 
 int64_t padded(int64_t elements) { return (elements + kAlign - 1) / kAlign * kAlign; }
 

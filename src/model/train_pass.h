@@ -31,8 +31,8 @@ struct PassPlan {
 struct TrainInput {
   std::span<const int32_t> ids;      // [T]
   std::span<const int32_t> targets;  // [T] what row t should predict; kIgnore: nothing
-  std::span<const int64_t>
-      document_lengths;  // sum to T; no document sees another, positions restart at 0
+  // sum to T; no document sees another, positions restart at 0
+  std::span<const int64_t> document_lengths;
 };
 
 // Rows with a target, and rows whose MTP prediction has one: what a step adds up over its
@@ -55,8 +55,8 @@ struct LossOptions {
   // [T], if given: what stands before each row's log p, held constant. The mean negative
   // log-likelihood has -1 / valid_count in each. Rows without a target count for nothing.
   std::span<const float> row_coefficients;
-  bool train_router =
-      true;  // false: no gradient for the router's matrix; the gradient still flows through it
+  // false: no gradient for the router's matrix; the gradient still flows through it
+  bool train_router = true;
   bool want_entropy = false;  // fill entropy() too
 };
 
@@ -65,8 +65,8 @@ struct LossResult {
   double mtp_loss_sum = 0;  // the same for the MTP layer; 0 where mtp_coefficient is 0
   double balance_loss = 0;  // as it enters the objective
   int64_t valid = 0, mtp_valid = 0;
-  std::vector<int64_t>
-      expert_counts;  // [L, E]: tokens of this batch routed to each; dense layers 0
+  // [L, E]: tokens of this batch routed to each; dense layers 0
+  std::vector<int64_t> expert_counts;
 
   std::span<const int64_t> counts_of(int64_t layer, int64_t expert_count) const {
     return std::span(expert_counts)

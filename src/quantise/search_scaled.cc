@@ -54,8 +54,8 @@ float reach(const Levels& levels, bool low_end) {
 // levels gain by cutting the extreme off; the 255 of Q8_0 do not.
 void start_scales(float extreme, float end, bool many_levels, Candidates& out) {
   const float step = many_levels ? 0.006f : 0.048f;
-  const int exact =
-      many_levels ? 1 : 2;  // This candidate puts the extreme value on the end itself.
+  // This candidate puts the extreme value on the end itself.
+  const int exact = many_levels ? 1 : 2;
   for (int c = 0; c < kCandidates; ++c)
     out[static_cast<size_t>(c)] = extreme / (end * (1 - step * static_cast<float>(c - exact)));
 }

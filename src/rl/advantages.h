@@ -22,11 +22,11 @@ struct ObjectiveOptions {
   std::string objective = "agapo";
   double epsilon = 1e-6;       // Added to a standard deviation.
   std::string std = "sample";  // agapo: over n - 1 or n.
-  bool drop_zero_variance =
-      true;                // Groups of equal rewards leave before every statistic and count.
-  double ratio_max = 2.0;  // agapo, cispo: upper truncation of the (detached) ratio.
-  double clip_low = 0.2;   // grpo, dr_grpo, dapo, gspo: ratio kept from 1 - clip_low ...
-  double clip_high = 0.2;  // ... to 1 + clip_high.
+  // Groups of equal rewards leave before every statistic and count.
+  bool drop_zero_variance = true;
+  double ratio_max = 2.0;          // agapo, cispo: upper truncation of the (detached) ratio.
+  double clip_low = 0.2;           // grpo, dr_grpo, dapo, gspo: ratio kept from 1 - clip_low ...
+  double clip_high = 0.2;          // ... to 1 + clip_high.
   int64_t length_constant = 1024;  // dr_grpo: the constant that replaces a response's own length.
 
   ObjectiveOptions() { use_defaults_of(objective); }
@@ -57,8 +57,8 @@ struct ObjectiveOptions {
 // Everything about a batch of R responses that does not depend on the current policy.
 struct ResponsePlan {
   std::vector<uint8_t> live;  // [R] 0: dropped, contributes nothing and is not counted.
-  std::vector<double>
-      advantages;              // [R] 0 for a dropped one, and for every response of a dead group.
+  // [R] 0 for a dropped one, and for every response of a dead group.
+  std::vector<double> advantages;
   std::vector<double> scales;  // [R] S_i; 0 for a dropped response and for one without tokens.
   int64_t group_count = 0, live_group_count = 0, live_response_count = 0, live_token_count = 0;
   int64_t dead_group_count = 0;  // Groups of equal rewards (and of one response), dropped or not.

@@ -71,8 +71,8 @@ DpoResult dpo_loss(double beta, double scale, std::span<const T> chosen,
              rejected.size() == reference_rejected.size());
   const double good = beta * (sum_of(chosen) - sum_of(reference_chosen));
   const double bad = beta * (sum_of(rejected) - sum_of(reference_rejected));
-  const double push =
-      scale * beta * std::exp(-negative_log_sigmoid(bad - good));  // beta * sigmoid(-(good - bad))
+  // beta * sigmoid(-(good - bad))
+  const double push = scale * beta * std::exp(-negative_log_sigmoid(bad - good));
   fill(grad_chosen, -push);
   fill(grad_rejected, push);
   return {scale * negative_log_sigmoid(good - bad), good, bad};

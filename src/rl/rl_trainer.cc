@@ -83,7 +83,7 @@ class RlRun {
       : config_(config),
         folder_(config.output),
         files_(std::make_shared<ModelFiles>(find_model(config.init))),
-        tokenizer_(load_tokenizer(files_->path())),
+        tokenizer_(require_tokenizer(*files_)),
         chat_(load_chat_template(*files_)),
         learner_(files_->config(), learner_options(), stream_),
         generator_(learner_.weights(), generator_options(), stream_),

@@ -37,8 +37,8 @@ struct RlConfig {
   std::string output;  // run folder
   int64_t seed = 1;
   int64_t steps = 50;
-  int64_t updates_per_step =
-      1;  // above 1 the later updates are off-policy: importance weights do their work
+  // above 1 the later updates are off-policy: importance weights do their work
+  int64_t updates_per_step = 1;
   int64_t micro_rows_max = 4096;  // tokens of one forward and backward
   int64_t log_samples = 2;        // answers written to samples.jsonl a step
   RolloutOptions rollout;

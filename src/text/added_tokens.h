@@ -20,10 +20,10 @@ struct AddedToken {
   bool single_word = false;  // Only where neither neighbour is a word character.
   bool lstrip = false;       // Takes the white space before it,
   bool rstrip = false;       // and after it.
-  bool normalized =
-      true;  // Looked for after normalisation (its content normalised too), not in the raw text.
-  bool special =
-      false;  // Left out of decoded text on demand; found only where special tokens are allowed.
+  // Looked for after normalisation (its content normalised too), not in the raw text.
+  bool normalized = true;
+  // Left out of decoded text on demand; found only where special tokens are allowed.
+  bool special = false;
   bool operator==(const AddedToken&) const = default;
 };
 

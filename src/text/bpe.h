@@ -69,8 +69,8 @@ class BpeScratch {
   void clear();  // Forgets the cached words: before use with another table.
 
   struct Word {  // 64 bytes, one cache line.
-    std::array<uint64_t, 4>
-        key{};  // Up to 31 bytes, zero-padded; length and phase in the last byte; 0: empty.
+    // Up to 31 bytes, zero-padded; length and phase in the last byte; 0: empty.
+    std::array<uint64_t, 4> key{};
     std::array<int32_t, 8> ids{};  // Ended by -1 where there are fewer than 8.
   };
   struct Link {
@@ -94,12 +94,10 @@ class Bpe {
   void encode(std::string_view piece, const char* readable_end, std::vector<int32_t>& out,
               BpeScratch& scratch) const;
 
-  const std::array<int32_t, 256>& byte_ids() const {
-    return byte_ids_;
-  }  // -1 where a byte has no token.
-  uint32_t joining_rank() const {
-    return joining_rank_;
-  }  // R of the file comment; kNone: no merge joins words.
+  // -1 where a byte has no token.
+  const std::array<int32_t, 256>& byte_ids() const { return byte_ids_; }
+  // R of the file comment; kNone: no merge joins words.
+  uint32_t joining_rank() const { return joining_rank_; }
 
  private:
   void encode_word(std::string_view word, const char* readable_end, uint32_t rank_limit,

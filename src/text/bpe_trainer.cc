@@ -149,8 +149,8 @@ class PairMerger {
     int32_t left, right;
     int64_t count = 0;
     bool fresh = false;  // Grew since it was last in the heap.
-    std::vector<uint32_t>
-        places;  // Of its left token, ascending; may hold places where it is no more.
+    // Of its left token, ascending; may hold places where it is no more.
+    std::vector<uint32_t> places;
   };
   struct Candidate {
     int64_t count;

@@ -23,8 +23,8 @@ namespace dure {
 struct BpeTrainerOptions {
   int64_t vocab_size = 8192;  // All tokens: special ones, bytes, merges.
   int64_t words_size = 0;     // Tokens after stage one; 0: (1 - superword_share) of vocab_size.
-  double superword_share =
-      0.2;  // Share of the vocabulary that stage two learns. K-EXAONE: about 20 %.
+  // Share of the vocabulary that stage two learns. K-EXAONE: about 20 %.
+  double superword_share = 0.2;
   std::vector<std::string> special_tokens = default_special_tokens();
   TokenRoles roles = {.bos = "[BOS]", .eos = "<|endofturn|>", .pad = "[PAD]", .unk = "[UNK]"};
   std::string words_pattern = kWordPattern;
@@ -56,9 +56,8 @@ class BpeTrainer {
   Tokenizer train();
 
   int64_t byte_count() const { return byte_count_; }  // Normalised text seen so far.
-  int64_t superword_count() const {
-    return superword_count_;
-  }  // Of the last train(): tokens that cross a space.
+  // Of the last train(): tokens that cross a space.
+  int64_t superword_count() const { return superword_count_; }
 
  private:
   struct Counter;

@@ -48,8 +48,8 @@ Json messages_to_json(const std::vector<Message>& messages);
 struct ChatOptions {
   ChatFormat format = ChatFormat::kK1;
   bool add_generation_prompt = false;  // End with the opening of the assistant's turn.
-  bool enable_thinking =
-      true;  // Only changes the generation prompt: false closes the reasoning at once.
+  // Only changes the generation prompt: false closes the reasoning at once.
+  bool enable_thinking = true;
   bool preserve_thinking = false;  // Keep the reasoning of turns before the last user message.
   Json tools;                      // List of tool declarations, or null.
 };

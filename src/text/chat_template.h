@@ -49,12 +49,10 @@ class ChatTemplate {
   // "<function=".
   ChatFormat format() const { return format_; }
   bool is_typed() const { return template_ == nullptr; }
-  void set_now(const std::tm& now) {
-    now_ = now;
-  }  // What strftime_now sees; the local time otherwise.
-  const std::string& source() const {
-    return source_;
-  }  // "typed K1", or where the template text was found.
+  // What strftime_now sees; the local time otherwise.
+  void set_now(const std::tm& now) { now_ = now; }
+  // "typed K1", or where the template text was found.
+  const std::string& source() const { return source_; }
 
  private:
   ChatFormat format_;

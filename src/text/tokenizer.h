@@ -27,10 +27,10 @@ namespace dure {
 struct GgufVocab;
 
 struct EncodeOptions {
-  bool special_as_text =
-      false;  // Special tokens in the text are spelt out, not recognised (untrusted text).
-  bool add_template =
-      true;  // What a TemplatePostprocessor puts around a text (K-EXAONE's has none).
+  // Special tokens in the text are spelt out, not recognised (untrusted text).
+  bool special_as_text = false;
+  // What a TemplatePostprocessor puts around a text (K-EXAONE's has none).
+  bool add_template = true;
 };
 
 struct DecodeOptions {

@@ -57,8 +57,8 @@ constexpr CodeRange kLateCombining[] = {
     {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F},
     {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}};
 
-constexpr char32_t kLateComposite =
-    0x11938;  // Of Unicode 13; the only one after 9 that utf8proc 2.8 knows.
+// Of Unicode 13; the only one after 9 that utf8proc 2.8 knows.
+constexpr char32_t kLateComposite = 0x11938;
 
 bool is_white_space(char32_t c) {
   return (c >= 0x9 && c <= 0xD) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||

@@ -56,8 +56,8 @@ class CharTable {
   uint8_t bits_at(const char* p) const { return at(p).bits; }
 
  private:
-  static constexpr char32_t kFlatCount =
-      0x40000;  // Planes 0 to 3; above them: tags and selectors, private use.
+  // Planes 0 to 3; above them: tags and selectors, private use.
+  static constexpr char32_t kFlatCount = 0x40000;
   CharTable();
   static uint8_t high_bits(char32_t code);
   std::unique_ptr<uint8_t[]> flat_;  // [kFlatCount]

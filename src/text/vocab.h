@@ -30,9 +30,8 @@ class Vocab {
   // False, with nothing changed, where the id or the text is taken already. id >= 0.
   [[nodiscard]] bool add(int32_t id, std::string_view text);
 
-  int64_t id_count() const {
-    return static_cast<int64_t>(tokens_.size());
-  }  // The highest id + 1; there may be gaps.
+  // The highest id + 1; there may be gaps.
+  int64_t id_count() const { return static_cast<int64_t>(tokens_.size()); }
   int64_t token_count() const { return token_count_; }
   bool has(int64_t id) const {
     return id >= 0 && id < id_count() && tokens_[static_cast<size_t>(id)].text_offset != kAbsent;
@@ -51,8 +50,8 @@ class Vocab {
 
   std::vector<Token> tokens_;
   std::string texts_, bytes_;
-  std::vector<int32_t>
-      slots_;  // Open addressing: id + 1, 0 for empty; a power of two, at most half full.
+  // Open addressing: id + 1, 0 for empty; a power of two, at most half full.
+  std::vector<int32_t> slots_;
   int64_t token_count_ = 0;
 };
 

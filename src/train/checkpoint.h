@@ -22,10 +22,10 @@ namespace dure {
 
 struct CheckpointContent {
   int64_t step = 0;  // Steps done. >= 0.
-  std::map<std::string, std::vector<NamedTensor>>
-      tensors;  // "model.safetensors" -> its tensors, whole (no shards).
-  std::map<std::string, std::string>
-      files;                    // "config.json" -> text, so that other verbs open the folder.
+  // "model.safetensors" -> its tensors, whole (no shards).
+  std::map<std::string, std::vector<NamedTensor>> tensors;
+  // "config.json" -> text, so that other verbs open the folder.
+  std::map<std::string, std::string> files;
   Json state = Json::object();  // RNG counters, data position, whatever the caller needs.
 };
 

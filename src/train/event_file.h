@@ -37,8 +37,8 @@ std::string event_scalars_payload(const EventScalars& event);
 // begins. Messages it does not know (other writers') are skipped; `frames` counts all whole ones.
 struct EventFileContent {
   std::vector<EventScalars> events;
-  std::vector<std::pair<int64_t, int64_t>>
-      frames;               // byte offset and step (0 where the message has none)
+  // byte offset and step (0 where the message has none)
+  std::vector<std::pair<int64_t, int64_t>> frames;
   int64_t whole_bytes = 0;  // end of the last whole frame
 };
 EventFileContent read_event_file(std::string_view bytes);

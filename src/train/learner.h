@@ -21,8 +21,8 @@ namespace dure {
 struct LearnerOptions {
   OptimiserOptions optimiser;
   PassPlan pass;
-  double router_bias_rate =
-      0;                     // b_e += rate * sign(mean load - load_e) after each update; 0: frozen
+  // b_e += rate * sign(mean load - load_e) after each update; 0: frozen
+  double router_bias_rate = 0;
   bool train_router = true;  // false: the router's matrix is neither moved nor decayed (RL)
 };
 
@@ -40,9 +40,8 @@ class Learner {
 
   const ModelConfig& config() const { return parameters_.config(); }
   Parameters& parameters() { return parameters_; }
-  const ModelWeights& weights() const {
-    return weights_;
-  }  // views of the masters: every update is seen at once
+  // views of the masters: every update is seen at once
+  const ModelWeights& weights() const { return weights_; }
   TrainPass& pass() { return pass_; }
   Optimiser& optimiser() { return optimiser_; }
 
@@ -54,9 +53,8 @@ class Learner {
   // Clips, steps, moves the router bias, clears gradients and counts. Throws kDiverged, with
   // nothing changed, when the gradient norm is not finite. `where` names the step in the message.
   UpdateResult update(double learning_rate, const std::string& where);
-  const std::vector<int64_t>& expert_counts() const {
-    return expert_counts_;
-  }  // [L, E] since the last update
+  // [L, E] since the last update
+  const std::vector<int64_t>& expert_counts() const { return expert_counts_; }
 
   // model.safetensors under Hugging Face names (with config.json: a folder every verb opens) and
   // optimiser.safetensors.

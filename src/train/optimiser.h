@@ -81,9 +81,8 @@ class Optimiser {
   // nothing.
   void step(double learning_rate, double gradient_scale);
 
-  int64_t step_count() const {
-    return step_count_;
-  }  // Updates done: AdamW's bias correction needs it.
+  // Updates done: AdamW's bias correction needs it.
+  int64_t step_count() const { return step_count_; }
   void set_step_count(int64_t count) { step_count_ = count; }
   // What a checkpoint saves: "momentum.NAME", "first_moment.NAME", "second_moment.NAME", each of
   // the parameter's shape.

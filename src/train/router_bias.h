@@ -22,8 +22,8 @@ void update_router_bias(std::span<T> bias, std::span<const int64_t> counts, doub
   for (const int64_t count : counts) total += count;
   const int64_t experts = static_cast<int64_t>(counts.size());
   for (size_t e = 0; e < counts.size(); ++e) {
-    const int64_t difference =
-        total - counts[e] * experts;  // E * (mean - count): integers, so a tie is exact.
+    // E * (mean - count): integers, so a tie is exact.
+    const int64_t difference = total - counts[e] * experts;
     bias[e] += static_cast<T>(difference > 0 ? rate : difference < 0 ? -rate : 0.0);
   }
 }

@@ -14,9 +14,9 @@ namespace dure {
 
 struct ScheduleOptions {
   int64_t warmup_steps = 100;  // W: rate rises linearly, peak * (s + 1) / W at step s.
-  double decay_fraction =
-      0.2;                  // Share of all steps spent in the decay, used where decay_steps is 0.
-  int64_t decay_steps = 0;  // D, the last D steps of the run.
+  // Share of all steps spent in the decay, used where decay_steps is 0.
+  double decay_fraction = 0.2;
+  int64_t decay_steps = 0;      // D, the last D steps of the run.
   double final_fraction = 0.1;  // The rate at the end, as a fraction of the peak; held afterwards.
   std::string decay = "minus_sqrt";
 

@@ -407,10 +407,10 @@ class TrainRun {
     const auto text = [&](const char* name, const std::optional<std::string>& value) {
       if (value) content.files[name] = *value;
     };
-    text("tokenizer.json", texts_.tokenizer_json),
-        text("tokenizer_config.json", texts_.tokenizer_config);
-    text("generation_config.json", texts_.generation_config),
-        text("chat_template.jinja", texts_.chat_template);
+    text("tokenizer.json", texts_.tokenizer_json);
+    text("tokenizer_config.json", texts_.tokenizer_config);
+    text("generation_config.json", texts_.generation_config);
+    text("chat_template.jinja", texts_.chat_template);
     content.state["identity"] = identity_;
     content.state["config"] = to_json(config_);
     content.state["data"] = to_json(batch_source_->state());
@@ -427,11 +427,8 @@ class TrainRun {
     if (!out.chat_template)
       out.chat_template = std::string(released_chat_template(ChatFormat::kK1));
     if (out.generation_config) return out;
-    Json generation = Json::object();
+    Json generation = generation_tokens(model);
     generation["do_sample"] = true, generation["temperature"] = 1.0, generation["top_p"] = 0.95;
-    generation["bos_token_id"] = model.bos_token, generation["pad_token_id"] = model.pad_token;
-    generation["eos_token_id"] =
-        model.eos_tokens.size() == 1 ? Json(model.eos_tokens[0]) : Json::array_of(model.eos_tokens);
     out.generation_config = generation.dump(2) + "\n";
     return out;
   }

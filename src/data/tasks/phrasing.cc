@@ -229,8 +229,8 @@ std::string korean_particle(std::string_view after_consonant, char digit) {
   // 영 일 이 삼 사 오 육 칠 팔 구; a number ending in 0 is read 십, 백, 천, 만: a consonant as
   // well.
   const bool consonant = std::string_view("013678").find(digit) != std::string_view::npos;
-  const bool l_sound =
-      std::string_view("178").find(digit) != std::string_view::npos;  // ㄹ takes 로.
+  // ㄹ takes 로.
+  const bool l_sound = std::string_view("178").find(digit) != std::string_view::npos;
   static const std::map<std::string_view, const char*> after_vowel = {
       {"을", "를"}, {"은", "는"}, {"이", "가"}, {"과", "와"}, {"으로", "로"}};
   const auto found = after_vowel.find(after_consonant);

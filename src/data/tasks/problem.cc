@@ -25,8 +25,8 @@ Task task_of_name(std::string_view name) {
 }
 
 Split split_of_key(std::string_view key) {
-  constexpr uint64_t kSplitSeed =
-      0x6475726573706c74;  // "duresplt"; changing it changes every split ever made.
+  // "duresplt"; changing it changes every split ever made.
+  constexpr uint64_t kSplitSeed = 0x6475726573706c74;
   return xxh64(key, kSplitSeed) % kHeldoutOneIn == 0 ? Split::kHeldout : Split::kTrain;
 }
 

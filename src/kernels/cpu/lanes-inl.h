@@ -174,9 +174,8 @@ DURE_LANE_OP Native div(Native a, Native b) { return hn::Div(a, b); }
 DURE_LANE_OP Native min(Native a, Native b) { return hn::Min(a, b); }
 DURE_LANE_OP Native max(Native a, Native b) { return hn::Max(a, b); }
 DURE_LANE_OP Native fma(Native a, Native b, Native c) { return hn::MulAdd(a, b, c); }  // a b + c
-DURE_LANE_OP Native fnma(Native a, Native b, Native c) {
-  return hn::NegMulAdd(a, b, c);
-}  // c - a b
+// c - a b
+DURE_LANE_OP Native fnma(Native a, Native b, Native c) { return hn::NegMulAdd(a, b, c); }
 DURE_LANE_OP auto less(Native a, Native b) { return hn::Lt(a, b); }
 DURE_LANE_OP auto less_equal(Native a, Native b) { return hn::Le(a, b); }
 DURE_LANE_OP Native select(hn::Mask<NativeTag> mask, Native yes, Native no) {
@@ -283,9 +282,10 @@ DURE_PAIR_OP int64_t first_equal(Pair<H> v, float x) {
 
 // The sixteen-lane face.
 DURE_LANE_OP F16 load16(const float* p) { return load(p, static_cast<F16*>(nullptr)); }
+// 0 beyond n
 DURE_LANE_OP F16 load16_n(const float* p, int64_t n) {
   return load_n(p, n, static_cast<F16*>(nullptr));
-}  // 0 beyond n
+}
 DURE_LANE_OP F16 set16(float value) { return set(value, static_cast<F16*>(nullptr)); }
 
 // Fixed trees: lane l with l + 8, then + 4, + 2, + 1.

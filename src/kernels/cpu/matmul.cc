@@ -5,12 +5,12 @@
 namespace dure::cpu {
 namespace {
 
-constexpr int64_t kPanelFloats =
-    64 << 10;  // Packed panels of a task: 256 KiB, a quarter of a level-2 cache of 1 MiB.
-constexpr int64_t kTasksPerThread =
-    6;  // Enough that the last task to end is short beside the whole.
-constexpr int64_t kTaskProducts =
-    1 << 18;  // Below this (some microseconds) a task is not worth the hand-over.
+// Packed panels of a task: 256 KiB, a quarter of a level-2 cache of 1 MiB.
+constexpr int64_t kPanelFloats = 64 << 10;
+// Enough that the last task to end is short beside the whole.
+constexpr int64_t kTasksPerThread = 6;
+// Below this (some microseconds) a task is not worth the hand-over.
+constexpr int64_t kTaskProducts = 1 << 18;
 constexpr int64_t kRowsOfRead = 8;  // Reading a weight costs as much as this many products with it.
 constexpr int64_t kRowTilesMin = 4;  // Packing a panel pays only when several row tiles read it.
 

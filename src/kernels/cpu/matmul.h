@@ -29,8 +29,8 @@ struct MatMul {
   const char* b = nullptr;
   DType b_dtype = DType::kF32;
   int64_t b_row_bytes = 0;
-  bool b_by_column =
-      false;  // stored row c holds column c (a weight read as w^T), else stored row s holds step s
+  // stored row c holds column c (a weight read as w^T), else stored row s holds step s
+  bool b_by_column = false;
   float* c = nullptr;
   int64_t c_stride = 0;  // elements
   Finish finish = Finish::kSet;

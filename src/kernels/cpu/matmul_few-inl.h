@@ -19,10 +19,10 @@ namespace dure::cpu {
 namespace HWY_NAMESPACE {
 #if HWY_NATIVE_FMA
 
-inline constexpr int64_t kFewRows =
-    HWY_MAX_BYTES == 64 ? 8 : 4;  // What the registers hold beside the tile.
-inline constexpr int64_t kAheadBytes =
-    512;  // Prefetched: the processor itself follows fewer streams than rows.
+// What the registers hold beside the tile.
+inline constexpr int64_t kFewRows = HWY_MAX_BYTES == 64 ? 8 : 4;
+// Prefetched: the processor itself follows fewer streams than rows.
+inline constexpr int64_t kAheadBytes = 512;
 
 // out: [kRows, kLanes] of chains over the steps. x: rows x_stride apart. rows: kLanes addresses of
 // stored weights.

@@ -19,8 +19,8 @@ namespace HWY_NAMESPACE {
 #if HWY_NATIVE_FMA
 
 constexpr int64_t kStepsMax = 512;
-constexpr int64_t kPad =
-    16;  // Floats between the rows of a copied tile: no two rows in the same cache sets.
+// Floats between the rows of a copied tile: no two rows in the same cache sets.
+constexpr int64_t kPad = 16;
 
 inline int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 

@@ -175,8 +175,8 @@ HWY_INLINE void pack_row(D d, const float* b, int64_t width, float* out) {
 // Rows [row_begin, row_end) of one panel of columns.
 void product_panel(const Product& p, int64_t row_begin, int64_t row_end, int64_t column) {
   const D d;
-  constexpr int kTall =
-      HWY_MAX_BYTES >= 64 ? 12 : 6;  // 24 of 32, or 12 of 16, vector registers accumulate.
+  // 24 of 32, or 12 of 16, vector registers accumulate.
+  constexpr int kTall = HWY_MAX_BYTES >= 64 ? 12 : 6;
   const int64_t panel_width = static_cast<int64_t>(2 * hn::Lanes(d));
   const int64_t width = std::min(panel_width, p.n - column);
   HWY_ALIGN float panel[kDepthBlock * kPanelMax];

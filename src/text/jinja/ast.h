@@ -26,8 +26,8 @@ struct Expr {
   virtual Value eval(
       Context& context) const = 0;  // Call Context::eval instead, which counts steps and depth.
   int line;
-  int depth =
-      1;  // Of the tree below; bounded by the parser, so that recursion over the tree is bounded.
+  // Of the tree below; bounded by the parser, so that recursion over the tree is bounded.
+  int depth = 1;
 
  protected:
   void adopt(const std::unique_ptr<Expr>& child) {

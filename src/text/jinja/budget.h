@@ -42,8 +42,8 @@ template <typename... Args>
 constexpr int kNestingMax = 300;
 
 struct Limits {
-  int64_t steps_max =
-      50'000'000;  // An evaluated node, an iterated item, 64 bytes of text: one each.
+  // An evaluated node, an iterated item, 64 bytes of text: one each.
+  int64_t steps_max = 50'000'000;
   int64_t memory_bytes_max = int64_t{256}
                              << 20;  // Alive at one time, as values account for themselves.
   int64_t output_bytes_max = int64_t{64} << 20;

@@ -44,9 +44,8 @@ class Context {
 
   Scope& scope() { return *scope_; }
   std::shared_ptr<Scope> shared_scope() const { return scope_; }
-  void keep(std::shared_ptr<Scope> scope) {
-    kept_scopes_.push_back(std::move(scope));
-  }  // A macro holds it.
+  // A macro holds it.
+  void keep(std::shared_ptr<Scope> scope) { kept_scopes_.push_back(std::move(scope)); }
   void keep(std::shared_ptr<NamespaceObject> space) { kept_spaces_.push_back(std::move(space)); }
 
   void print(std::string_view text);

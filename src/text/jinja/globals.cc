@@ -153,8 +153,8 @@ std::string portable_format(std::string_view format) {
 
 Value call_strftime_now(Context& context, Arguments& arguments) {
   Bound bound("strftime_now", arguments, {"format"}, 1);
-  const std::string format =
-      portable_format(bound.text(0)) + "|";  // Never empty: 0 then means "too long".
+  // Never empty: 0 then means "too long".
+  const std::string format = portable_format(bound.text(0)) + "|";
   std::string out(format.size() * 16 + 256, '\0');
   check_size(static_cast<int64_t>(out.size()));
   const size_t size = std::strftime(out.data(), out.size(), format.c_str(), &context.now());

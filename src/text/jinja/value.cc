@@ -35,8 +35,8 @@ std::partial_ordering compare_numbers(const Value& a, const Value& b) {
   if (!a.is_float() && !b.is_float()) return a.integer() <=> b.integer();
   if (a.is_float() && b.is_float()) return a.real() <=> b.real();
   if (b.is_float()) return 0 <=> compare_numbers(b, a);
-  const double x =
-      a.real();  // Against an integer, exactly: the whole part first, then what is left.
+  // Against an integer, exactly: the whole part first, then what is left.
+  const double x = a.real();
   if (!(std::abs(x) < 1e38)) return x <=> 0.0;
   const double floor = std::floor(x);
   const auto by_floor = static_cast<Int>(floor) <=> b.integer();

@@ -25,8 +25,8 @@
 
 namespace dure::jinja {
 
-__extension__ typedef __int128
-    Int;  // Python's integers have no bound; overflow of 128 bits is an error here.
+// Python's integers have no bound; overflow of 128 bits is an error here.
+__extension__ typedef __int128 Int;
 
 enum class Kind : uint8_t {
   kUndefined,
@@ -64,8 +64,8 @@ class Object {
   }
 
   const Kind kind;
-  int depth =
-      0;  // Containers inside it; at most kNestingMax, so that recursion over values is bounded.
+  // Containers inside it; at most kNestingMax, so that recursion over values is bounded.
+  int depth = 0;
 
  private:
   int64_t charged_bytes_ = 0;
