@@ -1,4 +1,4 @@
-# small: an hour or two on two cores. The same corpus, problems and questions as nano, so that the two can be compared.
+# small: about an hour on two cores. The same corpus, problems and questions as nano, so that the two can be compared.
 data=recipes/nano/data.yaml suite=recipes/nano/eval.yaml
 vocabulary=2048 problems=24
 brief=(pretrain.steps=20 sft.steps=20 rl.steps=8 problems=1)

@@ -56,6 +56,25 @@ TEST(Report, SaysWhatTheResultsSay) {
   EXPECT_EQ(html.find("http"), std::string::npos);
 }
 
+TEST(Report, ComparesRunsThatMeasuredTheSame) {
+  const auto row = [](const char* text) { return parse_json(text, "test"); };
+  const RunLog one{"one", {row(R"({"step":1,"reward":0.25})"), row(R"({"step":2,"reward":0.5})")}};
+  const RunLog two{"two", {row(R"({"step":1,"reward":0.3})"), row(R"({"step":9,"reward":0.6})")}};
+  const RunLog other{"other", {row(R"({"step":1,"eval_loss":3,"num_tokens":10})")}};
+  const auto html = [](std::vector<RunLog> logs) {
+    return report_html({.title = "T", .results = {}, .logs = std::move(logs)});
+  };
+  EXPECT_EQ(html({one, other}).find("Runs compared"), std::string::npos);
+  const std::string page = html({one, other, two});
+  const size_t begin = page.find("Runs compared"), end = page.find("<h2>", begin);
+  ASSERT_NE(begin, std::string::npos);
+  const std::string part = page.substr(begin, end - begin);
+  EXPECT_NE(part.find("<title>one</title>"), std::string::npos);
+  EXPECT_NE(part.find("<title>two</title>"), std::string::npos);
+  EXPECT_EQ(part.find("other"), std::string::npos);  // it measured no reward, alone its loss
+  EXPECT_EQ(part.find("held-out"), std::string::npos);
+}
+
 TEST(Report, TornLastLineIsLeftOut) {
   const TemporaryFolder folder;
   write_file(folder.path() / "m", "{\"step\":1}\n{\"st");

@@ -162,10 +162,11 @@ std::string html_table(const Table& table, bool heat) {
   return out + "</table>";
 }
 
-ChartSeries series_of(const RunLog& log, const std::string& key, const std::string& name) {
+ChartSeries series_of(const RunLog& log, const std::string& key, const std::string& name,
+                      const char* x_key = "step") {
   ChartSeries series{name, {}, {}};
   for (const Json& row : log.rows) {
-    const Json *x = row.find("step"), *y = row.find(key);
+    const Json *x = row.find(x_key), *y = row.find(key);
     if (x == nullptr || y == nullptr || !y->is_number()) continue;
     series.x.push_back(x->as_double()), series.y.push_back(y->as_double());
   }
@@ -184,17 +185,21 @@ std::vector<ChartSeries> router_series(const RunLog& log) {
   return all;
 }
 
+// "" where fewer than `count_min` of the series hold anything.
+std::string figure(const ChartOptions& options, std::vector<ChartSeries> series,
+                   size_t count_min = 1) {
+  std::erase_if(series, [](const ChartSeries& s) { return s.x.empty(); });
+  if (series.size() < count_min) return "";
+  return "<figure>" + line_chart_svg(options, std::move(series)) + "</figure>";
+}
+
 std::string chart(const RunLog& log, const std::string& title, const std::string& y_label,
                   std::vector<ChartSeries> series, bool from_zero) {
-  std::erase_if(series, [](const ChartSeries& s) { return s.x.empty(); });
-  if (series.empty()) return "";
-  return "<figure>" +
-         line_chart_svg({.title = log.name + ": " + title,
-                         .x_label = "step",
-                         .y_label = y_label,
-                         .from_zero = from_zero},
-                        std::move(series)) +
-         "</figure>";
+  return figure({.title = log.name + ": " + title,
+                 .x_label = "step",
+                 .y_label = y_label,
+                 .from_zero = from_zero},
+                std::move(series));
 }
 
 std::string charts(const RunLog& log) {
@@ -211,6 +216,32 @@ std::string charts(const RunLog& log) {
                {series_of(log, "frac_reward_zero_std", "dropped")}, true);
   out += chart(log, "gradient norm", "norm", {series_of(log, "grad_norm", "gradient norm")}, true);
   out += chart(log, "router load", "coefficient of variation", router_series(log), true);
+  return out;
+}
+
+struct Comparison {
+  const char *title, *key, *x_key, *x_label, *y_label;
+  bool from_zero;
+};
+
+// What several runs measured, in one picture each: "" where no two of them measured the same.
+std::string comparison_charts(const std::vector<RunLog>& logs) {
+  constexpr Comparison kComparisons[] = {
+      {"held-out bits per byte", "eval_bits_per_byte", "num_tokens", "tokens", "bits per byte",
+       false},
+      {"held-out loss", "eval_loss", "num_tokens", "tokens", "nats a token", false},
+      {"reward", "reward", "step", "step", "share right", true},
+      {"length of answers", "completions/mean_length", "step", "step", "tokens", true},
+      {"entropy", "entropy", "step", "step", "nats a token", true},
+  };
+  std::string out;
+  for (const Comparison& c : kComparisons) {
+    std::vector<ChartSeries> series;
+    for (const RunLog& log : logs) series.push_back(series_of(log, c.key, log.name, c.x_key));
+    out += figure(
+        {.title = c.title, .x_label = c.x_label, .y_label = c.y_label, .from_zero = c.from_zero},
+        std::move(series), 2);
+  }
   return out;
 }
 
@@ -308,6 +339,8 @@ std::string report_html(const ReportInput& input) {
          "</h1><p>Exact match on held-out problems with 95 % Wilson intervals; bits per byte on "
          "held-out chapters.</p>";
   out += "<div class='wide'>" + html_table(summary(input), false) + "</div>";
+  if (const std::string compared = comparison_charts(input.logs); !compared.empty())
+    out += "<h2>Runs compared</h2><div class='grid'>" + compared + "</div>";
   for (const RunLog& log : input.logs)
     out += "<h2>" + escape_html(log.name) + "</h2><div class='grid'>" + charts(log) + "</div>";
   out += "<h2>Percent right by task and language</h2><div class='grid'>";
