@@ -1,5 +1,5 @@
 // `dure plan` against what is really allocated: the process's data segment grows by what was
-// planned, within 1 %.
+// planned, within 1 % (5 % under a sanitizer, whose own bookkeeping lies in the same segment).
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -35,12 +35,18 @@ ModelConfig medium() {
   return c;
 }
 
-void expect_within_one_percent(const char* what, int64_t planned, int64_t real) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr double kTolerance = 0.05;
+#else
+constexpr double kTolerance = 0.01;
+#endif
+
+void expect_as_planned(const char* what, int64_t planned, int64_t real) {
   std::printf("plan: %-34s planned %12lld, really %12lld (%+.2f %%)\n", what,
               static_cast<long long>(planned), static_cast<long long>(real),
               100.0 * static_cast<double>(real - planned) / static_cast<double>(planned));
   EXPECT_NEAR(static_cast<double>(real), static_cast<double>(planned),
-              0.01 * static_cast<double>(planned))
+              kTolerance * static_cast<double>(planned))
       << what;
 }
 
@@ -52,7 +58,7 @@ TEST(Plan, Training) {
       options.optimiser.kind = kind;
       const int64_t before = data_bytes();
       const Learner learner(medium(), options, stream);
-      expect_within_one_percent(
+      expect_as_planned(
           fmt::format("training, {}{}", kind, recompute ? ", recomputed" : "").c_str(),
           plan_training(medium(), options, 1).total_bytes(), data_bytes() - before);
     }
@@ -83,8 +89,8 @@ TEST(Plan, Serving) {
     const int64_t before = data_bytes();
     Generator generator(weights, options, stream);
     EXPECT_EQ(plan.mtp_kv_bytes > 0 && plan.draft_bytes > 0, drafts > 0);
-    expect_within_one_percent(drafts > 0 ? "serving with drafts" : "serving",
-                              plan.allocated_bytes() - plan.copied_bytes, data_bytes() - before);
+    expect_as_planned(drafts > 0 ? "serving with drafts" : "serving",
+                      plan.allocated_bytes() - plan.copied_bytes, data_bytes() - before);
   }
 }
 
@@ -111,7 +117,7 @@ TEST(Plan, GgufRunsFromTheMappedFile) {
                         .new_tokens_max = 4});
   }
   generator.run(std::move(requests));
-  expect_within_one_percent("GGUF, after a run", plan.allocated_bytes(), data_bytes() - before);
+  expect_as_planned("GGUF, after a run", plan.allocated_bytes(), data_bytes() - before);
 }
 
 // Quantised ones, of whatever types the golden folders hold.

@@ -36,11 +36,11 @@ struct Specification {
 
 // Digits of the absolute value in a base.
 std::string digits_of(Int value, int base, bool capitals) {
+  const char* const digits = capitals ? "0123456789ABCDEF" : "0123456789abcdef";
   std::string out;
   __extension__ unsigned __int128 rest = value < 0 ? -static_cast<unsigned __int128>(value) : value;
   do {
-    out += (capitals ? "0123456789ABCDEF"
-                     : "0123456789abcdef")[static_cast<int>(rest % static_cast<unsigned>(base))];
+    out += digits[static_cast<int>(rest % static_cast<unsigned>(base))];
     rest /= static_cast<unsigned>(base);
   } while (rest != 0);
   std::reverse(out.begin(), out.end());
