@@ -39,6 +39,11 @@ TEST(Yaml, ReadsIntoTheSameValue) {
             std::string::npos);
   EXPECT_NE(message_of([] { parse_yaml("a: \xff", "bytes.yaml"); }).find("not UTF-8 at byte 3"),
             std::string::npos);
+  EXPECT_EQ(parse_yaml(R"(a: "\u00a0\x41")", "y").dump(), "{\"a\":\"\u00a0A\"}");
+  for (const char* text : {R"(a: "1\_000")", R"(a: "\N")", R"("\_": 1)"}) {
+    EXPECT_NE(message_of([&] { parse_yaml(text, "escapes.yaml"); }).find("line 1: quoted text"),
+              std::string::npos);
+  }
   EXPECT_NE(message_of([] { parse_yaml("[a]: 1", "keys.yaml"); }).find("plain text"),
             std::string::npos);
 }

@@ -212,8 +212,18 @@ void append_json(std::string& out, const Json& value, int indent, int depth) {
   }
 }
 
-Json from_yaml_scalar(const YAML::Node& node) {
-  const std::string& text = node.Scalar();
+// Offset of the first byte that is not UTF-8; the size where all are.
+size_t first_not_utf8(std::string_view text) {
+  size_t i = 0;
+  while (i < text.size()) {
+    const size_t length = utf8_length(text, i);
+    if (length == 0) break;
+    i += length;
+  }
+  return i;
+}
+
+Json from_yaml_scalar(const YAML::Node& node, const std::string& text) {
   if (node.Tag() == "!") return Json(text);  // Quoted: a string whatever it looks like.
   if (text == "null" || text == "~" || text.empty()) return Json();
   if (text == "true" || text == "yes" || text == "on") return Json(true);
@@ -241,7 +251,7 @@ class YamlReader {
     if (++nodes_ > nodes_max_)
       fail(ErrorCode::kCorrupt, "{}: its aliases (*NAME) make more than {} values of it", source_,
            nodes_max_);
-    if (node.IsScalar()) return from_yaml_scalar(node);
+    if (node.IsScalar()) return from_yaml_scalar(node, text_of(node));
     if (node.IsSequence()) {
       Json::Array out;
       for (const YAML::Node& item : node) out.push_back(read(item, depth + 1));
@@ -258,7 +268,7 @@ class YamlReader {
       if (!member.first.IsScalar())
         fail(ErrorCode::kInvalidArgument, "{}: line {}: a key must be plain text", source_,
              member.first.Mark().line + 1);
-      const std::string key = member.first.Scalar();
+      const std::string& key = text_of(member.first);
       const auto [position, is_new] = keys.find_or_append(out, key);
       if (!is_new) {
         fail(ErrorCode::kInvalidArgument, "{}: line {}: '{}' is given twice", source_,
@@ -267,6 +277,15 @@ class YamlReader {
       out[position].second = read(member.second, depth + 1);
     }
     return Json(std::move(out));
+  }
+
+  // yaml-cpp reads the escapes \_ and \N of quoted text as single bytes, which are not UTF-8.
+  const std::string& text_of(const YAML::Node& node) const {
+    const std::string& text = node.Scalar();
+    if (first_not_utf8(text) == text.size()) return text;
+    fail(ErrorCode::kInvalidArgument,
+         "{}: line {}: quoted text with \\_ or \\N; write \\u00a0 or \\u0085 instead", source_,
+         node.Mark().line + 1);
   }
 
   std::string_view source_;
@@ -398,10 +417,8 @@ Json parse_json(std::string_view text, std::string_view source) {
 Json load_json(const Path& path) { return parse_json(read_file(path), path.string()); }
 
 Json parse_yaml(std::string_view text, std::string_view source) {
-  for (size_t i = 0, length = 0; i < text.size(); i += length) {
-    length = utf8_length(text, i);
-    if (length == 0) fail(ErrorCode::kCorrupt, "{}: not UTF-8 at byte {}", source, i);
-  }
+  if (const size_t i = first_not_utf8(text); i < text.size())
+    fail(ErrorCode::kCorrupt, "{}: not UTF-8 at byte {}", source, i);
   try {
     return YamlReader(source, text.size()).read(YAML::Load(std::string(text)));
   } catch (const YAML::Exception& error) {
