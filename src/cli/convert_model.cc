@@ -109,14 +109,14 @@ class FilesProvider : public TensorProvider {
   int64_t done_ = 0;
 };
 
-void add_sampling(const ModelTexts& texts, GgufMetadata& out) {
-  if (!texts.generation_config) return;
-  const Json json = parse_json(*texts.generation_config, "generation_config.json");
-  if (const Json* value = json.find("top_k"); value != nullptr && value->is_int())
+void add_sampling(const ModelFiles& files, GgufMetadata& out) {
+  const std::optional<Json> json = load_generation_config(files);
+  if (!json) return;
+  if (const Json* value = json->find("top_k"); value != nullptr && value->is_int())
     out.set("general.sampling.top_k", GgufValue::of_int(GgufType::kI32, value->as_int()));
-  if (const Json* value = json.find("top_p"); value != nullptr && value->is_number())
+  if (const Json* value = json->find("top_p"); value != nullptr && value->is_number())
     out.set("general.sampling.top_p", GgufValue::f32(value->as_double()));
-  if (const Json* value = json.find("temperature"); value != nullptr && value->is_number())
+  if (const Json* value = json->find("temperature"); value != nullptr && value->is_number())
     out.set("general.sampling.temp", GgufValue::f32(value->as_double()));
 }
 
@@ -181,7 +181,7 @@ GgufMetadata gguf_metadata_of(const ModelFiles& files) {
   out.set("general.name",
           GgufValue::string(
               std::filesystem::absolute(files.path()).lexically_normal().filename().string()));
-  add_sampling(files.texts(), out);
+  add_sampling(files, out);
   const auto tokenizer = load_tokenizer(files);
   if (tokenizer) {
     write_gguf_vocab(tokenizer->to_gguf(), files.config().vocab_size, out);

@@ -53,6 +53,14 @@ ChatTemplate chat_template_of(const GgufMetadata& metadata, const std::string& w
                       where + ": tokenizer.chat_template", special);
 }
 
+// All that a folder has; of a GGUF file what needs no tokenizer.
+ModelTexts stored_texts(const ModelFiles& files) {
+  ModelTexts texts = files.texts();
+  if (files.gguf_metadata() != nullptr)
+    texts.generation_config = load_generation_config(files)->dump(2) + "\n";
+  return texts;
+}
+
 }  // namespace
 
 std::optional<GgufVocab> read_gguf_vocab(const GgufMetadata& metadata, const std::string& where) {
@@ -164,13 +172,17 @@ std::optional<Json> load_generation_config(const ModelFiles& files) {
 }
 
 ModelTexts folder_texts(const ModelFiles& files) {
-  ModelTexts texts = files.texts();
-  if (files.gguf_metadata() == nullptr) return texts;
-  if (const auto tokenizer = load_tokenizer(files)) {
-    texts.tokenizer_json = tokenizer->to_json();
-    texts.tokenizer_config = tokenizer->to_config_json().dump(2) + "\n";
+  if (files.gguf_metadata() != nullptr) {
+    if (const auto tokenizer = load_tokenizer(files)) return folder_texts(files, *tokenizer);
   }
-  texts.generation_config = load_generation_config(files)->dump(2) + "\n";
+  return stored_texts(files);
+}
+
+ModelTexts folder_texts(const ModelFiles& files, const Tokenizer& tokenizer) {
+  ModelTexts texts = stored_texts(files);
+  if (files.gguf_metadata() == nullptr) return texts;
+  texts.tokenizer_json = tokenizer.to_json();
+  texts.tokenizer_config = tokenizer.to_config_json().dump(2) + "\n";
   return texts;
 }
 

@@ -45,6 +45,8 @@ Json generation_tokens(const ModelConfig& config);
 std::optional<Json> load_generation_config(const ModelFiles& files);
 
 // The texts of a Hugging Face folder that holds this model, also where it comes from a GGUF file.
+// `tokenizer`: the model's own, where it has been made already; a folder's texts stay as they are.
 ModelTexts folder_texts(const ModelFiles& files);
+ModelTexts folder_texts(const ModelFiles& files, const Tokenizer& tokenizer);
 
 }  // namespace dure

@@ -117,7 +117,7 @@ class RlRun {
       if (stop) throw_if_interrupted("the state is saved: run the same command to continue");
     }
     progress.finish(note);
-    export_model(folder_ / "model", learner_.parameters(), folder_texts(*files_));
+    export_model(folder_ / "model", learner_.parameters(), folder_texts(*files_, tokenizer_));
   }
 
  private:

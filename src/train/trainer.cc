@@ -421,7 +421,7 @@ class TrainRun {
 
   ModelTexts make_texts(const ModelConfig& model) const {
     ModelTexts out;
-    if (files_) out = folder_texts(*files_);
+    if (files_) out = folder_texts(*files_, *tokenizer_);
     out.tokenizer_json = tokenizer_->to_json();
     out.tokenizer_config = tokenizer_->to_config_json().dump(2) + "\n";
     if (!out.chat_template)
