@@ -39,15 +39,20 @@ struct AttentionSegment {
 // out: [T, Q, H] =. log_sum_exp: [T, Q] = (natural log of the softmax sum of the scaled scores), or
 // an empty view.
 void attention(const AttentionShape& shape, std::span<const AttentionSegment> segments,
-               TensorView q, TensorView out, TensorView log_sum_exp, Stream& stream);
+               ConstTensorView q, TensorView out, TensorView log_sum_exp, Stream& stream);
+
+// What the forward read and left.
+struct AttentionForward {
+  ConstTensorView q, k, v;           // [T, Q, H], [T, G, H], [T, G, H]
+  ConstTensorView out, log_sum_exp;  // [T, Q, H], [T, Q]
+};
 
 // Training: segments are whole documents (first_position 0) whose keys and values are the same rows
 // of k and v: [T, G, H]. dq: [T, Q, H] =, one chain over keys ascending. dk, dv: [T, G, H] =, one
 // chain over tiles of rows ascending, in a tile (the largest power of two of positions with at most
 // 64 (position, head) pairs) head by head, rows ascending. Q / G <= 64.
 void attention_backward(const AttentionShape& shape, std::span<const AttentionSegment> segments,
-                        TensorView q, TensorView k, TensorView v, TensorView out,
-                        TensorView log_sum_exp, TensorView dout, TensorView dq, TensorView dk,
-                        TensorView dv, Stream& stream);
+                        const AttentionForward& forward, ConstTensorView dout, TensorView dq,
+                        TensorView dk, TensorView dv, Stream& stream);
 
 }  // namespace dure

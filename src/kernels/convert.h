@@ -7,6 +7,6 @@ namespace dure {
 
 // out: f32, as many elements as `in`, which is F32, F16, BF16, F64 (rounded) or a block type.
 // Throws kUnsupported for other types.
-void widen(TensorView in, TensorView out, Stream& stream);
+void widen(ConstTensorView in, TensorView out, Stream& stream);
 
 }  // namespace dure

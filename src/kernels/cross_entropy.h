@@ -9,25 +9,22 @@
 // forbidden token.
 #pragma once
 
-#include <cstdint>
-#include <span>
-
 #include "tensor/tensor_view.h"
 
 namespace dure {
 
 inline constexpr int32_t kIgnore = -100;  // A target that counts for nothing.
 
-// logits: [R, V]. targets: [R] (kIgnore: log_probability 0). log_probability, log_sum_exp: [R] =.
-// entropy: [R] = or empty.
-void token_log_probability(TensorView logits, std::span<const int32_t> targets,
+// logits: [R, V]. targets: [R] i32 (kIgnore: log_probability 0). log_probability, log_sum_exp: [R]
+// =. entropy: [R] = or empty.
+void token_log_probability(ConstTensorView logits, ConstTensorView targets,
                            TensorView log_probability, TensorView log_sum_exp, TensorView entropy,
                            Stream& stream);
 // In place: logits: [R, V] <- coefficient[r] * (onehot(target) - softmax), the gradient of sum_r
 // coefficient[r] * log p_r. Ignored rows become 0. For a mean loss, coefficient = -1 / (number of
-// valid targets).
-void log_probability_backward(TensorView logits, std::span<const int32_t> targets,
-                              TensorView log_sum_exp, std::span<const float> coefficient,
+// valid targets). coefficient: [R] f32.
+void log_probability_backward(TensorView logits, ConstTensorView targets,
+                              ConstTensorView log_sum_exp, ConstTensorView coefficient,
                               Stream& stream);
 
 }  // namespace dure

@@ -1,140 +1,78 @@
-// Checks the contracts of linear.h and states each operation as a stack of products (cpu/matmul.h).
+// Checks of linear.h, then the device's own bodies.
 #include "kernels/linear.h"
 
-#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/linear.h"
 #include "kernels/cpu/widen.h"
+#include "kernels/dispatch.h"
 
 namespace dure {
 namespace {
 
-using cpu::Finish;
-using cpu::MatMulStack;
-
-struct Sizes {
-  int64_t m, n, k, parts;
-};
-
-void check_rows(TensorView t, int64_t rows, int64_t columns, const char* name) {
+void check_rows(ConstTensorView t, int64_t rows, int64_t columns, const char* name) {
   t.expect(DType::kF32);
   DURE_CHECK(t.shape.rank() == 2 && t.dim(0) == rows && t.dim(1) == columns,
              "{} is {}, wanted [{}, {}]", name, t.shape.text(), rows, columns);
 }
 
-void check_offsets(std::span<const int64_t> offsets, int64_t parts, int64_t rows) {
-  DURE_CHECK(static_cast<int64_t>(offsets.size()) == parts + 1, "{} offsets for {} experts",
-             offsets.size(), parts);
-  DURE_CHECK(offsets.front() == 0 && offsets.back() == rows, "offsets {}..{} for {} rows",
-             offsets.front(), offsets.back(), rows);
-  for (size_t e = 1; e < offsets.size(); ++e)
-    DURE_CHECK(offsets[e - 1] <= offsets[e], "offsets of expert {} go down", e - 1);
+// x: [M, K] and y: [M, N] against w: [N, K], or a stack of them.
+void check(const WeightView& w, int rank, ConstTensorView x, ConstTensorView y) {
+  DURE_CHECK(w.data.shape.rank() == rank, "weights {}", w.data.shape.text());
+  DURE_CHECK(cpu::widen_supports(w.dtype()), "weights of type {}", dtype_info(w.dtype()).name);
+  check_rows(x, x.dim(0), w.columns(), "x or dx");
+  check_rows(y, x.dim(0), w.rows(), "y or dy");
 }
 
-// x: [M, K] and y: [M, N] against w: [E, N, K] and the offsets.
-Sizes check(const WeightView& w, std::span<const int64_t> offsets, TensorView x, TensorView y) {
-  DURE_CHECK(w.layout == WeightLayout::kRowMajor, "only row-major weights");
-  DURE_CHECK(w.data.shape.rank() == 2 || w.data.shape.rank() == 3, "weights {}",
-             w.data.shape.text());
-  DURE_CHECK(cpu::widen_supports(w.data.dtype), "weights of type {}",
-             dtype_info(w.data.dtype).name);
-  const Sizes s{x.dim(0), w.rows(), w.columns(), w.stack()};
-  check_rows(x, s.m, s.k, "x or dx");
-  check_rows(y, s.m, s.n, "y or dy");
-  check_offsets(offsets, s.parts, s.m);
-  return s;
+void check_offsets(ConstTensorView offsets, int64_t parts) {
+  offsets.expect(DType::kI64);
+  DURE_CHECK(offsets.elements() == parts + 1, "{} offsets for {} experts", offsets.elements(),
+             parts);
 }
 
-void forward(const WeightView& w, std::span<const int64_t> offsets, TensorView x, TensorView y,
-             Stream& stream) {
-  const Sizes s = check(w, offsets, x, y);
-  const int64_t row = row_bytes(w.data.dtype, s.k);
-  cpu::matmul_stack({.whole = {.columns = s.n,
-                               .steps = s.k,
-                               .a = x.f32(),
-                               .a_stride = s.k,
-                               .b = static_cast<const char*>(w.data.data),
-                               .b_dtype = w.data.dtype,
-                               .b_row_bytes = row,
-                               .b_by_column = true,
-                               .c = y.f32(),
-                               .c_stride = s.n},
-                     .offsets = offsets,
-                     .b_part_bytes = row * s.n},
-                    stream);
-}
-
-void input_gradient(const WeightView& w, std::span<const int64_t> offsets, TensorView dy,
-                    TensorView dx, Write write, Stream& stream) {
-  const Sizes s = check(w, offsets, dx, dy);
-  const int64_t row = row_bytes(w.data.dtype, s.k);
-  cpu::matmul_stack({.whole = {.columns = s.k,
-                               .steps = s.n,
-                               .a = dy.f32(),
-                               .a_stride = s.n,
-                               .b = static_cast<const char*>(w.data.data),
-                               .b_dtype = w.data.dtype,
-                               .b_row_bytes = row,
-                               .c = dx.f32(),
-                               .c_stride = s.k,
-                               .finish = write == Write::kAdd ? Finish::kAdd : Finish::kSet},
-                     .offsets = offsets,
-                     .b_part_bytes = row * s.n},
-                    stream);
-}
-
-void weight_gradient(std::span<const int64_t> offsets, TensorView dy, TensorView x, TensorView dw,
-                     Stream& stream) {
-  DURE_CHECK(dw.shape.rank() == 2 || dw.shape.rank() == 3, "dw is {}", dw.shape.text());
-  const int64_t n = dw.dim(dw.shape.rank() - 2), k = dw.shape.back();
-  check_rows(dy, x.dim(0), n, "dy");
-  check_rows(x, x.dim(0), k, "x");
-  check_offsets(offsets, dw.shape.rank() == 3 ? dw.dim(0) : 1, x.dim(0));
-  cpu::matmul_stack({.whole = {.rows = n,
-                               .columns = k,
-                               .a = dy.f32(),
-                               .a_stride = n,
-                               .a_by_step = true,
-                               .b = static_cast<const char*>(x.data),
-                               .b_row_bytes = row_bytes(DType::kF32, k),
-                               .c = dw.f32(),
-                               .c_stride = k,
-                               .finish = Finish::kContinue},
-                     .offsets = offsets,
-                     .ragged_steps = true,
-                     .c_part_elements = n * k},
-                    stream);
+void check_gradient(ConstTensorView dy, ConstTensorView x, ConstTensorView dw, int rank) {
+  DURE_CHECK(dw.shape.rank() == rank, "dw is {}", dw.shape.text());
+  check_rows(dy, x.dim(0), dw.dim(rank - 2), "dy");
+  check_rows(x, x.dim(0), dw.shape.back(), "x");
 }
 
 }  // namespace
 
-void linear(const WeightView& w, TensorView x, TensorView y, Stream& stream) {
-  const int64_t offsets[] = {0, x.dim(0)};
-  forward(w, offsets, x, y, stream);
+void linear(const WeightView& w, ConstTensorView x, TensorView y, Stream& stream) {
+  check(w, 2, x, y);
+  dispatch(stream, [&](CpuStream& s) { cpu::linear(w, x, y, s); });
 }
 
-void linear_input_gradient(const WeightView& w, TensorView dy, TensorView dx, Write write,
+void linear_input_gradient(const WeightView& w, ConstTensorView dy, TensorView dx, Write write,
                            Stream& stream) {
-  const int64_t offsets[] = {0, dy.dim(0)};
-  input_gradient(w, offsets, dy, dx, write, stream);
+  check(w, 2, dx, dy);
+  dispatch(stream, [&](CpuStream& s) { cpu::linear_input_gradient(w, dy, dx, write, s); });
 }
 
-void linear_weight_gradient(TensorView dy, TensorView x, TensorView dw, Stream& stream) {
-  const int64_t offsets[] = {0, x.dim(0)};
-  weight_gradient(offsets, dy, x, dw, stream);
+void linear_weight_gradient(ConstTensorView dy, ConstTensorView x, TensorView dw, Stream& stream) {
+  check_gradient(dy, x, dw, 2);
+  dispatch(stream, [&](CpuStream& s) { cpu::linear_weight_gradient(dy, x, dw, s); });
 }
 
-void grouped_linear(const WeightView& w, std::span<const int64_t> offsets, TensorView x,
-                    TensorView y, Stream& stream) {
-  forward(w, offsets, x, y, stream);
+void grouped_linear(const WeightView& w, ConstTensorView offsets, ConstTensorView x, TensorView y,
+                    Stream& stream) {
+  check(w, 3, x, y);
+  check_offsets(offsets, w.stack());
+  dispatch(stream, [&](CpuStream& s) { cpu::grouped_linear(w, offsets, x, y, s); });
 }
 
-void grouped_linear_input_gradient(const WeightView& w, std::span<const int64_t> offsets,
-                                   TensorView dy, TensorView dx, Write write, Stream& stream) {
-  input_gradient(w, offsets, dy, dx, write, stream);
+void grouped_linear_input_gradient(const WeightView& w, ConstTensorView offsets, ConstTensorView dy,
+                                   TensorView dx, Write write, Stream& stream) {
+  check(w, 3, dx, dy);
+  check_offsets(offsets, w.stack());
+  dispatch(stream,
+           [&](CpuStream& s) { cpu::grouped_linear_input_gradient(w, offsets, dy, dx, write, s); });
 }
 
-void grouped_linear_weight_gradient(std::span<const int64_t> offsets, TensorView dy, TensorView x,
+void grouped_linear_weight_gradient(ConstTensorView offsets, ConstTensorView dy, ConstTensorView x,
                                     TensorView dw, Stream& stream) {
-  weight_gradient(offsets, dy, x, dw, stream);
+  check_gradient(dy, x, dw, 3);
+  check_offsets(offsets, dw.dim(0));
+  dispatch(stream,
+           [&](CpuStream& s) { cpu::grouped_linear_weight_gradient(offsets, dy, x, dw, s); });
 }
 
 }  // namespace dure

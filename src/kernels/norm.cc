@@ -1,116 +1,64 @@
+// Checks of norm.h, then the device's own bodies.
 #include "kernels/norm.h"
 
 #include "kernels/cpu/norm.h"
-#include "kernels/cpu/parallel_rows.h"
+#include "kernels/dispatch.h"
 
 namespace dure {
 namespace {
 
-constexpr int64_t kChunkTokens = 64;  // Fixed: the sum of dw has this shape whatever the threads.
-
-// dw: [C] += the chunks' sums, chunk i with i + 1, then i with i + 2, + 4, ... (a binary tree).
-void add_chunks(float* chunks, int64_t count, int64_t columns, float* dw) {
-  for (int64_t step = 1; step < count; step *= 2) {
-    for (int64_t i = 0; i + step < count; i += 2 * step) {
-      for (int64_t c = 0; c < columns; ++c)
-        chunks[i * columns + c] += chunks[(i + step) * columns + c];
-    }
-  }
-  for (int64_t c = 0; c < columns && count > 0; ++c) dw[c] += chunks[c];
-}
-
-// Runs body(first, last, dw of the chunk) over chunks of `tokens`. The chunks' sums lie in worker
-// 0's scratch: the bodies ask for none.
-template <typename Body>
-void chunked_weight_gradient(int64_t tokens, TensorView dw, Stream& stream, Body&& body) {
-  const int64_t columns = dw.elements(), count = (tokens + kChunkTokens - 1) / kChunkTokens;
-  auto* chunks =
-      static_cast<float*>(stream.scratch(0, sizeof(float) * static_cast<size_t>(count * columns)));
-  stream.threads().parallel_for(count, [&](int64_t chunk, int) {
-    body(chunk * kChunkTokens, std::min(tokens, (chunk + 1) * kChunkTokens),
-         chunks + chunk * columns);
-  });
-  add_chunks(chunks, count, columns, dw.f32());
-}
-
-void check_rows(TensorView x, TensorView w, TensorView y) {
+void check_rows(ConstTensorView x, ConstTensorView w, ConstTensorView y) {
   DURE_CHECK(x.shape.back() == w.elements() && x.elements() == y.elements(), "x {}, w {}, y {}",
              x.shape.text(), w.shape.text(), y.shape.text());
 }
 
-cpu::NormRows head_facts(TensorView x, TensorView w, RopeTable rope,
-                         std::span<const int32_t> positions) {
-  const int64_t tokens = static_cast<int64_t>(positions.size()), width = w.elements();
-  DURE_CHECK(width <= cpu::kHeadWidthMax && (rope.inverse_frequency == nullptr || width % 2 == 0),
+void check_heads(ConstTensorView x, ConstTensorView w, RopeTable rope, ConstTensorView positions) {
+  const int64_t tokens = positions.elements(), width = w.elements();
+  positions.expect(DType::kI32);
+  DURE_CHECK(width <= cpu::kHeadWidthMax && (!rope.inverse_frequency || width % 2 == 0),
              "head width {}", width);
+  DURE_CHECK(!rope.inverse_frequency || rope.inverse_frequency.elements() == width / 2,
+             "{} frequencies for heads of {}", rope.inverse_frequency.elements(), width);
   DURE_CHECK(tokens == 0 || x.elements() % (tokens * width) == 0, "x {} for {} positions",
              x.shape.text(), tokens);
-  return {.columns = width,
-          .x = x.f32(),
-          .w = w.f32(),
-          .heads = tokens == 0 ? 1 : x.elements() / (tokens * width),
-          .inverse_frequency = rope.inverse_frequency,
-          .positions = positions.data()};
 }
 
 }  // namespace
 
-void rms_norm(TensorView x, TensorView w, double epsilon, TensorView y, TensorView inverse_rms,
-              Stream& stream) {
+void rms_norm(ConstTensorView x, ConstTensorView w, double epsilon, TensorView y,
+              TensorView inverse_rms, Stream& stream) {
   check_rows(x, w, y);
-  const cpu::NormRows n{.columns = w.elements(),
-                        .x = x.f32(),
-                        .w = w.f32(),
-                        .epsilon = static_cast<float>(epsilon),
-                        .y = y.f32(),
-                        .inverse_rms = inverse_rms ? inverse_rms.f32() : nullptr};
-  cpu::parallel_rows(stream, x.elements() / n.columns, n.columns,
-                     [&](int64_t first, int64_t last) { cpu::rms_norm_rows(n, first, last); });
+  dispatch(stream, [&](CpuStream& s) { cpu::rms_norm(x, w, epsilon, y, inverse_rms, s); });
 }
 
-void rms_norm_backward(TensorView x, TensorView w, TensorView inverse_rms, TensorView dy,
-                       TensorView dx, Write write, TensorView dw, Stream& stream) {
+void rms_norm_backward(ConstTensorView x, ConstTensorView w, ConstTensorView inverse_rms,
+                       ConstTensorView dy, TensorView dx, Write write, TensorView dw,
+                       Stream& stream) {
   check_rows(x, w, dy);
   check_rows(x, dw, dx);
-  const cpu::NormRows n{.columns = w.elements(),
-                        .x = x.f32(),
-                        .w = w.f32(),
-                        .inverse_rms = inverse_rms.f32(),
-                        .dy = dy.f32(),
-                        .dx = dx.f32(),
-                        .write = write};
-  chunked_weight_gradient(x.elements() / n.columns, dw, stream,
-                          [&](int64_t first, int64_t last, float* part) {
-                            cpu::rms_norm_backward_rows(n, first, last, part);
-                          });
+  dispatch(stream,
+           [&](CpuStream& s) { cpu::rms_norm_backward(x, w, inverse_rms, dy, dx, write, dw, s); });
 }
 
-void head_norm_rope(TensorView x, TensorView w, double epsilon, RopeTable rope,
-                    std::span<const int32_t> positions, TensorView y, TensorView inverse_rms,
+void head_norm_rope(ConstTensorView x, ConstTensorView w, double epsilon, RopeTable rope,
+                    ConstTensorView positions, TensorView y, TensorView inverse_rms,
                     Stream& stream) {
   check_rows(x, w, y);
-  cpu::NormRows n = head_facts(x, w, rope, positions);
-  n.epsilon = static_cast<float>(epsilon);
-  n.y = y.f32();
-  n.inverse_rms = inverse_rms ? inverse_rms.f32() : nullptr;
-  cpu::parallel_rows(
-      stream, static_cast<int64_t>(positions.size()), n.heads * n.columns,
-      [&](int64_t first, int64_t last) { cpu::head_norm_rope_rows(n, first, last); });
+  check_heads(x, w, rope, positions);
+  dispatch(stream, [&](CpuStream& s) {
+    cpu::head_norm_rope(x, w, epsilon, rope, positions, y, inverse_rms, s);
+  });
 }
 
-void head_norm_rope_backward(TensorView x, TensorView w, RopeTable rope,
-                             std::span<const int32_t> positions, TensorView inverse_rms,
-                             TensorView dy, TensorView dx, TensorView dw, Stream& stream) {
+void head_norm_rope_backward(ConstTensorView x, ConstTensorView w, RopeTable rope,
+                             ConstTensorView positions, ConstTensorView inverse_rms,
+                             ConstTensorView dy, TensorView dx, TensorView dw, Stream& stream) {
   check_rows(x, w, dy);
   check_rows(x, dw, dx);
-  cpu::NormRows n = head_facts(x, w, rope, positions);
-  n.inverse_rms = inverse_rms.f32();
-  n.dy = dy.f32();
-  n.dx = dx.f32();
-  chunked_weight_gradient(static_cast<int64_t>(positions.size()), dw, stream,
-                          [&](int64_t first, int64_t last, float* part) {
-                            cpu::head_norm_rope_backward_rows(n, first, last, part);
-                          });
+  check_heads(x, w, rope, positions);
+  dispatch(stream, [&](CpuStream& s) {
+    cpu::head_norm_rope_backward(x, w, rope, positions, inverse_rms, dy, dx, dw, s);
+  });
 }
 
 }  // namespace dure

@@ -9,34 +9,33 @@
 // same bits on every instruction set.
 #pragma once
 
-#include <cstdint>
-#include <span>
-
-#include "kernels/linear.h"  // Write
+#include "kernels/write.h"
+#include "tensor/tensor_view.h"
 
 namespace dure {
 
 // x, y: [R, C]; w: [C]. inverse_rms: [R] =, or empty where no gradient follows. y may be x.
-void rms_norm(TensorView x, TensorView w, double epsilon, TensorView y, TensorView inverse_rms,
-              Stream& stream);
+void rms_norm(ConstTensorView x, ConstTensorView w, double epsilon, TensorView y,
+              TensorView inverse_rms, Stream& stream);
 // dx: [R, C] set or added; dw: [C] +=.
-void rms_norm_backward(TensorView x, TensorView w, TensorView inverse_rms, TensorView dy,
-                       TensorView dx, Write write, TensorView dw, Stream& stream);
+void rms_norm_backward(ConstTensorView x, ConstTensorView w, ConstTensorView inverse_rms,
+                       ConstTensorView dy, TensorView dx, Write write, TensorView dw,
+                       Stream& stream);
 
-// Inverse frequencies [H/2] in f32; scaled forms (llama3) differ only in these. Null: no rotation
+// Inverse frequencies [H/2] in f32; scaled forms (llama3) differ only in these. Empty: no rotation
 // (NoPE).
 struct RopeTable {
-  const float* inverse_frequency = nullptr;
+  ConstTensorView inverse_frequency;
 };
 
-// x: [T, N, H] raw projection of N heads; w: [H] shared by the heads; positions: [T]. y: [T, N, H]
-// = rope(norm(x)). inverse_rms: [T, N] =, or empty.
-void head_norm_rope(TensorView x, TensorView w, double epsilon, RopeTable rope,
-                    std::span<const int32_t> positions, TensorView y, TensorView inverse_rms,
+// x: [T, N, H] raw projection of N heads; w: [H] shared by the heads; positions: [T] i32. y: [T, N,
+// H] = rope(norm(x)). inverse_rms: [T, N] =, or empty.
+void head_norm_rope(ConstTensorView x, ConstTensorView w, double epsilon, RopeTable rope,
+                    ConstTensorView positions, TensorView y, TensorView inverse_rms,
                     Stream& stream);
 // dx: [T, N, H] =; dw: [H] +=.
-void head_norm_rope_backward(TensorView x, TensorView w, RopeTable rope,
-                             std::span<const int32_t> positions, TensorView inverse_rms,
-                             TensorView dy, TensorView dx, TensorView dw, Stream& stream);
+void head_norm_rope_backward(ConstTensorView x, ConstTensorView w, RopeTable rope,
+                             ConstTensorView positions, ConstTensorView inverse_rms,
+                             ConstTensorView dy, TensorView dx, TensorView dw, Stream& stream);
 
 }  // namespace dure

@@ -79,7 +79,7 @@ double best_rate(double seconds, Run run) {
   return best;
 }
 
-double fma_rate(Stream& stream, int threads, double seconds) {
+double fma_rate(CpuStream& stream, int threads, double seconds) {
   return best_rate(seconds, [&] {
     double work = 0;
     stream.threads().parallel_for(threads, [&](int64_t index, int) {
@@ -93,7 +93,7 @@ double fma_rate(Stream& stream, int threads, double seconds) {
 
 // body(first byte, bytes) on each thread's stretch of the arrays.
 template <typename Body>
-double memory_rate(Stream& stream, double seconds, double bytes, Body body) {
+double memory_rate(CpuStream& stream, double seconds, double bytes, Body body) {
   const int64_t pieces = int64_t{stream.thread_count()} * 8, piece = kBytes / pieces / 4096 * 4096;
   return best_rate(seconds, [&] {
     stream.threads().parallel_for(pieces, [&](int64_t i, int) { body(i * piece, piece); });
@@ -103,7 +103,7 @@ double memory_rate(Stream& stream, double seconds, double bytes, Body body) {
 
 }  // namespace
 
-MachinePeak measure_peak(Stream& stream, double seconds) {
+MachinePeak measure_peak(CpuStream& stream, double seconds) {
   const double part = seconds / 4;
   Buffer from(kBytes), to(kBytes);
   auto* const a = static_cast<char*>(from.data());

@@ -7,7 +7,7 @@
 // its limit.
 #pragma once
 
-#include "tensor/device.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 
@@ -21,6 +21,6 @@ struct MachinePeak {
 
 // Takes about `seconds`, in four equal parts, and 256 MiB of memory while it runs. Throws
 // kOutOfMemory.
-MachinePeak measure_peak(Stream& stream, double seconds);
+MachinePeak measure_peak(CpuStream& stream, double seconds);
 
 }  // namespace dure

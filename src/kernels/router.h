@@ -1,5 +1,5 @@
-// kernels/router.h: expert selection, dispatch and combination, and the sequence balance loss. All
-// in f32.
+// kernels/router.h: expert selection, dispatch and combination, and load balancing: the sequence
+// balance loss, counts, the bias. All in f32 unless said.
 //
 // Symbols: T tokens, E experts, K experts a token, D width. p = sigmoid(logits); selection by p +
 // bias (groups first, where there are several: a group's score is the sum of its two largest, the
@@ -7,9 +7,6 @@
 // selected (without bias), divided by (sum + 1e-20) where `normalise`, times `scale`. The selected
 // are listed in ascending id: that is also the order in which their outputs are summed.
 #pragma once
-
-#include <cstdint>
-#include <span>
 
 #include "tensor/tensor_view.h"
 
@@ -22,45 +19,58 @@ struct RouterFacts {
   double scale = 1;
 };
 
-// logits: [T, E]; bias: [E]. probabilities: [T, E] =; experts: [T*K] ascending within a token =;
-// weights: [T, K] =.
-void route(const RouterFacts& facts, TensorView logits, TensorView bias, TensorView probabilities,
-           std::span<int32_t> experts, TensorView weights, Stream& stream);
+// logits: [T, E]; bias: [E]. probabilities: [T, E] =; experts: [T*K] i32 ascending within a token
+// =; weights: [T, K] =.
+void route(const RouterFacts& facts, ConstTensorView logits, ConstTensorView bias,
+           TensorView probabilities, TensorView experts, TensorView weights, Stream& stream);
 // Through the weights only (selection and bias have no gradient). dweights: [T, K]; dlogits: [T, E]
 // =.
-void route_backward(const RouterFacts& facts, TensorView probabilities,
-                    std::span<const int32_t> experts, TensorView dweights, TensorView dlogits,
+void route_backward(const RouterFacts& facts, ConstTensorView probabilities,
+                    ConstTensorView experts, ConstTensorView dweights, TensorView dlogits,
                     Stream& stream);
 
 // Sequence balance loss: mean over documents of coefficient * sum_e f_e P_e; f_e = E/(K T_d) * how
 // often e was chosen in the document (the routing really used, bias included), P_e = mean over its
-// tokens of p_e / sum p. Returns the loss; adds `gradient_scale` times its gradient to dlogits: [T,
-// E] (empty view: the loss alone). document_lengths sum to T.
-double sequence_balance(const RouterFacts& facts, TensorView probabilities,
-                        std::span<const int32_t> experts, std::span<const int64_t> document_lengths,
-                        double coefficient, double gradient_scale, TensorView dlogits,
-                        Stream& stream);
+// tokens of p_e / sum p. Documents: document d owns rows [offsets[d], offsets[d+1]); offsets:
+// [Dn+1] i64, none empty. loss: [1] f64 += scale * the loss; dlogits: [T, E] += scale times its
+// gradient (empty view: the loss alone).
+struct BalanceScales {
+  double coefficient = 0;  // of the loss in the objective
+  double scale = 1;        // of these documents in the step
+};
+void sequence_balance(const RouterFacts& facts, ConstTensorView probabilities,
+                      ConstTensorView experts, ConstTensorView document_offsets,
+                      const BalanceScales& scales, TensorView loss, TensorView dlogits,
+                      Stream& stream);
+
+// counts: [E] i64 += how often each expert was chosen; experts: i32.
+void count_experts(ConstTensorView experts, TensorView counts, Stream& stream);
+// Load balancing without a loss: bias: [E] f32 += rate * sign(mean - count), exactly at the mean
+// nothing. counts: [E] i64, of the whole global batch. Source: DeepSeek-V3 2412.19437, 2.1.2.
+void move_router_bias(ConstTensorView counts, double rate, TensorView bias, Stream& stream);
 
 // Tokens as grouped_linear wants them: the T*K (token, slot) pairs sorted by expert, tokens
 // ascending inside an expert.
-struct ExpertPlan {
-  std::span<int64_t> offsets;      // [E+1]
-  std::span<int32_t> row_token;    // [T*K] token of sorted row r
-  std::span<int32_t> row_of_slot;  // [T*K] sorted row of (t, slot), slots in ascending expert id
+struct ExpertDispatch {
+  TensorView offsets;      // [E+1] i64: expert e owns rows [offsets[e], offsets[e+1])
+  TensorView row_token;    // [T*K] i32: token of sorted row r
+  TensorView row_of_slot;  // [T*K] i32: sorted row of (t, slot), slots in ascending expert id
 };
-void plan_experts(std::span<const int32_t> experts, int64_t expert_count, int64_t experts_per_token,
-                  ExpertPlan plan);
+// Fills `dispatch` from experts: [T*K] i32.
+void dispatch_experts(ConstTensorView experts, const RouterFacts& facts,
+                      const ExpertDispatch& dispatch, Stream& stream);
 
-// rows: [T*K, D] = x[row_token[r]].
-void gather_rows(TensorView x, std::span<const int32_t> row_token, TensorView rows, Stream& stream);
 // y: [T, D] = sum over slots ascending of weights[t, s] * rows[row_of_slot[t, s]] (product, then
 // addition), then + shared where it is given.
-void combine_experts(const ExpertPlan& plan, TensorView rows, TensorView weights, TensorView shared,
-                     TensorView y, Stream& stream);
+void combine_experts(const ExpertDispatch& dispatch, ConstTensorView rows, ConstTensorView weights,
+                     ConstTensorView shared, TensorView y, Stream& stream);
 // drows: [T*K, D] = weight * dy[token]; dweights: [T, K] = dot(rows, dy) (16 lanes, fixed tree).
-void combine_experts_backward(const ExpertPlan& plan, TensorView rows, TensorView weights,
-                              TensorView dy, TensorView drows, TensorView dweights, Stream& stream);
-// dx: [T, D] += sum over slots ascending of drows[row_of_slot[t, s]].
-void gather_rows_backward(const ExpertPlan& plan, TensorView drows, TensorView dx, Stream& stream);
+void combine_experts_backward(const ExpertDispatch& dispatch, ConstTensorView rows,
+                              ConstTensorView weights, ConstTensorView dy, TensorView drows,
+                              TensorView dweights, Stream& stream);
+// The backward of gather_rows(x, row_token, rows). dx: [T, D] += sum over slots ascending of
+// drows[row_of_slot[t, s]].
+void gather_experts_backward(const ExpertDispatch& dispatch, ConstTensorView drows, TensorView dx,
+                             Stream& stream);
 
 }  // namespace dure

@@ -1,26 +1,27 @@
-// kernels/weight.h: a weight matrix as the matrix products read it: stored type and layout, never
+// kernels/weight.h: a weight matrix as the matrix products read it: stored type and place, never
 // converted in bulk.
 //
-// Row-major [N, K] (out, in) as on disk, plain (F32, BF16, F16) or in quantised blocks along K; or
-// repacked into panels for the processor (an explicit, counted copy). New layouts are added here
-// and served by linear.h; callers do not change.
+// Row-major [N, K] (out, in) as on disk, plain (F32, BF16, F16) or in quantised blocks along K. The
+// matrices of a stack lie one after another, at a stride (the gate half of a fused gate_up), or
+// each where its file has it.
 #pragma once
 
 #include "tensor/tensor_view.h"
 
 namespace dure {
 
-enum class WeightLayout : uint8_t {
-  kRowMajor,  // [N, K]
-  kPanels,    // repacked; see linear.h
-};
-
 struct WeightView {
-  TensorView data;  // [N, K], or [E, N, K] for a stack of experts
-  WeightLayout layout = WeightLayout::kRowMajor;
+  ConstTensorView
+      data;  // [N, K], or [E, N, K] for a stack of experts; its address: the first one's
+  // A stack whose matrices do not follow one another:
+  int64_t stack_stride_bytes = 0;      // between two of them; 0: N rows
+  const void* const* parts = nullptr;  // [E] the address of each; must outlive the view
+
   int64_t rows() const { return data.shape[data.shape.rank() - 2]; }  // N
   int64_t columns() const { return data.shape.back(); }               // K
   int64_t stack() const { return data.shape.rank() == 3 ? data.shape[0] : 1; }
+  DType dtype() const { return data.dtype; }
+  explicit operator bool() const { return static_cast<bool>(data); }
 };
 
 }  // namespace dure

@@ -1,3 +1,4 @@
+// Memory from the system, page by page, and pieces of it.
 #include "tensor/buffer.h"
 
 #include <sys/mman.h>
@@ -7,11 +8,12 @@
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "tensor/fenced_stream.h"
 
 namespace dure {
 
-Buffer::Buffer(int64_t bytes, Device device) : bytes_(bytes) {
-  DURE_CHECK(bytes >= 0 && device == Device::kCpu, "{} bytes", bytes);
+Buffer::Buffer(int64_t bytes, Device device) : bytes_(bytes), device_(device) {
+  DURE_CHECK(bytes >= 0, "{} bytes", bytes);
   if (bytes == 0) return;
   void* data = ::mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -21,36 +23,43 @@ Buffer::Buffer(int64_t bytes, Device device) : bytes_(bytes) {
   }
   if (bytes >= (int64_t{4} << 20)) ::madvise(data, static_cast<size_t>(bytes), MADV_HUGEPAGE);
   data_ = data;
+  if (device == Device::kFenced) add_fenced(data, static_cast<size_t>(bytes));
 }
 
 Buffer::~Buffer() {
-  if (data_ != nullptr) ::munmap(data_, static_cast<size_t>(bytes_));
+  if (data_ == nullptr) return;
+  if (device_ == Device::kFenced) remove_fenced(data_);
+  ::munmap(data_, static_cast<size_t>(bytes_));
 }
 
 Buffer::Buffer(Buffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      bytes_(std::exchange(other.bytes_, 0)),
+      device_(other.device_) {}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
+  std::swap(device_, other.device_);
   return *this;
 }
 
-Buffer Buffer::of(DType dtype, Shape shape) {
-  return Buffer(TensorView{nullptr, shape, dtype, Device::kCpu}.bytes());
+Buffer Buffer::of(DType dtype, Shape shape, Device device) {
+  return Buffer(TensorView{nullptr, shape, dtype, device}.bytes(), device);
 }
 
 TensorView Buffer::view(DType dtype, Shape shape, int64_t byte_offset) const {
-  TensorView out{static_cast<char*>(data_) + byte_offset, shape, dtype, Device::kCpu};
+  TensorView out{static_cast<char*>(data_) + byte_offset, shape, dtype, device_};
   DURE_CHECK(byte_offset >= 0 && byte_offset + out.bytes() <= bytes_, "{} at {} in {} bytes",
              shape.text(), byte_offset, bytes_);
   return out;
 }
 
-Arena::Arena(int64_t capacity_bytes) : buffer_(capacity_bytes), allocated_(true) {}
+Arena::Arena(int64_t capacity_bytes, Device device)
+    : buffer_(capacity_bytes, device), allocated_(true) {}
 
 TensorView Arena::take(DType dtype, Shape shape) {
-  TensorView out{nullptr, shape, dtype, Device::kCpu};
+  TensorView out{nullptr, shape, dtype, buffer_.device()};
   const int64_t start = used_;
   used_ += (out.bytes() + 63) / 64 * 64;
   peak_ = std::max(peak_, used_);

@@ -12,7 +12,7 @@
 
 namespace dure {
 
-// 64-byte aligned, zeroed memory.
+// 64-byte aligned, zeroed memory of one device.
 class Buffer {
  public:
   Buffer() = default;
@@ -21,8 +21,9 @@ class Buffer {
   ~Buffer();
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
-  static Buffer of(DType dtype, Shape shape);
+  static Buffer of(DType dtype, Shape shape, Device device = Device::kCpu);
   int64_t bytes() const { return bytes_; }
+  Device device() const { return device_; }
   void* data() const { return data_; }
   TensorView view(DType dtype, Shape shape,
                   int64_t byte_offset = 0) const;  // Checked: inside the buffer.
@@ -30,6 +31,7 @@ class Buffer {
  private:
   void* data_ = nullptr;
   int64_t bytes_ = 0;
+  Device device_ = Device::kCpu;
 };
 
 // Hands out 64-byte aligned pieces of one Buffer, first to last. In plan mode (`Arena()`) every
@@ -37,8 +39,8 @@ class Buffer {
 // mark are free again.
 class Arena {
  public:
-  Arena() = default;                       // Plan mode.
-  explicit Arena(int64_t capacity_bytes);  // Allocates.
+  Arena() = default;                                                     // Plan mode.
+  explicit Arena(int64_t capacity_bytes, Device device = Device::kCpu);  // Allocates.
   bool planning() const { return !allocated_; }
   TensorView take(DType dtype, Shape shape);  // Checked: fits. Content is what was there before.
   TensorView take_f32(Shape shape) { return take(DType::kF32, shape); }

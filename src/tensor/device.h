@@ -1,40 +1,38 @@
 // tensor/device.h: where data lives and where work is done.
 //
-// A Stream is an ordered queue of kernel calls on one device. On the CPU a call returns when it is
-// done; a Stream owns the worker threads and a scratch area per worker, so that kernels allocate
-// nothing.
+// A Stream is an ordered queue of kernel calls on one device: kernels/*.cc hand a call to the
+// device's own bodies. Not here: threads and scratch of the CPU (cpu_stream.h), memory (buffer.h),
+// values that pass between the host and a device (host_array.h).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
 #include "base/thread_pool.h"
 
 namespace dure {
 
-enum class Device : uint8_t { kCpu, kCuda };
+enum class Device : uint8_t {
+  kCpu,
+  kFenced,  // The CPU's kernels over memory that only they can touch (fenced_stream.h): for tests.
+};
 
 class Stream {
  public:
-  // A CPU stream with `thread_count` workers (0: DURE_THREADS, else the cores there are).
-  explicit Stream(int thread_count = 0);
-  ~Stream();
+  virtual ~Stream() = default;
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
-  Device device() const { return Device::kCpu; }
-  ThreadPool& threads() { return pool_; }
-  int thread_count() const { return pool_.thread_count(); }
+  virtual Device device() const = 0;
+  // Bytes between the host and the device's memory. Ordered with the kernel calls before and after;
+  // done on return.
+  virtual void upload(const void* host, void* device, size_t bytes) = 0;
+  virtual void download(const void* device, void* host, size_t bytes) = 0;
+  // Workers for what the host itself computes from values it has read, such as choosing tokens.
+  virtual ThreadPool& host_threads() = 0;
 
-  // Scratch of one worker, 64-byte aligned, at least `bytes` long (grown outside steady state, then
-  // kept). Its content lasts until that worker's next call of scratch() in any kernel.
-  void* scratch(int worker, size_t bytes);
-
- private:
-  ThreadPool pool_;
-  struct Scratch;
-  std::unique_ptr<Scratch[]> scratch_;
+ protected:
+  Stream() = default;
 };
 
 }  // namespace dure

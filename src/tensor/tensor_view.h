@@ -2,7 +2,7 @@
 // does).
 //
 // Up to four dimensions. A view is a value of 64 bytes: pass it by value. Block types (dtype.h)
-// keep whole rows.
+// keep whole rows. A ConstTensorView is what a kernel only reads; every TensorView is one.
 #pragma once
 
 #include <array>
@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <span>
 #include <string>
+#include <type_traits>
 
 #include "base/check.h"
 #include "tensor/device.h"
@@ -43,8 +44,25 @@ class Shape {
   int rank_ = 0;
 };
 
-struct TensorView {
-  void* data = nullptr;
+// The type a T is stored as.
+template <typename T>
+constexpr DType dtype_of() {
+  if constexpr (std::is_same_v<T, float>) return DType::kF32;
+  if constexpr (std::is_same_v<T, double>) return DType::kF64;
+  if constexpr (std::is_same_v<T, int32_t>) return DType::kI32;
+  if constexpr (std::is_same_v<T, int64_t>) return DType::kI64;
+  if constexpr (std::is_same_v<T, uint16_t>) return DType::kBF16;
+}
+
+// `Void` is void or const void. The address is for kernels/ and formats/: above them a tensor is
+// handed on, and its values pass through host_array.h.
+template <typename Void>
+struct BasicTensorView {
+  static constexpr bool kReadOnly = std::is_const_v<Void>;
+  template <typename T>
+  using Element = std::conditional_t<kReadOnly, const T, T>;
+
+  Void* data = nullptr;
   Shape shape;
   DType dtype = DType::kF32;
   Device device = Device::kCpu;
@@ -56,33 +74,47 @@ struct TensorView {
   }
   int64_t dim(int i) const { return shape[i]; }
   explicit operator bool() const { return data != nullptr; }
+  operator BasicTensorView<const void>() const requires(!kReadOnly) {
+    return {data, shape, dtype, device};
+  }
 
   // Typed access. Checked: dtype.
-  float* f32() const {
-    expect(DType::kF32);
-    return static_cast<float*>(data);
+  template <typename T>
+  Element<T>* as() const {
+    expect(dtype_of<T>());
+    return static_cast<Element<T>*>(data);
   }
-  uint16_t* bf16() const {
-    expect(DType::kBF16);
-    return static_cast<uint16_t*>(data);
-  }
+  Element<float>* f32() const { return as<float>(); }
+  Element<uint16_t>* bf16() const { return as<uint16_t>(); }
+  Element<int32_t>* i32() const { return as<int32_t>(); }
+  Element<int64_t>* i64() const { return as<int64_t>(); }
   void expect(DType wanted) const {
     DURE_CHECK(dtype == wanted, "{} where {} is needed", dtype_info(dtype).name,
                dtype_info(wanted).name);
   }
 
   // The i-th slice along the first dimension: [A, B, C] -> [B, C].
-  TensorView slice(int64_t i) const;
+  BasicTensorView slice(int64_t i) const;
   // Rows [first, first + count) of the first dimension.
-  TensorView rows(int64_t first, int64_t count) const;
-  TensorView reshaped(Shape to) const;  // Checked: same number of elements.
+  BasicTensorView rows(int64_t first, int64_t count) const;
+  BasicTensorView reshaped(Shape to) const;  // Checked: same number of elements.
 };
 
-inline TensorView f32_view(float* data, Shape shape) {
-  return {data, shape, DType::kF32, Device::kCpu};
+using TensorView = BasicTensorView<void>;
+using ConstTensorView = BasicTensorView<const void>;  // What is only read.
+
+// Host memory as a tensor of the CPU.
+template <typename T>
+TensorView host_view(T* data, Shape shape) requires(!std::is_const_v<T>) {
+  return {data, shape, dtype_of<T>(), Device::kCpu};
 }
-inline TensorView f32_view(const float* data, Shape shape) {
-  return {const_cast<float*>(data), shape, DType::kF32, Device::kCpu};
+template <typename T>
+ConstTensorView host_view(const T* data, Shape shape) {
+  return {data, shape, dtype_of<T>(), Device::kCpu};
+}
+template <typename T>
+ConstTensorView host_view(std::span<const T> values) {
+  return host_view(values.data(), {static_cast<int64_t>(values.size())});
 }
 
 }  // namespace dure

@@ -1,16 +1,16 @@
-// kernels/cpu/cross_entropy.h: one row of logits. Contract: kernels/cross_entropy.h.
+// kernels/cpu/cross_entropy.h: kernels/cross_entropy.h on the CPU; calls are checked there.
 #pragma once
 
-#include <cstdint>
+#include "kernels/cross_entropy.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure::cpu {
 
-struct LogSumExp {
-  float log_sum_exp = 0;
-  float entropy = 0;  // 0 where not asked for
-};
-LogSumExp log_sum_exp_row(const float* logits, int64_t count, bool with_entropy);
-// logits[v] <- -coefficient * exp(logits[v] - log_sum_exp)
-void softmax_gradient_row(float* logits, int64_t count, float log_sum_exp, float coefficient);
+void token_log_probability(ConstTensorView logits, ConstTensorView targets,
+                           TensorView log_probability, TensorView log_sum_exp, TensorView entropy,
+                           CpuStream& stream);
+void log_probability_backward(TensorView logits, ConstTensorView targets,
+                              ConstTensorView log_sum_exp, ConstTensorView coefficient,
+                              CpuStream& stream);
 
 }  // namespace dure::cpu

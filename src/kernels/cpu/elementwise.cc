@@ -1,82 +1,28 @@
+// SwiGLU over all elements as one long row, cut at multiples of 16.
 #include "kernels/cpu/elementwise.h"
 
-#include "kernels/isa.h"
+#include "kernels/cpu/elementwise_simd.h"
+#include "kernels/cpu/parallel_rows.h"
 
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/cpu/elementwise.cc"
-#include <hwy/foreach_target.h>
-
-#include "kernels/cpu/lanes-inl.h"
-
-HWY_BEFORE_NAMESPACE();
-namespace dure::cpu::HWY_NAMESPACE {
-namespace {
-
-// Comparisons, not min and max: NaN passes through.
-DURE_LANE_OP F16 clamp_above(F16 x, F16 limit) { return select(less(limit, x), limit, x); }
-DURE_LANE_OP F16 clamp_below(F16 x, F16 limit) { return select(less(x, limit), limit, x); }
-
-}  // namespace
-
-void swiglu_forward(const Swiglu& s, int64_t first, int64_t last) {
-  const F16 limit = set16(s.limit), low = set16(-s.limit);
-  for (int64_t i = first; i < last; i += kLanes) {
-    const int64_t n = last - i;
-    F16 g = load16_n(s.gate + i, n), u = load16_n(s.up + i, n);
-    if (s.limit > 0) {
-      g = clamp_above(g, limit);
-      u = clamp_below(clamp_above(u, limit), low);
-    }
-    store_n(mul(mul(g, sigmoid(g)), u), s.h + i, n);
-  }
-}
-
-// d silu(g) / dg = s (1 + g (1 - s)), s = sigmoid(g). A clamped input has no gradient; one at the
-// limit itself has.
-void swiglu_gradient(const Swiglu& s, int64_t first, int64_t last) {
-  const F16 limit = set16(s.limit), low = set16(-s.limit), zero = set16(0.0f), one = set16(1.0f);
-  for (int64_t i = first; i < last; i += kLanes) {
-    const int64_t n = last - i;
-    const F16 gate = load16_n(s.gate + i, n), up = load16_n(s.up + i, n),
-              dh = load16_n(s.dh + i, n);
-    const F16 g = s.limit > 0 ? clamp_above(gate, limit) : gate;
-    const F16 u = s.limit > 0 ? clamp_below(clamp_above(up, limit), low) : up;
-    const F16 p = sigmoid(g);
-    F16 dgate = mul(mul(dh, u), mul(p, fma(g, sub(one, p), one)));
-    F16 dup = mul(dh, mul(g, p));
-    if (s.limit > 0) {
-      dgate = select(less(limit, gate), zero, dgate);
-      dup = select(less(limit, up), zero, select(less(up, low), zero, dup));
-    }
-    store_n(dgate, s.dgate + i, n);
-    store_n(dup, s.dup + i, n);
-  }
-}
-
-void add_lanes(const float* x, float* y, int64_t count) {
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(add(load16(y + i), load16(x + i)), y + i);
-  if (i < count)
-    store_n(add(load16_n(y + i, count - i), load16_n(x + i, count - i)), y + i, count - i);
-}
-
-}  // namespace dure::cpu::HWY_NAMESPACE
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
 namespace dure::cpu {
-
-HWY_EXPORT(swiglu_forward);
-HWY_EXPORT(swiglu_gradient);
-HWY_EXPORT(add_lanes);
-
-void swiglu_range(const Swiglu& s, int64_t first, int64_t last) {
-  DURE_DISPATCH(swiglu_forward)(s, first, last);
+void swiglu(ConstTensorView gate, ConstTensorView up, double limit, TensorView h,
+            CpuStream& stream) {
+  const Swiglu rows{
+      .gate = gate.f32(), .up = up.f32(), .limit = static_cast<float>(limit), .h = h.f32()};
+  parallel_elements(stream, gate.elements(),
+                    [&](int64_t first, int64_t last) { swiglu_range(rows, first, last); });
 }
-void swiglu_backward_range(const Swiglu& s, int64_t first, int64_t last) {
-  DURE_DISPATCH(swiglu_gradient)(s, first, last);
+
+void swiglu_backward(ConstTensorView gate, ConstTensorView up, double limit, ConstTensorView dh,
+                     TensorView dgate, TensorView dup, CpuStream& stream) {
+  const Swiglu rows{.gate = gate.f32(),
+                    .up = up.f32(),
+                    .limit = static_cast<float>(limit),
+                    .dh = dh.f32(),
+                    .dgate = dgate.f32(),
+                    .dup = dup.f32()};
+  parallel_elements(stream, gate.elements(),
+                    [&](int64_t first, int64_t last) { swiglu_backward_range(rows, first, last); });
 }
-void add_range(const float* x, float* y, int64_t count) { DURE_DISPATCH(add_lanes)(x, y, count); }
 
 }  // namespace dure::cpu
-#endif

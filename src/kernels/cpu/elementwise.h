@@ -1,21 +1,14 @@
-// kernels/cpu/elementwise.h: ranges of elements, the unit that a worker runs. Contracts:
-// kernels/elementwise.h.
+// kernels/cpu/elementwise.h: kernels/elementwise.h on the CPU; calls are checked there.
 #pragma once
 
-#include <cstdint>
+#include "tensor/cpu_stream.h"
+#include "tensor/tensor_view.h"
 
 namespace dure::cpu {
 
-struct Swiglu {
-  const float *gate = nullptr, *up = nullptr;
-  float limit = 0;  // 0: none
-  float* h = nullptr;
-  // Backward only.
-  const float* dh = nullptr;
-  float *dgate = nullptr, *dup = nullptr;
-};
-void swiglu_range(const Swiglu& s, int64_t first, int64_t last);
-void swiglu_backward_range(const Swiglu& s, int64_t first, int64_t last);
-void add_range(const float* x, float* y, int64_t count);  // y += x
+void swiglu(ConstTensorView gate, ConstTensorView up, double limit, TensorView h,
+            CpuStream& stream);
+void swiglu_backward(ConstTensorView gate, ConstTensorView up, double limit, ConstTensorView dh,
+                     TensorView dgate, TensorView dup, CpuStream& stream);
 
 }  // namespace dure::cpu

@@ -1,3 +1,4 @@
+// How a stack of products is cut into blocks, and the blocks reach the workers.
 #include "kernels/cpu/matmul.h"
 
 #include <algorithm>
@@ -53,6 +54,15 @@ Cut cut_of(const MatMulStack& stack, int threads) {
   return cut;
 }
 
+void check_offsets(const MatMulStack& stack) {
+  const int64_t rows = stack.ragged_steps ? stack.whole.steps : stack.whole.rows;
+  DURE_CHECK(stack.offsets.front() == 0 && stack.offsets.back() == rows,
+             "offsets {}..{} for {} rows", stack.offsets.front(), stack.offsets.back(), rows);
+  for (size_t e = 1; e < stack.offsets.size(); ++e) {
+    DURE_CHECK(stack.offsets[e - 1] <= stack.offsets[e], "offsets of expert {} go down", e - 1);
+  }
+}
+
 }  // namespace
 
 MatMul part_of(const MatMulStack& stack, int64_t part) {
@@ -66,13 +76,16 @@ MatMul part_of(const MatMulStack& stack, int64_t part) {
     m.c += part * stack.c_part_elements;
   } else {
     m.rows = count;
-    m.b += part * stack.b_part_bytes;
+    const BParts& b = stack.b_parts;
+    m.b = b.addresses != nullptr ? static_cast<const char*>(b.addresses[part])
+                                 : m.b + part * b.stride_bytes;
     m.c += first * m.c_stride;
   }
   return m;
 }
 
-void matmul_stack(const MatMulStack& stack, Stream& stream) {
+void matmul_stack(const MatMulStack& stack, CpuStream& stream) {
+  check_offsets(stack);
   const int64_t parts = static_cast<int64_t>(stack.offsets.size()) - 1;
   const Cut cut = cut_of(stack, stream.thread_count());
   int64_t total = 0;

@@ -11,6 +11,7 @@
 #include <span>
 
 #include "kernels/weight.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure::cpu {
 
@@ -36,13 +37,19 @@ struct MatMul {
   Finish finish = Finish::kSet;
 };
 
+// Where the B of each part lies: at a stride from the first, or at an address of its own.
+struct BParts {
+  int64_t stride_bytes = 0;
+  const void* const* addresses = nullptr;
+};
+
 // Part e of a stack: rows (or, where `ragged_steps`, steps) [offsets[e], offsets[e+1]) of A; see
 // part_of.
 struct MatMulStack {
   MatMul whole;  // addresses of part 0, sizes but for the ragged one
   std::span<const int64_t> offsets;
   bool ragged_steps = false;
-  int64_t b_part_bytes = 0;     // between the B of two parts (rows ragged)
+  BParts b_parts;               // rows ragged
   int64_t c_part_elements = 0;  // between the C of two parts (steps ragged)
 };
 MatMul part_of(const MatMulStack& stack, int64_t part);
@@ -56,8 +63,9 @@ struct BlockLimits {
   int64_t row_tile = 1, column_tile = 1, steps_max = 1;
 };
 
-// Runs a stack over the stream's threads.
-void matmul_stack(const MatMulStack& stack, Stream& stream);
+// Runs a stack over the stream's threads. Checked: the offsets rise from 0 to the rows (or steps)
+// of `whole`.
+void matmul_stack(const MatMulStack& stack, CpuStream& stream);
 
 // One rectangle of C, by the instruction set in use. scratch: matmul_scratch() bytes, 64-byte
 // aligned.

@@ -1,39 +1,23 @@
-// kernels/cpu/norm.h: ranges of rows of the norms, the unit that a worker runs. Contracts:
-// kernels/norm.h.
+// kernels/cpu/norm.h: kernels/norm.h on the CPU; calls are checked there.
 #pragma once
 
-#include <cstdint>
-
-#include "kernels/linear.h"  // Write
+#include "kernels/norm.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure::cpu {
 
-// Symbols: R rows, C columns. Heads: R = T * N rows of C = H columns, row t * N + n at
-// positions[t].
-struct NormRows {
-  int64_t columns = 0;  // C
-  const float* x = nullptr;
-  const float* w = nullptr;
-  float epsilon = 0;
-  float* y = nullptr;
-  float* inverse_rms = nullptr;  // Or null, forward only.
-  // Heads only.
-  int64_t heads = 1;                         // N
-  const float* inverse_frequency = nullptr;  // [H/2], or null: no rotation
-  const int32_t* positions = nullptr;        // [T]
-  // Backward only.
-  const float* dy = nullptr;
-  float* dx = nullptr;
-  Write write = Write::kSet;
-};
-
 constexpr int64_t kHeadWidthMax = 512;
 
-void rms_norm_rows(const NormRows& n, int64_t first, int64_t last);
-void head_norm_rope_rows(const NormRows& n, int64_t first_token, int64_t last_token);
-// dw: [C] =, the sum over the range, rows ascending.
-void rms_norm_backward_rows(const NormRows& n, int64_t first, int64_t last, float* dw);
-void head_norm_rope_backward_rows(const NormRows& n, int64_t first_token, int64_t last_token,
-                                  float* dw);
+void rms_norm(ConstTensorView x, ConstTensorView w, double epsilon, TensorView y,
+              TensorView inverse_rms, CpuStream& stream);
+void rms_norm_backward(ConstTensorView x, ConstTensorView w, ConstTensorView inverse_rms,
+                       ConstTensorView dy, TensorView dx, Write write, TensorView dw,
+                       CpuStream& stream);
+void head_norm_rope(ConstTensorView x, ConstTensorView w, double epsilon, RopeTable rope,
+                    ConstTensorView positions, TensorView y, TensorView inverse_rms,
+                    CpuStream& stream);
+void head_norm_rope_backward(ConstTensorView x, ConstTensorView w, RopeTable rope,
+                             ConstTensorView positions, ConstTensorView inverse_rms,
+                             ConstTensorView dy, TensorView dx, TensorView dw, CpuStream& stream);
 
 }  // namespace dure::cpu

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "tensor/device.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure::cpu {
 
@@ -14,11 +14,18 @@ constexpr int64_t kElementsPerPiece = 16384;
 
 // Calls body(first, last) over [0, rows). Only for work whose results do not depend on the pieces.
 template <typename Body>
-void parallel_rows(Stream& stream, int64_t rows, int64_t columns, Body&& body) {
+void parallel_rows(CpuStream& stream, int64_t rows, int64_t columns, Body&& body) {
   const int64_t piece = std::max<int64_t>(1, kElementsPerPiece / std::max<int64_t>(1, columns));
   stream.threads().parallel_for((rows + piece - 1) / piece, [&](int64_t index, int) {
     body(index * piece, std::min(rows, (index + 1) * piece));
   });
+}
+
+// The same over the elements of one long row, cut at multiples of 16.
+template <typename Body>
+void parallel_elements(CpuStream& stream, int64_t count, Body&& body) {
+  parallel_rows(stream, (count + 15) / 16, 16,
+                [&](int64_t first, int64_t last) { body(first * 16, std::min(count, last * 16)); });
 }
 
 }  // namespace dure::cpu

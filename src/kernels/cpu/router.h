@@ -1,58 +1,33 @@
-// kernels/cpu/router.h: ranges of tokens of the router, the unit that a worker runs. Contracts:
-// kernels/router.h.
+// kernels/cpu/router.h: kernels/router.h on the CPU; calls are checked there.
 #pragma once
 
 #include "kernels/router.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure::cpu {
 
 constexpr int64_t kExpertsMax = 1024;
 constexpr int64_t kSlotsMax = 64;
 
-struct Routing {
-  RouterFacts facts;
-  const float* logits = nullptr;  // [T, E]
-  const float* bias = nullptr;    // [E]
-  float* probabilities = nullptr;
-  int32_t* experts = nullptr;  // [T, K]
-  float* weights = nullptr;    // [T, K]
-};
-void route_tokens(const Routing& r, int64_t first, int64_t last);
-
-struct RoutingGradient {
-  RouterFacts facts;
-  const float* probabilities = nullptr;
-  const int32_t* experts = nullptr;
-  const float* dweights = nullptr;
-  float* dlogits = nullptr;
-};
-void route_backward_tokens(const RoutingGradient& r, int64_t first, int64_t last);
-
-// One document of the balance loss. Returns sum_e f_e P_e; dlogits (or null) += rate times its
-// gradient.
-struct BalanceDocument {
-  RouterFacts facts;
-  int64_t length = 0;
-  const float* probabilities = nullptr;  // [length, E]
-  const int32_t* experts = nullptr;      // [length, K]
-  float rate = 0;
-  float* dlogits = nullptr;
-};
-double balance_document(const BalanceDocument& d);
-
-// y[c] = sum over n rows ascending of weight * row (product, then addition); without weights: the
-// plain sum. Then + y's former value, or + shared, where asked.
-struct RowSum {
-  const float* const* rows = nullptr;
-  const float* weights = nullptr;  // [n] or null
-  int64_t count = 0;
-  const float* shared = nullptr;  // [columns] or null
-  bool add = false;
-  float* y = nullptr;
-};
-void sum_rows(const RowSum& s, int64_t columns);
-// scaled = weight * dy; returns dot(row, dy).
-float scale_and_dot(const float* row, const float* dy, float weight, int64_t columns,
-                    float* scaled);
+void route(const RouterFacts& facts, ConstTensorView logits, ConstTensorView bias,
+           TensorView probabilities, TensorView experts, TensorView weights, CpuStream& stream);
+void route_backward(const RouterFacts& facts, ConstTensorView probabilities,
+                    ConstTensorView experts, ConstTensorView dweights, TensorView dlogits,
+                    CpuStream& stream);
+void sequence_balance(const RouterFacts& facts, ConstTensorView probabilities,
+                      ConstTensorView experts, ConstTensorView document_offsets,
+                      const BalanceScales& scales, TensorView loss, TensorView dlogits,
+                      CpuStream& stream);
+void count_experts(ConstTensorView experts, TensorView counts, CpuStream& stream);
+void move_router_bias(ConstTensorView counts, double rate, TensorView bias, CpuStream& stream);
+void dispatch_experts(ConstTensorView experts, const RouterFacts& facts,
+                      const ExpertDispatch& dispatch, CpuStream& stream);
+void combine_experts(const ExpertDispatch& dispatch, ConstTensorView rows, ConstTensorView weights,
+                     ConstTensorView shared, TensorView y, CpuStream& stream);
+void combine_experts_backward(const ExpertDispatch& dispatch, ConstTensorView rows,
+                              ConstTensorView weights, ConstTensorView dy, TensorView drows,
+                              TensorView dweights, CpuStream& stream);
+void gather_experts_backward(const ExpertDispatch& dispatch, ConstTensorView drows, TensorView dx,
+                             CpuStream& stream);
 
 }  // namespace dure::cpu

@@ -5,11 +5,11 @@
 #include "kernels/isa.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/cpu/attention_backward.cc"
+#define HWY_TARGET_INCLUDE "kernels/cpu/attention_backward_simd.cc"
 #include <hwy/foreach_target.h>
 
 #include "kernels/cpu/attention-inl.h"
-#include "kernels/cpu/attention.h"
+#include "kernels/cpu/attention_simd.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace dure::cpu::HWY_NAMESPACE {

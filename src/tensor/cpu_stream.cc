@@ -1,26 +1,35 @@
-#include "tensor/device.h"
+// The scratch areas of a CPU stream; copies are memcpy, since host and device are one.
+#include "tensor/cpu_stream.h"
 
 #include <cstdlib>
-#include <new>
+#include <cstring>
 
 #include "base/check.h"
 #include "base/error.h"
 
 namespace dure {
 
-struct Stream::Scratch {
+struct CpuStream::Scratch {
   void* data = nullptr;
   size_t size = 0;
   ~Scratch() { std::free(data); }
 };
 
-Stream::Stream(int thread_count)
+CpuStream::CpuStream(int thread_count)
     : pool_(thread_count),
       scratch_(std::make_unique<Scratch[]>(static_cast<size_t>(pool_.thread_count()))) {}
 
-Stream::~Stream() = default;
+CpuStream::~CpuStream() = default;
 
-void* Stream::scratch(int worker, size_t bytes) {
+void CpuStream::upload(const void* host, void* device, size_t bytes) {
+  std::memcpy(device, host, bytes);
+}
+
+void CpuStream::download(const void* device, void* host, size_t bytes) {
+  std::memcpy(host, device, bytes);
+}
+
+void* CpuStream::scratch(int worker, size_t bytes) {
   DURE_CHECK(worker >= 0 && worker < pool_.thread_count(), "worker {}", worker);
   Scratch& s = scratch_[static_cast<size_t>(worker)];
   if (s.size < bytes) {

@@ -1,0 +1,74 @@
+// kernels/cpu/attention_simd.h: one tile of attention (some consecutive rows, one key head), the
+// unit that a worker runs.
+//
+// The tiles only share out the work: bits follow from kernels/attention.h alone. Bodies:
+// attention_simd.cc (forward), attention_backward_simd.cc, attention-inl.h (what both use).
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/attention.h"
+
+namespace dure::cpu {
+
+// A KvView as addresses.
+struct KvBlocks {
+  const char *keys = nullptr, *values = nullptr;
+  const int32_t* blocks = nullptr;  // null: block b lies at place b
+  int64_t first_block = 0, block_stride_bytes = 0;
+  int64_t row_stride = 0;
+  DType dtype = DType::kF32;
+
+  explicit KvBlocks(const KvView& view)
+      : keys(static_cast<const char*>(view.keys.data)),
+        values(static_cast<const char*>(view.values.data)),
+        blocks(view.blocks ? view.blocks.i32() : nullptr),
+        first_block(view.first_block),
+        block_stride_bytes(view.block_stride_bytes),
+        row_stride(view.row_stride),
+        dtype(view.dtype()) {}
+  const void* key_block(int64_t block) const { return keys + offset(block); }
+  const void* value_block(int64_t block) const { return values + offset(block); }
+
+ private:
+  int64_t offset(int64_t block) const {
+    return (blocks != nullptr ? blocks[block - first_block] : block) * block_stride_bytes;
+  }
+};
+
+// Symbols: N query heads of one key head (Q / G), H head width, S rows stride in elements.
+struct AttentionTile {
+  AttentionShape shape;
+  KvBlocks kv;
+  int64_t kv_head = 0;
+  int64_t first_position = 0;
+  int64_t row_count = 0;
+  const float* q = nullptr;      // [row_count, Q, H], already at the first of the N heads
+  float* out = nullptr;          // likewise
+  float* log_sum_exp = nullptr;  // [row_count, Q], likewise; or null
+};
+size_t attention_scratch_bytes(const AttentionShape& shape, int64_t row_count);
+void attention_tile(const AttentionTile& tile, float* scratch);
+
+// One document and key head. Pointers are at the document's first row (position 0) and the first of
+// the N heads (q-like) or the key head (k-like): q-like rows are Q * H apart, k-like rows G * H.
+struct AttentionBackwardHead {
+  AttentionShape shape;
+  int64_t row_count = 0;
+  const float *q = nullptr, *k = nullptr, *v = nullptr, *out = nullptr, *log_sum_exp = nullptr,
+              *dout = nullptr;
+  float *dq = nullptr, *dk = nullptr, *dv = nullptr;
+};
+// What to compute of it. Rows and keys are ranges of positions; first_row and first_key are
+// multiples of 64.
+struct AttentionBackwardPart {
+  int64_t first_row = 0, last_row = 0;
+  int64_t first_key = 0, last_key = 0;
+  bool query_gradient = true;  // dq of the rows: needs all keys they see
+  bool key_gradient = true;    // dk, dv of the keys: needs all rows that see them
+};
+size_t attention_backward_scratch_bytes(const AttentionShape& shape);
+void attention_backward_part(const AttentionBackwardHead& head, const AttentionBackwardPart& part,
+                             float* scratch);
+
+}  // namespace dure::cpu

@@ -1,0 +1,119 @@
+// The products of kernels/linear.h as stacks of products (matmul.h).
+#include "kernels/cpu/linear.h"
+
+#include "kernels/cpu/matmul.h"
+
+namespace dure::cpu {
+namespace {
+
+using Parts = std::span<const int64_t>;
+
+struct Sizes {
+  int64_t m, n, k;
+};
+
+Parts parts(ConstTensorView offsets) {
+  return {offsets.i64(), static_cast<size_t>(offsets.elements())};
+}
+
+// Where the matrices of a stack lie; dense_bytes: of one.
+BParts parts_of(const WeightView& w, int64_t dense_bytes) {
+  return {.stride_bytes = w.stack_stride_bytes > 0 ? w.stack_stride_bytes : dense_bytes,
+          .addresses = w.parts};
+}
+
+void forward(const WeightView& w, Parts offsets, ConstTensorView x, TensorView y,
+             CpuStream& stream) {
+  const Sizes s{x.dim(0), w.rows(), w.columns()};
+  const int64_t row = row_bytes(w.dtype(), s.k);
+  matmul_stack({.whole = {.rows = s.m,
+                          .columns = s.n,
+                          .steps = s.k,
+                          .a = x.f32(),
+                          .a_stride = s.k,
+                          .b = static_cast<const char*>(w.data.data),
+                          .b_dtype = w.dtype(),
+                          .b_row_bytes = row,
+                          .b_by_column = true,
+                          .c = y.f32(),
+                          .c_stride = s.n},
+                .offsets = offsets,
+                .b_parts = parts_of(w, row * s.n)},
+               stream);
+}
+
+void input_gradient(const WeightView& w, Parts offsets, ConstTensorView dy, TensorView dx,
+                    Write write, CpuStream& stream) {
+  const Sizes s{dx.dim(0), w.rows(), w.columns()};
+  const int64_t row = row_bytes(w.dtype(), s.k);
+  matmul_stack({.whole = {.rows = s.m,
+                          .columns = s.k,
+                          .steps = s.n,
+                          .a = dy.f32(),
+                          .a_stride = s.n,
+                          .b = static_cast<const char*>(w.data.data),
+                          .b_dtype = w.dtype(),
+                          .b_row_bytes = row,
+                          .c = dx.f32(),
+                          .c_stride = s.k,
+                          .finish = write == Write::kAdd ? Finish::kAdd : Finish::kSet},
+                .offsets = offsets,
+                .b_parts = parts_of(w, row * s.n)},
+               stream);
+}
+
+void weight_gradient(Parts offsets, ConstTensorView dy, ConstTensorView x, TensorView dw,
+                     CpuStream& stream) {
+  const int64_t n = dw.dim(dw.shape.rank() - 2), k = dw.shape.back();
+  matmul_stack({.whole = {.rows = n,
+                          .columns = k,
+                          .steps = x.dim(0),
+                          .a = dy.f32(),
+                          .a_stride = n,
+                          .a_by_step = true,
+                          .b = static_cast<const char*>(x.data),
+                          .b_row_bytes = row_bytes(DType::kF32, k),
+                          .c = dw.f32(),
+                          .c_stride = k,
+                          .finish = Finish::kContinue},
+                .offsets = offsets,
+                .ragged_steps = true,
+                .c_part_elements = n * k},
+               stream);
+}
+
+}  // namespace
+
+void linear(const WeightView& w, ConstTensorView x, TensorView y, CpuStream& stream) {
+  const int64_t offsets[] = {0, x.dim(0)};
+  forward(w, offsets, x, y, stream);
+}
+
+void linear_input_gradient(const WeightView& w, ConstTensorView dy, TensorView dx, Write write,
+                           CpuStream& stream) {
+  const int64_t offsets[] = {0, dy.dim(0)};
+  input_gradient(w, offsets, dy, dx, write, stream);
+}
+
+void linear_weight_gradient(ConstTensorView dy, ConstTensorView x, TensorView dw,
+                            CpuStream& stream) {
+  const int64_t offsets[] = {0, x.dim(0)};
+  weight_gradient(offsets, dy, x, dw, stream);
+}
+
+void grouped_linear(const WeightView& w, ConstTensorView offsets, ConstTensorView x, TensorView y,
+                    CpuStream& stream) {
+  forward(w, parts(offsets), x, y, stream);
+}
+
+void grouped_linear_input_gradient(const WeightView& w, ConstTensorView offsets, ConstTensorView dy,
+                                   TensorView dx, Write write, CpuStream& stream) {
+  input_gradient(w, parts(offsets), dy, dx, write, stream);
+}
+
+void grouped_linear_weight_gradient(ConstTensorView offsets, ConstTensorView dy, ConstTensorView x,
+                                    TensorView dw, CpuStream& stream) {
+  weight_gradient(parts(offsets), dy, x, dw, stream);
+}
+
+}  // namespace dure::cpu

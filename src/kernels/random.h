@@ -1,0 +1,19 @@
+// kernels/random.h: fresh weights.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/tensor_view.h"
+
+namespace dure {
+
+struct NormalDraw {
+  uint64_t seed = 0, stream = 0;  // element i depends on these and i alone
+  double deviation = 1;
+};
+
+// y: f32 = normal(0, deviation). Pairs (2j, 2j+1) share Philox block j of the stream, through
+// Box-Muller in double.
+void fill_normal(TensorView y, const NormalDraw& draw, Stream& stream);
+
+}  // namespace dure

@@ -1,0 +1,86 @@
+// tensor/host_array.h: values that pass between the host and a device.
+//
+// HostArray: what the host writes and kernels read (ids, positions, targets, tables). HostCopy:
+// what kernels wrote and the host reads (log-probabilities, logits to choose from, counts). On the
+// CPU both are the tensor's own memory and nothing is copied; elsewhere they own room on the other
+// side, allocated once.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "tensor/buffer.h"
+
+namespace dure {
+
+template <typename T>
+class HostArray {
+ public:
+  HostArray() = default;
+  // Room for `capacity` values, here and on the device.
+  HostArray(int64_t capacity, Device device) {
+    values_.reserve(static_cast<size_t>(capacity));
+    if (device != Device::kCpu) device_room_ = Buffer::of(dtype_of<T>(), {capacity}, device);
+  }
+
+  // Checked: the capacity is not passed.
+  void push_back(T value) {
+    DURE_CHECK(values_.size() < values_.capacity(), "{} values are full", values_.capacity());
+    values_.push_back(value);
+  }
+  void assign(size_t count, T value) {
+    DURE_CHECK(count <= values_.capacity(), "{} values where {} were planned", count,
+               values_.capacity());
+    values_.assign(count, value);
+  }
+  void assign(std::span<const T> from) {
+    DURE_CHECK(from.size() <= values_.capacity(), "{} values where {} were planned", from.size(),
+               values_.capacity());
+    values_.assign(from.begin(), from.end());
+  }
+  void clear() { values_.clear(); }
+  size_t size() const { return values_.size(); }
+  bool empty() const { return values_.empty(); }
+  T& operator[](size_t i) { return values_[i]; }
+  T operator[](size_t i) const { return values_[i]; }
+  std::span<T> values() { return values_; }
+  std::span<const T> values() const { return values_; }
+
+  // [size] as it is now. The view holds until the next change.
+  ConstTensorView on(Stream& stream) {
+    const Shape shape{static_cast<int64_t>(values_.size())};
+    if (stream.device() == Device::kCpu) return host_view(values_.data(), shape);
+    const TensorView there = device_room_.view(dtype_of<T>(), shape);
+    stream.upload(values_.data(), there.data, values_.size() * sizeof(T));
+    return there;
+  }
+
+ private:
+  std::vector<T> values_;
+  Buffer device_room_;
+};
+
+template <typename T>
+class HostCopy {
+ public:
+  HostCopy() = default;
+  // Of tensors of up to `capacity` elements.
+  HostCopy(int64_t capacity, Device device) {
+    if (device != Device::kCpu) room_.resize(static_cast<size_t>(capacity));
+  }
+
+  // Valid until the next call, or until a kernel writes `tensor` again.
+  std::span<const T> of(ConstTensorView tensor, Stream& stream) {
+    const T* there = tensor.as<T>();
+    const auto count = static_cast<size_t>(tensor.elements());
+    if (stream.device() == Device::kCpu) return {there, count};
+    DURE_CHECK(count <= room_.size(), "{} values where {} were planned", count, room_.size());
+    stream.download(there, room_.data(), count * sizeof(T));
+    return std::span(room_).first(count);
+  }
+
+ private:
+  std::vector<T> room_;
+};
+
+}  // namespace dure
