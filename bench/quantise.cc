@@ -44,7 +44,7 @@ EncodeError encode(DType dtype, const std::vector<float>& x, int64_t columns,
   const int64_t rows = static_cast<int64_t>(x.size()) / columns;
   std::vector<uint8_t> out(static_cast<size_t>(rows * row_bytes(dtype, columns)));
   return encode_rows({.dtype = dtype,
-                      .rows = f32_view(x.data(), {rows, columns}),
+                      .rows = host_view(x.data(), {rows, columns}),
                       .importance = importance,
                       .name = "bench"},
                      out.data(), stream);

@@ -26,11 +26,11 @@ struct FakeRun {  // Some tensors whose content follows from the step.
       moments[i] = -weights[i];
   }
   std::vector<NamedTensor> model() {
-    return {{"a.weight", f32_view(weights.data(), {4, static_cast<int64_t>(weights.size()) / 4})}};
+    return {{"a.weight", host_view(weights.data(), {4, static_cast<int64_t>(weights.size()) / 4})}};
   }
   std::vector<NamedTensor> optimiser() {
     return {
-        {"momentum.a.weight", f32_view(moments.data(), {static_cast<int64_t>(moments.size())})}};
+        {"momentum.a.weight", host_view(moments.data(), {static_cast<int64_t>(moments.size())})}};
   }
   CheckpointContent content(int64_t step) {
     set(step);
@@ -125,7 +125,7 @@ TEST(Checkpoint, OtherTensorsAreRefusedAndNothingIsCopied) {
               checkpoint.load("model.safetensors", {});
             }).find("a.weight of model.safetensors is not used"),
             std::string::npos);
-  targets = {{"a.weight", f32_view(other.weights.data(), {20000})}};
+  targets = {{"a.weight", host_view(other.weights.data(), {20000})}};
   EXPECT_NE(message_of([&] { checkpoint.load("model.safetensors", targets); }).find("[4, 5000]"),
             std::string::npos);
   EXPECT_EQ(other.weights, FakeRun().weights);

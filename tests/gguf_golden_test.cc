@@ -38,7 +38,7 @@ std::vector<float> logits_of(const Path& model, const std::vector<int32_t>& ids)
   const std::vector<int64_t> lengths = {rows};
   pass.forward(weights, {.ids = ids, .targets = targets, .document_lengths = lengths}, stream);
   std::vector<float> logits(static_cast<size_t>(rows * vocab));
-  head_logits(weights, pass.hidden(), f32_view(logits.data(), {rows, vocab}), stream);
+  head_logits(weights, pass.hidden(), host_view(logits.data(), {rows, vocab}), stream);
   return logits;
 }
 

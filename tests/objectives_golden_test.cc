@@ -273,8 +273,8 @@ TEST(ObjectivesGolden, ClipAndSchedule) {
     for (const Json& g : c.at("gradients").as_array()) gradients.push_back(floats(g));
     std::vector<TrainedTensor> parameters;
     for (auto& g : gradients)
-      parameters.push_back({"p", f32_view(g.data(), {static_cast<int64_t>(g.size())}),
-                            f32_view(g.data(), {static_cast<int64_t>(g.size())})});
+      parameters.push_back({"p", host_view(g.data(), {static_cast<int64_t>(g.size())}),
+                            host_view(g.data(), {static_cast<int64_t>(g.size())})});
     OptimiserOptions options;
     options.clip_norm = c.at("limit").as_double();
     Optimiser optimiser(options, parameters, stream);

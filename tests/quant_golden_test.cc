@@ -89,7 +89,7 @@ void compare_encoder(const Path& reference, DType dtype, const std::vector<float
   std::string blocks(static_cast<size_t>(rows * row_bytes(dtype, kColumns)), '\0');
   Stream stream(1);
   encode_rows({.dtype = dtype,
-               .rows = f32_view(x.data(), {rows, kColumns}),
+               .rows = host_view(x.data(), {rows, kColumns}),
                .importance = weights,
                .name = reference.string()},
               blocks.data(), stream);

@@ -24,7 +24,7 @@ const std::array<float, 256>& table() {
   return values;
 }
 
-float scale_at(TensorView scale, int64_t i) {
+float scale_at(ConstTensorView scale, int64_t i) {
   if (scale.dtype == DType::kF32) return scale.f32()[i];
   const uint16_t bits = static_cast<const uint16_t*>(scale.data)[i];
   return scale.dtype == DType::kBF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
@@ -48,7 +48,7 @@ bool fp8_scale_fits(const Shape& weight, const Shape& scale, int64_t block) {
   return n == 1 || per_row || is_blocked(weight, scale, block);
 }
 
-void decode_fp8(TensorView weight, TensorView scale, int64_t block, TensorView out) {
+void decode_fp8(ConstTensorView weight, ConstTensorView scale, int64_t block, TensorView out) {
   DURE_CHECK(fp8_scale_fits(weight.shape, scale.shape, block), "scale {} of weight {}",
              scale.shape.text(), weight.shape.text());
   weight.expect(DType::kF8E4M3);

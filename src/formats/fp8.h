@@ -20,6 +20,6 @@ bool fp8_scale_fits(const Shape& weight, const Shape& scale, int64_t block);
 
 // out[r, k] = bf16(weight[r, k] * scale). weight: F8_E4M3 [R, K]; scale: F32, BF16 or F16, fitting;
 // out: BF16 [R, K].
-void decode_fp8(TensorView weight, TensorView scale, int64_t block, TensorView out);
+void decode_fp8(ConstTensorView weight, ConstTensorView scale, int64_t block, TensorView out);
 
 }  // namespace dure

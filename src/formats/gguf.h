@@ -112,7 +112,7 @@ class GgufFile : public TensorSource {
   const GgufMetadata& metadata() const { return metadata_; }
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const TensorInfo* find(std::string_view name) const override;
-  TensorView view(std::string_view name) const override;
+  ConstTensorView view(std::string_view name) const override;
   std::string where() const override { return path_.string(); }
   const std::vector<Path>& files() const { return files_; }
 
@@ -150,7 +150,7 @@ class GgufSetWriter {
  public:
   GgufSetWriter(const Path& path, const GgufMetadata& metadata,
                 const std::vector<TensorInfo>& tensors, int64_t part_bytes_max = 0);
-  void write(std::string_view name, TensorView tensor) { part(name).write(name, tensor); }
+  void write(std::string_view name, ConstTensorView tensor) { part(name).write(name, tensor); }
   void write_piece(std::string_view name, int64_t byte_offset, std::string_view bytes) {
     part(name).write_piece(name, byte_offset, bytes);
   }

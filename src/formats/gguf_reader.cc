@@ -341,7 +341,7 @@ const TensorInfo* GgufFile::find(std::string_view name) const {
   return found == index_.end() ? nullptr : &tensors_[found->second];
 }
 
-TensorView GgufFile::view(std::string_view name) const {
+ConstTensorView GgufFile::view(std::string_view name) const {
   const auto found = index_.find(std::string(name));
   if (found == index_.end()) fail(ErrorCode::kNotFound, "{}: no tensor '{}'", where(), name);
   const TensorInfo& info = tensors_[found->second];
@@ -351,7 +351,7 @@ TensorView GgufFile::view(std::string_view name) const {
     fail(ErrorCode::kCorrupt, "{}: the bytes of tensor '{}' are not there (only the header is)",
          map.path().string(), name);
   }
-  return {const_cast<std::byte*>(map.bytes().data() + place.offset), info.shape, info.dtype,
+  return {map.bytes().data() + place.offset, info.shape, info.dtype,
           Device::kCpu};
 }
 

@@ -46,8 +46,8 @@ TEST(Gguf, EveryKindOfValueComesBack) {
         path, every_kind(),
         {{"x", DType::kF32, {2, 3}}, {"q", DType::kQ8_0, {2, 32}}, {"s", DType::kF32, {1}}});
     writer.write_piece("q", 0, block);
-    writer.write("s", f32_view(data.data(), {1}));
-    writer.write("x", f32_view(data.data(), {2, 3}));
+    writer.write("s", host_view(data.data(), {1}));
+    writer.write("x", host_view(data.data(), {2, 3}));
     writer.commit();
     EXPECT_EQ(dure::file_size(path), writer.file_bytes());
   }
@@ -70,7 +70,7 @@ TEST(Gguf, EveryTruncationIsAnErrorAndEveryByteMayChange) {
   const Path path = folder.path() / "a.gguf", cut = folder.path() / "b.gguf";
   float value = 3;
   GgufWriter writer(path, every_kind(), {{"x", DType::kF32, {1}}});
-  writer.write("x", f32_view(&value, {1}));
+  writer.write("x", host_view(&value, {1}));
   writer.commit();
   const std::string whole = read_file(path);
   const size_t needed = whole.size() - 28;  // The rest is padding.
@@ -101,7 +101,7 @@ TEST(Gguf, SplitSets) {
   GgufSetWriter writer(folder.path() / "m.gguf", every_kind(), list, 32);
   for (int i = 0; i < 5; ++i) {
     float values[4] = {static_cast<float>(i), 1, 2, 3};
-    writer.write("t" + std::to_string(i), f32_view(values, {4}));
+    writer.write("t" + std::to_string(i), host_view(values, {4}));
   }
   writer.commit();
   ASSERT_EQ(writer.files().size(), 3u);
@@ -144,7 +144,7 @@ void write_model(const Path& path, const ModelConfig& c) {
   for (const TensorInfo& info : list) {
     std::vector<float> values(static_cast<size_t>(info.elements()));
     for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
-    writer.write(info.name, f32_view(values.data(), info.shape));
+    writer.write(info.name, host_view(values.data(), info.shape));
   }
   writer.commit();
 }
@@ -190,14 +190,14 @@ TEST(GgufModel, NamesWhatIsMissing) {
     metadata.erase(std::string("exaone-moe.") + key);
     std::vector<float> embedding(20 * 32);
     GgufWriter writer(path, metadata, {{"token_embd.weight", DType::kF32, {20, 32}}});
-    writer.write("token_embd.weight", f32_view(embedding.data(), {20, 32}));
+    writer.write("token_embd.weight", host_view(embedding.data(), {20, 32}));
     writer.commit();
     EXPECT_NE(message_of([&] { ModelFiles files(path); }).find(key), std::string::npos)
         << message_of([&] { ModelFiles files(path); });
   }
   GgufWriter writer(path, gguf_config(c), {{"token_embd.weight", DType::kF32, {20, 32}}});
   std::vector<float> embedding(20 * 32);
-  writer.write("token_embd.weight", f32_view(embedding.data(), {20, 32}));
+  writer.write("token_embd.weight", host_view(embedding.data(), {20, 32}));
   writer.commit();
   EXPECT_NE(message_of([&] { ModelFiles files(path); }).find("missing: blk.0.attn_norm.weight"),
             std::string::npos);

@@ -301,15 +301,15 @@ DType ModelFiles::dtype(TensorId id) const {
   return location.scale.empty() ? source_->find(location.name)->dtype : DType::kBF16;
 }
 
-TensorView ModelFiles::raw(const Location& location) const {
-  TensorView view = source_->view(location.name);
+ConstTensorView ModelFiles::raw(const Location& location) const {
+  ConstTensorView view = source_->view(location.name);
   if (location.slice >= 0) view = view.slice(location.slice);
   return location.first_row >= 0 ? view.rows(location.first_row, location.rows) : view;
 }
 
-TensorView ModelFiles::load(TensorId id, Buffer& scratch) const {
+ConstTensorView ModelFiles::load(TensorId id, Buffer& scratch) const {
   const Location& location = locations_[index_of(id)];
-  const TensorView stored = raw(location);
+  const ConstTensorView stored = raw(location);
   if (location.scale.empty()) return stored;
   const int64_t bytes = 2 * stored.elements();
   if (scratch.bytes() < bytes) scratch = Buffer(bytes);
@@ -318,7 +318,7 @@ TensorView ModelFiles::load(TensorId id, Buffer& scratch) const {
   return out;
 }
 
-TensorView ModelFiles::tensor(TensorId id) const {
+ConstTensorView ModelFiles::tensor(TensorId id) const {
   const size_t i = index_of(id);
   if (locations_[i].scale.empty()) return raw(locations_[i]);
   const std::lock_guard lock(mutex_);
@@ -327,7 +327,7 @@ TensorView ModelFiles::tensor(TensorId id) const {
   return load(id, kept);
 }
 
-TensorView ModelFiles::tensor(const std::string& hf_name) const {
+ConstTensorView ModelFiles::tensor(const std::string& hf_name) const {
   const auto found = by_name_.find(hf_name);
   if (found == by_name_.end())
     fail(ErrorCode::kNotFound, "{}: no tensor '{}'", path_.string(), hf_name);
@@ -342,7 +342,7 @@ bool ModelFiles::is_stacked(TensorRole role, int64_t layer) const {
   return first.slice >= 0 && first.first_row < 0 && first.scale.empty();
 }
 
-std::optional<TensorView> ModelFiles::stack(TensorRole role, int64_t layer) const {
+std::optional<ConstTensorView> ModelFiles::stack(TensorRole role, int64_t layer) const {
   if (!is_stacked(role, layer)) return std::nullopt;
   return source_->view(locations_[index_of({role, layer, 0})].name);
 }

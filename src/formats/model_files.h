@@ -63,17 +63,17 @@ class ModelFiles {
   const std::vector<ImpliedTensor>& tensors() const { return implied_; }
   DType dtype(TensorId id) const;  // Of what tensor() gives: as stored, BF16 where FP8 is stored.
 
-  // The tensor, in the map where it can be (never write through it). FP8 is decoded into memory
+  // The tensor, in the map where it can be. FP8 is decoded into memory
   // that lives as long as this object (load(): into `scratch`, which a streaming reader reuses).
   // Checked: the id is the model's.
-  TensorView tensor(TensorId id) const;
-  TensorView tensor(const std::string& hf_name) const;  // Throws kNotFound.
-  TensorView load(TensorId id, Buffer& scratch) const;
+  ConstTensorView tensor(TensorId id) const;
+  ConstTensorView tensor(const std::string& hf_name) const;  // Throws kNotFound.
+  ConstTensorView load(TensorId id, Buffer& scratch) const;
   // The whole stack [E, ...] of an expert role, where the file holds it as one piece (GGUF; fused
   // down_proj).
   bool is_stacked(TensorRole role, int64_t layer) const;  // stack() would give one; needs no data.
   bool is_decoded(TensorId id) const;                     // FP8: tensor() keeps a decoded copy.
-  std::optional<TensorView> stack(TensorRole role, int64_t layer) const;
+  std::optional<ConstTensorView> stack(TensorRole role, int64_t layer) const;
 
  private:
   // Where a tensor lies: slice `slice` (-1: all) of tensor `name`, of that rows from `first_row`
@@ -95,7 +95,7 @@ class ModelFiles {
   void report_missing(const std::vector<std::string>& missing) const;
   void collect_ignored();
   size_t index_of(TensorId id) const;
-  TensorView raw(const Location& location) const;
+  ConstTensorView raw(const Location& location) const;
 
   Path path_;
   ModelConfig config_;
@@ -117,7 +117,7 @@ class TensorProvider {
  public:
   virtual ~TensorProvider() = default;
   virtual DType dtype(const ImpliedTensor& tensor) const = 0;  // What fetch() will give.
-  virtual TensorView fetch(const ImpliedTensor& tensor, Buffer& scratch) = 0;
+  virtual ConstTensorView fetch(const ImpliedTensor& tensor, Buffer& scratch) = 0;
 };
 
 struct HfFolderOptions {

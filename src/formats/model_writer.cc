@@ -22,7 +22,7 @@ DType stored_dtype(const ImpliedTensor& tensor, const TensorProvider& provider,
   return tensor.always_f32() ? DType::kF32 : options.dtype.value_or(provider.dtype(tensor));
 }
 
-float read_value(const TensorView& view, int64_t i) {
+float read_value(ConstTensorView view, int64_t i) {
   if (view.dtype == DType::kF32) return static_cast<const float*>(view.data)[i];
   const uint16_t bits = static_cast<const uint16_t*>(view.data)[i];
   return view.dtype == DType::kBF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
@@ -34,7 +34,7 @@ void check_float(DType dtype) {
 }
 
 // Elements [first, first + count) of `view`, converted to `to`, appended to `out`.
-void convert_piece(const TensorView& view, int64_t first, int64_t count, DType to,
+void convert_piece(ConstTensorView view, int64_t first, int64_t count, DType to,
                    std::string& out) {
   out.resize(static_cast<size_t>(count * row_bytes(to, 1)));
   auto* f32 = reinterpret_cast<float*>(out.data());
@@ -48,7 +48,7 @@ void convert_piece(const TensorView& view, int64_t first, int64_t count, DType t
   }
 }
 
-void write_converted(SafetensorsWriter& writer, const std::string& name, const TensorView& view,
+void write_converted(SafetensorsWriter& writer, const std::string& name, ConstTensorView view,
                      DType to) {
   if (view.dtype == to) return writer.write(name, view);
   check_float(view.dtype);
@@ -89,7 +89,7 @@ void write_shard(const Path& path, const Shard& shard, const std::vector<Implied
   Buffer scratch;
   for (size_t k = 0; k < shard.tensors.size(); ++k) {
     const ImpliedTensor& tensor = tensors[shard.tensors[k]];
-    const TensorView view = provider.fetch(tensor, scratch);
+    const ConstTensorView view = provider.fetch(tensor, scratch);
     DURE_CHECK(view.shape == tensor.shape, "'{}': {}, not {}", tensor.name, view.shape.text(),
                tensor.shape.text());
     write_converted(writer, tensor.name, view, shard.infos[k].dtype);

@@ -222,7 +222,7 @@ const TensorInfo* SafetensorsFile::find(std::string_view name) const {
   return found == index_.end() ? nullptr : &tensors_[found->second];
 }
 
-TensorView SafetensorsFile::view(std::string_view name) const {
+ConstTensorView SafetensorsFile::view(std::string_view name) const {
   const auto found = index_.find(name);
   if (found == index_.end()) fail(ErrorCode::kNotFound, "{}: no tensor '{}'", where(), name);
   const TensorInfo& info = tensors_[found->second];
@@ -238,7 +238,7 @@ TensorView SafetensorsFile::view(std::string_view name) const {
     if (fresh) std::memcpy(slot->second.data(), data, static_cast<size_t>(info.bytes()));
     data = static_cast<const std::byte*>(slot->second.data());
   }
-  return {const_cast<std::byte*>(data), info.shape, info.dtype, Device::kCpu};
+  return {data, info.shape, info.dtype, Device::kCpu};
 }
 
 namespace {
@@ -337,7 +337,7 @@ const TensorInfo* SafetensorsSet::find(std::string_view name) const {
   return found == index_.end() ? nullptr : &tensors_[found->second];
 }
 
-TensorView SafetensorsSet::view(std::string_view name) const {
+ConstTensorView SafetensorsSet::view(std::string_view name) const {
   const auto found = index_.find(std::string(name));
   if (found == index_.end()) fail(ErrorCode::kNotFound, "{}: no tensor '{}'", where(), name);
   return shards_[shard_of_[found->second]]->view(name);

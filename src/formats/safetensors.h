@@ -30,7 +30,7 @@ class SafetensorsFile : public TensorSource {
 
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const TensorInfo* find(std::string_view name) const override;
-  TensorView view(std::string_view name) const override;
+  ConstTensorView view(std::string_view name) const override;
   std::string where() const override { return map_.path().string(); }
 
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
@@ -62,7 +62,7 @@ class SafetensorsSet : public TensorSource {
 
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const TensorInfo* find(std::string_view name) const override;
-  TensorView view(std::string_view name) const override;
+  ConstTensorView view(std::string_view name) const override;
   std::string where() const override { return path_.string(); }
 
   const std::vector<Path>& files() const { return files_; }

@@ -32,10 +32,10 @@ class TensorSource {
   virtual ~TensorSource() = default;
   virtual const std::vector<TensorInfo>& tensors() const = 0;  // In the container's order.
   virtual const TensorInfo* find(std::string_view name) const = 0;
-  // The bytes where they lie (read-only memory: never write through the view). Valid as long as the
+  // The bytes where they lie. Valid as long as the
   // source. Safe from several threads. Throws kNotFound naming the tensor, and kCorrupt where only
   // the header was there.
-  virtual TensorView view(std::string_view name) const = 0;
+  virtual ConstTensorView view(std::string_view name) const = 0;
   virtual std::string where() const = 0;  // For messages: the file or folder.
 };
 

@@ -23,7 +23,7 @@ TensorWriter::Slot& TensorWriter::slot(std::string_view name) {
   return found->second;
 }
 
-void TensorWriter::write(std::string_view name, TensorView tensor) {
+void TensorWriter::write(std::string_view name, ConstTensorView tensor) {
   const TensorInfo& info = slot(name).info;
   DURE_CHECK(info.dtype == tensor.dtype && info.shape == tensor.shape,
              "tensor '{}': {} {}, announced as {} {}", name, dtype_info(tensor.dtype).name,

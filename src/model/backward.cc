@@ -22,7 +22,7 @@ struct FfnGradients {
 void ffn_backward(const FfnWeights& w, const FfnGradients& g, double limit, const FfnActivations& a,
                   TensorView h, TensorView dy, LayerScratch& scratch, TensorView dh, Write write,
                   Stream& stream) {
-  const TensorView dinner = f32_view(scratch.dinner.f32(), a.h.shape);
+  const TensorView dinner = host_view(scratch.dinner.f32(), a.h.shape);
   linear_weight_gradient(dy, a.h, g.down, stream);
   linear_input_gradient(w.down, dy, dinner, Write::kSet, stream);
   swiglu_backward(a.gate, a.up, limit, dinner, a.gate, a.up,

@@ -161,7 +161,7 @@ void TrainPass::State::take_input(const TrainInput& in) {
   take_targets();
   scratch.set_rows(row_count());
   for (TensorView* view : {&dhidden, &dx})
-    *view = f32_view(view->f32(), {row_count(), config.hidden_size});
+    *view = host_view(view->f32(), {row_count(), config.hidden_size});
 }
 
 void TrainPass::State::take_documents() {

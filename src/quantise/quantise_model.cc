@@ -108,7 +108,7 @@ class Quantiser {
     const int64_t rows = piece.dim(0), columns = piece.dim(1);
     values_.resize(static_cast<size_t>(rows * columns));
     encoded_.resize(static_cast<size_t>(rows * row_bytes(to, columns)));
-    const TensorView values = f32_view(values_.data(), {rows, columns});
+    const TensorView values = host_view(values_.data(), {rows, columns});
     widen(piece, values, stream_);
     result.error.add(encode_rows({.dtype = to,
                                   .rows = values,

@@ -52,7 +52,7 @@ Encoded encode(DType dtype, const std::vector<float>& x, std::span<const float> 
   Encoded out;
   out.bytes.resize(static_cast<size_t>(rows * row_bytes(dtype, kColumns)));
   out.error = encode_rows({.dtype = dtype,
-                           .rows = f32_view(x.data(), {rows, kColumns}),
+                           .rows = host_view(x.data(), {rows, kColumns}),
                            .importance = importance,
                            .name = "blk.0.test.weight"},
                           out.bytes.data(), stream);
@@ -260,7 +260,7 @@ TEST(BlockEncode, PlainTypes) {
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
     std::string bytes(static_cast<size_t>(2 * row_bytes(dtype, kColumns)), '\0');
     const EncodeError error =
-        encode_rows({.dtype = dtype, .rows = f32_view(x.data(), {2, kColumns}), .name = "x"},
+        encode_rows({.dtype = dtype, .rows = host_view(x.data(), {2, kColumns}), .name = "x"},
                     bytes.data(), stream);
     const double bound = dtype == DType::kF32 ? 0 : dtype == DType::kF16 ? 0x1p-11 : 0x1p-8;
     EXPECT_LE(error.relative(), bound);
@@ -421,7 +421,7 @@ void write_raw(const Path& path, const std::vector<TensorInfo>& infos, float val
   GgufWriter writer(path, metadata, infos);
   for (const TensorInfo& info : infos) {
     const std::vector<float> values(static_cast<size_t>(info.elements()), value);
-    writer.write(info.name, f32_view(values.data(), info.shape));
+    writer.write(info.name, host_view(values.data(), info.shape));
   }
   writer.commit();
 }

@@ -61,11 +61,11 @@ Optimiser::Optimiser(const OptimiserOptions& options, std::vector<TrainedTensor>
     slot.first = next;
     next += aligned_floats(shape.elements());
     state_.push_back({(adamw ? "first_moment." : "momentum.") + slot.parameter.name,
-                      f32_view(slot.first, shape)});
+                      host_view(slot.first, shape)});
     if (!adamw) continue;
     slot.second = next;
     next += aligned_floats(shape.elements());
-    state_.push_back({"second_moment." + slot.parameter.name, f32_view(slot.second, shape)});
+    state_.push_back({"second_moment." + slot.parameter.name, host_view(slot.second, shape)});
   }
   plan_work();
 }

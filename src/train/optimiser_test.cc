@@ -34,7 +34,7 @@ struct Model {  // A handful of tensors with the names of a real model.
         gradients.back().push_back(static_cast<float>(rng.normal()));
       }
       parameters.push_back(
-          {name, f32_view(weights.back().data(), shape), f32_view(gradients.back().data(), shape)});
+          {name, host_view(weights.back().data(), shape), host_view(gradients.back().data(), shape)});
     }
   }
 };
