@@ -1,6 +1,8 @@
 // Packing of prompts and answers.
 #include "rl/response_batches.h"
 
+#include <algorithm>
+
 namespace dure {
 namespace {
 
