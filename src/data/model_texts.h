@@ -25,10 +25,6 @@ void write_gguf_vocab(const GgufVocab& vocab, int64_t vocab_size, GgufMetadata& 
 // The model's tokenizer, from its folder or its GGUF keys; absent where it brings none.
 std::optional<Tokenizer> load_tokenizer(const ModelFiles& files);
 
-// The same; throws kNotFound, saying what to do, where it brings none.
-Tokenizer require_tokenizer(const ModelFiles& files);
-[[noreturn]] void fail_without_tokenizer(const ModelFiles& files);
-
 // Of a folder, a tokenizer.json or a GGUF file, whatever else is in it. Throws kNotFound where
 // there is none.
 Tokenizer load_tokenizer(const Path& model);

@@ -83,8 +83,8 @@ class RlRun {
       : config_(config),
         folder_(config.output),
         files_(std::make_shared<ModelFiles>(find_model(config.init))),
-        tokenizer_(require_tokenizer(*files_)),
-        chat_(load_chat_template(*files_)),
+        texts_(load_chat_texts(*files_)),
+        tokenizer_(texts_.require_tokenizer()),
         learner_(files_->config(), learner_options(), stream_),
         generator_(learner_.weights(), generator_options(), stream_),
         schedule_(make_schedule(config.schedule, config.optimiser.learning_rate, config.steps)) {
@@ -152,7 +152,7 @@ class RlRun {
     const auto start = Clock::now();
     const std::vector<Rollout> rollouts =
         collect_rollouts(config_.rollout, config_.tasks, static_cast<uint64_t>(config_.seed), step_,
-                         tokenizer_, chat_, generator_);
+                         texts_, generator_);
     const double rollout_s = seconds_since(start);
     std::vector<int64_t> groups, counts;
     std::vector<double> rewards;
@@ -315,8 +315,8 @@ class RlRun {
   Path folder_;
   Stream stream_;
   std::shared_ptr<const ModelFiles> files_;
-  Tokenizer tokenizer_;
-  ChatTemplate chat_;
+  ChatTexts texts_;
+  const Tokenizer& tokenizer_;  // of texts_
   Learner learner_;
   Generator generator_;
   WsdSchedule schedule_;

@@ -12,11 +12,10 @@
 #include <vector>
 
 #include "base/options.h"
+#include "chat/chat_texts.h"
 #include "data/tasks/mixture.h"
 #include "engine/generator.h"
 #include "eval/grader.h"
-#include "text/chat_template.h"
-#include "text/tokenizer.h"
 
 namespace dure {
 
@@ -46,10 +45,10 @@ struct Rollout {
 };
 
 // prompts_per_step * group_size rollouts of `step`, a problem's group together. Problems come from
-// the train split.
+// the train split. Throws kInvalidArgument where no token of `texts` ends an answer.
 std::vector<Rollout> collect_rollouts(
     const RolloutOptions& options, const TaskMixture& tasks, uint64_t seed, int64_t step,
-    const Tokenizer& tokenizer, const ChatTemplate& chat, Generator& generator,
+    const ChatTexts& texts, Generator& generator,
     const std::function<void(int64_t finished)>& on_progress = nullptr);
 
 }  // namespace dure
