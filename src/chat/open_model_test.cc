@@ -41,15 +41,15 @@ class OpenModels : public ::testing::Test {
   }
   static int32_t end_of_turn() { return *small_tokenizer().eos_id(); }
   // Greedy ids and their answer, sampled without any of chat/.
-  static Generation greedy(const OpenModel& model, const Ids& prompt, int64_t new_tokens_max) {
-    Stream stream(1);
-    Generator generator(model.weights, {.sequences_max = 1, .context_tokens_max = 128}, stream);
+  Generation greedy(const OpenModel& model, const Ids& prompt, int64_t new_tokens_max) {
+    Generator generator(model.weights, {.sequences_max = 1, .context_tokens_max = 128}, stream_);
     return generator.run({{.prompt = prompt,
                            .sampling = {.temperature = 0},
                            .new_tokens_max = new_tokens_max,
                            .stop_tokens = model.texts.stops.tokens}})[0];
   }
   TemporaryFolder folder_;
+  Stream stream_{1};
 };
 
 TEST_F(OpenModels, SettingsComeFromGenerationConfigWhereItSpeaks) {
@@ -88,16 +88,17 @@ TEST_F(OpenModels, WithoutATokenizerNobodyTalks) {
   refused([&] { model.texts.require_tokenizer(); });
   refused([&] { Conversation(model.texts).prompt(); });
   refused([&] { AnswerStream::plain(model.texts); });
-  refused([&] { Speaker(model, {}); });
+  refused([&] { Speaker(model, {}, stream_); });
 }
 
 // Of a speaker with and without drafts: the generator's ids and the text that a stream reads in
 // them.
 void expect_says(const OpenModel& model, const Conversation& conversation,
-                 const Generation& expected) {
+                 const Generation& expected, Stream& stream) {
   for (const int64_t drafts : {0, 2}) {
     Speaker speaker(model,
-                    {.sampling = {.temperature = 0}, .new_tokens_max = 30, .draft_tokens = drafts});
+                    {.sampling = {.temperature = 0}, .new_tokens_max = 30, .draft_tokens = drafts},
+                    stream);
     AnswerStream answer = conversation.answer();
     OutputDelta sum;
     const Speaker::Result result =
@@ -124,17 +125,17 @@ TEST_F(OpenModels, ASpeakerStreamsWhatTheGeneratorSamples) {
   model.texts.stops = {};
   const Generation endless = greedy(model, conversation.prompt(), 30);
   EXPECT_EQ(endless.tokens.size(), 30u);
-  expect_says(model, conversation, endless);
+  expect_says(model, conversation, endless, stream_);
   model.texts.stops = stop_rule({.config = {endless.tokens[15]}});
   const Generation stopped = greedy(model, conversation.prompt(), 30);
   EXPECT_EQ(stopped.finish, FinishReason::kStop);
-  expect_says(model, conversation, stopped);
+  expect_says(model, conversation, stopped, stream_);
 }
 
 TEST_F(OpenModels, ASpeakerStopsWhenAskedTo) {
   OpenModel model = open("model", tiny_texts());
   model.texts.stops = {};
-  Speaker speaker(model, {.sampling = {.temperature = 0}, .new_tokens_max = 40});
+  Speaker speaker(model, {.sampling = {.temperature = 0}, .new_tokens_max = 40}, stream_);
   AnswerStream answer = AnswerStream::plain(model.texts);
   int64_t asked = 0;
   const Speaker::Result result = speaker.answer(
@@ -149,7 +150,7 @@ TEST_F(OpenModels, ASpeakerStopsWhenAskedTo) {
 
 TEST_F(OpenModels, AFullContextIsRefusedWithTheNumbers) {
   const OpenModel model = open("model", tiny_texts());
-  Speaker speaker(model, {.sampling = {.temperature = 0}, .context_tokens = 8});
+  Speaker speaker(model, {.sampling = {.temperature = 0}, .context_tokens = 8}, stream_);
   AnswerStream answer = AnswerStream::plain(model.texts);
   ErrorCode code{};
   const std::string refusal =

@@ -33,7 +33,7 @@ class DecodeClock {
 
 }  // namespace
 
-Speaker::Speaker(const OpenModel& model, const SpeakerOptions& options)
+Speaker::Speaker(const OpenModel& model, const SpeakerOptions& options, Stream& stream)
     : model_(model), options_(options) {
   DURE_CHECK(options.context_tokens >= 2, "a context of {} tokens", options.context_tokens);
   DURE_CHECK(options.draft_tokens >= 0 && options.draft_tokens <= SpeakerOptions::kDraftTokensMax,
@@ -46,7 +46,7 @@ Speaker::Speaker(const OpenModel& model, const SpeakerOptions& options)
                                                    .context_tokens_max = options_.context_tokens,
                                                    .batch_rows_max = kRowsMax,
                                                    .draft_tokens_max = options.draft_tokens},
-                                  stream_);
+                                  stream);
 }
 
 Speaker::~Speaker() = default;

@@ -1,6 +1,6 @@
 // chat/speaker.h: one answer at a time from an opened model, streamed as it is sampled.
 //
-// Owns a generator with room for one sequence, and its threads. For a program that talks with one
+// Owns a generator with room for one sequence. For a program that talks with one
 // person (generate, chat). Not here: many answers together (Generator::run), prompts
 // (conversation.h), text (answer_stream.h), command lines and terminals (cli/).
 #pragma once
@@ -37,9 +37,9 @@ class Speaker {
   };
   using Say = std::function<void(const OutputDelta&)>;
 
-  // Allocates the caches. `model` must outlive it. Throws kNotFound where the model brings no
-  // tokenizer, and what Generator throws.
-  Speaker(const OpenModel& model, const SpeakerOptions& options);
+  // Allocates the caches. `model` and `stream` must outlive it. Throws kNotFound where the model
+  // brings no tokenizer, and what Generator throws.
+  Speaker(const OpenModel& model, const SpeakerOptions& options, Stream& stream);
   ~Speaker();
 
   // Streams the answer through `out` to `say`, which gets no empty delta; finishes the stream.
@@ -53,7 +53,6 @@ class Speaker {
 
   const OpenModel& model_;
   SpeakerOptions options_;
-  Stream stream_;
   std::unique_ptr<Generator> generator_;
   uint64_t answers_ = 0;  // each its own random stream
 };

@@ -110,8 +110,8 @@ class AnswerDisplay {
 // The conversation of one terminal.
 class Talk {
  public:
-  Talk(const Given& given, const OpenModel& model)
-      : speaker_(model, given.sampling.speaker_options(model)),
+  Talk(const Given& given, const OpenModel& model, Stream& stream)
+      : speaker_(model, given.sampling.speaker_options(model), stream),
         conversation_(model.texts, {.thinking = !given.no_thinking}),
         show_thinking_(!given.hide_thinking),
         colour_(isatty(STDOUT_FILENO) == 1),
@@ -166,7 +166,8 @@ class Talk {
 
 int run(const Given& given) {
   const OpenModel model = open_model(given.model);
-  Talk talk(given, model);
+  Stream stream;
+  Talk talk(given, model, stream);
   std::signal(SIGINT, on_interrupt);
   if (isatty(STDIN_FILENO) == 1)
     std::printf("%s. /help lists the commands.\n", given.model.c_str());

@@ -53,7 +53,8 @@ int run(const Given& given) {
   if (!given.chat && (given.system || given.no_thinking))
     fail(ErrorCode::kInvalidArgument, "--system and --no-thinking need --chat");
   const OpenModel model = open_model(given.model);
-  Speaker speaker(model, given.sampling.speaker_options(model));
+  Stream stream;
+  Speaker speaker(model, given.sampling.speaker_options(model), stream);
   std::vector<int32_t> ids = prompt_ids(given, model.texts);
   const int64_t prompt_tokens = std::ssize(ids);
   const bool with_drafts = given.sampling.draft_tokens > 0;
