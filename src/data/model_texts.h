@@ -1,8 +1,8 @@
 // data/model_texts.h: what a model brings beside its weights: tokenizer, chat template and the
 // texts of a Hugging Face folder, also from and to the tokenizer.* keys of a GGUF file.
 //
-// The glue that neither formats/ (no text) nor text/ (no files) may hold. Those who talk with a model
-// take chat/chat_texts.h instead.
+// The glue that neither formats/ (no text) nor text/ (no files) may hold. Those who talk with a
+// model take chat/chat_texts.h instead.
 #pragma once
 
 #include <optional>
