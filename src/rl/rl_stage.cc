@@ -42,9 +42,8 @@ Json RlStage::identity() const {
 
 void RlStage::open(const Checkpoint* from) {
   files_ = std::make_shared<ModelFiles>(init_);
-  tokenizer_.emplace(require_tokenizer(*files_));
-  chat_.emplace(load_chat_template(*files_));
-  texts_ = folder_texts(*files_, *tokenizer_);
+  texts_ = load_chat_texts(*files_);
+  folder_texts_ = folder_texts(*files_, texts_.require_tokenizer());
   learner_.emplace(files_->config(), learner_options(), stream_);
   generator_.emplace(learner_->weights(), generator_options(), stream_);
   samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
@@ -75,7 +74,7 @@ StepReport RlStage::step(const StepContext& context) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Rollout> rollouts =
       collect_rollouts(config_.rollout, config_.tasks, static_cast<uint64_t>(config_.seed),
-                       context.index, *tokenizer_, *chat_, *generator_);
+                       context.index, texts_, *generator_);
   const std::chrono::duration<double> rollout_time = std::chrono::steady_clock::now() - start;
   const ResponsePlan responses = plan(rollouts);
   const Learnt learnt = learn(context, rollouts, responses);

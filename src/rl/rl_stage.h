@@ -28,7 +28,7 @@ class RlStage : public Stage {
   Json identity() const override;
   void open(const Checkpoint* from) override;
   Learner& learner() override { return *learner_; }
-  const ModelTexts& texts() const override { return texts_; }
+  const ModelTexts& texts() const override { return folder_texts_; }
   StepReport step(const StepContext& context) override;
 
  private:
@@ -54,9 +54,8 @@ class RlStage : public Stage {
   Path init_;
   CpuStream stream_;
   std::shared_ptr<const ModelFiles> files_;
-  std::optional<Tokenizer> tokenizer_;
-  std::optional<ChatTemplate> chat_;
-  ModelTexts texts_;
+  ChatTexts texts_;
+  ModelTexts folder_texts_;  // what a checkpoint and the released model carry
   std::optional<Learner> learner_;
   std::optional<Generator> generator_;
   std::optional<SampleLog> samples_;
