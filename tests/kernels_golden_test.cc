@@ -13,6 +13,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/router.h"
 #include "tensor/buffer.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {

@@ -11,6 +11,7 @@
 #include "kernels/ref/optimiser.h"
 #include "rl/objectives.h"
 #include "rl/preference.h"
+#include "tensor/cpu_stream.h"
 #include "train/optimiser.h"
 #include "train/router_bias.h"
 #include "train/schedule.h"

@@ -8,6 +8,7 @@
 #include "golden.h"
 #include "kernels/block_decode.h"
 #include "quantise/block_encode.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
