@@ -45,7 +45,8 @@ EncodeError encode(DType dtype, const std::vector<float>& x, int64_t columns,
   const int64_t rows = static_cast<int64_t>(x.size()) / columns;
   std::vector<uint8_t> out(static_cast<size_t>(rows * row_bytes(dtype, columns)));
   return encode_rows({.dtype = dtype,
-                      .rows = host_view(x.data(), {rows, columns}),
+                      .values = x,
+                      .columns = columns,
                       .importance = importance,
                       .name = "bench"},
                      out.data(), stream);

@@ -91,7 +91,8 @@ void compare_encoder(const Path& reference, DType dtype, const std::vector<float
   std::string blocks(static_cast<size_t>(rows * row_bytes(dtype, kColumns)), '\0');
   CpuStream stream(1);
   encode_rows({.dtype = dtype,
-               .rows = host_view(x.data(), {rows, kColumns}),
+               .values = x,
+               .columns = kColumns,
                .importance = weights,
                .name = reference.string()},
               blocks.data(), stream);

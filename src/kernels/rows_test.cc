@@ -190,6 +190,15 @@ TEST(Sums, FillSumAndSquares) {
   }
 }
 
+TEST(SumsDeathTest, ChecksGroups) {
+  const Tensor x = random_tensor({3, 2}, 1);
+  std::vector<double> sums(4);
+  CpuStream stream(1);
+  EXPECT_DEATH(add_squares(x.view, list(std::vector<int64_t>{0, 1, 4}),
+                           host_view(sums.data(), {2, 2}), stream),
+               "groups 0..4 of 3 rows");
+}
+
 // The definition in random.h, for one element.
 float normal_at(const NormalDraw& draw, int64_t i) {
   const auto bits = philox(draw.seed, draw.stream, static_cast<uint64_t>(i / 2));

@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 #include "kernels/optimiser.h"
+#include "tensor/cpu_stream.h"
 #include "train/router_bias.h"
 #include "train/schedule.h"
 
