@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "formats/config_fixture.h"
 #include "formats/hf_config.h"
 #include "formats/tensor_names.h"
 #include "kernels/peak.h"
@@ -34,13 +35,12 @@ namespace {
 ModelConfig nano() {
   ModelConfig c;
   c.vocab_size = 2048, c.hidden_size = 128, c.head_count = 4, c.kv_head_count = 2,
-  c.head_width = 32, c.dense_width = 384;
-  c.expert_width = 64, c.expert_count = 16, c.experts_per_token = 4, c.shared_expert_count = 1,
-  c.routed_scale = 2.5;
+  c.head_width = 32;
   c.mtp_layer_count = 1;
-  for (int i = 0; i < 8; ++i)
-    c.layers.push_back(
-        {.window_tokens = i % 4 == 3 ? 0 : 32, .rotary = i % 4 != 3, .sparse = i > 0});
+  set_layers(
+      c, 8, 32,
+      {.dense_width = 384,
+       .experts = {.count = 16, .per_token = 4, .width = 64, .shared_count = 1, .scale = 2.5}});
   return c;
 }
 
@@ -52,11 +52,11 @@ double layer_operations(const ModelConfig& c, const LayerFacts& facts, double to
                        ? std::min<double>(static_cast<double>(facts.window_tokens), tokens)
                        : tokens;
   const double keys = w - w * (w - 1) / (2 * tokens);  // seen by a row, on average
-  const double ffn =
-      facts.sparse
-          ? 6 * d * static_cast<double>(c.expert_width * c.experts_per_token + c.shared_width()) +
-                2 * d * static_cast<double>(c.expert_count)
-          : 6 * d * static_cast<double>(c.dense_width);
+  const ExpertFacts& e = facts.experts;
+  const double ffn = facts.sparse
+                         ? 6 * d * static_cast<double>(e.width * e.per_token + e.shared_width()) +
+                               2 * d * static_cast<double>(e.count)
+                         : 6 * d * static_cast<double>(facts.dense_width);
   return projections + 4 * keys * q * h + ffn;
 }
 

@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const ModelConfig again =
         parse_hf_config(parse_json(write_hf_config(config).dump(), "again"), "again");
     DURE_CHECK(again == config, "a configuration changed in writing");
-    if (config.expert_count * config.layer_count() < 4096)
+    if (config.expert_count_max() * config.layer_count() < 4096)
       DURE_CHECK(count_model(config).parameters > 0);
   } catch (const Error&) {
   }

@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "engine/generator.h"
 #include "engine/scorer.h"
+#include "formats/config_fixture.h"
 #include "tensor/fenced_stream.h"
 #include "train/learner.h"
 
@@ -19,14 +20,10 @@ ModelConfig tiny() {
   c.head_count = 4;
   c.kv_head_count = 2;
   c.head_width = 8;
-  c.dense_width = 40;
-  c.expert_width = 16;
-  c.expert_count = 6;
-  c.experts_per_token = 2;
-  c.shared_expert_count = 1;
   c.initializer_range = 0.2;
-  for (int i = 0; i < 4; ++i)
-    c.layers.push_back({.window_tokens = i == 3 ? 0 : 5, .rotary = i != 3, .sparse = i > 0});
+  set_layers(
+      c, 4, 5,
+      {.dense_width = 40, .experts = {.count = 6, .per_token = 2, .width = 16, .shared_count = 1}});
   c.layers[2].norm_order = NormOrder::kPost;
   c.mtp_layer_count = 1;
   return c;

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "formats/config_fixture.h"
 #include "formats/safetensors.h"
 #include "golden.h"
 #include "model/load.h"
@@ -285,8 +286,8 @@ class Case {
   void run_mtp(const Json& kind, double coefficient) {
     const std::string prefix = "mtp." + kind.at("name").as_string() + ".";
     const int64_t window = kind.at("window").as_int();
-    weights_.config.mtp_layer.window_tokens = window;
-    weights_.config.mtp_layer.rotary = window > 0;
+    LayerFacts& layer = weights_.config.mtp_layer;
+    layer = window > 0 ? sliding_layer(layer, window) : global_layer(layer);
     TrainPass pass(weights_.config, plan());
     pass.forward(weights_, rows_.input(), stream_);
     pass.losses({.mtp_coefficient = coefficient}, stream_);

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "formats/config_fixture.h"
 #include "model/load.h"
 #include "program.h"
 #include "tensor/cpu_stream.h"
@@ -16,12 +17,12 @@ namespace dure {
 inline ModelConfig tiny_model_config(int64_t vocab_size) {
   ModelConfig c;
   c.vocab_size = vocab_size, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2,
-  c.head_width = 16, c.dense_width = 48;
-  c.expert_width = 16, c.expert_count = 4, c.experts_per_token = 2, c.shared_expert_count = 1,
-  c.routed_scale = 2.5;
+  c.head_width = 16;
   c.mtp_layer_count = 1, c.initializer_range = 0.2, c.eos_tokens = {53};
-  for (int i = 0; i < 4; ++i)
-    c.layers.push_back({.window_tokens = i == 3 ? 0 : 8, .rotary = i != 3, .sparse = i > 0});
+  set_layers(
+      c, 4, 8,
+      {.dense_width = 48,
+       .experts = {.count = 4, .per_token = 2, .width = 16, .shared_count = 1, .scale = 2.5}});
   return c;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "chat/open_model.h"
+#include "formats/config_fixture.h"
 #include "tensor/cpu_stream.h"
 #include "text/bpe_trainer.h"
 
@@ -36,16 +37,12 @@ inline ModelConfig tiny_config() {
   c.head_count = 4;
   c.kv_head_count = 2;
   c.head_width = 16;
-  c.dense_width = 48;
-  c.expert_width = 16;
-  c.expert_count = 4;
-  c.experts_per_token = 2;
-  c.shared_expert_count = 1;
   c.mtp_layer_count = 1;
   c.initializer_range = 0.2;
   c.eos_tokens = {53, 54};
-  for (int i = 0; i < 4; ++i)
-    c.layers.push_back({.window_tokens = i == 3 ? 0 : 8, .rotary = i != 3, .sparse = i > 0});
+  set_layers(
+      c, 4, 8,
+      {.dense_width = 48, .experts = {.count = 4, .per_token = 2, .width = 16, .shared_count = 1}});
   return c;
 }
 

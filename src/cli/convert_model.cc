@@ -88,7 +88,7 @@ DType gguf_dtype_of(const ModelFiles& files, TensorId id, const ConvertOptions& 
   if (options.dtype) return *options.dtype;
   if (!is_expert(id.role)) return files.dtype(id);
   const DType first = files.dtype({id.role, id.layer, 0});
-  for (int64_t e = 1; e < files.config().expert_count; ++e) {
+  for (int64_t e = 1; e < files.config().layer(id.layer).experts.count; ++e) {
     if (files.dtype({id.role, id.layer, e}) != first) {
       fail(ErrorCode::kUnsupported,
            "{}: the {} tensors of layer {} have different types; say which one to write (--type)",
@@ -100,7 +100,7 @@ DType gguf_dtype_of(const ModelFiles& files, TensorId id, const ConvertOptions& 
 
 void put_tensor(const ModelFiles& files, TensorId id, const TensorInfo& info, Buffer& scratch,
                 GgufSetWriter& writer) {
-  const int64_t count = is_expert(id.role) ? files.config().expert_count : 1;
+  const int64_t count = is_expert(id.role) ? info.shape[0] : 1;
   const int64_t part_bytes = info.bytes() / count;
   for (int64_t e = 0; e < count; ++e) {
     const ConstTensorView view =

@@ -34,9 +34,10 @@ const char* norm_name(const ModelConfig& c) {
 std::string facts_text(const LayerFacts& layer) {
   std::string out =
       layer.window_tokens > 0 ? fmt::format("sliding, window {}", layer.window_tokens) : "global";
-  out += layer.rotary ? ", RoPE" : ", no positions";
+  out += layer.rotary() ? ", RoPE" : ", no positions";
   out += layer.sparse ? ", experts" : ", dense";
-  if (layer.swiglu_limit > 0) out += fmt::format(", SwiGLU clamped at {}", layer.swiglu_limit);
+  if (layer.activation.limit > 0)
+    out += fmt::format(", SwiGLU clamped at {}", layer.activation.limit);
   return out;
 }
 
@@ -63,20 +64,22 @@ void print_config(const ModelConfig& c) {
   std::printf("  hidden            %lld, %lld query and %lld key heads of %lld\n",
               static_cast<long long>(c.hidden_size), static_cast<long long>(c.head_count),
               static_cast<long long>(c.kv_head_count), static_cast<long long>(c.head_width));
-  std::printf("  dense FFN         %lld\n", static_cast<long long>(c.dense_width));
+  std::printf("  dense FFN         %lld\n", static_cast<long long>(common_dense_width(c)));
   if (c.sparse_layer_count() > 0) {
+    const ExpertFacts& e = common_experts(c);
     std::printf(
         "  experts           %lld of width %lld, %lld a token, %lld shared; groups %lld, kept "
         "%lld; scale %g\n",
-        static_cast<long long>(c.expert_count), static_cast<long long>(c.expert_width),
-        static_cast<long long>(c.experts_per_token), static_cast<long long>(c.shared_expert_count),
-        static_cast<long long>(c.expert_group_count), static_cast<long long>(c.expert_groups_kept),
-        c.routed_scale);
+        static_cast<long long>(e.count), static_cast<long long>(e.width),
+        static_cast<long long>(e.per_token), static_cast<long long>(e.shared_count),
+        static_cast<long long>(e.group_count), static_cast<long long>(e.groups_kept), e.scale);
   }
   std::printf("  vocabulary        %s%s\n", grouped(c.vocab_size).c_str(),
               c.tied_embeddings ? ", head tied to the embedding" : "");
+  const RopeFacts& rope = common_rope(c);
   std::printf("  context           %s tokens; RoPE theta %g, %s\n",
-              grouped(c.context_tokens).c_str(), c.rope.theta, c.rope.scaling.c_str());
+              grouped(c.context_tokens).c_str(), rope.theta,
+              rope.kind == RopeKind::kLlama3 ? "llama3" : "default");
 }
 
 void print_counts(const ModelConfig& c) {
@@ -143,9 +146,9 @@ Json layer_json(const LayerFacts& layer) {
   Json out = Json::object();
   out["attention"] = layer.window_tokens > 0 ? "sliding_attention" : "full_attention";
   out["window"] = layer.window_tokens;
-  out["rope"] = layer.rotary;
+  out["rope"] = layer.rotary();
   out["mlp"] = layer.sparse ? "sparse" : "dense";
-  out["swiglu_limit"] = layer.swiglu_limit;
+  out["swiglu_limit"] = layer.activation.limit;
   return out;
 }
 

@@ -35,7 +35,8 @@ struct DraftingModel : Model {
     ModelConfig c = tiny_config();
     c.vocab_size = vocabulary;
     c.mtp_layer_count = 1;
-    c.mtp_layer = {.window_tokens = mtp_window, .rotary = mtp_window > 0};
+    c.mtp_layer =
+        mtp_window > 0 ? sliding_layer(c.mtp_layer, mtp_window) : global_layer(c.mtp_layer);
     return c;
   }
 };

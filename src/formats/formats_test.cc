@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 #include "base/testing.h"
+#include "formats/config_fixture.h"
 #include "formats/fp8.h"
 #include "formats/hf_config.h"
 #include "formats/model_files.h"
@@ -27,13 +28,12 @@ std::string container(const std::string& header, const std::string& data) {
 // The smallest model with every kind of tensor.
 ModelConfig small_config() {
   ModelConfig c;
-  c.vocab_size = 11, c.hidden_size = 6, c.head_count = 2, c.kv_head_count = 1, c.head_width = 4,
-  c.dense_width = 5;
-  c.expert_width = 3, c.expert_count = 4, c.experts_per_token = 2, c.shared_expert_count = 1,
-  c.routed_scale = 2.5;
-  c.layers = {{.window_tokens = 4, .rotary = true},
-              {.window_tokens = 4, .rotary = true, .sparse = true},
-              {.sparse = true}};
+  c.vocab_size = 11, c.hidden_size = 6, c.head_count = 2, c.kv_head_count = 1, c.head_width = 4;
+  const LayerFacts each{
+      .dense_width = 5,
+      .experts = {.count = 4, .per_token = 2, .width = 3, .shared_count = 1, .scale = 2.5}};
+  c.layers = {sliding_layer(each, 4), sparse_layer(sliding_layer(each, 4)), sparse_layer(each)};
+  c.mtp_layer = each;
   c.mtp_layer_count = 1;
   c.eos_tokens = {2, 5};
   return c;

@@ -46,50 +46,67 @@ class Keys {
   std::string file_, prefix_;
 };
 
-void read_sizes(const Keys& k, ModelConfig& c) {
+RopeFacts read_rope(const Keys& k) {
+  RopeFacts rope{.kind = RopeKind::kPlain, .theta = k.number("rope.freq_base")};
+  const GgufValue* scaling = k.find("rope.scaling.type");
+  if (scaling == nullptr) return rope;
+  const std::string& name = scaling->as_string(k.place("rope.scaling.type"));
+  if (name == "llama3" && k.extended()) {
+    rope.kind = RopeKind::kLlama3;
+    rope.factor = k.number("rope.scaling.factor");
+    rope.low_frequency_factor = k.number("rope.scaling.low_freq_factor");
+    rope.high_frequency_factor = k.number("rope.scaling.high_freq_factor");
+    rope.original_context_tokens = k.integer("rope.scaling.original_context_length");
+  } else if (name != "none") {
+    fail(ErrorCode::kUnsupported, "{} is '{}'; only 'none' is known", k.place("rope.scaling.type"),
+         name);
+  }
+  return rope;
+}
+
+// `each`: what every layer starts from, rotary.
+void read_sizes(const Keys& k, ModelConfig& c, LayerFacts& each) {
   c.context_tokens = k.integer("context_length");
   c.hidden_size = k.integer("embedding_length");
-  c.dense_width = k.integer("feed_forward_length");
+  each.dense_width = k.integer("feed_forward_length");
   c.head_count = k.integer("attention.head_count");
   c.kv_head_count = k.integer("attention.head_count_kv");
   c.head_width = k.integer("attention.key_length");
   if (k.integer("attention.value_length", c.head_width) != c.head_width)
     fail(ErrorCode::kUnsupported, "{}: keys and values of different width", k.file());
   c.norm_epsilon = k.number("attention.layer_norm_rms_epsilon");
-  c.rope.theta = k.number("rope.freq_base");
-  if (const GgufValue* scaling = k.find("rope.scaling.type")) {
-    const std::string& name = scaling->as_string(k.place("rope.scaling.type"));
-    if (name == "llama3" && k.extended()) {
-      c.rope.scaling = name;
-      c.rope.factor = k.number("rope.scaling.factor");
-      c.rope.low_frequency_factor = k.number("rope.scaling.low_freq_factor");
-      c.rope.high_frequency_factor = k.number("rope.scaling.high_freq_factor");
-      c.rope.original_context_tokens = k.integer("rope.scaling.original_context_length");
-    } else if (name != "none") {
-      fail(ErrorCode::kUnsupported, "{} is '{}'; only 'none' is known",
-           k.place("rope.scaling.type"), name);
-    }
-  }
+  each.rope = read_rope(k);
 }
 
-void read_experts(const Keys& k, ModelConfig& c) {
-  c.expert_count = k.integer("expert_count");
-  c.experts_per_token = k.integer("expert_used_count");
-  c.expert_width = k.integer("expert_feed_forward_length");
-  c.shared_expert_count = k.integer("expert_shared_count", 1);
-  const int64_t shared = k.integer("expert_shared_feed_forward_length", c.shared_width());
-  if (shared != c.shared_width())
-    fail(ErrorCode::kUnsupported, "{} is {}, not {} x {}",
-         k.place("expert_shared_feed_forward_length"), shared, c.shared_expert_count,
-         c.expert_width);
-  c.expert_group_count = std::max<int64_t>(1, k.integer("expert_group_count", 1));
-  c.expert_groups_kept = std::max<int64_t>(1, k.integer("expert_group_used_count", 1));
-  c.routed_scale = k.number("expert_weights_scale");
-  c.normalise_expert_weights = k.boolean("expert_weights_norm");
+RouterScore read_score(const Keys& k) {
   const int64_t gate = k.integer("expert_gating_func");
   if (gate != kSigmoid)
     fail(ErrorCode::kUnsupported, "{} is {}; only {} (sigmoid) is known",
          k.place("expert_gating_func"), gate, kSigmoid);
+  return RouterScore::kSigmoid;
+}
+
+ExpertFacts read_experts(const Keys& k) {
+  ExpertFacts e;
+  e.count = k.integer("expert_count");
+  e.per_token = k.integer("expert_used_count");
+  e.width = k.integer("expert_feed_forward_length");
+  e.shared_count = k.integer("expert_shared_count", 1);
+  const int64_t shared = k.integer("expert_shared_feed_forward_length", e.shared_width());
+  if (shared != e.shared_width())
+    fail(ErrorCode::kUnsupported, "{} is {}, not {} x {}",
+         k.place("expert_shared_feed_forward_length"), shared, e.shared_count, e.width);
+  e.group_count = std::max<int64_t>(1, k.integer("expert_group_count", 1));
+  e.groups_kept = std::max<int64_t>(1, k.integer("expert_group_used_count", 1));
+  e.scale = k.number("expert_weights_scale");
+  e.normalise = k.boolean("expert_weights_norm");
+  e.score = read_score(k);
+  return e;
+}
+
+// A layer without RoPE carries the facts of the others unused.
+void set_rotary(bool rotary, LayerFacts& layer) {
+  if (!rotary) layer.rope.kind = RopeKind::kNone;
 }
 
 // Pattern: true = sliding, a layer each; or a period n, whose every n-th layer is global; absent: a
@@ -109,10 +126,9 @@ void read_plain_layers(const Keys& k, ModelConfig& c) {
     if (sliding && window < 1)
       fail(ErrorCode::kInvalidArgument, "{} is {}, but layer {} is sliding",
            k.place("attention.sliding_window"), window, i);
-    c.layers[at] = {.window_tokens = sliding ? window : 0,
-                    .rotary = sliding,
-                    .sparse = i >= dense,
-                    .swiglu_limit = 0};
+    c.layers[at].window_tokens = sliding ? window : 0;
+    c.layers[at].sparse = i >= dense;
+    set_rotary(sliding, c.layers[at]);
   }
 }
 
@@ -129,11 +145,12 @@ void read_extended_layers(const Keys& k, ModelConfig& c) {
                              ? std::vector<int64_t>(c.layers.size())
                              : k.integers("layer_post_norm", count);
   for (size_t i = 0; i < c.layers.size(); ++i) {
-    c.layers[i] = {.window_tokens = windows[i],
-                   .rotary = rotary[i] != 0,
-                   .sparse = sparse[i] != 0,
-                   .swiglu_limit = limits[i],
-                   .norm_order = post_norm[i] != 0 ? NormOrder::kPost : NormOrder::kPre};
+    LayerFacts& layer = c.layers[i];
+    layer.window_tokens = windows[i];
+    set_rotary(rotary[i] != 0, layer);
+    layer.sparse = sparse[i] != 0;
+    layer.activation.limit = limits[i];
+    layer.norm_order = post_norm[i] != 0 ? NormOrder::kPost : NormOrder::kPre;
   }
 }
 
@@ -145,7 +162,7 @@ int64_t global_int(const Keys& k, const char* key, int64_t otherwise) {
 void read_own_keys(const Keys& k, ModelConfig& c) {
   c.mtp_steps = c.mtp_layer_count == 0 ? 1 : global_int(k, "dure.mtp_steps", 1);
   c.mtp_layer.window_tokens = c.mtp_layer_count == 0 ? 0 : global_int(k, "dure.mtp_window", 0);
-  c.mtp_layer.rotary = c.mtp_layer.window_tokens > 0;
+  set_rotary(c.mtp_layer.window_tokens > 0, c.mtp_layer);
   c.bos_token = global_int(k, "tokenizer.ggml.bos_token_id", 1);
   c.pad_token = global_int(k, "tokenizer.ggml.padding_token_id", 0);
   c.eos_tokens = {global_int(k, "tokenizer.ggml.eos_token_id", 53)};
@@ -186,8 +203,9 @@ ModelConfig parse_gguf_config(const GgufFile& file) {
   }
   const Keys k(file.metadata(), file.where(), architecture + ".");
   ModelConfig c;
-  read_sizes(k, c);
-  read_experts(k, c);
+  LayerFacts each;
+  read_sizes(k, c, each);
+  each.experts = read_experts(k);
   c.vocab_size = vocabulary(k, file);
   c.mtp_layer_count = k.integer("nextn_predict_layers", 0);
   const int64_t layers = k.integer("block_count") - c.mtp_layer_count;
@@ -196,7 +214,8 @@ ModelConfig parse_gguf_config(const GgufFile& file) {
          c.mtp_layer_count);
   if (layers < 1 || layers > 4096)
     fail(ErrorCode::kInvalidArgument, "{} leaves {} layers", k.place("block_count"), layers);
-  c.layers.resize(static_cast<size_t>(layers));
+  c.layers.assign(static_cast<size_t>(layers), each);
+  c.mtp_layer = each;
   architecture == kPlain ? read_plain_layers(k, c) : read_extended_layers(k, c);
   read_own_keys(k, c);
   c.tied_embeddings = file.find(gguf_name({TensorRole::kHead}, c)) == nullptr;
@@ -206,14 +225,14 @@ ModelConfig parse_gguf_config(const GgufFile& file) {
 }
 
 bool is_plain_exaone_moe(const ModelConfig& c) {
-  if (c.rope.scaling != "default") return false;
+  if (common_rope(c).kind == RopeKind::kLlama3) return false;
   int64_t window = 0, dense = 0;
   while (dense < c.layer_count() && !c.layer(dense).sparse) ++dense;
   for (int64_t i = 0; i < c.layer_count(); ++i) {
     const LayerFacts& layer = c.layer(i);
     const bool sliding = layer.window_tokens > 0;
-    if (layer.norm_order != NormOrder::kPre || layer.rotary != sliding || layer.swiglu_limit > 0 ||
-        layer.sparse != (i >= dense))
+    if (layer.norm_order != NormOrder::kPre || layer.rotary() != sliding ||
+        layer.activation.limit > 0 || layer.sparse != (i >= dense))
       return false;
     if (sliding && window != 0 && layer.window_tokens != window) return false;
     if (sliding) window = layer.window_tokens;
@@ -244,9 +263,9 @@ void write_extended_layers(const ModelConfig& c, const std::string& p, GgufMetad
   bool any_post_norm = false;
   for (const LayerFacts& layer : c.layers) {
     windows.push_back(layer.window_tokens);
-    rotary.push_back(layer.rotary);
+    rotary.push_back(layer.rotary());
     sparse.push_back(layer.sparse);
-    limits.push_back(layer.swiglu_limit);
+    limits.push_back(layer.activation.limit);
     post_norm.push_back(layer.norm_order == NormOrder::kPost);
     any_post_norm |= layer.norm_order == NormOrder::kPost;
   }
@@ -259,8 +278,8 @@ void write_extended_layers(const ModelConfig& c, const std::string& p, GgufMetad
 }
 
 void write_rope_scaling(const RopeFacts& rope, const std::string& p, GgufMetadata& out) {
-  const bool scaled = rope.scaling != "default";
-  out.set(p + "rope.scaling.type", GgufValue::string(scaled ? rope.scaling : "none"));
+  const bool scaled = rope.kind == RopeKind::kLlama3;
+  out.set(p + "rope.scaling.type", GgufValue::string(scaled ? "llama3" : "none"));
   if (!scaled) return;
   out.set(p + "rope.scaling.factor", GgufValue::f64(rope.factor));
   out.set(p + "rope.scaling.low_freq_factor", GgufValue::f64(rope.low_frequency_factor));
@@ -268,17 +287,25 @@ void write_rope_scaling(const RopeFacts& rope, const std::string& p, GgufMetadat
   out.set(p + "rope.scaling.original_context_length", GgufValue::u32(rope.original_context_tokens));
 }
 
-void write_experts(const ModelConfig& c, const std::string& p, GgufMetadata& out) {
-  out.set(p + "expert_count", GgufValue::u32(c.expert_count));
-  out.set(p + "expert_used_count", GgufValue::u32(c.experts_per_token));
-  out.set(p + "expert_feed_forward_length", GgufValue::u32(c.expert_width));
-  out.set(p + "expert_shared_count", GgufValue::u32(c.shared_expert_count));
-  out.set(p + "expert_shared_feed_forward_length", GgufValue::u32(c.shared_width()));
-  out.set(p + "expert_group_count", GgufValue::u32(c.expert_group_count));
-  out.set(p + "expert_group_used_count", GgufValue::u32(c.expert_groups_kept));
-  out.set(p + "expert_gating_func", GgufValue::u32(kSigmoid));
-  out.set(p + "expert_weights_scale", GgufValue::f32(c.routed_scale));
-  out.set(p + "expert_weights_norm", GgufValue::boolean(c.normalise_expert_weights));
+int64_t gating_function(RouterScore score) {
+  switch (score) {
+    case RouterScore::kSigmoid:
+      return kSigmoid;
+  }
+  return 0;
+}
+
+void write_experts(const ExpertFacts& e, const std::string& p, GgufMetadata& out) {
+  out.set(p + "expert_count", GgufValue::u32(e.count));
+  out.set(p + "expert_used_count", GgufValue::u32(e.per_token));
+  out.set(p + "expert_feed_forward_length", GgufValue::u32(e.width));
+  out.set(p + "expert_shared_count", GgufValue::u32(e.shared_count));
+  out.set(p + "expert_shared_feed_forward_length", GgufValue::u32(e.shared_width()));
+  out.set(p + "expert_group_count", GgufValue::u32(e.group_count));
+  out.set(p + "expert_group_used_count", GgufValue::u32(e.groups_kept));
+  out.set(p + "expert_gating_func", GgufValue::u32(gating_function(e.score)));
+  out.set(p + "expert_weights_scale", GgufValue::f32(e.scale));
+  out.set(p + "expert_weights_norm", GgufValue::boolean(e.normalise));
 }
 
 void write_own_keys(const ModelConfig& c, GgufMetadata& out) {
@@ -295,6 +322,7 @@ void write_own_keys(const ModelConfig& c, GgufMetadata& out) {
 
 GgufMetadata gguf_config(const ModelConfig& c) {
   check_config(c, "configuration");
+  check_common_facts(c, "GGUF");
   if (c.mtp_layer_count > 0 && c.mtp_layer.norm_order != NormOrder::kPre)
     fail(ErrorCode::kUnsupported, "a post-norm MTP layer cannot be written as GGUF");
   const bool plain = is_plain_exaone_moe(c);
@@ -305,17 +333,17 @@ GgufMetadata gguf_config(const ModelConfig& c) {
   out.set(p + "block_count", GgufValue::u32(c.layer_count() + c.mtp_layer_count));
   out.set(p + "context_length", GgufValue::u32(c.context_tokens));
   out.set(p + "embedding_length", GgufValue::u32(c.hidden_size));
-  out.set(p + "feed_forward_length", GgufValue::u32(c.dense_width));
+  out.set(p + "feed_forward_length", GgufValue::u32(common_dense_width(c)));
   out.set(p + "attention.head_count", GgufValue::u32(c.head_count));
   out.set(p + "attention.head_count_kv", GgufValue::u32(c.kv_head_count));
   out.set(p + "attention.key_length", GgufValue::u32(c.head_width));
   out.set(p + "attention.value_length", GgufValue::u32(c.head_width));
   out.set(p + "attention.layer_norm_rms_epsilon", GgufValue::f32(c.norm_epsilon));
-  out.set(p + "rope.freq_base", GgufValue::f32(c.rope.theta));
+  out.set(p + "rope.freq_base", GgufValue::f32(common_rope(c).theta));
   out.set(p + "rope.dimension_count", GgufValue::u32(c.head_width));
-  write_rope_scaling(c.rope, p, out);
+  write_rope_scaling(common_rope(c), p, out);
   out.set(p + "vocab_size", GgufValue::u32(c.vocab_size));
-  write_experts(c, p, out);
+  write_experts(common_experts(c), p, out);
   plain ? write_plain_layers(c, p, out) : write_extended_layers(c, p, out);
   out.set(p + "nextn_predict_layers", GgufValue::u32(c.mtp_layer_count));
   write_own_keys(c, out);

@@ -8,6 +8,7 @@
 
 #include "base/rng.h"
 #include "base/testing.h"
+#include "formats/config_fixture.h"
 #include "formats/gguf_model.h"
 #include "formats/model_files.h"
 
@@ -120,13 +121,11 @@ TEST(Gguf, SplitSets) {
 
 ModelConfig k1_like() {
   ModelConfig c;
-  c.vocab_size = 20, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2, c.head_width = 16,
-  c.dense_width = 40;
-  c.expert_width = 32, c.expert_count = 4, c.experts_per_token = 2, c.shared_expert_count = 1,
-  c.routed_scale = 2.5;
-  for (int64_t i = 0; i < 5; ++i)
-    c.layers.push_back(
-        {.window_tokens = i % 4 == 3 ? 0 : 6, .rotary = i % 4 != 3, .sparse = i > 0});
+  c.vocab_size = 20, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2, c.head_width = 16;
+  set_layers(
+      c, 5, 6,
+      {.dense_width = 40,
+       .experts = {.count = 4, .per_token = 2, .width = 32, .shared_count = 1, .scale = 2.5}});
   c.mtp_layer_count = 1;
   c.eos_tokens = {7};
   c.dtype = "float32";
@@ -163,18 +162,26 @@ TEST(GgufModel, FactsSurvive) {
     EXPECT_EQ(files.stack(TensorRole::kExpertUp, 2)->shape, Shape({4, 32, 32}));
     EXPECT_EQ(files.tensor("mtp.fc.weight").shape, Shape({32, 64}));
   }
-  c.mtp_steps = 4, c.mtp_layer = {.window_tokens = 6, .rotary = true}, c.eos_tokens = {7, 9},
+  c.mtp_steps = 4, c.mtp_layer = sliding_layer(c.mtp_layer, 6), c.eos_tokens = {7, 9},
   c.tied_embeddings = true, c.initializer_range = 0.01;
   write_model(path, c);
   EXPECT_EQ(ModelFiles(path).config(), c);
-  c.layers[1].window_tokens = 9, c.layers[4].swiglu_limit = 0.7;
+  c.layers[1].window_tokens = 9, c.layers[4].activation.limit = 0.7;
   EXPECT_FALSE(is_plain_exaone_moe(c));
   write_model(path, c);
   EXPECT_EQ(ModelFiles(path).config(), c);
   EXPECT_EQ(GgufFile(path).metadata().at("general.architecture").as_string(""), "dure-exaone-moe");
   c.layers[1].norm_order = c.layers[3].norm_order = NormOrder::kPost;  // EXAONE 4.0's facts
-  c.rope.scaling = "llama3", c.rope.factor = 16, c.rope.original_context_tokens = 8192,
-  c.rope.low_frequency_factor = 1.5;
+  const RopeFacts llama3{.kind = RopeKind::kLlama3,
+                         .factor = 16,
+                         .low_frequency_factor = 1.5,
+                         .original_context_tokens = 8192};
+  for (LayerFacts& layer : c.layers) {
+    const bool rotary = layer.rotary();
+    layer.rope = llama3;
+    if (!rotary) layer.rope.kind = RopeKind::kNone;
+  }
+  c.mtp_layer.rope = llama3;
   write_model(path, c);
   EXPECT_EQ(ModelFiles(path).config(), c);
 }

@@ -190,10 +190,11 @@ Family read_family(Fields& f) {
        f.where(), type, architecture);
 }
 
-void read_sizes(Fields& f, ModelConfig& c) {
+// `each`: what every layer starts from.
+void read_sizes(Fields& f, ModelConfig& c, LayerFacts& each) {
   c.vocab_size = f.needed("vocab_size");
   c.hidden_size = f.needed("hidden_size");
-  c.dense_width = f.needed("intermediate_size");
+  each.dense_width = f.needed("intermediate_size");
   c.head_count = f.needed("num_attention_heads");
   c.kv_head_count = f.integer("num_key_value_heads").value_or(c.head_count);
   c.norm_epsilon = f.number("rms_norm_eps").value_or(1e-5);
@@ -243,52 +244,82 @@ void merge_theta(std::optional<double>& theta, std::optional<double> found,
   theta = found;
 }
 
-void read_rope_object(const Json& json, const std::string& where, RopeFacts& rope,
+// The facts of all rotary layers, to one of them; a layer without RoPE carries them unused.
+void give_rope(const RopeFacts& rope, LayerFacts& layer) {
+  const bool rotary = layer.rotary();
+  layer.rope = rope;
+  if (!rotary) layer.rope.kind = RopeKind::kNone;
+}
+
+// As one object says it; the type still by its name, so that an unknown field is refused first.
+struct WrittenRope {
+  std::string type = "default";
+  RopeFacts facts;
+  bool operator==(const WrittenRope&) const = default;
+};
+
+void read_rope_object(const Json& json, const std::string& where, WrittenRope& rope,
                       std::optional<double>& theta) {
   Fields f(json, where);
   const auto old_name = f.text("type");
-  rope.scaling = f.text("rope_type").value_or(old_name.value_or("default"));
+  rope.type = f.text("rope_type").value_or(old_name.value_or("default"));
   merge_theta(theta, f.number("rope_theta"), where);
   const double rotated = f.number("partial_rotary_factor").value_or(1);
   if (rotated != 1)
     fail(ErrorCode::kUnsupported, "{}: partial_rotary_factor {}; only 1 is known", where, rotated);
-  if (rope.scaling == "llama3") {
-    rope.factor = f.number("factor").value_or(1);
-    rope.low_frequency_factor = f.number("low_freq_factor").value_or(1);
-    rope.high_frequency_factor = f.number("high_freq_factor").value_or(4);
-    rope.original_context_tokens = f.needed("original_max_position_embeddings");
+  if (rope.type == "llama3") {
+    rope.facts.factor = f.number("factor").value_or(1);
+    rope.facts.low_frequency_factor = f.number("low_freq_factor").value_or(1);
+    rope.facts.high_frequency_factor = f.number("high_freq_factor").value_or(4);
+    rope.facts.original_context_tokens = f.needed("original_max_position_embeddings");
   }
   for (const auto& [name, value] : json.as_object()) {
     if (!f.known().contains(name) && !value.is_null()) {
       fail(ErrorCode::kUnsupported, "{}: field '{}' is not known for rope type '{}'", where, name,
-           rope.scaling);
+           rope.type);
     }
   }
 }
 
-void read_rope(Fields& f, ModelConfig& c) {
-  std::optional<double> theta;
+RopeKind rope_kind(const std::string& type, const std::string& where) {
+  if (type == "default") return RopeKind::kPlain;
+  if (type == "llama3") return RopeKind::kLlama3;
+  fail(ErrorCode::kUnsupported, "{}: rope type '{}'; known are 'default' and 'llama3'", where,
+       type);
+}
+
+WrittenRope read_rope_objects(Fields& f, std::optional<double>& theta) {
   const Json* modern = f.find("rope_parameters");
   const Json* scaling = f.find("rope_scaling");
-  RopeFacts other;
-  if (scaling != nullptr) read_rope_object(*scaling, f.place("rope_scaling"), c.rope, theta);
+  WrittenRope rope, other;
+  if (scaling != nullptr) read_rope_object(*scaling, f.place("rope_scaling"), rope, theta);
   if (modern != nullptr)
-    read_rope_object(*modern, f.place("rope_parameters"), scaling != nullptr ? other : c.rope,
-                     theta);
-  if (modern != nullptr && scaling != nullptr && !(other == c.rope)) {
+    read_rope_object(*modern, f.place("rope_parameters"), scaling != nullptr ? other : rope, theta);
+  if (modern != nullptr && scaling != nullptr && !(other == rope)) {
     fail(ErrorCode::kInvalidArgument, "{}: rope_parameters and rope_scaling contradict each other",
          f.where());
   }
+  return rope;
+}
+
+// Gives the rotation to the layers that read_attention() and read_mtp() found to have one.
+void read_rope(Fields& f, ModelConfig& c) {
+  std::optional<double> theta;
+  const WrittenRope written = read_rope_objects(f, theta);
   merge_theta(theta, f.number("rope_theta"), f.where());
-  const auto rotates = [](const LayerFacts& layer) { return layer.rotary; };
-  const bool any = std::any_of(c.layers.begin(), c.layers.end(), rotates) || c.mtp_layer.rotary;
+  const auto rotates = [](const LayerFacts& layer) { return layer.rotary(); };
+  const bool any = std::any_of(c.layers.begin(), c.layers.end(), rotates) || c.mtp_layer.rotary();
   if (!theta && any) {
     fail(ErrorCode::kInvalidArgument,
          "{}: rope_theta is missing (rope_parameters, rope_scaling or top level); engines disagree "
          "about a default",
          f.where());
   }
-  c.rope.theta = theta.value_or(RopeFacts{}.theta);
+  RopeFacts rope = written.facts;
+  rope.kind = rope_kind(written.type, f.where());
+  rope.theta = theta.value_or(rope.theta);
+  for (LayerFacts& layer : c.layers) give_rope(rope, layer);
+  give_rope(rope, c.mtp_layer);
 }
 
 bool is_sliding(const Json& kind, const std::string& place) {
@@ -353,7 +384,7 @@ void read_attention(Fields& f, ModelConfig& c, int64_t count, std::optional<int6
            f.where(), i);
     }
     c.layers[i].window_tokens = width;
-    c.layers[i].rotary = sliding[i];
+    c.layers[i].rope.kind = sliding[i] ? RopeKind::kPlain : RopeKind::kNone;
     any = any || sliding[i];
   }
   if (!any && window) {
@@ -363,7 +394,9 @@ void read_attention(Fields& f, ModelConfig& c, int64_t count, std::optional<int6
          f.where(), *window);
   }
   // Without any window every layer is global and rotary (EXAONE 4.0 1.2B).
-  for (LayerFacts& layer : c.layers) layer.rotary = layer.rotary || !any;
+  for (LayerFacts& layer : c.layers) {
+    if (!any) layer.rope.kind = RopeKind::kPlain;
+  }
 }
 
 std::optional<int64_t> read_window(Fields& f) {
@@ -409,20 +442,23 @@ void read_experts(Fields& f, ModelConfig& c) {
   const auto size = [&](const char* name) {
     return sparse ? f.needed(name) : f.integer(name).value_or(0);
   };
-  c.expert_count = size("num_experts");
-  c.experts_per_token = size("num_experts_per_tok");
-  c.expert_width = size("moe_intermediate_size");
-  c.shared_expert_count = f.integer("num_shared_experts").value_or(1);
-  c.normalise_expert_weights = f.boolean("norm_topk_prob").value_or(true);
-  c.routed_scale = f.number("routed_scaling_factor").value_or(2.5);
-  c.expert_group_count = f.integer("n_group").value_or(1);
-  c.expert_groups_kept = f.integer("topk_group").value_or(1);
+  ExpertFacts experts;
+  experts.count = size("num_experts");
+  experts.per_token = size("num_experts_per_tok");
+  experts.width = size("moe_intermediate_size");
+  experts.shared_count = f.integer("num_shared_experts").value_or(1);
+  experts.normalise = f.boolean("norm_topk_prob").value_or(true);
+  experts.scale = f.number("routed_scaling_factor").value_or(2.5);
+  experts.group_count = f.integer("n_group").value_or(1);
+  experts.groups_kept = f.integer("topk_group").value_or(1);
   expect_text(f, "scoring_func", "sigmoid");
   expect_text(f, "topk_method", "noaux_tc");
+  for (LayerFacts& layer : c.layers) layer.experts = experts;
+  c.mtp_layer.experts = experts;
   const Json::Array* limits = f.list("swiglu_limits", c.layer_count());
   for (size_t i = 0; limits != nullptr && i < limits->size(); ++i) {
     const Json& limit = (*limits)[i];
-    c.layers[i].swiglu_limit = limit.is_null() ? 0 : limit.as_double(f.place("swiglu_limits"));
+    c.layers[i].activation.limit = limit.is_null() ? 0 : limit.as_double(f.place("swiglu_limits"));
   }
 }
 
@@ -450,7 +486,7 @@ void read_mtp(Fields& f, ModelConfig& c, std::optional<int64_t> window, bool ten
     fail(ErrorCode::kInvalidArgument,
          "{}: the MTP layer is global, but mtp_sliding_windows gives it {}", f.where(), listed);
   c.mtp_layer.window_tokens = !sliding ? 0 : windows != nullptr ? listed : window.value_or(0);
-  c.mtp_layer.rotary = sliding;
+  c.mtp_layer.rope.kind = sliding ? RopeKind::kPlain : RopeKind::kNone;
   if (sliding && c.mtp_layer.window_tokens == 0)
     fail(ErrorCode::kInvalidArgument,
          "{}: the MTP layer is sliding, but has no window (mtp_sliding_windows)", f.where());
@@ -485,13 +521,15 @@ ModelConfig parse_hf_config(const Json& json, const std::string& where, bool mtp
   Fields f(json, where);
   ModelConfig c;
   const Family family = read_family(f);
-  read_sizes(f, c);
+  LayerFacts each;
+  read_sizes(f, c, each);
   read_tokens(f, c);
   const int64_t count = f.needed("num_hidden_layers");
   if (count < 1 || count > 4096)
     fail(ErrorCode::kInvalidArgument, "{}: num_hidden_layers is {}, should be from 1 to 4096",
          where, count);
-  c.layers.resize(static_cast<size_t>(count));
+  c.layers.assign(static_cast<size_t>(count), each);
+  c.mtp_layer = each;
   const std::optional<int64_t> window = read_window(f);
   read_attention(f, c, count, window);
   if (family == Family::kExaoneMoe) {

@@ -44,7 +44,7 @@ std::string kinds(const ModelConfig& c) {
   std::string out;
   for (const LayerFacts& layer : c.layers) {
     out += fmt::format("{}{}{} ", layer.sparse ? "s" : "d", layer.window_tokens,
-                       layer.rotary ? "r" : "");
+                       layer.rotary() ? "r" : "");
   }
   return out;
 }
@@ -94,15 +94,17 @@ TEST(HfConfig, FfnKindsInTheirOrder) {
 }
 
 TEST(HfConfig, RopeForms) {
-  EXPECT_EQ(parse(R"({"rope_theta":5e5})").rope.theta, 5e5);
+  EXPECT_EQ(parse(R"({"rope_theta":5e5})").layer(0).rope.theta, 5e5);
   EXPECT_EQ(
       parse(R"({"rope_theta":null,"rope_parameters":{"rope_type":"default","rope_theta":7e5}})")
+          .layer(0)
           .rope.theta,
       7e5);
-  EXPECT_EQ(
-      parse(R"({"rope_theta":null,"rope_scaling":{"type":"default","rope_theta":8e5}})").rope.theta,
-      8e5);
-  EXPECT_EQ(parse(R"({"rope_scaling":null})").rope.theta, 1e6);
+  EXPECT_EQ(parse(R"({"rope_theta":null,"rope_scaling":{"type":"default","rope_theta":8e5}})")
+                .layer(0)
+                .rope.theta,
+            8e5);
+  EXPECT_EQ(parse(R"({"rope_scaling":null})").layer(0).rope.theta, 1e6);
   EXPECT_REFUSED(R"({"rope_theta":null})", "rope_theta is missing");
   EXPECT_REFUSED(R"({"rope_parameters":{"rope_theta":3}})", "two values of rope_theta");
   EXPECT_REFUSED(R"({"rope_parameters":{"rope_type":"yarn","rope_theta":1e6,"factor":4}})",
@@ -110,8 +112,8 @@ TEST(HfConfig, RopeForms) {
   EXPECT_REFUSED(R"({"rope_parameters":{"rope_type":"yarn"}})", "'yarn'");
   const ModelConfig c = parse(
       R"({"rope_scaling":{"rope_type":"llama3","factor":16,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":8192}})");
-  EXPECT_EQ(c.rope.factor, 16);
-  EXPECT_EQ(c.rope.original_context_tokens, 8192);
+  EXPECT_EQ(c.layer(0).rope.factor, 16);
+  EXPECT_EQ(c.layer(0).rope.original_context_tokens, 8192);
 }
 
 TEST(HfConfig, MtpAndClamps) {
@@ -120,11 +122,11 @@ TEST(HfConfig, MtpAndClamps) {
   ModelConfig c = parse(
       R"({"num_nextn_predict_layers":1,"mtp_layer_types":["sliding_attention"],"mtp_sliding_windows":[3],"mtp_num_speculative_steps":4,"mtp_share_layers":true})");
   EXPECT_EQ(c.mtp_layer.window_tokens, 3);
-  EXPECT_TRUE(c.mtp_layer.rotary);
+  EXPECT_TRUE(c.mtp_layer.rotary());
   EXPECT_EQ(c.mtp_steps, 4);
   c = parse(R"({"num_nextn_predict_layers":1,"swiglu_limits":[0,0.5,0,7.0]})");
-  EXPECT_EQ(c.mtp_layer, LayerFacts{});
-  EXPECT_EQ(c.layers[1].swiglu_limit, 0.5);
+  EXPECT_EQ(c.mtp_layer, global_layer(c.layers[0]));
+  EXPECT_EQ(c.layers[1].activation.limit, 0.5);
   EXPECT_REFUSED(R"({"num_nextn_predict_layers":2})", "one physical layer");
   EXPECT_REFUSED(
       R"({"num_nextn_predict_layers":1,"mtp_layer_types":["full_attention"],"mtp_sliding_windows":[3]})",
@@ -190,27 +192,36 @@ ModelConfig random_config(Rng& rng) {
   ModelConfig c;
   c.vocab_size = pick(1, 300), c.hidden_size = pick(1, 40), c.kv_head_count = pick(1, 3),
   c.head_count = c.kv_head_count * pick(1, 3);
-  c.head_width = 2 * pick(1, 8), c.dense_width = pick(1, 50), c.expert_width = pick(1, 9),
-  c.expert_group_count = pick(1, 2);
-  c.expert_count = 4 * c.expert_group_count, c.experts_per_token = pick(1, 4),
-  c.shared_expert_count = pick(0, 2);
-  c.normalise_expert_weights = pick(0, 1) == 1,
-  c.routed_scale = 0.5 * static_cast<double>(pick(1, 9)), c.norm_epsilon = 1e-6;
-  c.tied_embeddings = pick(0, 1) == 1, c.rope.theta = static_cast<double>(pick(100, 9999999)),
+  c.head_width = 2 * pick(1, 8);
+  c.norm_epsilon = 1e-6;
+  c.tied_embeddings = pick(0, 1) == 1;
   c.context_tokens = pick(1, 1 << 20);
-  c.layers.resize(static_cast<size_t>(pick(1, 9)));
+  LayerFacts each{.rope = {.theta = static_cast<double>(pick(100, 9999999))},
+                  .dense_width = pick(1, 50)};
+  ExpertFacts& experts = each.experts;
+  experts.width = pick(1, 9);
+  experts.group_count = pick(1, 2);
+  experts.count = 4 * experts.group_count;
+  experts.per_token = pick(1, 4);
+  experts.shared_count = pick(0, 2);
+  experts.normalise = pick(0, 1) == 1;
+  experts.scale = 0.5 * static_cast<double>(pick(1, 9));
+  c.layers.assign(static_cast<size_t>(pick(1, 9)), each);
+  c.mtp_layer = each;
   const bool sliding = pick(0, 3) > 0;
   for (LayerFacts& layer : c.layers) {
     layer.window_tokens = sliding && pick(0, 2) > 0 ? (pick(0, 3) > 0 ? 7 : pick(1, 30)) : 0;
     layer.sparse = pick(0, 1) == 1;
-    layer.swiglu_limit = pick(0, 5) == 0 ? 0.25 * static_cast<double>(pick(1, 30)) : 0;
+    layer.activation.limit = pick(0, 5) == 0 ? 0.25 * static_cast<double>(pick(1, 30)) : 0;
   }
   bool any = false;
   for (const LayerFacts& layer : c.layers) any = any || layer.window_tokens > 0;
-  for (LayerFacts& layer : c.layers) layer.rotary = layer.window_tokens > 0 || !any;
+  for (LayerFacts& layer : c.layers) {
+    if (layer.window_tokens > 0 || !any) layer.rope.kind = RopeKind::kPlain;
+  }
   if (pick(0, 1) == 1) {
     c.mtp_layer_count = 1, c.mtp_steps = pick(1, 4);
-    c.mtp_layer.window_tokens = pick(0, 1) * 5, c.mtp_layer.rotary = c.mtp_layer.window_tokens > 0;
+    if (pick(0, 1) == 1) c.mtp_layer = sliding_layer(each, 5);
   }
   c.eos_tokens.assign(static_cast<size_t>(pick(1, 3)), 7);
   c.dtype = "bfloat16";
@@ -228,8 +239,21 @@ TEST(HfConfig, RoundTripOfRandomConfigurations) {
 
 TEST(HfConfig, SaysWhatItCannotSay) {
   ModelConfig c = parse("{}");
-  c.layers[3].rotary = true;
+  c.layers[3].rope.kind = RopeKind::kPlain;
   EXPECT_THROW(write_hf_config(c), Error);
+  for (const auto& change : std::vector<std::function<void(LayerFacts&)>>{
+           [](LayerFacts& layer) { layer.rope.theta = 3; },
+           [](LayerFacts& layer) { layer.experts.count = 16; },
+           [](LayerFacts& layer) { layer.experts.scale = 2; }}) {
+    c = parse("{}");
+    change(c.layers[2]);
+    EXPECT_THROW(write_hf_config(c), Error);
+  }
+  c = parse(R"({"first_k_dense_replace":2})");
+  c.layers[1].dense_width = 21;
+  EXPECT_THROW(write_hf_config(c), Error);
+  c.layers[1].dense_width = 20;
+  EXPECT_EQ(parse_hf_config(write_hf_config(c), "again"), c);
 }
 
 TEST(Counts, OfThePublishedModels) {

@@ -21,19 +21,20 @@ std::optional<int64_t> common_window(const ModelConfig& c) {
 
 void check_expressible(const ModelConfig& c) {
   check_config(c, "configuration");
+  check_common_facts(c, "config.json");
   const bool any = common_window(c) != 0;
   for (int64_t i = 0; i < c.layer_count(); ++i) {
     const LayerFacts& layer = c.layer(i);
-    if (layer.rotary != (any ? layer.window_tokens > 0 : true)) {
+    if (layer.rotary() != (any ? layer.window_tokens > 0 : true)) {
       fail(ErrorCode::kUnsupported, "config.json cannot say that layer {} is {} and {}", i,
            layer.window_tokens > 0 ? "sliding" : "global",
-           layer.rotary ? "rotary" : "without RoPE");
+           layer.rotary() ? "rotary" : "without RoPE");
     }
   }
-  if (c.mtp_layer_count > 0 && c.mtp_layer.rotary != (c.mtp_layer.window_tokens > 0)) {
+  if (c.mtp_layer_count > 0 && c.mtp_layer.rotary() != (c.mtp_layer.window_tokens > 0)) {
     fail(ErrorCode::kUnsupported, "config.json cannot say that the MTP layer is {} and {}",
          c.mtp_layer.window_tokens > 0 ? "sliding" : "global",
-         c.mtp_layer.rotary ? "rotary" : "without RoPE");
+         c.mtp_layer.rotary() ? "rotary" : "without RoPE");
   }
   const NormOrder order = c.layer(0).norm_order;
   for (int64_t i = 0; i < c.layer_count() + c.mtp_layer_count; ++i) {
@@ -66,16 +67,28 @@ void write_attention(const ModelConfig& c, Json& out) {
   }
   out["layer_types"] =
       per_layer(c, [](const LayerFacts& layer) { return Json(kind_name(layer.window_tokens)); });
-  Json rope = Json::object();
-  rope["rope_type"] = c.rope.scaling;
-  rope["rope_theta"] = c.rope.theta;
-  if (c.rope.scaling == "llama3") {
-    rope["factor"] = c.rope.factor;
-    rope["low_freq_factor"] = c.rope.low_frequency_factor;
-    rope["high_freq_factor"] = c.rope.high_frequency_factor;
-    rope["original_max_position_embeddings"] = c.rope.original_context_tokens;
+}
+
+void write_rope(const RopeFacts& rope, Json& out) {
+  const bool llama3 = rope.kind == RopeKind::kLlama3;
+  Json fields = Json::object();
+  fields["rope_type"] = llama3 ? "llama3" : "default";
+  fields["rope_theta"] = rope.theta;
+  if (llama3) {
+    fields["factor"] = rope.factor;
+    fields["low_freq_factor"] = rope.low_frequency_factor;
+    fields["high_freq_factor"] = rope.high_frequency_factor;
+    fields["original_max_position_embeddings"] = rope.original_context_tokens;
   }
-  out["rope_parameters"] = rope;
+  out["rope_parameters"] = fields;
+}
+
+const char* score_name(RouterScore score) {
+  switch (score) {
+    case RouterScore::kSigmoid:
+      return "sigmoid";
+  }
+  return "";
 }
 
 void write_experts(const ModelConfig& c, Json& out) {
@@ -84,20 +97,21 @@ void write_experts(const ModelConfig& c, Json& out) {
   out["mlp_layer_types"] =
       per_layer(c, [](const LayerFacts& layer) { return Json(layer.sparse ? "sparse" : "dense"); });
   if (c.layer_count() - dense == c.sparse_layer_count()) out["first_k_dense_replace"] = dense;
-  out["moe_intermediate_size"] = c.expert_width;
-  out["num_experts"] = c.expert_count;
-  out["num_experts_per_tok"] = c.experts_per_token;
-  out["num_shared_experts"] = c.shared_expert_count;
-  out["norm_topk_prob"] = c.normalise_expert_weights;
-  out["routed_scaling_factor"] = c.routed_scale;
-  out["n_group"] = c.expert_group_count;
-  out["topk_group"] = c.expert_groups_kept;
-  out["scoring_func"] = "sigmoid";
+  const ExpertFacts& experts = common_experts(c);
+  out["moe_intermediate_size"] = experts.width;
+  out["num_experts"] = experts.count;
+  out["num_experts_per_tok"] = experts.per_token;
+  out["num_shared_experts"] = experts.shared_count;
+  out["norm_topk_prob"] = experts.normalise;
+  out["routed_scaling_factor"] = experts.scale;
+  out["n_group"] = experts.group_count;
+  out["topk_group"] = experts.groups_kept;
+  out["scoring_func"] = score_name(experts.score);
   out["topk_method"] = "noaux_tc";
-  const auto clamped = [](const LayerFacts& layer) { return layer.swiglu_limit > 0; };
+  const auto clamped = [](const LayerFacts& layer) { return layer.activation.limit > 0; };
   if (std::any_of(c.layers.begin(), c.layers.end(), clamped)) {
     out["swiglu_limits"] =
-        per_layer(c, [](const LayerFacts& layer) { return Json(layer.swiglu_limit); });
+        per_layer(c, [](const LayerFacts& layer) { return Json(layer.activation.limit); });
   }
 }
 
@@ -124,7 +138,7 @@ Json write_hf_config(const ModelConfig& c) {
   out["model_type"] = moe ? "exaone_moe" : "exaone4";
   out["vocab_size"] = c.vocab_size;
   out["hidden_size"] = c.hidden_size;
-  out["intermediate_size"] = c.dense_width;
+  out["intermediate_size"] = common_dense_width(c);
   out["num_hidden_layers"] = c.layer_count();
   out["num_attention_heads"] = c.head_count;
   out["num_key_value_heads"] = c.kv_head_count;
@@ -140,6 +154,7 @@ Json write_hf_config(const ModelConfig& c) {
       c.eos_tokens.size() == 1 ? Json(c.eos_tokens[0]) : Json::array_of(c.eos_tokens);
   out["pad_token_id"] = c.pad_token;
   write_attention(c, out);
+  write_rope(common_rope(c), out);
   if (moe) {
     write_experts(c, out);
     write_mtp(c, out);

@@ -1,5 +1,7 @@
+// The checks of a configuration, and what its layers have in common.
 #include "formats/model_config.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/check.h"
@@ -38,51 +40,47 @@ void check_heads(const ModelConfig& c, const std::string& where) {
               kWidthMax);
 }
 
-void check_experts(const ModelConfig& c, const std::string& where) {
-  check_range(where, "num_experts", c.expert_count, 1, kExpertsMax);
-  check_range(where, "num_experts times sparse layers", c.expert_count * c.sparse_layer_count(), 1,
+void check_experts(const ExpertFacts& e, int64_t sparse_layers, const std::string& where) {
+  check_range(where, "num_experts", e.count, 1, kExpertsMax);
+  check_range(where, "num_experts times sparse layers", e.count * sparse_layers, 1,
               kExpertTensorsMax);
-  check_range(where, "num_experts_per_tok", c.experts_per_token, 1, c.expert_count);
-  check_range(where, "moe_intermediate_size", c.expert_width, 1, kWidthMax);
-  check_range(where, "num_shared_experts", c.shared_expert_count, 0, 1024);
-  check_range(where, "n_group", c.expert_group_count, 1, c.expert_count);
-  check_range(where, "topk_group", c.expert_groups_kept, 1, c.expert_group_count);
-  check_positive(where, "routed_scaling_factor", c.routed_scale);
-  if (c.expert_count % c.expert_group_count != 0) {
+  check_range(where, "num_experts_per_tok", e.per_token, 1, e.count);
+  check_range(where, "moe_intermediate_size", e.width, 1, kWidthMax);
+  check_range(where, "num_shared_experts", e.shared_count, 0, 1024);
+  check_range(where, "n_group", e.group_count, 1, e.count);
+  check_range(where, "topk_group", e.groups_kept, 1, e.group_count);
+  check_positive(where, "routed_scaling_factor", e.scale);
+  if (e.count % e.group_count != 0) {
     fail(ErrorCode::kInvalidArgument, "{}: num_experts {} is not a multiple of n_group {}", where,
-         c.expert_count, c.expert_group_count);
+         e.count, e.group_count);
   }
-  const int64_t group_size = c.expert_count / c.expert_group_count;
-  if (c.expert_group_count > 1 && group_size < 2) {
+  const int64_t group_size = e.count / e.group_count;
+  if (e.group_count > 1 && group_size < 2) {
     fail(ErrorCode::kInvalidArgument,
-         "{}: n_group {} leaves {} expert a group; grouped routing needs 2", where,
-         c.expert_group_count, group_size);
+         "{}: n_group {} leaves {} expert a group; grouped routing needs 2", where, e.group_count,
+         group_size);
   }
-  if (c.experts_per_token > group_size * c.expert_groups_kept) {
+  if (e.per_token > group_size * e.groups_kept) {
     fail(ErrorCode::kInvalidArgument,
          "{}: num_experts_per_tok {} is more than the {} experts of {} kept groups", where,
-         c.experts_per_token, group_size * c.expert_groups_kept, c.expert_groups_kept);
+         e.per_token, group_size * e.groups_kept, e.groups_kept);
   }
 }
 
 void check_layer(const LayerFacts& layer, const ModelConfig& c, const std::string& where) {
   if (layer.window_tokens < 0)
     fail(ErrorCode::kInvalidArgument, "{}: window {} is below 0", where, layer.window_tokens);
-  if (!(layer.swiglu_limit >= 0) || !std::isfinite(layer.swiglu_limit)) {
-    fail(ErrorCode::kInvalidArgument, "{}: swiglu limit {} is below 0", where, layer.swiglu_limit);
-  }
-  if (layer.rotary && c.head_width % 2 != 0)
+  const double limit = layer.activation.limit;
+  if (!(limit >= 0) || !std::isfinite(limit))
+    fail(ErrorCode::kInvalidArgument, "{}: swiglu limit {} is below 0", where, limit);
+  if (layer.rotary() && c.head_width % 2 != 0)
     fail(ErrorCode::kInvalidArgument, "{}: rotary positions need an even head_dim, not {}", where,
          c.head_width);
 }
 
 void check_rope(const RopeFacts& rope, const std::string& where) {
   check_positive(where, "rope_theta", rope.theta);
-  if (rope.scaling == "default") return;
-  if (rope.scaling != "llama3") {
-    fail(ErrorCode::kUnsupported, "{}: rope type '{}'; known are 'default' and 'llama3'", where,
-         rope.scaling);
-  }
+  if (rope.kind != RopeKind::kLlama3) return;
   check_positive(where, "rope factor", rope.factor);
   check_positive(where, "low_freq_factor", rope.low_frequency_factor);
   check_range(where, "original_max_position_embeddings", rope.original_context_tokens, 1,
@@ -93,12 +91,67 @@ void check_rope(const RopeFacts& rope, const std::string& where) {
   }
 }
 
+// The layers in their order, the MTP layer last where there is one.
+std::vector<const LayerFacts*> all_layers(const ModelConfig& config) {
+  std::vector<const LayerFacts*> all;
+  for (const LayerFacts& layer : config.layers) all.push_back(&layer);
+  if (config.mtp_layer_count > 0) all.push_back(&config.mtp_layer);
+  return all;
+}
+
+bool is_sparse(const LayerFacts& layer) { return layer.sparse; }
+bool is_dense(const LayerFacts& layer) { return !layer.sparse; }
+bool is_rotary(const LayerFacts& layer) { return layer.rotary(); }
+
+using UsesFact = bool (*)(const LayerFacts&);
+
+// The first layer that uses a fact; the first of all where none does.
+const LayerFacts& first_that(UsesFact uses, const ModelConfig& config) {
+  const std::vector<const LayerFacts*> all = all_layers(config);
+  const auto found =
+      std::find_if(all.begin(), all.end(), [&](const LayerFacts* layer) { return uses(*layer); });
+  return found == all.end() ? *all.at(0) : **found;
+}
+
+template <typename Fact>
+void check_common(UsesFact uses, Fact LayerFacts::*fact, const ModelConfig& config,
+                  const std::string& format, const char* name) {
+  const Fact& common = first_that(uses, config).*fact;
+  for (const LayerFacts* layer : all_layers(config)) {
+    if (uses(*layer) && !(layer->*fact == common))
+      fail(ErrorCode::kUnsupported, "{} cannot say that layers differ in {}", format, name);
+  }
+}
+
 }  // namespace
 
+const RopeFacts& common_rope(const ModelConfig& config) {
+  return first_that(is_rotary, config).rope;
+}
+
+const ExpertFacts& common_experts(const ModelConfig& config) {
+  return first_that(is_sparse, config).experts;
+}
+
+int64_t common_dense_width(const ModelConfig& config) {
+  return first_that(is_dense, config).dense_width;
+}
+
+void check_common_facts(const ModelConfig& config, const std::string& format) {
+  check_common(is_rotary, &LayerFacts::rope, config, format, "their RoPE");
+  check_common(is_sparse, &LayerFacts::experts, config, format, "their experts");
+  check_common(is_dense, &LayerFacts::dense_width, config, format, "the width of a dense FFN");
+}
+
 int64_t ModelConfig::sparse_layer_count() const {
-  int64_t count = 0;
-  for (const LayerFacts& layer : layers) count += layer.sparse ? 1 : 0;
-  return count;
+  return std::count_if(layers.begin(), layers.end(), is_sparse);
+}
+
+int64_t ModelConfig::expert_count_max() const {
+  int64_t most = 0;
+  for (const LayerFacts& layer : layers)
+    most = std::max(most, layer.sparse ? layer.experts.count : 0);
+  return most;
 }
 
 const LayerFacts& ModelConfig::layer(int64_t i) const {
@@ -111,12 +164,15 @@ void check_config(const ModelConfig& config, const std::string& where) {
   check_range(where, "vocab_size", config.vocab_size, 1, int64_t{1} << 31);
   check_range(where, "hidden_size", config.hidden_size, 1, kWidthMax);
   check_range(where, "num_hidden_layers", config.layer_count(), 1, kLayersMax);
-  check_range(where, "intermediate_size", config.dense_width, 1, kWidthMax);
+  for (const LayerFacts* layer : all_layers(config))
+    check_range(where, "intermediate_size", layer->dense_width, 1, kWidthMax);
   check_range(where, "max_position_embeddings", config.context_tokens, 1, int64_t{1} << 40);
   check_heads(config, where);
   check_positive(where, "rms_norm_eps", config.norm_epsilon);
-  check_rope(config.rope, where);
-  if (config.sparse_layer_count() > 0) check_experts(config, where);
+  for (const LayerFacts* layer : all_layers(config)) check_rope(layer->rope, where);
+  for (const LayerFacts& layer : config.layers) {
+    if (layer.sparse) check_experts(layer.experts, config.sparse_layer_count(), where);
+  }
   for (int64_t i = 0; i < config.layer_count(); ++i)
     check_layer(config.layer(i), config, where + ": layer " + std::to_string(i));
   check_range(where, "num_nextn_predict_layers", config.mtp_layer_count, 0, 1);

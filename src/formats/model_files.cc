@@ -159,7 +159,7 @@ bool ModelFiles::locate_fused(const ImpliedTensor& tensor, Location& out) const 
   const bool down = tensor.id.role == TensorRole::kExpertDown;
   std::string prefix = tensor.name.substr(0, tensor.name.find("experts.") + 8);
   const int64_t rows = tensor.shape[0], columns = tensor.shape[1];
-  const Shape wanted{config_.expert_count, down ? rows : 2 * rows, columns};
+  const Shape wanted{config_.layer(tensor.id.layer).experts.count, down ? rows : 2 * rows, columns};
   for (const std::string& name : {prefix + (down ? "down_proj" : "gate_up_proj"),
                                   prefix + (down ? "down_proj.weight" : "gate_up_proj.weight")}) {
     const TensorInfo* info = source_->find(name);

@@ -12,7 +12,8 @@ namespace {
 // One dimension of a shape, in the symbols of ARCHITECTURE.md.
 enum class Size : uint8_t { kNone, kV, kD, k2D, kQH, kGH, kH, kF, kE, kI, kS };
 
-int64_t size_of(Size size, const ModelConfig& c) {
+// `layer`: the one that has the tensor; of no account for tensors outside.
+int64_t size_of(Size size, const ModelConfig& c, const LayerFacts& layer) {
   switch (size) {
     case Size::kNone:
       break;
@@ -29,13 +30,13 @@ int64_t size_of(Size size, const ModelConfig& c) {
     case Size::kH:
       return c.head_width;
     case Size::kF:
-      return c.dense_width;
+      return layer.dense_width;
     case Size::kE:
-      return c.expert_count;
+      return layer.experts.count;
     case Size::kI:
-      return c.expert_width;
+      return layer.experts.width;
     case Size::kS:
-      return c.shared_width();
+      return layer.experts.shared_width();
   }
   return 0;
 }
@@ -52,7 +53,7 @@ enum class Where : uint8_t {
   kShared,    // where there is a shared one
 };
 
-bool layer_has(Where where, const LayerFacts& layer, const ModelConfig& config) {
+bool layer_has(Where where, const LayerFacts& layer) {
   switch (where) {
     case Where::kOutside:
     case Where::kMtp:
@@ -68,7 +69,7 @@ bool layer_has(Where where, const LayerFacts& layer, const ModelConfig& config) 
     case Where::kSparse:
       return layer.sparse;
     case Where::kShared:
-      return layer.sparse && config.shared_expert_count > 0;
+      return layer.has_shared_expert();
   }
   return false;
 }
@@ -146,13 +147,13 @@ struct Lister {
     out.push_back({id, hf_name(id, config), tensor_shape(id, config), role_kind(role)});
   }
   void add_experts(int64_t layer) {
-    for (int64_t e = 0; e < config.expert_count; ++e) {
+    for (int64_t e = 0; e < config.layer(layer).experts.count; ++e) {
       for (const TensorRole role : {kExpertGate, kExpertUp, kExpertDown}) add(role, layer, e);
     }
   }
   void add_layer(int64_t layer) {
     for (const RoleFacts& facts : kRoles) {
-      if (!layer_has(facts.where, config.layer(layer), config)) continue;
+      if (!layer_has(facts.where, config.layer(layer))) continue;
       if (experts == Experts::kStacked || !is_expert(facts.role)) {
         add(facts.role, layer);
       } else if (facts.role == kExpertGate) {
@@ -212,10 +213,12 @@ std::string gguf_name(TensorId id, const ModelConfig& config) {
 
 Shape tensor_shape(TensorId id, const ModelConfig& config) {
   const RoleFacts& facts = facts_of(id.role);
-  const int64_t rows = size_of(facts.rows, config), columns = size_of(facts.columns, config);
+  const LayerFacts& layer = id.layer < 0 ? LayerFacts{} : config.layer(id.layer);
+  const int64_t rows = size_of(facts.rows, config, layer),
+                columns = size_of(facts.columns, config, layer);
   if (facts.columns == Size::kNone) return {rows};
   if (!is_expert(id.role) || id.expert >= 0) return {rows, columns};
-  return {config.expert_count, rows, columns};
+  return {layer.experts.count, rows, columns};
 }
 
 std::vector<std::string> hf_other_names(TensorId id, const ModelConfig& config) {
@@ -240,7 +243,9 @@ ModelCounts count_model(const ModelConfig& config) {
     counts.parameters += n;
     counts.mtp_parameters += mtp ? n : 0;
     counts.bytes_16bit += n * (tensor.always_f32() ? 4 : 2);
-    counts.active += mtp || tensor.id.expert >= config.experts_per_token ? 0 : n;
+    const bool idle = tensor.id.expert >= 0 &&
+                      tensor.id.expert >= config.layer(tensor.id.layer).experts.per_token;
+    counts.active += mtp || idle ? 0 : n;
   }
   const int64_t embedding = config.vocab_size * config.hidden_size;
   counts.active_without_embedding = counts.active - (config.tied_embeddings ? 0 : embedding);

@@ -8,11 +8,13 @@ namespace {
 
 // What a layer's set must hold.
 struct Needs {
-  bool dense = false, sparse = false, backward = false;
-  bool pre_norm = false, post_norm = false;
+  FfnSizes sizes;
+  bool backward = false, pre_norm = false, post_norm = false;
 
+  bool dense() const { return sizes.dense_width > 0; }
+  bool sparse() const { return sizes.experts > 0; }
   void add(const LayerFacts& facts) {
-    (facts.sparse ? sparse : dense) = true;
+    sizes.add(facts);
     (facts.norm_order == NormOrder::kPre ? pre_norm : post_norm) = true;
   }
 };
@@ -33,28 +35,28 @@ struct Taker {
   }
 
   // Pieces that nobody reads after the layer: one set for all layers.
-  void moe_scratch(MoeActivations& moe) {
-    moe.logits = take({rows, config.expert_count});
-    moe.inputs = take({rows * config.experts_per_token, config.hidden_size});
-    if (config.shared_expert_count > 0) moe.shared_output = wide();
+  void moe_scratch(const FfnSizes& sizes, MoeActivations& moe) {
+    moe.logits = take({rows, sizes.experts});
+    moe.inputs = take({rows * sizes.experts_per_token, config.hidden_size});
+    if (sizes.shared_width > 0) moe.shared_output = wide();
   }
 
-  void routing(MoeActivations& moe) {
-    moe.probabilities = take({rows, config.expert_count});
-    moe.experts = arena.take(DType::kI32, {rows * config.experts_per_token});
+  void routing(const FfnSizes& sizes, MoeActivations& moe) {
+    moe.probabilities = take({rows, sizes.experts});
+    moe.experts = arena.take(DType::kI32, {rows * sizes.experts_per_token});
   }
 
-  MoeActivations moe(const MoeActivations& scratch) {
-    const int64_t pairs = rows * config.experts_per_token;
+  MoeActivations moe(const FfnSizes& sizes, const MoeActivations& scratch) {
+    const int64_t pairs = rows * sizes.experts_per_token;
     MoeActivations out = scratch;
-    routing(out);
-    out.weights = take({rows, config.experts_per_token});
-    out.offsets = arena.take(DType::kI64, {config.expert_count + 1});
+    routing(sizes, out);
+    out.weights = take({rows, sizes.experts_per_token});
+    out.offsets = arena.take(DType::kI64, {sizes.experts + 1});
     out.row_token = arena.take(DType::kI32, {pairs});
     out.row_of_slot = arena.take(DType::kI32, {pairs});
-    out.ffn = ffn(pairs, config.expert_width);
+    out.ffn = ffn(pairs, sizes.expert_width);
     out.outputs = take({pairs, config.hidden_size});
-    if (config.shared_expert_count > 0) out.shared = ffn(rows, config.shared_width());
+    if (sizes.shared_width > 0) out.shared = ffn(rows, sizes.shared_width);
     return out;
   }
 
@@ -77,10 +79,10 @@ struct Taker {
     }
     // A set that serves both kinds of layer lays one over the other.
     const int64_t start = arena.mark();
-    if (needs.dense) out.dense = ffn(rows, config.dense_width);
+    if (needs.dense()) out.dense = ffn(rows, needs.sizes.dense_width);
     const int64_t dense_end = arena.mark();
-    if (needs.sparse && needs.dense) arena.release(start);
-    if (needs.sparse) out.moe = moe(scratch);
+    if (needs.sparse() && needs.dense()) arena.release(start);
+    if (needs.sparse()) out.moe = moe(needs.sizes, scratch);
     arena.release(std::max(dense_end, arena.mark()));
     return out;
   }
@@ -93,46 +95,89 @@ Needs needs_of(const ModelConfig& config, bool with_mtp, bool backward) {
   return needs;
 }
 
-template <typename Visit>
-void visit(FfnActivations& ffn, int64_t unit, Visit&& resize) {
-  for (TensorView* view : {&ffn.gate, &ffn.up, &ffn.h}) resize(*view, unit);
+// Views of one layer in a set that others may share: its own shapes, and nothing of what it lacks.
+void fit(int64_t rows, int64_t width, FfnActivations& ffn) {
+  for (TensorView* view : {&ffn.gate, &ffn.up, &ffn.h}) view->shape = {rows, width};
+}
+
+void fit(int64_t rows, const ExpertFacts& experts, MoeActivations& moe) {
+  const int64_t pairs = rows * experts.per_token;
+  for (TensorView* view : {&moe.logits, &moe.probabilities}) view->shape = {rows, experts.count};
+  for (TensorView* view : {&moe.experts, &moe.row_token, &moe.row_of_slot}) view->shape = {pairs};
+  for (TensorView* view : {&moe.inputs, &moe.outputs}) view->shape = {pairs, view->shape.back()};
+  moe.weights.shape = {rows, experts.per_token};
+  moe.offsets.shape = {experts.count + 1};
+  fit(pairs, experts.width, moe.ffn);
+  if (experts.shared_count > 0) {
+    fit(rows, experts.shared_width(), moe.shared);
+  } else {
+    moe.shared = {};
+    moe.shared_output = {};
+  }
+}
+
+void fit(int64_t rows, const LayerFacts& facts, LayerActivations& layer) {
+  if (facts.sparse) {
+    layer.dense = {};
+    fit(rows, facts.experts, layer.moe);
+  } else {
+    layer.moe = {};
+    fit(rows, facts.dense_width, layer.dense);
+  }
 }
 
 template <typename Visit>
-void visit(MoeActivations& moe, int64_t k, Visit&& resize) {
-  for (TensorView* view : {&moe.logits, &moe.probabilities, &moe.weights, &moe.shared_output})
-    resize(*view, 1);
+void visit(FfnActivations& ffn, Visit&& resize) {
+  for (TensorView* view : {&ffn.gate, &ffn.up, &ffn.h}) resize(*view);
+}
+
+template <typename Visit>
+void visit(MoeActivations& moe, Visit&& resize) {
   for (TensorView* view :
-       {&moe.experts, &moe.row_token, &moe.row_of_slot, &moe.inputs, &moe.outputs})
-    resize(*view, k);
-  visit(moe.ffn, k, resize);
-  visit(moe.shared, 1, resize);
+       {&moe.logits, &moe.probabilities, &moe.weights, &moe.shared_output, &moe.experts,
+        &moe.row_token, &moe.row_of_slot, &moe.inputs, &moe.outputs}) {
+    resize(*view);
+  }
+  visit(moe.ffn, resize);
+  visit(moe.shared, resize);
 }
 
 template <typename Visit>
-void visit(LayerActivations& layer, int64_t k, Visit&& resize) {
+void visit(LayerActivations& layer, Visit&& resize) {
   for (TensorView* view :
        {&layer.x, &layer.attention_normed, &layer.attention_output, &layer.q_raw, &layer.k_raw,
         &layer.q, &layer.k, &layer.v, &layer.attended, &layer.x_mid, &layer.ffn_normed,
         &layer.ffn_output, &layer.x_inverse_rms, &layer.mid_inverse_rms, &layer.q_inverse_rms,
         &layer.k_inverse_rms, &layer.log_sum_exp}) {
-    resize(*view, 1);
+    resize(*view);
   }
-  visit(layer.dense, 1, resize);
-  visit(layer.moe, k, resize);
+  visit(layer.dense, resize);
+  visit(layer.moe, resize);
 }
 
 }  // namespace
 
+void FfnSizes::add(const LayerFacts& facts) {
+  if (!facts.sparse) {
+    dense_width = std::max(dense_width, facts.dense_width);
+    return;
+  }
+  const ExpertFacts& e = facts.experts;
+  experts = std::max(experts, e.count);
+  experts_per_token = std::max(experts_per_token, e.per_token);
+  expert_width = std::max(expert_width, e.width);
+  shared_width = std::max(shared_width, e.shared_width());
+}
+
 Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, Arena& arena)
-    : plan_(plan), row_count_(plan.rows_max), experts_per_token_(config.experts_per_token) {
+    : plan_(plan), row_count_(plan.rows_max) {
   DURE_CHECK(plan.rows_max >= 1, "{} rows", plan.rows_max);
   Taker taker{config, plan.rows_max, arena};
   const bool backward = plan.keep != KeepActivations::kNothing;
   const bool mtp = plan.mtp && config.mtp_layer_count > 0;
   const Needs needs = needs_of(config, mtp, backward);
   MoeActivations scratch;
-  if (needs.sparse) taker.moe_scratch(scratch);
+  if (needs.sparse()) taker.moe_scratch(needs.sizes, scratch);
   // One set for all layers, or a set each.
   LayerActivations shared;
   if (plan.keep != KeepActivations::kEverything) shared = taker.layer(needs, scratch);
@@ -151,7 +196,12 @@ Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, 
   for (const LayerFacts& facts : config.layers) {
     LayerActivations set = plan.keep == KeepActivations::kEverything ? own_set(facts) : shared;
     set.x = input_of(layers_.size());
-    if (plan.keep == KeepActivations::kLayerInputs && facts.sparse) taker.routing(set.moe);
+    if (plan.keep == KeepActivations::kLayerInputs && facts.sparse) {
+      Needs own;
+      own.add(facts);
+      taker.routing(own.sizes, set.moe);
+    }
+    fit(plan.rows_max, facts, set);
     layers_.push_back(set);
   }
   x_last_ = input_of(layers_.size());
@@ -163,6 +213,7 @@ Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, 
   mtp_.hidden_normed = taker.wide();
   mtp_.joined = taker.take({plan.rows_max, 2 * config.hidden_size});
   mtp_.layer = plan.keep == KeepActivations::kEverything ? own_set(config.mtp_layer) : shared;
+  fit(plan.rows_max, config.mtp_layer, mtp_.layer);
   mtp_.layer.x = input_of(0);
   mtp_.x = input_of(1);
   mtp_.y = taker.wide();
@@ -177,24 +228,24 @@ void Activations::set_rows(int64_t row_count) {
   DURE_CHECK(row_count >= 1 && row_count <= plan_.rows_max, "{} rows where {} were planned",
              row_count, plan_.rows_max);
   if (row_count == row_count_) return;
-  row_count_ = row_count;
-  // The first dimension of each view is T times `unit`; the memory behind it is that of the planned
-  // T.
-  const auto resize = [row_count](TensorView& view, int64_t unit) {
+  // The first dimension of each view is a multiple of T; the memory behind it is that of the
+  // planned T.
+  const auto resize = [this, row_count](TensorView& view) {
     if (view.shape.rank() == 0) return;
     std::array<int64_t, 4> dims{};
     for (int i = 0; i < view.shape.rank(); ++i)
-      dims[static_cast<size_t>(i)] = i == 0 ? row_count * unit : view.dim(i);
+      dims[static_cast<size_t>(i)] = i == 0 ? view.dim(0) / row_count_ * row_count : view.dim(i);
     view.shape =
         Shape(std::span<const int64_t>(dims.data(), static_cast<size_t>(view.shape.rank())));
   };
-  for (LayerActivations& layer : layers_) visit(layer, experts_per_token_, resize);
-  visit(mtp_.layer, experts_per_token_, resize);
+  for (LayerActivations& layer : layers_) visit(layer, resize);
+  visit(mtp_.layer, resize);
   for (TensorView* view : {&mtp_.embedded, &mtp_.embedded_normed, &mtp_.hidden_normed, &mtp_.joined,
                            &mtp_.x, &mtp_.y, &mtp_.embedding_inverse_rms, &mtp_.hidden_inverse_rms,
                            &mtp_.inverse_rms, &x_last_, &hidden_, &inverse_rms_}) {
-    resize(*view, 1);
+    resize(*view);
   }
+  row_count_ = row_count;
 }
 
 }  // namespace dure

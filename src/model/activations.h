@@ -2,7 +2,8 @@
 //
 // Inference shares one set between the layers. Training keeps a set per layer for the backward;
 // with recomputation it keeps only the layers' inputs and their routing and makes the rest again,
-// layer by layer, in the backward (the same kernels: the same bits). Plan: construct with a null
+// layer by layer, in the backward (the same kernels: the same bits). A set that layers share is as
+// wide as the widest; each layer's views have that layer's own shapes. Plan: construct with a null
 // arena (Arena()) and read used_bytes(); construct again with a real one.
 #pragma once
 
@@ -73,6 +74,13 @@ struct MtpActivations {
   TensorView embedding_inverse_rms, hidden_inverse_rms, inverse_rms;  // [T]; training only
 };
 
+// The widest of every size that layers of a set have; 0 for what none of them has.
+struct FfnSizes {
+  int64_t dense_width = 0, shared_width = 0;                     // F, S
+  int64_t experts = 0, experts_per_token = 0, expert_width = 0;  // E, K, I
+  void add(const LayerFacts& facts);
+};
+
 enum class KeepActivations : uint8_t {
   kNothing,      // inference
   kEverything,   // training
@@ -106,7 +114,7 @@ class Activations {
 
  private:
   ActivationPlan plan_;
-  int64_t row_count_ = 0, experts_per_token_ = 0;
+  int64_t row_count_ = 0;
   std::vector<LayerActivations> layers_;
   MtpActivations mtp_;
   TensorView x_last_, hidden_, inverse_rms_;

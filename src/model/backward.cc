@@ -21,14 +21,14 @@ struct FfnGradients {
 };
 
 // h: [T, D] input, dy: [T, D] gradient of the output; dh: [T, D] set or added.
-void ffn_backward(const FfnWeights& w, const FfnGradients& g, double limit, const FfnActivations& a,
-                  ConstTensorView h, ConstTensorView dy, LayerScratch& scratch, TensorView dh,
-                  Write write, Stream& stream) {
+void ffn_backward(const FfnWeights& w, const FfnGradients& g, const ActivationFacts& facts,
+                  const FfnActivations& a, ConstTensorView h, ConstTensorView dy,
+                  LayerScratch& scratch, TensorView dh, Write write, Stream& stream) {
   TensorView dinner = scratch.dinner;
   dinner.shape = a.h.shape;
   linear_weight_gradient(dy, a.h, g.down, stream);
   linear_input_gradient(w.down, dy, dinner, Write::kSet, stream);
-  swiglu_backward(a.gate, a.up, limit, dinner, a.gate, a.up,
+  swiglu_backward(a.gate, a.up, facts.limit, dinner, a.gate, a.up,
                   stream);  // gate and up become their gradients
   linear_weight_gradient(a.gate, h, g.gate, stream);
   linear_weight_gradient(a.up, h, g.up, stream);
@@ -39,7 +39,7 @@ void ffn_backward(const FfnWeights& w, const FfnGradients& g, double limit, cons
 void router_backward(const LayerContext& c, const LayerBackwardOptions& options,
                      const LayerWeights& w, MoeActivations& a, ConstTensorView h,
                      LayerScratch& scratch, TensorView dh, const LayerGradients& g) {
-  const RouterFacts facts = router_facts(c.weights.config);
+  const RouterFacts facts = router_facts(c.facts.experts);
   route_backward(facts, a.probabilities, a.experts, scratch.dweights, scratch.dlogits, c.stream);
   if (options.balance.coefficient != 0) {
     sequence_balance(facts, a.probabilities, a.experts, options.document_offsets, options.balance,
@@ -53,14 +53,15 @@ void moe_backward(const LayerContext& c, const LayerBackwardOptions& options, co
                   MoeActivations& a, ConstTensorView h, ConstTensorView dy, LayerScratch& s,
                   TensorView dh, const LayerGradients& g) {
   const ExpertDispatch dispatch = a.dispatch();
-  const double limit = c.facts.swiglu_limit;
+  const ActivationFacts& activation = c.facts.activation;
   Stream& stream = c.stream;
+  s.fit(c.facts.experts);
   combine_experts_backward(dispatch, a.outputs, a.weights, dy, s.drows, s.dweights, stream);
   router_backward(c, options, w, a, h, s, dh, g);
   grouped_linear_weight_gradient(dispatch.offsets, s.drows, a.ffn.h, g.expert_down, stream);
   grouped_linear_input_gradient(w.expert_down, dispatch.offsets, s.drows, s.dexpert, Write::kSet,
                                 stream);
-  swiglu_backward(a.ffn.gate, a.ffn.up, limit, s.dexpert, a.ffn.gate, a.ffn.up,
+  swiglu_backward(a.ffn.gate, a.ffn.up, activation.limit, s.dexpert, a.ffn.gate, a.ffn.up,
                   stream);  // as in ffn_backward
   gather_rows(h, dispatch.row_token, a.inputs, stream);
   grouped_linear_weight_gradient(dispatch.offsets, a.ffn.gate, a.inputs, g.expert_gate, stream);
@@ -72,7 +73,7 @@ void moe_backward(const LayerContext& c, const LayerBackwardOptions& options, co
   gather_experts_backward(dispatch, s.drows, dh, stream);
   if (w.shared_gate) {
     ffn_backward({w.shared_gate, w.shared_up, w.shared_down},
-                 {g.shared_gate, g.shared_up, g.shared_down}, limit, a.shared, h, dy, s, dh,
+                 {g.shared_gate, g.shared_up, g.shared_down}, activation, a.shared, h, dy, s, dh,
                  Write::kAdd, stream);
   }
 }
@@ -89,7 +90,7 @@ void attention_block_backward(const LayerContext& c, const LayerWeights& w, Laye
                               LayerScratch& s, ConstTensorView dout, const InputGradient& in,
                               const LayerGradients& g) {
   Stream& stream = c.stream;
-  const RopeTable rope = c.weights.rope(c.facts);
+  const RopeTable rope = c.weights.rope(c.facts.rope);
   linear_weight_gradient(dout, flat_rows(a.attended), g.o, stream);
   linear_input_gradient(w.o, dout, flat_rows(s.dattended), Write::kSet, stream);
   attention_backward(
@@ -114,7 +115,7 @@ void ffn_block_backward(const LayerContext& c, const LayerBackwardOptions& optio
                         ConstTensorView dy, LayerScratch& s, TensorView dh,
                         const LayerGradients& g) {
   if (c.facts.sparse) return moe_backward(c, options, w, a.moe, h, dy, s, dh, g);
-  ffn_backward({w.gate, w.up, w.down}, {g.gate, g.up, g.down}, c.facts.swiglu_limit, a.dense, h, dy,
+  ffn_backward({w.gate, w.up, w.down}, {g.gate, g.up, g.down}, c.facts.activation, a.dense, h, dy,
                s, dh, Write::kSet, c.stream);
 }
 
@@ -153,47 +154,48 @@ void layer_backward(const LayerContext& c, const LayerBackwardOptions& options,
   }
 }
 
-namespace {
-
-template <typename Fact>
-bool any_layer(const ModelConfig& config, Fact&& fact) {
-  return std::any_of(config.layers.begin(), config.layers.end(), fact) ||
-         (config.mtp_layer_count > 0 && fact(config.mtp_layer));
-}
-
-}  // namespace
-
 LayerScratch::LayerScratch(const ModelConfig& config, int64_t rows_max, Arena& arena)
-    : rows_max_(rows_max), experts_per_token_(config.experts_per_token) {
+    : rows_max_(rows_max), row_count_(rows_max) {
   const int64_t t = rows_max, q = config.head_count, g = config.kv_head_count,
                 h = config.head_width;
-  const int64_t pairs = t * config.experts_per_token;
+  FfnSizes sizes;
+  bool post_norm = false;
+  for (int64_t i = 0; i < config.layer_count() + config.mtp_layer_count; ++i) {
+    sizes.add(config.layer(i));
+    post_norm |= config.layer(i).norm_order == NormOrder::kPost;
+  }
   dnormed = arena.take_f32({t, config.hidden_size});
-  if (any_layer(config, [](const LayerFacts& l) { return l.norm_order == NormOrder::kPost; }))
-    dffn_input = arena.take_f32({t, config.hidden_size});
+  if (post_norm) dffn_input = arena.take_f32({t, config.hidden_size});
   for (TensorView* view : {&dattended, &dq, &dq_raw}) *view = arena.take_f32({t, q, h});
   for (TensorView* view : {&dk, &dv, &dk_raw}) *view = arena.take_f32({t, g, h});
-  const int64_t width = std::max(config.dense_width, config.shared_width());
-  dinner = arena.take_f32({t, width});
-  if (!any_layer(config, [](const LayerFacts& l) { return l.sparse; })) return;
-  drows = arena.take_f32({pairs, config.hidden_size});
-  dexpert = arena.take_f32({pairs, config.expert_width});
-  dweights = arena.take_f32({t, config.experts_per_token});
-  dlogits = arena.take_f32({t, config.expert_count});
+  dinner = arena.take_f32({t, std::max(sizes.dense_width, sizes.shared_width)});
+  if (sizes.experts == 0) return;
+  drows = arena.take_f32({t * sizes.experts_per_token, config.hidden_size});
+  dexpert = arena.take_f32({t * sizes.experts_per_token, sizes.expert_width});
+  dweights = arena.take_f32({t, sizes.experts_per_token});
+  dlogits = arena.take_f32({t, sizes.experts});
 }
 
 void LayerScratch::set_rows(int64_t row_count) {
   DURE_CHECK(row_count >= 1 && row_count <= rows_max_, "{} rows where {} were planned", row_count,
              rows_max_);
+  row_count_ = row_count;
   const auto resize = [](TensorView& view, int64_t rows) {
     if (view.shape.rank() == 2) view.shape = Shape{rows, view.dim(1)};
     if (view.shape.rank() == 3) view.shape = Shape{rows, view.dim(1), view.dim(2)};
   };
-  for (TensorView* view : {&dnormed, &dffn_input, &dattended, &dq, &dq_raw, &dk, &dv, &dk_raw,
-                           &dinner, &dweights, &dlogits}) {
+  for (TensorView* view :
+       {&dnormed, &dffn_input, &dattended, &dq, &dq_raw, &dk, &dv, &dk_raw, &dinner}) {
     resize(*view, row_count);
   }
-  for (TensorView* view : {&drows, &dexpert}) resize(*view, row_count * experts_per_token_);
+}
+
+void LayerScratch::fit(const ExpertFacts& experts) {
+  const int64_t pairs = row_count_ * experts.per_token;
+  drows.shape = {pairs, drows.shape.back()};
+  dexpert.shape = {pairs, experts.width};
+  dweights.shape = {row_count_, experts.per_token};
+  dlogits.shape = {row_count_, experts.count};
 }
 
 }  // namespace dure

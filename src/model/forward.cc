@@ -20,7 +20,7 @@ void attention_block(const LayerContext& c, const LayerWeights& w, LayerActivati
   linear(w.q, input, flat_rows(a.q_raw), stream);
   linear(w.k, input, flat_rows(a.k_raw), stream);
   linear(w.v, input, flat_rows(a.v), stream);
-  const RopeTable rope = c.weights.rope(c.facts);
+  const RopeTable rope = c.weights.rope(c.facts.rope);
   head_norm_rope(a.q_raw, w.q_norm, epsilon, rope, c.positions, a.q, a.q_inverse_rms, stream);
   head_norm_rope(a.k_raw, w.k_norm, epsilon, rope, c.positions, a.k, a.k_inverse_rms, stream);
   c.kv.append(c.index, a.k, a.v, stream);
@@ -31,11 +31,10 @@ void attention_block(const LayerContext& c, const LayerWeights& w, LayerActivati
 
 void moe_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h, MoeActivations& a,
                TensorView out) {
-  const ModelConfig& config = c.weights.config;
-  const double limit = c.facts.swiglu_limit;
+  const double limit = c.facts.activation.limit;
   Stream& stream = c.stream;
   linear(w.router, h, a.logits, stream);
-  const RouterFacts facts = router_facts(config);
+  const RouterFacts facts = router_facts(c.facts.experts);
   route(facts, a.logits, w.router_bias, a.probabilities, a.experts, a.weights, stream);
   const ExpertDispatch dispatch = a.dispatch();
   dispatch_experts(a.experts, facts, dispatch, stream);
@@ -57,7 +56,7 @@ void dense_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h
                  TensorView out) {
   linear(w.gate, h, a.gate, c.stream);
   linear(w.up, h, a.up, c.stream);
-  swiglu(a.gate, a.up, c.facts.swiglu_limit, a.h, c.stream);
+  swiglu(a.gate, a.up, c.facts.activation.limit, a.h, c.stream);
   linear(w.down, a.h, out, c.stream);
 }
 

@@ -6,6 +6,7 @@
 // The same functions serve the main layers and the MTP layer; a layer differs by its facts alone.
 #pragma once
 
+#include "base/check.h"
 #include "model/activations.h"
 #include "model/kv_access.h"
 #include "model/train_pass.h"
@@ -35,10 +36,12 @@ struct LayerBackwardOptions {
   bool train_router = true;
 };
 
-// Room for the gradients of one layer's intermediates; shared by all layers.
+// Room for the gradients of one layer's intermediates; shared by all layers, as wide as the widest.
 struct LayerScratch {
   LayerScratch(const ModelConfig& config, int64_t rows_max, Arena& arena);
   void set_rows(int64_t row_count);
+  // The shapes of a sparse layer's views below, for the rows set.
+  void fit(const ExpertFacts& experts);
 
   TensorView dnormed;                // [T, D] of a norm's result, or of what a block gave
   TensorView dffn_input;             // [T, D] of what a post-norm layer's FFN read
@@ -50,7 +53,7 @@ struct LayerScratch {
   TensorView dweights, dlogits;      // [T, K], [T, E]
 
  private:
-  int64_t rows_max_ = 0, experts_per_token_ = 0;
+  int64_t rows_max_ = 0, row_count_ = 0;
 };
 
 // dx: [T, D] holds the gradient of the result and leaves as that of a.x. Gradients of the weights
@@ -60,13 +63,14 @@ void layer_backward(const LayerContext& context, const LayerBackwardOptions& opt
                     const LayerWeights& w, LayerActivations& a, LayerScratch& scratch,
                     TensorView dx, const LayerGradients& g);
 
-inline RouterFacts router_facts(const ModelConfig& config) {
-  return {.expert_count = config.expert_count,
-          .experts_per_token = config.experts_per_token,
-          .group_count = config.expert_group_count,
-          .groups_kept = config.expert_groups_kept,
-          .normalise = config.normalise_expert_weights,
-          .scale = config.routed_scale};
+inline RouterFacts router_facts(const ExpertFacts& experts) {
+  DURE_CHECK(experts.score == RouterScore::kSigmoid, "the kernels know no other score");
+  return {.expert_count = experts.count,
+          .experts_per_token = experts.per_token,
+          .group_count = experts.group_count,
+          .groups_kept = experts.groups_kept,
+          .normalise = experts.normalise,
+          .scale = experts.scale};
 }
 inline AttentionShape attention_shape(const ModelConfig& config, const LayerFacts& facts) {
   return {.head_count = config.head_count,

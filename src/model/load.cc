@@ -106,7 +106,7 @@ ModelWeights open_weights(std::shared_ptr<const ModelFiles> files) {
   ModelWeights out;
   out.config = files->config();
   CpuStream stream(1);
-  out.make_rope_table(stream);
+  out.make_rope_tables(stream);
   Opener opener{*files, out};
   visit_tensors(out.config, out,
                 [&](const ImpliedTensor& tensor, auto& field) { opener.bind(tensor, field); });

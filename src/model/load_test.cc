@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "formats/config_fixture.h"
 #include "tensor/cpu_stream.h"
 
 namespace dure {
@@ -15,11 +16,10 @@ namespace {
 ModelConfig small_config() {
   ModelConfig c;
   c.vocab_size = 61, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2, c.head_width = 8;
-  c.dense_width = 48, c.expert_width = 16, c.expert_count = 4, c.experts_per_token = 2,
-  c.shared_expert_count = 1;
   c.mtp_layer_count = 1;
-  for (int i = 0; i < 4; ++i)
-    c.layers.push_back({.window_tokens = i == 3 ? 0 : 4, .rotary = i != 3, .sparse = i > 0});
+  set_layers(
+      c, 4, 4,
+      {.dense_width = 48, .experts = {.count = 4, .per_token = 2, .width = 16, .shared_count = 1}});
   return c;
 }
 

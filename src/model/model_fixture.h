@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "formats/config_fixture.h"
 #include "model/model.h"
 #include "model/ref/ref_model.h"
 #include "model/train_pass.h"
@@ -17,13 +18,12 @@ namespace dure::testing_model {
 // purpose.
 inline ModelConfig tiny_k1() {
   ModelConfig c;
-  c.vocab_size = 29, c.hidden_size = 12, c.head_count = 4, c.kv_head_count = 2, c.head_width = 6,
-  c.dense_width = 10;
-  c.expert_width = 7, c.expert_count = 6, c.experts_per_token = 2, c.shared_expert_count = 1,
-  c.routed_scale = 2.5;
-  c.rope.theta = 1e4;
-  for (int i = 0; i < 4; ++i)
-    c.layers.push_back({.window_tokens = i == 3 ? 0 : 3, .rotary = i != 3, .sparse = i > 0});
+  c.vocab_size = 29, c.hidden_size = 12, c.head_count = 4, c.kv_head_count = 2, c.head_width = 6;
+  set_layers(
+      c, 4, 3,
+      {.rope = {.theta = 1e4},
+       .dense_width = 10,
+       .experts = {.count = 6, .per_token = 2, .width = 7, .shared_count = 1, .scale = 2.5}});
   c.mtp_layer_count = 1;
   return c;
 }
@@ -32,15 +32,20 @@ inline ModelConfig tiny_k1() {
 // embeddings and unnormalised weights besides, which no released model has together. Sliding MTP.
 inline ModelConfig tiny_k2() {
   ModelConfig c = tiny_k1();
-  c.layers.clear();
-  c.layers.push_back({.window_tokens = 0, .rotary = false, .sparse = false});
-  c.layers.push_back({.window_tokens = 6, .rotary = true, .sparse = false, .swiglu_limit = 0.6});
-  c.layers.push_back({.window_tokens = 3, .rotary = true, .sparse = true, .swiglu_limit = 0.4});
-  c.layers.push_back({.window_tokens = 2, .rotary = true, .sparse = true});
-  c.expert_count = 8, c.experts_per_token = 3, c.expert_group_count = 4, c.expert_groups_kept = 2;
-  c.shared_expert_count = 0, c.tied_embeddings = true, c.normalise_expert_weights = false,
-  c.routed_scale = 1.25;
-  c.mtp_layer = {.window_tokens = 3, .rotary = true, .sparse = false};
+  LayerFacts each = c.mtp_layer;
+  each.experts = {.count = 8,
+                  .per_token = 3,
+                  .width = 7,
+                  .group_count = 4,
+                  .groups_kept = 2,
+                  .normalise = false,
+                  .scale = 1.25};
+  c.layers = {global_layer(each), sliding_layer(each, 6), sparse_layer(sliding_layer(each, 3)),
+              sparse_layer(sliding_layer(each, 2))};
+  c.layers[1].activation.limit = 0.6;
+  c.layers[2].activation.limit = 0.4;
+  c.tied_embeddings = true;
+  c.mtp_layer = sliding_layer(each, 3);
   return c;
 }
 
@@ -49,15 +54,46 @@ inline ModelConfig tiny_k2() {
 // and an MTP layer besides, which no released model has.
 inline ModelConfig tiny_exaone4() {
   ModelConfig c = tiny_k1();
-  c.layers.clear();
-  const NormOrder post = NormOrder::kPost;
-  c.layers.push_back({.window_tokens = 4, .rotary = true, .norm_order = post});
-  c.layers.push_back({.norm_order = post});
-  c.layers.push_back({.window_tokens = 4, .rotary = true, .sparse = true, .norm_order = post});
-  c.layers.push_back({.window_tokens = 2, .rotary = true});
-  c.rope.scaling = "llama3", c.rope.factor = 3, c.rope.original_context_tokens = 12;
-  c.rope.theta = 20;
-  c.rope.low_frequency_factor = 0.5, c.rope.high_frequency_factor = 1.5;
+  LayerFacts each = c.mtp_layer;
+  each.rope = {.kind = RopeKind::kLlama3,
+               .theta = 20,
+               .factor = 3,
+               .low_frequency_factor = 0.5,
+               .high_frequency_factor = 1.5,
+               .original_context_tokens = 12};
+  LayerFacts post = each;
+  post.norm_order = NormOrder::kPost;
+  c.layers = {sliding_layer(post, 4), global_layer(post), sparse_layer(sliding_layer(post, 4)),
+              sliding_layer(each, 2)};
+  return c;
+}
+
+// No family's: whatever a layer may say for itself differs from layer to layer, the widest of each
+// fact in another layer.
+inline ModelConfig tiny_mixed() {
+  ModelConfig c = tiny_k1();
+  LayerFacts wide = sparse_layer(sliding_layer(c.mtp_layer, 4));
+  wide.rope.theta = 50;
+  wide.experts = {.count = 9, .per_token = 2, .width = 4, .scale = 0.75};
+  LayerFacts many = sparse_layer(global_layer(c.mtp_layer));
+  many.rope = {.kind = RopeKind::kPlain, .theta = 7};
+  many.experts = {.count = 5, .per_token = 4, .width = 3, .shared_count = 3, .normalise = false};
+  many.activation.limit = 0.5;
+  LayerFacts grouped = sparse_layer(sliding_layer(c.mtp_layer, 2));
+  grouped.rope.kind = RopeKind::kNone;
+  grouped.experts.group_count = 3;
+  grouped.experts.groups_kept = 2;
+  grouped.activation.limit = 0.3;
+  LayerFacts dense = sliding_layer(c.mtp_layer, 3);
+  dense.dense_width = 17;
+  dense.activation.limit = 0.8;
+  c.layers = {wide, dense, many, grouped};
+  c.mtp_layer.rope = {.kind = RopeKind::kLlama3,
+                      .theta = 20,
+                      .factor = 3,
+                      .low_frequency_factor = 0.5,
+                      .high_frequency_factor = 1.5,
+                      .original_context_tokens = 12};
   return c;
 }
 

@@ -2,6 +2,7 @@
 // promises.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <numeric>
 
@@ -84,7 +85,8 @@ double value_bound(const ModelConfig& config) {
 class ModelTest : public ::testing::TestWithParam<int> {
  protected:
   ModelConfig config() const {
-    return GetParam() == 0 ? tiny_k1() : GetParam() == 1 ? tiny_k2() : tiny_exaone4();
+    constexpr std::array kConfigs = {tiny_k1, tiny_k2, tiny_exaone4, tiny_mixed};
+    return kConfigs.at(static_cast<size_t>(GetParam()))();
   }
   Batch batch() const { return random_batch(config(), {7, 1, 5, 2}, 3); }
   LossOptions all_losses() const { return {.mtp_coefficient = 0.3, .balance_coefficient = 0.05}; }
@@ -154,11 +156,11 @@ TEST_P(ModelTest, LossesEqualTheTwin) {
     }
     for (const auto& [layer, routing] : wanted.routing) {
       if (layer < 0) continue;
-      std::vector<int64_t> counts(static_cast<size_t>(config().expert_count));
+      std::vector<int64_t> counts(static_cast<size_t>(config().layer(layer).experts.count));
       for (const auto& row : routing.experts) {
         for (const int expert : row) ++counts[static_cast<size_t>(expert)];
       }
-      const auto found = got.counts_of(layer, config().expert_count);
+      const auto found = counts_of_layer(got.expert_counts, config(), layer);
       EXPECT_EQ(std::vector<int64_t>(found.begin(), found.end()), counts);
     }
   }
@@ -439,8 +441,9 @@ TEST_P(ModelTest, DocumentsDoNotSeeEachOther) {
                           y.hidden.begin()));
 }
 
-INSTANTIATE_TEST_SUITE_P(Family, ModelTest, ::testing::Values(0, 1, 2), [](const auto& info) {
-  return std::string(info.param == 0 ? "K1" : info.param == 1 ? "K2" : "Exaone4");
+INSTANTIATE_TEST_SUITE_P(Family, ModelTest, ::testing::Values(0, 1, 2, 3), [](const auto& info) {
+  constexpr std::array kNames = {"K1", "K2", "Exaone4", "Mixed"};
+  return std::string(kNames.at(static_cast<size_t>(info.param)));
 });
 
 TEST(Parameters, LayoutIsDenseAlignedAndComplete) {
@@ -493,9 +496,9 @@ TEST(Parameters, FreshWeightsDependOnSeedAndNameAlone) {
 }
 
 TEST(Rope, Llama3RescalesLongWavelengthsOnly) {
-  const RopeFacts plain{.theta = 1e6};
+  const RopeFacts plain{.kind = RopeKind::kPlain, .theta = 1e6};
   RopeFacts scaled = plain;
-  scaled.scaling = "llama3", scaled.factor = 16, scaled.original_context_tokens = 8192;
+  scaled.kind = RopeKind::kLlama3, scaled.factor = 16, scaled.original_context_tokens = 8192;
   const std::vector<float> a = rope_inverse_frequency(plain, 128),
                            b = rope_inverse_frequency(scaled, 128);
   EXPECT_EQ(a[0], 1.0f);

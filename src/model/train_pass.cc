@@ -75,7 +75,7 @@ struct TrainPass::State {
   TensorView dhidden, dx;      // [T, D]
   TensorView logits;           // [head_rows, V]
   TensorView packed, dpacked;  // [head_rows, D]: hidden rows with a target, side by side
-  TensorView counts;           // [L, E] i64: experts chosen
+  TensorView counts;           // [L, most E] i64: experts chosen
   TensorView loss, mtp_loss, balance_loss;  // [1] f64: sums of log p; the balance loss
   HeadRows main, mtp;
   DocumentKv kv;
@@ -103,7 +103,7 @@ struct TrainPass::State {
     logits = arena.take_f32({rows, c.vocab_size});
     packed = arena.take_f32({rows, c.hidden_size});
     dpacked = arena.take_f32({rows, c.hidden_size});
-    counts = arena.take(DType::kI64, {c.layer_count(), c.expert_count});
+    counts = arena.take(DType::kI64, {c.layer_count(), c.expert_count_max()});
     for (TensorView* sum : {&loss, &mtp_loss, &balance_loss}) *sum = arena.take(DType::kF64, {1});
     main.plan(p.rows_max, arena);
     if (has_mtp()) mtp.plan(p.rows_max, arena);
@@ -137,9 +137,7 @@ struct TrainPass::State {
   int64_t row_count() const { return static_cast<int64_t>(ids.size()); }
 
   LayerContext context(int64_t layer, Stream& stream) {
-    const LayerFacts& facts =
-        layer < config.layer_count() ? config.layers[static_cast<size_t>(layer)] : config.mtp_layer;
-    return {*weights, facts, layer, positions.on(stream), kv, stream};
+    return {*weights, config.layer(layer), layer, positions.on(stream), kv, stream};
   }
 
   void take_input(const TrainInput& in);
@@ -373,10 +371,11 @@ void TrainPass::State::backward_layers(const LossOptions& options, const ModelGr
 void TrainPass::State::add_balance(const LossOptions& options, Stream& stream) {
   const LayerBackwardOptions layer = layer_options(options, stream);
   for (int64_t i = 0; i < config.layer_count() && layer.balance.coefficient != 0; ++i) {
-    if (!config.layers[static_cast<size_t>(i)].sparse) continue;
+    const LayerFacts& facts = config.layer(i);
+    if (!facts.sparse) continue;
     const MoeActivations& moe = activations.layer(i).moe;
-    sequence_balance(router_facts(config), moe.probabilities, moe.experts, layer.document_offsets,
-                     layer.balance, balance_loss, TensorView{}, stream);
+    sequence_balance(router_facts(facts.experts), moe.probabilities, moe.experts,
+                     layer.document_offsets, layer.balance, balance_loss, TensorView{}, stream);
   }
 }
 
@@ -400,8 +399,10 @@ void TrainPass::State::start_result(Stream& stream) {
   for (const TensorView sum : {loss, mtp_loss, balance_loss}) zero(sum, stream);
   zero(counts, stream);
   for (int64_t i = 0; i < config.layer_count(); ++i) {
-    if (config.layers[static_cast<size_t>(i)].sparse)
-      count_experts(activations.layer(i).moe.experts, counts.slice(i), stream);
+    const LayerFacts& facts = config.layer(i);
+    if (!facts.sparse) continue;
+    count_experts(activations.layer(i).moe.experts, counts.slice(i).rows(0, facts.experts.count),
+                  stream);
   }
 }
 

@@ -65,14 +65,16 @@ struct LossResult {
   double mtp_loss_sum = 0;  // the same for the MTP layer; 0 where mtp_coefficient is 0
   double balance_loss = 0;  // as it enters the objective
   int64_t valid = 0, mtp_valid = 0;
-  // [L, E]: tokens of this batch routed to each; dense layers 0
+  // [L, expert_count_max()]: tokens of this batch routed to each; 0 where a layer has none
   std::vector<int64_t> expert_counts;
-
-  std::span<const int64_t> counts_of(int64_t layer, int64_t expert_count) const {
-    return std::span(expert_counts)
-        .subspan(static_cast<size_t>(layer * expert_count), static_cast<size_t>(expert_count));
-  }
 };
+
+// The counts of one layer's experts, out of such a list.
+inline std::span<const int64_t> counts_of_layer(std::span<const int64_t> expert_counts,
+                                                const ModelConfig& config, int64_t layer) {
+  return expert_counts.subspan(static_cast<size_t>(layer * config.expert_count_max()),
+                               static_cast<size_t>(config.layer(layer).experts.count));
+}
 
 class TrainPass {
  public:

@@ -1,4 +1,4 @@
-// Weights as views of a trainer's parameters; the table of rotary frequencies.
+// Weights as views of a trainer's parameters; the tables of rotary frequencies.
 #include "model/weights.h"
 
 #include <cmath>
@@ -21,6 +21,23 @@ double llama3_frequency(const RopeFacts& facts, double frequency) {
   return (1 - blend) * frequency / facts.factor + blend * frequency;
 }
 
+const RopeRow* find_row(std::span<const RopeRow> rows, const RopeFacts& facts) {
+  for (const RopeRow& row : rows) {
+    if (row.facts == facts) return &row;
+  }
+  return nullptr;
+}
+
+RopeRow make_row(const RopeFacts& facts, int64_t head_width, Stream& stream) {
+  const std::vector<float> values = rope_inverse_frequency(facts, head_width);
+  const Shape shape{static_cast<int64_t>(values.size())};
+  RopeRow row{facts, {}, Buffer::of(DType::kF32, shape, stream.device())};
+  const TensorView table = row.room.view(DType::kF32, shape);
+  copy_from_host(std::span(values), table, stream);
+  row.inverse_frequency = table;
+  return row;
+}
+
 }  // namespace
 
 std::vector<float> rope_inverse_frequency(const RopeFacts& facts, int64_t head_width) {
@@ -28,8 +45,8 @@ std::vector<float> rope_inverse_frequency(const RopeFacts& facts, int64_t head_w
   for (size_t j = 0; j < out.size(); ++j) {
     const double frequency =
         std::pow(facts.theta, -2.0 * static_cast<double>(j) / static_cast<double>(head_width));
-    out[j] = static_cast<float>(facts.scaling == "llama3" ? llama3_frequency(facts, frequency)
-                                                          : frequency);
+    const bool rescaled = facts.kind == RopeKind::kLlama3;
+    out[j] = static_cast<float>(rescaled ? llama3_frequency(facts, frequency) : frequency);
   }
   return out;
 }
@@ -40,19 +57,26 @@ int64_t ModelWeights::owned_bytes() const {
   return bytes;
 }
 
-void ModelWeights::make_rope_table(Stream& stream) {
-  const std::vector<float> values = rope_inverse_frequency(config.rope, config.head_width);
-  const Shape shape{static_cast<int64_t>(values.size())};
-  rope_room = Buffer::of(DType::kF32, shape, stream.device());
-  const TensorView table = rope_room.view(DType::kF32, shape);
-  copy_from_host(std::span(values), table, stream);
-  inverse_frequency = table;
+RopeTable ModelWeights::rope(const RopeFacts& facts) const {
+  if (facts.kind == RopeKind::kNone) return {};
+  const RopeRow* row = find_row(rope_rows, facts);
+  DURE_CHECK(row != nullptr, "no table for theta {}", facts.theta);
+  return {row->inverse_frequency};
+}
+
+void ModelWeights::make_rope_tables(Stream& stream) {
+  rope_rows.clear();
+  for (int64_t i = 0; i < config.layer_count() + config.mtp_layer_count; ++i) {
+    const RopeFacts& facts = config.layer(i).rope;
+    if (facts.kind != RopeKind::kNone && find_row(rope_rows, facts) == nullptr)
+      rope_rows.push_back(make_row(facts, config.head_width, stream));
+  }
 }
 
 ModelWeights bind_weights(const Parameters& parameters, Stream& stream) {
   ModelWeights out;
   out.config = parameters.config();
-  out.make_rope_table(stream);
+  out.make_rope_tables(stream);
   size_t next = 0;
   visit_tensors(out.config, out, [&](const ImpliedTensor&, auto& field) {
     set(field, parameters.list()[next++].view);

@@ -14,18 +14,24 @@
 
 namespace dure {
 
+// The table of one RopeFacts.
+struct RopeRow {
+  RopeFacts facts;
+  ConstTensorView inverse_frequency;  // [H/2], see rope_inverse_frequency()
+  Buffer room;                        // where that lies
+};
+
 struct ModelWeights : ModelOf<WeightView, ConstTensorView> {
   ModelConfig config;
-  ConstTensorView inverse_frequency;  // [H/2], see rope_inverse_frequency()
-  Buffer rope_room;                   // where that lies
+  std::vector<RopeRow> rope_rows;  // one for each way in which a layer's heads turn
   std::vector<Buffer> owned;
   std::shared_ptr<const void> source;  // keeps the mapped files alive
 
-  RopeTable rope(const LayerFacts& facts) const {
-    return {facts.rotary ? inverse_frequency : ConstTensorView{}};
-  }
+  // Empty for a layer without RoPE. Checked: some layer of the config that the tables were made
+  // from turns in that way.
+  RopeTable rope(const RopeFacts& facts) const;
   int64_t owned_bytes() const;
-  void make_rope_table(Stream& stream);  // From the config's facts, on the stream's device.
+  void make_rope_tables(Stream& stream);  // From the layers' facts, on the stream's device.
 };
 
 // Views of `parameters`, which must outlive them, on the stream's device.

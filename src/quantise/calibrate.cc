@@ -24,7 +24,7 @@ class Collector : public LayerObserver {
         out_(out),
         stream_(stream),
         all_rows_(2, stream.device()),
-        host_offsets_(config.expert_count + 1, stream.device()) {}
+        host_offsets_(config.expert_count_max() + 1, stream.device()) {}
 
   void layer_done(int64_t layer, const LayerActivations& a) override {
     const LayerFacts& facts = config_.layer(layer);
@@ -38,7 +38,7 @@ class Collector : public LayerObserver {
     }
     add_groups({kExpertGate, kExpertUp}, layer, a.moe.inputs, a.moe.offsets);
     add_groups({kExpertDown}, layer, a.moe.ffn.h, a.moe.offsets);
-    if (config_.shared_expert_count == 0) return;
+    if (!facts.has_shared_expert()) return;
     add({kSharedGate, kSharedUp}, layer, ffn);
     add({kSharedDown}, layer, a.moe.shared.h);
   }

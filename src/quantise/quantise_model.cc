@@ -22,7 +22,7 @@ bool may_lack_importance(TensorId id, const ModelConfig& config) {
 }
 
 int64_t matrices_of(TensorId id, const ModelConfig& config) {
-  return is_expert(id.role) ? config.expert_count : 1;
+  return is_expert(id.role) ? config.layer(id.layer).experts.count : 1;
 }
 
 TensorId matrix_id(TensorId id, int64_t matrix) {

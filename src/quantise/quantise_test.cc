@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "formats/config_fixture.h"
 #include "formats/gguf.h"
 #include "kernels/block_decode.h"
 #include "kernels/isa.h"
@@ -272,11 +273,10 @@ TEST(BlockEncode, PlainTypes) {
 ModelConfig large_config() {
   ModelConfig c;
   c.vocab_size = 1024, c.hidden_size = 512, c.head_count = 8, c.kv_head_count = 2,
-  c.head_width = 64, c.dense_width = 1024, c.expert_width = 256, c.expert_count = 16,
-  c.experts_per_token = 4, c.shared_expert_count = 1;
-  for (int i = 0; i < 16; ++i)
-    c.layers.push_back(
-        {.window_tokens = i % 4 == 3 ? 0 : 64, .rotary = i % 4 != 3, .sparse = i > 0});
+  c.head_width = 64;
+  set_layers(c, 16, 64,
+             {.dense_width = 1024,
+              .experts = {.count = 16, .per_token = 4, .width = 256, .shared_count = 1}});
   c.mtp_layer_count = 1;
   return c;
 }
@@ -468,7 +468,8 @@ TEST(Calibrate, SumsCountsAndThreads) {
     for (const double count : entry.counts) counted += count;
     const bool mtp = name.starts_with("blk.4.");
     const double rows = mtp ? 20 : 23;  // The last token of a chunk has no next one.
-    EXPECT_EQ(counted, entry.matrices > 1 ? rows * static_cast<double>(c.experts_per_token) : rows)
+    EXPECT_EQ(counted,
+              entry.matrices > 1 ? rows * static_cast<double>(common_experts(c).per_token) : rows)
         << name;
   }
   // Every matrix that may be quantised has an entry, of its shape.
@@ -477,7 +478,8 @@ TEST(Calibrate, SumsCountsAndThreads) {
     const ImportanceEntry* entry = a.find(tensor.info.name);
     ASSERT_NE(entry, nullptr) << tensor.info.name;
     EXPECT_EQ(entry->columns, tensor.info.shape.back()) << tensor.info.name;
-    EXPECT_EQ(entry->matrices, is_expert(tensor.id.role) ? c.expert_count : 1) << tensor.info.name;
+    EXPECT_EQ(entry->matrices, is_expert(tensor.id.role) ? common_experts(c).count : 1)
+        << tensor.info.name;
   }
   // blk.0.attn_q reads the normed embedding: by hand, in double.
   const float* table = parameters.at("model.embed_tokens.weight").view.f32();

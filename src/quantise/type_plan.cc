@@ -269,7 +269,7 @@ std::vector<PlannedTensor> plan_types(const ModelConfig& config, const TypePlanO
                         .layer = id.layer,
                         .layers = config.layer_count() + config.mtp_layer_count,
                         .many_queries = config.head_count >= 4 * config.kv_head_count,
-                        .eight_experts = config.expert_count == 8,
+                        .eight_experts = common_experts(config).count == 8,
                         .has_importance = options.has_importance};
       tensor.wanted = options.pure ? options.mixture.base
                                    : mixture_type(options.mixture, place, tensor.info.shape.back(),

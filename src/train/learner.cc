@@ -19,12 +19,13 @@ Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Strea
       by_place_(gradients_.by_place()),
       optimiser_(options.optimiser, trained_tensors(), stream),
       pass_(config, options.pass, stream.device()),
-      expert_counts_(config.layer_count() * config.expert_count, stream.device()) {
+      expert_counts_(config.layer_count() * config.expert_count_max(), stream.device()) {
   clear_counts();
 }
 
 void Learner::clear_counts() {
-  expert_counts_.assign(static_cast<size_t>(config().layer_count() * config().expert_count), 0);
+  expert_counts_.assign(static_cast<size_t>(config().layer_count() * config().expert_count_max()),
+                        0);
 }
 
 std::vector<TrainedTensor> Learner::trained_tensors() const {
@@ -53,12 +54,12 @@ const LossResult& Learner::backward(const LossOptions& options) {
 }
 
 void Learner::move_router_bias() {
-  const int64_t experts = config().expert_count;
+  const int64_t stride = config().expert_count_max();
   const ConstTensorView counts = expert_counts_.on(stream_);
   for (const Parameter& p : parameters_.list()) {
     if (p.kind != TensorKind::kRouterBias) continue;
-    dure::move_router_bias(counts.rows(p.id.layer * experts, experts), options_.router_bias_rate,
-                           p.view, stream_);
+    dure::move_router_bias(counts.rows(p.id.layer * stride, p.view.elements()),
+                           options_.router_bias_rate, p.view, stream_);
   }
 }
 

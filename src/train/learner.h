@@ -54,7 +54,7 @@ class Learner {
   // Clips, steps, moves the router bias, clears gradients and counts. Throws kDiverged, with
   // nothing changed, when the gradient norm is not finite. `where` names the step in the message.
   UpdateResult update(double learning_rate, const std::string& where);
-  // [L, E] since the last update
+  // As LossResult has them, since the last update.
   std::span<const int64_t> expert_counts() const { return expert_counts_.values(); }
 
   // model.safetensors under Hugging Face names (with config.json: a folder every verb opens) and

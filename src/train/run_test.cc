@@ -1,6 +1,5 @@
 // A toy stage drives a run through saves, deaths, interrupts and numbers that are not finite: what
 // stands in the folder is what an unbroken run leaves.
-#include "tensor/cpu_stream.h"
 #include "train/run.h"
 
 #include <gtest/gtest.h>
@@ -14,6 +13,8 @@
 #include "base/interrupt.h"
 #include "base/rng.h"
 #include "base/testing.h"
+#include "formats/config_fixture.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -28,11 +29,8 @@ ModelConfig toy_model() {
   c.head_count = 2;
   c.kv_head_count = 1;
   c.head_width = 8;
-  c.dense_width = 16;
-  c.expert_width = 8;
-  c.expert_count = 4;
-  c.experts_per_token = 2;
-  c.layers = {{.window_tokens = 4, .rotary = true}, {.sparse = true}};
+  const LayerFacts each{.dense_width = 16, .experts = {.count = 4, .per_token = 2, .width = 8}};
+  c.layers = {sliding_layer(each, 4), sparse_layer(each)};
   return c;
 }
 

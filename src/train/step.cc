@@ -37,10 +37,9 @@ double StepUpdates::mean_gradient_norm() const {
 double StepUpdates::add_router_load(const ModelConfig& model, Json& row) const {
   double largest = 0;
   if (count == 0) return largest;
-  const size_t experts = static_cast<size_t>(model.expert_count);
-  for (size_t layer = 0; layer < model.layers.size(); ++layer) {
-    if (!model.layers[layer].sparse) continue;
-    const double cv = router_load(std::span(expert_counts).subspan(layer * experts, experts)).cv;
+  for (int64_t layer = 0; layer < model.layer_count(); ++layer) {
+    if (!model.layer(layer).sparse) continue;
+    const double cv = router_load(counts_of_layer(expert_counts, model, layer)).cv;
     row[fmt::format("router/load_cv/{}", layer)] = cv;
     largest = std::max(largest, cv);
   }

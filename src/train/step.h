@@ -38,7 +38,7 @@ void require_finite(double value, const char* name, const std::string& where);
 struct StepUpdates {
   int64_t count = 0;
   double gradient_norm_sum = 0;        // before clipping
-  std::vector<int64_t> expert_counts;  // [L, E] tokens routed to each; empty before an update
+  std::vector<int64_t> expert_counts;  // as LossResult has them; empty before an update
 
   // Moves the learner by what it has accumulated. Throws as Learner::update() does.
   void update(Learner& learner, const StepContext& context);

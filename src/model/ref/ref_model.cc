@@ -46,7 +46,7 @@ double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
 double turning(const RopeFacts& rope, int64_t width, int64_t j) {
   const double plain =
       std::pow(rope.theta, -2.0 * static_cast<double>(j) / static_cast<double>(width));
-  if (rope.scaling == "default") return plain;
+  if (rope.kind == RopeKind::kPlain) return plain;
   const double rounds = static_cast<double>(rope.original_context_tokens) * plain / (2 * M_PI);
   const double kept = std::clamp((rounds - rope.low_frequency_factor) /
                                      (rope.high_frequency_factor - rope.low_frequency_factor),
@@ -110,14 +110,14 @@ class Runner {
   }
 
   Row heads(const Row& h, const std::string& prefix, const char* name, int64_t count,
-            const Row* norm_weight, bool rotary, int64_t position) const {
+            const Row* norm_weight, const RopeFacts& rope, int64_t position) const {
     Row y =
         apply(w(prefix + "self_attn." + name + "_proj.weight").data(), count * c_.head_width, h);
     for (int64_t n = 0; n < count && norm_weight != nullptr; ++n) {
       double* one = y.data() + n * c_.head_width;
       const Row normed = norm(Row(one, one + c_.head_width), *norm_weight, c_.norm_epsilon);
       std::copy(normed.begin(), normed.end(), one);
-      if (rotary) turn(one, c_.head_width, c_.rope, position);
+      if (rope.kind != RopeKind::kNone) turn(one, c_.head_width, rope, position);
     }
     return y;
   }
@@ -156,10 +156,10 @@ class Runner {
     for (size_t t = 0; t < x.size(); ++t) {
       const Row h = post ? x[t] : norm(x[t], w(prefix + "input_layernorm.weight"), c_.norm_epsilon);
       q.push_back(heads(h, prefix, "q", c_.head_count, &w(prefix + "self_attn.q_norm.weight"),
-                        facts.rotary, positions_[t]));
+                        facts.rope, positions_[t]));
       k.push_back(heads(h, prefix, "k", c_.kv_head_count, &w(prefix + "self_attn.k_norm.weight"),
-                        facts.rotary, positions_[t]));
-      v.push_back(heads(h, prefix, "v", c_.kv_head_count, nullptr, false, 0));
+                        facts.rope, positions_[t]));
+      v.push_back(heads(h, prefix, "v", c_.kv_head_count, nullptr, {}, 0));
     }
     const Row& o = w(prefix + "self_attn.o_proj.weight");
     for (size_t t = 0; t < x.size(); ++t) {
@@ -184,10 +184,10 @@ class Runner {
   }
 
   // Experts that may be chosen: those of the best groups.
-  std::vector<bool> open_experts(const Row& biased) const {
-    const auto per_group = static_cast<size_t>(c_.expert_count / c_.expert_group_count);
+  std::vector<bool> open_experts(const ExpertFacts& facts, const Row& biased) const {
+    const auto per_group = static_cast<size_t>(facts.count / facts.group_count);
     std::vector<std::pair<double, size_t>> groups;  // (-score, group): sorted, ties to the lowest
-    for (size_t g = 0; g < static_cast<size_t>(c_.expert_group_count); ++g) {
+    for (size_t g = 0; g < static_cast<size_t>(facts.group_count); ++g) {
       Row members(biased.begin() + static_cast<std::ptrdiff_t>(g * per_group),
                   biased.begin() + static_cast<std::ptrdiff_t>((g + 1) * per_group));
       std::sort(members.rbegin(), members.rend());
@@ -195,23 +195,23 @@ class Runner {
     }
     std::sort(groups.begin(), groups.end());
     std::vector<bool> open(biased.size(), false);
-    for (size_t i = 0; i < static_cast<size_t>(c_.expert_groups_kept); ++i) {
+    for (size_t i = 0; i < static_cast<size_t>(facts.groups_kept); ++i) {
       std::fill_n(open.begin() + static_cast<std::ptrdiff_t>(groups[i].second * per_group),
                   per_group, true);
     }
     return open;
   }
 
-  std::vector<int> choose(const Row& biased) const {
-    const std::vector<bool> open =
-        c_.expert_group_count > 1 ? open_experts(biased) : std::vector<bool>(biased.size(), true);
+  std::vector<int> choose(const ExpertFacts& facts, const Row& biased) const {
+    const std::vector<bool> open = facts.group_count > 1 ? open_experts(facts, biased)
+                                                         : std::vector<bool>(biased.size(), true);
     std::vector<std::pair<double, int>> order;
     for (size_t e = 0; e < biased.size(); ++e) {
       if (open[e]) order.emplace_back(-biased[e], static_cast<int>(e));
     }
     std::sort(order.begin(), order.end());
     std::vector<int> chosen;
-    for (size_t i = 0; i < static_cast<size_t>(c_.experts_per_token); ++i)
+    for (size_t i = 0; i < static_cast<size_t>(facts.per_token); ++i)
       chosen.push_back(order[i].second);
     std::sort(chosen.begin(), chosen.end());
     return chosen;
@@ -219,25 +219,26 @@ class Runner {
 
   Row mixture(const Row& h, const std::string& prefix, const LayerFacts& facts,
               RefRouting& routing) const {
-    Row p = apply(w(prefix + "gate.weight").data(), c_.expert_count, h);
+    const ExpertFacts& experts = facts.experts;
+    Row p = apply(w(prefix + "gate.weight").data(), experts.count, h);
     for (double& value : p) value = sigmoid(value);
-    const std::vector<int> chosen = choose(add(p, w(prefix + "e_score_correction_bias")));
+    const std::vector<int> chosen = choose(experts, add(p, w(prefix + "e_score_correction_bias")));
     double sum = 0;
     for (const int e : chosen) sum += p[static_cast<size_t>(e)];
     Row y(h.size()), shares;
     for (const int e : chosen) {
-      const double share = p[static_cast<size_t>(e)] /
-                           (c_.normalise_expert_weights ? sum + 1e-20 : 1.0) * c_.routed_scale;
-      Row one = ffn(h, prefix + "experts.", c_.expert_width, e, facts.swiglu_limit);
+      const double share =
+          p[static_cast<size_t>(e)] / (experts.normalise ? sum + 1e-20 : 1.0) * experts.scale;
+      Row one = ffn(h, prefix + "experts.", experts.width, e, facts.activation.limit);
       for (double& value : one) value *= share;
       y = add(std::move(y), one);
       shares.push_back(share);
     }
     routing.probabilities.push_back(p), routing.weights.push_back(shares),
         routing.experts.push_back(chosen);
-    if (c_.shared_expert_count == 0) return y;
-    return add(std::move(y),
-               ffn(h, prefix + "shared_experts.", c_.shared_width(), 0, facts.swiglu_limit));
+    if (experts.shared_count == 0) return y;
+    return add(std::move(y), ffn(h, prefix + "shared_experts.", experts.shared_width(), 0,
+                                 facts.activation.limit));
   }
 
   Rows layer(const Rows& input, const std::string& prefix, const LayerFacts& facts, int64_t index) {
@@ -250,34 +251,33 @@ class Runner {
       const Row h =
           post ? row : norm(row, w(prefix + "post_attention_layernorm.weight"), c_.norm_epsilon);
       Row y = facts.sparse ? mixture(h, prefix + "mlp.", facts, routing)
-                           : ffn(h, prefix + "mlp.", c_.dense_width, 0, facts.swiglu_limit);
+                           : ffn(h, prefix + "mlp.", facts.dense_width, 0, facts.activation.limit);
       if (post) y = norm(y, w(prefix + "post_feedforward_layernorm.weight"), c_.norm_epsilon);
       row = add(std::move(y), row);
     }
     if (facts.sparse) {
-      balance(routing);
+      balance(facts.experts, routing);
       out_.routing[index] = std::move(routing);
     }
     return x;
   }
 
-  void balance(const RefRouting& routing) {
+  void balance(const ExpertFacts& facts, const RefRouting& routing) {
     size_t start = 0;
     for (const int64_t length : input_.document_lengths) {
-      Row fraction(static_cast<size_t>(c_.expert_count)),
-          share(static_cast<size_t>(c_.expert_count));
+      Row fraction(static_cast<size_t>(facts.count)), share(static_cast<size_t>(facts.count));
       for (size_t t = start; t < start + static_cast<size_t>(length); ++t) {
         double sum = 0;
         for (const double p : routing.probabilities[t]) sum += p;
         for (size_t e = 0; e < share.size(); ++e)
           share[e] += routing.probabilities[t][e] / sum / static_cast<double>(length);
         for (const int e : routing.experts[t]) {
-          fraction[static_cast<size_t>(e)] += static_cast<double>(c_.expert_count) /
-                                              static_cast<double>(c_.experts_per_token * length);
+          fraction[static_cast<size_t>(e)] +=
+              static_cast<double>(facts.count) / static_cast<double>(facts.per_token * length);
         }
       }
       out_.balance_loss += input_.balance_coefficient *
-                           dot(fraction.data(), share.data(), c_.expert_count) /
+                           dot(fraction.data(), share.data(), facts.count) /
                            static_cast<double>(input_.document_lengths.size());
       start += static_cast<size_t>(length);
     }
