@@ -441,10 +441,12 @@ TEST_P(ModelTest, DocumentsDoNotSeeEachOther) {
                           y.hidden.begin()));
 }
 
-INSTANTIATE_TEST_SUITE_P(Family, ModelTest, ::testing::Values(0, 1, 2, 3), [](const auto& info) {
+std::string config_name(const ::testing::TestParamInfo<int>& info) {
   constexpr std::array kNames = {"K1", "K2", "Exaone4", "Mixed"};
-  return std::string(kNames.at(static_cast<size_t>(info.param)));
-});
+  return kNames.at(static_cast<size_t>(info.param));
+}
+
+INSTANTIATE_TEST_SUITE_P(Family, ModelTest, ::testing::Values(0, 1, 2, 3), config_name);
 
 TEST(Parameters, LayoutIsDenseAlignedAndComplete) {
   for (const ModelConfig& config : {tiny_k1(), tiny_k2(), tiny_exaone4()}) {
