@@ -2,8 +2,7 @@
 // means.
 #include "jinja/expression_parser.h"
 
-#include "jinja/context.h"
-#include "jinja/filters.h"
+#include "jinja/builtin.h"
 #include "jinja/operators.h"
 
 namespace dure::jinja {
@@ -119,27 +118,15 @@ ExprPtr ExpressionParser::parse_expression() {
   return value;
 }
 
-ExprPtr ExpressionParser::parse_or() {
+// The value of the side that decides.
+ExprPtr ExpressionParser::parse_logic(std::string_view word, ExprPtr (ExpressionParser::*parse)()) {
   const int line = this->line();
-  ExprPtr left = parse_and();
-  while (skip_name("or")) {
-    const ExprPtr right = parse_and();
-    left = make(line, {left, right}, [left, right](Context& context) {
+  ExprPtr left = (this->*parse)();
+  while (skip_name(word)) {
+    const ExprPtr right = (this->*parse)();
+    left = make(line, {left, right}, [left, right, is_and = word == "and"](Context& context) {
       Value value = context.eval(*left);
-      return truth(value) ? value : context.eval(*right);
-    });
-  }
-  return left;
-}
-
-ExprPtr ExpressionParser::parse_and() {
-  const int line = this->line();
-  ExprPtr left = parse_not();
-  while (skip_name("and")) {
-    const ExprPtr right = parse_not();
-    left = make(line, {left, right}, [left, right](Context& context) {
-      Value value = context.eval(*left);
-      return truth(value) ? context.eval(*right) : value;
+      return truth(value) == is_and ? context.eval(*right) : value;
     });
   }
   return left;
@@ -262,29 +249,21 @@ ExprPtr ExpressionParser::parse_name() {
 }
 
 ExprPtr ExpressionParser::parse_list() {
-  const int line = take().line;
+  const int line = this->line();
   std::vector<ExprPtr> items;
-  while (!is_operator("]")) {
-    if (!items.empty()) expect_operator(",");
-    if (is_operator("]")) break;
-    items.push_back(parse_expression());
-  }
-  expect_operator("]");
+  parse_items("[", "]", [&] { items.push_back(parse_expression()); });
   return make(line, items,
               [items](Context& context) { return Value::list(eval_all(context, items)); });
 }
 
 ExprPtr ExpressionParser::parse_dict() {
-  const int line = take().line;
+  const int line = this->line();
   std::vector<ExprPtr> items;  // Key, value, key, value ...
-  while (!is_operator("}")) {
-    if (!items.empty()) expect_operator(",");
-    if (is_operator("}")) break;
+  parse_items("{", "}", [&] {
     items.push_back(parse_expression());
     expect_operator(":");
     items.push_back(parse_expression());
-  }
-  expect_operator("}");
+  });
   return make(line, items, [items](Context& context) {
     const std::vector<Value> values = eval_all(context, items);
     std::vector<std::pair<Value, Value>> pairs;
@@ -362,12 +341,9 @@ ExprPtr ExpressionParser::parse_call(ExprPtr callee) {
 }
 
 CallArguments ExpressionParser::parse_arguments() {
-  const int line = this->line();
   CallArguments out;
-  expect_operator("(");
-  for (bool first = true; !is_operator(")"); first = false) {
-    if (!first) expect_operator(",");
-    if (is_operator(")")) break;
+  parse_items("(", ")", [&] {
+    const int line = this->line();
     if (is_operator("*") || is_operator("**"))
       fail_unsupported(line, "'" + current().text + "' before an argument");
     if (is(Token::kName) && look().token == Token::kOperator && look().text == "=") {
@@ -378,23 +354,22 @@ CallArguments ExpressionParser::parse_arguments() {
       if (!out.named.empty()) fail_at(line, "invalid syntax for function call expression");
       out.positional.push_back(parse_expression());
     }
-  }
-  expect_operator(")");
+  });
   return out;
 }
 
 ExprPtr ExpressionParser::parse_filter(ExprPtr subject) {
   const int line = this->line();
   const std::string name = expect_name();
-  const FilterFunction function = find_filter(name);
-  if (function == nullptr) note_unknown("filter", name, line);
+  const Builtin* builtin = find_filter(name);
+  if (builtin == nullptr) note_unknown("filter", name, line);
   const CallArguments arguments = is_operator("(") ? parse_arguments() : CallArguments();
   return make(line, parts_of(subject, arguments),
-              [subject, name, function, arguments](Context& context) {
+              [subject, name, builtin, arguments](Context& context) {
                 const Value value = context.eval(*subject);
-                if (function == nullptr) raise_unknown("filter", name);
+                if (builtin == nullptr) raise_unknown("filter", name);
                 Arguments values = eval_arguments(context, arguments);
-                return function(value, values);
+                return builtin->call(context, value, values);
               });
 }
 
@@ -402,8 +377,8 @@ ExprPtr ExpressionParser::parse_test(ExprPtr subject) {
   const int line = take().line;  // "is"
   const bool negated = skip_name("not");
   const std::string name = expect_name();
-  const TestFunction function = find_test(name);
-  if (function == nullptr) note_unknown("test", name, line);
+  const Builtin* builtin = find_test(name);
+  if (builtin == nullptr) note_unknown("test", name, line);
   CallArguments arguments;
   if (is_operator("(")) {
     arguments = parse_arguments();
@@ -412,11 +387,11 @@ ExprPtr ExpressionParser::parse_test(ExprPtr subject) {
     arguments.positional.push_back(parse_postfix(parse_primary()));
   }
   return make(line, parts_of(subject, arguments),
-              [subject, name, negated, function, arguments](Context& context) {
+              [subject, name, negated, builtin, arguments](Context& context) {
                 const Value value = context.eval(*subject);
-                if (function == nullptr) raise_unknown("test", name);
+                if (builtin == nullptr) raise_unknown("test", name);
                 Arguments values = eval_arguments(context, arguments);
-                return Value(function(value, values) != negated);
+                return Value(truth(builtin->call(context, value, values)) != negated);
               });
 }
 

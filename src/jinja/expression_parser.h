@@ -76,6 +76,16 @@ class ExpressionParser {
     ExpressionParser& parser_;
   };
 
+  // "(a, b, )": between the brackets, each by `parse_one`.
+  template <typename ParseOne>
+  void parse_items(std::string_view open, std::string_view close, ParseOne parse_one) {
+    expect_operator(open);
+    while (!skip_operator(close)) {
+      parse_one();
+      if (!is_operator(close)) expect_operator(",");
+    }
+  }
+
   // `parts`: the expressions that `eval` evaluates.
   ExprPtr make(int line, const std::vector<ExprPtr>& parts,
                std::function<Value(Context&)> eval) const;
@@ -91,8 +101,9 @@ class ExpressionParser {
   bool ends_tuple(std::string_view end_name) const;
   ExprPtr parse_tuple(TupleOptions options);
   ExprPtr parse_expression();
-  ExprPtr parse_or();
-  ExprPtr parse_and();
+  ExprPtr parse_or() { return parse_logic("or", &ExpressionParser::parse_and); }
+  ExprPtr parse_and() { return parse_logic("and", &ExpressionParser::parse_not); }
+  ExprPtr parse_logic(std::string_view word, ExprPtr (ExpressionParser::*parse)());
   ExprPtr parse_not();
   ExprPtr parse_compare();
   ExprPtr parse_arithmetic(int level);

@@ -1,11 +1,9 @@
 // Filters on one value, and the table of all of them.
-#include "jinja/filters.h"
-
 #include <algorithm>
 #include <cmath>
 
 #include "base/html.h"
-#include "jinja/arguments.h"
+#include "jinja/builtin.h"
 #include "jinja/format.h"
 #include "jinja/operators.h"
 #include "jinja/python_string.h"
@@ -15,13 +13,11 @@ namespace dure::jinja {
 namespace {
 
 template <std::string (*Function)(std::string_view)>
-Value mapped(const Value& subject, Arguments& arguments) {
-  Bound bound("filter", arguments, {});
+Value mapped(const Value& subject, const Bound&) {
   return Value(Function(str(subject)));
 }
 
-Value filter_abs(const Value& subject, Arguments& arguments) {
-  Bound bound("abs", arguments, {});
+Value filter_abs(const Value& subject, const Bound& arguments) {
   if (subject.is_undefined()) raise_undefined(subject);
   if (subject.is_float()) return Value(std::abs(subject.real()));
   if (!subject.is_integral())
@@ -29,51 +25,38 @@ Value filter_abs(const Value& subject, Arguments& arguments) {
   return subject.integer() < 0 ? negative(subject) : Value(subject.integer());
 }
 
-Value filter_default(const Value& subject, Arguments& arguments) {
-  Bound bound("default", arguments, {"default_value", "boolean"});
-  const bool replaced = subject.is_undefined() || (bound.flag(1, false) && !truth(subject));
-  return replaced ? bound.value(0, Value("")) : subject;
+Value filter_default(const Value& subject, const Bound& arguments) {
+  const bool replaced = subject.is_undefined() || (arguments.flag(1) && !truth(subject));
+  return replaced ? arguments.value(0, Value("")) : subject;
 }
 
-Value filter_escape(const Value& subject, Arguments& arguments) {
-  Bound bound("escape", arguments, {});
+Value filter_escape(const Value& subject, const Bound&) {
   if (subject.is_string() && subject.string().markup) return subject;
   return Value::markup(escape_html(str(subject)));
 }
 
-Value filter_safe(const Value& subject, Arguments& arguments) {
-  Bound bound("safe", arguments, {});
-  return Value::markup(str(subject));
-}
-
-Value filter_format(const Value& subject, Arguments& arguments) {
-  if (!arguments.positional.empty() && !arguments.named.empty())
-    raise("can't handle positional and keyword arguments at the same time");
-  if (arguments.named.empty())
-    return Value(format_percent(str(subject), Value::tuple(std::move(arguments.positional))));
-  std::vector<std::pair<Value, Value>> items;
-  for (auto& [name, value] : arguments.named) items.emplace_back(Value(name), std::move(value));
-  return Value(format_percent(str(subject), Value::dict(std::move(items))));
+Value filter_format(const Value& subject, const Bound& arguments) {
+  if (!arguments.all().named.empty()) raise("format with named arguments is not supported");
+  return Value(format_percent(str(subject), Value::tuple(arguments.all().positional)));
 }
 
 // A number of blanks, or the text itself.
-std::string indentation(const Bound& bound, size_t argument, int64_t otherwise) {
-  if (bound.has(argument) && bound.at(argument).is_string()) return bound.at(argument).text();
-  return repeated(" ", bound.integer(argument, otherwise));
+std::string indentation(const Bound& arguments, size_t argument, int64_t otherwise) {
+  if (arguments.has(argument) && arguments.at(argument).is_string())
+    return arguments.at(argument).text();
+  return repeated(" ", arguments.integer(argument, otherwise));
 }
 
-Value filter_indent(const Value& subject, Arguments& arguments) {
-  Bound bound("indent", arguments, {"width", "first", "blank"});
+Value filter_indent(const Value& subject, const Bound& arguments) {
   if (subject.is_undefined()) raise_undefined(subject);
   if (!subject.is_string())
     raise("TypeError: unsupported operand type(s) for +=: '{}' and 'str'", type_name(subject));
-  const std::string by = indentation(bound, 0, 4);
-  const bool blank = bound.flag(2, false);
-  std::string out = bound.flag(1, false) ? by : "";
+  const std::string by = indentation(arguments, 0, 4);
+  std::string out = arguments.flag(1) ? by : "";
   bool first = true;
-  for (const std::string& line : split_lines(subject.text() + "\n", false)) {
+  for (const std::string& line : split_lines(subject.text() + "\n")) {
     if (!first) out += '\n';
-    if (!first && (blank || !line.empty())) out += by;
+    if (!first && !line.empty()) out += by;
     out += line;
     first = false;
     check_size(static_cast<int64_t>(out.size()));
@@ -116,8 +99,7 @@ std::optional<double> parse_float(std::string_view given) {
   return end == text.c_str() + text.size() ? std::optional<double>(value) : std::nullopt;
 }
 
-Value filter_int(const Value& subject, Arguments& arguments) {
-  Bound bound("int", arguments, {"default"});
+Value filter_int(const Value& subject, const Bound& arguments) {
   if (subject.is_undefined()) raise_undefined(subject);
   if (subject.is_integral()) return Value(subject.integer());
   std::optional<double> real;
@@ -128,119 +110,98 @@ Value filter_int(const Value& subject, Arguments& arguments) {
     if (const std::optional<Int> number = parse_int(subject.text())) return Value(*number);
     real = parse_float(subject.text());
   }
-  if (!real.has_value() || !std::isfinite(*real)) return bound.value(0, Value(0));
+  if (!real.has_value() || !std::isfinite(*real)) return arguments.value(0, Value(0));
   if (std::abs(*real) > 1e38) raise("OverflowError: an integer above 127 bits");
   return Value(static_cast<Int>(*real));
 }
 
-Value filter_float(const Value& subject, Arguments& arguments) {
-  Bound bound("float", arguments, {"default"});
+Value filter_float(const Value& subject, const Bound& arguments) {
   if (subject.is_undefined()) raise_undefined(subject);
   if (subject.is_number()) return Value(subject.real());
   const std::optional<double> parsed =
       subject.is_string() ? parse_float(subject.text()) : std::nullopt;
-  return parsed.has_value() ? Value(*parsed) : bound.value(0, Value(0.0));
+  return parsed.has_value() ? Value(*parsed) : Value(0.0);
 }
 
-Value filter_replace(const Value& subject, Arguments& arguments) {
-  Bound bound("replace", arguments, {"old", "new", "count"}, 2);
-  const int64_t count_max = bound.given(2) ? bound.integer(2, -1) : -1;
-  return Value(replace(str(subject), str(bound.at(0)), str(bound.at(1)), count_max));
-}
-
-Value filter_round(const Value& subject, Arguments& arguments) {
-  Bound bound("round", arguments, {"precision", "method"});
-  const std::string method = bound.has(1) ? bound.text(1) : "common";
-  const int64_t precision = bound.integer(0, 0);
-  if (method != "common" && method != "ceil" && method != "floor")
-    raise("method must be common, ceil or floor");
+Value filter_round(const Value& subject, const Bound& arguments) {
+  const int64_t precision = arguments.integer(0, 0);
   if (precision < 0 || precision > 300) raise("round({}) is not supported", precision);
   if (subject.is_undefined()) raise_undefined(subject);
   if (!subject.is_number())
     raise("TypeError: type {} doesn't define __round__ method", type_name(subject));
-  if (method == "common") {
-    if (subject.is_integral()) return Value(subject.integer());
-    // Exact decimals, ties to even.
-    const Value digits(format_percent(fmt::format("%.{}f", precision), subject));
-    return Value(std::strtod(digits.text().c_str(), nullptr));
-  }
-  const double scale = std::pow(10.0, static_cast<double>(precision)),
-               scaled = subject.real() * scale;
-  return Value((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / scale);
+  if (subject.is_integral()) return Value(subject.integer());
+  // Exact decimals, ties to even.
+  const std::string digits = format_percent(fmt::format("%.{}f", precision), subject);
+  return Value(std::strtod(digits.c_str(), nullptr));
 }
 
-Value filter_string(const Value& subject, Arguments& arguments) {
-  Bound bound("string", arguments, {});
-  return subject.is_string() ? subject : Value(str(subject));
-}
-
-Value filter_tojson(const Value& subject, Arguments& arguments) {
-  Bound bound("tojson", arguments, {"ensure_ascii", "indent", "separators", "sort_keys"});
+Value filter_tojson(const Value& subject, const Bound& arguments) {
   ToJsonOptions options;
-  options.ensure_ascii = bound.flag(0, false);
-  if (bound.given(1)) {
-    options.indent = indentation(bound, 1, 0);
+  options.ensure_ascii = arguments.flag(0);
+  if (arguments.given(1)) {
+    options.indent = indentation(arguments, 1, 0);
     options.item_separator = ",";
   }
-  if (bound.given(2)) {
-    const std::vector<Value> separators = to_vector(bound.at(2));
+  if (arguments.given(2)) {
+    const std::vector<Value> separators = to_vector(arguments.at(2));
     if (separators.size() != 2 || !separators[0].is_string() || !separators[1].is_string())
       raise("ValueError: separators should be two strings");
     options.item_separator = separators[0].text();
     options.key_separator = separators[1].text();
   }
-  options.sort_keys = bound.flag(3, false);
+  options.sort_keys = arguments.flag(3);
   return Value(to_json(subject, options));
 }
 
-Value filter_trim(const Value& subject, Arguments& arguments) {
-  Bound bound("trim", arguments, {"chars"});
+Value filter_trim(const Value& subject, const Bound& arguments) {
   const std::string text = str(subject);
-  return Value(bound.given(0) ? strip_characters(text, bound.text(0), StripSide::kBoth)
-                              : python_strip(text));
+  return Value(arguments.given(0) ? strip_characters(text, arguments.text(0), StripSide::kBoth)
+                                  : python_strip(text));
 }
 
-Value filter_truncate(const Value& subject, Arguments& arguments) {
-  Bound bound("truncate", arguments, {"length", "killwords", "end", "leeway"});
-  const std::string end = bound.has(2) ? bound.text(2) : "...";
-  const int64_t length = bound.integer(0, 255), leeway = bound.given(3) ? bound.integer(3, 5) : 5,
-                end_length = character_count(end);
-  if (length < end_length || leeway < 0)
-    raise("AssertionError: expected length >= {} and leeway >= 0, got {} and {}", end_length,
-          length, leeway);
+Value filter_truncate(const Value& subject, const Bound& arguments) {
+  const std::string end = arguments.has(2) ? arguments.text(2) : "...";
+  const int64_t length = arguments.integer(0, 255), end_length = character_count(end), leeway = 5;
+  if (length < end_length)
+    raise("AssertionError: expected length >= {}, got {}", end_length, length);
   if (length_of(subject) <= length + leeway) return subject;
   if (!subject.is_string()) raise("TypeError: truncate wants text, not {}", type_name(subject));
   const std::string cut =
       subject.text().substr(0, byte_offset(subject.text(), length - end_length));
-  return Value((bound.flag(1, false) ? cut : rsplit(cut, " ", 1)[0]) + end);
+  return Value((arguments.flag(1) ? cut : cut.substr(0, cut.rfind(' '))) + end);
 }
 
-constexpr FilterEntry kFilters[] = {
-    {"abs", filter_abs},           {"capitalize", mapped<capitalize>},
-    {"d", filter_default},         {"default", filter_default},
-    {"e", filter_escape},          {"escape", filter_escape},
-    {"float", filter_float},       {"format", filter_format},
-    {"indent", filter_indent},     {"int", filter_int},
-    {"lower", mapped<to_lower>},   {"replace", filter_replace},
-    {"round", filter_round},       {"safe", filter_safe},
-    {"string", filter_string},     {"title", mapped<filter_title_case>},
-    {"tojson", filter_tojson},     {"trim", filter_trim},
-    {"truncate", filter_truncate}, {"upper", mapped<to_upper>},
+using V = const Value&;
+using B = const Bound&;
+constexpr Builtin kFilters[] = {
+    {"abs", "", filter_abs},
+    {"capitalize", "", mapped<capitalize>},
+    {"d", "[default_value] [boolean]", filter_default},
+    {"default", "[default_value] [boolean]", filter_default},
+    {"e", "", filter_escape},
+    {"escape", "", filter_escape},
+    {"float", "", filter_float},
+    {"format", "*", filter_format},
+    {"indent", "[width] [first]", filter_indent},
+    {"int", "[default]", filter_int},
+    {"lower", "", mapped<to_lower>},
+    {"replace", "old new",
+     [](V v, B b) { return Value(replace(str(v), str(b.at(0)), str(b.at(1)), -1)); }},
+    {"round", "[precision]", filter_round},
+    {"safe", "", [](V v, B) { return Value::markup(str(v)); }},
+    {"string", "", [](V v, B) { return v.is_string() ? v : Value(str(v)); }},
+    {"title", "", mapped<filter_title_case>},
+    {"tojson", "[ensure_ascii] [indent] [separators] [sort_keys]", filter_tojson},
+    {"trim", "[chars]", filter_trim},
+    {"truncate", "[length] [killwords] [end]", filter_truncate},
+    {"upper", "", mapped<to_upper>},
 };
 
 }  // namespace
 
-FilterFunction find_filter(std::string_view name) {
-  for (const auto table : {std::span<const FilterEntry>(kFilters), sequence_filters()}) {
-    for (const FilterEntry& entry : table) {
-      if (entry.name == name) return entry.function;
-    }
-  }
-  return nullptr;
-}
-
-void raise_unknown(std::string_view what, std::string_view name) {
-  throw TemplateError(fmt::format("No {} named '{}'.", what, name), ErrorCode::kUnsupported);
+const Builtin* find_filter(std::string_view name) {
+  const Builtin* found = find_builtin(kFilters, name);
+  return found != nullptr ? found : find_builtin(sequence_filters(), name);
 }
 
 }  // namespace dure::jinja

@@ -1,7 +1,7 @@
-// jinja/format.h: Python's two ways to format text: "%s-%05.1f" % (a, b) and
-// "{}:{:>5}".format(a, b), in the forms that templates use (docs/jinja.md).
+// jinja/format.h: Python's two ways to format text: "%s-%05.1f" % (a, b) and "{}:{}".format(a, b),
+// in the forms that templates use (docs/jinja.md).
 //
-// Both say with a FormatSpec how one value is written. Not here: str() and repr() (value.h).
+// Not here: str() and repr() of a value (value.h).
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace dure::jinja {
 
-// `values`: a tuple of the values, a dict for "%(name)s", or the one value.
+// `values`: a tuple of the values, or the one value.
 std::string format_percent(std::string_view format, const Value& values);
 
 std::string format_braces(std::string_view format, const Arguments& arguments);

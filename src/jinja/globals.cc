@@ -1,25 +1,24 @@
 // Jinja's own functions, those of them that templates call, and the two that transformers adds.
-#include "jinja/globals.h"
-
-#include "jinja/arguments.h"
+#include "jinja/builtin.h"
 
 namespace dure::jinja {
 namespace {
 
 struct Function : CallableObject {
-  using Body = Value (*)(Context& context, Arguments& arguments);
-  explicit Function(Body body) : body(body) {}
-  Value call(Context& context, Arguments& arguments) override { return body(context, arguments); }
+  explicit Function(const Builtin& builtin) : builtin(builtin) {}
+  Value call(Context& context, Arguments& arguments) override {
+    return builtin.call(context, Value(), arguments);
+  }
   std::string type_name() const override { return "function"; }
-  Body body;
+  const Builtin& builtin;
 };
 
-Value call_range(Context&, Arguments& arguments) {
+Value call_range(const Value&, const Bound& arguments) {
   constexpr int64_t kRangeMax = 100000;  // Jinja's own sandbox.
-  Bound bound("range", arguments, {"start", "stop", "step"}, 1);
-  const int64_t first = bound.integer(0, 0);
-  const int64_t start = bound.has(1) ? first : 0, stop = bound.has(1) ? bound.integer(1, 0) : first,
-                step = bound.integer(2, 1);
+  const int64_t first = arguments.integer(0, 0);
+  const int64_t start = arguments.has(1) ? first : 0,
+                stop = arguments.has(1) ? arguments.integer(1, 0) : first,
+                step = arguments.integer(2, 1);
   if (step == 0) raise("ValueError: range() arg 3 must not be zero");
   std::vector<Value> items;
   for (int64_t i = start; step > 0 ? i < stop : i > stop; i += step) {
@@ -31,17 +30,16 @@ Value call_range(Context&, Arguments& arguments) {
   return Value::sequence(Kind::kRange, std::move(items), "range");
 }
 
-Value call_namespace(Context& context, Arguments& arguments) {
-  if (!arguments.positional.empty()) raise("namespace() of a mapping is not supported");
+Value call_namespace(const Value&, const Bound& arguments) {
+  if (!arguments.all().positional.empty()) raise("namespace() of a mapping is not supported");
   auto space = make_object<NamespaceObject>(64);
-  context.keep(space);
-  for (const auto& [name, value] : arguments.named) space->set(name, value);
+  arguments.context().keep(space);
+  for (const auto& [name, value] : arguments.all().named) space->set(name, value);
   return Value(std::move(space));
 }
 
-Value call_raise_exception(Context&, Arguments& arguments) {
-  Bound bound("raise_exception", arguments, {"message"}, 1);
-  throw TemplateError(str(bound.at(0)));
+Value call_raise_exception(const Value&, const Bound& arguments) {
+  throw TemplateError(str(arguments.at(0)));
 }
 
 // C's strftime has no %f, and knows a time zone that the template's clock does not have.
@@ -61,27 +59,28 @@ std::string portable_format(std::string_view format) {
   return out;
 }
 
-Value call_strftime_now(Context& context, Arguments& arguments) {
-  Bound bound("strftime_now", arguments, {"format"}, 1);
+Value call_strftime_now(const Value&, const Bound& arguments) {
   // Never empty: 0 then means "too long".
-  const std::string format = portable_format(bound.text(0)) + "|";
+  const std::string format = portable_format(arguments.text(0)) + "|";
   std::string out(format.size() * 16 + 256, '\0');
   check_size(static_cast<int64_t>(out.size()));
-  const size_t size = std::strftime(out.data(), out.size(), format.c_str(), &context.now());
+  const size_t size =
+      std::strftime(out.data(), out.size(), format.c_str(), &arguments.context().now());
   if (size == 0) raise("ValueError: strftime_now gives a text that is too long");
   return Value(out.substr(0, size - 1));
 }
 
+constexpr Builtin kFunctions[] = {
+    {"range", "start [stop] [step]", call_range},
+    {"namespace", "*", call_namespace},
+    {"raise_exception", "message", call_raise_exception},
+    {"strftime_now", "format", call_strftime_now},
+};
+
 }  // namespace
 
 void set_globals(Scope& scope) {
-  constexpr std::pair<const char*, Function::Body> kFunctions[] = {
-      {"range", call_range},
-      {"namespace", call_namespace},
-      {"raise_exception", call_raise_exception},
-      {"strftime_now", call_strftime_now}};
-  for (const auto& [name, body] : kFunctions)
-    scope.set(name, Value(make_object<Function>(0, body)));
+  for (const Builtin& one : kFunctions) scope.set(one.name, Value(make_object<Function>(0, one)));
 }
 
 }  // namespace dure::jinja

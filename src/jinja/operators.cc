@@ -36,16 +36,17 @@ Int power(Int base, Int exponent) {
 
 Value binary_int(BinaryOperator op, Int a, Int b) {
   Int result = 0;
+  bool overflow = false;
   switch (op) {
     case BinaryOperator::kAdd:
-      if (__builtin_add_overflow(a, b, &result)) raise_overflow();
-      return Value(result);
+      overflow = __builtin_add_overflow(a, b, &result);
+      break;
     case BinaryOperator::kSubtract:
-      if (__builtin_sub_overflow(a, b, &result)) raise_overflow();
-      return Value(result);
+      overflow = __builtin_sub_overflow(a, b, &result);
+      break;
     case BinaryOperator::kMultiply:
-      if (__builtin_mul_overflow(a, b, &result)) raise_overflow();
-      return Value(result);
+      overflow = __builtin_mul_overflow(a, b, &result);
+      break;
     case BinaryOperator::kDivide:
       if (b == 0) raise("ZeroDivisionError: division by zero");
       return Value(static_cast<double>(static_cast<long double>(a) / static_cast<long double>(b)));
@@ -60,36 +61,16 @@ Value binary_int(BinaryOperator op, Int a, Int b) {
                                            : Value(fix ? a / b - 1 : a / b);
     }
     case BinaryOperator::kPower:
-      if (b < 0 && a == 0) raise("ZeroDivisionError: 0.0 cannot be raised to a negative power");
-      if (b < 0) return Value(std::pow(static_cast<double>(a), static_cast<double>(b)));
+      if (b < 0) raise("a negative power is not supported");
       return Value(power(a, b));
     case BinaryOperator::kConcatenate:
       break;
   }
-  return Value();
-}
-
-double float_modulo(double a, double b) {
-  const double rest = std::fmod(a, b);
-  if (rest == 0) return std::copysign(0.0, b);
-  return (rest < 0) != (b < 0) ? rest + b : rest;
-}
-
-double float_floor_divide(double a, double b) {
-  const double quotient = (a - float_modulo(a, b)) / b;  // A whole number, but for rounding.
-  if (quotient == 0) return std::copysign(0.0, a / b);
-  const double low = std::floor(quotient);
-  return quotient - low > 0.5 ? low + 1 : low;
+  if (overflow) raise_overflow();
+  return Value(result);
 }
 
 Value binary_float(BinaryOperator op, double a, double b) {
-  const bool divides = op == BinaryOperator::kDivide || op == BinaryOperator::kFloorDivide ||
-                       op == BinaryOperator::kModulo;
-  if (divides && b == 0)
-    raise("ZeroDivisionError: float {}", op == BinaryOperator::kDivide ? "division by zero"
-                                         : op == BinaryOperator::kModulo
-                                             ? "modulo"
-                                             : "floor division by zero");
   switch (op) {
     case BinaryOperator::kAdd:
       return Value(a + b);
@@ -98,22 +79,11 @@ Value binary_float(BinaryOperator op, double a, double b) {
     case BinaryOperator::kMultiply:
       return Value(a * b);
     case BinaryOperator::kDivide:
+      if (b == 0) raise("ZeroDivisionError: float division by zero");
       return Value(a / b);
-    case BinaryOperator::kFloorDivide:
-      return Value(float_floor_divide(a, b));
-    case BinaryOperator::kModulo:
-      return Value(float_modulo(a, b));
-    case BinaryOperator::kPower:
-    case BinaryOperator::kConcatenate:
-      break;
+    default:
+      raise("'{}' of floats is not supported", sign_of(op));
   }
-  if (a == 0 && b < 0) raise("ZeroDivisionError: 0.0 cannot be raised to a negative power");
-  if (a < 0 && std::isfinite(b) && std::floor(b) != b)
-    raise("a negative number to a broken power is complex, which is not supported");
-  const double result = std::pow(a, b);
-  if (std::isinf(result) && std::isfinite(a) && std::isfinite(b))
-    raise("OverflowError: (34, 'Numerical result out of range')");
-  return Value(result);
 }
 
 Value concatenate(const Value& a, const Value& b) {

@@ -249,9 +249,7 @@ class Parser : private ExpressionParser {
   }
 
   void parse_signature(Macro& macro) {
-    expect_operator("(");
-    while (!is_operator(")")) {
-      if (!macro.parameters.empty()) expect_operator(",");
+    parse_items("(", ")", [&] {
       const int line = this->line();
       const std::string name = expect_variable();
       if (skip_operator("="))
@@ -259,8 +257,7 @@ class Parser : private ExpressionParser {
       else if (!macro.defaults.empty())
         fail_at(line, "non-default argument follows default argument");
       macro.parameters.push_back(name);
-    }
-    expect_operator(")");
+    });
   }
 
   Statement parse_filter_block() {

@@ -113,17 +113,6 @@ std::vector<std::string> split_at_spaces(std::string_view text, int64_t split_co
   return out;
 }
 
-bool is_text_of_case(std::string_view text, bool upper) {
-  bool some = false;
-  for (size_t i = 0; i < text.size();) {
-    const char32_t code = next_code_point(text, i);
-    const bool wanted = upper ? is_upper(code) : is_lower(code);
-    if (is_cased(code) && !wanted) return false;
-    some |= wanted;
-  }
-  return some;
-}
-
 }  // namespace
 
 int64_t character_count(std::string_view text) {
@@ -219,8 +208,16 @@ std::string escaped(char32_t code) {
                           : fmt::format("\\U{:08x}", number);
 }
 
-bool is_upper_text(std::string_view text) { return is_text_of_case(text, true); }
-bool is_lower_text(std::string_view text) { return is_text_of_case(text, false); }
+bool is_of_case(std::string_view text, Case wanted) {
+  bool some = false;
+  for (size_t i = 0; i < text.size();) {
+    const char32_t code = next_code_point(text, i);
+    const bool has_case = wanted == Case::kUpper ? is_upper(code) : is_lower(code);
+    if (is_cased(code) && !has_case) return false;
+    some |= has_case;
+  }
+  return some;
+}
 
 std::string_view strip_characters(std::string_view text, std::string_view characters,
                                   StripSide side) {
@@ -247,26 +244,7 @@ std::vector<std::string> split(std::string_view text, std::optional<std::string_
   return out;
 }
 
-std::vector<std::string> rsplit(std::string_view text, std::optional<std::string_view> separator,
-                                int64_t split_count_max) {
-  if (!separator.has_value() && split_count_max >= 0)
-    raise("rsplit() at white space with a maxsplit is not supported");
-  if (!separator.has_value()) return split_at_spaces(text, -1);
-  if (separator->empty()) raise("ValueError: empty separator");
-  std::vector<std::string> out;
-  for (;;) {
-    const bool more = split_count_max < 0 || static_cast<int64_t>(out.size()) < split_count_max;
-    const size_t at = more ? text.rfind(*separator) : std::string_view::npos;
-    if (at == std::string_view::npos) break;
-    out.emplace_back(text.substr(at + separator->size()));
-    text = text.substr(0, at);
-  }
-  out.emplace_back(text);
-  std::reverse(out.begin(), out.end());
-  return out;
-}
-
-std::vector<std::string> split_lines(std::string_view text, bool keep_ends) {
+std::vector<std::string> split_lines(std::string_view text) {
   std::vector<std::string> out;
   size_t begin = 0;
   for (size_t i = 0; i < text.size();) {
@@ -274,7 +252,7 @@ std::vector<std::string> split_lines(std::string_view text, bool keep_ends) {
     const char32_t code = next_code_point(text, i);
     if (!is_line_end(code)) continue;
     if (code == '\r' && i < text.size() && text[i] == '\n') ++i;
-    out.emplace_back(text.substr(begin, (keep_ends ? i : end) - begin));
+    out.emplace_back(text.substr(begin, end - begin));
     begin = i;
   }
   if (begin < text.size()) out.emplace_back(text.substr(begin));

@@ -30,9 +30,10 @@ std::string filter_title_case(
 
 bool is_printable(char32_t code);
 std::string escaped(char32_t code);  // "\\x1f", "\\u200b", "\\U000e0001"
+
 // str.isupper() and str.islower(): some letter has the case, and none has the other.
-bool is_upper_text(std::string_view text);
-bool is_lower_text(std::string_view text);
+enum class Case { kLower, kUpper };
+bool is_of_case(std::string_view text, Case wanted);
 
 std::string_view strip_characters(std::string_view text, std::string_view characters,
                                   StripSide side);
@@ -40,9 +41,7 @@ std::string_view strip_characters(std::string_view text, std::string_view charac
 // No separator: white space, of which runs count once and the ends do not count.
 std::vector<std::string> split(std::string_view text, std::optional<std::string_view> separator,
                                int64_t split_count_max);
-std::vector<std::string> rsplit(std::string_view text, std::optional<std::string_view> separator,
-                                int64_t split_count_max);
-std::vector<std::string> split_lines(std::string_view text, bool keep_ends);
+std::vector<std::string> split_lines(std::string_view text);
 
 std::string replace(std::string_view text, std::string_view old_text, std::string_view new_text,
                     int64_t count_max);

@@ -2,8 +2,7 @@
 #include "jinja/template.h"
 
 #include "base/python_text.h"
-#include "jinja/context.h"
-#include "jinja/globals.h"
+#include "jinja/builtin.h"
 #include "jinja/parser.h"
 
 namespace dure::jinja {

@@ -1,14 +1,10 @@
-// Tests ("x is defined"): find_test() of filters.h.
-#include "jinja/arguments.h"
-#include "jinja/filters.h"
+// Tests ("x is defined").
+#include "jinja/builtin.h"
 #include "jinja/operators.h"
 #include "jinja/python_string.h"
 
 namespace dure::jinja {
 namespace {
-
-using Predicate = bool (*)(const Value& value);
-using Relation = bool (*)(const Value& value, const Value& other);
 
 bool same(const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
@@ -16,74 +12,62 @@ bool same(const Value& a, const Value& b) {
   return a.object() == nullptr || a.is_string() ? equal(a, b) : a.object() == b.object();
 }
 
-template <Predicate Holds>
-bool simple(const Value& subject, Arguments& arguments) {
-  Bound bound("test", arguments, {});
-  return Holds(subject);
-}
-template <Relation Relates>
-bool related(const Value& subject, Arguments& arguments) {
-  Bound bound("test", arguments, {"other"}, 1);
-  return Relates(subject, bound.at(0));
-}
-
 bool has_rest(const Value& value, const Value& divisor, Int rest) {
   return equal(binary(BinaryOperator::kModulo, value, divisor), Value(rest));
 }
 
-using V = const Value&;
-constexpr TestFunction kIsEqual = related<equal>;
-constexpr TestFunction kIsUnequal = related<[](V a, V b) { return !equal(a, b); }>;
-constexpr TestFunction kIsLess = related<[](V a, V b) { return std::is_lt(compare(a, b, "<")); }>;
-constexpr TestFunction kIsGreater =
-    related<[](V a, V b) { return std::is_gt(compare(a, b, ">")); }>;
+template <bool (*Holds)(const Value& value)>
+Value simple(const Value& self, const Bound&) {
+  return Value(Holds(self));
+}
+template <bool (*Holds)(const Value& value, const Value& other)>
+Value related(const Value& self, const Bound& arguments) {
+  return Value(Holds(self, arguments.at(0)));
+}
 
-struct TestEntry {
-  std::string_view name;
-  TestFunction function;
-};
-constexpr TestEntry kTests[] = {
-    {"boolean", simple<[](V v) { return v.is_bool(); }>},
-    {"defined", simple<[](V v) { return !v.is_undefined(); }>},
-    {"divisibleby", related<[](V v, V divisor) { return has_rest(v, divisor, 0); }>},
-    {"eq", kIsEqual},
-    {"equalto", kIsEqual},
-    {"==", kIsEqual},
-    {"even", simple<[](V v) { return has_rest(v, Value(2), 0); }>},
-    {"false", simple<[](V v) { return v.is_bool() && !v.boolean(); }>},
-    {"float", simple<[](V v) { return v.is_float(); }>},
-    {"ge", related<[](V a, V b) { return std::is_gteq(compare(a, b, ">=")); }>},
-    {"gt", kIsGreater},
-    {"greaterthan", kIsGreater},
-    {"in", related<[](V v, V container) { return contains(container, v); }>},
-    {"integer", simple<[](V v) { return v.is_int(); }>},
-    {"iterable", simple<is_iterable>},
-    {"le", related<[](V a, V b) { return std::is_lteq(compare(a, b, "<=")); }>},
-    {"lower", simple<[](V v) { return is_lower_text(str(v)); }>},
-    {"lt", kIsLess},
-    {"lessthan", kIsLess},
-    {"mapping", simple<[](V v) { return v.is_dict(); }>},
-    {"ne", kIsUnequal},
-    {"!=", kIsUnequal},
-    {"none", simple<[](V v) { return v.is_none(); }>},
-    {"number", simple<[](V v) { return v.is_number(); }>},
-    {"odd", simple<[](V v) { return has_rest(v, Value(2), 1); }>},
-    {"sameas", related<same>},
+using V = const Value&;
+constexpr auto kEqual = related<equal>;
+constexpr auto kUnequal = related<[](V a, V b) { return !equal(a, b); }>;
+constexpr auto kLess = related<[](V a, V b) { return std::is_lt(compare(a, b, "<")); }>;
+constexpr auto kGreater = related<[](V a, V b) { return std::is_gt(compare(a, b, ">")); }>;
+
+constexpr Builtin kTests[] = {
+    {"boolean", "", simple<[](V v) { return v.is_bool(); }>},
+    {"defined", "", simple<[](V v) { return !v.is_undefined(); }>},
+    {"divisibleby", "num", related<[](V v, V divisor) { return has_rest(v, divisor, 0); }>},
+    {"eq", "other", kEqual},
+    {"equalto", "other", kEqual},
+    {"==", "other", kEqual},
+    {"even", "", simple<[](V v) { return has_rest(v, Value(2), 0); }>},
+    {"false", "", simple<[](V v) { return v.is_bool() && !v.boolean(); }>},
+    {"float", "", simple<[](V v) { return v.is_float(); }>},
+    {"ge", "other", related<[](V a, V b) { return std::is_gteq(compare(a, b, ">=")); }>},
+    {"gt", "other", kGreater},
+    {"greaterthan", "other", kGreater},
+    {"in", "seq", related<[](V v, V container) { return contains(container, v); }>},
+    {"integer", "", simple<[](V v) { return v.is_int(); }>},
+    {"iterable", "", simple<is_iterable>},
+    {"le", "other", related<[](V a, V b) { return std::is_lteq(compare(a, b, "<=")); }>},
+    {"lower", "", simple<[](V v) { return is_of_case(str(v), Case::kLower); }>},
+    {"lt", "other", kLess},
+    {"lessthan", "other", kLess},
+    {"mapping", "", simple<[](V v) { return v.is_dict(); }>},
+    {"ne", "other", kUnequal},
+    {"!=", "other", kUnequal},
+    {"none", "", simple<[](V v) { return v.is_none(); }>},
+    {"number", "", simple<[](V v) { return v.is_number(); }>},
+    {"odd", "", simple<[](V v) { return has_rest(v, Value(2), 1); }>},
+    {"sameas", "other", related<same>},
     // What Python can count and subscript.
-    {"sequence", simple<[](V v) { return v.is_indexed() || v.is_dict() || v.is_undefined(); }>},
-    {"string", simple<[](V v) { return v.is_string(); }>},
-    {"true", simple<[](V v) { return v.is_bool() && v.boolean(); }>},
-    {"undefined", simple<[](V v) { return v.is_undefined(); }>},
-    {"upper", simple<[](V v) { return is_upper_text(str(v)); }>},
+    {"sequence", "", simple<[](V v) { return v.is_indexed() || v.is_dict() || v.is_undefined(); }>},
+    {"string", "", simple<[](V v) { return v.is_string(); }>},
+    {"true", "", simple<[](V v) { return v.is_bool() && v.boolean(); }>},
+    {"undefined", "", simple<[](V v) { return v.is_undefined(); }>},
+    {"upper", "", simple<[](V v) { return is_of_case(str(v), Case::kUpper); }>},
 };
 
 }  // namespace
 
-TestFunction find_test(std::string_view name) {
-  for (const TestEntry& entry : kTests) {
-    if (entry.name == name) return entry.function;
-  }
-  return nullptr;
-}
+const Builtin* find_test(std::string_view name) { return find_builtin(kTests, name); }
 
 }  // namespace dure::jinja
