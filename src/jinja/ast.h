@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -44,5 +45,8 @@ struct Target {
   std::vector<Target> parts;  // Not empty: a tuple.
 };
 void assign(Context& context, const Target& target, Value value);
+
+// The whole template. Throws TemplateError with the line (parser.cc).
+Block parse_template(std::string_view source);
 
 }  // namespace dure::jinja

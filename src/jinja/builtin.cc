@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "jinja/operators.h"
+#include "jinja/python_string.h"
 
 namespace dure::jinja {
 
@@ -58,6 +59,10 @@ const std::string& Bound::text(size_t i) const {
     raise("TypeError: {}() argument {} must be str, not {}", builtin_.name, i + 1,
           type_name(at(i)));
   return at(i).text();
+}
+
+std::string Bound::indentation(size_t i, int64_t otherwise) const {
+  return has(i) && at(i).is_string() ? at(i).text() : repeated(" ", integer(i, otherwise));
 }
 
 const Builtin* find_builtin(std::span<const Builtin> table, std::string_view name) {

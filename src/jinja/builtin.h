@@ -37,6 +37,8 @@ class Bound {
   bool flag(size_t i) const { return has(i) && truth(*values_[i]); }
   int64_t integer(size_t i, int64_t otherwise) const;  // Throws TypeError for what is no integer.
   const std::string& text(size_t i) const;             // Throws TypeError for what is no string.
+  // A number of blanks, or the text itself.
+  std::string indentation(size_t i, int64_t otherwise) const;
   bool given(size_t i) const { return has(i) && !values_[i]->is_none(); }
 
   const Arguments& all() const { return all_; }  // As they were passed: of "*".
@@ -56,6 +58,7 @@ const Builtin* find_builtin(std::span<const Builtin> table, std::string_view nam
 const Builtin* find_filter(std::string_view name);
 const Builtin* find_test(std::string_view name);
 std::span<const Builtin> sequence_filters();
+Value filter_tojson(const Value& subject, const Bound& arguments);  // to_json.cc
 // range, namespace, and transformers' raise_exception and strftime_now become variables.
 void set_globals(Scope& scope);
 

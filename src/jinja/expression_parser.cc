@@ -97,7 +97,7 @@ ExprPtr ExpressionParser::parse_tuple(TupleOptions options) {
 }
 
 ExprPtr ExpressionParser::parse_expression() {
-  Nested nested(*this);
+  const auto deeper = nested();
   const int line = this->line();
   const size_t unknown_before = unknown_.size();
   ExprPtr value = parse_or();
@@ -135,7 +135,7 @@ ExprPtr ExpressionParser::parse_logic(std::string_view word, ExprPtr (Expression
 ExprPtr ExpressionParser::parse_not() {
   const int line = this->line();
   if (!skip_name("not")) return parse_compare();
-  Nested nested(*this);
+  const auto deeper = nested();
   const ExprPtr value = parse_not();
   return make(line, {value},
               [value](Context& context) { return Value(!truth(context.eval(*value))); });
@@ -197,7 +197,7 @@ ExprPtr ExpressionParser::parse_arithmetic(int level) {
 }
 
 ExprPtr ExpressionParser::parse_unary(bool with_filters) {
-  Nested nested(*this);
+  const auto deeper = nested();
   const int line = this->line();
   ExprPtr value;
   if (skip_operator("-")) {

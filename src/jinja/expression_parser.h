@@ -63,18 +63,22 @@ class ExpressionParser {
     throw TemplateError(fmt::format("{} is not supported", what), ErrorCode::kUnsupported, line);
   }
 
-  // Bounds recursion.
-  class Nested {
+  // A variable of the parser is another as long as this lives.
+  template <typename T>
+  class Changed {
    public:
-    explicit Nested(ExpressionParser& parser) : parser_(parser) {
-      if (++parser_.nested_ > kNestedMax)
-        parser_.fail_at(parser_.line(), fmt::format("nested deeper than {}", kNestedMax));
-    }
-    ~Nested() { --parser_.nested_; }
+    Changed(T& variable, T value) : variable_(variable), before_(std::exchange(variable, value)) {}
+    ~Changed() { variable_ = before_; }
 
    private:
-    ExpressionParser& parser_;
+    T& variable_;
+    T before_;
   };
+  // Bounds recursion, as long as it lives.
+  [[nodiscard]] Changed<int> nested() {
+    if (nested_ >= kNestedMax) fail_at(line(), fmt::format("nested deeper than {}", kNestedMax));
+    return Changed<int>(nested_, nested_ + 1);
+  }
 
   // "(a, b, )": between the brackets, each by `parse_one`.
   template <typename ParseOne>
@@ -125,17 +129,6 @@ class ExpressionParser {
   // In a branch, unknown filters and tests are errors only when they are reached: templates guard
   // new ones so.
   void note_unknown(std::string_view what, const std::string& name, int line);
-
-  class SoftFrame {
-   public:
-    SoftFrame(ExpressionParser& parser, bool soft)
-        : parser_(parser), before_(std::exchange(parser.soft_, soft)) {}
-    ~SoftFrame() { parser_.soft_ = before_; }
-
-   private:
-    ExpressionParser& parser_;
-    bool before_;
-  };
 
   int nested_ = 0;
   bool soft_ = false;

@@ -7,7 +7,6 @@
 #include "jinja/format.h"
 #include "jinja/operators.h"
 #include "jinja/python_string.h"
-#include "jinja/to_json.h"
 
 namespace dure::jinja {
 namespace {
@@ -40,18 +39,11 @@ Value filter_format(const Value& subject, const Bound& arguments) {
   return Value(format_percent(str(subject), Value::tuple(arguments.all().positional)));
 }
 
-// A number of blanks, or the text itself.
-std::string indentation(const Bound& arguments, size_t argument, int64_t otherwise) {
-  if (arguments.has(argument) && arguments.at(argument).is_string())
-    return arguments.at(argument).text();
-  return repeated(" ", arguments.integer(argument, otherwise));
-}
-
 Value filter_indent(const Value& subject, const Bound& arguments) {
   if (subject.is_undefined()) raise_undefined(subject);
   if (!subject.is_string())
     raise("TypeError: unsupported operand type(s) for +=: '{}' and 'str'", type_name(subject));
-  const std::string by = indentation(arguments, 0, 4);
+  const std::string by = arguments.indentation(0, 4);
   std::string out = arguments.flag(1) ? by : "";
   bool first = true;
   for (const std::string& line : split_lines(subject.text() + "\n")) {
@@ -133,24 +125,6 @@ Value filter_round(const Value& subject, const Bound& arguments) {
   // Exact decimals, ties to even.
   const std::string digits = format_percent(fmt::format("%.{}f", precision), subject);
   return Value(std::strtod(digits.c_str(), nullptr));
-}
-
-Value filter_tojson(const Value& subject, const Bound& arguments) {
-  ToJsonOptions options;
-  options.ensure_ascii = arguments.flag(0);
-  if (arguments.given(1)) {
-    options.indent = indentation(arguments, 1, 0);
-    options.item_separator = ",";
-  }
-  if (arguments.given(2)) {
-    const std::vector<Value> separators = to_vector(arguments.at(2));
-    if (separators.size() != 2 || !separators[0].is_string() || !separators[1].is_string())
-      raise("ValueError: separators should be two strings");
-    options.item_separator = separators[0].text();
-    options.key_separator = separators[1].text();
-  }
-  options.sort_keys = arguments.flag(3);
-  return Value(to_json(subject, options));
 }
 
 Value filter_trim(const Value& subject, const Bound& arguments) {

@@ -99,10 +99,6 @@ Value concatenate(const Value& a, const Value& b) {
   return Value::sequence(a.kind(), std::move(items));
 }
 
-bool is_repeatable(const Value& value) {
-  return value.is_string() || value.is_list() || value.is_tuple();
-}
-
 std::string type_in_message(const Value& subject) {
   return subject.is_none() ? "None" : type_name(subject) + " object";
 }
@@ -170,23 +166,15 @@ Value slice_text(const Value& value, const SliceBounds& bounds) {
   return Value(std::move(out));
 }
 
-Value repeat(const Value& sequence, Int count) {
-  if (count < 0) count = 0;
-  const Int size = sequence.is_string() ? static_cast<Int>(sequence.text().size())
-                                        : static_cast<Int>(sequence.items().size() * sizeof(Value));
-  Int total = 0;
-  if (__builtin_mul_overflow(size, count, &total) || total > (Int{1} << 60))
-    raise("MemoryError: a value of more than 2^60 bytes");
-  check_size(static_cast<int64_t>(total));
-  spend_for_bytes(static_cast<int64_t>(total));
-  if (sequence.is_string()) {
-    std::string out = repeated(sequence.text(), size > 0 ? static_cast<int64_t>(count) : 0);
-    return sequence.string().markup ? Value::markup(std::move(out)) : Value(std::move(out));
-  }
-  std::vector<Value> items;
-  for (Int i = 0; size > 0 && i < count; ++i)
-    items.insert(items.end(), sequence.items().begin(), sequence.items().end());
-  return Value::sequence(sequence.kind(), std::move(items));
+// "x" * 3
+Value repeat(const Value& value, Int count) {
+  const std::string& text = value.text();
+  constexpr Int kCountMax = Int{1} << 30;  // Beyond what memory there may be.
+  if (count > kCountMax && !text.empty()) raise("MemoryError: a text {} times", int_text(count));
+  if (text.empty() || count < 0) count = 0;
+  spend_for_bytes(static_cast<int64_t>(text.size()) * static_cast<int64_t>(count));
+  std::string out = repeated(text, static_cast<int64_t>(count));
+  return value.string().markup ? Value::markup(std::move(out)) : Value(std::move(out));
 }
 
 }  // namespace
@@ -198,11 +186,12 @@ Value binary(BinaryOperator op, const Value& a, const Value& b) {
   if (b.is_undefined()) raise_undefined(b);
   if (a.is_integral() && b.is_integral()) return binary_int(op, a.integer(), b.integer());
   if (a.is_number() && b.is_number()) return binary_float(op, a.real(), b.real());
-  if (op == BinaryOperator::kAdd && a.kind() == b.kind() && is_repeatable(a))
+  if (op == BinaryOperator::kAdd && a.kind() == b.kind() &&
+      (a.is_string() || a.is_list() || a.is_tuple()))
     return concatenate(a, b);
-  if (op == BinaryOperator::kMultiply && is_repeatable(a) && b.is_integral())
+  if (op == BinaryOperator::kMultiply && a.is_string() && b.is_integral())
     return repeat(a, b.integer());
-  if (op == BinaryOperator::kMultiply && a.is_integral() && is_repeatable(b))
+  if (op == BinaryOperator::kMultiply && a.is_integral() && b.is_string())
     return repeat(b, a.integer());
   if (op == BinaryOperator::kAdd && a.is_string())
     raise("TypeError: can only concatenate str (not \"{}\") to str", type_name(b));

@@ -1,6 +1,4 @@
 // Statements: tags, blocks and their ends, and what each does. Expressions: expression_parser.h.
-#include "jinja/parser.h"
-
 #include <set>
 
 #include "jinja/expression_parser.h"
@@ -45,7 +43,7 @@ class Parser : private ExpressionParser {
   // Up to a block that begins with one of `ends` (which stays), or, without any, the end of the
   // template.
   Block parse_until(const Names& ends) {
-    Nested nested(*this);
+    const auto deeper = nested();
     Block block;
     for (;;) {
       if (is(Token::kEnd)) {
@@ -104,10 +102,8 @@ class Parser : private ExpressionParser {
   }
   // A body whose text is caught: no jump leads out of it.
   Block parse_caught_body(std::string_view end) {
-    const int outer_loops = std::exchange(loops_, 0);
-    Block body = parse_whole_body(end);
-    loops_ = outer_loops;
-    return body;
+    const Changed outside(loops_, 0);
+    return parse_whole_body(end);
   }
 
   Statement parse_statement() {
@@ -140,7 +136,7 @@ class Parser : private ExpressionParser {
 
   Statement parse_if() {
     const int line = take().line;
-    SoftFrame soft(*this, true);
+    const Changed soft(soft_, true);
     std::vector<std::pair<ExprPtr, Block>> branches;
     do {
       ExprPtr condition = parse_tuple({.conditional = false});
@@ -163,7 +159,7 @@ class Parser : private ExpressionParser {
     loop->target = parse_target({.end_name = "in"});
     if (!skip_name("in")) fail_expected("in");
     loop->iterable = parse_tuple({.conditional = false, .end_name = "recursive"});
-    SoftFrame hard(*this, false);
+    const Changed hard(soft_, false);
     if (skip_name("if")) loop->condition = parse_expression();
     loop->recursive = skip_name("recursive");
     ++loops_;
@@ -193,8 +189,8 @@ class Parser : private ExpressionParser {
       value = parse_tuple(TupleOptions());
     } else {
       if (is_operator("|")) fail_unsupported(line, "a filter on a block that is set");
-      SoftFrame hard(*this, false);
-      value = make_caught(line, parse_caught_body("endset"));
+      const Changed hard(soft_, false);
+      value = make_caught(line, std::make_shared<Block>(parse_caught_body("endset")));
     }
     return {line, [target, value](Context& context) {
               assign(context, target, context.eval(*value));
@@ -202,11 +198,11 @@ class Parser : private ExpressionParser {
             }};
   }
 
-  // The text of a block, as a value.
-  ExprPtr make_caught(int line, Block body) {
-    return make(line, {}, [body = std::move(body)](Context& context) {
+  // The text that a block will print, as a value.
+  ExprPtr make_caught(int line, std::shared_ptr<const Block> body) const {
+    return make(line, {}, [body](Context& context) {
       Context::ScopeChange change(context);
-      return Value(context.capture([&] { context.run_block(body); }));
+      return Value(context.capture([&] { context.run_block(*body); }));
     });
   }
 
@@ -241,7 +237,7 @@ class Parser : private ExpressionParser {
   // The signature and the body, noting whether they call `caller`.
   template <typename Signature>
   void parse_macro_parts(Macro& macro, std::string_view end, Signature signature) {
-    SoftFrame hard(*this, false);
+    const Changed hard(soft_, false);
     macros_.push_back(&macro);
     signature();
     macro.body = parse_caught_body(end);
@@ -262,12 +258,9 @@ class Parser : private ExpressionParser {
 
   Statement parse_filter_block() {
     const int line = take().line;
-    SoftFrame hard(*this, false);
+    const Changed hard(soft_, false);
     const auto body = std::make_shared<Block>();
-    ExprPtr text = make(line, {}, [body](Context& context) {
-      Context::ScopeChange change(context);
-      return Value(context.capture([&] { context.run_block(*body); }));
-    });
+    ExprPtr text = make_caught(line, body);
     do text = parse_filter(text);
     while (skip_operator("|"));
     *body = parse_caught_body("endfilter");
@@ -276,7 +269,7 @@ class Parser : private ExpressionParser {
 
   Statement parse_with() {
     const int line = take().line;
-    SoftFrame hard(*this, false);
+    const Changed hard(soft_, false);
     std::vector<std::pair<Target, ExprPtr>> values;
     while (!is(Token::kBlockEnd)) {
       if (!values.empty()) expect_operator(",");
@@ -289,7 +282,7 @@ class Parser : private ExpressionParser {
 
   Statement parse_generation() {
     const int line = take().line;
-    SoftFrame hard(*this, false);
+    const Changed hard(soft_, false);
     return make_scoped(line, {}, "endgeneration");
   }
 
@@ -335,7 +328,7 @@ class Parser : private ExpressionParser {
   }
 
   Target parse_one_target(TargetOptions options) {
-    Nested nested(*this);
+    const auto deeper = nested();
     if (skip_operator("(")) {
       Target inner = parse_target({});
       expect_operator(")");

@@ -38,34 +38,21 @@ constexpr SpecialCase kSpecialCases[] = {
     {0xFB06, "ST", "St"},
 };
 
-const SpecialCase* special_case(char32_t code) {
-  if (code < 0xDF) return nullptr;
-  const auto* found = std::find_if(std::begin(kSpecialCases), std::end(kSpecialCases),
-                                   [&](const SpecialCase& one) { return one.code == code; });
-  return found != std::end(kSpecialCases) ? found : nullptr;
-}
-
 // A stray byte stays what it is.
 using Mapping = utf8proc_int32_t (*)(utf8proc_int32_t);
 void append_mapped(std::string& out, char32_t code, Mapping mapping) {
   const bool is_raw_byte = code >= 0xDC80 && code < 0xDD00;
-  append_code_point(out, is_raw_byte
-                             ? code
-                             : static_cast<char32_t>(mapping(static_cast<utf8proc_int32_t>(code))));
+  const auto given = static_cast<utf8proc_int32_t>(code);
+  append_code_point(out, is_raw_byte ? code : static_cast<char32_t>(mapping(given)));
 }
 
-void append_upper(std::string& out, char32_t code) {
-  if (const SpecialCase* special = special_case(code))
-    out += special->upper;
-  else
-    append_mapped(out, code, utf8proc_toupper);
-}
-
-void append_title(std::string& out, char32_t code) {
-  if (const SpecialCase* special = special_case(code))
-    out += special->title;
-  else
-    append_mapped(out, code, utf8proc_totitle);
+enum class Capital { kUpper, kTitle };
+void append_capital(std::string& out, char32_t code, Capital capital) {
+  const bool upper = capital == Capital::kUpper;
+  for (const SpecialCase& special : kSpecialCases) {
+    if (special.code == code) return void(out += upper ? special.upper : special.title);
+  }
+  append_mapped(out, code, upper ? utf8proc_toupper : utf8proc_totitle);
 }
 
 // A sigma that ends a word has a form of its own.
@@ -136,7 +123,8 @@ std::vector<char32_t> code_points(std::string_view text) {
 
 std::string to_upper(std::string_view text) {
   std::string out;
-  for (size_t i = 0; i < text.size();) append_upper(out, next_code_point(text, i));
+  for (size_t i = 0; i < text.size();)
+    append_capital(out, next_code_point(text, i), Capital::kUpper);
   return out;
 }
 
@@ -151,7 +139,7 @@ std::string capitalize(std::string_view text) {
   std::string out;
   const auto codes = code_points(text);
   for (size_t i = 0; i < codes.size(); ++i)
-    i == 0 ? append_title(out, codes[0]) : append_lower(out, codes, i);
+    i == 0 ? append_capital(out, codes[0], Capital::kTitle) : append_lower(out, codes, i);
   return out;
 }
 
@@ -160,7 +148,7 @@ std::string title_case(std::string_view text) {
   const auto codes = code_points(text);
   bool inside = false;
   for (size_t i = 0; i < codes.size(); ++i) {
-    inside ? append_lower(out, codes, i) : append_title(out, codes[i]);
+    inside ? append_lower(out, codes, i) : append_capital(out, codes[i], Capital::kTitle);
     inside = is_cased(codes[i]);
   }
   return out;

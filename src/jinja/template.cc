@@ -3,7 +3,6 @@
 
 #include "base/python_text.h"
 #include "jinja/builtin.h"
-#include "jinja/parser.h"
 
 namespace dure::jinja {
 namespace {

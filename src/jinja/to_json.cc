@@ -1,13 +1,20 @@
-// One walk over the value; order and spacing as json.dumps has them.
-#include "jinja/to_json.h"
-
+// The filter tojson as transformers defines it: Python's json.dumps, non-ASCII kept.
 #include <algorithm>
 #include <numeric>
 
 #include "base/python_text.h"
+#include "jinja/builtin.h"
 
 namespace dure::jinja {
 namespace {
+
+struct ToJsonOptions {
+  bool ensure_ascii = false;
+  std::optional<std::string> indent;  // The text of one level.
+  std::string item_separator = ", ";
+  std::string key_separator = ": ";
+  bool sort_keys = false;
+};
 
 class Writer {
  public:
@@ -107,10 +114,24 @@ class Writer {
 
 }  // namespace
 
-std::string to_json(const Value& value, const ToJsonOptions& options) {
+Value filter_tojson(const Value& subject, const Bound& arguments) {
+  ToJsonOptions options;
+  options.ensure_ascii = arguments.flag(0);
+  if (arguments.given(1)) {
+    options.indent = arguments.indentation(1, 0);
+    options.item_separator = ",";
+  }
+  if (arguments.given(2)) {
+    const std::vector<Value> separators = to_vector(arguments.at(2));
+    if (separators.size() != 2 || !separators[0].is_string() || !separators[1].is_string())
+      raise("ValueError: separators should be two strings");
+    options.item_separator = separators[0].text();
+    options.key_separator = separators[1].text();
+  }
+  options.sort_keys = arguments.flag(3);
   Writer writer(options);
-  writer.write(value);
-  return writer.take();
+  writer.write(subject);
+  return Value(writer.take());
 }
 
 }  // namespace dure::jinja

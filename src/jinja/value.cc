@@ -72,8 +72,8 @@ Value::Value(std::string text) {
   data_ = std::shared_ptr<Object>(make_object<StringObject>(bytes, std::move(text)));
 }
 
-Value Value::undefined(std::string message, ErrorCode code) {
-  return Value(make_object<UndefinedObject>(64, std::move(message), code));
+Value Value::undefined(std::string message) {
+  return Value(make_object<UndefinedObject>(64, std::move(message)));
 }
 
 Value Value::markup(std::string text) {
@@ -219,7 +219,7 @@ std::string type_name(const Value& value) {
 void raise_undefined(const Value& value) {
   const auto* undefined = value.as<UndefinedObject>();
   if (undefined == nullptr) raise("an undefined value was used");
-  throw TemplateError(undefined->message, undefined->code);
+  throw TemplateError(undefined->message);
 }
 
 bool truth(const Value& value) {

@@ -90,7 +90,7 @@ class Value {
       : data_(std::shared_ptr<Object>(std::move(object))) {}
 
   static Value none() { return Value(None{}); }
-  static Value undefined(std::string message, ErrorCode code = ErrorCode::kInvalidArgument);
+  static Value undefined(std::string message);
   static Value markup(std::string text);  // A string that escape leaves alone.
   static Value list(std::vector<Value> items) { return sequence(Kind::kList, std::move(items)); }
   static Value tuple(std::vector<Value> items) { return sequence(Kind::kTuple, std::move(items)); }
@@ -148,10 +148,9 @@ class Value {
 };
 
 struct UndefinedObject : Object {
-  UndefinedObject(std::string message, ErrorCode code)
-      : Object(Kind::kUndefined), message(std::move(message)), code(code) {}
-  std::string message;
-  ErrorCode code;
+  explicit UndefinedObject(std::string message)
+      : Object(Kind::kUndefined), message(std::move(message)) {}
+  std::string message;  // What using it says.
 };
 
 struct StringObject : Object {
