@@ -1,6 +1,6 @@
 // jinja/context.h: the state of one rendering: variables, output, position, budget.
 //
-// Not here: the tree (ast.h), what operators and filters do (operators.h, filters.h).
+// Not here: the tree (ast.h), what operators and filters do (operators.h, builtin.h).
 #pragma once
 
 #include <ctime>

@@ -2,7 +2,7 @@
 // sets it: trim_blocks, lstrip_blocks, one newline at the end dropped, "-" and "+" signs, comments,
 // raw blocks.
 //
-// Not here: what the tokens mean (parser.h).
+// Not here: what the tokens mean (expression_parser.h, parser.cc).
 #pragma once
 
 #include <string>

@@ -1,8 +1,7 @@
 // jinja/python_string.h: Python's str methods as plain functions on UTF-8 text.
 //
 // Not here: templates' values and errors (value.h), format strings (format.h). Case mapping is
-// utf8proc's, with the mappings to several letters that Python also has (docs/jinja.md names what
-// is left out).
+// utf8proc's, with those mappings to several letters that living text has.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // jinja/value.h: the values of a template: Python's, as far as templates see them.
 //
 // Owns kinds, equality, order, truth, length, iteration, repr and str. Not here: operators and
-// attributes (operators.h, attributes.h), text algorithms (python_string.h), JSON (to_json.h).
+// attributes (operators.h), text algorithms (python_string.h), JSON (to_json.cc).
 //
 // Containers never change once made (the sandbox forbids it), so values share them freely; only a
 // namespace, a loop and a generator have state. Each heap object counts its
@@ -28,6 +28,8 @@ namespace dure::jinja {
 // Python's integers have no bound; overflow of 128 bits is an error here.
 __extension__ typedef __int128 Int;
 
+// In this order: from kString to kRange an index gives an item, from kList to kGenerator it is a
+// ListObject.
 enum class Kind : uint8_t {
   kUndefined,
   kNone,
