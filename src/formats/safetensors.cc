@@ -185,6 +185,7 @@ SafetensorsFile::SafetensorsFile(const Path& path, Extent extent) : map_(path) {
   data_start_ = 8 + static_cast<int64_t>(text.size());
   data_bytes_ = check_cover(header.entries, where());
   tensors_.reserve(header.entries.size());
+  index_.reserve(header.entries.size());
   for (HeaderEntry& entry : header.entries) {
     begin_.push_back(entry.begin);
     tensors_.push_back(std::move(entry.info));
@@ -266,17 +267,19 @@ std::vector<std::pair<std::string, std::string>> read_index(const Path& path) {
 // Names the difference of what the index promises and what the shards hold.
 void check_index(const std::vector<std::pair<std::string, std::string>>& promised,
                  const SafetensorsSet& set, const Path& index) {
-  std::unordered_map<std::string_view, std::string_view> wanted;
+  std::vector<bool> listed(set.tensors().size());
   for (const auto& [name, file] : promised) {
-    if (!wanted.emplace(name, file).second)
-      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is listed twice", index.string(), name);
-    if (set.find(name) == nullptr)
+    const std::optional<size_t> i = set.index_of(name);
+    if (!i)
       fail(ErrorCode::kCorrupt, "{}: tensor '{}' is missing from {}", index.string(), name, file);
+    if (listed[*i])
+      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is listed twice", index.string(), name);
+    listed[*i] = true;
   }
-  for (const TensorInfo& info : set.tensors()) {
-    if (!wanted.contains(info.name))
+  for (size_t i = 0; i < listed.size(); ++i) {
+    if (!listed[i])
       fail(ErrorCode::kCorrupt, "{}: a shard holds tensor '{}', which the index does not list",
-           index.string(), info.name);
+           index.string(), set.tensors()[i].name);
   }
 }
 
@@ -305,6 +308,7 @@ void SafetensorsSet::open_index(const Path& index, Extent extent) {
       fail(ErrorCode::kCorrupt, "{}: shard name '{}' leaves the folder", index.string(), file);
     names[file] = true;
   }
+  index_.reserve(promised.size());
   for (const auto& [name, unused] : names) {
     const Path file = index.parent_path() / name;
     if (!path_exists(file))
