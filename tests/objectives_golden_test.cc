@@ -267,7 +267,7 @@ TEST(ObjectivesGolden, Muon) {
 
 TEST(ObjectivesGolden, ClipAndSchedule) {
   Differences differences("objectives");
-  Stream stream(2);
+  CpuStream stream(2);
   for_each_case("optimiser.json", "clip", [&](const Json& c) {
     std::vector<std::vector<float>> gradients;
     for (const Json& g : c.at("gradients").as_array()) gradients.push_back(floats(g));

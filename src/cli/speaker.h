@@ -10,6 +10,7 @@
 
 #include "cli/load_model.h"
 #include "engine/generator.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 
@@ -55,7 +56,7 @@ class Speaker {
  private:
   const LoadedModel& model_;
   SamplingFlags flags_;
-  Stream stream_;
+  CpuStream stream_;
   int64_t context_tokens_;
   std::unique_ptr<Generator> generator_;
   uint64_t answers_ = 0;  // each its own random stream

@@ -11,6 +11,7 @@
 #include "cli/verbs.h"
 #include "eval/evaluate.h"
 #include "eval/report.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -78,7 +79,7 @@ int run(const Given& given) {
     report.logs.push_back({name, read_json_lines(Path(path) / "metrics.jsonl")});
   }
   const OutputFolder out(given.out);
-  Stream stream;
+  CpuStream stream;
   for (const std::string& model : given.models) {
     const auto [name, path] = name_and_path(model);
     report.results.push_back(results_of(suite, name, path, given.out, stream));

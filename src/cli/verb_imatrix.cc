@@ -10,6 +10,7 @@
 #include "cli/load_model.h"
 #include "cli/verbs.h"
 #include "quantise/calibrate.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -63,7 +64,7 @@ int imatrix(const ImatrixArgs& args) {
     if (id >= model.weights.config.vocab_size)
       fail(ErrorCode::kInvalidArgument, "token {} where the model's vocabulary has {}", id,
            model.weights.config.vocab_size);
-  Stream stream;
+  CpuStream stream;
   const int64_t all = std::ssize(ids);
   Progress progress("imatrix", args.chunks > 0 ? std::min(all, args.chunks * args.chunk) : all,
                     "tokens");

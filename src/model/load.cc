@@ -96,8 +96,8 @@ WeightBytes open_weights_bytes(const ModelFiles& files) {
 ModelWeights open_weights(std::shared_ptr<const ModelFiles> files) {
   ModelWeights out;
   out.config = files->config();
-  out.inverse_frequency = rope_inverse_frequency(out.config.rope, out.config.head_width);
   CpuStream stream(1);
+  out.make_rope_table(stream);
   Opener opener{*files, out, stream};
   visit_tensors(out.config, out,
                 [&](const ImpliedTensor& tensor, auto& field) { opener.bind(tensor, field); });

@@ -13,6 +13,7 @@
 #include "formats/model_files.h"
 #include "model/load.h"
 #include "rl/objectives.h"
+#include "tensor/cpu_stream.h"
 #include "train/learner.h"
 #include "train/metrics.h"
 #include "train/router_bias.h"
@@ -313,7 +314,7 @@ class RlRun {
 
   RlConfig config_;
   Path folder_;
-  Stream stream_;
+  CpuStream stream_;
   std::shared_ptr<const ModelFiles> files_;
   Tokenizer tokenizer_;
   ChatTemplate chat_;

@@ -89,17 +89,19 @@ void Optimiser::plan_work() {
     return a.rows * a.cols * std::min(a.rows, a.cols) > b.rows * b.cols * std::min(b.rows, b.cols);
   });
   chunk_sums_.resize(all_chunks_.size());
-  scratch_ = Buffer(scratch_floats_ * stream_.thread_count() * static_cast<int64_t>(sizeof(float)));
+  scratch_ = Buffer(scratch_floats_ * stream_.host_threads().thread_count() *
+                    static_cast<int64_t>(sizeof(float)));
 }
 
 double Optimiser::gradient_norm() {
   chunk_sums_.resize(all_chunks_.size());
-  stream_.threads().parallel_for(static_cast<int64_t>(all_chunks_.size()), [&](int64_t i, int) {
-    const Chunk& chunk = all_chunks_[static_cast<size_t>(i)];
-    const float* gradient = slots_[chunk.slot].parameter.gradient.f32() + chunk.begin;
-    chunk_sums_[static_cast<size_t>(i)] =
-        sum_of_squares({gradient, static_cast<size_t>(chunk.count)});
-  });
+  stream_.host_threads().parallel_for(
+      static_cast<int64_t>(all_chunks_.size()), [&](int64_t i, int) {
+        const Chunk& chunk = all_chunks_[static_cast<size_t>(i)];
+        const float* gradient = slots_[chunk.slot].parameter.gradient.f32() + chunk.begin;
+        chunk_sums_[static_cast<size_t>(i)] =
+            sum_of_squares({gradient, static_cast<size_t>(chunk.count)});
+      });
   return std::sqrt(tree_sum(chunk_sums_));
 }
 
@@ -120,34 +122,35 @@ void Optimiser::step_matrix(const Matrix& matrix, double learning_rate, double g
   muon_update(slot.parameter.weight.f32() + matrix.begin,
               slot.parameter.gradient.f32() + matrix.begin, slot.first + matrix.begin, matrix.rows,
               matrix.cols, step, {scratch, static_cast<size_t>(scratch_floats_)},
-              stream_.threads());
+              stream_.host_threads());
 }
 
 void Optimiser::step(double learning_rate, double gradient_scale) {
   ++step_count_;
-  stream_.threads().parallel_for(static_cast<int64_t>(adamw_chunks_.size()), [&](int64_t i, int) {
-    const Chunk& chunk = adamw_chunks_[static_cast<size_t>(i)];
-    const Slot& slot = slots_[chunk.slot];
-    const auto piece = [&](float* data) {
-      return std::span<float>(data + chunk.begin, static_cast<size_t>(chunk.count));
-    };
-    adamw_update(piece(slot.parameter.weight.f32()), piece(slot.parameter.gradient.f32()),
-                 piece(slot.first), piece(slot.second),
-                 {.learning_rate = learning_rate,
-                  .beta1 = options_.beta1,
-                  .beta2 = options_.beta2,
-                  .epsilon = options_.epsilon,
-                  .weight_decay = slot.weight_decay,
-                  .gradient_scale = gradient_scale,
-                  .step = step_count_});
-  });
+  stream_.host_threads().parallel_for(
+      static_cast<int64_t>(adamw_chunks_.size()), [&](int64_t i, int) {
+        const Chunk& chunk = adamw_chunks_[static_cast<size_t>(i)];
+        const Slot& slot = slots_[chunk.slot];
+        const auto piece = [&](float* data) {
+          return std::span<float>(data + chunk.begin, static_cast<size_t>(chunk.count));
+        };
+        adamw_update(piece(slot.parameter.weight.f32()), piece(slot.parameter.gradient.f32()),
+                     piece(slot.first), piece(slot.second),
+                     {.learning_rate = learning_rate,
+                      .beta1 = options_.beta1,
+                      .beta2 = options_.beta2,
+                      .epsilon = options_.epsilon,
+                      .weight_decay = slot.weight_decay,
+                      .gradient_scale = gradient_scale,
+                      .step = step_count_});
+      });
   // Few large matrices: each by all workers. Many: each by one, which shares nothing and waits for
   // nobody.
-  if (static_cast<int64_t>(matrices_.size()) < 4 * stream_.thread_count()) {
+  if (static_cast<int64_t>(matrices_.size()) < 4 * stream_.host_threads().thread_count()) {
     for (const Matrix& matrix : matrices_) step_matrix(matrix, learning_rate, gradient_scale, 0);
     return;
   }
-  stream_.threads().parallel_for(
+  stream_.host_threads().parallel_for(
       static_cast<int64_t>(matrices_.size()), [&](int64_t i, int worker) {
         step_matrix(matrices_[static_cast<size_t>(i)], learning_rate, gradient_scale, worker);
       });

@@ -33,8 +33,8 @@ struct Model {  // A handful of tensors with the names of a real model.
         weights.back().push_back(static_cast<float>(rng.normal() * 0.02));
         gradients.back().push_back(static_cast<float>(rng.normal()));
       }
-      parameters.push_back(
-          {name, host_view(weights.back().data(), shape), host_view(gradients.back().data(), shape)});
+      parameters.push_back({name, host_view(weights.back().data(), shape),
+                            host_view(gradients.back().data(), shape)});
     }
   }
 };
@@ -54,7 +54,7 @@ TEST(Optimiser, RuleFollowsTheName) {
 TEST(Optimiser, ThreadsDoNotChangeABit) {
   std::vector<std::vector<std::vector<float>>> results;
   for (const int threads : {1, 2, 5}) {
-    Stream stream(threads);
+    CpuStream stream(threads);
     Model model;
     Optimiser optimiser({}, model.parameters, stream);
     for (int step = 0; step < 3; ++step)
@@ -66,7 +66,7 @@ TEST(Optimiser, ThreadsDoNotChangeABit) {
 }
 
 TEST(Optimiser, EachExpertIsAMatrixOfItsOwn) {
-  Stream stream(2);
+  CpuStream stream(2);
   Model model;
   const TrainedTensor& experts = model.parameters[2];
   std::vector<float> alone(model.weights[2]);
@@ -82,7 +82,7 @@ TEST(Optimiser, EachExpertIsAMatrixOfItsOwn) {
 }
 
 TEST(Optimiser, NormsAreNotDecayedAndStateIsNamed) {
-  Stream stream(1);
+  CpuStream stream(1);
   Model model;
   for (auto& gradient : model.gradients) std::fill(gradient.begin(), gradient.end(), 0.0f);
   const auto before = model.weights;
@@ -97,7 +97,7 @@ TEST(Optimiser, NormsAreNotDecayedAndStateIsNamed) {
 }
 
 TEST(Optimiser, ClipsToTheGlobalNorm) {
-  Stream stream(2);
+  CpuStream stream(2);
   Model model;
   double squares = 0;
   for (const auto& gradient : model.gradients) {

@@ -20,6 +20,7 @@
 #include "formats/hf_config.h"
 #include "kernels/optimiser.h"
 #include "model/load.h"
+#include "tensor/cpu_stream.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 #include "train/learner.h"
@@ -442,7 +443,7 @@ class TrainRun {
   WsdSchedule schedule_;
   std::optional<CheckpointStore> store_;
   std::optional<Checkpoint> checkpoint_;  // What the run goes on from.
-  Stream stream_;
+  CpuStream stream_;
   std::shared_ptr<const ModelFiles> files_;  // Null for a new model.
   std::optional<Tokenizer> tokenizer_;
   ModelTexts texts_;
