@@ -6,8 +6,8 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/output_folder.h"
+#include "chat/open_model.h"
 #include "cli/args.h"
-#include "cli/load_model.h"
 #include "cli/verbs.h"
 #include "eval/evaluate.h"
 #include "eval/report.h"
@@ -50,7 +50,7 @@ std::string fingerprint(const EvalSuite& suite, const ModelFiles& files) {
 
 Json results_of(const EvalSuite& suite, const std::string& name, const std::string& path,
                 const Path& cache, Stream& stream) {
-  const LoadedModel model = load_model(path);
+  const OpenModel model = open_model(path);
   const std::string print = fingerprint(suite, *model.files);
   const Path file = cache / ("results-" + name + ".json");
   if (path_exists(file)) {
@@ -58,8 +58,7 @@ Json results_of(const EvalSuite& suite, const std::string& name, const std::stri
     if (const Json* found = known.find("fingerprint"); found != nullptr && *found == Json(print))
       return known;
   }
-  Json results =
-      evaluate(suite, {name, path, model.weights, model.require_tokenizer(), model.chat}, stream);
+  Json results = evaluate(suite, {name, path, model.weights, model.texts}, stream);
   results["fingerprint"] = print;
   write_file(file, results.dump(1) + "\n");
   return results;

@@ -6,8 +6,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "chat/open_model.h"
 #include "cli/args.h"
-#include "cli/load_model.h"
 #include "cli/verbs.h"
 #include "quantise/calibrate.h"
 #include "tensor/cpu_stream.h"
@@ -53,11 +53,11 @@ void report(const ImportanceMatrix& matrix, const std::string& out) {
 
 int imatrix(const ImatrixArgs& args) {
   check(args);
-  const LoadedModel model = load_model(args.model);
+  const OpenModel model = open_model(args.model);
   std::vector<int32_t> ids;
   for (const std::string& path : args.texts) {
     const std::vector<int32_t> more =
-        model.require_tokenizer().encode(path == "-" ? read_stdin() : read_file(path));
+        model.texts.require_tokenizer().encode(path == "-" ? read_stdin() : read_file(path));
     ids.insert(ids.end(), more.begin(), more.end());
   }
   for (const int32_t id : ids)

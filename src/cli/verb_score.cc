@@ -10,8 +10,8 @@
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "chat/open_model.h"
 #include "cli/args.h"
-#include "cli/load_model.h"
 #include "cli/verbs.h"
 #include "engine/scorer.h"
 #include "kernels/cross_entropy.h"
@@ -244,15 +244,15 @@ void require_finite(const Scored& s, const std::string& where) {
 int run_score(const ScoreArgs& args) {
   if (args.ids.has_value() == args.text.has_value())
     fail(ErrorCode::kInvalidArgument, "give either --ids FILE or --text FILE");
-  const LoadedModel model = load_model(args.model);
+  const OpenModel model = open_model(args.model);
   if (args.mtp_coefficient != 0 && (!args.gradients || model.weights.config.mtp_layer_count == 0)) {
     fail(ErrorCode::kInvalidArgument,
          "--mtp-coefficient needs --gradients and a model with an MTP layer");
   }
   const std::string where = args.ids ? *args.ids : *args.text;
   const std::string content = read_input(where);
-  const IdRows rows =
-      args.ids ? parse_ids(content, where) : IdRows{model.require_tokenizer().encode(content)};
+  const IdRows rows = args.ids ? parse_ids(content, where)
+                               : IdRows{model.texts.require_tokenizer().encode(content)};
   check_rows(rows, model.weights.config, where);
   CpuStream stream;
   LogitsFile logits(args.logits);

@@ -28,7 +28,7 @@ class TextScorer {
         scorer_(subject.weights, {.sequence_tokens_max = context_tokens}, stream) {}
 
   void add(const std::string& text) {
-    const std::vector<int32_t> ids = subject_.tokenizer.encode(text);
+    const std::vector<int32_t> ids = subject_.texts.require_tokenizer().encode(text);
     bytes_ += std::ssize(text);
     tokens_ += std::ssize(ids);
     if (ids.empty()) return;
@@ -104,18 +104,14 @@ struct Answers {
 Answers answer_all(const TaskSuiteOptions& options, const SamplingOptions& sampling,
                    const std::vector<Problem>& problems, uint64_t seed, const EvalSubject& subject,
                    Generator& generator, const std::string& title) {
-  const std::optional<int32_t> end = subject.tokenizer.eos_id();
-  if (!end)
-    fail(ErrorCode::kInvalidArgument,
-         "{}: the tokenizer names no end-of-turn token: answers could not stop", subject.model);
   std::vector<GenerationRequest> requests;
   for (size_t i = 0; i < problems.size(); ++i) {
-    GenerationRequest request{
-        .prompt = problem_prompt(problems[i], subject.tokenizer, subject.chat),
-        .sampling = sampling};
-    request.new_tokens_max = options.new_tokens_max, request.stop_tokens = {*end};
-    request.sampling.seed = seed, request.stream = stream_id("evaluation", i);
-    requests.push_back(std::move(request));
+    requests.push_back({.prompt = problem_conversation(problems[i], subject.texts).prompt(),
+                        .sampling = sampling,
+                        .new_tokens_max = options.new_tokens_max,
+                        .stop_tokens = subject.texts.require_stop_tokens(),
+                        .stream = stream_id("evaluation", i)});
+    requests.back().sampling.seed = seed;
   }
   Answers answers;
   Progress progress(subject.name + ": " + title, static_cast<int64_t>(problems.size()), "problems");
@@ -124,8 +120,7 @@ Answers answer_all(const TaskSuiteOptions& options, const SamplingOptions& sampl
     progress.update(finished);
   });
   for (size_t i = 0; i < problems.size(); ++i)
-    answers.verdicts.push_back(
-        judge(problems[i], answers.generations[i], subject.tokenizer, subject.chat.format()));
+    answers.verdicts.push_back(judge(problems[i], answers.generations[i], subject.texts));
   progress.finish(fmt::format("{:.1f} % right", 100.0 * static_cast<double>(answers.right()) /
                                                     static_cast<double>(problems.size())));
   return answers;

@@ -3,8 +3,8 @@
 //
 // Owns a folder of checkpoints "step-00000120": safetensors, small text files and manifest.json
 // with sizes and hashes (docs/checkpoint.md). A checkpoint is filled beside its place and renamed,
-// so a kill, a full disk or a lost power line leaves the older ones. Not here: what a trainer or an
-// RL run must save (trainer.h, rl/): they hand it over.
+// so a kill, a full disk or a lost power line leaves the older ones. Not here: what a run
+// must save: it hands it over (run.h).
 #pragma once
 
 #include <map>

@@ -3,7 +3,7 @@
 //
 // Owns the f32 masters, their gradients, the optimiser and the training pass; the weights that a
 // Generator samples from are views of the same masters. Not here: where batches come from (data/),
-// the order of a run (trainer.h, rl/rl_trainer.h).
+// the order of a run (run.h).
 #pragma once
 
 #include <cstdint>
