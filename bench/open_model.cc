@@ -2,7 +2,7 @@
 //
 // usage: bench_open_model [FOLDER]: writes K-EXAONE-236B as a Hugging Face folder of 18,688 tensors
 // in 5 GB shards whose data are holes (a few MB on disk) into FOLDER (default: a temporary one),
-// then opens it and asks for every tensor, by what a run does and by what a conversion does.
+// then opens it, asks for every tensor, and binds the weights of a run.
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "formats/config_fixture.h"
 #include "formats/hf_config.h"
-#include "formats/model_files.h"
+#include "model/load.h"
 #include "timing.h"
 
 using namespace dure;
@@ -68,7 +68,8 @@ int main(int argc, char** argv) {
   const TemporaryFolder temporary;
   const Path folder = (argc > 1 ? Path(argv[1]) : temporary.path()) / "k-exaone-236b";
   write_folder(folder, k_exaone_236b());
-  const ModelFiles files(folder);
+  const auto shared = std::make_shared<ModelFiles>(folder);
+  const ModelFiles& files = *shared;
   const auto count = static_cast<int64_t>(files.tensors().size());
   say("containers (headers, index)", best_s(2, [&] { SafetensorsSet set(folder); }), count);
   say("implied tensors", best_s(1, [&] { implied_tensors(files.config()); }), count);
@@ -88,5 +89,9 @@ int main(int argc, char** argv) {
                for (const ImpliedTensor& tensor : files.tensors()) type = files.dtype(tensor.id);
              }),
       count);
+  int64_t copied = 0;
+  say("weights to run", best_s(1, [&] { copied = open_weights(shared).owned_bytes(); }), count);
+  std::printf("%.1f GB stored, %.1f MB of it copied to run\n",
+              static_cast<double>(files.stored_bytes()) * 1e-9, static_cast<double>(copied) * 1e-6);
   return seen == nullptr && type == DType::kF32;
 }
