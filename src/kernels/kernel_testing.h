@@ -16,6 +16,7 @@
 #include "kernels/isa.h"
 #include "kernels/ref/doubles.h"
 #include "tensor/buffer.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure::testing {
 
@@ -109,7 +110,7 @@ inline void expect_same_everywhere(const std::string& what,
   for (const Isa now : isas()) {
     set_isa(now);
     for (const int threads : {1, 2, 3}) {
-      Stream stream(threads);
+      CpuStream stream(threads);
       const std::vector<float> result = body(stream);
       if (first.empty()) first = result;
       expect_same_bits(

@@ -27,7 +27,7 @@ std::vector<TrainedTensor> Learner::trained_tensors() const {
     if (!p.trainable() || (p.kind == TensorKind::kRouter && !options_.train_router)) continue;
     if (!options_.pass.mtp && p.id.layer == parameters_.config().layer_count())
       continue;  // Untrained: not decayed either.
-    tensors.push_back({p.name, p.view, gradients_.list()[i].view});
+    tensors.push_back({p.name, p.kind, p.view, gradients_.list()[i].view});
   }
   return tensors;
 }

@@ -394,8 +394,8 @@ class TrainRun {
 
   // Weights that are not finite are not worth a checkpoint: the older ones must stay.
   void save() {
-    const TensorView flat = learner_->parameters().flat();
-    if (!std::isfinite(sum_of_squares({flat.f32(), static_cast<size_t>(flat.elements())}))) {
+    const ConstTensorView flat = learner_->parameters().flat();
+    if (!std::isfinite(sum_of_squares({&flat, 1}, stream_))) {
       fail(ErrorCode::kDiverged,
            "{}: after step {} a weight is not finite; go on from the last checkpoint, "
            "where there is one, with a lower optimiser.learning_rate",

@@ -17,7 +17,7 @@ namespace dure::cpu {
 
 enum class Finish : uint8_t {
   kSet,       // C = sum
-  kAdd,       // C += sum, one addition after the full sum
+  kAdd,       // C = alpha * sum + beta * D: two products and one addition after the full sum
   kContinue,  // the chain starts from what C holds
 };
 
@@ -35,6 +35,12 @@ struct MatMul {
   float* c = nullptr;
   int64_t c_stride = 0;  // elements
   Finish finish = Finish::kSet;
+  // Of kAdd. D: [rows, columns], rows c_stride apart; null: C as it was.
+  const float* d = nullptr;
+  float alpha = 1, beta = 1;
+  // C is square and comes out symmetric (A B is, and D): only what touches its upper half is
+  // computed, then mirrored. Equal in bits to the whole, since chains of (r, c) and (c, r) are.
+  bool symmetric = false;
 };
 
 // Where the B of each part lies: at a stride from the first, or at an address of its own.
@@ -63,8 +69,8 @@ struct BlockLimits {
   int64_t row_tile = 1, column_tile = 1, steps_max = 1;
 };
 
-// Runs a stack over the stream's threads. Checked: the offsets rise from 0 to the rows (or steps)
-// of `whole`.
+// Runs a stack over the stream's threads; inside a loop of theirs, on the calling worker alone.
+// Checked: the offsets rise from 0 to the rows (or steps) of `whole`.
 void matmul_stack(const MatMulStack& stack, CpuStream& stream);
 
 // One rectangle of C, by the instruction set in use. scratch: matmul_scratch() bytes, 64-byte
