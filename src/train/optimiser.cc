@@ -19,19 +19,16 @@ bool decays(TensorKind kind) {
   return kind != TensorKind::kNorm && kind != TensorKind::kRouterBias;
 }
 
-// Multiply-adds of one iteration for one matrix, about.
-int64_t work_of(const MuonTensor& t) {
-  const int64_t rows = t.weight.shape[t.weight.shape.rank() - 2], columns = t.weight.shape.back();
-  return rows * columns * std::min(rows, columns);
-}
-
 // Largest matrices first, so that the last tasks of the loop are short; those of one shape
 // together.
 void order_for_kernels(std::vector<MuonTensor>& tensors) {
-  std::stable_sort(tensors.begin(), tensors.end(), [](const MuonTensor& a, const MuonTensor& b) {
-    return std::pair(work_of(a), a.weight.shape.back()) >
-           std::pair(work_of(b), b.weight.shape.back());
-  });
+  const auto key = [](const MuonTensor& t) {
+    const int last = t.weight.shape.rank() - 1;
+    const int64_t rows = t.weight.dim(last - 1), columns = t.weight.dim(last);
+    return std::pair(rows * columns * std::min(rows, columns), columns);
+  };
+  std::stable_sort(tensors.begin(), tensors.end(),
+                   [&](const MuonTensor& a, const MuonTensor& b) { return key(a) > key(b); });
 }
 
 }  // namespace
