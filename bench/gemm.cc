@@ -45,7 +45,7 @@ struct Tensor {
 };
 
 struct Bench {
-  Stream stream;
+  CpuStream stream;
   double seconds;
   std::string only;
   MachinePeak peak;

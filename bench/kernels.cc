@@ -40,7 +40,7 @@ struct Tensor {
 };
 
 struct Bench {
-  Stream stream;
+  CpuStream stream;
   double seconds;
   MachinePeak peak;
 

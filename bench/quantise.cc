@@ -104,7 +104,7 @@ void golden(const Path& root, Stream& stream) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Stream stream;
+  CpuStream stream;
   const char* named = std::getenv("DURE_GOLDEN");
   const Path root = Path(named != nullptr ? named : "../shared/golden") / "quant";
   if (path_exists(root)) golden(root, stream);

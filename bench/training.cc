@@ -141,7 +141,7 @@ class Bench {
   }
 
   ModelConfig config_;
-  Stream stream_;
+  CpuStream stream_;
   Learner learner_;
   std::vector<int32_t> ids_, targets_;
   std::vector<int64_t> lengths_;

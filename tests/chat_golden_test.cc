@@ -133,17 +133,12 @@ OutputDelta parse_in_pieces(const std::string& text, const OutputParserOptions& 
                             PieceSize piece_size) {
   OutputParser parser(options);
   OutputDelta sum;
-  const auto add = [&](OutputDelta delta) {
-    sum.reasoning += delta.reasoning;
-    sum.content += delta.content;
-    for (ToolCall& call : delta.tool_calls) sum.tool_calls.push_back(std::move(call));
-  };
   for (size_t i = 0; i < text.size();) {
     const size_t size = std::min<size_t>(piece_size(i), text.size() - i);
-    add(parser.push(std::string_view(text).substr(i, size)));
+    sum += parser.push(std::string_view(text).substr(i, size));
     i += size;
   }
-  add(parser.finish());
+  sum += parser.finish();
   return sum;
 }
 

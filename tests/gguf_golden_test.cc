@@ -30,7 +30,7 @@ std::vector<float> read_floats(const Path& path) {
 }
 
 std::vector<float> logits_of(const Path& model, const std::vector<int32_t>& ids) {
-  Stream stream(2);
+  CpuStream stream(2);
   const ModelWeights weights = open_weights(std::make_shared<ModelFiles>(model));
   const int64_t rows = std::ssize(ids), vocab = weights.config.vocab_size;
   TrainPass pass(weights.config, {.rows_max = rows});

@@ -89,7 +89,7 @@ class KernelsGolden : public ::testing::Test {
     }
   }
   golden::Report report_{"kernels"};
-  Stream stream_{2};
+  CpuStream stream_{2};
 };
 
 struct Routed {

@@ -306,7 +306,7 @@ class Case {
   Parameters parameters_, gradients_;
   ModelWeights weights_;
   Rows rows_;
-  Stream stream_;
+  CpuStream stream_;
   std::set<std::string> seen_;
 };
 

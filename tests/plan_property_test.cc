@@ -51,7 +51,7 @@ void expect_as_planned(const char* what, int64_t planned, int64_t real) {
 }
 
 TEST(Plan, Training) {
-  Stream stream(1);
+  CpuStream stream(1);
   for (const char* kind : {"adamw", "muon"}) {
     for (const bool recompute : {false, true}) {
       LearnerOptions options{.optimiser = {}, .pass = {.rows_max = 2048, .recompute = recompute}};
@@ -75,7 +75,7 @@ Path write_model(const Path& folder, Stream& stream) {
 
 TEST(Plan, Serving) {
   const TemporaryFolder folder;
-  Stream stream(1);
+  CpuStream stream(1);
   const auto files = std::make_shared<ModelFiles>(write_model(folder.path() / "m", stream));
   const ModelWeights weights = open_weights(files);
   for (const auto& [kv, drafts] :
@@ -98,7 +98,7 @@ TEST(Plan, Serving) {
 // long, takes what was planned and no second copy of the weights.
 TEST(Plan, GgufRunsFromTheMappedFile) {
   const TemporaryFolder folder;
-  Stream stream(1);
+  CpuStream stream(1);
   convert_to_gguf(ModelFiles(write_model(folder.path() / "m", stream)), folder.path() / "m.gguf",
                   {});
   const auto files = std::make_shared<ModelFiles>(folder.path() / "m.gguf");
@@ -122,7 +122,7 @@ TEST(Plan, GgufRunsFromTheMappedFile) {
 
 // Quantised ones, of whatever types the golden folders hold.
 TEST(Plan, QuantisedGgufCopiesNothing) {
-  Stream stream(1);
+  CpuStream stream(1);
   int opened = 0;
   for (const Path& root : golden::roots("gguf")) {
     for (const auto& entry : std::filesystem::directory_iterator(root)) {

@@ -87,7 +87,7 @@ void compare_encoder(const Path& reference, DType dtype, const std::vector<float
   ASSERT_EQ(theirs.size(), x.size()) << reference;
   const int64_t rows = std::ssize(x) / kColumns;
   std::string blocks(static_cast<size_t>(rows * row_bytes(dtype, kColumns)), '\0');
-  Stream stream(1);
+  CpuStream stream(1);
   encode_rows({.dtype = dtype,
                .rows = host_view(x.data(), {rows, kColumns}),
                .importance = weights,

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cli/convert_model.h"
+#include "program.h"
 #include "rl/rl_trainer.h"
 #include "text/tokenizer.h"
 #include "tiny_runs.h"
@@ -96,6 +97,52 @@ TEST_F(RlTest, KilledAnywhereItEndsInTheSameBits) {
   EXPECT_TRUE(weights_of("cut") == weights_of("whole")) << "seed " << ::getpid();
   EXPECT_EQ(column_of("cut", "reward"), column_of("whole", "reward"));
   EXPECT_EQ(read_file(at("cut/samples.jsonl")), read_file(at("whole/samples.jsonl")));
+}
+
+TEST_F(RlTest, ACheckpointIsAModelWithItsTexts) {
+  RlConfig c = rl("texts");
+  c.steps = 2;
+  run_rl(c);
+  const Path checkpoint = *latest_checkpoint(at("texts/checkpoints"));
+  const ModelFiles model(at("texts/model")), saved(checkpoint);
+  EXPECT_TRUE(saved.texts().tokenizer_json && saved.texts().tokenizer_config);
+  EXPECT_EQ(saved.texts().tokenizer_json, model.texts().tokenizer_json);
+  EXPECT_EQ(saved.texts().chat_template, model.texts().chat_template);
+  EXPECT_EQ(saved.texts().generation_config, model.texts().generation_config);
+  const auto generate = [&](const Path& path) {
+    return run_program("generate '" + path.string() + "' -p 'seven > three' -n 8 --temperature 0");
+  };
+  const Outcome from_checkpoint = generate(checkpoint), from_model = generate(at("texts/model"));
+  EXPECT_EQ(from_checkpoint.code, 0) << from_checkpoint.error;
+  EXPECT_FALSE(from_checkpoint.out.empty());
+  EXPECT_EQ(from_checkpoint.out, from_model.out);
+}
+
+TEST_F(RlTest, AFinishedRunIsLeftAsItIs) {
+  RlConfig c = rl("done");
+  c.steps = 2;
+  run_rl(c);
+  const auto time = std::filesystem::last_write_time(at("done/model/model.safetensors"));
+  run_rl(c);
+  EXPECT_EQ(std::filesystem::last_write_time(at("done/model/model.safetensors")), time);
+  EXPECT_EQ(steps_written("done"), 2u);
+}
+
+TEST_F(RlTest, AnInterruptSavesTheStateFirst) {
+  run_rl(rl("unbroken"));
+  const int status = do_apart([&] { run_rl(rl("stopped")); }, nullptr,
+                              [&](pid_t child) {
+                                while (steps_written("stopped") < 3) ::usleep(2000);
+                                ::kill(child, SIGINT);
+                              });
+  const size_t steps = steps_written("stopped");
+  if (steps < 6) {
+    EXPECT_EQ(WEXITSTATUS(status), 130);
+    EXPECT_EQ(Checkpoint(*latest_checkpoint(at("stopped/checkpoints"))).step(),
+              static_cast<int64_t>(steps));
+  }
+  run_rl(rl("stopped"));
+  EXPECT_TRUE(weights_of("stopped") == weights_of("unbroken"));
 }
 
 TEST_F(RlTest, ThreadsDoNotChangeABit) {

@@ -21,7 +21,7 @@ constexpr int64_t kVocab = 83;
 class ScoreTest : public ::testing::Test {
  protected:
   ScoreTest() : parameters_(config()) {
-    Stream stream(1);
+    CpuStream stream(1);
     parameters_.initialise(11, stream);
     model_ = (folder_.path() / "model").string();
     write_hf_folder(model_, config(), {}, *provide(parameters_));
@@ -95,7 +95,7 @@ TEST_F(ScoreTest, GradientsAreTheLibrarysAndLogitsTheSameBits) {
   EXPECT_EQ(read_file(path("a.f32")),
             read_file(path("b.f32")));  // chunks over a cache = one whole pass
 
-  Stream stream(1);
+  CpuStream stream(1);
   TrainPass pass(config(), {.rows_max = 700});
   std::vector<int32_t> ids, targets;
   std::vector<int64_t> lengths;

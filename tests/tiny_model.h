@@ -39,7 +39,7 @@ class TinyModel : public ::testing::Test {
     texts.generation_config = R"({"eos_token_id":53,"temperature":0.7,"top_k":9})";
     texts.chat_template = std::string(released_chat_template(ChatFormat::kK1));
     Parameters parameters(tiny_model_config(tokenizer.vocab_size()));
-    Stream stream(1);
+    CpuStream stream(1);
     parameters.initialise(5, stream);
     const auto provider = provide(parameters);
     write_hf_folder(at("model"), parameters.config(), texts, *provider, {.dtype = DType::kBF16});

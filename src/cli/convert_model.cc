@@ -11,61 +11,23 @@
 #include "data/model_texts.h"
 #include "formats/gguf_model.h"
 #include "formats/tensor_names.h"
-#include "kernels/block_decode.h"
+#include "kernels/convert.h"
+#include "tensor/host_array.h"
 
 namespace dure {
 namespace {
 
 constexpr int64_t kPieceElements = 1 << 20;
 
-float plain_value(const TensorView& view, int64_t i) {
-  if (view.dtype == DType::kF32) return static_cast<const float*>(view.data)[i];
-  const uint16_t bits = static_cast<const uint16_t*>(view.data)[i];
-  return view.dtype == DType::kBF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-}
-
-uint16_t narrow(float value, DType to) {
-  return to == DType::kBF16 ? f32_to_bf16(value) : f32_to_f16(value);
-}
-
-// Elements [first, first + count) of `view` in the plain type `to`. Blocks are decoded; rows are
-// whole blocks, so a flat stretch of elements is a flat stretch of blocks.
-void convert_piece(const TensorView& view, int64_t first, int64_t count, DType to,
-                   std::string& out) {
-  std::vector<float> values(static_cast<size_t>(count));
-  if (is_block(view.dtype)) {
-    decode_elements(view.dtype, view.data, first, count, values.data());
-  } else {
-    for (int64_t i = 0; i < count; ++i)
-      values[static_cast<size_t>(i)] = plain_value(view, first + i);
-  }
-  out.resize(static_cast<size_t>(count * row_bytes(to, 1)));
-  if (to == DType::kF32)
-    return void(std::copy_n(reinterpret_cast<const char*>(values.data()), out.size(), out.data()));
-  auto* halves = reinterpret_cast<uint16_t*>(out.data());
-  for (int64_t i = 0; i < count; ++i) halves[i] = narrow(values[static_cast<size_t>(i)], to);
-}
-
 // Calls put(offset, bytes) until all of `view` is written in type `to`.
 template <typename Put>
-void put_converted(const TensorView& view, DType to, Put&& put) {
-  if (view.dtype == to)
-    return put(int64_t{0}, std::string_view(static_cast<const char*>(view.data),
-                                            static_cast<size_t>(view.bytes())));
+void put_converted(ConstTensorView view, DType to, Put&& put) {
+  if (view.dtype == to) return put(int64_t{0}, host_bytes(view));
   std::string piece;
   for (int64_t first = 0; first < view.elements(); first += kPieceElements) {
-    convert_piece(view, first, std::min(kPieceElements, view.elements() - first), to, piece);
+    convert_elements(view, first, std::min(kPieceElements, view.elements() - first), to, piece);
     put(first * row_bytes(to, 1), std::string_view(piece));
   }
-}
-
-bool fits_exactly(const TensorView& view, DType to) {
-  for (int64_t i = 0; i < view.elements(); ++i) {
-    const float value = plain_value(view, i);
-    const uint16_t bits = narrow(value, to);
-    if ((to == DType::kBF16 ? bf16_to_f32(bits) : f16_to_f32(bits)) != value) return false;
-  }
-  return true;
 }
 
 // What write_hf_folder() takes, from files of any kind.
@@ -88,9 +50,9 @@ class FilesProvider : public TensorProvider {
                ? matrices_
                : stored;
   }
-  TensorView fetch(const ImpliedTensor& tensor, Buffer& scratch) override {
+  ConstTensorView fetch(const ImpliedTensor& tensor, Buffer& scratch) override {
     progress_.update(++done_);
-    const TensorView stored = files_.load(tensor.id, scratch);
+    const ConstTensorView stored = files_.load(tensor.id, scratch);
     const DType wanted = dtype(tensor);
     if (stored.dtype == wanted) return stored;
     const int64_t bytes = stored.elements() * row_bytes(wanted, 1);
@@ -141,7 +103,8 @@ void put_tensor(const ModelFiles& files, TensorId id, const TensorInfo& info, Bu
   const int64_t count = is_expert(id.role) ? files.config().expert_count : 1;
   const int64_t part_bytes = info.bytes() / count;
   for (int64_t e = 0; e < count; ++e) {
-    const TensorView view = files.load({id.role, id.layer, is_expert(id.role) ? e : -1}, scratch);
+    const ConstTensorView view =
+        files.load({id.role, id.layer, is_expert(id.role) ? e : -1}, scratch);
     put_converted(view, info.dtype, [&](int64_t offset, std::string_view piece) {
       writer.write_piece(info.name, e * part_bytes + offset, piece);
     });

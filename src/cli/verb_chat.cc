@@ -7,11 +7,11 @@
 #include <memory>
 
 #include "base/error.h"
+#include "chat/conversation.h"
 #include "cli/args.h"
-#include "cli/load_model.h"
-#include "cli/speaker.h"
+#include "cli/sampling_flags.h"
 #include "cli/verbs.h"
-#include "text/output_parser.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -83,33 +83,53 @@ class LineReader {
   History* history_ = nullptr;
 };
 
-class Conversation {
+// Shows one answer as it comes.
+class AnswerDisplay {
  public:
-  Conversation(const Given& given, const LoadedModel& model)
-      : model_(model),
-        speaker_(model, given.sampling),
-        thinking_(!given.no_thinking),
+  AnswerDisplay(bool show_thinking, bool colour) : show_thinking_(show_thinking), colour_(colour) {}
+
+  void show(const OutputDelta& delta) {
+    if (show_thinking_ && !delta.reasoning.empty()) {
+      std::printf(colour_ ? "\033[2m%s\033[0m" : "%s", delta.reasoning.c_str());
+      reasoning_shown_ = true;
+    }
+    if (!delta.content.empty() && !content_shown_) {
+      if (reasoning_shown_) std::puts("");
+      content_shown_ = true;
+    }
+    std::fputs(delta.content.c_str(), stdout);
+    for (const ToolCall& call : delta.tool_calls)
+      std::printf("[calls %s %s]", call.name.c_str(), call.arguments.dump().c_str());
+    std::fflush(stdout);
+  }
+
+ private:
+  bool show_thinking_, colour_;
+  bool reasoning_shown_ = false, content_shown_ = false;
+};
+
+// The conversation of one terminal.
+class Talk {
+ public:
+  Talk(const Given& given, const OpenModel& model, Stream& stream)
+      : speaker_(model, given.sampling.speaker_options(model), stream),
+        conversation_(model.texts, {.thinking = !given.no_thinking}),
         show_thinking_(!given.hide_thinking),
         colour_(isatty(STDOUT_FILENO) == 1),
         show_speed_(given.sampling.draft_tokens > 0) {
-    reset(given.system.value_or(""));
-  }
-
-  void reset(const std::string& system) {
-    messages_.clear();
-    if (!system.empty()) messages_.push_back({.role = Role::kSystem, .content = system});
+    conversation_.reset(given.system.value_or(""));
   }
 
   // False to leave.
   bool command(const std::string& line) {
     if (line == "/quit" || line == "/exit") return false;
     if (line == "/reset") {
-      reset(!messages_.empty() && messages_[0].role == Role::kSystem ? messages_[0].content : "");
+      conversation_.reset();
       std::puts("(the conversation is forgotten)");
     } else if (line.rfind("/system ", 0) == 0) {
-      reset(line.substr(8));
+      conversation_.reset(line.substr(8));
     } else if (line == "/think on" || line == "/think off") {
-      thinking_ = line == "/think on";
+      conversation_.set_thinking(line == "/think on");
     } else {
       if (line != "/help") std::printf("unknown command %s\n", line.c_str());
       std::fputs(kHelp, stdout);
@@ -118,57 +138,37 @@ class Conversation {
   }
 
   void say(const std::string& text) {
-    messages_.push_back({.role = Role::kUser, .content = text});
-    ChatOptions options;
-    options.format = model_.chat.format();
-    options.add_generation_prompt = true, options.enable_thinking = thinking_;
-    OutputParser parser({.format = options.format, .thinking = thinking_, .tools = {}});
-    Message reply{.role = Role::kAssistant};
+    conversation_.add({.role = Role::kUser, .content = text});
+    AnswerStream answer = conversation_.answer();
+    AnswerDisplay display(show_thinking_, colour_);
     g_stop = 0;
     Speaker::Result result;
     try {
       result = speaker_.answer(
-          model_.tokenizer->encode(model_.chat.render(messages_, options)),
-          [&](std::string_view piece) { show(parser.push(piece), reply); },
+          conversation_.prompt(), answer, [&](const OutputDelta& delta) { display.show(delta); },
           [] { return g_stop == 0; });
     } catch (...) {
-      messages_.pop_back();  // What could not be answered is not part of the conversation.
+      conversation_.remove_last();  // What could not be answered is not part of the conversation.
       throw;
     }
-    show(parser.finish(), reply);
     std::puts("");
     if (show_speed_) {
       std::fflush(stdout);
       std::fprintf(stderr, "(%s)\n", result.speed_text().c_str());
     }
-    messages_.push_back(std::move(reply));
+    conversation_.add(answer.message());
   }
 
  private:
-  void show(const OutputDelta& delta, Message& reply) {
-    if (show_thinking_ && !delta.reasoning.empty())
-      std::printf(colour_ ? "\033[2m%s\033[0m" : "%s", delta.reasoning.c_str());
-    if (reply.content.empty() && !delta.content.empty() && show_thinking_ &&
-        !reply.reasoning.empty())
-      std::puts("");
-    std::fputs(delta.content.c_str(), stdout);
-    for (const ToolCall& call : delta.tool_calls)
-      std::printf("[calls %s %s]", call.name.c_str(), call.arguments.dump().c_str());
-    reply.reasoning += delta.reasoning, reply.content += delta.content;
-    reply.tool_calls.insert(reply.tool_calls.end(), delta.tool_calls.begin(),
-                            delta.tool_calls.end());
-    std::fflush(stdout);
-  }
-
-  const LoadedModel& model_;
   Speaker speaker_;
-  bool thinking_, show_thinking_, colour_, show_speed_;
-  std::vector<Message> messages_;
+  Conversation conversation_;
+  bool show_thinking_, colour_, show_speed_;
 };
 
 int run(const Given& given) {
-  const LoadedModel model = load_model(given.model);
-  Conversation conversation(given, model);
+  const OpenModel model = open_model(given.model);
+  CpuStream stream;
+  Talk talk(given, model, stream);
   std::signal(SIGINT, on_interrupt);
   if (isatty(STDIN_FILENO) == 1)
     std::printf("%s. /help lists the commands.\n", given.model.c_str());
@@ -176,11 +176,11 @@ int run(const Given& given) {
   while (const auto line = reader.next()) {
     if (line->empty()) continue;
     if ((*line)[0] == '/') {
-      if (!conversation.command(*line)) break;
+      if (!talk.command(*line)) break;
       continue;
     }
     try {
-      conversation.say(*line);
+      talk.say(*line);
     } catch (const Error& error) {
       std::fprintf(stderr, "dure: %s\n", error.what());
     }

@@ -10,6 +10,7 @@
 #include "cli/verbs.h"
 #include "kernels/isa.h"
 #include "kernels/peak.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -81,7 +82,7 @@ void print_isa() {
   }
 }
 
-void print_peak(Stream& stream) {
+void print_peak(CpuStream& stream) {
   const MachinePeak peak = measure_peak(stream, 1);
   std::printf("arithmetic: %.0f GFLOP/s (f32 fma), one thread %.0f\n", peak.fma_gflops,
               peak.fma_gflops_thread);
@@ -94,7 +95,7 @@ void print_peak(Stream& stream) {
 std::function<int()> declare_doctor(Args& args) {
   args.examples("  dure doctor\n");
   return [] {
-    Stream stream;
+    CpuStream stream;
     std::printf("processor: %s\n", field_of("/proc/cpuinfo", "model name").c_str());
     std::printf("threads: %d (DURE_THREADS chooses)\n", stream.thread_count());
     print_isa();

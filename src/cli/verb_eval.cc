@@ -6,11 +6,12 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/output_folder.h"
+#include "chat/open_model.h"
 #include "cli/args.h"
-#include "cli/load_model.h"
 #include "cli/verbs.h"
 #include "eval/evaluate.h"
 #include "eval/report.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -49,7 +50,7 @@ std::string fingerprint(const EvalSuite& suite, const ModelFiles& files) {
 
 Json results_of(const EvalSuite& suite, const std::string& name, const std::string& path,
                 const Path& cache, Stream& stream) {
-  const LoadedModel model = load_model(path);
+  const OpenModel model = open_model(path);
   const std::string print = fingerprint(suite, *model.files);
   const Path file = cache / ("results-" + name + ".json");
   if (path_exists(file)) {
@@ -57,8 +58,7 @@ Json results_of(const EvalSuite& suite, const std::string& name, const std::stri
     if (const Json* found = known.find("fingerprint"); found != nullptr && *found == Json(print))
       return known;
   }
-  Json results =
-      evaluate(suite, {name, path, model.weights, model.require_tokenizer(), model.chat}, stream);
+  Json results = evaluate(suite, {name, path, model.weights, model.texts}, stream);
   results["fingerprint"] = print;
   write_file(file, results.dump(1) + "\n");
   return results;
@@ -78,7 +78,7 @@ int run(const Given& given) {
     report.logs.push_back({name, read_json_lines(Path(path) / "metrics.jsonl")});
   }
   const OutputFolder out(given.out);
-  Stream stream;
+  CpuStream stream;
   for (const std::string& model : given.models) {
     const auto [name, path] = name_and_path(model);
     report.results.push_back(results_of(suite, name, path, given.out, stream));

@@ -3,10 +3,11 @@
 #include <memory>
 
 #include "base/error.h"
+#include "chat/conversation.h"
 #include "cli/args.h"
-#include "cli/load_model.h"
-#include "cli/speaker.h"
+#include "cli/sampling_flags.h"
 #include "cli/verbs.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -18,51 +19,63 @@ struct Given {
   SamplingFlags sampling;
 };
 
-std::vector<int32_t> prompt_ids(const Given& given, const LoadedModel& model) {
+std::vector<int32_t> prompt_ids(const Given& given, const ChatTexts& texts) {
   const std::string text = given.prompt ? *given.prompt : read_stdin();
-  if (!given.chat) return model.require_tokenizer().encode(text);
-  std::vector<Message> messages;
-  if (given.system) messages.push_back({.role = Role::kSystem, .content = *given.system});
-  messages.push_back({.role = Role::kUser, .content = text});
-  ChatOptions options;
-  options.format = model.chat.format();
-  options.add_generation_prompt = true, options.enable_thinking = !given.no_thinking;
-  return model.require_tokenizer().encode(model.chat.render(messages, options));
+  if (!given.chat) return texts.require_tokenizer().encode(text);
+  Conversation conversation(texts, {.thinking = !given.no_thinking});
+  if (given.system) conversation.add({.role = Role::kSystem, .content = *given.system});
+  conversation.add({.role = Role::kUser, .content = text});
+  return conversation.prompt();
+}
+
+Json to_json(const std::string& text, int64_t prompt_tokens, const Speaker::Result& result,
+             bool with_drafts) {
+  Json tokens = Json::array();
+  Json log_probabilities = Json::array();
+  for (const int32_t id : result.generation.tokens) tokens.push_back(int64_t{id});
+  for (const float p : result.generation.log_probabilities)
+    log_probabilities.push_back(static_cast<double>(p));
+  Json out = Json::object();
+  out["text"] = text;
+  out["prompt_tokens"] = prompt_tokens;
+  out["completion_tokens"] = std::ssize(result.generation.tokens);
+  out["finish_reason"] = result.generation.finish == FinishReason::kStop ? "stop" : "length";
+  out["tokens_per_s"] = result.tokens_per_s();
+  if (with_drafts) {
+    out["drafted"] = result.drafts.drafted;
+    out["accepted"] = result.drafts.accepted;
+  }
+  out["tokens"] = tokens;
+  out["logprobs"] = log_probabilities;
+  return out;
 }
 
 int run(const Given& given) {
   if (!given.chat && (given.system || given.no_thinking))
     fail(ErrorCode::kInvalidArgument, "--system and --no-thinking need --chat");
-  const LoadedModel model = load_model(given.model);
-  Speaker speaker(model, given.sampling);
-  std::vector<int32_t> ids = prompt_ids(given, model);
+  const OpenModel model = open_model(given.model);
+  CpuStream stream;
+  Speaker speaker(model, given.sampling.speaker_options(model), stream);
+  std::vector<int32_t> ids = prompt_ids(given, model.texts);
   const int64_t prompt_tokens = std::ssize(ids);
-  std::string text;
-  const Speaker::Result result = speaker.answer(std::move(ids), [&](std::string_view piece) {
-    text += piece;
-    if (!given.json) std::fwrite(piece.data(), 1, piece.size(), stdout), std::fflush(stdout);
-  });
-  if (!given.json) {
-    std::fputc('\n', stdout);
-    if (given.sampling.draft_tokens > 0) {
-      std::fflush(stdout);
-      std::fprintf(stderr, "%s\n", result.speed_text().c_str());
-    }
+  const bool with_drafts = given.sampling.draft_tokens > 0;
+  AnswerStream answer = AnswerStream::plain(model.texts);
+  const Speaker::Result result =
+      speaker.answer(std::move(ids), answer, [&](const OutputDelta& delta) {
+        if (given.json) return;
+        std::fwrite(delta.content.data(), 1, delta.content.size(), stdout);
+        std::fflush(stdout);
+      });
+  const std::string& text = answer.message().content;
+  if (given.json) {
+    std::printf("%s\n", to_json(text, prompt_tokens, result, with_drafts).dump().c_str());
     return 0;
   }
-  Json out = Json::object();
-  out["text"] = text, out["prompt_tokens"] = prompt_tokens,
-  out["completion_tokens"] = std::ssize(result.tokens);
-  out["finish_reason"] = result.finish == FinishReason::kStop ? "stop" : "length";
-  Json tokens = Json::array(), log_probabilities = Json::array();
-  for (const int32_t id : result.tokens) tokens.push_back(int64_t{id});
-  for (const float p : result.log_probabilities)
-    log_probabilities.push_back(static_cast<double>(p));
-  out["tokens_per_s"] = result.tokens_per_s();
-  if (given.sampling.draft_tokens > 0)
-    out["drafted"] = result.drafts.drafted, out["accepted"] = result.drafts.accepted;
-  out["tokens"] = tokens, out["logprobs"] = log_probabilities;
-  std::printf("%s\n", out.dump().c_str());
+  std::fputc('\n', stdout);
+  if (with_drafts) {
+    std::fflush(stdout);
+    std::fprintf(stderr, "%s\n", result.speed_text().c_str());
+  }
   return 0;
 }
 

@@ -6,10 +6,11 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "chat/open_model.h"
 #include "cli/args.h"
-#include "cli/load_model.h"
 #include "cli/verbs.h"
 #include "quantise/calibrate.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -52,18 +53,18 @@ void report(const ImportanceMatrix& matrix, const std::string& out) {
 
 int imatrix(const ImatrixArgs& args) {
   check(args);
-  const LoadedModel model = load_model(args.model);
+  const OpenModel model = open_model(args.model);
   std::vector<int32_t> ids;
   for (const std::string& path : args.texts) {
     const std::vector<int32_t> more =
-        model.require_tokenizer().encode(path == "-" ? read_stdin() : read_file(path));
+        model.texts.require_tokenizer().encode(path == "-" ? read_stdin() : read_file(path));
     ids.insert(ids.end(), more.begin(), more.end());
   }
   for (const int32_t id : ids)
     if (id >= model.weights.config.vocab_size)
       fail(ErrorCode::kInvalidArgument, "token {} where the model's vocabulary has {}", id,
            model.weights.config.vocab_size);
-  Stream stream;
+  CpuStream stream;
   const int64_t all = std::ssize(ids);
   Progress progress("imatrix", args.chunks > 0 ? std::min(all, args.chunks * args.chunk) : all,
                     "tokens");

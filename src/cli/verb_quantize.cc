@@ -13,6 +13,7 @@
 #include "cli/verbs.h"
 #include "formats/gguf_model.h"
 #include "quantise/quantise_model.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -178,7 +179,7 @@ int quantize(const QuantizeArgs& args) {
   say_requantised(files, job.plan);
   int64_t elements = 0;
   for (const PlannedTensor& tensor : job.plan) elements += tensor.info.elements();
-  Stream stream;
+  CpuStream stream;
   Progress progress("quantize", elements, "weights");
   const std::vector<QuantisedTensor> done =
       quantise_model(job, stream, [&](int64_t count) { progress.update(count); });

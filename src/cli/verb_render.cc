@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "cli/args.h"
-#include "cli/load_model.h"
 #include "cli/verbs.h"
 #include "data/model_texts.h"
 

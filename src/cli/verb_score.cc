@@ -10,12 +10,15 @@
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "chat/open_model.h"
 #include "cli/args.h"
-#include "cli/load_model.h"
 #include "cli/verbs.h"
-#include "engine/kv_cache.h"
+#include "engine/scorer.h"
 #include "kernels/cross_entropy.h"
+#include "model/load.h"
 #include "model/train_pass.h"
+#include "tensor/cpu_stream.h"
+#include "tensor/host_array.h"
 
 namespace dure {
 namespace {
@@ -99,7 +102,7 @@ class LogitsFile {
     if (path) file_.emplace(*path);
   }
   explicit operator bool() const { return file_.has_value(); }
-  void write(TensorView logits) { file_->write(logits.data, static_cast<size_t>(logits.bytes())); }
+  void write(std::span<const float> logits) { file_->write(logits.data(), logits.size_bytes()); }
   void commit() {
     if (file_) file_->commit();
   }
@@ -115,91 +118,6 @@ std::vector<int32_t> next_tokens(const std::vector<int32_t>& ids) {
   return targets;
 }
 
-// Everything that scoring in chunks needs, planned for the longest row.
-class ChunkScorer {
- public:
-  ChunkScorer(const ModelWeights& weights, int64_t longest, Stream& stream)
-      : weights_(weights),
-        chunk_(std::min<int64_t>(longest, kChunk)),
-        stream_(stream),
-        arena_(plan(weights.config, chunk_)),
-        activations_(weights.config, {.rows_max = chunk_}, arena_),
-        cache_(
-            weights.config,
-            {.sequence_count_max = 1, .context_tokens_max = longest, .append_tokens_max = chunk_}),
-        kv_(cache_) {
-    const int64_t v = weights.config.vocab_size;
-    head_rows_ = std::clamp<int64_t>(kLogitsBytes / (4 * v), 1, chunk_);
-    logits_ = arena_.take_f32({head_rows_, v});
-    for (TensorView* view : {&log_probability_, &log_sum_exp_})
-      *view = arena_.take_f32({head_rows_});
-    positions_.resize(static_cast<size_t>(chunk_));
-  }
-
-  // Sum of -log p over the row.
-  double score(const std::vector<int32_t>& ids, LogitsFile& out) {
-    const std::vector<int32_t> targets = next_tokens(ids);
-    const int slot = cache_.open();
-    double sum = 0;
-    for (size_t first = 0; first < ids.size(); first += static_cast<size_t>(chunk_)) {
-      const size_t count = std::min(ids.size() - first, static_cast<size_t>(chunk_));
-      DURE_CHECK(cache_.reserve(slot, static_cast<int64_t>(count)), "{} rows", ids.size());
-      std::iota(positions_.begin(), positions_.end(), static_cast<int32_t>(first));
-      const BatchKv::Run run{.slot = slot,
-                             .first_row = 0,
-                             .row_count = static_cast<int64_t>(count),
-                             .first_position = static_cast<int64_t>(first)};
-      kv_.set_runs({&run, 1});
-      forward(weights_, {std::span(ids).subspan(first, count), std::span(positions_).first(count)},
-              kv_, activations_, stream_);
-      kv_.commit();
-      sum += head(std::span(targets).subspan(first, count), out);
-    }
-    cache_.close(slot);
-    return sum;
-  }
-
- private:
-  static constexpr int64_t kChunk = 512;
-  static constexpr int64_t kLogitsBytes = int64_t{16} << 20;
-
-  static int64_t plan(const ModelConfig& config, int64_t chunk) {
-    Arena arena;
-    Activations(config, {.rows_max = chunk}, arena);
-    const int64_t rows = std::clamp<int64_t>(kLogitsBytes / (4 * config.vocab_size), 1, chunk);
-    arena.take_f32({rows, config.vocab_size});
-    for (int i = 0; i < 2; ++i) arena.take_f32({rows});
-    return arena.peak_bytes();
-  }
-
-  double head(std::span<const int32_t> targets, LogitsFile& out) {
-    double sum = 0;
-    for (int64_t first = 0; first < static_cast<int64_t>(targets.size()); first += head_rows_) {
-      const int64_t count = std::min(head_rows_, static_cast<int64_t>(targets.size()) - first);
-      const TensorView logits = logits_.rows(0, count);
-      head_logits(weights_, activations_.hidden().rows(first, count), logits, stream_);
-      if (out) out.write(logits);
-      const TensorView log_p = log_probability_.rows(0, count);
-      token_log_probability(logits,
-                            targets.subspan(static_cast<size_t>(first), static_cast<size_t>(count)),
-                            log_p, log_sum_exp_.rows(0, count), {}, stream_);
-      for (int64_t i = 0; i < count; ++i) sum -= log_p.f32()[i];
-    }
-    return sum;
-  }
-
-  const ModelWeights& weights_;
-  int64_t chunk_;
-  Stream& stream_;
-  Arena arena_;
-  Activations activations_;
-  KvCache cache_;
-  BatchKv kv_;
-  int64_t head_rows_ = 0;
-  TensorView logits_, log_probability_, log_sum_exp_;
-  std::vector<int32_t> positions_;
-};
-
 int64_t longest_of(const IdRows& rows) {
   size_t longest = 1;
   for (const auto& row : rows) longest = std::max(longest, row.size());
@@ -208,14 +126,24 @@ int64_t longest_of(const IdRows& rows) {
 
 Scored score_in_chunks(const ModelWeights& weights, const IdRows& rows, LogitsFile& logits,
                        Stream& stream) {
-  ChunkScorer scorer(weights, longest_of(rows), stream);
+  Scorer scorer(weights,
+                {.sequence_tokens_max = longest_of(rows),
+                 .chunk_tokens = std::min<int64_t>(longest_of(rows), 512),
+                 .sequences_max = 1},
+                stream);
   Progress progress("score", static_cast<int64_t>(rows.size()), "rows");
   Scored out;
   for (const std::vector<int32_t>& row : rows) {
-    out.row_sum.push_back(scorer.score(row, logits));
-    out.tokens += static_cast<int64_t>(row.size()),
-        out.predicted += static_cast<int64_t>(row.size()) - 1;
-    progress.update(static_cast<int64_t>(out.row_sum.size()));
+    const std::span<const int32_t> ids = row;
+    double sum = 0;
+    scorer.score({&ids, 1}, [&](const ScoredRows& scored) {
+      if (logits) logits.write(scored.logits);
+      for (const float p : scored.log_probability) sum -= p;
+    });
+    out.row_sum.push_back(sum);
+    out.tokens += std::ssize(row);
+    out.predicted += std::ssize(row) - 1;
+    progress.update(std::ssize(out.row_sum));
   }
   return out;
 }
@@ -223,12 +151,14 @@ Scored score_in_chunks(const ModelWeights& weights, const IdRows& rows, LogitsFi
 void write_pass_logits(const ModelWeights& weights, TensorView hidden, LogitsFile& out,
                        Stream& stream) {
   constexpr int64_t kRows = 64;
-  const Buffer buffer = Buffer::of(DType::kF32, {kRows, weights.config.vocab_size});
+  const Buffer buffer =
+      Buffer::of(DType::kF32, {kRows, weights.config.vocab_size}, stream.device());
+  HostCopy<float> values(kRows * weights.config.vocab_size, stream.device());
   for (int64_t first = 0; first < hidden.dim(0); first += kRows) {
     const int64_t count = std::min(kRows, hidden.dim(0) - first);
     const TensorView logits = buffer.view(DType::kF32, {count, weights.config.vocab_size});
     head_logits(weights, hidden.rows(first, count), logits, stream);
-    out.write(logits);
+    out.write(values.of(logits, stream));
   }
 }
 
@@ -314,17 +244,17 @@ void require_finite(const Scored& s, const std::string& where) {
 int run_score(const ScoreArgs& args) {
   if (args.ids.has_value() == args.text.has_value())
     fail(ErrorCode::kInvalidArgument, "give either --ids FILE or --text FILE");
-  const LoadedModel model = load_model(args.model);
+  const OpenModel model = open_model(args.model);
   if (args.mtp_coefficient != 0 && (!args.gradients || model.weights.config.mtp_layer_count == 0)) {
     fail(ErrorCode::kInvalidArgument,
          "--mtp-coefficient needs --gradients and a model with an MTP layer");
   }
   const std::string where = args.ids ? *args.ids : *args.text;
   const std::string content = read_input(where);
-  const IdRows rows =
-      args.ids ? parse_ids(content, where) : IdRows{model.require_tokenizer().encode(content)};
+  const IdRows rows = args.ids ? parse_ids(content, where)
+                               : IdRows{model.texts.require_tokenizer().encode(content)};
   check_rows(rows, model.weights.config, where);
-  Stream stream;
+  CpuStream stream;
   LogitsFile logits(args.logits);
   Scored scored;
   if (args.gradients) {

@@ -124,17 +124,6 @@ std::optional<Tokenizer> load_tokenizer(const ModelFiles& files) {
   return files.texts().tokenizer_json ? std::optional(Tokenizer::load(files.path())) : std::nullopt;
 }
 
-Tokenizer require_tokenizer(const ModelFiles& files) {
-  if (auto tokenizer = load_tokenizer(files)) return std::move(*tokenizer);
-  fail_without_tokenizer(files);
-}
-
-void fail_without_tokenizer(const ModelFiles& files) {
-  fail(ErrorCode::kNotFound,
-       "{}: the model brings no tokenizer; put a tokenizer.json into its folder",
-       files.path().string());
-}
-
 Tokenizer load_tokenizer(const Path& model) {
   if (std::filesystem::is_directory(model) || !is_gguf(model)) return Tokenizer::load(model);
   const GgufFile file(model, Extent::kHeader);

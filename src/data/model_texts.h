@@ -1,7 +1,8 @@
 // data/model_texts.h: what a model brings beside its weights: tokenizer, chat template and the
 // texts of a Hugging Face folder, also from and to the tokenizer.* keys of a GGUF file.
 //
-// The glue that neither formats/ (no text) nor text/ (no files) may hold.
+// The glue that neither formats/ (no text) nor text/ (no files) may hold. Those who talk with a
+// model take chat/chat_texts.h instead.
 #pragma once
 
 #include <optional>
@@ -24,10 +25,6 @@ void write_gguf_vocab(const GgufVocab& vocab, int64_t vocab_size, GgufMetadata& 
 
 // The model's tokenizer, from its folder or its GGUF keys; absent where it brings none.
 std::optional<Tokenizer> load_tokenizer(const ModelFiles& files);
-
-// The same; throws kNotFound, saying what to do, where it brings none.
-Tokenizer require_tokenizer(const ModelFiles& files);
-[[noreturn]] void fail_without_tokenizer(const ModelFiles& files);
 
 // Of a folder, a tokenizer.json or a GGUF file, whatever else is in it. Throws kNotFound where
 // there is none.

@@ -1,10 +1,10 @@
+// Catching up with the kept rows, drawing a draft for each sequence, and going on from it.
 #include "engine/drafter.h"
-
-#include <cstring>
 
 #include "base/error.h"
 #include "base/rng.h"
 #include "engine/speculation.h"
+#include "kernels/rows.h"
 
 namespace dure {
 namespace {
@@ -30,8 +30,13 @@ Drafter::Drafter(const ModelWeights& weights, const GeneratorOptions& options, K
       activations_(activations),
       buffers_(buffers),
       stream_(stream),
-      samplers_(static_cast<size_t>(stream.thread_count())),
-      kv_(cache, BatchKv::Rows::kMtp) {}
+      samplers_(static_cast<size_t>(stream.host_threads().thread_count())),
+      kv_(cache, BatchKv::Rows::kMtp) {
+  for (HostArray<int32_t>* list : {&ids_, &positions_, &rows_})
+    *list = HostArray<int32_t>(options.batch_rows_max, stream.device());
+  for (int64_t depth = 0; depth < options.draft_tokens_max; ++depth)
+    host_logits_.emplace_back(options.sequences_max * buffers.logits.dim(1), stream.device());
+}
 
 Drafter::Uniforms Drafter::uniforms(const GenerationRequest& request, int64_t token_index) {
   Rng rng(request.sampling.seed, stream_id("draft", request.stream),
@@ -58,51 +63,66 @@ void Drafter::run(std::span<const FedRun> fed) {
 }
 
 void Drafter::forward_rows(TensorView hidden) {
-  kv_.set_runs(runs_);
-  forward_mtp(weights_, hidden, {.ids = ids_, .positions = positions_}, kv_, activations_, stream_);
+  kv_.set_runs(runs_, stream_);
+  forward_mtp(weights_, hidden, {.ids = ids_.on(stream_), .positions = positions_.on(stream_)}, kv_,
+              activations_, stream_);
   kv_.commit();
 }
 
 // The rows that were kept, moved together: a row goes only to a lower place.
 void Drafter::catch_up(std::span<const FedRun> fed) {
-  links_.clear(), ids_.clear(), positions_.clear(), runs_.clear();
-  const TensorView hidden = activations_.hidden();
-  const int64_t d = hidden.dim(1);
+  start_rows();
+  links_.clear();
   for (const FedRun& run : fed) {
     const Sequence& s = *run.sequence;
     if (s.finished) continue;
-    const int64_t count = s.fed - run.first_position, row = static_cast<int64_t>(ids_.size());
-    std::memmove(hidden.f32() + row * d, hidden.f32() + run.first_row * d,
-                 static_cast<size_t>(count * d) * sizeof(float));
-    for (int64_t i = run.first_position; i < s.fed; ++i) {
-      ids_.push_back(s.token(i + 1));
-      positions_.push_back(static_cast<int32_t>(i));
+    const int64_t count = s.fed - run.first_position, row = std::ssize(ids_.values());
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t position = run.first_position + i;
+      add_row(
+          {.token = s.token(position + 1), .position = position, .from_row = run.first_row + i});
     }
     runs_.push_back({s.slot, row, count, run.first_position});
     if (decodes(s) && wanted(s) > 0) links_.push_back({run.sequence, row + count - 1});
   }
-  if (!ids_.empty()) forward_rows(hidden.rows(0, static_cast<int64_t>(ids_.size())));
+  if (ids_.empty()) return;
+  const TensorView hidden = activations_.hidden();
+  compact_rows(hidden, rows_.on(stream_), stream_);
+  forward_rows(hidden.rows(0, std::ssize(ids_.values())));
+}
+
+void Drafter::start_rows() {
+  ids_.clear();
+  positions_.clear();
+  rows_.clear();
+  runs_.clear();
+}
+
+void Drafter::add_row(const Row& row) {
+  ids_.push_back(row.token);
+  positions_.push_back(static_cast<int32_t>(row.position));
+  rows_.push_back(static_cast<int32_t>(row.from_row));
 }
 
 // One more draft for every link, from the MTP layer's newest rows.
 void Drafter::draw(int64_t depth) {
-  const TensorView y = activations_.mtp().y;
-  const int64_t d = y.dim(1), count = static_cast<int64_t>(links_.size()),
-                first = depth * options_.sequences_max;
-  for (int64_t i = 0; i < count; ++i) {
-    std::memcpy(buffers_.hidden.f32() + i * d, y.f32() + links_[static_cast<size_t>(i)].row * d,
-                static_cast<size_t>(d) * sizeof(float));
-  }
-  const TensorView logits = buffers_.logits.rows(first, count);
-  head_logits(weights_, buffers_.hidden.rows(0, count), logits, stream_);
-  const size_t v = static_cast<size_t>(logits.dim(1));
-  stream_.threads().parallel_for(count, [&](int64_t i, int worker) {
+  const int64_t count = std::ssize(links_);
+  rows_.clear();
+  for (const Link& link : links_) rows_.push_back(static_cast<int32_t>(link.row));
+  const TensorView hidden = buffers_.hidden.rows(0, count);
+  gather_rows(activations_.mtp().y, rows_.on(stream_), hidden, stream_);
+  const TensorView logits = buffers_.logits.rows(depth * options_.sequences_max, count);
+  head_logits(weights_, hidden, logits, stream_);
+  const auto v = static_cast<size_t>(logits.dim(1));
+  const std::span<const float> values =
+      host_logits_[static_cast<size_t>(depth)].of(logits, stream_);
+  stream_.host_threads().parallel_for(count, [&](int64_t i, int worker) {
     Sequence& s = *links_[static_cast<size_t>(i)].sequence;
-    const int64_t index = static_cast<int64_t>(s.result.tokens.size()) + depth;
+    const std::span<const float> row = values.subspan(static_cast<size_t>(i) * v, v);
+    const int64_t index = std::ssize(s.result.tokens) + depth;
     const int32_t token = samplers_[static_cast<size_t>(worker)].sample(
-        s.request.sampling, {logits.f32() + static_cast<size_t>(i) * v, v}, s.context(depth),
-        uniforms(s.request, index).draft);
-    s.drafts.push_back({token, first + i});
+        s.request.sampling, row, s.context(depth), uniforms(s.request, index).draft);
+    s.drafts.push_back({token, row});
     if (!s.request.sampling.changes_logits()) return;
     if (depth == 0) s.with_drafts = s.result.tokens;
     s.with_drafts.push_back(token);
@@ -112,24 +132,21 @@ void Drafter::draw(int64_t depth) {
 // Runs the MTP layer on the drafts just drawn, where more are wanted. After a stop token nothing
 // follows.
 void Drafter::extend() {
-  const size_t d = static_cast<size_t>(buffers_.hidden.dim(1));
-  ids_.clear(), positions_.clear(), runs_.clear();
+  start_rows();
   size_t kept = 0;
   for (size_t i = 0; i < links_.size(); ++i) {
     Sequence& s = *links_[i].sequence;
     const int32_t token = s.drafts.back().token;
     if (s.draft_count() >= wanted(s) || s.stops_at(token)) continue;
-    const int64_t position = s.fed + s.draft_count() - 1;
-    std::memmove(buffers_.hidden.f32() + kept * d, buffers_.hidden.f32() + i * d,
-                 d * sizeof(float));
-    ids_.push_back(token);
-    positions_.push_back(static_cast<int32_t>(position));
-    runs_.push_back({s.slot, static_cast<int64_t>(kept), 1, position});
-    links_[kept] = {&s, static_cast<int64_t>(kept)};
-    ++kept;
+    const int64_t position = s.fed + s.draft_count() - 1, row = static_cast<int64_t>(kept);
+    add_row({.token = token, .position = position, .from_row = static_cast<int64_t>(i)});
+    runs_.push_back({s.slot, row, 1, position});
+    links_[kept++] = {&s, row};
   }
   links_.resize(kept);
-  if (kept > 0) forward_rows(buffers_.hidden.rows(0, static_cast<int64_t>(kept)));
+  if (kept == 0) return;
+  compact_rows(buffers_.hidden, rows_.on(stream_), stream_);
+  forward_rows(buffers_.hidden.rows(0, static_cast<int64_t>(kept)));
 }
 
 }  // namespace dure

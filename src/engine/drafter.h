@@ -51,6 +51,14 @@ class Drafter {
     Sequence* sequence = nullptr;
     int64_t row = 0;  // of activations.mtp().y
   };
+  // A row of the next forward: its token (the hidden state's next), and where the hidden state
+  // lies.
+  struct Row {
+    int32_t token = 0;
+    int64_t position = 0, from_row = 0;
+  };
+  void start_rows();
+  void add_row(const Row& row);
   void catch_up(std::span<const FedRun> fed);
   int64_t wanted(const Sequence& sequence) const;  // drafts
   void draw(int64_t depth);
@@ -65,7 +73,9 @@ class Drafter {
   std::vector<Sampler> samplers_;  // one a worker
   BatchKv kv_;
   std::vector<Link> links_;  // sequences whose draft goes on
-  std::vector<int32_t> ids_, positions_;
+  HostArray<int32_t> ids_, positions_;
+  HostArray<int32_t> rows_;                   // of a tensor, to be gathered
+  std::vector<HostCopy<float>> host_logits_;  // by depth, [S, V]
   std::vector<BatchKv::Run> runs_;
 };
 

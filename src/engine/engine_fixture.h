@@ -27,7 +27,7 @@ inline ModelConfig tiny_config() {
 
 struct Model {
   ModelConfig config;
-  Stream stream;
+  CpuStream stream;
   Parameters parameters{config};
   ModelWeights weights;
   explicit Model(const ModelConfig& c = tiny_config(), int threads = 1)

@@ -1,7 +1,7 @@
+// A step: admit, choose rows, forward, choose tokens, settle, draft.
 #include "engine/generator.h"
 
 #include <algorithm>
-#include <cstring>
 #include <deque>
 #include <map>
 
@@ -10,6 +10,7 @@
 #include "engine/drafter.h"
 #include "engine/speculation.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/rows.h"
 
 namespace dure {
 namespace {
@@ -78,24 +79,31 @@ struct Generator::State {
   DraftCounts counts;
 
   // The next forward.
-  std::vector<int32_t> ids, positions;
+  HostArray<int32_t> ids, positions;
   std::vector<BatchKv::Run> runs;
   std::vector<FedRun> fed;  // as `runs`
   std::vector<Head> heads;  // of the sequences whose newest token is in
-  // Of the heads whose logits stand: chosen tokens by row (kIgnore past a sequence's last).
-  std::vector<int32_t> tokens;
+  // Of the heads whose logits stand, by row: its row of the forward, and the chosen token (kIgnore
+  // past a sequence's last).
+  HostArray<int32_t> head_index, tokens;
+  HostCopy<float> host_logits, host_log_probability;
 
   State(const ModelWeights& w, const GeneratorOptions& o, Stream& s)
       : weights(w),
         options(o),
         stream(s),
-        cache(w.config, kv_cache_options(o)),
+        cache(w.config, kv_cache_options(o), s.device()),
         kv(cache),
-        arena(arena_bytes(w.config, o)),
+        arena(arena_bytes(w.config, o), s.device()),
         activations(w.config, activation_plan(o), arena),
         buffers(lay_out(w.config, o, arena)),
-        choosers(static_cast<size_t>(s.thread_count())),
-        tokens(static_cast<size_t>(head_rows(o))) {
+        choosers(static_cast<size_t>(s.host_threads().thread_count())),
+        ids(o.batch_rows_max, s.device()),
+        positions(o.batch_rows_max, s.device()),
+        head_index(head_rows(o), s.device()),
+        tokens(head_rows(o), s.device()),
+        host_logits(head_rows(o) * w.config.vocab_size, s.device()),
+        host_log_probability(head_rows(o), s.device()) {
     if (o.draft_tokens_max > 0)
       drafter.emplace(weights, options, cache, activations, buffers.drafts, stream);
   }
@@ -105,9 +113,10 @@ struct Generator::State {
   void choose_rows();
   void settle_heads();
   void sample_heads(std::span<const Head> some, int64_t row_count);
-  void choose_tokens(const Head& head, Chooser& chooser, const float* logits,
+  void choose_tokens(const Head& head, Chooser& chooser, std::span<const float> logits,
                      std::span<int32_t> chosen) const;
-  void settle(Sequence& sequence, std::span<const int32_t> chosen, const float* log_probability);
+  void settle(Sequence& sequence, std::span<const int32_t> chosen,
+              std::span<const float> log_probability);
   void accept(Sequence& sequence, int32_t token, float log_probability);
   void retire(FinishReason why, Sequence& sequence);
 };
@@ -153,7 +162,11 @@ void Generator::State::add_rows(Sequence& sequence, int64_t rows_free) {
 // Sequences that decode come first (their newest token and their drafts: there is always room),
 // then prompts, in chunks, while rows are left.
 void Generator::State::choose_rows() {
-  ids.clear(), positions.clear(), runs.clear(), fed.clear(), heads.clear();
+  ids.clear();
+  positions.clear();
+  runs.clear();
+  fed.clear();
+  heads.clear();
   for (const bool decoding : {true, false}) {
     for (const auto& sequence : running) {
       const bool decodes = sequence->unfed_count() == 1;
@@ -186,27 +199,26 @@ void Generator::State::accept(Sequence& sequence, int32_t token, float log_proba
 }
 
 // Tokens for a head's rows, as far as drafts stand and one more; kIgnore after them.
-void Generator::State::choose_tokens(const Head& head, Chooser& chooser, const float* logits,
+void Generator::State::choose_tokens(const Head& head, Chooser& chooser,
+                                     std::span<const float> logits,
                                      std::span<int32_t> chosen) const {
   const Sequence& s = *head.sequence;
   const SamplingOptions& sampling = s.request.sampling;
   const size_t v = static_cast<size_t>(weights.config.vocab_size);
-  std::fill(chosen.begin(), chosen.end(), kIgnore);
   for (int64_t i = 0; i < head.row_count; ++i) {
     const int64_t index = static_cast<int64_t>(s.result.tokens.size()) + i;
     const double uniform =
         Rng(sampling.seed, s.request.stream, 2 * static_cast<uint64_t>(index)).uniform();
     const SamplingContext context = s.context(i);
-    const auto p =
-        chooser.target.distribution(sampling, {logits + static_cast<size_t>(i) * v, v}, context);
+    const auto p = chooser.target.distribution(
+        sampling, logits.subspan(static_cast<size_t>(i) * v, v), context);
     int32_t& token = chosen[static_cast<size_t>(i)];
     if (i == s.draft_count()) {
       token = draw_token(p, uniform);
       return;
     }
     const Draft& draft = s.drafts[static_cast<size_t>(i)];
-    const float* row = buffers.drafts.logits.f32() + static_cast<size_t>(draft.logits_row) * v;
-    const auto q = chooser.draft.distribution(sampling, {row, v}, context);
+    const auto q = chooser.draft.distribution(sampling, draft.logits, context);
     const DraftVerdict verdict =
         chooser.judge.judge(p, q, draft.token, Drafter::uniforms(s.request, index).accept, uniform);
     token = verdict.token;
@@ -216,7 +228,7 @@ void Generator::State::choose_tokens(const Head& head, Chooser& chooser, const f
 
 // Takes the chosen tokens; what was fed beyond them is forgotten.
 void Generator::State::settle(Sequence& s, std::span<const int32_t> chosen,
-                              const float* log_probability) {
+                              std::span<const float> log_probability) {
   counts.drafted += s.draft_count();
   for (int64_t i = 0; i < s.draft_count() &&
                       chosen[static_cast<size_t>(i)] == s.drafts[static_cast<size_t>(i)].token;
@@ -232,29 +244,33 @@ void Generator::State::settle(Sequence& s, std::span<const int32_t> chosen,
 }
 
 void Generator::State::sample_heads(std::span<const Head> some, int64_t row_count) {
-  const int64_t d = weights.config.hidden_size, v = weights.config.vocab_size;
-  const TensorView hidden = activations.hidden();
+  head_index.clear();
+  for (const Head& head : some) {
+    for (int64_t i = 0; i < head.row_count; ++i)
+      head_index.push_back(static_cast<int32_t>(head.first_row + i));
+  }
   const TensorView rows = buffers.chosen.rows(0, row_count),
                    logits = buffers.logits.rows(0, row_count);
-  for (const Head& head : some) {
-    std::memcpy(rows.f32() + head.logits_row * d, hidden.f32() + head.first_row * d,
-                static_cast<size_t>(head.row_count * d) * sizeof(float));
-  }
+  gather_rows(activations.hidden(), head_index.on(stream), rows, stream);
   head_logits(weights, rows, logits, stream);
-  const auto chosen = [&](const Head& head) {
-    return std::span(tokens).subspan(static_cast<size_t>(head.logits_row),
-                                     static_cast<size_t>(head.row_count));
+  const std::span<const float> values = host_logits.of(logits, stream);
+  const auto v = static_cast<size_t>(weights.config.vocab_size);
+  tokens.assign(static_cast<size_t>(row_count), kIgnore);
+  const auto of_head = [](const Head& head, auto list, size_t width) {
+    return list.subspan(static_cast<size_t>(head.logits_row) * width,
+                        static_cast<size_t>(head.row_count) * width);
   };
-  stream.threads().parallel_for(static_cast<int64_t>(some.size()), [&](int64_t i, int worker) {
+  stream.host_threads().parallel_for(std::ssize(some), [&](int64_t i, int worker) {
     const Head& head = some[static_cast<size_t>(i)];
-    choose_tokens(head, choosers[static_cast<size_t>(worker)], logits.f32() + head.logits_row * v,
-                  chosen(head));
+    choose_tokens(head, choosers[static_cast<size_t>(worker)], of_head(head, values, v),
+                  of_head(head, tokens.values(), 1));
   });
   const TensorView log_probability = buffers.log_probability.rows(0, row_count);
-  token_log_probability(logits, std::span(tokens).first(static_cast<size_t>(row_count)),
-                        log_probability, buffers.log_sum_exp.rows(0, row_count), {}, stream);
+  token_log_probability(logits, tokens.on(stream), log_probability,
+                        buffers.log_sum_exp.rows(0, row_count), {}, stream);
+  const std::span<const float> chosen_log_p = host_log_probability.of(log_probability, stream);
   for (const Head& head : some)
-    settle(*head.sequence, chosen(head), log_probability.f32() + head.logits_row);
+    settle(*head.sequence, of_head(head, tokens.values(), 1), of_head(head, chosen_log_p, 1));
 }
 
 // Heads in groups whose logits fit.
@@ -264,7 +280,8 @@ void Generator::State::settle_heads() {
   for (size_t i = 0; i < heads.size(); ++i) {
     if (rows + heads[i].row_count > head_rows(options)) {
       sample_heads(std::span(heads).subspan(first, i - first), rows);
-      first = i, rows = 0;
+      first = i;
+      rows = 0;
     }
     heads[i].logits_row = rows;
     rows += heads[i].row_count;
@@ -350,8 +367,9 @@ bool Generator::step() {
   s.admit();
   s.choose_rows();
   if (s.ids.empty()) return false;
-  s.kv.set_runs(s.runs);
-  forward(s.weights, {.ids = s.ids, .positions = s.positions}, s.kv, s.activations, s.stream);
+  s.kv.set_runs(s.runs, s.stream);
+  forward(s.weights, {.ids = s.ids.on(s.stream), .positions = s.positions.on(s.stream)}, s.kv,
+          s.activations, s.stream);
   s.kv.commit();
   s.settle_heads();
   if (s.drafter) s.drafter->run(s.fed);

@@ -24,8 +24,9 @@
 #include <vector>
 
 #include "formats/model_config.h"
+#include "kernels/kv_store.h"
 #include "model/kv_access.h"
-#include "tensor/buffer.h"
+#include "tensor/host_array.h"
 
 namespace dure {
 
@@ -51,12 +52,12 @@ KvCachePlan kv_cache_plan(const ModelConfig& config, const KvCacheOptions& optio
 
 class KvCache {
  public:
-  KvCache(const ModelConfig& config, const KvCacheOptions& options);
+  KvCache(const ModelConfig& config, const KvCacheOptions& options, Device device = Device::kCpu);
 
   const KvCacheOptions& options() const { return options_; }
   int64_t free_pages() const { return static_cast<int64_t>(free_pages_.size()); }
   int64_t free_sequences() const { return static_cast<int64_t>(free_slots_.size()); }
-  int64_t allocated_bytes() const { return storage_.bytes() + tables_.bytes(); }
+  int64_t allocated_bytes() const;
 
   int open();                      // A new empty sequence; its slot. Checked: free_sequences() > 0.
   void close(int slot);            // Its pages and its slot are free again.
@@ -72,14 +73,16 @@ class KvCache {
 
  private:
   friend class BatchKv;
+  // Layers whose blocks lie alike: one table and one place a row serve them all. Group 0 are the
+  // global layers, the others have rings of one length each.
+  struct Group {
+    int64_t ring_blocks = 0;  // 0: pages
+  };
   struct LayerStore {
     bool mtp = false;
     int64_t window_tokens = 0;  // 0: global
-    int64_t ring_blocks = 0;    // sliding only
-    int64_t byte_offset = 0;    // sliding: of its rings, [S, ring_blocks, 2, B, G, H]
-    int64_t global_index = 0;   // global: its place in a page, [global layers, 2, B, G, H]
-    int64_t table_offset = 0;   // of its two tables (keys, values) among the pointers of a slot
-    int64_t table_blocks = 0;   // length of each
+    size_t group = 0;
+    KvStore store;
   };
   struct Reach {
     int64_t length = 0;       // positions kept
@@ -88,24 +91,25 @@ class KvCache {
   struct Slot {
     bool used = false;
     Reach model, mtp;
-    std::vector<int32_t> pages;  // page of block b; capacity is reserved
+    int64_t page_count = 0;
   };
-  enum class Half : uint8_t { kKeys, kValues };
 
-  char* block_address(const LayerStore& layer, int slot, int64_t block, Half half) const;
-  const void** table(const LayerStore& layer, int slot, Half half) const;
-  int64_t oldest_block(const LayerStore& layer, const Slot& slot) const;  // still resident
-  KvView view(const LayerStore& layer, int slot, int64_t end) const;
+  std::span<int32_t> pages(int slot);  // of the slot's blocks, [page_count] of them taken
+  size_t group_for(int64_t ring_blocks);
+  int64_t oldest_block(const Group& group, const Reach& reach) const;  // still resident
+  // The store's block of a sequence's block.
+  int64_t place_of(const Group& group, int slot, int64_t block);
 
   ModelConfig config_;
   KvCacheOptions options_;
-  int64_t row_bytes_ = 0, block_bytes_ = 0;  // of one position's keys; of B positions
-  int64_t page_bytes_ = 0, pages_offset_ = 0, slot_pointers_ = 0;
+  std::vector<Group> groups_;
   std::vector<LayerStore> layers_;  // L (+ 1 with mtp)
   std::vector<Slot> slots_;
   std::vector<int> free_slots_;
   std::vector<int32_t> free_pages_;
-  Buffer storage_, tables_;
+  bool has_pages_ = false;
+  Buffer storage_;
+  HostArray<int32_t> page_table_;  // [S, blocks of the longest context]
 };
 
 // The rows of one forward, as the model sees the cache: which rows belong to which sequence. The
@@ -118,22 +122,35 @@ class BatchKv : public KvAccess {
     int64_t first_row = 0, row_count = 0;
     int64_t first_position = 0;  // at most the rows that are there: no gaps
   };
-  explicit BatchKv(KvCache& cache, Rows rows = Rows::kModel) : cache_(cache), rows_(rows) {}
+  explicit BatchKv(KvCache& cache, Rows rows = Rows::kModel);
 
-  // Rows must be reserved. Checked: row_count <= M.
-  void set_runs(std::span<const Run> runs);
-  void append(int64_t layer, TensorView k, TensorView v, Stream& stream) override;
+  // The rows of the next forward, by first_row, every row once. They must be reserved. Checked:
+  // row_count <= M.
+  void set_runs(std::span<const Run> runs, Stream& stream);
+  void append(int64_t layer, ConstTensorView k, ConstTensorView v, Stream& stream) override;
   std::span<const AttentionSegment> segments(int64_t layer) override;
   void commit();  // After the forward: every sequence ends with its rows.
 
  private:
+  // What the layers of a group need for these runs.
+  struct GroupRows {
+    HostArray<int64_t> places;  // [T] of the rows, as store_kv() takes them
+    HostArray<int32_t> rings;   // [runs, ring blocks], from each run's oldest block on
+    ConstTensorView places_there,
+        blocks_there;                   // on the device; blocks: of the rings, or of all pages
+    std::vector<int64_t> first_blocks;  // of each run
+  };
   KvCache::Reach& reach(KvCache::Slot& slot) const {
     return rows_ == Rows::kMtp ? slot.mtp : slot.model;
   }
+  void add_run(const Run& run);
+  void fill_group(size_t group, Stream& stream);
+  ConstTensorView blocks_of(size_t group, size_t run) const;
 
   KvCache& cache_;
   Rows rows_;
   std::vector<Run> runs_;
+  std::vector<GroupRows> groups_;
   std::vector<AttentionSegment> segments_;
 };
 

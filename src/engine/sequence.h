@@ -14,7 +14,7 @@ namespace dure {
 
 struct Draft {
   int32_t token = 0;
-  int64_t logits_row = 0;  // of the MTP layer's logits it was drawn from, in DraftBuffers::logits
+  std::span<const float> logits;  // [V] of the MTP layer, what it was drawn from
 };
 
 struct Sequence {

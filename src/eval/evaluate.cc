@@ -11,13 +11,11 @@
 #include "base/progress.h"
 #include "data/corpus.h"
 #include "engine/generator.h"
+#include "engine/scorer.h"
 #include "eval/grader.h"
-#include "model/train_pass.h"
 
 namespace dure {
 namespace {
-
-constexpr int64_t kRowsMax = 4096;  // Rows of one scoring pass.
 
 // Sums -log2 p over texts, in pieces of `context_tokens`; neighbouring pieces share one token, so
 // that every token but a text's first is predicted once. That first one, which nothing predicts, is
@@ -27,51 +25,39 @@ class TextScorer {
   TextScorer(const EvalSubject& subject, int64_t context_tokens, Stream& stream)
       : subject_(subject),
         context_tokens_(context_tokens),
-        stream_(stream),
-        pass_(subject.weights.config,
-              {.rows_max = std::max(kRowsMax, context_tokens), .mtp = false}) {}
+        scorer_(subject.weights, {.sequence_tokens_max = context_tokens}, stream) {}
 
   void add(const std::string& text) {
-    const std::vector<int32_t> ids = subject_.tokenizer.encode(text);
-    bytes_ += static_cast<int64_t>(text.size()), tokens_ += static_cast<int64_t>(ids.size());
+    const std::vector<int32_t> ids = subject_.texts.require_tokenizer().encode(text);
+    bytes_ += std::ssize(text);
+    tokens_ += std::ssize(ids);
     if (ids.empty()) return;
     bits_ += std::log2(static_cast<double>(subject_.weights.config.vocab_size));
+    std::vector<std::span<const int32_t>> pieces;
     for (size_t begin = 0; begin + 1 < ids.size();
          begin += static_cast<size_t>(context_tokens_ - 1)) {
       const size_t count = std::min(ids.size() - begin, static_cast<size_t>(context_tokens_));
-      if (static_cast<int64_t>(ids_.size() + count) > std::max(kRowsMax, context_tokens_)) flush();
-      ids_.insert(ids_.end(), ids.begin() + static_cast<int64_t>(begin),
-                  ids.begin() + static_cast<int64_t>(begin + count));
-      targets_.insert(targets_.end(), ids.begin() + static_cast<int64_t>(begin) + 1,
-                      ids.begin() + static_cast<int64_t>(begin + count));
-      targets_.push_back(kIgnore);
-      lengths_.push_back(static_cast<int64_t>(count));
+      pieces.push_back(std::span(ids).subspan(begin, count));
     }
-  }
-
-  void flush() {
-    if (ids_.empty()) return;
-    pass_.forward(subject_.weights,
-                  {.ids = ids_, .targets = targets_, .document_lengths = lengths_}, stream_);
-    pass_.token_log_probabilities(false, stream_);
     double nats = 0;
-    for (size_t i = 0; i < ids_.size(); ++i) nats -= pass_.log_probability()[i];
+    scorer_.score(pieces, [&](const ScoredRows& rows) {
+      for (const float p : rows.log_probability) nats -= p;
+    });
     bits_ += nats / std::log(2.0);
-    ids_.clear(), targets_.clear(), lengths_.clear();
   }
 
   int64_t bytes() const { return bytes_; }
   int64_t tokens() const { return tokens_; }
   double bits_per_byte() const { return bytes_ > 0 ? bits_ / static_cast<double>(bytes_) : 0; }
-  void reset() { bytes_ = tokens_ = 0, bits_ = 0; }
+  void reset() {
+    bytes_ = tokens_ = 0;
+    bits_ = 0;
+  }
 
  private:
   const EvalSubject& subject_;
   int64_t context_tokens_;
-  Stream& stream_;
-  TrainPass pass_;
-  std::vector<int32_t> ids_, targets_;
-  std::vector<int64_t> lengths_;
+  Scorer scorer_;
   int64_t bytes_ = 0, tokens_ = 0;
   double bits_ = 0;
 };
@@ -92,7 +78,6 @@ Json score_texts(const TextSuiteOptions& options, const EvalSubject& subject, St
       scorer.add(record.text);
       all += record.text;
     });
-    scorer.flush();
     Json row = Json::object();
     row["language"] = language;
     row["bytes"] = scorer.bytes(), row["tokens"] = scorer.tokens(),
@@ -119,18 +104,14 @@ struct Answers {
 Answers answer_all(const TaskSuiteOptions& options, const SamplingOptions& sampling,
                    const std::vector<Problem>& problems, uint64_t seed, const EvalSubject& subject,
                    Generator& generator, const std::string& title) {
-  const std::optional<int32_t> end = subject.tokenizer.eos_id();
-  if (!end)
-    fail(ErrorCode::kInvalidArgument,
-         "{}: the tokenizer names no end-of-turn token: answers could not stop", subject.model);
   std::vector<GenerationRequest> requests;
   for (size_t i = 0; i < problems.size(); ++i) {
-    GenerationRequest request{
-        .prompt = problem_prompt(problems[i], subject.tokenizer, subject.chat),
-        .sampling = sampling};
-    request.new_tokens_max = options.new_tokens_max, request.stop_tokens = {*end};
-    request.sampling.seed = seed, request.stream = stream_id("evaluation", i);
-    requests.push_back(std::move(request));
+    requests.push_back({.prompt = problem_conversation(problems[i], subject.texts).prompt(),
+                        .sampling = sampling,
+                        .new_tokens_max = options.new_tokens_max,
+                        .stop_tokens = subject.texts.require_stop_tokens(),
+                        .stream = stream_id("evaluation", i)});
+    requests.back().sampling.seed = seed;
   }
   Answers answers;
   Progress progress(subject.name + ": " + title, static_cast<int64_t>(problems.size()), "problems");
@@ -139,8 +120,7 @@ Answers answer_all(const TaskSuiteOptions& options, const SamplingOptions& sampl
     progress.update(finished);
   });
   for (size_t i = 0; i < problems.size(); ++i)
-    answers.verdicts.push_back(
-        judge(problems[i], answers.generations[i], subject.tokenizer, subject.chat.format()));
+    answers.verdicts.push_back(judge(problems[i], answers.generations[i], subject.texts));
   progress.finish(fmt::format("{:.1f} % right", 100.0 * static_cast<double>(answers.right()) /
                                                     static_cast<double>(problems.size())));
   return answers;

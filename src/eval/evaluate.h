@@ -16,11 +16,10 @@
 
 #include "base/json.h"
 #include "base/options.h"
+#include "chat/chat_texts.h"
 #include "data/tasks/mixture.h"
 #include "engine/sampler.h"
 #include "model/weights.h"
-#include "text/chat_template.h"
-#include "text/tokenizer.h"
 
 namespace dure {
 
@@ -74,8 +73,7 @@ struct EvalSubject {
   std::string name;   // "base", "sft", "rl"
   std::string model;  // where it came from
   const ModelWeights& weights;
-  const Tokenizer& tokenizer;
-  const ChatTemplate& chat;
+  const ChatTexts& texts;
 };
 
 // The results JSON. Shows progress. Throws kInterrupted on Ctrl-C (nothing is saved), and whatever

@@ -1,27 +1,19 @@
+// Problems through chat/'s conversation and answer stream, then the exact verifier.
 #include "eval/grader.h"
-
-#include "text/output_parser.h"
 
 namespace dure {
 
-Verdict judge(const Problem& problem, const Generation& generation, const Tokenizer& tokenizer,
-              ChatFormat format) {
-  std::span<const int32_t> said = generation.tokens;
-  const bool finished = generation.finish == FinishReason::kStop;
-  if (finished) said = said.first(said.size() - 1);  // The stop token is no part of the text.
-  const OutputDelta parts =
-      parse_output(tokenizer.decode(said), {.format = format, .thinking = true, .tools = {}});
-  return {parts.reasoning, parts.content,
-          finished && parts.tool_calls.empty() && verify(problem, parts.content)};
+Conversation problem_conversation(const Problem& problem, const ChatTexts& texts) {
+  Conversation conversation(texts);
+  conversation.add({.role = Role::kUser, .content = problem.prompt});
+  return conversation;
 }
 
-std::vector<int32_t> problem_prompt(const Problem& problem, const Tokenizer& tokenizer,
-                                    const ChatTemplate& chat) {
-  const std::vector<Message> messages = {{.role = Role::kUser, .content = problem.prompt}};
-  ChatOptions options;
-  options.format = chat.format();
-  options.add_generation_prompt = true;
-  return tokenizer.encode(chat.render(messages, options));
+Verdict judge(const Problem& problem, const Generation& generation, const ChatTexts& texts) {
+  AnswerStream answer = problem_conversation(problem, texts).answer();
+  const Message& said = answer.read(generation.tokens);
+  return {said.reasoning, said.content,
+          answer.stopped() && said.tool_calls.empty() && verify(problem, said.content)};
 }
 
 }  // namespace dure

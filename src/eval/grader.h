@@ -1,30 +1,29 @@
 // eval/grader.h: a verifiable problem put to a model, and the verdict on what it answered.
 //
 // Used by evaluation and by RL alike, so that what is rewarded is what is measured. Not here: the
-// problems and their exact verifiers (data/tasks/problem.h), sampling (engine/).
+// problems and their exact verifiers (data/tasks/problem.h), prompts and the parts of answers
+// (chat/), sampling (engine/).
 #pragma once
 
-#include <cstdint>
 #include <string>
-#include <vector>
 
+#include "chat/conversation.h"
 #include "data/tasks/problem.h"
 #include "engine/generator.h"
-#include "text/chat_template.h"
-#include "text/tokenizer.h"
 
 namespace dure {
+
+// The problem as a user's message, to be answered with thinking on. `texts` must outlive it.
+Conversation problem_conversation(const Problem& problem, const ChatTexts& texts);
 
 // What an answer is, whoever sampled it: the parts of the text, and whether it earns the reward.
 struct Verdict {
   std::string reasoning, content;
   bool right = false;
 };
-Verdict judge(const Problem& problem, const Generation& generation, const Tokenizer& tokenizer,
-              ChatFormat format);
 
-// The problem as a prompt with thinking on, as ids.
-std::vector<int32_t> problem_prompt(const Problem& problem, const Tokenizer& tokenizer,
-                                    const ChatTemplate& chat);
+// Of an answer to problem_conversation(), sampled with the stop tokens of `texts`. One that was cut
+// by its length, or that calls a tool, is not right.
+Verdict judge(const Problem& problem, const Generation& generation, const ChatTexts& texts);
 
 }  // namespace dure

@@ -351,8 +351,7 @@ ConstTensorView GgufFile::view(std::string_view name) const {
     fail(ErrorCode::kCorrupt, "{}: the bytes of tensor '{}' are not there (only the header is)",
          map.path().string(), name);
   }
-  return {map.bytes().data() + place.offset, info.shape, info.dtype,
-          Device::kCpu};
+  return {map.bytes().data() + place.offset, info.shape, info.dtype, Device::kCpu};
 }
 
 }  // namespace dure

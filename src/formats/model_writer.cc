@@ -34,8 +34,7 @@ void check_float(DType dtype) {
 }
 
 // Elements [first, first + count) of `view`, converted to `to`, appended to `out`.
-void convert_piece(ConstTensorView view, int64_t first, int64_t count, DType to,
-                   std::string& out) {
+void convert_piece(ConstTensorView view, int64_t first, int64_t count, DType to, std::string& out) {
   out.resize(static_cast<size_t>(count * row_bytes(to, 1)));
   auto* f32 = reinterpret_cast<float*>(out.data());
   auto* half = reinterpret_cast<uint16_t*>(out.data());

@@ -17,7 +17,8 @@ namespace dure {
 // before commit().
 class TensorWriter {
  public:
-  void write(std::string_view name, ConstTensorView tensor);  // Checked: type and shape as announced.
+  void write(std::string_view name,
+             ConstTensorView tensor);  // Checked: type and shape as announced.
   // Checked: inside, in order.
   void write_piece(std::string_view name, int64_t byte_offset, std::string_view bytes);
   void commit();  // Checked: every byte of every tensor was written.

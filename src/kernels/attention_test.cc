@@ -182,7 +182,7 @@ TEST(Attention, EqualsItsTwinWithinDerivedBounds) {
   const Isa before = isa();
   for (const Isa now : isas()) {
     set_isa(now);
-    Stream stream(2);
+    CpuStream stream(2);
     const std::string title(isa_name(now));
     Comparison out(title + " out"), lse(title + " log_sum_exp"), dq(title + " dq"),
         dk(title + " dk"), dv(title + " dv");
@@ -306,7 +306,7 @@ TEST(Attention, AnyChunkingAndStoreGivesTheBitsOfTheWholeSequence) {
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
       Inputs in({shape, {210}, 2});
       if (dtype == DType::kBF16) round_to_bf16(in.k), round_to_bf16(in.v);
-      Stream stream(2);
+      CpuStream stream(2);
       in.forward(stream);
       for (const bool ring : {false, true}) {
         for (const int64_t chunk : {1, 3, 64, 100}) {
@@ -332,7 +332,7 @@ TEST(Attention, AnyChunkingAndStoreGivesTheBitsOfTheWholeSequence) {
 
 TEST(Attention, RowsOfManySequencesTogetherOrAlone) {
   Inputs in({{4, 2, 16, 40}, {70, 1, 130, 64, 9}});
-  Stream stream(2);
+  CpuStream stream(2);
   in.forward(stream);
   Tensor out(in.q_shape());
   std::vector<AttentionSegment> last_rows;  // One decoded row of each sequence, in one call.
@@ -350,7 +350,7 @@ TEST(Attention, RowsOfManySequencesTogetherOrAlone) {
 
 TEST(AttentionDeathTest, ChecksWhatTheCallerGives) {
   Inputs in({{4, 2, 16, 8}, {20}});
-  Stream stream(1);
+  CpuStream stream(1);
   in.segments[0].kv.end = 19;
   EXPECT_DEATH(in.forward(stream), "keys \\[0, 19\\)");
   in.c.shape.kv_head_count = 3;

@@ -1,5 +1,7 @@
-// kernels/convert.h: stored elements to f32, exactly.
+// kernels/convert.h: stored elements to f32, exactly; and to other plain types.
 #pragma once
+
+#include <string>
 
 #include "tensor/tensor_view.h"
 
@@ -8,5 +10,15 @@ namespace dure {
 // out: f32, as many elements as `in`, which is F32, F16, BF16, F64 (rounded) or a block type.
 // Throws kUnsupported for other types.
 void widen(ConstTensorView in, TensorView out, Stream& stream);
+
+// Elements [first, first + count) of a tensor in host memory (F32, BF16, F16 or a block type) in
+// the plain type `to` (F32, BF16, F16: nearest even, overflow to infinity), as bytes. Rows are
+// whole blocks, so a flat stretch of elements is a flat stretch of blocks.
+void convert_elements(ConstTensorView host, int64_t first, int64_t count, DType to,
+                      std::string& out);
+
+// Whether every element of a plain tensor in host memory is the same number in the type `to` (BF16,
+// F16).
+bool fits_exactly(ConstTensorView host, DType to);
 
 }  // namespace dure

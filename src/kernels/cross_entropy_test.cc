@@ -30,7 +30,7 @@ TEST(CrossEntropy, EqualsItsTwinWithinDerivedBounds) {
   const Isa before = isa();
   for (const Isa now : isas()) {
     set_isa(now);
-    Stream stream(2);
+    CpuStream stream(2);
     const std::string title(isa_name(now));
     Comparison lse_all(title + " log_sum_exp"), p_all(title + " log_probability"),
         h_all(title + " entropy"), d_all(title + " gradient");
@@ -124,7 +124,7 @@ TEST(CrossEntropy, SameBitsAloneForThreadsAndInstructionSets) {
 }
 
 TEST(CrossEntropy, ForbiddenTokensAreLeftOutAndNaNShows) {
-  Stream stream(1);
+  CpuStream stream(1);
   Tensor logits = random_tensor({2, 40}, 1), p({2}), lse({2}), h({2});
   for (int v = 0; v < 40; ++v) logits.data()[v] = v == 7 ? 2.0f : -INFINITY;
   logits.data()[40 + 20] = NAN;

@@ -15,7 +15,7 @@ TEST(Swiglu, EqualsItsTwinWithinDerivedBounds) {
   const Isa before = isa();
   for (const Isa now : isas()) {
     set_isa(now);
-    Stream stream(2);
+    CpuStream stream(2);
     const std::string title(isa_name(now));
     Comparison forward(title + " swiglu"), dgate(title + " swiglu dgate"),
         dup(title + " swiglu dup");
@@ -79,7 +79,7 @@ TEST(Swiglu, SameBitsInPlaceForThreadsAndInstructionSets) {
 }
 
 TEST(Swiglu, ExtremesStayFiniteAndNaNShows) {
-  Stream stream(1);
+  CpuStream stream(1);
   Tensor gate({4}), up = filled({4}, 2), h({4});
   const float values[] = {-1000, 1000, 0, NAN};
   std::copy_n(values, 4, gate.data());
@@ -101,7 +101,7 @@ TEST(Embedding, CopiesRowsOfEveryPlainTypeAndAddsGradientsInOrder) {
   std::vector<int32_t> ids;
   Rng rng(3);
   for (int i = 0; i < 1000; ++i) ids.push_back(static_cast<int32_t>(rng.below(vocabulary)));
-  Stream stream(2);
+  CpuStream stream(2);
   Tensor y({1000, width});
   embedding({plain.view}, ids, y.view, stream);
   for (int64_t i = 0; i < y.view.elements(); ++i)
@@ -135,13 +135,13 @@ TEST(Embedding, CopiesRowsOfEveryPlainTypeAndAddsGradientsInOrder) {
 TEST(EmbeddingDeathTest, ChecksIds) {
   const Tensor table = random_tensor({4, 8}, 1);
   Tensor y({1, 8});
-  Stream stream(1);
+  CpuStream stream(1);
   const std::vector<int32_t> ids = {4};
   EXPECT_DEATH(embedding({table.view}, ids, y.view, stream), "token id 4 of 4");
 }
 
 TEST(Copies, AddCopyZeroConcatSplit) {
-  Stream stream(2);
+  CpuStream stream(2);
   for (const int64_t size : {1, 31, 100000}) {
     const Tensor x = random_tensor({size}, 1), start = random_tensor({size}, 2);
     Tensor y({size});

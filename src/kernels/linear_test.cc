@@ -201,7 +201,7 @@ TEST_F(LinearTest, WithinTheDerivedToleranceOfDouble) {
   std::string where = "-";
   for (const Isa path : isas()) {
     set_isa(path);
-    Stream stream(2);
+    CpuStream stream(2);
     for (const Case& c : cases()) {
       const Inputs in(c);
       for (Problem& p : problems(in)) {
@@ -235,7 +235,7 @@ TEST_F(LinearTest, IsTheChainOfTheContract) {
       for (const Isa path : isas()) {
         set_isa(path);
         for (const int threads : {1, 2, 3}) {
-          Stream stream(threads);
+          CpuStream stream(threads);
           Tensor out = copy_of(before);
           p.run(out.view, stream);
           ASSERT_EQ(first_difference(out.view, wanted.view), -1)
@@ -250,7 +250,7 @@ TEST_F(LinearTest, IsTheChainOfTheContract) {
 TEST_F(LinearTest, RowAloneEqualsRowInBatch) {
   for (const Isa path : isas()) {
     set_isa(path);
-    Stream stream(2);
+    CpuStream stream(2);
     for (const int64_t m : {2, 5, 8, 17, 64, 100}) {
       const Inputs in({m, 70, 90, DType::kBF16});
       Tensor batch(DType::kF32, {m, 70}), alone(DType::kF32, {1, 70}), dx(DType::kF32, {m, 90}),
@@ -289,7 +289,7 @@ TEST_F(LinearTest, GroupsEqualTheirOwnProducts) {
                    dx0 = random_tensor(DType::kF32, {m, k}, 14);
       const Tensor dw0 = random_tensor(DType::kF32, {experts, n, k}, 15);
       for (const int threads : {1, 3}) {
-        Stream stream(threads);
+        CpuStream stream(threads);
         Tensor y(DType::kF32, {m, n}), dx = copy_of(dx0), dw = copy_of(dw0);
         Tensor y1(DType::kF32, {m, n}), dx1 = copy_of(dx0), dw1 = copy_of(dw0);
         grouped_linear({w.view}, offsets, x.view, y.view, stream);
@@ -340,7 +340,7 @@ TEST_F(LinearTest, BlockWeightsGiveTheBitsOfTheirDecodedValues) {
     decode_elements(w.view.dtype, w.view.data, 0, w.view.elements(), decoded.view.f32());
     for (const Isa path : isas()) {
       set_isa(path);
-      Stream stream(2);
+      CpuStream stream(2);
       for (const int64_t m : {1, 7, 40}) {
         const std::vector<int64_t> offsets = {0, m / 3, m};
         const Tensor x = random_tensor(DType::kF32, {m, k}, 21),
@@ -387,7 +387,7 @@ class Guarded {
 TEST_F(LinearTest, TouchesNothingPastItsTensorsAndNeedsNoAlignment) {
   for (const Isa path : isas()) {
     set_isa(path);
-    Stream stream(2);
+    CpuStream stream(2);
     for (const Case& c : cases()) {
       if (c.m == 0 || c.m * c.n * c.k > 300'000) continue;
       const Inputs in(c);
@@ -428,7 +428,7 @@ TEST_F(LinearTest, GradientsMatchFiniteDifferences) {
 }
 
 TEST(LinearDeathTest, ChecksItsContract) {
-  Stream stream(1);
+  CpuStream stream(1);
   Tensor w(DType::kF32, {4, 3}), x(DType::kF32, {2, 3}), y(DType::kF32, {2, 4}),
       narrow(DType::kF32, {2, 2});
   EXPECT_DEATH(linear({w.view}, narrow.view, y.view, stream), "wanted \\[2, 3\\]");

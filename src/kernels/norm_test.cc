@@ -101,7 +101,7 @@ TEST(Norm, EqualsItsTwinWithinDerivedBounds) {
   const Isa before = isa();
   for (const Isa now : isas()) {
     set_isa(now);
-    Stream stream(2);
+    CpuStream stream(2);
     const std::string title(isa_name(now));
     Comparison forward(title + " rms_norm"), dx_all(title + " rms_norm dx"),
         dw_all(title + " rms_norm dw");
@@ -160,7 +160,7 @@ TEST(Norm, TwinsGradientsAreThoseOfFiniteDifferences) {
 
 TEST(Norm, AddingWritesOnTopAndInPlaceIsTheSame) {
   Inputs in({70, 1, 40});
-  Stream stream(2);
+  CpuStream stream(2);
   rms_norm(in.x.view, in.w.view, kEpsilon, in.y.view, in.r.view, stream);
   rms_norm_backward(in.x.view, in.w.view, in.r.view, in.dy.view, in.dx.view, Write::kSet,
                     in.dw.view, stream);
@@ -192,7 +192,7 @@ TEST(Norm, SameBitsForRowsThreadsAndInstructionSets) {
         all.insert(all.end(), t->data(), t->data() + t->view.elements());
       return all;
     });
-    Stream stream(1);
+    CpuStream stream(1);
     head_norm_rope(in.x.view, in.w.view, kEpsilon, in.rope(), in.positions, in.y.view, {}, stream);
     Tensor one(Shape{1, c.heads, c.columns});
     const int64_t last = c.tokens - 1;
@@ -208,7 +208,7 @@ TEST(Norm, SameBitsForRowsThreadsAndInstructionSets) {
 // A head of width 2 with equal halves turns to (cos - sin, cos + sin): angles of every size against
 // libm in double.
 TEST(Norm, SineAndCosineAreAccurate) {
-  Stream stream(1);
+  CpuStream stream(1);
   double worst = 0;
   const Tensor w = filled({2}, 1);
   for (const float frequency : {1.0f, 0.1f, 0.0123f, 6.5f}) {

@@ -48,7 +48,7 @@ TEST(Router, SelectsAsTheTwinAndWeighsWithinBounds) {
   const Isa before = isa();
   for (const Isa now : isas()) {
     set_isa(now);
-    Stream stream(2);
+    CpuStream stream(2);
     Comparison weights(std::string(isa_name(now)) + " weights"),
         gradient(std::string(isa_name(now)) + " dlogits");
     for (const RouterFacts& f : kFacts) {
@@ -105,7 +105,7 @@ TEST(Router, TwinsGradientsAreThoseOfFiniteDifferences) {
 }
 
 TEST(Router, BalanceLossEqualsItsTwin) {
-  Stream stream(2);
+  CpuStream stream(2);
   Comparison loss("balance loss"), gradient("balance dlogits");
   for (const RouterFacts& f : kFacts) {
     const std::vector<int64_t> lengths = {1, 50, 7, 92};
@@ -188,7 +188,7 @@ struct Dispatch {
 };
 
 TEST(Router, GatherAndCombineForwardAndBackward) {
-  Stream stream(2);
+  CpuStream stream(2);
   Comparison combine("combine"), dweights("combine dweights");
   for (const auto& [t, k, d] :
        std::vector<std::array<int64_t, 3>>{{1, 1, 5}, {40, 4, 100}, {33, 8, 64}, {200, 2, 257}}) {
@@ -276,7 +276,7 @@ TEST(Router, SameBitsAloneForThreadsAndInstructionSets) {
 }
 
 TEST(Router, DivergedLogitsStillGiveDistinctExperts) {
-  Stream stream(1);
+  CpuStream stream(1);
   const RouterFacts f = facts(8, 3, 2, 1);
   Routed r(f, 2, false);
   std::fill_n(r.logits.data(), 8, NAN);

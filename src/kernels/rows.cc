@@ -83,6 +83,13 @@ void split_columns(ConstTensorView y, TensorView a, TensorView b, Stream& stream
   dispatch(stream, [&](CpuStream& s) { cpu::split_columns(y, a, b, s); });
 }
 
+void add_squares(ConstTensorView x, ConstTensorView offsets, TensorView sums, Stream& stream) {
+  offsets.expect(DType::kI64);
+  DURE_CHECK(offsets.elements() == sums.dim(0) + 1 && sums.shape.back() == x.shape.back(),
+             "{} offsets, x {}, sums {}", offsets.elements(), x.shape.text(), sums.shape.text());
+  dispatch(stream, [&](CpuStream& s) { cpu::add_squares(x, offsets, sums, s); });
+}
+
 void add_sum(ConstTensorView x, TensorView total, Stream& stream) {
   DURE_CHECK(total.elements() == 1, "total {}", total.shape.text());
   dispatch(stream, [&](CpuStream& s) { cpu::add_sum(x, total, s); });

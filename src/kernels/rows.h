@@ -27,6 +27,9 @@ void fill(TensorView y, float value, Stream& stream);
 void concat_columns(ConstTensorView a, ConstTensorView b, TensorView y, Stream& stream);
 void split_columns(ConstTensorView y, TensorView a, TensorView b, Stream& stream);
 
+// Rows of x are sorted by group: group g owns rows [offsets[g], offsets[g+1]); offsets: [E+1] i64.
+// sums: [E, K] f64 += the squares of its rows' elements, rows ascending. x: [R, K].
+void add_squares(ConstTensorView x, ConstTensorView offsets, TensorView sums, Stream& stream);
 // total: [1] f64 += x, elements ascending, one addition each.
 void add_sum(ConstTensorView x, TensorView total, Stream& stream);
 

@@ -1,3 +1,4 @@
+// Which activations share memory, and how many rows of them a pass uses.
 #include "model/activations.h"
 
 #include <algorithm>
@@ -8,6 +9,12 @@ namespace {
 // What a layer's set must hold.
 struct Needs {
   bool dense = false, sparse = false, backward = false;
+  bool pre_norm = false, post_norm = false;
+
+  void add(const LayerFacts& facts) {
+    (facts.sparse ? sparse : dense) = true;
+    (facts.norm_order == NormOrder::kPre ? pre_norm : post_norm) = true;
+  }
 };
 
 struct Taker {
@@ -55,11 +62,14 @@ struct Taker {
   LayerActivations layer(const Needs& needs, const MoeActivations& scratch) {
     const int64_t q = config.head_count, g = config.kv_head_count, h = config.head_width;
     LayerActivations out;
-    out.h = wide();
+    if (needs.pre_norm) out.attention_normed = wide();
+    if (needs.post_norm) out.attention_output = wide();
     out.q_raw = take({rows, q, h}), out.k_raw = take({rows, g, h});
     out.q = take({rows, q, h}), out.k = take({rows, g, h}), out.v = take({rows, g, h});
     out.attended = take({rows, q, h});
-    out.x_mid = wide(), out.h_mid = wide();
+    out.x_mid = wide();
+    if (needs.pre_norm) out.ffn_normed = wide();
+    if (needs.post_norm) out.ffn_output = wide();
     if (needs.backward) {
       out.x_inverse_rms = take({rows}), out.mid_inverse_rms = take({rows});
       out.q_inverse_rms = take({rows, q}), out.k_inverse_rms = take({rows, g});
@@ -77,8 +87,9 @@ struct Taker {
 };
 
 Needs needs_of(const ModelConfig& config, bool with_mtp, bool backward) {
-  Needs needs{.dense = with_mtp, .sparse = false, .backward = backward};
-  for (const LayerFacts& facts : config.layers) (facts.sparse ? needs.sparse : needs.dense) = true;
+  Needs needs{.backward = backward};
+  for (const LayerFacts& facts : config.layers) needs.add(facts);
+  if (with_mtp) needs.add(config.mtp_layer);
   return needs;
 }
 
@@ -101,9 +112,10 @@ void visit(MoeActivations& moe, int64_t k, Visit&& resize) {
 template <typename Visit>
 void visit(LayerActivations& layer, int64_t k, Visit&& resize) {
   for (TensorView* view :
-       {&layer.x, &layer.h, &layer.q_raw, &layer.k_raw, &layer.q, &layer.k, &layer.v,
-        &layer.attended, &layer.x_mid, &layer.h_mid, &layer.x_inverse_rms, &layer.mid_inverse_rms,
-        &layer.q_inverse_rms, &layer.k_inverse_rms, &layer.log_sum_exp}) {
+       {&layer.x, &layer.attention_normed, &layer.attention_output, &layer.q_raw, &layer.k_raw,
+        &layer.q, &layer.k, &layer.v, &layer.attended, &layer.x_mid, &layer.ffn_normed,
+        &layer.ffn_output, &layer.x_inverse_rms, &layer.mid_inverse_rms, &layer.q_inverse_rms,
+        &layer.k_inverse_rms, &layer.log_sum_exp}) {
     resize(*view, 1);
   }
   visit(layer.dense, 1, resize);
@@ -111,19 +123,6 @@ void visit(LayerActivations& layer, int64_t k, Visit&& resize) {
 }
 
 }  // namespace
-
-std::span<int32_t> MoeActivations::expert_span() const {
-  return {static_cast<int32_t*>(experts.data), static_cast<size_t>(experts.elements())};
-}
-std::span<int64_t> MoeActivations::offset_span() const {
-  return {static_cast<int64_t*>(offsets.data), static_cast<size_t>(offsets.elements())};
-}
-ExpertPlan MoeActivations::plan() const {
-  const auto pairs = static_cast<size_t>(row_token.elements());
-  return {offset_span(),
-          {static_cast<int32_t*>(row_token.data), pairs},
-          {static_cast<int32_t*>(row_of_slot.data), pairs}};
-}
 
 Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, Arena& arena)
     : plan_(plan), row_count_(plan.rows_max), experts_per_token_(config.experts_per_token) {
@@ -137,34 +136,40 @@ Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, 
   // One set for all layers, or a set each.
   LayerActivations shared;
   if (plan.keep != KeepActivations::kEverything) shared = taker.layer(needs, scratch);
-  const TensorView one_x = backward ? TensorView{} : taker.wide();
-  const auto own_set = [&](bool sparse) {
-    return taker.layer({.dense = !sparse, .sparse = sparse, .backward = backward}, scratch);
+  // Inputs of the layers: one each for a backward; else one in turn with another where somebody
+  // still looks at a layer's input when its result is there, else one alone.
+  const TensorView first_x = backward ? TensorView{} : taker.wide();
+  const TensorView second_x = !backward && plan.observed ? taker.wide() : first_x;
+  const auto input_of = [&](size_t layer) {
+    return backward ? taker.wide() : layer % 2 == 0 ? first_x : second_x;
+  };
+  const auto own_set = [&](const LayerFacts& facts) {
+    Needs own{.backward = backward};
+    own.add(facts);
+    return taker.layer(own, scratch);
   };
   for (const LayerFacts& facts : config.layers) {
-    LayerActivations set =
-        plan.keep == KeepActivations::kEverything ? own_set(facts.sparse) : shared;
-    set.x = backward ? taker.wide() : one_x;
+    LayerActivations set = plan.keep == KeepActivations::kEverything ? own_set(facts) : shared;
+    set.x = input_of(layers_.size());
     if (plan.keep == KeepActivations::kLayerInputs && facts.sparse) taker.routing(set.moe);
     layers_.push_back(set);
   }
-  x_last_ = backward ? taker.wide() : one_x;
+  x_last_ = input_of(layers_.size());
   hidden_ = taker.wide();
   if (backward) inverse_rms_ = taker.take({plan.rows_max});
-  if (mtp) {
-    mtp_.embedded = taker.wide(), mtp_.embedded_normed = taker.wide(),
-    mtp_.hidden_normed = taker.wide();
-    mtp_.joined = taker.take({plan.rows_max, 2 * config.hidden_size});
-    mtp_.layer = plan.keep == KeepActivations::kEverything ? own_set(false) : shared;
-    mtp_.layer.x = backward ? taker.wide() : one_x;
-    mtp_.x = backward ? taker.wide() : one_x;
-    mtp_.y = taker.wide();
-    if (backward) {
-      for (TensorView* view :
-           {&mtp_.embedding_inverse_rms, &mtp_.hidden_inverse_rms, &mtp_.inverse_rms}) {
-        *view = taker.take({plan.rows_max});
-      }
-    }
+  if (!mtp) return;
+  mtp_.embedded = taker.wide();
+  mtp_.embedded_normed = taker.wide();
+  mtp_.hidden_normed = taker.wide();
+  mtp_.joined = taker.take({plan.rows_max, 2 * config.hidden_size});
+  mtp_.layer = plan.keep == KeepActivations::kEverything ? own_set(config.mtp_layer) : shared;
+  mtp_.layer.x = input_of(0);
+  mtp_.x = input_of(1);
+  mtp_.y = taker.wide();
+  if (!backward) return;
+  for (TensorView* view :
+       {&mtp_.embedding_inverse_rms, &mtp_.hidden_inverse_rms, &mtp_.inverse_rms}) {
+    *view = taker.take({plan.rows_max});
   }
 }
 

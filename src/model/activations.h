@@ -34,26 +34,34 @@ struct MoeActivations {
   FfnActivations shared;     // [T, S]
   TensorView shared_output;  // [T, D]; scratch
 
-  std::span<int32_t> expert_span() const;  // [T*K]
-  std::span<int64_t> offset_span() const;  // [E+1]
-  ExpertPlan plan() const;
+  ExpertDispatch dispatch() const { return {offsets, row_token, row_of_slot}; }
 };
 
 struct LayerActivations {
-  TensorView x;             // [T, D] input
-  TensorView h;             // [T, D] normed input; post-norm: what attention gave, before its norm
-  TensorView q_raw, k_raw;  // [T, Q, H], [T, G, H] projections
-  TensorView q, k, v;       // [T, Q, H], [T, G, H], [T, G, H]; q and k normed and rotated
-  TensorView attended;      // [T, Q, H]
-  TensorView x_mid;         // [T, D] after attention
-  TensorView h_mid;         // [T, D] normed; post-norm: what the FFN gave, before its norm
-  FfnActivations dense;     // [T, F]
+  TensorView x;                 // [T, D] input
+  TensorView attention_normed;  // [T, D] pre-norm: norm(x), what attention reads
+  TensorView attention_output;  // [T, D] post-norm: what attention gave, before its norm
+  TensorView q_raw, k_raw;      // [T, Q, H], [T, G, H] projections
+  TensorView q, k, v;           // [T, Q, H], [T, G, H], [T, G, H]; q and k normed and rotated
+  TensorView attended;          // [T, Q, H]
+  TensorView x_mid;             // [T, D] after attention
+  TensorView ffn_normed;        // [T, D] pre-norm: norm(x_mid), what the FFN reads
+  TensorView ffn_output;        // [T, D] post-norm: what the FFN gave, before its norm
+  FfnActivations dense;         // [T, F]
   MoeActivations moe;
   // Only where a backward follows:
   TensorView x_inverse_rms, mid_inverse_rms;  // [T]
   TensorView q_inverse_rms, k_inverse_rms;    // [T, Q], [T, G]
   TensorView log_sum_exp;                     // [T, Q]
 };
+
+// What a layer's attention and its FFN read.
+inline ConstTensorView attention_input(const LayerFacts& facts, const LayerActivations& a) {
+  return facts.norm_order == NormOrder::kPre ? a.attention_normed : a.x;
+}
+inline ConstTensorView ffn_input(const LayerFacts& facts, const LayerActivations& a) {
+  return facts.norm_order == NormOrder::kPre ? a.ffn_normed : a.x_mid;
+}
 
 struct MtpActivations {
   TensorView embedded;                        // [T, D] Emb[next token]
@@ -75,7 +83,8 @@ enum class KeepActivations : uint8_t {
 struct ActivationPlan {
   int64_t rows_max = 0;  // T never exceeds this
   KeepActivations keep = KeepActivations::kNothing;
-  bool mtp = false;  // room for the MTP layer as well
+  bool mtp = false;       // room for the MTP layer as well
+  bool observed = false;  // a layer's input outlives the layer, for a LayerObserver
 };
 
 class Activations {

@@ -35,7 +35,7 @@ int64_t allocations_of_a_step(const ModelConfig& config, bool recompute) {
   const ModelWeights weights = bind_weights(parameters);
   const ModelGradients places = gradients.by_place();
   const Batch batch = random_batch(config, {70, 31, 5}, 1);
-  Stream stream(2);
+  CpuStream stream(2);
   TrainPass pass(config, {.rows_max = 128, .recompute = recompute});
   int64_t before = 0;
   for (int step = 0; step < 4; ++step) {

@@ -30,18 +30,14 @@ class DocumentKv : public KvAccess {
     }
   }
 
-  void append(int64_t, TensorView k, TensorView v, Stream&) override { point_at(k, v); }
+  void append(int64_t, ConstTensorView k, ConstTensorView v, Stream&) override { point_at(k, v); }
   std::span<const AttentionSegment> segments(int64_t) override { return segments_; }
 
   // For a backward that did not append again: k, v: [T, G, H].
-  void point_at(TensorView k, TensorView v) {
-    const int64_t stride = k.elements() / k.dim(0);
+  void point_at(ConstTensorView k, ConstTensorView v) {
     for (AttentionSegment& segment : segments_) {
-      segment.kv = KvView{};
-      segment.kv.keys = k.f32() + segment.first_row * stride;
-      segment.kv.values = v.f32() + segment.first_row * stride;
-      segment.kv.row_stride = stride;
-      segment.kv.end = segment.row_count;
+      segment.kv = contiguous_kv(k.rows(segment.first_row, segment.row_count),
+                                 v.rows(segment.first_row, segment.row_count));
     }
   }
 

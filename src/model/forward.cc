@@ -1,8 +1,10 @@
+// The forward pass: a layer's blocks, the layers, the head, the MTP layer.
 #include "kernels/attention.h"
 #include "kernels/elementwise.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
 #include "kernels/router.h"
+#include "kernels/rows.h"
 #include "model/layer.h"
 #include "model/model.h"
 
@@ -10,8 +12,8 @@ namespace dure {
 namespace {
 
 // input: [T, D]; out: [T, D] of the output product.
-void attention_block(const LayerContext& c, const LayerOf<WeightView>& w, LayerActivations& a,
-                     TensorView input, TensorView out) {
+void attention_block(const LayerContext& c, const LayerWeights& w, LayerActivations& a,
+                     ConstTensorView input, TensorView out) {
   const ModelConfig& config = c.weights.config;
   const double epsilon = config.norm_epsilon;
   Stream& stream = c.stream;
@@ -27,39 +29,39 @@ void attention_block(const LayerContext& c, const LayerOf<WeightView>& w, LayerA
   linear(w.o, flat_rows(a.attended), out, stream);
 }
 
-void moe_block(const LayerContext& c, const LayerOf<WeightView>& w, TensorView h, MoeActivations& a,
+void moe_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h, MoeActivations& a,
                TensorView out) {
   const ModelConfig& config = c.weights.config;
   const double limit = c.facts.swiglu_limit;
   Stream& stream = c.stream;
   linear(w.router, h, a.logits, stream);
-  route(router_facts(config), a.logits, w.router_bias, a.probabilities, a.expert_span(), a.weights,
-        stream);
-  const ExpertPlan plan = a.plan();
-  plan_experts(a.expert_span(), config.expert_count, config.experts_per_token, plan);
-  gather_rows(h, plan.row_token, a.inputs, stream);
-  grouped_linear(w.expert_gate, plan.offsets, a.inputs, a.ffn.gate, stream);
-  grouped_linear(w.expert_up, plan.offsets, a.inputs, a.ffn.up, stream);
+  const RouterFacts facts = router_facts(config);
+  route(facts, a.logits, w.router_bias, a.probabilities, a.experts, a.weights, stream);
+  const ExpertDispatch dispatch = a.dispatch();
+  dispatch_experts(a.experts, facts, dispatch, stream);
+  gather_rows(h, dispatch.row_token, a.inputs, stream);
+  grouped_linear(w.expert_gate, dispatch.offsets, a.inputs, a.ffn.gate, stream);
+  grouped_linear(w.expert_up, dispatch.offsets, a.inputs, a.ffn.up, stream);
   swiglu(a.ffn.gate, a.ffn.up, limit, a.ffn.h, stream);
-  grouped_linear(w.expert_down, plan.offsets, a.ffn.h, a.outputs, stream);
-  if (w.shared_gate.data) {
+  grouped_linear(w.expert_down, dispatch.offsets, a.ffn.h, a.outputs, stream);
+  if (w.shared_gate) {
     linear(w.shared_gate, h, a.shared.gate, stream);
     linear(w.shared_up, h, a.shared.up, stream);
     swiglu(a.shared.gate, a.shared.up, limit, a.shared.h, stream);
     linear(w.shared_down, a.shared.h, a.shared_output, stream);
   }
-  combine_experts(plan, a.outputs, a.weights, a.shared_output, out, stream);
+  combine_experts(dispatch, a.outputs, a.weights, a.shared_output, out, stream);
 }
 
-void dense_block(const LayerContext& c, const LayerOf<WeightView>& w, TensorView h,
-                 FfnActivations& a, TensorView out) {
+void dense_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h, FfnActivations& a,
+                 TensorView out) {
   linear(w.gate, h, a.gate, c.stream);
   linear(w.up, h, a.up, c.stream);
   swiglu(a.gate, a.up, c.facts.swiglu_limit, a.h, c.stream);
   linear(w.down, a.h, out, c.stream);
 }
 
-void ffn_block(const LayerContext& c, const LayerOf<WeightView>& w, TensorView input,
+void ffn_block(const LayerContext& c, const LayerWeights& w, ConstTensorView input,
                LayerActivations& a, TensorView out) {
   if (c.facts.sparse) {
     moe_block(c, w, input, a.moe, out);
@@ -70,22 +72,22 @@ void ffn_block(const LayerContext& c, const LayerOf<WeightView>& w, TensorView i
 
 }  // namespace
 
-void layer_forward(const LayerContext& c, const LayerOf<WeightView>& w, LayerActivations& a,
+void layer_forward(const LayerContext& c, const LayerWeights& w, LayerActivations& a,
                    TensorView out) {
   const double epsilon = c.weights.config.norm_epsilon;
   Stream& stream = c.stream;
   if (c.facts.norm_order == NormOrder::kPre) {
-    rms_norm(a.x, w.attention_norm, epsilon, a.h, a.x_inverse_rms, stream);
-    attention_block(c, w, a, a.h, a.x_mid);
+    rms_norm(a.x, w.attention_norm, epsilon, a.attention_normed, a.x_inverse_rms, stream);
+    attention_block(c, w, a, a.attention_normed, a.x_mid);
     add_to(a.x, a.x_mid, stream);
-    rms_norm(a.x_mid, w.ffn_norm, epsilon, a.h_mid, a.mid_inverse_rms, stream);
-    ffn_block(c, w, a.h_mid, a, out);
+    rms_norm(a.x_mid, w.ffn_norm, epsilon, a.ffn_normed, a.mid_inverse_rms, stream);
+    ffn_block(c, w, a.ffn_normed, a, out);
   } else {
-    attention_block(c, w, a, a.x, a.h);
-    rms_norm(a.h, w.attention_norm, epsilon, a.x_mid, a.x_inverse_rms, stream);
+    attention_block(c, w, a, a.x, a.attention_output);
+    rms_norm(a.attention_output, w.attention_norm, epsilon, a.x_mid, a.x_inverse_rms, stream);
     add_to(a.x, a.x_mid, stream);
-    ffn_block(c, w, a.x_mid, a, a.h_mid);
-    rms_norm(a.h_mid, w.ffn_norm, epsilon, out, a.mid_inverse_rms, stream);
+    ffn_block(c, w, a.x_mid, a, a.ffn_output);
+    rms_norm(a.ffn_output, w.ffn_norm, epsilon, out, a.mid_inverse_rms, stream);
   }
   add_to(a.x_mid, out, stream);
 }
@@ -93,8 +95,8 @@ void layer_forward(const LayerContext& c, const LayerOf<WeightView>& w, LayerAct
 void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
              Activations& activations, Stream& stream, LayerObserver* observer) {
   const ModelConfig& config = weights.config;
-  DURE_CHECK_EQ(batch.ids.size(), batch.positions.size());
-  activations.set_rows(static_cast<int64_t>(batch.ids.size()));
+  DURE_CHECK_EQ(batch.ids.elements(), batch.positions.elements());
+  activations.set_rows(batch.ids.elements());
   embedding(weights.embedding, batch.ids, activations.layer(0).x, stream);
   for (int64_t i = 0; i < config.layer_count(); ++i) {
     const LayerContext context{
@@ -107,16 +109,16 @@ void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
            activations.inverse_rms(), stream);
 }
 
-void forward_mtp(const ModelWeights& weights, TensorView hidden, const RowBatch& batch,
+void forward_mtp(const ModelWeights& weights, ConstTensorView hidden, const RowBatch& batch,
                  KvAccess& kv, Activations& activations, Stream& stream) {
   const ModelConfig& config = weights.config;
-  const MtpOf<WeightView>& w = weights.mtp;
+  const MtpWeights& w = weights.mtp;
   MtpActivations& a = activations.mtp();
   DURE_CHECK(a.y, "no room was planned for the MTP layer");
-  DURE_CHECK(batch.ids.size() == batch.positions.size() &&
-                 hidden.dim(0) == static_cast<int64_t>(batch.ids.size()),
-             "{} ids, {} positions, hidden {}", batch.ids.size(), batch.positions.size(),
-             hidden.shape.text());
+  DURE_CHECK(
+      batch.ids.elements() == batch.positions.elements() && hidden.dim(0) == batch.ids.elements(),
+      "{} ids, {} positions, hidden {}", batch.ids.elements(), batch.positions.elements(),
+      hidden.shape.text());
   activations.set_rows(hidden.dim(0));
   embedding(weights.embedding, batch.ids, a.embedded, stream);
   rms_norm(a.embedded, w.embedding_norm, config.norm_epsilon, a.embedded_normed,
@@ -131,7 +133,7 @@ void forward_mtp(const ModelWeights& weights, TensorView hidden, const RowBatch&
   rms_norm(a.x, w.norm, config.norm_epsilon, a.y, a.inverse_rms, stream);
 }
 
-void head_logits(const ModelWeights& weights, TensorView hidden, TensorView logits,
+void head_logits(const ModelWeights& weights, ConstTensorView hidden, TensorView logits,
                  Stream& stream) {
   linear(weights.head, hidden, logits, stream);
 }

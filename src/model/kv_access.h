@@ -18,7 +18,7 @@ class KvAccess {
   // Stores this batch's rows. k, v: [T, G, H] f32, k normed and rotated. Called once a layer,
   // before segments(layer). The views stay as they are until the layer has attended, so a store may
   // as well point at them.
-  virtual void append(int64_t layer, TensorView k, TensorView v, Stream& stream) = 0;
+  virtual void append(int64_t layer, ConstTensorView k, ConstTensorView v, Stream& stream) = 0;
   // Covers every row of the batch once, rows ascending. Valid until the next call.
   virtual std::span<const AttentionSegment> segments(int64_t layer) = 0;
 };

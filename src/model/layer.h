@@ -16,22 +16,22 @@ namespace dure {
 struct LayerContext {
   const ModelWeights& weights;
   const LayerFacts& facts;
-  int64_t index = 0;                   // for the KvAccess
-  std::span<const int32_t> positions;  // [T]
+  int64_t index = 0;          // for the KvAccess
+  ConstTensorView positions;  // [T] i32
   KvAccess& kv;
   Stream& stream;
 };
 
 // a.x: [T, D] holds the input; out: [T, D] = result, which may be a.x itself where no backward
 // follows.
-void layer_forward(const LayerContext& context, const LayerOf<WeightView>& w, LayerActivations& a,
+void layer_forward(const LayerContext& context, const LayerWeights& w, LayerActivations& a,
                    TensorView out);
 
 // What the backward of a layer needs beside the activations.
 struct LayerBackwardOptions {
-  std::span<const int64_t> document_lengths;
-  double balance_coefficient = 0;  // 0: no balance loss
-  double balance_scale = 1;        // before its gradient
+  ConstTensorView document_offsets;  // [Dn+1] i64
+  BalanceScales balance;             // coefficient 0: no balance loss
+  TensorView balance_loss;           // [1] f64 +=
   bool train_router = true;
 };
 
@@ -40,7 +40,8 @@ struct LayerScratch {
   LayerScratch(const ModelConfig& config, int64_t rows_max, Arena& arena);
   void set_rows(int64_t row_count);
 
-  TensorView dh;                     // [T, D]
+  TensorView dnormed;                // [T, D] of a norm's result, or of what a block gave
+  TensorView dffn_input;             // [T, D] of what a post-norm layer's FFN read
   TensorView dattended, dq, dq_raw;  // [T, Q, H]
   TensorView dk, dv, dk_raw;         // [T, G, H]
   TensorView dinner;                 // [T, max(F, S)], of a dense or shared FFN's inner rows
@@ -53,11 +54,11 @@ struct LayerScratch {
 };
 
 // dx: [T, D] holds the gradient of the result and leaves as that of a.x. Gradients of the weights
-// are added to g. Uses up the activations: gates and ups become their gradients. Returns the
-// layer's balance loss (before balance_scale).
-double layer_backward(const LayerContext& context, const LayerBackwardOptions& options,
-                      const LayerOf<WeightView>& w, LayerActivations& a, LayerScratch& scratch,
-                      TensorView dx, const LayerOf<TensorView>& g);
+// are added to g, the layer's balance loss to options.balance_loss. Uses up the activations: gates
+// and ups become their gradients.
+void layer_backward(const LayerContext& context, const LayerBackwardOptions& options,
+                    const LayerWeights& w, LayerActivations& a, LayerScratch& scratch,
+                    TensorView dx, const LayerGradients& g);
 
 inline RouterFacts router_facts(const ModelConfig& config) {
   return {.expert_count = config.expert_count,
@@ -74,7 +75,8 @@ inline AttentionShape attention_shape(const ModelConfig& config, const LayerFact
           .window_tokens = facts.window_tokens};
 }
 // [T, A, B] -> [T, A*B]
-inline TensorView flat_rows(TensorView x) {
+template <typename View>
+View flat_rows(View x) {
   return x.reshaped({x.dim(0), x.elements() / x.dim(0)});
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "kernels/convert.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -17,15 +18,16 @@ struct Opener {
     return weights.owned.emplace_back(Buffer::of(dtype, shape));
   }
 
-  void bind(const ImpliedTensor& tensor, TensorView& field) {
-    const TensorView stored = files.tensor(tensor.id);
+  void bind(const ImpliedTensor& tensor, ConstTensorView& field) {
+    const ConstTensorView stored = files.tensor(tensor.id);
     if (stored.dtype == DType::kF32) {
       field = stored;
       return;
     }
-    Stream alone(1);
-    field = own(DType::kF32, tensor.shape).view(DType::kF32, tensor.shape);
-    widen(stored, field, alone);
+    CpuStream alone(1);
+    const TensorView wide = own(DType::kF32, tensor.shape).view(DType::kF32, tensor.shape);
+    widen(stored, wide, alone);
+    field = wide;
   }
 
   void bind(const ImpliedTensor& tensor, WeightView& field) {
@@ -42,15 +44,16 @@ struct Opener {
     TensorId id = stack.id;
     id.expert = 0;
     const DType dtype = files.dtype(id);
-    field.data = own(dtype, stack.shape).view(dtype, stack.shape);
+    const TensorView gathered = own(dtype, stack.shape).view(dtype, stack.shape);
+    field.data = gathered;
     Buffer scratch;
     for (; id.expert < stack.shape[0]; ++id.expert) {
-      const TensorView one = files.load(id, scratch);
+      const ConstTensorView one = files.load(id, scratch);
       if (one.dtype != dtype) {
         fail(ErrorCode::kUnsupported, "{}: experts of {} have different types, {} and {}",
              files.path().string(), stack.name, dtype_info(dtype).name, dtype_info(one.dtype).name);
       }
-      std::memcpy(field.data.slice(id.expert).data, one.data, static_cast<size_t>(one.bytes()));
+      std::memcpy(gathered.slice(id.expert).data, one.data, static_cast<size_t>(one.bytes()));
     }
   }
 };
@@ -59,7 +62,7 @@ class ParametersProvider : public TensorProvider {
  public:
   explicit ParametersProvider(const Parameters& parameters) : parameters_(parameters) {}
   DType dtype(const ImpliedTensor&) const override { return DType::kF32; }
-  TensorView fetch(const ImpliedTensor& tensor, Buffer&) override {
+  ConstTensorView fetch(const ImpliedTensor& tensor, Buffer&) override {
     return parameters_.view(tensor.id);
   }
 
@@ -71,7 +74,7 @@ class ParametersProvider : public TensorProvider {
 
 void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& stream) {
   for (const ImpliedTensor& tensor : implied_tensors(parameters.config())) {
-    const TensorView stored = files.tensor(tensor.name);
+    const ConstTensorView stored = files.tensor(tensor.name);
     if (stored.shape != tensor.shape) {
       fail(ErrorCode::kInvalidArgument, "{}: {} has shape {}, this model needs {}",
            files.path().string(), tensor.name, stored.shape.text(), tensor.shape.text());
@@ -102,7 +105,8 @@ WeightBytes open_weights_bytes(const ModelFiles& files) {
 ModelWeights open_weights(std::shared_ptr<const ModelFiles> files) {
   ModelWeights out;
   out.config = files->config();
-  out.inverse_frequency = rope_inverse_frequency(out.config.rope, out.config.head_width);
+  CpuStream stream(1);
+  out.make_rope_table(stream);
   Opener opener{*files, out};
   visit_tensors(out.config, out,
                 [&](const ImpliedTensor& tensor, auto& field) { opener.bind(tensor, field); });

@@ -23,7 +23,7 @@ ModelConfig small_config() {
 }
 
 TEST(Load, FolderRoundTripIsExact) {
-  Stream stream(2);
+  CpuStream stream(2);
   Parameters parameters(small_config());
   parameters.initialise(3, stream);
   const TemporaryFolder folder;
@@ -47,7 +47,7 @@ TEST(Load, FolderRoundTripIsExact) {
 }
 
 TEST(Load, RefusesAnotherShape) {
-  Stream stream(1);
+  CpuStream stream(1);
   Parameters parameters(small_config());
   const TemporaryFolder folder;
   write_hf_folder(folder.path() / "m", parameters.config(), {}, *provide(parameters));

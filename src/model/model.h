@@ -5,9 +5,6 @@
 // (train_pass.h), caches and sampling (engine/).
 #pragma once
 
-#include <cstdint>
-#include <span>
-
 #include "model/activations.h"
 #include "model/kv_access.h"
 #include "model/weights.h"
@@ -15,12 +12,12 @@
 namespace dure {
 
 struct RowBatch {
-  std::span<const int32_t> ids;        // [T] tokens
-  std::span<const int32_t> positions;  // [T] in their sequences
+  ConstTensorView ids;        // [T] i32 tokens
+  ConstTensorView positions;  // [T] i32 in their sequences
 };
 
-// Sees a layer's activations when the layer is done, before the next one takes their place: all but
-// x, which may be the result already.
+// Sees a layer's activations when the layer is done, before the next one takes their place; its
+// input too where the plan says `observed`.
 class LayerObserver {
  public:
   virtual ~LayerObserver() = default;
@@ -28,7 +25,7 @@ class LayerObserver {
 };
 
 // Leaves the hidden states after the final norm in activations.hidden(): [T, D]. Allocates nothing.
-// Throws kInvalidArgument for an id outside the vocabulary. Checked: T <= the plan's rows.
+// Checked: T <= the plan's rows, ids inside the vocabulary.
 void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
              Activations& activations, Stream& stream, LayerObserver* observer = nullptr);
 
@@ -36,10 +33,11 @@ void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
 // are `hidden`: [T, D] and whose *next* tokens are batch.ids; positions are the rows' own. Leaves
 // what the head reads in activations.mtp().y: [T, D]: head_logits() of row t there predict token
 // t+2. Keys and values are those of layer L.
-void forward_mtp(const ModelWeights& weights, TensorView hidden, const RowBatch& batch,
+void forward_mtp(const ModelWeights& weights, ConstTensorView hidden, const RowBatch& batch,
                  KvAccess& kv, Activations& activations, Stream& stream);
 
 // logits: [R, V] = of hidden rows [R, D].
-void head_logits(const ModelWeights& weights, TensorView hidden, TensorView logits, Stream& stream);
+void head_logits(const ModelWeights& weights, ConstTensorView hidden, TensorView logits,
+                 Stream& stream);
 
 }  // namespace dure

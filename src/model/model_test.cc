@@ -33,7 +33,7 @@ struct PassOutcome {
 
 PassOutcome run_pass(const Model& model, const Batch& batch, PassPlan plan,
                      const LossOptions& options, int threads, bool two_phase = false) {
-  Stream stream(threads);
+  CpuStream stream(threads);
   if (plan.rows_max == 0) plan.rows_max = static_cast<int64_t>(batch.ids.size());
   TrainPass pass(model.weights.config, plan);
   Parameters gradients(model.weights.config);
@@ -92,7 +92,7 @@ TEST_P(ModelTest, EqualsTheDoubleTwin) {
   const Model model(config());
   const Batch b = batch();
   const ref::RefOutput wanted = ref::run_model(config(), widen(model.parameters), ref_input(b));
-  Stream stream(1);
+  CpuStream stream(1);
   TrainPass pass(config(), {.rows_max = 32});
   pass.forward(model.weights, b.input(), stream);
   const double bound = value_bound(config());
@@ -127,7 +127,7 @@ TEST_P(ModelTest, LossesEqualTheTwin) {
   input.balance_coefficient = all_losses().balance_coefficient;
   const ref::RefOutput wanted = ref::run_model(config(), widen(model.parameters), input);
   for (const bool recompute : {false, true}) {
-    Stream stream(1);
+    CpuStream stream(1);
     TrainPass pass(config(), {.rows_max = 15, .recompute = recompute});
     pass.forward(model.weights, b.input(), stream);
     LossOptions options = all_losses();
@@ -272,7 +272,7 @@ TEST_P(ModelTest, SameBitsForThreadsRecomputationChunksAndPhases) {
 
 TEST_P(ModelTest, OnePassServesBatchesOfDifferentSizes) {
   const Model model(config());
-  Stream stream(1);
+  CpuStream stream(1);
   TrainPass pass(config(), {.rows_max = 40});
   Parameters gradients(config());
   const ModelGradients places = gradients.by_place();
@@ -289,7 +289,7 @@ TEST_P(ModelTest, MicroBatchesAddUp) {
   const Model model(config());
   const Batch whole = random_batch(config(), {12, 9, 20, 4}, 13);
   const PassOutcome wanted = run_pass(model, whole, {}, all_losses(), 1);
-  Stream stream(1);
+  CpuStream stream(1);
   TrainPass pass(config(), {.rows_max = 24});
   Parameters gradients(config());
   const ModelGradients places = gradients.by_place();
@@ -328,7 +328,7 @@ struct Decoder {
   Arena arena;
   Activations activations;
   SequenceStore store;
-  Stream stream;
+  CpuStream stream;
 
   static ActivationPlan plan() {
     return {.rows_max = 160, .keep = KeepActivations::kNothing, .mtp = true};
@@ -402,7 +402,7 @@ TEST_P(ModelTest, ChunksOfAnySizeInAnyCompanyGiveTheSameBits) {
 TEST_P(ModelTest, TrainingForwardEqualsDecoding) {
   const Model model(config());
   const Batch b = random_batch(config(), {100, 66}, 31);
-  Stream stream(2);
+  CpuStream stream(2);
   TrainPass pass(config(), {.rows_max = 200});
   pass.forward(model.weights, b.input(), stream);
   const std::vector<float> trained = copy(pass.hidden());
@@ -461,7 +461,7 @@ TEST(Parameters, FreshWeightsDependOnSeedAndNameAlone) {
   ModelConfig config = tiny_k1();
   config.vocab_size = 9001, config.initializer_range = 0.05;
   Parameters one(config), two(config), other(config);
-  Stream a(1), b(3);
+  CpuStream a(1), b(3);
   one.initialise(5, a), two.initialise(5, b), other.initialise(6, a);
   EXPECT_EQ(copy(one.flat()), copy(two.flat()));
   EXPECT_NE(copy(one.at("lm_head.weight").view), copy(other.at("lm_head.weight").view));
@@ -511,7 +511,7 @@ TEST(TrainPass, PlansEveryByte) {
 
 TEST(TrainPass, RefusesTokensOutsideTheVocabulary) {
   const Model model(tiny_k1());
-  Stream stream(1);
+  CpuStream stream(1);
   TrainPass pass(tiny_k1(), {.rows_max = 8});
   Batch b = random_batch(tiny_k1(), {4}, 1);
   b.ids[2] = 29;

@@ -1,49 +1,28 @@
+// The block and the places of its tensors.
 #include "model/parameters.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "kernels/elementwise.h"
+#include "kernels/random.h"
+#include "kernels/rows.h"
 
 namespace dure {
 namespace {
 
 constexpr int64_t kAlign = 16;  // elements: 64 bytes
-// elements that one worker draws at a time; even, so that pairs stay together
-constexpr int64_t kPiece = 16384;
-
 int64_t padded(int64_t elements) { return (elements + kAlign - 1) / kAlign * kAlign; }
-
-// Element i of a stream: pairs (2j, 2j+1) share one Philox block, through Box-Muller in double.
-void draw_normal(uint64_t seed, uint64_t stream, double deviation, float* out, int64_t begin,
-                 int64_t end) {
-  for (int64_t i = begin; i < end; i += 2) {
-    const std::array<uint32_t, 4> bits = philox(seed, stream, static_cast<uint64_t>(i / 2));
-    const double u =
-        ((static_cast<uint64_t>(bits[0]) << 21 | bits[1] >> 11) + 0.5) * 0x1p-53;  // (0, 1)
-    const double angle =
-        (static_cast<uint64_t>(bits[2]) << 21 | bits[3] >> 11) * 0x1p-53 * 2 * M_PI;
-    const double radius = deviation * std::sqrt(-2 * std::log(u));
-    out[i] = static_cast<float>(radius * std::cos(angle));
-    if (i + 1 < end) out[i + 1] = static_cast<float>(radius * std::sin(angle));
-  }
-}
 
 void initialise_tensor(const Parameter& parameter, uint64_t seed, double deviation,
                        Stream& stream) {
-  float* out = parameter.view.f32();
-  const int64_t n = parameter.view.elements();
-  if (parameter.kind == TensorKind::kNorm || parameter.kind == TensorKind::kRouterBias) {
-    std::fill(out, out + n, parameter.kind == TensorKind::kNorm ? 1.0f : 0.0f);
-    return;
-  }
-  const uint64_t id = stream_id(("initialise " + parameter.name).c_str());
-  stream.threads().parallel_for((n + kPiece - 1) / kPiece, [&](int64_t piece, int) {
-    draw_normal(seed, id, deviation, out, piece * kPiece, std::min(n, (piece + 1) * kPiece));
-  });
+  if (parameter.kind == TensorKind::kNorm) return fill(parameter.view, 1, stream);
+  if (parameter.kind == TensorKind::kRouterBias) return zero(parameter.view, stream);
+  fill_normal(parameter.view,
+              {.seed = seed,
+               .stream = stream_id(("initialise " + parameter.name).c_str()),
+               .deviation = deviation},
+              stream);
 }
 
 }  // namespace
@@ -55,7 +34,8 @@ int64_t Parameters::bytes(const ModelConfig& config) {
   return elements * static_cast<int64_t>(sizeof(float));
 }
 
-Parameters::Parameters(const ModelConfig& config) : config_(config), buffer_(bytes(config)) {
+Parameters::Parameters(const ModelConfig& config, Device device)
+    : config_(config), buffer_(bytes(config), device) {
   int64_t offset = 0;
   for (ImpliedTensor& tensor : tensor_list(config)) {
     const TensorView view =

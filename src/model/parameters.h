@@ -20,12 +20,10 @@ struct Parameter : ImpliedTensor {
   int64_t offset = 0;  // of its first element in flat()
 };
 
-using ModelGradients = ModelOf<TensorView>;
-
 class Parameters {
  public:
-  explicit Parameters(
-      const ModelConfig& config);  // Allocates bytes(config), zeroed. Throws kOutOfMemory.
+  // Allocates bytes(config), zeroed. Throws kOutOfMemory.
+  explicit Parameters(const ModelConfig& config, Device device = Device::kCpu);
   static int64_t bytes(const ModelConfig& config);
 
   const ModelConfig& config() const { return config_; }

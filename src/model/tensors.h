@@ -1,9 +1,9 @@
 // model/tensors.h: the tensors of a model as the passes read them: fields of structs, bound by
 // role.
 //
-// ModelOf<WeightView> is what the forward reads (weights.h), ModelOf<TensorView> what the backward
-// adds to (parameters.h). Which tensors there are, their names and shapes: formats/tensor_names.h.
-// Experts of a layer are one stack.
+// ModelOf<WeightView, ConstTensorView> is what the forward reads (weights.h), ModelOf<TensorView,
+// TensorView> what the backward adds to (parameters.h). Which tensors there are, their names and
+// shapes: formats/tensor_names.h. Experts of a layer are one stack.
 //
 // Symbols here and in the rest of model/: T rows, D hidden width, Q query heads, G key/value heads,
 // H head width, W window, F dense width, E experts, K experts a token, I expert width, S shared
@@ -18,35 +18,40 @@
 namespace dure {
 
 // One decoder layer. Either the dense fields or the sparse ones are set (LayerFacts::sparse).
-template <typename Matrix>
+template <typename Matrix, typename Vector>
 struct LayerOf {
-  TensorView attention_norm;                   // [D] before attention, or on its output
+  Vector attention_norm;                       // [D] before attention, or on its output
   Matrix q, k, v, o;                           // [Q*H, D], [G*H, D], [G*H, D], [D, Q*H]
-  TensorView q_norm, k_norm;                   // [H]
-  TensorView ffn_norm;                         // [D] before the FFN, or on its output
+  Vector q_norm, k_norm;                       // [H]
+  Vector ffn_norm;                             // [D] before the FFN, or on its output
   Matrix gate, up, down;                       // dense: [F, D], [F, D], [D, F]
   Matrix router;                               // [E, D]
-  TensorView router_bias;                      // [E]
+  Vector router_bias;                          // [E]
   Matrix expert_gate, expert_up, expert_down;  // [E, I, D], [E, I, D], [E, D, I]
   Matrix shared_gate, shared_up, shared_down;  // [S, D], [S, D], [D, S]; unset where S = 0
 };
 
-template <typename Matrix>
+template <typename Matrix, typename Vector>
 struct MtpOf {
-  Matrix fc;                               // [D, 2D]: columns 0..D-1 read the embedding
-  TensorView embedding_norm, hidden_norm;  // [D]
-  LayerOf<Matrix> layer;
-  TensorView norm;  // [D]
+  Matrix fc;                           // [D, 2D]: columns 0..D-1 read the embedding
+  Vector embedding_norm, hidden_norm;  // [D]
+  LayerOf<Matrix, Vector> layer;
+  Vector norm;  // [D]
 };
 
-template <typename Matrix>
+template <typename Matrix, typename Vector>
 struct ModelOf {
-  Matrix embedding;                     // [V, D]
-  std::vector<LayerOf<Matrix>> layers;  // L
-  TensorView norm;                      // [D]
-  Matrix head;                          // [V, D]; the embedding itself where they are tied
-  MtpOf<Matrix> mtp;                    // set where mtp_layer_count is 1
+  Matrix embedding;                             // [V, D]
+  std::vector<LayerOf<Matrix, Vector>> layers;  // L
+  Vector norm;                                  // [D]
+  Matrix head;                                  // [V, D]; the embedding itself where they are tied
+  MtpOf<Matrix, Vector> mtp;                    // set where mtp_layer_count is 1
 };
+
+using LayerWeights = LayerOf<WeightView, ConstTensorView>;
+using MtpWeights = MtpOf<WeightView, ConstTensorView>;
+using LayerGradients = LayerOf<TensorView, TensorView>;
+using ModelGradients = ModelOf<TensorView, TensorView>;
 
 // The stacks that `config` implies.
 std::vector<ImpliedTensor> tensor_list(const ModelConfig& config);
@@ -54,8 +59,8 @@ std::vector<ImpliedTensor> tensor_list(const ModelConfig& config);
 namespace tensors_detail {
 
 // Calls use(field) with the field that holds a layer's tensor of this role.
-template <typename Matrix, typename Use>
-void use_layer_field(LayerOf<Matrix>& layer, TensorRole role, Use&& use) {
+template <typename Matrix, typename Vector, typename Use>
+void use_layer_field(LayerOf<Matrix, Vector>& layer, TensorRole role, Use&& use) {
   switch (role) {
     case TensorRole::kAttentionNorm:
     case TensorRole::kAttentionOutputNorm:
@@ -102,8 +107,8 @@ void use_layer_field(LayerOf<Matrix>& layer, TensorRole role, Use&& use) {
   }
 }
 
-template <typename Matrix, typename Use>
-void use_field(ModelOf<Matrix>& model, TensorId id, Use&& use) {
+template <typename Matrix, typename Vector, typename Use>
+void use_field(ModelOf<Matrix, Vector>& model, TensorId id, Use&& use) {
   switch (id.role) {
     case TensorRole::kEmbedding:
       return use(model.embedding);
@@ -130,9 +135,9 @@ void use_field(ModelOf<Matrix>& model, TensorId id, Use&& use) {
 }  // namespace tensors_detail
 
 // Calls bind(tensor, field) for every tensor of tensor_list(), in its order. `field` is a Matrix&
-// or a TensorView&.
-template <typename Matrix, typename Bind>
-void visit_tensors(const ModelConfig& config, ModelOf<Matrix>& model, Bind&& bind) {
+// or a Vector&.
+template <typename Matrix, typename Vector, typename Bind>
+void visit_tensors(const ModelConfig& config, ModelOf<Matrix, Vector>& model, Bind&& bind) {
   model.layers.resize(config.layers.size());
   for (const ImpliedTensor& tensor : tensor_list(config)) {
     tensors_detail::use_field(model, tensor.id, [&](auto& field) { bind(tensor, field); });

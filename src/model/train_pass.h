@@ -76,13 +76,13 @@ struct LossResult {
 
 class TrainPass {
  public:
-  TrainPass(const ModelConfig& config,
-            const PassPlan& plan);  // Allocates bytes(config, plan). Throws kOutOfMemory.
+  // Allocates bytes(config, plan) on the device of the streams it will run on. Throws kOutOfMemory.
+  TrainPass(const ModelConfig& config, const PassPlan& plan, Device device = Device::kCpu);
   ~TrainPass();
   static int64_t bytes(const ModelConfig& config, const PassPlan& plan);
 
-  // `input`'s spans must stay as they are until backward() returns. Throws kInvalidArgument (an id
-  // or target outside the vocabulary). Checked: lengths agree, T <= rows_max.
+  // Throws kInvalidArgument (an id or target outside the vocabulary). Checked: lengths agree, T <=
+  // rows_max.
   void forward(const ModelWeights& weights, const TrainInput& input, Stream& stream);
 
   TensorView hidden();  // [T, D] after the final norm

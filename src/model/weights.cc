@@ -1,12 +1,15 @@
+// Weights as views of a trainer's parameters; the table of rotary frequencies.
 #include "model/weights.h"
 
 #include <cmath>
+
+#include "tensor/host_array.h"
 
 namespace dure {
 namespace {
 
 void set(WeightView& field, TensorView view) { field.data = view; }
-void set(TensorView& field, TensorView view) { field = view; }
+void set(ConstTensorView& field, TensorView view) { field = view; }
 
 double llama3_frequency(const RopeFacts& facts, double frequency) {
   const double wavelength = 2 * M_PI / frequency;
@@ -37,10 +40,19 @@ int64_t ModelWeights::owned_bytes() const {
   return bytes;
 }
 
-ModelWeights bind_weights(const Parameters& parameters) {
+void ModelWeights::make_rope_table(Stream& stream) {
+  const std::vector<float> values = rope_inverse_frequency(config.rope, config.head_width);
+  const Shape shape{static_cast<int64_t>(values.size())};
+  rope_room = Buffer::of(DType::kF32, shape, stream.device());
+  const TensorView table = rope_room.view(DType::kF32, shape);
+  copy_from_host(std::span(values), table, stream);
+  inverse_frequency = table;
+}
+
+ModelWeights bind_weights(const Parameters& parameters, Stream& stream) {
   ModelWeights out;
   out.config = parameters.config();
-  out.inverse_frequency = rope_inverse_frequency(out.config.rope, out.config.head_width);
+  out.make_rope_table(stream);
   size_t next = 0;
   visit_tensors(out.config, out, [&](const ImpliedTensor&, auto& field) {
     set(field, parameters.list()[next++].view);

@@ -14,20 +14,22 @@
 
 namespace dure {
 
-struct ModelWeights : ModelOf<WeightView> {
+struct ModelWeights : ModelOf<WeightView, ConstTensorView> {
   ModelConfig config;
-  std::vector<float> inverse_frequency;  // [H/2], see rope_inverse_frequency()
+  ConstTensorView inverse_frequency;  // [H/2], see rope_inverse_frequency()
+  Buffer rope_room;                   // where that lies
   std::vector<Buffer> owned;
   std::shared_ptr<const void> source;  // keeps the mapped files alive
 
   RopeTable rope(const LayerFacts& facts) const {
-    return {facts.rotary ? inverse_frequency.data() : nullptr};
+    return {facts.rotary ? inverse_frequency : ConstTensorView{}};
   }
   int64_t owned_bytes() const;
+  void make_rope_table(Stream& stream);  // From the config's facts, on the stream's device.
 };
 
-// Views of `parameters`, which must outlive them.
-ModelWeights bind_weights(const Parameters& parameters);
+// Views of `parameters`, which must outlive them, on the stream's device.
+ModelWeights bind_weights(const Parameters& parameters, Stream& stream);
 
 // theta^(-2j/H), and the llama3 rescaling where the facts ask for it: long wavelengths divided by
 // `factor`, short ones kept, a linear blend between (Llama 3.1, section on context length).

@@ -137,7 +137,7 @@ int64_t bad_column(const float* x, int64_t columns, float limit) {
 }
 
 [[noreturn]] void refuse(const EncodeRequest& request, int64_t row, int64_t column) {
-  const float value = request.rows.f32()[row * request.rows.dim(1) + column];
+  const float value = request.values[static_cast<size_t>(row * request.columns + column)];
   if (std::isfinite(value))
     fail(ErrorCode::kInvalidArgument,
          "{}: {} in row {}, column {} is more than {} can hold ({:g}); give the tensor another "
@@ -198,25 +198,27 @@ double EncodeError::weighted_relative() const {
 EncodeError encode_rows(const EncodeRequest& request, void* out, Stream& stream) {
   const DType dtype = request.dtype;
   DURE_CHECK(has_encoder(dtype), "no encoder for {}", dtype_info(dtype).name);
-  const int64_t rows = request.rows.dim(0), columns = request.rows.dim(1),
-                bytes = row_bytes(dtype, columns);
+  const int64_t columns = request.columns, bytes = row_bytes(dtype, columns),
+                rows = std::ssize(request.values) / columns;
   check_importance(request.importance, columns);
-  const float* values = request.rows.f32();
+  const float* values = request.values.data();
   const float* importance = request.importance.empty() ? nullptr : request.importance.data();
   const float limit =
       dtype == DType::kF32 ? 0x1.FFFFFEp127f : static_cast<float>(encoder_limit(dtype));
   std::vector<EncodeError> errors(static_cast<size_t>(rows));
   std::vector<int64_t> bad(static_cast<size_t>(rows), -1);
-  stream.threads().parallel_for(rows, [&](int64_t r, int worker) {
+  ThreadPool& threads = stream.host_threads();
+  std::vector<std::vector<float>> decoded_by(static_cast<size_t>(threads.thread_count()));
+  threads.parallel_for(rows, [&](int64_t r, int worker) {
     const float* x = values + r * columns;
     uint8_t* row = static_cast<uint8_t*>(out) + r * bytes;
     bad[static_cast<size_t>(r)] = bad_column(x, columns, limit);
     if (bad[static_cast<size_t>(r)] >= 0) return;
     encode_row(dtype, x, importance, columns, row);
-    auto* decoded =
-        static_cast<float*>(stream.scratch(worker, static_cast<size_t>(columns) * sizeof(float)));
-    cpu::widen(dtype, row, 0, columns, decoded);
-    errors[static_cast<size_t>(r)] = measure(x, decoded, importance, columns);
+    std::vector<float>& decoded = decoded_by[static_cast<size_t>(worker)];
+    decoded.resize(static_cast<size_t>(columns));
+    cpu::widen(dtype, row, 0, columns, decoded.data());
+    errors[static_cast<size_t>(r)] = measure(x, decoded.data(), importance, columns);
   });
   EncodeError total;
   for (int64_t r = 0; r < rows; ++r) {

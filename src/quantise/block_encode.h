@@ -9,7 +9,8 @@
 #include <span>
 #include <string_view>
 
-#include "tensor/tensor_view.h"
+#include "tensor/device.h"
+#include "tensor/dtype.h"
 
 namespace dure {
 
@@ -29,7 +30,8 @@ struct EncodeError {
 
 struct EncodeRequest {
   DType dtype = DType::kQ8_0;
-  TensorView rows;                    // [R, K] f32; K is whole blocks of dtype (checked)
+  std::span<const float> values;      // [R, K]
+  int64_t columns = 0;                // K, whole blocks of dtype (checked)
   std::span<const float> importance;  // [K], finite and >= 0, or empty: all the same
   std::string_view name;              // for messages
   int64_t first_row = 0;              // likewise

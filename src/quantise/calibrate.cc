@@ -1,54 +1,61 @@
 #include "quantise/calibrate.h"
 
 #include <algorithm>
-#include <numeric>
 #include <optional>
 
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "formats/tensor_names.h"
+#include "kernels/rows.h"
 #include "model/document_kv.h"
 #include "model/layer.h"
 #include "model/model.h"
+#include "tensor/host_array.h"
 
 namespace dure {
 namespace {
 
 using enum TensorRole;
-constexpr int64_t kColumnsAtATime = 64;
 
 class Collector : public LayerObserver {
  public:
   Collector(const ModelConfig& config, ImportanceMatrix& out, Stream& stream)
-      : config_(config), out_(out), stream_(stream) {}
+      : config_(config),
+        out_(out),
+        stream_(stream),
+        all_rows_(2, stream.device()),
+        host_offsets_(config.expert_count + 1, stream.device()) {}
 
   void layer_done(int64_t layer, const LayerActivations& a) override {
     const LayerFacts& facts = config_.layer(layer);
-    add({kQ, kK, kV}, layer, a.h);
+    const ConstTensorView ffn = ffn_input(facts, a);
+    add({kQ, kK, kV}, layer, attention_input(facts, a));
     add({kO}, layer, flat_rows(a.attended));
     if (!facts.sparse) {
-      add({kGate, kUp}, layer, a.h_mid);
+      add({kGate, kUp}, layer, ffn);
       add({kDown}, layer, a.dense.h);
       return;
     }
-    const std::span<const int64_t> offsets = a.moe.offset_span();
-    add_experts({kExpertGate, kExpertUp}, layer, a.moe.inputs, offsets);
-    add_experts({kExpertDown}, layer, a.moe.ffn.h, offsets);
+    add_groups({kExpertGate, kExpertUp}, layer, a.moe.inputs, a.moe.offsets);
+    add_groups({kExpertDown}, layer, a.moe.ffn.h, a.moe.offsets);
     if (config_.shared_expert_count == 0) return;
-    add({kSharedGate, kSharedUp}, layer, a.h_mid);
+    add({kSharedGate, kSharedUp}, layer, ffn);
     add({kSharedDown}, layer, a.moe.shared.h);
   }
 
-  void add(std::initializer_list<TensorRole> roles, int64_t layer, TensorView rows) {
-    const int64_t all[] = {0, rows.dim(0)};
-    add_experts(roles, layer, rows, all);
+  void add(std::initializer_list<TensorRole> roles, int64_t layer, ConstTensorView rows) {
+    all_rows_.clear();
+    all_rows_.push_back(0);
+    all_rows_.push_back(rows.dim(0));
+    add_groups(roles, layer, rows, all_rows_.on(stream_));
   }
 
  private:
   ImportanceEntry& entry(TensorRole role, int64_t layer, int64_t matrices, int64_t columns) {
     ImportanceEntry& e = out_.entries[gguf_name({role, layer, -1}, config_)];
     if (e.squares.empty()) {
-      e.matrices = matrices, e.columns = columns;
+      e.matrices = matrices;
+      e.columns = columns;
       e.squares.assign(static_cast<size_t>(matrices * columns), 0);
       e.counts.assign(static_cast<size_t>(matrices), 0);
     }
@@ -56,40 +63,33 @@ class Collector : public LayerObserver {
   }
 
   // rows: [R, K], matrix m reads rows [offsets[m], offsets[m+1]).
-  void add_experts(std::initializer_list<TensorRole> roles, int64_t layer, TensorView rows,
-                   std::span<const int64_t> offsets) {
-    const int64_t matrices = std::ssize(offsets) - 1, columns = rows.shape.back();
+  void add_groups(std::initializer_list<TensorRole> roles, int64_t layer, ConstTensorView rows,
+                  ConstTensorView offsets) {
+    const int64_t matrices = offsets.elements() - 1, columns = rows.shape.back();
     ImportanceEntry& first = entry(*roles.begin(), layer, matrices, columns);
-    for (int64_t m = 0; m < matrices; ++m) {
-      const auto i = static_cast<size_t>(m);
-      add_squares(rows.rows(offsets[i], offsets[i + 1] - offsets[i]),
-                  first.squares.data() + m * columns);
-      first.counts[i] += static_cast<double>(offsets[i + 1] - offsets[i]);
-    }
+    const Shape shape{matrices, columns};
+    if (sums_.bytes() < 8 * shape.elements())
+      sums_ = Buffer::of(DType::kF64, shape, stream_.device());
+    const TensorView sums = sums_.view(DType::kF64, shape);
+    copy_from_host(std::span<const double>(first.squares), sums, stream_);
+    add_squares(rows, offsets, sums, stream_);
+    HostCopy<double> host_sums(shape.elements(), stream_.device());
+    const std::span<const double> added = host_sums.of(sums, stream_);
+    first.squares.assign(added.begin(), added.end());
+    const std::span<const int64_t> bounds = host_offsets_.of(offsets, stream_);
+    for (size_t m = 0; m < first.counts.size(); ++m)
+      first.counts[m] += static_cast<double>(bounds[m + 1] - bounds[m]);
     for (const TensorRole role : roles) {
       if (role != *roles.begin()) entry(role, layer, matrices, columns) = first;
     }
   }
 
-  void add_squares(TensorView rows, double* sums) {
-    const int64_t columns = rows.shape.back(), count = rows.dim(0);
-    const float* x = rows.f32();
-    stream_.threads().parallel_for(
-        (columns + kColumnsAtATime - 1) / kColumnsAtATime, [&](int64_t part, int) {
-          const int64_t begin = part * kColumnsAtATime,
-                        end = std::min(columns, begin + kColumnsAtATime);
-          for (int64_t r = 0; r < count; ++r) {
-            for (int64_t k = begin; k < end; ++k) {
-              const double value = static_cast<double>(x[r * columns + k]);
-              sums[k] += value * value;
-            }
-          }
-        });
-  }
-
   const ModelConfig& config_;
   ImportanceMatrix& out_;
   Stream& stream_;
+  HostArray<int64_t> all_rows_;
+  HostCopy<int64_t> host_offsets_;
+  Buffer sums_;
 };
 
 int64_t plan_bytes(const ModelConfig& config, const ActivationPlan& plan) {
@@ -103,19 +103,19 @@ class Calibration {
   Calibration(const ModelWeights& weights, int64_t rows_max, ImportanceMatrix& out, Stream& stream)
       : weights_(weights),
         stream_(stream),
-        plan_{.rows_max = rows_max, .mtp = weights.config.mtp_layer_count > 0},
-        arena_(plan_bytes(weights.config, plan_)),
+        plan_{.rows_max = rows_max, .mtp = weights.config.mtp_layer_count > 0, .observed = true},
+        arena_(plan_bytes(weights.config, plan_), stream.device()),
         activations_(weights.config, plan_, arena_),
         collector_(weights.config, out, stream),
-        positions_(static_cast<size_t>(rows_max)) {
-    std::iota(positions_.begin(), positions_.end(), 0);
+        ids_(rows_max, stream.device()),
+        positions_(rows_max, stream.device()) {
+    for (int64_t p = 0; p < rows_max; ++p) positions_.push_back(static_cast<int32_t>(p));
   }
 
   void run(std::span<const int32_t> ids) {
     const int64_t rows = std::ssize(ids);
     kv_.set_documents({&rows, 1});
-    forward(weights_, {ids, std::span(positions_).first(ids.size())}, kv_, activations_, stream_,
-            &collector_);
+    forward(weights_, rows_of(ids), kv_, activations_, stream_, &collector_);
     const TensorRole head = weights_.config.tied_embeddings ? kEmbedding : kHead;
     collector_.add({head}, -1, activations_.hidden());
     if (plan_.mtp) run_mtp(ids.subspan(1));
@@ -126,10 +126,15 @@ class Calibration {
   void run_mtp(std::span<const int32_t> next) {
     const int64_t rows = std::ssize(next), layer = weights_.config.layer_count();
     kv_.set_documents({&rows, 1});
-    forward_mtp(weights_, activations_.hidden().rows(0, rows),
-                {next, std::span(positions_).first(next.size())}, kv_, activations_, stream_);
+    forward_mtp(weights_, activations_.hidden().rows(0, rows), rows_of(next), kv_, activations_,
+                stream_);
     collector_.add({kMtpFc}, layer, activations_.mtp().joined);
     collector_.layer_done(layer, activations_.mtp().layer);
+  }
+
+  RowBatch rows_of(std::span<const int32_t> ids) {
+    ids_.assign(ids);
+    return {ids_.on(stream_), positions_.on(stream_).rows(0, std::ssize(ids))};
   }
 
   const ModelWeights& weights_;
@@ -139,7 +144,7 @@ class Calibration {
   Activations activations_;
   DocumentKv kv_{1};
   Collector collector_;
-  std::vector<int32_t> positions_;
+  HostArray<int32_t> ids_, positions_;
 };
 
 }  // namespace

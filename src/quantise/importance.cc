@@ -121,7 +121,8 @@ void write_importance(const ImportanceMatrix& matrix, const Path& path) {
   for (const auto& [name, entry] : matrix.entries) {
     const std::vector<float> sums(entry.squares.begin(), entry.squares.end()),
         counts(entry.counts.begin(), entry.counts.end());
-    writer.write(name + std::string(kSums), host_view(sums.data(), {entry.matrices, entry.columns}));
+    writer.write(name + std::string(kSums),
+                 host_view(sums.data(), {entry.matrices, entry.columns}));
     writer.write(name + std::string(kCounts), host_view(counts.data(), {entry.matrices, 1}));
   }
   writer.commit();

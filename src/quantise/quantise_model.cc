@@ -8,6 +8,7 @@
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "kernels/convert.h"
+#include "tensor/host_array.h"
 
 namespace dure {
 namespace {
@@ -73,7 +74,7 @@ class Quantiser {
     if (entry != nullptr && entry->matrices > 1) result.experts_unreached = entry->unreached();
     const int64_t matrices = matrices_of(tensor.id, job_.files.config());
     for (int64_t m = 0; m < matrices; ++m) {
-      const TensorView stored = job_.files.load(matrix_id(tensor.id, m), loaded_);
+      const ConstTensorView stored = job_.files.load(matrix_id(tensor.id, m), loaded_);
       result.bytes_before += stored.bytes();
       std::vector<float> weights;
       if (entry != nullptr) weights = entry->weights(entry->matrices > 1 ? m : 0);
@@ -82,18 +83,18 @@ class Quantiser {
     return result;
   }
 
-  void one_matrix(const PlannedTensor& tensor, const TensorView& stored,
+  void one_matrix(const PlannedTensor& tensor, ConstTensorView stored,
                   std::span<const float> weights, int64_t byte_offset, QuantisedTensor& result) {
     const DType to = tensor.info.dtype;
     const int64_t columns = stored.shape.back(), rows = stored.elements() / columns;
     const int64_t step = std::max<int64_t>(1, kStretchElements / columns);
-    const TensorView flat = stored.reshaped({rows, columns});
+    const ConstTensorView flat = stored.reshaped({rows, columns});
     for (int64_t first = 0; first < rows; first += step) {
       throw_if_interrupted("nothing was written; start again");
       const int64_t count = std::min(step, rows - first);
-      const TensorView piece = flat.rows(first, count);
+      const ConstTensorView piece = flat.rows(first, count);
       if (stored.dtype == to && is_block(to)) {  // Blocks of the wanted type stay as they are.
-        put(tensor, byte_offset + first * row_bytes(to, columns), piece.data, piece.bytes());
+        put(tensor, byte_offset + first * row_bytes(to, columns), host_bytes(piece));
       } else {
         encode(tensor, piece, weights, first, byte_offset + first * row_bytes(to, columns), result);
       }
@@ -102,26 +103,25 @@ class Quantiser {
     }
   }
 
-  void encode(const PlannedTensor& tensor, const TensorView& piece, std::span<const float> weights,
+  void encode(const PlannedTensor& tensor, ConstTensorView piece, std::span<const float> weights,
               int64_t first_row, int64_t byte_offset, QuantisedTensor& result) {
     const DType to = tensor.info.dtype;
     const int64_t rows = piece.dim(0), columns = piece.dim(1);
     values_.resize(static_cast<size_t>(rows * columns));
     encoded_.resize(static_cast<size_t>(rows * row_bytes(to, columns)));
-    const TensorView values = host_view(values_.data(), {rows, columns});
-    widen(piece, values, stream_);
+    widen(piece, host_view(values_.data(), {rows, columns}), stream_);
     result.error.add(encode_rows({.dtype = to,
-                                  .rows = values,
+                                  .values = values_,
+                                  .columns = columns,
                                   .importance = weights,
                                   .name = tensor.info.name,
                                   .first_row = first_row},
                                  encoded_.data(), stream_));
-    put(tensor, byte_offset, encoded_.data(), static_cast<int64_t>(encoded_.size()));
+    put(tensor, byte_offset, {reinterpret_cast<const char*>(encoded_.data()), encoded_.size()});
   }
 
-  void put(const PlannedTensor& tensor, int64_t offset, const void* data, int64_t bytes) {
-    writer_->write_piece(tensor.info.name, offset,
-                         {static_cast<const char*>(data), static_cast<size_t>(bytes)});
+  void put(const PlannedTensor& tensor, int64_t offset, std::string_view bytes) {
+    writer_->write_piece(tensor.info.name, offset, bytes);
   }
 
   const QuantiseJob& job_;

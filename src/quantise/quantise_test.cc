@@ -47,7 +47,7 @@ struct Encoded {
 
 Encoded encode(DType dtype, const std::vector<float>& x, std::span<const float> importance = {},
                int threads = 1) {
-  Stream stream(threads);
+  CpuStream stream(threads);
   const int64_t rows = std::ssize(x) / kColumns;
   Encoded out;
   out.bytes.resize(static_cast<size_t>(rows * row_bytes(dtype, kColumns)));
@@ -256,7 +256,7 @@ TEST(BlockEncode, ThreadsOtherRowsAndInstructionSetsChangeNoByte) {
 
 TEST(BlockEncode, PlainTypes) {
   const std::vector<float> x = normal_rows(2, 12);
-  Stream stream(1);
+  CpuStream stream(1);
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
     std::string bytes(static_cast<size_t>(2 * row_bytes(dtype, kColumns)), '\0');
     const EncodeError error =
@@ -455,7 +455,7 @@ TEST(Calibrate, SumsCountsAndThreads) {
   Rng rng(6);
   std::vector<int32_t> ids(23);
   for (int32_t& id : ids) id = static_cast<int32_t>(rng.below(c.vocab_size));
-  Stream one(1), three(3);
+  CpuStream one(1), three(3);
   const auto quiet = [](int64_t) {};
   const ImportanceMatrix a = calibrate(weights, ids, {.chunk_tokens = 8}, one, quiet),
                          b = calibrate(weights, ids, {.chunk_tokens = 8}, three, quiet);
@@ -503,7 +503,7 @@ TEST(Calibrate, TooLittleText) {
   Parameters parameters(c);
   testing_model::randomise(parameters, 5);
   const ModelWeights weights = bind_weights(parameters);
-  Stream stream(1);
+  CpuStream stream(1);
   const std::vector<int32_t> ids = {3};
   EXPECT_THROW(calibrate(weights, ids, {}, stream, [](int64_t) {}), Error);
 }

@@ -1,8 +1,8 @@
-// rl/rl_trainer.h: reinforcement learning with verifiable rewards: rollouts, advantages, the
-// weighted step, again.
+// rl/rl_trainer.h: reinforcement learning with verifiable rewards as one call: a configuration in,
+// a run folder with its model out.
 //
-// Owns the order of an RL run and its record. A step: draw problems; G answers each from the
-// engine, which reads the learner's own parameters; exact rewards; plan_responses(); then
+// Owns the configuration and its checks. A step (rl_stage.h): draw problems; G answers each from
+// the engine, which reads the learner's own parameters; exact rewards; plan_responses(); then
 // `updates_per_step` updates over shares of the groups: forward, log-probabilities (on the first
 // update the sampler's own bits), the objective's derivative per token, backward, clip, step. The
 // router is frozen (matrix and bias) and the MTP layer is not trained, as K-EXAONE does. No KL
@@ -10,7 +10,8 @@
 //
 // Resume: a checkpoint holds weights, moments and the step; a step is a function of those and the
 // seed, so an interrupted step, rollouts in flight included, is made again with the same bits. Not
-// here: objectives (objectives.h), environments' problems (data/tasks), sampling (engine/).
+// here: the order of a run (train/run.h), objectives (objectives.h), environments' problems
+// (data/tasks), sampling (engine/).
 #pragma once
 
 #include <string>
@@ -68,9 +69,9 @@ struct RlConfig {
   }
 };
 
-// Runs to the end, or continues where the folder's last checkpoint stands. Leaves OUTPUT/model (a
-// Hugging Face folder). Throws kInterrupted after saving, kDiverged naming the step, and whatever
-// files and options get wrong.
+// Runs to the end, or continues where the folder's last checkpoint stands; a finished run is left
+// as it is. Leaves OUTPUT/model (a Hugging Face folder). Throws kInterrupted after saving,
+// kDiverged naming the step, and whatever files and options get wrong.
 void run_rl(const RlConfig& config);
 
 }  // namespace dure

@@ -3,7 +3,7 @@
 // The engine reads the trainer's own parameters: there is no second copy of the weights. Everything
 // about step s follows from (seed, s) and the weights, so an interrupted step is made again with
 // the same bits instead of being saved half-done. Not here: advantages and losses (advantages.h,
-// objectives.h), the update (rl_trainer.h).
+// objectives.h), the update (rl_stage.h).
 #pragma once
 
 #include <cstdint>
@@ -12,11 +12,10 @@
 #include <vector>
 
 #include "base/options.h"
+#include "chat/chat_texts.h"
 #include "data/tasks/mixture.h"
 #include "engine/generator.h"
 #include "eval/grader.h"
-#include "text/chat_template.h"
-#include "text/tokenizer.h"
 
 namespace dure {
 
@@ -46,10 +45,10 @@ struct Rollout {
 };
 
 // prompts_per_step * group_size rollouts of `step`, a problem's group together. Problems come from
-// the train split.
+// the train split. Throws kInvalidArgument where no token of `texts` ends an answer.
 std::vector<Rollout> collect_rollouts(
     const RolloutOptions& options, const TaskMixture& tasks, uint64_t seed, int64_t step,
-    const Tokenizer& tokenizer, const ChatTemplate& chat, Generator& generator,
+    const ChatTexts& texts, Generator& generator,
     const std::function<void(int64_t finished)>& on_progress = nullptr);
 
 }  // namespace dure

@@ -7,11 +7,43 @@
 #pragma once
 
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "tensor/buffer.h"
 
 namespace dure {
+
+// Values of the host into a tensor of as many elements.
+template <typename T>
+void copy_from_host(std::span<const T> from, TensorView to, Stream& stream) {
+  DURE_CHECK(static_cast<int64_t>(from.size()) == to.elements(), "{} values for {}", from.size(),
+             to.shape.text());
+  stream.upload(from.data(), to.as<T>(), from.size_bytes());
+}
+
+// The bytes of a tensor in host memory into one on the stream's device.
+inline void copy_from_host(ConstTensorView from, TensorView to, Stream& stream) {
+  DURE_CHECK(from.dtype == to.dtype && from.bytes() == to.bytes(), "{} to {}", from.shape.text(),
+             to.shape.text());
+  stream.upload(from.data, to.data, static_cast<size_t>(from.bytes()));
+}
+
+// The bytes of a tensor in host memory, to be written to a file.
+inline std::string_view host_bytes(ConstTensorView tensor) {
+  DURE_CHECK(tensor.device == Device::kCpu, "a tensor of the host is needed");
+  return {static_cast<const char*>(tensor.data), static_cast<size_t>(tensor.bytes())};
+}
+
+// A tensor as the host can read it: its own memory on the CPU, elsewhere a copy in `room`, which
+// grows as needed.
+inline ConstTensorView on_host(ConstTensorView tensor, Buffer& room, Stream& stream) {
+  if (stream.device() == Device::kCpu) return tensor;
+  if (room.bytes() < tensor.bytes()) room = Buffer(tensor.bytes());
+  const TensorView copy = room.view(tensor.dtype, tensor.shape);
+  stream.download(tensor.data, copy.data, static_cast<size_t>(tensor.bytes()));
+  return copy;
+}
 
 template <typename T>
 class HostArray {

@@ -115,17 +115,12 @@ void expect_same_for_every_cut(const std::string& text, const OutputParserOption
   const auto run = [&](auto next_size) {
     OutputParser parser(options);
     OutputDelta sum;
-    const auto add = [&](OutputDelta delta) {
-      sum.reasoning += delta.reasoning;
-      sum.content += delta.content;
-      sum.tool_calls.insert(sum.tool_calls.end(), delta.tool_calls.begin(), delta.tool_calls.end());
-    };
     for (size_t i = 0; i < text.size();) {
       const size_t size = std::min<size_t>(next_size(i), text.size() - i);
-      add(parser.push(std::string_view(text).substr(i, size)));
+      sum += parser.push(std::string_view(text).substr(i, size));
       i += size;
     }
-    add(parser.finish());
+    sum += parser.finish();
     EXPECT_EQ(sum.reasoning, whole.reasoning) << text;
     EXPECT_EQ(sum.content, whole.content) << text;
     EXPECT_EQ(sum.tool_calls, whole.tool_calls) << text;

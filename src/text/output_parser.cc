@@ -35,6 +35,13 @@ size_t partial_character_size(std::string_view text) {
 
 }  // namespace
 
+OutputDelta& OutputDelta::operator+=(OutputDelta next) {
+  reasoning += next.reasoning;
+  content += next.content;
+  for (ToolCall& call : next.tool_calls) tool_calls.push_back(std::move(call));
+  return *this;
+}
+
 void OutputParser::Stripper::add(std::string& out, std::string_view text, bool last) {
   held += text;
   // Never cut a character: its first bytes are no white space, but the whole may be (U+3000).
@@ -150,10 +157,7 @@ void OutputParser::leave_call_in_content(OutputDelta& delta, size_t size) {
 OutputDelta parse_output(std::string_view text, const OutputParserOptions& options) {
   OutputParser parser(options);
   OutputDelta whole = parser.push(text);
-  OutputDelta rest = parser.finish();
-  whole.reasoning += rest.reasoning;
-  whole.content += rest.content;
-  for (ToolCall& call : rest.tool_calls) whole.tool_calls.push_back(std::move(call));
+  whole += parser.finish();
   return whole;
 }
 

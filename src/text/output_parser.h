@@ -24,6 +24,7 @@ struct OutputDelta {
   std::string content;               // Likewise.
   std::vector<ToolCall> tool_calls;  // Complete ones; `arguments` is an object, `id` empty.
   bool empty() const { return reasoning.empty() && content.empty() && tool_calls.empty(); }
+  OutputDelta& operator+=(OutputDelta next);  // The two as one.
 };
 
 struct OutputParserOptions {

@@ -1,3 +1,4 @@
+// Writing a checkpoint beside its place, and checking one before it is trusted.
 #include "train/checkpoint.h"
 
 #include <fcntl.h>
@@ -7,11 +8,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <unordered_set>
 
 #include "base/check.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "formats/safetensors.h"
+#include "tensor/host_array.h"
 
 namespace dure {
 namespace {
@@ -23,11 +26,13 @@ constexpr const char* kLock = ".lock";
 
 std::string hash_text(std::string_view bytes) { return fmt::format("{:016x}", xxh64(bytes)); }
 
-void write_tensors(const Path& path, const std::vector<NamedTensor>& tensors) {
+void write_tensors(const Path& path, const std::vector<NamedTensor>& tensors, Stream* stream) {
   std::vector<TensorInfo> infos;
   for (const NamedTensor& t : tensors) infos.push_back({t.name, t.view.dtype, t.view.shape});
   SafetensorsWriter writer(path, std::move(infos), {{"format", "pt"}});
-  for (const NamedTensor& t : tensors) writer.write(t.name, t.view);
+  Buffer room;
+  for (const NamedTensor& t : tensors)
+    writer.write(t.name, stream == nullptr ? t.view : on_host(t.view, room, *stream));
   writer.commit();
 }
 
@@ -144,14 +149,17 @@ Checkpoint::Checkpoint(const Path& folder) : path_(folder) {
   state_ = manifest.at("state");
 }
 
-void Checkpoint::load(const std::string& file, const std::vector<NamedTensor>& targets) const {
+void Checkpoint::load(const std::string& file, const std::vector<NamedTensor>& targets,
+                      Stream& stream) const {
   const SafetensorsFile source(path_ / file);
   const auto wrong = [&](const std::string& name, const std::string& how) {
     fail(ErrorCode::kCorrupt,
          "checkpoint {}: tensor {} of {} {}; was the model's or optimiser's configuration changed?",
          path_.string(), name, file, how);
   };
+  std::unordered_set<std::string_view> wanted;
   for (const NamedTensor& target : targets) {
+    wanted.insert(target.name);
     const TensorInfo* info = source.find(target.name);
     if (info == nullptr) wrong(target.name, "is missing");
     if (info->dtype != target.view.dtype || info->shape != target.view.shape) {
@@ -161,14 +169,10 @@ void Checkpoint::load(const std::string& file, const std::vector<NamedTensor>& t
     }
   }
   for (const TensorInfo& info : source.tensors()) {
-    const auto named = [&](const NamedTensor& target) { return target.name == info.name; };
-    if (std::none_of(targets.begin(), targets.end(), named))
-      wrong(info.name, "is not used by the run");
+    if (!wanted.contains(info.name)) wrong(info.name, "is not used by the run");
   }
-  for (const NamedTensor& target : targets) {
-    const TensorView from = source.view(target.name);
-    std::memcpy(target.view.data, from.data, static_cast<size_t>(from.bytes()));
-  }
+  for (const NamedTensor& target : targets)
+    copy_from_host(source.view(target.name), target.view, stream);
 }
 
 CheckpointStore::CheckpointStore(Path folder, int64_t keep_last)
@@ -195,7 +199,7 @@ Path CheckpointStore::save(const CheckpointContent& content) {
   StagedFolder staged(target);
   Json files = Json::object();
   for (const auto& [name, tensors] : content.tensors) {
-    write_tensors(staged.path() / name, tensors);
+    write_tensors(staged.path() / name, tensors, content.stream);
     files[name] = describe_file(staged.path() / name);
   }
   for (const auto& [name, text] : content.files) {

@@ -3,8 +3,8 @@
 //
 // Owns a folder of checkpoints "step-00000120": safetensors, small text files and manifest.json
 // with sizes and hashes (docs/checkpoint.md). A checkpoint is filled beside its place and renamed,
-// so a kill, a full disk or a lost power line leaves the older ones. Not here: what a trainer or an
-// RL run must save (trainer.h, rl/): they hand it over.
+// so a kill, a full disk or a lost power line leaves the older ones. Not here: what a run
+// must save: it hands it over (run.h).
 #pragma once
 
 #include <map>
@@ -22,8 +22,10 @@ namespace dure {
 
 struct CheckpointContent {
   int64_t step = 0;  // Steps done. >= 0.
-  // "model.safetensors" -> its tensors, whole (no shards).
+  // "model.safetensors" -> its tensors, whole (no shards), and the stream of their
+  // device (null: host memory).
   std::map<std::string, std::vector<NamedTensor>> tensors;
+  Stream* stream = nullptr;
   // "config.json" -> text, so that other verbs open the folder.
   std::map<std::string, std::string> files;
   Json state = Json::object();  // RNG counters, data position, whatever the caller needs.
@@ -44,7 +46,7 @@ class Checkpoint {
   // Copies the tensors of `file` into `targets`, which must be exactly the tensors it holds: names,
   // shapes, types. Throws kCorrupt naming the first that is missing, left over or different;
   // nothing is copied then.
-  void load(const std::string& file, const std::vector<NamedTensor>& targets) const;
+  void load(const std::string& file, const std::vector<NamedTensor>& targets, Stream& stream) const;
 
  private:
   Path path_;

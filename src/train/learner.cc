@@ -1,24 +1,31 @@
+// The update and what a checkpoint holds of it.
 #include "train/learner.h"
 
 #include <cmath>
 
 #include "base/error.h"
 #include "formats/hf_config.h"
+#include "kernels/router.h"
 #include "model/load.h"
-#include "train/router_bias.h"
 
 namespace dure {
 
 Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream)
     : options_(options),
       stream_(stream),
-      parameters_(config),
-      gradients_(config),
-      weights_(bind_weights(parameters_)),
+      parameters_(config, stream.device()),
+      gradients_(config, stream.device()),
+      weights_(bind_weights(parameters_, stream)),
       by_place_(gradients_.by_place()),
       optimiser_(options.optimiser, trained_tensors(), stream),
-      pass_(config, options.pass),
-      expert_counts_(static_cast<size_t>(config.layer_count() * config.expert_count)) {}
+      pass_(config, options.pass, stream.device()),
+      expert_counts_(config.layer_count() * config.expert_count, stream.device()) {
+  clear_counts();
+}
+
+void Learner::clear_counts() {
+  expert_counts_.assign(static_cast<size_t>(config().layer_count() * config().expert_count), 0);
+}
 
 std::vector<TrainedTensor> Learner::trained_tensors() const {
   std::vector<TrainedTensor> tensors;
@@ -30,6 +37,11 @@ std::vector<TrainedTensor> Learner::trained_tensors() const {
     tensors.push_back({p.name, p.kind, p.view, gradients_.list()[i].view});
   }
   return tensors;
+}
+
+bool Learner::weights_finite() const {
+  const ConstTensorView flat = parameters_.flat();
+  return std::isfinite(sum_of_squares({&flat, 1}, stream_));
 }
 
 const LossResult& Learner::accumulate(const TrainInput& input, const LossOptions& options) {
@@ -47,13 +59,11 @@ const LossResult& Learner::backward(const LossOptions& options) {
 
 void Learner::move_router_bias() {
   const int64_t experts = config().expert_count;
+  const ConstTensorView counts = expert_counts_.on(stream_);
   for (const Parameter& p : parameters_.list()) {
     if (p.kind != TensorKind::kRouterBias) continue;
-    const auto counts =
-        std::span<const int64_t>(expert_counts_)
-            .subspan(static_cast<size_t>(p.id.layer * experts), static_cast<size_t>(experts));
-    update_router_bias(std::span(p.view.f32(), static_cast<size_t>(experts)), counts,
-                       options_.router_bias_rate);
+    dure::move_router_bias(counts.rows(p.id.layer * experts, experts), options_.router_bias_rate,
+                           p.view, stream_);
   }
 }
 
@@ -69,29 +79,28 @@ UpdateResult Learner::update(double learning_rate, const std::string& where) {
   optimiser_.step(learning_rate, result.clip_factor);
   if (options_.router_bias_rate > 0) move_router_bias();
   gradients_.zero(stream_);
-  std::fill(expert_counts_.begin(), expert_counts_.end(), 0);
+  clear_counts();
   return result;
 }
 
 std::vector<NamedTensor> Learner::weight_tensors() const {
   std::vector<NamedTensor> tensors;
-  const std::unique_ptr<TensorProvider> provider = provide(parameters_);
-  Buffer unused;
   for (const ImpliedTensor& implied : implied_tensors(parameters_.config()))
-    tensors.push_back({implied.name, provider->fetch(implied, unused)});
+    tensors.push_back({implied.name, parameters_.view(implied.id)});
   return tensors;
 }
 
 void Learner::save(CheckpointContent& content) const {
   content.tensors["model.safetensors"] = weight_tensors();
   content.tensors["optimiser.safetensors"] = optimiser_.state();
+  content.stream = &stream_;
   content.files["config.json"] = write_hf_config(parameters_.config()).dump(2) + "\n";
   content.state["optimiser_steps"] = optimiser_.step_count();
 }
 
 void Learner::load(const Checkpoint& checkpoint) {
-  checkpoint.load("model.safetensors", weight_tensors());
-  checkpoint.load("optimiser.safetensors", optimiser_.state());
+  checkpoint.load("model.safetensors", weight_tensors(), stream_);
+  checkpoint.load("optimiser.safetensors", optimiser_.state(), stream_);
   optimiser_.set_step_count(checkpoint.state().at("optimiser_steps").as_int("optimiser_steps"));
 }
 

@@ -3,7 +3,7 @@
 //
 // Owns the f32 masters, their gradients, the optimiser and the training pass; the weights that a
 // Generator samples from are views of the same masters. Not here: where batches come from (data/),
-// the order of a run (trainer.h, rl/rl_trainer.h).
+// the order of a run (run.h).
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include "formats/model_files.h"
 #include "model/parameters.h"
 #include "model/train_pass.h"
+#include "tensor/host_array.h"
 #include "train/checkpoint.h"
 #include "train/optimiser.h"
 
@@ -44,6 +45,7 @@ class Learner {
   const ModelWeights& weights() const { return weights_; }
   TrainPass& pass() { return pass_; }
   Optimiser& optimiser() { return optimiser_; }
+  bool weights_finite() const;  // All of them.
 
   // Forward and backward of one micro-batch; gradients and expert counts add up until update().
   const LossResult& accumulate(const TrainInput& input, const LossOptions& options);
@@ -54,7 +56,7 @@ class Learner {
   // nothing changed, when the gradient norm is not finite. `where` names the step in the message.
   UpdateResult update(double learning_rate, const std::string& where);
   // [L, E] since the last update
-  const std::vector<int64_t>& expert_counts() const { return expert_counts_; }
+  std::span<const int64_t> expert_counts() const { return expert_counts_.values(); }
 
   // model.safetensors under Hugging Face names (with config.json: a folder every verb opens) and
   // optimiser.safetensors.
@@ -65,6 +67,7 @@ class Learner {
   std::vector<TrainedTensor> trained_tensors() const;
   std::vector<NamedTensor> weight_tensors() const;
   void move_router_bias();
+  void clear_counts();
 
   LearnerOptions options_;
   Stream& stream_;
@@ -73,7 +76,7 @@ class Learner {
   ModelGradients by_place_;
   Optimiser optimiser_;
   TrainPass pass_;
-  std::vector<int64_t> expert_counts_;
+  HostArray<int64_t> expert_counts_;
 };
 
 // Writes the folder that ends a stage: weights, config.json, and `texts`; replaces one of that

@@ -3,7 +3,7 @@
 //
 // An identity is an object: names to the values that must not change while a run is continued
 // (seed, data, shape of a step, content of its inputs). Kept in every checkpoint's state. Not here:
-// which fields those are (trainer.cc, rl_trainer.cc).
+// which fields those are (Stage::identity(), run.h).
 #pragma once
 
 #include "base/file.h"

@@ -1,12 +1,8 @@
-// train/trainer.h: a pretraining or fine-tuning run: batches, steps, metrics, checkpoints, the
-// model at the end.
+// train/trainer.h: pretraining and fine-tuning as one call: a configuration in, a run folder with
+// its model out.
 //
-// Owns the order of a run (ARCHITECTURE.md, walk 2), its configuration, and the run folder
-// (docs/training.md): metrics.jsonl, tensorboard/, config.json, checkpoints/, cache/, model/. A run
-// is a function of its configuration, inputs and seed: killed at any point and started again, it
-// continues from the last checkpoint to the same bits. A step is a transaction: a loss or gradient
-// that is not finite ends the run with the weights as they were. Not here: one update (learner.h),
-// data (data/), RL (rl/rl_trainer.h).
+// Owns the configuration and its checks. Not here: the order of a run and its folder (run.h), what
+// a step computes (next_token_stage.h), data (train_data.h), RL (rl/rl_trainer.h).
 #pragma once
 
 #include <string>

@@ -144,6 +144,23 @@ void split_columns(ConstTensorView y, TensorView a, TensorView b, CpuStream& str
   });
 }
 
+void add_squares(ConstTensorView x, ConstTensorView offsets, TensorView sums, CpuStream& stream) {
+  const int64_t width = x.shape.back();
+  const float* values = x.f32();
+  const int64_t* group = offsets.i64();
+  double* to = sums.as<double>();
+  parallel_columns(stream, x.dim(0), width, [&](int64_t first, int64_t count) {
+    for (int64_t g = 0; g < sums.dim(0); ++g) {
+      for (int64_t r = group[g]; r < group[g + 1]; ++r) {
+        for (int64_t k = first; k < first + count; ++k) {
+          const double value = static_cast<double>(values[r * width + k]);
+          to[g * width + k] += value * value;
+        }
+      }
+    }
+  });
+}
+
 void add_sum(ConstTensorView x, TensorView total, CpuStream&) {
   const float* values = x.f32();
   double& sum = *total.as<double>();

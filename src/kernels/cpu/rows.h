@@ -18,6 +18,7 @@ void zero(TensorView y, CpuStream& stream);
 void fill(TensorView y, float value, CpuStream& stream);
 void concat_columns(ConstTensorView a, ConstTensorView b, TensorView y, CpuStream& stream);
 void split_columns(ConstTensorView y, TensorView a, TensorView b, CpuStream& stream);
+void add_squares(ConstTensorView x, ConstTensorView offsets, TensorView sums, CpuStream& stream);
 void add_sum(ConstTensorView x, TensorView total, CpuStream& stream);
 
 }  // namespace dure::cpu

@@ -1,0 +1,55 @@
+// chat/conversation.h: a conversation with a model: what was said, as the prompt of the next
+// answer.
+//
+// Owns the messages and how they are put to the model: thinking, tools, the model's own format; the
+// one place that renders and encodes a prompt. Not here: the text of a template
+// (text/chat_template.h), documents to train on (data/sft.h), sampling the answer (speaker.h,
+// Generator), reading it (answer_stream.h).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "chat/answer_stream.h"
+#include "chat/chat_texts.h"
+
+namespace dure {
+
+struct ConversationOptions {
+  bool thinking = true;  // The answer begins with reasoning.
+  Json tools;            // List of tool declarations, or null.
+};
+
+class Conversation {
+ public:
+  // `texts` must outlive it.
+  explicit Conversation(const ChatTexts& texts, ConversationOptions options = {})
+      : texts_(&texts), options_(std::move(options)) {}
+
+  const std::vector<Message>& messages() const { return messages_; }
+  void add(Message message) { messages_.push_back(std::move(message)); }
+  void remove_last() { messages_.pop_back(); }  // Such as a message that could not be answered.
+
+  // Forgets everything but the system message that it may open with.
+  void reset();
+  // Forgets everything; opens with this system message (empty: with none).
+  void reset(const std::string& system);
+
+  const ConversationOptions& options() const { return options_; }
+  void set_thinking(bool thinking) { options_.thinking = thinking; }
+
+  // The prompt of the assistant's next turn. Throws what the template cannot do with the messages;
+  // prompt() throws kNotFound where the model brings no tokenizer.
+  std::string render() const;
+  std::vector<int32_t> prompt() const;
+  // Reads the answer to that prompt.
+  AnswerStream answer() const;
+
+ private:
+  const ChatTexts* texts_;
+  ConversationOptions options_;
+  std::vector<Message> messages_;
+};
+
+}  // namespace dure

@@ -1,0 +1,26 @@
+// chat/open_model.h: a MODEL argument as an opened model: its files, its weights, and its texts.
+//
+// For all that runs a model it did not train: chat, generation, scoring, calibration, evaluation,
+// serving. Not here: finding and reading files (formats/model_files.h), weights alone
+// (model/load.h), texts alone (chat_texts.h).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "chat/chat_texts.h"
+#include "formats/model_files.h"
+#include "model/load.h"
+
+namespace dure {
+
+struct OpenModel {
+  std::shared_ptr<const ModelFiles> files;
+  ModelWeights weights;
+  ChatTexts texts;
+};
+
+// `model`: a folder, a GGUF file, a checkpoint, or a repo id in the Hugging Face cache.
+OpenModel open_model(const std::string& model);
+
+}  // namespace dure

@@ -1,0 +1,166 @@
+// What opening a model finds in its files, the stop rule, and answers of one speaker.
+#include "chat/open_model.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/testing.h"
+#include "chat/chat_fixture.h"
+#include "chat/conversation.h"
+#include "chat/speaker.h"
+#include "tensor/cpu_stream.h"
+
+namespace dure {
+namespace {
+
+using namespace testing_chat;
+using Ids = std::vector<int32_t>;
+
+TEST(StopRule, IsTheUnionOfWhatTheModelSays) {
+  EXPECT_EQ(stop_rule({}).tokens, Ids{});
+  EXPECT_EQ(stop_rule({.config = {9, 3}}).tokens, (Ids{3, 9}));
+  EXPECT_EQ(stop_rule({.config = {9, 3}, .tokenizer = 9}).tokens, (Ids{3, 9}));
+  EXPECT_EQ(stop_rule({.config = {9}, .tokenizer = 4}).tokens, (Ids{4, 9}));
+  // generation_config.json stands for config.json, as in transformers.
+  EXPECT_EQ(stop_rule({.config = {9}, .generation = {{7, 8}}, .tokenizer = 4}).tokens,
+            (Ids{4, 7, 8}));
+  EXPECT_EQ(stop_rule({.config = {9}, .generation = std::vector<int64_t>{}}).tokens, Ids{});
+}
+
+TEST(StopRule, StopsAtItsTokensAlone) {
+  const StopRule rule = stop_rule({.config = {9, 3}, .tokenizer = 5});
+  for (int32_t id = 0; id < 12; ++id)
+    EXPECT_EQ(rule.stops_at(id), id == 3 || id == 5 || id == 9) << id;
+  EXPECT_FALSE(StopRule{}.stops_at(0));
+}
+
+class OpenModels : public ::testing::Test {
+ protected:
+  OpenModel open(const std::string& name, const ModelTexts& texts) {
+    write_tiny_model(folder_.path() / name, texts);
+    return open_model((folder_.path() / name).string());
+  }
+  static int32_t end_of_turn() { return *small_tokenizer().eos_id(); }
+  // Greedy ids and their answer, sampled without any of chat/.
+  Generation greedy(const OpenModel& model, const Ids& prompt, int64_t new_tokens_max) {
+    Generator generator(model.weights, {.sequences_max = 1, .context_tokens_max = 128}, stream_);
+    return generator.run({{.prompt = prompt,
+                           .sampling = {.temperature = 0},
+                           .new_tokens_max = new_tokens_max,
+                           .stop_tokens = model.texts.stops.tokens}})[0];
+  }
+  TemporaryFolder folder_;
+  CpuStream stream_{1};
+};
+
+TEST_F(OpenModels, SettingsComeFromGenerationConfigWhereItSpeaks) {
+  ModelTexts texts = tiny_texts();
+  texts.generation_config = R"({"eos_token_id":[60,61],"temperature":0.7,"top_k":9})";
+  texts.chat_template = std::string(released_chat_template(ChatFormat::kK2));
+  const OpenModel model = open("all", texts);
+  EXPECT_EQ(model.texts.sampling.temperature, 0.7);
+  EXPECT_EQ(model.texts.sampling.top_k, 9);
+  EXPECT_EQ(model.texts.sampling.top_p, 0.95);
+  EXPECT_EQ(model.texts.chat_template.format(), ChatFormat::kK2);
+  EXPECT_FALSE(model.texts.chat_template.is_typed());
+  EXPECT_EQ(model.texts.stops.tokens,
+            stop_rule({.config = {60, 61}, .tokenizer = end_of_turn()}).tokens);
+  EXPECT_EQ(model.texts.require_tokenizer().vocab_size(), small_tokenizer().vocab_size());
+}
+
+TEST_F(OpenModels, ASilentModelHasTheFamilysSettings) {
+  const OpenModel model = open("silent", tiny_texts());
+  EXPECT_EQ(model.texts.sampling.temperature, 1.0);
+  EXPECT_EQ(model.texts.sampling.top_p, 0.95);
+  EXPECT_TRUE(model.texts.chat_template.is_typed());
+  EXPECT_EQ(model.texts.stops.tokens,
+            stop_rule({.config = {53, 54}, .tokenizer = end_of_turn()}).tokens);
+}
+
+TEST_F(OpenModels, WithoutATokenizerNobodyTalks) {
+  const OpenModel model = open("bare", {});
+  EXPECT_FALSE(model.texts.tokenizer);
+  EXPECT_EQ(model.texts.stops.tokens, (Ids{53, 54}));
+  const auto refused = [&](const std::function<void()>& act) {
+    ErrorCode code{};
+    EXPECT_NE(message_of(act, &code).find("bare"), std::string::npos);
+    EXPECT_EQ(code, ErrorCode::kNotFound);
+  };
+  refused([&] { model.texts.require_tokenizer(); });
+  refused([&] { Conversation(model.texts).prompt(); });
+  refused([&] { AnswerStream::plain(model.texts); });
+  refused([&] { Speaker(model, {}, stream_); });
+}
+
+// Of a speaker with and without drafts: the generator's ids and the text that a stream reads in
+// them.
+void expect_says(const OpenModel& model, const Conversation& conversation,
+                 const Generation& expected, Stream& stream) {
+  for (const int64_t drafts : {0, 2}) {
+    Speaker speaker(model,
+                    {.sampling = {.temperature = 0}, .new_tokens_max = 30, .draft_tokens = drafts},
+                    stream);
+    AnswerStream answer = conversation.answer();
+    OutputDelta sum;
+    const Speaker::Result result =
+        speaker.answer(conversation.prompt(), answer, [&](const OutputDelta& delta) {
+          EXPECT_FALSE(delta.empty());
+          sum += delta;
+        });
+    EXPECT_EQ(result.generation.tokens, expected.tokens);
+    EXPECT_EQ(result.generation.log_probabilities, expected.log_probabilities);
+    EXPECT_EQ(result.generation.finish, expected.finish);
+    EXPECT_EQ(answer.stopped(), expected.finish == FinishReason::kStop);
+    EXPECT_EQ(result.drafts.drafted > 0, drafts > 0);
+    EXPECT_EQ(sum.reasoning, answer.message().reasoning);
+    EXPECT_EQ(sum.content, answer.message().content);
+    AnswerStream again = conversation.answer();
+    EXPECT_EQ(again.read(expected.tokens), answer.message());
+  }
+}
+
+TEST_F(OpenModels, ASpeakerStreamsWhatTheGeneratorSamples) {
+  OpenModel model = open("model", tiny_texts());
+  Conversation conversation(model.texts);
+  conversation.add({.role = Role::kUser, .content = "the work?"});
+  model.texts.stops = {};
+  const Generation endless = greedy(model, conversation.prompt(), 30);
+  EXPECT_EQ(endless.tokens.size(), 30u);
+  expect_says(model, conversation, endless, stream_);
+  model.texts.stops = stop_rule({.config = {endless.tokens[15]}});
+  const Generation stopped = greedy(model, conversation.prompt(), 30);
+  EXPECT_EQ(stopped.finish, FinishReason::kStop);
+  expect_says(model, conversation, stopped, stream_);
+}
+
+TEST_F(OpenModels, ASpeakerStopsWhenAskedTo) {
+  OpenModel model = open("model", tiny_texts());
+  model.texts.stops = {};
+  Speaker speaker(model, {.sampling = {.temperature = 0}, .new_tokens_max = 40}, stream_);
+  AnswerStream answer = AnswerStream::plain(model.texts);
+  int64_t asked = 0;
+  const Speaker::Result result = speaker.answer(
+      {5, 6, 7}, answer, [](const OutputDelta&) {}, [&] { return ++asked < 6; });
+  EXPECT_EQ(result.generation.finish, FinishReason::kCancelled);
+  EXPECT_EQ(result.generation.tokens.size(), 6u);
+  // And talks on.
+  AnswerStream next = AnswerStream::plain(model.texts);
+  EXPECT_EQ(speaker.answer({5, 6, 7}, next, [](const OutputDelta&) {}).generation.tokens.size(),
+            40u);
+}
+
+TEST_F(OpenModels, AFullContextIsRefusedWithTheNumbers) {
+  const OpenModel model = open("model", tiny_texts());
+  Speaker speaker(model, {.sampling = {.temperature = 0}, .context_tokens = 8}, stream_);
+  AnswerStream answer = AnswerStream::plain(model.texts);
+  ErrorCode code{};
+  const std::string refusal =
+      message_of([&] { speaker.answer(Ids(8, 5), answer, [](const OutputDelta&) {}); }, &code);
+  EXPECT_EQ(code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(refusal.find("8 tokens fills the context of 8"), std::string::npos) << refusal;
+  EXPECT_EQ(speaker.answer(Ids(7, 5), answer, [](const OutputDelta&) {}).generation.tokens.size(),
+            1u);
+}
+
+}  // namespace
+}  // namespace dure

@@ -1,0 +1,60 @@
+// chat/speaker.h: one answer at a time from an opened model, streamed as it is sampled.
+//
+// Owns a generator with room for one sequence. For a program that talks with one
+// person (generate, chat). Not here: many answers together (Generator::run), prompts
+// (conversation.h), text (answer_stream.h), command lines and terminals (cli/).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "chat/answer_stream.h"
+#include "chat/open_model.h"
+#include "engine/generator.h"
+
+namespace dure {
+
+struct SpeakerOptions {
+  SamplingOptions sampling;       // The model's own defaults are OpenModel::texts.sampling.
+  int64_t new_tokens_max = 512;   // of one answer
+  int64_t context_tokens = 4096;  // prompt and answer; at least 2; cut to the model's own limit
+  int64_t draft_tokens = 0;       // 0 to kDraftTokensMax; above 0 the model needs an MTP layer
+  static constexpr int64_t kDraftTokensMax = 64;
+};
+
+class Speaker {
+ public:
+  struct Result {
+    Generation generation;
+    double decode_s = 0;  // from the first token to the last
+    Generator::DraftCounts drafts;
+
+    double tokens_per_s() const;  // after the first
+    // "38 tokens, 12.3 tokens/s, 41 of 60 drafts accepted (68 %)"
+    std::string speed_text() const;
+  };
+  using Say = std::function<void(const OutputDelta&)>;
+
+  // Allocates the caches. `model` and `stream` must outlive it. Throws kNotFound where the model
+  // brings no tokenizer, and what Generator throws.
+  Speaker(const OpenModel& model, const SpeakerOptions& options, Stream& stream);
+  ~Speaker();
+
+  // Streams the answer through `out` to `say`, which gets no empty delta; finishes the stream.
+  // Ends early when `keep_on` (if given) says false. Throws kInvalidArgument where the prompt
+  // leaves no room in the context.
+  Result answer(std::vector<int32_t> prompt, AnswerStream& out, const Say& say,
+                const std::function<bool()>& keep_on = nullptr);
+
+ private:
+  GenerationRequest request_for(std::vector<int32_t> prompt) const;
+
+  const OpenModel& model_;
+  SpeakerOptions options_;
+  std::unique_ptr<Generator> generator_;
+  uint64_t answers_ = 0;  // each its own random stream
+};
+
+}  // namespace dure

@@ -1,0 +1,66 @@
+// Declares the flags, checks them, and lays them over a model's own settings.
+#include "cli/sampling_flags.h"
+
+#include <random>
+
+#include "base/error.h"
+#include "cli/args.h"
+
+namespace dure {
+namespace {
+
+uint64_t fresh_seed() {
+  std::random_device device;
+  const uint64_t high = device();
+  return high << 32 | device();
+}
+
+}  // namespace
+
+void SamplingFlags::declare(Args& args) {
+  args.option("-n,--max-tokens", new_tokens_max, "longest answer in tokens");
+  args.option("--temperature", temperature, "0 is greedy");
+  args.option("--top-p", top_p, "nucleus share");
+  args.option("--top-k", top_k, "most likely tokens kept (0: all)");
+  args.option("--min-p", min_p, "least share of the largest probability");
+  args.option("--repetition-penalty", repetition_penalty, "over prompt and answer (1: none)");
+  args.option("--presence-penalty", presence_penalty, "over the answer");
+  args.option("--frequency-penalty", frequency_penalty, "over the answer");
+  args.option("--seed", seed, "of sampling (default: a fresh one)");
+  args.option("-c,--context", context_tokens, "longest conversation in tokens");
+  args.option("--draft", draft_tokens,
+              "tokens the MTP layer drafts ahead; the model checks them together (0: off)");
+}
+
+SamplingOptions SamplingFlags::over(const SamplingOptions& defaults) const {
+  SamplingOptions o = defaults;
+  o.temperature = temperature.value_or(o.temperature);
+  o.top_p = top_p.value_or(o.top_p);
+  o.top_k = top_k.value_or(o.top_k);
+  o.min_p = min_p.value_or(o.min_p);
+  o.repetition_penalty = repetition_penalty.value_or(o.repetition_penalty);
+  o.presence_penalty = presence_penalty.value_or(o.presence_penalty);
+  o.frequency_penalty = frequency_penalty.value_or(o.frequency_penalty);
+  o.seed = seed ? static_cast<uint64_t>(*seed) : fresh_seed();
+  return o;
+}
+
+SpeakerOptions SamplingFlags::speaker_options(const OpenModel& model) const {
+  if (context_tokens < 2) {
+    fail(ErrorCode::kInvalidArgument, "a context of {} tokens: give at least 2", context_tokens);
+  }
+  constexpr int64_t kDraftMax = SpeakerOptions::kDraftTokensMax;
+  if (draft_tokens < 0 || draft_tokens > kDraftMax)
+    fail(ErrorCode::kInvalidArgument, "--draft {}: give 0 to {}", draft_tokens, kDraftMax);
+  if (draft_tokens > 0 && model.weights.config.mtp_layer_count == 0) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: --draft {}, but the model has no MTP layer to draft with; leave --draft away",
+         model.texts.source, draft_tokens);
+  }
+  return {.sampling = over(model.texts.sampling),
+          .new_tokens_max = new_tokens_max,
+          .context_tokens = context_tokens,
+          .draft_tokens = draft_tokens};
+}
+
+}  // namespace dure

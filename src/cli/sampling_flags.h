@@ -1,0 +1,33 @@
+// cli/sampling_flags.h: the flags of sampling that generate and chat share.
+//
+// Owns their names, and the refusals that name them. Not here: what the options mean
+// (engine/sampler.h), the answer (chat/speaker.h).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "chat/speaker.h"
+
+namespace dure {
+
+class Args;
+
+// What is not given follows the model's generation_config.json.
+struct SamplingFlags {
+  int64_t new_tokens_max = 512;
+  std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty,
+      frequency_penalty;
+  std::optional<int64_t> top_k, seed;
+  int64_t context_tokens = 4096;
+  int64_t draft_tokens = 0;
+
+  void declare(Args& args);
+  // Throws kInvalidArgument naming the flag that is out of range or asks what the model cannot do.
+  SpeakerOptions speaker_options(const OpenModel& model) const;
+
+ private:
+  SamplingOptions over(const SamplingOptions& defaults) const;
+};
+
+}  // namespace dure

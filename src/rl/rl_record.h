@@ -1,0 +1,39 @@
+// rl/rl_record.h: what is written down about a step of reinforcement learning: metrics of its
+// rollouts, and a few answers in full.
+//
+// Owns FOLDER/samples.jsonl and the names of the metrics. Not here: metrics.jsonl (train/run.h).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "rl/rollout.h"
+
+namespace dure {
+
+struct RolloutStats {
+  double reward_mean = 0, reward_std = 0;
+  double token_count = 0, length_mean = 0;
+  double cut_share = 0;                        // answers that reached the longest length
+  std::vector<double> task_right, task_total;  // by task
+};
+RolloutStats rollout_stats(const std::vector<Rollout>& rollouts);
+
+// "rewards/TASK/mean" of every task that was drawn.
+void add_task_rewards(const RolloutStats& stats, Json& row);
+
+// A few answers a step, spread over the groups: curves alone hide what a reward is given for.
+class SampleLog {
+ public:
+  // Samples of steps after `step` go, as the metrics' rows do: each step stands there once.
+  SampleLog(const Path& folder, int64_t step);
+  // `count` of the rollouts of `step` (1, 2, ...).
+  void write(int64_t step, const std::vector<Rollout>& rollouts, int64_t count) const;
+
+ private:
+  Path path_;
+};
+
+}  // namespace dure

@@ -1,0 +1,163 @@
+// A step of reinforcement learning: sample, score, learn, report.
+#include "rl/rl_stage.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "data/model_texts.h"
+#include "formats/model_files.h"
+#include "model/load.h"
+#include "train/run_identity.h"
+
+namespace dure {
+namespace {
+
+// The prompt of a problem is short; a run that meets a longer one says so (Generator::submit).
+constexpr int64_t kPromptTokensMax = 256;
+
+// The groups of share k of `shares` equal ones.
+ResponseRange range_of_share(const RolloutOptions& rollout, int64_t k, int64_t shares) {
+  const auto bound = [&](int64_t share) {
+    return static_cast<size_t>(rollout.prompts_per_step * share / shares * rollout.group_size);
+  };
+  return {bound(k), bound(k + 1)};
+}
+
+}  // namespace
+
+RlStage::RlStage(const RlConfig& config) : config_(config), init_(find_model(config.init)) {}
+
+// Length, rates, clips and when to save may be changed when a run is continued; what its steps are
+// made of may not.
+Json RlStage::identity() const {
+  const Json all = to_json(config_);
+  Json out = Json::object();
+  for (const char* name : {"seed", "updates_per_step", "rollout", "tasks"})
+    out[name] = all.at(name);
+  out["objective"] = config_.objective.objective;
+  out["optimiser.kind"] = config_.optimiser.kind;
+  out["init content"] = content_hash(init_, "model.safetensors");
+  return out;
+}
+
+void RlStage::open(const Checkpoint* from) {
+  files_ = std::make_shared<ModelFiles>(init_);
+  texts_ = load_chat_texts(*files_);
+  folder_texts_ = folder_texts(*files_, texts_.require_tokenizer());
+  learner_.emplace(files_->config(), learner_options(), stream_);
+  generator_.emplace(learner_->weights(), generator_options(), stream_);
+  samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
+  if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
+}
+
+int64_t RlStage::context_tokens() const {
+  return config_.rollout.new_tokens_max + kPromptTokensMax;
+}
+
+int64_t RlStage::rows_max() const { return std::max(config_.micro_rows_max, context_tokens()); }
+
+LearnerOptions RlStage::learner_options() const {
+  return {.optimiser = config_.optimiser,
+          .pass = {.rows_max = rows_max(), .mtp = false},
+          .train_router = false};
+}
+
+GeneratorOptions RlStage::generator_options() const {
+  const int64_t together = std::min(config_.rollout.sequences_max,
+                                    config_.rollout.prompts_per_step * config_.rollout.group_size);
+  return {.sequences_max = together,
+          .context_tokens_max = context_tokens(),
+          .batch_rows_max = std::max<int64_t>(512, together)};
+}
+
+StepReport RlStage::step(const StepContext& context) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::vector<Rollout> rollouts =
+      collect_rollouts(config_.rollout, config_.tasks, static_cast<uint64_t>(config_.seed),
+                       context.index, texts_, *generator_);
+  const std::chrono::duration<double> rollout_time = std::chrono::steady_clock::now() - start;
+  const ResponsePlan responses = plan(rollouts);
+  const Learnt learnt = learn(context, rollouts, responses);
+  samples_->write(context.index + 1, rollouts, config_.log_samples);
+  return report(rollout_stats(rollouts), responses, learnt, rollout_time.count());
+}
+
+ResponsePlan RlStage::plan(const std::vector<Rollout>& rollouts) const {
+  std::vector<int64_t> groups, counts;
+  std::vector<double> rewards;
+  for (const Rollout& r : rollouts) {
+    groups.push_back(r.group);
+    rewards.push_back(r.reward);
+    counts.push_back(answer_length(r));
+  }
+  return plan_responses(config_.objective, groups, rewards, counts);
+}
+
+// `updates_per_step` updates over equal shares of the groups. Advantages and scales are those of
+// the whole batch, a share's scales times the number of shares.
+RlStage::Learnt RlStage::learn(const StepContext& context, const std::vector<Rollout>& rollouts,
+                               const ResponsePlan& plan) {
+  Learnt learnt;
+  const int64_t shares = std::min(config_.updates_per_step, config_.rollout.prompts_per_step);
+  for (int64_t share = 0; share < shares; ++share) {
+    const auto batches = response_batches(
+        rollouts, plan, range_of_share(config_.rollout, share, shares), rows_max());
+    if (batches.empty())
+      continue;  // Every group was all right or all wrong: nothing to learn from.
+    for (const ResponseBatch& batch : batches)
+      accumulate(batch, rollouts, plan, static_cast<double>(shares), learnt);
+    require_finite(learnt.loss, "the loss", context.where);
+    learnt.updates.update(*learner_, context);
+  }
+  return learnt;
+}
+
+void RlStage::accumulate(const ResponseBatch& batch, const std::vector<Rollout>& rollouts,
+                         const ResponsePlan& plan, double share_count, Learnt& learnt) {
+  TrainPass& pass = learner_->pass();
+  pass.forward(learner_->weights(), batch.input(), stream_);
+  pass.token_log_probabilities(/*want_entropy=*/true, stream_);
+  coefficients_.assign(batch.ids.size(), 0.0f);
+  for (size_t m = 0; m < batch.members.size(); ++m) {
+    const size_t member = batch.members[m];
+    const Generation& answer = rollouts[member].generation;
+    const size_t row = static_cast<size_t>(batch.answer_rows[m]);
+    const size_t count = answer.tokens.size();
+    learnt.loss += response_loss<float>(
+        config_.objective, plan.advantages[member], plan.scales[member] * share_count,
+        pass.log_probability().subspan(row, count), answer.log_probabilities,
+        std::span(coefficients_).subspan(row, count), &learnt.objective);
+    for (const float h : pass.entropy().subspan(row, count)) learnt.entropy_sum += h;
+  }
+  learner_->backward({.row_coefficients = coefficients_});
+}
+
+StepReport RlStage::report(const RolloutStats& stats, const ResponsePlan& plan,
+                           const Learnt& learnt, double rollout_s) const {
+  const ObjectiveStats& objective = learnt.objective;
+  const double tokens = static_cast<double>(std::max<int64_t>(1, objective.token_count));
+  const double entropy = learnt.entropy_sum / tokens;
+  StepReport report;
+  Json& row = report.row;
+  row["reward"] = stats.reward_mean;
+  row["reward_std"] = stats.reward_std;
+  row["loss"] = learnt.loss / static_cast<double>(std::max<int64_t>(1, learnt.updates.count));
+  row["entropy"] = objective.token_count > 0 ? Json(entropy) : Json();
+  row["kl"] = objective.kl_sum / tokens;
+  row["sampler_mismatch_max"] = objective.mismatch_max;
+  row["clip_ratio"] = static_cast<double>(objective.clipped_count) / tokens;
+  row["grad_norm"] = learnt.updates.mean_gradient_norm();
+  row["frac_reward_zero_std"] =
+      static_cast<double>(plan.dead_group_count) / static_cast<double>(plan.group_count);
+  row["completions/mean_length"] = stats.length_mean;
+  row["completions/clipped_ratio"] = stats.cut_share;
+  row["rollout_time"] = rollout_s;
+  row["rollout_tokens_per_second"] = stats.token_count / rollout_s;
+  add_task_rewards(stats, row);
+  learnt.updates.add_router_load(learner_->config(), row);
+  report.note = fmt::format("reward {:.2f}  length {:.0f}  entropy {:.2f}", stats.reward_mean,
+                            stats.length_mean, entropy);
+  return report;
+}
+
+}  // namespace dure

@@ -1,0 +1,65 @@
+// rl/rl_stage.h: reinforcement learning as the stage of a run: rollouts, advantages, the weighted
+// updates.
+//
+// Owns what a step computes, and the engine that samples from the learner's own weights. Its state
+// beside the learner's is the step alone. Not here: the order of a run (train/run.h), what is
+// written about rollouts (rl_record.h).
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "rl/objectives.h"
+#include "rl/response_batches.h"
+#include "rl/rl_record.h"
+#include "rl/rl_trainer.h"
+#include "tensor/cpu_stream.h"
+#include "train/run.h"
+
+namespace dure {
+
+class RlStage : public Stage {
+ public:
+  // Opens nothing. Throws kNotFound where there is no config.init.
+  explicit RlStage(const RlConfig& config);
+
+  Json identity() const override;
+  void open(const Checkpoint* from) override;
+  Learner& learner() override { return *learner_; }
+  const ModelTexts& texts() const override { return folder_texts_; }
+  StepReport step(const StepContext& context) override;
+
+ private:
+  struct Learnt {
+    double loss = 0, entropy_sum = 0;
+    ObjectiveStats objective;
+    StepUpdates updates;
+  };
+
+  int64_t context_tokens() const;
+  int64_t rows_max() const;
+  LearnerOptions learner_options() const;
+  GeneratorOptions generator_options() const;
+  ResponsePlan plan(const std::vector<Rollout>& rollouts) const;
+  Learnt learn(const StepContext& context, const std::vector<Rollout>& rollouts,
+               const ResponsePlan& plan);
+  void accumulate(const ResponseBatch& batch, const std::vector<Rollout>& rollouts,
+                  const ResponsePlan& plan, double share_count, Learnt& learnt);
+  StepReport report(const RolloutStats& stats, const ResponsePlan& plan, const Learnt& learnt,
+                    double rollout_s) const;
+
+  RlConfig config_;
+  Path init_;
+  CpuStream stream_;
+  std::shared_ptr<const ModelFiles> files_;
+  ChatTexts texts_;
+  ModelTexts folder_texts_;  // what a checkpoint and the released model carry
+  std::optional<Learner> learner_;
+  std::optional<Generator> generator_;
+  std::optional<SampleLog> samples_;
+  std::vector<float> coefficients_;
+};
+
+}  // namespace dure

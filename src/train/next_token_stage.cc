@@ -1,0 +1,144 @@
+// A step of pretraining or fine-tuning, and what its run must keep.
+#include "train/next_token_stage.h"
+
+#include <algorithm>
+
+#include "model/load.h"
+#include "train/run_identity.h"
+#include "train/train_data.h"
+
+namespace dure {
+
+NextTokenStage::NextTokenStage(const TrainConfig& config, const Json& model,
+                               const std::string& source)
+    : config_(config),
+      model_(model),
+      source_(source),
+      init_(config.init.empty() ? Path() : find_model(config.init)),
+      tokenizer_path_(config.tokenizer.empty() ? init_ : Path(config.tokenizer)) {}
+
+// Length, rates, weights of losses and when to save may be changed when a run is continued.
+Json NextTokenStage::identity() const {
+  const Json all = to_json(config_);
+  Json out = Json::object();
+  for (const char* name : {"stage", "seed", "data"}) out[name] = all.at(name);
+  out["batch.rows"] = config_.batch.rows;
+  out["batch.tokens"] = config_.batch.tokens;
+  out["optimiser.kind"] = config_.optimiser.kind;
+  out["model"] = model_;
+  out["tokenizer content"] = content_hash(tokenizer_path_, "tokenizer.json");
+  if (!init_.empty()) out["init content"] = content_hash(init_, "model.safetensors");
+  if (!config_.data.corpus.empty())
+    out["corpus content"] = content_hash(config_.data.corpus, "manifest.json");
+  return out;
+}
+
+void NextTokenStage::open(const Checkpoint* from) {
+  start_.emplace(open_starting_model(init_, tokenizer_path_, model_, source_));
+  batches_.emplace(open_sources(config_, start_->tokenizer, source_), packing_options());
+  if (config_.record.eval_steps > 0) heldout_ = open_heldout(config_, start_->tokenizer);
+  learner_.emplace(start_->config, learner_options(), stream_);
+  if (from != nullptr) {
+    BatchState state;
+    from_json(state, from->state().at("data"), from->path().string() + ": data");
+    batches_->restore(state);
+  } else if (start_->files) {
+    load_parameters(*start_->files, learner_->parameters(), stream_);
+  } else {
+    learner_->parameters().initialise(static_cast<uint64_t>(config_.seed), stream_);
+  }
+}
+
+int64_t NextTokenStage::micro_rows() const {
+  return config_.batch.micro_rows > 0 ? config_.batch.micro_rows : config_.batch.rows;
+}
+
+PackingOptions NextTokenStage::packing_options() const {
+  return {.packing = Packing::kBestFit,
+          .row_count = micro_rows(),
+          .row_tokens = config_.batch.tokens,
+          .pad_id = start_->pad_id,
+          .seed = static_cast<uint64_t>(config_.seed)};
+}
+
+LearnerOptions NextTokenStage::learner_options() const {
+  return {.optimiser = config_.optimiser,
+          .pass = {.rows_max = micro_rows() * config_.batch.tokens,
+                   .recompute = config_.batch.recompute,
+                   .mtp = config_.loss.mtp_coefficient > 0},
+          .router_bias_rate = config_.loss.router_bias_rate,
+          .train_router = config_.loss.train_router};
+}
+
+StepReport NextTokenStage::step(const StepContext& context) {
+  draw_micro_batches();
+  const Losses losses = accumulate();
+  require_finite(losses.loss, "the loss", context.where);
+  require_finite(losses.mtp, "the MTP loss", context.where);
+  require_finite(losses.balance, "the balance loss", context.where);
+  StepUpdates updates;
+  updates.update(*learner_, context);
+  StepReport report{.tokens = losses.tokens};
+  report.row["loss"] = losses.loss;
+  if (losses.mtp_valid > 0) report.row["mtp_loss"] = losses.mtp;
+  report.row["balance_loss"] = losses.balance;
+  const double largest_cv = updates.add_router_load(learner_->config(), report.row);
+  report.row["grad_norm"] = updates.mean_gradient_norm();
+  report.note = fmt::format("loss {:.3f}  load cv {:.2f}", losses.loss, largest_cv);
+  return report;
+}
+
+void NextTokenStage::draw_micro_batches() {
+  micro_batches_.resize(static_cast<size_t>(config_.batch.rows / micro_rows()));
+  for (TrainBatch& batch : micro_batches_) {
+    batches_->next(batch);
+    drop_padding(batch, start_->pad_id);
+  }
+}
+
+// Counts first, over the whole step: a micro-batch's gradient is then its share of the step's,
+// however that is split.
+LossOptions NextTokenStage::loss_options() const {
+  LossOptions options{.mtp_coefficient = config_.loss.mtp_coefficient,
+                      .balance_coefficient = config_.loss.balance_coefficient};
+  for (const TrainBatch& batch : micro_batches_) {
+    const TargetCounts counts = count_targets(input_of(batch));
+    options.valid_count += counts.valid;
+    options.mtp_valid_count += counts.mtp_valid;
+    options.document_count += static_cast<int64_t>(batch.document_lengths.size());
+  }
+  return options;
+}
+
+NextTokenStage::Losses NextTokenStage::accumulate() {
+  const LossOptions options = loss_options();
+  Losses out;
+  int64_t valid = 0;
+  for (const TrainBatch& batch : micro_batches_) {
+    if (batch.ids.empty()) continue;
+    const LossResult& result = learner_->accumulate(input_of(batch), options);
+    out.loss += result.loss_sum;
+    out.mtp += result.mtp_loss_sum;
+    out.balance += result.balance_loss;
+    out.mtp_valid += result.mtp_valid;
+    out.tokens += static_cast<int64_t>(batch.ids.size());
+    valid += result.valid;
+  }
+  out.loss /= static_cast<double>(std::max<int64_t>(1, valid));
+  out.mtp /= static_cast<double>(std::max<int64_t>(1, out.mtp_valid));
+  return out;
+}
+
+void NextTokenStage::add_heldout(Json& row) {
+  measure_heldout(heldout_,
+                  {.rows = config_.record.eval_rows,
+                   .rows_together = micro_rows(),
+                   .row_tokens = config_.batch.tokens,
+                   .pad_id = start_->pad_id,
+                   .bits_per_byte = !is_sft()},
+                  start_->tokenizer, *learner_, stream_, row);
+}
+
+void NextTokenStage::save(Json& state) const { state["data"] = to_json(batches_->state()); }
+
+}  // namespace dure

@@ -1,0 +1,61 @@
+// train/next_token_stage.h: pretraining and fine-tuning as the stage of a run: batches of documents
+// whose next tokens are learnt.
+//
+// Owns what a step computes: micro-batches, the next-token, MTP and balance losses over the whole
+// step, its update. Not here: the order of a run (run.h), where data comes from (train_data.h).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tensor/cpu_stream.h"
+#include "train/heldout.h"
+#include "train/run.h"
+#include "train/starting_model.h"
+#include "train/trainer.h"
+
+namespace dure {
+
+class NextTokenStage : public Stage {
+ public:
+  // `model`: config.json fields of a new model (null with config.init); `source` names the
+  // configuration in errors. Opens nothing. Throws kNotFound where there is no config.init.
+  NextTokenStage(const TrainConfig& config, const Json& model, const std::string& source);
+
+  Json identity() const override;
+  void open(const Checkpoint* from) override;
+  Learner& learner() override { return *learner_; }
+  const ModelTexts& texts() const override { return start_->texts; }
+  StepReport step(const StepContext& context) override;
+  void add_heldout(Json& row) override;
+  void save(Json& state) const override;
+
+ private:
+  struct Losses {  // Means over the step's targets; the balance loss as it enters the objective.
+    double loss = 0, mtp = 0, balance = 0;
+    int64_t tokens = 0, mtp_valid = 0;
+  };
+
+  bool is_sft() const { return config_.stage == "sft"; }
+  int64_t micro_rows() const;
+  PackingOptions packing_options() const;
+  LearnerOptions learner_options() const;
+  void draw_micro_batches();
+  LossOptions loss_options() const;
+  Losses accumulate();
+
+  TrainConfig config_;
+  Json model_;
+  std::string source_;
+  Path init_;  // empty for a new model
+  Path tokenizer_path_;
+  CpuStream stream_;
+  std::optional<StartingModel> start_;
+  std::optional<BatchSource> batches_;
+  std::vector<HeldoutSet> heldout_;
+  std::optional<Learner> learner_;
+  std::vector<TrainBatch> micro_batches_;
+};
+
+}  // namespace dure

@@ -1,0 +1,133 @@
+// The loop of every run, and the run folder.
+#include "train/run.h"
+
+#include <cmath>
+
+#include "base/interrupt.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "train/run_identity.h"
+
+namespace dure {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// So that every verb that takes a model folder takes a checkpoint.
+void add_texts(const ModelTexts& texts, CheckpointContent& content) {
+  const auto add = [&](const char* name, const std::optional<std::string>& text) {
+    if (text) content.files[name] = *text;
+  };
+  add("tokenizer.json", texts.tokenizer_json);
+  add("tokenizer_config.json", texts.tokenizer_config);
+  add("generation_config.json", texts.generation_config);
+  add("chat_template.jinja", texts.chat_template);
+}
+
+}  // namespace
+
+Run::Run(RunOptions options, Stage& stage)
+    : options_(std::move(options)),
+      stage_(stage),
+      store_(options_.folder / "checkpoints", options_.keep_last),
+      identity_(stage.identity()) {
+  if (const auto latest = store_.latest()) {
+    checkpoint_.emplace(*latest);
+    require_same_run(*checkpoint_, identity_, options_.folder);
+  }
+}
+
+void Run::run() {
+  if (is_finished()) return;
+  open();
+  Progress progress(options_.title, options_.steps * options_.progress_per_step,
+                    options_.progress_unit);
+  progress.start_at(step_ * options_.progress_per_step);
+  std::string note;
+  while (step_ < options_.steps) {
+    note = one_step();
+    progress.update(step_ * options_.progress_per_step, note);
+    const bool stop = interrupted() && step_ < options_.steps;
+    if (stop || is_due_to_save()) save();
+    if (stop) throw_if_interrupted("the state is saved: run the same command to continue");
+  }
+  progress.finish(note);
+  export_model(options_.folder / "model", stage_.learner().parameters(), stage_.texts());
+}
+
+bool Run::is_finished() const {
+  const Path model = options_.folder / "model";
+  if (!checkpoint_ || checkpoint_->step() < options_.steps || !path_exists(model / "config.json"))
+    return false;
+  log_info("{}: done before ({} steps); the model is in {}", options_.folder.string(),
+           checkpoint_->step(), model.string());
+  return true;
+}
+
+void Run::open() {
+  stage_.open(checkpoint_ ? &*checkpoint_ : nullptr);
+  if (checkpoint_) {
+    stage_.learner().load(*checkpoint_);
+    step_ = checkpoint_->step();
+    // Absent where an older version's RL run saved it.
+    const Json* tokens = checkpoint_->state().find("num_tokens");
+    if (tokens != nullptr) tokens_ = tokens->as_int("num_tokens");
+  }
+  metrics_.emplace(options_.folder, step_, options_.tensorboard);
+  write_file(options_.folder / "config.json", options_.config.dump(2) + "\n");
+  saved_ = Clock::now();
+  if (checkpoint_)
+    log_info("{}: continuing at step {} of {}", options_.folder.string(), step_, options_.steps);
+}
+
+std::string Run::one_step() {
+  const auto start = Clock::now();
+  const double rate = options_.schedule.rate(step_);
+  StepReport report =
+      stage_.step({.index = step_,
+                   .learning_rate = rate,
+                   .where = fmt::format("{}: step {}", options_.folder.string(), step_ + 1)});
+  const double seconds = seconds_since(start);
+  ++step_;
+  tokens_ += report.tokens;
+  report.row["learning_rate"] = rate;
+  if (report.tokens > 0) report.row["num_tokens"] = tokens_;
+  report.row["step_time"] = seconds;
+  if (report.tokens > 0)
+    report.row["tokens_per_second"] = static_cast<double>(report.tokens) / seconds;
+  const int64_t every = options_.heldout_steps;
+  if (every > 0 && (step_ % every == 0 || step_ == options_.steps)) stage_.add_heldout(report.row);
+  metrics_->write(step_, report.row);
+  return report.note;
+}
+
+bool Run::is_due_to_save() const {
+  const double minutes = options_.checkpoint_minutes;
+  return step_ == options_.steps || step_ % options_.checkpoint_steps == 0 ||
+         (minutes > 0 && seconds_since(saved_) >= 60 * minutes);
+}
+
+void Run::save() {
+  require_finite_weights();
+  CheckpointContent content;
+  content.step = step_;
+  stage_.learner().save(content);
+  add_texts(stage_.texts(), content);
+  content.state["identity"] = identity_;
+  content.state["config"] = options_.config;
+  content.state["num_tokens"] = tokens_;
+  stage_.save(content.state);
+  store_.save(content);
+  saved_ = Clock::now();
+}
+
+// Weights that are not finite are not worth a checkpoint: the older ones must stay.
+void Run::require_finite_weights() {
+  if (!stage_.learner().weights_finite())
+    fail_diverged(options_.folder.string(),
+                  fmt::format("after step {} a weight is not finite", step_));
+}
+
+}  // namespace dure

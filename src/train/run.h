@@ -1,0 +1,100 @@
+// train/run.h: the order of a run, whatever it learns from: open or go on, step, record, save,
+// leave the model.
+//
+// Owns the run folder (docs/training.md): config.json, metrics.jsonl, tensorboard/, checkpoints/,
+// model/; the check that a folder holds the same run; progress, interrupts, and the refusal of
+// weights that are not finite. A Stage owns what is learnt and how: pretraining and fine-tuning
+// (next_token_stage.h), reinforcement learning (rl/rl_stage.h).
+//
+// A run is a function of its configuration, inputs and seed: killed at any point and started again,
+// it goes on from the last checkpoint to the same bits. A step is a transaction: it is recorded,
+// and perhaps saved, when all of it is done.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "train/checkpoint.h"
+#include "train/metrics.h"
+#include "train/schedule.h"
+#include "train/step.h"
+
+namespace dure {
+
+class Stage {
+ public:
+  virtual ~Stage() = default;
+
+  // The fields that its state depends on and the content of its inputs: what may not change while a
+  // run is continued (run_identity.h). Called first, and cheap.
+  virtual Json identity() const = 0;
+
+  // Opens inputs and allocates the learner. `from`: where the stage goes on, in the state that
+  // save() left there; null: a new run, whose first weights the stage sets. The learner's own state
+  // is loaded by the run.
+  virtual void open(const Checkpoint* from) = 0;
+
+  // After open().
+  virtual Learner& learner() = 0;
+  virtual const ModelTexts& texts() const = 0;  // of the model; every checkpoint holds them too
+
+  // One step, its updates included. A function of `context`, the weights and the stage's state
+  // alone.
+  virtual StepReport step(const StepContext& context) = 0;
+
+  // Adds metrics on data that is never learnt from ("eval_NAME"), where the stage has any.
+  virtual void add_heldout(Json& row) {}
+
+  // Adds what open() needs beside the learner's state.
+  virtual void save(Json& state) const {}
+};
+
+struct RunOptions {
+  std::string title;  // "pretrain": of the progress line
+  Path folder;
+  Json config;  // written to config.json and into checkpoints
+  int64_t steps = 0;
+  WsdSchedule schedule;
+  int64_t checkpoint_steps = 50;   // >= 1; after the last step always
+  double checkpoint_minutes = 10;  // as well; 0: by steps alone
+  int64_t keep_last = 2;           // checkpoints kept, >= 1
+  int64_t heldout_steps = 0;       // held-out metrics every so many steps and at the end; 0: never
+  bool tensorboard = true;
+  std::string progress_unit = "steps";
+  int64_t progress_per_step = 1;  // units
+};
+
+class Run {
+ public:
+  // Only looks: whether the folder is free, and what it holds. Throws kInvalidArgument (the folder
+  // is in use, or holds another run), kCorrupt (its last checkpoint is damaged). `stage` outlives
+  // the run.
+  Run(RunOptions options, Stage& stage);
+
+  // To the end, from where the folder's last checkpoint stands; a finished run is left as it is.
+  // Throws kInterrupted after saving, kDiverged naming the step, and what the stage throws.
+  void run();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  bool is_finished() const;
+  void open();
+  std::string one_step();
+  bool is_due_to_save() const;
+  void save();
+  void require_finite_weights();
+
+  RunOptions options_;
+  Stage& stage_;
+  CheckpointStore store_;
+  Json identity_;
+  std::optional<Checkpoint> checkpoint_;  // what the run goes on from
+  std::optional<MetricsLog> metrics_;
+  int64_t step_ = 0;    // steps done
+  int64_t tokens_ = 0;  // learnt from, over all steps
+  Clock::time_point saved_;
+};
+
+}  // namespace dure

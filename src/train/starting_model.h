@@ -1,0 +1,31 @@
+// train/starting_model.h: what a pretraining or fine-tuning run starts from: a model that exists,
+// or the description of a new one, with its tokenizer and texts.
+//
+// Not here: its weights in training (learner.h), texts of a model as stored (data/model_texts.h).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/json.h"
+#include "data/model_texts.h"
+#include "formats/model_files.h"
+#include "text/tokenizer.h"
+
+namespace dure {
+
+struct StartingModel {
+  Tokenizer tokenizer;
+  std::shared_ptr<const ModelFiles> files;  // null for a new model
+  ModelConfig config;
+  ModelTexts texts;    // those that a new model lacks have defaults
+  int32_t pad_id = 0;  // fills rows
+};
+
+// `init`: a model's path as find_model() gives it, empty for a new one; `description`: config.json
+// fields of a new one, whose vocabulary and special ids are the tokenizer's. Throws
+// kInvalidArgument naming `source` and what files get wrong.
+StartingModel open_starting_model(const Path& init, const Path& tokenizer, const Json& description,
+                                  const std::string& source);
+
+}  // namespace dure
