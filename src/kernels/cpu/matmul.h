@@ -1,8 +1,9 @@
-// kernels/cpu/matmul.h: the one product behind linear.h: C = A B, every element of C one fma chain
-// over the steps.
+// kernels/cpu/matmul.h: the one product behind linear.h and optimiser.h: C = A B, every element of
+// C one fma chain over the steps.
 //
-// y = x w^T, dx = dy w and dw += dy^T x differ only in how A and B lie in memory. A MatMulStack is
-// one such product per expert. Bodies: matmul.cc splits a stack over threads; a MatMulBlock
+// y = x w^T, dx = dy w and dw += dy^T x differ only in how A and B lie in memory; Muon's products
+// in how they finish, and in that half of a symmetric C is enough. A MatMulStack is one such
+// product per expert or matrix. Bodies: matmul.cc splits a stack over threads; a MatMulBlock
 // function (generic, AVX2, AVX-512) computes one rectangle of C. No split changes any bit: each
 // element is one chain, whoever computes it.
 #pragma once
