@@ -56,9 +56,12 @@ struct Bench {
   }
 
   void adamw_of(int64_t count) {
-    const Tensor w({count}), g({count}), m({count}), v({count});
-    const AdamWTensor tensor{
-        .weight = w.view, .gradient = g.view, .first = m.view, .second = v.view};
+    const Tensor w({count}), g({count});
+    const Buffer m = Buffer::of(DType::kF32, {count}), v = Buffer::of(DType::kF32, {count});
+    const AdamWTensor tensor{.weight = w.view,
+                             .gradient = g.view,
+                             .first = m.view(DType::kF32, {count}),
+                             .second = v.view(DType::kF32, {count})};
     const double time = best_s(seconds, [&] {
       adamw({&tensor, 1}, {.learning_rate = 1e-4}, stream);
     });

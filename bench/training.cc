@@ -24,6 +24,7 @@
 #include "formats/hf_config.h"
 #include "formats/tensor_names.h"
 #include "kernels/peak.h"
+#include "tensor/cpu_stream.h"
 #include "train/learner.h"
 
 namespace dure {
@@ -128,7 +129,7 @@ class Bench {
   }
   double estimated() const { return estimated_operations(config_) * static_cast<double>(tokens()); }
   double loss() const { return loss_; }
-  Stream& stream() { return stream_; }
+  CpuStream& stream() { return stream_; }
 
  private:
   static LearnerOptions options(const ModelConfig& config, int64_t rows, int64_t tokens,
@@ -150,7 +151,7 @@ class Bench {
 
 // Of all threads. Where other work holds the cores, one thread's best times their number is nearer
 // to the truth than what all of them reached at once.
-double peak_gflops(Stream& stream, double seconds) {
+double peak_gflops(CpuStream& stream, double seconds) {
   const MachinePeak peak = measure_peak(stream, seconds);
   return std::max(peak.fma_gflops, peak.fma_gflops_thread * stream.thread_count());
 }

@@ -11,6 +11,7 @@
 
 #include "base/rng.h"
 #include "base/testing.h"
+#include "tensor/cpu_stream.h"
 #include "train/checkpoint.h"
 
 namespace dure {
@@ -44,13 +45,14 @@ struct FakeRun {  // Some tensors whose content follows from the step.
 };
 
 void expect_holds(const Path& path, int64_t step) {
+  CpuStream stream(1);
   FakeRun run, want;
   want.set(step);
   const Checkpoint checkpoint(path);
   EXPECT_EQ(checkpoint.step(), step);
   EXPECT_EQ(checkpoint.state().at("data_position").as_int(), step * 1000);
-  checkpoint.load("model.safetensors", run.model());
-  checkpoint.load("optimiser.safetensors", run.optimiser());
+  checkpoint.load("model.safetensors", run.model(), stream);
+  checkpoint.load("optimiser.safetensors", run.optimiser(), stream);
   EXPECT_EQ(run.weights, want.weights);
   EXPECT_EQ(run.moments, want.moments);
 }
@@ -110,6 +112,7 @@ TEST(Checkpoint, DamageIsNamed) {
 }
 
 TEST(Checkpoint, OtherTensorsAreRefusedAndNothingIsCopied) {
+  CpuStream stream(1);
   const TemporaryFolder folder;
   FakeRun run;
   CheckpointStore store(folder.path(), 3);
@@ -118,16 +121,17 @@ TEST(Checkpoint, OtherTensorsAreRefusedAndNothingIsCopied) {
   std::vector<NamedTensor> targets = other.model();
   targets.push_back({"b.weight", targets[0].view});
   EXPECT_NE(message_of([&] {
-              checkpoint.load("model.safetensors", targets);
+              checkpoint.load("model.safetensors", targets, stream);
             }).find("b.weight of model.safetensors is missing"),
             std::string::npos);
   EXPECT_NE(message_of([&] {
-              checkpoint.load("model.safetensors", {});
+              checkpoint.load("model.safetensors", {}, stream);
             }).find("a.weight of model.safetensors is not used"),
             std::string::npos);
   targets = {{"a.weight", host_view(other.weights.data(), {20000})}};
-  EXPECT_NE(message_of([&] { checkpoint.load("model.safetensors", targets); }).find("[4, 5000]"),
-            std::string::npos);
+  EXPECT_NE(
+      message_of([&] { checkpoint.load("model.safetensors", targets, stream); }).find("[4, 5000]"),
+      std::string::npos);
   EXPECT_EQ(other.weights, FakeRun().weights);
 }
 

@@ -11,6 +11,7 @@
 #include "golden.h"
 #include "model/load.h"
 #include "model/train_pass.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {

@@ -15,13 +15,14 @@
 #include "golden.h"
 #include "model/load.h"
 #include "model/train_pass.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
 
 constexpr double kValueBound = 1e-5;
 
-std::vector<double> numbers(TensorView view) {
+std::vector<double> numbers(ConstTensorView view) {
   std::vector<double> out(static_cast<size_t>(view.elements()));
   for (size_t i = 0; i < out.size(); ++i) {
     switch (view.dtype) {
@@ -102,7 +103,7 @@ class Case {
         rows_(read_rows(json_)),
         stream_(2) {
     load_parameters(*files_, parameters_, stream_);
-    weights_ = bind_weights(parameters_);
+    weights_ = bind_weights(parameters_, stream_);
   }
 
   void run() {

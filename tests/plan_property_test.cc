@@ -9,6 +9,7 @@
 #include "cli/memory_plan.h"
 #include "golden.h"
 #include "model/load.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {

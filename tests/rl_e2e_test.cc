@@ -67,7 +67,7 @@ TEST_F(RlTest, SamplerEqualsTrainerBitForBitAndTheFrozenStays) {
   const ModelFiles before(at("sft/model")), after(at("a/model"));
   bool moved = false;
   for (const ImpliedTensor& tensor : before.tensors()) {
-    const TensorView a = before.tensor(tensor.id), b = after.tensor(tensor.id);
+    const ConstTensorView a = before.tensor(tensor.id), b = after.tensor(tensor.id);
     const bool same = std::memcmp(a.data, b.data, static_cast<size_t>(a.bytes())) == 0;
     const bool frozen = tensor.id.role == TensorRole::kRouter ||
                         tensor.id.role == TensorRole::kRouterBias ||

@@ -9,6 +9,7 @@
 #include "model/load.h"
 #include "model/train_pass.h"
 #include "program.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -105,7 +106,7 @@ TEST_F(ScoreTest, GradientsAreTheLibrarysAndLogitsTheSameBits) {
     targets.push_back(kIgnore);
     lengths.push_back(static_cast<int64_t>(row.size()));
   }
-  const ModelWeights weights = bind_weights(parameters_);
+  const ModelWeights weights = bind_weights(parameters_, stream);
   const Parameters gradients(config());
   pass.forward(weights, {.ids = ids, .targets = targets, .document_lengths = lengths}, stream);
   pass.backward({.mtp_coefficient = 0.3}, gradients.by_place(), stream);
@@ -116,7 +117,7 @@ TEST_F(ScoreTest, GradientsAreTheLibrarysAndLogitsTheSameBits) {
   EXPECT_EQ(file.tensors().size(), implied_tensors(config()).size());
   for (const ImpliedTensor& tensor : implied_tensors(config())) {
     ASSERT_NE(file.find(tensor.name), nullptr) << tensor.name;
-    const TensorView got = file.view(tensor.name), wanted = provider->fetch(tensor, unused);
+    const ConstTensorView got = file.view(tensor.name), wanted = provider->fetch(tensor, unused);
     ASSERT_EQ(got.shape, wanted.shape) << tensor.name;
     double scale = 0, worst = 0;
     for (int64_t i = 0; i < got.elements(); ++i) {

@@ -6,6 +6,7 @@
 
 #include "model/load.h"
 #include "program.h"
+#include "tensor/cpu_stream.h"
 #include "text/bpe_trainer.h"
 #include "text/chat_template.h"
 

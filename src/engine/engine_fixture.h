@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "engine/generator.h"
 #include "model/train_pass.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure::testing_engine {
 
@@ -33,7 +34,7 @@ struct Model {
   explicit Model(const ModelConfig& c = tiny_config(), int threads = 1)
       : config(c), stream(threads) {
     parameters.initialise(11, stream);
-    weights = bind_weights(parameters);
+    weights = bind_weights(parameters, stream);
   }
 };
 

@@ -83,10 +83,10 @@ std::vector<float> feed(Model& model, KvCache& cache, int slot, const std::vecto
     std::vector<int32_t> positions;
     for (int64_t i = 0; i < count; ++i) positions.push_back(static_cast<int32_t>(at + i));
     const BatchKv::Run run{.slot = slot, .first_row = 0, .row_count = count, .first_position = at};
-    kv.set_runs({&run, 1});
+    kv.set_runs({&run, 1}, model.stream);
     forward(model.weights,
-            {.ids = std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(count)),
-             .positions = positions},
+            {.ids = host_view(tokens.data() + at, {count}),
+             .positions = host_view(positions.data(), {count})},
             kv, activations, model.stream);
     kv.commit();
     const float* row = activations.hidden().f32() + (count - 1) * model.config.hidden_size;

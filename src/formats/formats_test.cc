@@ -42,7 +42,7 @@ ModelConfig small_config() {
 // Element i of tensor n is a number of its own.
 struct CountingProvider : TensorProvider {
   DType dtype(const ImpliedTensor&) const override { return DType::kF32; }
-  TensorView fetch(const ImpliedTensor& tensor, Buffer& scratch) override {
+  ConstTensorView fetch(const ImpliedTensor& tensor, Buffer& scratch) override {
     scratch = Buffer(4 * tensor.shape.elements());
     const TensorView view = scratch.view(DType::kF32, tensor.shape);
     for (int64_t i = 0; i < view.elements(); ++i) view.f32()[i] = value(tensor.name, i);
@@ -209,7 +209,7 @@ TEST(Folder, RoundTripInOneFileAndInShards) {
     EXPECT_EQ(static_cast<int64_t>(files.tensors().size()), count_model(config).tensors);
     EXPECT_EQ(files.stored_bytes(), count_model(config).bytes_16bit);
     for (const ImpliedTensor& tensor : files.tensors()) {
-      const TensorView view = files.tensor(tensor.id);
+      const ConstTensorView view = files.tensor(tensor.id);
       ASSERT_EQ(view.dtype, tensor.always_f32() ? DType::kF32 : DType::kBF16) << tensor.name;
       for (int64_t i = 0; i < view.elements(); ++i) {
         const float got = tensor.always_f32() ? view.f32()[i] : bf16_to_f32(view.bf16()[i]);
@@ -343,7 +343,7 @@ TEST(Folder, DecodesFp8) {
     list.push_back({"model.layers.0.self_attn.q_proj.weight" + ending, DType::kF32, shape});
     write_raw_folder(folder.path() / "m", config, list);
     const ModelFiles files(folder.path() / "m");
-    const TensorView q = files.tensor("model.layers.0.self_attn.q_proj.weight");
+    const ConstTensorView q = files.tensor("model.layers.0.self_attn.q_proj.weight");
     EXPECT_EQ(q.dtype, DType::kBF16);
     EXPECT_EQ(bf16_to_f32(q.bf16()[47]), shape == Shape({8, 1}) ? 8.0f : 1.0f);
   }

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "model/model_fixture.h"
+#include "tensor/cpu_stream.h"
 
 namespace {
 std::atomic<int64_t> g_allocations{0};
@@ -32,10 +33,10 @@ using namespace testing_model;
 int64_t allocations_of_a_step(const ModelConfig& config, bool recompute) {
   Parameters parameters(config), gradients(config);
   randomise(parameters, 3);
-  const ModelWeights weights = bind_weights(parameters);
+  CpuStream stream(2);
+  const ModelWeights weights = bind_weights(parameters, stream);
   const ModelGradients places = gradients.by_place();
   const Batch batch = random_batch(config, {70, 31, 5}, 1);
-  CpuStream stream(2);
   TrainPass pass(config, {.rows_max = 128, .recompute = recompute});
   int64_t before = 0;
   for (int step = 0; step < 4; ++step) {

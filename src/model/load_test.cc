@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -37,7 +38,7 @@ TEST(Load, FolderRoundTripIsExact) {
             0);
 
   const ModelWeights mapped = open_weights(files);
-  const ModelWeights bound = bind_weights(parameters);
+  const ModelWeights bound = bind_weights(parameters, stream);
   EXPECT_EQ(
       std::memcmp(mapped.layers[2].expert_down.data.data, bound.layers[2].expert_down.data.data,
                   static_cast<size_t>(bound.layers[2].expert_down.data.bytes())),

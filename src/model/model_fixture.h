@@ -127,7 +127,7 @@ class SequenceStore : public KvAccess {
 
   void set_batch(std::vector<Chunk> chunks) { chunks_ = std::move(chunks); }
 
-  void append(int64_t layer, TensorView k, TensorView v, Stream&) override {
+  void append(int64_t layer, ConstTensorView k, ConstTensorView v, Stream&) override {
     int64_t row = 0;
     for (const Chunk& chunk : chunks_) {
       const size_t bytes = static_cast<size_t>(chunk.row_count * width_) * sizeof(float);
@@ -148,10 +148,11 @@ class SequenceStore : public KvAccess {
                                .row_count = chunk.row_count,
                                .first_position = chunk.first_position,
                                .kv = {}};
-      segment.kv.keys = place(keys_, layer, chunk.sequence, 0);
-      segment.kv.values = place(values_, layer, chunk.sequence, 0);
-      segment.kv.row_stride = width_;
-      segment.kv.end = chunk.first_position + chunk.row_count;
+      const int64_t end = chunk.first_position + chunk.row_count;
+      const auto rows = [&](std::vector<std::vector<float>>& store) {
+        return host_view(place(store, layer, chunk.sequence, 0), {end, width_});
+      };
+      segment.kv = contiguous_kv(rows(keys_), rows(values_));
       segments_.push_back(segment);
       row += chunk.row_count;
     }

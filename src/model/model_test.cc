@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "model/model_fixture.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -19,7 +20,8 @@ struct Model {
   ModelWeights weights;
   explicit Model(const ModelConfig& config, uint64_t seed = 7) : parameters(config), weights() {
     randomise(parameters, seed);
-    weights = bind_weights(parameters);
+    CpuStream binding(1);
+    weights = bind_weights(parameters, binding);
   }
 };
 
@@ -107,7 +109,7 @@ TEST_P(ModelTest, EqualsTheDoubleTwin) {
     EXPECT_LT(difference(moe.weights, routing.weights), bound);
     size_t next = 0;
     for (const auto& row : routing.experts) {
-      for (const int expert : row) EXPECT_EQ(moe.expert_span()[next++], expert);
+      for (const int expert : row) EXPECT_EQ(moe.experts.i32()[next++], expert);
     }
   }
   EXPECT_LT(difference(pass.hidden(), wanted.final_hidden), bound);
@@ -358,9 +360,11 @@ struct Decoder {
       }
     }
     store.set_batch(chunks);
-    forward(model.weights, {ids, positions}, store, activations, stream);
+    const RowBatch batch{host_view(std::span<const int32_t>(ids)),
+                         host_view(std::span<const int32_t>(positions))};
+    forward(model.weights, batch, store, activations, stream);
     std::vector<float> hidden = copy(activations.hidden());
-    forward_mtp(model.weights, activations.hidden(), {ids, positions}, store, activations, stream);
+    forward_mtp(model.weights, activations.hidden(), batch, store, activations, stream);
     return {std::move(hidden), copy(activations.mtp().y)};
   }
 };

@@ -55,8 +55,8 @@ struct HeadRows {
 // A stretch of a head's rows, and its lists on the device.
 struct HeadChunk {
   int64_t first = 0, count = 0;
-  ConstTensorView rows, targets, coefficients;  // [count]
-  std::optional<int64_t> neighbours_from;       // the first row, where the rows are neighbours
+  ConstTensorView rows, targets;           // [count]
+  std::optional<int64_t> neighbours_from;  // the first row, where the rows are neighbours
 };
 
 struct HeadPass {
@@ -249,10 +249,7 @@ HeadChunk TrainPass::State::chunk_of(HeadRows& head, int64_t first, int64_t coun
   HeadChunk chunk{.first = first,
                   .count = count,
                   .rows = head.rows.on(stream).rows(first, count),
-                  .targets = head.targets.on(stream).rows(first, count),
-                  .coefficients = {}};
-  if (!head.coefficients.empty())
-    chunk.coefficients = head.coefficients.on(stream).rows(first, count);
+                  .targets = head.targets.on(stream).rows(first, count)};
   if (rows.back() - rows.front() + 1 == count) chunk.neighbours_from = rows.front();
   return chunk;
 }
@@ -270,7 +267,7 @@ void TrainPass::State::head_gradients(HeadRows& head, const HeadChunk& chunk, Co
                                       Stream& stream) {
   const TensorView dlogits = logits.rows(0, chunk.count);
   log_probability_backward(dlogits, chunk.targets, head.log_sum_exp.rows(chunk.first, chunk.count),
-                           chunk.coefficients, stream);
+                           head.coefficients.on(stream).rows(chunk.first, chunk.count), stream);
   linear_weight_gradient(dlogits, x, pass.gradients->head, stream);
   if (chunk.neighbours_from) {
     linear_input_gradient(weights->head, dlogits,

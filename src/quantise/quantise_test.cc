@@ -16,6 +16,7 @@
 #include "quantise/calibrate.h"
 #include "quantise/importance.h"
 #include "quantise/type_plan.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -52,7 +53,8 @@ Encoded encode(DType dtype, const std::vector<float>& x, std::span<const float> 
   Encoded out;
   out.bytes.resize(static_cast<size_t>(rows * row_bytes(dtype, kColumns)));
   out.error = encode_rows({.dtype = dtype,
-                           .rows = host_view(x.data(), {rows, kColumns}),
+                           .values = x,
+                           .columns = kColumns,
                            .importance = importance,
                            .name = "blk.0.test.weight"},
                           out.bytes.data(), stream);
@@ -259,9 +261,8 @@ TEST(BlockEncode, PlainTypes) {
   CpuStream stream(1);
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
     std::string bytes(static_cast<size_t>(2 * row_bytes(dtype, kColumns)), '\0');
-    const EncodeError error =
-        encode_rows({.dtype = dtype, .rows = host_view(x.data(), {2, kColumns}), .name = "x"},
-                    bytes.data(), stream);
+    const EncodeError error = encode_rows(
+        {.dtype = dtype, .values = x, .columns = kColumns, .name = "x"}, bytes.data(), stream);
     const double bound = dtype == DType::kF32 ? 0 : dtype == DType::kF16 ? 0x1p-11 : 0x1p-8;
     EXPECT_LE(error.relative(), bound);
     EXPECT_EQ(dtype == DType::kF32, std::memcmp(bytes.data(), x.data(), bytes.size()) == 0);
@@ -451,7 +452,8 @@ TEST(Calibrate, SumsCountsAndThreads) {
   const ModelConfig c = testing_model::tiny_k1();
   Parameters parameters(c);
   testing_model::randomise(parameters, 5);
-  const ModelWeights weights = bind_weights(parameters);
+  CpuStream binding(1);
+  const ModelWeights weights = bind_weights(parameters, binding);
   Rng rng(6);
   std::vector<int32_t> ids(23);
   for (int32_t& id : ids) id = static_cast<int32_t>(rng.below(c.vocab_size));
@@ -502,7 +504,8 @@ TEST(Calibrate, TooLittleText) {
   const ModelConfig c = testing_model::tiny_k1();
   Parameters parameters(c);
   testing_model::randomise(parameters, 5);
-  const ModelWeights weights = bind_weights(parameters);
+  CpuStream binding(1);
+  const ModelWeights weights = bind_weights(parameters, binding);
   CpuStream stream(1);
   const std::vector<int32_t> ids = {3};
   EXPECT_THROW(calibrate(weights, ids, {}, stream, [](int64_t) {}), Error);
