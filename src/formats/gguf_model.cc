@@ -215,7 +215,7 @@ ModelConfig parse_gguf_config(const GgufFile& file) {
   if (layers < 1 || layers > 4096)
     fail(ErrorCode::kInvalidArgument, "{} leaves {} layers", k.place("block_count"), layers);
   c.layers.assign(static_cast<size_t>(layers), each);
-  c.mtp_layer = each;
+  if (c.mtp_layer_count > 0) c.mtp_layer = each;
   architecture == kPlain ? read_plain_layers(k, c) : read_extended_layers(k, c);
   read_own_keys(k, c);
   c.tied_embeddings = file.find(gguf_name({TensorRole::kHead}, c)) == nullptr;

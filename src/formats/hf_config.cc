@@ -319,7 +319,7 @@ void read_rope(Fields& f, ModelConfig& c) {
   rope.kind = rope_kind(written.type, f.where());
   rope.theta = theta.value_or(rope.theta);
   for (LayerFacts& layer : c.layers) give_rope(rope, layer);
-  give_rope(rope, c.mtp_layer);
+  if (c.mtp_layer_count > 0) give_rope(rope, c.mtp_layer);
 }
 
 bool is_sliding(const Json& kind, const std::string& place) {
@@ -454,7 +454,6 @@ void read_experts(Fields& f, ModelConfig& c) {
   expect_text(f, "scoring_func", "sigmoid");
   expect_text(f, "topk_method", "noaux_tc");
   for (LayerFacts& layer : c.layers) layer.experts = experts;
-  c.mtp_layer.experts = experts;
   const Json::Array* limits = f.list("swiglu_limits", c.layer_count());
   for (size_t i = 0; limits != nullptr && i < limits->size(); ++i) {
     const Json& limit = (*limits)[i];
@@ -469,6 +468,9 @@ void read_mtp(Fields& f, ModelConfig& c, std::optional<int64_t> window, bool ten
   const Json* types = f.find("mtp_layer_types");
   const Json* windows = f.find("mtp_sliding_windows");
   if (c.mtp_layer_count == 0) return void(c.mtp_steps = 1);
+  // Its facts are the other layers', but for attention and clamp.
+  c.mtp_layer.dense_width = c.layers[0].dense_width;
+  c.mtp_layer.experts = c.layers[0].experts;
   if (c.mtp_layer_count != 1)
     fail(ErrorCode::kUnsupported,
          "{}: num_nextn_predict_layers is {}; Dure runs one physical layer", f.where(),
@@ -529,7 +531,6 @@ ModelConfig parse_hf_config(const Json& json, const std::string& where, bool mtp
     fail(ErrorCode::kInvalidArgument, "{}: num_hidden_layers is {}, should be from 1 to 4096",
          where, count);
   c.layers.assign(static_cast<size_t>(count), each);
-  c.mtp_layer = each;
   const std::optional<int64_t> window = read_window(f);
   read_attention(f, c, count, window);
   if (family == Family::kExaoneMoe) {

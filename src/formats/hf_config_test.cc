@@ -207,7 +207,6 @@ ModelConfig random_config(Rng& rng) {
   experts.normalise = pick(0, 1) == 1;
   experts.scale = 0.5 * static_cast<double>(pick(1, 9));
   c.layers.assign(static_cast<size_t>(pick(1, 9)), each);
-  c.mtp_layer = each;
   const bool sliding = pick(0, 3) > 0;
   for (LayerFacts& layer : c.layers) {
     layer.window_tokens = sliding && pick(0, 2) > 0 ? (pick(0, 3) > 0 ? 7 : pick(1, 30)) : 0;
@@ -221,7 +220,7 @@ ModelConfig random_config(Rng& rng) {
   }
   if (pick(0, 1) == 1) {
     c.mtp_layer_count = 1, c.mtp_steps = pick(1, 4);
-    if (pick(0, 1) == 1) c.mtp_layer = sliding_layer(each, 5);
+    c.mtp_layer = pick(0, 1) == 1 ? sliding_layer(each, 5) : each;
   }
   c.eos_tokens.assign(static_cast<size_t>(pick(1, 3)), 7);
   c.dtype = "bfloat16";

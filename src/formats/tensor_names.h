@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,7 @@ enum class TensorKind : uint8_t {
   kRouter,      // [E, D]
   kNorm,        // [C]
   kRouterBias,  // [E]: moved by its own rule, never by a gradient; F32 in every file
+  kAdapter,     // [R, K] or [N, R]: a factor of a low-rank addition to a matrix; no role has it
 };
 
 const char* role_name(TensorRole role);  // "expert gate"
@@ -98,6 +100,17 @@ std::vector<std::string> hf_other_names(TensorId id, const ModelConfig& config);
 
 // True for the tensors that are F32 in every GGUF file: norms, router and its bias.
 bool gguf_always_f32(TensorRole role);
+
+// Where each tensor of a list stands in it, by id: a table, so that nobody searches names.
+class TensorIndex {
+ public:
+  void add(TensorId id, size_t place);  // Checked: the id is new.
+  std::optional<size_t> find(TensorId id) const;
+
+ private:
+  using Places = std::vector<std::optional<uint32_t>>;  // by expert + 1
+  std::vector<Places> table_;                           // by layer + 1, then role
+};
 
 struct ModelCounts {
   int64_t tensors = 0;

@@ -2,8 +2,9 @@
 // block, or mapped files.
 //
 // Training and sampling read the same ModelWeights: there is no second copy to bring up to date. A
-// mapped tensor is used in place in its stored type (BF16, quantised blocks); what cannot be (norms
-// that are not f32, one file tensor per expert) is copied once, and owned_bytes() counts it.
+// mapped tensor is used in place in its stored type (BF16, quantised blocks), each expert where the
+// file has it; what cannot be (norms that are not f32, FP8) is copied once, and owned_bytes()
+// counts it.
 #pragma once
 
 #include <memory>
@@ -25,12 +26,14 @@ struct ModelWeights : ModelOf<WeightView, ConstTensorView> {
   ModelConfig config;
   std::vector<RopeRow> rope_rows;  // one for each way in which a layer's heads turn
   std::vector<Buffer> owned;
-  std::shared_ptr<const void> source;  // keeps the mapped files alive
+  std::vector<std::vector<const void*>> addresses;  // the tables of WeightView::parts
+  std::shared_ptr<const void> source;               // keeps the mapped files alive
+  int64_t source_bytes = 0;                         // of these, what is memory and not map
 
   // Empty for a layer without RoPE. Checked: some layer of the config that the tables were made
   // from turns in that way.
   RopeTable rope(const RopeFacts& facts) const;
-  int64_t owned_bytes() const;
+  int64_t owned_bytes() const;  // of weights: without the tables (8 bytes an expert's matrix)
   void make_rope_tables(Stream& stream);  // From the layers' facts, on the stream's device.
 };
 
