@@ -20,7 +20,8 @@ namespace dure {
 ModelConfig parse_gguf_config(const GgufFile& file);
 
 // general.architecture, general.type and the architecture's keys; the caller adds names, file type
-// and tokenizer. Throws kUnsupported for a post-norm MTP layer.
+// and tokenizer. Throws kUnsupported for a post-norm MTP layer, and for layers that differ in what
+// the keys say once (check_common_facts()).
 GgufMetadata gguf_config(const ModelConfig& config);
 
 bool is_plain_exaone_moe(const ModelConfig& config);  // True where "exaone-moe" can say everything.

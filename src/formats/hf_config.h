@@ -24,8 +24,8 @@ ModelConfig parse_hf_config(const Json& json, const std::string& where,
 std::optional<Json> hf_quantisation(const Json& json);
 
 // The newest spelling, which transformers, vLLM and llama.cpp's converter read. parse(write(c)) ==
-// c. Throws kUnsupported for facts that config.json cannot say (such as RoPE on one global layer
-// only).
+// c, but for facts that a layer carries and does not use. Throws kUnsupported for what config.json
+// cannot say (such as RoPE on one global layer only, or layers with different experts).
 Json write_hf_config(const ModelConfig& config);
 
 }  // namespace dure
