@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/check.h"
+#include "kernels/linear.h"
 #include "model/activations.h"
 #include "model/kv_access.h"
 #include "model/train_pass.h"
@@ -33,8 +34,12 @@ struct LayerBackwardOptions {
   ConstTensorView document_offsets;  // [Dn+1] i64
   BalanceScales balance;             // coefficient 0: no balance loss
   TensorView balance_loss;           // [1] f64 +=
-  bool train_router = true;
 };
+
+// dw += dy^T x, unless it is empty: then the matrix is frozen.
+inline void weight_gradient(ConstTensorView dy, ConstTensorView x, TensorView dw, Stream& stream) {
+  if (dw) linear_weight_gradient(dy, x, dw, stream);
+}
 
 // Room for the gradients of one layer's intermediates; shared by all layers, as wide as the widest.
 struct LayerScratch {
@@ -57,8 +62,8 @@ struct LayerScratch {
 };
 
 // dx: [T, D] holds the gradient of the result and leaves as that of a.x. Gradients of the weights
-// are added to g, the layer's balance loss to options.balance_loss. Uses up the activations: gates
-// and ups become their gradients.
+// are added to g (a matrix whose gradient is empty is frozen), the layer's balance loss to
+// options.balance_loss. Uses up the activations: gates and ups become their gradients.
 void layer_backward(const LayerContext& context, const LayerBackwardOptions& options,
                     const LayerWeights& w, LayerActivations& a, LayerScratch& scratch,
                     TensorView dx, const LayerGradients& g);

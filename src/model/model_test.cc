@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "model/model_fixture.h"
 #include "tensor/cpu_stream.h"
@@ -35,12 +36,16 @@ struct PassOutcome {
 };
 
 PassOutcome run_pass(const Model& model, const Batch& batch, PassPlan plan,
-                     const LossOptions& options, int threads, bool two_phase = false) {
+                     const LossOptions& options, int threads, bool two_phase = false,
+                     const std::set<TensorRole>& frozen = {}) {
   CpuStream stream(threads);
   if (plan.rows_max == 0) plan.rows_max = static_cast<int64_t>(batch.ids.size());
   TrainPass pass(model.weights.config, plan);
   Parameters gradients(model.weights.config);
-  const ModelGradients places = gradients.by_place();
+  ModelGradients places = gradients.by_place();
+  visit_tensors(model.weights.config, places, [&](const ImpliedTensor& tensor, TensorView& field) {
+    if (frozen.contains(tensor.id.role)) field = {};
+  });
   pass.forward(model.weights, batch.input(), stream);
   PassOutcome out;
   out.hidden = copy(pass.hidden());
@@ -238,17 +243,22 @@ TEST_P(ModelTest, RowCoefficientsWeighLogProbabilities) {
                    run_pass(model, b, {}, {.row_coefficients = coefficients}, 1, true).gradients);
 }
 
-TEST_P(ModelTest, FrozenRouterKeepsEveryOtherGradient) {
+TEST_P(ModelTest, FrozenMatricesKeepEveryOtherGradient) {
+  using enum TensorRole;
   const Model model(config());
-  LossOptions options = all_losses();
-  const PassOutcome free = run_pass(model, batch(), {}, options, 1);
-  options.train_router = false;
-  const PassOutcome frozen = run_pass(model, batch(), {}, options, 1);
-  for (const Parameter& p : model.parameters.list()) {
-    for (int64_t i = p.offset; i < p.offset + p.view.elements(); ++i) {
-      const float wanted =
-          p.kind == TensorKind::kRouter ? 0 : free.gradients[static_cast<size_t>(i)];
-      ASSERT_EQ(frozen.gradients[static_cast<size_t>(i)], wanted) << p.name;
+  const PassOutcome free = run_pass(model, batch(), {}, all_losses(), 1);
+  const std::set<TensorRole> sets[] = {{kRouter},
+                                       {kQ, kO, kExpertUp, kExpertDown, kSharedGate},
+                                       {kK, kV, kGate, kDown, kExpertGate, kMtpFc},
+                                       {kEmbedding, kHead, kUp, kSharedUp, kSharedDown}};
+  for (const std::set<TensorRole>& frozen : sets) {
+    const PassOutcome out = run_pass(model, batch(), {}, all_losses(), 1, false, frozen);
+    for (const Parameter& p : model.parameters.list()) {
+      for (int64_t i = p.offset; i < p.offset + p.view.elements(); ++i) {
+        const float wanted =
+            frozen.contains(p.id.role) ? 0 : free.gradients[static_cast<size_t>(i)];
+        ASSERT_EQ(out.gradients[static_cast<size_t>(i)], wanted) << p.name;
+      }
     }
   }
 }

@@ -266,7 +266,7 @@ void TrainPass::State::head_gradients(HeadRows& head, const HeadChunk& chunk, Co
   const TensorView dlogits = logits.rows(0, chunk.count);
   log_probability_backward(dlogits, chunk.targets, head.log_sum_exp.rows(chunk.first, chunk.count),
                            head.coefficients.on(stream).rows(chunk.first, chunk.count), stream);
-  linear_weight_gradient(dlogits, x, pass.gradients->head, stream);
+  weight_gradient(dlogits, x, pass.gradients->head, stream);
   if (chunk.neighbours_from) {
     linear_input_gradient(weights->head, dlogits,
                           dhidden_rows.rows(*chunk.neighbours_from, chunk.count), Write::kSet,
@@ -323,8 +323,7 @@ LayerBackwardOptions TrainPass::State::layer_options(const LossOptions& options,
       options.document_count > 0 ? here / static_cast<double>(options.document_count) : 1.0;
   return {.document_offsets = document_offsets.on(stream),
           .balance = {.coefficient = options.balance_coefficient, .scale = scale},
-          .balance_loss = balance_loss,
-          .train_router = options.train_router};
+          .balance_loss = balance_loss};
 }
 
 // Adds to dhidden, which holds the main head's gradient already.
@@ -340,14 +339,14 @@ void TrainPass::State::backward_mtp(const LossOptions& options, const ModelGradi
   const LayerContext c = context(config.layer_count(), stream);
   layer_backward(c, {.document_offsets = document_offsets.on(stream)}, w.layer, a.layer, scratch,
                  dx, g.mtp.layer);
-  linear_weight_gradient(dx, a.joined, g.mtp.fc, stream);
+  weight_gradient(dx, a.joined, g.mtp.fc, stream);
   linear_input_gradient(w.fc, dx, a.joined, Write::kSet, stream);  // joined becomes its gradient
   split_columns(a.joined, a.embedded_normed, a.hidden_normed, stream);
   rms_norm_backward(activations.hidden(), w.hidden_norm, a.hidden_inverse_rms, a.hidden_normed,
                     dhidden, Write::kAdd, g.mtp.hidden_norm, stream);
   rms_norm_backward(a.embedded, w.embedding_norm, a.embedding_inverse_rms, a.embedded_normed, dx,
                     Write::kSet, g.mtp.embedding_norm, stream);
-  embedding_backward(next_ids.on(stream), dx, g.embedding, stream);
+  if (g.embedding) embedding_backward(next_ids.on(stream), dx, g.embedding, stream);
 }
 
 void TrainPass::State::backward_layers(const LossOptions& options, const ModelGradients& g,
@@ -365,7 +364,7 @@ void TrainPass::State::backward_layers(const LossOptions& options, const ModelGr
     kv.point_at(a.k, a.v);
     layer_backward(c, layer, weights->layers[at], a, scratch, dx, g.layers[at]);
   }
-  embedding_backward(ids.on(stream), dx, g.embedding, stream);
+  if (g.embedding) embedding_backward(ids.on(stream), dx, g.embedding, stream);
 }
 
 void TrainPass::State::add_balance(const LossOptions& options, Stream& stream) {

@@ -55,8 +55,6 @@ struct LossOptions {
   // [T], if given: what stands before each row's log p, held constant. The mean negative
   // log-likelihood has -1 / valid_count in each. Rows without a target count for nothing.
   std::span<const float> row_coefficients;
-  // false: no gradient for the router's matrix; the gradient still flows through it
-  bool train_router = true;
   bool want_entropy = false;  // fill entropy() too
 };
 
@@ -96,8 +94,9 @@ class TrainPass {
   std::span<const float> log_probability() const;  // [T]; 0 for ignored rows
   std::span<const float> entropy() const;          // [T], natural log; 0 for ignored rows
 
-  // Losses, and gradients added to `gradients`. The weights are those of forward(). Uses up what
-  // forward() left: once each.
+  // Losses, and gradients added to `gradients` (empty for a matrix that is frozen; the gradient
+  // still flows through it). The weights are those of forward(). Uses up what forward() left: once
+  // each.
   const LossResult& backward(const LossOptions& options, const ModelGradients& gradients,
                              Stream& stream);
   // Losses alone; a backward() may follow.

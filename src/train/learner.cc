@@ -20,6 +20,9 @@ Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Strea
       optimiser_(options.optimiser, trained_tensors(), stream),
       pass_(config, options.pass, stream.device()),
       expert_counts_(config.layer_count() * config.expert_count_max(), stream.device()) {
+  if (!options.train_router) {
+    for (LayerGradients& layer : by_place_.layers) layer.router = {};
+  }
   clear_counts();
 }
 
@@ -51,9 +54,7 @@ const LossResult& Learner::accumulate(const TrainInput& input, const LossOptions
 }
 
 const LossResult& Learner::backward(const LossOptions& options) {
-  LossOptions with_router = options;
-  with_router.train_router = options_.train_router;
-  const LossResult& result = pass_.backward(with_router, by_place_, stream_);
+  const LossResult& result = pass_.backward(options, by_place_, stream_);
   for (size_t i = 0; i < expert_counts_.size(); ++i) expert_counts_[i] += result.expert_counts[i];
   return result;
 }
