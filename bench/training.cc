@@ -135,7 +135,7 @@ class Bench {
   static LearnerOptions options(const ModelConfig& config, int64_t rows, int64_t tokens,
                                 const std::string& optimiser) {
     LearnerOptions o;
-    o.optimiser.kind = optimiser;
+    o.optimiser.kind = enum_from_name<OptimiserKind>(optimiser, "optimiser");
     o.pass = {.rows_max = rows * tokens, .documents_max = rows, .mtp = config.mtp_layer_count > 0};
     o.router_bias_rate = 1e-3;
     return o;

@@ -117,11 +117,12 @@ TEST(ObjectivesGolden, PolicyLosses) {
       for (size_t j = 0; j < want.size(); ++j) {
         const size_t t = j / vocabulary;
         const double hot = static_cast<size_t>(tokens[t]) == j % vocabulary ? 1 : 0;
-        differences.note("grad logits, " + options.objective,
+        differences.note(std::string("grad logits, ") + name_of(options.objective),
                          grad[t] * (hot - rows.probabilities[j]), want[j]);
       }
     }
-    differences.note("loss, " + options.objective, loss, c.at("loss").as_double());
+    differences.note(std::string("loss, ") + name_of(options.objective), loss,
+                     c.at("loss").as_double());
   });
   for (const char* name : {"agapo", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "cispo"}) {
     EXPECT_LE(differences.worst("loss, " + std::string(name)), kDoubleBound);
@@ -287,12 +288,13 @@ TEST(ObjectivesGolden, ClipAndSchedule) {
     }
   });
   for_each_case("optimiser.json", "wsd", [&](const Json& c) {
-    const WsdSchedule schedule{.warmup_steps = c.at("warmup_steps").as_int(),
-                               .stable_steps = c.at("stable_steps").as_int(),
-                               .decay_steps = c.at("decay_steps").as_int(),
-                               .peak = c.at("peak").as_double(),
-                               .final_fraction = c.at("final_fraction").as_double(),
-                               .shape = decay_shape_from_name(c.at("decay").as_string())};
+    const WsdSchedule schedule{
+        .warmup_steps = c.at("warmup_steps").as_int(),
+        .stable_steps = c.at("stable_steps").as_int(),
+        .decay_steps = c.at("decay_steps").as_int(),
+        .peak = c.at("peak").as_double(),
+        .final_fraction = c.at("final_fraction").as_double(),
+        .shape = enum_from_name<DecayShape>(c.at("decay").as_string(), "decay")};
     for (size_t s = 0; s < c.at("rate").size(); ++s)
       differences.note("wsd, relative to the peak",
                        schedule.rate(static_cast<int64_t>(s)) / schedule.peak,

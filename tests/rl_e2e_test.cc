@@ -44,7 +44,7 @@ class RlTest : public TinyRuns {
     return mixture;
   }
 
-  RlConfig rl(const std::string& output, const std::string& objective = "agapo") const {
+  RlConfig rl(const std::string& output, Objective objective = Objective::kAgapo) const {
     RlConfig c;
     c.init = at("sft/model").string(), c.output = at(output).string();
     c.steps = 6,
@@ -171,8 +171,8 @@ TEST_F(RlTest, AGgufFileStartsARunAsItsFolderDoes) {
 }
 
 TEST_F(RlTest, EveryObjectiveIsOneNameAway) {
-  for (const char* name : {"agapo", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "cispo"}) {
-    RlConfig c = rl(std::string("o-") + name, name);
+  for (const auto& [objective, name] : enum_names(Objective())) {
+    RlConfig c = rl(std::string("o-") + name, objective);
     c.steps = 2;
     run_rl(c);
     for (const double loss : losses_of(std::string("o-") + name))

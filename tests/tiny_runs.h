@@ -72,7 +72,8 @@ class TinyRuns : public testing::Test {
   }
   TrainConfig tuning(const std::string& output, const std::string& init) const {
     TrainConfig c = config(output);
-    c.stage = "sft", c.init = at(init).string(), c.tokenizer.clear(), c.data = {.tasks_weight = 1};
+    c.stage = TrainStage::kSft, c.init = at(init).string(), c.tokenizer.clear(),
+    c.data = {.tasks_weight = 1};
     c.batch.tokens = 256;
     return c;
   }

@@ -95,13 +95,13 @@ TEST_F(TrainerTest, MicroBatchesChangeNothingButRounding) {
 
 TEST_F(TrainerTest, FineTuningLearnsWithEitherOptimiser) {
   run(config("base"));
-  for (const char* kind : {"muon", "adamw"}) {
-    TrainConfig c = tuning(std::string("sft-") + kind, "base/model");
+  for (const auto& [kind, name] : enum_names(OptimiserKind())) {
+    TrainConfig c = tuning(std::string("sft-") + name, "base/model");
     c.optimiser.kind = kind;
     run(c);
-    const std::vector<double> losses = losses_of(std::string("sft-") + kind);
-    EXPECT_LT(losses.back(), losses.front() - 0.3) << kind;
-    EXPECT_TRUE(read_metrics(at(std::string("sft-") + kind + "/metrics.jsonl"))
+    const std::vector<double> losses = losses_of(std::string("sft-") + name);
+    EXPECT_LT(losses.back(), losses.front() - 0.3) << name;
+    EXPECT_TRUE(read_metrics(at(std::string("sft-") + name + "/metrics.jsonl"))
                     .back()
                     .contains("eval_loss_tasks"));
   }
@@ -152,7 +152,9 @@ TEST_F(TrainerTest, BadConfigurationsAreOneClearError) {
             std::string::npos);
   EXPECT_NE(message([](TrainConfig& c) { c.schedule.warmup_steps = 99; }).find("warm-up"),
             std::string::npos);
-  EXPECT_NE(message([](TrainConfig& c) { c.stage = "sft", c.data = {}; }).find("sft has no data"),
+  EXPECT_NE(message([](TrainConfig& c) {
+              c.stage = TrainStage::kSft, c.data = {};
+            }).find("sft has no data"),
             std::string::npos);
 }
 

@@ -79,7 +79,7 @@ Subject read_subject(const PlanArgs& args) {
     out.config = out.files->config();
   }
   out.train = args.train;
-  out.learner.optimiser.kind = args.optimiser;
+  out.learner.optimiser.kind = enum_from_name<OptimiserKind>(args.optimiser, "--optimiser");
   out.learner.pass = {.rows_max = args.rows * args.tokens, .recompute = args.recompute};
   return out;
 }
@@ -126,7 +126,7 @@ int show_training(const Subject& subject, const MachineMemory& memory, bool as_j
   }
   std::printf("training on one device (cpu): %lld rows a pass, %s%s\n",
               static_cast<long long>(subject.learner.pass.rows_max),
-              subject.learner.optimiser.kind.c_str(),
+              name_of(subject.learner.optimiser.kind),
               subject.learner.pass.recompute ? ", activations computed again" : "");
   print_row("weights, f32", plan.weight_bytes);
   print_row("gradients, f32", plan.gradient_bytes);

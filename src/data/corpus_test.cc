@@ -262,7 +262,7 @@ TEST(Corpus, HoldsOutTheSameChaptersInEveryLanguage) {
   CorpusSource& source = options.sources[0];
   source.name = "book", source.include = {"*.html"}, source.exclude = {"index.html"},
   source.languages = {"ko", "en"};
-  source.split = "chapter", source.heldout_chapters = {"ch02"};
+  source.split = SplitRule::kChapter, source.heldout_chapters = {"ch02"};
   const CorpusReport report = prepare_corpus(options, {.out = folder.path() / "out"});
   EXPECT_FALSE(report.reused);
   EXPECT_EQ(heldout_languages(folder.path() / "out"), (std::vector<std::string>{"en", "ko"}));
@@ -329,7 +329,7 @@ TEST(Corpus, TakesEveryKindOfFileAndCountsBadRecords) {
       "\n");
   write_file(in / "j.txt", "");
   CorpusOptions options = options_for(in);
-  options.sources[0].split = "train";
+  options.sources[0].split = SplitRule::kTrain;
   const CorpusReport report = prepare_corpus(options, {.out = folder.path() / "out"});
   std::set<std::string> texts;
   for (const Record& record : records_of(train_file(folder.path() / "out")))

@@ -14,9 +14,6 @@
 namespace dure {
 namespace {
 
-const std::vector<std::string> kNames = {"agapo", "rloo", "grpo", "dr_grpo",
-                                         "dapo",  "gspo", "cispo"};
-
 struct Batch {
   std::vector<int64_t> groups, lengths;
   std::vector<double> rewards;
@@ -60,8 +57,8 @@ Result run(const ObjectiveOptions& options, const Batch& batch) {
 
 TEST(Advantages, LeaveOneOutSumsToZeroInEveryGroup) {
   const Batch batch = random_batch({4, 2, 7}, 1, 0);
-  const ResponsePlan plan =
-      plan_responses(ObjectiveOptions("rloo"), batch.groups, batch.rewards, batch.lengths);
+  const ResponsePlan plan = plan_responses(ObjectiveOptions(Objective::kRloo), batch.groups,
+                                           batch.rewards, batch.lengths);
   std::map<int64_t, double> sums;
   for (size_t i = 0; i < batch.groups.size(); ++i) sums[batch.groups[i]] += plan.advantages[i];
   for (const auto& [group, sum] : sums) EXPECT_NEAR(sum, 0, 1e-14);
@@ -71,7 +68,7 @@ TEST(Advantages, LeaveOneOutSumsToZeroInEveryGroup) {
 // batch of the same.
 TEST(Advantages, AgapoWithEqualGroupsIsCentredRewardsOverBatchDeviation) {
   const Batch batch = random_batch({4, 4, 4}, 2, 0);
-  ObjectiveOptions options("agapo");
+  ObjectiveOptions options(Objective::kAgapo);
   options.epsilon = 0;
   const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
   std::vector<double> centred;
@@ -88,7 +85,7 @@ TEST(Advantages, AgapoWithEqualGroupsIsCentredRewardsOverBatchDeviation) {
 }
 
 TEST(Advantages, UnequalGroupsKeepTheirFactor) {
-  ObjectiveOptions options("agapo");
+  ObjectiveOptions options(Objective::kAgapo);
   options.epsilon = 0;
   const std::vector<int64_t> groups = {0, 0, 1, 1, 1, 1}, lengths(6, 1);
   const std::vector<double> rewards = {0, 1, 0, 1, 0, 1};
@@ -99,7 +96,8 @@ TEST(Advantages, UnequalGroupsKeepTheirFactor) {
 // Dead groups leave before the statistics: the live ones come out as if the dead had never been
 // sampled.
 TEST(Advantages, DroppedGroupsChangeNothingForTheOthers) {
-  for (const char* name : {"agapo", "dapo", "cispo"}) {
+  for (const Objective objective : {Objective::kAgapo, Objective::kDapo, Objective::kCispo}) {
+    const char* name = name_of(objective);
     const Batch live = random_batch({4, 3}, 3, 0.3);
     Batch with_dead = live;
     for (const double reward :
@@ -110,7 +108,8 @@ TEST(Advantages, DroppedGroupsChangeNothingForTheOthers) {
         with_dead.logprobs.push_back({-1, -2}), with_dead.sampler.push_back({-1, -1});
       }
     }
-    const Result a = run(ObjectiveOptions(name), live), b = run(ObjectiveOptions(name), with_dead);
+    const Result a = run(ObjectiveOptions(objective), live);
+    const Result b = run(ObjectiveOptions(objective), with_dead);
     EXPECT_EQ(a.loss, b.loss) << name;
     for (size_t i = 0; i < a.grads.size(); ++i) EXPECT_EQ(a.grads[i], b.grads[i]) << name;
     for (size_t i = a.grads.size(); i < b.grads.size(); ++i)
@@ -119,8 +118,8 @@ TEST(Advantages, DroppedGroupsChangeNothingForTheOthers) {
 }
 
 TEST(Advantages, KeptDeadGroupsGetExactlyZero) {
-  for (const std::string& name : kNames) {
-    ObjectiveOptions options(name);
+  for (const auto& [objective, name] : enum_names(Objective())) {
+    ObjectiveOptions options(objective);
     options.drop_zero_variance = false;
     const std::vector<double> rewards = {0.1, 0.1, 0.1, 0.7, 0, 1};
     const ResponsePlan plan = plan_responses(options, std::vector<int64_t>{0, 0, 0, 1, 2, 2},
@@ -133,8 +132,8 @@ TEST(Advantages, KeptDeadGroupsGetExactlyZero) {
 
 TEST(Advantages, RowOrderAndGroupIdsDoNotMatter) {
   const Batch batch = random_batch({3, 5, 2}, 4, 0.2);
-  for (const std::string& name : kNames) {
-    const ObjectiveOptions options(name);
+  for (const auto& [objective, name] : enum_names(Objective())) {
+    const ObjectiveOptions options(objective);
     const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
     std::vector<size_t> order(batch.groups.size());
     std::iota(order.begin(), order.end(), size_t{0});
@@ -151,8 +150,8 @@ TEST(Advantages, RowOrderAndGroupIdsDoNotMatter) {
 }
 
 TEST(Advantages, EmptyResponsesAndEmptyBatchesAreHarmless) {
-  for (const std::string& name : kNames) {
-    const ObjectiveOptions options(name);
+  for (const auto& [objective, name] : enum_names(Objective())) {
+    const ObjectiveOptions options(objective);
     EXPECT_EQ(plan_responses(options, {}, {}, {}).live_group_count, 0);
     const ResponsePlan plan = plan_responses(options, std::vector<int64_t>{0, 0},
                                              std::vector<double>{0, 1}, std::vector<int64_t>{0, 0});
@@ -165,10 +164,10 @@ TEST(Advantages, EmptyResponsesAndEmptyBatchesAreHarmless) {
 // differentiated.
 TEST(Objectives, GradientsAreThoseOfTheFormula) {
   const Batch batch = random_batch({4, 3, 2}, 6, 0.5);
-  for (const std::string& name : kNames) {
-    const ObjectiveOptions options(name);
+  for (const auto& [objective, name] : enum_names(Objective())) {
+    const ObjectiveOptions options(objective);
     const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
-    const bool weighted = name == "agapo" || name == "cispo";
+    const bool weighted = objective == Objective::kAgapo || objective == Objective::kCispo;
     for (size_t i = 0; i < batch.groups.size(); ++i) {
       const auto& logprobs = batch.logprobs[i];
       std::vector<double> grad(logprobs.size()), ignored(logprobs.size());
@@ -194,7 +193,7 @@ TEST(Objectives, GradientsAreThoseOfTheFormula) {
 
 TEST(Objectives, OnPolicyAgapoIsReinforceWithMeanOverTokens) {
   const Batch batch = random_batch({4, 4}, 7, 0);
-  const ObjectiveOptions options("agapo");
+  const ObjectiveOptions options(Objective::kAgapo);
   const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
   const Result result = run(options, batch);
   for (size_t i = 0; i < batch.groups.size(); ++i) {
@@ -204,7 +203,7 @@ TEST(Objectives, OnPolicyAgapoIsReinforceWithMeanOverTokens) {
 }
 
 TEST(Objectives, TruncationIsDetachedAndVanishesForALargeBound) {
-  ObjectiveOptions options("agapo");
+  ObjectiveOptions options(Objective::kAgapo);
   std::vector<double> grad(1);
   const std::vector<double> logprob = {-1.0}, sampler = {-3.0};  // Ratio e^2 = 7.39.
   response_loss<double>(options, 1, 1, logprob, sampler, grad);

@@ -34,8 +34,8 @@ Json RlStage::identity() const {
   Json out = Json::object();
   for (const char* name : {"seed", "updates_per_step", "rollout", "tasks"})
     out[name] = all.at(name);
-  out["objective"] = config_.objective.objective;
-  out["optimiser.kind"] = config_.optimiser.kind;
+  out["objective"] = name_of(config_.objective.objective);
+  out["optimiser.kind"] = name_of(config_.optimiser.kind);
   out["init content"] = content_hash(init_, "model.safetensors");
   return out;
 }

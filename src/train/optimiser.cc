@@ -20,7 +20,8 @@ bool ends_with_any(std::string_view name, std::initializer_list<std::string_view
 }  // namespace
 
 UpdateRule update_rule(const OptimiserOptions& options, std::string_view name, const Shape& shape) {
-  if (options.kind != "muon" || shape.rank() < 2 || shape.rank() > 3) return UpdateRule::kAdamW;
+  if (options.kind != OptimiserKind::kMuon || shape.rank() < 2 || shape.rank() > 3)
+    return UpdateRule::kAdamW;
   if (ends_with_any(name, {"embed_tokens.weight", "lm_head.weight", "mlp.gate.weight",
                            "norm.weight", "bias"}))
     return UpdateRule::kAdamW;

@@ -20,8 +20,14 @@
 
 namespace dure {
 
+enum class OptimiserKind : uint8_t { kMuon, kAdamW };
+constexpr auto enum_names(OptimiserKind) {
+  return std::to_array<EnumName<OptimiserKind>>(
+      {{OptimiserKind::kMuon, "muon"}, {OptimiserKind::kAdamW, "adamw"}});
+}
+
 struct OptimiserOptions {
-  std::string kind = "muon";
+  OptimiserKind kind = OptimiserKind::kMuon;
   double learning_rate = 3e-4;  // The peak; schedule.h gives the rate of a step.
   double weight_decay = 0.1;    // Decoupled; matrices only (norms and biases are never decayed).
   double beta1 = 0.9;
@@ -34,8 +40,7 @@ struct OptimiserOptions {
 
   template <typename V>
   void visit(V& v) {
-    v("kind", kind, "muon (hidden matrices; AdamW for the rest) or adamw",
-      one_of({"muon", "adamw"}));
+    v("kind", kind, "muon (hidden matrices; AdamW for the rest) or adamw");
     v("learning_rate", learning_rate, "peak learning rate", above(0));
     v("weight_decay", weight_decay, "decoupled weight decay of matrices", at_least(0));
     v("beta1", beta1, "AdamW: decay of the first moment", between(0, 0.999999));
@@ -61,7 +66,7 @@ struct TrainedTensor {
 
 // What kind of tensor a name is: embedding, lm_head, router ("...mlp.gate.weight"), norms and
 // biases go by AdamW; other tensors of two dimensions [N, K] and stacks [E, N, K] are Muon's when
-// options.kind is "muon".
+// options.kind is kMuon.
 UpdateRule update_rule(const OptimiserOptions& options, std::string_view name, const Shape& shape);
 
 class Optimiser {

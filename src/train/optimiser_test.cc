@@ -48,7 +48,7 @@ TEST(Optimiser, RuleFollowsTheName) {
     rules.push_back(update_rule(options, p.name, p.weight.shape));
   const auto kA = UpdateRule::kAdamW, kM = UpdateRule::kMuon;
   EXPECT_EQ(rules, (std::vector<UpdateRule>{kA, kM, kM, kA, kA, kA, kA, kM}));
-  options.kind = "adamw";
+  options.kind = OptimiserKind::kAdamW;
   EXPECT_EQ(update_rule(options, "model.layers.0.self_attn.q_proj.weight", {32, 24}), kA);
 }
 
@@ -121,9 +121,11 @@ TEST(TreeSum, FoldsPairsInOrder) {
 }
 
 TEST(Schedule, Breakpoints) {
-  const WsdSchedule s = make_schedule(
-      {.warmup_steps = 10, .decay_fraction = 0.2, .final_fraction = 0.1, .decay = "minus_sqrt"},
-      2.0, 100);
+  const WsdSchedule s = make_schedule({.warmup_steps = 10,
+                                       .decay_fraction = 0.2,
+                                       .final_fraction = 0.1,
+                                       .decay = DecayShape::kMinusSqrt},
+                                      2.0, 100);
   EXPECT_EQ(s.stable_steps, 70);
   EXPECT_DOUBLE_EQ(s.rate(0), 0.2);
   EXPECT_EQ(s.rate(9), 2.0);
@@ -145,7 +147,7 @@ TEST(Schedule, ShortRunsShortenTheirDecayAndImpossibleOnesAreRefused) {
   EXPECT_EQ(make_schedule({.warmup_steps = 9, .decay_fraction = 0.5}, 1, 10).decay_steps, 1);
   EXPECT_THROW(make_schedule({.warmup_steps = 11}, 1, 10), Error);
   EXPECT_THROW(make_schedule({.warmup_steps = 5, .decay_steps = 6}, 1, 10), Error);
-  EXPECT_THROW(decay_shape_from_name("cubic"), Error);
+  EXPECT_THROW(enum_from_name<DecayShape>("cubic", "decay"), Error);
 }
 
 TEST(RouterBias, MovesTowardsBalanceAndLeavesTheMeanAlone) {
