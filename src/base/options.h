@@ -11,7 +11,8 @@
 //   by name Json j = to_json(options);
 //
 // Field kinds: bool, int64_t, double, std::string, enums with names, std::vector of those, and
-// nested structs with visit().
+// nested structs with visit(). Visiting only looks at fields or sets them: where a field decides
+// the defaults of others, its struct declares take_defaults() (see TakesDefaults).
 #pragma once
 
 #include <array>
@@ -62,6 +63,13 @@ constexpr const char* name_of(E value) {
     if (candidate == value) return name;
   return "";
 }
+
+// Before the fields of such a struct are read, it sees all of them and sets the defaults that they
+// ask for: `objective: gspo` brings gspo's clips.
+template <typename T>
+concept TakesDefaults = requires(T& options, const Json& fields, const std::string& where) {
+  options.take_defaults(fields, where);
+};
 
 // The value called `text`. Throws kInvalidArgument with the list of names; `where` names the field.
 template <NamedEnum E>
@@ -118,6 +126,7 @@ void read_value(T& field, const Json& json, const std::string& where) {
     for (const Json& item : json.as_array(where)) read_value(field.emplace_back(), item, where);
   } else {
     json.as_object(where);
+    if constexpr (TakesDefaults<T>) field.take_defaults(json, where);
     Reader reader{json, where, {}};
     field.visit(reader);
     check_known(json, reader.known, where);
@@ -154,7 +163,8 @@ Json write_value(const T& field) {
     return out;
   } else {
     Writer writer;
-    const_cast<T&>(field).visit(writer);
+    T copy = field;  // One visit() serves reading and writing, so it is not const.
+    copy.visit(writer);
     return writer.out;
   }
 }

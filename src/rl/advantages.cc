@@ -103,6 +103,14 @@ ObjectiveOptions::ObjectiveOptions(Objective chosen)
   epsilon = plain ? 1e-6 : 1e-4;
 }
 
+void ObjectiveOptions::take_defaults(const Json& fields, const std::string& where) {
+  const Json* name = fields.find("objective");
+  if (name == nullptr) return;
+  const std::string place = where + ": objective";
+  const auto chosen = enum_from_name<Objective>(name->as_string(place), place);
+  if (chosen != objective) *this = ObjectiveOptions(chosen);
+}
+
 ResponsePlan plan_responses(const ObjectiveOptions& options, std::span<const int64_t> ids,
                             std::span<const double> rewards,
                             std::span<const int64_t> token_counts) {

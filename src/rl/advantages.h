@@ -47,11 +47,12 @@ struct ObjectiveOptions {
   int64_t length_constant = 1024;  // dr_grpo: the constant that replaces a response's own length.
 
   explicit ObjectiveOptions(Objective chosen = Objective::kAgapo);
+  // All of another objective's defaults where `fields` name another one than this.
+  void take_defaults(const Json& fields, const std::string& where);
 
   template <typename V>
   void visit(V& v) {
     v("objective", objective, "what is maximised");
-    if (objective != defaults_of_) *this = ObjectiveOptions(objective);
     v("epsilon", epsilon, "added to a standard deviation", at_least(0));
     v("std", deviation, "agapo: deviation of a sample (n - 1) or of a population (n)");
     v("drop_zero_variance", drop_zero_variance, "leave out groups whose rewards are all equal");
@@ -61,9 +62,6 @@ struct ObjectiveOptions {
     v("length_constant", length_constant, "dr_grpo: tokens that a response is divided by",
       at_least(1));
   }
-
- private:
-  Objective defaults_of_ = objective;
 };
 
 // Everything about a batch of R responses that does not depend on the current policy.

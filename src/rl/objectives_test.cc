@@ -226,6 +226,12 @@ TEST(Objectives, OneNameIsAWholeConfiguration) {
   EXPECT_THROW(from_json(wrong, parse_yaml("objective: ppo", "y"), "y"), Error);
   from_json(again, to_json(options), "again");
   EXPECT_EQ(to_json(again), to_json(options));
+  // A present objective named again keeps what was set beside it.
+  from_json(again, parse_yaml("objective: gspo\nepsilon: 0.5", "y"), "y");
+  EXPECT_EQ(again.clip_high, 0.001);
+  // Writing changes nothing, whatever was set by hand.
+  again.objective = Objective::kDapo;
+  EXPECT_EQ(to_json(again).at("clip_high"), Json(0.001));
 }
 
 TEST(Preference, GrouperDropsEqualRewardsAndSpansMinusOneToOne) {
