@@ -18,6 +18,7 @@
 #include "kernels/linear.h"
 #include "kernels/peak.h"
 #include "tensor/buffer.h"
+#include "tensor/cpu_stream.h"
 #include "timing.h"
 
 namespace dure {
@@ -63,6 +64,7 @@ struct Bench {
     std::vector<int64_t> offsets{0};
     for (const int64_t c : counts) offsets.push_back(offsets.back() + c);
     const int64_t m = offsets.back();
+    const ConstTensorView groups = host_view(std::span<const int64_t>(offsets));
     const Tensor w(dtype, {experts, n, k}), x(DType::kF32, {m, k}), dy(DType::kF32, {m, n});
     const Tensor y(DType::kF32, {m, n}), dx(DType::kF32, {m, k}), dw(DType::kF32, {experts, n, k});
     const double flops = 2.0 * static_cast<double>(m * n * k);
@@ -70,12 +72,12 @@ struct Bench {
                 static_cast<long long>(m), static_cast<long long>(n), static_cast<long long>(k),
                 dtype_info(dtype).name.data());
     line("forward", flops,
-         best_s(seconds, [&] { grouped_linear({w.view}, offsets, x.view, y.view, stream); }));
+         best_s(seconds, [&] { grouped_linear({w.view}, groups, x.view, y.view, stream); }));
     line("dx", flops, best_s(seconds, [&] {
-           grouped_linear_input_gradient({w.view}, offsets, dy.view, dx.view, Write::kSet, stream);
+           grouped_linear_input_gradient({w.view}, groups, dy.view, dx.view, Write::kSet, stream);
          }));
     line("dw", flops, best_s(seconds, [&] {
-           grouped_linear_weight_gradient(offsets, dy.view, x.view, dw.view, stream);
+           grouped_linear_weight_gradient(groups, dy.view, x.view, dw.view, stream);
          }));
     std::printf("\n");
   }
@@ -112,7 +114,7 @@ std::vector<int64_t> uneven(int64_t experts, int64_t rows) {  // Loads from 1/4 
 }
 
 int run(int argc, char** argv) {
-  Bench b{Stream(argc > 2 ? std::atoi(argv[2]) : 0),
+  Bench b{CpuStream(argc > 2 ? std::atoi(argv[2]) : 0),
           argc > 1 ? std::atof(argv[1]) : 0.25,
           argc > 3 ? argv[3] : "",
           {}};

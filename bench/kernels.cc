@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -21,11 +22,22 @@
 #include "kernels/norm.h"
 #include "kernels/peak.h"
 #include "kernels/router.h"
+#include "kernels/rows.h"
 #include "tensor/buffer.h"
+#include "tensor/cpu_stream.h"
 #include "timing.h"
 
 namespace dure {
 namespace {
+
+template <typename T>
+ConstTensorView list(const std::vector<T>& values) {
+  return host_view(std::span<const T>(values));
+}
+template <typename T>
+TensorView list(std::vector<T>& values) {
+  return host_view(values.data(), {std::ssize(values)});
+}
 
 struct Tensor {
   Buffer buffer;
@@ -74,15 +86,8 @@ struct Bench {
     std::vector<AttentionSegment> segments;
     int64_t first = 0;
     for (const int64_t length : documents) {
-      const int64_t at = first * s.kv_head_count * s.head_width;
-      segments.push_back({first,
-                          length,
-                          0,
-                          {.keys = k.view.f32() + at,
-                           .values = v.view.f32() + at,
-                           .row_stride = s.kv_head_count * s.head_width,
-                           .begin = 0,
-                           .end = length}});
+      segments.push_back({first, length, 0,
+                          contiguous_kv(k.view.rows(first, length), v.view.rows(first, length))});
       first += length;
     }
     const std::string name =
@@ -90,11 +95,11 @@ struct Bench {
                     s.head_width, s.window_tokens, documents.size());
     const double flops = 4 * pairs * static_cast<double>(s.head_count * s.head_width);
     multiplied(name, rows, flops, [&] {
-      attention(s, segments, q.view, out.view, lse.view, const_cast<Stream&>(stream));
+      attention(s, segments, q.view, out.view, lse.view, const_cast<CpuStream&>(stream));
     });
     multiplied("  backward", rows, 2.5 * flops, [&] {
-      attention_backward(s, segments, q.view, k.view, v.view, out.view, lse.view, dout.view,
-                         dq.view, dk.view, dv.view, const_cast<Stream&>(stream));
+      attention_backward(s, segments, {q.view, k.view, v.view, out.view, lse.view}, dout.view,
+                         dq.view, dk.view, dv.view, const_cast<CpuStream&>(stream));
     });
   }
 
@@ -106,22 +111,19 @@ struct Bench {
                                              : length;
     const int64_t first = (length - kept) / 64 * 64;
     const Tensor q({count, s.head_count, s.head_width}), out({count, s.head_count, s.head_width}),
-        k({count, length - first, width}), v({count, length - first, width});
+        k({count, (length - first + 63) / 64 * 64, width}), v(k.view.shape);
     std::vector<AttentionSegment> segments;
-    std::vector<const void*> keys, values;
-    for (int64_t i = 0; i < count; ++i) {
-      for (int64_t b = 0; b < (length - first + 63) / 64; ++b) {
-        keys.push_back(k.view.slice(i).f32() + b * 64 * width);
-        values.push_back(v.view.slice(i).f32() + b * 64 * width);
-      }
-    }
-    const int64_t blocks = static_cast<int64_t>(keys.size()) / count;
+    const int64_t blocks = (length - first + 63) / 64;
+    std::vector<int32_t> table(static_cast<size_t>(count * blocks));
+    std::iota(table.begin(), table.end(), 0);
     for (int64_t i = 0; i < count; ++i) {
       segments.push_back({i,
                           1,
                           length - 1,
-                          {.key_blocks = keys.data() + i * blocks,
-                           .value_blocks = values.data() + i * blocks,
+                          {.keys = k.view,
+                           .values = v.view,
+                           .block_stride_bytes = 64 * row_bytes(DType::kF32, width),
+                           .blocks = list(table).rows(i * blocks, blocks),
                            .first_block = first / 64,
                            .row_stride = width,
                            .begin = first,
@@ -131,7 +133,7 @@ struct Bench {
     moved(fmt::format("decode {} x 1 row, {} keys, Q{} G{} H{} W{}", count, length, s.head_count,
                       s.kv_head_count, s.head_width, s.window_tokens),
           count, 8.0 * static_cast<double>(count * seen * width),
-          [&] { attention(s, segments, q.view, out.view, {}, const_cast<Stream&>(stream)); });
+          [&] { attention(s, segments, q.view, out.view, {}, const_cast<CpuStream&>(stream)); });
   }
 
   void rows_of(int64_t T, int64_t C) {
@@ -153,8 +155,9 @@ struct Bench {
     for (int64_t t = 0; t < T; ++t) ids.push_back(static_cast<int32_t>(rng.below(4096)));
     const Tensor table({4096, C});
     moved(fmt::format("embedding [{}, {}] of 4096", T, C), T, 2 * bytes,
-          [&] { embedding({table.view}, ids, y.view, stream); });
-    moved("  backward", T, 3 * bytes, [&] { embedding_backward(ids, y.view, table.view, stream); });
+          [&] { embedding({table.view}, list(ids), y.view, stream); });
+    moved("  backward", T, 3 * bytes,
+          [&] { embedding_backward(list(ids), y.view, table.view, stream); });
   }
 
   void heads_of(int64_t T, int64_t N, int64_t H) {
@@ -165,10 +168,11 @@ struct Bench {
     std::vector<int32_t> positions;
     for (int64_t t = 0; t < T; ++t) positions.push_back(static_cast<int32_t>(t % 1024));
     moved(fmt::format("head_norm_rope [{}, {}, {}]", T, N, H), T, 2 * bytes, [&] {
-      head_norm_rope(x.view, w.view, 1e-5, {frequency.data()}, positions, y.view, r.view, stream);
+      head_norm_rope(x.view, w.view, 1e-5, {list(frequency)}, list(positions), y.view, r.view,
+                     stream);
     });
     moved("  backward", T, 3 * bytes, [&] {
-      head_norm_rope_backward(x.view, w.view, {frequency.data()}, positions, r.view, dy.view,
+      head_norm_rope_backward(x.view, w.view, {list(frequency)}, list(positions), r.view, dy.view,
                               dx.view, dw.view, stream);
     });
   }
@@ -180,27 +184,31 @@ struct Bench {
     std::vector<int32_t> experts(static_cast<size_t>(T * K)), row_token(experts.size()),
         row_of_slot(experts.size());
     std::vector<int64_t> offsets(static_cast<size_t>(E + 1));
-    const std::vector<int64_t> lengths(static_cast<size_t>(T / 256), 256);
+    std::vector<int64_t> documents;
+    for (int64_t first = 0; first <= T; first += 256) documents.push_back(first);
+    double loss = 0;
     moved(fmt::format("route [{}, {}] top {}", T, E, K), T, 8.0 * static_cast<double>(T * E),
-          [&] { route(f, logits.view, bias.view, p.view, experts, w.view, stream); });
+          [&] { route(f, logits.view, bias.view, p.view, list(experts), w.view, stream); });
     moved("  backward", T, 8.0 * static_cast<double>(T * E),
-          [&] { route_backward(f, p.view, experts, dw.view, dlogits.view, stream); });
-    moved("  sequence_balance", T, 12.0 * static_cast<double>(T * E),
-          [&] { sequence_balance(f, p.view, experts, lengths, 1e-4, 1, dlogits.view, stream); });
-    const ExpertPlan plan{offsets, row_token, row_of_slot};
-    moved("  plan_experts", T, 12.0 * static_cast<double>(T * K),
-          [&] { plan_experts(experts, E, K, plan); });
+          [&] { route_backward(f, p.view, list(experts), dw.view, dlogits.view, stream); });
+    moved("  sequence_balance", T, 12.0 * static_cast<double>(T * E), [&] {
+      sequence_balance(f, p.view, list(experts), list(documents), {.coefficient = 1e-4},
+                       host_view(&loss, {1}), dlogits.view, stream);
+    });
+    const ExpertDispatch sorted{list(offsets), list(row_token), list(row_of_slot)};
+    moved("  dispatch_experts", T, 12.0 * static_cast<double>(T * K),
+          [&] { dispatch_experts(list(experts), f, sorted, stream); });
     const Tensor x({T, D}), rows({T * K, D}), drows({T * K, D}), dy({T, D});
     const double bytes = 4.0 * static_cast<double>(T * D);
     moved(fmt::format("  gather_rows to [{}, {}]", T * K, D), T, static_cast<double>(2 * K) * bytes,
-          [&] { gather_rows(x.view, row_token, rows.view, stream); });
+          [&] { gather_rows(x.view, list(row_token), rows.view, stream); });
     moved("  combine_experts", T, static_cast<double>(K + 2) * bytes,
-          [&] { combine_experts(plan, rows.view, w.view, x.view, dy.view, stream); });
+          [&] { combine_experts(sorted, rows.view, w.view, x.view, dy.view, stream); });
     moved("  combine backward", T, static_cast<double>(2 * K + 1) * bytes, [&] {
-      combine_experts_backward(plan, rows.view, w.view, dy.view, drows.view, dw.view, stream);
+      combine_experts_backward(sorted, rows.view, w.view, dy.view, drows.view, dw.view, stream);
     });
     moved("  gather backward", T, static_cast<double>(K + 2) * bytes,
-          [&] { gather_rows_backward(plan, drows.view, dy.view, stream); });
+          [&] { gather_experts_backward(sorted, drows.view, dy.view, stream); });
   }
 
   void vocabulary_of(int64_t R, int64_t V) {
@@ -209,11 +217,13 @@ struct Bench {
     const std::vector<int32_t> targets(static_cast<size_t>(R), 1);
     const std::vector<float> coefficient(static_cast<size_t>(R), 1e-3f);
     moved(fmt::format("token_log_probability [{}, {}]", R, V), R, bytes,
-          [&] { token_log_probability(logits.view, targets, p.view, lse.view, {}, stream); });
-    moved("  with entropy", R, bytes,
-          [&] { token_log_probability(logits.view, targets, p.view, lse.view, h.view, stream); });
-    moved("  backward", R, 2 * bytes,
-          [&] { log_probability_backward(logits.view, targets, lse.view, coefficient, stream); });
+          [&] { token_log_probability(logits.view, list(targets), p.view, lse.view, {}, stream); });
+    moved("  with entropy", R, bytes, [&] {
+      token_log_probability(logits.view, list(targets), p.view, lse.view, h.view, stream);
+    });
+    moved("  backward", R, 2 * bytes, [&] {
+      log_probability_backward(logits.view, list(targets), lse.view, list(coefficient), stream);
+    });
   }
 };
 
@@ -233,7 +243,7 @@ void training_attention(const Bench& b) {
 }
 
 int run(int argc, char** argv) {
-  Bench b{Stream(argc > 2 ? std::atoi(argv[2]) : 0), argc > 1 ? std::atof(argv[1]) : 0.2, {}};
+  Bench b{CpuStream(argc > 2 ? std::atoi(argv[2]) : 0), argc > 1 ? std::atof(argv[1]) : 0.2, {}};
   b.peak = measure_peak(b.stream, 2);
   std::printf(
       "isa %s, threads %d: fma %.1f GFLOP/s a thread, %.1f all; read %.1f GB/s, copy %.1f GB/s\n\n",

@@ -16,6 +16,7 @@
 #include "base/rng.h"
 #include "kernels/block_decode.h"
 #include "quantise/block_encode.h"
+#include "tensor/cpu_stream.h"
 
 using namespace dure;
 
@@ -44,7 +45,8 @@ EncodeError encode(DType dtype, const std::vector<float>& x, int64_t columns,
   const int64_t rows = static_cast<int64_t>(x.size()) / columns;
   std::vector<uint8_t> out(static_cast<size_t>(rows * row_bytes(dtype, columns)));
   return encode_rows({.dtype = dtype,
-                      .rows = host_view(x.data(), {rows, columns}),
+                      .values = x,
+                      .columns = columns,
                       .importance = importance,
                       .name = "bench"},
                      out.data(), stream);
@@ -54,7 +56,8 @@ double relative(const float* x, const float* y, const float* w, int64_t count) {
   double error = 0, energy = 0;
   for (int64_t i = 0; i < count; ++i) {
     const double weight = w == nullptr ? 1 : w[i], rest = static_cast<double>(x[i]) - y[i];
-    error += weight * rest * rest, energy += weight * x[i] * x[i];
+    error += weight * rest * rest;
+    energy += weight * x[i] * x[i];
   }
   return energy > 0 ? std::sqrt(error / energy) : 0;
 }
@@ -92,7 +95,8 @@ void golden(const Path& root, Stream& stream) {
           const double weight = weighted ? w[static_cast<size_t>(i)] : 1,
                        rest = static_cast<double>(row[i]) -
                               reference[static_cast<size_t>(r * 512 + i)];
-          error += weight * rest * rest, energy += weight * row[i] * row[i];
+          error += weight * rest * rest;
+          energy += weight * row[i] * row[i];
         }
       }
       std::printf(" %.5f ratio %.4f by row%s\n", std::sqrt(error / energy),

@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "text/jinja/template.h"
+#include "jinja/template.h"
 
 using namespace dure;
 

@@ -16,7 +16,7 @@ namespace {
 
 // The tensor as f32.
 std::vector<float> values_of(const ModelFiles& files, TensorId id) {
-  const TensorView view = files.tensor(id);
+  const ConstTensorView view = files.tensor(id);
   std::vector<float> out(static_cast<size_t>(view.elements()));
   const auto* halves = static_cast<const uint16_t*>(view.data);
   for (size_t i = 0; i < out.size() && !is_block(view.dtype); ++i) {

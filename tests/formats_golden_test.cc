@@ -20,7 +20,7 @@ void check_model(const Path& path) {
   const ModelFiles files(path);
   int64_t elements = 0, bytes = 0;
   for (const ImpliedTensor& tensor : files.tensors()) {
-    const TensorView view = files.tensor(tensor.id);
+    const ConstTensorView view = files.tensor(tensor.id);
     EXPECT_EQ(view.shape, tensor.shape) << tensor.name;
     elements += view.elements();
     bytes += view.bytes();

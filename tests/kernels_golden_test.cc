@@ -38,6 +38,11 @@ std::vector<int32_t> ids(const Json& list) {
   return out;
 }
 
+template <typename T>
+ConstTensorView list(const std::vector<T>& values) {
+  return host_view(std::span<const T>(values));
+}
+
 struct Tensor {
   Buffer buffer;
   TensorView view;
@@ -103,7 +108,8 @@ struct Routed {
         weights({tokens, f.experts_per_token}),
         experts(static_cast<size_t>(tokens * f.experts_per_token)) {}
   void run(const RouterFacts& f, Stream& stream) {
-    route(f, logits.view, bias.view, probabilities.view, experts, weights.view, stream);
+    route(f, logits.view, bias.view, probabilities.view,
+          host_view(experts.data(), {std::ssize(experts)}), weights.view, stream);
   }
 };
 
@@ -123,25 +129,26 @@ TEST_F(KernelsGolden, Router) {
     compare("router weights", r.weights, doubles(c.at("weights")), logits, where);
     const Tensor upstream({tokens, f.experts_per_token}, doubles(c.at("upstream")));
     Tensor gradient({tokens, f.expert_count});
-    route_backward(f, r.probabilities.view, r.experts, upstream.view, gradient.view, stream_);
+    route_backward(f, r.probabilities.view, list(r.experts), upstream.view, gradient.view, stream_);
     compare("router grad_logits", gradient, doubles(c.at("grad_logits")), logits, where);
   });
 }
 
 TEST_F(KernelsGolden, Balance) {
   for_each_case("moe.json", "balance", [&](const Json& c, const std::string& where) {
-    std::vector<int64_t> lengths;
-    int64_t tokens = 0;
+    std::vector<int64_t> offsets{0};
     for (const Json& length : c.at("document_lengths").as_array())
-      lengths.push_back(length.as_int()), tokens += length.as_int();
+      offsets.push_back(offsets.back() + length.as_int());
+    const int64_t tokens = offsets.back();
     const RouterFacts f{.expert_count = c.at("experts").as_int(),
                         .experts_per_token = c.at("top_k").as_int()};
     Routed r(f, tokens, c);
     r.run(f, stream_);
     Tensor gradient({tokens, f.expert_count});
-    const double loss =
-        sequence_balance(f, r.probabilities.view, r.experts, lengths,
-                         c.at("coefficient").as_double(), 1, gradient.view, stream_);
+    double loss = 0;
+    sequence_balance(f, r.probabilities.view, list(r.experts), list(offsets),
+                     {.coefficient = c.at("coefficient").as_double()}, host_view(&loss, {1}),
+                     gradient.view, stream_);
     const double logits = largest(doubles(c.at("logits")));
     compare("balance loss", loss, c.at("loss").as_double(), logits, where);
     compare("balance grad_logits", gradient, doubles(c.at("grad_logits")), logits, where);
@@ -153,7 +160,7 @@ TEST_F(KernelsGolden, CrossEntropy) {
     const int64_t tokens = c.at("tokens").as_int(), vocabulary = c.at("vocabulary").as_int();
     Tensor logits({tokens, vocabulary}, doubles(c.at("logits"))), p({tokens}), lse({tokens});
     const std::vector<int32_t> targets = ids(c.at("targets"));
-    token_log_probability(logits.view, targets, p.view, lse.view, {}, stream_);
+    token_log_probability(logits.view, list(targets), p.view, lse.view, {}, stream_);
     double valid = 0, loss = 0;
     for (size_t i = 0; i < targets.size(); ++i) {
       if (targets[i] == kIgnore) continue;
@@ -162,9 +169,8 @@ TEST_F(KernelsGolden, CrossEntropy) {
     }
     const double size = largest(doubles(c.at("logits")));
     compare("cross-entropy loss", loss / valid, c.at("loss").as_double(), size, where);
-    log_probability_backward(logits.view, targets, lse.view,
-                             std::vector<float>(targets.size(), static_cast<float>(-1 / valid)),
-                             stream_);
+    const std::vector<float> coefficient(targets.size(), static_cast<float>(-1 / valid));
+    log_probability_backward(logits.view, list(targets), lse.view, list(coefficient), stream_);
     compare("cross-entropy grad_logits", logits, doubles(c.at("grad_logits")), size, where);
   });
 }

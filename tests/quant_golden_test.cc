@@ -76,7 +76,8 @@ Squares squares_of(const float* x, const float* y, const std::vector<float>& wei
     const double w =
         weights.empty() ? 1 : static_cast<double>(weights[static_cast<size_t>(i % kColumns)]);
     const double value = static_cast<double>(x[i]), rest = value - static_cast<double>(y[i]);
-    out.error += w * rest * rest, out.energy += w * value * value;
+    out.error += w * rest * rest;
+    out.energy += w * value * value;
   }
   return out;
 }
@@ -90,7 +91,8 @@ void compare_encoder(const Path& reference, DType dtype, const std::vector<float
   std::string blocks(static_cast<size_t>(rows * row_bytes(dtype, kColumns)), '\0');
   CpuStream stream(1);
   encode_rows({.dtype = dtype,
-               .rows = host_view(x.data(), {rows, kColumns}),
+               .values = x,
+               .columns = kColumns,
                .importance = weights,
                .name = reference.string()},
               blocks.data(), stream);

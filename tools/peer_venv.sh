@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # A virtual environment with pinned peers, outside the tree; prints its Python.
-# usage: python=$(tools/peer_venv.sh torch|tokenizers|tensorboard)
+# usage: python=$(tools/peer_venv.sh torch|tokenizers|tensorboard|jinja2)
 # Lies in ${XDG_CACHE_HOME:-~/.cache}/dure/venv-NAME and is made again when the pins change. `torch` takes 5 GB and some minutes.
 set -euo pipefail
 case ${1:-} in
   torch) packages=(torch==2.13.0 transformers==5.23.0 safetensors==0.8.0 gguf==0.19.0 jinja2==3.1.6) ;;
   tokenizers) packages=(tokenizers==0.23.3) ;;
   tensorboard) packages=(tensorboard==2.21.0) ;;
+  jinja2) packages=(jinja2==3.1.6) ;;
   *) sed -n '2,4s/^# //p' "$0" >&2; exit 2 ;;
 esac
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/dure/venv-$1

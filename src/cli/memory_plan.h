@@ -18,7 +18,7 @@ namespace dure {
 struct ServePlan {
   int64_t weight_bytes = 0;  // mapped, as stored; of a bare configuration: 16 bits a weight
   int64_t mapped_bytes = 0;  // of these, used in place: pages of the file
-  int64_t copied_bytes = 0;  // gathered experts, widened norms, decoded FP8: memory of the process
+  int64_t copied_bytes = 0;  // widened norms, decoded FP8: memory of the process
   int64_t ring_bytes = 0;    // keys and values of sliding layers, all sequences
   int64_t page_bytes = 0;    // of global layers, all sequences
   int64_t table_bytes = 0;   // where the pages are

@@ -163,7 +163,7 @@ void print_serving(const ModelConfig& c, const ServePlan& plan, const GeneratorO
       std::string(dtype_info(options.kv_dtype).name).c_str());
   print_row(bare ? "weights, 16 bits" : "weights, as stored", plan.weight_bytes);
   print_row("  run from the mapped file", plan.mapped_bytes);
-  print_row("  repacked (one copy)", plan.copied_bytes);
+  print_row("  copied", plan.copied_bytes);
   const int64_t mtp_pages = c.mtp_layer.window_tokens > 0 ? 0 : plan.mtp_kv_bytes;
   print_row(fmt::format("KV of {} sliding layers", sliding_layers(c)).c_str(),
             plan.ring_bytes - (plan.mtp_kv_bytes - mtp_pages));

@@ -6,12 +6,10 @@
 #include <cmath>
 #include <limits>
 
-#include "text/jinja/escape.h"
+#include "base/html.h"
 
 namespace dure {
 namespace {
-
-using jinja::escape_html;
 
 constexpr double kLeft = 56, kRight = 12, kTop = 34, kBottom = 40;
 constexpr double kLegendLine = 16;  // a legend too long for the title's line gets its own

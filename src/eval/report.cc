@@ -4,14 +4,12 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/html.h"
 #include "eval/chart.h"
 #include "eval/statistics.h"
-#include "text/jinja/escape.h"
 
 namespace dure {
 namespace {
-
-using jinja::escape_html;
 
 using Row = std::vector<std::string>;
 

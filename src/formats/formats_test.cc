@@ -302,30 +302,121 @@ TEST(Folder, MtpTensorsDecideWhereTheConfigurationIsSilent) {
   EXPECT_EQ(ModelFiles(path).config(), config);
 }
 
+constexpr TensorRole kExpertRoles[] = {TensorRole::kExpertGate, TensorRole::kExpertUp,
+                                       TensorRole::kExpertDown};
+
+// small_config() with the experts of its two sparse layers as two stacks each.
+std::vector<TensorInfo> fused_list(const ModelConfig& config) {
+  std::vector<TensorInfo> list = plain_list(config);
+  std::erase_if(list, [](const TensorInfo& info) {
+    return info.name.find(".experts.") != std::string::npos;
+  });
+  for (const char* layer : {"1", "2"}) {
+    const std::string prefix = std::string("model.layers.") + layer + ".mlp.experts.";
+    list.push_back({prefix + "gate_up_proj", DType::kF32, {4, 6, 6}});
+    list.push_back({prefix + "down_proj", DType::kF32, {4, 6, 3}});
+  }
+  return list;
+}
+
+// The address of expert e.
+const void* address_of(const ExpertStack& stack, int64_t e) {
+  return stack.parts.empty() ? static_cast<const char*>(stack.first.data) + e * stack.stride_bytes
+                             : stack.parts[static_cast<size_t>(e)];
+}
+
+void expect_same_places(const ModelFiles& files) {
+  for (const TensorRole role : kExpertRoles) {
+    const ExpertStack stack = files.experts(role, 1);
+    for (int64_t e = 0; e < 4; ++e) {
+      const ConstTensorView one = files.tensor({role, 1, e});
+      EXPECT_EQ(address_of(stack, e), one.data) << role_name(role) << " " << e;
+      EXPECT_EQ(stack.first.shape, one.shape);
+      EXPECT_EQ(stack.first.dtype, one.dtype);
+    }
+  }
+}
+
 TEST(Folder, ReadsFusedExperts) {
   const TemporaryFolder folder;
   const ModelConfig config = small_config();
-  std::vector<TensorInfo> list;
-  for (const TensorInfo& info : plain_list(config)) {
-    if (info.name.find("experts.") == std::string::npos ||
-        info.name.find("shared") != std::string::npos)
-      list.push_back(info);
-  }
-  for (const char* layer : {"1", "2"}) {
-    list.push_back({std::string("model.layers.") + layer + ".mlp.experts.gate_up_proj",
-                    DType::kF32,
-                    {4, 6, 6}});
-    list.push_back(
-        {std::string("model.layers.") + layer + ".mlp.experts.down_proj", DType::kF32, {4, 6, 3}});
-  }
-  write_raw_folder(folder.path() / "m", config, list);
+  write_raw_folder(folder.path() / "m", config, fused_list(config));
   const ModelFiles files(folder.path() / "m");
   EXPECT_EQ(files.tensor({TensorRole::kExpertGate, 1, 2}).f32()[0], 2 * 36 + 1);
   EXPECT_EQ(files.tensor({TensorRole::kExpertUp, 1, 2}).f32()[0], 2 * 36 + 18 + 1);
   EXPECT_EQ(files.tensor({TensorRole::kExpertDown, 2, 3}).f32()[0], 3 * 18 + 1);
   EXPECT_EQ(files.tensor({TensorRole::kExpertUp, 1, 2}).shape, Shape({3, 6}));
-  EXPECT_FALSE(files.stack(TensorRole::kExpertGate, 1).has_value());
-  EXPECT_EQ(files.stack(TensorRole::kExpertDown, 1)->shape, Shape({4, 6, 3}));
+  EXPECT_EQ(files.experts(TensorRole::kExpertGate, 1).stride_bytes, 4 * 36);
+  EXPECT_EQ(files.experts(TensorRole::kExpertUp, 1).stride_bytes, 4 * 36);
+  EXPECT_EQ(files.experts(TensorRole::kExpertDown, 1).stride_bytes, 4 * 18);
+  expect_same_places(files);
+
+  std::vector<TensorInfo> both = fused_list(config);
+  both.push_back({"model.layers.1.mlp.experts.3.up_proj.weight", DType::kF32, {3, 6}});
+  write_raw_folder(folder.path() / "both", config, both);
+  EXPECT_SAYS(ModelFiles(folder.path() / "both"),
+              "does not imply: model.layers.1.mlp.experts.3.up_proj.weight");
+  both = fused_list(config);
+  both.back().shape = {4, 3, 6};
+  write_raw_folder(folder.path() / "turned", config, both);
+  EXPECT_SAYS(ModelFiles(folder.path() / "turned"),
+              "'model.layers.2.mlp.experts.down_proj' is [4, 3, 6], the configuration implies "
+              "[4, 6, 3]");
+}
+
+TEST(Folder, GivesExpertsOneByOneWhereTheyLie) {
+  const TemporaryFolder folder;
+  const ModelConfig config = small_config();
+  std::vector<TensorInfo> list = plain_list(config);
+  write_raw_folder(folder.path() / "m", config, list);
+  const ModelFiles files(folder.path() / "m");
+  EXPECT_EQ(files.experts(TensorRole::kExpertUp, 1).stride_bytes, 0);
+  expect_same_places(files);
+  for (const ImpliedTensor& tensor : files.tensors()) EXPECT_TRUE(files.in_place(tensor.id));
+  EXPECT_FALSE(files.has({TensorRole::kExpertUp, 0, 0}));
+  EXPECT_FALSE(files.has({TensorRole::kExpertUp, 1, 4}));
+  EXPECT_FALSE(files.has({TensorRole::kQ, 9, -1}));
+
+  for (TensorInfo& info : list) {
+    if (info.name == "model.layers.1.mlp.experts.2.up_proj.weight") info.dtype = DType::kBF16;
+  }
+  write_raw_folder(folder.path() / "mixed", config, list);
+  const ModelFiles mixed(folder.path() / "mixed");
+  EXPECT_SAYS(mixed.experts(TensorRole::kExpertUp, 1),
+              "experts of model.layers.1.mlp.experts.up_proj.weight have different types, F32 and "
+              "BF16");
+}
+
+// A file whose first tensor has an odd number of bytes: what follows it fits no type.
+TEST(Folder, SaysWhatAForeignWriterMisaligned) {
+  const TemporaryFolder folder;
+  const ModelConfig config = small_config();
+  std::vector<TensorInfo> list = plain_list(config);
+  list.insert(list.begin(), {"model.layers.0.self_attn.k_scale", DType::kU8, {1}});
+  std::string data(1, '\0');
+  for (const TensorInfo& info : list) data.resize(data.size() + static_cast<size_t>(info.bytes()));
+  data.resize(data.size() - 1);
+  const Path path = folder.path() / "m";
+  make_folders(path);
+  write_file(path / "config.json", write_hf_config(config).dump(1));
+  write_file(path / "model.safetensors", safetensors_header(list) + data);
+  const ModelFiles files(path);
+  for (const ImpliedTensor& tensor : files.tensors()) {
+    EXPECT_FALSE(files.in_place(tensor.id)) << tensor.name;
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(files.tensor(tensor.id).data) % 4, 0u) << tensor.name;
+  }
+  expect_same_places(files);
+}
+
+TEST(TensorIndex, FindsWhatWasAdded) {
+  const std::vector<ImpliedTensor> list = implied_tensors(small_config());
+  TensorIndex index;
+  for (size_t i = 0; i < list.size(); ++i) {
+    EXPECT_FALSE(index.find(list[i].id).has_value());
+    index.add(list[i].id, i);
+  }
+  for (size_t i = 0; i < list.size(); ++i) EXPECT_EQ(index.find(list[i].id), i);
+  EXPECT_FALSE(index.find({TensorRole::kExpertGate, 1, -1}).has_value());  // the stack
 }
 
 TEST(Folder, DecodesFp8) {
@@ -343,7 +434,9 @@ TEST(Folder, DecodesFp8) {
     list.push_back({"model.layers.0.self_attn.q_proj.weight" + ending, DType::kF32, shape});
     write_raw_folder(folder.path() / "m", config, list);
     const ModelFiles files(folder.path() / "m");
-    const ConstTensorView q = files.tensor("model.layers.0.self_attn.q_proj.weight");
+    const TensorId id{TensorRole::kQ, 0, -1};
+    EXPECT_FALSE(files.in_place(id));
+    const ConstTensorView q = files.tensor(id);
     EXPECT_EQ(q.dtype, DType::kBF16);
     EXPECT_EQ(bf16_to_f32(q.bf16()[47]), shape == Shape({8, 1}) ? 8.0f : 1.0f);
   }

@@ -111,8 +111,11 @@ class GgufFile : public TensorSource {
   // Of the first file, without the split.* keys.
   const GgufMetadata& metadata() const { return metadata_; }
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
-  const TensorInfo* find(std::string_view name) const override;
-  ConstTensorView view(std::string_view name) const override;
+  std::optional<size_t> index_of(std::string_view name) const override {
+    return find_in(index_, name);
+  }
+  ConstTensorView view_at(size_t index) const override;
+  bool in_place(size_t) const override { return true; }  // Offsets are multiples of 8 or more.
   std::string where() const override { return path_.string(); }
   const std::vector<Path>& files() const { return files_; }
 
@@ -128,7 +131,7 @@ class GgufFile : public TensorSource {
   std::vector<MappedFile> maps_;
   std::vector<TensorInfo> tensors_;
   std::vector<Place> places_;
-  std::unordered_map<std::string, size_t> index_;
+  NameIndex index_;
 };
 
 bool is_gguf(const Path& path);  // A file that begins with the magic number.

@@ -336,20 +336,13 @@ void GgufFile::add_part(const Path& path, Extent extent, int64_t number, int64_t
   files_.push_back(path);
 }
 
-const TensorInfo* GgufFile::find(std::string_view name) const {
-  const auto found = index_.find(std::string(name));
-  return found == index_.end() ? nullptr : &tensors_[found->second];
-}
-
-ConstTensorView GgufFile::view(std::string_view name) const {
-  const auto found = index_.find(std::string(name));
-  if (found == index_.end()) fail(ErrorCode::kNotFound, "{}: no tensor '{}'", where(), name);
-  const TensorInfo& info = tensors_[found->second];
-  const Place place = places_[found->second];
+ConstTensorView GgufFile::view_at(size_t index) const {
+  const TensorInfo& info = tensors_[index];
+  const Place place = places_[index];
   const MappedFile& map = maps_[place.part];
   if (place.offset > static_cast<int64_t>(map.bytes().size()) - info.bytes()) {
     fail(ErrorCode::kCorrupt, "{}: the bytes of tensor '{}' are not there (only the header is)",
-         map.path().string(), name);
+         map.path().string(), info.name);
   }
   return {map.bytes().data() + place.offset, info.shape, info.dtype, Device::kCpu};
 }

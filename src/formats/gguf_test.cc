@@ -160,8 +160,13 @@ TEST(GgufModel, FactsSurvive) {
     EXPECT_EQ(files.config(), c);
     EXPECT_EQ(files.gguf_metadata()->at("general.architecture").as_string(""), "exaone-moe");
     EXPECT_EQ(files.tensor({TensorRole::kExpertUp, 2, 3}).f32()[1], 3 * 32 * 32 + 1);
-    EXPECT_EQ(files.stack(TensorRole::kExpertUp, 2)->shape, Shape({4, 32, 32}));
-    EXPECT_EQ(files.tensor("mtp.fc.weight").shape, Shape({32, 64}));
+    const ExpertStack up = files.experts(TensorRole::kExpertUp, 2);
+    EXPECT_EQ(up.first.shape, Shape({32, 32}));
+    EXPECT_EQ(up.stride_bytes, up.first.bytes());
+    EXPECT_EQ(static_cast<const char*>(files.tensor({TensorRole::kExpertUp, 2, 3}).data),
+              static_cast<const char*>(up.first.data) + 3 * up.stride_bytes);
+    EXPECT_EQ(files.tensor({TensorRole::kMtpFc, files.config().layer_count(), -1}).shape,
+              Shape({32, 64}));
   }
   c.mtp_steps = 4, c.mtp_layer = {.window_tokens = 6, .rotary = true}, c.eos_tokens = {7, 9},
   c.tied_embeddings = true, c.initializer_range = 0.01;

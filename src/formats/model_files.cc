@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <unordered_set>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -15,11 +14,6 @@ namespace dure {
 namespace {
 
 constexpr int64_t kFp8Block = 128;
-
-uint64_t key_of(TensorId id) {
-  return (static_cast<uint64_t>(id.role) << 56) | (static_cast<uint64_t>(id.layer + 1) << 32) |
-         static_cast<uint64_t>(id.expert + 1);
-}
 
 bool has_mtp_tensors(const TensorSource& source) {
   const auto& tensors = source.tensors();
@@ -154,103 +148,112 @@ void ModelFiles::read_texts() {
   }
 }
 
-bool ModelFiles::locate_fused(const ImpliedTensor& tensor, Location& out) const {
-  if (!is_expert(tensor.id.role)) return false;
-  const bool down = tensor.id.role == TensorRole::kExpertDown;
-  std::string prefix = tensor.name.substr(0, tensor.name.find("experts.") + 8);
-  const int64_t rows = tensor.shape[0], columns = tensor.shape[1];
-  const Shape wanted{config_.expert_count, down ? rows : 2 * rows, columns};
-  for (const std::string& name : {prefix + (down ? "down_proj" : "gate_up_proj"),
-                                  prefix + (down ? "down_proj.weight" : "gate_up_proj.weight")}) {
-    const TensorInfo* info = source_->find(name);
-    if (info == nullptr) continue;
-    if (info->shape != wanted) {
-      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is {}, the configuration implies {}",
-           path_.string(), name, info->shape.text(), wanted.text());
-    }
-    out.name = name;
-    out.slice = tensor.id.expert;
-    out.first_row = down ? -1 : tensor.id.role == TensorRole::kExpertUp ? rows : 0;
-    out.rows = rows;
-    return true;
+std::optional<size_t> ModelFiles::find_shaped(const std::string& name, const Shape& wanted) const {
+  const std::optional<size_t> index = source_->index_of(name);
+  if (!index) return std::nullopt;
+  const Shape& shape = source_->tensors()[*index].shape;
+  if (shape != wanted) {
+    fail(ErrorCode::kCorrupt, "{}: tensor '{}' is {}, the {} {}", path_.string(), name,
+         shape.text(), gguf_ != nullptr ? "metadata imply" : "configuration implies",
+         wanted.text());
   }
-  return false;
+  return index;
 }
 
-void ModelFiles::find_scale(Location& location) const {
-  const TensorInfo& info = *source_->find(location.name);
+// Gate and up are the halves of one stack, gate rows first.
+std::optional<ModelFiles::Location> ModelFiles::locate_fused(const ImpliedTensor& tensor) const {
+  if (!is_expert(tensor.id.role)) return std::nullopt;
+  const bool down = tensor.id.role == TensorRole::kExpertDown;
+  const std::string name = tensor.name.substr(0, tensor.name.find("experts.") + 8) +
+                           (down ? "down_proj" : "gate_up_proj");
+  const int64_t rows = tensor.shape[0], stack_rows = down ? rows : 2 * rows;
+  const Shape wanted{config_.expert_count, stack_rows, tensor.shape[1]};
+  for (const char* ending : {"", ".weight"}) {
+    if (const std::optional<size_t> source = find_shaped(name + ending, wanted)) {
+      const int64_t half = tensor.id.role == TensorRole::kExpertUp ? rows : 0;
+      return Location{.source = *source, .first_row = tensor.id.expert * stack_rows + half};
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<size_t> ModelFiles::find_scale(size_t source) const {
+  const TensorInfo& info = source_->tensors()[source];
   if (info.dtype == DType::kF32 || info.dtype == DType::kBF16 || info.dtype == DType::kF16 ||
       is_block(info.dtype))
-    return;
+    return std::nullopt;
   if (info.dtype != DType::kF8E4M3) {
     fail(ErrorCode::kUnsupported,
          "{}: tensor '{}' is {}; weights may be F32, BF16, F16, or F8_E4M3 with a scale",
-         path_.string(), location.name, dtype_info(info.dtype).name);
+         path_.string(), info.name, dtype_info(info.dtype).name);
   }
   for (const char* ending : {"_scale", "_scale_inv"}) {
-    const TensorInfo* scale = source_->find(location.name + ending);
-    if (scale == nullptr) continue;
+    const std::optional<size_t> index = source_->index_of(info.name + ending);
+    if (!index) continue;
+    const TensorInfo& scale = source_->tensors()[*index];
     const bool real =
-        scale->dtype == DType::kF32 || scale->dtype == DType::kBF16 || scale->dtype == DType::kF16;
-    if (!real || !fp8_scale_fits(info.shape, scale->shape, kFp8Block)) {
+        scale.dtype == DType::kF32 || scale.dtype == DType::kBF16 || scale.dtype == DType::kF16;
+    if (!real || !fp8_scale_fits(info.shape, scale.shape, kFp8Block)) {
       fail(ErrorCode::kCorrupt,
            "{}: scale '{}' {} {} does not fit a weight {} (one value, one a row, or one a block of "
            "{} x {})",
-           path_.string(), scale->name, dtype_info(scale->dtype).name, scale->shape.text(),
+           path_.string(), scale.name, dtype_info(scale.dtype).name, scale.shape.text(),
            info.shape.text(), kFp8Block, kFp8Block);
     }
-    location.scale = scale->name;
-    return;
+    return index;
   }
   fail(ErrorCode::kNotFound,
        "{}: tensor '{}' is F8_E4M3, but neither {}_scale nor {}_scale_inv is there", path_.string(),
-       location.name, location.name, location.name);
+       info.name, info.name, info.name);
 }
 
-bool ModelFiles::locate_gguf(const ImpliedTensor& tensor, Location& out) const {
-  out.name = gguf_name(tensor.id, config_);
-  const TensorInfo* info = source_->find(out.name);
-  if (info == nullptr) return false;
+std::optional<ModelFiles::Location> ModelFiles::locate_gguf(const ImpliedTensor& tensor) const {
   const bool expert = is_expert(tensor.id.role);
   const Shape wanted =
       expert ? tensor_shape({tensor.id.role, tensor.id.layer, -1}, config_) : tensor.shape;
-  if (info->shape != wanted) {
-    fail(ErrorCode::kCorrupt, "{}: tensor '{}' is {}, the metadata imply {}", path_.string(),
-         out.name, info->shape.text(), wanted.text());
-  }
-  out.slice = expert ? tensor.id.expert : -1;
-  return true;
+  const std::optional<size_t> source = find_shaped(gguf_name(tensor.id, config_), wanted);
+  if (!source) return std::nullopt;
+  Location out{.source = *source};
+  if (expert) out.first_row = tensor.id.expert * tensor.shape[0];
+  return out;
 }
 
-bool ModelFiles::locate(const ImpliedTensor& tensor, Location& out) const {
-  if (gguf_ != nullptr) return locate_gguf(tensor, out);
-  std::vector<std::string> names = {tensor.name};
-  for (std::string& other : hf_other_names(tensor.id, config_)) names.push_back(std::move(other));
-  for (const std::string& name : names) {
-    const TensorInfo* info = source_->find(name);
-    if (info == nullptr) continue;
-    if (info->shape != tensor.shape) {
-      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is {}, the configuration implies {}",
-           path_.string(), name, info->shape.text(), tensor.shape.text());
-    }
-    out.name = name;
-    return true;
+// Where expert 0 is part of a stack, so are the others.
+std::optional<ModelFiles::Location> ModelFiles::beside_first_expert(
+    const ImpliedTensor& tensor) const {
+  if (tensor.id.expert <= 0) return std::nullopt;
+  Location out = locations_[index_of({tensor.id.role, tensor.id.layer, 0})];
+  if (!out.first_row) return std::nullopt;
+  *out.first_row += tensor.id.expert * source_->tensors()[out.source].shape[1];
+  return out;
+}
+
+std::optional<ModelFiles::Location> ModelFiles::locate(const ImpliedTensor& tensor) const {
+  if (gguf_ != nullptr) return locate_gguf(tensor);
+  if (const std::optional<size_t> source = find_shaped(tensor.name, tensor.shape))
+    return Location{.source = *source};
+  for (const std::string& name : hf_other_names(tensor.id, config_)) {
+    if (const std::optional<size_t> source = find_shaped(name, tensor.shape))
+      return Location{.source = *source};
   }
-  return locate_fused(tensor, out);
+  return locate_fused(tensor);
 }
 
 void ModelFiles::locate_all() {
   std::vector<std::string> missing;
   locations_.resize(implied_.size());
   for (size_t i = 0; i < implied_.size(); ++i) {
-    by_id_[key_of(implied_[i].id)] = i;
-    by_name_[implied_[i].name] = i;
-    if (!locate(implied_[i], locations_[i])) {
-      // A GGUF stack counts once.
-      std::string name = gguf_ != nullptr ? locations_[i].name : implied_[i].name;
-      if (implied_[i].id.expert <= 0 || gguf_ == nullptr) missing.push_back(std::move(name));
-    } else {
-      find_scale(locations_[i]);
+    const ImpliedTensor& tensor = implied_[i];
+    index_.add(tensor.id, i);
+    if (const std::optional<Location> beside = beside_first_expert(tensor)) {
+      locations_[i] = *beside;
+    } else if (const std::optional<Location> found = locate(tensor)) {
+      locations_[i] = *found;
+      locations_[i].scale = find_scale(found->source);
+    } else if (gguf_ == nullptr) {
+      missing.push_back(tensor.name);
+    } else if (tensor.id.expert <= 0) {  // A GGUF stack counts once.
+      missing.push_back(gguf_name(tensor.id, config_));
     }
   }
   if (!missing.empty()) report_missing(missing);
@@ -263,14 +266,16 @@ void ModelFiles::report_missing(const std::vector<std::string>& missing) const {
 
 // What is left over must be something known to be no part of the forward pass.
 void ModelFiles::collect_ignored() {
-  std::unordered_set<std::string_view> used;
+  const std::vector<TensorInfo>& stored = source_->tensors();
+  std::vector<bool> used(stored.size());
   for (const Location& location : locations_) {
-    used.insert(location.name);
-    if (!location.scale.empty()) used.insert(location.scale);
+    used[location.source] = true;
+    if (location.scale) used[*location.scale] = true;
   }
   std::vector<std::string> extra;
-  for (const TensorInfo& info : source_->tensors()) {
-    if (used.contains(info.name)) continue;
+  for (size_t i = 0; i < stored.size(); ++i) {
+    if (used[i]) continue;
+    const TensorInfo& info = stored[i];
     const bool harmless =
         (info.name.starts_with("mtp.") && config_.mtp_layer_count == 0) ||
         (info.name == "lm_head.weight" && config_.tied_embeddings) ||
@@ -290,61 +295,74 @@ int64_t ModelFiles::stored_bytes() const {
 }
 
 size_t ModelFiles::index_of(TensorId id) const {
-  const auto found = by_id_.find(key_of(id));
-  DURE_CHECK(found != by_id_.end(), "no tensor {} of layer {}, expert {}", role_name(id.role),
-             id.layer, id.expert);
-  return found->second;
+  const std::optional<size_t> found = index_.find(id);
+  DURE_CHECK(found.has_value(), "no tensor {} of layer {}, expert {}", role_name(id.role), id.layer,
+             id.expert);
+  return *found;
 }
 
 DType ModelFiles::dtype(TensorId id) const {
   const Location& location = locations_[index_of(id)];
-  return location.scale.empty() ? source_->find(location.name)->dtype : DType::kBF16;
+  return location.scale ? DType::kBF16 : source_->tensors()[location.source].dtype;
 }
 
-ConstTensorView ModelFiles::raw(const Location& location) const {
-  ConstTensorView view = source_->view(location.name);
-  if (location.slice >= 0) view = view.slice(location.slice);
-  return location.first_row >= 0 ? view.rows(location.first_row, location.rows) : view;
+bool ModelFiles::in_place(TensorId id) const {
+  const Location& location = locations_[index_of(id)];
+  return !location.scale && source_->in_place(location.source);
+}
+
+ConstTensorView ModelFiles::raw(size_t index) const {
+  const Location& location = locations_[index];
+  const ConstTensorView view = source_->view_at(location.source);
+  if (!location.first_row) return view;
+  const int64_t rows = view.dim(0) * view.dim(1);
+  return view.reshaped({rows, view.dim(2)}).rows(*location.first_row, implied_[index].shape[0]);
 }
 
 ConstTensorView ModelFiles::load(TensorId id, Buffer& scratch) const {
-  const Location& location = locations_[index_of(id)];
-  const ConstTensorView stored = raw(location);
-  if (location.scale.empty()) return stored;
+  const size_t index = index_of(id);
+  const ConstTensorView stored = raw(index);
+  const std::optional<size_t> scale = locations_[index].scale;
+  if (!scale) return stored;
   const int64_t bytes = 2 * stored.elements();
   if (scratch.bytes() < bytes) scratch = Buffer(bytes);
   const TensorView out = scratch.view(DType::kBF16, stored.shape);
-  decode_fp8(stored, source_->view(location.scale), kFp8Block, out);
+  decode_fp8(stored, source_->view_at(*scale), kFp8Block, out);
   return out;
 }
 
 ConstTensorView ModelFiles::tensor(TensorId id) const {
-  const size_t i = index_of(id);
-  if (locations_[i].scale.empty()) return raw(locations_[i]);
+  const size_t index = index_of(id);
+  if (!locations_[index].scale) return raw(index);
   const std::lock_guard lock(mutex_);
-  Buffer& kept = decoded_[i];
-  if (kept.bytes() > 0) return kept.view(DType::kBF16, implied_[i].shape);
+  Buffer& kept = decoded_[index];
+  if (kept.bytes() > 0) return kept.view(DType::kBF16, implied_[index].shape);
   return load(id, kept);
 }
 
-ConstTensorView ModelFiles::tensor(const std::string& hf_name) const {
-  const auto found = by_name_.find(hf_name);
-  if (found == by_name_.end())
-    fail(ErrorCode::kNotFound, "{}: no tensor '{}'", path_.string(), hf_name);
-  return tensor(implied_[found->second].id);
+void ModelFiles::check_one_type(TensorRole role, int64_t layer) const {
+  const DType first = dtype({role, layer, 0});
+  for (int64_t e = 1; e < config_.expert_count; ++e) {
+    const DType other = dtype({role, layer, e});
+    if (other == first) continue;
+    fail(ErrorCode::kUnsupported, "{}: experts of {} have different types, {} and {}",
+         path_.string(), hf_name({role, layer, -1}, config_), dtype_info(first).name,
+         dtype_info(other).name);
+  }
 }
 
-bool ModelFiles::is_decoded(TensorId id) const { return !locations_[index_of(id)].scale.empty(); }
-
-bool ModelFiles::is_stacked(TensorRole role, int64_t layer) const {
-  DURE_CHECK(is_expert(role), "{}", role_name(role));
+ExpertStack ModelFiles::experts(TensorRole role, int64_t layer) const {
+  check_one_type(role, layer);
+  ExpertStack out{.first = tensor({role, layer, 0})};
   const Location& first = locations_[index_of({role, layer, 0})];
-  return first.slice >= 0 && first.first_row < 0 && first.scale.empty();
-}
-
-std::optional<ConstTensorView> ModelFiles::stack(TensorRole role, int64_t layer) const {
-  if (!is_stacked(role, layer)) return std::nullopt;
-  return source_->view(locations_[index_of({role, layer, 0})].name);
+  if (first.first_row && !first.scale) {
+    const TensorInfo& stack = source_->tensors()[first.source];
+    out.stride_bytes = stack.shape[1] * row_bytes(stack.dtype, stack.shape[2]);
+    return out;
+  }
+  for (int64_t e = 0; e < config_.expert_count; ++e)
+    out.parts.push_back(tensor({role, layer, e}).data);
+  return out;
 }
 
 }  // namespace dure

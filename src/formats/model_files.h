@@ -4,8 +4,8 @@
 // Opens a Hugging Face folder (single or sharded safetensors, experts one by one or fused, FP8 with
 // scales), a GGUF file (also the first of a split set), or a repo id found in the Hugging Face
 // cache. Every tensor that the configuration implies is located, and its shape checked, when the
-// object is made: what is missing, extra or mis-shaped is named. Not here: arithmetic on weights
-// (kernels/), the model itself (model/).
+// object is made: what is missing, extra or mis-shaped is named, and no name is looked up again.
+// Not here: arithmetic on weights (kernels/), the model itself (model/).
 #pragma once
 
 #include <functional>
@@ -40,6 +40,13 @@ struct ModelTexts {
 // ~/.cache/huggingface/hub), as a path that exists. Throws kNotFound saying where it looked.
 Path find_model(const std::string& model);
 
+// The experts of a layer, each where it lies: E matrices of one type and shape.
+struct ExpertStack {
+  ConstTensorView first;           // Expert 0's: [N, K].
+  int64_t stride_bytes = 0;        // From one to the next; 0 where no stride joins them:
+  std::vector<const void*> parts;  // [E], then the address of each.
+};
+
 class ModelFiles {
  public:
   // Throws kNotFound, kCorrupt, kUnsupported or kInvalidArgument naming the file and the tensor or
@@ -61,41 +68,46 @@ class ModelFiles {
 
   // Every tensor of the model in implied_tensors() order.
   const std::vector<ImpliedTensor>& tensors() const { return implied_; }
+  bool has(TensorId id) const { return index_.find(id).has_value(); }
+  // The rest takes ids of the model (checked) and costs no search.
   DType dtype(TensorId id) const;  // Of what tensor() gives: as stored, BF16 where FP8 is stored.
+  // True where tensor() is the map's own bytes: neither decoded from FP8 nor moved to an address
+  // that its type can have. Needs headers alone.
+  bool in_place(TensorId id) const;
 
-  // The tensor, in the map where it can be. FP8 is decoded into memory
-  // that lives as long as this object (load(): into `scratch`, which a streaming reader reuses).
-  // Checked: the id is the model's.
+  // The tensor, in the map where it can be; what cannot lives as long as this object (load(): FP8
+  // is decoded into `scratch`, which a streaming reader reuses).
   ConstTensorView tensor(TensorId id) const;
-  ConstTensorView tensor(const std::string& hf_name) const;  // Throws kNotFound.
   ConstTensorView load(TensorId id, Buffer& scratch) const;
-  // The whole stack [E, ...] of an expert role, where the file holds it as one piece (GGUF; fused
-  // down_proj).
-  bool is_stacked(TensorRole role, int64_t layer) const;  // stack() would give one; needs no data.
-  bool is_decoded(TensorId id) const;                     // FP8: tensor() keeps a decoded copy.
-  std::optional<ConstTensorView> stack(TensorRole role, int64_t layer) const;
+  // All experts of an expert role: at a stride in a GGUF file's stack or a fused gate_up_proj or
+  // down_proj, each by its address in files that have them one by one. Throws kUnsupported where
+  // they differ in type.
+  ExpertStack experts(TensorRole role, int64_t layer) const;
 
  private:
-  // Where a tensor lies: slice `slice` (-1: all) of tensor `name`, of that rows from `first_row`
-  // (-1: all).
   struct Location {
-    std::string name;
-    int64_t slice = -1, first_row = -1, rows = 0;
-    std::string scale;  // of FP8
+    size_t source = 0;                 // in source().tensors()
+    std::optional<int64_t> first_row;  // Of an expert in the stack [E * rows, K] of all; absent:
+                                       // the tensor is its own.
+    std::optional<size_t> scale;       // of FP8, in source().tensors()
   };
   void open_folder(Extent extent);
   void open_gguf(Extent extent);
   void read_config(const Path& file);
   void read_texts();
   void locate_all();
-  bool locate(const ImpliedTensor& tensor, Location& out) const;
-  bool locate_gguf(const ImpliedTensor& tensor, Location& out) const;
-  bool locate_fused(const ImpliedTensor& tensor, Location& out) const;
-  void find_scale(Location& location) const;
+  std::optional<Location> locate(const ImpliedTensor& tensor) const;
+  std::optional<Location> locate_gguf(const ImpliedTensor& tensor) const;
+  std::optional<Location> locate_fused(const ImpliedTensor& tensor) const;
+  std::optional<Location> beside_first_expert(const ImpliedTensor& tensor) const;
+  // The named tensor's index, where it is there. Throws kCorrupt where its shape is another.
+  std::optional<size_t> find_shaped(const std::string& name, const Shape& wanted) const;
+  std::optional<size_t> find_scale(size_t source) const;
   void report_missing(const std::vector<std::string>& missing) const;
   void collect_ignored();
   size_t index_of(TensorId id) const;
-  ConstTensorView raw(const Location& location) const;
+  ConstTensorView raw(size_t index) const;  // As stored.
+  void check_one_type(TensorRole role, int64_t layer) const;
 
   Path path_;
   ModelConfig config_;
@@ -104,8 +116,7 @@ class ModelFiles {
   const GgufFile* gguf_ = nullptr;  // source_, where it is one
   std::vector<ImpliedTensor> implied_;
   std::vector<Location> locations_;  // Parallel to implied_.
-  std::unordered_map<uint64_t, size_t> by_id_;
-  std::unordered_map<std::string, size_t> by_name_;
+  TensorIndex index_;                // Of implied_.
   std::vector<std::string> ignored_;
   mutable std::mutex mutex_;
   mutable std::unordered_map<size_t, Buffer> decoded_;

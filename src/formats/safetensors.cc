@@ -176,12 +176,6 @@ int64_t check_cover(std::vector<HeaderEntry>& entries, const std::string& file) 
   return at;
 }
 
-bool is_aligned(const void* data, DType dtype) {
-  return reinterpret_cast<uintptr_t>(data) %
-             static_cast<uintptr_t>(dtype_info(dtype).block_bytes) ==
-         0;
-}
-
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const Path& path, Extent extent) : map_(path) {
@@ -191,6 +185,7 @@ SafetensorsFile::SafetensorsFile(const Path& path, Extent extent) : map_(path) {
   data_start_ = 8 + static_cast<int64_t>(text.size());
   data_bytes_ = check_cover(header.entries, where());
   tensors_.reserve(header.entries.size());
+  index_.reserve(header.entries.size());
   for (HeaderEntry& entry : header.entries) {
     begin_.push_back(entry.begin);
     tensors_.push_back(std::move(entry.info));
@@ -217,24 +212,26 @@ void SafetensorsFile::check_layout(Extent extent) const {
   }
 }
 
-const TensorInfo* SafetensorsFile::find(std::string_view name) const {
-  const auto found = index_.find(name);
-  return found == index_.end() ? nullptr : &tensors_[found->second];
+std::optional<size_t> SafetensorsFile::index_of(std::string_view name) const {
+  return find_in(index_, name);
 }
 
-ConstTensorView SafetensorsFile::view(std::string_view name) const {
-  const auto found = index_.find(name);
-  if (found == index_.end()) fail(ErrorCode::kNotFound, "{}: no tensor '{}'", where(), name);
-  const TensorInfo& info = tensors_[found->second];
-  const int64_t begin = data_start_ + begin_[found->second];
+// The map begins at a page: an offset fits a type as the address does.
+bool SafetensorsFile::in_place(size_t index) const {
+  return (data_start_ + begin_[index]) % dtype_info(tensors_[index].dtype).block_bytes == 0;
+}
+
+ConstTensorView SafetensorsFile::view_at(size_t index) const {
+  const TensorInfo& info = tensors_[index];
+  const int64_t begin = data_start_ + begin_[index];
   if (begin + info.bytes() > static_cast<int64_t>(map_.bytes().size())) {
     fail(ErrorCode::kCorrupt, "{}: the bytes of tensor '{}' are not there (only the header is)",
-         where(), name);
+         where(), info.name);
   }
   const std::byte* data = map_.bytes().data() + begin;
-  if (!is_aligned(data, info.dtype)) {
+  if (!in_place(index)) {
     const std::lock_guard lock(mutex_);
-    auto [slot, fresh] = aligned_.try_emplace(found->second, info.bytes());
+    auto [slot, fresh] = aligned_.try_emplace(index, info.bytes());
     if (fresh) std::memcpy(slot->second.data(), data, static_cast<size_t>(info.bytes()));
     data = static_cast<const std::byte*>(slot->second.data());
   }
@@ -270,17 +267,19 @@ std::vector<std::pair<std::string, std::string>> read_index(const Path& path) {
 // Names the difference of what the index promises and what the shards hold.
 void check_index(const std::vector<std::pair<std::string, std::string>>& promised,
                  const SafetensorsSet& set, const Path& index) {
-  std::unordered_map<std::string_view, std::string_view> wanted;
+  std::vector<bool> listed(set.tensors().size());
   for (const auto& [name, file] : promised) {
-    if (!wanted.emplace(name, file).second)
-      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is listed twice", index.string(), name);
-    if (set.find(name) == nullptr)
+    const std::optional<size_t> i = set.index_of(name);
+    if (!i)
       fail(ErrorCode::kCorrupt, "{}: tensor '{}' is missing from {}", index.string(), name, file);
+    if (listed[*i])
+      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is listed twice", index.string(), name);
+    listed[*i] = true;
   }
-  for (const TensorInfo& info : set.tensors()) {
-    if (!wanted.contains(info.name))
+  for (size_t i = 0; i < listed.size(); ++i) {
+    if (!listed[i])
       fail(ErrorCode::kCorrupt, "{}: a shard holds tensor '{}', which the index does not list",
-           index.string(), info.name);
+           index.string(), set.tensors()[i].name);
   }
 }
 
@@ -309,6 +308,7 @@ void SafetensorsSet::open_index(const Path& index, Extent extent) {
       fail(ErrorCode::kCorrupt, "{}: shard name '{}' leaves the folder", index.string(), file);
     names[file] = true;
   }
+  index_.reserve(promised.size());
   for (const auto& [name, unused] : names) {
     const Path file = index.parent_path() / name;
     if (!path_exists(file))
@@ -321,26 +321,24 @@ void SafetensorsSet::open_index(const Path& index, Extent extent) {
 void SafetensorsSet::add_file(const Path& file, Extent extent) {
   shards_.push_back(std::make_unique<SafetensorsFile>(file, extent));
   files_.push_back(file);
-  for (const TensorInfo& info : shards_.back()->tensors()) {
-    const auto [slot, fresh] = index_.emplace(info.name, tensors_.size());
+  const std::vector<TensorInfo>& added = shards_.back()->tensors();
+  for (size_t i = 0; i < added.size(); ++i) {
+    const auto [slot, fresh] = index_.emplace(added[i].name, tensors_.size());
     if (!fresh) {
-      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is in {} too", file.string(), info.name,
-           files_[shard_of_[slot->second]].filename().string());
+      fail(ErrorCode::kCorrupt, "{}: tensor '{}' is in {} too", file.string(), added[i].name,
+           files_[places_[slot->second].shard].filename().string());
     }
-    tensors_.push_back(info);
-    shard_of_.push_back(shards_.size() - 1);
+    tensors_.push_back(added[i]);
+    places_.push_back({shards_.size() - 1, i});
   }
 }
 
-const TensorInfo* SafetensorsSet::find(std::string_view name) const {
-  const auto found = index_.find(std::string(name));
-  return found == index_.end() ? nullptr : &tensors_[found->second];
+ConstTensorView SafetensorsSet::view_at(size_t index) const {
+  return shards_[places_[index].shard]->view_at(places_[index].index);
 }
 
-ConstTensorView SafetensorsSet::view(std::string_view name) const {
-  const auto found = index_.find(std::string(name));
-  if (found == index_.end()) fail(ErrorCode::kNotFound, "{}: no tensor '{}'", where(), name);
-  return shards_[shard_of_[found->second]]->view(name);
+bool SafetensorsSet::in_place(size_t index) const {
+  return shards_[places_[index].shard]->in_place(places_[index].index);
 }
 
 const std::map<std::string, std::string>& SafetensorsSet::metadata() const {

@@ -29,8 +29,9 @@ class SafetensorsFile : public TensorSource {
   explicit SafetensorsFile(const Path& path, Extent extent = Extent::kWhole);
 
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
-  const TensorInfo* find(std::string_view name) const override;
-  ConstTensorView view(std::string_view name) const override;
+  std::optional<size_t> index_of(std::string_view name) const override;
+  ConstTensorView view_at(size_t index) const override;
+  bool in_place(size_t index) const override;
   std::string where() const override { return map_.path().string(); }
 
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
@@ -42,8 +43,8 @@ class SafetensorsFile : public TensorSource {
 
   MappedFile map_;
   std::vector<TensorInfo> tensors_;
-  std::vector<int64_t> begin_;                          // Of each tensor, from data_start_.
-  std::unordered_map<std::string_view, size_t> index_;  // Names live in tensors_.
+  std::vector<int64_t> begin_;  // Of each tensor, from data_start_.
+  NameIndex index_;
   std::map<std::string, std::string> metadata_;
   int64_t data_start_ = 0, data_bytes_ = 0;
   // Tensors that a foreign writer put at an address their type cannot have: copied once, on first
@@ -61,8 +62,11 @@ class SafetensorsSet : public TensorSource {
   explicit SafetensorsSet(const Path& path, Extent extent = Extent::kWhole);
 
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
-  const TensorInfo* find(std::string_view name) const override;
-  ConstTensorView view(std::string_view name) const override;
+  std::optional<size_t> index_of(std::string_view name) const override {
+    return find_in(index_, name);
+  }
+  ConstTensorView view_at(size_t index) const override;
+  bool in_place(size_t index) const override;
   std::string where() const override { return path_.string(); }
 
   const std::vector<Path>& files() const { return files_; }
@@ -71,14 +75,16 @@ class SafetensorsSet : public TensorSource {
  private:
   void open_index(const Path& index, Extent extent);
   void add_file(const Path& file, Extent extent);
-  size_t index_of(std::string_view name) const;
 
+  struct Place {
+    size_t shard = 0, index = 0;  // in the shard
+  };
   Path path_;
   std::vector<Path> files_;
   std::vector<std::unique_ptr<SafetensorsFile>> shards_;
   std::vector<TensorInfo> tensors_;
-  std::vector<size_t> shard_of_;
-  std::unordered_map<std::string, size_t> index_;
+  std::vector<Place> places_;  // Parallel to tensors_.
+  NameIndex index_;
 };
 
 // Writes one file: the shapes are known first, the bytes may then come in any order and in pieces.

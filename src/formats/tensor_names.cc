@@ -134,6 +134,10 @@ std::string layer_prefix(int64_t layer, const ModelConfig& c) {
   return layer == c.layer_count() ? "mtp.layers.0." : fmt::format("model.layers.{}.", layer);
 }
 
+size_t slot_of(TensorId id) {
+  return static_cast<size_t>(id.layer + 1) * kRoles.size() + static_cast<size_t>(id.role);
+}
+
 enum class Experts { kStacked, kOneByOne };
 
 struct Lister {
@@ -229,6 +233,22 @@ bool gguf_always_f32(TensorRole role) {
   const TensorKind kind = role_kind(role);
   return kind == TensorKind::kNorm || kind == TensorKind::kRouter ||
          kind == TensorKind::kRouterBias;
+}
+
+void TensorIndex::add(TensorId id, size_t place) {
+  const size_t row = slot_of(id), column = static_cast<size_t>(id.expert + 1);
+  if (table_.size() <= row) table_.resize(row + 1);
+  Places& places = table_[row];
+  if (places.size() <= column) places.resize(column + 1);
+  DURE_CHECK(!places[column].has_value(), "{} of layer {}, expert {}, twice", role_name(id.role),
+             id.layer, id.expert);
+  places[column] = static_cast<uint32_t>(place);
+}
+
+std::optional<size_t> TensorIndex::find(TensorId id) const {
+  const size_t row = slot_of(id), column = static_cast<size_t>(id.expert + 1);
+  if (row >= table_.size() || column >= table_[row].size()) return std::nullopt;
+  return table_[row][column];
 }
 
 ModelCounts count_model(const ModelConfig& config) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -98,6 +99,17 @@ std::vector<std::string> hf_other_names(TensorId id, const ModelConfig& config);
 
 // True for the tensors that are F32 in every GGUF file: norms, router and its bias.
 bool gguf_always_f32(TensorRole role);
+
+// Where each tensor of a list stands in it, by id: a table, so that nobody searches names.
+class TensorIndex {
+ public:
+  void add(TensorId id, size_t place);  // Checked: the id is new.
+  std::optional<size_t> find(TensorId id) const;
+
+ private:
+  using Places = std::vector<std::optional<uint32_t>>;  // by expert + 1
+  std::vector<Places> table_;                           // by layer + 1, then role
+};
 
 struct ModelCounts {
   int64_t tensors = 0;

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "kernels/kernel_testing.h"
+#include "kernels/kv_store.h"
 #include "kernels/ref/attention.h"
 
 namespace dure {
@@ -62,15 +63,11 @@ struct Inputs {
   Shape k_shape() const { return {rows, c.shape.kv_head_count, c.shape.head_width}; }
   int64_t key_width() const { return c.shape.kv_head_count * c.shape.head_width; }
   KvView view(int64_t first, int64_t length) const {
-    return {.keys = k.data() + first * key_width(),
-            .values = v.data() + first * key_width(),
-            .row_stride = key_width(),
-            .begin = 0,
-            .end = length};
+    return contiguous_kv(k.view.rows(first, length), v.view.rows(first, length));
   }
   void forward(Stream& stream) { attention(c.shape, segments, q.view, out.view, lse.view, stream); }
   void backward(Stream& stream) {
-    attention_backward(c.shape, segments, q.view, k.view, v.view, out.view, lse.view, dout.view,
+    attention_backward(c.shape, segments, {q.view, k.view, v.view, out.view, lse.view}, dout.view,
                        dq.view, dk.view, dv.view, stream);
   }
 };
@@ -166,8 +163,11 @@ Truth truth_of(const Inputs& in) {
     const auto r = ref::attention(in.c.shape, part(in.q), part(in.k), part(in.v));
     const auto d =
         ref::attention_backward(in.c.shape, part(in.q), part(in.k), part(in.v), part(in.dout));
-    append(t.out, r.out), append(t.lse, r.log_sum_exp), append(t.dq, d.dq), append(t.dk, d.dk),
-        append(t.dv, d.dv);
+    append(t.out, r.out);
+    append(t.lse, r.log_sum_exp);
+    append(t.dq, d.dq);
+    append(t.dk, d.dk);
+    append(t.dv, d.dv);
     add_bounds(in, s.first_row, s.row_count, r, t);
   }
   return t;
@@ -244,49 +244,49 @@ TEST(Attention, LongDocumentSplitAmongThreadsKeepsItsBits) {
   });
 }
 
-// A sequence stored in blocks of 64 positions scattered over memory: pages, or a ring that has
+// A sequence stored in blocks of 64 positions scattered over a store: pages, or a ring that has
 // forgotten what no row of the chunk may see. What is not resident is NaN: reading it would show.
+// Rows and blocks have gaps.
 struct Store {
   const Inputs* in;
   DType dtype;
-  std::vector<std::vector<float>> keys, values;
-  std::vector<std::vector<uint16_t>> half_keys, half_values;
-  std::vector<const void*> key_table, value_table;
+  std::vector<float> keys, values;
+  std::vector<uint16_t> half_keys, half_values;
+  std::vector<int32_t> table;
+
+  int64_t row_stride() const { return in->key_width() + 3; }
+  int64_t block_stride() const { return KvView::kTokens * row_stride() + 5; }
 
   KvView view(int64_t begin, int64_t end) {
-    const int64_t width = in->key_width(), first = begin / KvView::kTokens,
-                  last = (end + KvView::kTokens - 1) / KvView::kTokens;
-    keys.clear(), values.clear(), half_keys.clear(), half_values.clear(), key_table.clear(),
-        value_table.clear();
-    for (int64_t b = first; b < last; ++b) {
-      keys.push_back(block(in->k, b, begin, end, width));
-      values.push_back(block(in->v, b, begin, end, width));
-      half_keys.push_back(narrow(keys.back()));
-      half_values.push_back(narrow(values.back()));
+    const int64_t first = begin / KvView::kTokens,
+                  count = (end + KvView::kTokens - 1) / KvView::kTokens - first;
+    scatter(count);
+    keys.assign(static_cast<size_t>((2 * count + 1) * block_stride()), NAN);
+    values = keys;
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t at = table[static_cast<size_t>(p / KvView::kTokens - first)] * block_stride() +
+                         p % KvView::kTokens * row_stride();
+      std::copy_n(in->k.data() + p * in->key_width(), in->key_width(), keys.begin() + at);
+      std::copy_n(in->v.data() + p * in->key_width(), in->key_width(), values.begin() + at);
     }
-    for (size_t b = 0; b < keys.size(); ++b) {
-      key_table.push_back(dtype == DType::kF32 ? static_cast<const void*>(keys[b].data())
-                                               : half_keys[b].data());
-      value_table.push_back(dtype == DType::kF32 ? static_cast<const void*>(values[b].data())
-                                                 : half_values[b].data());
-    }
-    return {.key_blocks = key_table.data(),
-            .value_blocks = value_table.data(),
+    half_keys = narrow(keys);
+    half_values = narrow(values);
+    return {.keys = dtype == DType::kF32 ? list(keys) : list(half_keys),
+            .values = dtype == DType::kF32 ? list(values) : list(half_values),
+            .block_stride_bytes = row_bytes(dtype, block_stride()),
+            .blocks = list(table),
             .first_block = first,
-            .row_stride = width + 3,
+            .row_stride = row_stride(),
             .begin = begin,
-            .end = end,
-            .dtype = dtype};
+            .end = end};
   }
-  static std::vector<float> block(const Tensor& from, int64_t b, int64_t begin, int64_t end,
-                                  int64_t width) {
-    std::vector<float> rows(static_cast<size_t>(KvView::kTokens * (width + 3)), NAN);
-    for (int64_t p = std::max(begin, b * KvView::kTokens);
-         p < std::min(end, (b + 1) * KvView::kTokens); ++p) {
-      std::copy_n(from.data() + p * width, width,
-                  rows.begin() + (p % KvView::kTokens) * (width + 3));
-    }
-    return rows;
+  // `count` of 2 count + 1 places, in no order.
+  void scatter(int64_t count) {
+    table.resize(static_cast<size_t>(2 * count + 1));
+    std::iota(table.begin(), table.end(), 0);
+    Rng rng(31, static_cast<uint64_t>(count));
+    rng.shuffle(table);
+    table.resize(static_cast<size_t>(count));
   }
   static std::vector<uint16_t> narrow(const std::vector<float>& from) {
     std::vector<uint16_t> to;
@@ -305,7 +305,10 @@ TEST(Attention, AnyChunkingAndStoreGivesTheBitsOfTheWholeSequence) {
            {4, 2, 32, 0}, {4, 2, 32, 32}, {2, 2, 16, 100}, {3, 1, 24, 5}, {8, 1, 64, 64}}) {
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
       Inputs in({shape, {210}, 2});
-      if (dtype == DType::kBF16) round_to_bf16(in.k), round_to_bf16(in.v);
+      if (dtype == DType::kBF16) {
+        round_to_bf16(in.k);
+        round_to_bf16(in.v);
+      }
       CpuStream stream(2);
       in.forward(stream);
       for (const bool ring : {false, true}) {
@@ -326,6 +329,50 @@ TEST(Attention, AnyChunkingAndStoreGivesTheBitsOfTheWholeSequence) {
           expect_same_bits(in.lse.values(), lse.values(), what);
         }
       }
+    }
+  }
+}
+
+// Keys and values put into a cache by store_kv, in pieces and at places in no order, are those that
+// attention reads there.
+TEST(Attention, ReadsWhatStoreKvWrote) {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    Inputs in({{4, 2, 32, 40}, {210}, 2});
+    std::vector<int32_t> table(9);
+    std::iota(table.begin(), table.end(), 0);
+    Rng rng(12);
+    rng.shuffle(table);
+    table.resize(4);  // of the 210 positions
+    std::vector<int64_t> places;
+    for (int64_t p = 0; p < in.rows; ++p)
+      places.push_back(table[static_cast<size_t>(p / KvView::kTokens)] * KvView::kTokens +
+                       p % KvView::kTokens);
+    const Shape blocks{9, KvView::kTokens * in.key_width()};
+    for (const int threads : {1, 3}) {
+      CpuStream stream(threads);
+      Tensor keys(blocks, dtype), values(blocks, dtype), out(in.q_shape());
+      const KvStore store{keys.view, values.view, row_bytes(dtype, blocks.back())};
+      for (const auto& [first, count] :
+           std::vector<std::pair<int64_t, int64_t>>{{100, 110}, {0, 1}, {1, 99}, {50, 0}}) {
+        store_kv(store, list(places).rows(first, count), in.k.view.rows(first, count),
+                 in.v.view.rows(first, count), stream);
+      }
+      const AttentionSegment segment{0,
+                                     in.rows,
+                                     0,
+                                     {.keys = keys.view,
+                                      .values = values.view,
+                                      .block_stride_bytes = store.block_stride_bytes,
+                                      .blocks = list(table),
+                                      .row_stride = in.key_width(),
+                                      .end = in.rows}};
+      attention(in.c.shape, {&segment, 1}, in.q.view, out.view, {}, stream);
+      if (dtype == DType::kBF16) {
+        round_to_bf16(in.k);
+        round_to_bf16(in.v);
+      }
+      in.forward(stream);
+      expect_same_bits(in.out.values(), out.values(), std::string(dtype_info(dtype).name));
     }
   }
 }

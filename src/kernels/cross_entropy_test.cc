@@ -41,7 +41,7 @@ TEST(CrossEntropy, EqualsItsTwinWithinDerivedBounds) {
       std::vector<float> coefficient;
       for (int64_t r = 0; r < c.rows; ++r) coefficient.push_back(0.5f - static_cast<float>(r));
       Tensor p({c.rows}), lse({c.rows}), h({c.rows});
-      token_log_probability(logits.view, targets, p.view, lse.view, h.view, stream);
+      token_log_probability(logits.view, list(targets), p.view, lse.view, h.view, stream);
       const auto truth = ref::token_log_probability(x, targets);
       // exp of a distance d errs by u (d + 4); the sum by gamma(64 + V/1024 + 6); most weight lies
       // near the maximum.
@@ -78,7 +78,7 @@ TEST(CrossEntropy, EqualsItsTwinWithinDerivedBounds) {
       lse_all.add(lse, truth.log_sum_exp, lse_bound, name);
       p_all.add(p, truth.log_probability, p_bound, name);
       h_all.add(h, truth.entropy, h_bound, name);
-      log_probability_backward(logits.view, targets, lse.view, coefficient, stream);
+      log_probability_backward(logits.view, list(targets), lse.view, list(coefficient), stream);
       d_all.add(logits,
                 ref::log_probability_backward(x, targets,
                                               Doubles(coefficient.begin(), coefficient.end())),
@@ -107,14 +107,14 @@ TEST(CrossEntropy, SameBitsAloneForThreadsAndInstructionSets) {
     expect_same_everywhere(fmt::format("[{}, {}]", c.rows, c.vocabulary), [&](Stream& stream) {
       Tensor p({c.rows}), lse({c.rows}), h({c.rows}), x({c.rows, c.vocabulary});
       std::copy_n(logits.data(), logits.view.elements(), x.data());
-      token_log_probability(x.view, targets, p.view, lse.view, h.view, stream);
+      token_log_probability(x.view, list(targets), p.view, lse.view, h.view, stream);
       Tensor p1({1}), lse1({1});
-      token_log_probability(x.view.rows(c.rows - 1, 1), std::span(targets).last(1), p1.view,
+      token_log_probability(x.view.rows(c.rows - 1, 1), list(targets).rows(c.rows - 1, 1), p1.view,
                             lse1.view, {}, stream);
       expect_same_bits({p.data()[c.rows - 1], lse.data()[c.rows - 1]},
                        {p1.data()[0], lse1.data()[0]}, "row alone, without entropy");
-      log_probability_backward(x.view, targets, lse.view,
-                               std::vector<float>(static_cast<size_t>(c.rows), 0.7f), stream);
+      log_probability_backward(x.view, list(targets), lse.view, filled({c.rows}, 0.7f).view,
+                               stream);
       std::vector<float> all = x.values();
       for (const Tensor* t : {&p, &lse, &h})
         all.insert(all.end(), t->data(), t->data() + t->view.elements());
@@ -128,7 +128,8 @@ TEST(CrossEntropy, ForbiddenTokensAreLeftOutAndNaNShows) {
   Tensor logits = random_tensor({2, 40}, 1), p({2}), lse({2}), h({2});
   for (int v = 0; v < 40; ++v) logits.data()[v] = v == 7 ? 2.0f : -INFINITY;
   logits.data()[40 + 20] = NAN;
-  token_log_probability(logits.view, std::vector<int32_t>{7, 1}, p.view, lse.view, h.view, stream);
+  token_log_probability(logits.view, list(std::vector<int32_t>{7, 1}), p.view, lse.view, h.view,
+                        stream);
   EXPECT_EQ(p.data()[0], 0);
   EXPECT_EQ(h.data()[0], 0);
   EXPECT_TRUE(std::isnan(p.data()[1]));

@@ -1,5 +1,4 @@
-// Embedding, SwiGLU, sums and copies: against the double twins or exactly, finite differences,
-// bits.
+// SwiGLU against its double twin, finite differences, bits.
 #include "kernels/elementwise.h"
 
 #include "kernels/kernel_testing.h"
@@ -88,78 +87,6 @@ TEST(Swiglu, ExtremesStayFiniteAndNaNShows) {
   EXPECT_NEAR(h.data()[1], 14 / (1 + std::exp(-7.0)), 1e-5);
   EXPECT_EQ(h.data()[2], 0);
   EXPECT_TRUE(std::isnan(h.data()[3]));
-}
-
-TEST(Embedding, CopiesRowsOfEveryPlainTypeAndAddsGradientsInOrder) {
-  const int64_t vocabulary = 37, width = 50;
-  const Tensor plain = random_tensor({vocabulary, width}, 1);
-  Tensor bf16({vocabulary, width}, DType::kBF16), f16({vocabulary, width}, DType::kF16);
-  for (int64_t i = 0; i < vocabulary * width; ++i) {
-    bf16.view.bf16()[i] = f32_to_bf16(plain.data()[i]);
-    static_cast<uint16_t*>(f16.view.data)[i] = f32_to_f16(plain.data()[i]);
-  }
-  std::vector<int32_t> ids;
-  Rng rng(3);
-  for (int i = 0; i < 1000; ++i) ids.push_back(static_cast<int32_t>(rng.below(vocabulary)));
-  CpuStream stream(2);
-  Tensor y({1000, width});
-  embedding({plain.view}, ids, y.view, stream);
-  for (int64_t i = 0; i < y.view.elements(); ++i)
-    ASSERT_EQ(y.data()[i], plain.data()[ids[static_cast<size_t>(i / width)] * width + i % width]);
-  embedding({bf16.view}, ids, y.view, stream);
-  for (int64_t i = 0; i < y.view.elements(); ++i)
-    ASSERT_EQ(
-        y.data()[i],
-        bf16_to_f32(bf16.view.bf16()[ids[static_cast<size_t>(i / width)] * width + i % width]));
-  embedding({f16.view}, ids, y.view, stream);
-  for (int64_t i = 0; i < y.view.elements(); ++i) {
-    ASSERT_EQ(y.data()[i],
-              f16_to_f32(static_cast<uint16_t*>(
-                  f16.view.data)[ids[static_cast<size_t>(i / width)] * width + i % width]));
-  }
-  const Tensor dy = random_tensor({1000, width}, 4);
-  std::vector<float> expected(static_cast<size_t>(vocabulary * width), 0.25f);
-  for (size_t i = 0; i < static_cast<size_t>(dy.view.elements()); ++i)
-    expected[static_cast<size_t>(ids[i / width]) * width + i % width] += dy.data()[i];
-  expect_same_everywhere("embedding_backward", [&](Stream& s) {
-    Tensor dtable = filled({vocabulary, width}, 0.25f);
-    embedding_backward(ids, dy.view, dtable.view, s);
-    expect_same_bits(dtable.values(), expected, "tokens ascending");
-    return dtable.values();
-  });
-  const Doubles twin = ref::embedding_backward(vocabulary, ids, dy.wide());
-  for (size_t i = 0; i < twin.size(); ++i)
-    EXPECT_NEAR(expected[i] - 0.25f, twin[i], gamma(80) * 80);
-}
-
-TEST(EmbeddingDeathTest, ChecksIds) {
-  const Tensor table = random_tensor({4, 8}, 1);
-  Tensor y({1, 8});
-  CpuStream stream(1);
-  const std::vector<int32_t> ids = {4};
-  EXPECT_DEATH(embedding({table.view}, ids, y.view, stream), "token id 4 of 4");
-}
-
-TEST(Copies, AddCopyZeroConcatSplit) {
-  CpuStream stream(2);
-  for (const int64_t size : {1, 31, 100000}) {
-    const Tensor x = random_tensor({size}, 1), start = random_tensor({size}, 2);
-    Tensor y({size});
-    copy_to(start.view, y.view, stream);
-    expect_same_bits(y.values(), start.values(), "copy");
-    add_to(x.view, y.view, stream);
-    for (int64_t i = 0; i < size; ++i) ASSERT_EQ(y.data()[i], start.data()[i] + x.data()[i]);
-    zero(y.view, stream);
-    expect_same_bits(y.values(), std::vector<float>(static_cast<size_t>(size)), "zero");
-  }
-  const Tensor a = random_tensor({70, 5}, 1), b = random_tensor({70, 300}, 2);
-  Tensor both({70, 305}), left({70, 5}), right({70, 300});
-  concat_columns(a.view, b.view, both.view, stream);
-  EXPECT_EQ(both.data()[305 + 4], a.data()[5 + 4]);
-  EXPECT_EQ(both.data()[305 + 5], b.data()[300]);
-  split_columns(both.view, left.view, right.view, stream);
-  expect_same_bits(left.values(), a.values(), "left");
-  expect_same_bits(right.values(), b.values(), "right");
 }
 
 }  // namespace

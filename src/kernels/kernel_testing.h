@@ -16,6 +16,7 @@
 #include "kernels/isa.h"
 #include "kernels/ref/doubles.h"
 #include "tensor/buffer.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure::testing {
 
@@ -43,6 +44,15 @@ inline Tensor random_tensor(Shape shape, uint64_t stream, double scale = 1, doub
     t.data()[i] = static_cast<float>(mean + scale * rng.normal());
   return t;
 }
+// A list as a tensor, for what kernels read (indices, offsets, coefficients) and write.
+template <typename T>
+ConstTensorView list(const std::vector<T>& values) {
+  return host_view(std::span<const T>(values));
+}
+template <typename T>
+TensorView list(std::vector<T>& values) {
+  return host_view(values.data(), {static_cast<int64_t>(values.size())});
+}
 inline Tensor filled(Shape shape, float value) {
   Tensor t(shape);
   std::fill_n(t.data(), shape.elements(), value);
@@ -63,7 +73,10 @@ class Comparison {
     if (!(ratio <= 1))
       ADD_FAILURE() << title_ << " at " << where() << ": " << got << " where " << truth << " +- "
                     << tolerance;
-    if (!(ratio <= ratio_)) ratio_ = ratio, difference_ = difference, where_ = where();
+    if (ratio <= ratio_) return;
+    ratio_ = ratio;
+    difference_ = difference;
+    where_ = where();
   }
   void add(const Tensor& got, const ref::Doubles& truth, const ref::Doubles& tolerance,
            const std::string& name) {

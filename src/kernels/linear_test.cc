@@ -17,6 +17,7 @@
 #include "kernels/isa.h"
 #include "kernels/ref/linear.h"
 #include "tensor/buffer.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -57,8 +58,12 @@ Tensor copy_of(const Tensor& t) {
   return out;
 }
 
+ConstTensorView rows_of(const std::vector<int64_t>& offsets) {
+  return host_view(std::span<const int64_t>(offsets));
+}
+
 // The first element whose bits differ, or -1.
-int64_t first_difference(TensorView a, TensorView b) {
+int64_t first_difference(ConstTensorView a, ConstTensorView b) {
   for (int64_t i = 0; i < a.elements(); ++i) {
     if (std::memcmp(a.f32() + i, b.f32() + i, sizeof(float)) != 0) return i;
   }
@@ -95,7 +100,7 @@ struct Problem {
   int64_t roundings = 0;
 };
 
-float widened(TensorView t, int64_t i) {
+float widened(ConstTensorView t, int64_t i) {
   if (t.dtype == DType::kF32) return t.f32()[i];
   const uint16_t bits = static_cast<const uint16_t*>(t.data)[i];
   return t.dtype == DType::kBF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
@@ -292,9 +297,10 @@ TEST_F(LinearTest, GroupsEqualTheirOwnProducts) {
         CpuStream stream(threads);
         Tensor y(DType::kF32, {m, n}), dx = copy_of(dx0), dw = copy_of(dw0);
         Tensor y1(DType::kF32, {m, n}), dx1 = copy_of(dx0), dw1 = copy_of(dw0);
-        grouped_linear({w.view}, offsets, x.view, y.view, stream);
-        grouped_linear_input_gradient({w.view}, offsets, dy.view, dx.view, Write::kAdd, stream);
-        grouped_linear_weight_gradient(offsets, dy.view, x.view, dw.view, stream);
+        grouped_linear({w.view}, rows_of(offsets), x.view, y.view, stream);
+        grouped_linear_input_gradient({w.view}, rows_of(offsets), dy.view, dx.view, Write::kAdd,
+                                      stream);
+        grouped_linear_weight_gradient(rows_of(offsets), dy.view, x.view, dw.view, stream);
         for (int64_t e = 0; e < experts; ++e) {
           const int64_t first = offsets[static_cast<size_t>(e)],
                         count = counts[static_cast<size_t>(e)];
@@ -307,6 +313,49 @@ TEST_F(LinearTest, GroupsEqualTheirOwnProducts) {
         EXPECT_EQ(first_difference(y.view, y1.view), -1) << isa_name(path);
         EXPECT_EQ(first_difference(dx.view, dx1.view), -1) << isa_name(path);
         EXPECT_EQ(first_difference(dw.view, dw1.view), -1) << isa_name(path);
+      }
+    }
+  }
+}
+
+// The gate half of a fused [E, 2I, D], and matrices each at an address of its own, give the bits of
+// the same stack in one piece.
+TEST_F(LinearTest, StacksInPiecesGiveTheBitsOfTheDenseStack) {
+  const int64_t experts = 5, n = 37, k = 50;
+  const std::vector<int64_t> offsets = {0, 4, 4, 61, 62, 90};
+  const Tensor x = random_tensor(DType::kF32, {90, k}, 31),
+               dy = random_tensor(DType::kF32, {90, n}, 32);
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    const Tensor fused = random_tensor(dtype, {experts, 2 * n, k}, 33);
+    Tensor gate(dtype, {experts, n, k}), shuffled(dtype, {experts, n, k});
+    std::vector<const void*> parts;
+    for (int64_t e = 0; e < experts; ++e) {
+      const TensorView part = shuffled.view.slice((3 * e + 1) % experts);
+      for (const TensorView& to : {gate.view.slice(e), part})
+        std::memcpy(to.data, fused.view.slice(e).data, static_cast<size_t>(to.bytes()));
+      parts.push_back(part.data);
+    }
+    const ConstTensorView half{fused.view.data, {experts, n, k}, dtype};
+    const ConstTensorView first{parts[0], {experts, n, k}, dtype};
+    const std::pair<const char*, WeightView> forms[] = {
+        {"stride", {.data = half, .stack_stride_bytes = 2 * n * row_bytes(dtype, k)}},
+        {"parts", {.data = first, .parts = parts.data()}}};
+    for (const Isa path : isas()) {
+      set_isa(path);
+      for (const int threads : {1, 3}) {
+        CpuStream stream(threads);
+        Tensor y(DType::kF32, {90, n}), dx(DType::kF32, {90, k});
+        grouped_linear({gate.view}, rows_of(offsets), x.view, y.view, stream);
+        grouped_linear_input_gradient({gate.view}, rows_of(offsets), dy.view, dx.view, Write::kSet,
+                                      stream);
+        for (const auto& [name, w] : forms) {
+          Tensor y1(DType::kF32, {90, n}), dx1(DType::kF32, {90, k});
+          grouped_linear(w, rows_of(offsets), x.view, y1.view, stream);
+          grouped_linear_input_gradient(w, rows_of(offsets), dy.view, dx1.view, Write::kSet,
+                                        stream);
+          EXPECT_EQ(first_difference(y.view, y1.view), -1) << name << " " << isa_name(path);
+          EXPECT_EQ(first_difference(dx.view, dx1.view), -1) << name << " " << isa_name(path);
+        }
       }
     }
   }
@@ -347,11 +396,12 @@ TEST_F(LinearTest, BlockWeightsGiveTheBitsOfTheirDecodedValues) {
                      dy = random_tensor(DType::kF32, {m, n}, 22);
         Tensor y(DType::kF32, {m, n}), y1(DType::kF32, {m, n}), dx(DType::kF32, {m, k}),
             dx1(DType::kF32, {m, k});
-        grouped_linear({w.view}, offsets, x.view, y.view, stream);
-        grouped_linear({decoded.view}, offsets, x.view, y1.view, stream);
-        grouped_linear_input_gradient({w.view}, offsets, dy.view, dx.view, Write::kSet, stream);
-        grouped_linear_input_gradient({decoded.view}, offsets, dy.view, dx1.view, Write::kSet,
+        grouped_linear({w.view}, rows_of(offsets), x.view, y.view, stream);
+        grouped_linear({decoded.view}, rows_of(offsets), x.view, y1.view, stream);
+        grouped_linear_input_gradient({w.view}, rows_of(offsets), dy.view, dx.view, Write::kSet,
                                       stream);
+        grouped_linear_input_gradient({decoded.view}, rows_of(offsets), dy.view, dx1.view,
+                                      Write::kSet, stream);
         EXPECT_EQ(first_difference(y.view, y1.view), -1)
             << isa_name(path) << " " << dtype_info(w.view.dtype).name << " " << m;
         EXPECT_EQ(first_difference(dx.view, dx1.view), -1)
@@ -433,8 +483,11 @@ TEST(LinearDeathTest, ChecksItsContract) {
       narrow(DType::kF32, {2, 2});
   EXPECT_DEATH(linear({w.view}, narrow.view, y.view, stream), "wanted \\[2, 3\\]");
   EXPECT_DEATH(linear({w.view}, x.view, narrow.view, stream), "wanted \\[2, 4\\]");
-  const int64_t offsets[] = {0, 1};
-  EXPECT_DEATH(grouped_linear({w.view}, offsets, x.view, y.view, stream), "offsets");
+  const std::vector<int64_t> offsets = {0, 1};
+  const WeightView stack{w.view.reshaped({1, 4, 3})};
+  EXPECT_DEATH(grouped_linear({w.view}, rows_of(offsets), x.view, y.view, stream), "weights");
+  EXPECT_DEATH(grouped_linear(stack, rows_of(offsets), x.view, y.view, stream), "offsets 0..1");
+  EXPECT_DEATH(grouped_linear(stack, rows_of({0, 1, 2}), x.view, y.view, stream), "3 offsets");
 }
 
 }  // namespace

@@ -48,7 +48,7 @@ struct Inputs {
   }
   Shape shape() const { return {c.tokens, c.heads, c.columns}; }
   bool can_turn() const { return c.columns % 2 == 0; }
-  RopeTable rope() const { return {can_turn() ? inverse_frequency.data() : nullptr}; }
+  RopeTable rope() const { return {can_turn() ? list(inverse_frequency) : ConstTensorView{}}; }
   std::span<const float> twin_rope() const {
     return can_turn() ? std::span<const float>(inverse_frequency) : std::span<const float>();
   }
@@ -83,8 +83,10 @@ void backward_bounds(const Inputs& in, bool turned, Doubles& dx, Doubles& dw) {
   dw.assign(width, 0);
   for (size_t row = 0; row < x.size(); row += width) {
     double squares = 0, sum = 0;
-    for (size_t c = 0; c < width; ++c)
-      squares += x[row + c] * x[row + c], sum += std::abs(size[row + c] * w[c] * x[row + c]);
+    for (size_t c = 0; c < width; ++c) {
+      squares += x[row + c] * x[row + c];
+      sum += std::abs(size[row + c] * w[c] * x[row + c]);
+    }
     const double r = 1 / std::sqrt(squares / static_cast<double>(width) + kEpsilon),
                  unit = gamma(in.c.columns / 4 + 40) + (turned ? 2.6e-7 : 0);
     for (size_t c = 0; c < width; ++c) {
@@ -121,13 +123,13 @@ TEST(Norm, EqualsItsTwinWithinDerivedBounds) {
       dx_all.add(in.dx, d.dx, dx_bound, in.name());
       dw_all.add(in.dw, d.dw, dw_bound, in.name());
 
-      head_norm_rope(in.x.view, in.w.view, kEpsilon, in.rope(), in.positions, in.y.view, in.r.view,
-                     stream);
+      head_norm_rope(in.x.view, in.w.view, kEpsilon, in.rope(), list(in.positions), in.y.view,
+                     in.r.view, stream);
       rope.add(in.y, ref::head_norm_rope(x, w, kEpsilon, in.twin_rope(), in.positions),
                forward_bound(in, in.can_turn()), in.name());
       std::fill_n(in.dw.data(), c.columns, 0.0f);
-      head_norm_rope_backward(in.x.view, in.w.view, in.rope(), in.positions, in.r.view, in.dy.view,
-                              in.dx.view, in.dw.view, stream);
+      head_norm_rope_backward(in.x.view, in.w.view, in.rope(), list(in.positions), in.r.view,
+                              in.dy.view, in.dx.view, in.dw.view, stream);
       const auto h = ref::head_norm_rope_backward(x, w, kEpsilon, in.twin_rope(), in.positions, dy);
       backward_bounds(in, in.can_turn(), dx_bound, dw_bound);
       rope_dx.add(in.dx, h.dx, dx_bound, in.name());
@@ -178,10 +180,10 @@ TEST(Norm, SameBitsForRowsThreadsAndInstructionSets) {
     Inputs in(c);
     expect_same_everywhere(in.name(), [&](Stream& stream) {
       std::fill_n(in.dw.data(), c.columns, 0.5f);
-      head_norm_rope(in.x.view, in.w.view, kEpsilon, in.rope(), in.positions, in.y.view, in.r.view,
-                     stream);
-      head_norm_rope_backward(in.x.view, in.w.view, in.rope(), in.positions, in.r.view, in.dy.view,
-                              in.dx.view, in.dw.view, stream);
+      head_norm_rope(in.x.view, in.w.view, kEpsilon, in.rope(), list(in.positions), in.y.view,
+                     in.r.view, stream);
+      head_norm_rope_backward(in.x.view, in.w.view, in.rope(), list(in.positions), in.r.view,
+                              in.dy.view, in.dx.view, in.dw.view, stream);
       std::vector<float> all = in.y.values();
       for (const Tensor* t : {&in.dx, &in.dw, &in.r})
         all.insert(all.end(), t->data(), t->data() + t->view.elements());
@@ -193,12 +195,12 @@ TEST(Norm, SameBitsForRowsThreadsAndInstructionSets) {
       return all;
     });
     CpuStream stream(1);
-    head_norm_rope(in.x.view, in.w.view, kEpsilon, in.rope(), in.positions, in.y.view, {}, stream);
+    head_norm_rope(in.x.view, in.w.view, kEpsilon, in.rope(), list(in.positions), in.y.view, {},
+                   stream);
     Tensor one(Shape{1, c.heads, c.columns});
     const int64_t last = c.tokens - 1;
     head_norm_rope(in.x.view.rows(last, 1), in.w.view, kEpsilon, in.rope(),
-                   std::span(in.positions).subspan(static_cast<size_t>(last)), one.view, {},
-                   stream);
+                   list(in.positions).rows(last, 1), one.view, {}, stream);
     const std::vector<float> all = in.y.values();
     expect_same_bits({all.end() - one.view.elements(), all.end()}, one.values(),
                      in.name() + " row alone");
@@ -217,7 +219,8 @@ TEST(Norm, SineAndCosineAreAccurate) {
     const auto count = static_cast<int64_t>(positions.size());
     Tensor x = filled({count, 1, 2}, 1), y({count, 1, 2});
     for (int64_t i = 0; i < count; ++i) x.data()[2 * i + 1] = 0;
-    head_norm_rope(x.view, w.view, 0, {&frequency}, positions, y.view, {}, stream);
+    head_norm_rope(x.view, w.view, 0, {host_view(&frequency, {1})}, list(positions), y.view, {},
+                   stream);
     for (int64_t i = 0; i < count; ++i) {
       const double angle = static_cast<double>(
                        static_cast<float>(positions[static_cast<size_t>(i)]) * frequency),

@@ -1,11 +1,12 @@
 // The router: selection exactly as the twin's (ties, groups, every size), weights and gradients
-// within derived bounds, the plan's invariants, sums over experts; finite differences; bits.
+// within derived bounds, the dispatch's invariants, sums over experts; finite differences; bits.
 #include "kernels/router.h"
 
 #include <numeric>
 
 #include "kernels/kernel_testing.h"
 #include "kernels/ref/router.h"
+#include "kernels/rows.h"
 
 namespace dure {
 namespace {
@@ -55,12 +56,12 @@ TEST(Router, SelectsAsTheTwinAndWeighsWithinBounds) {
       for (const bool ties : {false, true}) {
         const int64_t tokens = 150;
         Routed r(f, tokens, ties);
-        route(f, r.logits.view, r.bias.view, r.p.view, r.experts, r.w.view, stream);
+        route(f, r.logits.view, r.bias.view, r.p.view, list(r.experts), r.w.view, stream);
         const auto twin = ref::route(f, r.logits.wide(), r.bias.wide());
         ASSERT_EQ(r.experts, twin.experts) << f.expert_count << " experts, ties " << ties;
         const Tensor dw = random_tensor({tokens, f.experts_per_token}, 3);
         Tensor d = filled({tokens, f.expert_count}, 9);
-        route_backward(f, r.p.view, r.experts, dw.view, d.view, stream);
+        route_backward(f, r.p.view, list(r.experts), dw.view, d.view, stream);
         Doubles w_bound = twin.weights, d_bound(twin.probabilities.size());
         for (double& b : w_bound) b = gamma(f.experts_per_token + 16) * std::abs(b);
         for (size_t i = 0; i < twin.experts.size(); ++i) {
@@ -104,19 +105,33 @@ TEST(Router, TwinsGradientsAreThoseOfFiniteDifferences) {
       "balance");
 }
 
+// What the loss becomes that was `before`.
+double balance_loss(const RouterFacts& f, const Routed& r, const std::vector<int64_t>& lengths,
+                    const BalanceScales& scales, TensorView dlogits, Stream& stream,
+                    double before = 0) {
+  std::vector<int64_t> offsets(lengths.size() + 1);
+  std::partial_sum(lengths.begin(), lengths.end(), offsets.begin() + 1);
+  double loss = before;
+  sequence_balance(f, r.p.view, list(r.experts), list(offsets), scales, host_view(&loss, {1}),
+                   dlogits, stream);
+  return loss;
+}
+
 TEST(Router, BalanceLossEqualsItsTwin) {
   CpuStream stream(2);
   Comparison loss("balance loss"), gradient("balance dlogits");
   for (const RouterFacts& f : kFacts) {
     const std::vector<int64_t> lengths = {1, 50, 7, 92};
     Routed r(f, 150, false);
-    route(f, r.logits.view, r.bias.view, r.p.view, r.experts, r.w.view, stream);
+    route(f, r.logits.view, r.bias.view, r.p.view, list(r.experts), r.w.view, stream);
     const auto twin = ref::sequence_balance(f, r.logits.wide(), r.experts, lengths, 0.01);
     Tensor d = filled({150, f.expert_count}, 0);
-    const double value = sequence_balance(f, r.p.view, r.experts, lengths, 0.01, 3, d.view, stream);
-    EXPECT_EQ(value, sequence_balance(f, r.p.view, r.experts, lengths, 0.01, 3, {}, stream));
+    const BalanceScales scales{.coefficient = 0.01, .scale = 3};
+    const double value = balance_loss(f, r, lengths, scales, d.view, stream);
+    EXPECT_EQ(value, balance_loss(f, r, lengths, scales, {}, stream));
+    EXPECT_EQ(0.5 + value, balance_loss(f, r, lengths, scales, {}, stream, 0.5)) << "added";
     const double unit = gamma(f.expert_count / 16 + 30);
-    loss.add(value, twin.loss, unit * twin.loss * 2,
+    loss.add(value, 3 * twin.loss, 3 * unit * twin.loss * 2,
              [&] { return fmt::format("E{}", f.expert_count); });
     Doubles truth = twin.dlogits, bound(truth.size());
     size_t i = 0;
@@ -138,12 +153,14 @@ TEST(Router, BalanceLossEqualsItsTwin) {
   }
 }
 
-TEST(Router, PlanSortsByExpertThenTokenWithEmptyExperts) {
+TEST(Router, DispatchSortsByExpertThenTokenWithEmptyExperts) {
   const std::vector<int32_t> experts = {0, 5, 2, 5,
                                         0, 2, 5, 6};  // 4 tokens of 2; experts 1, 3, 4, 7 are empty
   std::vector<int64_t> offsets(9);
   std::vector<int32_t> row_token(8), row_of_slot(8);
-  plan_experts(experts, 8, 2, {offsets, row_token, row_of_slot});
+  CpuStream stream(2);
+  dispatch_experts(list(experts), facts(8, 2), {list(offsets), list(row_token), list(row_of_slot)},
+                   stream);
   EXPECT_EQ(offsets, (std::vector<int64_t>{0, 2, 2, 4, 4, 4, 7, 8, 8}));
   EXPECT_EQ(row_token, (std::vector<int32_t>{0, 2, 1, 2, 0, 1, 3, 3}));
   for (size_t i = 0; i < experts.size(); ++i) {
@@ -176,9 +193,10 @@ struct Dispatch {
       for (int64_t s = 0; s < k; ++s)
         experts.push_back(static_cast<int32_t>((i * 5 % (9 - k + 1)) + s));
     }
-    plan_experts(experts, 9, k, plan());
+    CpuStream stream(1);
+    dispatch_experts(list(experts), facts(9, k), view(), stream);
   }
-  ExpertPlan plan() { return {offsets, row_token, row_of_slot}; }
+  ExpertDispatch view() { return {list(offsets), list(row_token), list(row_of_slot)}; }
   Doubles slot_rows(const Tensor& from) const {
     Doubles out;
     for (const int32_t r : row_of_slot)
@@ -194,11 +212,11 @@ TEST(Router, GatherAndCombineForwardAndBackward) {
        std::vector<std::array<int64_t, 3>>{{1, 1, 5}, {40, 4, 100}, {33, 8, 64}, {200, 2, 257}}) {
     Dispatch a(t, k, d);
     Tensor gathered({t * k, d}), y({t, d}), drows({t * k, d}), dw({t, k});
-    gather_rows(a.x.view, a.row_token, gathered.view, stream);
+    gather_rows(a.x.view, list(a.row_token), gathered.view, stream);
     for (int64_t r = 0; r < t * k; ++r)
       ASSERT_EQ(gathered.data()[r * d + d - 1],
                 a.x.data()[a.row_token[static_cast<size_t>(r)] * d + d - 1]);
-    combine_experts(a.plan(), a.rows.view, a.w.view, a.shared.view, y.view, stream);
+    combine_experts(a.view(), a.rows.view, a.w.view, a.shared.view, y.view, stream);
     const Doubles slots = a.slot_rows(a.rows), w = a.w.wide();
     const Doubles truth = ref::combine(slots, w, a.shared.wide(), t, k);
     Doubles bound, sizes = slots, w_sizes = w, shared_sizes = a.shared.wide();
@@ -208,14 +226,15 @@ TEST(Router, GatherAndCombineForwardAndBackward) {
     for (const double size : ref::combine(sizes, w_sizes, shared_sizes, t, k))
       bound.push_back(gamma(k + 2) * size);
     combine.add(y, truth, bound, fmt::format("T{} K{} D{}", t, k, d));
-    combine_experts_backward(a.plan(), a.rows.view, a.w.view, a.dy.view, drows.view, dw.view,
+    combine_experts_backward(a.view(), a.rows.view, a.w.view, a.dy.view, drows.view, dw.view,
                              stream);
     Doubles dw_truth, dw_bound;
     for (int64_t s = 0; s < t * k; ++s) {
       double sum = 0, size = 0;
       for (int64_t c = 0; c < d; ++c) {
         const double product = slots[static_cast<size_t>(s * d + c)] * a.dy.data()[s / k * d + c];
-        sum += product, size += std::abs(product);
+        sum += product;
+        size += std::abs(product);
         ASSERT_EQ(drows.data()[a.row_of_slot[static_cast<size_t>(s)] * d + c],
                   a.w.data()[s] * a.dy.data()[s / k * d + c]);
       }
@@ -224,7 +243,7 @@ TEST(Router, GatherAndCombineForwardAndBackward) {
     }
     dweights.add(dw, dw_truth, dw_bound, fmt::format("T{} K{} D{}", t, k, d));
     Tensor dx = filled({t, d}, 1);
-    gather_rows_backward(a.plan(), drows.view, dx.view, stream);
+    gather_experts_backward(a.view(), drows.view, dx.view, stream);
     for (int64_t i = 0; i < t * d; ++i) {
       float sum = drows.data()[a.row_of_slot[static_cast<size_t>(i / d * k)] * d + i % d];
       for (int64_t s = 1; s < k; ++s)
@@ -234,6 +253,40 @@ TEST(Router, GatherAndCombineForwardAndBackward) {
   }
 }
 
+TEST(Router, CountsAddWhatWasChosen) {
+  std::vector<int32_t> experts;
+  std::vector<int64_t> counts = {5, 0, 1, 0, 0, 0, 0}, wanted = counts;
+  Rng rng(8);
+  for (int i = 0; i < 5000; ++i) {
+    experts.push_back(static_cast<int32_t>(rng.below(6)));  // The last one is never chosen.
+    ++wanted[static_cast<size_t>(experts.back())];
+  }
+  CpuStream stream(2);
+  count_experts(list(experts), list(counts), stream);
+  EXPECT_EQ(counts, wanted);
+}
+
+TEST(RouterDeathTest, ChecksExperts) {
+  CpuStream stream(1);
+  std::vector<int64_t> counts(4);
+  EXPECT_DEATH(count_experts(list(std::vector<int32_t>{3, 4}), list(counts), stream),
+               "expert 4 of 4");
+}
+
+TEST(Router, BiasMovesTowardsBalanceAndLeavesTheMeanAlone) {
+  CpuStream stream(2);
+  std::vector<float> bias(3, 0.5f);
+  move_router_bias(list(std::vector<int64_t>{1, 2, 3}), 0.25, list(bias), stream);
+  EXPECT_EQ(bias, (std::vector<float>{0.75f, 0.5f, 0.25f}));
+  // 10 / 3 is no integer and no double: none of these is at the mean.
+  move_router_bias(list(std::vector<int64_t>{3, 3, 4}), 0.25, list(bias), stream);
+  EXPECT_EQ(bias, (std::vector<float>{1, 0.75f, 0}));
+  // Counts whose mean a double cannot tell from its neighbours.
+  const int64_t many = int64_t{1} << 54;
+  move_router_bias(list(std::vector<int64_t>{many + 1, many, many - 1}), 0.25, list(bias), stream);
+  EXPECT_EQ(bias, (std::vector<float>{0.75f, 0.75f, 0.25f}));
+}
+
 TEST(Router, SameBitsAloneForThreadsAndInstructionSets) {
   for (const RouterFacts& f : kFacts) {
     Routed r(f, 150, false);
@@ -241,20 +294,20 @@ TEST(Router, SameBitsAloneForThreadsAndInstructionSets) {
     const Tensor dw = random_tensor({150, f.experts_per_token}, 3);
     expect_same_everywhere(
         fmt::format("E{} K{}", f.expert_count, f.experts_per_token), [&](Stream& stream) {
-          route(f, r.logits.view, r.bias.view, r.p.view, r.experts, r.w.view, stream);
+          route(f, r.logits.view, r.bias.view, r.p.view, list(r.experts), r.w.view, stream);
           Routed one(f, 1, false);
-          route(f, r.logits.view.rows(149, 1), r.bias.view, one.p.view, one.experts, one.w.view,
-                stream);
+          route(f, r.logits.view.rows(149, 1), r.bias.view, one.p.view, list(one.experts),
+                one.w.view, stream);
           EXPECT_EQ(one.experts,
                     (std::vector<int32_t>(r.experts.end() - f.experts_per_token, r.experts.end())));
           const std::vector<float> weights = r.w.values();
           expect_same_bits({weights.end() - f.experts_per_token, weights.end()}, one.w.values(),
                            "token alone");
           Tensor d({150, f.expert_count});
-          route_backward(f, r.p.view, r.experts, dw.view, d.view, stream);
+          route_backward(f, r.p.view, list(r.experts), dw.view, d.view, stream);
           std::vector<float> all = r.w.values();
-          all.push_back(static_cast<float>(
-              sequence_balance(f, r.p.view, r.experts, lengths, 1, 1, d.view, stream)));
+          all.push_back(
+              static_cast<float>(balance_loss(f, r, lengths, {.coefficient = 1}, d.view, stream)));
           for (const Tensor* t : {&r.p, &d})
             all.insert(all.end(), t->data(), t->data() + t->view.elements());
           for (const int32_t e : r.experts) all.push_back(static_cast<float>(e));
@@ -264,10 +317,10 @@ TEST(Router, SameBitsAloneForThreadsAndInstructionSets) {
   Dispatch a(70, 4, 100);
   expect_same_everywhere("combine", [&](Stream& stream) {
     Tensor y({70, 100}), drows({280, 100}), dw({70, 4}), dx = filled({70, 100}, 1);
-    combine_experts(a.plan(), a.rows.view, a.w.view, {}, y.view, stream);
-    combine_experts_backward(a.plan(), a.rows.view, a.w.view, a.dy.view, drows.view, dw.view,
+    combine_experts(a.view(), a.rows.view, a.w.view, {}, y.view, stream);
+    combine_experts_backward(a.view(), a.rows.view, a.w.view, a.dy.view, drows.view, dw.view,
                              stream);
-    gather_rows_backward(a.plan(), drows.view, dx.view, stream);
+    gather_experts_backward(a.view(), drows.view, dx.view, stream);
     std::vector<float> all = y.values();
     for (const Tensor* t : {&drows, &dw, &dx})
       all.insert(all.end(), t->data(), t->data() + t->view.elements());
@@ -280,7 +333,7 @@ TEST(Router, DivergedLogitsStillGiveDistinctExperts) {
   const RouterFacts f = facts(8, 3, 2, 1);
   Routed r(f, 2, false);
   std::fill_n(r.logits.data(), 8, NAN);
-  route(f, r.logits.view, r.bias.view, r.p.view, r.experts, r.w.view, stream);
+  route(f, r.logits.view, r.bias.view, r.p.view, list(r.experts), r.w.view, stream);
   EXPECT_EQ((std::vector<int32_t>(r.experts.begin(), r.experts.begin() + 3)),
             (std::vector<int32_t>{0, 1, 2}));
 }

@@ -1,6 +1,5 @@
+// The bindings of load.h: fields of the model to tensors of the files.
 #include "model/load.h"
-
-#include <cstring>
 
 #include "base/error.h"
 #include "kernels/convert.h"
@@ -9,52 +8,46 @@
 namespace dure {
 namespace {
 
+int64_t stored_bytes(const ModelFiles& files, const ImpliedTensor& tensor) {
+  return TensorView{nullptr, tensor.shape, files.dtype(tensor.id), Device::kCpu}.bytes();
+}
+
+// Norms and the router's bias are read as f32.
+bool is_widened(const ModelFiles& files, const ImpliedTensor& tensor) {
+  return tensor.shape.rank() == 1 && files.dtype(tensor.id) != DType::kF32;
+}
+
+// What `files` keeps of its own for the tensor once it is asked for: decoded from FP8, or moved.
+int64_t kept_bytes(const ModelFiles& files, const ImpliedTensor& tensor) {
+  return files.in_place(tensor.id) ? 0 : stored_bytes(files, tensor);
+}
+
 // Binds one field of the weights after another.
 struct Opener {
   const ModelFiles& files;
   ModelWeights& weights;
-
-  Buffer& own(DType dtype, Shape shape) {
-    return weights.owned.emplace_back(Buffer::of(dtype, shape));
-  }
+  CpuStream& stream;
 
   void bind(const ImpliedTensor& tensor, ConstTensorView& field) {
-    const ConstTensorView stored = files.tensor(tensor.id);
-    if (stored.dtype == DType::kF32) {
-      field = stored;
-      return;
-    }
-    CpuStream alone(1);
-    const TensorView wide = own(DType::kF32, tensor.shape).view(DType::kF32, tensor.shape);
-    widen(stored, wide, alone);
+    field = files.tensor(tensor.id);
+    if (!is_widened(files, tensor)) return;
+    weights.owned.push_back(Buffer::of(DType::kF32, tensor.shape));
+    const TensorView wide = weights.owned.back().view(DType::kF32, tensor.shape);
+    widen(field, wide, stream);
     field = wide;
   }
 
   void bind(const ImpliedTensor& tensor, WeightView& field) {
     if (tensor.kind != TensorKind::kExperts) {
       field.data = files.tensor(tensor.id);
-    } else if (const auto stack = files.stack(tensor.id.role, tensor.id.layer)) {
-      field.data = *stack;
-    } else {
-      gather(tensor, field);
+      return;
     }
-  }
-
-  void gather(const ImpliedTensor& stack, WeightView& field) {
-    TensorId id = stack.id;
-    id.expert = 0;
-    const DType dtype = files.dtype(id);
-    const TensorView gathered = own(dtype, stack.shape).view(dtype, stack.shape);
-    field.data = gathered;
-    Buffer scratch;
-    for (; id.expert < stack.shape[0]; ++id.expert) {
-      const ConstTensorView one = files.load(id, scratch);
-      if (one.dtype != dtype) {
-        fail(ErrorCode::kUnsupported, "{}: experts of {} have different types, {} and {}",
-             files.path().string(), stack.name, dtype_info(dtype).name, dtype_info(one.dtype).name);
-      }
-      std::memcpy(gathered.slice(id.expert).data, one.data, static_cast<size_t>(one.bytes()));
-    }
+    ExpertStack stack = files.experts(tensor.id.role, tensor.id.layer);
+    field.data = {stack.first.data, tensor.shape, stack.first.dtype, stack.first.device};
+    field.stack_stride_bytes = stack.stride_bytes;
+    if (stack.parts.empty()) return;
+    weights.addresses.push_back(std::move(stack.parts));
+    field.parts = weights.addresses.back().data();
   }
 };
 
@@ -73,8 +66,11 @@ class ParametersProvider : public TensorProvider {
 }  // namespace
 
 void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& stream) {
+  Buffer decoded;
   for (const ImpliedTensor& tensor : implied_tensors(parameters.config())) {
-    const ConstTensorView stored = files.tensor(tensor.name);
+    if (!files.has(tensor.id))
+      fail(ErrorCode::kNotFound, "{}: no tensor '{}'", files.path().string(), tensor.name);
+    const ConstTensorView stored = files.load(tensor.id, decoded);
     if (stored.shape != tensor.shape) {
       fail(ErrorCode::kInvalidArgument, "{}: {} has shape {}, this model needs {}",
            files.path().string(), tensor.name, stored.shape.text(), tensor.shape.text());
@@ -86,17 +82,12 @@ void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& st
 WeightBytes open_weights_bytes(const ModelFiles& files) {
   WeightBytes bytes;
   for (const ImpliedTensor& tensor : files.tensors()) {
-    const DType dtype = files.dtype(tensor.id);
-    const bool widened = tensor.shape.rank() == 1 && dtype != DType::kF32;  // norms, router's bias
-    const bool gathered =
-        is_expert(tensor.id.role) && !files.is_stacked(tensor.id.role, tensor.id.layer);
-    const int64_t stored = TensorView{nullptr, tensor.shape, dtype, Device::kCpu}.bytes();
-    if (widened) {
+    const int64_t kept = kept_bytes(files, tensor);
+    bytes.copied += kept;
+    if (is_widened(files, tensor)) {
       bytes.copied += 4 * tensor.shape.elements();
-    } else if (gathered || files.is_decoded(tensor.id)) {
-      bytes.copied += stored;
-    } else {
-      bytes.mapped += stored;
+    } else if (kept == 0) {
+      bytes.mapped += stored_bytes(files, tensor);
     }
   }
   return bytes;
@@ -107,9 +98,11 @@ ModelWeights open_weights(std::shared_ptr<const ModelFiles> files) {
   out.config = files->config();
   CpuStream stream(1);
   out.make_rope_table(stream);
-  Opener opener{*files, out};
+  Opener opener{*files, out, stream};
   visit_tensors(out.config, out,
                 [&](const ImpliedTensor& tensor, auto& field) { opener.bind(tensor, field); });
+  for (const ImpliedTensor& tensor : files->tensors())
+    out.source_bytes += kept_bytes(*files, tensor);
   out.source = std::move(files);
   return out;
 }

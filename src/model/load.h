@@ -16,15 +16,16 @@ namespace dure {
 // than `parameters`.
 void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& stream);
 
-// Weights to run. Matrices keep their stored type and place; experts stored one by one are gathered
-// into one stack a layer, norms and the router's bias become f32: those copies are counted by
-// owned_bytes(). Keeps `files` alive.
+// Weights to run. Matrices keep their stored type and place, experts too, whether the files have
+// them one by one or in stacks. Copied, and counted by owned_bytes(): norms and the router's bias
+// that are not f32, FP8 (decoded to bf16), tensors at an address that their type cannot have. Keeps
+// `files` alive. Throws kUnsupported where experts of a layer differ in type.
 ModelWeights open_weights(std::shared_ptr<const ModelFiles> files);
 
 // Where the weights of open_weights() will lie; from the files' headers alone.
 struct WeightBytes {
   int64_t mapped = 0;  // used in place: pages of the file
-  int64_t copied = 0;  // gathered, widened, decoded from FP8; their pages of the file may go again
+  int64_t copied = 0;  // owned_bytes(): their pages of the file may go again
 };
 WeightBytes open_weights_bytes(const ModelFiles& files);
 

@@ -1,5 +1,5 @@
 // A model written as a Hugging Face folder and opened again is the same model: masters, mapped
-// weights, and forward bits.
+// weights, and forward bits, however its files have the experts.
 #include "model/load.h"
 
 #include <gtest/gtest.h>
@@ -7,6 +7,9 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "formats/gguf_model.h"
+#include "formats/hf_config.h"
+#include "model/train_pass.h"
 #include "tensor/cpu_stream.h"
 
 namespace dure {
@@ -17,7 +20,7 @@ ModelConfig small_config() {
   c.vocab_size = 61, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2, c.head_width = 8;
   c.dense_width = 48, c.expert_width = 16, c.expert_count = 4, c.experts_per_token = 2,
   c.shared_expert_count = 1;
-  c.mtp_layer_count = 1;
+  c.mtp_layer_count = 1, c.initializer_range = 0.2;
   for (int i = 0; i < 4; ++i)
     c.layers.push_back({.window_tokens = i == 3 ? 0 : 4, .rotary = i != 3, .sparse = i > 0});
   return c;
@@ -38,13 +41,183 @@ TEST(Load, FolderRoundTripIsExact) {
             0);
 
   const ModelWeights mapped = open_weights(files);
-  const ModelWeights bound = bind_weights(parameters, stream);
-  EXPECT_EQ(
-      std::memcmp(mapped.layers[2].expert_down.data.data, bound.layers[2].expert_down.data.data,
-                  static_cast<size_t>(bound.layers[2].expert_down.data.bytes())),
-      0);
-  // Only the stacks of the three sparse layers are copies.
-  EXPECT_EQ(mapped.owned_bytes(), 3 * 3 * bound.layers[2].expert_down.data.bytes());
+  const WeightView& down = mapped.layers[2].expert_down;
+  for (int64_t e = 0; e < 4; ++e) {
+    const TensorView one = parameters.view({TensorRole::kExpertDown, 2, e});
+    EXPECT_EQ(std::memcmp(down.parts[e], one.data, static_cast<size_t>(one.bytes())), 0) << e;
+  }
+  EXPECT_EQ(mapped.owned_bytes(), 0);
+}
+
+struct Stored {
+  TensorInfo info;
+  std::string bytes;
+};
+
+std::string bytes_of(ConstTensorView view) {
+  return {static_cast<const char*>(view.data), static_cast<size_t>(view.bytes())};
+}
+
+std::vector<Stored> one_by_one(const ModelFiles& files) {
+  std::vector<Stored> out;
+  for (const ImpliedTensor& tensor : files.tensors()) {
+    const ConstTensorView view = files.tensor(tensor.id);
+    out.push_back({{tensor.name, view.dtype, view.shape}, bytes_of(view)});
+  }
+  return out;
+}
+
+// All experts of the roles, expert after expert.
+Stored joined(const ModelFiles& files, int64_t layer, const std::string& name,
+              std::initializer_list<TensorRole> roles) {
+  Stored out;
+  ConstTensorView view;
+  for (int64_t e = 0; e < files.config().expert_count; ++e) {
+    for (const TensorRole role : roles) {
+      view = files.tensor({role, layer, e});
+      out.bytes += bytes_of(view);
+    }
+  }
+  const int64_t rows = view.dim(0) * std::ssize(roles);
+  out.info = {name, view.dtype, {files.config().expert_count, rows, view.dim(1)}};
+  return out;
+}
+
+std::vector<Stored> fused(const ModelFiles& files) {
+  std::vector<Stored> out = one_by_one(files);
+  std::erase_if(out, [](const Stored& stored) {
+    return stored.info.name.find(".experts.") != std::string::npos;
+  });
+  for (int64_t layer = 0; layer < files.config().layer_count(); ++layer) {
+    if (!files.config().layer(layer).sparse) continue;
+    const std::string prefix = fmt::format("model.layers.{}.mlp.experts.", layer);
+    out.push_back(joined(files, layer, prefix + "gate_up_proj",
+                         {TensorRole::kExpertGate, TensorRole::kExpertUp}));
+    out.push_back(joined(files, layer, prefix + "down_proj", {TensorRole::kExpertDown}));
+  }
+  return out;
+}
+
+// Experts in FP8 with a scale each; their values are new ones.
+std::vector<Stored> fp8(const ModelFiles& files) {
+  std::vector<Stored> out = one_by_one(files);
+  for (size_t i = 0, n = out.size(); i < n; ++i) {
+    if (out[i].info.name.find(".experts.") == std::string::npos) continue;
+    out[i].info.dtype = DType::kF8E4M3;
+    out[i].bytes.resize(static_cast<size_t>(out[i].info.elements()));
+    for (size_t k = 0; k < out[i].bytes.size(); ++k)
+      out[i].bytes[k] = static_cast<char>((i + k * 37) % 120 + (k % 3 == 0 ? 128 : 0));
+    const float scale = 0.002f;
+    out.push_back({{out[i].info.name + "_scale", DType::kF32, {1}},
+                   std::string(reinterpret_cast<const char*>(&scale), sizeof(scale))});
+  }
+  return out;
+}
+
+// A byte before everything else: no address fits its type any more.
+std::vector<Stored> misaligned(const ModelFiles& files) {
+  std::vector<Stored> out = one_by_one(files);
+  out.insert(out.begin(), {{"model.layers.0.self_attn.k_scale", DType::kU8, {1}}, "x"});
+  return out;
+}
+
+void write_folder(const Path& folder, const ModelConfig& config,
+                  const std::vector<Stored>& tensors) {
+  std::vector<TensorInfo> infos;
+  std::string data;
+  for (const Stored& tensor : tensors) {
+    infos.push_back(tensor.info);
+    data += tensor.bytes;
+  }
+  make_folders(folder);
+  write_file(folder / "config.json", write_hf_config(config).dump());
+  write_file(folder / "model.safetensors", safetensors_header(infos) + data);
+}
+
+void write_gguf(const Path& path, const ModelFiles& files) {
+  const ModelConfig& config = files.config();
+  std::vector<Stored> tensors;
+  for (const ImpliedTensor& tensor : implied_stacks(config)) {
+    const std::string name = gguf_name(tensor.id, config);
+    if (is_expert(tensor.id.role)) {
+      tensors.push_back(joined(files, tensor.id.layer, name, {tensor.id.role}));
+    } else {
+      const ConstTensorView view = files.tensor(tensor.id);
+      tensors.push_back({{name, view.dtype, view.shape}, bytes_of(view)});
+    }
+  }
+  std::vector<TensorInfo> infos;
+  for (const Stored& tensor : tensors) infos.push_back(tensor.info);
+  GgufWriter writer(path, gguf_config(config), infos);
+  for (const Stored& tensor : tensors) writer.write_piece(tensor.info.name, 0, tensor.bytes);
+  writer.commit();
+}
+
+std::vector<float> logits_of(const ModelWeights& weights, Stream& stream) {
+  const std::vector<int32_t> ids = {3, 14, 15, 9, 26, 5, 35, 8, 9, 7, 9, 32};
+  const std::vector<int32_t> targets(ids.size(), kIgnore);
+  const std::vector<int64_t> lengths = {7, 5};
+  const int64_t rows = std::ssize(ids), vocab = weights.config.vocab_size;
+  TrainPass pass(weights.config, {.rows_max = rows});
+  pass.forward(weights, {.ids = ids, .targets = targets, .document_lengths = lengths}, stream);
+  std::vector<float> logits(static_cast<size_t>(rows * vocab));
+  head_logits(weights, pass.hidden(), host_view(logits.data(), {rows, vocab}), stream);
+  return logits;
+}
+
+// The logits of the files' weights in place; checked against those of copied and widened ones, and
+// what is copied nevertheless against what was promised.
+std::vector<float> check_in_place(const Path& path, int64_t copied_bytes) {
+  CpuStream stream(2);
+  const auto files = std::make_shared<ModelFiles>(path);
+  const ModelWeights in_place = open_weights(files);
+  EXPECT_EQ(in_place.owned_bytes(), copied_bytes) << path;
+  EXPECT_EQ(open_weights_bytes(*files).copied, copied_bytes) << path;
+  Parameters parameters(files->config());
+  load_parameters(*files, parameters, stream);
+  const std::vector<float> logits = logits_of(in_place, stream);
+  EXPECT_EQ(logits, logits_of(bind_weights(parameters, stream), stream)) << path;
+  return logits;
+}
+
+// What `files` holds: bytes of tensors that are not F32 vectors, and those vectors as f32.
+struct Sizes {
+  int64_t stored = 0, widened = 0, experts = 0;
+};
+Sizes sizes_of(const ModelFiles& files) {
+  Sizes out;
+  for (const ImpliedTensor& tensor : files.tensors()) {
+    const ConstTensorView view = files.tensor(tensor.id);
+    out.stored += view.bytes();
+    if (view.shape.rank() == 1 && view.dtype != DType::kF32) out.widened += 4 * view.elements();
+    if (is_expert(tensor.id.role)) out.experts += view.elements();
+  }
+  return out;
+}
+
+TEST(Load, ExpertsAreUsedWhereTheyLie) {
+  CpuStream stream(2);
+  Parameters parameters(small_config());
+  parameters.initialise(3, stream);
+  const TemporaryFolder folder;
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    const Path at = folder.path() / std::string(dtype_info(dtype).name);
+    write_hf_folder(at / "m", parameters.config(), {}, *provide(parameters), {.dtype = dtype});
+    const ModelFiles files(at / "m");
+    const Sizes sizes = sizes_of(files);
+    EXPECT_EQ(sizes.widened > 0, dtype != DType::kF32);
+    const std::vector<float> logits = check_in_place(at / "m", sizes.widened);
+    EXPECT_EQ(open_weights_bytes(files).mapped, sizes.stored - sizes.widened / 2);
+
+    write_folder(at / "fused", files.config(), fused(files));
+    EXPECT_EQ(check_in_place(at / "fused", sizes.widened), logits);
+    write_gguf(at / "m.gguf", files);
+    EXPECT_EQ(check_in_place(at / "m.gguf", sizes.widened), logits);
+    write_folder(at / "misaligned", files.config(), misaligned(files));
+    EXPECT_EQ(check_in_place(at / "misaligned", sizes.stored + sizes.widened), logits);
+    write_folder(at / "fp8", files.config(), fp8(files));
+    EXPECT_NE(check_in_place(at / "fp8", 2 * sizes.experts + sizes.widened), logits);
+  }
 }
 
 TEST(Load, RefusesAnotherShape) {

@@ -40,6 +40,7 @@ Parameters::Parameters(const ModelConfig& config, Device device)
   for (ImpliedTensor& tensor : tensor_list(config)) {
     const TensorView view =
         buffer_.view(DType::kF32, tensor.shape, offset * static_cast<int64_t>(sizeof(float)));
+    index_.add(tensor.id, list_.size());
     list_.push_back({{std::move(tensor)}, view, offset});
     offset += padded(view.elements());
   }
@@ -59,7 +60,9 @@ const Parameter& Parameters::at(std::string_view name) const {
 }
 
 TensorView Parameters::view(TensorId id) const {
-  const TensorView stack = at(hf_name({id.role, id.layer, -1}, config_)).view;
+  const std::optional<size_t> place = index_.find({id.role, id.layer, -1});
+  if (!place) fail(ErrorCode::kNotFound, "the model has no parameter {}", hf_name(id, config_));
+  const TensorView stack = list_[*place].view;
   return id.expert < 0 ? stack : stack.slice(id.expert);
 }
 

@@ -28,6 +28,7 @@ class Parameters {
 
   const ModelConfig& config() const { return config_; }
   std::span<const Parameter> list() const { return list_; }
+  // By name, for people and tests; the program asks by id.
   const Parameter* find(std::string_view name) const;  // nullptr where there is none
   const Parameter& at(std::string_view name) const;    // Throws kNotFound naming it.
   // Of an expert its slice of the stack. Throws kNotFound naming it.
@@ -48,6 +49,7 @@ class Parameters {
  private:
   ModelConfig config_;
   std::vector<Parameter> list_;
+  TensorIndex index_;  // of list_
   Buffer buffer_;
   TensorView flat_;
 };

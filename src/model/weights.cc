@@ -35,7 +35,7 @@ std::vector<float> rope_inverse_frequency(const RopeFacts& facts, int64_t head_w
 }
 
 int64_t ModelWeights::owned_bytes() const {
-  int64_t bytes = 0;
+  int64_t bytes = source_bytes;
   for (const Buffer& buffer : owned) bytes += buffer.bytes();
   return bytes;
 }

@@ -2,8 +2,9 @@
 // block, or mapped files.
 //
 // Training and sampling read the same ModelWeights: there is no second copy to bring up to date. A
-// mapped tensor is used in place in its stored type (BF16, quantised blocks); what cannot be (norms
-// that are not f32, one file tensor per expert) is copied once, and owned_bytes() counts it.
+// mapped tensor is used in place in its stored type (BF16, quantised blocks), each expert where the
+// file has it; what cannot be (norms that are not f32, FP8) is copied once, and owned_bytes()
+// counts it.
 #pragma once
 
 #include <memory>
@@ -19,12 +20,14 @@ struct ModelWeights : ModelOf<WeightView, ConstTensorView> {
   ConstTensorView inverse_frequency;  // [H/2], see rope_inverse_frequency()
   Buffer rope_room;                   // where that lies
   std::vector<Buffer> owned;
-  std::shared_ptr<const void> source;  // keeps the mapped files alive
+  std::vector<std::vector<const void*>> addresses;  // the tables of WeightView::parts
+  std::shared_ptr<const void> source;               // keeps the mapped files alive
+  int64_t source_bytes = 0;                         // of these, what is memory and not map
 
   RopeTable rope(const LayerFacts& facts) const {
     return {facts.rotary ? inverse_frequency : ConstTensorView{}};
   }
-  int64_t owned_bytes() const;
+  int64_t owned_bytes() const;  // of weights: without the tables (8 bytes an expert's matrix)
   void make_rope_table(Stream& stream);  // From the config's facts, on the stream's device.
 };
 

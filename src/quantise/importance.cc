@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "formats/gguf.h"
+#include "tensor/host_array.h"
 
 namespace dure {
 namespace {
@@ -15,8 +16,8 @@ std::vector<double> doubles_of(const GgufFile& file, const TensorInfo& info) {
   if (info.dtype != DType::kF32)
     fail(ErrorCode::kCorrupt, "{}: tensor '{}' is {}, F32 is needed", file.where(), info.name,
          dtype_info(info.dtype).name);
-  const float* values = file.view(info.name).f32();
-  std::vector<double> out(values, values + info.elements());
+  const std::span<const float> values = host_values<float>(file.view(info.name));
+  std::vector<double> out(values.begin(), values.end());
   for (size_t i = 0; i < out.size(); ++i) {
     if (!(out[i] >= 0) || !std::isfinite(out[i]))
       fail(ErrorCode::kCorrupt,

@@ -22,11 +22,11 @@ CpuStream::CpuStream(int thread_count)
 CpuStream::~CpuStream() = default;
 
 void CpuStream::upload(const void* host, void* device, size_t bytes) {
-  std::memcpy(device, host, bytes);
+  if (bytes > 0) std::memcpy(device, host, bytes);  // No bytes: either may be null.
 }
 
 void CpuStream::download(const void* device, void* host, size_t bytes) {
-  std::memcpy(host, device, bytes);
+  if (bytes > 0) std::memcpy(host, device, bytes);
 }
 
 void* CpuStream::scratch(int worker, size_t bytes) {

@@ -3,7 +3,6 @@
 
 #include <sys/mman.h>
 
-#include <cstring>
 #include <map>
 
 #include "base/check.h"
@@ -46,12 +45,12 @@ void remove_fenced(void* data) { fence().blocks.erase(data); }
 
 void FencedStream::upload(const void* host, void* device, size_t bytes) {
   const FenceOpening open;
-  std::memcpy(device, host, bytes);
+  cpu_.upload(host, device, bytes);
 }
 
 void FencedStream::download(const void* device, void* host, size_t bytes) {
   const FenceOpening open;
-  std::memcpy(host, device, bytes);
+  cpu_.download(device, host, bytes);
 }
 
 }  // namespace dure

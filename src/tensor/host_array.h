@@ -29,6 +29,13 @@ inline void copy_from_host(ConstTensorView from, TensorView to, Stream& stream) 
   stream.upload(from.data, to.data, static_cast<size_t>(from.bytes()));
 }
 
+// The values of a tensor in host memory, such as a file's.
+template <typename T>
+std::span<const T> host_values(ConstTensorView tensor) {
+  DURE_CHECK(tensor.device == Device::kCpu, "a tensor of the host is needed");
+  return {tensor.as<T>(), static_cast<size_t>(tensor.elements())};
+}
+
 // The bytes of a tensor in host memory, to be written to a file.
 inline std::string_view host_bytes(ConstTensorView tensor) {
   DURE_CHECK(tensor.device == Device::kCpu, "a tensor of the host is needed");

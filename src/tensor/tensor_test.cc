@@ -1,9 +1,13 @@
-// Conversions against exhaustive or known values, shapes and slices, the arena's plan.
+// Conversions against exhaustive or known values, shapes and slices, the arena's plan, values
+// between the host and a device.
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <csignal>
 
-#include "tensor/buffer.h"
+#include "tensor/cpu_stream.h"
+#include "tensor/fenced_stream.h"
+#include "tensor/host_array.h"
 
 namespace dure {
 namespace {
@@ -54,6 +58,87 @@ TEST(Arena, PlansThenFits) {
   Arena real(plan.peak_bytes());
   layout(real);
   EXPECT_EQ(real.peak_bytes(), plan.peak_bytes());
+}
+
+// What is written on the host is what is read back, on either side of the seam.
+void round_trip(Stream& stream) {
+  const Buffer buffer = Buffer::of(DType::kI32, {4}, stream.device());
+  const TensorView view = buffer.view(DType::kI32, {4});
+  HostCopy<int32_t> copy(4, stream.device());
+  const auto read = [&](ConstTensorView tensor) {
+    const std::span<const int32_t> values = copy.of(tensor, stream);
+    return std::vector<int32_t>(values.begin(), values.end());
+  };
+  EXPECT_EQ(read(view), (std::vector<int32_t>{0, 0, 0, 0}));  // Fresh memory is zero.
+  const std::vector<int32_t> values = {1, -2, 3, 4};
+  copy_from_host(std::span<const int32_t>(values), view, stream);
+  EXPECT_EQ(read(view), values);
+  EXPECT_EQ(read(view.rows(1, 2)), (std::vector<int32_t>{-2, 3}));
+  Buffer room;
+  EXPECT_EQ(on_host(view, room, stream).i32()[1], -2);
+  HostArray<int32_t> array(3, stream.device());
+  array.push_back(7);
+  array.push_back(8);
+  EXPECT_EQ(read(array.on(stream)), (std::vector<int32_t>{7, 8}));
+  array[0] = 9;
+  EXPECT_EQ(read(array.on(stream)), (std::vector<int32_t>{9, 8}));
+  array.clear();
+  EXPECT_TRUE(read(array.on(stream)).empty());
+  copy_from_host(std::span<const int32_t>(), view.rows(0, 0), stream);
+}
+
+TEST(HostArray, RoundTripsOnTheCpuAndBehindTheFence) {
+  CpuStream cpu(1);
+  round_trip(cpu);
+  FencedStream fenced(1);
+  round_trip(fenced);
+}
+
+TEST(HostArray, OnTheCpuNothingIsCopied) {
+  CpuStream stream(1);
+  const Buffer buffer = Buffer::of(DType::kF32, {4});
+  const TensorView view = buffer.view(DType::kF32, {4});
+  HostCopy<float> copy(0, Device::kCpu);
+  EXPECT_EQ(copy.of(view, stream).data(), view.f32());
+  Buffer room;
+  EXPECT_EQ(on_host(view, room, stream).data, view.data);
+}
+
+TEST(HostArrayDeathTest, CapacitiesArePlanned) {
+  HostArray<int32_t> array(1, Device::kCpu);
+  array.push_back(1);
+  EXPECT_DEATH(array.push_back(2), "1 values are full");
+  EXPECT_DEATH(array.assign(2, 0), "2 values where 1 were planned");
+}
+
+TEST(FencedDeathTest, TheHostCannotTouchTheMemory) {
+  FencedStream stream(1);
+  const Buffer buffer = Buffer::of(DType::kF32, {4}, Device::kFenced);
+  const TensorView view = buffer.view(DType::kF32, {4});
+  const volatile float* there = view.f32();
+  EXPECT_EXIT(static_cast<void>(*there), ::testing::KilledBySignal(SIGSEGV), "");
+  EXPECT_EXIT(*view.f32() = 1, ::testing::KilledBySignal(SIGSEGV), "");
+  {
+    const FenceOpening open;
+    const FenceOpening nested;
+    EXPECT_EQ(*there, 0);
+  }
+  EXPECT_EXIT(static_cast<void>(*there), ::testing::KilledBySignal(SIGSEGV), "");
+  EXPECT_DEATH(host_bytes(view), "a tensor of the host");
+}
+
+TEST(FencedDeathTest, MemoryMadeOrMovedWhileOpenIsClosedAfterwards) {
+  Buffer made;
+  {
+    const FenceOpening open;
+    made = Buffer::of(DType::kF32, {1}, Device::kFenced);
+    *made.view(DType::kF32, {1}).f32() = 3;
+  }
+  const Buffer moved = std::move(made);
+  FencedStream stream(1);
+  HostCopy<float> copy(1, Device::kFenced);
+  EXPECT_EQ(copy.of(moved.view(DType::kF32, {1}), stream)[0], 3);
+  EXPECT_EXIT(*moved.view(DType::kF32, {1}).f32() = 1, ::testing::KilledBySignal(SIGSEGV), "");
 }
 
 }  // namespace

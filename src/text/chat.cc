@@ -1,7 +1,7 @@
 #include "text/chat.h"
 
 #include "base/error.h"
-#include "text/python_text.h"
+#include "base/python_text.h"
 
 namespace dure {
 namespace {

@@ -3,10 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include "base/python_text.h"
 #include "base/rng.h"
 #include "base/testing.h"
 #include "text/output_parser.h"
-#include "text/python_text.h"
 
 namespace dure {
 namespace {

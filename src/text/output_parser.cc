@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "text/python_text.h"
+#include "base/python_text.h"
 #include "text/tool_call_syntax.h"
 
 namespace dure {

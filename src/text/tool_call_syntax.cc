@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
-#include "text/python_text.h"
+#include "base/python_text.h"
 
 namespace dure {
 namespace {

@@ -1,5 +1,5 @@
 // The optimiser over a list of tensors: rules by name, experts apart, threads, clipping; the
-// schedule's breakpoints; router bias.
+// schedule's breakpoints; router load.
 #include "train/optimiser.h"
 
 #include <gtest/gtest.h>
@@ -150,11 +150,7 @@ TEST(Schedule, ShortRunsShortenTheirDecayAndImpossibleOnesAreRefused) {
   EXPECT_THROW(enum_from_name<DecayShape>("cubic", "decay"), Error);
 }
 
-TEST(RouterBias, MovesTowardsBalanceAndLeavesTheMeanAlone) {
-  std::vector<float> bias(3, 0.5f);
-  const std::vector<int64_t> counts = {1, 2, 3};
-  update_router_bias<float>(bias, counts, 0.25);
-  EXPECT_EQ(bias, (std::vector<float>{0.75f, 0.5f, 0.25f}));
+TEST(RouterLoad, IsZeroInBalanceAndWithoutTokens) {
   EXPECT_EQ(router_load(std::vector<int64_t>{4, 4, 4}).cv, 0);
   EXPECT_EQ(router_load(std::vector<int64_t>{0, 0}).cv, 0);
 }

@@ -1,9 +1,8 @@
-// train/router_bias.h: load balancing without a loss: the router's selection bias follows the load.
+// train/router_bias.h: how uneven the routing of a step was, for the metrics of a run.
 //
-// After each optimiser step, per layer: b_e += rate * sign(mean load - load_e). No gradient passes
-// through b, and it only selects (model/ adds it before the top-k, never to the weights). Frozen in
-// SFT and RL (rate 0). Source: DeepSeek-V3 2412.19437, 2.1.2; rate 1e-4 in K-EXAONE. Not here:
-// counting the loads (model/).
+// Counts are tokens routed to each expert over the whole global batch (every micro-batch and rank).
+// Not here: counting them (model/), and the bias that follows them (move_router_bias,
+// kernels/router.h; when: train/learner.h).
 #pragma once
 
 #include <algorithm>
@@ -12,21 +11,6 @@
 #include <span>
 
 namespace dure {
-
-// Adds rate * sign(mean - count) to each entry. bias, counts: [E]; counts are tokens routed to each
-// expert over the whole global batch (every micro-batch and rank). An expert exactly at the mean
-// keeps its bias.
-template <typename T>
-void update_router_bias(std::span<T> bias, std::span<const int64_t> counts, double rate) {
-  int64_t total = 0;
-  for (const int64_t count : counts) total += count;
-  const int64_t experts = static_cast<int64_t>(counts.size());
-  for (size_t e = 0; e < counts.size(); ++e) {
-    // E * (mean - count): integers, so a tie is exact.
-    const int64_t difference = total - counts[e] * experts;
-    bias[e] += static_cast<T>(difference > 0 ? rate : difference < 0 ? -rate : 0.0);
-  }
-}
 
 struct RouterLoad {
   double cv = 0;  // Population deviation of the counts over their mean; 0 is perfect balance.

@@ -68,7 +68,11 @@ void sequence_balance(const RouterFacts& facts, ConstTensorView probabilities,
 void count_experts(ConstTensorView experts, TensorView counts, CpuStream&) {
   const int32_t* chosen = experts.i32();
   int64_t* count = counts.i64();
-  for (int64_t i = 0; i < experts.elements(); ++i) ++count[chosen[i]];
+  for (int64_t i = 0; i < experts.elements(); ++i) {
+    DURE_CHECK(chosen[i] >= 0 && chosen[i] < counts.elements(), "expert {} of {}", chosen[i],
+               counts.elements());
+    ++count[chosen[i]];
+  }
 }
 
 void move_router_bias(ConstTensorView counts, double rate, TensorView bias, CpuStream&) {

@@ -1,6 +1,7 @@
 // Loops over rows, shared out among the workers.
 #include "kernels/cpu/rows.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu/elementwise_simd.h"
@@ -147,10 +148,13 @@ void split_columns(ConstTensorView y, TensorView a, TensorView b, CpuStream& str
 void add_squares(ConstTensorView x, ConstTensorView offsets, TensorView sums, CpuStream& stream) {
   const int64_t width = x.shape.back();
   const float* values = x.f32();
-  const int64_t* group = offsets.i64();
+  const int64_t *group = offsets.i64(), groups = sums.dim(0);
+  DURE_CHECK(
+      group[0] == 0 && group[groups] == x.dim(0) && std::is_sorted(group, group + groups + 1),
+      "groups {}..{} of {} rows", group[0], group[groups], x.dim(0));
   double* to = sums.as<double>();
   parallel_columns(stream, x.dim(0), width, [&](int64_t first, int64_t count) {
-    for (int64_t g = 0; g < sums.dim(0); ++g) {
+    for (int64_t g = 0; g < groups; ++g) {
       for (int64_t r = group[g]; r < group[g + 1]; ++r) {
         for (int64_t k = first; k < first + count; ++k) {
           const double value = static_cast<double>(values[r * width + k]);

@@ -16,7 +16,7 @@ namespace dure::ref {
 using Doubles = std::vector<double>;
 using DoubleSpan = std::span<const double>;
 
-inline Doubles widen(TensorView view) {
+inline Doubles widen(ConstTensorView view) {
   const float* data = view.f32();
   return Doubles(data, data + view.elements());
 }

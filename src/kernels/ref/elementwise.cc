@@ -1,3 +1,4 @@
+// SwiGLU and its gradients, element by element.
 #include "kernels/ref/elementwise.h"
 
 #include <algorithm>
@@ -9,23 +10,6 @@ namespace {
 double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
 
 }  // namespace
-
-Doubles embedding(DoubleSpan table, int64_t width, std::span<const int32_t> ids) {
-  Doubles y;
-  for (const int32_t id : ids)
-    y.insert(y.end(), table.begin() + id * width, table.begin() + (id + 1) * width);
-  return y;
-}
-
-Doubles embedding_backward(int64_t vocabulary, std::span<const int32_t> ids, DoubleSpan dy) {
-  const size_t width = dy.size() / ids.size();
-  Doubles dtable(static_cast<size_t>(vocabulary) * width);
-  for (size_t t = 0; t < ids.size(); ++t) {
-    for (size_t c = 0; c < width; ++c)
-      dtable[static_cast<size_t>(ids[t]) * width + c] += dy[t * width + c];
-  }
-  return dtable;
-}
 
 Doubles swiglu(DoubleSpan gate, DoubleSpan up, double limit) {
   Doubles h(gate.size());

@@ -5,7 +5,7 @@
 namespace dure::ref {
 namespace {
 
-double element(const TensorView& t, int64_t i) {
+double element(const ConstTensorView& t, int64_t i) {
   if (t.dtype == DType::kF32) return t.f32()[i];
   if (t.dtype == DType::kBF16) return bf16_to_f32(t.bf16()[i]);
   t.expect(DType::kF16);
@@ -20,7 +20,7 @@ Matrix Matrix::absolute() const {
   return out;
 }
 
-Matrix matrix_of(TensorView t) {
+Matrix matrix_of(ConstTensorView t) {
   DURE_CHECK(t.shape.rank() == 2, "{}", t.shape.text());
   Matrix out(t.dim(0), t.dim(1));
   for (int64_t i = 0; i < t.elements(); ++i) out.values[static_cast<size_t>(i)] = element(t, i);

@@ -23,7 +23,7 @@ struct Matrix {
   Matrix absolute() const;
 };
 
-Matrix matrix_of(TensorView t);  // Rank 2 (a stack's part: t.slice(e)); F32, BF16 or F16.
+Matrix matrix_of(ConstTensorView t);  // Rank 2 (a stack's part: t.slice(e)); F32, BF16 or F16.
 Matrix linear(const Matrix& w, const Matrix& x);                   // x w^T: [M, N]
 Matrix linear_input_gradient(const Matrix& w, const Matrix& dy);   // dy w: [M, K]
 Matrix linear_weight_gradient(const Matrix& dy, const Matrix& x);  // dy^T x: [N, K]

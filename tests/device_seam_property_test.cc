@@ -1,0 +1,151 @@
+// The device seam, run: training, sampling with drafts and scoring on a device whose memory only
+// kernels can touch (tensor/fenced_stream.h) give the bits of the CPU. A read or write of tensor
+// memory above kernels/ ends this program with a fault.
+#include <gtest/gtest.h>
+
+#include "base/rng.h"
+#include "engine/generator.h"
+#include "engine/scorer.h"
+#include "tensor/fenced_stream.h"
+#include "train/learner.h"
+
+namespace dure {
+namespace {
+
+ModelConfig tiny() {
+  ModelConfig c;
+  c.vocab_size = 61;
+  c.hidden_size = 32;
+  c.head_count = 4;
+  c.kv_head_count = 2;
+  c.head_width = 8;
+  c.dense_width = 40;
+  c.expert_width = 16;
+  c.expert_count = 6;
+  c.experts_per_token = 2;
+  c.shared_expert_count = 1;
+  c.initializer_range = 0.2;
+  for (int i = 0; i < 4; ++i)
+    c.layers.push_back({.window_tokens = i == 3 ? 0 : 5, .rotary = i != 3, .sparse = i > 0});
+  c.layers[2].norm_order = NormOrder::kPost;
+  c.mtp_layer_count = 1;
+  return c;
+}
+
+std::vector<int32_t> random_ids(int64_t count, uint64_t stream) {
+  Rng rng(8, stream);
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < count; ++i) ids.push_back(static_cast<int32_t>(rng.below(61)));
+  return ids;
+}
+
+// Everything a step of training leaves.
+struct Trained {
+  std::vector<double> losses, norms;
+  std::vector<int64_t> counts;
+  std::vector<float> weights, log_probabilities;
+};
+
+Trained train(Stream& stream, bool recompute) {
+  LearnerOptions options;
+  options.pass = {.rows_max = 96, .recompute = recompute};
+  options.router_bias_rate = 1e-2;
+  Learner learner(tiny(), options, stream);
+  learner.parameters().initialise(3, stream);
+  Trained out;
+  for (uint64_t step = 0; step < 3; ++step) {
+    for (uint64_t part = 0; part < 2; ++part) {
+      const std::vector<int32_t> ids = random_ids(90, 10 * step + part);
+      std::vector<int32_t> targets(ids.begin() + 1, ids.end());
+      targets.push_back(kIgnore);
+      for (size_t t = 0; t < targets.size(); t += 7) targets[t] = kIgnore;  // rows to gather
+      const std::vector<int64_t> lengths = {40, 1, 49};
+      const LossResult& result = learner.accumulate(
+          {.ids = ids, .targets = targets, .document_lengths = lengths},
+          {.mtp_coefficient = 0.3, .balance_coefficient = 0.1, .want_entropy = true});
+      out.losses.insert(out.losses.end(),
+                        {result.loss_sum, result.mtp_loss_sum, result.balance_loss});
+      const auto p = learner.pass().log_probability();
+      out.log_probabilities.insert(out.log_probabilities.end(), p.begin(), p.end());
+    }
+    const auto counts = learner.expert_counts();
+    out.counts.insert(out.counts.end(), counts.begin(), counts.end());
+    out.norms.push_back(learner.update(1e-2, "step").gradient_norm);
+  }
+  const TensorView flat = learner.parameters().flat();
+  HostCopy<float> copy(flat.elements(), stream.device());
+  const auto weights = copy.of(flat, stream);
+  out.weights.assign(weights.begin(), weights.end());
+  return out;
+}
+
+TEST(DeviceSeam, TrainingTouchesNoTensorFromAbove) {
+  for (const bool recompute : {false, true}) {
+    CpuStream cpu(2);
+    FencedStream fenced(2);
+    const Trained a = train(cpu, recompute), b = train(fenced, recompute);
+    EXPECT_EQ(a.losses, b.losses);
+    EXPECT_EQ(a.norms, b.norms);
+    EXPECT_EQ(a.counts, b.counts);
+    EXPECT_EQ(a.weights, b.weights);
+    EXPECT_EQ(a.log_probabilities, b.log_probabilities);
+  }
+}
+
+struct Sampled {
+  std::vector<std::vector<int32_t>> tokens;
+  std::vector<std::vector<float>> log_probabilities;
+  std::vector<float> scores, logits;
+};
+
+Sampled sample(Stream& stream, const GeneratorOptions& options) {
+  Parameters parameters(tiny(), stream.device());
+  parameters.initialise(5, stream);
+  const ModelWeights weights = bind_weights(parameters, stream);
+  Generator generator(weights, options, stream);
+  std::vector<GenerationRequest> requests;
+  for (uint64_t i = 0; i < 6; ++i) {
+    GenerationRequest request{.prompt = random_ids(5 + 30 * static_cast<int64_t>(i), 100 + i),
+                              .new_tokens_max = 40};
+    request.sampling.temperature = i % 2 == 0 ? 0 : 1;
+    request.sampling.repetition_penalty = i == 3 ? 1.2 : 1;
+    request.stream = i;
+    requests.push_back(request);
+  }
+  Sampled out;
+  for (const Generation& g : generator.run(requests)) {
+    out.tokens.push_back(g.tokens);
+    out.log_probabilities.push_back(g.log_probabilities);
+  }
+  Scorer scorer(weights, {.sequence_tokens_max = 300, .chunk_tokens = 64}, stream);
+  std::vector<std::span<const int32_t>> sequences;
+  for (const GenerationRequest& request : requests) sequences.push_back(request.prompt);
+  scorer.score(sequences, [&](const ScoredRows& rows) {
+    out.scores.insert(out.scores.end(), rows.log_probability.begin(), rows.log_probability.end());
+    out.logits.insert(out.logits.end(), rows.logits.begin(), rows.logits.end());
+  });
+  return out;
+}
+
+TEST(DeviceSeam, SamplingDraftingAndScoringTouchNoTensorFromAbove) {
+  for (const DType kv_dtype : {DType::kF32, DType::kBF16}) {
+    for (const int64_t drafts : {0, 3}) {
+      const GeneratorOptions options{.sequences_max = 4,
+                                     .context_tokens_max = 300,
+                                     .batch_rows_max = 48,
+                                     .chunk_tokens_max = 20,
+                                     .kv_dtype = kv_dtype,
+                                     .draft_tokens_max = drafts};
+      CpuStream cpu(2);
+      FencedStream fenced(2);
+      const Sampled a = sample(cpu, options), b = sample(fenced, options);
+      EXPECT_EQ(a.tokens, b.tokens);
+      EXPECT_EQ(a.log_probabilities, b.log_probabilities);
+      EXPECT_EQ(a.scores, b.scores);
+      EXPECT_EQ(a.logits, b.logits);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace dure
