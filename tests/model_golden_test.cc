@@ -107,7 +107,7 @@ class Case {
   }
 
   void run() {
-    TrainPass pass(weights_.config, plan());
+    TrainPass pass(weights_.config, pass_options());
     pass.forward(weights_, rows_.input(), stream_);
     compare_logits("logits", pass.hidden(), "logits");
     compare_hidden(pass);
@@ -132,7 +132,9 @@ class Case {
   }
 
  private:
-  PassPlan plan() const { return {.rows_max = static_cast<int64_t>(rows_.ids.size())}; }
+  TrainPassOptions pass_options() const {
+    return {.rows_max = static_cast<int64_t>(rows_.ids.size())};
+  }
 
   const TensorInfo* expected(const std::string& name) {
     const TensorInfo* info = expected_.find(name);
@@ -213,7 +215,7 @@ class Case {
   // Weights read from the map in their stored type give the bits of the widened masters.
   void compare_mapped_weights(TensorView hidden) {
     const ModelWeights mapped = open_weights(files_);
-    TrainPass pass(mapped.config, plan());
+    TrainPass pass(mapped.config, pass_options());
     pass.forward(mapped, rows_.input(), stream_);
     const std::vector<double> a = widened(hidden), b = widened(pass.hidden());
     int64_t different = 0;
@@ -287,7 +289,7 @@ class Case {
     const int64_t window = kind.at("window").as_int();
     weights_.config.mtp_layer.window_tokens = window;
     weights_.config.mtp_layer.rotary = window > 0;
-    TrainPass pass(weights_.config, plan());
+    TrainPass pass(weights_.config, pass_options());
     pass.forward(weights_, rows_.input(), stream_);
     pass.losses({.mtp_coefficient = coefficient}, stream_);
     compare_logits(prefix + "logits", pass.activations().mtp().y, "mtp logits");

@@ -103,20 +103,21 @@ TEST(ObjectivesGolden, PolicyLosses) {
     std::vector<int64_t> lengths;
     for (const Json& row : c.at("tokens").as_array())
       lengths.push_back(static_cast<int64_t>(row.size()));
-    const ResponsePlan plan =
-        plan_responses(options, integers(c.at("groups")), doubles(c.at("rewards")), lengths);
+    const ResponseWeights weights =
+        weigh_responses(options, integers(c.at("groups")), doubles(c.at("rewards")), lengths);
     double loss = 0;
     for (size_t i = 0; i < lengths.size(); ++i) {
-      EXPECT_EQ(plan.live[i] != 0, c.at("live").at(i).as_bool());
-      differences.note("advantages", plan.advantages[i], c.at("advantages").at(i).as_double());
-      differences.note("response scale", plan.scales[i], c.at("response_scale").at(i).as_double());
+      EXPECT_EQ(weights.live[i] != 0, c.at("live").at(i).as_bool());
+      differences.note("advantages", weights.advantages[i], c.at("advantages").at(i).as_double());
+      differences.note("response scale", weights.scales[i],
+                       c.at("response_scale").at(i).as_double());
       const std::vector<int64_t> tokens = integers(c.at("tokens").at(i));
       const TokenGradient rows = softmax_rows(doubles(c.at("logits").at(i)), tokens, vocabulary);
       const std::vector<double> sampler = doubles(c.at("sampler_logprobs").at(i)),
                                 want = doubles(c.at("grad_logits").at(i));
       std::vector<double> grad(tokens.size());
-      loss += response_loss<double>(options, plan.advantages[i], plan.scales[i], rows.logprobs,
-                                    sampler, grad);
+      loss += response_loss<double>(options, weights.advantages[i], weights.scales[i],
+                                    rows.logprobs, sampler, grad);
       for (size_t j = 0; j < want.size(); ++j) {
         const size_t t = j / vocabulary;
         const double hot = static_cast<size_t>(tokens[t]) == j % vocabulary ? 1 : 0;

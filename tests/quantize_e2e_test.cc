@@ -1,4 +1,4 @@
-// `dure quantize` and `dure imatrix` as a user runs them: every type loads and scores, the plan of
+// `dure quantize` and `dure imatrix` as a user runs them: every type loads and scores, the types of
 // a golden file, importance from text to file to blocks, threads, kills, and bad input.
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -14,7 +14,7 @@
 #include "kernels/block_decode.h"
 #include "model/load.h"
 #include "quantise/importance.h"
-#include "quantise/type_plan.h"
+#include "quantise/type_choice.h"
 #include "text/tokenizer.h"
 #include "tiny_runs.h"
 

@@ -124,22 +124,24 @@ void visit(LayerActivations& layer, int64_t k, Visit&& resize) {
 
 }  // namespace
 
-Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, Arena& arena)
-    : plan_(plan), row_count_(plan.rows_max), experts_per_token_(config.experts_per_token) {
-  DURE_CHECK(plan.rows_max >= 1, "{} rows", plan.rows_max);
-  Taker taker{config, plan.rows_max, arena};
-  const bool backward = plan.keep != KeepActivations::kNothing;
-  const bool mtp = plan.mtp && config.mtp_layer_count > 0;
+Activations::Activations(const ModelConfig& config, const ActivationOptions& options, Arena& arena)
+    : options_(options),
+      row_count_(options.rows_max),
+      experts_per_token_(config.experts_per_token) {
+  DURE_CHECK(options.rows_max >= 1, "{} rows", options.rows_max);
+  Taker taker{config, options.rows_max, arena};
+  const bool backward = options.keep != KeepActivations::kNothing;
+  const bool mtp = options.mtp && config.mtp_layer_count > 0;
   const Needs needs = needs_of(config, mtp, backward);
   MoeActivations scratch;
   if (needs.sparse) taker.moe_scratch(scratch);
   // One set for all layers, or a set each.
   LayerActivations shared;
-  if (plan.keep != KeepActivations::kEverything) shared = taker.layer(needs, scratch);
+  if (options.keep != KeepActivations::kEverything) shared = taker.layer(needs, scratch);
   // Inputs of the layers: one each for a backward; else one in turn with another where somebody
   // still looks at a layer's input when its result is there, else one alone.
   const TensorView first_x = backward ? TensorView{} : taker.wide();
-  const TensorView second_x = !backward && plan.observed ? taker.wide() : first_x;
+  const TensorView second_x = !backward && options.observed ? taker.wide() : first_x;
   const auto input_of = [&](size_t layer) {
     return backward ? taker.wide() : layer % 2 == 0 ? first_x : second_x;
   };
@@ -149,33 +151,33 @@ Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, 
     return taker.layer(own, scratch);
   };
   for (const LayerFacts& facts : config.layers) {
-    LayerActivations set = plan.keep == KeepActivations::kEverything ? own_set(facts) : shared;
+    LayerActivations set = options.keep == KeepActivations::kEverything ? own_set(facts) : shared;
     set.x = input_of(layers_.size());
-    if (plan.keep == KeepActivations::kLayerInputs && facts.sparse) taker.routing(set.moe);
+    if (options.keep == KeepActivations::kLayerInputs && facts.sparse) taker.routing(set.moe);
     layers_.push_back(set);
   }
   x_last_ = input_of(layers_.size());
   hidden_ = taker.wide();
-  if (backward) inverse_rms_ = taker.take({plan.rows_max});
+  if (backward) inverse_rms_ = taker.take({options.rows_max});
   if (!mtp) return;
   mtp_.embedded = taker.wide();
   mtp_.embedded_normed = taker.wide();
   mtp_.hidden_normed = taker.wide();
-  mtp_.joined = taker.take({plan.rows_max, 2 * config.hidden_size});
-  mtp_.layer = plan.keep == KeepActivations::kEverything ? own_set(config.mtp_layer) : shared;
+  mtp_.joined = taker.take({options.rows_max, 2 * config.hidden_size});
+  mtp_.layer = options.keep == KeepActivations::kEverything ? own_set(config.mtp_layer) : shared;
   mtp_.layer.x = input_of(0);
   mtp_.x = input_of(1);
   mtp_.y = taker.wide();
   if (!backward) return;
   for (TensorView* view :
        {&mtp_.embedding_inverse_rms, &mtp_.hidden_inverse_rms, &mtp_.inverse_rms}) {
-    *view = taker.take({plan.rows_max});
+    *view = taker.take({options.rows_max});
   }
 }
 
 void Activations::set_rows(int64_t row_count) {
-  DURE_CHECK(row_count >= 1 && row_count <= plan_.rows_max, "{} rows where {} were planned",
-             row_count, plan_.rows_max);
+  DURE_CHECK(row_count >= 1 && row_count <= options_.rows_max, "{} rows where {} were planned",
+             row_count, options_.rows_max);
   if (row_count == row_count_) return;
   row_count_ = row_count;
   // The first dimension of each view is T times `unit`; the memory behind it is that of the planned

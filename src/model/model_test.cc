@@ -33,11 +33,11 @@ struct PassOutcome {
   std::vector<float> gradients, log_probability, hidden;
 };
 
-PassOutcome run_pass(const Model& model, const Batch& batch, PassPlan plan,
+PassOutcome run_pass(const Model& model, const Batch& batch, TrainPassOptions options,
                      const LossOptions& options, int threads, bool two_phase = false) {
   CpuStream stream(threads);
-  if (plan.rows_max == 0) plan.rows_max = static_cast<int64_t>(batch.ids.size());
-  TrainPass pass(model.weights.config, plan);
+  if (options.rows_max == 0) options.rows_max = static_cast<int64_t>(batch.ids.size());
+  TrainPass pass(model.weights.config, options);
   Parameters gradients(model.weights.config);
   const ModelGradients places = gradients.by_place();
   pass.forward(model.weights, batch.input(), stream);
@@ -332,18 +332,18 @@ struct Decoder {
   SequenceStore store;
   CpuStream stream;
 
-  static ActivationPlan plan() {
+  static ActivationOptions activation_options() {
     return {.rows_max = 160, .keep = KeepActivations::kNothing, .mtp = true};
   }
   static int64_t bytes(const ModelConfig& config) {
     Arena measure;
-    Activations(config, plan(), measure);
+    Activations(config, activation_options(), measure);
     return measure.peak_bytes();
   }
   explicit Decoder(const Model& m)
       : model(m),
         arena(bytes(m.weights.config)),
-        activations(m.weights.config, plan(), arena),
+        activations(m.weights.config, activation_options(), arena),
         store(m.weights.config, 3, 160),
         stream(1) {}
 

@@ -76,16 +76,16 @@ void normalise_over_batch(const ObjectiveOptions& options, const std::vector<siz
     advantages[row] = deviation > 0 ? (advantages[row] - mean) / deviation : 0;
 }
 
-double response_scale(const ObjectiveOptions& options, const ResponsePlan& plan, size_t group_size,
-                      int64_t tokens) {
+double response_scale(const ObjectiveOptions& options, const ResponseWeights& batch,
+                      size_t group_size, int64_t tokens) {
   if (tokens == 0) return 0;
   const Objective objective = options.objective;
-  if (objective == kRloo) return 1.0 / static_cast<double>(plan.live_response_count);
+  if (objective == kRloo) return 1.0 / static_cast<double>(batch.live_response_count);
   if (objective == kDrGrpo)
-    return 1.0 / static_cast<double>(plan.live_response_count * options.length_constant);
+    return 1.0 / static_cast<double>(batch.live_response_count * options.length_constant);
   if (objective == kDapo || objective == kCispo)
-    return 1.0 / static_cast<double>(plan.live_token_count);
-  return 1.0 / (static_cast<double>(plan.live_group_count) * static_cast<double>(group_size) *
+    return 1.0 / static_cast<double>(batch.live_token_count);
+  return 1.0 / (static_cast<double>(batch.live_group_count) * static_cast<double>(group_size) *
                 static_cast<double>(tokens));
 }
 
@@ -111,42 +111,42 @@ void ObjectiveOptions::take_defaults(const Json& fields, const std::string& wher
   if (chosen != objective) *this = ObjectiveOptions(chosen);
 }
 
-ResponsePlan plan_responses(const ObjectiveOptions& options, std::span<const int64_t> ids,
-                            std::span<const double> rewards,
-                            std::span<const int64_t> token_counts) {
+ResponseWeights weigh_responses(const ObjectiveOptions& options, std::span<const int64_t> ids,
+                                std::span<const double> rewards,
+                                std::span<const int64_t> token_counts) {
   DURE_CHECK(ids.size() == rewards.size() && ids.size() == token_counts.size());
   for (size_t row = 0; row < ids.size(); ++row)
     DURE_CHECK(std::isfinite(rewards[row]) && token_counts[row] >= 0, "response {}", row);
   const std::vector<Group> groups = form_groups(ids, rewards);
-  ResponsePlan plan;
-  plan.live.assign(ids.size(), 0);
-  plan.advantages.assign(ids.size(), 0);
-  plan.scales.assign(ids.size(), 0);
-  plan.group_count = static_cast<int64_t>(groups.size());
+  ResponseWeights out;
+  out.live.assign(ids.size(), 0);
+  out.advantages.assign(ids.size(), 0);
+  out.scales.assign(ids.size(), 0);
+  out.group_count = static_cast<int64_t>(groups.size());
   std::vector<size_t> live_rows;
   for (const Group& group : groups) {
-    plan.dead_group_count += group.dead ? 1 : 0;
+    out.dead_group_count += group.dead ? 1 : 0;
     if (group.dead && options.drop_zero_variance) continue;
-    ++plan.live_group_count;
+    ++out.live_group_count;
     for (const size_t row : group.rows) {
-      plan.live[row] = 1;
-      plan.live_token_count += token_counts[row];
+      out.live[row] = 1;
+      out.live_token_count += token_counts[row];
     }
-    if (!group.dead) set_group_advantages(options, group, rewards, plan.advantages);
+    if (!group.dead) set_group_advantages(options, group, rewards, out.advantages);
   }
   for (size_t row = 0; row < ids.size(); ++row) {
-    if (plan.live[row] != 0) live_rows.push_back(row);
+    if (out.live[row] != 0) live_rows.push_back(row);
   }
-  plan.live_response_count = static_cast<int64_t>(live_rows.size());
-  if (options.objective == kAgapo) normalise_over_batch(options, live_rows, plan.advantages);
+  out.live_response_count = static_cast<int64_t>(live_rows.size());
+  if (options.objective == kAgapo) normalise_over_batch(options, live_rows, out.advantages);
   for (const Group& group : groups) {
     for (const size_t row : group.rows) {
-      if (group.dead) plan.advantages[row] = 0;
-      if (plan.live[row] != 0)
-        plan.scales[row] = response_scale(options, plan, group.rows.size(), token_counts[row]);
+      if (group.dead) out.advantages[row] = 0;
+      if (out.live[row] != 0)
+        out.scales[row] = response_scale(options, out, group.rows.size(), token_counts[row]);
     }
   }
-  return plan;
+  return out;
 }
 
 }  // namespace dure

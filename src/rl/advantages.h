@@ -65,7 +65,7 @@ struct ObjectiveOptions {
 };
 
 // Everything about a batch of R responses that does not depend on the current policy.
-struct ResponsePlan {
+struct ResponseWeights {
   std::vector<uint8_t> live;  // [R] 0: dropped, contributes nothing and is not counted.
   // [R] 0 for a dropped one, and for every response of a dead group.
   std::vector<double> advantages;
@@ -77,7 +77,8 @@ struct ResponsePlan {
 // groups: [R] any ids; rows of one id form a group, in any order. rewards: [R], finite.
 // token_counts: [R]. A group is dead when its rewards are all equal as numbers, or when it has one
 // response. Checked: equal lengths, finite rewards, counts >= 0.
-ResponsePlan plan_responses(const ObjectiveOptions& options, std::span<const int64_t> groups,
-                            std::span<const double> rewards, std::span<const int64_t> token_counts);
+ResponseWeights weigh_responses(const ObjectiveOptions& options, std::span<const int64_t> groups,
+                                std::span<const double> rewards,
+                                std::span<const int64_t> token_counts);
 
 }  // namespace dure

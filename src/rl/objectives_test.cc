@@ -45,11 +45,12 @@ struct Result {
 };
 
 Result run(const ObjectiveOptions& options, const Batch& batch) {
-  const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
+  const ResponseWeights weights =
+      weigh_responses(options, batch.groups, batch.rewards, batch.lengths);
   Result out;
   for (size_t i = 0; i < batch.groups.size(); ++i) {
     out.grads.emplace_back(batch.logprobs[i].size());
-    out.loss += response_loss<double>(options, plan.advantages[i], plan.scales[i],
+    out.loss += response_loss<double>(options, weights.advantages[i], weights.scales[i],
                                       batch.logprobs[i], batch.sampler[i], out.grads.back());
   }
   return out;
@@ -57,10 +58,10 @@ Result run(const ObjectiveOptions& options, const Batch& batch) {
 
 TEST(Advantages, LeaveOneOutSumsToZeroInEveryGroup) {
   const Batch batch = random_batch({4, 2, 7}, 1, 0);
-  const ResponsePlan plan = plan_responses(ObjectiveOptions(Objective::kRloo), batch.groups,
-                                           batch.rewards, batch.lengths);
+  const ResponseWeights weights = weigh_responses(ObjectiveOptions(Objective::kRloo), batch.groups,
+                                                  batch.rewards, batch.lengths);
   std::map<int64_t, double> sums;
-  for (size_t i = 0; i < batch.groups.size(); ++i) sums[batch.groups[i]] += plan.advantages[i];
+  for (size_t i = 0; i < batch.groups.size(); ++i) sums[batch.groups[i]] += weights.advantages[i];
   for (const auto& [group, sum] : sums) EXPECT_NEAR(sum, 0, 1e-14);
 }
 
@@ -70,7 +71,8 @@ TEST(Advantages, AgapoWithEqualGroupsIsCentredRewardsOverBatchDeviation) {
   const Batch batch = random_batch({4, 4, 4}, 2, 0);
   ObjectiveOptions options(Objective::kAgapo);
   options.epsilon = 0;
-  const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
+  const ResponseWeights weights =
+      weigh_responses(options, batch.groups, batch.rewards, batch.lengths);
   std::vector<double> centred;
   for (size_t i = 0; i < 12; ++i) {
     const size_t first = i / 4 * 4;
@@ -81,7 +83,7 @@ TEST(Advantages, AgapoWithEqualGroupsIsCentredRewardsOverBatchDeviation) {
   double squares = 0;
   for (const double c : centred) squares += c * c;
   for (size_t i = 0; i < 12; ++i)
-    EXPECT_NEAR(plan.advantages[i], centred[i] / std::sqrt(squares / 11), 1e-13);
+    EXPECT_NEAR(weights.advantages[i], centred[i] / std::sqrt(squares / 11), 1e-13);
 }
 
 TEST(Advantages, UnequalGroupsKeepTheirFactor) {
@@ -89,8 +91,8 @@ TEST(Advantages, UnequalGroupsKeepTheirFactor) {
   options.epsilon = 0;
   const std::vector<int64_t> groups = {0, 0, 1, 1, 1, 1}, lengths(6, 1);
   const std::vector<double> rewards = {0, 1, 0, 1, 0, 1};
-  const ResponsePlan plan = plan_responses(options, groups, rewards, lengths);
-  EXPECT_NEAR(plan.advantages[1] / plan.advantages[3], (2.0 / 1) / (4.0 / 3), 1e-14);
+  const ResponseWeights weights = weigh_responses(options, groups, rewards, lengths);
+  EXPECT_NEAR(weights.advantages[1] / weights.advantages[3], (2.0 / 1) / (4.0 / 3), 1e-14);
 }
 
 // Dead groups leave before the statistics: the live ones come out as if the dead had never been
@@ -122,11 +124,11 @@ TEST(Advantages, KeptDeadGroupsGetExactlyZero) {
     ObjectiveOptions options(objective);
     options.drop_zero_variance = false;
     const std::vector<double> rewards = {0.1, 0.1, 0.1, 0.7, 0, 1};
-    const ResponsePlan plan = plan_responses(options, std::vector<int64_t>{0, 0, 0, 1, 2, 2},
-                                             rewards, std::vector<int64_t>(6, 2));
-    for (size_t i = 0; i < 4; ++i) EXPECT_EQ(plan.advantages[i], 0) << name;
-    EXPECT_EQ(plan.live_response_count, 6);
-    EXPECT_GT(plan.scales[0], 0);
+    const ResponseWeights weights = weigh_responses(options, std::vector<int64_t>{0, 0, 0, 1, 2, 2},
+                                                    rewards, std::vector<int64_t>(6, 2));
+    for (size_t i = 0; i < 4; ++i) EXPECT_EQ(weights.advantages[i], 0) << name;
+    EXPECT_EQ(weights.live_response_count, 6);
+    EXPECT_GT(weights.scales[0], 0);
   }
 }
 
@@ -134,7 +136,8 @@ TEST(Advantages, RowOrderAndGroupIdsDoNotMatter) {
   const Batch batch = random_batch({3, 5, 2}, 4, 0.2);
   for (const auto& [objective, name] : enum_names(Objective())) {
     const ObjectiveOptions options(objective);
-    const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
+    const ResponseWeights weights =
+        weigh_responses(options, batch.groups, batch.rewards, batch.lengths);
     std::vector<size_t> order(batch.groups.size());
     std::iota(order.begin(), order.end(), size_t{0});
     Rng(5).shuffle(order);
@@ -143,19 +146,19 @@ TEST(Advantages, RowOrderAndGroupIdsDoNotMatter) {
     for (const size_t i : order)
       groups.push_back(1000 - batch.groups[i]), rewards.push_back(batch.rewards[i]),
           lengths.push_back(batch.lengths[i]);
-    const ResponsePlan turned = plan_responses(options, groups, rewards, lengths);
+    const ResponseWeights turned = weigh_responses(options, groups, rewards, lengths);
     for (size_t i = 0; i < order.size(); ++i)
-      EXPECT_NEAR(turned.advantages[i], plan.advantages[order[i]], 1e-12) << name;
+      EXPECT_NEAR(turned.advantages[i], weights.advantages[order[i]], 1e-12) << name;
   }
 }
 
 TEST(Advantages, EmptyResponsesAndEmptyBatchesAreHarmless) {
   for (const auto& [objective, name] : enum_names(Objective())) {
     const ObjectiveOptions options(objective);
-    EXPECT_EQ(plan_responses(options, {}, {}, {}).live_group_count, 0);
-    const ResponsePlan plan = plan_responses(options, std::vector<int64_t>{0, 0},
-                                             std::vector<double>{0, 1}, std::vector<int64_t>{0, 0});
-    EXPECT_EQ(plan.scales, (std::vector<double>{0, 0})) << name;
+    EXPECT_EQ(weigh_responses(options, {}, {}, {}).live_group_count, 0);
+    const ResponseWeights weights = weigh_responses(
+        options, std::vector<int64_t>{0, 0}, std::vector<double>{0, 1}, std::vector<int64_t>{0, 0});
+    EXPECT_EQ(weights.scales, (std::vector<double>{0, 0})) << name;
   }
 }
 
@@ -166,13 +169,14 @@ TEST(Objectives, GradientsAreThoseOfTheFormula) {
   const Batch batch = random_batch({4, 3, 2}, 6, 0.5);
   for (const auto& [objective, name] : enum_names(Objective())) {
     const ObjectiveOptions options(objective);
-    const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
+    const ResponseWeights weights =
+        weigh_responses(options, batch.groups, batch.rewards, batch.lengths);
     const bool weighted = objective == Objective::kAgapo || objective == Objective::kCispo;
     for (size_t i = 0; i < batch.groups.size(); ++i) {
       const auto& logprobs = batch.logprobs[i];
       std::vector<double> grad(logprobs.size()), ignored(logprobs.size());
-      response_loss<double>(options, plan.advantages[i], plan.scales[i], logprobs, batch.sampler[i],
-                            grad);
+      response_loss<double>(options, weights.advantages[i], weights.scales[i], logprobs,
+                            batch.sampler[i], grad);
       for (size_t t = 0; t < logprobs.size(); ++t) {
         double ends[2];
         for (const int side : {0, 1}) {
@@ -180,8 +184,8 @@ TEST(Objectives, GradientsAreThoseOfTheFormula) {
           const double by = (side == 0 ? -1 : 1) * 1e-6;
           moved[t] += by;
           if (weighted) sampler[t] += by;  // Keeps the ratio.
-          ends[side] = response_loss<double>(options, plan.advantages[i], plan.scales[i], moved,
-                                             sampler, ignored);
+          ends[side] = response_loss<double>(options, weights.advantages[i], weights.scales[i],
+                                             moved, sampler, ignored);
         }
         // gspo: n tokens whose s moves by s/n each give the same number as one token whose s moves
         // by s.
@@ -194,11 +198,12 @@ TEST(Objectives, GradientsAreThoseOfTheFormula) {
 TEST(Objectives, OnPolicyAgapoIsReinforceWithMeanOverTokens) {
   const Batch batch = random_batch({4, 4}, 7, 0);
   const ObjectiveOptions options(Objective::kAgapo);
-  const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
+  const ResponseWeights weights =
+      weigh_responses(options, batch.groups, batch.rewards, batch.lengths);
   const Result result = run(options, batch);
   for (size_t i = 0; i < batch.groups.size(); ++i) {
     for (const double g : result.grads[i])
-      EXPECT_NEAR(g, -plan.advantages[i] / (8.0 * static_cast<double>(batch.lengths[i])), 1e-15);
+      EXPECT_NEAR(g, -weights.advantages[i] / (8.0 * static_cast<double>(batch.lengths[i])), 1e-15);
   }
 }
 

@@ -68,10 +68,10 @@ Optimiser::Optimiser(const OptimiserOptions& options, std::vector<TrainedTensor>
     next += aligned_floats(shape.elements());
     state_.push_back({"second_moment." + slot.parameter.name, host_view(slot.second, shape)});
   }
-  plan_work();
+  cut_work();
 }
 
-void Optimiser::plan_work() {
+void Optimiser::cut_work() {
   for (size_t s = 0; s < slots_.size(); ++s) {
     const Shape& shape = slots_[s].parameter.weight.shape;
     for (int64_t begin = 0; begin < shape.elements(); begin += kChunk) {

@@ -112,7 +112,7 @@ class Optimiser {
     size_t slot;
     int64_t begin, rows, cols;
   };
-  void plan_work();
+  void cut_work();
   void step_matrix(const Matrix& matrix, double learning_rate, double gradient_scale, int worker);
 
   OptimiserOptions options_;
