@@ -33,9 +33,16 @@ namespace {
 // recipes/nano/pretrain.yaml with the quickstart's vocabulary.
 ModelConfig nano() {
   ModelConfig c;
-  c.vocab_size = 2048, c.hidden_size = 128, c.head_count = 4, c.kv_head_count = 2,
-  c.head_width = 32, c.dense_width = 384;
-  c.expert_width = 64, c.expert_count = 16, c.experts_per_token = 4, c.shared_expert_count = 1,
+  c.vocab_size = 2048;
+  c.hidden_size = 128;
+  c.head_count = 4;
+  c.kv_head_count = 2;
+  c.head_width = 32;
+  c.dense_width = 384;
+  c.expert_width = 64;
+  c.expert_count = 16;
+  c.experts_per_token = 4;
+  c.shared_expert_count = 1;
   c.routed_scale = 2.5;
   c.mtp_layer_count = 1;
   for (int i = 0; i < 8; ++i)
@@ -161,17 +168,20 @@ void serve(Bench& bench) {
   while (std::getline(std::cin, line)) {
     Json answer = Json::object();
     if (line.starts_with("peak ")) {
-      answer["gflops"] = peak_gflops(bench.stream(), std::atof(line.c_str() + 5)),
+      answer["gflops"] = peak_gflops(bench.stream(), std::atof(line.c_str() + 5));
       answer["threads"] = int64_t{bench.stream().thread_count()};
     } else if (line.starts_with("steps ")) {
       Json seconds = Json::array(), processor = Json::array();
       for (int i = std::atoi(line.c_str() + 6); i > 0; --i) {
         const StepTimes times = bench.step();
-        seconds.push_back(times.all()), processor.push_back(times.processor);
+        seconds.push_back(times.all());
+        processor.push_back(times.processor);
       }
-      answer["seconds"] = seconds, answer["processor_seconds"] = processor,
+      answer["seconds"] = seconds;
+      answer["processor_seconds"] = processor;
       answer["loss"] = bench.loss();
-      answer["counted"] = bench.counted(), answer["estimated"] = bench.estimated();
+      answer["counted"] = bench.counted();
+      answer["estimated"] = bench.estimated();
     } else {
       fail(ErrorCode::kInvalidArgument, "unknown command '{}': steps N, or peak SECONDS", line);
     }

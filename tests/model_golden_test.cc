@@ -69,14 +69,18 @@ void add_documents(const Json* documents, size_t row, int64_t columns,
         t == columns ||
         (documents != nullptr && documents->at(row).at(static_cast<size_t>(t)).as_int() !=
                                      documents->at(row).at(static_cast<size_t>(t - 1)).as_int());
-    if (ends) lengths.push_back(run), run = 0;
+    if (ends) {
+      lengths.push_back(run);
+      run = 0;
+    }
   }
 }
 
 Rows read_rows(const Json& json) {
   Rows out;
   const Json::Array& ids = json.at("ids").as_array("ids");
-  out.rows = static_cast<int64_t>(ids.size()), out.columns = static_cast<int64_t>(ids.at(0).size());
+  out.rows = static_cast<int64_t>(ids.size());
+  out.columns = static_cast<int64_t>(ids.at(0).size());
   for (size_t b = 0; b < ids.size(); ++b) {
     const Json* labels = json.find("labels");
     for (size_t t = 0; t < ids[b].size(); ++t) {

@@ -25,14 +25,22 @@ int64_t data_bytes() {
 // Large enough that page rounding and small objects stay below 1 %.
 ModelConfig medium() {
   ModelConfig c;
-  c.vocab_size = 4000, c.hidden_size = 256, c.head_count = 8, c.kv_head_count = 2,
-  c.head_width = 32, c.dense_width = 700;
-  c.expert_width = 96, c.expert_count = 16, c.experts_per_token = 4, c.shared_expert_count = 1,
+  c.vocab_size = 4000;
+  c.hidden_size = 256;
+  c.head_count = 8;
+  c.kv_head_count = 2;
+  c.head_width = 32;
+  c.dense_width = 700;
+  c.expert_width = 96;
+  c.expert_count = 16;
+  c.experts_per_token = 4;
+  c.shared_expert_count = 1;
   c.routed_scale = 2.5;
   for (int64_t i = 0; i < 8; ++i)
     c.layers.push_back(
         {.window_tokens = i % 4 == 3 ? 0 : 128, .rotary = i % 4 != 3, .sparse = i > 0});
-  c.mtp_layer_count = 1, c.context_tokens = 4096;
+  c.mtp_layer_count = 1;
+  c.context_tokens = 4096;
   return c;
 }
 

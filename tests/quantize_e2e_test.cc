@@ -51,7 +51,8 @@ class Quantize : public TinyRuns {
   static void SetUpTestSuite() {
     TinyRuns::SetUpTestSuite();
     TrainConfig c;
-    c.output = at("run").string(), c.tokenizer = at("tokenizer").string(),
+    c.output = at("run").string();
+    c.tokenizer = at("tokenizer").string();
     c.data.corpus = at("corpus").string();
     c.steps = 6;
     c.batch = {.rows = 2, .tokens = 32};
@@ -174,7 +175,8 @@ double weighted_error(const Path& quantised, const ModelFiles& exact, const Impo
       const double weight = static_cast<double>(w[i % w.size()]),
                    value = static_cast<double>(x.f32()[i]),
                    rest = value - static_cast<double>(y[i]);
-      error += weight * rest * rest, energy += weight * value * value;
+      error += weight * rest * rest;
+      energy += weight * value * value;
     }
   }
   return std::sqrt(error / energy);
@@ -217,7 +219,8 @@ TEST_F(Quantize, ImportanceOfAnotherModelIsRefused) {
   lacking.entries.erase("blk.2.attn_q.weight");
   write_importance(lacking, at("lacking.gguf"));
   ImportanceEntry& entry = m.entries["blk.2.attn_q.weight"];
-  entry.columns /= 2, entry.squares.resize(static_cast<size_t>(entry.columns));
+  entry.columns /= 2;
+  entry.squares.resize(static_cast<size_t>(entry.columns));
   write_importance(m, at("narrow.gguf"));
   make_folders(at("empty"));
   const std::string base =

@@ -15,11 +15,20 @@ namespace dure {
 // LLLG with a window shorter than any prompt, a dense first layer, an MTP layer.
 inline ModelConfig tiny_model_config(int64_t vocab_size) {
   ModelConfig c;
-  c.vocab_size = vocab_size, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2,
-  c.head_width = 16, c.dense_width = 48;
-  c.expert_width = 16, c.expert_count = 4, c.experts_per_token = 2, c.shared_expert_count = 1,
+  c.vocab_size = vocab_size;
+  c.hidden_size = 32;
+  c.head_count = 4;
+  c.kv_head_count = 2;
+  c.head_width = 16;
+  c.dense_width = 48;
+  c.expert_width = 16;
+  c.expert_count = 4;
+  c.experts_per_token = 2;
+  c.shared_expert_count = 1;
   c.routed_scale = 2.5;
-  c.mtp_layer_count = 1, c.initializer_range = 0.2, c.eos_tokens = {53};
+  c.mtp_layer_count = 1;
+  c.initializer_range = 0.2;
+  c.eos_tokens = {53};
   for (int i = 0; i < 4; ++i)
     c.layers.push_back({.window_tokens = i == 3 ? 0 : 8, .rotary = i != 3, .sparse = i > 0});
   return c;

@@ -85,11 +85,13 @@ TEST_F(TrainerTest, MicroBatchesChangeNothingButRounding) {
   TrainConfig whole = config("m4"), split = config("m1");
   whole.steps = split.steps = 4;
   split.batch.micro_rows = 1;
-  run(whole), run(split);
+  run(whole);
+  run(split);
   const std::vector<double> a = losses_of("m4"), b = losses_of("m1");
   EXPECT_NEAR(a[0], b[0], 1e-6 * a[0]);
   for (size_t i = 1; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 2e-4 * a[i]) << i;
-  split.output = at("m3").string(), split.batch.micro_rows = 3;
+  split.output = at("m3").string();
+  split.batch.micro_rows = 3;
   EXPECT_NE(error_of(split).second.find("micro_rows"), std::string::npos);
 }
 
@@ -111,7 +113,9 @@ TEST_F(TrainerTest, DivergenceNamesTheStepAndKeepsTheCheckpoint) {
   TrainConfig c = config("n");
   c.steps = 3;
   run(c);
-  c.steps = 14, c.optimiser.learning_rate = 1e36, c.optimiser.clip_norm = 0,
+  c.steps = 14;
+  c.optimiser.learning_rate = 1e36;
+  c.optimiser.clip_norm = 0;
   c.record.checkpoint_steps = 100;
   const auto [code, message] = error_of(c);
   EXPECT_EQ(code, ErrorCode::kDiverged) << message;
@@ -153,7 +157,8 @@ TEST_F(TrainerTest, BadConfigurationsAreOneClearError) {
   EXPECT_NE(message([](TrainConfig& c) { c.schedule.warmup_steps = 99; }).find("warm-up"),
             std::string::npos);
   EXPECT_NE(message([](TrainConfig& c) {
-              c.stage = TrainStage::kSft, c.data = {};
+              c.stage = TrainStage::kSft;
+              c.data = {};
             }).find("sft has no data"),
             std::string::npos);
 }

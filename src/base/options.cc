@@ -27,7 +27,10 @@ std::string nearest_name(const std::string& name, const std::vector<std::string>
         row[j] = std::min({row[j] + 1, row[j - 1] + 1, changed});
       }
     }
-    if (row.back() < best_distance) best_distance = row.back(), best = candidate;
+    if (row.back() < best_distance) {
+      best_distance = row.back();
+      best = candidate;
+    }
   }
   return best;
 }

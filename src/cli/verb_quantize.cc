@@ -87,8 +87,10 @@ struct Row {
   int64_t tensors = 0, elements = 0, before = 0, after = 0;
   EncodeError error;
   void add(const QuantisedTensor& tensor) {
-    ++tensors, elements += tensor.elements;
-    before += tensor.bytes_before, after += tensor.bytes_after;
+    ++tensors;
+    elements += tensor.elements;
+    before += tensor.bytes_before;
+    after += tensor.bytes_after;
     error.add(tensor.error);
   }
 };
@@ -184,7 +186,10 @@ int quantize(const QuantizeArgs& args) {
   const std::vector<QuantisedTensor> done =
       quantise_model(job, stream, [&](int64_t count) { progress.update(count); });
   progress.finish();
-  if (importance) say_unreached(done), say_unweighted(done);
+  if (importance) {
+    say_unreached(done);
+    say_unweighted(done);
+  }
   print_table(done, importance.has_value());
   fmt::print("quantised: {} -> {}, {}\n", files.path().string(), args.out,
              format_bytes(static_cast<double>(file_size(args.out))));

@@ -362,7 +362,10 @@ std::vector<std::string> cut_text(const std::string& text, int64_t bytes_max) {
   const size_t limit = static_cast<size_t>(std::max<int64_t>(bytes_max, 4));
   while (rest.size() > limit) {
     size_t cut = rest.rfind("\n\n", limit - 1), skip = 2;
-    if (cut == std::string_view::npos || cut == 0) cut = rest.rfind('\n', limit - 1), skip = 1;
+    if (cut == std::string_view::npos || cut == 0) {
+      cut = rest.rfind('\n', limit - 1);
+      skip = 1;
+    }
     if (cut == std::string_view::npos || cut == 0) {
       skip = 0;
       for (cut = limit; (static_cast<unsigned char>(rest[cut]) & 0xC0) == 0x80; --cut) continue;

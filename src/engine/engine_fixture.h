@@ -17,10 +17,18 @@ namespace dure::testing_engine {
 // shared one.
 inline ModelConfig tiny_config() {
   ModelConfig c;
-  c.vocab_size = 97, c.hidden_size = 48, c.head_count = 4, c.kv_head_count = 2, c.head_width = 16;
-  c.dense_width = 64, c.expert_width = 24, c.expert_count = 8, c.experts_per_token = 3,
+  c.vocab_size = 97;
+  c.hidden_size = 48;
+  c.head_count = 4;
+  c.kv_head_count = 2;
+  c.head_width = 16;
+  c.dense_width = 64;
+  c.expert_width = 24;
+  c.expert_count = 8;
+  c.experts_per_token = 3;
   c.shared_expert_count = 1;
-  c.routed_scale = 2.5, c.initializer_range = 0.2;
+  c.routed_scale = 2.5;
+  c.initializer_range = 0.2;
   for (int i = 0; i < 4; ++i)
     c.layers.push_back({.window_tokens = i == 3 ? 0 : 5, .rotary = i != 3, .sparse = i > 0});
   return c;

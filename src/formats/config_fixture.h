@@ -9,11 +9,21 @@ namespace dure {
 // 48 layers LLLG, the first dense, 128 experts.
 inline ModelConfig k_exaone_236b() {
   ModelConfig c;
-  c.vocab_size = 153600, c.hidden_size = 6144, c.head_count = 64, c.kv_head_count = 8,
-  c.head_width = 128, c.dense_width = 18432;
-  c.expert_width = 2048, c.expert_count = 128, c.experts_per_token = 8, c.shared_expert_count = 1,
+  c.vocab_size = 153600;
+  c.hidden_size = 6144;
+  c.head_count = 64;
+  c.kv_head_count = 8;
+  c.head_width = 128;
+  c.dense_width = 18432;
+  c.expert_width = 2048;
+  c.expert_count = 128;
+  c.experts_per_token = 8;
+  c.shared_expert_count = 1;
   c.routed_scale = 2.5;
-  c.mtp_layer_count = 1, c.context_tokens = 262144, c.eos_tokens = {53}, c.dtype = "bfloat16";
+  c.mtp_layer_count = 1;
+  c.context_tokens = 262144;
+  c.eos_tokens = {53};
+  c.dtype = "bfloat16";
   for (int64_t i = 0; i < 48; ++i) {
     c.layers.push_back(
         {.window_tokens = i % 4 == 3 ? 0 : 128, .rotary = i % 4 != 3, .sparse = i > 0});

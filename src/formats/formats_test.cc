@@ -27,9 +27,16 @@ std::string container(const std::string& header, const std::string& data) {
 // The smallest model with every kind of tensor.
 ModelConfig small_config() {
   ModelConfig c;
-  c.vocab_size = 11, c.hidden_size = 6, c.head_count = 2, c.kv_head_count = 1, c.head_width = 4,
+  c.vocab_size = 11;
+  c.hidden_size = 6;
+  c.head_count = 2;
+  c.kv_head_count = 1;
+  c.head_width = 4;
   c.dense_width = 5;
-  c.expert_width = 3, c.expert_count = 4, c.experts_per_token = 2, c.shared_expert_count = 1,
+  c.expert_width = 3;
+  c.expert_count = 4;
+  c.experts_per_token = 2;
+  c.shared_expert_count = 1;
   c.routed_scale = 2.5;
   c.layers = {{.window_tokens = 4, .rotary = true},
               {.window_tokens = 4, .rotary = true, .sparse = true},

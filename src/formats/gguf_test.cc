@@ -120,9 +120,16 @@ TEST(Gguf, SplitSets) {
 
 ModelConfig k1_like() {
   ModelConfig c;
-  c.vocab_size = 20, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2, c.head_width = 16,
+  c.vocab_size = 20;
+  c.hidden_size = 32;
+  c.head_count = 4;
+  c.kv_head_count = 2;
+  c.head_width = 16;
   c.dense_width = 40;
-  c.expert_width = 32, c.expert_count = 4, c.experts_per_token = 2, c.shared_expert_count = 1,
+  c.expert_width = 32;
+  c.expert_count = 4;
+  c.experts_per_token = 2;
+  c.shared_expert_count = 1;
   c.routed_scale = 2.5;
   for (int64_t i = 0; i < 5; ++i)
     c.layers.push_back(
@@ -168,17 +175,23 @@ TEST(GgufModel, FactsSurvive) {
     EXPECT_EQ(files.tensor({TensorRole::kMtpFc, files.config().layer_count(), -1}).shape,
               Shape({32, 64}));
   }
-  c.mtp_steps = 4, c.mtp_layer = {.window_tokens = 6, .rotary = true}, c.eos_tokens = {7, 9},
-  c.tied_embeddings = true, c.initializer_range = 0.01;
+  c.mtp_steps = 4;
+  c.mtp_layer = {.window_tokens = 6, .rotary = true};
+  c.eos_tokens = {7, 9};
+  c.tied_embeddings = true;
+  c.initializer_range = 0.01;
   write_model(path, c);
   EXPECT_EQ(ModelFiles(path).config(), c);
-  c.layers[1].window_tokens = 9, c.layers[4].swiglu_limit = 0.7;
+  c.layers[1].window_tokens = 9;
+  c.layers[4].swiglu_limit = 0.7;
   EXPECT_FALSE(is_plain_exaone_moe(c));
   write_model(path, c);
   EXPECT_EQ(ModelFiles(path).config(), c);
   EXPECT_EQ(GgufFile(path).metadata().at("general.architecture").as_string(""), "dure-exaone-moe");
   c.layers[1].norm_order = c.layers[3].norm_order = NormOrder::kPost;  // EXAONE 4.0's facts
-  c.rope.scaling = "llama3", c.rope.factor = 16, c.rope.original_context_tokens = 8192,
+  c.rope.scaling = "llama3";
+  c.rope.factor = 16;
+  c.rope.original_context_tokens = 8192;
   c.rope.low_frequency_factor = 1.5;
   write_model(path, c);
   EXPECT_EQ(ModelFiles(path).config(), c);

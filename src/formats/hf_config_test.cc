@@ -188,15 +188,22 @@ TEST(HfConfig, Exaone4IsPostNorm) {
 ModelConfig random_config(Rng& rng) {
   const auto pick = [&](int64_t low, int64_t high) { return rng.between(low, high); };
   ModelConfig c;
-  c.vocab_size = pick(1, 300), c.hidden_size = pick(1, 40), c.kv_head_count = pick(1, 3),
+  c.vocab_size = pick(1, 300);
+  c.hidden_size = pick(1, 40);
+  c.kv_head_count = pick(1, 3);
   c.head_count = c.kv_head_count * pick(1, 3);
-  c.head_width = 2 * pick(1, 8), c.dense_width = pick(1, 50), c.expert_width = pick(1, 9),
+  c.head_width = 2 * pick(1, 8);
+  c.dense_width = pick(1, 50);
+  c.expert_width = pick(1, 9);
   c.expert_group_count = pick(1, 2);
-  c.expert_count = 4 * c.expert_group_count, c.experts_per_token = pick(1, 4),
+  c.expert_count = 4 * c.expert_group_count;
+  c.experts_per_token = pick(1, 4);
   c.shared_expert_count = pick(0, 2);
-  c.normalise_expert_weights = pick(0, 1) == 1,
-  c.routed_scale = 0.5 * static_cast<double>(pick(1, 9)), c.norm_epsilon = 1e-6;
-  c.tied_embeddings = pick(0, 1) == 1, c.rope.theta = static_cast<double>(pick(100, 9999999)),
+  c.normalise_expert_weights = pick(0, 1) == 1;
+  c.routed_scale = 0.5 * static_cast<double>(pick(1, 9));
+  c.norm_epsilon = 1e-6;
+  c.tied_embeddings = pick(0, 1) == 1;
+  c.rope.theta = static_cast<double>(pick(100, 9999999));
   c.context_tokens = pick(1, 1 << 20);
   c.layers.resize(static_cast<size_t>(pick(1, 9)));
   const bool sliding = pick(0, 3) > 0;
@@ -209,8 +216,10 @@ ModelConfig random_config(Rng& rng) {
   for (const LayerFacts& layer : c.layers) any = any || layer.window_tokens > 0;
   for (LayerFacts& layer : c.layers) layer.rotary = layer.window_tokens > 0 || !any;
   if (pick(0, 1) == 1) {
-    c.mtp_layer_count = 1, c.mtp_steps = pick(1, 4);
-    c.mtp_layer.window_tokens = pick(0, 1) * 5, c.mtp_layer.rotary = c.mtp_layer.window_tokens > 0;
+    c.mtp_layer_count = 1;
+    c.mtp_steps = pick(1, 4);
+    c.mtp_layer.window_tokens = pick(0, 1) * 5;
+    c.mtp_layer.rotary = c.mtp_layer.window_tokens > 0;
   }
   c.eos_tokens.assign(static_cast<size_t>(pick(1, 3)), 7);
   c.dtype = "bfloat16";

@@ -28,7 +28,9 @@ struct Taker {
   FfnActivations ffn(int64_t row_count, int64_t width) {
     const Shape shape{row_count, width};
     FfnActivations out;
-    out.gate = take(shape), out.up = take(shape), out.h = take(shape);
+    out.gate = take(shape);
+    out.up = take(shape);
+    out.h = take(shape);
     return out;
   }
 
@@ -64,15 +66,20 @@ struct Taker {
     LayerActivations out;
     if (needs.pre_norm) out.attention_normed = wide();
     if (needs.post_norm) out.attention_output = wide();
-    out.q_raw = take({rows, q, h}), out.k_raw = take({rows, g, h});
-    out.q = take({rows, q, h}), out.k = take({rows, g, h}), out.v = take({rows, g, h});
+    out.q_raw = take({rows, q, h});
+    out.k_raw = take({rows, g, h});
+    out.q = take({rows, q, h});
+    out.k = take({rows, g, h});
+    out.v = take({rows, g, h});
     out.attended = take({rows, q, h});
     out.x_mid = wide();
     if (needs.pre_norm) out.ffn_normed = wide();
     if (needs.post_norm) out.ffn_output = wide();
     if (needs.backward) {
-      out.x_inverse_rms = take({rows}), out.mid_inverse_rms = take({rows});
-      out.q_inverse_rms = take({rows, q}), out.k_inverse_rms = take({rows, g});
+      out.x_inverse_rms = take({rows});
+      out.mid_inverse_rms = take({rows});
+      out.q_inverse_rms = take({rows, q});
+      out.k_inverse_rms = take({rows, g});
       out.log_sum_exp = take({rows, q});
     }
     // A set that serves both kinds of layer lays one over the other.

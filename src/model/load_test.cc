@@ -17,10 +17,18 @@ namespace {
 
 ModelConfig small_config() {
   ModelConfig c;
-  c.vocab_size = 61, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2, c.head_width = 8;
-  c.dense_width = 48, c.expert_width = 16, c.expert_count = 4, c.experts_per_token = 2,
+  c.vocab_size = 61;
+  c.hidden_size = 32;
+  c.head_count = 4;
+  c.kv_head_count = 2;
+  c.head_width = 8;
+  c.dense_width = 48;
+  c.expert_width = 16;
+  c.expert_count = 4;
+  c.experts_per_token = 2;
   c.shared_expert_count = 1;
-  c.mtp_layer_count = 1, c.initializer_range = 0.2;
+  c.mtp_layer_count = 1;
+  c.initializer_range = 0.2;
   for (int i = 0; i < 4; ++i)
     c.layers.push_back({.window_tokens = i == 3 ? 0 : 4, .rotary = i != 3, .sparse = i > 0});
   return c;

@@ -17,9 +17,16 @@ namespace dure::testing_model {
 // purpose.
 inline ModelConfig tiny_k1() {
   ModelConfig c;
-  c.vocab_size = 29, c.hidden_size = 12, c.head_count = 4, c.kv_head_count = 2, c.head_width = 6,
+  c.vocab_size = 29;
+  c.hidden_size = 12;
+  c.head_count = 4;
+  c.kv_head_count = 2;
+  c.head_width = 6;
   c.dense_width = 10;
-  c.expert_width = 7, c.expert_count = 6, c.experts_per_token = 2, c.shared_expert_count = 1,
+  c.expert_width = 7;
+  c.expert_count = 6;
+  c.experts_per_token = 2;
+  c.shared_expert_count = 1;
   c.routed_scale = 2.5;
   c.rope.theta = 1e4;
   for (int i = 0; i < 4; ++i)
@@ -37,8 +44,13 @@ inline ModelConfig tiny_k2() {
   c.layers.push_back({.window_tokens = 6, .rotary = true, .sparse = false, .swiglu_limit = 0.6});
   c.layers.push_back({.window_tokens = 3, .rotary = true, .sparse = true, .swiglu_limit = 0.4});
   c.layers.push_back({.window_tokens = 2, .rotary = true, .sparse = true});
-  c.expert_count = 8, c.experts_per_token = 3, c.expert_group_count = 4, c.expert_groups_kept = 2;
-  c.shared_expert_count = 0, c.tied_embeddings = true, c.normalise_expert_weights = false,
+  c.expert_count = 8;
+  c.experts_per_token = 3;
+  c.expert_group_count = 4;
+  c.expert_groups_kept = 2;
+  c.shared_expert_count = 0;
+  c.tied_embeddings = true;
+  c.normalise_expert_weights = false;
   c.routed_scale = 1.25;
   c.mtp_layer = {.window_tokens = 3, .rotary = true, .sparse = false};
   return c;
@@ -55,9 +67,12 @@ inline ModelConfig tiny_exaone4() {
   c.layers.push_back({.norm_order = post});
   c.layers.push_back({.window_tokens = 4, .rotary = true, .sparse = true, .norm_order = post});
   c.layers.push_back({.window_tokens = 2, .rotary = true});
-  c.rope.scaling = "llama3", c.rope.factor = 3, c.rope.original_context_tokens = 12;
+  c.rope.scaling = "llama3";
+  c.rope.factor = 3;
+  c.rope.original_context_tokens = 12;
   c.rope.theta = 20;
-  c.rope.low_frequency_factor = 0.5, c.rope.high_frequency_factor = 1.5;
+  c.rope.low_frequency_factor = 0.5;
+  c.rope.high_frequency_factor = 1.5;
   return c;
 }
 
@@ -106,7 +121,9 @@ inline Batch random_batch(const ModelConfig& config, std::vector<int64_t> length
 
 inline ref::RefInput ref_input(const Batch& batch) {
   ref::RefInput input;
-  input.ids = batch.ids, input.targets = batch.targets, input.document_lengths = batch.lengths;
+  input.ids = batch.ids;
+  input.targets = batch.targets;
+  input.document_lengths = batch.lengths;
   return input;
 }
 

@@ -125,7 +125,7 @@ TEST_P(ModelTest, LossesEqualTheTwin) {
   const Model model(config());
   const Batch b = batch();
   ref::RefInput input = ref_input(b);
-  input.mtp_coefficient = all_losses().mtp_coefficient,
+  input.mtp_coefficient = all_losses().mtp_coefficient;
   input.balance_coefficient = all_losses().balance_coefficient;
   const ref::RefOutput wanted = ref::run_model(config(), widen(model.parameters), input);
   for (const bool recompute : {false, true}) {
@@ -218,7 +218,7 @@ TEST_P(ModelTest, GradientsEqualFiniteDifferencesOfTheTwin) {
   const Model model(config());
   const Batch b = batch();
   ref::RefInput input = ref_input(b);
-  input.mtp_coefficient = all_losses().mtp_coefficient,
+  input.mtp_coefficient = all_losses().mtp_coefficient;
   input.balance_coefficient = all_losses().balance_coefficient;
   expect_gradients(model, input, run_pass(model, b, {}, all_losses(), 1).gradients);
 }
@@ -297,7 +297,8 @@ TEST_P(ModelTest, MicroBatchesAddUp) {
   const ModelGradients places = gradients.by_place();
   LossOptions options = all_losses();
   const TargetCounts counts = count_targets(whole.input());
-  options.valid_count = counts.valid, options.mtp_valid_count = counts.mtp_valid,
+  options.valid_count = counts.valid;
+  options.mtp_valid_count = counts.mtp_valid;
   options.document_count = 4;
   double loss = 0, mtp_loss = 0, balance = 0;
   size_t row = 0, document = 0;
@@ -310,8 +311,11 @@ TEST_P(ModelTest, MicroBatchesAddUp) {
                            .document_lengths = lengths};
     pass.forward(model.weights, input, stream);
     const LossResult& result = pass.backward(options, places, stream);
-    loss += result.loss_sum, mtp_loss += result.mtp_loss_sum, balance += result.balance_loss;
-    row += rows, document += documents;
+    loss += result.loss_sum;
+    mtp_loss += result.mtp_loss_sum;
+    balance += result.balance_loss;
+    row += rows;
+    document += documents;
   }
   EXPECT_NEAR(loss, wanted.result.loss_sum, 1e-9 * loss);
   EXPECT_NEAR(mtp_loss, wanted.result.mtp_loss_sum, 1e-9 * mtp_loss);
@@ -463,10 +467,13 @@ TEST(Parameters, LayoutIsDenseAlignedAndComplete) {
 
 TEST(Parameters, FreshWeightsDependOnSeedAndNameAlone) {
   ModelConfig config = tiny_k1();
-  config.vocab_size = 9001, config.initializer_range = 0.05;
+  config.vocab_size = 9001;
+  config.initializer_range = 0.05;
   Parameters one(config), two(config), other(config);
   CpuStream a(1), b(3);
-  one.initialise(5, a), two.initialise(5, b), other.initialise(6, a);
+  one.initialise(5, a);
+  two.initialise(5, b);
+  other.initialise(6, a);
   EXPECT_EQ(copy(one.flat()), copy(two.flat()));
   EXPECT_NE(copy(one.at("lm_head.weight").view), copy(other.at("lm_head.weight").view));
   EXPECT_NE(copy(one.at("lm_head.weight").view), copy(one.at("model.embed_tokens.weight").view));
@@ -475,7 +482,9 @@ TEST(Parameters, FreshWeightsDependOnSeedAndNameAlone) {
   const auto n = static_cast<double>(table.elements());
   for (int64_t i = 0; i < table.elements(); ++i) {
     const double z = table.f32()[i] / 0.05;
-    sum += z, squares += z * z, fourth += z * z * z * z;
+    sum += z;
+    squares += z * z;
+    fourth += z * z * z * z;
   }
   EXPECT_NEAR(sum / n, 0, 4 / std::sqrt(n));  // four standard errors of each moment
   EXPECT_NEAR(squares / n, 1, 4 * std::sqrt(2 / n));
@@ -495,7 +504,9 @@ TEST(Parameters, FreshWeightsDependOnSeedAndNameAlone) {
 TEST(Rope, Llama3RescalesLongWavelengthsOnly) {
   const RopeFacts plain{.theta = 1e6};
   RopeFacts scaled = plain;
-  scaled.scaling = "llama3", scaled.factor = 16, scaled.original_context_tokens = 8192;
+  scaled.scaling = "llama3";
+  scaled.factor = 16;
+  scaled.original_context_tokens = 8192;
   const std::vector<float> a = rope_inverse_frequency(plain, 128),
                            b = rope_inverse_frequency(scaled, 128);
   EXPECT_EQ(a[0], 1.0f);
@@ -520,7 +531,8 @@ TEST(TrainPass, RefusesTokensOutsideTheVocabulary) {
   Batch b = random_batch(tiny_k1(), {4}, 1);
   b.ids[2] = 29;
   EXPECT_THROW(pass.forward(model.weights, b.input(), stream), std::exception);
-  b.ids[2] = 1, b.targets[1] = -5;
+  b.ids[2] = 1;
+  b.targets[1] = -5;
   EXPECT_THROW(pass.forward(model.weights, b.input(), stream), std::exception);
 }
 

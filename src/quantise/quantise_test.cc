@@ -71,7 +71,8 @@ double relative(const std::vector<float>& x, const std::vector<float>& y,
   for (size_t i = 0; i < x.size(); ++i) {
     const double weight = w.empty() ? 1 : static_cast<double>(w[i % kColumns]);
     const double value = static_cast<double>(x[i]), rest = value - static_cast<double>(y[i]);
-    error += weight * rest * rest, energy += weight * value * value;
+    error += weight * rest * rest;
+    energy += weight * value * value;
   }
   return energy > 0 ? std::sqrt(error / energy) : std::sqrt(error);
 }
@@ -271,9 +272,16 @@ TEST(BlockEncode, PlainTypes) {
 
 ModelConfig large_config() {
   ModelConfig c;
-  c.vocab_size = 1024, c.hidden_size = 512, c.head_count = 8, c.kv_head_count = 2,
-  c.head_width = 64, c.dense_width = 1024, c.expert_width = 256, c.expert_count = 16,
-  c.experts_per_token = 4, c.shared_expert_count = 1;
+  c.vocab_size = 1024;
+  c.hidden_size = 512;
+  c.head_count = 8;
+  c.kv_head_count = 2;
+  c.head_width = 64;
+  c.dense_width = 1024;
+  c.expert_width = 256;
+  c.expert_count = 16;
+  c.experts_per_token = 4;
+  c.shared_expert_count = 1;
   for (int i = 0; i < 16; ++i)
     c.layers.push_back(
         {.window_tokens = i % 4 == 3 ? 0 : 64, .rotary = i % 4 != 3, .sparse = i > 0});
@@ -384,7 +392,9 @@ TEST(TypeChoice, BadRulesAreNamed) {
 
 ImportanceMatrix small_matrix() {
   ImportanceMatrix out;
-  out.datasets = {"a.txt"}, out.chunk_count = 2, out.chunk_tokens = 8;
+  out.datasets = {"a.txt"};
+  out.chunk_count = 2;
+  out.chunk_tokens = 8;
   out.entries["blk.0.attn_q.weight"] = {
       .matrices = 1, .columns = 3, .squares = {1, 2, 3}, .counts = {2}};
   out.entries["blk.1.ffn_up_exps.weight"] = {

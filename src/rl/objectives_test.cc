@@ -29,7 +29,8 @@ Batch random_batch(std::vector<int64_t> sizes, uint64_t seed, double off) {
       batch.groups.push_back(static_cast<int64_t>(g) * 7 - 3);
       batch.rewards.push_back(rng.uniform());
       batch.lengths.push_back(rng.between(1, 6));
-      batch.logprobs.emplace_back(), batch.sampler.emplace_back();
+      batch.logprobs.emplace_back();
+      batch.sampler.emplace_back();
       for (int64_t t = 0; t < batch.lengths.back(); ++t) {
         batch.logprobs.back().push_back(-3 * rng.uniform() - 0.01);
         batch.sampler.back().push_back(batch.logprobs.back().back() + off * rng.normal());
@@ -105,9 +106,11 @@ TEST(Advantages, DroppedGroupsChangeNothingForTheOthers) {
     for (const double reward :
          {1.0, 0.1}) {  // 0.1 three times: the mean in floating point differs from 0.1.
       for (int i = 0; i < 3; ++i) {
-        with_dead.groups.push_back(reward == 1.0 ? 100 : 101), with_dead.rewards.push_back(reward),
-            with_dead.lengths.push_back(2);
-        with_dead.logprobs.push_back({-1, -2}), with_dead.sampler.push_back({-1, -1});
+        with_dead.groups.push_back(reward == 1.0 ? 100 : 101);
+        with_dead.rewards.push_back(reward);
+        with_dead.lengths.push_back(2);
+        with_dead.logprobs.push_back({-1, -2});
+        with_dead.sampler.push_back({-1, -1});
       }
     }
     const Result a = run(ObjectiveOptions(objective), live);
@@ -143,9 +146,11 @@ TEST(Advantages, RowOrderAndGroupIdsDoNotMatter) {
     Rng(5).shuffle(order);
     std::vector<int64_t> groups, lengths;
     std::vector<double> rewards;
-    for (const size_t i : order)
-      groups.push_back(1000 - batch.groups[i]), rewards.push_back(batch.rewards[i]),
-          lengths.push_back(batch.lengths[i]);
+    for (const size_t i : order) {
+      groups.push_back(1000 - batch.groups[i]);
+      rewards.push_back(batch.rewards[i]);
+      lengths.push_back(batch.lengths[i]);
+    }
     const ResponseWeights turned = weigh_responses(options, groups, rewards, lengths);
     for (size_t i = 0; i < order.size(); ++i)
       EXPECT_NEAR(turned.advantages[i], weights.advantages[order[i]], 1e-12) << name;

@@ -45,7 +45,8 @@ Optimiser::Optimiser(const OptimiserOptions& options, std::vector<TrainedTensor>
   int64_t floats = 0;
   for (TrainedTensor& parameter : parameters) {
     DURE_CHECK(parameter.weight.shape == parameter.gradient.shape, "{}", parameter.name);
-    parameter.weight.f32(), parameter.gradient.f32();  // Checks the types.
+    parameter.weight.f32();
+    parameter.gradient.f32();  // Checks the types.
     Slot slot;
     slot.rule = update_rule(options, parameter.name, parameter.weight.shape);
     slot.weight_decay = parameter.weight.shape.rank() >= 2 ? options.weight_decay : 0;

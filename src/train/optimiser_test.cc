@@ -26,10 +26,12 @@ struct Model {  // A handful of tensors with the names of a real model.
         {"model.norm.weight", {24}},
         {"lm_head.weight", {50, 24}},
         {"model.layers.1.mlp.shared_experts.down_proj.weight", {24, 16}}};
-    weights.reserve(kTensors.size()), gradients.reserve(kTensors.size());
+    weights.reserve(kTensors.size());
+    gradients.reserve(kTensors.size());
     for (const auto& [name, shape] : kTensors) {
       Rng rng(seed, weights.size());
-      weights.emplace_back(), gradients.emplace_back();
+      weights.emplace_back();
+      gradients.emplace_back();
       for (int64_t i = 0; i < shape.elements(); ++i) {
         weights.back().push_back(static_cast<float>(rng.normal() * 0.02));
         gradients.back().push_back(static_cast<float>(rng.normal()));

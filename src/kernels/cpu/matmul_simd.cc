@@ -85,7 +85,9 @@ void NarrowTile(TileFunction tile, TileArgs t, int64_t rows, int64_t count) {
       std::copy_n(t.from + r * t.c_stride, count, copy + r * kPanel);
     t.from = copy;
   }
-  t.to = copy, t.c_stride = kPanel, t.add = false;
+  t.to = copy;
+  t.c_stride = kPanel;
+  t.add = false;
   tile(t);
   for (int64_t r = 0; r < rows; ++r) {
     float* to = outside.to + r * outside.c_stride;

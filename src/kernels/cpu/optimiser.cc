@@ -67,7 +67,9 @@ HWY_INLINE Vec fused(D d, Vec a, Vec b, Vec c) {
   return hn::MulAdd(a, b, c);
 #else
   alignas(64) float x[16], y[16], z[16];
-  hn::Store(a, d, x), hn::Store(b, d, y), hn::Store(c, d, z);
+  hn::Store(a, d, x);
+  hn::Store(b, d, y);
+  hn::Store(c, d, z);
   for (size_t i = 0; i < hn::Lanes(d); ++i) x[i] = std::fma(x[i], y[i], z[i]);
   return hn::Load(d, x);
 #endif
@@ -97,11 +99,14 @@ void adamw_span(const AdamWScalars& s, float* w, const float* g, float* m, float
   float tail[4][16] =
       {};  // The rest goes through the same instructions, so a split changes no bits.
   const size_t bytes = static_cast<size_t>(count - i) * sizeof(float);
-  std::memcpy(tail[0], w + i, bytes), std::memcpy(tail[1], g + i, bytes);
-  std::memcpy(tail[2], m + i, bytes), std::memcpy(tail[3], v + i, bytes);
+  std::memcpy(tail[0], w + i, bytes);
+  std::memcpy(tail[1], g + i, bytes);
+  std::memcpy(tail[2], m + i, bytes);
+  std::memcpy(tail[3], v + i, bytes);
   adamw_vector(d, s, tail[0], tail[1], tail[2], tail[3]);
-  std::memcpy(w + i, tail[0], bytes), std::memcpy(m + i, tail[2], bytes),
-      std::memcpy(v + i, tail[3], bytes);
+  std::memcpy(w + i, tail[0], bytes);
+  std::memcpy(m + i, tail[2], bytes);
+  std::memcpy(v + i, tail[3], bytes);
 }
 
 // Two vectors wide, kRows high: accumulators stay in registers over one depth block.
@@ -117,13 +122,17 @@ HWY_INLINE void product_tile(D d, const Product& p, const float* panel, int64_t 
   const bool whole = width == static_cast<int64_t>(2 * lanes);
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
-    low[r] = hn::Zero(d), high[r] = hn::Zero(d);
+    low[r] = hn::Zero(d);
+    high[r] = hn::Zero(d);
     if (first) continue;
     const float* c = p.c + (row + r) * p.n + column;
-    if (!whole)
-      std::memset(edge, 0, sizeof(edge)),
-          std::memcpy(edge, c, static_cast<size_t>(width) * sizeof(float)), c = edge;
-    low[r] = hn::LoadU(d, c), high[r] = hn::LoadU(d, c + lanes);
+    if (!whole) {
+      std::memset(edge, 0, sizeof(edge));
+      std::memcpy(edge, c, static_cast<size_t>(width) * sizeof(float));
+      c = edge;
+    }
+    low[r] = hn::LoadU(d, c);
+    high[r] = hn::LoadU(d, c + lanes);
   }
   const float* a = p.a + row * p.k + depth_begin;
   for (int64_t l = 0; l < depth; ++l, ++a) {
@@ -150,10 +159,12 @@ HWY_INLINE void product_tile(D d, const Product& p, const float* panel, int64_t 
         low[r] = hn::Add(hn::Mul(alpha, low[r]), more_low);
         high[r] = hn::Add(hn::Mul(alpha, high[r]), more_high);
       }
-      hn::StoreU(low[r], d, p.c + at), hn::StoreU(high[r], d, p.c + at + lanes);
+      hn::StoreU(low[r], d, p.c + at);
+      hn::StoreU(high[r], d, p.c + at + lanes);
       continue;
     }
-    hn::Store(low[r], d, edge), hn::Store(high[r], d, edge + lanes);
+    hn::Store(low[r], d, edge);
+    hn::Store(high[r], d, edge + lanes);
     if (last) {
       for (int64_t j = 0; j < width; ++j)
         edge[j] = p.alpha * edge[j] + (p.d != nullptr ? p.beta * p.d[at + j] : 0.0f);
@@ -166,7 +177,8 @@ HWY_INLINE void product_tile(D d, const Product& p, const float* panel, int64_t 
 HWY_INLINE void pack_row(D d, const float* b, int64_t width, float* out) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   if (width == 2 * lanes) {
-    hn::Store(hn::LoadU(d, b), d, out), hn::Store(hn::LoadU(d, b + lanes), d, out + lanes);
+    hn::Store(hn::LoadU(d, b), d, out);
+    hn::Store(hn::LoadU(d, b + lanes), d, out + lanes);
     return;
   }
   for (int64_t j = 0; j < 2 * lanes; ++j) out[j] = j < width ? b[j] : 0.0f;

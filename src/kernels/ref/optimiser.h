@@ -60,7 +60,10 @@ void muon_orthogonalise(std::vector<T>& x, int64_t rows, int64_t cols, int itera
   for (const T value : x) squares += value * value;
   for (T& value : x) value /= std::sqrt(squares) + static_cast<T>(1e-7);
   const bool flip = rows > cols;
-  if (flip) x = transpose(x, rows, cols), std::swap(rows, cols);
+  if (flip) {
+    x = transpose(x, rows, cols);
+    std::swap(rows, cols);
+  }
   for (int i = 0; i < iterations; ++i) {
     const std::vector<T> gram = matmul(x, transpose(x, rows, cols), rows, cols, rows);
     std::vector<T> polynomial = matmul(gram, gram, rows, rows, rows);

@@ -69,8 +69,10 @@ class Runner {
   Runner(const ModelConfig& config, const WeightTable& weights, const RefInput& input)
       : c_(config), weights_(weights), input_(input) {
     for (const int64_t length : input.document_lengths) {
-      for (int64_t p = 0; p < length; ++p)
-        positions_.push_back(p), remaining_.push_back(length - 1 - p);
+      for (int64_t p = 0; p < length; ++p) {
+        positions_.push_back(p);
+        remaining_.push_back(length - 1 - p);
+      }
     }
     DURE_CHECK(positions_.size() == input.ids.size(), "{} rows", input.ids.size());
   }
@@ -233,8 +235,9 @@ class Runner {
       y = add(std::move(y), one);
       shares.push_back(share);
     }
-    routing.probabilities.push_back(p), routing.weights.push_back(shares),
-        routing.experts.push_back(chosen);
+    routing.probabilities.push_back(p);
+    routing.weights.push_back(shares);
+    routing.experts.push_back(chosen);
     if (c_.shared_expert_count == 0) return y;
     return add(std::move(y),
                ffn(h, prefix + "shared_experts.", c_.shared_width(), 0, facts.swiglu_limit));
