@@ -71,7 +71,7 @@ struct Bench {
                 100 * rate / peak.fma_gflops);
   }
 
-  void attention_training(const AttentionShape& s, const std::vector<int64_t>& documents) const {
+  void attention_training(const AttentionShape& s, const std::vector<int64_t>& documents) {
     int64_t rows = 0;
     double pairs = 0;
     for (const int64_t length : documents) {
@@ -94,18 +94,17 @@ struct Bench {
         fmt::format("attention Q{} G{} H{} W{}, {} documents", s.head_count, s.kv_head_count,
                     s.head_width, s.window_tokens, documents.size());
     const double flops = 4 * pairs * static_cast<double>(s.head_count * s.head_width);
-    multiplied(name, rows, flops, [&] {
-      attention(s, segments, q.view, out.view, lse.view, const_cast<CpuStream&>(stream));
-    });
+    multiplied(name, rows, flops,
+               [&] { attention(s, segments, q.view, out.view, lse.view, stream); });
     multiplied("  backward", rows, 2.5 * flops, [&] {
       attention_backward(s, segments, {q.view, k.view, v.view, out.view, lse.view}, dout.view,
-                         dq.view, dk.view, dv.view, const_cast<CpuStream&>(stream));
+                         dq.view, dk.view, dv.view, stream);
     });
   }
 
   // One row of each of `count` sequences, whose cache holds `length` positions (of which a window
   // sees W).
-  void attention_decode(const AttentionShape& s, int64_t count, int64_t length) const {
+  void attention_decode(const AttentionShape& s, int64_t count, int64_t length) {
     const int64_t width = s.kv_head_count * s.head_width,
                   kept = s.window_tokens > 0 ? std::min(length, (s.window_tokens + 127) / 64 * 64)
                                              : length;
@@ -133,7 +132,7 @@ struct Bench {
     moved(fmt::format("decode {} x 1 row, {} keys, Q{} G{} H{} W{}", count, length, s.head_count,
                       s.kv_head_count, s.head_width, s.window_tokens),
           count, 8.0 * static_cast<double>(count * seen * width),
-          [&] { attention(s, segments, q.view, out.view, {}, const_cast<CpuStream&>(stream)); });
+          [&] { attention(s, segments, q.view, out.view, {}, stream); });
   }
 
   void rows_of(int64_t T, int64_t C) {
@@ -231,7 +230,7 @@ std::vector<int64_t> packed_documents() {  // 4096 rows in documents of 30 to 10
   return {1024, 30, 517, 64, 300, 129, 45, 700, 88, 256, 411, 33, 199, 300};
 }
 
-void training_attention(const Bench& b) {
+void training_attention(Bench& b) {
   for (const int64_t window : {0, 64}) {
     b.attention_training({8, 2, 32, window}, packed_documents());
     b.attention_training({4, 2, 32, window}, packed_documents());

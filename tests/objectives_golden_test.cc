@@ -198,6 +198,9 @@ struct Sides {  // The same case through the f32 kernels and through the templat
         weights_d(doubles(initial)),
         first_d(weights.size()),
         second_d(weights.size()) {}
+  static TensorView view(std::vector<float>& x) {
+    return host_view(x.data(), {static_cast<int64_t>(x.size())});
+  }
   // bound: of the f32 side, per unit of weight and in absolute terms, see the callers.
   void note(Differences& differences, const std::string& name, const Json& want, double relative,
             double absolute) const {
@@ -215,6 +218,7 @@ struct Sides {  // The same case through the f32 kernels and through the templat
 
 TEST(ObjectivesGolden, AdamW) {
   Differences differences("objectives");
+  CpuStream stream(2);
   for_each_case("optimiser.json", "adamw", [&](const Json& c) {
     const Json& config = c.at("config");
     Sides s(c.at("initial"));
@@ -223,13 +227,18 @@ TEST(ObjectivesGolden, AdamW) {
                            .beta1 = config.at("beta1").as_double(),
                            .beta2 = config.at("beta2").as_double(),
                            .epsilon = config.at("epsilon").as_double(),
-                           .weight_decay = config.at("weight_decay").as_double(),
                            .gradient_scale = 1,
                            .step = static_cast<int64_t>(t) + 1};
       const std::vector<float> g = floats(c.at("gradients").at(t));
       const std::vector<double> g_d = doubles(c.at("gradients").at(t));
-      adamw_update(s.weights, g, s.first, s.second, step);
-      ref::adamw_update<double>(s.weights_d, g_d, s.first_d, s.second_d, step);
+      const double decay = config.at("weight_decay").as_double();
+      const AdamWTensor tensor{.weight = s.view(s.weights),
+                               .gradient = host_view(std::span(g)),
+                               .first = s.view(s.first),
+                               .second = s.view(s.second),
+                               .weight_decay = decay};
+      adamw({&tensor, 1}, step, stream);
+      ref::adamw_update<double>(s.weights_d, g_d, s.first_d, s.second_d, decay, step);
       // Each step rounds the weight about four times (2^-24 of it each) and the move of size lr as
       // often.
       s.note(differences, "adamw", c.at("weights").at(t), 4 * kEpsilon * (t + 1.0),
@@ -242,23 +251,29 @@ TEST(ObjectivesGolden, AdamW) {
 
 TEST(ObjectivesGolden, Muon) {
   Differences differences("objectives");
-  ThreadPool threads(2);
+  CpuStream stream(2);
   for_each_case("optimiser.json", "muon", [&](const Json& c) {
     const Json& config = c.at("config");
     const int64_t rows = c.at("shape").at(0).as_int(), cols = c.at("shape").at(1).as_int();
     Sides s(c.at("initial"));
-    std::vector<float> scratch(static_cast<size_t>(muon_scratch_floats(rows, cols)));
+    const Shape shape{rows, cols};
+    const Buffer workspace = Buffer::of(DType::kF32, {muon_workspace_floats(shape, 2)});
     const MuonStep step{.learning_rate = config.at("lr").as_double(),
                         .momentum = config.at("momentum").as_double(),
-                        .weight_decay = config.at("weight_decay").as_double(),
                         .gradient_scale = 1,
                         .nesterov = config.at("nesterov").as_bool(),
                         .iterations = static_cast<int>(config.at("iterations").as_int())};
     for (size_t t = 0; t < c.at("gradients").size(); ++t) {
       const std::vector<float> g = floats(c.at("gradients").at(t));
       const std::vector<double> g_d = doubles(c.at("gradients").at(t));
-      muon_update(s.weights.data(), g.data(), s.first.data(), rows, cols, step, scratch, threads);
-      ref::muon_update<double>(s.weights_d, g_d, s.first_d, rows, cols, step);
+      const double decay = config.at("weight_decay").as_double();
+      const MuonTensor tensor{.weight = s.view(s.weights).reshaped(shape),
+                              .gradient = host_view(g.data(), shape),
+                              .momentum = s.view(s.first).reshaped(shape),
+                              .weight_decay = decay};
+      muon({&tensor, 1}, step, workspace.view(DType::kF32, {muon_workspace_floats(shape, 2)}),
+           stream);
+      ref::muon_update<double>(s.weights_d, g_d, s.first_d, rows, cols, decay, step);
       // The quintic multiplies a rounding of X (2^-24) by up to 3.4445 an iteration where the
       // singular value is small.
       const double move =
@@ -279,7 +294,8 @@ TEST(ObjectivesGolden, ClipAndSchedule) {
     for (const Json& g : c.at("gradients").as_array()) gradients.push_back(floats(g));
     std::vector<TrainedTensor> parameters;
     for (auto& g : gradients)
-      parameters.push_back({"p", host_view(g.data(), {static_cast<int64_t>(g.size())}),
+      parameters.push_back({"p", TensorKind::kNorm,
+                            host_view(g.data(), {static_cast<int64_t>(g.size())}),
                             host_view(g.data(), {static_cast<int64_t>(g.size())})});
     OptimiserOptions options;
     options.clip_norm = c.at("limit").as_double();

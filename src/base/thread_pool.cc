@@ -106,6 +106,8 @@ ThreadPool::~ThreadPool() {
 
 int ThreadPool::thread_count() const { return state_->thread_count; }
 
+int ThreadPool::loop_threads() const { return t_worker >= 0 ? 1 : state_->thread_count; }
+
 void ThreadPool::run(int64_t count, Function function, void* context) {
   State& s = *state_;
   if (count <= 0) return;

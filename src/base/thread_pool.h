@@ -21,6 +21,8 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int thread_count() const;
+  // Workers that a loop started here would have: one inside a loop, else thread_count().
+  int loop_threads() const;
 
   // Calls body(index, worker) for every index in [0, count), worker in [0, thread_count()). Returns
   // when all are done; rethrows the first exception. A loop started inside a loop runs on the

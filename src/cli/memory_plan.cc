@@ -74,12 +74,11 @@ TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options
   plan.weight_bytes = plan.gradient_bytes = Parameters::bytes(config);
   for (const ImpliedTensor& facts : tensor_list(config)) {
     if (!facts.trainable()) continue;
-    const bool muon = update_rule(options.optimiser, facts.name, facts.shape) == UpdateRule::kMuon;
+    const bool muon = update_rule(options.optimiser, facts.kind) == UpdateRule::kMuon;
     plan.moment_bytes += facts.shape.elements() * 4 * (muon ? 1 : 2);
     if (!muon) continue;
-    const int64_t floats =
-        muon_scratch_floats(facts.shape[facts.shape.rank() - 2], facts.shape.back());
-    plan.scratch_bytes = std::max(plan.scratch_bytes, 4 * floats * thread_count);
+    plan.scratch_bytes =
+        std::max(plan.scratch_bytes, 4 * muon_workspace_floats(facts.shape, thread_count));
   }
   plan.activation_bytes = TrainPass::bytes(config, options.pass);
   return plan;

@@ -57,6 +57,7 @@ enum class TensorKind : uint8_t {
   kRouter,      // [E, D]
   kNorm,        // [C]
   kRouterBias,  // [E]: moved by its own rule, never by a gradient; F32 in every file
+  kAdapter,     // [R, K] or [N, R]: a factor of a low-rank addition to a matrix; no role has it
 };
 
 const char* role_name(TensorRole role);  // "expert gate"

@@ -27,6 +27,10 @@ void check_segment(const AttentionShape& shape, const AttentionSegment& s, int64
   DURE_CHECK(s.kv.begin <= oldest && s.kv.end >= s.first_position + s.row_count,
              "keys [{}, {}) for rows at {}+{}, window {}", s.kv.begin, s.kv.end, s.first_position,
              s.row_count, shape.window_tokens);
+  const int64_t first = s.kv.first_block * KvView::kTokens,
+                listed = s.kv.blocks.elements() * KvView::kTokens;
+  DURE_CHECK(!s.kv.blocks || (first <= s.kv.begin && s.kv.end <= first + listed),
+             "blocks of keys [{}, {}) for [{}, {})", first, first + listed, s.kv.begin, s.kv.end);
   DURE_CHECK(s.kv.dtype() == DType::kF32 || s.kv.dtype() == DType::kBF16, "keys of type {}",
              dtype_info(s.kv.dtype()).name);
 }

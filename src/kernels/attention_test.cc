@@ -400,6 +400,12 @@ TEST(AttentionDeathTest, ChecksWhatTheCallerGives) {
   CpuStream stream(1);
   in.segments[0].kv.end = 19;
   EXPECT_DEATH(in.forward(stream), "keys \\[0, 19\\)");
+  in.segments[0].kv.end = 20;
+  const std::vector<int32_t> table = {0};
+  in.segments[0].kv.blocks = list(table).rows(0, 0);
+  EXPECT_DEATH(in.forward(stream), "blocks of keys \\[0, 0\\)");
+  in.segments[0].kv.blocks = list(table);
+  in.forward(stream);
   in.c.shape.kv_head_count = 3;
   EXPECT_DEATH(in.forward(stream), "4 heads, 3 key heads");
 }

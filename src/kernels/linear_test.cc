@@ -3,32 +3,21 @@
 // instruction sets), and gradients by finite differences.
 #include "kernels/linear.h"
 
-#include <gtest/gtest.h>
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <functional>
 #include <numeric>
 
-#include "base/rng.h"
 #include "kernels/block_decode.h"
-#include "kernels/isa.h"
+#include "kernels/kernel_testing.h"
 #include "kernels/ref/linear.h"
-#include "tensor/buffer.h"
-#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
 
-constexpr double kUnit = 0x1p-24;  // Largest relative rounding error of f32.
-
-// gamma_n = n u / (1 - n u): the bound of n successive roundings (Higham, "Accuracy and Stability",
-// section 3.1).
-double gamma(int64_t n) {
-  return static_cast<double>(n) * kUnit / (1 - static_cast<double>(n) * kUnit);
-}
+using testing::gamma;
+using testing::isas;
+using testing::list;
 
 struct Tensor {
   Buffer buffer;
@@ -58,10 +47,6 @@ Tensor copy_of(const Tensor& t) {
   return out;
 }
 
-ConstTensorView rows_of(const std::vector<int64_t>& offsets) {
-  return host_view(std::span<const int64_t>(offsets));
-}
-
 // The first element whose bits differ, or -1.
 int64_t first_difference(ConstTensorView a, ConstTensorView b) {
   for (int64_t i = 0; i < a.elements(); ++i) {
@@ -70,18 +55,7 @@ int64_t first_difference(ConstTensorView a, ConstTensorView b) {
   return -1;
 }
 
-std::vector<Isa> isas() {
-  std::vector<Isa> out;
-  for (const Isa isa : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512}) {
-    if (isa_available(isa))
-      out.push_back(isa);
-    else
-      std::printf("skipped: %s is not available here\n", std::string(isa_name(isa)).c_str());
-  }
-  return out;
-}
-
-class LinearTest : public testing::Test {
+class LinearTest : public ::testing::Test {
  protected:
   void SetUp() override { before_ = isa(); }
   void TearDown() override { set_isa(before_); }
@@ -297,10 +271,10 @@ TEST_F(LinearTest, GroupsEqualTheirOwnProducts) {
         CpuStream stream(threads);
         Tensor y(DType::kF32, {m, n}), dx = copy_of(dx0), dw = copy_of(dw0);
         Tensor y1(DType::kF32, {m, n}), dx1 = copy_of(dx0), dw1 = copy_of(dw0);
-        grouped_linear({w.view}, rows_of(offsets), x.view, y.view, stream);
-        grouped_linear_input_gradient({w.view}, rows_of(offsets), dy.view, dx.view, Write::kAdd,
+        grouped_linear({w.view}, list(offsets), x.view, y.view, stream);
+        grouped_linear_input_gradient({w.view}, list(offsets), dy.view, dx.view, Write::kAdd,
                                       stream);
-        grouped_linear_weight_gradient(rows_of(offsets), dy.view, x.view, dw.view, stream);
+        grouped_linear_weight_gradient(list(offsets), dy.view, x.view, dw.view, stream);
         for (int64_t e = 0; e < experts; ++e) {
           const int64_t first = offsets[static_cast<size_t>(e)],
                         count = counts[static_cast<size_t>(e)];
@@ -345,14 +319,13 @@ TEST_F(LinearTest, StacksInPiecesGiveTheBitsOfTheDenseStack) {
       for (const int threads : {1, 3}) {
         CpuStream stream(threads);
         Tensor y(DType::kF32, {90, n}), dx(DType::kF32, {90, k});
-        grouped_linear({gate.view}, rows_of(offsets), x.view, y.view, stream);
-        grouped_linear_input_gradient({gate.view}, rows_of(offsets), dy.view, dx.view, Write::kSet,
+        grouped_linear({gate.view}, list(offsets), x.view, y.view, stream);
+        grouped_linear_input_gradient({gate.view}, list(offsets), dy.view, dx.view, Write::kSet,
                                       stream);
         for (const auto& [name, w] : forms) {
           Tensor y1(DType::kF32, {90, n}), dx1(DType::kF32, {90, k});
-          grouped_linear(w, rows_of(offsets), x.view, y1.view, stream);
-          grouped_linear_input_gradient(w, rows_of(offsets), dy.view, dx1.view, Write::kSet,
-                                        stream);
+          grouped_linear(w, list(offsets), x.view, y1.view, stream);
+          grouped_linear_input_gradient(w, list(offsets), dy.view, dx1.view, Write::kSet, stream);
           EXPECT_EQ(first_difference(y.view, y1.view), -1) << name << " " << isa_name(path);
           EXPECT_EQ(first_difference(dx.view, dx1.view), -1) << name << " " << isa_name(path);
         }
@@ -396,12 +369,12 @@ TEST_F(LinearTest, BlockWeightsGiveTheBitsOfTheirDecodedValues) {
                      dy = random_tensor(DType::kF32, {m, n}, 22);
         Tensor y(DType::kF32, {m, n}), y1(DType::kF32, {m, n}), dx(DType::kF32, {m, k}),
             dx1(DType::kF32, {m, k});
-        grouped_linear({w.view}, rows_of(offsets), x.view, y.view, stream);
-        grouped_linear({decoded.view}, rows_of(offsets), x.view, y1.view, stream);
-        grouped_linear_input_gradient({w.view}, rows_of(offsets), dy.view, dx.view, Write::kSet,
+        grouped_linear({w.view}, list(offsets), x.view, y.view, stream);
+        grouped_linear({decoded.view}, list(offsets), x.view, y1.view, stream);
+        grouped_linear_input_gradient({w.view}, list(offsets), dy.view, dx.view, Write::kSet,
                                       stream);
-        grouped_linear_input_gradient({decoded.view}, rows_of(offsets), dy.view, dx1.view,
-                                      Write::kSet, stream);
+        grouped_linear_input_gradient({decoded.view}, list(offsets), dy.view, dx1.view, Write::kSet,
+                                      stream);
         EXPECT_EQ(first_difference(y.view, y1.view), -1)
             << isa_name(path) << " " << dtype_info(w.view.dtype).name << " " << m;
         EXPECT_EQ(first_difference(dx.view, dx1.view), -1)
@@ -485,9 +458,10 @@ TEST(LinearDeathTest, ChecksItsContract) {
   EXPECT_DEATH(linear({w.view}, x.view, narrow.view, stream), "wanted \\[2, 4\\]");
   const std::vector<int64_t> offsets = {0, 1};
   const WeightView stack{w.view.reshaped({1, 4, 3})};
-  EXPECT_DEATH(grouped_linear({w.view}, rows_of(offsets), x.view, y.view, stream), "weights");
-  EXPECT_DEATH(grouped_linear(stack, rows_of(offsets), x.view, y.view, stream), "offsets 0..1");
-  EXPECT_DEATH(grouped_linear(stack, rows_of({0, 1, 2}), x.view, y.view, stream), "3 offsets");
+  EXPECT_DEATH(grouped_linear({w.view}, list(offsets), x.view, y.view, stream), "weights");
+  EXPECT_DEATH(grouped_linear(stack, list(offsets), x.view, y.view, stream), "offsets 0..1");
+  EXPECT_DEATH(grouped_linear(stack, list(std::vector<int64_t>{0, 1, 2}), x.view, y.view, stream),
+               "3 offsets");
 }
 
 }  // namespace

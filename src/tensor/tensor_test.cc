@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <csignal>
 
 #include "tensor/cpu_stream.h"
 #include "tensor/fenced_stream.h"
@@ -116,14 +115,14 @@ TEST(FencedDeathTest, TheHostCannotTouchTheMemory) {
   const Buffer buffer = Buffer::of(DType::kF32, {4}, Device::kFenced);
   const TensorView view = buffer.view(DType::kF32, {4});
   const volatile float* there = view.f32();
-  EXPECT_EXIT(static_cast<void>(*there), ::testing::KilledBySignal(SIGSEGV), "");
-  EXPECT_EXIT(*view.f32() = 1, ::testing::KilledBySignal(SIGSEGV), "");
+  EXPECT_DEATH(static_cast<void>(*there), "");
+  EXPECT_DEATH(*view.f32() = 1, "");
   {
     const FenceOpening open;
     const FenceOpening nested;
     EXPECT_EQ(*there, 0);
   }
-  EXPECT_EXIT(static_cast<void>(*there), ::testing::KilledBySignal(SIGSEGV), "");
+  EXPECT_DEATH(static_cast<void>(*there), "");
   EXPECT_DEATH(host_bytes(view), "a tensor of the host");
 }
 
@@ -138,7 +137,7 @@ TEST(FencedDeathTest, MemoryMadeOrMovedWhileOpenIsClosedAfterwards) {
   FencedStream stream(1);
   HostCopy<float> copy(1, Device::kFenced);
   EXPECT_EQ(copy.of(moved.view(DType::kF32, {1}), stream)[0], 3);
-  EXPECT_EXIT(*moved.view(DType::kF32, {1}).f32() = 1, ::testing::KilledBySignal(SIGSEGV), "");
+  EXPECT_DEATH(*moved.view(DType::kF32, {1}).f32() = 1, "");
 }
 
 }  // namespace

@@ -34,9 +34,14 @@ std::vector<TrainedTensor> Learner::trained_tensors() const {
     if (!p.trainable() || (p.kind == TensorKind::kRouter && !options_.train_router)) continue;
     if (!options_.pass.mtp && p.id.layer == parameters_.config().layer_count())
       continue;  // Untrained: not decayed either.
-    tensors.push_back({p.name, p.view, gradients_.list()[i].view});
+    tensors.push_back({p.name, p.kind, p.view, gradients_.list()[i].view});
   }
   return tensors;
+}
+
+bool Learner::weights_finite() const {
+  const ConstTensorView flat = parameters_.flat();
+  return std::isfinite(sum_of_squares({&flat, 1}, stream_));
 }
 
 const LossResult& Learner::accumulate(const TrainInput& input, const LossOptions& options) {

@@ -45,6 +45,7 @@ class Learner {
   const ModelWeights& weights() const { return weights_; }
   TrainPass& pass() { return pass_; }
   Optimiser& optimiser() { return optimiser_; }
+  bool weights_finite() const;  // All of them.
 
   // Forward and backward of one micro-batch; gradients and expert counts add up until update().
   const LossResult& accumulate(const TrainInput& input, const LossOptions& options);

@@ -1,9 +1,10 @@
 // train/optimiser.h: which rule updates which tensor, the state each rule keeps, clipping, and the
 // step over all.
 //
-// Owns the moments (planned and allocated once); weights and gradients stay the model's. Not here:
-// the arithmetic of one tensor (kernels/optimiser.h), the learning rate of a step (schedule.h),
-// saving (checkpoint.h takes state()).
+// Owns the moments and Muon's workspace (planned and allocated once, on the stream's device);
+// weights and gradients stay the model's, and no tensor's memory is touched here. Not here: the
+// arithmetic (kernels/optimiser.h), the learning rate of a step (schedule.h), saving (checkpoint.h
+// takes state()).
 //
 // AdamW for everything, or Muon for the hidden matrices and AdamW for the rest: docs/training.md
 // says which is which.
@@ -11,10 +12,11 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/options.h"
+#include "formats/tensor_names.h"
+#include "kernels/optimiser.h"
 #include "tensor/buffer.h"
 #include "train/named_tensor.h"
 
@@ -59,24 +61,22 @@ enum class UpdateRule : uint8_t { kAdamW, kMuon };
 
 // One parameter as the optimiser sees it: master weights and gradients in f32, same shape.
 struct TrainedTensor {
-  std::string name;
+  std::string name;  // under which its state is saved
+  TensorKind kind = TensorKind::kMatrix;
   TensorView weight;
   TensorView gradient;
 };
 
-// What kind of tensor a name is: embedding, lm_head, router ("...mlp.gate.weight"), norms and
-// biases go by AdamW; other tensors of two dimensions [N, K] and stacks [E, N, K] are Muon's when
-// options.kind is kMuon.
-UpdateRule update_rule(const OptimiserOptions& options, std::string_view name, const Shape& shape);
+// Matrices and stacks of expert matrices are Muon's where options.kind is kMuon; embedding, head,
+// router, norms, biases and adapters go by AdamW.
+UpdateRule update_rule(const OptimiserOptions& options, TensorKind kind);
 
 class Optimiser {
  public:
-  // Allocates the moments and the scratch of `stream`'s workers. Throws kOutOfMemory naming the
-  // bytes.
+  // Allocates the moments and the workspace. Throws kOutOfMemory naming the bytes.
   Optimiser(const OptimiserOptions& options, std::vector<TrainedTensor> parameters, Stream& stream);
 
-  // Root of the sum of squares over all gradients: a fixed tree over chunks of 16384 in parameter
-  // order, in double.
+  // Root of the sum of squares over all gradients, in parameter order (kernels/optimiser.h).
   double gradient_norm();
 
   // min(1, clip_norm / (norm + 1e-6)); 1 where clip_norm is 0.
@@ -93,43 +93,18 @@ class Optimiser {
   // the parameter's shape.
   const std::vector<NamedTensor>& state() const { return state_; }
   int64_t state_bytes() const { return moments_.bytes(); }
-  UpdateRule rule_of(size_t parameter) const { return slots_[parameter].rule; }
 
  private:
-  struct Slot {
-    TrainedTensor parameter;
-    UpdateRule rule = UpdateRule::kAdamW;
-    double weight_decay = 0;
-    float* first = nullptr;   // First moment, or Muon's momentum.
-    float* second = nullptr;  // AdamW only.
-  };
-  struct Chunk {  // A piece of a flat tensor: the unit of parallel work for AdamW and of the norm's
-                  // tree.
-    size_t slot;
-    int64_t begin, count;
-  };
-  struct Matrix {
-    size_t slot;
-    int64_t begin, rows, cols;
-  };
-  void cut_work();
-  void step_matrix(const Matrix& matrix, double learning_rate, double gradient_scale, int worker);
+  void add(const TrainedTensor& parameter, int64_t& offset);
 
   OptimiserOptions options_;
   Stream& stream_;
-  std::vector<Slot> slots_;
   std::vector<NamedTensor> state_;
-  Buffer moments_;
-  std::vector<Chunk> adamw_chunks_, all_chunks_;
-  std::vector<Matrix> matrices_;
-  std::vector<double> chunk_sums_;
-  Buffer scratch_;  // [workers, scratch_floats_]
-  int64_t scratch_floats_ = 0;
+  Buffer moments_, workspace_;
+  std::vector<ConstTensorView> gradients_;
+  std::vector<AdamWTensor> adamw_;
+  std::vector<MuonTensor> muon_;
   int64_t step_count_ = 0;
 };
-
-// Sum over a fixed binary tree: pairs (0, 1), (2, 3), ... level by level, an odd last one carried
-// up. Destroys `values`.
-double tree_sum(std::vector<double>& values);
 
 }  // namespace dure

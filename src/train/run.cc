@@ -6,7 +6,6 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/progress.h"
-#include "kernels/optimiser.h"
 #include "train/run_identity.h"
 
 namespace dure {
@@ -126,8 +125,7 @@ void Run::save() {
 
 // Weights that are not finite are not worth a checkpoint: the older ones must stay.
 void Run::require_finite_weights() {
-  const TensorView flat = stage_.learner().parameters().flat();
-  if (!std::isfinite(sum_of_squares({flat.f32(), static_cast<size_t>(flat.elements())})))
+  if (!stage_.learner().weights_finite())
     fail_diverged(options_.folder.string(),
                   fmt::format("after step {} a weight is not finite", step_));
 }

@@ -12,8 +12,12 @@ constexpr int64_t kPanelFloats = 64 << 10;
 constexpr int64_t kTasksPerThread = 6;
 // Below this (some microseconds) a task is not worth the hand-over.
 constexpr int64_t kTaskProducts = 1 << 18;
+// One worker alone hands nothing over: fewer tasks pack fewer panels, down to what a cache holds.
+constexpr int64_t kAloneProducts = 1 << 24;
 constexpr int64_t kRowsOfRead = 8;  // Reading a weight costs as much as this many products with it.
 constexpr int64_t kRowTilesMin = 4;  // Packing a panel pays only when several row tiles read it.
+constexpr int64_t kMirrorTile = 16;  // One line of each row read.
+constexpr int64_t kMirrorRows = 256;
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -40,7 +44,8 @@ Cut cut_of(const MatMulStack& stack, int threads) {
   const int64_t steps =
       stack.ragged_steps ? divide_up(ragged, std::max<int64_t>(1, parts)) : stack.whole.steps;
   const int64_t products = (stack.ragged_steps ? parts : 1) * rows * columns * steps;
-  const int64_t task = std::max(kTaskProducts, products / (threads * kTasksPerThread));
+  const int64_t task = std::max(threads == 1 ? kAloneProducts : kTaskProducts,
+                                products / (threads * kTasksPerThread));
   const int64_t stretch = std::clamp<int64_t>(steps, 1, limits.steps_max);
   Cut cut;
   cut.columns = even_pieces(columns, kPanelFloats / stretch, limits.column_tile);
@@ -63,6 +68,46 @@ void check_offsets(const MatMulStack& stack) {
   }
 }
 
+void move_output(MatMul& m, int64_t elements) {
+  m.c += elements;
+  if (m.d != nullptr) m.d += elements;
+}
+
+// What of `block` has to be computed: where C is symmetric, columns from the diagonal on (in whole
+// panels) and rows down to it. Empty below.
+Block needed_part(const MatMul& m, Block block) {
+  if (!m.symmetric) return block;
+  const int64_t panel = block_limits().column_tile;
+  block.column_begin += std::max<int64_t>(0, block.row_begin - block.column_begin) / panel * panel;
+  block.row_end = std::min(block.row_end, block.column_end);
+  return block;
+}
+
+void run_block(const MatMul& m, const Block& whole, CpuStream& stream, int worker) {
+  const Block block = needed_part(m, whole);
+  if (block.row_begin >= block.row_end || block.column_begin >= block.column_end) return;
+  matmul_block(m, block, stream.scratch(worker, matmul_scratch(m, block)));
+}
+
+// Rows [begin, end) of the lower half from the upper one.
+void mirror_rows(const MatMul& m, int64_t begin, int64_t end) {
+  for (int64_t c0 = 0; c0 < end; c0 += kMirrorTile) {
+    for (int64_t r = std::max(begin, c0 + 1); r < end; ++r) {
+      float* to = m.c + r * m.c_stride;
+      for (int64_t c = c0; c < std::min(r, c0 + kMirrorTile); ++c) to[c] = m.c[c * m.c_stride + r];
+    }
+  }
+}
+
+void mirror_stack(const MatMulStack& stack, int64_t parts, CpuStream& stream) {
+  const int64_t pieces = divide_up(stack.whole.columns, kMirrorRows);
+  stream.threads().parallel_for(parts * pieces, [&](int64_t index, int) {
+    const MatMul m = part_of(stack, index / pieces);
+    const int64_t begin = index % pieces * kMirrorRows;
+    mirror_rows(m, begin, std::min(m.columns, begin + kMirrorRows));
+  });
+}
+
 }  // namespace
 
 MatMul part_of(const MatMulStack& stack, int64_t part) {
@@ -73,13 +118,13 @@ MatMul part_of(const MatMulStack& stack, int64_t part) {
   if (stack.ragged_steps) {
     m.steps = count;
     m.b += first * m.b_row_bytes;
-    m.c += part * stack.c_part_elements;
+    move_output(m, part * stack.c_part_elements);
   } else {
     m.rows = count;
     const BParts& b = stack.b_parts;
     m.b = b.addresses != nullptr ? static_cast<const char*>(b.addresses[part])
                                  : m.b + part * b.stride_bytes;
-    m.c += first * m.c_stride;
+    move_output(m, first * m.c_stride);
   }
   return m;
 }
@@ -87,7 +132,7 @@ MatMul part_of(const MatMulStack& stack, int64_t part) {
 void matmul_stack(const MatMulStack& stack, CpuStream& stream) {
   check_offsets(stack);
   const int64_t parts = static_cast<int64_t>(stack.offsets.size()) - 1;
-  const Cut cut = cut_of(stack, stream.thread_count());
+  const Cut cut = cut_of(stack, stream.threads().loop_threads());
   int64_t total = 0;
   for (int64_t e = 0; e < parts; ++e) total += cut.blocks(part_of(stack, e));
   stream.threads().parallel_for(total, [&](int64_t index, int worker) {
@@ -100,8 +145,9 @@ void matmul_stack(const MatMulStack& stack, CpuStream& stream) {
     const int64_t across = divide_up(m.columns, cut.columns);
     const int64_t r = index / across * cut.rows, c = index % across * cut.columns;
     const Block block{r, std::min(m.rows, r + cut.rows), c, std::min(m.columns, c + cut.columns)};
-    matmul_block(m, block, stream.scratch(worker, matmul_scratch(m, block)));
+    run_block(m, block, stream, worker);
   });
+  if (stack.whole.symmetric) mirror_stack(stack, parts, stream);
 }
 
 }  // namespace dure::cpu

@@ -1,8 +1,9 @@
-// kernels/cpu/matmul.h: the one product behind linear.h: C = A B, every element of C one fma chain
-// over the steps.
+// kernels/cpu/matmul.h: the one product behind linear.h and optimiser.h: C = A B, every element of
+// C one fma chain over the steps.
 //
-// y = x w^T, dx = dy w and dw += dy^T x differ only in how A and B lie in memory. A MatMulStack is
-// one such product per expert. Bodies: matmul.cc splits a stack over threads; a MatMulBlock
+// y = x w^T, dx = dy w and dw += dy^T x differ only in how A and B lie in memory; Muon's products
+// in how they finish, and in that half of a symmetric C is enough. A MatMulStack is one such
+// product per expert or matrix. Bodies: matmul.cc splits a stack over threads; a MatMulBlock
 // function (generic, AVX2, AVX-512) computes one rectangle of C. No split changes any bit: each
 // element is one chain, whoever computes it.
 #pragma once
@@ -17,7 +18,7 @@ namespace dure::cpu {
 
 enum class Finish : uint8_t {
   kSet,       // C = sum
-  kAdd,       // C += sum, one addition after the full sum
+  kAdd,       // C = alpha * sum + beta * D: two products and one addition after the full sum
   kContinue,  // the chain starts from what C holds
 };
 
@@ -35,6 +36,12 @@ struct MatMul {
   float* c = nullptr;
   int64_t c_stride = 0;  // elements
   Finish finish = Finish::kSet;
+  // Of kAdd. D: [rows, columns], rows c_stride apart; null: C as it was.
+  const float* d = nullptr;
+  float alpha = 1, beta = 1;
+  // C is square and comes out symmetric (A B is, and D): only what touches its upper half is
+  // computed, then mirrored. Equal in bits to the whole, since chains of (r, c) and (c, r) are.
+  bool symmetric = false;
 };
 
 // Where the B of each part lies: at a stride from the first, or at an address of its own.
@@ -63,8 +70,8 @@ struct BlockLimits {
   int64_t row_tile = 1, column_tile = 1, steps_max = 1;
 };
 
-// Runs a stack over the stream's threads. Checked: the offsets rise from 0 to the rows (or steps)
-// of `whole`.
+// Runs a stack over the stream's threads; inside a loop of theirs, on the calling worker alone.
+// Checked: the offsets rise from 0 to the rows (or steps) of `whole`.
 void matmul_stack(const MatMulStack& stack, CpuStream& stream);
 
 // One rectangle of C, by the instruction set in use. scratch: matmul_scratch() bytes, 64-byte

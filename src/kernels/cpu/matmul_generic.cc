@@ -33,6 +33,15 @@ float chain(const MatMul& m, int64_t r, const float* column, float start) {
   return sum;
 }
 
+void finish(const MatMul& m, int64_t r, int64_t c, const float* column) {
+  float& out = m.c[r * m.c_stride + c];
+  const float sum = chain(m, r, column, m.finish == Finish::kContinue ? out : 0.0f);
+  if (m.finish == Finish::kAdd)
+    out = m.alpha * sum + m.beta * (m.d != nullptr ? m.d[r * m.c_stride + c] : out);
+  else
+    out = sum;
+}
+
 }  // namespace
 
 size_t matmul_scratch_generic(const MatMul& m, const Block& block) {
@@ -44,12 +53,9 @@ void matmul_block_generic(const MatMul& m, const Block& block, void* scratch) {
   for (int64_t c0 = block.column_begin; c0 < block.column_end; c0 += kColumns) {
     const int64_t count = std::min(kColumns, block.column_end - c0);
     pack(m, c0, count, panel, panel + kColumns * m.steps);
-    for (int64_t r = block.row_begin; r < block.row_end; ++r) {
-      for (int64_t j = 0; j < count; ++j) {
-        float& out = m.c[r * m.c_stride + c0 + j];
-        const float sum = chain(m, r, panel + j, m.finish == Finish::kContinue ? out : 0.0f);
-        out = m.finish == Finish::kAdd ? out + sum : sum;
-      }
+    const int64_t row_end = m.symmetric ? std::min(block.row_end, c0 + count) : block.row_end;
+    for (int64_t r = block.row_begin; r < row_end; ++r) {
+      for (int64_t j = 0; j < count; ++j) finish(m, r, c0 + j, panel + j);
     }
   }
 }

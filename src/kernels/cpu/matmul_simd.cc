@@ -64,16 +64,17 @@ struct Flow {
   const float* from;
   float* to;
   int64_t stride;
-  bool add;
+  const float* d;  // see TileArgs
 };
 
 Flow FlowOf(const Work& w, bool first, bool last) {
   const MatMul& m = w.m;
-  float* c = m.c + w.block.row_begin * m.c_stride + w.block.column_begin;
-  if (!w.uses_partial())
-    return {first && m.finish != Finish::kContinue ? nullptr : c, c, m.c_stride,
-            m.finish == Finish::kAdd};
-  return {first ? nullptr : w.partial, w.partial, RoundUp(w.columns(), kPanel), false};
+  const int64_t at = w.block.row_begin * m.c_stride + w.block.column_begin;
+  if (w.uses_partial())
+    return {first ? nullptr : w.partial, w.partial, RoundUp(w.columns(), kPanel), nullptr};
+  float* c = m.c + at;
+  const float* d = m.finish != Finish::kAdd ? nullptr : m.d != nullptr ? m.d + at : c;
+  return {first && m.finish != Finish::kContinue ? nullptr : c, c, m.c_stride, d};
 }
 
 // A tile whose columns are fewer than its vectors hold goes through a copy of its piece of C.
@@ -87,13 +88,32 @@ void NarrowTile(TileFunction tile, TileArgs t, int64_t rows, int64_t count) {
   }
   t.to = copy;
   t.c_stride = kPanel;
-  t.add = false;
+  t.d = nullptr;
   tile(t);
   for (int64_t r = 0; r < rows; ++r) {
-    float* to = outside.to + r * outside.c_stride;
+    const int64_t at = r * outside.c_stride;
+    const float* sum = copy + r * kPanel;
     for (int64_t j = 0; j < count; ++j)
-      to[j] = outside.add ? to[j] + copy[r * kPanel + j] : copy[r * kPanel + j];
+      outside.to[at + j] =
+          outside.d == nullptr ? sum[j] : outside.alpha * sum[j] + outside.beta * outside.d[at + j];
   }
+}
+
+void RunTile(const TileArgs& t, int64_t rows, int64_t count, bool by_step) {
+  const int64_t vecs = PanelVecs(count);
+  const TileFunction tile =
+      by_step ? tile_function<true>(rows, vecs) : tile_function<false>(rows, vecs);
+  if (count == vecs * kLanes)
+    tile(t);
+  else
+    NarrowTile(tile, t, rows, count);
+}
+
+// Of `rows` rows from `row` on, those whose panel reaches over the diagonal where C is symmetric;
+// the panel ends before column `end` of the block.
+int64_t NeededRows(const Work& w, int64_t row, int64_t rows, int64_t end) {
+  if (!w.m.symmetric) return rows;
+  return std::min(rows, w.block.column_begin + end - (w.block.row_begin + row));
 }
 
 struct ATile {
@@ -122,16 +142,20 @@ void RowTile(const Work& w, const Flow& flow, int64_t row, int64_t rows, int64_t
   const float* panel = w.panels;
   for (int64_t c = 0; c < w.columns(); c += kPanel) {
     const int64_t count = std::min(kPanel, w.columns() - c), vecs = PanelVecs(count);
-    const int64_t at = row * flow.stride + c;
-    const TileArgs t{
-        a.data,       a.stride,    panel,   steps, flow.from == nullptr ? nullptr : flow.from + at,
-        flow.to + at, flow.stride, flow.add};
-    const TileFunction tile =
-        m.a_by_step ? tile_function<true>(rows, vecs) : tile_function<false>(rows, vecs);
-    if (count == vecs * kLanes)
-      tile(t);
-    else
-      NarrowTile(tile, t, rows, count);
+    if (const int64_t needed = NeededRows(w, row, rows, c + count); needed > 0) {
+      const int64_t at = row * flow.stride + c;
+      RunTile({.a = a.data,
+               .a_stride = a.stride,
+               .panel = panel,
+               .steps = steps,
+               .from = flow.from == nullptr ? nullptr : flow.from + at,
+               .to = flow.to + at,
+               .c_stride = flow.stride,
+               .d = flow.d == nullptr ? nullptr : flow.d + at,
+               .alpha = m.alpha,
+               .beta = m.beta},
+              needed, count, m.a_by_step);
+    }
     panel += steps * vecs * kLanes;
   }
 }
@@ -147,10 +171,15 @@ void Stretch(const Work& w, const Flow& flow, int64_t step, int64_t steps) {
 }
 
 void AddPartial(const Work& w) {
+  const MatMul& m = w.m;
   const int64_t stride = RoundUp(w.columns(), kPanel);
   for (int64_t r = 0; r < w.rows(); ++r) {
-    float* to = w.m.c + (w.block.row_begin + r) * w.m.c_stride + w.block.column_begin;
-    for (int64_t j = 0; j < w.columns(); ++j) to[j] += w.partial[r * stride + j];
+    const int64_t row = w.block.row_begin + r, at = row * m.c_stride + w.block.column_begin;
+    float* to = m.c + at;
+    const float *d = m.d != nullptr ? m.d + at : to, *sum = w.partial + r * stride;
+    // Under the diagonal of a symmetric C nothing is computed.
+    const int64_t begin = m.symmetric ? std::max<int64_t>(0, row - w.block.column_begin) : 0;
+    for (int64_t j = begin; j < w.columns(); ++j) to[j] = m.alpha * sum[j] + m.beta * d[j];
   }
 }
 

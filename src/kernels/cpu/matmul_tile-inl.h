@@ -29,7 +29,7 @@ inline constexpr int64_t kRowsMax = HWY_MAX_BYTES == 64 ? 14 : 6;
 
 // A: element (r, s) at a[r * a_stride + s], or a[s * a_stride + r] where kByStep. panel: [steps,
 // kVecs * kLanes]. The chains start from `from` (null: zero) and end in `to`, both with row stride
-// c_stride; `add`: to += sum.
+// c_stride; where `d` (of that stride too) is not null, to = alpha * sum + beta * d.
 struct TileArgs {
   const float* a;
   int64_t a_stride;
@@ -38,7 +38,8 @@ struct TileArgs {
   const float* from;
   float* to;
   int64_t c_stride;
-  bool add;
+  const float* d;
+  float alpha, beta;
 };
 
 template <int kRows, int kVecs, bool kByStep>
@@ -84,8 +85,13 @@ void Tile(const TileArgs& t) {
   for (int r = 0; r < kRows; ++r) {
     HWY_UNROLL(2)
     for (int v = 0; v < kVecs; ++v) {
-      float* to = t.to + r * t.c_stride + v * kLanes;
-      hn::StoreU(t.add ? hn::Add(hn::LoadU(d, to), sum[r][v]) : sum[r][v], d, to);
+      const int64_t at = r * t.c_stride + v * kLanes;
+      V out = sum[r][v];
+      if (t.d != nullptr) {
+        const V more = hn::Mul(hn::Set(d, t.beta), hn::LoadU(d, t.d + at));
+        out = hn::Add(hn::Mul(hn::Set(d, t.alpha), out), more);
+      }
+      hn::StoreU(out, d, t.to + at);
     }
   }
 }

@@ -14,10 +14,10 @@ namespace dure::ref {
 
 template <typename T>
 void adamw_update(std::span<T> w, std::span<const T> g, std::span<T> m, std::span<T> v,
-                  const AdamWStep& s) {
+                  double weight_decay, const AdamWStep& s) {
   for (size_t i = 0; i < w.size(); ++i) {
     const T gradient = g[i] * static_cast<T>(s.gradient_scale);
-    w[i] -= static_cast<T>(s.learning_rate * s.weight_decay) * w[i];
+    w[i] -= static_cast<T>(s.learning_rate * weight_decay) * w[i];
     m[i] = static_cast<T>(s.beta1) * m[i] + static_cast<T>(1 - s.beta1) * gradient;
     v[i] = static_cast<T>(s.beta2) * v[i] + static_cast<T>(1 - s.beta2) * gradient * gradient;
     const T corrected_m = m[i] / static_cast<T>(1 - std::pow(s.beta1, static_cast<double>(s.step)));
@@ -54,7 +54,7 @@ std::vector<T> matmul(const std::vector<T>& a, const std::vector<T>& b, int64_t 
 }
 
 template <typename T>
-void muon_orthogonalise(std::vector<T>& x, int64_t rows, int64_t cols, int iterations) {
+void orthogonalise(std::vector<T>& x, int64_t rows, int64_t cols, int iterations) {
   constexpr double kA = 3.4445, kB = -4.7750, kC = 2.0315;
   T squares = 0;
   for (const T value : x) squares += value * value;
@@ -77,18 +77,18 @@ void muon_orthogonalise(std::vector<T>& x, int64_t rows, int64_t cols, int itera
 
 template <typename T>
 void muon_update(std::span<T> w, std::span<const T> g, std::span<T> momentum, int64_t rows,
-                 int64_t cols, const MuonStep& s) {
+                 int64_t cols, double weight_decay, const MuonStep& s) {
   std::vector<T> update(w.size());
   for (size_t i = 0; i < w.size(); ++i) {
     const T gradient = g[i] * static_cast<T>(s.gradient_scale);
     momentum[i] = static_cast<T>(s.momentum) * momentum[i] + gradient;
     update[i] = s.nesterov ? gradient + static_cast<T>(s.momentum) * momentum[i] : momentum[i];
   }
-  muon_orthogonalise(update, rows, cols, s.iterations);
+  orthogonalise(update, rows, cols, s.iterations);
   const T scale =
       static_cast<T>(s.learning_rate * 0.2 * std::sqrt(static_cast<double>(std::max(rows, cols))));
   for (size_t i = 0; i < w.size(); ++i)
-    w[i] = w[i] * static_cast<T>(1 - s.learning_rate * s.weight_decay) - scale * update[i];
+    w[i] = w[i] * static_cast<T>(1 - s.learning_rate * weight_decay) - scale * update[i];
 }
 
 }  // namespace dure::ref
