@@ -33,11 +33,11 @@ struct PassOutcome {
   std::vector<float> gradients, log_probability, hidden;
 };
 
-PassOutcome run_pass(const Model& model, const Batch& batch, TrainPassOptions options,
+PassOutcome run_pass(const Model& model, const Batch& batch, TrainPassOptions pass_options,
                      const LossOptions& options, int threads, bool two_phase = false) {
   CpuStream stream(threads);
-  if (options.rows_max == 0) options.rows_max = static_cast<int64_t>(batch.ids.size());
-  TrainPass pass(model.weights.config, options);
+  if (pass_options.rows_max == 0) pass_options.rows_max = static_cast<int64_t>(batch.ids.size());
+  TrainPass pass(model.weights.config, pass_options);
   Parameters gradients(model.weights.config);
   const ModelGradients places = gradients.by_place();
   pass.forward(model.weights, batch.input(), stream);
