@@ -135,7 +135,7 @@ class Bench {
   static LearnerOptions options(const ModelConfig& config, int64_t rows, int64_t tokens,
                                 const std::string& optimiser) {
     LearnerOptions o;
-    o.optimiser.kind = optimiser;
+    o.optimiser.kind = enum_from_name<OptimiserKind>(optimiser, "optimiser");
     o.pass = {.rows_max = rows * tokens, .documents_max = rows, .mtp = config.mtp_layer_count > 0};
     o.router_bias_rate = 1e-3;
     return o;
@@ -161,17 +161,20 @@ void serve(Bench& bench) {
   while (std::getline(std::cin, line)) {
     Json answer = Json::object();
     if (line.starts_with("peak ")) {
-      answer["gflops"] = peak_gflops(bench.stream(), std::atof(line.c_str() + 5)),
+      answer["gflops"] = peak_gflops(bench.stream(), std::atof(line.c_str() + 5));
       answer["threads"] = int64_t{bench.stream().thread_count()};
     } else if (line.starts_with("steps ")) {
       Json seconds = Json::array(), processor = Json::array();
       for (int i = std::atoi(line.c_str() + 6); i > 0; --i) {
         const StepTimes times = bench.step();
-        seconds.push_back(times.all()), processor.push_back(times.processor);
+        seconds.push_back(times.all());
+        processor.push_back(times.processor);
       }
-      answer["seconds"] = seconds, answer["processor_seconds"] = processor,
+      answer["seconds"] = seconds;
+      answer["processor_seconds"] = processor;
       answer["loss"] = bench.loss();
-      answer["counted"] = bench.counted(), answer["estimated"] = bench.estimated();
+      answer["counted"] = bench.counted();
+      answer["estimated"] = bench.estimated();
     } else {
       fail(ErrorCode::kInvalidArgument, "unknown command '{}': steps N, or peak SECONDS", line);
     }

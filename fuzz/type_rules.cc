@@ -1,4 +1,4 @@
-// Rules of types for `dure quantize` (YAML): an Error, or a plan for every tensor of a small model,
+// Rules of types for `dure quantize` (YAML): an Error, or a type for every tensor of a small model,
 // in bounded time whatever the patterns.
 #include <cstddef>
 #include <cstdint>
@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "formats/hf_config.h"
-#include "quantise/type_plan.h"
+#include "quantise/type_choice.h"
 
 using namespace dure;
 
@@ -32,9 +32,9 @@ const ModelConfig& small_model() {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   try {
-    TypePlanOptions options;
+    TypeChoiceOptions options;
     options.rules = parse_type_rules(parse_yaml(text, "fuzz"), "fuzz");
-    DURE_CHECK(!plan_types(small_model(), options).empty());
+    DURE_CHECK(!choose_types(small_model(), options).empty());
   } catch (const Error&) {
   }
   return 0;

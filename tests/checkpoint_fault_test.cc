@@ -22,9 +22,10 @@ struct FakeRun {  // Some tensors whose content follows from the step.
   explicit FakeRun(int64_t count = 20000)
       : weights(static_cast<size_t>(count)), moments(static_cast<size_t>(count)) {}
   void set(int64_t step) {
-    for (size_t i = 0; i < weights.size(); ++i)
-      weights[i] = static_cast<float>(step) + 0.25f * static_cast<float>(i % 7),
+    for (size_t i = 0; i < weights.size(); ++i) {
+      weights[i] = static_cast<float>(step) + 0.25f * static_cast<float>(i % 7);
       moments[i] = -weights[i];
+    }
   }
   std::vector<NamedTensor> model() {
     return {{"a.weight", host_view(weights.data(), {4, static_cast<int64_t>(weights.size()) / 4})}};
@@ -182,7 +183,12 @@ TEST(Checkpoint, FullDiskLeavesTheOlderOne) {
     std::string message = "(no error)";
     int64_t step = 2;
     for (; step < 10 && message == "(no error)"; ++step)
-      message = message_of([&] { run.content(step), store.save(run.content(step)); }, &code);
+      message = message_of(
+          [&] {
+            run.content(step);
+            store.save(run.content(step));
+          },
+          &code);
     FakeRun big(200000);
     message = message_of([&] { store.save(big.content(50)); }, &code);
     EXPECT_EQ(code, ErrorCode::kNoSpace) << message;

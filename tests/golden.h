@@ -62,7 +62,10 @@ class Report {
     Worst& worst = worst_[quantity];
     ++worst.count;
     if (std::isnan(difference)) difference = HUGE_VAL;  // NaN counts as worst, and stays it.
-    if (difference > worst.value) worst.value = difference, worst.where = where;
+    if (difference > worst.value) {
+      worst.value = difference;
+      worst.where = where;
+    }
   }
   double worst(const std::string& quantity) const {
     const auto found = worst_.find(quantity);

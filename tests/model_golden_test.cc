@@ -70,14 +70,18 @@ void add_documents(const Json* documents, size_t row, int64_t columns,
         t == columns ||
         (documents != nullptr && documents->at(row).at(static_cast<size_t>(t)).as_int() !=
                                      documents->at(row).at(static_cast<size_t>(t - 1)).as_int());
-    if (ends) lengths.push_back(run), run = 0;
+    if (ends) {
+      lengths.push_back(run);
+      run = 0;
+    }
   }
 }
 
 Rows read_rows(const Json& json) {
   Rows out;
   const Json::Array& ids = json.at("ids").as_array("ids");
-  out.rows = static_cast<int64_t>(ids.size()), out.columns = static_cast<int64_t>(ids.at(0).size());
+  out.rows = static_cast<int64_t>(ids.size());
+  out.columns = static_cast<int64_t>(ids.at(0).size());
   for (size_t b = 0; b < ids.size(); ++b) {
     const Json* labels = json.find("labels");
     for (size_t t = 0; t < ids[b].size(); ++t) {
@@ -108,7 +112,7 @@ class Case {
   }
 
   void run() {
-    TrainPass pass(weights_.config, plan());
+    TrainPass pass(weights_.config, pass_options());
     pass.forward(weights_, rows_.input(), stream_);
     compare_logits("logits", pass.hidden(), "logits");
     compare_hidden(pass);
@@ -133,7 +137,9 @@ class Case {
   }
 
  private:
-  PassPlan plan() const { return {.rows_max = static_cast<int64_t>(rows_.ids.size())}; }
+  TrainPassOptions pass_options() const {
+    return {.rows_max = static_cast<int64_t>(rows_.ids.size())};
+  }
 
   const TensorInfo* expected(const std::string& name) {
     const TensorInfo* info = expected_.find(name);
@@ -214,7 +220,7 @@ class Case {
   // Weights read from the map in their stored type give the bits of the widened masters.
   void compare_mapped_weights(TensorView hidden) {
     const ModelWeights mapped = open_weights(files_);
-    TrainPass pass(mapped.config, plan());
+    TrainPass pass(mapped.config, pass_options());
     pass.forward(mapped, rows_.input(), stream_);
     const std::vector<double> a = widened(hidden), b = widened(pass.hidden());
     int64_t different = 0;

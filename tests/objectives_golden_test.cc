@@ -103,28 +103,30 @@ TEST(ObjectivesGolden, PolicyLosses) {
     std::vector<int64_t> lengths;
     for (const Json& row : c.at("tokens").as_array())
       lengths.push_back(static_cast<int64_t>(row.size()));
-    const ResponsePlan plan =
-        plan_responses(options, integers(c.at("groups")), doubles(c.at("rewards")), lengths);
+    const ResponseWeights weights =
+        weigh_responses(options, integers(c.at("groups")), doubles(c.at("rewards")), lengths);
     double loss = 0;
     for (size_t i = 0; i < lengths.size(); ++i) {
-      EXPECT_EQ(plan.live[i] != 0, c.at("live").at(i).as_bool());
-      differences.note("advantages", plan.advantages[i], c.at("advantages").at(i).as_double());
-      differences.note("response scale", plan.scales[i], c.at("response_scale").at(i).as_double());
+      EXPECT_EQ(weights.live[i] != 0, c.at("live").at(i).as_bool());
+      differences.note("advantages", weights.advantages[i], c.at("advantages").at(i).as_double());
+      differences.note("response scale", weights.scales[i],
+                       c.at("response_scale").at(i).as_double());
       const std::vector<int64_t> tokens = integers(c.at("tokens").at(i));
       const TokenGradient rows = softmax_rows(doubles(c.at("logits").at(i)), tokens, vocabulary);
       const std::vector<double> sampler = doubles(c.at("sampler_logprobs").at(i)),
                                 want = doubles(c.at("grad_logits").at(i));
       std::vector<double> grad(tokens.size());
-      loss += response_loss<double>(options, plan.advantages[i], plan.scales[i], rows.logprobs,
-                                    sampler, grad);
+      loss += response_loss<double>(options, weights.advantages[i], weights.scales[i],
+                                    rows.logprobs, sampler, grad);
       for (size_t j = 0; j < want.size(); ++j) {
         const size_t t = j / vocabulary;
         const double hot = static_cast<size_t>(tokens[t]) == j % vocabulary ? 1 : 0;
-        differences.note("grad logits, " + options.objective,
+        differences.note(std::string("grad logits, ") + name_of(options.objective),
                          grad[t] * (hot - rows.probabilities[j]), want[j]);
       }
     }
-    differences.note("loss, " + options.objective, loss, c.at("loss").as_double());
+    differences.note(std::string("loss, ") + name_of(options.objective), loss,
+                     c.at("loss").as_double());
   });
   for (const char* name : {"agapo", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "cispo"}) {
     EXPECT_LE(differences.worst("loss, " + std::string(name)), kDoubleBound);
@@ -306,12 +308,13 @@ TEST(ObjectivesGolden, ClipAndSchedule) {
     }
   });
   for_each_case("optimiser.json", "wsd", [&](const Json& c) {
-    const WsdSchedule schedule{.warmup_steps = c.at("warmup_steps").as_int(),
-                               .stable_steps = c.at("stable_steps").as_int(),
-                               .decay_steps = c.at("decay_steps").as_int(),
-                               .peak = c.at("peak").as_double(),
-                               .final_fraction = c.at("final_fraction").as_double(),
-                               .shape = decay_shape_from_name(c.at("decay").as_string())};
+    const WsdSchedule schedule{
+        .warmup_steps = c.at("warmup_steps").as_int(),
+        .stable_steps = c.at("stable_steps").as_int(),
+        .decay_steps = c.at("decay_steps").as_int(),
+        .peak = c.at("peak").as_double(),
+        .final_fraction = c.at("final_fraction").as_double(),
+        .shape = enum_from_name<DecayShape>(c.at("decay").as_string(), "decay")};
     for (size_t s = 0; s < c.at("rate").size(); ++s)
       differences.note("wsd, relative to the peak",
                        schedule.rate(static_cast<int64_t>(s)) / schedule.peak,

@@ -53,14 +53,14 @@ void expect_as_planned(const char* what, int64_t planned, int64_t real) {
 
 TEST(Plan, Training) {
   CpuStream stream(1);
-  for (const char* kind : {"adamw", "muon"}) {
+  for (const OptimiserKind kind : {OptimiserKind::kAdamW, OptimiserKind::kMuon}) {
     for (const bool recompute : {false, true}) {
       LearnerOptions options{.optimiser = {}, .pass = {.rows_max = 2048, .recompute = recompute}};
       options.optimiser.kind = kind;
       const int64_t before = data_bytes();
       const Learner learner(medium(), options, stream);
       expect_as_planned(
-          fmt::format("training, {}{}", kind, recompute ? ", recomputed" : "").c_str(),
+          fmt::format("training, {}{}", name_of(kind), recompute ? ", recomputed" : "").c_str(),
           plan_training(medium(), options, 1).total_bytes(), data_bytes() - before);
     }
   }

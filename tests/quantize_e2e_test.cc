@@ -1,4 +1,4 @@
-// `dure quantize` and `dure imatrix` as a user runs them: every type loads and scores, the plan of
+// `dure quantize` and `dure imatrix` as a user runs them: every type loads and scores, the types of
 // a golden file, importance from text to file to blocks, threads, kills, and bad input.
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -14,7 +14,7 @@
 #include "kernels/block_decode.h"
 #include "model/load.h"
 #include "quantise/importance.h"
-#include "quantise/type_plan.h"
+#include "quantise/type_choice.h"
 #include "text/tokenizer.h"
 #include "tiny_runs.h"
 
@@ -51,7 +51,8 @@ class Quantize : public TinyRuns {
   static void SetUpTestSuite() {
     TinyRuns::SetUpTestSuite();
     TrainConfig c;
-    c.output = at("run").string(), c.tokenizer = at("tokenizer").string(),
+    c.output = at("run").string();
+    c.tokenizer = at("tokenizer").string();
     c.data.corpus = at("corpus").string();
     c.steps = 6;
     c.batch = {.rows = 2, .tokens = 32};
@@ -174,7 +175,8 @@ double weighted_error(const Path& quantised, const ModelFiles& exact, const Impo
       const double weight = static_cast<double>(w[i % w.size()]),
                    value = static_cast<double>(x.f32()[i]),
                    rest = value - static_cast<double>(y[i]);
-      error += weight * rest * rest, energy += weight * value * value;
+      error += weight * rest * rest;
+      energy += weight * value * value;
     }
   }
   return std::sqrt(error / energy);
@@ -217,7 +219,8 @@ TEST_F(Quantize, ImportanceOfAnotherModelIsRefused) {
   lacking.entries.erase("blk.2.attn_q.weight");
   write_importance(lacking, at("lacking.gguf"));
   ImportanceEntry& entry = m.entries["blk.2.attn_q.weight"];
-  entry.columns /= 2, entry.squares.resize(static_cast<size_t>(entry.columns));
+  entry.columns /= 2;
+  entry.squares.resize(static_cast<size_t>(entry.columns));
   write_importance(m, at("narrow.gguf"));
   make_folders(at("empty"));
   const std::string base =

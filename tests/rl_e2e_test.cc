@@ -29,7 +29,9 @@ class RlTest : public TinyRuns {
     base.steps = 3;
     run(base);
     TrainConfig sft = self.tuning("sft", "base/model");
-    sft.steps = 60, sft.data.tasks = mixture, sft.optimiser.learning_rate = 0.02;
+    sft.steps = 60;
+    sft.data.tasks = mixture;
+    sft.optimiser.learning_rate = 0.02;
     run(sft);
   }
   static void TearDownTestSuite() { TinyRuns::TearDownTestSuite(); }
@@ -44,12 +46,14 @@ class RlTest : public TinyRuns {
     return mixture;
   }
 
-  RlConfig rl(const std::string& output, const std::string& objective = "agapo") const {
+  RlConfig rl(const std::string& output, Objective objective = Objective::kAgapo) const {
     RlConfig c;
-    c.init = at("sft/model").string(), c.output = at(output).string();
-    c.steps = 6,
+    c.init = at("sft/model").string();
+    c.output = at(output).string();
+    c.steps = 6;
     c.rollout = {.prompts_per_step = 6, .group_size = 6, .new_tokens_max = 24, .sequences_max = 36};
-    c.tasks = tasks(), c.objective = ObjectiveOptions(objective);
+    c.tasks = tasks();
+    c.objective = ObjectiveOptions(objective);
     c.schedule = {.warmup_steps = 1, .decay_fraction = 0};
     c.checkpoint = {.every_steps = 2, .keep_last = 2};
     return c;
@@ -156,14 +160,16 @@ TEST_F(RlTest, AGgufFileStartsARunAsItsFolderDoes) {
   RlConfig folder = rl("from-folder"), gguf = rl("from-gguf");
   folder.steps = gguf.steps = 2;
   gguf.init = at("sft.gguf").string();
-  run_rl(folder), run_rl(gguf);
+  run_rl(folder);
+  run_rl(gguf);
   EXPECT_TRUE(weights_of("from-gguf") == weights_of("from-folder"));
   TrainConfig from_folder = tuning("sft-folder", "sft/model");
   TrainConfig from_gguf = tuning("sft-gguf", "sft.gguf");
   from_folder.steps = from_gguf.steps = 2;
   from_folder.data.tasks = from_gguf.data.tasks = tasks();
   from_folder.schedule = from_gguf.schedule = {.warmup_steps = 1, .decay_fraction = 0};
-  run(from_folder), run(from_gguf);
+  run(from_folder);
+  run(from_gguf);
   EXPECT_TRUE(weights_of("sft-gguf") == weights_of("sft-folder"));
   const char* text = "the village shares its work: 7 > 3<|endofturn|>";
   EXPECT_EQ(Tokenizer::load(at("from-gguf/model")).encode(text),
@@ -171,8 +177,8 @@ TEST_F(RlTest, AGgufFileStartsARunAsItsFolderDoes) {
 }
 
 TEST_F(RlTest, EveryObjectiveIsOneNameAway) {
-  for (const char* name : {"agapo", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "cispo"}) {
-    RlConfig c = rl(std::string("o-") + name, name);
+  for (const auto& [objective, name] : enum_names(Objective())) {
+    RlConfig c = rl(std::string("o-") + name, objective);
     c.steps = 2;
     run_rl(c);
     for (const double loss : losses_of(std::string("o-") + name))
@@ -182,7 +188,8 @@ TEST_F(RlTest, EveryObjectiveIsOneNameAway) {
 
 TEST_F(RlTest, LaterUpdatesAreOffPolicy) {
   RlConfig c = rl("off");
-  c.steps = 3, c.updates_per_step = 2;
+  c.steps = 3;
+  c.updates_per_step = 2;
   run_rl(c);
   double largest = 0;
   for (const double mismatch : column_of("off", "sampler_mismatch_max"))

@@ -61,7 +61,8 @@ class TinyRuns : public testing::Test {
 
   TrainConfig config(const std::string& output) const {
     TrainConfig c;
-    c.output = at(output).string(), c.tokenizer = at("tokenizer").string(),
+    c.output = at(output).string();
+    c.tokenizer = at("tokenizer").string();
     c.data.corpus = at("corpus").string();
     c.steps = 14;
     c.batch = {.rows = 4, .tokens = 32};
@@ -72,7 +73,10 @@ class TinyRuns : public testing::Test {
   }
   TrainConfig tuning(const std::string& output, const std::string& init) const {
     TrainConfig c = config(output);
-    c.stage = "sft", c.init = at(init).string(), c.tokenizer.clear(), c.data = {.tasks_weight = 1};
+    c.stage = TrainStage::kSft;
+    c.init = at(init).string();
+    c.tokenizer.clear();
+    c.data = {.tasks_weight = 1};
     c.batch.tokens = 256;
     return c;
   }

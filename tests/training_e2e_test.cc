@@ -85,23 +85,25 @@ TEST_F(TrainerTest, MicroBatchesChangeNothingButRounding) {
   TrainConfig whole = config("m4"), split = config("m1");
   whole.steps = split.steps = 4;
   split.batch.micro_rows = 1;
-  run(whole), run(split);
+  run(whole);
+  run(split);
   const std::vector<double> a = losses_of("m4"), b = losses_of("m1");
   EXPECT_NEAR(a[0], b[0], 1e-6 * a[0]);
   for (size_t i = 1; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 2e-4 * a[i]) << i;
-  split.output = at("m3").string(), split.batch.micro_rows = 3;
+  split.output = at("m3").string();
+  split.batch.micro_rows = 3;
   EXPECT_NE(error_of(split).second.find("micro_rows"), std::string::npos);
 }
 
 TEST_F(TrainerTest, FineTuningLearnsWithEitherOptimiser) {
   run(config("base"));
-  for (const char* kind : {"muon", "adamw"}) {
-    TrainConfig c = tuning(std::string("sft-") + kind, "base/model");
+  for (const auto& [kind, name] : enum_names(OptimiserKind())) {
+    TrainConfig c = tuning(std::string("sft-") + name, "base/model");
     c.optimiser.kind = kind;
     run(c);
-    const std::vector<double> losses = losses_of(std::string("sft-") + kind);
-    EXPECT_LT(losses.back(), losses.front() - 0.3) << kind;
-    EXPECT_TRUE(read_metrics(at(std::string("sft-") + kind + "/metrics.jsonl"))
+    const std::vector<double> losses = losses_of(std::string("sft-") + name);
+    EXPECT_LT(losses.back(), losses.front() - 0.3) << name;
+    EXPECT_TRUE(read_metrics(at(std::string("sft-") + name + "/metrics.jsonl"))
                     .back()
                     .contains("eval_loss_tasks"));
   }
@@ -111,7 +113,9 @@ TEST_F(TrainerTest, DivergenceNamesTheStepAndKeepsTheCheckpoint) {
   TrainConfig c = config("n");
   c.steps = 3;
   run(c);
-  c.steps = 14, c.optimiser.learning_rate = 1e36, c.optimiser.clip_norm = 0,
+  c.steps = 14;
+  c.optimiser.learning_rate = 1e36;
+  c.optimiser.clip_norm = 0;
   c.record.checkpoint_steps = 100;
   const auto [code, message] = error_of(c);
   EXPECT_EQ(code, ErrorCode::kDiverged) << message;
@@ -152,7 +156,10 @@ TEST_F(TrainerTest, BadConfigurationsAreOneClearError) {
             std::string::npos);
   EXPECT_NE(message([](TrainConfig& c) { c.schedule.warmup_steps = 99; }).find("warm-up"),
             std::string::npos);
-  EXPECT_NE(message([](TrainConfig& c) { c.stage = "sft", c.data = {}; }).find("sft has no data"),
+  EXPECT_NE(message([](TrainConfig& c) {
+              c.stage = TrainStage::kSft;
+              c.data = {};
+            }).find("sft has no data"),
             std::string::npos);
 }
 

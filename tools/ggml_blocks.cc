@@ -43,14 +43,17 @@ bool run_type(const std::string& name, const std::vector<float>& input, int64_t 
     write(out + "/" + name + ".f32", decoded.data(), decoded.size() * sizeof(float));
     return true;
   }
-  return std::fprintf(stderr, "no type %s\n", name.c_str()), false;
+  std::fprintf(stderr, "no type %s\n", name.c_str());
+  return false;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 6)
-    return std::fprintf(stderr, "usage: %s INPUT COLUMNS IMATRIX OUT TYPE...\n", argv[0]), 2;
+  if (argc < 6) {
+    std::fprintf(stderr, "usage: %s INPUT COLUMNS IMATRIX OUT TYPE...\n", argv[0]);
+    return 2;
+  }
   ggml_init_params params{};  // fills the half-precision tables
   ggml_free(ggml_init(params));
   const std::vector<float> input = read_floats(argv[1]);

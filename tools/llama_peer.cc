@@ -24,8 +24,10 @@ namespace {
 bool decode(llama_context* context, const std::vector<llama_token>& tokens, int first, bool all) {
   llama_batch batch = llama_batch_init(static_cast<int32_t>(tokens.size()), 0, 1);
   for (size_t i = 0; i < tokens.size(); ++i) {
-    batch.token[i] = tokens[i], batch.pos[i] = first + static_cast<int>(i);
-    batch.n_seq_id[i] = 1, batch.seq_id[i][0] = 0;
+    batch.token[i] = tokens[i];
+    batch.pos[i] = first + static_cast<int>(i);
+    batch.n_seq_id[i] = 1;
+    batch.seq_id[i][0] = 0;
     batch.logits[i] = all || i + 1 == tokens.size();
   }
   batch.n_tokens = static_cast<int32_t>(tokens.size());
@@ -36,7 +38,8 @@ bool decode(llama_context* context, const std::vector<llama_token>& tokens, int 
 
 llama_context* new_context(llama_model* model, int rows) {
   llama_context_params params = llama_context_default_params();
-  params.n_ctx = static_cast<uint32_t>(rows), params.n_batch = params.n_ubatch = params.n_ctx;
+  params.n_ctx = static_cast<uint32_t>(rows);
+  params.n_batch = params.n_ubatch = params.n_ctx;
   params.n_threads = params.n_threads_batch = 1;
   params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
   params.type_k = params.type_v = GGML_TYPE_F32;
@@ -86,7 +89,10 @@ llama_model* load(const char* path, bool vocab_only) {
   llama_model_params params = llama_model_default_params();
   params.vocab_only = vocab_only;
   llama_model* model = llama_model_load_from_file(path, params);
-  if (model == nullptr) std::fprintf(stderr, "%s does not load\n", path), std::exit(1);
+  if (model == nullptr) {
+    std::fprintf(stderr, "%s does not load\n", path);
+    std::exit(1);
+  }
   return model;
 }
 
@@ -112,9 +118,14 @@ int quantize(char** arguments) {
       {"Q2_K", LLAMA_FTYPE_MOSTLY_Q2_K},     {"IQ4_NL", LLAMA_FTYPE_MOSTLY_IQ4_NL},
       {"IQ4_XS", LLAMA_FTYPE_MOSTLY_IQ4_XS}, {"MXFP4", LLAMA_FTYPE_MOSTLY_MXFP4_MOE}};
   const auto found = types.find(arguments[2]);
-  if (found == types.end()) return std::fprintf(stderr, "no type %s\n", arguments[2]), 2;
+  if (found == types.end()) {
+    std::fprintf(stderr, "no type %s\n", arguments[2]);
+    return 2;
+  }
   llama_model_quantize_params params = llama_model_quantize_default_params();
-  params.ftype = found->second, params.pure = true, params.nthread = 1;
+  params.ftype = found->second;
+  params.pure = true;
+  params.nthread = 1;
   return llama_model_quantize(arguments[0], arguments[1], &params) == 0 ? 0 : 1;
 }
 
@@ -129,7 +140,11 @@ int main(int argc, char** argv) {
       nullptr);
   llama_backend_init();
   if (verb == "logits" && argc == 6) return logits(argv + 2);
-  if (verb == "encode" && argc == 4) return encode_lines(load(argv[2], true), argv[3]), 0;
+  if (verb == "encode" && argc == 4) {
+    encode_lines(load(argv[2], true), argv[3]);
+    return 0;
+  }
   if (verb == "quantize" && argc == 5) return quantize(argv + 2);
-  return std::fprintf(stderr, "usage: %s logits|encode|quantize ...\n", argv[0]), 2;
+  std::fprintf(stderr, "usage: %s logits|encode|quantize ...\n", argv[0]);
+  return 2;
 }

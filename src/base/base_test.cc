@@ -78,14 +78,18 @@ struct Inner {
     v("rate", rate, "a rate", above(0));
   }
 };
+enum class Kind { kX, kY };
+constexpr auto enum_names(Kind) {
+  return std::to_array<EnumName<Kind>>({{Kind::kX, "x"}, {Kind::kY, "y"}});
+}
 struct Outer {
   int64_t steps = 3;
-  std::string kind = "x";
+  Kind kind = Kind::kX;
   Inner inner;
   template <typename V>
   void visit(V& v) {
     v("steps", steps, "how many", at_least(1));
-    v("kind", kind, "which", one_of({"x", "y"}));
+    v("kind", kind, "which");
     v("inner", inner, "nested");
   }
 };
@@ -106,6 +110,9 @@ TEST(Options, ReadsWritesAndRefusesByName) {
       message_of([&] { from_json(outer, parse_yaml("kind: z", "o"), "o.yaml"); }).find("x, y"),
       std::string::npos);
   EXPECT_NE(describe<Outer>().find("inner.rate = 0.5"), std::string::npos);
+  EXPECT_NE(describe<Outer>().find("kind = \"x\"   which (x | y)"), std::string::npos);
+  from_json(outer, parse_yaml("kind: y", "o"), "o.yaml");
+  EXPECT_EQ(outer.kind, Kind::kY);
   Json root = Json::object();
   set_path(root, "inner.rate=0.25");
   Outer fresh;

@@ -42,7 +42,10 @@ void write_all(int descriptor, std::string_view bytes, const Path& path) {
 void sync_parent(const Path& path) {
   const Path parent = path.has_parent_path() ? path.parent_path() : Path(".");
   const int descriptor = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor >= 0) ::fsync(descriptor), ::close(descriptor);
+  if (descriptor >= 0) {
+    ::fsync(descriptor);
+    ::close(descriptor);
+  }
 }
 
 Path temporary_beside(const Path& target) {

@@ -60,9 +60,18 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool binary(nlohmann::json::binary_t&) override { return false; }
   bool start_object(size_t) override { return open(Json::object()); }
   bool start_array(size_t) override { return open(Json::array()); }
-  bool end_object() override { return stack_.pop_back(), true; }
-  bool end_array() override { return stack_.pop_back(), true; }
-  bool key(std::string& key) override { return key_ = std::move(key), true; }
+  bool end_object() override {
+    stack_.pop_back();
+    return true;
+  }
+  bool end_array() override {
+    stack_.pop_back();
+    return true;
+  }
+  bool key(std::string& key) override {
+    key_ = std::move(key);
+    return true;
+  }
   bool parse_error(size_t position, const std::string&,
                    const nlohmann::detail::exception& error) override {
     // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
@@ -74,14 +83,24 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
 
  private:
   Json* place(Json value) {
-    if (stack_.empty()) return result = std::move(value), &result;
+    if (stack_.empty()) {
+      result = std::move(value);
+      return &result;
+    }
     Json& top = *stack_.back().value;
-    if (top.is_array()) return top.as_array().push_back(std::move(value)), &top.as_array().back();
+    if (top.is_array()) {
+      top.as_array().push_back(std::move(value));
+      return &top.as_array().back();
+    }
     Json::Object& object = top.as_object();
     Json& slot = object[stack_.back().keys.find_or_append(object, key_).first].second;
-    return slot = std::move(value), &slot;
+    slot = std::move(value);
+    return &slot;
   }
-  bool add(Json value) { return place(std::move(value)), true; }
+  bool add(Json value) {
+    place(std::move(value));
+    return true;
+  }
   bool open(Json value) {
     if (stack_.size() >= kDepthMax)
       fail(ErrorCode::kCorrupt, "{}: nested deeper than {}", source_, kDepthMax);
@@ -133,33 +152,42 @@ void append_quoted(std::string& out, std::string_view text) {
     const char c = text[i];
     switch (c) {
       case '"':
-        out += "\\\"", ++i;
+        out += "\\\"";
+        ++i;
         break;
       case '\\':
-        out += "\\\\", ++i;
+        out += "\\\\";
+        ++i;
         break;
       case '\n':
-        out += "\\n", ++i;
+        out += "\\n";
+        ++i;
         break;
       case '\r':
-        out += "\\r", ++i;
+        out += "\\r";
+        ++i;
         break;
       case '\t':
-        out += "\\t", ++i;
+        out += "\\t";
+        ++i;
         break;
       default:
-        if (static_cast<uint8_t>(c) < 0x20)
-          out += fmt::format("\\u{:04x}", c), ++i;
-        else
+        if (static_cast<uint8_t>(c) < 0x20) {
+          out += fmt::format("\\u{:04x}", c);
+          ++i;
+        } else {
           append_utf8_or_replacement(out, text, i);
+        }
     }
   }
   out += '"';
 }
 
 void append_line(std::string& out, int indent, int depth) {
-  if (indent >= 0)
-    out += '\n', out.append(static_cast<size_t>(indent) * static_cast<size_t>(depth), ' ');
+  if (indent >= 0) {
+    out += '\n';
+    out.append(static_cast<size_t>(indent) * static_cast<size_t>(depth), ' ');
+  }
 }
 
 void append_json(std::string& out, const Json& value, int indent, int depth) {

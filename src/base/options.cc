@@ -27,7 +27,10 @@ std::string nearest_name(const std::string& name, const std::vector<std::string>
         row[j] = std::min({row[j] + 1, row[j - 1] + 1, changed});
       }
     }
-    if (row.back() < best_distance) best_distance = row.back(), best = candidate;
+    if (row.back() < best_distance) {
+      best_distance = row.back();
+      best = candidate;
+    }
   }
   return best;
 }
@@ -39,10 +42,10 @@ void check_range(const Range& range, double value, const std::string& where) {
     fail(ErrorCode::kInvalidArgument, "{} is {:g}: it must be {}", where, value, range.text());
 }
 
-void check_choice(const Choices& choices, const std::string& value, const std::string& where) {
-  if (std::find(choices.names.begin(), choices.names.end(), value) != choices.names.end()) return;
+void fail_choice(const std::vector<std::string>& names, const std::string& value,
+                 const std::string& where) {
   std::string list;
-  for (const std::string& name : choices.names) list += (list.empty() ? "" : ", ") + name;
+  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
   fail(ErrorCode::kInvalidArgument, "{} is '{}': choose one of {}", where, value, list);
 }
 

@@ -10,10 +10,12 @@
 //   from_json(options, json, "train.yaml: optimiser");   // unknown fields and bad values refused
 //   by name Json j = to_json(options);
 //
-// Field kinds: bool, int64_t, double, std::string, std::vector of those, and nested structs with
-// visit().
+// Field kinds: bool, int64_t, double, std::string, enums with names, std::vector of those, and
+// nested structs with visit(). Visiting only looks at fields or sets them: where a field decides
+// the defaults of others, its struct declares take_defaults() (see TakesDefaults).
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -39,14 +41,39 @@ inline Range above(double low) { return {.low = low, .open_low = true}; }
 inline Range at_least(double low) { return {.low = low}; }
 inline Range between(double low, double high) { return {.low = low, .high = high}; }
 
-// Text that must be one of a list: v("schedule", schedule, "shape of the decay", one_of({"linear",
-// "cosine"})).
-struct Choices {
-  std::vector<std::string> names;
-};
-inline Choices one_of(std::vector<std::string> names) { return {std::move(names)}; }
-
 struct NoRule {};
+
+// A choice is an enum in code and one of its names in files, flags and help. Beside the enum stands
+//   constexpr auto enum_names(Shape) {
+//     return std::to_array<EnumName<Shape>>({{Shape::kLinear, "linear"}, ...});
+//   }
+template <typename E>
+struct EnumName {
+  E value;
+  const char* name;
+};
+template <typename E>
+concept NamedEnum = std::is_enum_v<E> && requires {
+  enum_names(E{});
+};
+
+template <NamedEnum E>
+constexpr const char* name_of(E value) {
+  for (const auto& [candidate, name] : enum_names(E{}))
+    if (candidate == value) return name;
+  return "";
+}
+
+// Before the fields of such a struct are read, it sees all of them and sets the defaults that they
+// ask for: `objective: gspo` brings gspo's clips.
+template <typename T>
+concept TakesDefaults = requires(T& options, const Json& fields, const std::string& where) {
+  options.take_defaults(fields, where);
+};
+
+// The value called `text`. Throws kInvalidArgument with the list of names; `where` names the field.
+template <NamedEnum E>
+E enum_from_name(const std::string& text, const std::string& where);
 
 namespace options_detail {
 
@@ -56,7 +83,8 @@ template <typename T>
 struct IsVector<std::vector<T>> : std::true_type {};
 
 void check_range(const Range& range, double value, const std::string& where);
-void check_choice(const Choices& choices, const std::string& value, const std::string& where);
+[[noreturn]] void fail_choice(const std::vector<std::string>& names, const std::string& value,
+                              const std::string& where);
 void check_known(const Json& json, const std::vector<std::string>& known, const std::string& where);
 
 template <typename T>
@@ -66,8 +94,6 @@ template <typename T, typename Rule>
 void apply_rule(const T& field, const Rule& rule, const std::string& where) {
   if constexpr (std::is_same_v<Rule, Range> && std::is_arithmetic_v<T>)
     check_range(rule, static_cast<double>(field), where);
-  if constexpr (std::is_same_v<Rule, Choices> && std::is_same_v<T, std::string>)
-    check_choice(rule, field, where);
 }
 
 struct Reader {
@@ -93,11 +119,14 @@ void read_value(T& field, const Json& json, const std::string& where) {
     field = static_cast<T>(json.as_double(where));
   } else if constexpr (std::is_same_v<T, std::string>) {
     field = json.as_string(where);
+  } else if constexpr (NamedEnum<T>) {
+    field = enum_from_name<T>(json.as_string(where), where);
   } else if constexpr (IsVector<T>::value) {
     field.clear();
     for (const Json& item : json.as_array(where)) read_value(field.emplace_back(), item, where);
   } else {
     json.as_object(where);
+    if constexpr (TakesDefaults<T>) field.take_defaults(json, where);
     Reader reader{json, where, {}};
     field.visit(reader);
     check_known(json, reader.known, where);
@@ -126,13 +155,16 @@ Json write_value(const T& field) {
     return Json(static_cast<double>(field));
   } else if constexpr (std::is_same_v<T, std::string>) {
     return Json(field);
+  } else if constexpr (NamedEnum<T>) {
+    return Json(std::string(name_of(field)));
   } else if constexpr (IsVector<T>::value) {
     Json out = Json::array();
     for (const auto& item : field) out.push_back(write_value(item));
     return out;
   } else {
     Writer writer;
-    const_cast<T&>(field).visit(writer);
+    T copy = field;  // One visit() serves reading and writing, so it is not const.
+    copy.visit(writer);
     return writer.out;
   }
 }
@@ -149,9 +181,9 @@ struct Describer {
     } else {
       std::string limits;
       if constexpr (std::is_same_v<Rule, Range>) limits = " (" + rule.text() + ")";
-      if constexpr (std::is_same_v<Rule, Choices>) {
-        for (const std::string& choice : rule.names)
-          limits += (limits.empty() ? " (" : " | ") + choice;
+      if constexpr (NamedEnum<T>) {
+        for (const auto& choice : enum_names(T{}))
+          limits += (limits.empty() ? " (" : " | ") + std::string(choice.name);
         limits += ")";
       }
       out +=
@@ -161,6 +193,16 @@ struct Describer {
 };
 
 }  // namespace options_detail
+
+template <NamedEnum E>
+E enum_from_name(const std::string& text, const std::string& where) {
+  std::vector<std::string> names;
+  for (const auto& [value, name] : enum_names(E{})) {
+    if (text == name) return value;
+    names.emplace_back(name);
+  }
+  options_detail::fail_choice(names, text, where);
+}
 
 // Sets the fields that `json` names. Throws kInvalidArgument naming the field, its value and what
 // was expected; an unknown field is refused with the nearest known name. `where` reads like

@@ -40,7 +40,10 @@ std::string format_count(double count) {
 std::string format_bytes(double bytes) {
   const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   int unit = 0;
-  while (bytes >= 1024 && unit < 4) bytes /= 1024, ++unit;
+  while (bytes >= 1024 && unit < 4) {
+    bytes /= 1024;
+    ++unit;
+  }
   return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.1f} {}", bytes, units[unit]);
 }
 
@@ -56,7 +59,10 @@ Progress::Progress(std::string title, int64_t total_count, std::string unit)
 }
 
 Progress::~Progress() {
-  if (!finished_ && g_bar_on_screen) std::fputc('\n', stderr), g_bar_on_screen = false;
+  if (!finished_ && g_bar_on_screen) {
+    std::fputc('\n', stderr);
+    g_bar_on_screen = false;
+  }
 }
 
 void Progress::start_at(int64_t count) { start_count_ = count_ = count; }
@@ -116,7 +122,10 @@ void Progress::draw(bool last) {
 }
 
 void Progress::clear_screen_line() {
-  if (g_bar_on_screen) std::fputs("\r\033[K", stderr), g_bar_on_screen = false;
+  if (g_bar_on_screen) {
+    std::fputs("\r\033[K", stderr);
+    g_bar_on_screen = false;
+  }
 }
 
 }  // namespace dure

@@ -195,7 +195,8 @@ void append_python_json(std::string& out, const Json& value) {
     case Json::Kind::kArray:
       out += '[';
       for (const Json& item : value.as_array()) {
-        out += comma, comma = ", ";
+        out += comma;
+        comma = ", ";
         append_python_json(out, item);
       }
       out += ']';
@@ -203,7 +204,8 @@ void append_python_json(std::string& out, const Json& value) {
     case Json::Kind::kObject:
       out += '{';
       for (const auto& [key, item] : value.as_object()) {
-        out += comma, comma = ", ";
+        out += comma;
+        comma = ", ";
         append_python_json_string(out, key, false);
         out += ": ";
         append_python_json(out, item);

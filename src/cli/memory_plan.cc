@@ -41,7 +41,8 @@ ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files,
   plan.weight_bytes = files != nullptr ? files->stored_bytes() : count_model(config).bytes_16bit;
   const WeightBytes opened =
       files != nullptr ? open_weights_bytes(*files) : WeightBytes{.mapped = plan.weight_bytes};
-  plan.mapped_bytes = opened.mapped, plan.copied_bytes = opened.copied;
+  plan.mapped_bytes = opened.mapped;
+  plan.copied_bytes = opened.copied;
   const KvCachePlan kv = kv_cache_plan(config, kv_cache_options(options));
   plan.ring_bytes = kv.ring_bytes;
   plan.page_bytes = kv.page_bytes * kv.page_count;

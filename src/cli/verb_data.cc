@@ -198,9 +198,10 @@ int inspect(const InspectArgs& args) {
     const Json manifest = corpus_manifest(path);
     for (const auto& [name, entry] : manifest.at("files").as_object())
       inspect_records(path / name, args, out);
-    if (args.json)
-      out["bad_records"] = manifest.at("bad_records"),
+    if (args.json) {
+      out["bad_records"] = manifest.at("bad_records");
       out["duplicates"] = manifest.at("duplicates");
+    }
   } else if (path.extension() == ".shard") {
     inspect_shard(path, args, out);
   } else {

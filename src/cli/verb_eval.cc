@@ -65,7 +65,10 @@ Json results_of(const EvalSuite& suite, const std::string& name, const std::stri
 }
 
 int run(const Given& given) {
-  if (given.fields) return std::fputs(describe<EvalSuite>().c_str(), stdout), 0;
+  if (given.fields) {
+    std::fputs(describe<EvalSuite>().c_str(), stdout);
+    return 0;
+  }
   if (given.models.empty())
     fail(ErrorCode::kInvalidArgument, "name at least one model to evaluate");
   EvalSuite suite;

@@ -39,8 +39,12 @@ void report(const ImportanceMatrix& matrix, const std::string& out) {
   int64_t most_unreached = 0;
   for (const auto& [name, entry] : matrix.entries) {
     if (entry.matrices == 1) continue;
-    experts += entry.matrices, unreached += entry.unreached();
-    if (entry.unreached() > most_unreached) most_unreached = entry.unreached(), most = name;
+    experts += entry.matrices;
+    unreached += entry.unreached();
+    if (entry.unreached() > most_unreached) {
+      most_unreached = entry.unreached();
+      most = name;
+    }
   }
   if (unreached > 0)
     log_warn(

@@ -79,7 +79,7 @@ Subject read_subject(const PlanArgs& args) {
     out.config = out.files->config();
   }
   out.train = args.train;
-  out.learner.optimiser.kind = args.optimiser;
+  out.learner.optimiser.kind = enum_from_name<OptimiserKind>(args.optimiser, "--optimiser");
   out.learner.pass = {.rows_max = args.rows * args.tokens, .recompute = args.recompute};
   return out;
 }
@@ -115,18 +115,23 @@ int show_training(const Subject& subject, const MachineMemory& memory, bool as_j
                               memory.available_bytes);
   if (as_json) {
     Json out = Json::object();
-    out["kind"] = "training", out["device"] = "cpu";
-    out["weight_bytes"] = plan.weight_bytes, out["gradient_bytes"] = plan.gradient_bytes,
+    out["kind"] = "training";
+    out["device"] = "cpu";
+    out["weight_bytes"] = plan.weight_bytes;
+    out["gradient_bytes"] = plan.gradient_bytes;
     out["optimiser_bytes"] = plan.moment_bytes + plan.scratch_bytes;
-    out["activation_bytes"] = plan.activation_bytes, out["total_bytes"] = plan.total_bytes();
-    out["memory_bytes"] = memory.total_bytes, out["available_bytes"] = memory.available_bytes,
+    out["activation_bytes"] = plan.activation_bytes;
+    out["total_bytes"] = plan.total_bytes();
+    out["memory_bytes"] = memory.total_bytes;
+    out["available_bytes"] = memory.available_bytes;
     out["fits"] = plan.total_bytes() <= memory.available_bytes;
     out["most_rows"] = rows ? Json(*rows) : Json();
-    return std::printf("%s\n", out.dump(2).c_str()), 0;
+    std::printf("%s\n", out.dump(2).c_str());
+    return 0;
   }
   std::printf("training on one device (cpu): %lld rows a pass, %s%s\n",
               static_cast<long long>(subject.learner.pass.rows_max),
-              subject.learner.optimiser.kind.c_str(),
+              name_of(subject.learner.optimiser.kind),
               subject.learner.pass.recompute ? ", activations computed again" : "");
   print_row("weights, f32", plan.weight_bytes);
   print_row("gradients, f32", plan.gradient_bytes);
@@ -186,24 +191,34 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
   const ServePlan plan = plan_serving(subject.config, subject.files.get(), options);
   const auto context =
       largest_context(subject.config, subject.files.get(), options, memory.available_bytes);
-  if (!args.json)
-    return print_serving(subject.config, plan, options, subject.files == nullptr, memory, context),
-           0;
+  if (!args.json) {
+    print_serving(subject.config, plan, options, subject.files == nullptr, memory, context);
+    return 0;
+  }
   Json out = Json::object();
-  out["kind"] = "serving", out["device"] = "cpu";
-  out["sequences"] = options.sequences_max, out["context_tokens"] = options.context_tokens_max;
-  out["weight_bytes"] = plan.weight_bytes, out["mapped_bytes"] = plan.mapped_bytes,
+  out["kind"] = "serving";
+  out["device"] = "cpu";
+  out["sequences"] = options.sequences_max;
+  out["context_tokens"] = options.context_tokens_max;
+  out["weight_bytes"] = plan.weight_bytes;
+  out["mapped_bytes"] = plan.mapped_bytes;
   out["copied_bytes"] = plan.copied_bytes;
-  out["kv_sliding_bytes"] = plan.ring_bytes, out["kv_global_bytes"] = plan.page_bytes,
-  out["draft_tokens"] = options.draft_tokens_max, out["kv_mtp_bytes"] = plan.mtp_kv_bytes,
+  out["kv_sliding_bytes"] = plan.ring_bytes;
+  out["kv_global_bytes"] = plan.page_bytes;
+  out["draft_tokens"] = options.draft_tokens_max;
+  out["kv_mtp_bytes"] = plan.mtp_kv_bytes;
   out["draft_bytes"] = plan.draft_bytes;
-  out["kv_token_bytes"] = plan.token_bytes, out["table_bytes"] = plan.table_bytes;
-  out["activation_bytes"] = plan.activation_bytes, out["allocated_bytes"] = plan.allocated_bytes(),
+  out["kv_token_bytes"] = plan.token_bytes;
+  out["table_bytes"] = plan.table_bytes;
+  out["activation_bytes"] = plan.activation_bytes;
+  out["allocated_bytes"] = plan.allocated_bytes();
   out["total_bytes"] = plan.total_bytes();
-  out["memory_bytes"] = memory.total_bytes, out["available_bytes"] = memory.available_bytes,
+  out["memory_bytes"] = memory.total_bytes;
+  out["available_bytes"] = memory.available_bytes;
   out["fits"] = plan.total_bytes() <= memory.available_bytes;
   out["largest_context_tokens"] = context ? Json(*context) : Json();
-  return std::printf("%s\n", out.dump(2).c_str()), 0;
+  std::printf("%s\n", out.dump(2).c_str());
+  return 0;
 }
 
 int plan(const PlanArgs& args) {

@@ -34,9 +34,9 @@ std::string list_some(const std::vector<std::string>& names) {
   return names.size() > 3 ? fmt::format("{} and {} more", out, names.size() - 3) : out;
 }
 
-void say_fallbacks(const std::vector<PlannedTensor>& plan) {
+void say_fallbacks(const std::vector<TypeChoice>& choices) {
   std::map<std::tuple<DType, DType, int64_t>, std::vector<std::string>> groups;
-  for (const PlannedTensor& tensor : plan) {
+  for (const TypeChoice& tensor : choices) {
     if (tensor.fell_back())
       groups[{tensor.wanted, tensor.info.dtype, tensor.info.shape.back()}].push_back(
           tensor.info.name);
@@ -49,9 +49,9 @@ void say_fallbacks(const std::vector<PlannedTensor>& plan) {
   }
 }
 
-void say_requantised(const ModelFiles& files, const std::vector<PlannedTensor>& plan) {
+void say_requantised(const ModelFiles& files, const std::vector<TypeChoice>& choices) {
   std::vector<std::string> names;
-  for (const PlannedTensor& tensor : plan) {
+  for (const TypeChoice& tensor : choices) {
     const DType stored = files.dtype(
         {tensor.id.role, tensor.id.layer, is_expert(tensor.id.role) ? int64_t{0} : int64_t{-1}});
     if (is_block(stored) && stored != tensor.info.dtype) names.push_back(tensor.info.name);
@@ -87,8 +87,10 @@ struct Row {
   int64_t tensors = 0, elements = 0, before = 0, after = 0;
   EncodeError error;
   void add(const QuantisedTensor& tensor) {
-    ++tensors, elements += tensor.elements;
-    before += tensor.bytes_before, after += tensor.bytes_after;
+    ++tensors;
+    elements += tensor.elements;
+    before += tensor.bytes_before;
+    after += tensor.bytes_after;
     error.add(tensor.error);
   }
 };
@@ -122,11 +124,11 @@ void print_table(const std::vector<QuantisedTensor>& tensors, bool weighted) {
                dtype_info(worst->to).name, worst->error.relative());
 }
 
-void add_quantisation_keys(const QuantizeArgs& args, const TypePlanOptions& options,
-                           const std::vector<PlannedTensor>& plan,
+void add_quantisation_keys(const QuantizeArgs& args, const TypeChoiceOptions& options,
+                           const std::vector<TypeChoice>& choices,
                            const std::optional<ImportanceMatrix>& importance, GgufMetadata& out) {
   out.set("general.file_type", GgufValue::u32(options.mixture.file_type));
-  const bool blocks = std::any_of(plan.begin(), plan.end(),
+  const bool blocks = std::any_of(choices.begin(), choices.end(),
                                   [](const auto& tensor) { return is_block(tensor.info.dtype); });
   if (blocks) out.set("general.quantization_version", GgufValue::u32(2));
   for (const char* key : {"file", "dataset", "entries_count", "chunks_count"})
@@ -155,7 +157,7 @@ void check_output(const QuantizeArgs& args, const ModelFiles& files) {
 }
 
 int quantize(const QuantizeArgs& args) {
-  TypePlanOptions options{.mixture = find_mixture(args.type), .pure = args.pure};
+  TypeChoiceOptions options{.mixture = find_mixture(args.type), .pure = args.pure};
   if (args.rules) options.rules = parse_type_rules(load_yaml(*args.rules), *args.rules);
   std::optional<ImportanceMatrix> importance;
   if (args.imatrix) importance = read_importance(*args.imatrix);
@@ -163,11 +165,11 @@ int quantize(const QuantizeArgs& args) {
   const ModelFiles files(find_model(args.in));
   check_output(args, files);
   QuantiseJob job{.files = files,
-                  .plan = plan_types(files.config(), options),
+                  .choices = choose_types(files.config(), options),
                   .importance = importance ? &*importance : nullptr,
                   .out = args.out,
                   .metadata = gguf_metadata_of(files)};
-  add_quantisation_keys(args, options, job.plan, importance, job.metadata);
+  add_quantisation_keys(args, options, job.choices, importance, job.metadata);
   check_importance(job);
   remove_stale_temporaries(job.out);
   if (!is_plain_exaone_moe(files.config()))
@@ -175,16 +177,19 @@ int quantize(const QuantizeArgs& args) {
         "{}: llama.cpp's exaone-moe cannot say this model's layers; written as architecture "
         "'dure-exaone-moe', which other programs refuse",
         args.out);
-  say_fallbacks(job.plan);
-  say_requantised(files, job.plan);
+  say_fallbacks(job.choices);
+  say_requantised(files, job.choices);
   int64_t elements = 0;
-  for (const PlannedTensor& tensor : job.plan) elements += tensor.info.elements();
+  for (const TypeChoice& tensor : job.choices) elements += tensor.info.elements();
   CpuStream stream;
   Progress progress("quantize", elements, "weights");
   const std::vector<QuantisedTensor> done =
       quantise_model(job, stream, [&](int64_t count) { progress.update(count); });
   progress.finish();
-  if (importance) say_unreached(done), say_unweighted(done);
+  if (importance) {
+    say_unreached(done);
+    say_unweighted(done);
+  }
   print_table(done, importance.has_value());
   fmt::print("quantised: {} -> {}, {}\n", files.path().string(), args.out,
              format_bytes(static_cast<double>(file_size(args.out))));

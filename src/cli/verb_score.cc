@@ -182,8 +182,10 @@ Scored score_with_gradients(const ModelWeights& weights, const IdRows& rows, dou
     if (logits) write_pass_logits(weights, pass.hidden(), logits, stream);
     const LossResult& result = pass.backward(options, gradients, stream);
     out.row_sum.push_back(result.loss_sum);
-    out.tokens += length, out.predicted += result.valid;
-    out.mtp_sum += result.mtp_loss_sum, out.mtp_predicted += result.mtp_valid;
+    out.tokens += length;
+    out.predicted += result.valid;
+    out.mtp_sum += result.mtp_loss_sum;
+    out.mtp_predicted += result.mtp_valid;
     progress.update(static_cast<int64_t>(out.row_sum.size()));
   }
   return out;

@@ -177,7 +177,8 @@ void for_each_line(const std::string& file, const Work& work) {
     if (bytes < kBatchBytes && lines.size() < 65'536) continue;
     const int64_t count = static_cast<int64_t>(lines.size());
     flush(first_number);
-    first_number += count, bytes = 0;
+    first_number += count;
+    bytes = 0;
   }
   flush(first_number);
   if (std::fflush(stdout) != 0) fail_errno("cannot write standard output");

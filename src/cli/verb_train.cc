@@ -16,7 +16,10 @@ struct Given {
 };
 
 int run(const Given& given) {
-  if (given.fields) return std::fputs(describe<TrainConfig>().c_str(), stdout), 0;
+  if (given.fields) {
+    std::fputs(describe<TrainConfig>().c_str(), stdout);
+    return 0;
+  }
   if (given.config.empty())
     fail(ErrorCode::kInvalidArgument,
          "name a configuration file, such as recipes/nano/pretrain.yaml");

@@ -77,9 +77,9 @@ class Writer {
 };
 
 bool held_out(const CorpusSource& source, const InputFile& file, const Record& record) {
-  if (source.split == "train") return false;
-  if (source.split == "heldout") return true;
-  if (source.split == "chapter") {
+  if (source.split == SplitRule::kTrain) return false;
+  if (source.split == SplitRule::kHeldout) return true;
+  if (source.split == SplitRule::kChapter) {
     const auto& chapters = source.heldout_chapters;
     return std::find(chapters.begin(), chapters.end(), chapter_of(file.path)) != chapters.end();
   }
@@ -91,7 +91,7 @@ bool held_out(const CorpusSource& source, const InputFile& file, const Record& r
 
 // Whole chapters are held out in every language, so that scores by language compare like with like.
 void check_chapters(const SourceInputs& inputs) {
-  if (inputs.source->split != "chapter") return;
+  if (inputs.source->split != SplitRule::kChapter) return;
   std::map<std::string, std::set<std::string>> chapters;  // language -> chapters
   for (const InputFile& file : inputs.files) chapters[file.language].insert(chapter_of(file.path));
   for (const auto& [language, present] : chapters) {
@@ -217,7 +217,7 @@ class Preparation {
     const auto& wanted = source.languages;
     if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), record.language) == wanted.end())
       return;
-    if (record.is_chat() || source.split != "hash")
+    if (record.is_chat() || source.split != SplitRule::kHash)
       return write(held_out(source, file, record), record);
     const std::vector<std::string> pieces = cut_text(record.text, source.piece_bytes_max);
     for (const std::string& piece : pieces) {
@@ -268,7 +268,7 @@ void check_corpus_options(const CorpusOptions& options, const std::string& where
     const CorpusSource& source = options.sources[i];
     if (source.paths.empty())
       fail(ErrorCode::kInvalidArgument, "{}: sources[{}]: paths is empty", where, i);
-    if (source.split == "chapter" && source.heldout_chapters.empty()) {
+    if (source.split == SplitRule::kChapter && source.heldout_chapters.empty()) {
       fail(ErrorCode::kInvalidArgument,
            "{}: sources[{}]: split is chapter, but heldout_chapters is empty", where, i);
     }
@@ -362,7 +362,10 @@ std::vector<std::string> cut_text(const std::string& text, int64_t bytes_max) {
   const size_t limit = static_cast<size_t>(std::max<int64_t>(bytes_max, 4));
   while (rest.size() > limit) {
     size_t cut = rest.rfind("\n\n", limit - 1), skip = 2;
-    if (cut == std::string_view::npos || cut == 0) cut = rest.rfind('\n', limit - 1), skip = 1;
+    if (cut == std::string_view::npos || cut == 0) {
+      cut = rest.rfind('\n', limit - 1);
+      skip = 1;
+    }
     if (cut == std::string_view::npos || cut == 0) {
       skip = 0;
       for (cut = limit; (static_cast<unsigned char>(rest[cut]) & 0xC0) == 0x80; --cut) continue;

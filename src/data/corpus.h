@@ -23,6 +23,15 @@
 
 namespace dure {
 
+// By each document's hash, by chapters named in the source, all to train on, all held out.
+enum class SplitRule { kHash, kChapter, kTrain, kHeldout };
+constexpr auto enum_names(SplitRule) {
+  return std::to_array<EnumName<SplitRule>>({{SplitRule::kHash, "hash"},
+                                             {SplitRule::kChapter, "chapter"},
+                                             {SplitRule::kTrain, "train"},
+                                             {SplitRule::kHeldout, "heldout"}});
+}
+
 struct CorpusSource {
   std::string name;                // Stands in "source" before the path: "manual/ko/ch01.html".
   std::vector<std::string> paths;  // Files or folders.
@@ -30,7 +39,7 @@ struct CorpusSource {
   std::vector<std::string> exclude;
   std::string language;
   std::vector<std::string> languages;
-  std::string split = "hash";
+  SplitRule split = SplitRule::kHash;
   std::vector<std::string> heldout_chapters;
   double heldout_fraction = 0.02;
   int64_t piece_bytes_max = 16384;
@@ -45,8 +54,7 @@ struct CorpusSource {
       "language of documents that do not say; empty: the name of a folder such as ko/, else 'und'");
     v("languages", languages, "keep only documents in these; empty: all");
     v("split", split,
-      "hash: by the document's hash; chapter: the chapters named below; train: all; heldout: all",
-      one_of({"hash", "chapter", "train", "heldout"}));
+      "hash: by the document's hash; chapter: the chapters named below; train: all; heldout: all");
     v("heldout_chapters", heldout_chapters,
       "with split: chapter: file names up to a section number (ch08 holds ch08s01.html)");
     v("heldout_fraction", heldout_fraction, "with split: hash: the share held out", between(0, 1));

@@ -230,7 +230,10 @@ TEST(Corpus, CutsAtParagraphsAndLosesNothing) {
       EXPECT_TRUE(is_utf8(piece));
       joined += piece;
     }
-    const auto without_newlines = [](std::string s) { return std::erase(s, '\n'), s; };
+    const auto without_newlines = [](std::string s) {
+      std::erase(s, '\n');
+      return s;
+    };
     EXPECT_EQ(without_newlines(joined), without_newlines(text));
   }
   EXPECT_EQ(cut_text("aaa\n\nbbb\n\nccc", 9), (std::vector<std::string>{"aaa\n\nbbb", "ccc"}));
@@ -260,9 +263,12 @@ TEST(Corpus, HoldsOutTheSameChaptersInEveryLanguage) {
   }
   CorpusOptions options = options_for(folder.path() / "book");
   CorpusSource& source = options.sources[0];
-  source.name = "book", source.include = {"*.html"}, source.exclude = {"index.html"},
+  source.name = "book";
+  source.include = {"*.html"};
+  source.exclude = {"index.html"};
   source.languages = {"ko", "en"};
-  source.split = "chapter", source.heldout_chapters = {"ch02"};
+  source.split = SplitRule::kChapter;
+  source.heldout_chapters = {"ch02"};
   const CorpusReport report = prepare_corpus(options, {.out = folder.path() / "out"});
   EXPECT_FALSE(report.reused);
   EXPECT_EQ(heldout_languages(folder.path() / "out"), (std::vector<std::string>{"en", "ko"}));
@@ -329,7 +335,7 @@ TEST(Corpus, TakesEveryKindOfFileAndCountsBadRecords) {
       "\n");
   write_file(in / "j.txt", "");
   CorpusOptions options = options_for(in);
-  options.sources[0].split = "train";
+  options.sources[0].split = SplitRule::kTrain;
   const CorpusReport report = prepare_corpus(options, {.out = folder.path() / "out"});
   std::set<std::string> texts;
   for (const Record& record : records_of(train_file(folder.path() / "out")))

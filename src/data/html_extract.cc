@@ -45,7 +45,8 @@ class Layout {
     } else if (space_wanted_ && !after_mark_) {
       out_ += ' ';
     }
-    break_wanted_ = 0, space_wanted_ = cell_wanted_ = after_mark_ = false;
+    break_wanted_ = 0;
+    space_wanted_ = cell_wanted_ = after_mark_ = false;
     out_ += text;
   }
 
@@ -159,7 +160,10 @@ class Walker {
                                 "address", "caption", "figcaption", "body"};
     if (name == "br") return layout_.line_break();
     if (name == "li") return list_item(node);
-    if (name == "td" || name == "th") return layout_.cell(), children(node);
+    if (name == "td" || name == "th") {
+      layout_.cell();
+      return children(node);
+    }
     const bool pre = name == "pre", list = name == "ul" || name == "ol";
     // Inside a list or a table cell, paragraphs and lists part by a line, not by an empty one.
     const int breaks = blocks.contains(name)  ? (depth_ > 0 && !pre ? 1 : 2)

@@ -82,7 +82,10 @@ JsonlReader::Outcome JsonlReader::next(Record& record) {
   do {
     if (!lines_.next(line_)) return Outcome::kEnd;
   } while (line_.find_first_not_of(" \t") == std::string::npos);
-  if (!is_utf8(line_)) return problem_ = "not UTF-8", Outcome::kBad;
+  if (!is_utf8(line_)) {
+    problem_ = "not UTF-8";
+    return Outcome::kBad;
+  }
   element json;
   if (const auto error = parser_->parser.parse(line_).get(json); error != simdjson::SUCCESS) {
     problem_ = std::string("not JSON: ") + simdjson::error_message(error);

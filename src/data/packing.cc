@@ -56,7 +56,10 @@ class Drawer {
     SourceState& place = places_[chosen];
     const DocumentSource& documents = *sources_[chosen].documents;
     const int64_t count = documents.document_count();
-    if (place.position == count) place.epoch += 1, place.position = 0;
+    if (place.position == count) {
+      place.epoch += 1;
+      place.position = 0;
+    }
     const int64_t index = count == DocumentSource::kEndless
                               ? place.position
                               : order(chosen, place.epoch, count).at(place.position);
@@ -263,7 +266,8 @@ BatchState BatchSource::state() const {
   if (state_->options.packing == Packing::kStream) {
     copy.sources = state_->drawer.places();
   } else {
-    copy.carry_source = -1, copy.carry_index = copy.carry_offset = 0;
+    copy.carry_source = -1;
+    copy.carry_index = copy.carry_offset = 0;
   }
   return copy;
 }

@@ -97,8 +97,10 @@ TEST(Packing, StreamUsesEveryTokenOncePerEpochWithoutPadding) {
     const auto documents = numbered(40, 90, seed);
     int64_t total = 0;
     TokenDocument document;
-    for (int64_t i = 0; i < documents->document_count(); ++i)
-      documents->read(i, document), total += std::ssize(document.ids);
+    for (int64_t i = 0; i < documents->document_count(); ++i) {
+      documents->read(i, document);
+      total += std::ssize(document.ids);
+    }
     BatchSource source = source_of(documents, Packing::kStream, 2, 32, seed);
     std::vector<int32_t> stream;
     for (int64_t i = 0; i * 64 < 2 * total; ++i) {
@@ -222,7 +224,10 @@ TEST(Packing, ResumingAnywhereGivesTheSameBits) {
       };
       BatchSource straight = make(), stopped = make();
       const int64_t before = rng.below(60);
-      for (int64_t i = 0; i < before; ++i) straight.next(), stopped.next();
+      for (int64_t i = 0; i < before; ++i) {
+        straight.next();
+        stopped.next();
+      }
       const std::string saved = to_json(stopped.state()).dump();
       BatchSource resumed = make();
       BatchState state;
@@ -249,7 +254,10 @@ TEST(Packing, SourcesAreMixedByWeightInTokens) {
       {.row_count = 4, .row_tokens = 64, .seed = 2});
   int64_t from_b = 0, all = 0;
   for (int i = 0; i < 100; ++i) {
-    for (const int32_t id : source.next().ids) from_b += id == 7777777, ++all;
+    for (const int32_t id : source.next().ids) {
+      from_b += id == 7777777;
+      ++all;
+    }
   }
   EXPECT_NEAR(static_cast<double>(from_b) / static_cast<double>(all), 0.25, 0.005);
 }
@@ -266,10 +274,16 @@ TEST(Packing, StatesOfOtherSourcesAreRefused) {
   EXPECT_THROW(source.restore(with([](BatchState& s) { s.sources.clear(); })), Error);
   EXPECT_THROW(source.restore(with([](BatchState& s) { s.sources[0].position = 6; })), Error);
   EXPECT_THROW(source.restore(with([](BatchState& s) { s.sources[0].epoch = -1; })), Error);
-  EXPECT_THROW(source.restore(with([](BatchState& s) { s.carry_source = 0, s.carry_index = 5; })),
+  EXPECT_THROW(source.restore(with([](BatchState& s) {
+    s.carry_source = 0;
+    s.carry_index = 5;
+  })),
                Error);
-  EXPECT_THROW(
-      source.restore(with([](BatchState& s) { s.carry_source = 0, s.carry_offset = 100; })), Error);
+  EXPECT_THROW(source.restore(with([](BatchState& s) {
+    s.carry_source = 0;
+    s.carry_offset = 100;
+  })),
+               Error);
   EXPECT_NO_THROW(source.restore(state));
 }
 
@@ -319,7 +333,8 @@ TEST(Pieces, TogetherAreTheDocuments) {
       ids.insert(ids.end(), piece.ids.begin(), piece.ids.end());
       trained.insert(trained.end(), piece.trained.begin(), piece.trained.end());
     }
-    document.ids.resize(wanted), document.trained.resize(wanted);
+    document.ids.resize(wanted);
+    document.trained.resize(wanted);
     ASSERT_EQ(ids, document.ids);
     ASSERT_EQ(trained, document.trained);
   }

@@ -45,8 +45,10 @@ TokenDocument encode_pieces(const std::vector<ChatPiece>& pieces, const Tokenize
     document.trained.resize(document.ids.size(), piece.trained ? 1 : 0);
   }
   // What follows the last trained token (the newline after a turn) would only cost time.
-  while (!document.trained.empty() && document.trained.back() == 0)
-    document.ids.pop_back(), document.trained.pop_back();
+  while (!document.trained.empty() && document.trained.back() == 0) {
+    document.ids.pop_back();
+    document.trained.pop_back();
+  }
   return document;
 }
 

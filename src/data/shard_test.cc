@@ -134,7 +134,8 @@ TEST(Shard, EveryFlippedBitIsFound) {
 TEST(Shard, HugeCountsInTheHeaderAllocateNothing) {
   const TemporaryFolder folder;
   ShardHeader header;
-  header.token_count = UINT64_MAX / 2, header.document_count = UINT64_MAX / 8;
+  header.token_count = UINT64_MAX / 2;
+  header.document_count = UINT64_MAX / 8;
   write_file(folder.path() / "a",
              std::string(reinterpret_cast<const char*>(&header), sizeof(header)));
   EXPECT_NE(problem_of(folder.path() / "a").find("truncated or damaged"), std::string::npos);

@@ -68,7 +68,8 @@ std::string without_marks(std::string_view line) {
       ++i;
     } else if (line[i] == '\\' && i + 1 < line.size() &&
                std::ispunct(static_cast<unsigned char>(line[i + 1]))) {
-      out += line[i + 1], i += 2;
+      out += line[i + 1];
+      i += 2;
     } else {
       out += line[i++];
     }
@@ -119,7 +120,10 @@ std::string tidy_text(std::string_view text) {
     const std::string_view body = trim_right(line.text);
     at = line.next;
     empty_lines = body.empty() ? empty_lines + 1 : 0;
-    if (empty_lines <= 1) out.append(body), out += '\n';
+    if (empty_lines <= 1) {
+      out.append(body);
+      out += '\n';
+    }
   }
   while (!out.empty() && out.back() == '\n') out.pop_back();
   return out;
@@ -140,7 +144,8 @@ std::string text_of_markdown(std::string_view markdown) {
     if (!mark.empty() && (fence.empty() || fence == mark)) {
       fence = fence.empty() ? mark : "";
     } else if (!fence.empty()) {
-      out.append(line.text), out += '\n';
+      out.append(line.text);
+      out += '\n';
     } else {
       append_prose(out, line.text);
     }

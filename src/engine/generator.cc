@@ -33,13 +33,13 @@ Buffers lay_out(const ModelConfig& config, const GeneratorOptions& options, Aren
   return out;
 }
 
-ActivationPlan activation_plan(const GeneratorOptions& options) {
+ActivationOptions activation_options(const GeneratorOptions& options) {
   return {.rows_max = options.batch_rows_max, .mtp = options.draft_tokens_max > 0};
 }
 
 int64_t arena_bytes(const ModelConfig& config, const GeneratorOptions& options) {
   Arena plan;
-  Activations(config, activation_plan(options), plan);
+  Activations(config, activation_options(options), plan);
   lay_out(config, options, plan);
   return plan.used_bytes();
 }
@@ -95,7 +95,7 @@ struct Generator::State {
         cache(w.config, kv_cache_options(o), s.device()),
         kv(cache),
         arena(arena_bytes(w.config, o), s.device()),
-        activations(w.config, activation_plan(o), arena),
+        activations(w.config, activation_options(o), arena),
         buffers(lay_out(w.config, o, arena)),
         choosers(static_cast<size_t>(s.host_threads().thread_count())),
         ids(o.batch_rows_max, s.device()),

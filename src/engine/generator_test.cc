@@ -20,7 +20,8 @@ TEST(Generator, ResultsDependOnNothingElse) {
   const auto reference = Generator(model.weights, base, model.stream).run(requests(20));
   for (const int64_t chunk : {1, 3, 64, 200}) {
     GeneratorOptions o = base;
-    o.chunk_tokens_max = chunk, o.batch_rows_max = std::max<int64_t>(chunk, 16);
+    o.chunk_tokens_max = chunk;
+    o.batch_rows_max = std::max<int64_t>(chunk, 16);
     expect_same(Generator(model.weights, o, model.stream).run(requests(20)), reference, "chunks");
   }
   GeneratorOptions alone = base;
@@ -123,10 +124,12 @@ TEST(KvCache, RewindKeepsWhatItPromises) {
     const int64_t back = rng.between(
         0, std::min<int64_t>(static_cast<int64_t>(tokens.size()), round % 7 == 0 ? 200 : 8));
     const int64_t target = static_cast<int64_t>(tokens.size()) - back;
-    if (cache.rewind(slot, target))
-      tokens.resize(static_cast<size_t>(target)), ++rewound;
-    else
+    if (cache.rewind(slot, target)) {
+      tokens.resize(static_cast<size_t>(target));
+      ++rewound;
+    } else {
       ++refused;
+    }
   }
   EXPECT_GT(rewound, 10);
   EXPECT_EQ(cache.free_sequences(), 1);

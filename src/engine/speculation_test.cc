@@ -107,7 +107,9 @@ TEST(Speculation, SeededDrawsDependOnNothingElse) {
   DraftingModel model(0.03, 0);
   const auto reference = Generator(model.weights, drafting(3), model.stream).run(requests(20));
   GeneratorOptions small = drafting(3);
-  small.sequences_max = 2, small.batch_rows_max = 8, small.chunk_tokens_max = 5;
+  small.sequences_max = 2;
+  small.batch_rows_max = 8;
+  small.chunk_tokens_max = 5;
   small.page_count = 9;
   expect_same(Generator(model.weights, small, model.stream).run(requests(20)), reference,
               "two at a time, small chunks, few pages");
@@ -214,16 +216,19 @@ double chi_square_sigmas(const std::map<std::vector<int32_t>, int>& counts, int 
   double sum = 0, rest_expected = 0, rest_counted = 0;
   int cells = 0, counted = 0;
   const auto add = [&](double expected, double seen) {
-    sum += (seen - expected) * (seen - expected) / expected, ++cells;
+    sum += (seen - expected) * (seen - expected) / expected;
+    ++cells;
   };
   for (const auto& [tokens, p] : probability) {
     const auto it = counts.find(tokens);
     const int seen = it == counts.end() ? 0 : it->second;
     counted += seen;
-    if (p * draws < 5)
-      rest_expected += p * draws, rest_counted += seen;
-    else
+    if (p * draws < 5) {
+      rest_expected += p * draws;
+      rest_counted += seen;
+    } else {
       add(p * draws, seen);
+    }
   }
   EXPECT_EQ(counted, draws) << "tokens outside the distribution were drawn";
   if (rest_expected > 0) add(std::max(rest_expected, 1.0), rest_counted);
@@ -246,7 +251,9 @@ TEST(Speculation, SampledTokensFollowTheModelsDistribution) {
     const ExactTree wrong(model, prompt, other);
     for (const int64_t drafts : {1, 2, 4}) {
       GeneratorOptions o = drafting(drafts);
-      o.sequences_max = 64, o.batch_rows_max = 64 * (1 + drafts), o.context_tokens_max = 10;
+      o.sequences_max = 64;
+      o.batch_rows_max = 64 * (1 + drafts);
+      o.context_tokens_max = 10;
       Generator generator(model.weights, o, model.stream);
       std::vector<GenerationRequest> all;
       for (int i = 0; i < kDraws; ++i) {

@@ -17,7 +17,10 @@ constexpr double kLegendLine = 16;  // a legend too long for the title's line ge
 struct Bounds {
   double low = std::numeric_limits<double>::infinity(),
          high = -std::numeric_limits<double>::infinity();
-  void add(double value) { low = std::min(low, value), high = std::max(high, value); }
+  void add(double value) {
+    low = std::min(low, value);
+    high = std::max(high, value);
+  }
   bool empty() const { return !(low <= high); }
   double span() const { return high > low ? high - low : 1; }
 };
@@ -32,9 +35,12 @@ void thin(ChartSeries& series, int64_t points_max) {
   for (size_t i = 0; i < count; i += bucket) {
     double x = 0, y = 0;
     const size_t end = std::min(count, i + bucket);
-    for (size_t k = i; k < end; ++k) x += series.x[k], y += series.y[k];
-    out.x.push_back(x / static_cast<double>(end - i)),
-        out.y.push_back(y / static_cast<double>(end - i));
+    for (size_t k = i; k < end; ++k) {
+      x += series.x[k];
+      y += series.y[k];
+    }
+    out.x.push_back(x / static_cast<double>(end - i));
+    out.y.push_back(y / static_cast<double>(end - i));
   }
   series = std::move(out);
 }
@@ -43,9 +49,12 @@ void drop_not_finite(ChartSeries& series) {
   size_t kept = 0;
   for (size_t i = 0; i < series.x.size(); ++i) {
     if (!std::isfinite(series.x[i]) || !std::isfinite(series.y[i])) continue;
-    series.x[kept] = series.x[i], series.y[kept] = series.y[i], ++kept;
+    series.x[kept] = series.x[i];
+    series.y[kept] = series.y[i];
+    ++kept;
   }
-  series.x.resize(kept), series.y.resize(kept);
+  series.x.resize(kept);
+  series.y.resize(kept);
 }
 
 std::string tick_text(double value) {

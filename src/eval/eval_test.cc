@@ -33,7 +33,10 @@ TEST(Chart, SurvivesOddData) {
   EXPECT_NE(line_chart_svg({.title = "nan"}, {{"a", {1, 2}, {NAN, INFINITY}}}).find("no data"),
             std::string::npos);
   ChartSeries many{"<b>&", {}, {}};
-  for (int i = 0; i < 100000; ++i) many.x.push_back(i), many.y.push_back(std::sin(i * 0.001));
+  for (int i = 0; i < 100000; ++i) {
+    many.x.push_back(i);
+    many.y.push_back(std::sin(i * 0.001));
+  }
   const std::string svg = line_chart_svg({.title = "many"}, {many, many});
   EXPECT_LT(svg.size(), 40000u);
   EXPECT_EQ(svg.find("<b>"), std::string::npos);

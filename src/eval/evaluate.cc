@@ -80,7 +80,8 @@ Json score_texts(const TextSuiteOptions& options, const EvalSubject& subject, St
     });
     Json row = Json::object();
     row["language"] = language;
-    row["bytes"] = scorer.bytes(), row["tokens"] = scorer.tokens(),
+    row["bytes"] = scorer.bytes();
+    row["tokens"] = scorer.tokens();
     row["bits_per_byte"] = scorer.bits_per_byte();
     if (const auto size = xz_size(all); size && !all.empty())
       row["xz_bits_per_byte"] = 8.0 * static_cast<double>(*size) / static_cast<double>(all.size());
@@ -130,13 +131,16 @@ Json cells_of(const std::vector<Problem>& problems, const Answers& answers) {
   std::map<std::pair<int, std::string>, std::pair<int64_t, int64_t>> cells;
   for (size_t i = 0; i < problems.size(); ++i) {
     auto& [right, total] = cells[{static_cast<int>(problems[i].task), problems[i].language}];
-    right += answers.verdicts[i].right ? 1 : 0, ++total;
+    right += answers.verdicts[i].right ? 1 : 0;
+    ++total;
   }
   Json rows = Json::array();
   for (const auto& [key, counts] : cells) {
     Json row = Json::object();
-    row["task"] = task_name(static_cast<Task>(key.first)), row["language"] = key.second;
-    row["right"] = counts.first, row["total"] = counts.second;
+    row["task"] = task_name(static_cast<Task>(key.first));
+    row["language"] = key.second;
+    row["right"] = counts.first;
+    row["total"] = counts.second;
     rows.push_back(row);
   }
   return rows;
@@ -149,10 +153,13 @@ Json samples_of(const std::vector<Problem>& problems, const Answers& answers, in
   for (int64_t k = 0; k < std::min(count, n); ++k) {
     const size_t i = static_cast<size_t>((2 * k + 1) * n / (2 * std::min(count, n)));
     Json row = Json::object();
-    row["task"] = task_name(problems[i].task), row["language"] = problems[i].language,
+    row["task"] = task_name(problems[i].task);
+    row["language"] = problems[i].language;
     row["prompt"] = problems[i].prompt;
-    row["thinking"] = answers.verdicts[i].reasoning, row["content"] = answers.verdicts[i].content;
-    row["expected"] = problems[i].answer, row["right"] = answers.verdicts[i].right;
+    row["thinking"] = answers.verdicts[i].reasoning;
+    row["content"] = answers.verdicts[i].content;
+    row["expected"] = problems[i].answer;
+    row["right"] = answers.verdicts[i].right;
     rows.push_back(row);
   }
   return rows;
@@ -175,9 +182,10 @@ void solve_tasks(const EvalSuite& suite, const EvalSubject& subject, Stream& str
   const Answers answers = answer_all(o, o.sampling, problems, seed, subject, generator, "problems");
   results["exact_match"] = cells_of(problems, answers);
   double tokens = 0, unfinished = 0;
-  for (const Generation& g : answers.generations)
-    tokens += static_cast<double>(g.tokens.size()),
-        unfinished += g.finish == FinishReason::kLength ? 1 : 0;
+  for (const Generation& g : answers.generations) {
+    tokens += static_cast<double>(g.tokens.size());
+    unfinished += g.finish == FinishReason::kLength ? 1 : 0;
+  }
   results["mean_answer_tokens"] = tokens / static_cast<double>(problems.size());
   results["unfinished_share"] = unfinished / static_cast<double>(problems.size());
   if (o.greedy) {
@@ -202,7 +210,8 @@ std::optional<int64_t> xz_size(const std::string& text) {
 Json evaluate(const EvalSuite& suite, const EvalSubject& subject, Stream& stream) {
   check_mixture(suite.tasks.mixture, "tasks.mixture");
   Json results = Json::object();
-  results["name"] = subject.name, results["model"] = subject.model;
+  results["name"] = subject.name;
+  results["model"] = subject.model;
   if (!suite.text.corpus.empty())
     results["bits_per_byte"] = score_texts(suite.text, subject, stream);
   if (suite.tasks.problems_per_cell > 0) solve_tasks(suite, subject, stream, results);

@@ -52,7 +52,8 @@ Tally tally(const Json& result, const std::string& task, const std::string& lang
   for (const Json& cell : list_of(result, "exact_match")) {
     if (!task.empty() && text_of(cell, "task") != task) continue;
     if (!language.empty() && text_of(cell, "language") != language) continue;
-    sum.right += cell.at("right").as_int(), sum.total += cell.at("total").as_int();
+    sum.right += cell.at("right").as_int();
+    sum.total += cell.at("total").as_int();
   }
   return sum;
 }
@@ -166,7 +167,8 @@ ChartSeries series_of(const RunLog& log, const std::string& key, const std::stri
   for (const Json& row : log.rows) {
     const Json *x = row.find(x_key), *y = row.find(key);
     if (x == nullptr || y == nullptr || !y->is_number()) continue;
-    series.x.push_back(x->as_double()), series.y.push_back(y->as_double());
+    series.x.push_back(x->as_double());
+    series.y.push_back(y->as_double());
   }
   return series;
 }

@@ -41,34 +41,43 @@ const char* gguf_type_name(GgufType type) {
 GgufValue GgufValue::of_int(GgufType type, int64_t value) {
   DURE_CHECK(is_integer(type), "{}", gguf_type_name(type));
   GgufValue out = ints(type, {value});
-  return out.array_ = false, out;
+  out.array_ = false;
+  return out;
 }
 GgufValue GgufValue::f32(double value) {
   GgufValue out = floats(GgufType::kF32, {value});
-  return out.array_ = false, out;
+  out.array_ = false;
+  return out;
 }
 GgufValue GgufValue::f64(double value) {
   GgufValue out = floats(GgufType::kF64, {value});
-  return out.array_ = false, out;
+  out.array_ = false;
+  return out;
 }
 GgufValue GgufValue::boolean(bool value) {
   GgufValue out = ints(GgufType::kBool, {value ? 1 : 0});
-  return out.array_ = false, out;
+  out.array_ = false;
+  return out;
 }
 GgufValue GgufValue::string(std::string value) {
   GgufValue out = strings({std::move(value)});
-  return out.array_ = false, out;
+  out.array_ = false;
+  return out;
 }
 GgufValue GgufValue::ints(GgufType element, std::vector<int64_t> values) {
   DURE_CHECK(is_integer(element) || element == GgufType::kBool, "{}", gguf_type_name(element));
   GgufValue out;
-  out.element_ = element, out.array_ = true, out.ints_ = std::move(values);
+  out.element_ = element;
+  out.array_ = true;
+  out.ints_ = std::move(values);
   return out;
 }
 GgufValue GgufValue::floats(GgufType element, std::vector<double> values) {
   DURE_CHECK(is_float(element), "{}", gguf_type_name(element));
   GgufValue out;
-  out.element_ = element, out.array_ = true, out.floats_ = std::move(values);
+  out.element_ = element;
+  out.array_ = true;
+  out.floats_ = std::move(values);
   if (element == GgufType::kF32) {
     for (double& value : out.floats_) value = static_cast<double>(static_cast<float>(value));
   }
@@ -76,7 +85,9 @@ GgufValue GgufValue::floats(GgufType element, std::vector<double> values) {
 }
 GgufValue GgufValue::strings(std::vector<std::string> values) {
   GgufValue out;
-  out.element_ = GgufType::kString, out.array_ = true, out.strings_ = std::move(values);
+  out.element_ = GgufType::kString;
+  out.array_ = true;
+  out.strings_ = std::move(values);
   return out;
 }
 

@@ -96,8 +96,10 @@ GgufSetWriter::GgufSetWriter(const Path& path, const GgufMetadata& metadata,
   std::vector<std::vector<TensorInfo>> groups(1);
   int64_t bytes = 0;
   for (const TensorInfo& info : tensors) {
-    if (part_bytes_max > 0 && !groups.back().empty() && bytes + info.bytes() > part_bytes_max)
-      groups.emplace_back(), bytes = 0;
+    if (part_bytes_max > 0 && !groups.back().empty() && bytes + info.bytes() > part_bytes_max) {
+      groups.emplace_back();
+      bytes = 0;
+    }
     bytes += info.bytes();
     part_of_[info.name] = groups.size() - 1;
     groups.back().push_back(info);

@@ -190,7 +190,9 @@ TEST(HfConfig, Exaone4IsPostNorm) {
 ModelConfig random_config(Rng& rng) {
   const auto pick = [&](int64_t low, int64_t high) { return rng.between(low, high); };
   ModelConfig c;
-  c.vocab_size = pick(1, 300), c.hidden_size = pick(1, 40), c.kv_head_count = pick(1, 3),
+  c.vocab_size = pick(1, 300);
+  c.hidden_size = pick(1, 40);
+  c.kv_head_count = pick(1, 3);
   c.head_count = c.kv_head_count * pick(1, 3);
   c.head_width = 2 * pick(1, 8);
   c.norm_epsilon = 1e-6;

@@ -86,7 +86,8 @@ HeaderEntry read_entry(std::string name, simdjson::ondemand::object object,
   if (!dtype || !shape || !offsets || offsets->size() != 2) {
     fail(ErrorCode::kCorrupt, "{}: dtype, shape and two data_offsets are needed", place);
   }
-  entry.begin = (*offsets)[0], entry.end = (*offsets)[1];
+  entry.begin = (*offsets)[0];
+  entry.end = (*offsets)[1];
   entry.info = {std::move(name), *dtype, Shape(std::span<const int64_t>(*shape))};
   const std::optional<int64_t> bytes = bytes_of(*dtype, *shape);
   if (entry.begin > entry.end)

@@ -95,18 +95,20 @@ std::string repr_of_text(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     const size_t start = i;
     const char32_t code = next_code_point(text, i);
-    if (code == '\n')
+    if (code == '\n') {
       out += "\\n";
-    else if (code == '\r')
+    } else if (code == '\r') {
       out += "\\r";
-    else if (code == '\t')
+    } else if (code == '\t') {
       out += "\\t";
-    else if (code == '\\' || code == static_cast<char32_t>(quote))
-      out += '\\', out += static_cast<char>(code);
-    else if (is_printable(code))
+    } else if (code == '\\' || code == static_cast<char32_t>(quote)) {
+      out += '\\';
+      out += static_cast<char>(code);
+    } else if (is_printable(code)) {
       out += text.substr(start, i - start);
-    else
+    } else {
       out += escaped(code);
+    }
   }
   return out += quote;
 }

@@ -432,13 +432,17 @@ void decode_elements(DType dtype, const void* row, int64_t first, int64_t count,
       const int64_t whole = count / info.block_elements;
       decode_blocks(dtype, bytes + index * info.block_bytes, whole, out);
       const int64_t done = whole * info.block_elements;
-      first += done, out += done, count -= done;
+      first += done;
+      out += done;
+      count -= done;
       continue;
     }
     decode_blocks(dtype, bytes + index * info.block_bytes, 1, block);
     const int64_t take = std::min(count, info.block_elements - skip);
     std::copy_n(block + skip, take, out);
-    first += take, out += take, count -= take;
+    first += take;
+    out += take;
+    count -= take;
   }
 }
 

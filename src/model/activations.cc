@@ -30,7 +30,9 @@ struct Taker {
   FfnActivations ffn(int64_t row_count, int64_t width) {
     const Shape shape{row_count, width};
     FfnActivations out;
-    out.gate = take(shape), out.up = take(shape), out.h = take(shape);
+    out.gate = take(shape);
+    out.up = take(shape);
+    out.h = take(shape);
     return out;
   }
 
@@ -66,15 +68,20 @@ struct Taker {
     LayerActivations out;
     if (needs.pre_norm) out.attention_normed = wide();
     if (needs.post_norm) out.attention_output = wide();
-    out.q_raw = take({rows, q, h}), out.k_raw = take({rows, g, h});
-    out.q = take({rows, q, h}), out.k = take({rows, g, h}), out.v = take({rows, g, h});
+    out.q_raw = take({rows, q, h});
+    out.k_raw = take({rows, g, h});
+    out.q = take({rows, q, h});
+    out.k = take({rows, g, h});
+    out.v = take({rows, g, h});
     out.attended = take({rows, q, h});
     out.x_mid = wide();
     if (needs.pre_norm) out.ffn_normed = wide();
     if (needs.post_norm) out.ffn_output = wide();
     if (needs.backward) {
-      out.x_inverse_rms = take({rows}), out.mid_inverse_rms = take({rows});
-      out.q_inverse_rms = take({rows, q}), out.k_inverse_rms = take({rows, g});
+      out.x_inverse_rms = take({rows});
+      out.mid_inverse_rms = take({rows});
+      out.q_inverse_rms = take({rows, q});
+      out.k_inverse_rms = take({rows, g});
       out.log_sum_exp = take({rows, q});
     }
     // A set that serves both kinds of layer lays one over the other.
@@ -180,11 +187,11 @@ Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, 
   if (needs.sparse()) taker.moe_scratch(needs.sizes, scratch);
   // One set for all layers, or a set each.
   LayerActivations shared;
-  if (plan.keep != KeepActivations::kEverything) shared = taker.layer(needs, scratch);
+  if (options.keep != KeepActivations::kEverything) shared = taker.layer(needs, scratch);
   // Inputs of the layers: one each for a backward; else one in turn with another where somebody
   // still looks at a layer's input when its result is there, else one alone.
   const TensorView first_x = backward ? TensorView{} : taker.wide();
-  const TensorView second_x = !backward && plan.observed ? taker.wide() : first_x;
+  const TensorView second_x = !backward && options.observed ? taker.wide() : first_x;
   const auto input_of = [&](size_t layer) {
     return backward ? taker.wide() : layer % 2 == 0 ? first_x : second_x;
   };
@@ -194,7 +201,7 @@ Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, 
     return taker.layer(own, scratch);
   };
   for (const LayerFacts& facts : config.layers) {
-    LayerActivations set = plan.keep == KeepActivations::kEverything ? own_set(facts) : shared;
+    LayerActivations set = options.keep == KeepActivations::kEverything ? own_set(facts) : shared;
     set.x = input_of(layers_.size());
     if (plan.keep == KeepActivations::kLayerInputs && facts.sparse) {
       Needs own;
@@ -206,7 +213,7 @@ Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, 
   }
   x_last_ = input_of(layers_.size());
   hidden_ = taker.wide();
-  if (backward) inverse_rms_ = taker.take({plan.rows_max});
+  if (backward) inverse_rms_ = taker.take({options.rows_max});
   if (!mtp) return;
   mtp_.embedded = taker.wide();
   mtp_.embedded_normed = taker.wide();
@@ -220,13 +227,13 @@ Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, 
   if (!backward) return;
   for (TensorView* view :
        {&mtp_.embedding_inverse_rms, &mtp_.hidden_inverse_rms, &mtp_.inverse_rms}) {
-    *view = taker.take({plan.rows_max});
+    *view = taker.take({options.rows_max});
   }
 }
 
 void Activations::set_rows(int64_t row_count) {
-  DURE_CHECK(row_count >= 1 && row_count <= plan_.rows_max, "{} rows where {} were planned",
-             row_count, plan_.rows_max);
+  DURE_CHECK(row_count >= 1 && row_count <= options_.rows_max, "{} rows where {} were planned",
+             row_count, options_.rows_max);
   if (row_count == row_count_) return;
   // The first dimension of each view is a multiple of T; the memory behind it is that of the
   // planned T.

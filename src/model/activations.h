@@ -88,7 +88,7 @@ enum class KeepActivations : uint8_t {
                  // losses and counts
 };
 
-struct ActivationPlan {
+struct ActivationOptions {
   int64_t rows_max = 0;  // T never exceeds this
   KeepActivations keep = KeepActivations::kNothing;
   bool mtp = false;       // room for the MTP layer as well
@@ -97,11 +97,11 @@ struct ActivationPlan {
 
 class Activations {
  public:
-  Activations(const ModelConfig& config, const ActivationPlan& plan, Arena& arena);
+  Activations(const ModelConfig& config, const ActivationOptions& options, Arena& arena);
 
   void set_rows(int64_t row_count);  // T of the next pass. Checked: 1 <= T <= rows_max.
   int64_t row_count() const { return row_count_; }
-  const ActivationPlan& plan() const { return plan_; }
+  const ActivationOptions& options() const { return options_; }
 
   LayerActivations& layer(int64_t i) { return layers_[static_cast<size_t>(i)]; }
   MtpActivations& mtp() { return mtp_; }

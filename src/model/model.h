@@ -17,7 +17,7 @@ struct RowBatch {
 };
 
 // Sees a layer's activations when the layer is done, before the next one takes their place; its
-// input too where the plan says `observed`.
+// input too where its options say `observed`.
 class LayerObserver {
  public:
   virtual ~LayerObserver() = default;
@@ -25,7 +25,7 @@ class LayerObserver {
 };
 
 // Leaves the hidden states after the final norm in activations.hidden(): [T, D]. Allocates nothing.
-// Checked: T <= the plan's rows, ids inside the vocabulary.
+// Checked: T <= its `rows_max`, ids inside the vocabulary.
 void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
              Activations& activations, Stream& stream, LayerObserver* observer = nullptr);
 

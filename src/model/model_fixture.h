@@ -142,7 +142,9 @@ inline Batch random_batch(const ModelConfig& config, std::vector<int64_t> length
 
 inline ref::RefInput ref_input(const Batch& batch) {
   ref::RefInput input;
-  input.ids = batch.ids, input.targets = batch.targets, input.document_lengths = batch.lengths;
+  input.ids = batch.ids;
+  input.targets = batch.targets;
+  input.document_lengths = batch.lengths;
   return input;
 }
 

@@ -39,8 +39,8 @@ PassOutcome run_pass(const Model& model, const Batch& batch, PassPlan plan,
                      const LossOptions& options, int threads, bool two_phase = false,
                      const std::set<TensorRole>& frozen = {}) {
   CpuStream stream(threads);
-  if (plan.rows_max == 0) plan.rows_max = static_cast<int64_t>(batch.ids.size());
-  TrainPass pass(model.weights.config, plan);
+  if (pass_options.rows_max == 0) pass_options.rows_max = static_cast<int64_t>(batch.ids.size());
+  TrainPass pass(model.weights.config, pass_options);
   Parameters gradients(model.weights.config);
   ModelGradients places = gradients.by_place();
   visit_tensors(model.weights.config, places, [&](const ImpliedTensor& tensor, TensorView& field) {
@@ -132,7 +132,7 @@ TEST_P(ModelTest, LossesEqualTheTwin) {
   const Model model(config());
   const Batch b = batch();
   ref::RefInput input = ref_input(b);
-  input.mtp_coefficient = all_losses().mtp_coefficient,
+  input.mtp_coefficient = all_losses().mtp_coefficient;
   input.balance_coefficient = all_losses().balance_coefficient;
   const ref::RefOutput wanted = ref::run_model(config(), widen(model.parameters), input);
   for (const bool recompute : {false, true}) {
@@ -225,7 +225,7 @@ TEST_P(ModelTest, GradientsEqualFiniteDifferencesOfTheTwin) {
   const Model model(config());
   const Batch b = batch();
   ref::RefInput input = ref_input(b);
-  input.mtp_coefficient = all_losses().mtp_coefficient,
+  input.mtp_coefficient = all_losses().mtp_coefficient;
   input.balance_coefficient = all_losses().balance_coefficient;
   expect_gradients(model, input, run_pass(model, b, {}, all_losses(), 1).gradients);
 }
@@ -309,7 +309,8 @@ TEST_P(ModelTest, MicroBatchesAddUp) {
   const ModelGradients places = gradients.by_place();
   LossOptions options = all_losses();
   const TargetCounts counts = count_targets(whole.input());
-  options.valid_count = counts.valid, options.mtp_valid_count = counts.mtp_valid,
+  options.valid_count = counts.valid;
+  options.mtp_valid_count = counts.mtp_valid;
   options.document_count = 4;
   double loss = 0, mtp_loss = 0, balance = 0;
   size_t row = 0, document = 0;
@@ -322,8 +323,11 @@ TEST_P(ModelTest, MicroBatchesAddUp) {
                            .document_lengths = lengths};
     pass.forward(model.weights, input, stream);
     const LossResult& result = pass.backward(options, places, stream);
-    loss += result.loss_sum, mtp_loss += result.mtp_loss_sum, balance += result.balance_loss;
-    row += rows, document += documents;
+    loss += result.loss_sum;
+    mtp_loss += result.mtp_loss_sum;
+    balance += result.balance_loss;
+    row += rows;
+    document += documents;
   }
   EXPECT_NEAR(loss, wanted.result.loss_sum, 1e-9 * loss);
   EXPECT_NEAR(mtp_loss, wanted.result.mtp_loss_sum, 1e-9 * mtp_loss);
@@ -344,18 +348,18 @@ struct Decoder {
   SequenceStore store;
   CpuStream stream;
 
-  static ActivationPlan plan() {
+  static ActivationOptions activation_options() {
     return {.rows_max = 160, .keep = KeepActivations::kNothing, .mtp = true};
   }
   static int64_t bytes(const ModelConfig& config) {
     Arena measure;
-    Activations(config, plan(), measure);
+    Activations(config, activation_options(), measure);
     return measure.peak_bytes();
   }
   explicit Decoder(const Model& m)
       : model(m),
         arena(bytes(m.weights.config)),
-        activations(m.weights.config, plan(), arena),
+        activations(m.weights.config, activation_options(), arena),
         store(m.weights.config, 3, 160),
         stream(1) {}
 
@@ -478,10 +482,13 @@ TEST(Parameters, LayoutIsDenseAlignedAndComplete) {
 
 TEST(Parameters, FreshWeightsDependOnSeedAndNameAlone) {
   ModelConfig config = tiny_k1();
-  config.vocab_size = 9001, config.initializer_range = 0.05;
+  config.vocab_size = 9001;
+  config.initializer_range = 0.05;
   Parameters one(config), two(config), other(config);
   CpuStream a(1), b(3);
-  one.initialise(5, a), two.initialise(5, b), other.initialise(6, a);
+  one.initialise(5, a);
+  two.initialise(5, b);
+  other.initialise(6, a);
   EXPECT_EQ(copy(one.flat()), copy(two.flat()));
   EXPECT_NE(copy(one.at("lm_head.weight").view), copy(other.at("lm_head.weight").view));
   EXPECT_NE(copy(one.at("lm_head.weight").view), copy(one.at("model.embed_tokens.weight").view));
@@ -490,7 +497,9 @@ TEST(Parameters, FreshWeightsDependOnSeedAndNameAlone) {
   const auto n = static_cast<double>(table.elements());
   for (int64_t i = 0; i < table.elements(); ++i) {
     const double z = table.f32()[i] / 0.05;
-    sum += z, squares += z * z, fourth += z * z * z * z;
+    sum += z;
+    squares += z * z;
+    fourth += z * z * z * z;
   }
   EXPECT_NEAR(sum / n, 0, 4 / std::sqrt(n));  // four standard errors of each moment
   EXPECT_NEAR(squares / n, 1, 4 * std::sqrt(2 / n));
@@ -535,7 +544,8 @@ TEST(TrainPass, RefusesTokensOutsideTheVocabulary) {
   Batch b = random_batch(tiny_k1(), {4}, 1);
   b.ids[2] = 29;
   EXPECT_THROW(pass.forward(model.weights, b.input(), stream), std::exception);
-  b.ids[2] = 1, b.targets[1] = -5;
+  b.ids[2] = 1;
+  b.targets[1] = -5;
   EXPECT_THROW(pass.forward(model.weights, b.input(), stream), std::exception);
 }
 

@@ -15,12 +15,12 @@
 namespace dure {
 namespace {
 
-int64_t head_rows(const ModelConfig& config, const PassPlan& plan) {
+int64_t head_rows(const ModelConfig& config, const TrainPassOptions& options) {
   constexpr int64_t kLogitsBytes = int64_t{4}
                                    << 20;  // stays in a shared cache between the passes over it
   const int64_t wanted =
-      plan.head_rows > 0 ? plan.head_rows : kLogitsBytes / (4 * config.vocab_size);
-  return std::clamp<int64_t>(wanted, std::min<int64_t>(16, plan.rows_max), plan.rows_max);
+      options.head_rows > 0 ? options.head_rows : kLogitsBytes / (4 * config.vocab_size);
+  return std::clamp<int64_t>(wanted, std::min<int64_t>(16, options.rows_max), options.rows_max);
 }
 
 // One head over rows of hidden states: which rows, their targets, and what was learnt of each.
@@ -31,7 +31,7 @@ struct HeadRows {
   TensorView log_probability, log_sum_exp, entropy;  // [T], by place in `rows`
   bool known = false;                                // log_sum_exp holds this pass's values
 
-  void plan(int64_t rows_max, Arena& arena) {
+  void lay_out(int64_t rows_max, Arena& arena) {
     for (TensorView* view : {&log_probability, &log_sum_exp, &entropy})
       *view = arena.take_f32({rows_max});
   }
@@ -68,7 +68,7 @@ struct HeadPass {
 
 struct TrainPass::State {
   ModelConfig config;
-  PassPlan plan;
+  TrainPassOptions pass_options;
   Arena arena;
   Activations activations;
   LayerScratch scratch;
@@ -89,11 +89,11 @@ struct TrainPass::State {
   const ModelWeights* weights = nullptr;
   bool mtp_ready = false;
 
-  State(const ModelConfig& c, const PassPlan& p, Arena a)
+  State(const ModelConfig& c, const TrainPassOptions& p, Arena a)
       : config(c),
-        plan(p),
+        pass_options(p),
         arena(std::move(a)),
-        activations(c, activation_plan(c, p), arena),
+        activations(c, activation_options(c, p), arena),
         scratch(c, p.rows_max, arena),
         kv(documents_max(p)) {
     const Shape wide{p.rows_max, c.hidden_size};
@@ -105,17 +105,17 @@ struct TrainPass::State {
     dpacked = arena.take_f32({rows, c.hidden_size});
     counts = arena.take(DType::kI64, {c.layer_count(), c.expert_count_max()});
     for (TensorView* sum : {&loss, &mtp_loss, &balance_loss}) *sum = arena.take(DType::kF64, {1});
-    main.plan(p.rows_max, arena);
-    if (has_mtp()) mtp.plan(p.rows_max, arena);
+    main.lay_out(p.rows_max, arena);
+    if (has_mtp()) mtp.lay_out(p.rows_max, arena);
   }
 
   // What the host holds beside the arena.
   void reserve(Device device) {
-    const int64_t rows = plan.rows_max;
+    const int64_t rows = pass_options.rows_max;
     for (HeadRows* head : {&main, &mtp}) head->reserve(rows, device);
     for (HostArray<int32_t>* list : {&ids, &next_ids, &positions})
       *list = HostArray<int32_t>(rows, device);
-    document_offsets = HostArray<int64_t>(documents_max(plan) + 1, device);
+    document_offsets = HostArray<int64_t>(documents_max(pass_options) + 1, device);
     row_values = HostCopy<float>(rows, device);
     count_values = HostCopy<int64_t>(counts.elements(), device);
     sums = HostCopy<double>(1, device);
@@ -124,16 +124,16 @@ struct TrainPass::State {
     result.expert_counts.resize(static_cast<size_t>(counts.elements()));
   }
 
-  static int64_t documents_max(const PassPlan& p) {
+  static int64_t documents_max(const TrainPassOptions& p) {
     return p.documents_max > 0 ? p.documents_max : p.rows_max;
   }
-  static ActivationPlan activation_plan(const ModelConfig& c, const PassPlan& p) {
+  static ActivationOptions activation_options(const ModelConfig& c, const TrainPassOptions& p) {
     return {.rows_max = p.rows_max,
             .keep = p.recompute ? KeepActivations::kLayerInputs : KeepActivations::kEverything,
             .mtp = p.mtp && c.mtp_layer_count > 0};
   }
 
-  bool has_mtp() const { return plan.mtp && config.mtp_layer_count > 0; }
+  bool has_mtp() const { return pass_options.mtp && config.mtp_layer_count > 0; }
   int64_t row_count() const { return static_cast<int64_t>(ids.size()); }
 
   LayerContext context(int64_t layer, Stream& stream) {
@@ -180,8 +180,8 @@ void check_token(int32_t token, int64_t vocab_size, const char* what, size_t row
 void TrainPass::State::take_input(const TrainInput& in) {
   DURE_CHECK(in.ids.size() == in.targets.size(), "{} ids, {} targets", in.ids.size(),
              in.targets.size());
-  DURE_CHECK(static_cast<int64_t>(in.ids.size()) <= plan.rows_max, "{} rows where {} were planned",
-             in.ids.size(), plan.rows_max);
+  DURE_CHECK(static_cast<int64_t>(in.ids.size()) <= pass_options.rows_max,
+             "{} rows where {} were planned", in.ids.size(), pass_options.rows_max);
   for (size_t t = 0; t < in.ids.size(); ++t) {
     check_token(in.ids[t], config.vocab_size, "token", t);
     if (in.targets[t] != kIgnore) check_token(in.targets[t], config.vocab_size, "target", t);
@@ -234,7 +234,7 @@ void TrainPass::State::forward(Stream& stream) {
 
 void TrainPass::State::forward_mtp_layer(Stream& stream) {
   if (mtp_ready) return;
-  DURE_CHECK(has_mtp(), "an MTP loss was asked for, but the plan or the model has no MTP layer");
+  DURE_CHECK(has_mtp(), "an MTP loss was asked for, but the pass or the model has no MTP layer");
   forward_mtp(*weights, activations.hidden(), {next_ids.on(stream), positions.on(stream)}, kv,
               activations, stream);
   mtp_ready = true;
@@ -360,7 +360,7 @@ void TrainPass::State::backward_layers(const LossOptions& options, const ModelGr
     const LayerContext c = context(i, stream);
     // Without its activations the layer runs again; its result goes to scratch, the next layer's
     // input is not needed any more.
-    if (plan.recompute) layer_forward(c, weights->layers[at], a, scratch.dnormed);
+    if (pass_options.recompute) layer_forward(c, weights->layers[at], a, scratch.dnormed);
     kv.point_at(a.k, a.v);
     layer_backward(c, layer, weights->layers[at], a, scratch, dx, g.layers[at]);
   }
@@ -431,15 +431,15 @@ TargetCounts count_targets(const TrainInput& input) {
   return counts;
 }
 
-TrainPass::TrainPass(const ModelConfig& config, const PassPlan& plan, Device device)
-    : state_(std::make_unique<State>(config, plan, Arena(bytes(config, plan), device))) {
+TrainPass::TrainPass(const ModelConfig& config, const TrainPassOptions& options, Device device)
+    : state_(std::make_unique<State>(config, options, Arena(bytes(config, options), device))) {
   state_->reserve(device);
 }
 
 TrainPass::~TrainPass() = default;
 
-int64_t TrainPass::bytes(const ModelConfig& config, const PassPlan& plan) {
-  return State(config, plan, Arena()).arena.peak_bytes();
+int64_t TrainPass::bytes(const ModelConfig& config, const TrainPassOptions& options) {
+  return State(config, options, Arena()).arena.peak_bytes();
 }
 
 void TrainPass::forward(const ModelWeights& weights, const TrainInput& input, Stream& stream) {

@@ -20,7 +20,7 @@
 
 namespace dure {
 
-struct PassPlan {
+struct TrainPassOptions {
   int64_t rows_max = 0;       // T
   int64_t documents_max = 0;  // documents in a batch; 0: rows_max
   bool recompute = false;     // keep only the layers' inputs
@@ -76,10 +76,12 @@ inline std::span<const int64_t> counts_of_layer(std::span<const int64_t> expert_
 
 class TrainPass {
  public:
-  // Allocates bytes(config, plan) on the device of the streams it will run on. Throws kOutOfMemory.
-  TrainPass(const ModelConfig& config, const PassPlan& plan, Device device = Device::kCpu);
+  // Allocates bytes(config, options) on the device of the streams it will run on. Throws
+  // kOutOfMemory.
+  TrainPass(const ModelConfig& config, const TrainPassOptions& options,
+            Device device = Device::kCpu);
   ~TrainPass();
-  static int64_t bytes(const ModelConfig& config, const PassPlan& plan);
+  static int64_t bytes(const ModelConfig& config, const TrainPassOptions& options);
 
   // Throws kInvalidArgument (an id or target outside the vocabulary). Checked: lengths agree, T <=
   // rows_max.

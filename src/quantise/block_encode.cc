@@ -123,8 +123,10 @@ EncodeError measure(const float* x, const float* decoded, const float* importanc
   for (int64_t i = 0; i < columns; ++i) {
     const double value = static_cast<double>(x[i]), rest = value - static_cast<double>(decoded[i]),
                  w = importance == nullptr ? 1 : static_cast<double>(importance[i]);
-    out.error += rest * rest, out.energy += value * value;
-    out.weighted_error += w * rest * rest, out.weighted_energy += w * value * value;
+    out.error += rest * rest;
+    out.energy += value * value;
+    out.weighted_error += w * rest * rest;
+    out.weighted_energy += w * value * value;
   }
   return out;
 }
@@ -187,8 +189,10 @@ double encoder_limit(DType dtype) {
 }
 
 void EncodeError::add(const EncodeError& other) {
-  error += other.error, energy += other.energy;
-  weighted_error += other.weighted_error, weighted_energy += other.weighted_energy;
+  error += other.error;
+  energy += other.energy;
+  weighted_error += other.weighted_error;
+  weighted_energy += other.weighted_energy;
 }
 double EncodeError::relative() const { return energy > 0 ? std::sqrt(error / energy) : 0; }
 double EncodeError::weighted_relative() const {

@@ -92,9 +92,9 @@ class Collector : public LayerObserver {
   Buffer sums_;
 };
 
-int64_t plan_bytes(const ModelConfig& config, const ActivationPlan& plan) {
+int64_t bytes_for(const ModelConfig& config, const ActivationOptions& options) {
   Arena arena;
-  Activations(config, plan, arena);
+  Activations(config, options, arena);
   return arena.peak_bytes();
 }
 
@@ -103,9 +103,10 @@ class Calibration {
   Calibration(const ModelWeights& weights, int64_t rows_max, ImportanceMatrix& out, Stream& stream)
       : weights_(weights),
         stream_(stream),
-        plan_{.rows_max = rows_max, .mtp = weights.config.mtp_layer_count > 0, .observed = true},
-        arena_(plan_bytes(weights.config, plan_), stream.device()),
-        activations_(weights.config, plan_, arena_),
+        activation_options_{
+            .rows_max = rows_max, .mtp = weights.config.mtp_layer_count > 0, .observed = true},
+        arena_(bytes_for(weights.config, activation_options_), stream.device()),
+        activations_(weights.config, activation_options_, arena_),
         collector_(weights.config, out, stream),
         ids_(rows_max, stream.device()),
         positions_(rows_max, stream.device()) {
@@ -118,7 +119,7 @@ class Calibration {
     forward(weights_, rows_of(ids), kv_, activations_, stream_, &collector_);
     const TensorRole head = weights_.config.tied_embeddings ? kEmbedding : kHead;
     collector_.add({head}, -1, activations_.hidden());
-    if (plan_.mtp) run_mtp(ids.subspan(1));
+    if (activation_options_.mtp) run_mtp(ids.subspan(1));
   }
 
  private:
@@ -139,7 +140,7 @@ class Calibration {
 
   const ModelWeights& weights_;
   Stream& stream_;
-  ActivationPlan plan_;
+  ActivationOptions activation_options_;
   Arena arena_;
   Activations activations_;
   DocumentKv kv_{1};

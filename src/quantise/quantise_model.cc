@@ -45,7 +45,7 @@ class Quantiser {
       : job_(job), stream_(stream), progress_(progress) {
     std::vector<TensorInfo> infos;
     int64_t bytes = 0;
-    for (const PlannedTensor& tensor : job.plan) {
+    for (const TypeChoice& tensor : job.choices) {
       infos.push_back(tensor.info);
       bytes += tensor.info.bytes();
     }
@@ -55,13 +55,13 @@ class Quantiser {
 
   std::vector<QuantisedTensor> run() {
     std::vector<QuantisedTensor> out;
-    for (const PlannedTensor& tensor : job_.plan) out.push_back(one_tensor(tensor));
+    for (const TypeChoice& tensor : job_.choices) out.push_back(one_tensor(tensor));
     writer_->commit();
     return out;
   }
 
  private:
-  QuantisedTensor one_tensor(const PlannedTensor& tensor) {
+  QuantisedTensor one_tensor(const TypeChoice& tensor) {
     QuantisedTensor result{.name = tensor.info.name,
                            .from = job_.files.dtype(matrix_id(tensor.id, 0)),
                            .to = tensor.info.dtype,
@@ -83,8 +83,8 @@ class Quantiser {
     return result;
   }
 
-  void one_matrix(const PlannedTensor& tensor, ConstTensorView stored,
-                  std::span<const float> weights, int64_t byte_offset, QuantisedTensor& result) {
+  void one_matrix(const TypeChoice& tensor, ConstTensorView stored, std::span<const float> weights,
+                  int64_t byte_offset, QuantisedTensor& result) {
     const DType to = tensor.info.dtype;
     const int64_t columns = stored.shape.back(), rows = stored.elements() / columns;
     const int64_t step = std::max<int64_t>(1, kStretchElements / columns);
@@ -103,7 +103,7 @@ class Quantiser {
     }
   }
 
-  void encode(const PlannedTensor& tensor, ConstTensorView piece, std::span<const float> weights,
+  void encode(const TypeChoice& tensor, ConstTensorView piece, std::span<const float> weights,
               int64_t first_row, int64_t byte_offset, QuantisedTensor& result) {
     const DType to = tensor.info.dtype;
     const int64_t rows = piece.dim(0), columns = piece.dim(1);
@@ -120,7 +120,7 @@ class Quantiser {
     put(tensor, byte_offset, {reinterpret_cast<const char*>(encoded_.data()), encoded_.size()});
   }
 
-  void put(const PlannedTensor& tensor, int64_t offset, std::string_view bytes) {
+  void put(const TypeChoice& tensor, int64_t offset, std::string_view bytes) {
     writer_->write_piece(tensor.info.name, offset, bytes);
   }
 
@@ -139,7 +139,7 @@ class Quantiser {
 void check_importance(const QuantiseJob& job) {
   if (job.importance == nullptr) return;
   const ModelConfig& config = job.files.config();
-  for (const PlannedTensor& tensor : job.plan) {
+  for (const TypeChoice& tensor : job.choices) {
     if (!is_block(tensor.info.dtype)) continue;
     const ImportanceEntry* entry = job.importance->find(tensor.info.name);
     if (entry == nullptr) {

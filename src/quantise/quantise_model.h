@@ -1,7 +1,7 @@
-// quantise/quantise_model.h: a model's files to one GGUF file of planned types.
+// quantise/quantise_model.h: a model's files to one GGUF file of chosen types.
 //
 // Streams: a stretch of rows of one tensor is in memory at a time, whatever the model's size, and
-// the file appears under its name when it is whole. Not here: which types (type_plan.h), keys of
+// the file appears under its name when it is whole. Not here: which types (type_choice.h), keys of
 // the tokenizer (the caller's metadata), the command line (cli/).
 #pragma once
 
@@ -12,13 +12,13 @@
 #include "formats/model_files.h"
 #include "quantise/block_encode.h"
 #include "quantise/importance.h"
-#include "quantise/type_plan.h"
+#include "quantise/type_choice.h"
 
 namespace dure {
 
 struct QuantiseJob {
   const ModelFiles& files;
-  std::vector<PlannedTensor> plan;               // of plan_types(files.config(), ...)
+  std::vector<TypeChoice> choices;               // of choose_types(files.config(), ...)
   const ImportanceMatrix* importance = nullptr;  // or none
   Path out;
   GgufMetadata metadata;  // general.file_type and quantization_version are the caller's, too

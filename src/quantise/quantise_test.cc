@@ -1,5 +1,5 @@
 // Encoders: round trips over rows of every kind, refusals, importance, threads, instruction sets;
-// type plans; the importance file; calibration against sums taken by hand.
+// type choices; the importance file; calibration against sums taken by hand.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -16,7 +16,7 @@
 #include "quantise/block_encode.h"
 #include "quantise/calibrate.h"
 #include "quantise/importance.h"
-#include "quantise/type_plan.h"
+#include "quantise/type_choice.h"
 #include "tensor/cpu_stream.h"
 
 namespace dure {
@@ -72,7 +72,8 @@ double relative(const std::vector<float>& x, const std::vector<float>& y,
   for (size_t i = 0; i < x.size(); ++i) {
     const double weight = w.empty() ? 1 : static_cast<double>(w[i % kColumns]);
     const double value = static_cast<double>(x[i]), rest = value - static_cast<double>(y[i]);
-    error += weight * rest * rest, energy += weight * value * value;
+    error += weight * rest * rest;
+    energy += weight * value * value;
   }
   return energy > 0 ? std::sqrt(error / energy) : std::sqrt(error);
 }
@@ -281,44 +282,45 @@ ModelConfig large_config() {
   return c;
 }
 
-DType planned(const std::vector<PlannedTensor>& plan, const std::string& name) {
-  for (const PlannedTensor& tensor : plan)
+DType chosen(const std::vector<TypeChoice>& choices, const std::string& name) {
+  for (const TypeChoice& tensor : choices)
     if (tensor.info.name == name) return tensor.info.dtype;
   ADD_FAILURE() << name;
   return DType::kF32;
 }
 
-TEST(TypePlan, MixturesFollowTheConventions) {
+TEST(TypeChoice, MixturesFollowTheConventions) {
   const ModelConfig c = large_config();
-  const auto m = plan_types(c, {.mixture = find_mixture("q4_k_m")});
-  EXPECT_EQ(planned(m, "output.weight"), DType::kQ6_K);
-  EXPECT_EQ(planned(m, "token_embd.weight"), DType::kQ4_K);
-  EXPECT_EQ(planned(m, "output_norm.weight"), DType::kF32);
-  EXPECT_EQ(planned(m, "blk.1.ffn_gate_inp.weight"), DType::kF32);
-  EXPECT_EQ(planned(m, "blk.1.exp_probs_b.bias"), DType::kF32);
-  EXPECT_EQ(planned(m, "blk.0.attn_q.weight"), DType::kQ4_K);
+  const auto m = choose_types(c, {.mixture = find_mixture("q4_k_m")});
+  EXPECT_EQ(chosen(m, "output.weight"), DType::kQ6_K);
+  EXPECT_EQ(chosen(m, "token_embd.weight"), DType::kQ4_K);
+  EXPECT_EQ(chosen(m, "output_norm.weight"), DType::kF32);
+  EXPECT_EQ(chosen(m, "blk.1.ffn_gate_inp.weight"), DType::kF32);
+  EXPECT_EQ(chosen(m, "blk.1.exp_probs_b.bias"), DType::kF32);
+  EXPECT_EQ(chosen(m, "blk.0.attn_q.weight"), DType::kQ4_K);
   // 17 layers with the MTP layer: 0 and 1 are the first eighth, 14 on the last, every third
   // between.
   for (const int layer : {0, 1, 4, 7, 10, 13, 14, 16})
-    EXPECT_EQ(planned(m, fmt::format("blk.{}.attn_v.weight", layer)), DType::kQ6_K) << layer;
+    EXPECT_EQ(chosen(m, fmt::format("blk.{}.attn_v.weight", layer)), DType::kQ6_K) << layer;
   for (const int layer : {2, 3, 5, 12})
-    EXPECT_EQ(planned(m, fmt::format("blk.{}.ffn_down_exps.weight", layer)), DType::kQ4_K) << layer;
-  EXPECT_EQ(planned(m, "blk.1.ffn_down_shexp.weight"), DType::kQ6_K);
-  const auto q2 = plan_types(c, {.mixture = find_mixture("Q2_K")});
-  EXPECT_EQ(planned(q2, "blk.3.attn_v.weight"), DType::kQ4_K);
-  EXPECT_EQ(planned(q2, "blk.3.attn_output.weight"), DType::kQ3_K);
-  EXPECT_EQ(planned(q2, "blk.3.ffn_down_exps.weight"), DType::kQ3_K);
-  const auto xs = plan_types(c, {.mixture = find_mixture("IQ4_XS")}),
-             weighted = plan_types(c, {.mixture = find_mixture("IQ4_XS"), .has_importance = true});
-  EXPECT_EQ(planned(xs, "blk.1.ffn_down_exps.weight"), DType::kQ5_K);
-  EXPECT_EQ(planned(weighted, "blk.1.ffn_down_exps.weight"), DType::kIQ4_XS);
-  const auto pure = plan_types(c, {.mixture = find_mixture("Q4_K"), .pure = true});
-  EXPECT_EQ(planned(pure, "output.weight"), DType::kQ4_K);
+    EXPECT_EQ(chosen(m, fmt::format("blk.{}.ffn_down_exps.weight", layer)), DType::kQ4_K) << layer;
+  EXPECT_EQ(chosen(m, "blk.1.ffn_down_shexp.weight"), DType::kQ6_K);
+  const auto q2 = choose_types(c, {.mixture = find_mixture("Q2_K")});
+  EXPECT_EQ(chosen(q2, "blk.3.attn_v.weight"), DType::kQ4_K);
+  EXPECT_EQ(chosen(q2, "blk.3.attn_output.weight"), DType::kQ3_K);
+  EXPECT_EQ(chosen(q2, "blk.3.ffn_down_exps.weight"), DType::kQ3_K);
+  const auto xs = choose_types(c, {.mixture = find_mixture("IQ4_XS")}),
+             weighted =
+                 choose_types(c, {.mixture = find_mixture("IQ4_XS"), .has_importance = true});
+  EXPECT_EQ(chosen(xs, "blk.1.ffn_down_exps.weight"), DType::kQ5_K);
+  EXPECT_EQ(chosen(weighted, "blk.1.ffn_down_exps.weight"), DType::kIQ4_XS);
+  const auto pure = choose_types(c, {.mixture = find_mixture("Q4_K"), .pure = true});
+  EXPECT_EQ(chosen(pure, "output.weight"), DType::kQ4_K);
   for (const Mixture& mixture : mixtures())
-    EXPECT_EQ(plan_types(c, {.mixture = mixture}).size(), m.size()) << mixture.name;
+    EXPECT_EQ(choose_types(c, {.mixture = mixture}).size(), m.size()) << mixture.name;
 }
 
-TEST(TypePlan, RowsThatAreNoWholeBlocksFallBack) {
+TEST(TypeChoice, RowsThatAreNoWholeBlocksFallBack) {
   EXPECT_EQ(fitting_type(DType::kQ4_K, 512), DType::kQ4_K);
   EXPECT_EQ(fitting_type(DType::kQ4_K, 128), DType::kQ5_0);
   EXPECT_EQ(fitting_type(DType::kQ6_K, 384), DType::kQ8_0);
@@ -332,33 +334,34 @@ std::vector<TypeRule> rules_of(const std::string& yaml) {
   return parse_type_rules(parse_yaml(yaml, "rules.yaml"), "rules.yaml");
 }
 
-TEST(TypePlan, RulesDecideInOrder) {
-  const TypePlanOptions options{.mixture = find_mixture("Q4_K_S"),
-                                .rules = rules_of("rules:\n"
-                                                  "  - {match: '^blk\\.2\\..*_exps', type: Q3_K}\n"
-                                                  "  - {role: experts, layers: 1-2, type: q8_0}\n"
-                                                  "  - {role: attention, type: BF16}\n"
-                                                  "  - {role: mtp, type: F16}\n")};
-  const auto plan = plan_types(large_config(), options);
-  EXPECT_EQ(planned(plan, "blk.2.ffn_up_exps.weight"), DType::kQ3_K);
-  EXPECT_EQ(planned(plan, "blk.1.ffn_up_exps.weight"), DType::kQ8_0);
-  EXPECT_EQ(planned(plan, "blk.3.ffn_up_exps.weight"), DType::kQ4_K);
-  EXPECT_EQ(planned(plan, "blk.3.attn_v.weight"), DType::kBF16);
-  EXPECT_EQ(planned(plan, "blk.16.ffn_up.weight"), DType::kF16);
-  EXPECT_EQ(planned(plan, "blk.16.nextn.eh_proj.weight"), DType::kF16);
-  EXPECT_EQ(planned(plan, "blk.3.attn_norm.weight"), DType::kF32);
+TEST(TypeChoice, RulesDecideInOrder) {
+  const TypeChoiceOptions options{
+      .mixture = find_mixture("Q4_K_S"),
+      .rules = rules_of("rules:\n"
+                        "  - {match: '^blk\\.2\\..*_exps', type: Q3_K}\n"
+                        "  - {role: experts, layers: 1-2, type: q8_0}\n"
+                        "  - {role: attention, type: BF16}\n"
+                        "  - {role: mtp, type: F16}\n")};
+  const auto choices = choose_types(large_config(), options);
+  EXPECT_EQ(chosen(choices, "blk.2.ffn_up_exps.weight"), DType::kQ3_K);
+  EXPECT_EQ(chosen(choices, "blk.1.ffn_up_exps.weight"), DType::kQ8_0);
+  EXPECT_EQ(chosen(choices, "blk.3.ffn_up_exps.weight"), DType::kQ4_K);
+  EXPECT_EQ(chosen(choices, "blk.3.attn_v.weight"), DType::kBF16);
+  EXPECT_EQ(chosen(choices, "blk.16.ffn_up.weight"), DType::kF16);
+  EXPECT_EQ(chosen(choices, "blk.16.nextn.eh_proj.weight"), DType::kF16);
+  EXPECT_EQ(chosen(choices, "blk.3.attn_norm.weight"), DType::kF32);
 }
 
 std::string rules_error(const std::string& yaml) {
   try {
-    plan_types(large_config(), {.mixture = find_mixture("Q8_0"), .rules = rules_of(yaml)});
+    choose_types(large_config(), {.mixture = find_mixture("Q8_0"), .rules = rules_of(yaml)});
   } catch (const Error& error) {
     return error.what();
   }
   return "(no error)";
 }
 
-TEST(TypePlan, BadRulesAreNamed) {
+TEST(TypeChoice, BadRulesAreNamed) {
   EXPECT_NE(rules_error("rules: [{role: attention, type: Q9_K}]").find("rule 1: type: 'Q9_K'"),
             std::string::npos);
   EXPECT_NE(rules_error("rules: [{role: atention, type: Q8_0}]").find("'attention'"),
@@ -382,7 +385,9 @@ TEST(TypePlan, BadRulesAreNamed) {
 
 ImportanceMatrix small_matrix() {
   ImportanceMatrix out;
-  out.datasets = {"a.txt"}, out.chunk_count = 2, out.chunk_tokens = 8;
+  out.datasets = {"a.txt"};
+  out.chunk_count = 2;
+  out.chunk_tokens = 8;
   out.entries["blk.0.attn_q.weight"] = {
       .matrices = 1, .columns = 3, .squares = {1, 2, 3}, .counts = {2}};
   out.entries["blk.1.ffn_up_exps.weight"] = {
@@ -473,7 +478,7 @@ TEST(Calibrate, SumsCountsAndThreads) {
         << name;
   }
   // Every matrix that may be quantised has an entry, of its shape.
-  for (const PlannedTensor& tensor : plan_types(c, {.mixture = find_mixture("F16")})) {
+  for (const TypeChoice& tensor : choose_types(c, {.mixture = find_mixture("F16")})) {
     if (tensor.info.dtype == DType::kF32 || tensor.id.role == TensorRole::kEmbedding) continue;
     const ImportanceEntry* entry = a.find(tensor.info.name);
     ASSERT_NE(entry, nullptr) << tensor.info.name;

@@ -63,12 +63,15 @@ Line search_line(const Group& group, const GroupSums& sums, int high) {
   for (int round = 0; round < 3; ++round) {
     for (size_t c = 0; c < kCandidates && round > 0; ++c) {
       const Line line = solve_line(sums, scan.q[c], scan.xq[c], scan.qq[c], {scale[c], offset[c]});
-      scale[c] = line.scale, offset[c] = line.offset;
+      scale[c] = line.scale;
+      offset[c] = line.offset;
     }
     scan_affine(group, high, scale, offset, scan);
     const auto c = static_cast<size_t>(best_candidate(scan.error));
-    if (scan.error[c] < best_error)
-      best_error = scan.error[c], best = {.scale = scale[c], .offset = offset[c]};
+    if (scan.error[c] < best_error) {
+      best_error = scan.error[c];
+      best = {.scale = scale[c], .offset = offset[c]};
+    }
   }
   return best;
 }
@@ -118,7 +121,8 @@ Choice choose(const BlockForm& form, const BlockInput& in, const GroupSums* sums
     AffineScan scan;
     scan_affine(in.group(form, j), form.levels.high, scale, offset, scan);
     const int c = best_candidate(scan.error);
-    out.scale[j] = s[c], out.low[j] = l[c];
+    out.scale[j] = s[c];
+    out.low[j] = l[c];
     add_sums(sums[j], scan, static_cast<size_t>(c), s[c], l[c], out);
   }
   return out;
@@ -239,7 +243,10 @@ void search_affine(const BlockForm& form, const BlockInput& in, BlockCodes& out)
   const Choice plain = search(form, in, zero_error), turned = search(form, negated, zero_error);
   bool turn = turned.error < plain.error;
   Choice best = turn ? turned : plain;
-  if (!(best.error < zero_error)) best = Choice(), turn = false;
+  if (!(best.error < zero_error)) {
+    best = Choice();
+    turn = false;
+  }
   const BlockInput& used = turn ? negated : in;
   const uint16_t sign = turn ? 0x8000 : 0;
   out.d = best.scales.d.bits | sign;

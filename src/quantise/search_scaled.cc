@@ -34,7 +34,10 @@ struct Best {
   float scale = 0;
   void offer(const Candidates& scales, const Candidates& errors) {
     const auto c = static_cast<size_t>(best_candidate(errors));
-    if (errors[c] < error) error = errors[c], scale = scales[c];
+    if (errors[c] < error) {
+      error = errors[c];
+      scale = scales[c];
+    }
   }
 };
 
@@ -85,7 +88,8 @@ Best search_group(const Group& group, const Levels& levels, int fine, Round&& ro
   for (const bool low_end : {true, false}) {  // The low end reaches further: ties go to it.
     if (symmetric && low_end) continue;
     start_scales(extreme, reach(levels, low_end), symmetric, scales);
-    improve(false), improve(true);
+    improve(false);
+    improve(true);
   }
   const float centre = best.scale;
   for (size_t c = 0; c < kCandidates && fine > 0; ++c)

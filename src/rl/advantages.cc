@@ -9,6 +9,8 @@
 namespace dure {
 namespace {
 
+using enum Objective;
+
 struct Group {
   std::vector<size_t> rows;
   double mean = 0;
@@ -50,8 +52,8 @@ std::vector<Group> form_groups(std::span<const int64_t> ids, std::span<const dou
 
 void set_group_advantages(const ObjectiveOptions& options, const Group& group,
                           std::span<const double> rewards, std::vector<double>& advantages) {
-  const bool leave_one_out = options.objective == "agapo" || options.objective == "rloo";
-  const bool centred = leave_one_out || options.objective == "dr_grpo";
+  const bool leave_one_out = options.objective == kAgapo || options.objective == kRloo;
+  const bool centred = leave_one_out || options.objective == kDrGrpo;
   const double count = static_cast<double>(group.rows.size());
   const double deviation =
       centred ? 1 : deviation_of(group.rows, rewards, group.mean, true) + options.epsilon;
@@ -68,76 +70,83 @@ void normalise_over_batch(const ObjectiveOptions& options, const std::vector<siz
                           std::vector<double>& advantages) {
   const double mean = mean_of(live_rows, advantages);
   const double deviation =
-      deviation_of(live_rows, advantages, mean, options.std == "sample") + options.epsilon;
+      deviation_of(live_rows, advantages, mean, options.deviation == Deviation::kSample) +
+      options.epsilon;
   for (const size_t row : live_rows)
     advantages[row] = deviation > 0 ? (advantages[row] - mean) / deviation : 0;
 }
 
-double response_scale(const ObjectiveOptions& options, const ResponsePlan& plan, size_t group_size,
-                      int64_t tokens) {
+double response_scale(const ObjectiveOptions& options, const ResponseWeights& batch,
+                      size_t group_size, int64_t tokens) {
   if (tokens == 0) return 0;
-  const std::string& name = options.objective;
-  if (name == "rloo") return 1.0 / static_cast<double>(plan.live_response_count);
-  if (name == "dr_grpo")
-    return 1.0 / static_cast<double>(plan.live_response_count * options.length_constant);
-  if (name == "dapo" || name == "cispo") return 1.0 / static_cast<double>(plan.live_token_count);
-  return 1.0 / (static_cast<double>(plan.live_group_count) * static_cast<double>(group_size) *
+  const Objective objective = options.objective;
+  if (objective == kRloo) return 1.0 / static_cast<double>(batch.live_response_count);
+  if (objective == kDrGrpo)
+    return 1.0 / static_cast<double>(batch.live_response_count * options.length_constant);
+  if (objective == kDapo || objective == kCispo)
+    return 1.0 / static_cast<double>(batch.live_token_count);
+  return 1.0 / (static_cast<double>(batch.live_group_count) * static_cast<double>(group_size) *
                 static_cast<double>(tokens));
 }
 
 }  // namespace
 
-void ObjectiveOptions::use_defaults_of(const std::string& name) {
-  static const std::vector<std::string> kNames = {"agapo", "rloo", "grpo", "dr_grpo",
-                                                  "dapo",  "gspo", "cispo"};
-  options_detail::check_choice({kNames}, name, "objective");
-  objective = defaults_of_ = name;
-  const bool plain = name == "agapo" || name == "rloo" || name == "dr_grpo";
+ObjectiveOptions::ObjectiveOptions(Objective chosen)
+    : objective(chosen),
+      drop_zero_variance(chosen == kAgapo || chosen == kDapo || chosen == kCispo),
+      ratio_max(chosen == kCispo ? 5.0 : 2.0),
+      clip_low(chosen == kGspo ? 3e-4 : 0.2),
+      clip_high(chosen == kGspo   ? 4e-4
+                : chosen == kDapo ? 0.28
+                                  : 0.2) {
+  const bool plain = chosen == kAgapo || chosen == kRloo || chosen == kDrGrpo;
   epsilon = plain ? 1e-6 : 1e-4;
-  std = "sample";
-  drop_zero_variance = name == "agapo" || name == "dapo" || name == "cispo";
-  ratio_max = name == "cispo" ? 5.0 : 2.0;
-  clip_low = name == "gspo" ? 3e-4 : 0.2;
-  clip_high = name == "gspo" ? 4e-4 : name == "dapo" ? 0.28 : 0.2;
-  length_constant = 1024;
 }
 
-ResponsePlan plan_responses(const ObjectiveOptions& options, std::span<const int64_t> ids,
-                            std::span<const double> rewards,
-                            std::span<const int64_t> token_counts) {
+void ObjectiveOptions::take_defaults(const Json& fields, const std::string& where) {
+  const Json* name = fields.find("objective");
+  if (name == nullptr) return;
+  const std::string place = where + ": objective";
+  const auto chosen = enum_from_name<Objective>(name->as_string(place), place);
+  if (chosen != objective) *this = ObjectiveOptions(chosen);
+}
+
+ResponseWeights weigh_responses(const ObjectiveOptions& options, std::span<const int64_t> ids,
+                                std::span<const double> rewards,
+                                std::span<const int64_t> token_counts) {
   DURE_CHECK(ids.size() == rewards.size() && ids.size() == token_counts.size());
   for (size_t row = 0; row < ids.size(); ++row)
     DURE_CHECK(std::isfinite(rewards[row]) && token_counts[row] >= 0, "response {}", row);
   const std::vector<Group> groups = form_groups(ids, rewards);
-  ResponsePlan plan;
-  plan.live.assign(ids.size(), 0);
-  plan.advantages.assign(ids.size(), 0);
-  plan.scales.assign(ids.size(), 0);
-  plan.group_count = static_cast<int64_t>(groups.size());
+  ResponseWeights out;
+  out.live.assign(ids.size(), 0);
+  out.advantages.assign(ids.size(), 0);
+  out.scales.assign(ids.size(), 0);
+  out.group_count = static_cast<int64_t>(groups.size());
   std::vector<size_t> live_rows;
   for (const Group& group : groups) {
-    plan.dead_group_count += group.dead ? 1 : 0;
+    out.dead_group_count += group.dead ? 1 : 0;
     if (group.dead && options.drop_zero_variance) continue;
-    ++plan.live_group_count;
+    ++out.live_group_count;
     for (const size_t row : group.rows) {
-      plan.live[row] = 1;
-      plan.live_token_count += token_counts[row];
+      out.live[row] = 1;
+      out.live_token_count += token_counts[row];
     }
-    if (!group.dead) set_group_advantages(options, group, rewards, plan.advantages);
+    if (!group.dead) set_group_advantages(options, group, rewards, out.advantages);
   }
   for (size_t row = 0; row < ids.size(); ++row) {
-    if (plan.live[row] != 0) live_rows.push_back(row);
+    if (out.live[row] != 0) live_rows.push_back(row);
   }
-  plan.live_response_count = static_cast<int64_t>(live_rows.size());
-  if (options.objective == "agapo") normalise_over_batch(options, live_rows, plan.advantages);
+  out.live_response_count = static_cast<int64_t>(live_rows.size());
+  if (options.objective == kAgapo) normalise_over_batch(options, live_rows, out.advantages);
   for (const Group& group : groups) {
     for (const size_t row : group.rows) {
-      if (group.dead) plan.advantages[row] = 0;
-      if (plan.live[row] != 0)
-        plan.scales[row] = response_scale(options, plan, group.rows.size(), token_counts[row]);
+      if (group.dead) out.advantages[row] = 0;
+      if (out.live[row] != 0)
+        out.scales[row] = response_scale(options, out, group.rows.size(), token_counts[row]);
     }
   }
-  return plan;
+  return out;
 }
 
 }  // namespace dure

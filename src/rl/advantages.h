@@ -16,12 +16,29 @@
 
 namespace dure {
 
+enum class Objective { kAgapo, kRloo, kGrpo, kDrGrpo, kDapo, kGspo, kCispo };
+constexpr auto enum_names(Objective) {
+  return std::to_array<EnumName<Objective>>({{Objective::kAgapo, "agapo"},
+                                             {Objective::kRloo, "rloo"},
+                                             {Objective::kGrpo, "grpo"},
+                                             {Objective::kDrGrpo, "dr_grpo"},
+                                             {Objective::kDapo, "dapo"},
+                                             {Objective::kGspo, "gspo"},
+                                             {Objective::kCispo, "cispo"}});
+}
+
+enum class Deviation { kSample, kPopulation };  // Squares over n - 1, or over n.
+constexpr auto enum_names(Deviation) {
+  return std::to_array<EnumName<Deviation>>(
+      {{Deviation::kSample, "sample"}, {Deviation::kPopulation, "population"}});
+}
+
 // One objective and its numbers. `objective: NAME` alone is a whole configuration: the other fields
 // take NAME's defaults unless they are given too.
 struct ObjectiveOptions {
-  std::string objective = "agapo";
-  double epsilon = 1e-6;       // Added to a standard deviation.
-  std::string std = "sample";  // agapo: over n - 1 or n.
+  Objective objective = Objective::kAgapo;
+  double epsilon = 1e-6;                     // Added to a standard deviation.
+  Deviation deviation = Deviation::kSample;  // agapo: over n - 1 or n.
   // Groups of equal rewards leave before every statistic and count.
   bool drop_zero_variance = true;
   double ratio_max = 2.0;          // agapo, cispo: upper truncation of the (detached) ratio.
@@ -29,19 +46,15 @@ struct ObjectiveOptions {
   double clip_high = 0.2;          // ... to 1 + clip_high.
   int64_t length_constant = 1024;  // dr_grpo: the constant that replaces a response's own length.
 
-  ObjectiveOptions() { use_defaults_of(objective); }
-  explicit ObjectiveOptions(const std::string& name) { use_defaults_of(name); }
-  void use_defaults_of(
-      const std::string& name);  // Throws kInvalidArgument for an unknown objective.
+  explicit ObjectiveOptions(Objective chosen = Objective::kAgapo);
+  // All of another objective's defaults where `fields` name another one than this.
+  void take_defaults(const Json& fields, const std::string& where);
 
   template <typename V>
   void visit(V& v) {
-    v("objective", objective, "what is maximised",
-      one_of({"agapo", "rloo", "grpo", "dr_grpo", "dapo", "gspo", "cispo"}));
-    if (objective != defaults_of_) use_defaults_of(objective);
+    v("objective", objective, "what is maximised");
     v("epsilon", epsilon, "added to a standard deviation", at_least(0));
-    v("std", std, "agapo: deviation of a sample (n - 1) or of a population (n)",
-      one_of({"sample", "population"}));
+    v("std", deviation, "agapo: deviation of a sample (n - 1) or of a population (n)");
     v("drop_zero_variance", drop_zero_variance, "leave out groups whose rewards are all equal");
     v("ratio_max", ratio_max, "agapo, cispo: upper truncation of the importance ratio", above(0));
     v("clip_low", clip_low, "ratio clip below 1", between(0, 1));
@@ -49,13 +62,10 @@ struct ObjectiveOptions {
     v("length_constant", length_constant, "dr_grpo: tokens that a response is divided by",
       at_least(1));
   }
-
- private:
-  std::string defaults_of_;
 };
 
 // Everything about a batch of R responses that does not depend on the current policy.
-struct ResponsePlan {
+struct ResponseWeights {
   std::vector<uint8_t> live;  // [R] 0: dropped, contributes nothing and is not counted.
   // [R] 0 for a dropped one, and for every response of a dead group.
   std::vector<double> advantages;
@@ -67,7 +77,8 @@ struct ResponsePlan {
 // groups: [R] any ids; rows of one id form a group, in any order. rewards: [R], finite.
 // token_counts: [R]. A group is dead when its rewards are all equal as numbers, or when it has one
 // response. Checked: equal lengths, finite rewards, counts >= 0.
-ResponsePlan plan_responses(const ObjectiveOptions& options, std::span<const int64_t> groups,
-                            std::span<const double> rewards, std::span<const int64_t> token_counts);
+ResponseWeights weigh_responses(const ObjectiveOptions& options, std::span<const int64_t> groups,
+                                std::span<const double> rewards,
+                                std::span<const int64_t> token_counts);
 
 }  // namespace dure

@@ -43,6 +43,22 @@ void count_token(ObjectiveStats& stats, double log_ratio, bool clipped) {
   stats.mismatch_max = std::max(stats.mismatch_max, std::abs(log_ratio));
 }
 
+// The loss of a response whose tokens' terms are term_of(logprob, log ratio).
+template <typename T, typename TermOf>
+double sum_of_terms(double scale, std::span<const T> logprobs, std::span<const T> sampler_logprobs,
+                    std::span<T> grad, ObjectiveStats* stats, const TermOf& term_of) {
+  double loss = 0;
+  for (size_t t = 0; t < logprobs.size(); ++t) {
+    const double logprob = static_cast<double>(logprobs[t]);
+    const double log_ratio = logprob - static_cast<double>(sampler_logprobs[t]);
+    const Term term = scale == 0 ? Term() : term_of(logprob, log_ratio);
+    loss -= scale * term.value;
+    grad[t] = static_cast<T>(-scale * term.derivative);
+    if (stats != nullptr) count_token(*stats, log_ratio, term.clipped);
+  }
+  return loss;
+}
+
 }  // namespace
 
 template <typename T>
@@ -50,29 +66,32 @@ double response_loss(const ObjectiveOptions& options, double advantage, double s
                      std::span<const T> logprobs, std::span<const T> sampler_logprobs,
                      std::span<T> grad, ObjectiveStats* stats) {
   DURE_CHECK(logprobs.size() == sampler_logprobs.size() && grad.size() == logprobs.size());
-  const std::string& name = options.objective;
-  const bool weighted = name == "agapo" || name == "cispo", sequence = name == "gspo";
-  const double whole =
-      sequence && !logprobs.empty() ? sequence_ratio(logprobs, sampler_logprobs) : 1;
-  double loss = 0;
-  for (size_t t = 0; t < logprobs.size(); ++t) {
-    const double logprob = static_cast<double>(logprobs[t]);
-    const double log_ratio = logprob - static_cast<double>(sampler_logprobs[t]);
-    const double ratio = sequence ? whole : std::exp(log_ratio);
-    Term term;
-    if (scale == 0) {
-    } else if (weighted) {
-      term = weighted_term(ratio, options.ratio_max, advantage, logprob);
-    } else if (name == "rloo") {
-      term = {advantage * logprob, advantage, false};
-    } else {
-      term = clipped_term(options, ratio, advantage);
+  const auto sum = [&](const auto& term_of) {
+    return sum_of_terms(scale, logprobs, sampler_logprobs, grad, stats, term_of);
+  };
+  switch (options.objective) {
+    case Objective::kAgapo:
+    case Objective::kCispo:
+      return sum([&](double logprob, double log_ratio) {
+        return weighted_term(std::exp(log_ratio), options.ratio_max, advantage, logprob);
+      });
+    case Objective::kRloo:
+      return sum([&](double logprob, double) {
+        return Term{advantage * logprob, advantage, false};
+      });
+    case Objective::kGspo: {
+      if (logprobs.empty()) return 0;
+      const double ratio = sequence_ratio(logprobs, sampler_logprobs);
+      return sum([&](double, double) { return clipped_term(options, ratio, advantage); });
     }
-    loss -= scale * term.value;
-    grad[t] = static_cast<T>(-scale * term.derivative);
-    if (stats != nullptr) count_token(*stats, log_ratio, term.clipped);
+    case Objective::kGrpo:
+    case Objective::kDrGrpo:
+    case Objective::kDapo:
+      return sum([&](double, double log_ratio) {
+        return clipped_term(options, std::exp(log_ratio), advantage);
+      });
   }
-  return loss;
+  return 0;
 }
 
 template double response_loss(const ObjectiveOptions&, double, double, std::span<const float>,

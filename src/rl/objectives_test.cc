@@ -14,9 +14,6 @@
 namespace dure {
 namespace {
 
-const std::vector<std::string> kNames = {"agapo", "rloo", "grpo", "dr_grpo",
-                                         "dapo",  "gspo", "cispo"};
-
 struct Batch {
   std::vector<int64_t> groups, lengths;
   std::vector<double> rewards;
@@ -32,7 +29,8 @@ Batch random_batch(std::vector<int64_t> sizes, uint64_t seed, double off) {
       batch.groups.push_back(static_cast<int64_t>(g) * 7 - 3);
       batch.rewards.push_back(rng.uniform());
       batch.lengths.push_back(rng.between(1, 6));
-      batch.logprobs.emplace_back(), batch.sampler.emplace_back();
+      batch.logprobs.emplace_back();
+      batch.sampler.emplace_back();
       for (int64_t t = 0; t < batch.lengths.back(); ++t) {
         batch.logprobs.back().push_back(-3 * rng.uniform() - 0.01);
         batch.sampler.back().push_back(batch.logprobs.back().back() + off * rng.normal());
@@ -48,11 +46,12 @@ struct Result {
 };
 
 Result run(const ObjectiveOptions& options, const Batch& batch) {
-  const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
+  const ResponseWeights weights =
+      weigh_responses(options, batch.groups, batch.rewards, batch.lengths);
   Result out;
   for (size_t i = 0; i < batch.groups.size(); ++i) {
     out.grads.emplace_back(batch.logprobs[i].size());
-    out.loss += response_loss<double>(options, plan.advantages[i], plan.scales[i],
+    out.loss += response_loss<double>(options, weights.advantages[i], weights.scales[i],
                                       batch.logprobs[i], batch.sampler[i], out.grads.back());
   }
   return out;
@@ -60,10 +59,10 @@ Result run(const ObjectiveOptions& options, const Batch& batch) {
 
 TEST(Advantages, LeaveOneOutSumsToZeroInEveryGroup) {
   const Batch batch = random_batch({4, 2, 7}, 1, 0);
-  const ResponsePlan plan =
-      plan_responses(ObjectiveOptions("rloo"), batch.groups, batch.rewards, batch.lengths);
+  const ResponseWeights weights = weigh_responses(ObjectiveOptions(Objective::kRloo), batch.groups,
+                                                  batch.rewards, batch.lengths);
   std::map<int64_t, double> sums;
-  for (size_t i = 0; i < batch.groups.size(); ++i) sums[batch.groups[i]] += plan.advantages[i];
+  for (size_t i = 0; i < batch.groups.size(); ++i) sums[batch.groups[i]] += weights.advantages[i];
   for (const auto& [group, sum] : sums) EXPECT_NEAR(sum, 0, 1e-14);
 }
 
@@ -71,9 +70,10 @@ TEST(Advantages, LeaveOneOutSumsToZeroInEveryGroup) {
 // batch of the same.
 TEST(Advantages, AgapoWithEqualGroupsIsCentredRewardsOverBatchDeviation) {
   const Batch batch = random_batch({4, 4, 4}, 2, 0);
-  ObjectiveOptions options("agapo");
+  ObjectiveOptions options(Objective::kAgapo);
   options.epsilon = 0;
-  const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
+  const ResponseWeights weights =
+      weigh_responses(options, batch.groups, batch.rewards, batch.lengths);
   std::vector<double> centred;
   for (size_t i = 0; i < 12; ++i) {
     const size_t first = i / 4 * 4;
@@ -84,33 +84,37 @@ TEST(Advantages, AgapoWithEqualGroupsIsCentredRewardsOverBatchDeviation) {
   double squares = 0;
   for (const double c : centred) squares += c * c;
   for (size_t i = 0; i < 12; ++i)
-    EXPECT_NEAR(plan.advantages[i], centred[i] / std::sqrt(squares / 11), 1e-13);
+    EXPECT_NEAR(weights.advantages[i], centred[i] / std::sqrt(squares / 11), 1e-13);
 }
 
 TEST(Advantages, UnequalGroupsKeepTheirFactor) {
-  ObjectiveOptions options("agapo");
+  ObjectiveOptions options(Objective::kAgapo);
   options.epsilon = 0;
   const std::vector<int64_t> groups = {0, 0, 1, 1, 1, 1}, lengths(6, 1);
   const std::vector<double> rewards = {0, 1, 0, 1, 0, 1};
-  const ResponsePlan plan = plan_responses(options, groups, rewards, lengths);
-  EXPECT_NEAR(plan.advantages[1] / plan.advantages[3], (2.0 / 1) / (4.0 / 3), 1e-14);
+  const ResponseWeights weights = weigh_responses(options, groups, rewards, lengths);
+  EXPECT_NEAR(weights.advantages[1] / weights.advantages[3], (2.0 / 1) / (4.0 / 3), 1e-14);
 }
 
 // Dead groups leave before the statistics: the live ones come out as if the dead had never been
 // sampled.
 TEST(Advantages, DroppedGroupsChangeNothingForTheOthers) {
-  for (const char* name : {"agapo", "dapo", "cispo"}) {
+  for (const Objective objective : {Objective::kAgapo, Objective::kDapo, Objective::kCispo}) {
+    const char* name = name_of(objective);
     const Batch live = random_batch({4, 3}, 3, 0.3);
     Batch with_dead = live;
     for (const double reward :
          {1.0, 0.1}) {  // 0.1 three times: the mean in floating point differs from 0.1.
       for (int i = 0; i < 3; ++i) {
-        with_dead.groups.push_back(reward == 1.0 ? 100 : 101), with_dead.rewards.push_back(reward),
-            with_dead.lengths.push_back(2);
-        with_dead.logprobs.push_back({-1, -2}), with_dead.sampler.push_back({-1, -1});
+        with_dead.groups.push_back(reward == 1.0 ? 100 : 101);
+        with_dead.rewards.push_back(reward);
+        with_dead.lengths.push_back(2);
+        with_dead.logprobs.push_back({-1, -2});
+        with_dead.sampler.push_back({-1, -1});
       }
     }
-    const Result a = run(ObjectiveOptions(name), live), b = run(ObjectiveOptions(name), with_dead);
+    const Result a = run(ObjectiveOptions(objective), live);
+    const Result b = run(ObjectiveOptions(objective), with_dead);
     EXPECT_EQ(a.loss, b.loss) << name;
     for (size_t i = 0; i < a.grads.size(); ++i) EXPECT_EQ(a.grads[i], b.grads[i]) << name;
     for (size_t i = a.grads.size(); i < b.grads.size(); ++i)
@@ -119,44 +123,47 @@ TEST(Advantages, DroppedGroupsChangeNothingForTheOthers) {
 }
 
 TEST(Advantages, KeptDeadGroupsGetExactlyZero) {
-  for (const std::string& name : kNames) {
-    ObjectiveOptions options(name);
+  for (const auto& [objective, name] : enum_names(Objective())) {
+    ObjectiveOptions options(objective);
     options.drop_zero_variance = false;
     const std::vector<double> rewards = {0.1, 0.1, 0.1, 0.7, 0, 1};
-    const ResponsePlan plan = plan_responses(options, std::vector<int64_t>{0, 0, 0, 1, 2, 2},
-                                             rewards, std::vector<int64_t>(6, 2));
-    for (size_t i = 0; i < 4; ++i) EXPECT_EQ(plan.advantages[i], 0) << name;
-    EXPECT_EQ(plan.live_response_count, 6);
-    EXPECT_GT(plan.scales[0], 0);
+    const ResponseWeights weights = weigh_responses(options, std::vector<int64_t>{0, 0, 0, 1, 2, 2},
+                                                    rewards, std::vector<int64_t>(6, 2));
+    for (size_t i = 0; i < 4; ++i) EXPECT_EQ(weights.advantages[i], 0) << name;
+    EXPECT_EQ(weights.live_response_count, 6);
+    EXPECT_GT(weights.scales[0], 0);
   }
 }
 
 TEST(Advantages, RowOrderAndGroupIdsDoNotMatter) {
   const Batch batch = random_batch({3, 5, 2}, 4, 0.2);
-  for (const std::string& name : kNames) {
-    const ObjectiveOptions options(name);
-    const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
+  for (const auto& [objective, name] : enum_names(Objective())) {
+    const ObjectiveOptions options(objective);
+    const ResponseWeights weights =
+        weigh_responses(options, batch.groups, batch.rewards, batch.lengths);
     std::vector<size_t> order(batch.groups.size());
     std::iota(order.begin(), order.end(), size_t{0});
     Rng(5).shuffle(order);
     std::vector<int64_t> groups, lengths;
     std::vector<double> rewards;
-    for (const size_t i : order)
-      groups.push_back(1000 - batch.groups[i]), rewards.push_back(batch.rewards[i]),
-          lengths.push_back(batch.lengths[i]);
-    const ResponsePlan turned = plan_responses(options, groups, rewards, lengths);
+    for (const size_t i : order) {
+      groups.push_back(1000 - batch.groups[i]);
+      rewards.push_back(batch.rewards[i]);
+      lengths.push_back(batch.lengths[i]);
+    }
+    const ResponseWeights turned = weigh_responses(options, groups, rewards, lengths);
     for (size_t i = 0; i < order.size(); ++i)
-      EXPECT_NEAR(turned.advantages[i], plan.advantages[order[i]], 1e-12) << name;
+      EXPECT_NEAR(turned.advantages[i], weights.advantages[order[i]], 1e-12) << name;
   }
 }
 
 TEST(Advantages, EmptyResponsesAndEmptyBatchesAreHarmless) {
-  for (const std::string& name : kNames) {
-    const ObjectiveOptions options(name);
-    EXPECT_EQ(plan_responses(options, {}, {}, {}).live_group_count, 0);
-    const ResponsePlan plan = plan_responses(options, std::vector<int64_t>{0, 0},
-                                             std::vector<double>{0, 1}, std::vector<int64_t>{0, 0});
-    EXPECT_EQ(plan.scales, (std::vector<double>{0, 0})) << name;
+  for (const auto& [objective, name] : enum_names(Objective())) {
+    const ObjectiveOptions options(objective);
+    EXPECT_EQ(weigh_responses(options, {}, {}, {}).live_group_count, 0);
+    const ResponseWeights weights = weigh_responses(
+        options, std::vector<int64_t>{0, 0}, std::vector<double>{0, 1}, std::vector<int64_t>{0, 0});
+    EXPECT_EQ(weights.scales, (std::vector<double>{0, 0})) << name;
   }
 }
 
@@ -165,15 +172,16 @@ TEST(Advantages, EmptyResponsesAndEmptyBatchesAreHarmless) {
 // differentiated.
 TEST(Objectives, GradientsAreThoseOfTheFormula) {
   const Batch batch = random_batch({4, 3, 2}, 6, 0.5);
-  for (const std::string& name : kNames) {
-    const ObjectiveOptions options(name);
-    const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
-    const bool weighted = name == "agapo" || name == "cispo";
+  for (const auto& [objective, name] : enum_names(Objective())) {
+    const ObjectiveOptions options(objective);
+    const ResponseWeights weights =
+        weigh_responses(options, batch.groups, batch.rewards, batch.lengths);
+    const bool weighted = objective == Objective::kAgapo || objective == Objective::kCispo;
     for (size_t i = 0; i < batch.groups.size(); ++i) {
       const auto& logprobs = batch.logprobs[i];
       std::vector<double> grad(logprobs.size()), ignored(logprobs.size());
-      response_loss<double>(options, plan.advantages[i], plan.scales[i], logprobs, batch.sampler[i],
-                            grad);
+      response_loss<double>(options, weights.advantages[i], weights.scales[i], logprobs,
+                            batch.sampler[i], grad);
       for (size_t t = 0; t < logprobs.size(); ++t) {
         double ends[2];
         for (const int side : {0, 1}) {
@@ -181,8 +189,8 @@ TEST(Objectives, GradientsAreThoseOfTheFormula) {
           const double by = (side == 0 ? -1 : 1) * 1e-6;
           moved[t] += by;
           if (weighted) sampler[t] += by;  // Keeps the ratio.
-          ends[side] = response_loss<double>(options, plan.advantages[i], plan.scales[i], moved,
-                                             sampler, ignored);
+          ends[side] = response_loss<double>(options, weights.advantages[i], weights.scales[i],
+                                             moved, sampler, ignored);
         }
         // gspo: n tokens whose s moves by s/n each give the same number as one token whose s moves
         // by s.
@@ -194,17 +202,18 @@ TEST(Objectives, GradientsAreThoseOfTheFormula) {
 
 TEST(Objectives, OnPolicyAgapoIsReinforceWithMeanOverTokens) {
   const Batch batch = random_batch({4, 4}, 7, 0);
-  const ObjectiveOptions options("agapo");
-  const ResponsePlan plan = plan_responses(options, batch.groups, batch.rewards, batch.lengths);
+  const ObjectiveOptions options(Objective::kAgapo);
+  const ResponseWeights weights =
+      weigh_responses(options, batch.groups, batch.rewards, batch.lengths);
   const Result result = run(options, batch);
   for (size_t i = 0; i < batch.groups.size(); ++i) {
     for (const double g : result.grads[i])
-      EXPECT_NEAR(g, -plan.advantages[i] / (8.0 * static_cast<double>(batch.lengths[i])), 1e-15);
+      EXPECT_NEAR(g, -weights.advantages[i] / (8.0 * static_cast<double>(batch.lengths[i])), 1e-15);
   }
 }
 
 TEST(Objectives, TruncationIsDetachedAndVanishesForALargeBound) {
-  ObjectiveOptions options("agapo");
+  ObjectiveOptions options(Objective::kAgapo);
   std::vector<double> grad(1);
   const std::vector<double> logprob = {-1.0}, sampler = {-3.0};  // Ratio e^2 = 7.39.
   response_loss<double>(options, 1, 1, logprob, sampler, grad);
@@ -227,6 +236,12 @@ TEST(Objectives, OneNameIsAWholeConfiguration) {
   EXPECT_THROW(from_json(wrong, parse_yaml("objective: ppo", "y"), "y"), Error);
   from_json(again, to_json(options), "again");
   EXPECT_EQ(to_json(again), to_json(options));
+  // A present objective named again keeps what was set beside it.
+  from_json(again, parse_yaml("objective: gspo\nepsilon: 0.5", "y"), "y");
+  EXPECT_EQ(again.clip_high, 0.001);
+  // Writing changes nothing, whatever was set by hand.
+  again.objective = Objective::kDapo;
+  EXPECT_EQ(to_json(again).at("clip_high"), Json(0.001));
 }
 
 TEST(Preference, GrouperDropsEqualRewardsAndSpansMinusOneToOne) {

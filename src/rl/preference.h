@@ -16,12 +16,19 @@
 
 namespace dure {
 
+enum class PreferenceObjective { kGrouper, kSimper, kDpo };
+constexpr auto enum_names(PreferenceObjective) {
+  return std::to_array<EnumName<PreferenceObjective>>({{PreferenceObjective::kGrouper, "grouper"},
+                                                       {PreferenceObjective::kSimper, "simper"},
+                                                       {PreferenceObjective::kDpo, "dpo"}});
+}
+
 struct PreferenceOptions {
-  std::string objective = "grouper";
+  PreferenceObjective objective = PreferenceObjective::kGrouper;
   double beta = 0.1;  // dpo: strength of the pull towards the reference.
   template <typename V>
   void visit(V& v) {
-    v("objective", objective, "how responses are compared", one_of({"grouper", "simper", "dpo"}));
+    v("objective", objective, "how responses are compared");
     v("beta", beta, "dpo: strength of the pull towards the reference model", above(0));
   }
 };

@@ -23,11 +23,11 @@ void add(const Rollout& r, size_t index, ResponseBatch& batch) {
 }  // namespace
 
 std::vector<ResponseBatch> response_batches(const std::vector<Rollout>& rollouts,
-                                            const ResponsePlan& plan, ResponseRange range,
+                                            const ResponseWeights& weights, ResponseRange range,
                                             int64_t rows_max) {
   std::vector<ResponseBatch> batches;
   for (size_t i = range.begin; i < range.end; ++i) {
-    if (plan.scales[i] == 0 || answer_length(rollouts[i]) == 0) continue;
+    if (weights.scales[i] == 0 || answer_length(rollouts[i]) == 0) continue;
     if (batches.empty() || std::ssize(batches.back().ids) + length_of(rollouts[i]) > rows_max)
       batches.emplace_back();
     add(rollouts[i], i, batches.back());

@@ -30,7 +30,7 @@ struct ResponseRange {
   size_t begin = 0, end = 0;
 };
 std::vector<ResponseBatch> response_batches(const std::vector<Rollout>& rollouts,
-                                            const ResponsePlan& plan, ResponseRange range,
+                                            const ResponseWeights& weights, ResponseRange range,
                                             int64_t rows_max);
 
 }  // namespace dure

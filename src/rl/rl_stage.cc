@@ -34,8 +34,8 @@ Json RlStage::identity() const {
   Json out = Json::object();
   for (const char* name : {"seed", "updates_per_step", "rollout", "tasks"})
     out[name] = all.at(name);
-  out["objective"] = config_.objective.objective;
-  out["optimiser.kind"] = config_.optimiser.kind;
+  out["objective"] = name_of(config_.objective.objective);
+  out["optimiser.kind"] = name_of(config_.optimiser.kind);
   out["init content"] = content_hash(init_, "model.safetensors");
   return out;
 }
@@ -76,13 +76,13 @@ StepReport RlStage::step(const StepContext& context) {
       collect_rollouts(config_.rollout, config_.tasks, static_cast<uint64_t>(config_.seed),
                        context.index, texts_, *generator_);
   const std::chrono::duration<double> rollout_time = std::chrono::steady_clock::now() - start;
-  const ResponsePlan responses = plan(rollouts);
+  const ResponseWeights responses = weigh(rollouts);
   const Learnt learnt = learn(context, rollouts, responses);
   samples_->write(context.index + 1, rollouts, config_.log_samples);
   return report(rollout_stats(rollouts), responses, learnt, rollout_time.count());
 }
 
-ResponsePlan RlStage::plan(const std::vector<Rollout>& rollouts) const {
+ResponseWeights RlStage::weigh(const std::vector<Rollout>& rollouts) const {
   std::vector<int64_t> groups, counts;
   std::vector<double> rewards;
   for (const Rollout& r : rollouts) {
@@ -90,22 +90,22 @@ ResponsePlan RlStage::plan(const std::vector<Rollout>& rollouts) const {
     rewards.push_back(r.reward);
     counts.push_back(answer_length(r));
   }
-  return plan_responses(config_.objective, groups, rewards, counts);
+  return weigh_responses(config_.objective, groups, rewards, counts);
 }
 
 // `updates_per_step` updates over equal shares of the groups. Advantages and scales are those of
 // the whole batch, a share's scales times the number of shares.
 RlStage::Learnt RlStage::learn(const StepContext& context, const std::vector<Rollout>& rollouts,
-                               const ResponsePlan& plan) {
+                               const ResponseWeights& responses) {
   Learnt learnt;
   const int64_t shares = std::min(config_.updates_per_step, config_.rollout.prompts_per_step);
   for (int64_t share = 0; share < shares; ++share) {
     const auto batches = response_batches(
-        rollouts, plan, range_of_share(config_.rollout, share, shares), rows_max());
+        rollouts, responses, range_of_share(config_.rollout, share, shares), rows_max());
     if (batches.empty())
       continue;  // Every group was all right or all wrong: nothing to learn from.
     for (const ResponseBatch& batch : batches)
-      accumulate(batch, rollouts, plan, static_cast<double>(shares), learnt);
+      accumulate(batch, rollouts, responses, static_cast<double>(shares), learnt);
     require_finite(learnt.loss, "the loss", context.where);
     learnt.updates.update(*learner_, context);
   }
@@ -113,7 +113,7 @@ RlStage::Learnt RlStage::learn(const StepContext& context, const std::vector<Rol
 }
 
 void RlStage::accumulate(const ResponseBatch& batch, const std::vector<Rollout>& rollouts,
-                         const ResponsePlan& plan, double share_count, Learnt& learnt) {
+                         const ResponseWeights& responses, double share_count, Learnt& learnt) {
   TrainPass& pass = learner_->pass();
   pass.forward(learner_->weights(), batch.input(), stream_);
   pass.token_log_probabilities(/*want_entropy=*/true, stream_);
@@ -124,7 +124,7 @@ void RlStage::accumulate(const ResponseBatch& batch, const std::vector<Rollout>&
     const size_t row = static_cast<size_t>(batch.answer_rows[m]);
     const size_t count = answer.tokens.size();
     learnt.loss += response_loss<float>(
-        config_.objective, plan.advantages[member], plan.scales[member] * share_count,
+        config_.objective, responses.advantages[member], responses.scales[member] * share_count,
         pass.log_probability().subspan(row, count), answer.log_probabilities,
         std::span(coefficients_).subspan(row, count), &learnt.objective);
     for (const float h : pass.entropy().subspan(row, count)) learnt.entropy_sum += h;
@@ -132,7 +132,7 @@ void RlStage::accumulate(const ResponseBatch& batch, const std::vector<Rollout>&
   learner_->backward({.row_coefficients = coefficients_});
 }
 
-StepReport RlStage::report(const RolloutStats& stats, const ResponsePlan& plan,
+StepReport RlStage::report(const RolloutStats& stats, const ResponseWeights& responses,
                            const Learnt& learnt, double rollout_s) const {
   const ObjectiveStats& objective = learnt.objective;
   const double tokens = static_cast<double>(std::max<int64_t>(1, objective.token_count));
@@ -148,7 +148,7 @@ StepReport RlStage::report(const RolloutStats& stats, const ResponsePlan& plan,
   row["clip_ratio"] = static_cast<double>(objective.clipped_count) / tokens;
   row["grad_norm"] = learnt.updates.mean_gradient_norm();
   row["frac_reward_zero_std"] =
-      static_cast<double>(plan.dead_group_count) / static_cast<double>(plan.group_count);
+      static_cast<double>(responses.dead_group_count) / static_cast<double>(responses.group_count);
   row["completions/mean_length"] = stats.length_mean;
   row["completions/clipped_ratio"] = stats.cut_share;
   row["rollout_time"] = rollout_s;

@@ -42,13 +42,13 @@ class RlStage : public Stage {
   int64_t rows_max() const;
   LearnerOptions learner_options() const;
   GeneratorOptions generator_options() const;
-  ResponsePlan plan(const std::vector<Rollout>& rollouts) const;
+  ResponseWeights weigh(const std::vector<Rollout>& rollouts) const;
   Learnt learn(const StepContext& context, const std::vector<Rollout>& rollouts,
-               const ResponsePlan& plan);
+               const ResponseWeights& responses);
   void accumulate(const ResponseBatch& batch, const std::vector<Rollout>& rollouts,
-                  const ResponsePlan& plan, double share_count, Learnt& learnt);
-  StepReport report(const RolloutStats& stats, const ResponsePlan& plan, const Learnt& learnt,
-                    double rollout_s) const;
+                  const ResponseWeights& responses, double share_count, Learnt& learnt);
+  StepReport report(const RolloutStats& stats, const ResponseWeights& responses,
+                    const Learnt& learnt, double rollout_s) const;
 
   RlConfig config_;
   Path init_;

@@ -2,7 +2,7 @@
 // a run folder with its model out.
 //
 // Owns the configuration and its checks. A step (rl_stage.h): draw problems; G answers each from
-// the engine, which reads the learner's own parameters; exact rewards; plan_responses(); then
+// the engine, which reads the learner's own parameters; exact rewards; weigh_responses(); then
 // `updates_per_step` updates over shares of the groups: forward, log-probabilities (on the first
 // update the sampler's own bits), the objective's derivative per token, backward, clip, step. The
 // router is frozen (matrix and bias) and the MTP layer is not trained, as K-EXAONE does. No KL

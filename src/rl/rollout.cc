@@ -30,7 +30,8 @@ std::vector<Rollout> collect_rollouts(const RolloutOptions& options, const TaskM
     Rollout& r = rollouts[i];
     r.generation = std::move(generations[i]);
     Verdict verdict = judge(r.problem, r.generation, texts);
-    r.reasoning = std::move(verdict.reasoning), r.content = std::move(verdict.content);
+    r.reasoning = std::move(verdict.reasoning);
+    r.content = std::move(verdict.content);
     r.reward = verdict.right ? 1 : 0;
   }
   return rollouts;

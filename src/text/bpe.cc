@@ -75,7 +75,10 @@ size_t merge_long(const MergeTable& table, uint32_t rank_limit, int32_t* ids, si
     link.id = table.result(rank);
     link.next = gone.next;
     gone.id = -1;
-    if (link.next >= 0) links[static_cast<size_t>(link.next)].previous = at, push(at, link.next);
+    if (link.next >= 0) {
+      links[static_cast<size_t>(link.next)].previous = at;
+      push(at, link.next);
+    }
     if (link.previous >= 0) push(link.previous, at);
   }
   size_t kept = 0;

@@ -101,7 +101,8 @@ class PairMerger {
       const Candidate top = heap_.top();
       Pair& pair = pairs_[top.pair];
       if (pair.count == top.count && pair.count > 0) {
-        left = pair.left, right = pair.right;
+        left = pair.left;
+        right = pair.right;
         return true;
       }
       heap_.pop();
@@ -174,7 +175,10 @@ class PairMerger {
     Pair& pair = pairs_[index];
     pair.count += count;
     pair.places.push_back(at);
-    if (!pair.fresh) pair.fresh = true, fresh_.push_back(index);
+    if (!pair.fresh) {
+      pair.fresh = true;
+      fresh_.push_back(index);
+    }
   }
 
   void drop_pair(int32_t left, int32_t right, int64_t count) {
@@ -356,7 +360,10 @@ Tokenizer BpeTrainer::train() {
     if (!parts.vocab.find(content)) content.clear();
   };
   parts.roles = options_.roles;
-  known(parts.roles.bos), known(parts.roles.eos), known(parts.roles.pad), known(parts.roles.unk);
+  known(parts.roles.bos);
+  known(parts.roles.eos);
+  known(parts.roles.pad);
+  known(parts.roles.unk);
   return Tokenizer(std::move(parts));
 }
 

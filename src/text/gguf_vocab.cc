@@ -205,7 +205,10 @@ GgufVocab Tokenizer::to_gguf() const {
   }
   for (const Merge& merge : p.merges)
     out.merges.push_back(fmt::format("{} {}", p.vocab.text(merge.left), p.vocab.text(merge.right)));
-  out.bos_id = bos_id(), out.eos_id = eos_id(), out.pad_id = pad_id(), out.unk_id = unk_id();
+  out.bos_id = bos_id();
+  out.eos_id = eos_id();
+  out.pad_id = pad_id();
+  out.unk_id = unk_id();
   out.add_bos = !p.before.empty() && bos_id() == p.before.front();
   out.add_eos = !p.after.empty() && eos_id() == p.after.back();
   return out;

@@ -30,7 +30,8 @@ std::string translate(const std::string& pattern) {
       } else if (next == 'S' && !in_class) {
         out += std::string("[^") + kSpaces + "]";
       } else {
-        out += c, out += next;
+        out += c;
+        out += next;
       }
       continue;
     }

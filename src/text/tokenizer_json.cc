@@ -257,13 +257,14 @@ void read_merges(const Reader& reader, dom::object model, TokenizerParts& parts)
             fmt::format("merge {} is {}; two tokens with one space between them are needed", rank,
                         json_quote(text)));
       }
-      left = text.substr(0, space), right = text.substr(space + 1);
+      left = text.substr(0, space);
+      right = text.substr(space + 1);
     } else {
       const dom::array pair = reader.array(item, fmt::format("model.merges: merge {}", rank));
       if (pair.size() != 2)
         reader.corrupt("model.merges",
                        fmt::format("merge {} has {} parts; two are needed", rank, pair.size()));
-      left = reader.string(pair.at(0).value(), "model.merges"),
+      left = reader.string(pair.at(0).value(), "model.merges");
       right = reader.string(pair.at(1).value(), "model.merges");
     }
     joined.assign(left);

@@ -206,7 +206,10 @@ std::vector<int32_t> plain_bpe(const Tokenizer& tokenizer, std::string_view piec
     size_t best = SIZE_MAX, at = 0;
     for (size_t i = 0; i + 1 < ids.size(); ++i) {
       const auto found = ranks.find({ids[i], ids[i + 1]});
-      if (found != ranks.end() && found->second.first < best) best = found->second.first, at = i;
+      if (found != ranks.end() && found->second.first < best) {
+        best = found->second.first;
+        at = i;
+      }
     }
     if (best == SIZE_MAX) return ids;
     ids[at] = ranks[{ids[at], ids[at + 1]}].second;
@@ -526,13 +529,17 @@ TEST(TokenizerJson, GgufProblemsAreNamed) {
   GgufVocab bad = good;
   bad.pre = "nobody";
   EXPECT_NE(message(bad).find("'nobody', a pattern"), std::string::npos);
-  bad = good, bad.model = "llama";
+  bad = good;
+  bad.model = "llama";
   EXPECT_NE(message(bad).find("only 'gpt2'"), std::string::npos);
-  bad = good, bad.merges.push_back("a");
+  bad = good;
+  bad.merges.push_back("a");
   EXPECT_NE(message(bad).find("two tokens with a space"), std::string::npos);
-  bad = good, bad.merges.insert(bad.merges.begin(), "");
+  bad = good;
+  bad.merges.insert(bad.merges.begin(), "");
   EXPECT_NE(message(bad), "");
-  bad = good, bad.eos_id = 1 << 20;
+  bad = good;
+  bad.eos_id = 1 << 20;
   EXPECT_NE(message(bad).find("outside the vocabulary"), std::string::npos);
 }
 

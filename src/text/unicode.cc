@@ -167,7 +167,10 @@ uint8_t combining_class(char32_t code) {
 }
 
 int canonical_decomposition(char32_t code, char32_t (&out)[kDecompositionMax]) {
-  if (code == kLateComposite) return out[0] = code, 1;
+  if (code == kLateComposite) {
+    out[0] = code;
+    return 1;
+  }
   utf8proc_int32_t parts[kDecompositionMax];
   int last_bound_class = 0;
   const int length = static_cast<int>(

@@ -33,11 +33,18 @@ struct Char {
 // Decodes the character at `p`, which must be the start of one in valid UTF-8.
 inline char32_t decode_utf8(const char* p, int& length) {
   const auto* b = reinterpret_cast<const unsigned char*>(p);
-  if (b[0] < 0x80) return length = 1, b[0];
-  if (b[0] < 0xE0) return length = 2, static_cast<char32_t>((b[0] & 0x1F) << 6 | (b[1] & 0x3F));
-  if (b[0] < 0xF0)
-    return length = 3,
-           static_cast<char32_t>((b[0] & 0x0F) << 12 | (b[1] & 0x3F) << 6 | (b[2] & 0x3F));
+  if (b[0] < 0x80) {
+    length = 1;
+    return b[0];
+  }
+  if (b[0] < 0xE0) {
+    length = 2;
+    return static_cast<char32_t>((b[0] & 0x1F) << 6 | (b[1] & 0x3F));
+  }
+  if (b[0] < 0xF0) {
+    length = 3;
+    return static_cast<char32_t>((b[0] & 0x0F) << 12 | (b[1] & 0x3F) << 6 | (b[2] & 0x3F));
+  }
   length = 4;
   return static_cast<char32_t>((b[0] & 0x07) << 18 | (b[1] & 0x3F) << 12 | (b[2] & 0x3F) << 6 |
                                (b[3] & 0x3F));

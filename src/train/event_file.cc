@@ -84,7 +84,10 @@ class Fields {
     for (size_t i = 0; i < bytes_.size() && i < 10; ++i) {
       const auto byte = static_cast<uint8_t>(bytes_[i]);
       value |= static_cast<uint64_t>(byte & 127) << (7 * i);
-      if (byte < 128) return bytes_.remove_prefix(i + 1), value;
+      if (byte < 128) {
+        bytes_.remove_prefix(i + 1);
+        return value;
+      }
     }
     return std::nullopt;
   }
@@ -96,7 +99,8 @@ void read_value(std::string_view bytes, EventScalars& event) {
   bool scalar = false;
   for (Fields f(bytes); f.next();) {
     if (f.field == kTag && f.type == kBytes) value.first = f.content;
-    if (f.field == kSimpleValue && f.type == kFixed32) value.second = f.fixed<float>(), scalar = true;
+    if (f.field == kSimpleValue && f.type == kFixed32) value.second = f.fixed<float>();
+    scalar = true;
   }
   if (scalar) event.values.push_back(std::move(value));
 }

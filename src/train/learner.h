@@ -21,7 +21,7 @@ namespace dure {
 
 struct LearnerOptions {
   OptimiserOptions optimiser;
-  PassPlan pass;
+  TrainPassOptions pass;
   // b_e += rate * sign(mean load - load_e) after each update; 0: frozen
   double router_bias_rate = 0;
   bool train_router = true;  // false: the router's matrix is neither moved nor decayed (RL)

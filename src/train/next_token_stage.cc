@@ -24,7 +24,7 @@ Json NextTokenStage::identity() const {
   for (const char* name : {"stage", "seed", "data"}) out[name] = all.at(name);
   out["batch.rows"] = config_.batch.rows;
   out["batch.tokens"] = config_.batch.tokens;
-  out["optimiser.kind"] = config_.optimiser.kind;
+  out["optimiser.kind"] = name_of(config_.optimiser.kind);
   out["model"] = model_;
   out["tokenizer content"] = content_hash(tokenizer_path_, "tokenizer.json");
   if (!init_.empty()) out["init content"] = content_hash(init_, "model.safetensors");

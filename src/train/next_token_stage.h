@@ -37,7 +37,7 @@ class NextTokenStage : public Stage {
     int64_t tokens = 0, mtp_valid = 0;
   };
 
-  bool is_sft() const { return config_.stage == "sft"; }
+  bool is_sft() const { return config_.stage == TrainStage::kSft; }
   int64_t micro_rows() const;
   PackingOptions packing_options() const;
   LearnerOptions learner_options() const;

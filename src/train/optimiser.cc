@@ -35,7 +35,7 @@ void order_for_kernels(std::vector<MuonTensor>& tensors) {
 
 UpdateRule update_rule(const OptimiserOptions& options, TensorKind kind) {
   const bool hidden = kind == TensorKind::kMatrix || kind == TensorKind::kExperts;
-  return options.kind == "muon" && hidden ? UpdateRule::kMuon : UpdateRule::kAdamW;
+  return options.kind == OptimiserKind::kMuon && hidden ? UpdateRule::kMuon : UpdateRule::kAdamW;
 }
 
 Optimiser::Optimiser(const OptimiserOptions& options, std::vector<TrainedTensor> parameters,

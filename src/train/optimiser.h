@@ -22,8 +22,14 @@
 
 namespace dure {
 
+enum class OptimiserKind : uint8_t { kMuon, kAdamW };
+constexpr auto enum_names(OptimiserKind) {
+  return std::to_array<EnumName<OptimiserKind>>(
+      {{OptimiserKind::kMuon, "muon"}, {OptimiserKind::kAdamW, "adamw"}});
+}
+
 struct OptimiserOptions {
-  std::string kind = "muon";
+  OptimiserKind kind = OptimiserKind::kMuon;
   double learning_rate = 3e-4;  // The peak; schedule.h gives the rate of a step.
   double weight_decay = 0.1;    // Decoupled; matrices only (norms and biases are never decayed).
   double beta1 = 0.9;
@@ -36,8 +42,7 @@ struct OptimiserOptions {
 
   template <typename V>
   void visit(V& v) {
-    v("kind", kind, "muon (hidden matrices; AdamW for the rest) or adamw",
-      one_of({"muon", "adamw"}));
+    v("kind", kind, "muon (hidden matrices; AdamW for the rest) or adamw");
     v("learning_rate", learning_rate, "peak learning rate", above(0));
     v("weight_decay", weight_decay, "decoupled weight decay of matrices", at_least(0));
     v("beta1", beta1, "AdamW: decay of the first moment", between(0, 0.999999));
@@ -62,7 +67,7 @@ struct TrainedTensor {
   TensorView gradient;
 };
 
-// Matrices and stacks of expert matrices are Muon's where options.kind is "muon"; embedding, head,
+// Matrices and stacks of expert matrices are Muon's where options.kind is kMuon; embedding, head,
 // router, norms, biases and adapters go by AdamW.
 UpdateRule update_rule(const OptimiserOptions& options, TensorKind kind);
 

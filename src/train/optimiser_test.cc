@@ -93,7 +93,7 @@ bool muon_by_name(std::string_view name, const Shape& shape) {
 TEST(Optimiser, RuleFollowsTheKind) {
   const ModelConfig config = k_exaone_236b();
   OptimiserOptions muon, adamw;
-  adamw.kind = "adamw";
+  adamw.kind = OptimiserKind::kAdamW;
   int64_t matrices = 0;
   for (const ImpliedTensor& t : implied_stacks(config)) {
     const bool want = muon_by_name(t.name, t.shape);
@@ -175,9 +175,11 @@ TEST(Optimiser, ClipsToTheGlobalNorm) {
 }
 
 TEST(Schedule, Breakpoints) {
-  const WsdSchedule s = make_schedule(
-      {.warmup_steps = 10, .decay_fraction = 0.2, .final_fraction = 0.1, .decay = "minus_sqrt"},
-      2.0, 100);
+  const WsdSchedule s = make_schedule({.warmup_steps = 10,
+                                       .decay_fraction = 0.2,
+                                       .final_fraction = 0.1,
+                                       .decay = DecayShape::kMinusSqrt},
+                                      2.0, 100);
   EXPECT_EQ(s.stable_steps, 70);
   EXPECT_DOUBLE_EQ(s.rate(0), 0.2);
   EXPECT_EQ(s.rate(9), 2.0);
@@ -199,7 +201,7 @@ TEST(Schedule, ShortRunsShortenTheirDecayAndImpossibleOnesAreRefused) {
   EXPECT_EQ(make_schedule({.warmup_steps = 9, .decay_fraction = 0.5}, 1, 10).decay_steps, 1);
   EXPECT_THROW(make_schedule({.warmup_steps = 11}, 1, 10), Error);
   EXPECT_THROW(make_schedule({.warmup_steps = 5, .decay_steps = 6}, 1, 10), Error);
-  EXPECT_THROW(decay_shape_from_name("cubic"), Error);
+  EXPECT_THROW(enum_from_name<DecayShape>("cubic", "decay"), Error);
 }
 
 TEST(RouterLoad, IsZeroInBalanceAndWithoutTokens) {

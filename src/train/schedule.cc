@@ -8,15 +8,6 @@
 
 namespace dure {
 
-DecayShape decay_shape_from_name(const std::string& name) {
-  if (name == "linear") return DecayShape::kLinear;
-  if (name == "cosine") return DecayShape::kCosine;
-  if (name == "exponential") return DecayShape::kExponential;
-  if (name == "minus_sqrt" || name == "sqrt") return DecayShape::kMinusSqrt;
-  fail(ErrorCode::kInvalidArgument,
-       "decay is '{}': choose one of linear, cosine, exponential, minus_sqrt", name);
-}
-
 double decay_factor(DecayShape shape, double r) {
   switch (shape) {
     case DecayShape::kLinear:
@@ -26,6 +17,7 @@ double decay_factor(DecayShape shape, double r) {
     case DecayShape::kExponential:
       return 2 * std::pow(0.5, r) - 1;
     case DecayShape::kMinusSqrt:
+    case DecayShape::kSqrt:
       return 1 - std::sqrt(r);
   }
   return 0;
@@ -46,7 +38,7 @@ WsdSchedule make_schedule(const ScheduleOptions& options, double peak, int64_t t
                        .decay_steps = options.decay_steps,
                        .peak = peak,
                        .final_fraction = options.final_fraction,
-                       .shape = decay_shape_from_name(options.decay)};
+                       .shape = options.decay};
   if (schedule.decay_steps == 0) {
     schedule.decay_steps = std::llround(options.decay_fraction * static_cast<double>(total_steps));
     schedule.decay_steps =

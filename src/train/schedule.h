@@ -12,13 +12,24 @@
 
 namespace dure {
 
+// kSqrt is kMinusSqrt by another name, kept apart so that a configuration is written as it was
+// read.
+enum class DecayShape : uint8_t { kLinear, kCosine, kExponential, kMinusSqrt, kSqrt };
+constexpr auto enum_names(DecayShape) {
+  return std::to_array<EnumName<DecayShape>>({{DecayShape::kLinear, "linear"},
+                                              {DecayShape::kCosine, "cosine"},
+                                              {DecayShape::kExponential, "exponential"},
+                                              {DecayShape::kMinusSqrt, "minus_sqrt"},
+                                              {DecayShape::kSqrt, "sqrt"}});
+}
+
 struct ScheduleOptions {
   int64_t warmup_steps = 100;  // W: rate rises linearly, peak * (s + 1) / W at step s.
   // Share of all steps spent in the decay, used where decay_steps is 0.
   double decay_fraction = 0.2;
   int64_t decay_steps = 0;      // D, the last D steps of the run.
   double final_fraction = 0.1;  // The rate at the end, as a fraction of the peak; held afterwards.
-  std::string decay = "minus_sqrt";
+  DecayShape decay = DecayShape::kMinusSqrt;
 
   template <typename V>
   void visit(V& v) {
@@ -28,16 +39,9 @@ struct ScheduleOptions {
     v("decay_steps", decay_steps, "steps of decay at the end (0: decay_fraction of all steps)",
       at_least(0));
     v("final_fraction", final_fraction, "last rate as a fraction of the peak", between(0, 1));
-    v("decay", decay, "shape of the decay",
-      one_of({"linear", "cosine", "exponential", "minus_sqrt", "sqrt"}));
+    v("decay", decay, "shape of the decay");
   }
 };
-
-enum class DecayShape { kLinear, kCosine, kExponential, kMinusSqrt };
-
-// "linear", "cosine", "exponential", "minus_sqrt" (also "sqrt"). Throws kInvalidArgument naming the
-// text.
-DecayShape decay_shape_from_name(const std::string& name);
 
 // Share of the way from final to peak that is left at r in [0, 1] of the decay: 1 at r = 0, 0 at r
 // = 1. linear 1 - r; cosine (1 + cos(pi r)) / 2; exponential 2 * 0.5^r - 1; minus_sqrt 1 - sqrt(r).

@@ -59,7 +59,7 @@ std::vector<HeldoutSet> heldout_conversations(const TrainDataOptions& data,
 
 std::vector<WeightedSource> open_sources(const TrainConfig& config, const Tokenizer& tokenizer,
                                          const std::string& source) {
-  if (config.stage != "sft") return {text_source(config, 1, tokenizer, source)};
+  if (config.stage != TrainStage::kSft) return {text_source(config, 1, tokenizer, source)};
   std::vector<WeightedSource> out = conversation_sources(config, tokenizer);
   if (out.empty()) {
     fail(ErrorCode::kInvalidArgument,
@@ -73,7 +73,7 @@ std::vector<WeightedSource> open_sources(const TrainConfig& config, const Tokeni
 }
 
 std::vector<HeldoutSet> open_heldout(const TrainConfig& config, const Tokenizer& tokenizer) {
-  if (config.stage == "sft") return heldout_conversations(config.data, tokenizer);
+  if (config.stage == TrainStage::kSft) return heldout_conversations(config.data, tokenizer);
   std::vector<HeldoutSet> out;
   for (const std::string& language : heldout_languages(config.data.corpus)) {
     const Path file = heldout_file(config.data.corpus, language);

@@ -21,7 +21,7 @@ void check(const TrainConfig& config, const Json& model, const std::string& sour
     refuse("tokenizer is empty: a new model needs one (`dure tokenizer train`)");
   if (config.batch.micro_rows > 0 && config.batch.rows % config.batch.micro_rows != 0)
     refuse("batch.rows is no multiple of batch.micro_rows");
-  if (config.stage == "sft") check_mixture(config.data.tasks, source + ": data.tasks");
+  if (config.stage == TrainStage::kSft) check_mixture(config.data.tasks, source + ": data.tasks");
 }
 
 RunOptions run_options(const TrainConfig& config) {
@@ -29,7 +29,7 @@ RunOptions run_options(const TrainConfig& config) {
   const int64_t steps =
       config.tokens > 0 ? (config.tokens + step_tokens - 1) / step_tokens : config.steps;
   return {
-      .title = config.stage,
+      .title = name_of(config.stage),
       .folder = config.output,
       .config = to_json(config),
       .steps = steps,

@@ -88,8 +88,15 @@ struct TrainRecordOptions {
   }
 };
 
+// What the targets are: every token, or the assistant's.
+enum class TrainStage { kPretrain, kSft };
+constexpr auto enum_names(TrainStage) {
+  return std::to_array<EnumName<TrainStage>>(
+      {{TrainStage::kPretrain, "pretrain"}, {TrainStage::kSft, "sft"}});
+}
+
 struct TrainConfig {
-  std::string stage = "pretrain";
+  TrainStage stage = TrainStage::kPretrain;
   std::string output;
   std::string init;       // model folder to start from, its tokenizer included; or ...
   std::string tokenizer;  // ... a tokenizer's folder, and `model:` as config.json has it
@@ -104,8 +111,7 @@ struct TrainConfig {
   TrainRecordOptions record;
   template <typename V>
   void visit(V& v) {
-    v("stage", stage, "what the targets are: every token, or the assistant's",
-      one_of({"pretrain", "sft"}));
+    v("stage", stage, "what the targets are: every token, or the assistant's");
     v("output", output, "folder of the run: metrics, checkpoints, model");
     v("init", init, "model folder to start from");
     v("tokenizer", tokenizer, "folder of the tokenizer, for a new model");

@@ -39,8 +39,10 @@ TEST(Tasks, SplitsNeverMixOverAHundredThousandProblems) {
   narrow.addition.digits_min = narrow.subtraction.digits_min = 1;
   narrow.addition.digits_max = narrow.subtraction.digits_max = 2;
   narrow.sorting.value_max = 9;
-  narrow.reversing.length_min = 3, narrow.reversing.length_max = 4;
-  narrow.counting.length_min = 3, narrow.counting.length_max = 4;
+  narrow.reversing.length_min = 3;
+  narrow.reversing.length_max = 4;
+  narrow.counting.length_min = 3;
+  narrow.counting.length_max = 4;
   std::set<std::string> keys[2];
   for (uint64_t i = 0; i < 100000; ++i) {
     const Split split = i % 2 == 0 ? Split::kTrain : Split::kHeldout;

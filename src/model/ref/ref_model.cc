@@ -69,8 +69,10 @@ class Runner {
   Runner(const ModelConfig& config, const WeightTable& weights, const RefInput& input)
       : c_(config), weights_(weights), input_(input) {
     for (const int64_t length : input.document_lengths) {
-      for (int64_t p = 0; p < length; ++p)
-        positions_.push_back(p), remaining_.push_back(length - 1 - p);
+      for (int64_t p = 0; p < length; ++p) {
+        positions_.push_back(p);
+        remaining_.push_back(length - 1 - p);
+      }
     }
     DURE_CHECK(positions_.size() == input.ids.size(), "{} rows", input.ids.size());
   }

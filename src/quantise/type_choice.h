@@ -1,4 +1,4 @@
-// quantise/type_plan.h: which type each tensor of a quantised file gets.
+// quantise/type_choice.h: which type each tensor of a quantised file gets.
 //
 // A named mixture in llama.cpp's conventions (Q4_K_M, Q3_K_S, IQ4_XS, ...), then the user's rules
 // over it, then what each tensor's rows allow. Norms, routers and their biases stay F32. Facts of
@@ -47,14 +47,14 @@ std::vector<std::string> type_rule_roles();
 // Throws kInvalidArgument naming the rule and field.
 std::vector<TypeRule> parse_type_rules(const Json& json, const std::string& where);
 
-struct TypePlanOptions {
+struct TypeChoiceOptions {
   Mixture mixture;
   std::vector<TypeRule> rules;
   bool has_importance = false;  // some mixtures spend less on the first layers then
   bool pure = false;            // the base type everywhere
 };
 
-struct PlannedTensor {
+struct TypeChoice {
   TensorId id;                 // expert = -1: the whole stack
   TensorInfo info;             // GGUF name, type, shape
   DType wanted = DType::kF32;  // before the rows' length was looked at
@@ -63,7 +63,7 @@ struct PlannedTensor {
 
 // Every tensor of the file in implied_stacks() order. Throws kInvalidArgument for a rule that no
 // tensor meets.
-std::vector<PlannedTensor> plan_types(const ModelConfig& config, const TypePlanOptions& options);
+std::vector<TypeChoice> choose_types(const ModelConfig& config, const TypeChoiceOptions& options);
 
 // The nearest type whose blocks fit rows of this length: 256 -> 32 elements -> F16.
 DType fitting_type(DType wanted, int64_t columns);

@@ -1,4 +1,4 @@
-#include "quantise/type_plan.h"
+#include "quantise/type_choice.h"
 
 #include <algorithm>
 #include <cctype>
@@ -257,12 +257,12 @@ DType fitting_type(DType wanted, int64_t columns) {
   return fits(next) ? next : DType::kF16;
 }
 
-std::vector<PlannedTensor> plan_types(const ModelConfig& config, const TypePlanOptions& options) {
-  std::vector<PlannedTensor> out;
+std::vector<TypeChoice> choose_types(const ModelConfig& config, const TypeChoiceOptions& options) {
+  std::vector<TypeChoice> out;
   std::vector<int64_t> met(options.rules.size(), 0);
   for (const ImpliedTensor& stack : implied_stacks(config)) {
     const TensorId id = stack.id;
-    PlannedTensor tensor{.id = id};
+    TypeChoice tensor{.id = id};
     tensor.info = {gguf_name(id, config), DType::kF32, stack.shape};
     if (!gguf_always_f32(id.role)) {
       const Place place{.role = id.role,
