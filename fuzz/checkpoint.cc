@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "tensor/cpu_stream.h"
 #include "train/metrics.h"
 
 using namespace dure;
@@ -27,7 +28,8 @@ void put(const Path& path, std::string_view bytes) {  // Without the fsync of wr
 void open(const Path& folder) {
   try {
     const Checkpoint checkpoint(folder);
-    checkpoint.load("model.safetensors", {});
+    CpuStream stream(1);
+    checkpoint.load("model.safetensors", {}, stream);
   } catch (const Error&) {
   }
 }

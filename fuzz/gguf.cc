@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     uint64_t sum = 0;
     for (const auto& [key, value] : gguf.metadata().entries()) sum += value.text().size();
     for (const TensorInfo& info : gguf.tensors()) {
-      const TensorView view = gguf.view(info.name);
+      const ConstTensorView view = gguf.view(info.name);
       for (int64_t i = 0; i < view.bytes(); ++i) sum += static_cast<const uint8_t*>(view.data)[i];
     }
     [[maybe_unused]] static volatile uint64_t sink;

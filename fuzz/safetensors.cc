@@ -20,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       for (const TensorInfo& info : tensors.tensors()) {
         DURE_CHECK(info.bytes() >= 0, "{}", info.bytes());
         if (extent == Extent::kHeader) continue;
-        const TensorView view = tensors.view(info.name);
+        const ConstTensorView view = tensors.view(info.name);
         for (int64_t i = 0; i < view.bytes(); ++i) sum += static_cast<const uint8_t*>(view.data)[i];
       }
       [[maybe_unused]] static volatile uint64_t sink;

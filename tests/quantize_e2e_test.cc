@@ -166,8 +166,8 @@ double weighted_error(const Path& quantised, const ModelFiles& exact, const Impo
     if (entry == nullptr || !is_block(file.find(name)->dtype)) continue;
     const std::vector<float> w =
         entry->weights(entry->matrices > 1 ? std::max<int64_t>(0, tensor.id.expert) : 0);
-    const TensorView x = exact.tensor(tensor.id);
-    TensorView stored = file.view(name);
+    const ConstTensorView x = exact.tensor(tensor.id);
+    ConstTensorView stored = file.view(name);
     if (tensor.id.expert >= 0) stored = stored.slice(tensor.id.expert);
     std::vector<float> y(static_cast<size_t>(x.elements()));
     decode_elements(stored.dtype, stored.data, 0, x.elements(), y.data());
@@ -268,7 +268,7 @@ TEST_F(Quantize, WeightsThatAreNotFiniteAreNamed) {
     const GgufFile file(at("nan.gguf"));
     const std::string bytes = read_file(at("nan.gguf"));
     const MappedFile map(at("nan.gguf"));
-    const TensorView view = file.view("blk.1.attn_k.weight");
+    const ConstTensorView view = file.view("blk.1.attn_k.weight");
     const std::string_view wanted(static_cast<const char*>(view.data), 64);
     offset = static_cast<int64_t>(map.text().find(wanted));
   }

@@ -6,6 +6,7 @@
 
 #include "kernels/block_decode.h"
 #include "kernels/cpu/convert.h"
+#include "kernels/cpu/widen.h"
 #include "kernels/dispatch.h"
 
 namespace dure {
@@ -26,6 +27,10 @@ uint16_t narrow(float value, DType to) {
 void widen(ConstTensorView in, TensorView out, Stream& stream) {
   DURE_CHECK_EQ(in.elements(), out.elements());
   dispatch(stream, [&](CpuStream& s) { cpu::widen(in, out, s); });
+}
+
+void widen_row(DType dtype, const void* row, int64_t count, float* out) {
+  cpu::widen(dtype, row, 0, count, out);
 }
 
 void convert_elements(ConstTensorView host, int64_t first, int64_t count, DType to,

@@ -11,6 +11,10 @@ namespace dure {
 // Throws kUnsupported for other types.
 void widen(ConstTensorView in, TensorView out, Stream& stream);
 
+// out: [count] = the first elements of the stored row at `row`, in host memory; F32, F16, BF16 or a
+// block type.
+void widen_row(DType dtype, const void* row, int64_t count, float* out);
+
 // Elements [first, first + count) of a tensor in host memory (F32, BF16, F16 or a block type) in
 // the plain type `to` (F32, BF16, F16: nearest even, overflow to infinity), as bytes. Rows are
 // whole blocks, so a flat stretch of elements is a flat stretch of blocks.

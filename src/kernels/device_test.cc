@@ -13,6 +13,7 @@
 #include "kernels/kv_store.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
+#include "kernels/optimiser.h"
 #include "kernels/random.h"
 #include "kernels/router.h"
 #include "kernels/rows.h"
@@ -338,10 +339,46 @@ std::vector<Operation> routing() {
   };
 }
 
+std::vector<Operation> updates() {
+  return {
+      {"adamw",
+       [](Rig& r) {
+         const AdamWTensor tensor{.weight = r.floats({40}),
+                                  .gradient = r.floats({40}),
+                                  .first = r.floats({40}),
+                                  .second = r.of(std::vector<float>(40, 0.5f)),
+                                  .weight_decay = 0.1};
+         adamw({&tensor, 1}, {.learning_rate = 0.1}, r.stream);
+       }},
+      {"muon",
+       [](Rig& r) {
+         const Shape shape{2, 20, 12};
+         const MuonTensor tensor{.weight = r.floats(shape),
+                                 .gradient = r.floats(shape),
+                                 .momentum = r.floats(shape),
+                                 .weight_decay = 0.1};
+         const TensorView room = r.of(std::vector<float>(static_cast<size_t>(
+             muon_workspace_floats(shape, r.stream.host_threads().thread_count()))));
+         muon({&tensor, 1}, {.learning_rate = 0.1}, room, r.stream);
+       }},
+      {"orthogonalise",
+       [](Rig& r) {
+         const Shape shape{9, 20};
+         const TensorView x = r.floats(shape);
+         orthogonalise(x, 5,
+                       r.of(std::vector<float>(static_cast<size_t>(
+                           muon_workspace_floats(shape, r.stream.host_threads().thread_count())))),
+                       r.stream);
+         const ConstTensorView read = x;
+         r.of(std::vector<double>{sum_of_squares({&read, 1}, r.stream)});
+       }},
+  };
+}
+
 std::vector<Operation> operations() {
   std::vector<Operation> all;
   for (const auto& part : {matrix_products(), attention_and_vocabulary(), norms_and_elements(),
-                           rows_and_sums(), routing()})
+                           rows_and_sums(), routing(), updates()})
     all.insert(all.end(), part.begin(), part.end());
   return all;
 }

@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "kernels/block_codebooks.h"
-#include "kernels/cpu/widen.h"
+#include "kernels/convert.h"
 #include "quantise/block_search.h"
 
 namespace dure {
@@ -221,7 +221,7 @@ EncodeError encode_rows(const EncodeRequest& request, void* out, Stream& stream)
     encode_row(dtype, x, importance, columns, row);
     std::vector<float>& decoded = decoded_by[static_cast<size_t>(worker)];
     decoded.resize(static_cast<size_t>(columns));
-    cpu::widen(dtype, row, 0, columns, decoded.data());
+    widen_row(dtype, row, columns, decoded.data());
     errors[static_cast<size_t>(r)] = measure(x, decoded.data(), importance, columns);
   });
   EncodeError total;

@@ -69,7 +69,7 @@ class Fields {
     return true;
   }
   template <typename T>
-  T as() const {
+  T fixed() const {
     T value{};
     std::memcpy(&value, content.data(), std::min(sizeof(value), content.size()));
     return value;
@@ -100,7 +100,7 @@ void read_value(std::string_view bytes, EventScalars& event) {
   for (Fields f(bytes); f.next();) {
     if (f.field == kTag && f.type == kBytes) value.first = f.content;
     if (f.field == kSimpleValue && f.type == kFixed32) {
-      value.second = f.as<float>();
+      value.second = f.fixed<float>();
       scalar = true;
     }
   }
@@ -110,7 +110,7 @@ void read_value(std::string_view bytes, EventScalars& event) {
 EventScalars read_event(std::string_view payload) {
   EventScalars event;
   for (Fields f(payload); f.next();) {
-    if (f.field == kWallTime && f.type == kFixed64) event.wall_time_s = f.as<double>();
+    if (f.field == kWallTime && f.type == kFixed64) event.wall_time_s = f.fixed<double>();
     if (f.field == kStep && f.type == kVarint) event.step = static_cast<int64_t>(f.number);
     if (f.field != kSummary || f.type != kBytes) continue;
     for (Fields v(f.content); v.next();) {
