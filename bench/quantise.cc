@@ -44,12 +44,9 @@ EncodeError encode(DType dtype, const std::vector<float>& x, int64_t columns,
                    std::span<const float> importance, Stream& stream) {
   const int64_t rows = static_cast<int64_t>(x.size()) / columns;
   std::vector<uint8_t> out(static_cast<size_t>(rows * row_bytes(dtype, columns)));
-  return encode_rows({.dtype = dtype,
-                      .values = x,
-                      .columns = columns,
-                      .importance = importance,
-                      .name = "bench"},
-                     out.data(), stream);
+  return encode_rows(
+      {.dtype = dtype, .values = x, .columns = columns, .importance = importance, .name = "bench"},
+      out.data(), stream);
 }
 
 double relative(const float* x, const float* y, const float* w, int64_t count) {

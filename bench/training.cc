@@ -34,7 +34,10 @@ namespace {
 // recipes/nano/pretrain.yaml with the quickstart's vocabulary.
 ModelConfig nano() {
   ModelConfig c;
-  c.vocab_size = 2048, c.hidden_size = 128, c.head_count = 4, c.kv_head_count = 2,
+  c.vocab_size = 2048;
+  c.hidden_size = 128;
+  c.head_count = 4;
+  c.kv_head_count = 2;
   c.head_width = 32;
   c.mtp_layer_count = 1;
   set_layers(

@@ -294,7 +294,7 @@ class Case {
     const int64_t window = kind.at("window").as_int();
     LayerFacts& layer = weights_.config.mtp_layer;
     layer = window > 0 ? sliding_layer(layer, window) : global_layer(layer);
-    TrainPass pass(weights_.config, plan());
+    TrainPass pass(weights_.config, pass_options());
     pass.forward(weights_, rows_.input(), stream_);
     pass.losses({.mtp_coefficient = coefficient}, stream_);
     compare_logits(prefix + "logits", pass.activations().mtp().y, "mtp logits");

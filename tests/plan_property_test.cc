@@ -26,13 +26,17 @@ int64_t data_bytes() {
 // Large enough that page rounding and small objects stay below 1 %.
 ModelConfig medium() {
   ModelConfig c;
-  c.vocab_size = 4000, c.hidden_size = 256, c.head_count = 8, c.kv_head_count = 2,
+  c.vocab_size = 4000;
+  c.hidden_size = 256;
+  c.head_count = 8;
+  c.kv_head_count = 2;
   c.head_width = 32;
   set_layers(
       c, 8, 128,
       {.dense_width = 700,
        .experts = {.count = 16, .per_token = 4, .width = 96, .shared_count = 1, .scale = 2.5}});
-  c.mtp_layer_count = 1, c.context_tokens = 4096;
+  c.mtp_layer_count = 1;
+  c.context_tokens = 4096;
   return c;
 }
 

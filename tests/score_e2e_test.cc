@@ -45,9 +45,13 @@ class ScoreTest : public ::testing::Test {
 
   static ModelConfig config() {
     ModelConfig c;
-    c.vocab_size = kVocab, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2,
+    c.vocab_size = kVocab;
+    c.hidden_size = 32;
+    c.head_count = 4;
+    c.kv_head_count = 2;
     c.head_width = 8;
-    c.mtp_layer_count = 1, c.initializer_range = 0.2;
+    c.mtp_layer_count = 1;
+    c.initializer_range = 0.2;
     set_layers(
         c, 4, 16,
         {.dense_width = 48,

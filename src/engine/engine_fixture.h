@@ -18,7 +18,11 @@ namespace dure::testing_engine {
 // shared one.
 inline ModelConfig tiny_config() {
   ModelConfig c;
-  c.vocab_size = 97, c.hidden_size = 48, c.head_count = 4, c.kv_head_count = 2, c.head_width = 16;
+  c.vocab_size = 97;
+  c.hidden_size = 48;
+  c.head_count = 4;
+  c.kv_head_count = 2;
+  c.head_width = 16;
   c.initializer_range = 0.2;
   set_layers(
       c, 4, 5,

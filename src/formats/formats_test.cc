@@ -28,7 +28,11 @@ std::string container(const std::string& header, const std::string& data) {
 // The smallest model with every kind of tensor.
 ModelConfig small_config() {
   ModelConfig c;
-  c.vocab_size = 11, c.hidden_size = 6, c.head_count = 2, c.kv_head_count = 1, c.head_width = 4;
+  c.vocab_size = 11;
+  c.hidden_size = 6;
+  c.head_count = 2;
+  c.kv_head_count = 1;
+  c.head_width = 4;
   const LayerFacts each{
       .dense_width = 5,
       .experts = {.count = 4, .per_token = 2, .width = 3, .shared_count = 1, .scale = 2.5}};
@@ -294,7 +298,8 @@ TEST(Folder, MtpTensorsDecideWhereTheConfigurationIsSilent) {
   }
   write_file(path / "config.json", silent.dump());
   EXPECT_EQ(ModelFiles(path).config().mtp_layer_count, 1);
-  config.mtp_layer_count = 0, config.mtp_layer = {};
+  config.mtp_layer_count = 0;
+  config.mtp_layer = {};
   write_file(path / "config.json", write_hf_config(config).dump());
   EXPECT_EQ(ModelFiles(path).ignored().size(), 15u);
   std::vector<TensorInfo> main_only = plain_list(config);

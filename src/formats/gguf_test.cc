@@ -121,7 +121,11 @@ TEST(Gguf, SplitSets) {
 
 ModelConfig k1_like() {
   ModelConfig c;
-  c.vocab_size = 20, c.hidden_size = 32, c.head_count = 4, c.kv_head_count = 2, c.head_width = 16;
+  c.vocab_size = 20;
+  c.hidden_size = 32;
+  c.head_count = 4;
+  c.kv_head_count = 2;
+  c.head_width = 16;
   set_layers(
       c, 5, 6,
       {.dense_width = 40,
@@ -167,11 +171,15 @@ TEST(GgufModel, FactsSurvive) {
     EXPECT_EQ(files.tensor({TensorRole::kMtpFc, files.config().layer_count(), -1}).shape,
               Shape({32, 64}));
   }
-  c.mtp_steps = 4, c.mtp_layer = sliding_layer(c.mtp_layer, 6), c.eos_tokens = {7, 9},
-  c.tied_embeddings = true, c.initializer_range = 0.01;
+  c.mtp_steps = 4;
+  c.mtp_layer = sliding_layer(c.mtp_layer, 6);
+  c.eos_tokens = {7, 9};
+  c.tied_embeddings = true;
+  c.initializer_range = 0.01;
   write_model(path, c);
   EXPECT_EQ(ModelFiles(path).config(), c);
-  c.layers[1].window_tokens = 9, c.layers[4].activation.limit = 0.7;
+  c.layers[1].window_tokens = 9;
+  c.layers[4].activation.limit = 0.7;
   EXPECT_FALSE(is_plain_exaone_moe(c));
   write_model(path, c);
   EXPECT_EQ(ModelFiles(path).config(), c);

@@ -221,7 +221,8 @@ ModelConfig random_config(Rng& rng) {
     if (layer.window_tokens > 0 || !any) layer.rope.kind = RopeKind::kPlain;
   }
   if (pick(0, 1) == 1) {
-    c.mtp_layer_count = 1, c.mtp_steps = pick(1, 4);
+    c.mtp_layer_count = 1;
+    c.mtp_steps = pick(1, 4);
     c.mtp_layer = pick(0, 1) == 1 ? sliding_layer(each, 5) : each;
   }
   c.eos_tokens.assign(static_cast<size_t>(pick(1, 3)), 7);

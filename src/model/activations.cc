@@ -176,12 +176,12 @@ void FfnSizes::add(const LayerFacts& facts) {
   shared_width = std::max(shared_width, e.shared_width());
 }
 
-Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, Arena& arena)
-    : plan_(plan), row_count_(plan.rows_max) {
-  DURE_CHECK(plan.rows_max >= 1, "{} rows", plan.rows_max);
-  Taker taker{config, plan.rows_max, arena};
-  const bool backward = plan.keep != KeepActivations::kNothing;
-  const bool mtp = plan.mtp && config.mtp_layer_count > 0;
+Activations::Activations(const ModelConfig& config, const ActivationOptions& options, Arena& arena)
+    : options_(options), row_count_(options.rows_max) {
+  DURE_CHECK(options.rows_max >= 1, "{} rows", options.rows_max);
+  Taker taker{config, options.rows_max, arena};
+  const bool backward = options.keep != KeepActivations::kNothing;
+  const bool mtp = options.mtp && config.mtp_layer_count > 0;
   const Needs needs = needs_of(config, mtp, backward);
   MoeActivations scratch;
   if (needs.sparse()) taker.moe_scratch(needs.sizes, scratch);
@@ -203,12 +203,12 @@ Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, 
   for (const LayerFacts& facts : config.layers) {
     LayerActivations set = options.keep == KeepActivations::kEverything ? own_set(facts) : shared;
     set.x = input_of(layers_.size());
-    if (plan.keep == KeepActivations::kLayerInputs && facts.sparse) {
+    if (options.keep == KeepActivations::kLayerInputs && facts.sparse) {
       Needs own;
       own.add(facts);
       taker.routing(own.sizes, set.moe);
     }
-    fit(plan.rows_max, facts, set);
+    fit(options.rows_max, facts, set);
     layers_.push_back(set);
   }
   x_last_ = input_of(layers_.size());
@@ -218,9 +218,9 @@ Activations::Activations(const ModelConfig& config, const ActivationPlan& plan, 
   mtp_.embedded = taker.wide();
   mtp_.embedded_normed = taker.wide();
   mtp_.hidden_normed = taker.wide();
-  mtp_.joined = taker.take({plan.rows_max, 2 * config.hidden_size});
-  mtp_.layer = plan.keep == KeepActivations::kEverything ? own_set(config.mtp_layer) : shared;
-  fit(plan.rows_max, config.mtp_layer, mtp_.layer);
+  mtp_.joined = taker.take({options.rows_max, 2 * config.hidden_size});
+  mtp_.layer = options.keep == KeepActivations::kEverything ? own_set(config.mtp_layer) : shared;
+  fit(options.rows_max, config.mtp_layer, mtp_.layer);
   mtp_.layer.x = input_of(0);
   mtp_.x = input_of(1);
   mtp_.y = taker.wide();

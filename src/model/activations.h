@@ -113,7 +113,7 @@ class Activations {
   int64_t layer_count() const { return static_cast<int64_t>(layers_.size()); }
 
  private:
-  ActivationPlan plan_;
+  ActivationOptions options_;
   int64_t row_count_ = 0;
   std::vector<LayerActivations> layers_;
   MtpActivations mtp_;

@@ -18,7 +18,11 @@ namespace dure::testing_model {
 // purpose.
 inline ModelConfig tiny_k1() {
   ModelConfig c;
-  c.vocab_size = 29, c.hidden_size = 12, c.head_count = 4, c.kv_head_count = 2, c.head_width = 6;
+  c.vocab_size = 29;
+  c.hidden_size = 12;
+  c.head_count = 4;
+  c.kv_head_count = 2;
+  c.head_width = 6;
   set_layers(
       c, 4, 3,
       {.rope = {.theta = 1e4},

@@ -35,7 +35,7 @@ struct PassOutcome {
   std::vector<float> gradients, log_probability, hidden;
 };
 
-PassOutcome run_pass(const Model& model, const Batch& batch, PassPlan plan,
+PassOutcome run_pass(const Model& model, const Batch& batch, TrainPassOptions pass_options,
                      const LossOptions& options, int threads, bool two_phase = false,
                      const std::set<TensorRole>& frozen = {}) {
   CpuStream stream(threads);
@@ -519,7 +519,9 @@ TEST(Parameters, FreshWeightsDependOnSeedAndNameAlone) {
 TEST(Rope, Llama3RescalesLongWavelengthsOnly) {
   const RopeFacts plain{.kind = RopeKind::kPlain, .theta = 1e6};
   RopeFacts scaled = plain;
-  scaled.kind = RopeKind::kLlama3, scaled.factor = 16, scaled.original_context_tokens = 8192;
+  scaled.kind = RopeKind::kLlama3;
+  scaled.factor = 16;
+  scaled.original_context_tokens = 8192;
   const std::vector<float> a = rope_inverse_frequency(plain, 128),
                            b = rope_inverse_frequency(scaled, 128);
   EXPECT_EQ(a[0], 1.0f);

@@ -273,7 +273,10 @@ TEST(BlockEncode, PlainTypes) {
 
 ModelConfig large_config() {
   ModelConfig c;
-  c.vocab_size = 1024, c.hidden_size = 512, c.head_count = 8, c.kv_head_count = 2,
+  c.vocab_size = 1024;
+  c.hidden_size = 512;
+  c.head_count = 8;
+  c.kv_head_count = 2;
   c.head_width = 64;
   set_layers(c, 16, 64,
              {.dense_width = 1024,

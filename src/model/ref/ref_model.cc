@@ -236,8 +236,9 @@ class Runner {
       y = add(std::move(y), one);
       shares.push_back(share);
     }
-    routing.probabilities.push_back(p), routing.weights.push_back(shares),
-        routing.experts.push_back(chosen);
+    routing.probabilities.push_back(p);
+    routing.weights.push_back(shares);
+    routing.experts.push_back(chosen);
     if (experts.shared_count == 0) return y;
     return add(std::move(y), ffn(h, prefix + "shared_experts.", experts.shared_width(), 0,
                                  facts.activation.limit));
