@@ -1,170 +1,23 @@
+// config.json into facts: sizes, attention and feed-forward by layer, experts, MTP, rotary
+// embedding.
 #include "formats/hf_config.h"
 
 #include <algorithm>
-#include <array>
 #include <functional>
-#include <set>
 
 #include "base/error.h"
 #include "base/options.h"
+#include "formats/hf_known_fields.h"
+#include "formats/json_fields.h"
 
 namespace dure {
 namespace {
 
 using Kinds = std::vector<std::string>;
 
-// Fields without a say in the forward pass: bookkeeping, training and generation settings, class
-// maps.
-constexpr std::array kHarmless = {
-    "transformers_version",
-    "_name_or_path",
-    "use_cache",
-    "tokenizer_class",
-    "auto_map",
-    "attention_dropout",
-    "mtp_loss_scaling_factor",
-    "quantization_config",
-    "_attn_implementation",
-    "_attn_implementation_autoset",
-    "attn_implementation",
-    "_commit_hash",
-    "name_or_path",
-    "output_attentions",
-    "output_hidden_states",
-    "output_router_logits",
-    "return_dict",
-    "use_return_dict",
-    "torchscript",
-    "use_bfloat16",
-    "pruned_heads",
-    "is_decoder",
-    "finetuning_task",
-    "id2label",
-    "label2id",
-    "problem_type",
-    "task_specific_params",
-    "prefix",
-    "chunk_size_feed_forward",
-    "temperature",
-    "top_k",
-    "top_p",
-    "max_length",
-    "min_length",
-    "do_sample",
-    "early_stopping",
-    "num_beams",
-    "num_beam_groups",
-    "diversity_penalty",
-    "typical_p",
-    "repetition_penalty",
-    "length_penalty",
-    "no_repeat_ngram_size",
-    "encoder_no_repeat_ngram_size",
-    "bad_words_ids",
-    "num_return_sequences",
-    "output_scores",
-    "return_dict_in_generate",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "remove_invalid_values",
-    "exponential_decay_length_penalty",
-    "suppress_tokens",
-    "begin_suppress_tokens",
-    "sep_token_id",
-    "decoder_start_token_id",
-    "router_aux_loss_coef",
-    "aux_loss_alpha",
-    "seq_aux",
-    "ep_size",
-    "pretraining_tp",
-    "license",
-    "cache_implementation",
-};
-
-// Structural fields of other models, allowed only at the value that changes nothing.
-struct Neutral {
-  const char* name;
-  std::vector<Json> values;
-};
-const std::vector<Neutral>& neutral_fields() {
-  static const std::vector<Neutral> fields = {
-      {"attention_bias", {false, nullptr}},
-      {"mlp_bias", {false, nullptr}},
-      {"is_encoder_decoder", {false}},
-      {"add_cross_attention", {false}},
-      {"cross_attention_hidden_size", {nullptr}},
-      {"tie_encoder_decoder", {false}},
-      {"logit_scale", {1, 1.0, nullptr}},
-      {"embedding_scale", {1, 1.0, nullptr}},
-      {"attn_logit_softcapping", {nullptr}},
-      {"final_logit_softcapping", {nullptr}},
-      {"partial_rotary_factor", {1, 1.0, nullptr}},
-      {"use_qk_norm", {true}},
-      {"moe_layer_freq", {1, nullptr}},
-      {"use_sliding_window", {true, nullptr}},
-      {"qkv_bias", {false, nullptr}},
-  };
-  return fields;
-}
-
-// Reads fields of one object and remembers which were asked for. A null counts as absent, as in the
-// ecosystem.
-class Fields {
- public:
-  Fields(const Json& json, std::string where) : json_(json), where_(std::move(where)) {
-    json.as_object(where_);
-  }
-
-  const Json* find(const char* name) {
-    known_.insert(name);
-    const Json* value = json_.find(name);
-    return value == nullptr || value->is_null() ? nullptr : value;
-  }
-  std::string place(const char* name) const { return where_ + ": " + name; }
-  const std::string& where() const { return where_; }
-  const std::set<std::string>& known() const { return known_; }
-
-  std::optional<int64_t> integer(const char* name) {
-    const Json* value = find(name);
-    return value == nullptr ? std::nullopt : std::optional(value->as_int(place(name)));
-  }
-  std::optional<double> number(const char* name) {
-    const Json* value = find(name);
-    return value == nullptr ? std::nullopt : std::optional(value->as_double(place(name)));
-  }
-  std::optional<std::string> text(const char* name) {
-    const Json* value = find(name);
-    return value == nullptr ? std::nullopt : std::optional(value->as_string(place(name)));
-  }
-  std::optional<bool> boolean(const char* name) {
-    const Json* value = find(name);
-    return value == nullptr ? std::nullopt : std::optional(value->as_bool(place(name)));
-  }
-  int64_t needed(const char* name) {
-    if (const auto value = integer(name)) return *value;
-    fail(ErrorCode::kInvalidArgument, "{}: {} is missing", where_, name);
-  }
-  // A list with one entry a layer.
-  const Json::Array* list(const char* name, int64_t count) {
-    const Json* value = find(name);
-    if (value == nullptr) return nullptr;
-    const Json::Array& items = value->as_array(place(name));
-    if (static_cast<int64_t>(items.size()) != count) {
-      fail(ErrorCode::kInvalidArgument, "{}: {} has {} entries, there are {} layers", where_, name,
-           items.size(), count);
-    }
-    return &items;
-  }
-
- private:
-  const Json& json_;
-  std::string where_;
-  std::set<std::string> known_;
-};
-
 enum class Family { kExaoneMoe, kExaone4 };
 
-Family read_family(Fields& f) {
+Family read_family(JsonFields& f) {
   const std::string type = f.text("model_type").value_or("");
   std::string architecture;
   if (const Json* list = f.find("architectures")) {
@@ -191,7 +44,7 @@ Family read_family(Fields& f) {
 }
 
 // `each`: what every layer starts from.
-void read_sizes(Fields& f, ModelConfig& c, LayerFacts& each) {
+void read_sizes(JsonFields& f, ModelConfig& c, LayerFacts& each) {
   c.vocab_size = f.needed("vocab_size");
   c.hidden_size = f.needed("hidden_size");
   each.dense_width = f.needed("intermediate_size");
@@ -217,7 +70,7 @@ void read_sizes(Fields& f, ModelConfig& c, LayerFacts& each) {
          activation);
 }
 
-void read_tokens(Fields& f, ModelConfig& c) {
+void read_tokens(JsonFields& f, ModelConfig& c) {
   c.bos_token = f.integer("bos_token_id").value_or(1);
   c.pad_token = f.integer("pad_token_id").value_or(0);
   const Json* eos = f.find("eos_token_id");
@@ -260,7 +113,7 @@ struct WrittenRope {
 
 void read_rope_object(const Json& json, const std::string& where, WrittenRope& rope,
                       std::optional<double>& theta) {
-  Fields f(json, where);
+  JsonFields f(json, where);
   const auto old_name = f.text("type");
   rope.type = f.text("rope_type").value_or(old_name.value_or("default"));
   merge_theta(theta, f.number("rope_theta"), where);
@@ -288,7 +141,7 @@ RopeKind rope_kind(const std::string& type, const std::string& where) {
        type);
 }
 
-WrittenRope read_rope_objects(Fields& f, std::optional<double>& theta) {
+WrittenRope read_rope_objects(JsonFields& f, std::optional<double>& theta) {
   const Json* modern = f.find("rope_parameters");
   const Json* scaling = f.find("rope_scaling");
   WrittenRope rope, other;
@@ -303,7 +156,7 @@ WrittenRope read_rope_objects(Fields& f, std::optional<double>& theta) {
 }
 
 // Gives the rotation to the layers that read_attention() and read_mtp() found to have one.
-void read_rope(Fields& f, ModelConfig& c) {
+void read_rope(JsonFields& f, ModelConfig& c) {
   std::optional<double> theta;
   const WrittenRope written = read_rope_objects(f, theta);
   merge_theta(theta, f.number("rope_theta"), f.where());
@@ -332,7 +185,7 @@ bool is_sliding(const Json& kind, const std::string& place) {
 
 // The pattern, used only where no list says it: n (every n-th layer is global) or letters such as
 // "LLLG".
-std::vector<bool> pattern_kinds(Fields& f, int64_t count, bool windowed) {
+std::vector<bool> pattern_kinds(JsonFields& f, int64_t count, bool windowed) {
   std::vector<bool> sliding(static_cast<size_t>(count), false);
   const Json* pattern = f.find("sliding_window_pattern");
   if (pattern == nullptr && !windowed) return sliding;
@@ -360,7 +213,7 @@ int64_t window_entry(const Json& item, const std::string& place) {
 
 // Kind: layer_types, then sliding_windows, then the pattern. Window: sliding_windows, then
 // sliding_window.
-void read_attention(Fields& f, ModelConfig& c, int64_t count, std::optional<int64_t> window) {
+void read_attention(JsonFields& f, ModelConfig& c, int64_t count, std::optional<int64_t> window) {
   const Json::Array* types = f.list("layer_types", count);
   const Json::Array* windows = f.list("sliding_windows", count);
   std::vector<bool> sliding = pattern_kinds(f, count, window.has_value());
@@ -399,7 +252,7 @@ void read_attention(Fields& f, ModelConfig& c, int64_t count, std::optional<int6
   }
 }
 
-std::optional<int64_t> read_window(Fields& f) {
+std::optional<int64_t> read_window(JsonFields& f) {
   const auto window = f.integer("sliding_window");
   if (window && *window < 1)
     fail(ErrorCode::kInvalidArgument, "{}: sliding_window is {}, should be at least 1 (or null)",
@@ -408,7 +261,7 @@ std::optional<int64_t> read_window(Fields& f) {
 }
 
 // Kind of FFN: mlp_layer_types, then is_moe_layer, then first_k_dense_replace.
-void read_ffn_kinds(Fields& f, ModelConfig& c) {
+void read_ffn_kinds(JsonFields& f, ModelConfig& c) {
   const int64_t count = c.layer_count();
   const Json::Array* types = f.list("mlp_layer_types", count);
   const Json::Array* flags = f.list("is_moe_layer", count);
@@ -430,13 +283,13 @@ void read_ffn_kinds(Fields& f, ModelConfig& c) {
   }
 }
 
-void expect_text(Fields& f, const char* name, const char* only) {
+void expect_text(JsonFields& f, const char* name, const char* only) {
   const auto value = f.text(name);
   if (value && *value != only)
     fail(ErrorCode::kUnsupported, "{}: {} '{}'; only '{}' is known", f.where(), name, *value, only);
 }
 
-void read_experts(Fields& f, ModelConfig& c) {
+void read_experts(JsonFields& f, ModelConfig& c) {
   read_ffn_kinds(f, c);
   const bool sparse = c.sparse_layer_count() > 0;
   const auto size = [&](const char* name) {
@@ -461,7 +314,7 @@ void read_experts(Fields& f, ModelConfig& c) {
   }
 }
 
-void read_mtp(Fields& f, ModelConfig& c, std::optional<int64_t> window, bool tensors_present) {
+void read_mtp(JsonFields& f, ModelConfig& c, std::optional<int64_t> window, bool tensors_present) {
   c.mtp_layer_count = f.integer("num_nextn_predict_layers").value_or(tensors_present ? 1 : 0);
   c.mtp_steps = f.integer("mtp_num_speculative_steps").value_or(1);
   const bool shared = f.boolean("mtp_share_layers").value_or(true);
@@ -494,33 +347,10 @@ void read_mtp(Fields& f, ModelConfig& c, std::optional<int64_t> window, bool ten
          "{}: the MTP layer is sliding, but has no window (mtp_sliding_windows)", f.where());
 }
 
-void refuse_unknown(const Fields& f, const Json& json) {
-  std::vector<std::string> names(f.known().begin(), f.known().end());
-  for (const auto& [name, value] : json.as_object()) {
-    if (value.is_null() || f.known().contains(name) ||
-        std::find(kHarmless.begin(), kHarmless.end(), name) != kHarmless.end())
-      continue;
-    const auto is_it = [&field_name = name](const Neutral& field) {
-      return field_name == field.name;
-    };
-    const auto neutral = std::find_if(neutral_fields().begin(), neutral_fields().end(), is_it);
-    if (neutral == neutral_fields().end()) {
-      const std::string near = nearest_name(name, names);
-      fail(ErrorCode::kUnsupported,
-           "{}: unknown field '{}'{}; it may change the model, so it is not ignored", f.where(),
-           name, near.empty() ? "" : " (did you mean '" + near + "'?)");
-    }
-    if (std::find(neutral->values.begin(), neutral->values.end(), value) == neutral->values.end()) {
-      fail(ErrorCode::kUnsupported, "{}: {} is {}; Dure's models do not have that", f.where(), name,
-           value.dump());
-    }
-  }
-}
-
 }  // namespace
 
 ModelConfig parse_hf_config(const Json& json, const std::string& where, bool mtp_tensors_present) {
-  Fields f(json, where);
+  JsonFields f(json, where);
   ModelConfig c;
   const Family family = read_family(f);
   LayerFacts each;
@@ -540,7 +370,7 @@ ModelConfig parse_hf_config(const Json& json, const std::string& where, bool mtp
     for (LayerFacts& layer : c.layers) layer.norm_order = NormOrder::kPost;
   }
   read_rope(f, c);
-  refuse_unknown(f, json);
+  refuse_unknown_fields(f, json);
   check_config(c, where);
   return c;
 }
