@@ -1,28 +1,36 @@
-// Reads a model's texts, and from generation_config.json its sampling defaults and end tokens.
+// Reads a model's texts, and from generation_config.json its sampling defaults.
 #include "chat/chat_texts.h"
 
 #include "base/error.h"
+#include "base/log.h"
 #include "data/model_texts.h"
+#include "formats/json_fields.h"
 
 namespace dure {
 namespace {
 
-void read_sampling(const Json& generation, SamplingOptions& sampling) {
-  if (const Json* v = generation.find("temperature"))
-    sampling.temperature = v->as_double("temperature");
-  if (const Json* v = generation.find("top_p")) sampling.top_p = v->as_double("top_p");
-  if (const Json* v = generation.find("top_k"); v != nullptr && v->is_int())
-    sampling.top_k = v->as_int("top_k");
+// transformers applies them; the sampler has no such step.
+void warn_of_unknown(JsonFields& fields) {
+  constexpr std::pair<const char*, double> kOff[] = {
+      {"num_beams", 1},      {"no_repeat_ngram_size", 0}, {"typical_p", 1},
+      {"epsilon_cutoff", 0}, {"eta_cutoff", 0},           {"penalty_alpha", 0},
+      {"min_length", 0},     {"min_new_tokens", 0},       {"encoder_repetition_penalty", 1}};
+  for (const auto& [name, off] : kOff) {
+    const Json* value = fields.find(name);
+    if (value == nullptr || (value->is_number() && value->as_double(name) == off)) continue;
+    log_warn("{} is {}: no such setting here, it is left out", fields.place(name), value->dump());
+  }
 }
 
-// One id or a list of them; absent where the file is silent.
-std::optional<std::vector<int64_t>> read_end_tokens(const Json& generation) {
-  const Json* value = generation.find("eos_token_id");
-  if (value == nullptr || value->is_null()) return std::nullopt;
-  const Json list = value->is_array() ? *value : Json(Json::Array{*value});
-  std::vector<int64_t> ids;
-  for (const Json& id : list.as_array()) ids.push_back(id.as_int("eos_token_id"));
-  return ids;
+void read_sampling(JsonFields& fields, SamplingOptions& out) {
+  out.temperature = fields.number("temperature").value_or(out.temperature);
+  out.top_p = fields.number("top_p").value_or(out.top_p);
+  out.top_k = fields.integer("top_k").value_or(out.top_k);
+  out.min_p = fields.number("min_p").value_or(out.min_p);
+  out.repetition_penalty = fields.number("repetition_penalty").value_or(out.repetition_penalty);
+  out.presence_penalty = fields.number("presence_penalty").value_or(out.presence_penalty);
+  out.frequency_penalty = fields.number("frequency_penalty").value_or(out.frequency_penalty);
+  if (!fields.boolean("do_sample").value_or(true)) out.temperature = 0;
 }
 
 }  // namespace
@@ -45,14 +53,26 @@ ChatTexts load_chat_texts(const ModelFiles& files) {
   ChatTexts texts{.source = files.path().string(),
                   .tokenizer = load_tokenizer(files),
                   .chat_template = load_chat_template(files)};
-  StopSources stops{.config = files.config().eos_tokens};
-  if (texts.tokenizer) stops.tokenizer = texts.tokenizer->eos_id();
-  if (const std::optional<Json> generation = load_generation_config(files)) {
-    read_sampling(*generation, texts.sampling);
-    stops.generation = read_end_tokens(*generation);
-  }
-  texts.stops = stop_rule(stops);
+  texts.stops = stop_rule(find_stops(files, texts.tokenizer ? &*texts.tokenizer : nullptr));
   return texts;
+}
+
+SamplingOptions load_sampling(const ModelFiles& files) {
+  SamplingOptions out{.temperature = 1.0, .top_p = 0.95};
+  const std::optional<Json> generation = load_generation_config(files);
+  if (!generation) return out;
+  const bool gguf = files.gguf_metadata() != nullptr;
+  const std::string where =
+      gguf ? files.path().string() : (files.path() / "generation_config.json").string();
+  JsonFields fields(*generation, where);
+  read_sampling(fields, out);
+  warn_of_unknown(fields);
+  try {
+    check_sampling(out, files.config().vocab_size);
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", where, error.what());
+  }
+  return out;
 }
 
 }  // namespace dure

@@ -1,13 +1,30 @@
 // Opens a model for those who talk with it.
 #include "chat/open_model.h"
 
-namespace dure {
+#include "data/model_texts.h"
 
-OpenModel open_model(const std::string& model) {
+namespace dure {
+namespace {
+
+OpenModel open_weights_of(const std::string& model) {
   OpenModel out;
   out.files = std::make_shared<ModelFiles>(find_model(model));
   out.weights = open_weights(out.files);
+  return out;
+}
+
+}  // namespace
+
+OpenModel open_model(const std::string& model) {
+  OpenModel out = open_weights_of(model);
   out.texts = load_chat_texts(*out.files);
+  return out;
+}
+
+OpenModel open_model_to_read(const std::string& model) {
+  OpenModel out = open_weights_of(model);
+  out.texts.source = out.files->path().string();
+  out.texts.tokenizer = load_tokenizer(*out.files);
   return out;
 }
 

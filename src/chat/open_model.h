@@ -23,4 +23,8 @@ struct OpenModel {
 // `model`: a folder, a GGUF file, a checkpoint, or a repo id in the Hugging Face cache.
 OpenModel open_model(const std::string& model);
 
+// For those who answer nothing (scores, calibration): of the texts the tokenizer alone. What says
+// how to talk and to sample is not read, so it cannot be in the way.
+OpenModel open_model_to_read(const std::string& model);
+
 }  // namespace dure

@@ -21,10 +21,9 @@ TEST(StopRule, IsTheUnionOfWhatTheModelSays) {
   EXPECT_EQ(stop_rule({.config = {9, 3}}).tokens, (Ids{3, 9}));
   EXPECT_EQ(stop_rule({.config = {9, 3}, .tokenizer = 9}).tokens, (Ids{3, 9}));
   EXPECT_EQ(stop_rule({.config = {9}, .tokenizer = 4}).tokens, (Ids{4, 9}));
-  // generation_config.json stands for config.json, as in transformers.
-  EXPECT_EQ(stop_rule({.config = {9}, .generation = {{7, 8}}, .tokenizer = 4}).tokens,
-            (Ids{4, 7, 8}));
-  EXPECT_EQ(stop_rule({.config = {9}, .generation = std::vector<int64_t>{}}).tokens, Ids{});
+  EXPECT_EQ(stop_rule({.config = {9}, .generation = {7, 8}, .tokenizer = 4}).tokens,
+            (Ids{4, 7, 8, 9}));
+  EXPECT_EQ(stop_rule({.config = {9}, .gguf_turn = {2, 11}}).tokens, (Ids{2, 9, 11}));
 }
 
 TEST(StopRule, StopsAtItsTokensAlone) {
@@ -58,23 +57,72 @@ TEST_F(OpenModels, SettingsComeFromGenerationConfigWhereItSpeaks) {
   texts.generation_config = R"({"eos_token_id":[60,61],"temperature":0.7,"top_k":9})";
   texts.chat_template = std::string(released_chat_template(ChatFormat::kK2));
   const OpenModel model = open("all", texts);
-  EXPECT_EQ(model.texts.sampling.temperature, 0.7);
-  EXPECT_EQ(model.texts.sampling.top_k, 9);
-  EXPECT_EQ(model.texts.sampling.top_p, 0.95);
+  const SamplingOptions sampling = load_sampling(*model.files);
+  EXPECT_EQ(sampling.temperature, 0.7);
+  EXPECT_EQ(sampling.top_k, 9);
+  EXPECT_EQ(sampling.top_p, 0.95);
   EXPECT_EQ(model.texts.chat_template.format(), ChatFormat::kK2);
   EXPECT_FALSE(model.texts.chat_template.is_typed());
   EXPECT_EQ(model.texts.stops.tokens,
-            stop_rule({.config = {60, 61}, .tokenizer = end_of_turn()}).tokens);
+            stop_rule({.config = {53, 54, 60, 61}, .tokenizer = end_of_turn()}).tokens);
   EXPECT_EQ(model.texts.require_tokenizer().vocab_size(), small_tokenizer().vocab_size());
 }
 
 TEST_F(OpenModels, ASilentModelHasTheFamilysSettings) {
   const OpenModel model = open("silent", tiny_texts());
-  EXPECT_EQ(model.texts.sampling.temperature, 1.0);
-  EXPECT_EQ(model.texts.sampling.top_p, 0.95);
+  EXPECT_EQ(load_sampling(*model.files).temperature, 1.0);
+  EXPECT_EQ(load_sampling(*model.files).top_p, 0.95);
   EXPECT_TRUE(model.texts.chat_template.is_typed());
   EXPECT_EQ(model.texts.stops.tokens,
             stop_rule({.config = {53, 54}, .tokenizer = end_of_turn()}).tokens);
+}
+
+TEST_F(OpenModels, NullIsUnsetAndGreedyIsGreedy) {
+  const auto sampling_of = [&](const std::string& json) {
+    ModelTexts texts = tiny_texts();
+    texts.generation_config = json;
+    return load_sampling(*open("settings", texts).files);
+  };
+  const SamplingOptions unset =
+      sampling_of(R"({"temperature":null,"top_p":null,"top_k":null,"eos_token_id":null})");
+  EXPECT_EQ(unset.temperature, 1.0);
+  EXPECT_EQ(unset.top_p, 0.95);
+  EXPECT_EQ(sampling_of(R"({"do_sample":false,"temperature":0.6})").temperature, 0.0);
+  EXPECT_EQ(sampling_of(R"({"do_sample":null})").temperature, 1.0);
+  const SamplingOptions all =
+      sampling_of(R"({"do_sample":true,"repetition_penalty":1.1,"min_p":0.05,"top_k":0})");
+  EXPECT_EQ(all.repetition_penalty, 1.1);
+  EXPECT_EQ(all.min_p, 0.05);
+  for (const char* wrong : {R"({"temperature":"hot"})", R"({"top_p":2})", R"({"top_k":-3})",
+                            R"({"repetition_penalty":0})", R"({"do_sample":"no"})", "[]"}) {
+    const std::string refusal = message_of([&] { sampling_of(wrong); });
+    EXPECT_NE(refusal.find("settings/generation_config.json"), std::string::npos) << refusal;
+  }
+}
+
+TEST_F(OpenModels, EndsOutsideTheVocabularyAreRefusedByFile) {
+  for (const char* wrong : {R"({"eos_token_id":99999})", R"({"eos_token_id":[7,-1]})"}) {
+    ModelTexts texts = tiny_texts();
+    texts.generation_config = wrong;
+    const std::string refusal = message_of([&] { open("ends", texts); });
+    EXPECT_NE(refusal.find("ends/generation_config.json: eos_token_id"), std::string::npos)
+        << refusal;
+  }
+  ModelTexts texts = tiny_texts();
+  Json config = small_tokenizer().to_config_json();
+  config["eos_token"] = "<|nowhere|>";
+  texts.tokenizer_config = config.dump();
+  const std::string refusal = message_of([&] { open("ends", texts); });
+  EXPECT_NE(refusal.find("eos_token '<|nowhere|>'"), std::string::npos) << refusal;
+}
+
+// Who answers nothing is not stopped by what says how to answer.
+TEST_F(OpenModels, AReaderLooksAtTheTokenizerAlone) {
+  ModelTexts texts = tiny_texts();
+  texts.generation_config = R"({"temperature":"hot","eos_token_id":99999})";
+  texts.chat_template = "{% broken";
+  write_tiny_model(folder_.path() / "read", texts);
+  EXPECT_TRUE(open_model_to_read((folder_.path() / "read").string()).texts.tokenizer);
 }
 
 TEST_F(OpenModels, WithoutATokenizerNobodyTalks) {

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/log.h"
 
 namespace dure {
 namespace {
@@ -40,6 +41,12 @@ Speaker::Speaker(const OpenModel& model, const SpeakerOptions& options, Stream& 
              "{} draft tokens", options.draft_tokens);
   options_.context_tokens = std::min(options.context_tokens, model.weights.config.context_tokens);
   model.texts.require_tokenizer();
+  if (model.texts.stops.tokens.empty()) {
+    log_warn(
+        "{}: neither the tokenizer nor the model's settings name an end token: answers run to "
+        "their limit",
+        model.texts.source);
+  }
   generator_ =
       std::make_unique<Generator>(model.weights,
                                   GeneratorOptions{.sequences_max = 1,

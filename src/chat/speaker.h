@@ -17,7 +17,7 @@
 namespace dure {
 
 struct SpeakerOptions {
-  SamplingOptions sampling;       // The model's own defaults are OpenModel::texts.sampling.
+  SamplingOptions sampling;       // The model's own defaults: load_sampling().
   int64_t new_tokens_max = 512;   // of one answer
   int64_t context_tokens = 4096;  // prompt and answer; at least 2; cut to the model's own limit
   int64_t draft_tokens = 0;       // 0 to kDraftTokensMax; above 0 the model needs an MTP layer
@@ -37,8 +37,8 @@ class Speaker {
   };
   using Say = std::function<void(const OutputDelta&)>;
 
-  // Allocates the caches. `model` and `stream` must outlive it. Throws kNotFound where the model
-  // brings no tokenizer, and what Generator throws.
+  // Allocates the caches; warns where the model names no end. `model` and `stream` must outlive it.
+  // Throws kNotFound where the model brings no tokenizer, and what Generator throws.
   Speaker(const OpenModel& model, const SpeakerOptions& options, Stream& stream);
   ~Speaker();
 

@@ -71,17 +71,6 @@ class FilesProvider : public TensorProvider {
   int64_t done_ = 0;
 };
 
-void add_sampling(const ModelFiles& files, GgufMetadata& out) {
-  const std::optional<Json> json = load_generation_config(files);
-  if (!json) return;
-  if (const Json* value = json->find("top_k"); value != nullptr && value->is_int())
-    out.set("general.sampling.top_k", GgufValue::of_int(GgufType::kI32, value->as_int()));
-  if (const Json* value = json->find("top_p"); value != nullptr && value->is_number())
-    out.set("general.sampling.top_p", GgufValue::f32(value->as_double()));
-  if (const Json* value = json->find("temperature"); value != nullptr && value->is_number())
-    out.set("general.sampling.temp", GgufValue::f32(value->as_double()));
-}
-
 // The type of one GGUF tensor: all experts of a stack must agree.
 DType gguf_dtype_of(const ModelFiles& files, TensorId id, const ConvertOptions& options) {
   if (gguf_always_f32(id.role)) return DType::kF32;
@@ -144,7 +133,7 @@ GgufMetadata gguf_metadata_of(const ModelFiles& files) {
   out.set("general.name",
           GgufValue::string(
               std::filesystem::absolute(files.path()).lexically_normal().filename().string()));
-  add_sampling(files, out);
+  write_gguf_sampling(files, out);
   const auto tokenizer = load_tokenizer(files);
   if (tokenizer) {
     write_gguf_vocab(tokenizer->to_gguf(), files.config().vocab_size, out);
@@ -152,8 +141,7 @@ GgufMetadata gguf_metadata_of(const ModelFiles& files) {
     out.set("tokenizer.ggml.model", GgufValue::string("none"));
   }
   out.set("tokenizer.ggml.bos_token_id", GgufValue::u32(files.config().bos_token));
-  if (!files.config().eos_tokens.empty())
-    out.set("tokenizer.ggml.eos_token_id", GgufValue::u32(files.config().eos_tokens[0]));
+  write_gguf_ends(files, tokenizer ? &*tokenizer : nullptr, out);
   out.set("tokenizer.ggml.padding_token_id", GgufValue::u32(files.config().pad_token));
   if (files.texts().chat_template)
     out.set("tokenizer.chat_template", GgufValue::string(*files.texts().chat_template));

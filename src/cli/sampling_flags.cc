@@ -57,7 +57,7 @@ SpeakerOptions SamplingFlags::speaker_options(const OpenModel& model) const {
          "{}: --draft {}, but the model has no MTP layer to draft with; leave --draft away",
          model.texts.source, draft_tokens);
   }
-  return {.sampling = over(model.texts.sampling),
+  return {.sampling = over(load_sampling(*model.files)),
           .new_tokens_max = new_tokens_max,
           .context_tokens = context_tokens,
           .draft_tokens = draft_tokens};

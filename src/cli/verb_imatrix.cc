@@ -57,7 +57,7 @@ void report(const ImportanceMatrix& matrix, const std::string& out) {
 
 int imatrix(const ImatrixArgs& args) {
   check(args);
-  const OpenModel model = open_model(args.model);
+  const OpenModel model = open_model_to_read(args.model);
   std::vector<int32_t> ids;
   for (const std::string& path : args.texts) {
     const std::vector<int32_t> more =

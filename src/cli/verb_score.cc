@@ -246,7 +246,7 @@ void require_finite(const Scored& s, const std::string& where) {
 int run_score(const ScoreArgs& args) {
   if (args.ids.has_value() == args.text.has_value())
     fail(ErrorCode::kInvalidArgument, "give either --ids FILE or --text FILE");
-  const OpenModel model = open_model(args.model);
+  const OpenModel model = open_model_to_read(args.model);
   if (args.mtp_coefficient != 0 && (!args.gradients || model.weights.config.mtp_layer_count == 0)) {
     fail(ErrorCode::kInvalidArgument,
          "--mtp-coefficient needs --gradients and a model with an MTP layer");

@@ -1,9 +1,20 @@
 #include "data/model_texts.h"
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "data/stop_rule.h"
+#include "formats/json_fields.h"
 
 namespace dure {
 namespace {
+
+constexpr std::pair<const char*, const char*> kGgufSampling[] = {
+    {"temperature", "general.sampling.temp"},
+    {"top_k", "general.sampling.top_k"},
+    {"top_p", "general.sampling.top_p"},
+    {"min_p", "general.sampling.min_p"},
+    {"repetition_penalty", "general.sampling.penalty_repeat"}};
 
 std::optional<int32_t> id_of(const GgufMetadata& metadata, const std::string& key) {
   const GgufValue* value = metadata.find(key);
@@ -19,15 +30,33 @@ void set_id(GgufMetadata& out, const char* key, std::optional<int32_t> id) {
   if (id) out.set(key, GgufValue::u32(*id));
 }
 
-Json generation_of(const GgufMetadata& metadata, const ModelConfig& config) {
-  Json out = generation_tokens(config);
-  const GgufValue* temperature = metadata.find("general.sampling.temp");
-  const GgufValue* top_p = metadata.find("general.sampling.top_p");
-  const GgufValue* top_k = metadata.find("general.sampling.top_k");
-  if (temperature != nullptr || top_p != nullptr || top_k != nullptr) out["do_sample"] = true;
-  if (temperature != nullptr) out["temperature"] = temperature->as_double("general.sampling.temp");
-  if (top_k != nullptr) out["top_k"] = top_k->as_int("general.sampling.top_k");
-  if (top_p != nullptr) out["top_p"] = top_p->as_double("general.sampling.top_p");
+// A GGUF file's keys as generation_config.json would have them.
+Json generation_of(const ModelFiles& files) {
+  const GgufMetadata& metadata = *files.gguf_metadata();
+  ModelConfig ends = files.config();
+  const StopSources stops = find_stops(files, nullptr);
+  if (!stops.gguf_turn.empty()) {
+    const StopRule rule = stop_rule(stops);
+    ends.eos_tokens.assign(rule.tokens.begin(), rule.tokens.end());
+  }
+  Json out = generation_tokens(ends);
+  bool samples = false;
+  for (const auto& [name, key] : kGgufSampling) {
+    const GgufValue* value = metadata.find(key);
+    if (value == nullptr) continue;
+    const std::string place = files.path().string() + ": " + key;
+    samples = true;
+    if (name == std::string_view("temperature") && value->as_double(place) == 0) {
+      out["do_sample"] = false;
+      return out;
+    }
+    if (name == std::string_view("top_k")) {
+      out[name] = value->as_int(place);
+    } else {
+      out[name] = value->as_double(place);
+    }
+  }
+  if (samples) out["do_sample"] = true;
   return out;
 }
 
@@ -153,11 +182,42 @@ Json generation_tokens(const ModelConfig& config) {
 }
 
 std::optional<Json> load_generation_config(const ModelFiles& files) {
-  if (const GgufMetadata* metadata = files.gguf_metadata())
-    return generation_of(*metadata, files.config());
+  if (files.gguf_metadata() != nullptr) return generation_of(files);
   const auto& text = files.texts().generation_config;
   if (!text) return std::nullopt;
   return parse_json(*text, (files.path() / "generation_config.json").string());
+}
+
+void write_gguf_sampling(const ModelFiles& files, GgufMetadata& out) {
+  const std::optional<Json> json = load_generation_config(files);
+  if (!json) return;
+  JsonFields fields(*json, (files.path() / "generation_config.json").string());
+  const bool greedy = !fields.boolean("do_sample").value_or(true);
+  for (const auto& [name, key] : kGgufSampling) {
+    if (name == std::string_view("top_k")) {
+      if (const auto value = fields.integer(name))
+        out.set(key, GgufValue::of_int(GgufType::kI32, *value));
+    } else if (const auto value = fields.number(name)) {
+      out.set(key, GgufValue::f32(*value));
+    }
+  }
+  if (greedy) out.set("general.sampling.temp", GgufValue::f32(0));
+}
+
+void write_gguf_ends(const ModelFiles& files, const Tokenizer* tokenizer, GgufMetadata& out) {
+  const std::vector<int64_t>& config = files.config().eos_tokens;
+  std::vector<int64_t> more;
+  const StopRule rule = stop_rule(find_stops(files, tokenizer));
+  for (const int32_t id : rule.tokens) {
+    if (std::find(config.begin(), config.end(), id) == config.end()) more.push_back(id);
+  }
+  if (!config.empty()) out.set("tokenizer.ggml.eos_token_id", GgufValue::u32(config[0]));
+  if (config.empty() || more.empty()) return;
+  out.set("tokenizer.ggml.eot_token_id", GgufValue::u32(more[0]));
+  if (more.size() > 1) out.set("tokenizer.ggml.eom_token_id", GgufValue::u32(more[1]));
+  if (more.size() < 3) return;
+  more.insert(more.begin(), config.begin(), config.end());
+  out.set("dure.eos_token_ids", GgufValue::ints(GgufType::kI32, std::move(more)));
 }
 
 ModelTexts folder_texts(const ModelFiles& files) {

@@ -41,6 +41,11 @@ Json generation_tokens(const ModelConfig& config);
 // The model's generation_config.json, of a GGUF file from its keys; absent where a folder has none.
 std::optional<Json> load_generation_config(const ModelFiles& files);
 
+// A folder's sampling settings and end tokens as GGUF keys, so that both forms answer alike: ends
+// that config.json does not name become eot_token_id and eom_token_id, where llama.cpp stops too.
+void write_gguf_sampling(const ModelFiles& files, GgufMetadata& out);
+void write_gguf_ends(const ModelFiles& files, const Tokenizer* tokenizer, GgufMetadata& out);
+
 // The texts of a Hugging Face folder that holds this model, also where it comes from a GGUF file.
 // `tokenizer`: the model's own, where it has been made already; a folder's texts stay as they are.
 ModelTexts folder_texts(const ModelFiles& files);

@@ -165,7 +165,9 @@ void read_own_keys(const Keys& k, ModelConfig& c) {
   set_rotary(c.mtp_layer.window_tokens > 0, c.mtp_layer);
   c.bos_token = global_int(k, "tokenizer.ggml.bos_token_id", 1);
   c.pad_token = global_int(k, "tokenizer.ggml.padding_token_id", 0);
-  c.eos_tokens = {global_int(k, "tokenizer.ggml.eos_token_id", 53)};
+  c.eos_tokens.clear();
+  if (const GgufValue* eos = k.global("tokenizer.ggml.eos_token_id"))
+    c.eos_tokens = {eos->as_int(k.file() + ": tokenizer.ggml.eos_token_id")};
   if (const GgufValue* list = k.global("dure.eos_token_ids"))
     c.eos_tokens = list->as_ints("dure.eos_token_ids");
   if (const GgufValue* range = k.global("dure.initializer_range"))

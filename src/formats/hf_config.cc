@@ -73,16 +73,9 @@ void read_sizes(JsonFields& f, ModelConfig& c, LayerFacts& each) {
 void read_tokens(JsonFields& f, ModelConfig& c) {
   c.bos_token = f.integer("bos_token_id").value_or(1);
   c.pad_token = f.integer("pad_token_id").value_or(0);
-  const Json* eos = f.find("eos_token_id");
-  c.eos_tokens.clear();
-  if (eos == nullptr) {
-    c.eos_tokens.push_back(53);
-  } else if (eos->is_array()) {
-    for (const Json& item : eos->as_array())
-      c.eos_tokens.push_back(item.as_int(f.place("eos_token_id")));
-  } else {
-    c.eos_tokens.push_back(eos->as_int(f.place("eos_token_id")));
-  }
+  c.eos_tokens = f.integers("eos_token_id");
+  // transformers' default, where the vocabulary has it; null names none.
+  if (!f.says("eos_token_id") && c.vocab_size > 53) c.eos_tokens = {53};
   const auto old_name = f.text("torch_dtype");
   c.dtype = f.text("dtype").value_or(old_name.value_or("float32"));
 }

@@ -225,7 +225,7 @@ ModelConfig random_config(Rng& rng) {
     c.mtp_steps = pick(1, 4);
     c.mtp_layer = pick(0, 1) == 1 ? sliding_layer(each, 5) : each;
   }
-  c.eos_tokens.assign(static_cast<size_t>(pick(1, 3)), 7);
+  c.eos_tokens.assign(static_cast<size_t>(pick(1, 3)), c.vocab_size - 1);
   c.dtype = "bfloat16";
   return c;
 }

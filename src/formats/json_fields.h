@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -24,6 +25,7 @@ class JsonFields {
     const Json* value = json_.find(name);
     return value == nullptr || value->is_null() ? nullptr : value;
   }
+  bool says(const char* name) const { return json_.find(name) != nullptr; }  // Also null.
   std::string place(const char* name) const { return where_ + ": " + name; }
   const std::string& where() const { return where_; }
   const std::set<std::string>& known() const { return known_; }
@@ -43,6 +45,15 @@ class JsonFields {
   std::optional<bool> boolean(const char* name) {
     const Json* value = find(name);
     return value == nullptr ? std::nullopt : std::optional(value->as_bool(place(name)));
+  }
+  // One or a list of them; empty where there is none.
+  std::vector<int64_t> integers(const char* name) {
+    std::vector<int64_t> out;
+    const Json* value = find(name);
+    if (value == nullptr) return out;
+    if (!value->is_array()) return {value->as_int(place(name))};
+    for (const Json& item : value->as_array()) out.push_back(item.as_int(place(name)));
+    return out;
   }
   int64_t needed(const char* name) {
     if (const auto value = integer(name)) return *value;

@@ -167,6 +167,8 @@ void check_config(const ModelConfig& config, const std::string& where) {
   for (const LayerFacts* layer : all_layers(config))
     check_range(where, "intermediate_size", layer->dense_width, 1, kWidthMax);
   check_range(where, "max_position_embeddings", config.context_tokens, 1, int64_t{1} << 40);
+  for (const int64_t id : config.eos_tokens)
+    check_range(where, "eos_token_id", id, 0, config.vocab_size - 1);
   check_heads(config, where);
   check_positive(where, "rms_norm_eps", config.norm_epsilon);
   for (const LayerFacts* layer : all_layers(config)) check_rope(layer->rope, where);
