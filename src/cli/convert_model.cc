@@ -143,8 +143,7 @@ GgufMetadata gguf_metadata_of(const ModelFiles& files) {
   out.set("tokenizer.ggml.bos_token_id", GgufValue::u32(files.config().bos_token));
   write_gguf_ends(files, tokenizer ? &*tokenizer : nullptr, out);
   out.set("tokenizer.ggml.padding_token_id", GgufValue::u32(files.config().pad_token));
-  if (files.texts().chat_template)
-    out.set("tokenizer.chat_template", GgufValue::string(*files.texts().chat_template));
+  write_gguf_templates(files.texts().chat_template, files.texts().more_templates, out);
   return out;
 }
 

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "data/stop_rule.h"
+#include "formats/folder_templates.h"
+#include "formats/gguf_model.h"
 #include "formats/json_fields.h"
 
 namespace dure {
@@ -61,8 +63,8 @@ Json generation_of(const ModelFiles& files) {
 }
 
 ChatTemplate chat_template_of(const GgufMetadata& metadata, const std::string& where) {
-  const GgufValue* text = metadata.find("tokenizer.chat_template");
-  if (text == nullptr) return ChatTemplate();
+  const auto templates = gguf_templates(metadata, where);
+  if (templates.empty()) return ChatTemplate();
   Json special = Json::object();
   const GgufValue* tokens = metadata.find("tokenizer.ggml.tokens");
   constexpr std::pair<const char*, const char*> kTokens[] = {
@@ -78,8 +80,22 @@ ChatTemplate chat_template_of(const GgufMetadata& metadata, const std::string& w
     if (index >= 0 && index < static_cast<int64_t>(list.size()))
       special[name] = list[static_cast<size_t>(index)];
   }
-  return ChatTemplate(text->as_string(where + ": tokenizer.chat_template"),
-                      where + ": tokenizer.chat_template", special);
+  ChatTemplate out = ChatTemplate::named(special);
+  for (const auto& [name, text] : templates) {
+    const std::string key = "tokenizer.chat_template" + (name == "default" ? "" : "." + name);
+    out.add_named(name, text, where + ": " + key);
+  }
+  return out;
+}
+
+ChatTemplate chat_template_of(const Path& folder) {
+  const auto templates = folder_templates(folder);
+  if (templates.empty()) return ChatTemplate();
+  const Path config = folder / "tokenizer_config.json";
+  ChatTemplate out = ChatTemplate::named(
+      special_token_variables(path_exists(config) ? load_json(config) : Json::object()));
+  for (const auto& [name, found] : templates) out.add_named(name, found.text, found.source);
+  return out;
 }
 
 // All that a folder has; of a GGUF file what needs no tokenizer.
@@ -163,12 +179,12 @@ Tokenizer load_tokenizer(const Path& model) {
 
 ChatTemplate load_chat_template(const ModelFiles& files) {
   const GgufMetadata* metadata = files.gguf_metadata();
-  return metadata == nullptr ? ChatTemplate::load(files.path())
+  return metadata == nullptr ? chat_template_of(files.path())
                              : chat_template_of(*metadata, files.path().string());
 }
 
 ChatTemplate load_chat_template(const Path& path) {
-  if (std::filesystem::is_directory(path)) return ChatTemplate::load(path);
+  if (std::filesystem::is_directory(path)) return chat_template_of(path);
   return chat_template_of(GgufFile(path, Extent::kHeader).metadata(), path.string());
 }
 

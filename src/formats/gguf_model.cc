@@ -411,4 +411,31 @@ int64_t gguf_file_type(DType dtype) {
   }
 }
 
+std::map<std::string, std::string> gguf_templates(const GgufMetadata& metadata,
+                                                  const std::string& file) {
+  const std::string key = "tokenizer.chat_template", prefix = key + ".";
+  std::map<std::string, std::string> out;
+  for (const auto& [name, value] : metadata.entries()) {
+    if (name == key) out["default"] = value.as_string(file + ": " + name);
+    if (name.starts_with(prefix))
+      out[name.substr(prefix.size())] = value.as_string(file + ": " + name);
+  }
+  return out;
+}
+
+void write_gguf_templates(const std::optional<std::string>& unnamed,
+                          const std::map<std::string, std::string>& more, GgufMetadata& out) {
+  std::vector<std::string> names;
+  for (const auto& [name, text] : more) {
+    std::string clean = name;
+    for (char& c : clean) {
+      if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
+    }
+    out.set("tokenizer.chat_template." + clean, GgufValue::string(text));
+    names.push_back(std::move(clean));
+  }
+  if (!names.empty()) out.set("tokenizer.chat_templates", GgufValue::strings(std::move(names)));
+  if (unnamed) out.set("tokenizer.chat_template", GgufValue::string(*unnamed));
+}
+
 }  // namespace dure

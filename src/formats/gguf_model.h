@@ -7,6 +7,8 @@
 // (tensor_names.h), tokenizer.* (text/ and cli/), the container (gguf.h).
 #pragma once
 
+#include <optional>
+#include <map>
 #include <string>
 
 #include "formats/gguf.h"
@@ -28,5 +30,13 @@ bool is_plain_exaone_moe(const ModelConfig& config);  // True where "exaone-moe"
 
 // general.file_type for files whose matrices are mostly of this type.
 int64_t gguf_file_type(DType dtype);
+
+// The chat templates, by name: tokenizer.chat_template is "default", tokenizer.chat_template.NAME
+// the others, which tokenizer.chat_templates lists. Throws kInvalidArgument naming file and key.
+std::map<std::string, std::string> gguf_templates(const GgufMetadata& metadata,
+                                                  const std::string& file);
+// `unnamed`: the default, may be absent. Letters of a name that a key cannot have become '_'.
+void write_gguf_templates(const std::optional<std::string>& unnamed,
+                          const std::map<std::string, std::string>& more, GgufMetadata& out);
 
 }  // namespace dure

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "formats/folder_templates.h"
 #include "formats/fp8.h"
 #include "formats/gguf_model.h"
 #include "formats/hf_config.h"
@@ -39,20 +40,12 @@ std::optional<std::string> read_if_there(const Path& path) {
   return path_exists(path) ? std::optional(read_file(path)) : std::nullopt;
 }
 
-// tokenizer_config.json holds the template as text, or as a list of named ones.
-std::optional<std::string> template_of(const std::string& tokenizer_config,
-                                       const std::string& where) {
-  const Json json = parse_json(tokenizer_config, where);
-  const Json* field = json.find("chat_template");
-  if (field == nullptr || field->is_null()) return std::nullopt;
-  if (field->is_string()) return field->as_string();
-  for (const Json& item : field->as_array(where + ": chat_template")) {
-    const Json* name = item.find("name");
-    const Json* text = item.find("template");
-    if (name != nullptr && text != nullptr && *name == Json("default"))
-      return text->as_string(where + ": chat_template");
+void add_template(const std::string& name, const std::string& text, ModelTexts& texts) {
+  if (name == "default") {
+    texts.chat_template = text;
+  } else {
+    texts.more_templates[name] = text;
   }
-  return std::nullopt;
 }
 
 Path cache_folder() {
@@ -114,9 +107,8 @@ void ModelFiles::open_gguf(Extent extent) {
   }
   auto file = std::make_unique<GgufFile>(path_, extent);
   config_ = parse_gguf_config(*file);
-  if (const GgufValue* text = file->metadata().find("tokenizer.chat_template")) {
-    texts_.chat_template = text->as_string(path_.string() + ": tokenizer.chat_template");
-  }
+  for (const auto& [name, text] : gguf_templates(file->metadata(), path_.string()))
+    add_template(name, text, texts_);
   gguf_ = file.get();
   source_ = std::move(file);
 }
@@ -141,11 +133,7 @@ void ModelFiles::read_texts() {
   texts_.tokenizer_json = read_if_there(path_ / "tokenizer.json");
   texts_.tokenizer_config = read_if_there(path_ / "tokenizer_config.json");
   texts_.generation_config = read_if_there(path_ / "generation_config.json");
-  texts_.chat_template = read_if_there(path_ / "chat_template.jinja");
-  if (!texts_.chat_template && texts_.tokenizer_config) {
-    texts_.chat_template =
-        template_of(*texts_.tokenizer_config, (path_ / "tokenizer_config.json").string());
-  }
+  for (const auto& [name, found] : folder_templates(path_)) add_template(name, found.text, texts_);
 }
 
 std::optional<size_t> ModelFiles::find_shaped(const std::string& name, const Shape& wanted) const {

@@ -32,8 +32,8 @@ struct ModelTexts {
   std::optional<std::string> tokenizer_json;
   std::optional<std::string> tokenizer_config;   // tokenizer_config.json
   std::optional<std::string> generation_config;  // generation_config.json
-  // Jinja; chat_template.jinja, or the field of tokenizer_config.json
-  std::optional<std::string> chat_template;
+  std::optional<std::string> chat_template;           // Jinja: the one without a name, "default".
+  std::map<std::string, std::string> more_templates;  // By name, such as "tool_use".
 };
 
 // A path, a repo id in the Hugging Face cache ($HF_HUB_CACHE, $HF_HOME/hub,

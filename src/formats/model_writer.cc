@@ -121,6 +121,10 @@ void write_texts(const Path& folder, const ModelTexts& texts) {
   if (texts.generation_config)
     write_file(folder / "generation_config.json", *texts.generation_config);
   if (texts.chat_template) write_file(folder / "chat_template.jinja", *texts.chat_template);
+  if (texts.more_templates.empty()) return;
+  const Path more = folder / "additional_chat_templates";
+  make_folders(more);
+  for (const auto& [name, text] : texts.more_templates) write_file(more / (name + ".jinja"), text);
 }
 
 const char* torch_name(DType dtype) {

@@ -59,7 +59,7 @@ ToolCall call_from_json(const Json& json, const std::string& where) {
            "{}: arguments of {} should be an object or its JSON text, not {}", where, call.name,
            arguments->kind_name());
     }
-    call.arguments = *arguments;
+    call.arguments = arguments->is_string() ? parsed_arguments(*arguments) : *arguments;
   }
   return call;
 }
@@ -236,6 +236,15 @@ std::vector<Message> messages_from_json(const Json& list, std::string_view sourc
     out.push_back(message_from_json(list.at(i), fmt::format("{}: messages[{}]", source, i)));
   }
   return out;
+}
+
+Json parsed_arguments(const Json& text) {
+  try {
+    Json parsed = parse_json(text.as_string(), "arguments");
+    if (parsed.is_object()) return parsed;
+  } catch (const Error&) {  // A model may have written anything.
+  }
+  return text;
 }
 
 Json messages_to_json(const std::vector<Message>& messages) {

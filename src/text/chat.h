@@ -25,7 +25,7 @@ const char* role_name(Role role);  // "system", "user", "assistant", "tool"
 struct ToolCall {
   std::string id;  // As the API gave it; no part of the prompt.
   std::string name;
-  Json arguments;  // An object, or a string that holds one (K1 writes that string as it is).
+  Json arguments;  // An object; a string only where it holds none (K1 writes it as it is).
   bool operator==(const ToolCall&) const = default;
 };
 
@@ -43,6 +43,8 @@ struct Message {
 // "arguments"}} or {"name", "arguments"}; "developer" counts as system. Throws kInvalidArgument
 // naming `source`, the message and the field.
 std::vector<Message> messages_from_json(const Json& list, std::string_view source);
+// OpenAI's arguments, an object's JSON text, as that object; any other string as it is.
+Json parsed_arguments(const Json& text);
 Json messages_to_json(const std::vector<Message>& messages);
 
 struct ChatOptions {

@@ -34,28 +34,24 @@ Json variables_from(const ChatOptions& options) {
   return out;
 }
 
-// A text, or of a list of named ones the one called "default".
-const std::string* template_in(const Json& config) {
-  const Json* found = config.find("chat_template");
-  if (found == nullptr || found->is_null()) return nullptr;
-  if (!found->is_array()) return &found->as_string("tokenizer_config.json: chat_template");
-  for (const Json& one : found->as_array()) {
-    const Json *name = one.find("name"), *text = one.find("template");
-    if (name != nullptr && text != nullptr && *name == Json("default"))
-      return &text->as_string("chat_template");
-  }
-  return nullptr;
+// OpenAI's tool calls hold their arguments as JSON text; templates expect the object. What is no
+// object stays as it is.
+void parse_arguments(Json& call) {
+  if (!call.is_object()) return;
+  Json* function = call.contains("function") ? &call["function"] : &call;
+  if (!function->is_object() || !function->contains("arguments")) return;
+  Json& arguments = (*function)["arguments"];
+  if (arguments.is_string()) arguments = parsed_arguments(arguments);
 }
 
-// bos_token and its like: a text, or an object with the text as "content".
-Json special_tokens(const Json& config) {
-  Json out = Json::object();
-  for (const auto& [key, value] : config.as_object("tokenizer_config.json")) {
-    if (!key.ends_with("_token")) continue;
-    const Json* content = value.is_object() ? value.find("content") : &value;
-    if (content != nullptr && content->is_string()) out[key] = *content;
+Json with_parsed_arguments(Json messages) {
+  for (Json& message : messages.as_array()) {
+    if (!message.is_object() || !message.contains("tool_calls")) continue;
+    Json& calls = message["tool_calls"];
+    if (!calls.is_array()) continue;
+    for (Json& call : calls.as_array()) parse_arguments(call);
   }
-  return out;
+  return messages;
 }
 
 }  // namespace
@@ -64,20 +60,51 @@ ChatTemplate::ChatTemplate(ChatFormat format)
     : format_(format), source_(format == ChatFormat::kK1 ? "typed K1" : "typed K2") {}
 
 ChatTemplate::ChatTemplate(std::string_view jinja_text, std::string source, Json variables)
-    : format_(jinja_text.find("<function=") != std::string_view::npos ? ChatFormat::kK2
-                                                                      : ChatFormat::kK1),
-      source_(std::move(source)),
-      variables_(std::move(variables)),
-      template_(std::make_shared<jinja::Template>(jinja_text, source_)) {}
+    : format_(ChatFormat::kK1), source_(source), variables_(std::move(variables)) {
+  add_named("default", jinja_text, source);
+}
 
-ChatTemplate ChatTemplate::load(const Path& folder, ChatFormat fallback) {
-  const Path file = folder / "chat_template.jinja", config_file = folder / "tokenizer_config.json";
-  const Json config = path_exists(config_file) ? load_json(config_file) : Json::object();
-  if (path_exists(file))
-    return ChatTemplate(read_file(file), file.string(), special_tokens(config));
-  const std::string* text = template_in(config);
-  if (text == nullptr) return ChatTemplate(fallback);
-  return ChatTemplate(*text, config_file.string() + ": chat_template", special_tokens(config));
+ChatTemplate ChatTemplate::named(Json variables) {
+  ChatTemplate out;
+  out.variables_ = std::move(variables);
+  return out;
+}
+
+void ChatTemplate::add_named(const std::string& name, std::string_view jinja_text,
+                             const std::string& source) {
+  if (jinja_text.find("<function=") != std::string_view::npos) format_ = ChatFormat::kK2;
+  if (texts_.empty() || name == "default") source_ = source;
+  texts_[name] = {std::string(jinja_text), std::make_shared<jinja::Template>(jinja_text, source)};
+}
+
+bool ChatTemplate::is_released() const {
+  if (is_typed()) return true;
+  const auto found = texts_.find("default");
+  return texts_.size() == 1 && found != texts_.end() &&
+         found->second.text == released_chat_template(format_);
+}
+
+const ChatTemplate::Named& ChatTemplate::chosen(bool with_tools) const {
+  for (const char* name : {"tool_use", "default"}) {
+    const auto found = texts_.find(name);
+    if (found != texts_.end() && (with_tools || name == std::string_view("default")))
+      return found->second;
+  }
+  std::string names;
+  for (const auto& [name, text] : texts_) names += (names.empty() ? "" : ", ") + name;
+  fail(ErrorCode::kInvalidArgument,
+       "{}: the model has the chat templates {}, and none called default to take here", source_,
+       names);
+}
+
+Json special_token_variables(const Json& config) {
+  Json out = Json::object();
+  for (const auto& [key, value] : config.as_object("tokenizer_config.json")) {
+    if (!key.ends_with("_token")) continue;
+    const Json* content = value.is_object() ? value.find("content") : &value;
+    if (content != nullptr && content->is_string()) out[key] = *content;
+  }
+  return out;
 }
 
 std::string ChatTemplate::render(const Json& messages, const Json& variables) const {
@@ -95,8 +122,9 @@ std::string ChatTemplate::render(const Json& messages, const Json& variables) co
     if (!more->is_object()) continue;
     for (const auto& [name, value] : more->as_object()) all[name] = value;
   }
-  all["messages"] = messages;
-  return template_->render(all, {.now = now_, .limits = {}});
+  all["messages"] = messages.is_array() ? with_parsed_arguments(messages) : messages;
+  return chosen(find_given(all, "tools") != nullptr)
+      .compiled->render(all, {.now = now_, .limits = {}});
 }
 
 std::string ChatTemplate::render(const std::vector<Message>& messages,

@@ -7,13 +7,13 @@
 #pragma once
 
 #include <ctime>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "base/file.h"
 #include "base/json.h"
 #include "text/chat.h"
 
@@ -33,10 +33,11 @@ class ChatTemplate {
   // outside the subset (docs/jinja.md).
   ChatTemplate(std::string_view jinja_text, std::string source, Json variables = {});
 
-  // Of a model folder, in transformers' order: chat_template.jinja, else `chat_template` in
-  // tokenizer_config.json (a text, or a list of named ones: "default"), else the typed `fallback`.
-  // Special tokens named in tokenizer_config.json become variables.
-  static ChatTemplate load(const Path& folder, ChatFormat fallback = ChatFormat::kK1);
+  // One of several, as transformers chooses: "tool_use" wherever tools are given and it is there,
+  // else "default"; render() refuses where neither is. `source` and `variables` as above.
+  void add_named(const std::string& name, std::string_view jinja_text, const std::string& source);
+  // None yet, for add_named().
+  static ChatTemplate named(Json variables);
 
   // `messages`: an OpenAI-style list. `variables`: an object or null; tools, add_generation_prompt
   // (false where not given), enable_thinking, and whatever else the template reads. Throws
@@ -48,7 +49,9 @@ class ChatTemplate {
   // How the model writes its calls, for OutputParser: K2 where the template text holds
   // "<function=".
   ChatFormat format() const { return format_; }
-  bool is_typed() const { return template_ == nullptr; }
+  bool is_typed() const { return texts_.empty(); }
+  // Renders what the typed format renders: it, or one of the templates of released models.
+  bool is_released() const;
   // What strftime_now sees; the local time otherwise.
   void set_now(const std::tm& now) { now_ = now; }
   // "typed K1", or where the template text was found.
@@ -59,8 +62,16 @@ class ChatTemplate {
   std::string source_;
   Json variables_;
   std::optional<std::tm> now_;
-  std::shared_ptr<const jinja::Template> template_;
+  struct Named {
+    std::string text;
+    std::shared_ptr<const jinja::Template> compiled;
+  };
+  const Named& chosen(bool with_tools) const;
+  std::map<std::string, Named> texts_;  // empty: typed
 };
+
+// bos_token and its like in a tokenizer_config.json, as variables of a template.
+Json special_token_variables(const Json& tokenizer_config);
 
 // The chat_template.jinja that released models carry: renders what the typed format renders.
 std::string_view released_chat_template(ChatFormat format);

@@ -203,6 +203,7 @@ Path CheckpointStore::save(const CheckpointContent& content) {
     files[name] = describe_file(staged.path() / name);
   }
   for (const auto& [name, text] : content.files) {
+    make_folders((staged.path() / name).parent_path());
     write_file(staged.path() / name, text);
     files[name] = describe_file(staged.path() / name);
   }

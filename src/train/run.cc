@@ -24,6 +24,8 @@ void add_texts(const ModelTexts& texts, CheckpointContent& content) {
   add("tokenizer_config.json", texts.tokenizer_config);
   add("generation_config.json", texts.generation_config);
   add("chat_template.jinja", texts.chat_template);
+  for (const auto& [name, text] : texts.more_templates)
+    content.files["additional_chat_templates/" + name + ".jinja"] = text;
 }
 
 }  // namespace

@@ -36,7 +36,8 @@ ModelTexts texts_of(const StartingModel& start) {
   if (start.files) out = folder_texts(*start.files, start.tokenizer);
   out.tokenizer_json = start.tokenizer.to_json();
   out.tokenizer_config = start.tokenizer.to_config_json().dump(2) + "\n";
-  if (!out.chat_template) out.chat_template = std::string(released_chat_template(ChatFormat::kK1));
+  if (!out.chat_template && out.more_templates.empty())
+    out.chat_template = std::string(released_chat_template(ChatFormat::kK1));
   if (!out.generation_config) out.generation_config = default_generation_config(start.config);
   return out;
 }
