@@ -19,16 +19,50 @@ struct Given {
   SamplingFlags sampling;
 };
 
-std::vector<int32_t> prompt_ids(const Given& given, const ChatTexts& texts) {
+// What is asked, and what reads the answer: a message and its parts, or a text to continue.
+struct Asked {
+  std::vector<int32_t> prompt;
+  AnswerStream answer;
+};
+
+Asked ask(const Given& given, const ChatTexts& texts) {
   const std::string text = given.prompt ? *given.prompt : read_stdin();
-  if (!given.chat) return texts.require_tokenizer().encode(text);
+  if (!given.chat) return {texts.require_tokenizer().encode(text), AnswerStream::plain(texts)};
   Conversation conversation(texts, {.thinking = !given.no_thinking});
   if (given.system) conversation.add({.role = Role::kSystem, .content = *given.system});
   conversation.add({.role = Role::kUser, .content = text});
-  return conversation.prompt();
+  return {conversation.prompt(), conversation.answer()};
 }
 
-Json to_json(const std::string& text, int64_t prompt_tokens, const Speaker::Result& result,
+// Content and calls on standard output; reasoning on standard error, so that a pipe gets the
+// answer.
+void print(const OutputDelta& delta) {
+  std::fwrite(delta.reasoning.data(), 1, delta.reasoning.size(), stderr);
+  std::fwrite(delta.content.data(), 1, delta.content.size(), stdout);
+  if (!delta.tool_calls.empty()) {
+    const Json calls =
+        messages_to_json({{.role = Role::kAssistant, .tool_calls = delta.tool_calls}})
+            .at(0)
+            .at("tool_calls");
+    for (const Json& call : calls.as_array()) std::printf("%s\n", call.dump().c_str());
+  }
+  std::fflush(stdout);
+}
+
+// The parts of a chat's answer apart; of a text, the text alone.
+void add_said(const Message& said, bool chat, Json& out) {
+  if (!chat) {
+    out["text"] = said.content;
+    return;
+  }
+  out["reasoning"] = said.reasoning;
+  out["content"] = said.content;
+  const Json message = messages_to_json({said}).at(0);
+  const Json* calls = message.find("tool_calls");
+  out["tool_calls"] = calls != nullptr ? *calls : Json::array();
+}
+
+Json to_json(const Message& said, bool chat, int64_t prompt_tokens, const Speaker::Result& result,
              bool with_drafts) {
   Json tokens = Json::array();
   Json log_probabilities = Json::array();
@@ -36,7 +70,7 @@ Json to_json(const std::string& text, int64_t prompt_tokens, const Speaker::Resu
   for (const float p : result.generation.log_probabilities)
     log_probabilities.push_back(static_cast<double>(p));
   Json out = Json::object();
-  out["text"] = text;
+  add_said(said, chat, out);
   out["prompt_tokens"] = prompt_tokens;
   out["completion_tokens"] = std::ssize(result.generation.tokens);
   out["finish_reason"] = result.generation.finish == FinishReason::kStop ? "stop" : "length";
@@ -56,19 +90,17 @@ int run(const Given& given) {
   const OpenModel model = open_model(given.model);
   CpuStream stream;
   Speaker speaker(model, given.sampling.speaker_options(model), stream);
-  std::vector<int32_t> ids = prompt_ids(given, model.texts);
-  const int64_t prompt_tokens = std::ssize(ids);
+  Asked asked = ask(given, model.texts);
+  const int64_t prompt_tokens = std::ssize(asked.prompt);
   const bool with_drafts = given.sampling.draft_tokens > 0;
-  AnswerStream answer = AnswerStream::plain(model.texts);
   const Speaker::Result result =
-      speaker.answer(std::move(ids), answer, [&](const OutputDelta& delta) {
-        if (given.json) return;
-        std::fwrite(delta.content.data(), 1, delta.content.size(), stdout);
-        std::fflush(stdout);
+      speaker.answer(std::move(asked.prompt), asked.answer, [&](const OutputDelta& delta) {
+        if (!given.json) print(delta);
       });
-  const std::string& text = answer.message().content;
   if (given.json) {
-    std::printf("%s\n", to_json(text, prompt_tokens, result, with_drafts).dump().c_str());
+    const Json out =
+        to_json(asked.answer.message(), given.chat, prompt_tokens, result, with_drafts);
+    std::printf("%s\n", out.dump().c_str());
     return 0;
   }
   std::fputc('\n', stdout);
@@ -86,11 +118,14 @@ std::function<int()> declare_generate(Args& args) {
   args.positional("model", given->model,
                   "model folder, GGUF file, checkpoint, or repo id in the Hugging Face cache");
   args.option("-p,--prompt", given->prompt, "text to continue (default: standard input)");
-  args.flag("--chat", given->chat, "the prompt is a user's message, not a text to continue");
+  args.flag(
+      "--chat", given->chat,
+      "the prompt is a user's message, not a text to continue; reasoning goes to standard error");
   args.option("--system", given->system, "system message, with --chat");
   args.flag("--no-thinking", given->no_thinking, "with --chat: answer without reasoning first");
   args.flag("--json", given->json,
-            "one JSON object: text, tokens, log-probabilities, finish reason");
+            "one JSON object: text (with --chat: reasoning, content, tool_calls), tokens, "
+            "log-probabilities, finish reason");
   given->sampling.declare(args);
   args.examples(
       "  dure generate runs/nano/rl/model --chat -p '47+85=?'\n"

@@ -64,6 +64,11 @@ std::string read_record(const element& json, Record& record) {
   if (json["messages"].get(messages) == simdjson::SUCCESS) {
     std::string problem = messages_problem(messages);
     if (problem.empty()) record.messages = simdjson::minify(messages);
+    element tools;
+    if (json["tools"].get(tools) == simdjson::SUCCESS && !tools.is_null()) {
+      if (!tools.is_array()) return "'tools' is not a list";
+      record.tools = simdjson::minify(tools);
+    }
     return problem;
   }
   element text;
@@ -98,6 +103,7 @@ JsonlReader::Outcome JsonlReader::next(Record& record) {
 std::string record_line(const Record& record) {
   std::string line = record.is_chat() ? "{\"messages\":" + record.messages
                                       : "{\"text\":" + json_quote(record.text);
+  if (!record.tools.empty()) line += ",\"tools\":" + record.tools;
   if (!record.language.empty()) line += ",\"language\":" + json_quote(record.language);
   if (!record.source.empty()) line += ",\"source\":" + json_quote(record.source);
   return line + "}\n";

@@ -16,6 +16,7 @@ namespace dure {
 struct Record {
   std::string text;      // Empty for a conversation.
   std::string messages;  // JSON text of the message list, compact; empty for a text.
+  std::string tools;  // JSON text of a conversation's tool declarations, compact; empty for none.
   std::string language;  // "" where the record does not say.
   std::string source;    // "" where the record does not say.
   bool is_chat() const { return !messages.empty(); }

@@ -1,23 +1,27 @@
 #include "data/sft.h"
 
+#include <algorithm>
+#include <mutex>
+
 #include "base/error.h"
+#include "base/log.h"
 #include "data/corpus.h"
 
 namespace dure {
 namespace {
 
-TokenDocument problem_document(const Problem& problem, const Tokenizer& tokenizer) {
+TokenDocument problem_document(const Problem& problem, const TrainingFormat& format) {
   const std::vector<Message> messages = {
       {.role = Role::kUser, .content = problem.prompt},
       {.role = Role::kAssistant, .content = problem.answer, .reasoning = problem.thinking}};
-  return encode_pieces(render_training(messages, {}), tokenizer);
+  return format.documents(messages, {}, "a problem of the tasks")[0];
 }
 
 class ProblemConversations : public DocumentSource {
  public:
   ProblemConversations(const TaskMixture& mixture, uint64_t seed, int64_t limit,
-                       const Tokenizer& tokenizer)
-      : mixture_(mixture), seed_(seed), limit_(limit), tokenizer_(tokenizer) {}
+                       const TrainingFormat& format)
+      : mixture_(mixture), seed_(seed), limit_(limit), format_(format) {}
 
   int64_t document_count() const override { return limit_ > 0 ? limit_ : kEndless; }
 
@@ -26,17 +30,90 @@ class ProblemConversations : public DocumentSource {
     Problem problem = make_problem(mixture_, Split::kTrain, rng);
     if (rng.uniform() < mixture_.hunch_share)
       problem.thinking = problem.answer;  // Not every demonstration works things out.
-    out = problem_document(problem, tokenizer_);
+    out = problem_document(problem, format_);
   }
 
  private:
   TaskMixture mixture_;
   uint64_t seed_;
   int64_t limit_;
-  Tokenizer tokenizer_;  // Shares its tables.
+  TrainingFormat format_;
 };
 
 }  // namespace
+
+TrainingFormat::TrainingFormat(Tokenizer tokenizer, ChatTemplate chat_template, StopRule ends)
+    : tokenizer_(std::move(tokenizer)), template_(std::move(chat_template)) {
+  for (const int32_t id : ends.tokens) {
+    if (const std::string text(tokenizer_.token_bytes(id)); !text.empty()) ends_.push_back(text);
+  }
+}
+
+std::vector<TokenDocument> TrainingFormat::documents(const std::vector<Message>& messages,
+                                                     const Json& tools,
+                                                     const std::string& where) const {
+  std::vector<TokenDocument> out;
+  if (template_.is_released()) {
+    const ChatOptions options{.format = template_.format(), .tools = tools};
+    for (const std::vector<ChatPiece>& sample : render_training_samples(messages, options))
+      out.push_back(encode_pieces(sample, tokenizer_));
+    return out;
+  }
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (messages[i].role == Role::kAssistant)
+      out.push_back(encode_pieces(turn(messages, i, tools, where), tokenizer_));
+  }
+  return out;
+}
+
+// By a difference of renderings: what the template adds to the prompt of that turn.
+std::vector<ChatPiece> TrainingFormat::turn(const std::vector<Message>& messages, size_t index,
+                                            const Json& tools, const std::string& where) const {
+  const auto end = messages.begin() + static_cast<std::ptrdiff_t>(index);
+  const std::string whole =
+      template_.render(std::vector<Message>(messages.begin(), end + 1), {.tools = tools});
+  const std::vector<Message> before(messages.begin(), end);
+  for (const bool thinking : {true, false}) {
+    const std::string prompt = template_.render(
+        before, {.add_generation_prompt = true, .enable_thinking = thinking, .tools = tools});
+    if (!whole.starts_with(prompt)) continue;
+    std::string answer = whole.substr(prompt.size());
+    const std::string rest = end_of(answer);
+    return {{prompt, false}, {answer, true}, {rest, false}};
+  }
+  fail(ErrorCode::kInvalidArgument,
+       "{}: messages[{}]: the chat template {} writes this turn otherwise than after its own "
+       "generation prompt: it cannot be trained on as it would be asked for",
+       where, index, template_.source());
+}
+
+// Cuts `answer` behind its last end token and returns what follows; appends one where it has none.
+std::string TrainingFormat::end_of(std::string& answer) const {
+  size_t end = std::string::npos;
+  for (const std::string& text : ends_) {
+    const size_t at = answer.rfind(text);
+    if (at == std::string::npos) continue;
+    const size_t behind = at + text.size();
+    end = end == std::string::npos ? behind : std::max(end, behind);
+  }
+  if (end != std::string::npos) {
+    std::string rest = answer.substr(end);
+    answer.resize(end);
+    return rest;
+  }
+  static std::once_flag once;
+  std::call_once(once, [&] {
+    log_warn("{}: the template writes none of the model's end tokens after an answer; {}",
+             template_.source(),
+             ends_.empty() ? "the model names none, and will not learn to stop"
+                           : "one is appended to each trained answer");
+  });
+  if (!ends_.empty()) {
+    const auto eos = tokenizer_.eos_id();
+    answer += eos ? std::string(tokenizer_.token_bytes(*eos)) : ends_.front();
+  }
+  return "";
+}
 
 TokenDocument encode_pieces(const std::vector<ChatPiece>& pieces, const Tokenizer& tokenizer) {
   TokenDocument document;
@@ -53,7 +130,7 @@ TokenDocument encode_pieces(const std::vector<ChatPiece>& pieces, const Tokenize
 }
 
 std::shared_ptr<const DocumentSource> load_conversations(const Path& jsonl,
-                                                         const Tokenizer& tokenizer) {
+                                                         const TrainingFormat& format) {
   std::vector<TokenDocument> documents;
   int64_t number = 0;
   for_each_record(jsonl, [&](const Record& record) {
@@ -63,8 +140,9 @@ std::shared_ptr<const DocumentSource> load_conversations(const Path& jsonl,
            where);
     const std::vector<Message> messages =
         messages_from_json(parse_json(record.messages, where), where);
-    for (const std::vector<ChatPiece>& sample : render_training_samples(messages, {}))
-      documents.push_back(encode_pieces(sample, tokenizer));
+    const Json tools = record.tools.empty() ? Json() : parse_json(record.tools, where);
+    for (TokenDocument& document : format.documents(messages, tools, where))
+      documents.push_back(std::move(document));
   });
   if (documents.empty()) fail(ErrorCode::kCorrupt, "{}: holds no conversation", jsonl.string());
   return std::make_shared<MemoryDocuments>(std::move(documents));
@@ -72,17 +150,17 @@ std::shared_ptr<const DocumentSource> load_conversations(const Path& jsonl,
 
 std::shared_ptr<const DocumentSource> problem_conversations(const TaskMixture& mixture,
                                                             uint64_t seed, int64_t limit,
-                                                            const Tokenizer& tokenizer) {
-  return std::make_shared<ProblemConversations>(mixture, seed, limit, tokenizer);
+                                                            const TrainingFormat& format) {
+  return std::make_shared<ProblemConversations>(mixture, seed, limit, format);
 }
 
 std::shared_ptr<const DocumentSource> heldout_problem_conversations(const TaskMixture& mixture,
                                                                     uint64_t seed,
                                                                     int64_t count_per_cell,
-                                                                    const Tokenizer& tokenizer) {
+                                                                    const TrainingFormat& format) {
   std::vector<TokenDocument> documents;
   for (const Problem& problem : make_problem_grid(mixture, Split::kHeldout, seed, count_per_cell))
-    documents.push_back(problem_document(problem, tokenizer));
+    documents.push_back(problem_document(problem, format));
   return std::make_shared<MemoryDocuments>(std::move(documents));
 }
 

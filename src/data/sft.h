@@ -10,12 +10,39 @@
 #include <vector>
 
 #include "base/file.h"
+#include "data/stop_rule.h"
 #include "data/tasks/mixture.h"
 #include "data/token_document.h"
-#include "text/chat.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace dure {
+
+// How conversations become text to train on: in the model's own format, so that what is learnt is
+// what will be asked for.
+class TrainingFormat {
+ public:
+  // `ends`: the model's end tokens. A template that writes none after an answer gets one appended,
+  // and that is said once. A tokenizer shares its tables; both are kept.
+  TrainingFormat(Tokenizer tokenizer, ChatTemplate chat_template = ChatTemplate(),
+                 StopRule ends = {});
+
+  // Every assistant turn once, each in the prompt it would really have had. `tools`: a list, or
+  // null. `where` names the record in errors. Throws kInvalidArgument where the template renders a
+  // turn otherwise than its own generation prompt announces it.
+  std::vector<TokenDocument> documents(const std::vector<Message>& messages, const Json& tools,
+                                       const std::string& where) const;
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+
+ private:
+  std::vector<ChatPiece> turn(const std::vector<Message>& messages, size_t index, const Json& tools,
+                              const std::string& where) const;
+  std::string end_of(std::string& answer) const;
+
+  Tokenizer tokenizer_;
+  ChatTemplate template_;
+  std::vector<std::string> ends_;
+};
 
 // Ends with the last trained token.
 TokenDocument encode_pieces(const std::vector<ChatPiece>& pieces, const Tokenizer& tokenizer);
@@ -23,19 +50,19 @@ TokenDocument encode_pieces(const std::vector<ChatPiece>& pieces, const Tokenize
 // Every assistant turn of every conversation of a chat JSONL ({"messages": [...]}), in the prompt
 // it would really have had. Throws kCorrupt or kInvalidArgument naming the record.
 std::shared_ptr<const DocumentSource> load_conversations(const Path& jsonl,
-                                                         const Tokenizer& tokenizer);
+                                                         const TrainingFormat& format);
 
 // Problem i of the train split, with its worked solution as the reasoning. Document i depends on
 // (mixture, seed, i) alone. limit 0: without end.
 std::shared_ptr<const DocumentSource> problem_conversations(const TaskMixture& mixture,
                                                             uint64_t seed, int64_t limit,
-                                                            const Tokenizer& tokenizer);
+                                                            const TrainingFormat& format);
 
 // Problems of the held-out split, `count_per_cell` for every task and language: never trained on by
 // any run.
 std::shared_ptr<const DocumentSource> heldout_problem_conversations(const TaskMixture& mixture,
                                                                     uint64_t seed,
                                                                     int64_t count_per_cell,
-                                                                    const Tokenizer& tokenizer);
+                                                                    const TrainingFormat& format);
 
 }  // namespace dure

@@ -39,7 +39,8 @@ TEST(Conversations, OnlyTheAssistantIsTrained) {
       R"({"messages":[{"role":"system","content":"S"},{"role":"user","content":"Q1"},{"role":"assistant","content":"A1","reasoning_content":"R1"},)"
       R"({"role":"user","content":"Q2"},{"role":"assistant","content":"A2","reasoning_content":"R2"}]})"
       "\n");
-  const auto documents = load_conversations(folder.path() / "c.jsonl", small_tokenizer());
+  const auto documents =
+      load_conversations(folder.path() / "c.jsonl", TrainingFormat(small_tokenizer()));
   ASSERT_EQ(documents->document_count(), 2);
   TokenDocument first, second;
   documents->read(0, first);
@@ -51,9 +52,49 @@ TEST(Conversations, OnlyTheAssistantIsTrained) {
             "/think>\n\nA1<|endofturn|>]]");
 }
 
+// A template of the model's own: trained is what it adds to its generation prompt, to the end
+// token.
+TEST(Conversations, TheModelsOwnTemplateIsTrained) {
+  const ChatTemplate own(
+      "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
+      "{% if m.role == 'assistant' %}<|endofturn|>{% endif %}\n{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}",
+      "own");
+  const TrainingFormat format(small_tokenizer(), own,
+                              stop_rule({.tokenizer = small_tokenizer().eos_id()}));
+  const auto documents = format.documents({{.role = Role::kUser, .content = "Q1"},
+                                           {.role = Role::kAssistant, .content = "A1"},
+                                           {.role = Role::kUser, .content = "Q2"},
+                                           {.role = Role::kAssistant, .content = "A2"}},
+                                          {}, "test");
+  ASSERT_EQ(documents.size(), 2u);
+  EXPECT_EQ(marked_text(documents[0], small_tokenizer()),
+            "[user]Q1\n[assistant][[A1<|endofturn|>]]");
+  EXPECT_EQ(marked_text(documents[1], small_tokenizer()),
+            "[user]Q1\n[assistant]A1<|endofturn|>\n[user]Q2\n[assistant][[A2<|endofturn|>]]");
+}
+
+TEST(Conversations, AnswersOfATemplateWithoutAnEndGetOne) {
+  const ChatTemplate endless(
+      "{{ messages[0].content }}={{ messages[1].content if messages|length > 1 }}", "endless");
+  const TrainingFormat format(small_tokenizer(), endless,
+                              stop_rule({.tokenizer = small_tokenizer().eos_id()}));
+  const auto documents = format.documents(
+      {{.role = Role::kUser, .content = "Q"}, {.role = Role::kAssistant, .content = "A"}}, {}, "t");
+  EXPECT_EQ(marked_text(documents[0], small_tokenizer()), "Q=[[A<|endofturn|>]]");
+  const ChatTemplate other("{{ 'p' if add_generation_prompt else 'w' }}", "other");
+  const TrainingFormat refused(small_tokenizer(), other);
+  EXPECT_NE(message_of([&] {
+              refused.documents({{.role = Role::kUser, .content = "Q"},
+                                 {.role = Role::kAssistant, .content = "A"}},
+                                {}, "r.jsonl: record 1");
+            }).find("r.jsonl: record 1: messages[1]: the chat template other"),
+            std::string::npos);
+}
+
 // What the model is trained to continue is, id by id, the prompt it will be given.
 TEST(Conversations, PromptIdsAreThoseOfInference) {
-  const auto documents = problem_conversations({}, 3, 0, small_tokenizer());
+  const auto documents = problem_conversations({}, 3, 0, TrainingFormat(small_tokenizer()));
   EXPECT_EQ(documents->document_count(), DocumentSource::kEndless);
   TokenDocument document, again;
   for (int64_t i = 0; i < 300; ++i) {
@@ -83,7 +124,8 @@ TEST(Conversations, BadRecordsAreNamed) {
   const TemporaryFolder folder;
   const auto problem_of = [&](const char* line) {
     write_file(folder.path() / "c.jsonl", line);
-    return message_of([&] { load_conversations(folder.path() / "c.jsonl", small_tokenizer()); });
+    return message_of(
+        [&] { load_conversations(folder.path() / "c.jsonl", TrainingFormat(small_tokenizer())); });
   };
   EXPECT_NE(problem_of("{\"text\":\"x\"}\n").find("c.jsonl: record 1: no conversation"),
             std::string::npos);

@@ -18,8 +18,7 @@ Templates template_files(const Path& folder) {
   if (!path_exists(more)) return out;
   for (const auto& entry : std::filesystem::directory_iterator(more)) {
     const Path& path = entry.path();
-    if (path.extension() == ".jinja")
-      out[path.stem().string()] = {read_file(path), path.string()};
+    if (path.extension() == ".jinja") out[path.stem().string()] = {read_file(path), path.string()};
   }
   return out;
 }

@@ -7,8 +7,8 @@
 // (tensor_names.h), tokenizer.* (text/ and cli/), the container (gguf.h).
 #pragma once
 
-#include <optional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "formats/gguf.h"

@@ -30,8 +30,8 @@ namespace dure {
 // The texts beside the weights; absent where the model has none.
 struct ModelTexts {
   std::optional<std::string> tokenizer_json;
-  std::optional<std::string> tokenizer_config;   // tokenizer_config.json
-  std::optional<std::string> generation_config;  // generation_config.json
+  std::optional<std::string> tokenizer_config;        // tokenizer_config.json
+  std::optional<std::string> generation_config;       // generation_config.json
   std::optional<std::string> chat_template;           // Jinja: the one without a name, "default".
   std::map<std::string, std::string> more_templates;  // By name, such as "tool_use".
 };

@@ -35,8 +35,9 @@ Json NextTokenStage::identity() const {
 
 void NextTokenStage::open(const Checkpoint* from) {
   start_.emplace(open_starting_model(init_, tokenizer_path_, model_, source_));
-  batches_.emplace(open_sources(config_, start_->tokenizer, source_), packing_options());
-  if (config_.record.eval_steps > 0) heldout_ = open_heldout(config_, start_->tokenizer);
+  const TrainingFormat format(start_->tokenizer, start_->chat_template, start_->ends);
+  batches_.emplace(open_sources(config_, format, source_), packing_options());
+  if (config_.record.eval_steps > 0) heldout_ = open_heldout(config_, format);
   learner_.emplace(start_->config, learner_options(), stream_);
   if (from != nullptr) {
     BatchState state;

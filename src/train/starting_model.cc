@@ -55,6 +55,13 @@ StartingModel open_starting_model(const Path& init, const Path& tokenizer, const
          source, start.tokenizer.vocab_size(), start.config.vocab_size);
   }
   start.texts = texts_of(start);
+  if (start.files) {
+    start.chat_template = load_chat_template(*start.files);
+    start.ends = stop_rule(find_stops(*start.files, &start.tokenizer));
+  } else {
+    start.ends =
+        stop_rule({.config = start.config.eos_tokens, .tokenizer = start.tokenizer.eos_id()});
+  }
   start.pad_id = start.tokenizer.pad_id().value_or(static_cast<int32_t>(start.config.pad_token));
   return start;
 }

@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "data/model_texts.h"
+#include "data/stop_rule.h"
 #include "formats/model_files.h"
 #include "text/tokenizer.h"
 
@@ -18,6 +19,8 @@ struct StartingModel {
   Tokenizer tokenizer;
   std::shared_ptr<const ModelFiles> files;  // null for a new model
   ModelConfig config;
+  ChatTemplate chat_template;  // the model's own; the typed format where it brings none
+  StopRule ends;
   ModelTexts texts;    // those that a new model lacks have defaults
   int32_t pad_id = 0;  // fills rows
 };

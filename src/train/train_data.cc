@@ -29,38 +29,38 @@ WeightedSource text_source(const TrainConfig& config, double weight, const Token
 }
 
 std::vector<WeightedSource> conversation_sources(const TrainConfig& config,
-                                                 const Tokenizer& tokenizer) {
+                                                 const TrainingFormat& format) {
   std::vector<WeightedSource> out;
   const TrainDataOptions& data = config.data;
   const Path chat = Path(data.corpus) / "chat-train.jsonl";
   if (!data.corpus.empty() && path_exists(chat))
-    out.push_back({load_conversations(chat, tokenizer), 1, data.corpus});
+    out.push_back({load_conversations(chat, format), 1, data.corpus});
   if (data.tasks_weight > 0) {
     out.push_back({problem_conversations(data.tasks, static_cast<uint64_t>(config.seed),
-                                         data.tasks_limit, tokenizer),
+                                         data.tasks_limit, format),
                    data.tasks_weight, "tasks"});
   }
   return out;
 }
 
 std::vector<HeldoutSet> heldout_conversations(const TrainDataOptions& data,
-                                              const Tokenizer& tokenizer) {
+                                              const TrainingFormat& format) {
   std::vector<HeldoutSet> out;
   if (data.tasks_weight > 0)
-    out.push_back({"tasks", heldout_problem_conversations(data.tasks, 1, kHeldoutProblemsPerCell,
-                                                          tokenizer)});
+    out.push_back(
+        {"tasks", heldout_problem_conversations(data.tasks, 1, kHeldoutProblemsPerCell, format)});
   const Path chat = Path(data.corpus) / "chat-heldout.jsonl";
   if (!data.corpus.empty() && path_exists(chat) && dure::file_size(chat) > 0)
-    out.push_back({"chat", load_conversations(chat, tokenizer)});
+    out.push_back({"chat", load_conversations(chat, format)});
   return out;
 }
 
 }  // namespace
 
-std::vector<WeightedSource> open_sources(const TrainConfig& config, const Tokenizer& tokenizer,
+std::vector<WeightedSource> open_sources(const TrainConfig& config, const TrainingFormat& format,
                                          const std::string& source) {
-  if (config.stage != TrainStage::kSft) return {text_source(config, 1, tokenizer, source)};
-  std::vector<WeightedSource> out = conversation_sources(config, tokenizer);
+  if (config.stage != TrainStage::kSft) return {text_source(config, 1, format.tokenizer(), source)};
+  std::vector<WeightedSource> out = conversation_sources(config, format);
   if (out.empty()) {
     fail(ErrorCode::kInvalidArgument,
          "{}: sft has no data: set data.tasks_weight, or data.corpus to a folder with "
@@ -68,17 +68,17 @@ std::vector<WeightedSource> open_sources(const TrainConfig& config, const Tokeni
          source);
   }
   if (config.data.text_weight > 0)
-    out.push_back(text_source(config, config.data.text_weight, tokenizer, source));
+    out.push_back(text_source(config, config.data.text_weight, format.tokenizer(), source));
   return out;
 }
 
-std::vector<HeldoutSet> open_heldout(const TrainConfig& config, const Tokenizer& tokenizer) {
-  if (config.stage == TrainStage::kSft) return heldout_conversations(config.data, tokenizer);
+std::vector<HeldoutSet> open_heldout(const TrainConfig& config, const TrainingFormat& format) {
+  if (config.stage == TrainStage::kSft) return heldout_conversations(config.data, format);
   std::vector<HeldoutSet> out;
   for (const std::string& language : heldout_languages(config.data.corpus)) {
     const Path file = heldout_file(config.data.corpus, language);
     if (dure::file_size(file) > 0)
-      out.push_back({language, tokenise_corpus(file, tokenizer, cache_of(config))});
+      out.push_back({language, tokenise_corpus(file, format.tokenizer(), cache_of(config))});
   }
   return out;
 }

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "data/packing.h"
+#include "data/sft.h"
 #include "model/train_pass.h"
-#include "text/tokenizer.h"
 #include "train/heldout.h"
 #include "train/trainer.h"
 
@@ -19,11 +19,11 @@ namespace dure {
 // Text in pieces of a row at most; for sft, conversations, generated problems and replayed text.
 // Tokenises into OUTPUT/cache. `source` names the configuration in errors. Throws kInvalidArgument
 // where nothing is to be learnt from, and what files get wrong.
-std::vector<WeightedSource> open_sources(const TrainConfig& config, const Tokenizer& tokenizer,
+std::vector<WeightedSource> open_sources(const TrainConfig& config, const TrainingFormat& format,
                                          const std::string& source);
 
 // A set for each language of the corpus; for sft "tasks" and "chat". Empty where there are none.
-std::vector<HeldoutSet> open_heldout(const TrainConfig& config, const Tokenizer& tokenizer);
+std::vector<HeldoutSet> open_heldout(const TrainConfig& config, const TrainingFormat& format);
 
 // Takes out the documents that are nothing but padding: they would cost time and count in the
 // router's load.
