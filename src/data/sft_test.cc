@@ -57,7 +57,7 @@ TEST(Conversations, OnlyTheAssistantIsTrained) {
 TEST(Conversations, TheModelsOwnTemplateIsTrained) {
   const ChatTemplate own(
       "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
-      "{% if m.role == 'assistant' %}<|endofturn|>{% endif %}\n{% endfor %}"
+      "{% if m.role == 'assistant' %}<|endofturn|>{% endif %}{{ '\n' }}{% endfor %}"
       "{% if add_generation_prompt %}[assistant]{% endif %}",
       "own");
   const TrainingFormat format(small_tokenizer(), own,
