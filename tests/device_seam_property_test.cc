@@ -7,6 +7,7 @@
 #include "engine/generator.h"
 #include "engine/scorer.h"
 #include "formats/config_fixture.h"
+#include "model/load.h"
 #include "tensor/fenced_stream.h"
 #include "train/learner.h"
 
@@ -43,6 +44,28 @@ struct Trained {
   std::vector<float> weights, log_probabilities;
 };
 
+std::vector<float> values_of(TensorView flat, Stream& stream) {
+  HostCopy<float> copy(flat.elements(), stream.device());
+  const auto values = copy.of(flat, stream);
+  return {values.begin(), values.end()};
+}
+
+// A checkpoint and a released folder, written from the device and read again.
+void expect_round_trip(Learner& learner, const LearnerOptions& options, Stream& stream) {
+  const TemporaryFolder folder;
+  CheckpointStore store(folder.path() / "checkpoints", 1);
+  CheckpointContent content;
+  learner.save(content);
+  const Checkpoint checkpoint(store.save(content));
+  learner.export_model(folder.path() / "model", {});
+  Learner again(tiny(), options, stream), released(tiny(), options, stream);
+  again.load(checkpoint);
+  load_parameters(ModelFiles(folder.path() / "model"), released.parameters(), stream);
+  const auto wanted = values_of(learner.parameters().flat(), stream);
+  EXPECT_EQ(values_of(again.parameters().flat(), stream), wanted);
+  EXPECT_EQ(values_of(released.parameters().flat(), stream), wanted);
+}
+
 Trained train(Stream& stream, bool recompute) {
   LearnerOptions options;
   options.pass = {.rows_max = 96, .recompute = recompute};
@@ -69,10 +92,9 @@ Trained train(Stream& stream, bool recompute) {
     out.counts.insert(out.counts.end(), counts.begin(), counts.end());
     out.norms.push_back(learner.update(1e-2, "step").gradient_norm);
   }
+  expect_round_trip(learner, options, stream);
   const TensorView flat = learner.parameters().flat();
-  HostCopy<float> copy(flat.elements(), stream.device());
-  const auto weights = copy.of(flat, stream);
-  out.weights.assign(weights.begin(), weights.end());
+  out.weights = values_of(flat, stream);
   return out;
 }
 

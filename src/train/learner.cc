@@ -106,8 +106,8 @@ void Learner::load(const Checkpoint& checkpoint) {
   optimiser_.set_step_count(checkpoint.state().at("optimiser_steps").as_int("optimiser_steps"));
 }
 
-void export_model(const Path& folder, const Parameters& parameters, const ModelTexts& texts) {
-  write_hf_folder(folder, parameters.config(), texts, *provide(parameters));
+void Learner::export_model(const Path& folder, const ModelTexts& texts) const {
+  write_hf_folder(folder, config(), texts, *provide(parameters_, &stream_));
 }
 
 }  // namespace dure

@@ -62,6 +62,9 @@ class Learner {
   // optimiser.safetensors.
   void save(CheckpointContent& content) const;
   void load(const Checkpoint& checkpoint);
+  // Writes the folder that ends a stage: weights, config.json, and `texts`; replaces one of that
+  // name.
+  void export_model(const Path& folder, const ModelTexts& texts) const;
 
  private:
   std::vector<TrainedTensor> trained_tensors() const;
@@ -78,9 +81,5 @@ class Learner {
   TrainPass pass_;
   HostArray<int64_t> expert_counts_;
 };
-
-// Writes the folder that ends a stage: weights, config.json, and `texts`; replaces one of that
-// name.
-void export_model(const Path& folder, const Parameters& parameters, const ModelTexts& texts);
 
 }  // namespace dure

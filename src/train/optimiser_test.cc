@@ -10,7 +10,7 @@
 #include "base/rng.h"
 #include "formats/config_fixture.h"
 #include "tensor/fenced_stream.h"
-#include "train/router_bias.h"
+#include "train/router_load.h"
 #include "train/schedule.h"
 
 namespace dure {

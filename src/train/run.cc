@@ -54,7 +54,7 @@ void Run::run() {
     if (stop) throw_if_interrupted("the state is saved: run the same command to continue");
   }
   progress.finish(note);
-  export_model(options_.folder / "model", stage_.learner().parameters(), stage_.texts());
+  stage_.learner().export_model(options_.folder / "model", stage_.texts());
 }
 
 bool Run::is_finished() const {
