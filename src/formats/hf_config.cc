@@ -1,3 +1,5 @@
+// The reader. Fields remembers which names were asked for: what is left must be known to change
+// nothing (kHarmless, neutral_fields), or it is refused. The writer is hf_config_writer.cc.
 #include "formats/hf_config.h"
 
 #include <algorithm>
