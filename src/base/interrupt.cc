@@ -1,3 +1,5 @@
+// One flag, which is all that a handler may write. SIGPIPE is ignored as well: a closed pipe comes
+// back as a failed write.
 #include "base/interrupt.h"
 
 #include <unistd.h>

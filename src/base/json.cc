@@ -1,3 +1,6 @@
+// Accessors and the writer are written here; nlohmann's parser feeds a builder event by event, and
+// yaml-cpp's tree is copied. Both stop at a depth, and find the keys of large objects by hash while
+// they fill them.
 #include "base/json.h"
 
 #include <yaml-cpp/yaml.h>

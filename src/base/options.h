@@ -7,8 +7,8 @@
 //       v("learning_rate", learning_rate, "peak rate", above(0));
 //     }
 //   };
-//   from_json(options, json, "train.yaml: optimiser");   // unknown fields and bad values refused
-//   by name Json j = to_json(options);
+//   from_json(options, json, "train.yaml: optimiser");  // Refuses unknown fields and bad values.
+//   Json j = to_json(options);
 //
 // Field kinds: bool, int64_t, double, std::string, enums with names, std::vector of those, and
 // nested structs with visit(). Visiting only looks at fields or sets them: where a field decides

@@ -1,3 +1,5 @@
+// CLI11 behind Args, and the frame around every verb: Errors as one line on standard error, exit
+// codes, the flags that all verbs have.
 #include "cli/args.h"
 
 #include <CLI/CLI.hpp>

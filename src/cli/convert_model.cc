@@ -1,3 +1,5 @@
+// Both ways read tensor by tensor through ModelFiles; values change type a million elements at a
+// time. From GGUF to GGUF all metadata stay but the architecture's.
 #include "cli/convert_model.h"
 
 #include <algorithm>

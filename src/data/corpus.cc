@@ -1,3 +1,6 @@
+// One pass over all documents: cut, put on a side of the split, dropped if seen before (by hash),
+// written; then the manifest. A fingerprint of options and inputs tells when an existing folder is
+// the answer already. Where the documents come from: corpus_inputs.cc.
 #include "data/corpus.h"
 
 #include <algorithm>

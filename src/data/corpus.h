@@ -3,12 +3,12 @@
 //
 //   train.jsonl          {"text", "language", "source"} documents to train on
 //   heldout-LANG.jsonl   documents never trained on, one file a language
-//   chat-train.jsonl, chat-heldout.jsonl   {"messages", "language", "source"} conversations, where
-//   there are any manifest.json        what it was made from, counts, hashes, bad records
+//   chat-train.jsonl, chat-heldout.jsonl  {"messages", "language", "source"}, where there are any
+//   manifest.json        what it was made from, counts, hashes, bad records
 //
-// Owns finding input files, their kinds and languages, the split, and the folder. Not here:
-// extraction of text (text_extract.h), tokens (shard.h). The same inputs and options give the same
-// bytes.
+// Owns the options, the split, and the folder. Not here: input files, their kinds and languages
+// (corpus_inputs.h), extraction of text (text_extract.h), tokens (shard.h). The same inputs and
+// options give the same bytes.
 #pragma once
 
 #include <functional>

@@ -1,3 +1,5 @@
+// Kinds by a file's extension, languages by the names of its folders. What is not what its name
+// says is a bad record, counted and passed over; what cannot be opened ends the preparation.
 #include "data/corpus_inputs.h"
 
 #include <fnmatch.h>

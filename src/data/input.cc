@@ -1,3 +1,5 @@
+// Plain, zstd and gzip bytes behind one read(), and lines cut from them. gzip goes through libxml2,
+// which HTML needs anyway; what it fails to notice, GzipSource checks.
 #include "data/input.h"
 
 #include <fcntl.h>

@@ -1,3 +1,5 @@
+// Counts in one pass, samples by reservoir: a file of any size is never held whole. Histograms have
+// a bucket for each power of two.
 #include "data/inspect.h"
 
 #include <algorithm>

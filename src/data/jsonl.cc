@@ -1,3 +1,5 @@
+// simdjson's DOM over one line at a time, hidden behind Parser. A conversation is checked for its
+// shape and kept as minified JSON: what it means is text/chat.h's.
 #include "data/jsonl.h"
 
 #include <simdjson.h>

@@ -1,3 +1,6 @@
+// Three parts: a drawer that holds sources to their shares; two ways to fill rows (a stream, cut
+// anywhere; a window of documents, packed best fit); batches for evaluation, in order. A window's
+// state is where it began and the row reached: restore() packs it again.
 #include "data/packing.h"
 
 #include <algorithm>

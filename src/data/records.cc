@@ -1,3 +1,5 @@
+// The first few are warnings as they come; a longer list of names is kept for the manifest, and all
+// are counted.
 #include "data/records.h"
 
 #include "base/log.h"

@@ -1,3 +1,6 @@
+// Pieces of the chat format are encoded apart, marked as trained or not, and cut after the last
+// trained token. A file's conversations are held in memory; those of tasks are made as they are
+// read, but for the held-out grid.
 #include "data/sft.h"
 
 #include "base/error.h"

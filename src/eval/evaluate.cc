@@ -1,3 +1,5 @@
+// Held-out text through the scorer in pieces that overlap by a token; problems through the
+// generator, all at once. The yardstick xz is run as a program, where there is one.
 #include "eval/evaluate.h"
 
 #include <algorithm>

@@ -1,3 +1,6 @@
+// The reader, then the writer: sizes, experts and rotation under the same keys for both
+// architectures; layers in llama.cpp's terms (a window, a pattern, leading dense layers), or as
+// lists with an entry a layer.
 #include "formats/gguf_model.h"
 
 #include <algorithm>

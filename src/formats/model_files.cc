@@ -1,3 +1,6 @@
+// Opening: each implied tensor is looked for under its names, alone, in a fused stack, or beside a
+// scale, and its place kept; what is left over must be known as harmless. The writer of a folder is
+// model_writer.cc.
 #include "formats/model_files.h"
 
 #include <algorithm>

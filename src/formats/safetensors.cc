@@ -1,3 +1,5 @@
+// Reader of a file, reader of an index with its shards, writer. A header may have tens of thousands
+// of entries: simdjson walks it on demand, and it is written as text, without a tree.
 #include "formats/safetensors.h"
 
 #include <simdjson.h>

@@ -1,3 +1,5 @@
+// JSON to messages, with refusals that name the place; and one renderer into pieces, trained or
+// not, from which prompts and training samples both come: they cannot differ.
 #include "text/chat.h"
 
 #include "base/error.h"

@@ -1,3 +1,5 @@
+// Protocol buffers by hand: keys, varints, lengths. The reader passes over fields that it does not
+// know and stops at the first frame that is cut or damaged.
 #include "train/event_file.h"
 
 #include <array>

@@ -1,3 +1,5 @@
+// A difference is refused by the name of its field. A file's content is its size and a hash of its
+// first 64 MiB.
 #include "train/run_identity.h"
 
 #include "base/error.h"

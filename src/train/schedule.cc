@@ -1,3 +1,5 @@
+// make_schedule() turns shares of a run into step counts, once; rate() is then a comparison or two
+// and a shape.
 #include "train/schedule.h"
 
 #include <algorithm>
