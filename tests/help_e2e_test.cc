@@ -54,6 +54,10 @@ TEST(Help, UnknownVerbsAreOneLineWithTheNearest) {
   expect_refusal(run_program("trian --help"), "did you mean 'train'?");
   expect_refusal(run_program("help trian"), "did you mean 'train'?");
   expect_refusal(run_program("tokenizer encod"), "did you mean 'encode'?");
+  expect_refusal(run_program("DOCTOR"), "did you mean 'doctor'?");
+  expect_refusal(run_program("--threads 2 doctor"), "'--threads' stands before the verb");
+  expect_refusal(run_program("--quiet doctor"), "`dure doctor --quiet`");
+  expect_refusal(run_program("--verison"), "did you mean '--version'?");
   expect_refusal(run_program("xyzzy"), "unknown verb 'xyzzy'; see");
   expect_refusal(run_program("chat m --temprature 1"), "did you mean '--temperature'?");
   expect_refusal(run_program("chat m --temprature=1"), "did you mean '--temperature'?");

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -104,7 +105,8 @@ int guarded(const std::function<int()>& run) {
   }
 }
 
-std::string suggestion(const std::string& given, const std::vector<std::string>& names) {
+std::string suggestion(std::string given, const std::vector<std::string>& names) {
+  for (char& c : given) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   const std::string near = nearest_name(given, names);
   return near.empty() ? "" : fmt::format("; did you mean '{}'?", near);
 }
@@ -169,6 +171,19 @@ std::vector<std::string> plain_words(std::vector<std::string> words, const CLI::
   if (group && words.size() == 1) words.emplace_back("--help");
   if (group && words[1] == "help") words[1] = "--help";
   return words;
+}
+
+// "--threads 2 train": what belongs behind the verb stands before it.
+std::optional<int> refuse_early_option(const CLI::App& app, const std::vector<std::string>& words) {
+  const std::vector<std::string> verbs = verbs_of(app);
+  const std::string option = words[0].substr(0, words[0].find('='));
+  const auto verb = std::find_first_of(words.begin(), words.end(), verbs.begin(), verbs.end());
+  if (!option.starts_with('-') || app.get_option_no_throw(option) != nullptr || verb == words.end())
+    return std::nullopt;
+  return refuse_usage("dure",
+                      fmt::format("'{}' stands before the verb; options follow it: `dure {} "
+                                  "{}`",
+                                  option, *verb, option));
 }
 
 // Looked at before CLI11 parses: it would take `trian --help` for a question about the program.
@@ -244,7 +259,7 @@ Args& Args::verb(const char* name, const char* summary, std::function<int()> run
 int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs) {
   install_interrupt_handler();
   CLI::App app{"Dure: a K-EXAONE-class language model through its whole life", "dure"};
-  app.set_version_flag("--version", version_text);
+  app.set_version_flag("-V,--version", version_text);
   app.require_subcommand(1);
   app.footer(
       "\n`dure help VERB` explains a verb, with examples. `./dev quickstart` in Dure's source "
@@ -262,6 +277,7 @@ int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs) {
     });
   }
   std::vector<std::string> words = plain_words({argv + 1, argv + argc}, app);
+  if (const std::optional<int> refused = refuse_early_option(app, words)) return *refused;
   if (const std::optional<int> refused = refuse_unknown_verb(app, words)) return *refused;
   std::reverse(words.begin(), words.end());  // As CLI11 wants a vector.
   try {
