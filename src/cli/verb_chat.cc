@@ -10,7 +10,7 @@
 #include "base/options.h"
 #include "chat/conversation.h"
 #include "cli/args.h"
-#include "cli/line_reader.h"
+#include "cli/message_reader.h"
 #include "cli/sampling_flags.h"
 #include "cli/verbs.h"
 #include "tensor/cpu_stream.h"
@@ -219,7 +219,7 @@ int run(const Given& given) {
   CpuStream stream;
   Talk talk(given, model, stream);
   std::signal(SIGINT, on_interrupt);
-  LineReader reader;
+  MessageReader reader;
   if (reader.terminal())
     std::printf("%s. /help lists the commands, /quit leaves.\n", given.model.c_str());
   bool all_done = true;

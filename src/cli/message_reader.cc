@@ -1,5 +1,5 @@
 // Messages from the line editor (libedit) or plainly from a pipe.
-#include "cli/line_reader.h"
+#include "cli/message_reader.h"
 
 #include <histedit.h>
 #include <langinfo.h>
@@ -63,7 +63,7 @@ std::optional<std::string> piped_line() {
 
 }  // namespace
 
-struct LineReader::Editor {
+struct MessageReader::Editor {
   EditLine* line = el_init("dure", stdin, stdout, stderr);
   History* past = history_init();
   bool continued = false;  // The prompt of a message's later lines.
@@ -121,15 +121,15 @@ struct LineReader::Editor {
   }
 };
 
-LineReader::LineReader() {
+MessageReader::MessageReader() {
   if (::isatty(STDIN_FILENO) == 0) return;
   set_utf8_locale();
   editor_ = std::make_unique<Editor>();
 }
 
-LineReader::~LineReader() = default;
+MessageReader::~MessageReader() = default;
 
-std::optional<std::string> LineReader::next() {
+std::optional<std::string> MessageReader::next() {
   std::optional<std::string> message;
   if (editor_ == nullptr) {
     message = piped_line();

@@ -1,4 +1,4 @@
-// cli/line_reader.h: what a person types into a terminal, or a program pipes in, message by
+// cli/message_reader.h: what a person types into a terminal, or a program pipes in, message by
 // message.
 //
 // Owns the line editor, its history, the locale it reads keys in (UTF-8 always), and what counts as
@@ -12,12 +12,12 @@
 
 namespace dure {
 
-class LineReader {
+class MessageReader {
  public:
-  LineReader();
-  ~LineReader();
-  LineReader(const LineReader&) = delete;
-  LineReader& operator=(const LineReader&) = delete;
+  MessageReader();
+  ~MessageReader();
+  MessageReader(const MessageReader&) = delete;
+  MessageReader& operator=(const MessageReader&) = delete;
 
   bool terminal() const { return editor_ != nullptr; }  // Standard input is one.
   // The next message, without spaces and line breaks at its end; nothing at the end of the input.
