@@ -95,6 +95,8 @@ TEST_F(ConvertVerb, BadInputIsOneLineAndLeavesNothing) {
   EXPECT_EQ(replaced.code, 0) << replaced.error;
 }
 
+const ProgramOptions kWarning{.environment = "DURE_LOG=warn"};
+
 // Overwrites the first 16-bit value of a tensor in a folder's only file of weights.
 void poke(const std::string& folder, const std::string& tensor, uint16_t bits) {
   const std::string path = folder + "/model.safetensors";
@@ -120,7 +122,7 @@ TEST_F(ConvertVerb, WhatATypeCannotHoldIsRefusedAndWhatIsNoNumberNamed) {
   poke(at("large"), "model.layers.0.mlp.up_proj.weight", 0x7FC0);  // NaN
   for (const char* type : {"", " --type f16", " --type f32"}) {
     const Outcome outcome =
-        run_program("convert " + at("large") + " " + at("nan.gguf") + " --force" + type);
+        run_program("convert " + at("large") + " " + at("nan.gguf") + " --force" + type, kWarning);
     EXPECT_EQ(outcome.code, 0) << outcome.error;
     EXPECT_NE(outcome.error.find("blk.0.ffn_up.weight': 1 values are NaN or infinite"),
               std::string::npos)
@@ -175,7 +177,7 @@ TEST_F(ConvertVerb, AHeadOfItsOwnSurvivesATiedFlag) {
   write_file(at("flag") + "/config.json", config.dump(2));
   const std::string ask = " -p 'the work' -n 8 --temperature 0";
   const Outcome right = run_program("generate " + at("model") + ask);
-  const Outcome kept = run_program("generate " + at("flag") + ask);
+  const Outcome kept = run_program("generate " + at("flag") + ask, kWarning);
   EXPECT_EQ(kept.out, right.out);
   EXPECT_NE(kept.error.find("taken as untied"), std::string::npos) << kept.error;
   ASSERT_EQ(run_program("convert " + at("flag") + " " + at("flag.gguf")).code, 0);

@@ -92,7 +92,8 @@ std::function<int()> declare_convert(Args& args) {
       "f32, f16 or bf16 for all weights (default: as stored; blocks in a folder become f32)");
   args.option("--part-size", options->part_size,
               "split into files of at most this size, such as 5GB");
-  args.flag("--force", options->force, "replace OUT where it is there");
+  args.flag("--force", options->force,
+            "replace what is there under OUT's names (never the model's own files)");
   args.examples(
       "dure convert ./release model.gguf\ndure convert model.gguf ./folder --type bf16\ndure "
       "convert big.gguf big-split.gguf --part-size 40GB");

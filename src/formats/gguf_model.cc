@@ -87,8 +87,10 @@ void read_sizes(const Keys& k, ModelConfig& c, LayerFacts& each) {
   c.head_count = k.integer("attention.head_count");
   c.kv_head_count = k.integer("attention.head_count_kv");
   c.head_width = k.integer("attention.key_length");
-  if (k.integer("attention.value_length", c.head_width) != c.head_width)
-    fail(ErrorCode::kUnsupported, "{}: keys and values of different width", k.file());
+  const int64_t values = k.integer("attention.value_length", c.head_width);
+  if (values != c.head_width)
+    fail(ErrorCode::kUnsupported, "{} is {}, the keys' width {}; they should be the same",
+         k.place("attention.value_length"), values, c.head_width);
   c.norm_epsilon = k.number("attention.layer_norm_rms_epsilon");
   each.rope = read_rope(k);
 }

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file_kind.h"
 #include "base/json.h"
+#include "base/log.h"
 
 namespace dure {
 namespace {
@@ -324,6 +325,13 @@ void SafetensorsSet::open_index(const Path& index, Extent extent) {
   }
   for (const auto& [name, unused] : names) add_file(index.parent_path() / name, extent);
   check_index(promised, *this, index);
+  for (const auto& [name, file] : promised) {
+    const std::string there = files_[places_[*index_of(name)].shard].filename().string();
+    if (there == file) continue;
+    log_warn("{}: tensor '{}' is in {}, not in {} as the index says", index.string(), name, there,
+             file);
+    return;  // One is enough to say that the index is another download's.
+  }
 }
 
 void SafetensorsSet::add_file(const Path& file, Extent extent) {
