@@ -95,7 +95,7 @@ TEST_F(ConvertVerb, BadInputIsOneLineAndLeavesNothing) {
   EXPECT_EQ(replaced.code, 0) << replaced.error;
 }
 
-const ProgramOptions kWarning{.environment = "DURE_LOG=warn"};
+const ProgramOptions kWarning{.input = "", .environment = "DURE_LOG=warn"};
 
 // Overwrites the first 16-bit value of a tensor in a folder's only file of weights.
 void poke(const std::string& folder, const std::string& tensor, uint16_t bits) {
