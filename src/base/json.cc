@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/file_kind.h"
 
 namespace dure {
 namespace {
@@ -440,6 +441,7 @@ std::string shortest_double(double value) {
 }
 
 Json parse_json(std::string_view text, std::string_view source) {
+  refuse_mistaken_file(text, source);
   Builder builder(source);
   nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
   return std::move(builder.result);
