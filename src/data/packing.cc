@@ -172,6 +172,7 @@ struct BatchSource::State {
     place.window += 1;
     place.window_row = 0;
     place.dropped_documents += dropped_in_window;
+    dropped_in_window = 0;
     place.sources = drawer.places();
   }
 
@@ -273,6 +274,10 @@ BatchState BatchSource::state() const {
     copy.carry_index = copy.carry_offset = 0;
   }
   return copy;
+}
+
+int64_t BatchSource::dropped_documents() const {
+  return state_->place.dropped_documents + state_->dropped_in_window;
 }
 
 void BatchSource::restore(const BatchState& saved) {

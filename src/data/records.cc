@@ -1,5 +1,4 @@
-// The first few are warnings as they come; a longer list of names is kept for the manifest, and all
-// are counted.
+// Bad records: the first few logged, some more named, all counted.
 #include "data/records.h"
 
 #include "base/log.h"

@@ -60,14 +60,17 @@ std::shared_ptr<const DocumentSource> load_conversations(const Path& jsonl,
   std::vector<TokenDocument> documents;
   int64_t number = 0;
   for_each_record(jsonl, [&](const Record& record) {
-    const std::string where = fmt::format("{}: record {}", jsonl.string(), ++number);
+    const std::string where = fmt::format("{}:{}{}", jsonl.string(), ++number,
+                                          record.source.empty() ? "" : " (" + record.source + ")");
     if (!record.is_chat())
       fail(ErrorCode::kCorrupt, "{}: no conversation: \"messages\" is needed for fine-tuning",
            where);
     const std::vector<Message> messages =
         messages_from_json(parse_json(record.messages, where), where);
-    for (const std::vector<ChatPiece>& sample : render_training_samples(messages, {}))
-      documents.push_back(encode_pieces(sample, tokenizer));
+    for (const std::vector<ChatPiece>& sample : render_training_samples(messages, {})) {
+      TokenDocument document = encode_pieces(sample, tokenizer);
+      if (!document.ids.empty()) documents.push_back(std::move(document));  // Else weight 0 alone.
+    }
   });
   if (documents.empty()) fail(ErrorCode::kCorrupt, "{}: holds no conversation", jsonl.string());
   return std::make_shared<MemoryDocuments>(std::move(documents));

@@ -84,6 +84,7 @@ StepReport NextTokenStage::step(const StepContext& context) {
   report.row["balance_loss"] = losses.balance;
   const double largest_cv = updates.add_router_load(learner_->config(), report.row);
   report.row["grad_norm"] = updates.mean_gradient_norm();
+  if (is_sft()) report.row["dropped_documents"] = batches_->dropped_documents();
   report.note = fmt::format("loss {:.3f}  load cv {:.2f}", losses.loss, largest_cv);
   return report;
 }
