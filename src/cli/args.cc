@@ -13,7 +13,6 @@ namespace dure {
 namespace {
 
 constexpr int kExitBadInput = 2;
-constexpr int kExitInterrupted = 130;
 
 template <typename T>
 void add_optional(CLI::App& app, const char* names, std::optional<T>& value, const char* help) {
@@ -56,7 +55,7 @@ std::string one_line(std::string_view text) {
 int report(const Error& error) {
   std::fflush(stdout);
   std::fprintf(stderr, "dure: %s\n", one_line(error.what()).c_str());
-  return error.code() == ErrorCode::kInterrupted ? kExitInterrupted : kExitBadInput;
+  return error.code() == ErrorCode::kInterrupted ? interrupt_exit_code() : kExitBadInput;
 }
 
 int guarded(const std::function<int()>& run) {
