@@ -187,8 +187,6 @@ TEST_F(TrainerTest, BadConfigurationsAreOneClearError) {
             std::string::npos);
   EXPECT_NE(message([](TrainConfig& c) { c.data.corpus.clear(); }).find("data.corpus"),
             std::string::npos);
-  EXPECT_NE(message([](TrainConfig& c) { c.schedule.warmup_steps = 99; }).find("warm-up"),
-            std::string::npos);
   EXPECT_NE(message([](TrainConfig& c) {
               c.stage = TrainStage::kSft;
               c.data = {};

@@ -20,7 +20,6 @@ namespace dure {
 namespace {
 
 constexpr int kExitBadInput = 2;
-constexpr int kExitInterrupted = 130;
 
 template <typename T>
 void add_optional(CLI::App& app, const char* names, std::optional<T>& value, const char* help) {
@@ -88,8 +87,8 @@ std::string hint_of(const Error& error) {
 
 int report(const Error& error) {
   std::fflush(stdout);
-  std::fprintf(stderr, "dure: %s%s\n", one_line(error.what()).c_str(), hint_of(error).c_str());
-  return error.code() == ErrorCode::kInterrupted ? kExitInterrupted : kExitBadInput;
+  std::fprintf(stderr, "dure: %s\n", one_line(error.what()).c_str());
+  return error.code() == ErrorCode::kInterrupted ? interrupt_exit_code() : kExitBadInput;
 }
 
 int guarded(const std::function<int()>& run) {

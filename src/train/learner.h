@@ -69,6 +69,8 @@ class Learner {
  private:
   std::vector<TrainedTensor> trained_tensors() const;
   std::vector<NamedTensor> weight_tensors() const;
+  void load_moments(const Checkpoint& checkpoint);
+  bool may_leave_training(const std::string& moment) const;
   void move_router_bias();
   void clear_counts();
 
