@@ -87,7 +87,7 @@ std::string hint_of(const Error& error) {
 
 int report(const Error& error) {
   std::fflush(stdout);
-  std::fprintf(stderr, "dure: %s\n", one_line(error.what()).c_str());
+  std::fprintf(stderr, "dure: %s%s\n", one_line(error.what()).c_str(), hint_of(error).c_str());
   return error.code() == ErrorCode::kInterrupted ? interrupt_exit_code() : kExitBadInput;
 }
 
