@@ -16,6 +16,19 @@ if(DURE_FUZZ)
   target_compile_options(dure_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
+# What `dure --version` says of the build: definitions of one file, so that a new commit compiles that file alone.
+function(dure_build_facts)
+  set(commit "")
+  find_program(GIT git)
+  if(GIT AND EXISTS ${CMAKE_SOURCE_DIR}/.git)
+    execute_process(COMMAND ${GIT} rev-parse --short=12 HEAD WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+      OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  endif()
+  string(JOIN ", sanitizers " build ${CMAKE_BUILD_TYPE} ${DURE_SANITIZE})
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/cli/version.cc PROPERTIES COMPILE_DEFINITIONS
+    "DURE_VERSION=\"${PROJECT_VERSION}\";DURE_COMMIT=\"${commit}\";DURE_COMPILER=\"${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}\";DURE_BUILD=\"${build}\"")
+endfunction()
+
 function(dure_add_layers)
   file(STRINGS ${CMAKE_SOURCE_DIR}/tools/layers.txt rows REGEX "^[0-9]")
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tools/layers.txt)
@@ -47,6 +60,7 @@ function(dure_add_layers)
     endforeach()
   endforeach()
   set(DURE_FOLDERS ${folders} PARENT_SCOPE)
+  dure_build_facts()
   add_executable(dure ${CMAKE_SOURCE_DIR}/src/cli/main.cc)
   target_link_libraries(dure PRIVATE dure_cli)
 endfunction()

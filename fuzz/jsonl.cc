@@ -40,7 +40,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     put(again, dure::record_line(record));
     dure::JsonlReader second(again);
     if (second.next(copy) != Outcome::kRecord || copy.text != record.text ||
-        copy.messages != record.messages)
+        copy.messages != record.messages || copy.tools != record.tools)
       std::abort();
   }
   return 0;

@@ -372,7 +372,7 @@ TEST_F(BadInput, DataScoresPlansAndOptions) {
       {":", "generate m -p x -n 0", "0 new tokens"},
       {":", "generate m -p ''", "the prompt is empty"},
       {":", "generate m -p x --system y", "--chat"},
-      {":", "generate m -p x --threads 0", "'0'"},
+      {":", "generate m -p x --threads 0", "--threads 0"},
       {":", "chat m --bogus", "--bogus"},
       {":", "doctor x", "x"},
       {":", "tokenizer train in/corpus -o out --vocab-size 10", "a vocabulary of 10"},

@@ -1,5 +1,8 @@
 // A model's folder and its GGUF file, as a user handles them: `dure convert` both ways, and every
 // verb that takes a MODEL gives the same answer for either.
+#include <algorithm>
+#include <cstring>
+
 #include "base/json.h"
 #include "formats/gguf.h"
 #include "tiny_model.h"
@@ -90,6 +93,97 @@ TEST_F(ConvertVerb, BadInputIsOneLineAndLeavesNothing) {
     EXPECT_EQ(entry.path().filename().string().find("new"), std::string::npos) << entry.path();
   const Outcome replaced = run_program("convert " + model + " " + file + " --force");
   EXPECT_EQ(replaced.code, 0) << replaced.error;
+}
+
+const ProgramOptions kWarning{.input = "", .environment = "DURE_LOG=warn"};
+
+// Overwrites the first 16-bit value of a tensor in a folder's only file of weights.
+void poke(const std::string& folder, const std::string& tensor, uint16_t bits) {
+  const std::string path = folder + "/model.safetensors";
+  std::string bytes = read_file(path);
+  uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), 8);
+  const Json header = parse_json(bytes.substr(8, length), path);
+  const int64_t begin = header.at(tensor).at("data_offsets").at(size_t{0}).as_int();
+  std::memcpy(bytes.data() + 8 + length + static_cast<uint64_t>(begin), &bits, 2);
+  write_file(path, bytes);
+}
+
+TEST_F(ConvertVerb, WhatATypeCannotHoldIsRefusedAndWhatIsNoNumberNamed) {
+  std::filesystem::copy(at("model"), at("large"));
+  poke(at("large"), "model.layers.0.mlp.up_proj.weight", 0x47C3);  // 1e5 in bf16
+  for (const char* out : {"large.gguf", "large-folder"}) {
+    const Outcome outcome = run_program("convert " + at("large") + " " + at(out) + " --type f16");
+    expect_refusal(outcome, "row 0, column 0 is beyond what F16 can hold");
+    EXPECT_NE(outcome.error.find("up"), std::string::npos) << outcome.error;
+    EXPECT_FALSE(path_exists(at(out)));
+    EXPECT_EQ(run_program("convert " + at("large") + " " + at(out)).code, 0);
+  }
+  poke(at("large"), "model.layers.0.mlp.up_proj.weight", 0x7FC0);  // NaN
+  for (const char* type : {"", " --type f16", " --type f32"}) {
+    const Outcome outcome =
+        run_program("convert " + at("large") + " " + at("nan.gguf") + " --force" + type, kWarning);
+    EXPECT_EQ(outcome.code, 0) << outcome.error;
+    EXPECT_NE(outcome.error.find("blk.0.ffn_up.weight': 1 values are NaN or infinite"),
+              std::string::npos)
+        << outcome.error;
+  }
+}
+
+TEST_F(ConvertVerb, ASetReplacesNothingUnasked) {
+  const std::string split = " " + at("set.gguf") + " --part-size 100kB";
+  const Outcome first = run_program("convert " + at("model") + split);
+  ASSERT_EQ(first.code, 0) << first.error;
+  std::vector<std::string> parts;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_->path())) {
+    if (entry.path().filename().string().starts_with("set-0")) parts.push_back(entry.path());
+  }
+  ASSERT_GT(parts.size(), 1u);
+  std::sort(parts.begin(), parts.end());
+  for (const std::string& part : parts)
+    EXPECT_NE(first.out.find(part), std::string::npos) << first.out;
+  EXPECT_EQ(first.out.find("set.gguf"), std::string::npos) << first.out;
+  const std::string whole = read_file(parts[0]);
+  expect_refusal(run_program("convert " + at("model") + split), "is there already");
+  for (const std::string& out : {at("set.gguf") + " --part-size 100kB", parts[1]}) {
+    expect_refusal(run_program("convert " + parts[0] + " " + out + " --force"), "into itself");
+    expect_refusal(run_program("quantize " + parts[0] + " " + parts[1] + " Q8_0 --force"),
+                   "into itself");
+  }
+  EXPECT_EQ(read_file(parts[0]), whole);
+  write_file(parts[0], "precious");
+  expect_refusal(run_program("convert " + at("model") + split), parts[0]);
+  EXPECT_EQ(read_file(parts[0]), "precious");
+  EXPECT_EQ(run_program("convert " + at("model") + split + " --force").code, 0);
+  EXPECT_EQ(read_file(parts[0]), whole);
+}
+
+TEST_F(ConvertVerb, AFolderIsReplacedOnlyWhereItIsAModels) {
+  make_folders(at("things"));
+  write_file(at("things") + "/precious", "x");
+  expect_refusal(run_program("convert " + at("model") + " " + at("things") + " --force"),
+                 "other things than a model");
+  expect_refusal(run_program("convert " + at("model") + " " + at("") + " --force"), "into itself");
+  const Outcome shards =
+      run_program("convert " + at("model") + " " + at("sharded") + " --part-size 100kB");
+  ASSERT_EQ(shards.code, 0) << shards.error;
+  EXPECT_NE(shards.out.find("sharded/model-00001-of-0000"), std::string::npos) << shards.out;
+}
+
+TEST_F(ConvertVerb, AHeadOfItsOwnSurvivesATiedFlag) {
+  std::filesystem::copy(at("model"), at("flag"));
+  Json config = load_json(at("flag") + "/config.json");
+  config["tie_word_embeddings"] = true;
+  write_file(at("flag") + "/config.json", config.dump(2));
+  const std::string ask = " -p 'the work' -n 8 --temperature 0";
+  const Outcome right = run_program("generate " + at("model") + ask);
+  const Outcome kept = run_program("generate " + at("flag") + ask, kWarning);
+  EXPECT_EQ(kept.out, right.out);
+  EXPECT_NE(kept.error.find("taken as untied"), std::string::npos) << kept.error;
+  ASSERT_EQ(run_program("convert " + at("flag") + " " + at("flag.gguf")).code, 0);
+  EXPECT_EQ(run_program("generate " + at("flag.gguf") + ask).out, right.out);
+  ASSERT_EQ(run_program("convert " + at("flag.gguf") + " " + at("flag-back")).code, 0);
+  EXPECT_FALSE(load_json(at("flag-back") + "/config.json").at("tie_word_embeddings").as_bool());
 }
 
 }  // namespace

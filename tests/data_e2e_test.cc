@@ -91,6 +91,42 @@ TEST(DataVerb, InspectsFoldersAndShards) {
   expect_refusal(run("inspect " + (folder.path() / "cut.shard").string()), "truncated or damaged");
 }
 
+TEST(DataVerb, SaysWhatItHoldsOutAndListsItsFields) {
+  const TemporaryFolder folder;
+  const std::string here = folder.path().string();
+  write_file(folder.path() / "a.txt", "one text");
+  write_file(folder.path() / "b.jsonl",
+             R"({"messages":[{"role":"user","content":"q","mood":"calm"},)"
+             R"({"role":"assistant","content":"a"}]})"
+             "\n");
+  const std::string prepare = "prepare " + here + "/a.txt " + here + "/b.jsonl --out " + here;
+  const Outcome few = run(prepare + "/few --heldout-fraction 0");
+  EXPECT_NE(few.out.find("held out: no document or conversation"), std::string::npos) << few.out;
+  EXPECT_NE(few.out.find("'mood' (1)"), std::string::npos) << few.out;
+  const Outcome all = run(prepare + "/all --heldout-fraction 1");
+  EXPECT_EQ(all.out.find("held out: no"), std::string::npos) << all.out;
+  const Outcome fields = run("prepare --fields");
+  EXPECT_EQ(fields.code, 0);
+  EXPECT_NE(fields.out.find("\n  sources[].heldout_fraction = 0.02   "), std::string::npos)
+      << fields.out;
+  EXPECT_NE(fields.out.find("\n  tasks.document_count = 0   "), std::string::npos);
+}
+
+TEST(DataVerb, RefusesToReplaceItsInputAndTablesAsText) {
+  const TemporaryFolder folder;
+  const std::string here = folder.path().string();
+  write_file(folder.path() / "a.txt", "one text");
+  write_file(folder.path() / "a.csv", "text\none\n");
+  write_file(folder.path() / "wide.txt", std::string("\xFF\xFEt\0", 4));
+  ASSERT_EQ(run("prepare " + here + "/a.txt --heldout-fraction 0 --out " + here + "/c").code, 0);
+  const std::string before = read_file(folder.path() / "c" / "manifest.json");
+  expect_refusal(run("prepare " + here + "/c/train.jsonl --out " + here + "/c"),
+                 "an input of this corpus");
+  EXPECT_EQ(read_file(folder.path() / "c" / "manifest.json"), before);
+  expect_refusal(run("prepare " + here + "/a.csv --out " + here + "/out"), "tables (.csv)");
+  expect_refusal(run("prepare " + here + "/wide.txt --out " + here + "/out"), "UTF-16");
+}
+
 TEST(DataVerb, BadInputIsOneLineAndLeavesNothing) {
   const TemporaryFolder folder;
   const std::string here = folder.path().string(), out = " --out " + here + "/out";

@@ -7,13 +7,15 @@
 #include "engine/generator.h"
 #include "engine/scorer.h"
 #include "formats/config_fixture.h"
+#include "model/load.h"
 #include "tensor/fenced_stream.h"
 #include "train/learner.h"
 
 namespace dure {
 namespace {
 
-ModelConfig tiny() {
+// mixed: a post-norm layer too, which no file can say.
+ModelConfig tiny(bool mixed = false) {
   ModelConfig c;
   c.vocab_size = 61;
   c.hidden_size = 32;
@@ -24,7 +26,7 @@ ModelConfig tiny() {
   set_layers(
       c, 4, 5,
       {.dense_width = 40, .experts = {.count = 6, .per_token = 2, .width = 16, .shared_count = 1}});
-  c.layers[2].norm_order = NormOrder::kPost;
+  if (mixed) c.layers[2].norm_order = NormOrder::kPost;
   c.mtp_layer_count = 1;
   return c;
 }
@@ -43,11 +45,33 @@ struct Trained {
   std::vector<float> weights, log_probabilities;
 };
 
+std::vector<float> values_of(TensorView flat, Stream& stream) {
+  HostCopy<float> copy(flat.elements(), stream.device());
+  const auto values = copy.of(flat, stream);
+  return {values.begin(), values.end()};
+}
+
+// A checkpoint and a released folder, written from the device and read again.
+void expect_round_trip(Learner& learner, const LearnerOptions& options, Stream& stream) {
+  const TemporaryFolder folder;
+  CheckpointStore store(folder.path() / "checkpoints", 1);
+  CheckpointContent content;
+  learner.save(content);
+  const Checkpoint checkpoint(store.save(content));
+  learner.export_model(folder.path() / "model", {});
+  Learner again(tiny(), options, stream), released(tiny(), options, stream);
+  again.load(checkpoint);
+  load_parameters(ModelFiles(folder.path() / "model"), released.parameters(), stream);
+  const auto wanted = values_of(learner.parameters().flat(), stream);
+  EXPECT_EQ(values_of(again.parameters().flat(), stream), wanted);
+  EXPECT_EQ(values_of(released.parameters().flat(), stream), wanted);
+}
+
 Trained train(Stream& stream, bool recompute) {
   LearnerOptions options;
   options.pass = {.rows_max = 96, .recompute = recompute};
   options.router_bias_rate = 1e-2;
-  Learner learner(tiny(), options, stream);
+  Learner learner(tiny(recompute), options, stream);
   learner.parameters().initialise(3, stream);
   Trained out;
   for (uint64_t step = 0; step < 3; ++step) {
@@ -69,10 +93,9 @@ Trained train(Stream& stream, bool recompute) {
     out.counts.insert(out.counts.end(), counts.begin(), counts.end());
     out.norms.push_back(learner.update(1e-2, "step").gradient_norm);
   }
+  if (!recompute) expect_round_trip(learner, options, stream);
   const TensorView flat = learner.parameters().flat();
-  HostCopy<float> copy(flat.elements(), stream.device());
-  const auto weights = copy.of(flat, stream);
-  out.weights.assign(weights.begin(), weights.end());
+  out.weights = values_of(flat, stream);
   return out;
 }
 

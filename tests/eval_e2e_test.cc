@@ -57,6 +57,12 @@ TEST_F(EvalVerb, BadInputIsOneLine) {
   expect_refusal(
       run_program("eval " + at("model") + suite() + out + " --set text.corpus=" + at("no")),
       at("no"));
+  expect_refusal(
+      run_program("eval " + at("model") + suite() + out + " --set tasks.problems_per_cell=0"),
+      "nothing to measure");
+  expect_refusal(
+      run_program("eval " + at("model") + suite() + out + " --set tasks.context_tokens_max=10"),
+      "long_prompts");
   EXPECT_FALSE(path_exists(at("none")));
 }
 

@@ -1,5 +1,5 @@
-// What `dure --help` owes: every verb, in order of the alphabet, each with help of its own and an
-// example that names it; README lists the same verbs.
+// What `dure --help` owes, and what is installed with it: every verb, in order of the alphabet,
+// each with help of its own and an example that names it; README lists the same verbs.
 #include <sstream>
 #include <vector>
 
@@ -49,9 +49,107 @@ TEST(Help, EveryVerbHasExamplesAndStandsInTheReadme) {
   }
 }
 
-TEST(Help, UnknownVerbsAreOneLine) {
-  expect_refusal(run_program("trian"), "trian");
-  expect_refusal(run_program(""), "subcommand is required");
+TEST(Help, UnknownVerbsAreOneLineWithTheNearest) {
+  expect_refusal(run_program("trian"), "unknown verb 'trian'; did you mean 'train'?");
+  expect_refusal(run_program("trian --help"), "did you mean 'train'?");
+  expect_refusal(run_program("help trian"), "did you mean 'train'?");
+  expect_refusal(run_program("tokenizer encod"), "did you mean 'encode'?");
+  expect_refusal(run_program("DOCTOR"), "did you mean 'doctor'?");
+  expect_refusal(run_program("--threads 2 doctor"), "'--threads' stands before the verb");
+  expect_refusal(run_program("--quiet doctor"), "`dure doctor --quiet`");
+  expect_refusal(run_program("--verison"), "did you mean '--version'?");
+  expect_refusal(run_program("xyzzy"), "unknown verb 'xyzzy'; see");
+  expect_refusal(run_program("chat m --temprature 1"), "did you mean '--temperature'?");
+  expect_refusal(run_program("chat m --temprature=1"), "did you mean '--temperature'?");
+}
+
+TEST(Help, PlainWordsAreUnderstood) {
+  const auto same = [](const std::string& words, const std::string& options) {
+    SCOPED_TRACE(words);
+    const Outcome said = run_program(words);
+    EXPECT_EQ(said.code, 0) << said.error;
+    EXPECT_EQ(said.error, "");
+    EXPECT_EQ(said.out, run_program(options).out);
+  };
+  for (const char* words : {"", "help", "help help", "-h"}) same(words, "--help");
+  same("help chat", "chat --help");
+  same("help tokenizer train", "tokenizer train --help");
+  for (const char* words : {"tokenizer", "tokenizer help", "help tokenizer"})
+    same(words, "tokenizer --help");
+  same("version", "--version");
+}
+
+TEST(Help, TheVersionTellsTheBuild) {
+  const Outcome said = run_program("--version");
+  EXPECT_EQ(said.code, 0);
+  EXPECT_TRUE(said.out.starts_with("dure 0.1.0\n")) << said.out;
+  for (const char* fact : {"commit: ", "compiler: ", "build: ", "instruction sets: "})
+    EXPECT_NE(said.out.find(fact), std::string::npos) << fact;
+  EXPECT_NE(
+      run_program("--version", {.environment = "DURE_ISA=generic"}).out.find("generic in use"),
+      std::string::npos);
+}
+
+TEST(Help, ThreadsThatCannotBeBlameTheOption) {
+  for (const std::string count : {"0", "-1", "x", "1.5", "4097", "99999999999", "\"\""}) {
+    expect_refusal(run_program("doctor --threads=" + count), "--threads");
+  }
+  expect_refusal(run_program("doctor --threads 0"), "--threads 0: give a whole number from 1");
+}
+
+TEST(Help, WhatTheQuickstartMakesIsSaidWhereItIsMissing) {
+  const auto refuse = [](const std::string& arguments, const std::string& part) {
+    SCOPED_TRACE(arguments);
+    const TemporaryFolder empty;
+    const Outcome outcome = run_program(
+        arguments, {.environment = "cd '" + empty.path().string() + "' && DURE_LOG=error"});
+    expect_refusal(outcome, part);
+  };
+  refuse("generate runs/nano/rl/model --chat -p '47+85=?'", "`./dev quickstart` makes runs/nano");
+  refuse("chat runs/nano/rl/model", "`./dev quickstart` makes runs/nano");
+  refuse("train " DURE_SOURCE_DIR "/recipes/nano/pretrain.yaml", "`./dev quickstart` makes");
+  refuse("train " DURE_SOURCE_DIR "/recipes/nano/sft.yaml", "`./dev quickstart` makes");
+  refuse("rl " DURE_SOURCE_DIR "/recipes/nano/rl.yaml", "`./dev quickstart` makes");
+  refuse("inspect runs/nano-brief/release", "`./dev quickstart --brief` makes runs/nano-brief");
+  refuse("inspect runs/small/release", "`./dev quickstart --recipe small` makes runs/small");
+}
+
+// What a shell prints, without its last line break.
+std::string shell_output(const std::string& command) {
+  std::FILE* pipe = ::popen(command.c_str(), "r");
+  std::string out;
+  for (int c = 0; (c = std::fgetc(pipe)) != EOF;) out += static_cast<char>(c);
+  EXPECT_EQ(::pclose(pipe), 0) << command;
+  while (out.ends_with('\n')) out.pop_back();
+  return out;
+}
+
+TEST(Install, BringsProgramManualCompletionRecipesAndDocs) {
+  const TemporaryFolder folder;
+  const Path prefix = folder.path() / "a prefix";
+  shell_output("cmake --install '" + Path(DURE_BINARY).parent_path().string() + "' --prefix '" +
+               prefix.string() + "'");
+  EXPECT_TRUE(
+      shell_output("'" + (prefix / "bin/dure").string() + "' version").starts_with("dure "));
+  for (const char* file :
+       {"share/dure/recipes/nano/pretrain.yaml", "share/dure/recipes/quickstart.sh",
+        "share/doc/dure/README.md", "share/doc/dure/docs/README.md"})
+    EXPECT_TRUE(path_exists(prefix / file)) << file;
+  const std::string page = read_file(prefix / "share/man/man1/dure.1");
+  for (const std::string& verb : verbs_of(run_program("--help").out))
+    EXPECT_NE(page.find(".SH \"dure " + verb), std::string::npos) << verb;
+  EXPECT_NE(page.find("dure tokenizer train"), std::string::npos);
+  EXPECT_NE(page.find("\\-\\-max\\-tokens"), std::string::npos);
+  const auto completed = [&](const std::string& words, int at) {
+    return shell_output("bash -c '. \"$1\"; COMP_WORDS=(" + words + "); COMP_CWORD=" +
+                        std::to_string(at) + "; _dure; echo \"${COMPREPLY[*]}\"' - '" +
+                        (prefix / "share/bash-completion/completions/dure").string() + "'");
+  };
+  EXPECT_EQ(completed("dure tok", 1), "tokenizer");
+  EXPECT_EQ(completed("dure data pre", 2), "prepare");
+  EXPECT_EQ(completed("dure chat runs/x --temp", 3), "--temperature");
+  EXPECT_EQ(completed("dure help rend", 2), "render");
+  EXPECT_EQ(completed("dure tokenizer train --vocab", 3), "--vocab-size");
 }
 
 }  // namespace

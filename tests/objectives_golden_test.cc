@@ -14,7 +14,7 @@
 #include "rl/preference.h"
 #include "tensor/cpu_stream.h"
 #include "train/optimiser.h"
-#include "train/router_bias.h"
+#include "train/router_load.h"
 #include "train/schedule.h"
 
 namespace dure {

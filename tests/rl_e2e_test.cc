@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/testing.h"
 #include "cli/convert_model.h"
 #include "program.h"
 #include "rl/rl_trainer.h"
@@ -195,6 +196,46 @@ TEST_F(RlTest, LaterUpdatesAreOffPolicy) {
   for (const double mismatch : column_of("off", "sampler_mismatch_max"))
     largest = std::max(largest, mismatch);
   EXPECT_GT(largest, 0);
+}
+
+TEST_F(RlTest, GoesOnWithoutTheModelItStartedFrom) {
+  run_rl(rl("with-init"));
+  std::filesystem::copy(at("sft/model"), at("lent"));
+  RlConfig c = rl("without-init");
+  c.init = at("lent").string();
+  c.steps = 2;
+  run_rl(c);
+  std::filesystem::remove_all(at("lent"));
+  c.steps = 6;
+  run_rl(c);
+  EXPECT_TRUE(weights_of("without-init") == weights_of("with-init"));
+  c.output = at("never-begun").string();
+  EXPECT_THROW(run_rl(c), Error);
+  EXPECT_FALSE(path_exists(at("never-begun")));
+}
+
+TEST_F(RlTest, LongPromptsFitAreDroppedCutOrRefusedAtTheStart) {
+  const auto long_run = [&](const std::string& output, LongPrompts rule) {
+    RlConfig c = rl(output);
+    c.steps = 3;
+    c.tasks.sorting = {.weight = 1, .length_min = 3, .length_max = 40, .value_max = 99999};
+    c.rollout.context_tokens_max = 90;
+    c.rollout.long_prompts = rule;
+    return c;
+  };
+  run_rl(long_run("dropped", LongPrompts::kDrop));
+  run_rl(long_run("cut-prompts", LongPrompts::kTruncate));
+  EXPECT_EQ(steps_written("dropped"), 3u);
+  EXPECT_EQ(steps_written("cut-prompts"), 3u);
+  const auto refusal = [](const RlConfig& c) { return message_of([&] { run_rl(c); }); };
+  EXPECT_NE(refusal(long_run("refused", LongPrompts::kRefuse)).find("long_prompts"),
+            std::string::npos);
+  RlConfig c = long_run("refused", LongPrompts::kDrop);
+  c.rollout.new_tokens_max = 90;
+  EXPECT_NE(refusal(c).find("rollout.new_tokens_max is 90"), std::string::npos);
+  c.rollout.context_tokens_max = 100000;
+  EXPECT_NE(refusal(c).find("context_tokens_max is 100000"), std::string::npos);
+  EXPECT_EQ(steps_written("refused"), 0u);
 }
 
 TEST_F(RlTest, AnotherRunInTheSameFolderIsRefused) {

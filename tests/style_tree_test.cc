@@ -1,5 +1,6 @@
-// The tree obeys what STYLE.md says and the compiler does not check: no statement is a chain of
-// statements joined by commas (`a = 1, b = 2;`), which hides how long a function is.
+// The tree obeys what STYLE.md says and the compiler does not check: every file opens with a
+// comment, a header's with its path; no statement is a chain of statements joined by commas
+// (`a = 1, b = 2;`), which hides how long a function is.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -209,21 +210,51 @@ TEST(Style, ChainsAreFoundAndNothingElseIs) {
     EXPECT_FALSE(chained(plain)) << plain;
 }
 
-TEST(Style, NoStatementIsAChain) {
+// Every source and header of the tree, relative to its root.
+std::vector<Path> sources() {
   const Path root(DURE_SOURCE_DIR);
-  int64_t file_count = 0;
+  std::vector<Path> found;
   for (const char* folder : {"src", "tests", "bench", "fuzz", "tools"}) {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(root / folder)) {
       const std::string extension = entry.path().extension().string();
-      if (!entry.is_regular_file() || (extension != ".cc" && extension != ".h")) continue;
-      ++file_count;
-      for (const int64_t line : chained_lines(read_file(entry.path()))) {
-        ADD_FAILURE() << std::filesystem::relative(entry.path(), root).string() << ":" << line
-                      << ": a chain of statements: write one a line";
-      }
+      if (entry.is_regular_file() && (extension == ".cc" || extension == ".h"))
+        found.push_back(entry.path().lexically_relative(root));
     }
   }
-  EXPECT_GT(file_count, 100);
+  EXPECT_GT(found.size(), 100u);
+  return found;
+}
+
+// How a file's first line must begin: a header says where it is, as it is included.
+std::string opening_of(const Path& path) {
+  if (path.extension() != ".h") return "// ";
+  const bool in_src = *path.begin() == "src";
+  return "// " + (in_src ? path.lexically_relative("src") : path).string() + ": ";
+}
+
+TEST(Style, OpeningsNameHeadersAsTheyAreIncluded) {
+  EXPECT_EQ(opening_of("src/engine/scorer.h"), "// engine/scorer.h: ");
+  EXPECT_EQ(opening_of("tests/golden.h"), "// tests/golden.h: ");
+  EXPECT_EQ(opening_of("src/engine/scorer.cc"), "// ");
+}
+
+TEST(Style, EveryFileOpensWithAComment) {
+  for (const Path& path : sources()) {
+    const std::string text = read_file(Path(DURE_SOURCE_DIR) / path);
+    const std::string opening = opening_of(path);
+    EXPECT_TRUE(text.starts_with(opening) && text.size() > opening.size() &&
+                text[opening.size()] != '\n')
+        << path.string() << ": its first line must begin with '" << opening
+        << "' and say what the file owns, or how it does its work";
+  }
+}
+
+TEST(Style, NoStatementIsAChain) {
+  for (const Path& path : sources()) {
+    for (const int64_t line : chained_lines(read_file(Path(DURE_SOURCE_DIR) / path))) {
+      ADD_FAILURE() << path.string() << ":" << line << ": a chain of statements: write one a line";
+    }
+  }
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+// Where a failed check ends: the macros hand over the values as text, the process stops here.
 #include "base/check.h"
 
 #include <cstdio>

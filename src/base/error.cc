@@ -1,3 +1,5 @@
+// Names of the codes, and which code an errno is: what a user can mend has its own, the rest is
+// kIo.
 #include "base/error.h"
 
 #include <cerrno>

@@ -24,7 +24,7 @@ enum class ErrorCode {
   kOutOfMemory,
   kIo,
   kDiverged,     // Training: a loss or gradient is not finite.
-  kInterrupted,  // Ctrl-C or SIGTERM; the state was saved where the caller says so.
+  kInterrupted,  // Ctrl-C, SIGTERM or SIGHUP; the state was saved where the caller says so.
 };
 
 const char* error_code_name(ErrorCode code);  // "invalid argument", "not found", ...

@@ -1,3 +1,6 @@
+// POSIX calls, their failures told as Errors with the path. What is staged is written under a
+// hidden name beside the target, synced, renamed, and the parent folder synced; a lock on a staged
+// file says that its writer lives (stale_files.cc asks).
 #include "base/file.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// Thin calls into OpenSSL and xxHash, whose headers stop here.
 #include "base/hash.h"
 
 #include <fmt/core.h>

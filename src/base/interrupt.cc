@@ -1,3 +1,4 @@
+// The signals that end a run in order, and which one came.
 #include "base/interrupt.h"
 
 #include <unistd.h>
@@ -9,24 +10,33 @@
 namespace dure {
 namespace {
 
-volatile std::sig_atomic_t g_interrupted = 0;
+volatile std::sig_atomic_t g_signal = 0;  // 0: not interrupted
 
 void on_signal(int signal) {
-  if (g_interrupted != 0) _exit(128 + signal);
-  g_interrupted = 1;
+  if (g_signal != 0) _exit(128 + signal);
+  g_signal = signal;
+}
+
+// `nohup` and the like ask by SIG_IGN that a lost terminal changes nothing.
+void handle(int signal) {
+  struct sigaction before {};
+  sigaction(signal, nullptr, &before);
+  if (signal == SIGHUP && before.sa_handler == SIG_IGN) return;
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigaction(signal, &action, nullptr);
 }
 
 }  // namespace
 
 void install_interrupt_handler() {
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) handle(signal);
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-bool interrupted() { return g_interrupted != 0; }
+bool interrupted() { return g_signal != 0; }
+
+int interrupt_exit_code() { return 128 + (g_signal != 0 ? static_cast<int>(g_signal) : SIGINT); }
 
 void throw_if_interrupted(const char* what_was_saved) {
   if (interrupted()) fail(ErrorCode::kInterrupted, "interrupted; {}", what_was_saved);

@@ -1,13 +1,16 @@
-// base/interrupt.h: Ctrl-C and SIGTERM as a flag that long loops look at between two steps.
+// base/interrupt.h: Ctrl-C, SIGTERM and SIGHUP as a flag that long loops look at between two steps.
 //
 // The first signal sets the flag; a second one ends the process at once (nothing is lost: see
-// file.h).
+// file.h). A SIGHUP that was ignored when the program started (nohup) stays ignored.
 #pragma once
 
 namespace dure {
 
 void install_interrupt_handler();
 bool interrupted();
+// 128 + the signal that interrupted, as shells count: 130 for Ctrl-C, 143 for SIGTERM, 129 for
+// SIGHUP. 130 where none did.
+int interrupt_exit_code();
 void throw_if_interrupted(
     const char* what_was_saved);  // Error kInterrupted, with what the user may do next.
 

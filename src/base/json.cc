@@ -1,3 +1,6 @@
+// Accessors and the writer are written here; nlohmann's parser feeds a builder event by event, and
+// yaml-cpp's tree is copied. Both stop at a depth, and find the keys of large objects by hash while
+// they fill them.
 #include "base/json.h"
 
 #include <yaml-cpp/yaml.h>
@@ -10,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/file_kind.h"
 
 namespace dure {
 namespace {
@@ -437,6 +441,7 @@ std::string shortest_double(double value) {
 }
 
 Json parse_json(std::string_view text, std::string_view source) {
+  refuse_mistaken_file(text, source);
   Builder builder(source);
   nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
   return std::move(builder.result);

@@ -1,3 +1,5 @@
+// One spdlog logger on standard error, made at the first line as DURE_LOG says. The line of a
+// progress bar is wiped before a message is written over it.
 #include "base/log.h"
 
 #include <spdlog/sinks/stdout_color_sinks.h>

@@ -1,3 +1,5 @@
+// What the visitors of fields share and no template needs: ranges and choices in words, the nearest
+// known name, unknown fields, and FIELD.FIELD=VALUE set into a Json.
 #include "base/options.h"
 
 #include <algorithm>

@@ -7,8 +7,8 @@
 //       v("learning_rate", learning_rate, "peak rate", above(0));
 //     }
 //   };
-//   from_json(options, json, "train.yaml: optimiser");   // unknown fields and bad values refused
-//   by name Json j = to_json(options);
+//   from_json(options, json, "train.yaml: optimiser");  // Refuses unknown fields and bad values.
+//   Json j = to_json(options);
 //
 // Field kinds: bool, int64_t, double, std::string, enums with names, std::vector of those, and
 // nested structs with visit(). Visiting only looks at fields or sets them: where a field decides
@@ -172,6 +172,15 @@ Json write_value(const T& field) {
 struct Describer {
   std::string prefix;
   std::string out;
+  // The fields of a list's items, where they have any.
+  template <typename Item>
+  void describe_item(const std::string& name) {
+    if constexpr (std::is_class_v<Item> && !std::is_same_v<Item, std::string>) {
+      Describer inner{prefix + name + "[].", ""};
+      Item{}.visit(inner);
+      out += inner.out;
+    }
+  }
   template <typename T, typename Rule = NoRule>
   void operator()(const char* name, T& field, const char* help, const Rule& rule = {}) {
     if constexpr (std::is_class_v<T> && !std::is_same_v<T, std::string> && !IsVector<T>::value) {
@@ -188,6 +197,7 @@ struct Describer {
       }
       out +=
           "  " + prefix + name + " = " + write_value(field).dump() + "   " + help + limits + "\n";
+      if constexpr (IsVector<T>::value) describe_item<typename T::value_type>(name);
     }
   }
 };

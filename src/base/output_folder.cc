@@ -1,3 +1,5 @@
+// Remembers which folders of the path it had to make; at the end those that are still empty go,
+// innermost first.
 #include "base/output_folder.h"
 
 namespace dure {

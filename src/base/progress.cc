@@ -1,3 +1,5 @@
+// The drawing, and durations, counts and bytes in short words. One flag for the whole process says
+// whether a bar stands on the screen, so that log.cc can wipe it.
 #include "base/progress.h"
 
 #include <fmt/core.h>

@@ -1,3 +1,5 @@
+// Philox4x32-10 as its paper has it. Each 32-bit number is a quarter of a block that is computed
+// anew for it: there is no state but the counter.
 #include "base/rng.h"
 
 #include <cmath>

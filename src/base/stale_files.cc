@@ -1,3 +1,5 @@
+// A writer locks its file while it lives (StagedFile, file.cc), so a temporary that can be locked
+// is nobody's. Files alone: folders are left as they are.
 #include "base/stale_files.h"
 
 #include <fcntl.h>

@@ -1,3 +1,5 @@
+// Indices are handed out one by one from an atomic counter; a new generation starts a loop, a count
+// of busy workers ends it. The caller is worker 0, and a loop inside a loop runs where it stands.
 #include "base/thread_pool.h"
 
 #include <sched.h>

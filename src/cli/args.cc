@@ -1,6 +1,11 @@
+// Declares verbs to CLI11, and says in one line what is wrong with a command line, or what a verb
+// threw.
 #include "cli/args.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
@@ -8,12 +13,13 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
+#include "base/options.h"
+#include "cli/version.h"
 
 namespace dure {
 namespace {
 
 constexpr int kExitBadInput = 2;
-constexpr int kExitInterrupted = 130;
 
 template <typename T>
 void add_optional(CLI::App& app, const char* names, std::optional<T>& value, const char* help) {
@@ -21,10 +27,20 @@ void add_optional(CLI::App& app, const char* names, std::optional<T>& value, con
       names, [&value](const T& given) { value = given; }, help);
 }
 
+// DURE_THREADS carries the number on; what is wrong with it is said of the option that was given.
+void set_threads(const std::string& text) {
+  int count = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (problem != std::errc() || end != text.data() + text.size() || count < 1 || count > 4096) {
+    throw CLI::ValidationError(
+        fmt::format("--threads {}: give a whole number from 1 to 4096", text));
+  }
+  ::setenv("DURE_THREADS", text.c_str(), 1);
+}
+
 void add_common(CLI::App& app) {
-  app.add_option_function<std::string>(
-         "--threads", [](const std::string& count) { ::setenv("DURE_THREADS", count.c_str(), 1); },
-         "worker threads (default: DURE_THREADS, else all cores)")
+  app.add_option_function<std::string>("--threads", set_threads,
+                                       "worker threads (default: DURE_THREADS, else all cores)")
       ->type_name("N");
   app.add_flag_callback(
       "--quiet",
@@ -53,10 +69,26 @@ std::string one_line(std::string_view text) {
   return out;
 }
 
+// The examples of help and README talk of runs/nano, which a clone does not bring.
+std::string hint_of(const Error& error) {
+  if (error.code() != ErrorCode::kNotFound) return "";
+  const std::string_view text = error.what();
+  for (const std::string_view recipe : {"nano", "small"}) {
+    const size_t at = text.find(fmt::format("runs/{}", recipe));
+    if (at == std::string_view::npos) continue;
+    const std::string_view rest = text.substr(at + 5 + recipe.size());
+    const bool brief = rest.starts_with("-brief");
+    return fmt::format("; `./dev quickstart{}{}` makes runs/{}{}",
+                       recipe == "nano" ? "" : fmt::format(" --recipe {}", recipe),
+                       brief ? " --brief" : "", recipe, brief ? "-brief" : "");
+  }
+  return "";
+}
+
 int report(const Error& error) {
   std::fflush(stdout);
-  std::fprintf(stderr, "dure: %s\n", one_line(error.what()).c_str());
-  return error.code() == ErrorCode::kInterrupted ? kExitInterrupted : kExitBadInput;
+  std::fprintf(stderr, "dure: %s%s\n", one_line(error.what()).c_str(), hint_of(error).c_str());
+  return error.code() == ErrorCode::kInterrupted ? interrupt_exit_code() : kExitBadInput;
 }
 
 int guarded(const std::function<int()>& run) {
@@ -72,13 +104,39 @@ int guarded(const std::function<int()>& run) {
   }
 }
 
-// CLI11 says of an unknown verb only that one is required, and of an unknown option before a
-// missing positional likewise.
+std::string suggestion(std::string given, const std::vector<std::string>& names) {
+  for (char& c : given) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const std::string near = nearest_name(given, names);
+  return near.empty() ? "" : fmt::format("; did you mean '{}'?", near);
+}
+
+std::vector<std::string> verbs_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* sub : app.get_subcommands({})) names.push_back(sub->get_name());
+  return names;
+}
+
+std::vector<std::string> long_options_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+// CLI11 says of an unknown option before a missing positional only that one is required.
 std::string problem_of(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<std::string> unknown = app.remaining();
-  if (unknown.empty() || error.get_name() != "RequiredError") return error.what();
-  const bool has_verbs = !app.get_subcommands({}).empty();
-  return fmt::format("unknown {} '{}'", has_verbs ? "verb" : "argument", unknown[0]);
+  if (unknown.empty()) return error.what();
+  const std::string option = unknown[0].substr(0, unknown[0].find('='));
+  return fmt::format("unknown argument '{}'{}", unknown[0],
+                     option.starts_with("--") ? suggestion(option, long_options_of(app)) : "");
+}
+
+int refuse_usage(const std::string& where, const std::string& problem) {
+  std::fprintf(stderr, "%s: %s; see `%s --help`\n", where.c_str(), one_line(problem).c_str(),
+               where.c_str());
+  return kExitBadInput;
 }
 
 // What a CLI11 parse error becomes: its own help text for --help, one line with a pointer to --help
@@ -91,9 +149,55 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error) {
     sub = sub->get_subcommands().front();
     where += " " + sub->get_name();
   }
-  std::fprintf(stderr, "%s: %s; see `%s --help`\n", where.c_str(),
-               one_line(problem_of(*sub, error)).c_str(), where.c_str());
-  return kExitBadInput;
+  return refuse_usage(where, problem_of(*sub, error));
+}
+
+// The words in which people ask a program what it is, as the options that CLI11 knows:
+// nothing, `help`, `help VERB`, `VERB help` where a verb has verbs of its own, `version`.
+std::vector<std::string> plain_words(std::vector<std::string> words, const CLI::App& app) {
+  if (words.empty()) return {"--help"};
+  if (words == std::vector<std::string>{"version"}) return {"--version"};
+  if (words[0] == "help") {
+    words.erase(words.begin());
+    if (words == std::vector<std::string>{"help"} || words == std::vector<std::string>{"version"})
+      return {"--help"};
+    words.emplace_back("--help");
+    return words;
+  }
+  const std::vector<std::string> verbs = verbs_of(app);
+  const bool group = std::find(verbs.begin(), verbs.end(), words[0]) != verbs.end() &&
+                     !verbs_of(*app.get_subcommand(words[0])).empty();
+  if (group && words.size() == 1) words.emplace_back("--help");
+  if (group && words[1] == "help") words[1] = "--help";
+  return words;
+}
+
+// "--threads 2 train": what belongs behind the verb stands before it.
+std::optional<int> refuse_early_option(const CLI::App& app, const std::vector<std::string>& words) {
+  const std::vector<std::string> verbs = verbs_of(app);
+  const std::string option = words[0].substr(0, words[0].find('='));
+  const auto verb = std::find_first_of(words.begin(), words.end(), verbs.begin(), verbs.end());
+  if (!option.starts_with('-') || app.get_option_no_throw(option) != nullptr || verb == words.end())
+    return std::nullopt;
+  return refuse_usage("dure",
+                      fmt::format("'{}' stands before the verb; options follow it: `dure {} "
+                                  "{}`",
+                                  option, *verb, option));
+}
+
+// Looked at before CLI11 parses: it would take `trian --help` for a question about the program.
+std::optional<int> refuse_unknown_verb(const CLI::App& app, const std::vector<std::string>& words) {
+  std::string where = "dure";
+  const CLI::App* at = &app;
+  for (const std::string& word : words) {
+    const std::vector<std::string> verbs = verbs_of(*at);
+    if (verbs.empty() || word.starts_with('-')) break;
+    if (std::find(verbs.begin(), verbs.end(), word) == verbs.end())
+      return refuse_usage(where, fmt::format("unknown verb '{}'{}", word, suggestion(word, verbs)));
+    at = at->get_subcommand(word);
+    where += " " + word;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -153,12 +257,13 @@ Args& Args::verb(const char* name, const char* summary, std::function<int()> run
 
 int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs) {
   install_interrupt_handler();
-  CLI::App app{"Dure: a K-EXAONE-class language model through its whole life"};
-  app.set_version_flag("--version", "dure 0.1.0");
+  CLI::App app{"Dure: a K-EXAONE-class language model through its whole life", "dure"};
+  app.set_version_flag("-V,--version", version_text);
   app.require_subcommand(1);
   app.footer(
-      "\n`dure VERB --help` explains a verb, with examples. `dure train "
-      "recipes/nano/pretrain.yaml` is a start.");
+      "\n`dure help VERB` explains a verb, with examples. `./dev quickstart` in Dure's source "
+      "folder "
+      "makes a first model, runs/nano.");
   std::vector<std::unique_ptr<Args>> all_args;
   for (const Verb& verb : verbs) {
     CLI::App* sub = app.add_subcommand(verb.name, verb.summary);
@@ -170,8 +275,12 @@ int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs) {
       if (const int code = guarded(run); code != 0) throw CLI::RuntimeError(code);
     });
   }
+  std::vector<std::string> words = plain_words({argv + 1, argv + argc}, app);
+  if (const std::optional<int> refused = refuse_early_option(app, words)) return *refused;
+  if (const std::optional<int> refused = refuse_unknown_verb(app, words)) return *refused;
+  std::reverse(words.begin(), words.end());  // As CLI11 wants a vector.
   try {
-    app.parse(argc, argv);
+    app.parse(words);
   } catch (const CLI::RuntimeError& error) {
     return error.get_exit_code();
   } catch (const CLI::ParseError& error) {

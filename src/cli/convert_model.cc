@@ -1,3 +1,5 @@
+// Both ways read tensor by tensor through ModelFiles; values change type a million elements at a
+// time. From GGUF to GGUF all metadata stay but the architecture's.
 #include "cli/convert_model.h"
 
 #include <algorithm>
@@ -19,15 +21,22 @@ namespace {
 
 constexpr int64_t kPieceElements = 1 << 20;
 
-// Calls put(offset, bytes) until all of `view` is written in type `to`.
+// Calls put(offset, bytes) until all of `view` is written in type `to`. `what` names the tensor.
 template <typename Put>
-void put_converted(ConstTensorView view, DType to, Put&& put) {
-  if (view.dtype == to) return put(int64_t{0}, host_bytes(view));
+Narrowing put_plain(const std::string& what, ConstTensorView view, DType to, Put&& put) {
+  Narrowing narrowing(what, view.shape, to);
+  if (view.dtype == to) {
+    narrowing.look_at(view);
+    put(int64_t{0}, host_bytes(view));
+    return narrowing;
+  }
   std::string piece;
   for (int64_t first = 0; first < view.elements(); first += kPieceElements) {
-    convert_elements(view, first, std::min(kPieceElements, view.elements() - first), to, piece);
+    convert_elements(view, first, std::min(kPieceElements, view.elements() - first), narrowing,
+                     piece);
     put(first * row_bytes(to, 1), std::string_view(piece));
   }
+  return narrowing;
 }
 
 // What write_hf_folder() takes, from files of any kind.
@@ -57,9 +66,10 @@ class FilesProvider : public TensorProvider {
     if (stored.dtype == wanted) return stored;
     const int64_t bytes = stored.elements() * row_bytes(wanted, 1);
     if (converted_.bytes() < bytes) converted_ = Buffer(bytes);
-    put_converted(stored, wanted, [&](int64_t offset, std::string_view piece) {
+    const std::string what = fmt::format("{}: tensor '{}'", files_.path().string(), tensor.name);
+    put_plain(what, stored, wanted, [&](int64_t offset, std::string_view piece) {
       std::copy(piece.begin(), piece.end(), static_cast<char*>(converted_.data()) + offset);
-    });
+    });  // What is not finite the writer says.
     return converted_.view(wanted, stored.shape);
   }
 
@@ -94,9 +104,17 @@ void put_tensor(const ModelFiles& files, TensorId id, const TensorInfo& info, Bu
   for (int64_t e = 0; e < count; ++e) {
     const ConstTensorView view =
         files.load({id.role, id.layer, is_expert(id.role) ? e : -1}, scratch);
-    put_converted(view, info.dtype, [&](int64_t offset, std::string_view piece) {
+    const auto put = [&](int64_t offset, std::string_view piece) {
       writer.write_piece(info.name, e * part_bytes + offset, piece);
-    });
+    };
+    if (is_block(info.dtype)) {  // Kept as it is.
+      put(0, host_bytes(view));
+      continue;
+    }
+    const std::string expert = is_expert(id.role) ? fmt::format(", expert {}", e) : "";
+    put_plain(fmt::format("{}: tensor '{}'{}", files.path().string(), info.name, expert), view,
+              info.dtype, put)
+        .finish();
   }
 }
 
@@ -147,14 +165,71 @@ GgufMetadata gguf_metadata_of(const ModelFiles& files) {
   return out;
 }
 
-void convert_to_folder(const ModelFiles& files, const Path& out, const ConvertOptions& options) {
+namespace {
+
+bool same_file(const Path& a, const Path& b) {
+  return path_exists(a) && path_exists(b) && std::filesystem::equivalent(a, b);
+}
+
+// A folder that is replaced goes as a whole: never with the source in it, and only a model's.
+void check_replaceable_folder(const ModelFiles& files, const Path& out, bool replace) {
+  for (Path at = std::filesystem::canonical(files.path()); path_exists(out);
+       at = at.parent_path()) {
+    if (same_file(at, out)) {
+      fail(ErrorCode::kInvalidArgument,
+           "{}: the model is in it; it cannot be converted into itself", out.string());
+    }
+    if (at == at.root_path()) break;
+  }
+  check_replaceable(files, out, replace);
+  if (std::filesystem::is_directory(out) && !std::filesystem::is_empty(out) &&
+      !path_exists(out / "config.json")) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: a folder with other things than a model (no config.json) is not replaced; give "
+         "another name",
+         out.string());
+  }
+}
+
+std::vector<Path> weights_in(const Path& folder) {
+  std::vector<Path> out;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() == ".safetensors") out.push_back(entry.path());
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+}  // namespace
+
+void check_replaceable(const ModelFiles& files, const Path& out, bool replace) {
+  std::vector<Path> sources = files.weight_files();
+  sources.push_back(files.path());
+  for (const Path& source : sources) {
+    if (same_file(source, out)) {
+      fail(ErrorCode::kInvalidArgument,
+           "{}: a model cannot be converted into itself; give another "
+           "name",
+           out.string());
+    }
+  }
+  if (path_exists(out) && !replace)
+    fail(ErrorCode::kInvalidArgument,
+         "{} is there already; give another name, or --force to replace it", out.string());
+}
+
+std::vector<Path> convert_to_folder(const ModelFiles& files, const Path& out,
+                                    const ConvertOptions& options) {
+  check_replaceable_folder(files, out, options.replace);
   FilesProvider provider(files);
   HfFolderOptions folder{.dtype = options.dtype};
   if (options.part_bytes_max > 0) folder.shard_bytes_max = options.part_bytes_max;
   write_hf_folder(out, files.config(), folder_texts(files), provider, folder);
+  return weights_in(out);
 }
 
-void convert_to_gguf(const ModelFiles& files, const Path& out, const ConvertOptions& options) {
+std::vector<Path> convert_to_gguf(const ModelFiles& files, const Path& out,
+                                  const ConvertOptions& options) {
   GgufMetadata metadata = gguf_metadata_of(files);
   std::vector<TensorId> ids;
   std::vector<TensorInfo> tensors;
@@ -174,6 +249,8 @@ void convert_to_gguf(const ModelFiles& files, const Path& out, const ConvertOpti
         "'dure-exaone-moe', which other programs refuse",
         out.string());
   }
+  for (const Path& file : gguf_set_files(out, tensors, options.part_bytes_max))
+    check_replaceable(files, file, options.replace);
   GgufSetWriter writer(out, metadata, tensors, options.part_bytes_max);
   Progress progress("convert", static_cast<int64_t>(ids.size()), "tensors");
   Buffer scratch;
@@ -183,6 +260,7 @@ void convert_to_gguf(const ModelFiles& files, const Path& out, const ConvertOpti
   }
   writer.commit();
   progress.finish();
+  return writer.files();
 }
 
 }  // namespace dure

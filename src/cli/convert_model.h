@@ -16,10 +16,17 @@ namespace dure {
 struct ConvertOptions {
   std::optional<DType> dtype;  // F32, F16 or BF16 for all weights
   int64_t part_bytes_max = 0;  // of one file; 0: one GGUF file, shards of 5 GB
+  bool replace = false;        // what is there under a name that is written
 };
 
-void convert_to_folder(const ModelFiles& files, const Path& out, const ConvertOptions& options);
-void convert_to_gguf(const ModelFiles& files, const Path& out, const ConvertOptions& options);
+// Return the files of weights that they wrote. Throw kInvalidArgument, before anything is written,
+// for a file of the model's own (also with `replace`) and for one that is there (without).
+std::vector<Path> convert_to_folder(const ModelFiles& files, const Path& out,
+                                    const ConvertOptions& options);
+std::vector<Path> convert_to_gguf(const ModelFiles& files, const Path& out,
+                                  const ConvertOptions& options);
+// That check, for one file.
+void check_replaceable(const ModelFiles& files, const Path& out, bool replace);
 
 // All keys of a GGUF file for this model but general.file_type: configuration, name, tokenizer,
 // chat template, sampling.

@@ -1,3 +1,5 @@
+// Sums over the plans of the parts; the longest context and the most rows that fit are found by
+// bisection over these sums. The machine's memory is /proc/meminfo, under the cgroup's limit.
 #include "cli/memory_plan.h"
 
 #include <algorithm>

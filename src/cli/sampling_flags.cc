@@ -1,9 +1,11 @@
 // Declares the flags, checks them, and lays them over a model's own settings.
 #include "cli/sampling_flags.h"
 
+#include <algorithm>
 #include <random>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "cli/args.h"
 
 namespace dure {
@@ -27,7 +29,8 @@ void SamplingFlags::declare(Args& args) {
   args.option("--presence-penalty", presence_penalty, "over the answer");
   args.option("--frequency-penalty", frequency_penalty, "over the answer");
   args.option("--seed", seed, "of sampling (default: a fresh one)");
-  args.option("-c,--context", context_tokens, "longest conversation in tokens");
+  args.option("-c,--context", context_tokens,
+              "longest conversation in tokens (default: 4096, or the model's own limit)");
   args.option("--draft", draft_tokens,
               "tokens the MTP layer drafts ahead; the model checks them together (0: off)");
 }
@@ -45,10 +48,19 @@ SamplingOptions SamplingFlags::over(const SamplingOptions& defaults) const {
   return o;
 }
 
-SpeakerOptions SamplingFlags::speaker_options(const OpenModel& model) const {
-  if (context_tokens < 2) {
-    fail(ErrorCode::kInvalidArgument, "a context of {} tokens: give at least 2", context_tokens);
+int64_t SamplingFlags::context_of(const OpenModel& model) const {
+  constexpr int64_t kDefault = 4096;
+  const int64_t own = model.weights.config.context_tokens;
+  if (context_tokens && *context_tokens < 2)
+    fail(ErrorCode::kInvalidArgument, "--context {}: give at least 2 tokens", *context_tokens);
+  if (context_tokens && *context_tokens > own) {
+    log_warn("--context {}: the model's own limit of {} tokens is taken ({})", *context_tokens, own,
+             model.texts.source);
   }
+  return std::min(context_tokens.value_or(kDefault), own);
+}
+
+SpeakerOptions SamplingFlags::speaker_options(const OpenModel& model) const {
   constexpr int64_t kDraftMax = SpeakerOptions::kDraftTokensMax;
   if (draft_tokens < 0 || draft_tokens > kDraftMax)
     fail(ErrorCode::kInvalidArgument, "--draft {}: give 0 to {}", draft_tokens, kDraftMax);
@@ -59,7 +71,7 @@ SpeakerOptions SamplingFlags::speaker_options(const OpenModel& model) const {
   }
   return {.sampling = over(load_sampling(*model.files)),
           .new_tokens_max = new_tokens_max,
-          .context_tokens = context_tokens,
+          .context_tokens = context_of(model),
           .draft_tokens = draft_tokens};
 }
 

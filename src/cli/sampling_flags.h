@@ -19,14 +19,16 @@ struct SamplingFlags {
   std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty,
       frequency_penalty;
   std::optional<int64_t> top_k, seed;
-  int64_t context_tokens = 4096;
+  std::optional<int64_t> context_tokens;
   int64_t draft_tokens = 0;
 
   void declare(Args& args);
   // Throws kInvalidArgument naming the flag that is out of range or asks what the model cannot do.
+  // A context beyond the model's own is cut to it, and a warning says so.
   SpeakerOptions speaker_options(const OpenModel& model) const;
 
  private:
+  int64_t context_of(const OpenModel& model) const;
   SamplingOptions over(const SamplingOptions& defaults) const;
 };
 

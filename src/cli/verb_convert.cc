@@ -58,20 +58,26 @@ DType parse_type(const std::string& name) {
        "--type '{}': f32, f16 or bf16; block types are made by `dure quantize`", name);
 }
 
+// `out` is the name that opens what was written, but for a GGUF set: its first file does.
+void say_written(const Path& in, const Path& out, const std::vector<Path>& files) {
+  const Path& opens = out.extension() == ".gguf" ? files[0] : out;
+  std::printf("converted: %s -> %s\n", in.c_str(), opens.c_str());
+  if (files.size() == 1) return;
+  std::printf("%zu files:\n", files.size());
+  for (const Path& file : files) std::printf("  %s\n", file.c_str());
+}
+
 int convert(const ConvertArgs& args) {
   const Path out = args.out;
   ConvertOptions options;
   if (args.type) options.dtype = parse_type(*args.type);
   if (args.part_size) options.part_bytes_max = parse_size(*args.part_size);
+  options.replace = args.force;
   const ModelFiles files(find_model(args.in));
-  if (path_exists(out) && !args.force)
-    fail(ErrorCode::kInvalidArgument,
-         "{} is there already; give another name, or --force to replace it", out.string());
-  if (path_exists(out) && std::filesystem::equivalent(out, files.path()))
-    fail(ErrorCode::kInvalidArgument, "{}: a model cannot be converted into itself", out.string());
-  out.extension() == ".gguf" ? convert_to_gguf(files, out, options)
-                             : convert_to_folder(files, out, options);
-  std::printf("converted: %s -> %s\n", files.path().c_str(), out.c_str());
+  const bool gguf = out.extension() == ".gguf";
+  const std::vector<Path> written =
+      gguf ? convert_to_gguf(files, out, options) : convert_to_folder(files, out, options);
+  say_written(files.path(), out, written);
   return 0;
 }
 
@@ -86,7 +92,8 @@ std::function<int()> declare_convert(Args& args) {
       "f32, f16 or bf16 for all weights (default: as stored; blocks in a folder become f32)");
   args.option("--part-size", options->part_size,
               "split into files of at most this size, such as 5GB");
-  args.flag("--force", options->force, "replace OUT where it is there");
+  args.flag("--force", options->force,
+            "replace what is there under OUT's names (never the model's own files)");
   args.examples(
       "dure convert ./release model.gguf\ndure convert model.gguf ./folder --type bf16\ndure "
       "convert big.gguf big-split.gguf --part-size 40GB");

@@ -1,4 +1,5 @@
 // `dure data prepare|inspect`: corpora for training, and what is in them.
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -21,7 +22,7 @@ struct PrepareArgs {
   std::string out;
   std::optional<std::string> language;
   std::optional<double> heldout_fraction;
-  bool force = false;
+  bool force = false, fields = false;
 };
 
 bool is_yaml(const std::string& name) { return name.ends_with(".yaml") || name.ends_with(".yml"); }
@@ -55,6 +56,33 @@ CorpusOptions options_of(const PrepareArgs& args) {
   return options;
 }
 
+void print_unknown_keys(const UnknownKeys& keys) {
+  if (keys.empty()) return;
+  std::string list;
+  for (const auto& [key, count] : keys)
+    list += fmt::format("{}'{}' ({})", list.empty() ? "" : ", ", key, count);
+  std::printf("  keys of messages that play no part: %s\n", list.c_str());
+}
+
+// A few documents may all fall on the side of training: then nothing measures the model.
+void print_nothing_held_out(const CorpusReport& report) {
+  const auto has = [&](auto&& is) {
+    return std::any_of(report.files.begin(), report.files.end(),
+                       [&](const auto& file) { return is(file.first); });
+  };
+  const bool text = has([](const std::string& name) { return name.starts_with("heldout-"); });
+  const bool chat = has([](const std::string& name) { return name == "chat-heldout.jsonl"; });
+  const char* what = nullptr;
+  if (report.files.contains("train.jsonl") && !text) what = "document";
+  if (report.files.contains("chat-train.jsonl") && !chat)
+    what = what == nullptr ? "conversation" : "document or conversation";
+  if (what == nullptr) return;
+  std::printf(
+      "  held out: no %s, so nothing can be measured; raise --heldout-fraction (of a few files a "
+      "share of 0.02 may be none), or give a source with split: heldout\n",
+      what);
+}
+
 void print_report(const CorpusReport& report, const std::string& out) {
   std::printf("%s %s\n", report.reused ? "already prepared:" : "prepared:", out.c_str());
   for (const auto& [name, count] : report.files) {
@@ -73,6 +101,8 @@ void print_report(const CorpusReport& report, const std::string& out) {
   if (report.skipped_file_count > 0)
     std::printf("  passed over: %lld files of other kinds\n",
                 static_cast<long long>(report.skipped_file_count));
+  print_nothing_held_out(report);
+  print_unknown_keys(report.unknown_keys);
   if (report.bad.count() == 0) return;
   std::printf("  bad records: %lld\n", static_cast<long long>(report.bad.count()));
   for (const std::string& name : report.bad.named()) std::printf("    %s\n", name.c_str());
@@ -84,6 +114,13 @@ void declare_data_prepare(Args& data) {
   Args& args = data.verb(
       "prepare", "text and tasks into a corpus: cleaned, counted, split into train and held-out",
       [given] {
+        if (given->fields) {
+          std::fputs(describe<CorpusOptions>().c_str(), stdout);
+          return 0;
+        }
+        if (given->inputs.empty())
+          fail(ErrorCode::kInvalidArgument,
+               "INPUT is missing: files, folders or a .yaml configuration");
         if (given->out.empty())
           fail(ErrorCode::kInvalidArgument, "--out is missing: the folder to make");
         const CorpusOptions options = options_of(*given);
@@ -93,17 +130,22 @@ void declare_data_prepare(Args& data) {
         return 0;
       });
   args.positionals("INPUT", given->inputs,
-                   "files and folders (text, Markdown, HTML, JSONL, chat JSONL; .gz, .zst), or a "
-                   ".yaml configuration");
+                   "files and folders (text, Markdown, HTML, JSONL, chat JSONL; .gz, .zst), .json "
+                   "files of records, prepared corpora (their split is kept), or a .yaml "
+                   "configuration",
+                   /*required=*/false);
   args.option("-o,--out", given->out, "folder to make (required)");
   args.option("--language", given->language, "language of the files given here, such as ko");
   args.option("--heldout-fraction", given->heldout_fraction,
               "share of the files given here to hold out (0.02)");
   args.options("--set", given->changes, "FIELD=VALUE: change a field of the configuration");
   args.flag("--force", given->force, "prepare again even where nothing has changed");
+  args.flag("--fields", given->fields,
+            "list every field of a configuration with its default and meaning");
   args.examples(
       "  dure data prepare recipes/nano/data.yaml --out runs/nano/corpus\n"
-      "  dure data prepare notes/ articles.jsonl.zst --language ko --out corpus\n");
+      "  dure data prepare notes/ articles.jsonl.zst --language ko --out corpus\n"
+      "  dure data prepare --fields\n");
 }
 
 struct InspectArgs {
@@ -112,13 +154,18 @@ struct InspectArgs {
   bool json = false;
 };
 
+// Languages or sources: a line is for a person, all of them are in --json.
+constexpr int64_t kNamedMax = 12;
+
 void print_counts(const char* title, const std::map<std::string, CorpusCount>& counts) {
   std::printf("  %s:", title);
-  for (const auto& [name, count] : counts) {
+  for (const auto& [name, count] : largest_counts(counts, kNamedMax)) {
     std::printf(" %s %lld (%s)", name.empty() ? "-" : name.c_str(),
                 static_cast<long long>(count.document_count),
                 format_bytes(static_cast<double>(count.text_bytes)).c_str());
   }
+  if (std::ssize(counts) > kNamedMax)
+    std::printf(" and %lld more", static_cast<long long>(std::ssize(counts) - kNamedMax));
   std::printf("\n");
 }
 

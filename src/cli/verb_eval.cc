@@ -74,7 +74,9 @@ int run(const Given& given) {
   EvalSuite suite;
   Json json = given.suite.empty() ? Json::object() : load_yaml(given.suite);
   for (const std::string& setting : given.settings) set_path(json, setting);
-  from_json(suite, json, given.suite.empty() ? "--set" : given.suite);
+  const std::string where = given.suite.empty() ? "--set" : given.suite;
+  from_json(suite, json, where);
+  check_suite(suite, where);
   ReportInput report{.title = given.title};
   for (const std::string& log : given.logs) {
     const auto [name, path] = name_and_path(log);

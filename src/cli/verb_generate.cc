@@ -104,9 +104,12 @@ int run(const Given& given) {
     return 0;
   }
   std::fputc('\n', stdout);
-  if (with_drafts) {
-    std::fflush(stdout);
-    std::fprintf(stderr, "%s\n", result.speed_text().c_str());
+  std::fflush(stdout);
+  if (with_drafts) std::fprintf(stderr, "%s\n", result.speed_text().c_str());
+  // A text to continue has no end of its own; an answer has, and this one did not come to it.
+  if (given.chat && result.generation.finish == FinishReason::kLength) {
+    std::fprintf(stderr, "(cut at %td tokens; --max-tokens or --context raises it)\n",
+                 std::ssize(result.generation.tokens));
   }
   return 0;
 }

@@ -5,12 +5,14 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/progress.h"
 #include "cli/args.h"
 #include "cli/verbs.h"
 #include "data/model_texts.h"
 #include "formats/hf_config.h"
 #include "formats/model_files.h"
+#include "formats/model_folder.h"
 
 namespace dure {
 namespace {
@@ -318,9 +320,7 @@ bool is_known_gguf(const GgufFile& file) {
 int inspect(const InspectArgs& args) {
   const Path path = find_model(args.model);
   if (std::filesystem::is_directory(path)) {
-    const bool weights = path_exists(path / "model.safetensors") ||
-                         path_exists(path / "model.safetensors.index.json");
-    if (!weights && path_exists(path / "config.json"))
+    if (!holds_weights(path) && path_exists(path / "config.json"))
       return show_config(path / "config.json", args);
     return show_model(ModelFiles(path, Extent::kHeader), args);
   }
@@ -329,6 +329,7 @@ int inspect(const InspectArgs& args) {
     return show_container(SafetensorsSet(path, Extent::kHeader), nullptr, args);
   }
   if (path.extension() == ".json") return show_config(path, args);
+  if (!is_gguf(path)) refuse_mistaken_file(path);
   if (!is_gguf(path))
     fail(ErrorCode::kUnsupported,
          "{}: neither a model's folder, config.json, .safetensors nor a GGUF file", path.string());

@@ -159,6 +159,14 @@ GeneratorOptions serving_options(const ModelConfig& config, const PlanArgs& args
   return options;
 }
 
+// Two reasons end a context: memory, or the model's own bound.
+std::string context_text(const ModelConfig& c, std::optional<int64_t> context) {
+  if (!context) return "none: the weights alone do not fit";
+  return fmt::format("{} tokens: {}", *context,
+                     *context == c.context_tokens ? "the model's own limit; memory holds it"
+                                                  : "more do not fit into free memory");
+}
+
 void print_serving(const ModelConfig& c, const ServePlan& plan, const GeneratorOptions& options,
                    bool bare, const MachineMemory& memory, std::optional<int64_t> context) {
   std::printf(
@@ -181,9 +189,7 @@ void print_serving(const ModelConfig& c, const ServePlan& plan, const GeneratorO
   if (options.draft_tokens_max > 0) print_row("drafting", plan.draft_bytes);
   print_row("together", plan.total_bytes());
   print_verdict(plan.total_bytes(), memory);
-  std::printf(
-      "  %-34s %s\n", "largest context in free memory",
-      context ? fmt::format("{} tokens", *context).c_str() : "none: the weights alone do not fit");
+  std::printf("  %-34s %s\n", "largest context", context_text(c, context).c_str());
 }
 
 int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemory& memory) {
@@ -217,6 +223,8 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
   out["available_bytes"] = memory.available_bytes;
   out["fits"] = plan.total_bytes() <= memory.available_bytes;
   out["largest_context_tokens"] = context ? Json(*context) : Json();
+  out["largest_context_reason"] =
+      context && *context == subject.config.context_tokens ? "model" : "memory";
   std::printf("%s\n", out.dump(2).c_str());
   return 0;
 }

@@ -146,14 +146,7 @@ void check_output(const QuantizeArgs& args, const ModelFiles& files) {
   const Path out = args.out;
   if (out.extension() != ".gguf")
     fail(ErrorCode::kInvalidArgument, "{}: the name of a .gguf file is needed", args.out);
-  if (!path_exists(out)) return;
-  for (const Path& source : {files.path(), Path(args.in)}) {
-    if (path_exists(source) && std::filesystem::equivalent(out, source))
-      fail(ErrorCode::kInvalidArgument, "{}: a model cannot be quantised into itself", args.out);
-  }
-  if (!args.force)
-    fail(ErrorCode::kInvalidArgument,
-         "{} is there already; give another name, or --force to replace it", args.out);
+  check_replaceable(files, out, args.force);
 }
 
 int quantize(const QuantizeArgs& args) {

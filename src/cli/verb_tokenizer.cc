@@ -60,7 +60,7 @@ class Feeder {
     for (auto outcome = reader.next(record); outcome != JsonlReader::Outcome::kEnd;
          outcome = reader.next(record)) {
       if (outcome == JsonlReader::Outcome::kBad) {
-        bad_.add(path.string(), reader.line_number(), reader.problem());
+        bad_.add(reader.place(), 0, reader.problem());
       } else if (!record.is_chat()) {
         add(record.text);
       }
@@ -101,7 +101,10 @@ int run_train(const TrainArgs& args) {
   if (trainer.byte_count() == 0)
     fail(ErrorCode::kInvalidArgument, "no text in the files given: nothing to learn from");
   const Tokenizer tokenizer = trainer.train();
-  if (progress) progress->finish();
+  if (progress) {
+    progress->update(tokenizer.vocab_size());
+    progress->finish();
+  }
   if (tokenizer.vocab_size() < args.vocab_size) {
     log_warn("the text has pairs for {} tokens only, not for the {} asked for",
              tokenizer.vocab_size(), args.vocab_size);

@@ -1,3 +1,4 @@
+// A corpus prepared: inputs split, written, counted; and what is asked of a prepared one.
 #include "data/corpus.h"
 
 #include <algorithm>
@@ -23,7 +24,7 @@ constexpr const char* kFormat = "dure-corpus";
 constexpr int kVersion = 1;
 // Raised whenever the same inputs and options give other documents (extraction, generators), so
 // that old folders are made again.
-constexpr int kContentRevision = 1;
+constexpr int kContentRevision = 2;
 
 struct SourceInputs {
   const CorpusSource* source;
@@ -77,6 +78,8 @@ class Writer {
 };
 
 bool held_out(const CorpusSource& source, const InputFile& file, const Record& record) {
+  // Of a prepared corpus: what it trains on may still be held out as a whole.
+  if (file.heldout) return *file.heldout || source.split == SplitRule::kHeldout;
   if (source.split == SplitRule::kTrain) return false;
   if (source.split == SplitRule::kHeldout) return true;
   if (source.split == SplitRule::kChapter) {
@@ -93,7 +96,9 @@ bool held_out(const CorpusSource& source, const InputFile& file, const Record& r
 void check_chapters(const SourceInputs& inputs) {
   if (inputs.source->split != SplitRule::kChapter) return;
   std::map<std::string, std::set<std::string>> chapters;  // language -> chapters
-  for (const InputFile& file : inputs.files) chapters[file.language].insert(chapter_of(file.path));
+  for (const InputFile& file : inputs.files) {
+    if (!file.heldout) chapters[file.language].insert(chapter_of(file.path));
+  }
   for (const auto& [language, present] : chapters) {
     for (const std::string& wanted : inputs.source->heldout_chapters) {
       if (present.contains(wanted)) continue;
@@ -134,6 +139,19 @@ bool is_up_to_date(const Path& out, const std::string& fingerprint) {
   return found != nullptr && found->is_string() && found->as_string() == fingerprint;
 }
 
+// The folder is replaced as a whole: an input in it would be deleted, and what it held out with it.
+void check_out_holds_no_input(const Path& out, const std::vector<SourceInputs>& inputs) {
+  for (const SourceInputs& source : inputs) {
+    for (const InputFile& file : source.files) {
+      if (!lies_in(file.path, out)) continue;
+      fail(ErrorCode::kInvalidArgument,
+           "--out {} holds {}, an input of this corpus, and would be replaced: give --out another "
+           "name",
+           out.string(), file.path.string());
+    }
+  }
+}
+
 CorpusReport report_of_manifest(const Json& manifest) {
   CorpusReport report;
   report.reused = true;
@@ -158,7 +176,7 @@ class Preparation {
   void read_source(const SourceInputs& inputs, Progress& progress, int64_t& file_count) {
     for (const InputFile& file : inputs.files) {
       throw_if_interrupted("nothing was written; run it again to prepare the corpus");
-      read_documents(file, report_.bad,
+      read_documents(file, report_,
                      [&](Record record) { take(*inputs.source, file, std::move(record)); });
       progress.update(++file_count);
     }
@@ -205,6 +223,7 @@ class Preparation {
     manifest["train_by_language"] = languages;
     manifest["bad_records"] = report_.bad.count();
     manifest["bad_records_named"] = Json::array_of(report_.bad.named());
+    for (const auto& [key, count] : report_.unknown_keys) manifest["unknown_keys"][key] = count;
     manifest["duplicates"] = report_.duplicate_count;
     manifest["skipped_files"] = report_.skipped_file_count = skipped_file_count;
     write_file(folder / "manifest.json", manifest.dump(2) + "\n");
@@ -227,7 +246,8 @@ class Preparation {
   }
 
   void write(bool heldout, const Record& record) {
-    const uint64_t hash = xxh64(record.is_chat() ? record.messages : record.text);
+    const std::string tools_and_messages = record.tools + record.messages;
+    const uint64_t hash = xxh64(record.is_chat() ? tools_and_messages : record.text);
     // A held-out text that is trained on as well would spoil the score: duplicates go even across
     // languages and sources.
     if (!options_.keep_duplicates && !seen_.insert(hash).second) {
@@ -281,13 +301,14 @@ CorpusReport prepare_corpus(const CorpusOptions& options, const PrepareOptions& 
   std::vector<SourceInputs> inputs;
   int64_t skipped_count = 0, file_count = 0;
   for (const CorpusSource& source : options.sources) {
-    inputs.push_back({&source, find_inputs(source, skipped_count)});
+    inputs.push_back({&source, find_inputs(source, prepare.out, skipped_count)});
     check_chapters(inputs.back());
     file_count += std::ssize(inputs.back().files);
   }
   const std::string fingerprint = fingerprint_of(options, inputs);
   if (is_up_to_date(prepare.out, fingerprint) && !prepare.force)
     return report_of_manifest(corpus_manifest(prepare.out));
+  check_out_holds_no_input(prepare.out, inputs);
 
   if (prepare.out.has_parent_path()) make_folders(prepare.out.parent_path());
   StagedFolder folder(prepare.out);
@@ -308,8 +329,9 @@ void for_each_record(const Path& jsonl, const std::function<void(const Record&)>
   for (auto outcome = reader.next(record); outcome != JsonlReader::Outcome::kEnd;
        outcome = reader.next(record)) {
     if (outcome == JsonlReader::Outcome::kBad) {
-      fail(ErrorCode::kCorrupt, "{}:{}: {}; `dure data prepare` drops and counts such records",
-           jsonl.string(), reader.line_number(), reader.problem());
+      fail(ErrorCode::kCorrupt, "{}{}: {}; `dure data prepare` drops and counts such records",
+           reader.place(), record.source.empty() ? "" : " (" + record.source + ")",
+           reader.problem());
     }
     use(record);
   }

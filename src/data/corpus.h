@@ -3,12 +3,13 @@
 //
 //   train.jsonl          {"text", "language", "source"} documents to train on
 //   heldout-LANG.jsonl   documents never trained on, one file a language
-//   chat-train.jsonl, chat-heldout.jsonl   {"messages", "language", "source"} conversations, where
-//   there are any manifest.json        what it was made from, counts, hashes, bad records
+//   chat-train.jsonl, chat-heldout.jsonl   {"messages", "tools", "language", "source"}, where there
+//                        are conversations
+//   manifest.json        what it was made from, counts, hashes, bad records
 //
-// Owns finding input files, their kinds and languages, the split, and the folder. Not here:
-// extraction of text (text_extract.h), tokens (shard.h). The same inputs and options give the same
-// bytes.
+// Owns the options, the split, and the folder. Not here: input files, their kinds and languages
+// (corpus_inputs.h), extraction of text (text_extract.h), tokens (shard.h). The same inputs and
+// options give the same bytes.
 #pragma once
 
 #include <functional>
@@ -47,7 +48,7 @@ struct CorpusSource {
   template <typename V>
   void visit(V& v) {
     v("name", name, "stands before the path in each document's \"source\"");
-    v("paths", paths, "files or folders: text, Markdown, HTML, JSONL; also .gz and .zst");
+    v("paths", paths, "files or folders: text, Markdown, HTML, JSONL, JSON; also .gz and .zst");
     v("include", include, "patterns such as *.html: in folders, only files that match one");
     v("exclude", exclude, "patterns: in folders, no file that matches one");
     v("language", language,
@@ -100,6 +101,7 @@ struct CorpusReport {
   std::map<std::string, CorpusCount> files;  // "train.jsonl", "heldout-ko.jsonl", ...
   std::map<std::string, CorpusCount> train;  // By language, conversations left out.
   BadRecords bad;
+  UnknownKeys unknown_keys;  // Of messages.
   int64_t duplicate_count = 0;
   int64_t skipped_file_count = 0;  // In folders, of no known kind.
   bool reused = false;             // Nothing had changed: the folder was left as it is.
@@ -107,7 +109,7 @@ struct CorpusReport {
 
 // Makes the folder `out` (committed by rename), or leaves it where it was made from the same inputs
 // and options and `force` is not set. Throws kNotFound (a path is missing), kInvalidArgument
-// (options; `out` is some other folder), kCorrupt (no usable document).
+// (options; `out` is some other folder, or holds an input), kCorrupt (no usable document).
 struct PrepareOptions {
   Path out;
   bool force = false;

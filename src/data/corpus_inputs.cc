@@ -1,11 +1,14 @@
+// What a source names: files found, their kinds, the corpus they may be part of, their documents.
 #include "data/corpus_inputs.h"
 
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "data/input.h"
 #include "data/text_extract.h"
 
@@ -14,15 +17,72 @@ namespace {
 
 namespace fs = std::filesystem;
 
-enum class Kind { kText, kMarkdown, kHtml, kJsonl, kUnknown };
+enum class Kind { kText, kMarkdown, kHtml, kJsonl, kJson, kUnknown };
 
 Kind kind_of(const Path& path) {
   const std::string extension = content_extension(path);
   if (extension == ".html" || extension == ".htm" || extension == ".xhtml") return Kind::kHtml;
   if (extension == ".md" || extension == ".markdown") return Kind::kMarkdown;
   if (extension == ".jsonl" || extension == ".ndjson") return Kind::kJsonl;
+  if (extension == ".json") return Kind::kJson;
   return extension == ".txt" ? Kind::kText : Kind::kUnknown;
 }
+
+// Taken in folders without being asked for; a .json there is more often a setting than a record.
+bool is_taken_in_folders(const Path& path) {
+  const Kind kind = kind_of(path);
+  return kind != Kind::kUnknown && kind != Kind::kJson;
+}
+
+// Tables, archives and documents of other programs would be trained on as they are, marks and all.
+void require_text(const Path& path) {
+  static const std::set<std::string> tables = {".csv", ".tsv",  ".parquet", ".arrow",
+                                               ".xls", ".xlsx", ".sqlite",  ".db"};
+  static const std::set<std::string> others = {".pdf", ".doc", ".docx", ".ppt", ".pptx",
+                                               ".odt", ".rtf", ".epub", ".zip", ".tar",
+                                               ".tgz", ".bz2", ".xz",   ".7z",  ".rar"};
+  const std::string extension = content_extension(path);
+  if (tables.contains(extension)) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: tables ({}) are not read: write the rows as JSONL, one {{\"text\": ...}} or "
+         "{{\"messages\": [...]}} a line",
+         path.string(), extension);
+  }
+  if (others.contains(extension)) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: {} files are not read: give text, Markdown, HTML or JSONL (also .gz, .zst)",
+         path.string(), extension);
+  }
+}
+
+// Prepared corpora among the inputs: what they hold out stays held out.
+class PreparedFolders {
+ public:
+  // Absent where `file` is no part of a prepared corpus.
+  std::optional<bool> heldout(const Path& file) {
+    const std::optional<Json>& manifest = manifest_of(file.parent_path());
+    const std::string name = file.filename().string();
+    if (!manifest || !manifest->at("files").contains(name)) return std::nullopt;
+    return name.starts_with("heldout-") || name == "chat-heldout.jsonl";
+  }
+  bool is_manifest(const Path& file) {
+    return file.filename() == "manifest.json" && manifest_of(file.parent_path()).has_value();
+  }
+
+ private:
+  const std::optional<Json>& manifest_of(const Path& folder) {
+    const auto [at, is_new] = manifests_.try_emplace(folder.string());
+    if (!is_new || !path_exists(folder / "manifest.json")) return at->second;
+    try {
+      at->second = corpus_manifest(folder.empty() ? Path(".") : folder);
+      log_info("{} is a prepared corpus: its split is kept", folder.string());
+    } catch (const Error&) {
+      return at->second;  // Some other folder with a manifest.json.
+    }
+    return at->second;
+  }
+  std::map<std::string, std::optional<Json>> manifests_;
+};
 
 bool matches(const std::vector<std::string>& patterns, const Path& relative) {
   return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
@@ -70,12 +130,22 @@ std::vector<Path> files_below(const Path& folder) {
   return files;
 }
 
-void add_folder(const CorpusSource& source, const Path& folder, std::vector<InputFile>& files,
-                int64_t& skipped_count) {
+struct Search {
+  const CorpusSource& source;
+  const Path& out;
+  std::vector<InputFile> files = {};
+  PreparedFolders prepared = {};
+};
+
+void add_folder(Search& search, const Path& folder, int64_t& skipped_count) {
+  const CorpusSource& source = search.source;
+  const bool holds_out = lies_in(search.out, folder) && !lies_in(folder, search.out);
   for (const Path& relative : files_below(folder)) {
+    if (holds_out && lies_in(folder / relative, search.out)) continue;
+    if (search.prepared.is_manifest(folder / relative)) continue;
     if (!source.include.empty() && !matches(source.include, relative)) continue;
     if (matches(source.exclude, relative)) continue;
-    if (source.include.empty() && kind_of(relative) == Kind::kUnknown) {
+    if (source.include.empty() && !is_taken_in_folders(relative)) {
       ++skipped_count;
       continue;
     }
@@ -84,32 +154,53 @@ void add_folder(const CorpusSource& source, const Path& folder, std::vector<Inpu
                           std::find(source.languages.begin(), source.languages.end(), language) ==
                               source.languages.end();
     if (unwanted) continue;
-    files.push_back(
+    require_text(folder / relative);
+    search.files.push_back(
         {.path = folder / relative,
          .label = source.name.empty() ? relative.string() : source.name + "/" + relative.string(),
-         .language = source.language.empty() ? language : source.language});
+         .language = source.language.empty() ? language : source.language,
+         .heldout = search.prepared.heldout(folder / relative)});
   }
 }
 
-void read_jsonl(const InputFile& file, BadRecords& bad, const std::function<void(Record)>& use) {
-  JsonlReader reader(file.path);
+void add_file(Search& search, const Path& path) {
+  require_text(path);
+  const CorpusSource& source = search.source;
+  const std::string label = path.filename().string();
+  const std::string folder_language = language_of_folders(path, source.languages);
+  search.files.push_back({.path = path,
+                          .label = source.name.empty() ? label : source.name + "/" + label,
+                          .language = source.language.empty() ? folder_language : source.language,
+                          .heldout = search.prepared.heldout(path)});
+}
+
+void use_record(const InputFile& file, const JsonlReader& reader, Record record,
+                CorpusReport& report, const std::function<void(Record)>& use) {
+  if (!record.is_chat()) record.text = tidy_text(record.text);
+  if (!record.is_chat() && record.text.empty())
+    return report.bad.add(reader.place(), 0, "'text' holds nothing but white space");
+  if (record.language.empty()) record.language = file.language;
+  if (record.source.empty()) record.source = fmt::format("{}:{}", file.label, reader.number());
+  use(std::move(record));
+}
+
+void read_records(const InputFile& file, JsonlReader& reader, CorpusReport& report,
+                  const std::function<void(Record)>& use) {
   Record record;
   try {
     for (auto outcome = reader.next(record); outcome != JsonlReader::Outcome::kEnd;
          outcome = reader.next(record)) {
       if (outcome == JsonlReader::Outcome::kBad) {
-        bad.add(file.path.string(), reader.line_number(), reader.problem());
-        continue;
+        report.bad.add(reader.place(), 0, reader.problem());
+      } else {
+        use_record(file, reader, std::move(record), report, use);
       }
-      if (record.language.empty()) record.language = file.language;
-      if (record.source.empty())
-        record.source = fmt::format("{}:{}", file.label, reader.line_number());
-      use(record);
     }
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kCorrupt) throw;
-    bad.add(file.path.string(), reader.line_number() + 1, error.what());
+    report.bad.add(file.path.string(), reader.number() + 1, error.what());
   }
+  for (const auto& [key, count] : reader.unknown_keys()) report.unknown_keys[key] += count;
 }
 
 std::string text_of_file(const InputFile& file) {
@@ -122,8 +213,16 @@ std::string text_of_file(const InputFile& file) {
 
 }  // namespace
 
-std::vector<InputFile> find_inputs(const CorpusSource& source, int64_t& skipped_count) {
-  std::vector<InputFile> files;
+bool lies_in(const Path& path, const Path& folder) {
+  const Path inner = fs::weakly_canonical(fs::absolute(path));
+  const Path outer = fs::weakly_canonical(fs::absolute(folder));
+  const auto [end, rest] = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end());
+  return end == outer.end() || (end->empty() && std::next(end) == outer.end());
+}
+
+std::vector<InputFile> find_inputs(const CorpusSource& source, const Path& out,
+                                   int64_t& skipped_count) {
+  Search search{source, out};
   for (const std::string& name : source.paths) {
     const Path path(name);
     if (!path_exists(path)) {
@@ -131,16 +230,12 @@ std::vector<InputFile> find_inputs(const CorpusSource& source, int64_t& skipped_
            source.hint);
     }
     if (fs::is_directory(path)) {
-      add_folder(source, path, files, skipped_count);
+      add_folder(search, path, skipped_count);
     } else {
-      const std::string label = path.filename().string();
-      const std::string folder_language = language_of_folders(path, source.languages);
-      files.push_back({.path = path,
-                       .label = source.name.empty() ? label : source.name + "/" + label,
-                       .language = source.language.empty() ? folder_language : source.language});
+      add_file(search, path);
     }
   }
-  if (files.empty()) {
+  if (search.files.empty()) {
     fail(ErrorCode::kInvalidArgument,
          "no usable file in {}: text, Markdown, HTML or JSONL (also .gz, .zst) is needed{}",
          source.paths.empty() ? "an empty list of paths" : source.paths.front(),
@@ -148,22 +243,26 @@ std::vector<InputFile> find_inputs(const CorpusSource& source, int64_t& skipped_
              ? ""
              : fmt::format("; 'include' is {}", Json::array_of(source.include).dump()));
   }
-  return files;
+  return std::move(search.files);
 }
 
-void read_documents(const InputFile& file, BadRecords& bad,
+void read_documents(const InputFile& file, CorpusReport& report,
                     const std::function<void(Record)>& use) {
-  if (kind_of(file.path) == Kind::kJsonl) return read_jsonl(file, bad, use);
+  const Kind kind = kind_of(file.path);
   try {
+    if (kind == Kind::kJsonl || kind == Kind::kJson) {
+      JsonlReader reader(file.path);
+      return read_records(file, reader, report, use);
+    }
     Record record{.text = text_of_file(file),
                   .messages = "",
                   .language = file.language,
                   .source = file.label};
-    if (record.text.empty()) return bad.add(file.path.string(), 0, "no text in it");
+    if (record.text.empty()) return report.bad.add(file.path.string(), 0, "no text in it");
     use(std::move(record));
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported) throw;
-    bad.add(file.path.string(), 0, error.what());
+    report.bad.add(file.path.string(), 0, error.what());
   }
 }
 

@@ -1,16 +1,17 @@
+// Plain, gzip and zstd files as bytes, and text in lines.
 #include "data/input.h"
 
 #include <fcntl.h>
-#include <libxml/xmlIO.h>
 #include <simdjson.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 #include <zstd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
+#include "base/check.h"
 #include "base/error.h"
 
 namespace dure {
@@ -77,45 +78,106 @@ class ZstdSource : public ByteSource {
   bool inside_frame_ = false;
 };
 
-// libxml2's reader decompresses gzip, but takes a truncated file for a short one: so the length
-// stated in the last four bytes (RFC 1952: size modulo 2^32) is compared at the end.
+// A gzip file is one member after another (RFC 1952, 2.2), as `cat a.gz b.gz` leaves it; zeros
+// after the last are padding. zlib checks each member's length and CRC.
 class GzipSource : public ByteSource {
  public:
-  explicit GzipSource(const Path& path) : path_(path) {
-    std::string head(2, '\0');
-    PlainSource file(path);
-    if (file.read(head) != 2 || head != "\x1f\x8b")
+  explicit GzipSource(const Path& path) : path_(path), file_(path), input_(1 << 17) {
+    fill();
+    if (stream_.avail_in < 2 || input_[0] != 0x1f || input_[1] != 0x8b)
       fail(ErrorCode::kCorrupt, "{}: not a gzip file, although its name ends in .gz",
            path.string());
-    const MappedFile map(path);
-    if (map.bytes().size() >= 18)
-      std::memcpy(&stated_size_, map.bytes().data() + map.bytes().size() - 4, 4);
-    // Its own words on standard error say less than ours.
-    xmlSetStructuredErrorFunc(nullptr, [](void*, xmlErrorPtr) {});
-    input_ = xmlParserInputBufferCreateFilename(path.c_str(), XML_CHAR_ENCODING_NONE);
-    if (input_ == nullptr) fail(ErrorCode::kIo, "cannot read {}", path.string());
+    constexpr int kGzipWindow = 15 + 16;
+    DURE_CHECK(::inflateInit2(&stream_, kGzipWindow) == Z_OK, "zlib does not start");
   }
-  ~GzipSource() override { xmlFreeParserInputBuffer(input_); }
+  ~GzipSource() override { ::inflateEnd(&stream_); }
   size_t read(std::span<char> into) override {
-    const int length = static_cast<int>(std::min<size_t>(into.size(), 1 << 20));
-    const int count = input_->readcallback(input_->context, into.data(), length);
-    if (count < 0) fail(ErrorCode::kCorrupt, "{}: damaged gzip file", path_.string());
-    size_ += static_cast<uint64_t>(count);
-    if (count == 0 && static_cast<uint32_t>(size_) != stated_size_) {
-      fail(ErrorCode::kCorrupt,
-           "{}: the gzip file holds {} bytes but states {}: it is truncated, or several files "
-           "joined (decompress it first)",
-           path_.string(), size_, stated_size_);
-    }
-    return static_cast<size_t>(count);
+    constexpr size_t kAtOnce = 1 << 20;
+    const auto wanted = static_cast<unsigned>(std::min(into.size(), kAtOnce));
+    stream_.next_out = reinterpret_cast<Bytef*>(into.data());
+    stream_.avail_out = wanted;
+    while (stream_.avail_out == wanted && open_member()) inflate_some();
+    return wanted - stream_.avail_out;
   }
 
  private:
+  void fill() {
+    stream_.next_in = input_.data();
+    stream_.avail_in =
+        static_cast<unsigned>(file_.read({reinterpret_cast<char*>(input_.data()), input_.size()}));
+  }
+
+  // False where all members are through.
+  bool open_member() {
+    if (inside_member_) return true;
+    while (begun_ && !ended() && *stream_.next_in == 0) {
+      ++stream_.next_in;
+      --stream_.avail_in;
+      padded_ = true;
+    }
+    if (ended()) return false;
+    if (padded_)
+      fail(ErrorCode::kCorrupt, "{}: damaged gzip file: bytes after its end", path_.string());
+    ::inflateReset(&stream_);
+    begun_ = true;
+    inside_member_ = true;
+    return true;
+  }
+
+  bool ended() {
+    if (stream_.avail_in == 0) fill();
+    return stream_.avail_in == 0;
+  }
+
+  void inflate_some() {
+    if (ended()) fail(ErrorCode::kCorrupt, "{}: the gzip file is truncated", path_.string());
+    const int code = ::inflate(&stream_, Z_NO_FLUSH);
+    if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR) {
+      fail(ErrorCode::kCorrupt, "{}: damaged gzip file: {}", path_.string(),
+           stream_.msg != nullptr ? stream_.msg : "zlib cannot go on");
+    }
+    inside_member_ = code != Z_STREAM_END;
+  }
+
   Path path_;
-  xmlParserInputBufferPtr input_;
-  uint32_t stated_size_ = 0;
-  uint64_t size_ = 0;
+  PlainSource file_;
+  std::vector<Bytef> input_;
+  z_stream stream_{};
+  bool begun_ = false, inside_member_ = false, padded_ = false;
 };
+
+// What the first bytes of something that should be UTF-8 text give away; "" where nothing.
+std::string not_text_reason(std::string_view head) {
+  const auto starts = [&](std::string_view mark) { return head.starts_with(mark); };
+  constexpr std::string_view kConvert = ": convert it to UTF-8 (iconv -f {0} -t UTF-8)";
+  using namespace std::string_view_literals;
+  std::string name;
+  if (starts("\xFF\xFE\0\0"sv) || starts("\0\0\xFE\xFF"sv)) {
+    name = "UTF-32";
+  } else if (starts("\xFF\xFE"sv) || starts("\xFE\xFF"sv)) {
+    name = "UTF-16";
+  }
+  if (!name.empty()) return "not UTF-8 but " + name + fmt::format(fmt::runtime(kConvert), name);
+  if (starts("\x1f\x8b"sv)) return "compressed with gzip: its name should end in .gz";
+  if (starts("\x28\xb5\x2f\xfd"sv)) return "compressed with zstd: its name should end in .zst";
+  const auto zeros = std::count(head.begin(), head.end(), '\0');
+  if (zeros >= 2 && 4 * zeros >= std::ssize(head)) {
+    const bool little = head[0] != '\0';
+    name = little ? "UTF-16LE" : "UTF-16BE";
+    return "not UTF-8 but binary, or UTF-16 without a byte-order mark" +
+           fmt::format(fmt::runtime(kConvert), name);
+  }
+  return "";
+}
+
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
+// Drops a byte-order mark from the beginning of a file's text; refuses what is no UTF-8 at sight.
+void open_text(std::string& text, const Path& path) {
+  const std::string reason = not_text_reason(std::string_view(text).substr(0, 512));
+  if (!reason.empty()) fail(ErrorCode::kCorrupt, "{}: {}", path.string(), reason);
+  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
+}
 
 }  // namespace
 
@@ -137,6 +199,7 @@ std::string read_input(const Path& path) {
       fail(ErrorCode::kUnsupported, "{}: more than 2 GiB in one document: cut it up, or give JSONL",
            path.string());
   }
+  open_text(content, path);
   return content;
 }
 
@@ -149,15 +212,21 @@ bool LineReader::fill() {
   position_ = 0;
   if (buffer_.size() > kLineMax)
     fail(ErrorCode::kCorrupt, "{}: line {} is longer than 256 MiB", path_.string(), number_ + 1);
+  constexpr size_t kHeadSize = 512;  // Enough for open_text().
   const size_t old_size = buffer_.size();
   buffer_.resize(old_size + (1 << 18));
   const size_t count = source_->read(std::span(buffer_).subspan(old_size));
   buffer_.resize(old_size + count);
   ended_ = count == 0;
+  if (!opened_ && (ended_ || buffer_.size() >= kHeadSize)) {
+    opened_ = true;
+    open_text(buffer_, path_);
+  }
   return !ended_;
 }
 
 bool LineReader::next(std::string& line) {
+  while (!opened_) fill();
   size_t searched = position_;
   while (true) {
     const size_t end = buffer_.find('\n', searched);

@@ -1,6 +1,7 @@
 // data/input.h: bytes of an input file, decompressed on the way where its name ends in .zst or .gz.
 //
-// Truncated or damaged compressed files are Errors kCorrupt that name the file, never a short read.
+// Truncated or damaged compressed files are Errors kCorrupt that name the file, never a short read;
+// joined members and frames are all read. Texts lose a byte-order mark; UTF-16 is refused by name.
 // Not here: what the bytes mean (text_extract.h, jsonl.h).
 #pragma once
 
@@ -21,7 +22,8 @@ class ByteSource {
 
 std::unique_ptr<ByteSource> open_input(
     const Path& path);  // Throws kNotFound, kPermission, kInvalidArgument (a folder).
-std::string read_input(const Path& path);  // All of it. Throws kUnsupported above 2 GiB.
+std::string read_input(const Path& path);  // All of it. Throws kUnsupported
+// above 2 GiB.
 
 // Lines of a source without their newline ("\r\n" too), streamed. A line above 256 MiB is an Error
 // kCorrupt.
@@ -37,7 +39,7 @@ class LineReader {
   std::unique_ptr<ByteSource> source_;
   std::string buffer_;
   size_t position_ = 0;
-  bool ended_ = false;
+  bool opened_ = false, ended_ = false;
   int64_t number_ = 0;
 };
 

@@ -1,3 +1,4 @@
+// Counts, lengths and samples of records and shards.
 #include "data/inspect.h"
 
 #include <algorithm>
@@ -27,7 +28,27 @@ void count_in(CorpusCount& count, int64_t bytes) {
   count.text_bytes += bytes;
 }
 
+// "manual" of "manual/ko/ch01.html", "notes.jsonl" of "notes.jsonl:17".
+std::string source_name(const std::string& source) {
+  std::string name = source.substr(0, source.find('/'));
+  const size_t colon = name.rfind(':');
+  const bool line = colon != std::string::npos && colon + 1 < name.size() &&
+                    name.find_first_not_of("0123456789", colon + 1) == std::string::npos;
+  return line ? name.substr(0, colon) : name;
+}
+
 }  // namespace
+
+std::vector<std::pair<std::string, CorpusCount>> largest_counts(
+    const std::map<std::string, CorpusCount>& counts, int64_t count_max) {
+  std::vector<std::pair<std::string, CorpusCount>> out(counts.begin(), counts.end());
+  if (std::ssize(out) <= count_max) return out;
+  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
+    return a.second.document_count > b.second.document_count;
+  });
+  out.resize(static_cast<size_t>(count_max));
+  return out;
+}
 
 void LengthHistogram::add(int64_t length) {
   DURE_CHECK(length >= 1, "length {}", length);
@@ -72,7 +93,7 @@ FileSummary summarise_records(const Path& jsonl, int64_t sample_count, uint64_t 
     summary.lengths.add(bytes);
     summary.chat_count += record.is_chat();
     count_in(summary.languages[record.language.empty() ? "und" : record.language], bytes);
-    count_in(summary.sources[record.source.substr(0, record.source.find('/'))], bytes);
+    count_in(summary.sources[source_name(record.source)], bytes);
     ++index;  // Reservoir sampling: each record stays with the same chance.
     if (std::ssize(summary.samples) < sample_count) {
       summary.samples.push_back(record);

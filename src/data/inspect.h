@@ -33,11 +33,16 @@ class LengthHistogram {
 
 struct FileSummary {
   std::map<std::string, CorpusCount> languages;
-  std::map<std::string, CorpusCount> sources;  // By the first part of "source": "manual", "tasks".
+  std::map<std::string, CorpusCount> sources;  // By the first part of "source": "manual",
+                                               // "tasks", a file without its line.
   LengthHistogram lengths;                     // Bytes a document.
   std::vector<Record> samples;                 // Drawn evenly over the file, in order.
   int64_t chat_count = 0;
 };
+
+// All of them by name, or the `count_max` with the most documents, those first.
+std::vector<std::pair<std::string, CorpusCount>> largest_counts(
+    const std::map<std::string, CorpusCount>& counts, int64_t count_max);
 
 // Reads a JSONL file once. Throws as for_each_record().
 FileSummary summarise_records(const Path& jsonl, int64_t sample_count, uint64_t seed);

@@ -1,7 +1,9 @@
+// Records: texts by simdjson, conversations by chat_record.h.
 #include "data/jsonl.h"
 
 #include <simdjson.h>
 
+#include "base/error.h"
 #include "base/json.h"
 
 namespace dure {
@@ -10,93 +12,108 @@ using simdjson::dom::element;
 
 struct JsonlReader::Parser {
   simdjson::dom::parser parser;
+  element current;
+  std::vector<element> list;  // Of a .json file, instead of lines.
 };
 
 namespace {
 
-// "" where the field is absent; false where it is not a string.
-bool read_string(const element& record, const char* name, std::string& out) {
-  out.clear();
-  element value;
-  if (record[name].get(value) != simdjson::SUCCESS || value.is_null()) return true;
+// "" where the field is absent or not a string.
+std::string string_or_nothing(const element& record, const char* name) {
   std::string_view text;
-  if (value.get(text) != simdjson::SUCCESS) return false;
-  out = text;
-  return true;
+  return record[name].get(text) == simdjson::SUCCESS ? std::string(text) : "";
 }
 
-// What is wrong with one message, or "".
-std::string message_problem(const element& message) {
-  std::string_view role;
-  if (!message.is_object()) return "a message is not an object";
-  if (message["role"].get(role) != simdjson::SUCCESS) return "a message has no 'role'";
-  if (role != "system" && role != "user" && role != "assistant" && role != "tool" &&
-      role != "developer") {
-    return "unknown role '" + std::string(role) + "'";
+bool is_present(const element& record, const char* name) {
+  element value;
+  return record[name].get(value) == simdjson::SUCCESS && !value.is_null();
+}
+
+std::string read_conversation(const element& json, Record& record, UnknownKeys& unknown) {
+  try {
+    const Json parsed = parse_json(std::string(simdjson::minify(json)), "record");
+    const std::optional<ChatRecord> chat = read_chat_record(parsed, unknown);
+    if (!chat) return "'text' is not a string";
+    const Json* given = parsed.find("messages");
+    const bool as_given = given != nullptr && *given == chat->messages;  // Keeps its bytes.
+    record.messages = as_given ? simdjson::minify(json["messages"]) : chat->messages.dump();
+    if (!chat->tools.is_null()) record.tools = chat->tools.dump();
+    return "";
+  } catch (const Error& error) {
+    return error.what();
   }
-  element content;
-  const bool has_content =
-      message["content"].get(content) == simdjson::SUCCESS && !content.is_null();
-  if (has_content && !content.is_string() && !content.is_array())
-    return "'content' is neither a string nor a list";
-  element calls;
-  if (!has_content && message["tool_calls"].get(calls) != simdjson::SUCCESS)
-    return "a message has neither 'content' nor 'tool_calls'";
-  return "";
 }
 
-std::string messages_problem(const element& messages) {
-  if (!messages.is_array()) return "'messages' is not a list";
-  bool has_assistant = false;
-  for (const element message : messages.get_array()) {
-    if (std::string problem = message_problem(message); !problem.empty()) return problem;
-    has_assistant = has_assistant || message["role"].get_string().value() == "assistant";
-  }
-  return has_assistant ? "" : "no message of the assistant";
-}
-
-std::string read_record(const element& json, Record& record) {
+std::string read_record(const element& json, Record& record, UnknownKeys& unknown) {
   record = {};
   if (!json.is_object()) return "not an object";
-  if (!read_string(json, "language", record.language)) return "'language' is not a string";
-  if (!read_string(json, "source", record.source)) return "'source' is not a string";
-  element messages;
-  if (json["messages"].get(messages) == simdjson::SUCCESS) {
-    std::string problem = messages_problem(messages);
-    if (problem.empty()) record.messages = simdjson::minify(messages);
-    element tools;
-    if (json["tools"].get(tools) == simdjson::SUCCESS && !tools.is_null()) {
-      if (!tools.is_array()) return "'tools' is not a list";
-      record.tools = simdjson::minify(tools);
-    }
-    return problem;
-  }
-  element text;
-  if (json["text"].get(text) != simdjson::SUCCESS) return "neither 'text' nor 'messages'";
-  if (!text.is_string()) return "'text' is not a string";
-  record.text = text.get_string().value();
+  record.language = string_or_nothing(json, "language");
+  record.source = string_or_nothing(json, "source");
+  std::string_view text;
+  if (is_present(json, "messages") || json["text"].get(text) != simdjson::SUCCESS)
+    return read_conversation(json, record, unknown);
+  record.text = text;
   return record.text.empty() ? "'text' is empty" : "";
 }
 
 }  // namespace
 
-JsonlReader::JsonlReader(const Path& path) : lines_(path), parser_(std::make_unique<Parser>()) {}
+JsonlReader::JsonlReader(const Path& path) : path_(path), parser_(std::make_unique<Parser>()) {
+  if (content_extension(path) != ".json" || !open_list()) lines_.emplace(path);
+}
 JsonlReader::~JsonlReader() = default;
 
+// False where the file is no single value: it may hold lines. A torn list is refused.
+bool JsonlReader::open_list() {
+  line_ = read_input(path_);
+  if (!is_utf8(line_)) fail(ErrorCode::kCorrupt, "{}: not UTF-8", path_.string());
+  element whole;
+  if (const auto error = parser_->parser.parse(line_).get(whole); error != simdjson::SUCCESS) {
+    const size_t first = line_.find_first_not_of(" \t\r\n");
+    if (first == std::string::npos || line_[first] == '{') return false;
+    fail(ErrorCode::kCorrupt, "{}: not JSON: {}", path_.string(), simdjson::error_message(error));
+  }
+  if (!whole.is_array()) {
+    parser_->list = {whole};
+  } else {
+    for (const element item : whole.get_array()) parser_->list.push_back(item);
+  }
+  return true;
+}
+
+int64_t JsonlReader::number() const {
+  return lines_ ? lines_->number() : static_cast<int64_t>(list_index_);
+}
+
+std::string JsonlReader::place() const {
+  return fmt::format("{}{}{}", path_.string(), lines_ ? ":" : ": record ", number());
+}
+
 JsonlReader::Outcome JsonlReader::next(Record& record) {
+  if (!lines_) {
+    if (list_index_ == parser_->list.size()) return Outcome::kEnd;
+    parser_->current = parser_->list[list_index_++];
+    return judge(record);
+  }
   do {
-    if (!lines_.next(line_)) return Outcome::kEnd;
+    if (!lines_->next(line_)) return Outcome::kEnd;
+    if (line_.starts_with("\xEF\xBB\xBF")) line_.erase(0, 3);  // Of a file joined to another.
   } while (line_.find_first_not_of(" \t") == std::string::npos);
+  record = {};
   if (!is_utf8(line_)) {
     problem_ = "not UTF-8";
     return Outcome::kBad;
   }
-  element json;
-  if (const auto error = parser_->parser.parse(line_).get(json); error != simdjson::SUCCESS) {
+  if (const auto error = parser_->parser.parse(line_).get(parser_->current);
+      error != simdjson::SUCCESS) {
     problem_ = std::string("not JSON: ") + simdjson::error_message(error);
     return Outcome::kBad;
   }
-  problem_ = read_record(json, record);
+  return judge(record);
+}
+
+JsonlReader::Outcome JsonlReader::judge(Record& record) {
+  problem_ = read_record(parser_->current, record, unknown_keys_);
   return problem_.empty() ? Outcome::kRecord : Outcome::kBad;
 }
 

@@ -1,24 +1,27 @@
 // data/jsonl.h: records of JSONL corpora: text documents and chat conversations, one JSON object a
-// line.
+// line; also those of a .json file, be it a list of them, one of them or lines.
 //
-// A record is {"text": "..."} or {"messages": [...]}, with optional "language" and "source". What
-// is wrong with a bad one is told, not thrown: the caller counts it (records.h). Not here:
-// decompression (input.h), chat markup (text/).
+// A record is {"text": "..."} or a conversation (chat_record.h), with optional "language" and
+// "source"; null is absent, and a language or source of another type is ignored. What is wrong with
+// a bad one is told, not thrown: the caller counts it (records.h). Not here: decompression
+// (input.h), chat markup (text/).
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "data/chat_record.h"
 #include "data/input.h"
 
 namespace dure {
 
 struct Record {
-  std::string text;      // Empty for a conversation.
-  std::string messages;  // JSON text of the message list, compact; empty for a text.
-  std::string tools;  // JSON text of a conversation's tool declarations, compact; empty for none.
-  std::string language;  // "" where the record does not say.
-  std::string source;    // "" where the record does not say.
+  std::string text;        // Empty for a conversation.
+  std::string messages;    // JSON text of the message list, compact; empty for a text.
+  std::string language;    // "" where the record does not say.
+  std::string source;      // "" where the record does not say.
+  std::string tools = {};  // JSON text of the list of tool declarations; empty: none.
   bool is_chat() const { return !messages.empty(); }
 };
 
@@ -28,17 +31,26 @@ class JsonlReader {
   ~JsonlReader();
 
   enum class Outcome { kRecord, kBad, kEnd };
-  // kBad: problem() says why, and reading may go on. Blank lines are passed over. Throws Error
-  // where the file fails.
+  // kBad: problem() says why, and reading may go on; of the record, its source is known where it
+  // says. Blank lines are passed over. Throws Error where the file fails.
   Outcome next(Record& record);
   const std::string& problem() const { return problem_; }
-  int64_t line_number() const { return lines_.number(); }
+  // Of the last record: its line, or in a .json file that is one value, its place in the list.
+  int64_t number() const;
+  std::string place() const;  // "FILE:LINE", "FILE: record 3"
+  // Of the records so far, bad ones left out.
+  const UnknownKeys& unknown_keys() const { return unknown_keys_; }
 
  private:
   struct Parser;
-  LineReader lines_;
+  bool open_list();
+  Outcome judge(Record& record);
+  Path path_;
   std::unique_ptr<Parser> parser_;
+  std::optional<LineReader> lines_;  // Absent where the file is one value.
+  size_t list_index_ = 0;
   std::string line_, problem_;
+  UnknownKeys unknown_keys_;
 };
 
 // One line with its newline: the inverse of the reader.

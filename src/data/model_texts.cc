@@ -1,3 +1,5 @@
+// Both containers to the same objects: a folder's files are loaded as they are; a GGUF file's keys
+// become a GgufVocab, a template with its special tokens, a generation_config.json.
 #include "data/model_texts.h"
 
 #include <algorithm>

@@ -1,3 +1,6 @@
+// Three parts: a drawer that holds sources to their shares; two ways to fill rows (a stream, cut
+// anywhere; a window of documents, packed best fit); batches for evaluation, in order. A window's
+// state is where it began and the row reached: restore() packs it again.
 #include "data/packing.h"
 
 #include <algorithm>
@@ -169,6 +172,7 @@ struct BatchSource::State {
     place.window += 1;
     place.window_row = 0;
     place.dropped_documents += dropped_in_window;
+    dropped_in_window = 0;
     place.sources = drawer.places();
   }
 
@@ -270,6 +274,10 @@ BatchState BatchSource::state() const {
     copy.carry_index = copy.carry_offset = 0;
   }
   return copy;
+}
+
+int64_t BatchSource::dropped_documents() const {
+  return state_->place.dropped_documents + state_->dropped_in_window;
 }
 
 void BatchSource::restore(const BatchState& saved) {

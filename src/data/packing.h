@@ -106,6 +106,9 @@ class BatchSource {
   }
 
   BatchState state() const;
+  // Longer than a row, or empty: also those of the window being used, which state() counts at its
+  // end.
+  int64_t dropped_documents() const;
   // Checked against this source's shape: throws kInvalidArgument where the state is of other
   // sources.
   void restore(const BatchState& state);

@@ -1,3 +1,5 @@
+// The network of permutation.h: halves of the index through four rounds, and again while the result
+// lies outside the range.
 #include "data/permutation.h"
 
 #include <bit>

@@ -1,3 +1,5 @@
+// The cuts are listed once, from the documents' lengths; a piece is read by reading its document
+// whole. A rest of one token is left out: nothing follows it that could be learnt.
 #include "data/pieces.h"
 
 #include <algorithm>

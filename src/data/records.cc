@@ -1,3 +1,4 @@
+// Bad records: the first few logged, some more named, all counted.
 #include "data/records.h"
 
 #include "base/log.h"

@@ -1,3 +1,6 @@
+// Pieces of the chat format are encoded apart, marked as trained or not, and cut after the last
+// trained token. A file's conversations are held in memory; those of tasks are made as they are
+// read, but for the held-out grid.
 #include "data/sft.h"
 
 #include <algorithm>
@@ -60,7 +63,7 @@ std::vector<TokenDocument> TrainingFormat::documents(const std::vector<Message>&
     return out;
   }
   for (size_t i = 0; i < messages.size(); ++i) {
-    if (messages[i].role == Role::kAssistant)
+    if (messages[i].role == Role::kAssistant && messages[i].trained)
       out.push_back(encode_pieces(turn(messages, i, tools, where), tokenizer_));
   }
   return out;
@@ -134,15 +137,17 @@ std::shared_ptr<const DocumentSource> load_conversations(const Path& jsonl,
   std::vector<TokenDocument> documents;
   int64_t number = 0;
   for_each_record(jsonl, [&](const Record& record) {
-    const std::string where = fmt::format("{}: record {}", jsonl.string(), ++number);
+    const std::string where = fmt::format("{}:{}{}", jsonl.string(), ++number,
+                                          record.source.empty() ? "" : " (" + record.source + ")");
     if (!record.is_chat())
       fail(ErrorCode::kCorrupt, "{}: no conversation: \"messages\" is needed for fine-tuning",
            where);
     const std::vector<Message> messages =
         messages_from_json(parse_json(record.messages, where), where);
     const Json tools = record.tools.empty() ? Json() : parse_json(record.tools, where);
-    for (TokenDocument& document : format.documents(messages, tools, where))
-      documents.push_back(std::move(document));
+    for (TokenDocument& document : format.documents(messages, tools, where)) {
+      if (!document.ids.empty()) documents.push_back(std::move(document));  // Else weight 0 alone.
+    }
   });
   if (documents.empty()) fail(ErrorCode::kCorrupt, "{}: holds no conversation", jsonl.string());
   return std::make_shared<MemoryDocuments>(std::move(documents));

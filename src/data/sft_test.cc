@@ -92,6 +92,24 @@ TEST(Conversations, AnswersOfATemplateWithoutAnEndGetOne) {
             std::string::npos);
 }
 
+TEST(Conversations, TurnsOfWeightZeroAreNotTrained) {
+  const TemporaryFolder folder;
+  for (const char* mark : {R"("weight":0)", R"("train":false)", R"("loss":false)"}) {
+    write_file(folder.path() / "c.jsonl",
+               R"({"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"no",)" +
+                   std::string(mark) +
+                   R"(},{"role":"user","content":"b"},{"role":"assistant","content":"yes"}]})"
+                   "\n");
+    const auto documents =
+        load_conversations(folder.path() / "c.jsonl", TrainingFormat(small_tokenizer()));
+    ASSERT_EQ(documents->document_count(), 1);
+    TokenDocument document;
+    documents->read(0, document);
+    EXPECT_EQ(trained_text(document), "yes<|endofturn|>") << mark;
+    EXPECT_NE(small_tokenizer().decode(document.ids).find("no<|endofturn|>"), std::string::npos);
+  }
+}
+
 // What the model is trained to continue is, id by id, the prompt it will be given.
 TEST(Conversations, PromptIdsAreThoseOfInference) {
   const auto documents = problem_conversations({}, 3, 0, TrainingFormat(small_tokenizer()));
@@ -127,8 +145,7 @@ TEST(Conversations, BadRecordsAreNamed) {
     return message_of(
         [&] { load_conversations(folder.path() / "c.jsonl", TrainingFormat(small_tokenizer())); });
   };
-  EXPECT_NE(problem_of("{\"text\":\"x\"}\n").find("c.jsonl: record 1: no conversation"),
-            std::string::npos);
+  EXPECT_NE(problem_of("{\"text\":\"x\"}\n").find("c.jsonl:1: no conversation"), std::string::npos);
   EXPECT_NE(problem_of("{\"messages\":[]}\n").find("c.jsonl:1: no message of the assistant"),
             std::string::npos);
   EXPECT_NE(problem_of("").find("holds no conversation"), std::string::npos);

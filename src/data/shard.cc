@@ -1,3 +1,5 @@
+// The writer gathers a shard in memory and writes it at once; the reader maps it, believes no size
+// in it, and copies documents out. Hash and ids take a pass over all bytes: verify() alone does it.
 #include "data/shard.h"
 
 #include <algorithm>

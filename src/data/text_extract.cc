@@ -1,3 +1,4 @@
+// Plain text and Markdown, line by line, without a tree of its syntax. HTML is html_extract.cc's.
 #include "data/text_extract.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Documents are encoded by all threads in batches and written in their order: a shard does not
+// depend on the number of threads. One that is there already is verified and used.
 #include "data/tokenise.h"
 
 #include "base/error.h"

@@ -1,3 +1,5 @@
+// Candidates in one vector, sorted no further than a cut needs; ties go to the lower id everywhere.
+// Penalties walk one sorted list of the tokens seen.
 #include "engine/sampler.h"
 
 #include <algorithm>

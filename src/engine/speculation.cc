@@ -1,3 +1,5 @@
+// Distributions are lists of tokens with their probabilities. A draw walks the list; p - q is a
+// merge of two, sorted by id.
 #include "engine/speculation.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// SVG by hand: ticks at 1, 2 or 5 times a power of ten, long series thinned by averaging, the
+// legend on a line of its own where it would run into the title.
 #include "eval/chart.h"
 
 #include <fmt/core.h>

@@ -1,3 +1,5 @@
+// Held-out text through the scorer in pieces that overlap by a token; problems through the
+// generator, all at once. The yardstick xz is run as a program, where there is one.
 #include "eval/evaluate.h"
 
 #include <algorithm>
@@ -8,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/log.h"
 #include "base/progress.h"
 #include "data/corpus.h"
 #include "engine/generator.h"
@@ -66,6 +69,9 @@ Json score_texts(const TextSuiteOptions& options, const EvalSubject& subject, St
   Json rows = Json::array();
   const Path corpus(options.corpus);
   const std::vector<std::string> languages = heldout_languages(corpus);
+  if (languages.empty())
+    fail(ErrorCode::kInvalidArgument, "{} holds no held-out text: there is nothing to score",
+         corpus.string());
   TextScorer scorer(subject, options.context_tokens, stream);
   Progress progress(subject.name + ": held-out text", static_cast<int64_t>(languages.size()),
                     "languages");
@@ -102,12 +108,43 @@ struct Answers {
   }
 };
 
+struct Questions {
+  std::vector<Problem> problems;
+  std::vector<std::vector<int32_t>> prompts;
+  int64_t too_long = 0;  // left out or cut
+  PromptRoom room;       // that they need
+};
+
+Questions ask(std::vector<Problem> problems, const TaskSuiteOptions& options,
+              const PromptRoom& largest, const ChatTexts& texts) {
+  Questions out{.room = {.prompt_tokens_max = 1, .new_tokens_max = largest.new_tokens_max}};
+  for (Problem& problem : problems) {
+    std::vector<int32_t> prompt = problem_conversation(problem, texts).prompt();
+    const int64_t tokens = std::ssize(prompt);
+    const bool too_long = tokens > largest.prompt_tokens_max;
+    if (too_long && options.long_prompts == LongPrompts::kRefuse) {
+      fail(ErrorCode::kInvalidArgument,
+           "tasks: a prompt of {} tokens (task {}) and an answer of {} do not fit: {} are left for "
+           "a prompt; shorten the task or new_tokens_max, or set long_prompts to drop or truncate",
+           tokens, task_name(problem.task), options.new_tokens_max, largest.prompt_tokens_max);
+    }
+    out.too_long += too_long ? 1 : 0;
+    if (too_long && options.long_prompts == LongPrompts::kDrop) continue;
+    keep_last(prompt, largest.prompt_tokens_max);
+    out.room.prompt_tokens_max = std::max<int64_t>(out.room.prompt_tokens_max, std::ssize(prompt));
+    out.problems.push_back(std::move(problem));
+    out.prompts.push_back(std::move(prompt));
+  }
+  return out;
+}
+
 Answers answer_all(const TaskSuiteOptions& options, const SamplingOptions& sampling,
-                   const std::vector<Problem>& problems, uint64_t seed, const EvalSubject& subject,
+                   const Questions& questions, uint64_t seed, const EvalSubject& subject,
                    Generator& generator, const std::string& title) {
+  const std::vector<Problem>& problems = questions.problems;
   std::vector<GenerationRequest> requests;
   for (size_t i = 0; i < problems.size(); ++i) {
-    requests.push_back({.prompt = problem_conversation(problems[i], subject.texts).prompt(),
+    requests.push_back({.prompt = questions.prompts[i],
                         .sampling = sampling,
                         .new_tokens_max = options.new_tokens_max,
                         .stop_tokens = subject.texts.require_stop_tokens(),
@@ -169,17 +206,30 @@ void solve_tasks(const EvalSuite& suite, const EvalSubject& subject, Stream& str
                  Json& results) {
   const TaskSuiteOptions& o = suite.tasks;
   const uint64_t seed = static_cast<uint64_t>(suite.seed);
-  const std::vector<Problem> problems =
-      make_problem_grid(o.mixture, Split::kHeldout, seed, o.problems_per_cell);
-  if (problems.empty()) return;
+  const PromptRoom largest = largest_room({.context_tokens_max = o.context_tokens_max,
+                                           .new_tokens_max = o.new_tokens_max,
+                                           .model_tokens = subject.weights.config.context_tokens},
+                                          "tasks");
+  const Questions questions =
+      ask(make_problem_grid(o.mixture, Split::kHeldout, seed, o.problems_per_cell), o, largest,
+          subject.texts);
+  const std::vector<Problem>& problems = questions.problems;
+  if (problems.empty()) fail(ErrorCode::kInvalidArgument, "tasks: no problem is left to answer");
+  if (questions.too_long > 0) {
+    results["too_long"] = questions.too_long;
+    log_warn("tasks: {} prompts are longer than {} tokens: {}", questions.too_long,
+             largest.prompt_tokens_max,
+             o.long_prompts == LongPrompts::kDrop ? "left out" : "only their ends are read");
+  }
   const int64_t together =
       std::min<int64_t>(o.sequences_max, static_cast<int64_t>(problems.size()));
   Generator generator(subject.weights,
                       {.sequences_max = together,
-                       .context_tokens_max = o.new_tokens_max + 256,
+                       .context_tokens_max = questions.room.context_tokens(),
                        .batch_rows_max = std::max<int64_t>(512, together)},
                       stream);
-  const Answers answers = answer_all(o, o.sampling, problems, seed, subject, generator, "problems");
+  const Answers answers =
+      answer_all(o, o.sampling, questions, seed, subject, generator, "problems");
   results["exact_match"] = cells_of(problems, answers);
   double tokens = 0, unfinished = 0;
   for (const Generation& g : answers.generations) {
@@ -190,7 +240,7 @@ void solve_tasks(const EvalSuite& suite, const EvalSubject& subject, Stream& str
   results["unfinished_share"] = unfinished / static_cast<double>(problems.size());
   if (o.greedy) {
     const Answers greedy =
-        answer_all(o, {.temperature = 0}, problems, seed, subject, generator, "problems, greedy");
+        answer_all(o, {.temperature = 0}, questions, seed, subject, generator, "problems, greedy");
     results["greedy_exact_match"] =
         static_cast<double>(greedy.right()) / static_cast<double>(problems.size());
   }
@@ -205,6 +255,14 @@ std::optional<int64_t> xz_size(const std::string& text) {
   const std::string command = "xz -9e -k '" + (folder.path() / "text").string() + "' 2>/dev/null";
   if (std::system(command.c_str()) != 0) return std::nullopt;
   return dure::file_size(folder.path() / "text.xz");
+}
+
+void check_suite(const EvalSuite& suite, const std::string& where) {
+  if (!suite.text.corpus.empty() || suite.tasks.problems_per_cell > 0) return;
+  fail(ErrorCode::kInvalidArgument,
+       "{}: nothing to measure: set text.corpus to a prepared corpus, or tasks.problems_per_cell "
+       "above 0",
+       where);
 }
 
 Json evaluate(const EvalSuite& suite, const EvalSubject& subject, Stream& stream) {

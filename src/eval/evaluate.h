@@ -7,8 +7,8 @@
 // Results: {"name", "model", "bits_per_byte": [{"language", "bytes", "tokens", "bits_per_byte",
 // "xz_bits_per_byte"}],
 //   "exact_match": [{"task", "language", "right", "total"}], "greedy_exact_match",
-//   "mean_answer_tokens", "unfinished_share", "samples": [{"task", "language", "prompt",
-//   "thinking", "content", "expected", "right"}]}.
+//   "mean_answer_tokens", "unfinished_share", "too_long" (where prompts were), "samples": [{"task",
+//   "language", "prompt", "thinking", "content", "expected", "right"}]}.
 #pragma once
 
 #include <optional>
@@ -19,6 +19,7 @@
 #include "chat/chat_texts.h"
 #include "data/tasks/mixture.h"
 #include "engine/sampler.h"
+#include "eval/prompt_room.h"
 #include "model/weights.h"
 
 namespace dure {
@@ -40,6 +41,8 @@ struct TaskSuiteOptions {
   int64_t problems_per_cell = 20;  // a cell is a task in a language; 0: no problems
   int64_t new_tokens_max = 160;
   int64_t sequences_max = 64;
+  int64_t context_tokens_max = 0;
+  LongPrompts long_prompts = LongPrompts::kRefuse;
   bool greedy = true;                                           // also answer each problem greedily
   int64_t sample_count = 12;                                    // answers kept for the report
   SamplingOptions sampling{.temperature = 1.0, .top_p = 0.95};  // the family's own settings
@@ -50,6 +53,13 @@ struct TaskSuiteOptions {
       "held-out problems for each task and language (0: none)", at_least(0));
     v("new_tokens_max", new_tokens_max, "longest answer", at_least(1));
     v("sequences_max", sequences_max, "answers decoded together", at_least(1));
+    v("context_tokens_max", context_tokens_max,
+      "tokens of a prompt and its answer (0: as many as the problems need, within the model's own "
+      "context)",
+      at_least(0));
+    v("long_prompts", long_prompts,
+      "a prompt that leaves no room for an answer: leave its problem out, keep its last tokens, or "
+      "refuse before anything is measured");
     v("greedy", greedy, "also measure greedy answers");
     v("sample_count", sample_count, "answers kept for the report", at_least(0));
     v("sampling", sampling, "how answers are drawn");
@@ -75,6 +85,9 @@ struct EvalSubject {
   const ModelWeights& weights;
   const ChatTexts& texts;
 };
+
+// Throws kInvalidArgument where the suite measures nothing. `where` names it.
+void check_suite(const EvalSuite& suite, const std::string& where);
 
 // The results JSON. Shows progress. Throws kInterrupted on Ctrl-C (nothing is saved), and whatever
 // the suite gets wrong.

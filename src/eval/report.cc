@@ -1,3 +1,5 @@
+// Tables as rows of text with three writers: plain, Markdown, HTML. The HTML alone has charts,
+// drawn by chart.cc, and its styles, which stand here.
 #include "eval/report.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Wilson's score interval: it stays within 0 and 1, and holds for few trials and for shares near
+// the ends.
 #include "eval/statistics.h"
 
 #include <algorithm>

@@ -284,6 +284,131 @@ TEST(Folder, NamesMissingExtraAndMisShaped) {
             "(no error)");
 }
 
+// A folder whose configuration says that the head is the embedding, and weights with a head.
+void write_tied_folder(const Path& path, float head_shift, DType head_dtype = DType::kF32) {
+  ModelConfig config = small_config();
+  std::vector<TensorInfo> list = plain_list(config);
+  config.tied_embeddings = true;
+  for (TensorInfo& info : list) {
+    if (info.name == "lm_head.weight") info.dtype = head_dtype;
+  }
+  make_folders(path);
+  write_file(path / "config.json", write_hf_config(config).dump(1));
+  SafetensorsWriter writer(path / "model.safetensors", list);
+  for (const TensorInfo& info : list) {
+    const float shift = info.name == "lm_head.weight" ? head_shift : 0;
+    std::string bytes(static_cast<size_t>(info.bytes()), '\0');
+    for (int64_t i = 0; i < info.elements(); ++i) {
+      const float value = static_cast<float>(i + 1) + (i == 9 ? shift : 0);
+      if (info.dtype == DType::kF32)
+        reinterpret_cast<float*>(bytes.data())[i] = value;
+      else
+        reinterpret_cast<uint16_t*>(bytes.data())[i] = f32_to_bf16(value);
+    }
+    writer.write_piece(info.name, 0, bytes);
+  }
+  writer.commit();
+}
+
+TEST(Folder, AHeadThatDiffersIsKeptThoughTheFlagSaysTied) {
+  const TemporaryFolder folder;
+  const Path path = folder.path() / "m";
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    write_tied_folder(path, 0, dtype);
+    const ModelFiles same(path);
+    EXPECT_TRUE(same.config().tied_embeddings);
+    EXPECT_EQ(same.ignored(), std::vector<std::string>{"lm_head.weight"});
+    write_tied_folder(path, 1, dtype);
+    const ModelFiles other(path);
+    EXPECT_FALSE(other.config().tied_embeddings);
+    EXPECT_TRUE(other.has({TensorRole::kHead, -1, -1}));
+    EXPECT_TRUE(other.ignored().empty());
+  }
+}
+
+TEST(Folder, SaysWhatItIsInstead) {
+  const TemporaryFolder folder;
+  int count = 0;
+  const auto opening = [&](const std::vector<std::pair<std::string, std::string>>& files) {
+    const Path path = folder.path() / std::to_string(count++);
+    make_folders(path);
+    for (const auto& [name, text] : files) write_file(path / name, text);
+    return message_of([&] { ModelFiles model(path); });
+  };
+  const auto expect = [](const std::string& message, const std::string& part) {
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+  };
+  const std::string config = write_hf_config(small_config()).dump(),
+                    pointer =
+                        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 85\n";
+  expect(opening({{"config.json", config}, {"pytorch_model.bin", "PK"}}), "PyTorch pickles");
+  expect(opening({{"config.json", config}, {"pytorch_model-00001-of-00002.bin", "PK"}}),
+         "pytorch_model-00001-of-00002.bin");
+  expect(opening({{"adapter_config.json", R"({"base_model_name_or_path":"org/base"})"},
+                  {"adapter_model.safetensors", ""}}),
+         "an adapter (LoRA) of 'org/base'");
+  expect(opening({{"config.json", config}, {"model-00001-of-00002.safetensors", ""}}),
+         "no model.safetensors.index.json");
+  expect(opening({{"m.gguf", "GGUF"}}), "name the file");
+  expect(opening({{"config.json", config}, {"model.safetensors", pointer}}),
+         "model.safetensors: a Git LFS pointer in place of a file of 85 bytes");
+  expect(opening({{"config.json", config}, {"model.safetensors.index.json", pointer}}),
+         "index.json: a Git LFS pointer");
+  expect(opening({{"config.json", config},
+                  {"model.safetensors", ""},
+                  {"model.safetensors.index.json", R"({"weight_map":{"a":"b.safetensors"}})"}}),
+         "are both there");
+  expect(opening({{"config.json", config},
+                  {"model.safetensors.index.json",
+                   R"({"weight_map":{"a":"1.safetensors","b":"2.safetensors"}})"}}),
+         "shard 1.safetensors is missing (and 1 more)");
+  for (const char* name : {"config.json", "tokenizer.json", "chat_template.jinja"}) {
+    const Path path = folder.path() / std::to_string(count++);
+    write_tied_folder(path, 0);
+    write_file(path / name, pointer);
+    expect(message_of([&] { ModelFiles model(path); }), std::string(name) + ": a Git LFS pointer");
+    write_file(path / name, std::string("\xFF\xFE{\0", 4));
+    expect(message_of([&] { ModelFiles model(path); }), std::string(name) + ": text in UTF-16");
+  }
+}
+
+// Sets a variable for as long as it lives, and unsets it.
+struct Environment {
+  Environment(std::string name, const std::string& value) : name_(std::move(name)) {
+    setenv(name_.c_str(), value.c_str(), 1);
+  }
+  ~Environment() { unsetenv(name_.c_str()); }
+  std::string name_;
+};
+
+TEST(FindModel, LooksWhereTheHubPutsModels) {
+  const TemporaryFolder folder;
+  for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"})
+    unsetenv(name);
+  const std::string root = folder.path().string();
+  for (const auto& [variable, value, hub] : std::vector<std::array<std::string, 3>>{
+           {"HF_HUB_CACHE", root + "/a", root + "/a"},
+           {"HUGGINGFACE_HUB_CACHE", root + "/b", root + "/b"},
+           {"HF_HOME", root + "/c", root + "/c/hub"},
+           {"XDG_CACHE_HOME", root + "/d", root + "/d/huggingface/hub"}}) {
+    const Environment environment(variable, value);
+    const Path repo = Path(hub) / "models--org--name";
+    for (const char* commit : {"0123abc", "4567def"}) make_folders(repo / "snapshots" / commit);
+    make_folders(repo / "refs");
+    write_file(repo / "refs/main", "0123abc\n");
+    write_file(repo / "refs/v2", "4567def");
+    EXPECT_EQ(find_model("org/name"), repo / "snapshots/0123abc") << variable;
+    EXPECT_EQ(find_model("org/name@v2"), repo / "snapshots/4567def");
+    EXPECT_EQ(find_model("org/name@4567"), repo / "snapshots/4567def");
+    EXPECT_EQ(find_model(repo.string()), repo / "snapshots/0123abc");
+    EXPECT_EQ(find_model(repo.string() + "@v2"), repo / "snapshots/4567def");
+    EXPECT_EQ(find_model("models--org--name"), repo / "snapshots/0123abc");
+    EXPECT_NE(message_of([] { find_model("org/name@v3"); }).find("not revision 'v3'"),
+              std::string::npos);
+    EXPECT_NE(message_of([] { find_model("org/other"); }).find(hub), std::string::npos);
+  }
+}
+
 TEST(Folder, MtpTensorsDecideWhereTheConfigurationIsSilent) {
   const TemporaryFolder folder;
   ModelConfig config = small_config();

@@ -1,3 +1,5 @@
+// A table of the 256 values, times the scale of the element's tensor, row or block, rounded to
+// BF16.
 #include "formats/fp8.h"
 
 #include <array>

@@ -146,6 +146,10 @@ class GgufWriter : public TensorWriter {
              const std::vector<TensorInfo>& tensors);
 };
 
+// The files that GgufSetWriter would write.
+std::vector<Path> gguf_set_files(const Path& path, const std::vector<TensorInfo>& tensors,
+                                 int64_t part_bytes_max);
+
 // A writer of one file, or of a split set whose files hold at most `part_bytes_max` of tensors each
 // (0: one file). A set's parts are committed last to first, so that the first, which opens the set,
 // appears when all others are there.

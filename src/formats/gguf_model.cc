@@ -1,9 +1,13 @@
+// The reader, then the writer: sizes, experts and rotation under the same keys for both
+// architectures; layers in llama.cpp's terms (a window, a pattern, leading dense layers), or as
+// lists with an entry a layer.
 #include "formats/gguf_model.h"
 
 #include <algorithm>
 
 #include "base/check.h"
 #include "base/error.h"
+#include "formats/gguf_known_keys.h"
 #include "formats/tensor_names.h"
 
 namespace dure {
@@ -46,10 +50,22 @@ class Keys {
   std::string file_, prefix_;
 };
 
+// llama.cpp takes a file without a type as linearly scaled.
+void refuse_factor(const Keys& k) {
+  const GgufValue* factor = k.find("rope.scaling.factor");
+  const double by = factor == nullptr ? 1 : factor->as_double(k.place("rope.scaling.factor"));
+  if (by != 1 && by != 0)
+    fail(ErrorCode::kUnsupported, "{} is {}; scaled rotary positions are not known here",
+         k.place("rope.scaling.factor"), by);
+}
+
 RopeFacts read_rope(const Keys& k) {
   RopeFacts rope{.kind = RopeKind::kPlain, .theta = k.number("rope.freq_base")};
   const GgufValue* scaling = k.find("rope.scaling.type");
-  if (scaling == nullptr) return rope;
+  if (scaling == nullptr) {
+    refuse_factor(k);
+    return rope;
+  }
   const std::string& name = scaling->as_string(k.place("rope.scaling.type"));
   if (name == "llama3" && k.extended()) {
     rope.kind = RopeKind::kLlama3;
@@ -57,6 +73,8 @@ RopeFacts read_rope(const Keys& k) {
     rope.low_frequency_factor = k.number("rope.scaling.low_freq_factor");
     rope.high_frequency_factor = k.number("rope.scaling.high_freq_factor");
     rope.original_context_tokens = k.integer("rope.scaling.original_context_length");
+  } else if (name == "linear") {
+    refuse_factor(k);
   } else if (name != "none") {
     fail(ErrorCode::kUnsupported, "{} is '{}'; only 'none' is known", k.place("rope.scaling.type"),
          name);
@@ -72,8 +90,10 @@ void read_sizes(const Keys& k, ModelConfig& c, LayerFacts& each) {
   c.head_count = k.integer("attention.head_count");
   c.kv_head_count = k.integer("attention.head_count_kv");
   c.head_width = k.integer("attention.key_length");
-  if (k.integer("attention.value_length", c.head_width) != c.head_width)
-    fail(ErrorCode::kUnsupported, "{}: keys and values of different width", k.file());
+  const int64_t values = k.integer("attention.value_length", c.head_width);
+  if (values != c.head_width)
+    fail(ErrorCode::kUnsupported, "{} is {}, the keys' width {}; they should be the same",
+         k.place("attention.value_length"), values, c.head_width);
   c.norm_epsilon = k.number("attention.layer_norm_rms_epsilon");
   each.rope = read_rope(k);
 }
@@ -209,6 +229,7 @@ ModelConfig parse_gguf_config(const GgufFile& file) {
   read_sizes(k, c, each);
   each.experts = read_experts(k);
   c.vocab_size = vocabulary(k, file);
+  check_gguf_keys(file.metadata(), architecture + ".", each.rope.theta, c, file.where());
   c.mtp_layer_count = k.integer("nextn_predict_layers", 0);
   const int64_t layers = k.integer("block_count") - c.mtp_layer_count;
   if (c.mtp_layer_count < 0 || c.mtp_layer_count > 1)
@@ -320,10 +341,21 @@ void write_own_keys(const ModelConfig& c, GgufMetadata& out) {
     out.set("dure.initializer_range", GgufValue::f64(c.initializer_range));
 }
 
+// A file with such an end could not be opened again.
+void check_ends(const ModelConfig& c) {
+  for (const int64_t end : c.eos_tokens) {
+    if (end < 0 || end >= c.vocab_size)
+      fail(ErrorCode::kInvalidArgument,
+           "eos_token_id {} is outside the vocabulary of {} tokens; mend it in config.json", end,
+           c.vocab_size);
+  }
+}
+
 }  // namespace
 
 GgufMetadata gguf_config(const ModelConfig& c) {
   check_config(c, "configuration");
+  check_ends(c);
   check_common_facts(c, "GGUF");
   if (c.mtp_layer_count > 0 && c.mtp_layer.norm_order != NormOrder::kPre)
     fail(ErrorCode::kUnsupported, "a post-norm MTP layer cannot be written as GGUF");

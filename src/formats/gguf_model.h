@@ -4,7 +4,7 @@
 // dense layers elsewhere than in front, no sliding layer at all) is written under "dure-exaone-moe"
 // with per-layer keys: other engines then refuse the file instead of running another model. Facts
 // that llama.cpp does not use go into "dure.*" keys of either. Not here: names of tensors
-// (tensor_names.h), tokenizer.* (text/ and cli/), the container (gguf.h).
+// (tensor_names.h), tokenizer.* (data/model_texts.h), the container (gguf.h).
 #pragma once
 
 #include <map>

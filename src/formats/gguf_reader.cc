@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "formats/gguf_types.h"
 
 namespace dure {
@@ -255,6 +256,7 @@ void check_places(const Part& part, int64_t data_start, int64_t alignment, int64
 
 Part read_part(const MappedFile& map, Extent extent) {
   const std::string file = map.path().string();
+  refuse_mistaken_file(map.text().substr(0, 256), file);
   GgufReader reader(map.text(), file);
   Part part;
   check_version(reader, file);

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 
 #include "base/rng.h"
@@ -220,6 +221,79 @@ TEST(GgufModel, NamesWhatIsMissing) {
   writer.write("token_embd.weight", host_view(embedding.data(), {20, 32}));
   writer.commit();
   EXPECT_NE(message_of([&] { ModelFiles files(path); }).find("missing: blk.0.attn_norm.weight"),
+            std::string::npos);
+}
+
+// A file with the keys of a small model, as it says them but for one key.
+std::string opening_with(const std::string& key, const GgufValue& value) {
+  const TemporaryFolder folder;
+  const Path path = folder.path() / "a.gguf";
+  ModelConfig config = k_exaone_236b();
+  config.vocab_size = 64;
+  config.hidden_size = 2;
+  GgufMetadata metadata = gguf_config(config);
+  metadata.set("exaone-moe." + key, value);
+  GgufWriter writer(path, metadata, {{"token_embd.weight", DType::kF32, {64, 2}}});
+  const std::vector<float> embedding(128);
+  writer.write("token_embd.weight", host_view(embedding.data(), {64, 2}));
+  writer.commit();
+  return message_of([&] { parse_gguf_config(GgufFile(path)); });
+}
+
+TEST(Gguf, KeysThatChangeTheArithmeticAreReadOrRefused) {
+  const double scale = 1 / std::sqrt(128.0);
+  const std::vector<std::pair<std::string, GgufValue>> fine = {
+      {"rope.dimension_count", GgufValue::u32(128)},
+      {"rope.dimension_count_swa", GgufValue::u32(128)},
+      {"attention.scale", GgufValue::f32(scale)},
+      {"logit_scale", GgufValue::f32(1)},
+      {"rope.scaling.type", GgufValue::string("linear")},
+      {"rope.scaling.factor", GgufValue::f32(1)},
+      {"rope.freq_base_swa", GgufValue::f32(1e6)},
+      {"attention.causal", GgufValue::boolean(true)},
+      {"swiglu_clamp_exp", GgufValue::floats(GgufType::kF32, {0, 0})},
+      {"rope.scaling.original_context_length", GgufValue::u32(4096)},
+      {"tensor_data_layout", GgufValue::string("reference")}};
+  for (const auto& [key, value] : fine) EXPECT_EQ(opening_with(key, value), "(no error)") << key;
+  const std::vector<std::pair<std::string, GgufValue>> other = {
+      {"rope.dimension_count", GgufValue::u32(64)},
+      {"rope.scaling.type", GgufValue::string("yarn")},
+      {"rope.scaling.attn_factor", GgufValue::f32(1.2)},
+      {"rope.freq_base_swa", GgufValue::f32(1e4)},
+      {"rope.scale_linear", GgufValue::f32(4)},
+      {"attention.scale", GgufValue::f32(1)},
+      {"attention.value_length", GgufValue::u32(64)},
+      {"attention.key_length_swa", GgufValue::u32(64)},
+      {"attention.clamp_kqv", GgufValue::f32(8)},
+      {"attention.causal", GgufValue::boolean(false)},
+      {"expert_gating_func", GgufValue::u32(1)},
+      {"logit_scale", GgufValue::f32(0.5)},
+      {"final_logit_softcapping", GgufValue::f32(30)},
+      {"swiglu_clamp_exp", GgufValue::floats(GgufType::kF32, {0, 7})},
+      {"rope.dimension_sections", GgufValue::ints(GgufType::kI32, {1, 2})},
+      {"layer_windows", GgufValue::ints(GgufType::kI32, {1})},
+      {"something_new", GgufValue::string("x")}};
+  for (const auto& [key, value] : other) {
+    const std::string message = opening_with(key, value);
+    EXPECT_NE(message.find("a.gguf"), std::string::npos) << key << ": " << message;
+    EXPECT_NE(message.find(key), std::string::npos) << message;
+  }
+}
+
+TEST(Gguf, AFactorWithoutATypeScales) {
+  const TemporaryFolder folder;
+  const Path path = folder.path() / "a.gguf";
+  ModelConfig config = k_exaone_236b();
+  config.vocab_size = 64;
+  config.hidden_size = 2;
+  GgufMetadata metadata = gguf_config(config);
+  metadata.erase("exaone-moe.rope.scaling.type");
+  metadata.set("exaone-moe.rope.scaling.factor", GgufValue::f32(4));
+  GgufWriter writer(path, metadata, {{"token_embd.weight", DType::kF32, {64, 2}}});
+  const std::vector<float> embedding(128);
+  writer.write("token_embd.weight", host_view(embedding.data(), {64, 2}));
+  writer.commit();
+  EXPECT_NE(message_of([&] { parse_gguf_config(GgufFile(path)); }).find("rope.scaling.factor is 4"),
             std::string::npos);
 }
 

@@ -91,8 +91,11 @@ GgufWriter::GgufWriter(const Path& path, const GgufMetadata& metadata,
   start(header.out, offset);
 }
 
-GgufSetWriter::GgufSetWriter(const Path& path, const GgufMetadata& metadata,
-                             const std::vector<TensorInfo>& tensors, int64_t part_bytes_max) {
+namespace {
+
+// Each part's tensors, in their order.
+std::vector<std::vector<TensorInfo>> split_set(const std::vector<TensorInfo>& tensors,
+                                               int64_t part_bytes_max) {
   std::vector<std::vector<TensorInfo>> groups(1);
   int64_t bytes = 0;
   for (const TensorInfo& info : tensors) {
@@ -101,11 +104,32 @@ GgufSetWriter::GgufSetWriter(const Path& path, const GgufMetadata& metadata,
       bytes = 0;
     }
     bytes += info.bytes();
-    part_of_[info.name] = groups.size() - 1;
     groups.back().push_back(info);
   }
-  const int64_t count = static_cast<int64_t>(groups.size());
+  return groups;
+}
+
+std::vector<Path> part_paths(const Path& path, int64_t count) {
+  if (count == 1) return {path};
+  std::vector<Path> out;
+  for (int64_t part = 0; part < count; ++part) out.push_back(gguf_part_path(path, part, count));
+  return out;
+}
+
+}  // namespace
+
+std::vector<Path> gguf_set_files(const Path& path, const std::vector<TensorInfo>& tensors,
+                                 int64_t part_bytes_max) {
+  return part_paths(path, std::ssize(split_set(tensors, part_bytes_max)));
+}
+
+GgufSetWriter::GgufSetWriter(const Path& path, const GgufMetadata& metadata,
+                             const std::vector<TensorInfo>& tensors, int64_t part_bytes_max) {
+  const std::vector<std::vector<TensorInfo>> groups = split_set(tensors, part_bytes_max);
+  const int64_t count = std::ssize(groups);
+  files_ = part_paths(path, count);
   for (int64_t part = 0; part < count; ++part) {
+    const size_t at = static_cast<size_t>(part);
     GgufMetadata own = part == 0 ? metadata : GgufMetadata();
     if (count > 1) {
       own.set("split.no", GgufValue::of_int(GgufType::kU16, part));
@@ -113,9 +137,8 @@ GgufSetWriter::GgufSetWriter(const Path& path, const GgufMetadata& metadata,
       own.set("split.tensors.count",
               GgufValue::of_int(GgufType::kI32, static_cast<int64_t>(tensors.size())));
     }
-    files_.push_back(count == 1 ? path : gguf_part_path(path, part, count));
-    parts_.push_back(
-        std::make_unique<GgufWriter>(files_.back(), own, groups[static_cast<size_t>(part)]));
+    for (const TensorInfo& info : groups[at]) part_of_[info.name] = at;
+    parts_.push_back(std::make_unique<GgufWriter>(files_[at], own, groups[at]));
   }
 }
 

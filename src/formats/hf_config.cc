@@ -104,11 +104,33 @@ struct WrittenRope {
   bool operator==(const WrittenRope&) const = default;
 };
 
+RopeKind rope_kind(const std::string& type, const std::string& where) {
+  if (type == "default") return RopeKind::kPlain;
+  if (type == "llama3") return RopeKind::kLlama3;
+  fail(ErrorCode::kUnsupported, "{}: rope type '{}'; Dure knows 'default' and 'llama3'", where,
+       type);
+}
+
+// Gemma's form: {"sliding_attention": {...}, "full_attention": {...}}.
+void refuse_rope_by_layer_type(const Json& json, const std::string& where) {
+  for (const char* kind : {"sliding_attention", "full_attention"}) {
+    const Json* own = json.find(kind);
+    if (own == nullptr || own->is_null()) continue;
+    fail(
+        ErrorCode::kUnsupported,
+        "{}: rotary positions by layer type ('{}'); Dure's models have one rotation for all layers "
+        "that turn: write rope_type and rope_theta once",
+        where, kind);
+  }
+}
+
 void read_rope_object(const Json& json, const std::string& where, WrittenRope& rope,
                       std::optional<double>& theta) {
   JsonFields f(json, where);
   const auto old_name = f.text("type");
+  refuse_rope_by_layer_type(json, where);
   rope.type = f.text("rope_type").value_or(old_name.value_or("default"));
+  rope_kind(rope.type, where);  // A type that is not known explains the fields it brings.
   merge_theta(theta, f.number("rope_theta"), where);
   const double rotated = f.number("partial_rotary_factor").value_or(1);
   if (rotated != 1)
@@ -125,13 +147,6 @@ void read_rope_object(const Json& json, const std::string& where, WrittenRope& r
            rope.type);
     }
   }
-}
-
-RopeKind rope_kind(const std::string& type, const std::string& where) {
-  if (type == "default") return RopeKind::kPlain;
-  if (type == "llama3") return RopeKind::kLlama3;
-  fail(ErrorCode::kUnsupported, "{}: rope type '{}'; known are 'default' and 'llama3'", where,
-       type);
 }
 
 WrittenRope read_rope_objects(JsonFields& f, std::optional<double>& theta) {

@@ -108,7 +108,12 @@ TEST(HfConfig, RopeForms) {
   EXPECT_REFUSED(R"({"rope_theta":null})", "rope_theta is missing");
   EXPECT_REFUSED(R"({"rope_parameters":{"rope_theta":3}})", "two values of rope_theta");
   EXPECT_REFUSED(R"({"rope_parameters":{"rope_type":"yarn","rope_theta":1e6,"factor":4}})",
-                 "'factor'");
+                 "rope type 'yarn'");
+  EXPECT_REFUSED(R"({"rope_scaling":{"type":"linear","factor":4}})", "rope type 'linear'");
+  EXPECT_REFUSED(R"({"rope_parameters":{"rope_theta":1e6,"factor":4}})", "'factor'");
+  EXPECT_REFUSED(
+      R"({"rope_parameters":{"sliding_attention":{"rope_theta":1e6},"full_attention":{"rope_theta":1e6}}})",
+      "rope_parameters: rotary positions by layer type ('sliding_attention')");
   EXPECT_REFUSED(R"({"rope_parameters":{"rope_type":"yarn"}})", "'yarn'");
   const ModelConfig c = parse(
       R"({"rope_scaling":{"rope_type":"llama3","factor":16,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":8192}})");
@@ -165,6 +170,11 @@ TEST(HfConfig, RefusesByName) {
   EXPECT_REFUSED(R"({"num_hidden_layers":1000000000})", "num_hidden_layers");
   EXPECT_REFUSED(R"({"hidden_size":"12"})", "hidden_size should be an integer");
   EXPECT_REFUSED(R"({"vocab_size":null})", "vocab_size is missing");
+  EXPECT_EQ(
+      refusal(
+          R"({"unsloth_fixed":true,"unsloth_version":"2026.1","_experts_implementation":"eager",
+                "router_jitter_noise":0.1,"model_name":"x","use_bias":false})"),
+      "(accepted)");
   EXPECT_EQ(
       refusal(
           R"({"torch_dtype":"bfloat16","use_cache":true,"transformers_version":"5.1.0","_name_or_path":"x","attention_bias":false})"),

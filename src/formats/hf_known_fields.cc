@@ -75,7 +75,49 @@ constexpr std::array kHarmless = {
     "pretraining_tp",
     "license",
     "cache_implementation",
+    "_experts_implementation",
+    "experts_implementation",
+    "attn_impl",
+    "model_name",
+    "base_model_name_or_path",
+    "original_dtype",
+    "architecture_version",
+    "gradient_checkpointing",
+    "use_flash_attn",
+    "use_flash_attention_2",
+    "hidden_dropout",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "embd_pdrop",
+    "resid_pdrop",
+    "attn_pdrop",
+    "residual_dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+    "expert_dropout",
+    "classifier_dropout",
+    "router_jitter_noise",
+    "router_z_loss_coef",
+    "z_loss_coef",
+    "num_labels",
+    "model_max_length",
+    "max_new_tokens",
+    "language",
+    "transformers.js_config",
+    "tf_legacy_loss",
+    "output_past",
+    "trl_version",
+    "peft_version",
+    "torch_version",
+    "training_args",
 };
+
+// Also what a fine-tuning tool notes about itself.
+bool is_harmless(const std::string& name) {
+  return name.starts_with("unsloth_") || name.starts_with("_unsloth_") ||
+         name.starts_with("axolotl_") || name.starts_with("llamafactory_") ||
+         std::find(kHarmless.begin(), kHarmless.end(), name) != kHarmless.end();
+}
 
 // Structural fields of other models, allowed only at the value that changes nothing.
 struct Neutral {
@@ -99,6 +141,14 @@ const std::vector<Neutral>& neutral_fields() {
       {"moe_layer_freq", {1, nullptr}},
       {"use_sliding_window", {true, nullptr}},
       {"qkv_bias", {false, nullptr}},
+      {"use_bias", {false, nullptr}},
+      {"lm_head_bias", {false, nullptr}},
+      {"rope_scaling_factor", {1, 1.0, nullptr}},
+      {"residual_multiplier", {1, 1.0, nullptr}},
+      {"embedding_multiplier", {1, 1.0, nullptr}},
+      {"logits_scaling", {1, 1.0, nullptr}},
+      {"router_logit_softcapping", {nullptr}},
+      {"use_rmsnorm", {true}},
   };
   return fields;
 }
@@ -108,9 +158,7 @@ const std::vector<Neutral>& neutral_fields() {
 void refuse_unknown_fields(const JsonFields& f, const Json& json) {
   std::vector<std::string> names(f.known().begin(), f.known().end());
   for (const auto& [name, value] : json.as_object()) {
-    if (value.is_null() || f.known().contains(name) ||
-        std::find(kHarmless.begin(), kHarmless.end(), name) != kHarmless.end())
-      continue;
+    if (value.is_null() || f.known().contains(name) || is_harmless(name)) continue;
     const auto is_it = [&field_name = name](const Neutral& field) {
       return field_name == field.name;
     };

@@ -1,20 +1,25 @@
+// Opening: each implied tensor is looked for under its names, alone, in a fused stack, or beside a
+// scale, and its place kept; what is left over must be known as harmless. The writer of a folder is
+// model_writer.cc.
 #include "formats/model_files.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/log.h"
 #include "formats/folder_templates.h"
 #include "formats/fp8.h"
 #include "formats/gguf_model.h"
 #include "formats/hf_config.h"
+#include "formats/model_folder.h"
 
 namespace dure {
 namespace {
 
 constexpr int64_t kFp8Block = 128;
+constexpr char kHeadName[] = "lm_head.weight", kEmbeddingName[] = "model.embed_tokens.weight";
 
 bool has_mtp_tensors(const TensorSource& source) {
   const auto& tensors = source.tensors();
@@ -37,7 +42,10 @@ std::string list_some(const std::vector<std::string>& names) {
 }
 
 std::optional<std::string> read_if_there(const Path& path) {
-  return path_exists(path) ? std::optional(read_file(path)) : std::nullopt;
+  if (!path_exists(path)) return std::nullopt;
+  std::string text = read_file(path);
+  refuse_mistaken_file(text, path.string());
+  return text;
 }
 
 void add_template(const std::string& name, const std::string& text, ModelTexts& texts) {
@@ -48,38 +56,7 @@ void add_template(const std::string& name, const std::string& text, ModelTexts& 
   }
 }
 
-Path cache_folder() {
-  if (const char* hub = std::getenv("HF_HUB_CACHE")) return hub;
-  if (const char* home = std::getenv("HF_HOME")) return Path(home) / "hub";
-  const char* user = std::getenv("HOME");
-  return Path(user == nullptr ? "." : user) / ".cache/huggingface/hub";
-}
-
-std::string cache_name(const std::string& model) {
-  std::string name = "models--";
-  for (const char c : model) name += c == '/' ? std::string("--") : std::string(1, c);
-  return name;
-}
-
 }  // namespace
-
-Path find_model(const std::string& model) {
-  if (path_exists(model)) return model;
-  const bool repo_like = std::count(model.begin(), model.end(), '/') == 1 &&
-                         model.find("..") == std::string::npos && model[0] != '/' &&
-                         model[0] != '.';
-  const Path repo = cache_folder() / cache_name(model);
-  if (repo_like && path_exists(repo / "refs/main")) {
-    std::string revision = read_file(repo / "refs/main");
-    while (!revision.empty() && (revision.back() == '\n' || revision.back() == ' '))
-      revision.pop_back();
-    const Path snapshot = repo / "snapshots" / revision;
-    if (path_exists(snapshot)) return snapshot;
-  }
-  fail(ErrorCode::kNotFound,
-       "{}: no such file or folder, and no such model in the Hugging Face cache ({})", model,
-       cache_folder().string());
-}
 
 ModelFiles::ModelFiles(const Path& path, Extent extent) : path_(path) {
   if (!path_exists(path)) fail(ErrorCode::kNotFound, "{}: no such file or folder", path.string());
@@ -92,15 +69,17 @@ ModelFiles::ModelFiles(const Path& path, Extent extent) : path_(path) {
 ModelFiles::~ModelFiles() = default;
 
 void ModelFiles::open_folder(Extent extent) {
-  if (!path_exists(path_ / "config.json"))
-    fail(ErrorCode::kNotFound, "{}: no config.json in it; not a model's folder", path_.string());
-  source_ = std::make_unique<SafetensorsSet>(path_, extent);
+  check_model_folder(path_);
+  auto set = std::make_unique<SafetensorsSet>(path_, extent);
+  weight_files_ = set->files();
+  source_ = std::move(set);
   read_config(path_ / "config.json");
   read_texts();
 }
 
 void ModelFiles::open_gguf(Extent extent) {
   if (!is_gguf(path_)) {
+    refuse_mistaken_file(path_);
     fail(ErrorCode::kUnsupported,
          "{}: a model is a folder with config.json and safetensors, or a GGUF file",
          path_.string());
@@ -109,6 +88,7 @@ void ModelFiles::open_gguf(Extent extent) {
   config_ = parse_gguf_config(*file);
   for (const auto& [name, text] : gguf_templates(file->metadata(), path_.string()))
     add_template(name, text, texts_);
+  weight_files_ = file->files();
   gguf_ = file.get();
   source_ = std::move(file);
 }
@@ -119,14 +99,39 @@ const GgufMetadata* ModelFiles::gguf_metadata() const {
 
 void ModelFiles::read_config(const Path& file) {
   const bool mtp = has_mtp_tensors(*source_);
-  config_ = parse_hf_config(load_json(file), file.string(), mtp);
-  if (config_.mtp_layer_count > 0 && !mtp) {  // transformers drops mtp.* when it saves.
-    log_info("{}: the configuration has an MTP layer, the weights do not: it is left out",
+  const Json json = load_json(file);
+  quantised_by_ = quantiser_text(json);
+  config_ = parse_hf_config(json, file.string(), mtp);
+  settle_head();
+  settle_mtp(mtp);
+}
+
+// A head that stands in the file is used, whatever the flag says, as transformers does; the same
+// numbers twice are one tensor.
+void ModelFiles::settle_head() {
+  const std::optional<size_t> head = source_->index_of(kHeadName);
+  const std::optional<size_t> embedding = source_->index_of(kEmbeddingName);
+  if (!config_.tied_embeddings || !head || !embedding) return;
+  if (same_numbers(*source_, *head, *embedding)) return;
+  log_warn(
+      "{}: config.json says tie_word_embeddings, but the weights have an {} that differs from {}: "
+      "it is used, the model is taken as untied",
+      path_.string(), kHeadName, kEmbeddingName);
+  config_.tied_embeddings = false;
+}
+
+// `stored`: whether the weights have MTP tensors.
+void ModelFiles::settle_mtp(bool stored) {
+  if (stored && config_.mtp_layer_count == 0)
+    log_warn("{}: the weights have an MTP layer, config.json says 0 of them: it is left out",
              path_.string());
-    config_.mtp_layer_count = 0;
-    config_.mtp_layer = {};
-    config_.mtp_steps = 1;
-  }
+  if (stored || config_.mtp_layer_count == 0) return;
+  // transformers drops mtp.* when it saves.
+  log_info("{}: the configuration has an MTP layer, the weights do not: it is left out",
+           path_.string());
+  config_.mtp_layer_count = 0;
+  config_.mtp_layer = {};
+  config_.mtp_steps = 1;
 }
 
 void ModelFiles::read_texts() {
@@ -172,8 +177,8 @@ std::optional<size_t> ModelFiles::find_scale(size_t source) const {
     return std::nullopt;
   if (info.dtype != DType::kF8E4M3) {
     fail(ErrorCode::kUnsupported,
-         "{}: tensor '{}' is {}; weights may be F32, BF16, F16, or F8_E4M3 with a scale",
-         path_.string(), info.name, dtype_info(info.dtype).name);
+         "{}: tensor '{}' is {}; weights may be F32, BF16, F16, or F8_E4M3 with a scale{}",
+         path_.string(), info.name, dtype_info(info.dtype).name, quantised_by_);
   }
   for (const char* ending : {"_scale", "_scale_inv"}) {
     const std::optional<size_t> index = source_->index_of(info.name + ending);
@@ -248,8 +253,12 @@ void ModelFiles::locate_all() {
 }
 
 void ModelFiles::report_missing(const std::vector<std::string>& missing) const {
-  fail(ErrorCode::kNotFound, "{}: {} of the tensors that the configuration implies are missing: {}",
-       path_.string(), missing.size(), list_some(missing));
+  const bool head = config_.tied_embeddings == false &&
+                    std::find(missing.begin(), missing.end(), kHeadName) != missing.end();
+  fail(ErrorCode::kNotFound,
+       "{}: {} of the tensors that the configuration implies are missing: {}{}{}", path_.string(),
+       missing.size(), list_some(missing), head ? " (config.json says no tie_word_embeddings)" : "",
+       quantised_by_);
 }
 
 // What is left over must be something known to be no part of the forward pass.
@@ -266,7 +275,7 @@ void ModelFiles::collect_ignored() {
     const TensorInfo& info = stored[i];
     const bool harmless =
         (info.name.starts_with("mtp.") && config_.mtp_layer_count == 0) ||
-        (info.name == "lm_head.weight" && config_.tied_embeddings) ||
+        (info.name == kHeadName && config_.tied_embeddings) ||
         ends_with_any(info.name, {".rotary_emb.inv_freq", ".k_scale", ".v_scale", ".input_scale"});
     (harmless ? ignored_ : extra).push_back(info.name);
   }

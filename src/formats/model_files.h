@@ -36,8 +36,10 @@ struct ModelTexts {
   std::map<std::string, std::string> more_templates;  // By name, such as "tool_use".
 };
 
-// A path, a repo id in the Hugging Face cache ($HF_HUB_CACHE, $HF_HOME/hub,
-// ~/.cache/huggingface/hub), as a path that exists. Throws kNotFound saying where it looked.
+// A path, a repo id in the Hugging Face cache (with "@revision": a branch, a tag or the beginning
+// of a commit), or a folder "models--org--name" of it, as a path that exists. The cache is
+// $HF_HUB_CACHE, $HUGGINGFACE_HUB_CACHE, $HF_HOME/hub, $XDG_CACHE_HOME/huggingface/hub or
+// ~/.cache/huggingface/hub, the first that is set. Throws kNotFound saying where it looked.
 Path find_model(const std::string& model);
 
 // The experts of a layer, each where it lies: E matrices of one type and shape.
@@ -65,6 +67,8 @@ class ModelFiles {
   // Tensors that are there and not used.
   const std::vector<std::string>& ignored() const { return ignored_; }
   int64_t stored_bytes() const;  // Of all tensors, as stored.
+  // The files that hold the tensors: what must not be written while they are read.
+  const std::vector<Path>& weight_files() const { return weight_files_; }
 
   // Every tensor of the model in implied_tensors() order.
   const std::vector<ImpliedTensor>& tensors() const { return implied_; }
@@ -94,6 +98,8 @@ class ModelFiles {
   void open_folder(Extent extent);
   void open_gguf(Extent extent);
   void read_config(const Path& file);
+  void settle_head();
+  void settle_mtp(bool stored);
   void read_texts();
   void locate_all();
   std::optional<Location> locate(const ImpliedTensor& tensor) const;
@@ -113,11 +119,13 @@ class ModelFiles {
   ModelConfig config_;
   ModelTexts texts_;
   std::unique_ptr<TensorSource> source_;
+  std::vector<Path> weight_files_;
   const GgufFile* gguf_ = nullptr;  // source_, where it is one
   std::vector<ImpliedTensor> implied_;
   std::vector<Location> locations_;  // Parallel to implied_.
   TensorIndex index_;                // Of implied_.
   std::vector<std::string> ignored_;
+  std::string quantised_by_;  // For messages: "; quantization_config says 'gptq'", or nothing.
   mutable std::mutex mutex_;
   mutable std::unordered_map<size_t, Buffer> decoded_;
 };

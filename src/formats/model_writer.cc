@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "formats/hf_config.h"
 #include "formats/model_files.h"
+#include "tensor/narrowing.h"
 
 namespace dure {
 namespace {
@@ -33,31 +34,27 @@ void check_float(DType dtype) {
              dtype_info(dtype).name);
 }
 
-// Elements [first, first + count) of `view`, converted to `to`, appended to `out`.
-void convert_piece(ConstTensorView view, int64_t first, int64_t count, DType to, std::string& out) {
-  out.resize(static_cast<size_t>(count * row_bytes(to, 1)));
-  auto* f32 = reinterpret_cast<float*>(out.data());
-  auto* half = reinterpret_cast<uint16_t*>(out.data());
-  for (int64_t i = 0; i < count; ++i) {
-    const float value = read_value(view, first + i);
-    if (to == DType::kF32)
-      f32[i] = value;
-    else
-      half[i] = to == DType::kBF16 ? f32_to_bf16(value) : f32_to_f16(value);
-  }
-}
-
-void write_converted(SafetensorsWriter& writer, const std::string& name, ConstTensorView view,
-                     DType to) {
-  if (view.dtype == to) return writer.write(name, view);
+void write_converted(SafetensorsWriter& writer, const Path& path, const std::string& name,
+                     ConstTensorView view, DType to) {
   check_float(view.dtype);
-  check_float(to);
+  Narrowing narrowing(fmt::format("{}: tensor '{}'", path.string(), name), view.shape, to);
+  if (view.dtype == to) {
+    narrowing.look_at(view);
+    writer.write(name, view);
+    return narrowing.finish();
+  }
+  std::vector<float> values;
   std::string piece;
   const int64_t elements = view.elements(), size = row_bytes(to, 1);
   for (int64_t first = 0; first < elements; first += kPieceElements) {
-    convert_piece(view, first, std::min(kPieceElements, elements - first), to, piece);
+    values.resize(static_cast<size_t>(std::min(kPieceElements, elements - first)));
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = read_value(view, first + static_cast<int64_t>(i));
+    piece.resize(values.size() * static_cast<size_t>(size));
+    narrowing.put(values, first, piece.data());
     writer.write_piece(name, first * size, piece);
   }
+  narrowing.finish();
 }
 
 struct Shard {
@@ -82,8 +79,9 @@ std::vector<Shard> split(const std::vector<ImpliedTensor>& tensors, const Tensor
   return shards;
 }
 
-void write_shard(const Path& path, const Shard& shard, const std::vector<ImpliedTensor>& tensors,
-                 TensorProvider& provider) {
+// `target`: the file's final name, for messages.
+void write_shard(const Path& path, const Path& target, const Shard& shard,
+                 const std::vector<ImpliedTensor>& tensors, TensorProvider& provider) {
   SafetensorsWriter writer(path, shard.infos, torch_metadata());
   Buffer scratch;
   for (size_t k = 0; k < shard.tensors.size(); ++k) {
@@ -91,7 +89,7 @@ void write_shard(const Path& path, const Shard& shard, const std::vector<Implied
     const ConstTensorView view = provider.fetch(tensor, scratch);
     DURE_CHECK(view.shape == tensor.shape, "'{}': {}, not {}", tensor.name, view.shape.text(),
                tensor.shape.text());
-    write_converted(writer, tensor.name, view, shard.infos[k].dtype);
+    write_converted(writer, target, tensor.name, view, shard.infos[k].dtype);
   }
   writer.commit();
 }
@@ -145,8 +143,9 @@ void write_hf_folder(const Path& folder, const ModelConfig& config, const ModelT
   write_texts(staged.path(), texts);
   const int64_t count = static_cast<int64_t>(shards.size());
   for (int64_t s = 0; s < count; ++s) {
-    write_shard(staged.path() / shard_name("model", s, count), shards[static_cast<size_t>(s)],
-                tensors, provider);
+    const std::string name = shard_name("model", s, count);
+    write_shard(staged.path() / name, folder / name, shards[static_cast<size_t>(s)], tensors,
+                provider);
   }
   if (count > 1) write_index(staged.path() / "model.safetensors.index.json", shards);
   staged.commit();

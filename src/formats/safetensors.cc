@@ -1,3 +1,5 @@
+// Reader of a file, reader of an index with its shards, writer. A header may have tens of thousands
+// of entries: simdjson walks it on demand, and it is written as text, without a tree.
 #include "formats/safetensors.h"
 
 #include <simdjson.h>
@@ -7,7 +9,9 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/json.h"
+#include "base/log.h"
 
 namespace dure {
 namespace {
@@ -143,6 +147,7 @@ Header parse_header(std::string_view text, const std::string& file) {
 std::string_view header_text(const MappedFile& map) {
   const std::string file = map.path().string();
   const int64_t size = static_cast<int64_t>(map.bytes().size());
+  refuse_mistaken_file(map.text().substr(0, 256), file);
   if (size < 8)
     fail(ErrorCode::kCorrupt, "{}: {} bytes are too few for a safetensors file", file, size);
   uint64_t length = 0;
@@ -246,7 +251,9 @@ std::vector<std::pair<std::string, std::string>> read_index(const Path& path) {
   std::vector<std::pair<std::string, std::string>> out;
   bool seen = false;
   try {
-    const simdjson::padded_string padded(read_file(path));
+    const std::string text = read_file(path);
+    refuse_mistaken_file(text, path.string());
+    const simdjson::padded_string padded(text);
     simdjson::ondemand::parser parser;
     simdjson::ondemand::document document = parser.iterate(padded);
     for (auto field : document.get_object()) {
@@ -310,13 +317,23 @@ void SafetensorsSet::open_index(const Path& index, Extent extent) {
     names[file] = true;
   }
   index_.reserve(promised.size());
+  std::vector<std::string> missing;
   for (const auto& [name, unused] : names) {
-    const Path file = index.parent_path() / name;
-    if (!path_exists(file))
-      fail(ErrorCode::kNotFound, "{}: shard {} is missing", index.string(), name);
-    add_file(file, extent);
+    if (!path_exists(index.parent_path() / name)) missing.push_back(name);
   }
+  if (!missing.empty()) {
+    fail(ErrorCode::kNotFound, "{}: shard {} is missing{}; fetch what is not there", index.string(),
+         missing[0], missing.size() == 1 ? "" : fmt::format(" (and {} more)", missing.size() - 1));
+  }
+  for (const auto& [name, unused] : names) add_file(index.parent_path() / name, extent);
   check_index(promised, *this, index);
+  for (const auto& [name, file] : promised) {
+    const std::string there = files_[places_[*index_of(name)].shard].filename().string();
+    if (there == file) continue;
+    log_warn("{}: tensor '{}' is in {}, not in {} as the index says", index.string(), name, there,
+             file);
+    return;  // One is enough to say that the index is another download's.
+  }
 }
 
 void SafetensorsSet::add_file(const Path& file, Extent extent) {

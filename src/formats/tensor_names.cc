@@ -1,3 +1,5 @@
+// The table (kRoles, a row for each role in the order of the enum, checked by the compiler) and all
+// that is read off it: names, shapes, lists, counts.
 #include "formats/tensor_names.h"
 
 #include <fmt/core.h>

@@ -1,3 +1,5 @@
+// Pieces go to their final offsets in a staged file. Tensors may come in any order, the pieces of
+// one only in theirs.
 #include "formats/tensor_writer.h"
 
 #include "base/check.h"

@@ -1,3 +1,5 @@
+// A function for each type, which takes one block apart by byte offsets, without structs;
+// decoder_of() picks. The code books are block_codebooks.cc's.
 #include "kernels/block_decode.h"
 
 #include <algorithm>

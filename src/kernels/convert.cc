@@ -1,7 +1,6 @@
 // Checks of convert.h, then the device's own bodies.
 #include "kernels/convert.h"
 
-#include <algorithm>
 #include <vector>
 
 #include "kernels/block_decode.h"
@@ -33,7 +32,7 @@ void widen_row(DType dtype, const void* row, int64_t count, float* out) {
   cpu::widen(dtype, row, 0, count, out);
 }
 
-void convert_elements(ConstTensorView host, int64_t first, int64_t count, DType to,
+void convert_elements(ConstTensorView host, int64_t first, int64_t count, Narrowing& to,
                       std::string& out) {
   DURE_CHECK(host.device == Device::kCpu, "a tensor of the host is needed");
   std::vector<float> values(static_cast<size_t>(count));
@@ -43,11 +42,8 @@ void convert_elements(ConstTensorView host, int64_t first, int64_t count, DType 
     for (int64_t i = 0; i < count; ++i)
       values[static_cast<size_t>(i)] = plain_value(host, first + i);
   }
-  out.resize(static_cast<size_t>(count * row_bytes(to, 1)));
-  if (to == DType::kF32)
-    return void(std::copy_n(reinterpret_cast<const char*>(values.data()), out.size(), out.data()));
-  auto* halves = reinterpret_cast<uint16_t*>(out.data());
-  for (int64_t i = 0; i < count; ++i) halves[i] = narrow(values[static_cast<size_t>(i)], to);
+  out.resize(static_cast<size_t>(count * row_bytes(to.to(), 1)));
+  to.put(values, first, out.data());
 }
 
 bool fits_exactly(ConstTensorView host, DType to) {

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "tensor/narrowing.h"
 #include "tensor/tensor_view.h"
 
 namespace dure {
@@ -16,9 +17,9 @@ void widen(ConstTensorView in, TensorView out, Stream& stream);
 void widen_row(DType dtype, const void* row, int64_t count, float* out);
 
 // Elements [first, first + count) of a tensor in host memory (F32, BF16, F16 or a block type) in
-// the plain type `to` (F32, BF16, F16: nearest even, overflow to infinity), as bytes. Rows are
+// the plain type of `to`, as bytes; throws as it does where the type cannot hold one. Rows are
 // whole blocks, so a flat stretch of elements is a flat stretch of blocks.
-void convert_elements(ConstTensorView host, int64_t first, int64_t count, DType to,
+void convert_elements(ConstTensorView host, int64_t first, int64_t count, Narrowing& to,
                       std::string& out);
 
 // Whether every element of a plain tensor in host memory is the same number in the type `to` (BF16,

@@ -1,3 +1,5 @@
+// The choice is made at the first use, from DURE_ISA or the processor, and told to Highway, whose
+// dispatch follows it from then on. Tests make others by set_isa().
 #include "kernels/isa.h"
 
 #include <hwy/highway.h>

@@ -1,3 +1,5 @@
+// Chains of multiply-adds that never leave the registers; sums and copies over arrays of 128 MiB.
+// best_rate() repeats each for its share of the time and keeps the best.
 #include "kernels/peak.h"
 
 #undef HWY_TARGET_INCLUDE

@@ -1,7 +1,7 @@
 // model/kv_access.h: the seam through which a forward stores keys and values and learns what its
 // rows may read.
 //
-// The trainer keeps whole documents in the activations themselves (train_pass.h), the engine rings
+// The trainer keeps whole documents in the activations themselves (document_kv.h), the engine rings
 // and pages (engine/): one forward serves both. Layer indices are 0 .. L-1, and L for the MTP
 // layer.
 #pragma once

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "kernels/convert.h"
 #include "tensor/cpu_stream.h"
+#include "tensor/host_array.h"
 
 namespace dure {
 namespace {
@@ -53,14 +54,17 @@ struct Opener {
 
 class ParametersProvider : public TensorProvider {
  public:
-  explicit ParametersProvider(const Parameters& parameters) : parameters_(parameters) {}
+  ParametersProvider(const Parameters& parameters, Stream* stream)
+      : parameters_(parameters), stream_(stream) {}
   DType dtype(const ImpliedTensor&) const override { return DType::kF32; }
-  ConstTensorView fetch(const ImpliedTensor& tensor, Buffer&) override {
-    return parameters_.view(tensor.id);
+  ConstTensorView fetch(const ImpliedTensor& tensor, Buffer& scratch) override {
+    const ConstTensorView there = parameters_.view(tensor.id);
+    return stream_ == nullptr ? there : on_host(there, scratch, *stream_);
   }
 
  private:
   const Parameters& parameters_;
+  Stream* stream_;
 };
 
 }  // namespace
@@ -107,8 +111,8 @@ ModelWeights open_weights(std::shared_ptr<const ModelFiles> files) {
   return out;
 }
 
-std::unique_ptr<TensorProvider> provide(const Parameters& parameters) {
-  return std::make_unique<ParametersProvider>(parameters);
+std::unique_ptr<TensorProvider> provide(const Parameters& parameters, Stream* stream) {
+  return std::make_unique<ParametersProvider>(parameters, stream);
 }
 
 }  // namespace dure

@@ -29,8 +29,8 @@ struct WeightBytes {
 };
 WeightBytes open_weights_bytes(const ModelFiles& files);
 
-// What write_hf_folder() takes: the tensors of `parameters`, experts one by one. `parameters` must
-// outlive it.
-std::unique_ptr<TensorProvider> provide(const Parameters& parameters);
+// What write_hf_folder() takes: the tensors of `parameters`, experts one by one. Both must outlive
+// it; `stream` is of their device (null: host memory).
+std::unique_ptr<TensorProvider> provide(const Parameters& parameters, Stream* stream = nullptr);
 
 }  // namespace dure

@@ -2,7 +2,7 @@
 //
 // The same layout serves the master weights, their gradients and each moment of an optimiser:
 // element i of one block belongs to element i of another. Not here: which file they came from
-// (weights.h), how they move (train/).
+// (load.h), how they move (train/).
 #pragma once
 
 #include <cstdint>

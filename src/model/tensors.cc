@@ -1,3 +1,5 @@
+// The list of a model's tensors, experts stacked, for a model that the passes can run: at most one
+// MTP layer, and that a dense one.
 #include "model/tensors.h"
 
 #include "base/check.h"

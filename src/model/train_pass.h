@@ -2,8 +2,8 @@
 // steps are made of.
 //
 //   pass.forward(weights, input, stream);
-//   pass.token_log_probabilities(false, stream);       // optional: RL reads them, then chooses
-//   coefficients const LossResult& r = pass.backward(options, gradients, stream);   // gradients +=
+//   pass.token_log_probabilities(false, stream);  // Optional: RL reads them, chooses coefficients.
+//   const LossResult& r = pass.backward(options, gradients, stream);  // gradients +=
 //
 // The head runs over chunks of rows, so no [T, V] stands in memory; rows without a target skip it.
 // Without the middle call the head is computed once. Everything is allocated by the constructor.

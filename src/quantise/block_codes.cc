@@ -1,3 +1,5 @@
+// A packer for each layout, bits set into zeroed bytes: kernels/block_decode.cc the other way
+// round.
 #include "quantise/block_codes.h"
 
 #include <algorithm>

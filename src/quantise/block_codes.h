@@ -1,4 +1,4 @@
-// quantise/block_codes.h: one block as numbers, between the search (encode_*.cc) and the bytes
+// quantise/block_codes.h: one block as numbers, between the search (search_*.cc) and the bytes
 // (block_codes.cc).
 //
 // pack_block() is the inverse of kernels/block_decode.h; layouts are in docs/gguf.md. Not here: how

@@ -1,3 +1,6 @@
+// form_of() says what a type lets one choose, and so which search runs (search_scaled.cc,
+// search_affine.cc) on a block scaled by a power of two. Rows are encoded and measured by all
+// threads; errors are added in their order.
 #include "quantise/block_encode.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// An observer of the forward sums the squares of what each matrix reads, by a kernel. What the
+// observer is not shown (the head, the MTP layer) is added after the pass.
 #include "quantise/calibrate.h"
 
 #include <algorithm>

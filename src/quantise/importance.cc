@@ -1,3 +1,5 @@
+// The file, read and written with every tensor checked; and a matrix's weights: its own mean
+// squares, or those of the whole stack where no token reached this expert.
 #include "quantise/importance.h"
 
 #include <algorithm>

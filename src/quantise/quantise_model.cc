@@ -1,3 +1,5 @@
+// Tensor by tensor, matrix by matrix, stretch by stretch: load, widen, encode, write at its place.
+// Blocks of the wanted type are copied.
 #include "quantise/quantise_model.h"
 
 #include <algorithm>

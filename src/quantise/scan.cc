@@ -1,3 +1,6 @@
+// A candidate in each lane, the group's elements one after another; levels by rounding, or by
+// counting the midpoints of a table that lie below. Levels::code() is the scalar twin, for the
+// codes that are kept.
 #include "quantise/scan.h"
 
 #include <algorithm>

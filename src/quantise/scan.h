@@ -4,7 +4,7 @@
 // Each candidate is one vector lane and walks the group alone, element by element, with separate
 // multiplications and additions: results depend on neither the vector width nor the instruction
 // set, so a quantised file has the same bytes on every machine. Not here: which candidates to try
-// (encode_*.cc).
+// (search_*.cc).
 #pragma once
 
 #include <array>

@@ -1,3 +1,5 @@
+// The mixtures as functions of a tensor's place in the model; rules as JSON, the first that holds
+// decides; then a type that the row's length allows. A rule that decides nothing is refused.
 #include "quantise/type_choice.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Group by group in the order of first appearance, then over the whole batch where the objective
+// wants it, then a scale for each response. Also what each objective takes as defaults.
 #include "rl/advantages.h"
 
 #include <algorithm>

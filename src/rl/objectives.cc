@@ -1,3 +1,5 @@
+// One loop over the tokens of a response; an objective is the term of a token and its derivative.
+// For float, and for double in the tests.
 #include "rl/objectives.h"
 
 #include <algorithm>

@@ -4,7 +4,7 @@
 // One response at a time, given its advantage and scale from advantages.h: a micro-batch is any set
 // of responses and the sum over all of them is the batch's loss. Weights (ratios where they only
 // weigh) are detached: the derivative is that of the formula with them held fixed. Not here:
-// preferences (preference.h), the model's backward (train/).
+// preferences (preference.h), the model's backward (model/).
 #pragma once
 
 #include <cstdint>

@@ -1,3 +1,5 @@
+// Each loss depends on a response through the sum of its log-probabilities alone, so all of its
+// tokens have the same derivative.
 #include "rl/preference.h"
 
 #include <algorithm>

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/log.h"
 #include "data/model_texts.h"
 #include "formats/model_files.h"
 #include "model/load.h"
@@ -12,8 +13,7 @@
 namespace dure {
 namespace {
 
-// The prompt of a problem is short; a run that meets a longer one says so (Generator::submit).
-constexpr int64_t kPromptTokensMax = 256;
+constexpr int64_t kQuietStepsMax = 5;  // without an update, before a warning
 
 // The groups of share k of `shares` equal ones.
 ResponseRange range_of_share(const RolloutOptions& rollout, int64_t k, int64_t shares) {
@@ -25,7 +25,7 @@ ResponseRange range_of_share(const RolloutOptions& rollout, int64_t k, int64_t s
 
 }  // namespace
 
-RlStage::RlStage(const RlConfig& config) : config_(config), init_(find_model(config.init)) {}
+RlStage::RlStage(const RlConfig& config) : config_(config), init_(input_path(config.init)) {}
 
 // Length, rates, clips and when to save may be changed when a run is continued; what its steps are
 // made of may not.
@@ -41,20 +41,27 @@ Json RlStage::identity() const {
 }
 
 void RlStage::open(const Checkpoint* from) {
-  files_ = std::make_shared<ModelFiles>(init_);
+  files_ = std::make_shared<ModelFiles>(from == nullptr ? init_ : from->path());
   texts_ = load_chat_texts(*files_);
   folder_texts_ = folder_texts(*files_, texts_.require_tokenizer());
+  room_ = measure_room(prompts(), {.begin = 0, .end = config_.steps},
+                       largest_room({.context_tokens_max = config_.rollout.context_tokens_max,
+                                     .new_tokens_max = config_.rollout.new_tokens_max,
+                                     .model_tokens = files_->config().context_tokens},
+                                    "rollout"));
   learner_.emplace(files_->config(), learner_options(), stream_);
   generator_.emplace(learner_->weights(), generator_options(), stream_);
   samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
   if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
 }
 
-int64_t RlStage::context_tokens() const {
-  return config_.rollout.new_tokens_max + kPromptTokensMax;
+PromptSource RlStage::prompts() const {
+  return {config_.rollout, config_.tasks, static_cast<uint64_t>(config_.seed), texts_};
 }
 
-int64_t RlStage::rows_max() const { return std::max(config_.micro_rows_max, context_tokens()); }
+int64_t RlStage::rows_max() const {
+  return std::max(config_.micro_rows_max, room_.context_tokens());
+}
 
 LearnerOptions RlStage::learner_options() const {
   return {.optimiser = config_.optimiser,
@@ -66,20 +73,34 @@ GeneratorOptions RlStage::generator_options() const {
   const int64_t together = std::min(config_.rollout.sequences_max,
                                     config_.rollout.prompts_per_step * config_.rollout.group_size);
   return {.sequences_max = together,
-          .context_tokens_max = context_tokens(),
+          .context_tokens_max = room_.context_tokens(),
           .batch_rows_max = std::max<int64_t>(512, together)};
 }
 
 StepReport RlStage::step(const StepContext& context) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Rollout> rollouts =
-      collect_rollouts(config_.rollout, config_.tasks, static_cast<uint64_t>(config_.seed),
-                       context.index, texts_, *generator_);
+      collect_rollouts(prompts(), context.index, room_, *generator_);
   const std::chrono::duration<double> rollout_time = std::chrono::steady_clock::now() - start;
   const ResponseWeights responses = weigh(rollouts);
   const Learnt learnt = learn(context, rollouts, responses);
+  note_signal(context, learnt);
   samples_->write(context.index + 1, rollouts, config_.log_samples);
   return report(rollout_stats(rollouts), responses, learnt, rollout_time.count());
+}
+
+// A step whose groups are all right or all wrong moves nothing.
+void RlStage::note_signal(const StepContext& context, const Learnt& learnt) {
+  ++steps_done_;
+  steps_without_signal_ = learnt.updates.count > 0 ? 0 : steps_without_signal_ + 1;
+  const bool last = context.index + 1 == config_.steps && steps_without_signal_ == steps_done_;
+  const bool due = steps_without_signal_ == kQuietStepsMax ||
+                   (steps_without_signal_ > 0 && steps_without_signal_ % 100 == 0);
+  if (!last && !due) return;
+  log_warn(
+      "{}: nothing learnt in the last {} steps: in every group all answers earned the same; make "
+      "the tasks easier or harder, raise rollout.group_size, or start from a better model",
+      context.where, steps_without_signal_);
 }
 
 ResponseWeights RlStage::weigh(const std::vector<Rollout>& rollouts) const {
@@ -155,8 +176,9 @@ StepReport RlStage::report(const RolloutStats& stats, const ResponseWeights& res
   row["rollout_tokens_per_second"] = stats.token_count / rollout_s;
   add_task_rewards(stats, row);
   learnt.updates.add_router_load(learner_->config(), row);
-  report.note = fmt::format("reward {:.2f}  length {:.0f}  entropy {:.2f}", stats.reward_mean,
-                            stats.length_mean, entropy);
+  report.note =
+      fmt::format("reward {:.2f}  length {:.0f}  entropy {}", stats.reward_mean, stats.length_mean,
+                  objective.token_count > 0 ? fmt::format("{:.2f}", entropy) : "-");
   return report;
 }
 

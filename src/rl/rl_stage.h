@@ -22,7 +22,7 @@ namespace dure {
 
 class RlStage : public Stage {
  public:
-  // Opens nothing. Throws kNotFound where there is no config.init.
+  // Opens nothing.
   explicit RlStage(const RlConfig& config);
 
   Json identity() const override;
@@ -38,7 +38,8 @@ class RlStage : public Stage {
     StepUpdates updates;
   };
 
-  int64_t context_tokens() const;
+  PromptSource prompts() const;
+  void note_signal(const StepContext& context, const Learnt& learnt);
   int64_t rows_max() const;
   LearnerOptions learner_options() const;
   GeneratorOptions generator_options() const;
@@ -59,6 +60,9 @@ class RlStage : public Stage {
   std::optional<Learner> learner_;
   std::optional<Generator> generator_;
   std::optional<SampleLog> samples_;
+  PromptRoom room_;                   // of prompts and answers, fixed when the run is opened
+  int64_t steps_done_ = 0;            // of this process
+  int64_t steps_without_signal_ = 0;  // in a row, up to now
   std::vector<float> coefficients_;
 };
 

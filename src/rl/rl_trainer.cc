@@ -29,6 +29,7 @@ void run_rl(const RlConfig& config) {
     fail(ErrorCode::kInvalidArgument, "output is empty: name the folder of the run");
   check_mixture(config.tasks, "tasks");
   const RunOptions options = run_options(config);
+  require_init(config.init, options.folder);
   RlStage stage(config);
   Run(options, stage).run();
 }

@@ -16,6 +16,7 @@
 #include "data/tasks/mixture.h"
 #include "engine/generator.h"
 #include "eval/grader.h"
+#include "eval/prompt_room.h"
 
 namespace dure {
 
@@ -24,6 +25,8 @@ struct RolloutOptions {
   int64_t group_size = 8;  // G answers to each prompt
   int64_t new_tokens_max = 128;
   int64_t sequences_max = 64;  // decoded together
+  int64_t context_tokens_max = 0;
+  LongPrompts long_prompts = LongPrompts::kDrop;
 
   template <typename V>
   void visit(V& v) {
@@ -32,6 +35,13 @@ struct RolloutOptions {
     v("new_tokens_max", new_tokens_max,
       "longest answer in tokens; a longer one is cut and counts as wrong", at_least(1));
     v("sequences_max", sequences_max, "answers decoded together", between(1, 65536));
+    v("context_tokens_max", context_tokens_max,
+      "tokens of a prompt and its answer (0: as many as the run's prompts need, within the model's "
+      "own context)",
+      at_least(0));
+    v("long_prompts", long_prompts,
+      "a prompt that leaves no room for an answer: draw another problem, keep its last tokens, or "
+      "refuse the run at its start");
   }
 };
 
@@ -44,11 +54,37 @@ struct Rollout {
   double reward = 0;  // 1: finished, reasoning closed, and verified exactly; else 0
 };
 
-// prompts_per_step * group_size rollouts of `step`, a problem's group together. Problems come from
-// the train split. Throws kInvalidArgument where no token of `texts` ends an answer.
+struct RolloutPrompt {
+  Problem problem;
+  std::vector<int32_t> ids;
+  int64_t too_long = 0;  // prompts that were dropped or cut for it: 0 mostly
+};
+
+// The prompts of a run, each a function of (seed, step, group) and the room.
+struct PromptSource {
+  const RolloutOptions& options;
+  const TaskMixture& tasks;
+  uint64_t seed = 0;
+  const ChatTexts& texts;
+
+  // From the train split. One longer than `prompt_tokens_max` is treated as options.long_prompts
+  // says. Throws kInvalidArgument where it may not be, or where 1,000 problems in turn are too
+  // long.
+  RolloutPrompt prompt(int64_t step, int64_t group, int64_t prompt_tokens_max) const;
+};
+
+// The room that the steps begin .. end-1 need: as long as their longest prompt, at most `largest`.
+// Logs how many prompts are too long. Throws as prompt() does. Looks at the first 65,536 prompts
+// (where they are refused, at all): a later one that is longer still is treated as too long.
+struct StepRange {
+  int64_t begin = 0, end = 0;
+};
+PromptRoom measure_room(const PromptSource& source, StepRange steps, const PromptRoom& largest);
+
+// prompts_per_step * group_size rollouts of `step`, a problem's group together. Throws
+// kInvalidArgument where no token of `texts` ends an answer, and as prompt() does.
 std::vector<Rollout> collect_rollouts(
-    const RolloutOptions& options, const TaskMixture& tasks, uint64_t seed, int64_t step,
-    const ChatTexts& texts, Generator& generator,
+    const PromptSource& source, int64_t step, const PromptRoom& room, Generator& generator,
     const std::function<void(int64_t finished)>& on_progress = nullptr);
 
 }  // namespace dure

@@ -1,3 +1,5 @@
+// The table of types in the order of the enum, and conversions by their bits: to the nearest, ties
+// to even; NaN stays NaN.
 #include "tensor/dtype.h"
 
 #include <cctype>

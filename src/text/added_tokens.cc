@@ -1,3 +1,5 @@
+// The trie is one vector of nodes, children as linked siblings, with roots by the first byte: other
+// text is only skimmed. A token's flags are applied to a match once found.
 #include "text/added_tokens.h"
 
 #include <algorithm>

@@ -1,3 +1,6 @@
+// The merge table is one open-addressed array of pairs with their ranks; the word cache is
+// direct-mapped and takes words of up to 31 bytes. A clause is encoded word by word, then merged
+// across.
 #include "text/bpe.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Distinct pieces are counted first. PairMerger then keeps every pair with its places, and a heap
+// whose counts may be too high: a merge touches nothing but its own places.
 #include "text/bpe_trainer.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// JSON to messages, with refusals that name the place; and one renderer into pieces, trained or
+// not, from which prompts and training samples both come: they cannot differ.
 #include "text/chat.h"
 
 #include "base/error.h"
@@ -64,6 +66,23 @@ ToolCall call_from_json(const Json& json, const std::string& where) {
   return call;
 }
 
+// weight: 0, train: false, loss: false, each also as the other's kind of value.
+bool trained_from_json(const Json& message, const std::string& where) {
+  bool trained = true;
+  for (const char* name : {"weight", "train", "loss"}) {
+    const Json* value = message.find(name);
+    if (value == nullptr || value->is_null()) continue;
+    const bool known = value->is_bool() ||
+                       (value->is_number() && (value->as_double() == 0 || value->as_double() == 1));
+    if (!known) {
+      fail(ErrorCode::kInvalidArgument, "{}.{} is {}: it should be 0 or 1, false or true", where,
+           name, value->dump());
+    }
+    trained &= value->is_bool() ? value->as_bool() : value->as_double() != 0;
+  }
+  return trained;
+}
+
 Message message_from_json(const Json& json, const std::string& where) {
   if (!json.is_object())
     fail(ErrorCode::kInvalidArgument, "{} should be an object, not {}", where, json.kind_name());
@@ -76,6 +95,7 @@ Message message_from_json(const Json& json, const std::string& where) {
     const Json* reasoning = json.find("reasoning_content");
     if (reasoning == nullptr || reasoning->is_null()) reasoning = json.find("reasoning");
     message.reasoning = text_of(reasoning, where + ".reasoning_content");
+    message.trained = trained_from_json(json, where);
     if (const Json* calls = json.find("tool_calls"); calls != nullptr && !calls->is_null()) {
       for (const Json& call : calls->as_array(where + ".tool_calls")) {
         message.tool_calls.push_back(call_from_json(call, where));
@@ -160,7 +180,7 @@ void add_assistant(PieceWriter& out, const Message& message, ChatFormat format,
   const std::string_view reasoning = python_strip(message.reasoning);
   out.add("<|assistant|>\n<think>\n");
   const bool dropped = !reasoning.empty() && !turn.reasoning_kept;
-  const bool trained = turn.trained && !dropped;
+  const bool trained = turn.trained && message.trained && !dropped;
   if (!dropped) out.add(reasoning, trained);
   out.add("\n</think>\n\n", trained && !reasoning.empty());
   out.add(content_and_calls(message, format) + kEndOfTurn, trained);
@@ -254,6 +274,7 @@ Json messages_to_json(const std::vector<Message>& messages) {
     item["role"] = role_name(message.role);
     item["content"] = message.content;
     if (!message.reasoning.empty()) item["reasoning_content"] = message.reasoning;
+    if (!message.trained) item["weight"] = 0;
     if (!message.tool_calls.empty()) {
       Json calls = Json::array();
       for (const ToolCall& call : message.tool_calls) calls.push_back(call_to_json(call));

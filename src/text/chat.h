@@ -35,11 +35,13 @@ struct Message {
   std::string reasoning;             // Assistant only.
   std::vector<ToolCall> tool_calls;  // Assistant only.
   std::string tool_call_id;          // Tool results only; no part of the prompt.
+  bool trained = true;  // Assistant only. False (weight 0): history that is not to be learnt.
   bool operator==(const Message&) const = default;
 };
 
 // From an OpenAI-style list of messages. `content` is a string, null, or a list of text parts
-// (joined); reasoning is `reasoning_content` or `reasoning`; a call is {"function": {"name",
+// (joined); reasoning is `reasoning_content` or `reasoning`; `weight` 0, `train` false or `loss`
+// false says that a turn is not to be learnt; a call is {"function": {"name",
 // "arguments"}} or {"name", "arguments"}; "developer" counts as system. Throws kInvalidArgument
 // naming `source`, the message and the field.
 std::vector<Message> messages_from_json(const Json& list, std::string_view source);

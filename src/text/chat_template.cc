@@ -1,3 +1,5 @@
+// Two ways to one prompt: chat.cc's renderer, or a Jinja template with the variables that
+// transformers gives it. A template's own text tells which form its tool calls have.
 #include "text/chat_template.h"
 
 #include "base/error.h"

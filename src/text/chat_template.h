@@ -1,7 +1,7 @@
 // text/chat_template.h: from messages to prompt text, whatever the model brings: its own template,
 // or none.
 //
-// `dure chat`, `dure generate`, `dure render` and the server all go through ChatTemplate. A model's
+// `dure chat`, `dure generate` and `dure render` all go through ChatTemplate. A model's
 // Jinja template is honoured (jinja/); a model without one gets the typed format of chat.h.
 // Immutable once made: may be shared by threads.
 #pragma once

@@ -1,3 +1,5 @@
+// Bytes wait until complete_utf8_prefix() is sure of them; what is no character is repaired, as
+// Tokenizer::decode repairs it.
 #include "text/detokenizer.h"
 
 #include "text/unicode.h"

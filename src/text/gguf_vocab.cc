@@ -1,3 +1,5 @@
+// The table of pre-tokenisers with their patterns, and the two members of Tokenizer that need it:
+// from_gguf() and to_gguf().
 #include "text/gguf_vocab.h"
 
 #include <algorithm>

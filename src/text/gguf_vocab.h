@@ -1,7 +1,7 @@
 // text/gguf_vocab.h: the vocabulary of a GGUF file as plain data, and what its pre-tokeniser names
 // mean.
 //
-// formats/ moves these fields between the struct and the file's tokenizer.ggml.* keys. Only
+// data/model_texts.h moves these fields from and to a file's tokenizer.ggml.* keys. Only
 // byte-level BPE (model "gpt2") is understood; see docs/tokenizer.md for the table of names.
 #pragma once
 

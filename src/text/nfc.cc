@@ -1,3 +1,5 @@
+// Text is scanned for characters that may change; only the segment around such a one is decomposed,
+// ordered and composed. Compositions are a table, made once from the decompositions.
 #include "text/nfc.h"
 
 #include <utf8proc.h>

@@ -1,3 +1,5 @@
+// A state machine over the text not yet decided: what may still become a tag, half a character or
+// white space at an end is held back. The inside of a call is tool_call_syntax.cc's.
 #include "text/output_parser.h"
 
 #include <algorithm>

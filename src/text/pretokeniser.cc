@@ -1,3 +1,5 @@
+// The patterns as text, and K-EXAONE's two as a scanner: the first characters of a piece say which
+// alternative takes it, without backtracking.
 #include "text/pretokeniser.h"
 
 namespace dure {

@@ -1,3 +1,5 @@
+// PCRE2 stays in this file. A pattern is translated and compiled once and shared by copies;
+// matching is bounded in steps, heap and stack, with match data of the thread's own.
 #include "text/regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8

@@ -1,3 +1,5 @@
+// encode(): repair, raw added tokens, NFC, added tokens of normalised text, pieces, merges. Scratch
+// belongs to one tokenizer at a time, told by its serial. Files: tokenizer_json.cc, gguf_vocab.cc.
 #include "text/tokenizer.h"
 
 #include <algorithm>

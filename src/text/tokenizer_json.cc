@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "text/nfc.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
@@ -344,6 +345,7 @@ Json small_json(dom::element element, std::string_view source) {
 
 TokenizerParts read_tokenizer_json(std::string_view text, std::string_view source) {
   const Reader reader{std::string(source)};
+  refuse_mistaken_file(text, source);
   const simdjson::padded_string padded(text);
   dom::parser parser;
   dom::element root;

@@ -1,3 +1,6 @@
+// k1 calls are JSON; k2 calls are tags around text, typed where the tool's schema asks for it. A
+// body that ends inside a value is told from a malformed one: its closing tag was part of the
+// value.
 #include "text/tool_call_syntax.h"
 
 #include <cmath>

@@ -1,3 +1,5 @@
+// utf8proc's data, with tables for what must differ: newcomers of Unicode 15.1 and 16, alphabetic
+// symbols, combining classes as of Unicode 9.
 #include "text/unicode.h"
 
 #include <simdjson.h>

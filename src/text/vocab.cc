@@ -1,3 +1,5 @@
+// Slots hold id + 1 and are found by the text's hash; the table doubles when half full. GPT-2's
+// byte map is computed from its rule.
 #include "text/vocab.h"
 
 #include <algorithm>

@@ -93,6 +93,22 @@ void verify_file(const Path& folder, const std::string& name, const Json& facts)
     damaged("does not match its hash: its bytes were altered");
 }
 
+[[noreturn]] void fail_tensor(const Path& folder, const std::string& file, const std::string& name,
+                              const std::string& how) {
+  fail(ErrorCode::kCorrupt,
+       "checkpoint {}: tensor {} of {} {}; was the model's or optimiser's configuration changed?",
+       folder.string(), name, file, how);
+}
+
+void require_alike(const Path& folder, const std::string& file, const TensorInfo& info,
+                   const NamedTensor& target) {
+  if (info.dtype == target.view.dtype && info.shape == target.view.shape) return;
+  fail_tensor(
+      folder, file, target.name,
+      fmt::format("is {} {}, the run needs {} {}", dtype_info(info.dtype).name, info.shape.text(),
+                  dtype_info(target.view.dtype).name, target.view.shape.text()));
+}
+
 // A folder goes in two steps, so that a kill in between cannot leave half a checkpoint under a
 // checkpoint's name.
 void remove_checkpoint(const Path& path) {
@@ -152,27 +168,37 @@ Checkpoint::Checkpoint(const Path& folder) : path_(folder) {
 void Checkpoint::load(const std::string& file, const std::vector<NamedTensor>& targets,
                       Stream& stream) const {
   const SafetensorsFile source(path_ / file);
-  const auto wrong = [&](const std::string& name, const std::string& how) {
-    fail(ErrorCode::kCorrupt,
-         "checkpoint {}: tensor {} of {} {}; was the model's or optimiser's configuration changed?",
-         path_.string(), name, file, how);
-  };
+  std::unordered_set<std::string_view> wanted;
+  for (const NamedTensor& target : targets) {
+    wanted.insert(target.name);
+    if (source.find(target.name) == nullptr) fail_tensor(path_, file, target.name, "is missing");
+  }
+  for (const TensorInfo& info : source.tensors()) {
+    if (!wanted.contains(info.name)) fail_tensor(path_, file, info.name, "is not used by the run");
+  }
+  load_shared(file, targets, stream);
+}
+
+std::vector<std::string> Checkpoint::load_shared(const std::string& file,
+                                                 const std::vector<NamedTensor>& targets,
+                                                 Stream& stream) const {
+  const SafetensorsFile source(path_ / file);
+  std::vector<std::string> apart;
   std::unordered_set<std::string_view> wanted;
   for (const NamedTensor& target : targets) {
     wanted.insert(target.name);
     const TensorInfo* info = source.find(target.name);
-    if (info == nullptr) wrong(target.name, "is missing");
-    if (info->dtype != target.view.dtype || info->shape != target.view.shape) {
-      wrong(target.name, fmt::format("is {} {}, the run needs {} {}", dtype_info(info->dtype).name,
-                                     info->shape.text(), dtype_info(target.view.dtype).name,
-                                     target.view.shape.text()));
-    }
+    if (info != nullptr) require_alike(path_, file, *info, target);
+    if (info == nullptr) apart.push_back(target.name);
   }
   for (const TensorInfo& info : source.tensors()) {
-    if (!wanted.contains(info.name)) wrong(info.name, "is not used by the run");
+    if (!wanted.contains(info.name)) apart.push_back(info.name);
   }
-  for (const NamedTensor& target : targets)
-    copy_from_host(source.view(target.name), target.view, stream);
+  for (const NamedTensor& target : targets) {
+    if (source.find(target.name) != nullptr)
+      copy_from_host(source.view(target.name), target.view, stream);
+  }
+  return apart;
 }
 
 CheckpointStore::CheckpointStore(Path folder, int64_t keep_last)

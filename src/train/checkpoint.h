@@ -48,6 +48,12 @@ class Checkpoint {
   // nothing is copied then.
   void load(const std::string& file, const std::vector<NamedTensor>& targets, Stream& stream) const;
 
+  // The same for targets that need not be the tensors of `file`: copies those it holds, leaves the
+  // rest as they are. Returns the names that stand on one side alone. Shapes and types must agree.
+  std::vector<std::string> load_shared(const std::string& file,
+                                       const std::vector<NamedTensor>& targets,
+                                       Stream& stream) const;
+
  private:
   Path path_;
   int64_t step_ = 0;

@@ -1,3 +1,5 @@
+// Protocol buffers by hand: keys, varints, lengths. The reader passes over fields that it does not
+// know and stops at the first frame that is cut or damaged.
 #include "train/event_file.h"
 
 #include <array>
@@ -99,8 +101,10 @@ void read_value(std::string_view bytes, EventScalars& event) {
   bool scalar = false;
   for (Fields f(bytes); f.next();) {
     if (f.field == kTag && f.type == kBytes) value.first = f.content;
-    if (f.field == kSimpleValue && f.type == kFixed32) value.second = f.fixed<float>();
-    scalar = true;
+    if (f.field == kSimpleValue && f.type == kFixed32) {
+      value.second = f.fixed<float>();
+      scalar = true;
+    }
   }
   if (scalar) event.values.push_back(std::move(value));
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "formats/hf_config.h"
 #include "kernels/router.h"
 #include "model/load.h"
@@ -100,14 +101,42 @@ void Learner::save(CheckpointContent& content) const {
   content.state["optimiser_steps"] = optimiser_.step_count();
 }
 
+// What is trained may change while a run is continued (the router frozen or not, the MTP layer with
+// its loss or without): moments of what is new to training start at zero, of what has left it they
+// are forgotten.
+void Learner::load_moments(const Checkpoint& checkpoint) {
+  const std::vector<std::string> apart =
+      checkpoint.load_shared("optimiser.safetensors", optimiser_.state(), stream_);
+  for (const std::string& name : apart) {
+    if (!may_leave_training(name))
+      fail(
+          ErrorCode::kCorrupt,
+          "checkpoint {}: tensor {} of optimiser.safetensors stands there or in the run alone; was "
+          "the model's or optimiser's configuration changed?",
+          checkpoint.path().string(), name);
+  }
+  if (!apart.empty())
+    log_info("{} moments of tensors that join or leave training start at zero or are forgotten",
+             apart.size());
+}
+
+bool Learner::may_leave_training(const std::string& moment) const {
+  for (const Parameter& p : parameters_.list()) {
+    if (!moment.ends_with("." + p.name)) continue;
+    if (p.kind == TensorKind::kRouter || p.id.layer == parameters_.config().layer_count())
+      return true;
+  }
+  return false;
+}
+
 void Learner::load(const Checkpoint& checkpoint) {
   checkpoint.load("model.safetensors", weight_tensors(), stream_);
-  checkpoint.load("optimiser.safetensors", optimiser_.state(), stream_);
+  load_moments(checkpoint);
   optimiser_.set_step_count(checkpoint.state().at("optimiser_steps").as_int("optimiser_steps"));
 }
 
-void export_model(const Path& folder, const Parameters& parameters, const ModelTexts& texts) {
-  write_hf_folder(folder, parameters.config(), texts, *provide(parameters));
+void Learner::export_model(const Path& folder, const ModelTexts& texts) const {
+  write_hf_folder(folder, config(), texts, *provide(parameters_, &stream_));
 }
 
 }  // namespace dure

@@ -62,10 +62,15 @@ class Learner {
   // optimiser.safetensors.
   void save(CheckpointContent& content) const;
   void load(const Checkpoint& checkpoint);
+  // Writes the folder that ends a stage: weights, config.json, and `texts`; replaces one of that
+  // name.
+  void export_model(const Path& folder, const ModelTexts& texts) const;
 
  private:
   std::vector<TrainedTensor> trained_tensors() const;
   std::vector<NamedTensor> weight_tensors() const;
+  void load_moments(const Checkpoint& checkpoint);
+  bool may_leave_training(const std::string& moment) const;
   void move_router_bias();
   void clear_counts();
 
@@ -78,9 +83,5 @@ class Learner {
   TrainPass pass_;
   HostArray<int64_t> expert_counts_;
 };
-
-// Writes the folder that ends a stage: weights, config.json, and `texts`; replaces one of that
-// name.
-void export_model(const Path& folder, const Parameters& parameters, const ModelTexts& texts);
 
 }  // namespace dure

@@ -1,3 +1,5 @@
+// Each start rewrites both files up to the step it goes on from; each row is then one append to
+// either. A line without its end, cut by a kill, is no row.
 #include "train/metrics.h"
 
 #include <fmt/core.h>

@@ -14,27 +14,34 @@ NextTokenStage::NextTokenStage(const TrainConfig& config, const Json& model,
     : config_(config),
       model_(model),
       source_(source),
-      init_(config.init.empty() ? Path() : find_model(config.init)),
+      init_(config.init.empty() ? Path() : input_path(config.init)),
       tokenizer_path_(config.tokenizer.empty() ? init_ : Path(config.tokenizer)) {}
 
-// Length, rates, weights of losses and when to save may be changed when a run is continued.
+// Length, rates, weights of losses and when to save may be changed when a run is continued, and
+// where its inputs lie.
 Json NextTokenStage::identity() const {
   const Json all = to_json(config_);
   Json out = Json::object();
-  for (const char* name : {"stage", "seed", "data"}) out[name] = all.at(name);
+  for (const char* name : {"stage", "seed"}) out[name] = all.at(name);
+  Json data = Json::object();
+  for (const auto& [name, value] : all.at("data").as_object()) {
+    if (name != "corpus") data[name] = value;
+  }
+  out["data"] = data;
   out["batch.rows"] = config_.batch.rows;
   out["batch.tokens"] = config_.batch.tokens;
   out["optimiser.kind"] = name_of(config_.optimiser.kind);
   out["model"] = model_;
   out["tokenizer content"] = content_hash(tokenizer_path_, "tokenizer.json");
   if (!init_.empty()) out["init content"] = content_hash(init_, "model.safetensors");
-  if (!config_.data.corpus.empty())
-    out["corpus content"] = content_hash(config_.data.corpus, "manifest.json");
+  if (!config_.data.corpus.empty()) out["corpus content"] = corpus_hash(config_.data.corpus);
   return out;
 }
 
 void NextTokenStage::open(const Checkpoint* from) {
-  start_.emplace(open_starting_model(init_, tokenizer_path_, model_, source_));
+  start_.emplace(from == nullptr
+                     ? open_starting_model(init_, tokenizer_path_, model_, source_)
+                     : open_starting_model(from->path(), from->path(), Json(), source_));
   const TrainingFormat format(start_->tokenizer, start_->chat_template, start_->ends);
   batches_.emplace(open_sources(config_, format, source_), packing_options());
   if (config_.record.eval_steps > 0) heldout_ = open_heldout(config_, format);
@@ -85,6 +92,7 @@ StepReport NextTokenStage::step(const StepContext& context) {
   report.row["balance_loss"] = losses.balance;
   const double largest_cv = updates.add_router_load(learner_->config(), report.row);
   report.row["grad_norm"] = updates.mean_gradient_norm();
+  if (is_sft()) report.row["dropped_documents"] = batches_->dropped_documents();
   report.note = fmt::format("loss {:.3f}  load cv {:.2f}", losses.loss, largest_cv);
   return report;
 }

@@ -20,7 +20,7 @@ namespace dure {
 class NextTokenStage : public Stage {
  public:
   // `model`: config.json fields of a new model (null with config.init); `source` names the
-  // configuration in errors. Opens nothing. Throws kNotFound where there is no config.init.
+  // configuration in errors. Opens nothing.
   NextTokenStage(const TrainConfig& config, const Json& model, const std::string& source);
 
   Json identity() const override;

@@ -10,7 +10,7 @@
 #include "base/rng.h"
 #include "formats/config_fixture.h"
 #include "tensor/fenced_stream.h"
-#include "train/router_bias.h"
+#include "train/router_load.h"
 #include "train/schedule.h"
 
 namespace dure {
@@ -199,8 +199,25 @@ TEST(Schedule, Breakpoints) {
 
 TEST(Schedule, ShortRunsShortenTheirDecayAndImpossibleOnesAreRefused) {
   EXPECT_EQ(make_schedule({.warmup_steps = 9, .decay_fraction = 0.5}, 1, 10).decay_steps, 1);
-  EXPECT_THROW(make_schedule({.warmup_steps = 11}, 1, 10), Error);
-  EXPECT_THROW(make_schedule({.warmup_steps = 5, .decay_steps = 6}, 1, 10), Error);
+}
+
+// A recipe of thousands of steps, tried for ten.
+TEST(Schedule, IsShortenedToAShortTrial) {
+  for (const int64_t warmup : {11, 100, 4000}) {
+    const WsdSchedule s = make_schedule({.warmup_steps = warmup}, 1, 10);
+    EXPECT_EQ(s.warmup_steps, 4);
+    EXPECT_EQ(s.stable_steps, 4);
+    EXPECT_EQ(s.decay_steps, 2);
+  }
+  const WsdSchedule both = make_schedule({.warmup_steps = 60, .decay_steps = 40}, 1, 10);
+  EXPECT_EQ(both.warmup_steps, 6);
+  EXPECT_EQ(both.decay_steps, 4);
+  EXPECT_EQ(make_schedule({.warmup_steps = 0, .decay_steps = 40}, 1, 10).decay_steps, 10);
+  const WsdSchedule one = make_schedule({.warmup_steps = 100}, 1, 1);
+  EXPECT_EQ(one.warmup_steps, 0);
+  EXPECT_EQ(one.rate(0), 1);
+  // What fits is left alone.
+  EXPECT_EQ(make_schedule({.warmup_steps = 10}, 1, 10).warmup_steps, 10);
   EXPECT_THROW(enum_from_name<DecayShape>("cubic", "decay"), Error);
 }
 

@@ -37,7 +37,7 @@ Run::Run(RunOptions options, Stage& stage)
       identity_(stage.identity()) {
   if (const auto latest = store_.latest()) {
     checkpoint_.emplace(*latest);
-    require_same_run(*checkpoint_, identity_, options_.folder);
+    identity_ = require_same_run(*checkpoint_, identity_, options_.folder);
   }
 }
 
@@ -56,7 +56,7 @@ void Run::run() {
     if (stop) throw_if_interrupted("the state is saved: run the same command to continue");
   }
   progress.finish(note);
-  export_model(options_.folder / "model", stage_.learner().parameters(), stage_.texts());
+  stage_.learner().export_model(options_.folder / "model", stage_.texts());
 }
 
 bool Run::is_finished() const {
@@ -80,8 +80,14 @@ void Run::open() {
   metrics_.emplace(options_.folder, step_, options_.tensorboard);
   write_file(options_.folder / "config.json", options_.config.dump(2) + "\n");
   saved_ = Clock::now();
-  if (checkpoint_)
-    log_info("{}: continuing at step {} of {}", options_.folder.string(), step_, options_.steps);
+  if (checkpoint_) say_continuing();
+}
+
+void Run::say_continuing() const {
+  const Json* then = checkpoint_->state().find("config");
+  const std::string changed = then != nullptr ? changed_fields(*then, options_.config) : "";
+  log_info("{}: continuing at step {} of {}{}", options_.folder.string(), step_, options_.steps,
+           changed.empty() ? "" : "; changed: " + changed);
 }
 
 std::string Run::one_step() {
@@ -130,6 +136,11 @@ void Run::require_finite_weights() {
   if (!stage_.learner().weights_finite())
     fail_diverged(options_.folder.string(),
                   fmt::format("after step {} a weight is not finite", step_));
+}
+
+void require_init(const std::string& init, const Path& folder) {
+  const Path checkpoints = folder / "checkpoints";
+  if (!path_exists(checkpoints) || !latest_checkpoint(checkpoints)) find_model(init);
 }
 
 }  // namespace dure

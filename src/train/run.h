@@ -27,12 +27,13 @@ class Stage {
   virtual ~Stage() = default;
 
   // The fields that its state depends on and the content of its inputs: what may not change while a
-  // run is continued (run_identity.h). Called first, and cheap.
+  // run is continued (run_identity.h). Called first.
   virtual Json identity() const = 0;
 
   // Opens inputs and allocates the learner. `from`: where the stage goes on, in the state that
-  // save() left there; null: a new run, whose first weights the stage sets. The learner's own state
-  // is loaded by the run.
+  // save() left there, and the model it goes on with (configuration and texts: the one that the run
+  // started from may be gone); null: a new run, whose first weights the stage sets. The learner's
+  // own state is loaded by the run.
   virtual void open(const Checkpoint* from) = 0;
 
   // After open().
@@ -81,6 +82,7 @@ class Run {
 
   bool is_finished() const;
   void open();
+  void say_continuing() const;
   std::string one_step();
   bool is_due_to_save() const;
   void save();
@@ -96,5 +98,9 @@ class Run {
   int64_t tokens_ = 0;  // learnt from, over all steps
   Clock::time_point saved_;
 };
+
+// Throws kNotFound where neither the model that a run starts from is there nor a checkpoint in
+// `folder` to go on from. Before the folder is made.
+void require_init(const std::string& init, const Path& folder);
 
 }  // namespace dure

@@ -15,6 +15,7 @@
 #include "base/testing.h"
 #include "formats/config_fixture.h"
 #include "tensor/cpu_stream.h"
+#include "train/run_identity.h"
 
 namespace dure {
 namespace {
@@ -327,6 +328,29 @@ TEST_F(RunTest, AnotherRunIsRefusedBeforeAnythingIsOpened) {
   const dure::Run holder(options("s"), first);
   EXPECT_NE(message_of([&] { dure::Run(options("s"), second); }).find("another process"),
             std::string::npos);
+}
+
+TEST(RunIdentity, ChangedFieldsAreNamedInALine) {
+  const Json then = parse_json(R"({"steps":20,"loss":{"a":1,"b":[1]},"gone":1})", "then");
+  const Json now = parse_json(R"({"steps":30,"loss":{"a":1,"b":[2]},"new":null})", "now");
+  EXPECT_EQ(changed_fields(then, now),
+            "gone 1 -> nothing, loss.b [1] -> [2], steps 20 -> 30, new nothing -> null");
+  EXPECT_EQ(changed_fields(then, then), "");
+}
+
+TEST(RunIdentity, ACorpusIsWhatItHolds) {
+  const TemporaryFolder folder;
+  const auto corpus = [&](const char* name, const std::string& lines) {
+    make_folders(folder.path() / name);
+    write_file(folder.path() / name / "train.jsonl", lines);
+    write_file(folder.path() / name / "manifest.json",
+               R"({"format":"dure-corpus","version":1,"files":{"train.jsonl":{}}})");
+    return corpus_hash(folder.path() / name);
+  };
+  const Json a = corpus("a", "{\"text\":\"x\",\"source\":\"p:1\"}\n");
+  EXPECT_EQ(corpus("b", "{\"text\":\"x\",\"source\":\"elsewhere/q:1\"}\n"), a);
+  EXPECT_FALSE(corpus("c", "{\"text\":\"y\",\"source\":\"p:1\"}\n") == a);
+  EXPECT_TRUE(corpus_hash(folder.path() / "nowhere").is_null());
 }
 
 TEST_F(RunTest, MinutesSaveBesideSteps) {

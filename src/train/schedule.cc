@@ -1,3 +1,4 @@
+// The rate of a step, and a schedule laid over a run.
 #include "train/schedule.h"
 
 #include <algorithm>
@@ -5,8 +6,29 @@
 #include <numbers>
 
 #include "base/check.h"
+#include "base/log.h"
 
 namespace dure {
+
+namespace {
+
+void shorten(WsdSchedule& schedule, int64_t total_steps, bool by_fraction) {
+  const int64_t warmup = schedule.warmup_steps;
+  const int64_t decay = schedule.decay_steps;
+  if (by_fraction) {
+    schedule.warmup_steps = (total_steps - decay) / 2;
+  } else {
+    const double share = static_cast<double>(total_steps) / static_cast<double>(warmup + decay);
+    schedule.warmup_steps = static_cast<int64_t>(static_cast<double>(warmup) * share);
+    schedule.decay_steps = static_cast<int64_t>(static_cast<double>(decay) * share);
+  }
+  log_warn(
+      "schedule: warmup_steps {} and {} steps of decay are longer than the run of {} steps: "
+      "shortened to {} and {}",
+      warmup, decay, total_steps, schedule.warmup_steps, schedule.decay_steps);
+}
+
+}  // namespace
 
 double decay_factor(DecayShape shape, double r) {
   switch (shape) {
@@ -39,18 +61,14 @@ WsdSchedule make_schedule(const ScheduleOptions& options, double peak, int64_t t
                        .peak = peak,
                        .final_fraction = options.final_fraction,
                        .shape = options.decay};
-  if (schedule.decay_steps == 0) {
+  const bool by_fraction = schedule.decay_steps == 0;
+  if (by_fraction)
     schedule.decay_steps = std::llround(options.decay_fraction * static_cast<double>(total_steps));
-    schedule.decay_steps =
-        std::min(schedule.decay_steps, std::max<int64_t>(0, total_steps - options.warmup_steps));
-  }
+  if (by_fraction && options.warmup_steps <= total_steps)
+    schedule.decay_steps = std::min(schedule.decay_steps, total_steps - options.warmup_steps);
+  if (schedule.warmup_steps + schedule.decay_steps > total_steps)
+    shorten(schedule, total_steps, by_fraction);
   schedule.stable_steps = total_steps - schedule.warmup_steps - schedule.decay_steps;
-  if (schedule.stable_steps < 0) {
-    fail(ErrorCode::kInvalidArgument,
-         "schedule: {} warm-up and {} decay steps do not fit into a run of {} steps; lower "
-         "warmup_steps or decay_steps",
-         schedule.warmup_steps, schedule.decay_steps, total_steps);
-  }
   return schedule;
 }
 

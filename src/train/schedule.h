@@ -61,8 +61,10 @@ struct WsdSchedule {
   double rate(int64_t step) const;
 };
 
-// Lays the options over a run of `total_steps`. Throws kInvalidArgument where warm-up and decay do
-// not fit into it.
+// Lays the options over a run of `total_steps`. Where warm-up and decay do not fit into it (a short
+// trial of a long recipe), they are shortened, with a warning: a decay in steps and the warm-up in
+// proportion; with decay_fraction, the decay keeps its share and the warm-up takes half of the
+// rest.
 WsdSchedule make_schedule(const ScheduleOptions& options, double peak, int64_t total_steps);
 
 }  // namespace dure

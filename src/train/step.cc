@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "train/router_bias.h"
+#include "train/router_load.h"
 
 namespace dure {
 

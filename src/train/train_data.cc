@@ -32,12 +32,18 @@ std::vector<WeightedSource> conversation_sources(const TrainConfig& config,
                                                  const TrainingFormat& format) {
   std::vector<WeightedSource> out;
   const TrainDataOptions& data = config.data;
+  const auto fitted = [&](std::shared_ptr<const DocumentSource> documents,
+                          const std::string& name) {
+    return fit_rows(std::move(documents),
+                    {.row_tokens = config.batch.tokens, .too_long = data.too_long, .name = name});
+  };
   const Path chat = Path(data.corpus) / "chat-train.jsonl";
   if (!data.corpus.empty() && path_exists(chat))
-    out.push_back({load_conversations(chat, format), 1, data.corpus});
+    out.push_back({fitted(load_conversations(chat, format), chat.string()), 1, data.corpus});
   if (data.tasks_weight > 0) {
-    out.push_back({problem_conversations(data.tasks, static_cast<uint64_t>(config.seed),
-                                         data.tasks_limit, format),
+    out.push_back({fitted(problem_conversations(data.tasks, static_cast<uint64_t>(config.seed),
+                                                data.tasks_limit, format),
+                          "data.tasks"),
                    data.tasks_weight, "tasks"});
   }
   return out;

@@ -49,6 +49,7 @@ RunOptions run_options(const TrainConfig& config) {
 void run_training(const TrainConfig& config, const Json& model, const std::string& source) {
   check(config, model, source);
   const RunOptions options = run_options(config);
+  if (!config.init.empty()) require_init(config.init, options.folder);
   NextTokenStage stage(config, model, source);
   Run(options, stage).run();
 }

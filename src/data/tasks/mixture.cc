@@ -1,3 +1,6 @@
+// Problems by rejection: drafts of a task are drawn until one falls on the wanted side of the
+// split, then put into words. The generators are arithmetic.cc, lists.cc and countdown.cc
+// (draft.h).
 #include "data/tasks/mixture.h"
 
 #include <algorithm>

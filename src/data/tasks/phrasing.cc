@@ -1,3 +1,5 @@
+// The table, a block for each language and a list of templates for each question in it; the filling
+// of a template; Korean particles.
 #include "data/tasks/phrasing.h"
 
 #include <map>

@@ -1,3 +1,5 @@
+// Names of tasks, the split by hash of a problem's key, a problem as a document and as JSON. The
+// verifier is verify.cc.
 #include "data/tasks/problem.h"
 
 #include "base/error.h"

@@ -1,3 +1,5 @@
+// A row's maximum in one pass, its sums of exponentials in a second, kept lane by lane and stretch
+// by stretch. One source, compiled for each instruction set (kernels/isa.h).
 #include "kernels/cpu/cross_entropy_simd.h"
 
 #include "kernels/isa.h"

@@ -1,3 +1,5 @@
+// SwiGLU, its gradient and y += x, sixteen lanes at a time; a rest goes through the same lanes,
+// loaded and stored in part. One source, compiled for each instruction set (kernels/isa.h).
 #include "kernels/cpu/elementwise_simd.h"
 
 #include "kernels/isa.h"

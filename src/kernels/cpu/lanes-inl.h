@@ -1,5 +1,5 @@
 // kernels/cpu/lanes-inl.h: sixteen f32 lanes, whatever the instruction set: one register of
-// AVX-512, two of AVX2, an array in generic code. Also exp, log, sine and cosine over them.
+// AVX-512, two of AVX2, an array in generic code. Also exp, sine and cosine over them (log: log.h).
 //
 // Why: the contracts fix sums "in 16 lanes, then a fixed tree" and results that are equal in bits
 // on AVX2 and AVX-512. Written over these lanes, a kernel is the same sequence of IEEE operations
@@ -328,7 +328,7 @@ DURE_PAIR_OP float max16(Pair<H> v) { return max16(max(v.lo, v.hi)); }
 // the pattern.
 constexpr float kRoundingMagic = 12582912.0f;
 
-// exp(x) for -86.99 < x, within 1 ulp or so (kernels/math_test.cc): x = n ln 2 + r, a polynomial of
+// exp(x) for -86.99 < x, within 1 ulp or so: x = n ln 2 + r, a polynomial of
 // degree 6 in r whose coefficients are a Chebyshev fit of (e^r - 1 - r) / r^2 on |r| <= 0.3469.
 DURE_LANE_OP F16 exp_reduced(F16 x) {
   const F16 magic = set16(kRoundingMagic);
@@ -363,7 +363,7 @@ DURE_LANE_OP F16 sigmoid(F16 x) {
 }
 
 // Sine and cosine of |x| < 6e6: x = q pi/2 + r with pi/2 in two pieces, polynomials on |r| <= 0.8;
-// absolute error below 1.3e-7 (kernels/math_test.cc).
+// absolute error below 1.3e-7, as kernels/norm.h has it.
 DURE_LANE_OP void sine_cosine(F16 x, F16& sine, F16& cosine) {
   const F16 magic = set16(kRoundingMagic);
   const F16 t = fma(x, set16(0.636619747f), magic);

@@ -1,3 +1,6 @@
+// Norms row by row; with rotation, a token's angles are computed once for all of its heads. dw is
+// that of the given rows alone: norm.cc adds up. One source, compiled for each instruction set
+// (kernels/isa.h).
 #include "kernels/cpu/norm_simd.h"
 
 #include "kernels/isa.h"

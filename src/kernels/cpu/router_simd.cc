@@ -1,3 +1,6 @@
+// Selection takes the largest again and again, a few out of some hundreds: nothing is sorted. Then
+// gradients, one document's balance loss, sums of expert rows. One source, compiled for each
+// instruction set (kernels/isa.h).
 #include "kernels/cpu/router_simd.h"
 
 #include <algorithm>

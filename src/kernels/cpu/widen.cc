@@ -1,3 +1,4 @@
+// Plain types in a loop over tensor/dtype.h's conversions, blocks by kernels/block_decode.h.
 #include "kernels/cpu/widen.h"
 
 #include <cstring>

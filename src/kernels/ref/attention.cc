@@ -1,3 +1,5 @@
+// Row by row and head by head over the visible keys: no blocks, no running maximum. The backward
+// computes each row's softmax again.
 #include "kernels/ref/attention.h"
 
 #include <algorithm>

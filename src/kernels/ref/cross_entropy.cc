@@ -1,3 +1,5 @@
+// Row by row: the maximum out first, then plain sums over the vocabulary. The gradient is onehot
+// minus softmax.
 #include "kernels/ref/cross_entropy.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Three loops a product, each sum in ascending order of its index.
 #include "kernels/ref/linear.h"
 
 #include <cmath>

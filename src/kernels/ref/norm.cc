@@ -1,3 +1,4 @@
+// The norm's backward is its closed formula; the rotation's is the rotation by the negative angles.
 #include "kernels/ref/norm.h"
 
 #include <cmath>

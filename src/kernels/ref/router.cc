@@ -1,3 +1,5 @@
+// Selection by stable sorting, ties to the lowest id; losses and gradients as kernels/router.h
+// writes them.
 #include "kernels/ref/router.h"
 
 #include <algorithm>

@@ -1,3 +1,6 @@
+// A row is a vector, a weight is looked up by its Hugging Face name, attention looks back over the
+// rows of its document: no batch, no cache. Forward and losses alone: gradients come from
+// differences, in the tests.
 #include "model/ref/ref_model.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// train/router_bias.h: how uneven the routing of a step was, for the metrics of a run.
+// train/router_load.h: how uneven the routing of a step was, for the metrics of a run.
 //
 // Counts are tokens routed to each expert over the whole global batch (every micro-batch and rank).
 // Not here: counting them (model/), and the bias that follows them (move_router_bias,

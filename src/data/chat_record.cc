@@ -1,0 +1,240 @@
+// Conversations of records: other forms made OpenAI's, then judged as training will read them.
+#include "data/chat_record.h"
+
+#include <set>
+
+#include "base/error.h"
+#include "text/chat.h"
+
+namespace dure {
+namespace {
+
+template <typename... Args>
+[[noreturn]] void refuse(fmt::format_string<Args...> format, Args&&... args) {
+  fail(ErrorCode::kInvalidArgument, format, std::forward<Args>(args)...);
+}
+
+// Null is absent.
+const Json* present(const Json& object, std::string_view key) {
+  const Json* value = object.find(key);
+  return value != nullptr && !value->is_null() ? value : nullptr;
+}
+
+const Json* first_present(const Json& object, std::initializer_list<const char*> keys) {
+  for (const char* key : keys) {
+    if (const Json* value = present(object, key)) return value;
+  }
+  return nullptr;
+}
+
+// --- Other forms, as a list of messages.
+
+Json message_of(const char* role, const Json& content) {
+  Json message = Json::object();
+  message["role"] = role;
+  message["content"] = content;
+  return message;
+}
+
+std::string role_of_speaker(const std::string& from) {
+  if (from == "human" || from == "user") return "user";
+  if (from == "gpt" || from == "chatgpt" || from == "assistant" || from == "model" || from == "bot")
+    return "assistant";
+  if (from == "observation" || from == "function_response") return "tool";
+  if (from == "function_call")
+    refuse("'from' is 'function_call': write a call as \"tool_calls\" of an assistant's message");
+  return from;  // "system", "tool"; others are refused as unknown roles.
+}
+
+// {"from": "human", "value": "..."} as {"role": "user", "content": "..."}; others as they are.
+Json without_speaker(const Json& message) {
+  const Json* from = present(message, "from");
+  if (from == nullptr || present(message, "role") != nullptr) return message;
+  if (!from->is_string()) refuse("'from' of a message is not a string");
+  Json out = Json::object();
+  out["role"] = role_of_speaker(from->as_string());
+  for (const auto& [key, value] : message.as_object()) {
+    if (key == "value") {
+      out["content"] = value;
+    } else if (key != "from" && key != "role") {
+      out[key] = value;
+    }
+  }
+  return out;
+}
+
+Json without_speakers(const Json& list) {
+  if (!list.is_array()) return list;
+  Json out = Json::array();
+  for (const Json& message : list.as_array()) out.push_back(without_speaker(message));
+  return out;
+}
+
+void append_side(Json& list, const Json& side, const char* name, const char* role) {
+  if (side.is_string()) return list.push_back(message_of(role, side));
+  if (!side.is_array()) refuse("'{}' is neither a string nor a list of messages", name);
+  for (const Json& message : side.as_array()) list.push_back(without_speaker(message));
+}
+
+// Only the completion is to be learnt.
+Json messages_of_completion(const Json& prompt, const Json& completion) {
+  Json list = Json::array();
+  append_side(list, prompt, "prompt", "user");
+  for (Json& message : list.as_array()) {
+    const Json* role = message.find("role");
+    if (role != nullptr && *role == Json("assistant")) message["weight"] = 0;
+  }
+  append_side(list, completion, "completion", "assistant");
+  return list;
+}
+
+Json messages_of_instruction(const Json& record, const Json& instruction, const Json& output) {
+  if (!instruction.is_string()) refuse("'instruction' is not a string");
+  if (!output.is_string()) refuse("'output' is not a string");
+  std::string text = instruction.as_string();
+  if (const Json* input = present(record, "input")) {
+    if (!input->is_string()) refuse("'input' is not a string");
+    if (!input->as_string().empty()) text += "\n\n" + input->as_string();
+  }
+  Json list = Json::array();
+  list.push_back(message_of("user", text));
+  list.push_back(message_of("assistant", output));
+  return list;
+}
+
+[[noreturn]] void refuse_other_form(const Json& record) {
+  constexpr const char* kWrite =
+      "write it as {\"messages\": [{\"role\": \"user\", \"content\": ...}, {\"role\": "
+      "\"assistant\", \"content\": ...}]}";
+  if (present(record, "chosen") != nullptr)
+    refuse("a preference pair ('chosen'), not a conversation: {}", kWrite);
+  for (const char* key : {"prompt", "instruction", "question", "query", "completion", "input"}) {
+    if (present(record, key) != nullptr) {
+      refuse(
+          "neither 'text' nor 'messages', but '{}': 'prompt' with 'completion' and 'instruction' "
+          "with 'output' are read; else {}",
+          key, kWrite);
+    }
+  }
+  refuse("neither 'text' nor 'messages'");
+}
+
+std::optional<Json> messages_of(const Json& record) {
+  if (const Json* messages = present(record, "messages")) return without_speakers(*messages);
+  if (present(record, "text") != nullptr) return std::nullopt;
+  const Json* conversation = first_present(record, {"conversations", "conversation"});
+  const Json* prompt = present(record, "prompt");
+  const Json* completion = present(record, "completion");
+  const Json* instruction = present(record, "instruction");
+  const Json* output = first_present(record, {"output", "response"});
+  Json list;
+  if (conversation != nullptr) {
+    list = without_speakers(*conversation);
+    if (!list.is_array()) refuse("'conversations' is not a list");
+  } else if (prompt != nullptr && completion != nullptr) {
+    list = messages_of_completion(*prompt, *completion);
+  } else if (instruction != nullptr && output != nullptr) {
+    list = messages_of_instruction(record, *instruction, *output);
+  } else {
+    refuse_other_form(record);
+  }
+  const Json* system = present(record, "system");
+  if (system == nullptr || !system->is_string() || system->as_string().empty()) return list;
+  if (list.size() > 0 && list.at(0).find("role") != nullptr && *list.at(0).find("role") == "system")
+    return list;
+  Json with_system = Json::array();
+  with_system.push_back(message_of("system", *system));
+  for (const Json& message : list.as_array()) with_system.push_back(message);
+  return with_system;
+}
+
+// --- Judging.
+
+void check_shape(const Json& message) {
+  if (!message.is_object()) refuse("a message is not an object");
+  const Json* role = present(message, "role");
+  if (role == nullptr || !role->is_string()) refuse("a message has no 'role'");
+  static const std::set<std::string> roles = {"system", "developer", "user", "assistant", "tool"};
+  if (!roles.contains(role->as_string())) refuse("unknown role '{}'", role->as_string());
+  const Json* content = present(message, "content");
+  if (content != nullptr && !content->is_string() && !content->is_array())
+    refuse("'content' is neither a string nor a list");
+  if (present(message, "function_call") != nullptr)
+    refuse(
+        "'function_call' is OpenAI's older form: write \"tool_calls\": [{{\"function\": "
+        "{{...}}}}]");
+  const Json* calls = present(message, "tool_calls");
+  const bool has_calls = calls != nullptr && (!calls->is_array() || calls->size() > 0);
+  const bool reasons = first_present(message, {"reasoning_content", "reasoning"}) != nullptr;
+  if (content == nullptr && !has_calls && !(role->as_string() == "assistant" && reasons))
+    refuse("a message has neither 'content' nor 'tool_calls'");
+}
+
+void count_unknown_keys(const Json& message, UnknownKeys& unknown) {
+  static const std::set<std::string> known = {"role",         "content",  "reasoning_content",
+                                              "reasoning",    "thinking", "tool_calls",
+                                              "tool_call_id", "name",     "id",
+                                              "weight",       "train",    "loss"};
+  for (const auto& [key, value] : message.as_object()) {
+    if (!value.is_null() && !known.contains(key)) unknown[key] += 1;
+  }
+}
+
+bool is_blank(const std::string& text) {
+  return text.find_first_not_of(" \t\r\n") == std::string::npos;
+}
+
+// Text of arguments becomes an object before a template sees it, so it must hold one.
+void check_arguments(const ToolCall& call) {
+  if (!call.arguments.is_string()) return;
+  const Json parsed = parse_json(call.arguments.as_string(), "arguments of tool call " + call.name);
+  if (!parsed.is_object())
+    refuse("arguments of tool call {} should be an object, not {}", call.name, parsed.kind_name());
+}
+
+void check_messages(const std::vector<Message>& messages) {
+  bool has_assistant = false, has_trained = false;
+  for (const Message& message : messages) {
+    if (message.role != Role::kAssistant) continue;
+    has_assistant = true;
+    for (const ToolCall& call : message.tool_calls) check_arguments(call);
+    if (!message.trained) continue;
+    has_trained = true;
+    if (is_blank(message.content) && is_blank(message.reasoning) && message.tool_calls.empty())
+      refuse("an answer of the assistant is empty");
+  }
+  if (!has_assistant) refuse("no message of the assistant");
+  if (!has_trained) refuse("every message of the assistant has weight 0: nothing to learn");
+}
+
+// A list, or the JSON text of one.
+Json tools_of(const Json& record) {
+  const Json* given = present(record, "tools");
+  if (given == nullptr) return {};
+  Json tools = *given;
+  if (tools.is_string()) {
+    if (is_blank(tools.as_string())) return {};
+    tools = parse_json(tools.as_string(), "'tools'");
+    if (tools.is_null()) return {};
+  }
+  if (!tools.is_array()) refuse("'tools' is not a list");
+  for (const Json& tool : tools.as_array()) {
+    if (!tool.is_object()) refuse("'tools' holds something that is not an object");
+  }
+  return tools.size() > 0 ? tools : Json();
+}
+
+}  // namespace
+
+std::optional<ChatRecord> read_chat_record(const Json& record, UnknownKeys& unknown) {
+  std::optional<Json> messages = messages_of(record);
+  if (!messages) return std::nullopt;
+  if (!messages->is_array()) refuse("'messages' is not a list");
+  for (const Json& message : messages->as_array()) check_shape(message);
+  check_messages(messages_from_json(*messages, "conversation"));
+  Json tools = tools_of(record);
+  for (const Json& message : messages->as_array()) count_unknown_keys(message, unknown);
+  return ChatRecord{.messages = *std::move(messages), .tools = std::move(tools)};
+}
+
+}  // namespace dure

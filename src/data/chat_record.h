@@ -1,0 +1,31 @@
+// data/chat_record.h: the conversation of a JSONL record, in whichever of the usual forms it
+// stands.
+//
+// The one judge of conversations: `dure data prepare` counts as bad what this refuses, and training
+// reads through it again. Known forms: "messages" (OpenAI), "conversations" (ShareGPT: from,
+// value), "prompt" and "completion", "instruction" and "output" (docs/data.md). Not here: lines,
+// texts (jsonl.h), the meaning of a message (text/chat.h), chat markup.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "base/json.h"
+
+namespace dure {
+
+// Keys of messages that play no part in training, and how often each was met.
+using UnknownKeys = std::map<std::string, int64_t>;
+
+struct ChatRecord {
+  Json messages;  // OpenAI-style.
+  Json tools;     // List of declarations, or null.
+};
+
+// Absent where the record holds no conversation. Throws kInvalidArgument saying what is wrong with
+// the one it holds, or how a record of a form that is not read could be written.
+std::optional<ChatRecord> read_chat_record(const Json& record, UnknownKeys& unknown);
+
+}  // namespace dure

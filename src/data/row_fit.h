@@ -1,0 +1,36 @@
+// data/row_fit.h: what becomes of conversations longer than a row, decided and said before the
+// first step.
+//
+// Not here: text, which is cut into pieces (pieces.h); how rows are filled (packing.h), where what
+// is still too long is dropped and counted.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+
+#include "base/options.h"
+#include "data/token_document.h"
+
+namespace dure {
+
+// Left out, cut at the row's end (left out where nothing to learn is left), or an error.
+enum class TooLong { kDrop, kTruncate, kRefuse };
+constexpr auto enum_names(TooLong) {
+  return std::to_array<EnumName<TooLong>>(
+      {{TooLong::kDrop, "drop"}, {TooLong::kTruncate, "truncate"}, {TooLong::kRefuse, "refuse"}});
+}
+
+struct RowFit {
+  int64_t row_tokens = 0;
+  TooLong too_long = TooLong::kDrop;
+  std::string name;  // Of the source, for messages.
+};
+
+// `documents` as rows of `row_tokens` will take them. Logs how many are longer (of an endless
+// source: of the first 1,000). Throws kInvalidArgument where none of them is left, and with kRefuse
+// where one is too long; of an endless source then also when it is read.
+std::shared_ptr<const DocumentSource> fit_rows(std::shared_ptr<const DocumentSource> documents,
+                                               const RowFit& fit);
+
+}  // namespace dure
