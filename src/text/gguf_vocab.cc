@@ -44,6 +44,18 @@ bool is_added(int32_t type) {
          type == static_cast<int32_t>(GgufTokenType::kUnknown);
 }
 
+// A row of the embedding that no token has: writers name it by its number.
+bool is_padding(const GgufVocab& vocab, size_t id) {
+  if (vocab.token_types.empty() ||
+      vocab.token_types[id] != static_cast<int32_t>(GgufTokenType::kUnused))
+    return false;
+  const std::string& text = vocab.tokens[id];
+  for (const char* form : {"[UNUSED{}]", "[unused{}]", "[PAD{}]"}) {
+    if (text == fmt::format(fmt::runtime(form), id)) return true;
+  }
+  return false;
+}
+
 void add_gguf_tokens(const GgufVocab& vocab, TokenizerParts& parts) {
   int64_t bytes = 0;
   for (const std::string& token : vocab.tokens) bytes += static_cast<int64_t>(token.size());
@@ -53,6 +65,7 @@ void add_gguf_tokens(const GgufVocab& vocab, TokenizerParts& parts) {
     const int32_t type = vocab.token_types.empty() ? static_cast<int32_t>(GgufTokenType::kNormal)
                                                    : vocab.token_types[i];
     const std::string& text = vocab.tokens[i];
+    if (is_padding(vocab, i)) continue;
     if (!parts.vocab.add(id, text)) {
       fail(ErrorCode::kCorrupt, "{}: tokenizer.ggml.tokens: {} is there twice (ids {} and {})",
            parts.source, json_quote(text), *parts.vocab.find(text), id);
@@ -98,6 +111,7 @@ std::string role_of(const GgufVocab& vocab, std::optional<int32_t> id, const cha
     fail(ErrorCode::kCorrupt, "{}: {} is {}, outside the vocabulary of {}", source, key, *id,
          vocab.tokens.size());
   }
+  if (is_padding(vocab, static_cast<size_t>(*id))) return "";
   return vocab.tokens[static_cast<size_t>(*id)];
 }
 
