@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "text/tokenizer.h"
 
 namespace dure {
@@ -161,13 +162,42 @@ const GgufPreTokeniser* find_gguf_pretokeniser(std::string_view name) {
   return found == table.end() ? nullptr : &*found;
 }
 
+namespace {
+
+// The pattern of a file that names none: its architecture's, where all models of that have one,
+// else GPT-2's, which is likely to be wrong.
+std::string guessed_pre(const GgufVocab& vocab, std::string_view source) {
+  constexpr std::pair<std::string_view, const char*> kOfArchitecture[] = {
+      {"exaone-moe", "exaone-moe"}, {"exaone4", "exaone4"},
+      {"exaone", "exaone"},         {"qwen2", "qwen2"},
+      {"qwen2moe", "qwen2"},        {"qwen3", "qwen2"},
+      {"qwen3moe", "qwen2"},        {"llama4", "llama4"},
+      {"gpt-oss", "gpt-4o"},        {"gpt2", "gpt-2"},
+      {"falcon", "falcon"},         {"starcoder2", "starcoder"}};
+  for (const auto& [architecture, pre] : kOfArchitecture) {
+    if (vocab.architecture != architecture) continue;
+    log_warn("{}: tokenizer.ggml.pre is missing; taking '{}', the pattern of its architecture {}",
+             source, pre, architecture);
+    return pre;
+  }
+  log_warn(
+      "{}: tokenizer.ggml.pre is missing; taking GPT-2's pattern, so ids may differ from the "
+      "model's own (convert the model again from its folder)",
+      source);
+  return "gpt-2";
+}
+
+}  // namespace
+
 Tokenizer Tokenizer::from_gguf(const GgufVocab& vocab, std::string_view source) {
   if (vocab.model != "gpt2") {
     fail(ErrorCode::kUnsupported,
          "{}: tokenizer.ggml.model is '{}'; only 'gpt2' (byte-level BPE) is supported", source,
          vocab.model);
   }
-  const std::string pre = vocab.pre.empty() || vocab.pre == "default" ? "gpt-2" : vocab.pre;
+  const std::string pre = vocab.pre.empty()        ? guessed_pre(vocab, source)
+                          : vocab.pre == "default" ? "gpt-2"
+                                                   : vocab.pre;
   const GgufPreTokeniser* entry = find_gguf_pretokeniser(pre);
   if (entry == nullptr)
     fail(ErrorCode::kUnsupported,
