@@ -56,13 +56,13 @@ TEST(BpeVectors, IdsOfGgufVocabularies) {
     const std::vector<std::string> expected =
         split(read_file(Path(vocabulary.string() + ".out")), "\n");
     for (size_t i = 0; i < texts.size() && i < expected.size(); ++i) {
-      const std::string ids = ids_text(tokenizer.encode(texts[i], {.add_template = false}));
+      const std::string ids = ids_text(tokenizer.encode(texts[i], {.add_special_tokens = false}));
       std::string wanted = expected[i];
       while (!wanted.empty() && wanted.back() == ' ') wanted.pop_back();
       const std::string where = fmt::format("{} text {}", inputs.filename().string(), i);
       report.add(vocabulary.stem().string(), ids == wanted ? 0 : 1, where);
       EXPECT_EQ(ids, wanted) << where << ": " << texts[i];
-      EXPECT_EQ(tokenizer.decode(tokenizer.encode(texts[i], {.add_template = false})), texts[i])
+      EXPECT_EQ(tokenizer.decode(tokenizer.encode(texts[i], {.add_special_tokens = false})), texts[i])
           << where;
     }
   }

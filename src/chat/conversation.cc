@@ -21,7 +21,7 @@ std::string Conversation::render() const {
 }
 
 std::vector<int32_t> Conversation::prompt() const {
-  return texts_->require_tokenizer().encode(render());
+  return texts_->require_tokenizer().encode(render(), {.add_special_tokens = false});
 }
 
 AnswerStream Conversation::answer() const {

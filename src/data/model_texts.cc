@@ -118,6 +118,8 @@ std::optional<GgufVocab> read_gguf_vocab(const GgufMetadata& metadata, const std
     vocab.model = model->as_string("tokenizer.ggml.model");
     if (const GgufValue* pre = metadata.find("tokenizer.ggml.pre"))
       vocab.pre = pre->as_string("tokenizer.ggml.pre");
+    if (const GgufValue* architecture = metadata.find("general.architecture"))
+      vocab.architecture = architecture->as_string("general.architecture");
     vocab.tokens = metadata.at("tokenizer.ggml.tokens").as_strings("tokenizer.ggml.tokens");
     if (const GgufValue* merges = metadata.find("tokenizer.ggml.merges"))
       vocab.merges = merges->as_strings("tokenizer.ggml.merges");

@@ -121,7 +121,8 @@ std::string TrainingFormat::end_of(std::string& answer) const {
 TokenDocument encode_pieces(const std::vector<ChatPiece>& pieces, const Tokenizer& tokenizer) {
   TokenDocument document;
   for (const ChatPiece& piece : pieces) {
-    tokenizer.encode_to(piece.text, {}, document.ids);
+    // A conversation is rendered whole: nothing is put around it or its pieces.
+    tokenizer.encode_to(piece.text, {.add_special_tokens = false}, document.ids);
     document.trained.resize(document.ids.size(), piece.trained ? 1 : 0);
   }
   // What follows the last trained token (the newline after a turn) would only cost time.

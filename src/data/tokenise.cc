@@ -21,7 +21,8 @@ void encode_batch(const std::vector<std::string>& texts, const Tokenizer& tokeni
     TokenDocument& document = documents[static_cast<size_t>(i)];
     tokenizer.encode_to(texts[static_cast<size_t>(i)], {.special_as_text = true}, document.ids,
                         scratch[static_cast<size_t>(worker)]);
-    if (const auto end = tokenizer.eos_id()) document.ids.push_back(*end);
+    const auto end = tokenizer.eos_id();  // Once, where the tokenizer puts it there itself.
+    if (end && (document.ids.empty() || document.ids.back() != *end)) document.ids.push_back(*end);
   });
   for (size_t i = 0; i < texts.size(); ++i) {
     if (!documents[i].ids.empty()) writer.add(documents[i], static_cast<int64_t>(texts[i].size()));

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "text/tokenizer.h"
 
 namespace dure {
@@ -46,6 +47,18 @@ bool is_added(int32_t type) {
          type == static_cast<int32_t>(GgufTokenType::kUnknown);
 }
 
+// A row of the embedding that no token has: writers name it by its number.
+bool is_padding(const GgufVocab& vocab, size_t id) {
+  if (vocab.token_types.empty() ||
+      vocab.token_types[id] != static_cast<int32_t>(GgufTokenType::kUnused))
+    return false;
+  const std::string& text = vocab.tokens[id];
+  for (const char* form : {"[UNUSED{}]", "[unused{}]", "[PAD{}]"}) {
+    if (text == fmt::format(fmt::runtime(form), id)) return true;
+  }
+  return false;
+}
+
 void add_gguf_tokens(const GgufVocab& vocab, TokenizerParts& parts) {
   int64_t bytes = 0;
   for (const std::string& token : vocab.tokens) bytes += static_cast<int64_t>(token.size());
@@ -55,6 +68,7 @@ void add_gguf_tokens(const GgufVocab& vocab, TokenizerParts& parts) {
     const int32_t type = vocab.token_types.empty() ? static_cast<int32_t>(GgufTokenType::kNormal)
                                                    : vocab.token_types[i];
     const std::string& text = vocab.tokens[i];
+    if (is_padding(vocab, i)) continue;
     if (!parts.vocab.add(id, text)) {
       fail(ErrorCode::kCorrupt, "{}: tokenizer.ggml.tokens: {} is there twice (ids {} and {})",
            parts.source, json_quote(text), *parts.vocab.find(text), id);
@@ -100,6 +114,7 @@ std::string role_of(const GgufVocab& vocab, std::optional<int32_t> id, const cha
     fail(ErrorCode::kCorrupt, "{}: {} is {}, outside the vocabulary of {}", source, key, *id,
          vocab.tokens.size());
   }
+  if (is_padding(vocab, static_cast<size_t>(*id))) return "";
   return vocab.tokens[static_cast<size_t>(*id)];
 }
 
@@ -149,13 +164,42 @@ const GgufPreTokeniser* find_gguf_pretokeniser(std::string_view name) {
   return found == table.end() ? nullptr : &*found;
 }
 
+namespace {
+
+// The pattern of a file that names none: its architecture's, where all models of that have one,
+// else GPT-2's, which is likely to be wrong.
+std::string guessed_pre(const GgufVocab& vocab, std::string_view source) {
+  constexpr std::pair<std::string_view, const char*> kOfArchitecture[] = {
+      {"exaone-moe", "exaone-moe"}, {"exaone4", "exaone4"},
+      {"exaone", "exaone"},         {"qwen2", "qwen2"},
+      {"qwen2moe", "qwen2"},        {"qwen3", "qwen2"},
+      {"qwen3moe", "qwen2"},        {"llama4", "llama4"},
+      {"gpt-oss", "gpt-4o"},        {"gpt2", "gpt-2"},
+      {"falcon", "falcon"},         {"starcoder2", "starcoder"}};
+  for (const auto& [architecture, pre] : kOfArchitecture) {
+    if (vocab.architecture != architecture) continue;
+    log_warn("{}: tokenizer.ggml.pre is missing; taking '{}', the pattern of its architecture {}",
+             source, pre, architecture);
+    return pre;
+  }
+  log_warn(
+      "{}: tokenizer.ggml.pre is missing; taking GPT-2's pattern, so ids may differ from the "
+      "model's own (convert the model again from its folder)",
+      source);
+  return "gpt-2";
+}
+
+}  // namespace
+
 Tokenizer Tokenizer::from_gguf(const GgufVocab& vocab, std::string_view source) {
   if (vocab.model != "gpt2") {
     fail(ErrorCode::kUnsupported,
          "{}: tokenizer.ggml.model is '{}'; only 'gpt2' (byte-level BPE) is supported", source,
          vocab.model);
   }
-  const std::string pre = vocab.pre.empty() || vocab.pre == "default" ? "gpt-2" : vocab.pre;
+  const std::string pre = vocab.pre.empty()        ? guessed_pre(vocab, source)
+                          : vocab.pre == "default" ? "gpt-2"
+                                                   : vocab.pre;
   const GgufPreTokeniser* entry = find_gguf_pretokeniser(pre);
   if (entry == nullptr)
     fail(ErrorCode::kUnsupported,

@@ -24,7 +24,8 @@ enum class GgufTokenType : int32_t {
 
 struct GgufVocab {
   std::string model = "gpt2";        // tokenizer.ggml.model
-  std::string pre;                   // tokenizer.ggml.pre
+  std::string pre;                   // tokenizer.ggml.pre; empty where the file has none
+  std::string architecture;          // general.architecture: tells the pattern where `pre` is empty
   std::vector<std::string> tokens;   // tokenizer.ggml.tokens, by id
   std::vector<int32_t> token_types;  // tokenizer.ggml.token_type, by id; may be empty: all normal
   std::vector<std::string> merges;   // tokenizer.ggml.merges, "left right"

@@ -8,48 +8,14 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/json.h"
+#include "text/regex_translate.h"
 
 namespace dure {
 namespace {
 
 constexpr uint32_t kMatchLimit = 10'000'000;  // Steps within one match: far above any real piece.
 constexpr uint32_t kHeapLimitKib = 256 * 1024;
-constexpr const char* kSpaces =
-    "\\t-\\r "
-    "\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
-
-// \s and \S as White_Space (PCRE2 would add U+180E). Inside a class \S stays: no simple spelling
-// negates it there.
-std::string translate(const std::string& pattern) {
-  std::string out;
-  bool in_class = false;
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i];
-    if (c == '\\' && i + 1 < pattern.size()) {
-      const char next = pattern[++i];
-      if (next == 's') {
-        out += in_class ? kSpaces : std::string("[") + kSpaces + "]";
-      } else if (next == 'S' && !in_class) {
-        out += std::string("[^") + kSpaces + "]";
-      } else {
-        out += c;
-        out += next;
-      }
-      continue;
-    }
-    if (c == '[' && !in_class) {
-      in_class = true;
-      out += c;
-      if (i + 1 < pattern.size() && pattern[i + 1] == '^') out += pattern[++i];
-      if (i + 1 < pattern.size() && pattern[i + 1] == ']') out += pattern[++i];
-      continue;
-    }
-    if (c == ']') in_class = false;
-    out += c;
-  }
-  return out;
-}
-
 std::string message_of(int code) {
   PCRE2_UCHAR buffer[256];
   if (pcre2_get_error_message(code, buffer, sizeof(buffer)) < 0)
@@ -67,18 +33,21 @@ struct Regex::Compiled {
 
 Regex::Regex(const std::string& pattern, std::string_view source)
     : pattern_(pattern), source_(source) {
-  const std::string translated = translate(pattern);
+  const std::string translated = translate_regex(pattern, source);
   int error = 0;
   PCRE2_SIZE offset = 0;
   auto compiled = std::make_shared<Compiled>();
+  pcre2_compile_context* context = pcre2_compile_context_create(nullptr);
+  pcre2_set_newline(context, PCRE2_NEWLINE_LF);
   // No \K, no callouts and no \C: a match must be a range of whole characters that moves forward.
-  compiled->code =
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                    PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_CAPTURE, &error,
-                    &offset, nullptr);
+  compiled->code = pcre2_compile(
+      reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_CAPTURE,
+      &error, &offset, context);
+  pcre2_compile_context_free(context);
   if (compiled->code == nullptr) {
-    fail(ErrorCode::kInvalidArgument, "{}: pattern {} cannot be used: {} (near offset {} of {})",
-         source, pattern.substr(0, 200), message_of(error), offset, translated.size());
+    fail(ErrorCode::kInvalidArgument, "{}: pattern {} cannot be used: {} (near {})", source,
+         pattern.substr(0, 200), message_of(error), json_quote(translated.substr(0, offset)));
   }
   compiled->jit = pcre2_jit_compile(compiled->code, PCRE2_JIT_COMPLETE) == 0;
   compiled_ = std::move(compiled);

@@ -1,9 +1,8 @@
 // text/regex.h: patterns a tokenizer file brings, run by PCRE2 (JIT, UTF-8, Unicode properties)
 // under limits.
 //
-// Tokenizer files write their patterns for Oniguruma; what they use of it means the same here once
-// \s and \S are spelled out as White_Space. Not here: K-EXAONE's own pattern, which is scanned by
-// hand (pretokeniser.h).
+// Tokenizer files write their patterns for Oniguruma, and they mean here what they mean there
+// (regex_translate.h). Not here: K-EXAONE's own pattern, which is scanned by hand (pretokeniser.h).
 #pragma once
 
 #include <cstdint>

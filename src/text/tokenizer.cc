@@ -117,7 +117,7 @@ void Tokenizer::encode_to(std::string_view text, EncodeOptions options, std::vec
     append_repaired(scratch.repaired, text);
     text = scratch.repaired;
   }
-  if (options.add_template)
+  if (options.add_special_tokens)
     out.insert(out.end(), state.parts.before.begin(), state.parts.before.end());
   if (state.raw.empty()) {
     encode_normal(text, options, out, scratch);
@@ -131,7 +131,7 @@ void Tokenizer::encode_to(std::string_view text, EncodeOptions options, std::vec
       }
     }
   }
-  if (options.add_template)
+  if (options.add_special_tokens)
     out.insert(out.end(), state.parts.after.begin(), state.parts.after.end());
 }
 

@@ -29,8 +29,9 @@ struct GgufVocab;
 struct EncodeOptions {
   // Special tokens in the text are spelt out, not recognised (untrusted text).
   bool special_as_text = false;
-  // What a TemplatePostprocessor puts around a text (K-EXAONE's has none).
-  bool add_template = true;
+  // Puts around the text what the post-processor (or a GGUF file's add_bos_token) does: right for a
+  // document, wrong for a rendered conversation and its pieces. K-EXAONE's has nothing.
+  bool add_special_tokens = true;
 };
 
 struct DecodeOptions {

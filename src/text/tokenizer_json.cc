@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file_kind.h"
+#include "base/log.h"
 #include "text/nfc.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
@@ -305,11 +306,67 @@ void read_model(const Reader& reader, dom::object model, int64_t added_count, si
   }
 }
 
+// The id that the `tokenizers` library gives a new token: after the last added one, or after the
+// model's, whichever is more.
+int32_t next_added_id(const TokenizerParts& parts) {
+  int64_t next = parts.model_token_count;
+  for (const AddedToken& token : parts.added) next = std::max<int64_t>(next, token.id + 1);
+  return static_cast<int32_t>(next);
+}
+
+// Ids in a file that are not those the library gives; said once a file.
+struct OtherIds {
+  std::string first;
+  int64_t count = 0;
+
+  void note(const AddedToken& token, int64_t written) {
+    if (written == token.id) return;
+    if (count++ == 0)
+      first =
+          fmt::format("{} is {} there and {} here", json_quote(token.content), written, token.id);
+  }
+  void warn(std::string_view source, std::string_view field) const {
+    if (count == 0) return;
+    log_warn(
+        "{}: {}: {} ids are out of order or leave a gap; tokens are numbered one after another, as "
+        "the tokenizers library does: {}",
+        source, field, count, first);
+  }
+};
+
+// Adds `token` under the library's id, which it gets; a token known already takes the new flags.
+void add_added(TokenizerParts& parts, AddedToken& token, std::string_view where) {
+  const std::optional<int32_t> known = parts.vocab.find(token.content);
+  token.id = known ? *known : next_added_id(parts);
+  if (!known) {
+    // The library keeps, and decodes to, the normal form of a token that it looks for in normalised
+    // text.
+    const std::string normal =
+        token.normalized && parts.nfc ? to_nfc(token.content) : token.content;
+    const std::string& text = parts.vocab.find(normal) ? token.content : normal;
+    if (!parts.vocab.add(token.id, text)) {
+      fail(
+          ErrorCode::kCorrupt,
+          "{}: {}: token {} would be number {}, which is {} in model.vocab: the ids of model.vocab "
+          "leave a gap",
+          parts.source, where, json_quote(token.content), token.id,
+          json_quote(parts.vocab.text(token.id)));
+    }
+  }
+  const auto same = std::find_if(parts.added.begin(), parts.added.end(),
+                                 [&](const AddedToken& other) { return other.id == token.id; });
+  if (same == parts.added.end()) {
+    parts.added.push_back(token);
+  } else {
+    *same = token;
+  }
+}
+
 void read_added(const Reader& reader, dom::array items, TokenizerParts& parts) {
-  const int64_t id_max =
-      2 * (parts.vocab.token_count() + static_cast<int64_t>(items.size())) + kIdSlack;
+  OtherIds others;
+  int64_t index = 0;
   for (const dom::element item : items) {
-    const std::string where = fmt::format("added_tokens[{}]", parts.added.size());
+    const std::string where = fmt::format("added_tokens[{}]", index++);
     const dom::object object = reader.object(item, where);
     AddedToken token;
     token.content = reader.string(reader.member(object, "content", where), where + ".content");
@@ -319,22 +376,16 @@ void read_added(const Reader& reader, dom::array items, TokenizerParts& parts) {
     token.rstrip = reader.boolean(object, "rstrip", false, where);
     token.normalized = reader.boolean(object, "normalized", !token.special, where);
     const int64_t id = reader.integer(reader.member(object, "id", where), where + ".id");
+    if (token.content.empty()) continue;
     const std::optional<int32_t> known = parts.vocab.find(token.content);
-    if (known && *known != id) {
+    if (known && *known != id && *known < parts.model_token_count) {
       reader.corrupt(where, fmt::format("token {} has the id {}, but {} in the vocabulary",
                                         json_quote(token.content), id, *known));
     }
-    if (!known) {
-      // The library keeps, and decodes to, the normal form of a token that it looks for in
-      // normalised text.
-      const std::string normal =
-          token.normalized && parts.nfc ? to_nfc(token.content) : token.content;
-      add_token(reader, parts.vocab, id, id_max, parts.vocab.find(normal) ? token.content : normal,
-                where);
-    }
-    token.id = static_cast<int32_t>(id);
-    parts.added.push_back(std::move(token));
+    add_added(parts, token, where);
+    others.note(token, id);
   }
+  others.warn(reader.source, "added_tokens");
 }
 
 Json small_json(dom::element element, std::string_view source) {
@@ -378,18 +429,101 @@ TokenizerParts read_tokenizer_json(std::string_view text, std::string_view sourc
   return parts;
 }
 
-void read_tokenizer_config(TokenizerParts& parts, const Json& config, std::string_view source) {
-  const auto name_of = [&](const char* key) -> std::string {
-    const Json* value = config.find(key);
-    if (value == nullptr || value->is_null()) return "";
-    if (value->is_object()) value = &value->at("content");
-    return value->as_string(fmt::format("{}: {}", source, key));
+namespace {
+
+AddedToken config_token(const Json& value, const std::string& where) {
+  AddedToken token{.normalized = false, .special = true};
+  if (!value.is_object()) {
+    token.content = value.as_string(where);
+    return token;
+  }
+  const auto flag = [&](const char* key, bool otherwise) {
+    const Json* found = value.find(key);
+    return found == nullptr || found->is_null() ? otherwise : found->as_bool(where + "." + key);
   };
+  const Json* content = value.find("content");
+  if (content == nullptr) fail(ErrorCode::kCorrupt, "{}: 'content' is missing", where);
+  token.content = content->as_string(where + ".content");
+  token.special = flag("special", false);
+  token.single_word = flag("single_word", false);
+  token.lstrip = flag("lstrip", false);
+  token.rstrip = flag("rstrip", false);
+  token.normalized = flag("normalized", !token.special);
+  return token;
+}
+
+// By number; an id that already means another token is only said, as in tokenizer.json.
+void add_decoder_tokens(TokenizerParts& parts, const Json& decoder, const std::string& source) {
+  std::vector<std::pair<int64_t, AddedToken>> tokens;
+  for (const auto& [key, value] : decoder.as_object(source + ": added_tokens_decoder")) {
+    const std::string where = fmt::format("{}: added_tokens_decoder.{}", source, key);
+    if (key.empty() || key.size() > 9 || key.find_first_not_of("0123456789") != std::string::npos)
+      fail(ErrorCode::kCorrupt, "{}: the key should be a token's id", where);
+    tokens.emplace_back(std::stoll(key), config_token(value, where));
+  }
+  std::stable_sort(tokens.begin(), tokens.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  OtherIds others;
+  for (auto& [id, token] : tokens) {
+    if (token.content.empty()) continue;
+    add_added(parts, token, "added_tokens_decoder");
+    others.note(token, id);
+  }
+  others.warn(source, "added_tokens_decoder");
+}
+
+// A special token that needs to be there; one that is keeps its flags.
+void add_special(TokenizerParts& parts, AddedToken token, std::string_view where) {
+  token.special = true;
+  const bool there =
+      std::any_of(parts.added.begin(), parts.added.end(),
+                  [&](const AddedToken& other) { return other.content == token.content; });
+  if (!there && !token.content.empty()) add_added(parts, token, where);
+}
+
+const Json* present(const Json& config, const char* key) {
+  const Json* value = config.find(key);
+  return value == nullptr || value->is_null() ? nullptr : value;
+}
+
+// Special tokens beyond those with a role: a list, or an object of names.
+void add_extra_tokens(TokenizerParts& parts, const Json& config, const std::string& source) {
+  for (const char* key : {"extra_special_tokens", "additional_special_tokens"}) {
+    const Json* value = present(config, key);
+    if (value == nullptr) continue;
+    const std::string where = source + ": " + key;
+    if (value->is_object()) {
+      for (const auto& [name, token] : value->as_object(where))
+        add_special(parts, config_token(token, where + "." + name), key);
+    } else {
+      for (const Json& token : value->as_array(where))
+        add_special(parts, config_token(token, where), key);
+    }
+  }
+}
+
+}  // namespace
+
+void read_tokenizer_config(TokenizerParts& parts, const Json& config, std::string_view source) {
+  const std::string where(source);
   config.as_object(source);
-  parts.roles = {.bos = name_of("bos_token"),
-                 .eos = name_of("eos_token"),
-                 .pad = name_of("pad_token"),
-                 .unk = name_of("unk_token")};
+  if (const Json* decoder = present(config, "added_tokens_decoder"))
+    add_decoder_tokens(parts, *decoder, where);
+  const auto role = [&](const char* key) -> std::string {
+    const Json* value = present(config, key);
+    if (value == nullptr) return "";
+    AddedToken token = config_token(*value, where + ": " + key);
+    add_special(parts, token, key);
+    return token.content;
+  };
+  parts.roles.bos = role("bos_token");
+  parts.roles.eos = role("eos_token");
+  parts.roles.unk = role("unk_token");
+  role("sep_token");
+  parts.roles.pad = role("pad_token");
+  role("cls_token");
+  role("mask_token");
+  add_extra_tokens(parts, config, where);
   parts.config = config;
 }
 
@@ -433,13 +567,73 @@ Json added_json(const AddedToken& token) {
   return out;
 }
 
+// The ids that go into model.vocab: the model's own, and every added token's where the library
+// would number those otherwise (added tokens of a GGUF file stand anywhere).
+std::vector<int32_t> written_model_ids(const TokenizerParts& parts) {
+  std::vector<int32_t> ids = parts.model_ids, added_only;
+  int64_t next = std::ssize(ids);
+  bool in_order = true;
+  for (const AddedToken& token : parts.added) {
+    if (!std::binary_search(parts.model_ids.begin(), parts.model_ids.end(), token.id)) {
+      added_only.push_back(token.id);
+      in_order = in_order && token.id == next;
+    }
+    next = std::max<int64_t>(next, token.id + 1);
+  }
+  if (in_order) return ids;
+  ids.insert(ids.end(), added_only.begin(), added_only.end());
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
 void append_vocab(std::string& out, const TokenizerParts& parts) {
   bool first = true;
-  for (const int32_t id : parts.model_ids) {
+  for (const int32_t id : written_model_ids(parts)) {
     out += first ? "\n" : ",\n";
     out += "      " + json_quote(parts.vocab.text(id)) + ": " + std::to_string(id);
     first = false;
   }
+}
+
+// What puts `before` and `after` around a text.
+Json template_json(const TokenizerParts& parts) {
+  Json single = Json::array(), pair = Json::array(), specials = Json::object();
+  const auto add = [&](Json& list, const std::vector<int32_t>& ids, int64_t type) {
+    for (const int32_t id : ids) {
+      const std::string name(parts.vocab.text(id));
+      Json piece = Json::object();
+      piece["SpecialToken"]["id"] = name;
+      piece["SpecialToken"]["type_id"] = type;
+      list.push_back(std::move(piece));
+      specials[name]["id"] = name;
+      specials[name]["ids"] = Json::array_of(std::vector<int32_t>{id});
+      specials[name]["tokens"] = Json::array();
+      specials[name]["tokens"].push_back(name);
+    }
+  };
+  const auto add_text = [&](Json& list, const char* name, int64_t type) {
+    Json piece = Json::object();
+    piece["Sequence"]["id"] = name;
+    piece["Sequence"]["type_id"] = type;
+    add(list, parts.before, type);
+    list.push_back(std::move(piece));
+    add(list, parts.after, type);
+  };
+  add_text(single, "A", 0);
+  add_text(pair, "A", 0);
+  add_text(pair, "B", 1);
+  Json out = Json::object();
+  out["type"] = "TemplateProcessing";
+  out["single"] = std::move(single);
+  out["pair"] = std::move(pair);
+  out["special_tokens"] = std::move(specials);
+  return out;
+}
+
+Json post_processor_json(const TokenizerParts& parts) {
+  if (!parts.post_processor.is_null()) return parts.post_processor;
+  if (parts.before.empty() && parts.after.empty()) return byte_level_json(true, false, true);
+  return template_json(parts);
 }
 
 void append_merges(std::string& out, const TokenizerParts& parts) {
@@ -460,8 +654,6 @@ std::string Tokenizer::to_json() const {
   for (const AddedToken& token : p.added) added.push_back(added_json(token));
   Json nfc = Json::object();
   nfc["type"] = "NFC";
-  const Json post =
-      p.post_processor.is_null() ? byte_level_json(true, false, true) : p.post_processor;
   std::string out = "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null";
   const auto member = [&](const char* key, const Json& value) {
     out += fmt::format(",\n  \"{}\": {}", key, value.dump());
@@ -469,7 +661,7 @@ std::string Tokenizer::to_json() const {
   member("added_tokens", added);
   member("normalizer", p.nfc ? nfc : Json());
   member("pre_tokenizer", pretokeniser_json(p));
-  member("post_processor", post);
+  member("post_processor", post_processor_json(p));
   member("decoder", byte_level_json(true, true, true));
   out += ",\n  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": ";
   out += p.unknown_id ? json_quote(p.vocab.text(*p.unknown_id)) : "null";

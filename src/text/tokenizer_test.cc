@@ -521,6 +521,53 @@ TEST(TokenizerJson, BrokenFilesAreNamed) {
   EXPECT_NE(message(file_with("(?i:", "(?i:(")).find("cannot be used"), std::string::npos);
 }
 
+// The small tokenizer's file with these added tokens after its own.
+std::string with_added(const std::string& entries) {
+  const std::string text = small_tokenizer().to_json();
+  const size_t at = text.find("],\n  \"normalizer\"");
+  EXPECT_NE(at, std::string::npos);
+  return text.substr(0, at) + ", " + entries + text.substr(at);
+}
+
+TEST(TokenizerJson, AddedTokensAreNumberedOneAfterAnother) {
+  const int32_t size = static_cast<int32_t>(small_tokenizer().vocab_size());
+  const auto entry = [](int32_t id, const std::string& content) {
+    return fmt::format(R"({{"id": {}, "content": "{}", "special": true}})", id, content);
+  };
+  const Tokenizer order = Tokenizer::from_json(
+      with_added(entry(size + 1, "<a>") + ", " + entry(size, "<b>")), "t.json");
+  EXPECT_EQ(order.encode("<a><b>"), (std::vector<int32_t>{size, size + 1}));
+  const Tokenizer gap = Tokenizer::from_json(with_added(entry(size + 52, "<g>")), "t.json");
+  EXPECT_EQ(gap.encode("<g>"), std::vector<int32_t>{size});
+  EXPECT_EQ(gap.vocab_size(), size + 1);
+  EXPECT_EQ(Tokenizer::from_json(gap.to_json(), "t.json").encode("<g>"),
+            std::vector<int32_t>{size});
+}
+
+TEST(TokenizerJson, TokensThatOnlyTheConfigAdds) {
+  const int32_t size = static_cast<int32_t>(small_tokenizer().vocab_size());
+  const auto encode = [](const char* config, const char* text) {
+    TokenizerParts parts = read_tokenizer_json(small_tokenizer().to_json(), "t.json");
+    read_tokenizer_config(parts, parse_json(config, "c.json"), "c.json");
+    return Tokenizer(std::move(parts)).encode(text);
+  };
+  using Ids = std::vector<int32_t>;
+  // What transformers 5.15 gives.
+  EXPECT_EQ(encode(R"({"extra_special_tokens": ["<a>", "<b>"]})", "<a><b>"), (Ids{size, size + 1}));
+  EXPECT_EQ(encode(R"({"extra_special_tokens": {"x": "<a>"}})", "<a>"), Ids{size});
+  EXPECT_EQ(encode(R"({"additional_special_tokens": ["<a>"]})", "<a>"), Ids{size});
+  EXPECT_EQ(encode(R"({"bos_token": "<new>", "sep_token": "<sep>"})", "<sep><new>"),
+            (Ids{size + 1, size}));
+  EXPECT_EQ(encode(R"({"added_tokens_decoder": {"9100": {"content": "<x>", "special": true},
+                       "9060": {"content": "<y>"}}, "extra_special_tokens": ["<z>"]})",
+                   "<x><y><z>"),
+            (Ids{size + 1, size, size + 2}));
+  EXPECT_NE(message_of([&] {
+              encode(R"({"added_tokens_decoder": {"x": {}}})", "");
+            }).find("c.json: added_tokens_decoder.x"),
+            std::string::npos);
+}
+
 TEST(TokenizerJson, GgufProblemsAreNamed) {
   const GgufVocab good = small_tokenizer().to_gguf();
   const auto message = [](const GgufVocab& vocab) {
@@ -541,6 +588,31 @@ TEST(TokenizerJson, GgufProblemsAreNamed) {
   bad = good;
   bad.eos_id = 1 << 20;
   EXPECT_NE(message(bad).find("outside the vocabulary"), std::string::npos);
+}
+
+TEST(Gguf, BosPaddingAndAPatternThatIsNotNamed) {
+  GgufVocab vocab = small_tokenizer().to_gguf();
+  vocab.add_bos = true;
+  vocab.bos_id = 0;
+  const std::vector<int32_t> plain = small_tokenizer().encode("the cat sat");
+  std::vector<int32_t> document = plain;
+  document.insert(document.begin(), 0);
+  for (int rows = 0; rows < 3; ++rows) {
+    vocab.tokens.push_back(fmt::format("[UNUSED{}]", vocab.tokens.size()));
+    vocab.token_types.push_back(static_cast<int32_t>(GgufTokenType::kUnused));
+  }
+  vocab.pre.clear();
+  vocab.architecture = "exaone-moe";
+  const Tokenizer tokenizer = Tokenizer::from_gguf(vocab, "m.gguf");
+  EXPECT_EQ(tokenizer.vocab_size(), small_tokenizer().vocab_size());  // Padding is no token.
+  // The file's texts say the same: the beginning, and ids that the library would count otherwise.
+  const Tokenizer again = Tokenizer::from_json(tokenizer.to_json(), "t.json");
+  for (const Tokenizer* one : {&tokenizer, &again}) {
+    EXPECT_EQ(one->encode("the cat sat"), document);
+    EXPECT_EQ(one->encode("the cat sat", {.add_special_tokens = false}), plain);
+    EXPECT_EQ(one->encode("[EOS]", {.add_special_tokens = false}),
+              small_tokenizer().encode("[EOS]"));
+  }
 }
 
 }  // namespace
