@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string_view>
 
 #include "base/error.h"
@@ -29,7 +30,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using Outcome = dure::JsonlReader::Outcome;
   const dure::Path path = folder().path() / "a.jsonl", again = folder().path() / "b.jsonl";
   put(path, {reinterpret_cast<const char*>(data), size});
-  dure::JsonlReader reader(path);
+  std::optional<dure::JsonlReader> opened;
+  try {
+    opened.emplace(path);
+  } catch (const dure::Error&) {
+    return 0;  // UTF-16, or not text at all: refused as a whole.
+  }
+  dure::JsonlReader& reader = *opened;
   dure::Record record, copy;
   for (Outcome outcome = reader.next(record); outcome != Outcome::kEnd;
        outcome = reader.next(record)) {

@@ -2,6 +2,7 @@
 #include "formats/folder_templates.h"
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/json.h"
 #include "formats/json_fields.h"
 
@@ -10,15 +11,22 @@ namespace {
 
 using Templates = std::map<std::string, NamedTemplate>;
 
+std::string read_template(const Path& file) {
+  std::string text = read_file(file);
+  refuse_mistaken_file(text, file.string());
+  return text;
+}
+
 Templates template_files(const Path& folder) {
   Templates out;
   const Path file = folder / "chat_template.jinja";
-  if (path_exists(file)) out["default"] = {read_file(file), file.string()};
+  if (path_exists(file)) out["default"] = {read_template(file), file.string()};
   const Path more = folder / "additional_chat_templates";
   if (!path_exists(more)) return out;
   for (const auto& entry : std::filesystem::directory_iterator(more)) {
     const Path& path = entry.path();
-    if (path.extension() == ".jinja") out[path.stem().string()] = {read_file(path), path.string()};
+    if (path.extension() == ".jinja")
+      out[path.stem().string()] = {read_template(path), path.string()};
   }
   return out;
 }
