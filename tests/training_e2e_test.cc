@@ -125,6 +125,7 @@ TEST_F(TrainerTest, LongConversationsAreCountedFromTheFirstStepOrRefused) {
   prepare_corpus(options, {.out = at("long-corpus")});
   TrainConfig c = tuning("long", "base/model");
   c.data = {.corpus = at("long-corpus").string()};
+  c.data.without_reasoning = WithoutReasoning::kOff;  // One sample a conversation.
   c.steps = 1;
   c.schedule.warmup_steps = 0;
   c.record.eval_steps = 0;

@@ -45,8 +45,11 @@ class ProblemConversations : public DocumentSource {
 
 }  // namespace
 
-TrainingFormat::TrainingFormat(Tokenizer tokenizer, ChatTemplate chat_template, StopRule ends)
-    : tokenizer_(std::move(tokenizer)), template_(std::move(chat_template)) {
+TrainingFormat::TrainingFormat(Tokenizer tokenizer, ChatTemplate chat_template, StopRule ends,
+                               WithoutReasoning without_reasoning)
+    : tokenizer_(std::move(tokenizer)),
+      template_(std::move(chat_template)),
+      without_reasoning_(without_reasoning) {
   for (const int32_t id : ends.tokens) {
     if (const std::string text(tokenizer_.token_bytes(id)); !text.empty()) ends_.push_back(text);
   }
@@ -58,8 +61,7 @@ std::vector<TokenDocument> TrainingFormat::documents(const std::vector<Message>&
   std::vector<TokenDocument> out;
   if (template_.is_released()) {
     const ChatOptions options{.format = template_.format(), .tools = tools};
-    for (const std::vector<ChatPiece>& sample : render_training_samples(messages, options))
-      out.push_back(encode_pieces(sample, tokenizer_));
+    add_samples(messages, options, out);
     return out;
   }
   for (size_t i = 0; i < messages.size(); ++i) {
@@ -67,6 +69,28 @@ std::vector<TokenDocument> TrainingFormat::documents(const std::vector<Message>&
       out.push_back(encode_pieces(turn(messages, i, tools, where), tokenizer_));
   }
   return out;
+}
+
+void TrainingFormat::add_samples(const std::vector<Message>& messages, const ChatOptions& options,
+                                 std::vector<TokenDocument>& out) const {
+  const auto add = [&](const std::vector<Message>& chat, const ChatOptions& how) {
+    for (const std::vector<ChatPiece>& sample : render_training_samples(chat, how))
+      out.push_back(encode_pieces(sample, tokenizer_));
+  };
+  ChatOptions closing = options;
+  closing.train_closing = true;
+  if (without_reasoning_ == WithoutReasoning::kOn) return add(messages, closing);
+  add(messages, options);
+  if (without_reasoning_ == WithoutReasoning::kOff) return;
+  // Again, for the turns without reasoning alone.
+  std::vector<Message> plain = messages;
+  bool any = false;
+  for (Message& message : plain) {
+    if (message.role != Role::kAssistant) continue;
+    message.trained = message.trained && message.reasoning.empty();
+    any = any || message.trained;
+  }
+  if (any) add(plain, closing);
 }
 
 // By a difference of renderings: what the template adds to the prompt of that turn.

@@ -6,10 +6,12 @@
 // batches (packing.h).
 #pragma once
 
+#include <array>
 #include <memory>
 #include <vector>
 
 #include "base/file.h"
+#include "base/options.h"
 #include "data/stop_rule.h"
 #include "data/tasks/mixture.h"
 #include "data/token_document.h"
@@ -18,6 +20,15 @@
 
 namespace dure {
 
+// What an answer without reasoning is trained to follow: the prompt of thinking off (as it reads),
+// the open one of thinking on, which it learns to close at once, or each.
+enum class WithoutReasoning : uint8_t { kOff, kOn, kBoth };
+constexpr auto enum_names(WithoutReasoning) {
+  return std::to_array<EnumName<WithoutReasoning>>({{WithoutReasoning::kOff, "off"},
+                                                    {WithoutReasoning::kOn, "on"},
+                                                    {WithoutReasoning::kBoth, "both"}});
+}
+
 // How conversations become text to train on: in the model's own format, so that what is learnt is
 // what will be asked for.
 class TrainingFormat {
@@ -25,7 +36,7 @@ class TrainingFormat {
   // `ends`: the model's end tokens. A template that writes none after an answer gets one appended,
   // and that is said once. A tokenizer shares its tables; both are kept.
   TrainingFormat(Tokenizer tokenizer, ChatTemplate chat_template = ChatTemplate(),
-                 StopRule ends = {});
+                 StopRule ends = {}, WithoutReasoning without_reasoning = WithoutReasoning::kOff);
 
   // Every assistant turn once, each in the prompt it would really have had. `tools`: a list, or
   // null. `where` names the record in errors. Throws kInvalidArgument where the template renders a
@@ -35,6 +46,8 @@ class TrainingFormat {
   const Tokenizer& tokenizer() const { return tokenizer_; }
 
  private:
+  void add_samples(const std::vector<Message>& messages, const ChatOptions& options,
+                   std::vector<TokenDocument>& out) const;
   std::vector<ChatPiece> turn(const std::vector<Message>& messages, size_t index, const Json& tools,
                               const std::string& where) const;
   std::string end_of(std::string& answer) const;
@@ -42,6 +55,7 @@ class TrainingFormat {
   Tokenizer tokenizer_;
   ChatTemplate template_;
   std::vector<std::string> ends_;
+  WithoutReasoning without_reasoning_;
 };
 
 // Ends with the last trained token.

@@ -92,6 +92,28 @@ TEST(Conversations, AnswersOfATemplateWithoutAnEndGetOne) {
             std::string::npos);
 }
 
+// An answer without reasoning follows the prompt of thinking off, and learns to close the open one.
+TEST(Conversations, AnswersWithoutReasoningFollowBothPrompts) {
+  const std::vector<Message> plain = {{.role = Role::kUser, .content = "Q"},
+                                      {.role = Role::kAssistant, .content = "A"}};
+  const auto texts = [&](WithoutReasoning mode, const std::vector<Message>& messages) {
+    const TrainingFormat format(small_tokenizer(), ChatTemplate(), {}, mode);
+    std::vector<std::string> out;
+    for (const TokenDocument& document : format.documents(messages, {}, "test"))
+      out.push_back(trained_text(document));
+    return out;
+  };
+  const std::string off = "A<|endofturn|>", on = "\n</think>\n\nA<|endofturn|>";
+  EXPECT_EQ(texts(WithoutReasoning::kOff, plain), std::vector<std::string>{off});
+  EXPECT_EQ(texts(WithoutReasoning::kOn, plain), std::vector<std::string>{on});
+  EXPECT_EQ(texts(WithoutReasoning::kBoth, plain), (std::vector<std::string>{off, on}));
+  const std::vector<Message> thinking = {
+      {.role = Role::kUser, .content = "Q"},
+      {.role = Role::kAssistant, .content = "A", .reasoning = "R"}};
+  EXPECT_EQ(texts(WithoutReasoning::kBoth, thinking),
+            std::vector<std::string>{"R\n</think>\n\nA<|endofturn|>"});
+}
+
 TEST(Conversations, TurnsOfWeightZeroAreNotTrained) {
   const TemporaryFolder folder;
   for (const char* mark : {R"("weight":0)", R"("train":false)", R"("loss":false)"}) {

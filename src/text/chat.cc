@@ -172,7 +172,8 @@ void add_tools(PieceWriter& out, const Json& tools) {
 
 struct AssistantTurn {
   bool reasoning_kept = true;
-  bool trained = true;  // False: history that another sample trains on.
+  bool trained = true;   // False: history that another sample trains on.
+  bool closing = false;  // Closing an empty reasoning is trained too.
 };
 
 void add_assistant(PieceWriter& out, const Message& message, ChatFormat format,
@@ -182,7 +183,7 @@ void add_assistant(PieceWriter& out, const Message& message, ChatFormat format,
   const bool dropped = !reasoning.empty() && !turn.reasoning_kept;
   const bool trained = turn.trained && message.trained && !dropped;
   if (!dropped) out.add(reasoning, trained);
-  out.add("\n</think>\n\n", trained && !reasoning.empty());
+  out.add("\n</think>\n\n", trained && (turn.closing || !reasoning.empty()));
   out.add(content_and_calls(message, format) + kEndOfTurn, trained);
   out.add("\n");
 }
@@ -217,7 +218,9 @@ std::vector<ChatPiece> render_pieces(const std::vector<Message>& messages,
     const auto index = static_cast<int64_t>(i);
     if (messages[i].role == Role::kAssistant) {
       add_assistant(out, messages[i], options.format,
-                    {.reasoning_kept = index > last_user, .trained = index > trained_after});
+                    {.reasoning_kept = index > last_user,
+                     .trained = index > trained_after,
+                     .closing = options.train_closing});
     } else if (messages[i].role == Role::kTool) {
       add_tool_result(out, messages, i);
     } else {

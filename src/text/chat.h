@@ -55,7 +55,10 @@ struct ChatOptions {
   // Only changes the generation prompt: false closes the reasoning at once.
   bool enable_thinking = true;
   bool preserve_thinking = false;  // Keep the reasoning of turns before the last user message.
-  Json tools;                      // List of tool declarations, or null.
+  // Only for training: an answer without reasoning is trained from the open prompt on, so that it
+  // learns to close the reasoning at once; else from the prompt of thinking off.
+  bool train_closing = false;
+  Json tools;  // List of tool declarations, or null.
 };
 
 // The prompt. Content and reasoning are stripped of white space at both ends; the reasoning of
@@ -72,9 +75,9 @@ struct ChatPiece {
 
 // render_chat's text in pieces, for fine-tuning. Trained is each assistant turn from the end of its
 // generation prompt to <|endofturn|> included: from the reasoning on where there is one, else from
-// the content on (the generation prompt of thinking off). A turn whose reasoning the format drops
-// is not trained on: the model would learn to skip thinking. Use render_training_samples for
-// conversations with several user messages.
+// the content on (the generation prompt of thinking off; see train_closing). A turn whose reasoning
+// the format drops is not trained on: the model would learn to skip thinking. Use
+// render_training_samples for conversations with several user messages.
 std::vector<ChatPiece> render_training(const std::vector<Message>& messages,
                                        const ChatOptions& options);
 

@@ -42,7 +42,8 @@ void NextTokenStage::open(const Checkpoint* from) {
   start_.emplace(from == nullptr
                      ? open_starting_model(init_, tokenizer_path_, model_, source_)
                      : open_starting_model(from->path(), from->path(), Json(), source_));
-  const TrainingFormat format(start_->tokenizer, start_->chat_template, start_->ends);
+  const TrainingFormat format(start_->tokenizer, start_->chat_template, start_->ends,
+                              config_.data.without_reasoning);
   batches_.emplace(open_sources(config_, format, source_), packing_options());
   if (config_.record.eval_steps > 0) heldout_ = open_heldout(config_, format);
   learner_.emplace(start_->config, learner_options(), stream_);

@@ -9,6 +9,7 @@
 
 #include "base/options.h"
 #include "data/row_fit.h"
+#include "data/sft.h"
 #include "data/tasks/mixture.h"
 #include "train/optimiser.h"
 #include "train/schedule.h"
@@ -23,7 +24,8 @@ struct TrainDataOptions {
   double tasks_weight = 0;  // sft: tokens of generated problems
   int64_t tasks_limit = 0;  // sft: distinct problems before they repeat; 0: never repeated
   TaskMixture tasks;
-  TooLong too_long = TooLong::kDrop;  // sft
+  TooLong too_long = TooLong::kDrop;                             // sft
+  WithoutReasoning without_reasoning = WithoutReasoning::kBoth;  // sft
   template <typename V>
   void visit(V& v) {
     v("corpus", corpus, "prepared corpus folder");
@@ -35,6 +37,8 @@ struct TrainDataOptions {
     v("tasks_limit", tasks_limit, "sft: distinct problems before they repeat (0: without end)",
       at_least(0));
     v("tasks", tasks, "sft: problems to generate");
+    v("without_reasoning", without_reasoning,
+      "sft: what answers without reasoning follow: the prompt of thinking off, on, or both");
     v("too_long", too_long,
       "sft: conversations longer than a row: left out, cut at its end, or an error");
   }
