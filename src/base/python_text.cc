@@ -178,13 +178,9 @@ void append_python_json(std::string& out, const Json& value) {
   const char* comma = "";
   switch (value.kind()) {
     case Json::Kind::kNull:
-      out += "null";
-      return;
     case Json::Kind::kBool:
-      out += value.as_bool() ? "true" : "false";
-      return;
     case Json::Kind::kInt:
-      out += std::to_string(value.as_int());
+      out += value.dump();  // Python writes these as everyone does.
       return;
     case Json::Kind::kDouble:
       out += python_json_number(value.as_double());
