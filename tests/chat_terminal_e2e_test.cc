@@ -13,6 +13,7 @@ namespace dure {
 namespace {
 
 constexpr int kPatienceMs = 60000;
+constexpr int kStepMs = 5;
 
 // The program with a terminal of its own. What it wrote is consumed by wait_for().
 class Terminal {
@@ -62,9 +63,13 @@ class Terminal {
     }
     return std::move(written_);
   }
+  // -1 where it did not end by itself.
   int exit_code() {
     int status = 0;
-    ::waitpid(child_, &status, 0);
+    for (int waited = 0; ::waitpid(child_, &status, WNOHANG) == 0; waited += kStepMs) {
+      if (waited >= kPatienceMs) return -1;
+      ::usleep(kStepMs * 1000);
+    }
     ended_ = true;
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
@@ -189,6 +194,14 @@ TEST_F(ChatTerminal, CommandsConfirmOrExplain) {
     terminal.rest();
     EXPECT_EQ(terminal.exit_code(), 0) << end;
   }
+}
+
+TEST_F(ChatTerminal, TheEndCanBeTypedAheadOfThePrompt) {
+  Terminal terminal(chat());
+  terminal.type("\x04");  // The terminal is not raw yet: the program still opens the model.
+  terminal.wait_for(kReady);
+  terminal.rest();
+  EXPECT_EQ(terminal.exit_code(), 0);
 }
 
 TEST_F(ChatTerminal, AFullContextOffersReset) {

@@ -48,6 +48,13 @@ unsigned char insert_paste(EditLine* editor, int) {
   return el_winsertstr(editor, pasted.c_str()) == 0 ? CC_REFRESH : CC_ERROR;
 }
 
+// A terminal that is not raw yet keeps a typed end of input (^D) as a zero byte for whoever reads raw
+// next. Typed ahead of the prompt it still means the end, unless a line was begun.
+unsigned char end_of_input(EditLine* editor, int) {
+  const LineInfo* line = el_line(editor);
+  return line->lastchar == line->buffer ? CC_EOF : CC_NORM;
+}
+
 void trim_end(std::string& text) {
   const size_t last = text.find_last_not_of(" \n\r");
   text.resize(last == std::string::npos ? 0 : last + 1);
@@ -84,6 +91,8 @@ struct MessageReader::Editor {
     el_set(line, EL_HIST, history, past);
     el_set(line, EL_ADDFN, "dure-paste", "Insert what is pasted", insert_paste);
     el_set(line, EL_BIND, "\\e[200~", "dure-paste", nullptr);
+    el_set(line, EL_ADDFN, "dure-end", "End of input, typed ahead", end_of_input);
+    el_set(line, EL_BIND, "^@", "dure-end", nullptr);
   }
   ~Editor() {
     history_end(past);
@@ -95,6 +104,7 @@ struct MessageReader::Editor {
   // Without its line break.
   std::optional<std::string> read_line() {
     int count = 0;
+    el_set(line, EL_PREP_TERM, 1);  // Raw before the prompt invites keys; libedit asks in reverse.
     const char* text = el_gets(line, &count);
     if (text == nullptr || count <= 0) return std::nullopt;
     std::string out(text, static_cast<size_t>(count));
