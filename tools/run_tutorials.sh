@@ -44,11 +44,11 @@ finish() {
     sh)
       block=$text blocks=$((blocks + 1)) at=0
       (cd "$work/empty" && timeout "$block_seconds_max" bash -euo pipefail -c "$text") > "$work/printed" 2>&1 < /dev/null ||
-        fail "$1:$begun" "exit code $?"
+        fail "$tutorial:$begun" "exit code $?"
       mapfile -t printed < "$work/printed" ;;
     output)
       while IFS= read -r line; do
-        promised "$line" || fail "$1:$begun" "not printed in this place: $line"
+        [ -z "$line" ] || promised "$line" || fail "$tutorial:$begun" "not printed in this place: $line"
         lines=$((lines + 1))
       done <<< "${text%$'\n'}" ;;
   esac
