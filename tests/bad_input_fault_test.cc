@@ -21,9 +21,9 @@ namespace {
 
 struct Case {
   // Shell, run beside a fresh copy of the model `m`, its GGUF file `m.gguf`, and `in/`.
-  const char* spoil;
-  const char* command;  // Without `dure`.
-  const char* names;    // What the message must hold.
+  std::string spoil;
+  std::string command;  // Without `dure`.
+  std::string names;    // What the message must hold.
 };
 
 int shell(const std::string& line) {
@@ -134,7 +134,7 @@ schedule: {warmup_steps: 1, decay_fraction: 0}
 
   static void expect_refused(const Case& c, const std::string& as = "") {
     SCOPED_TRACE(std::string(c.spoil) + "  |  dure " + c.command);
-    fresh(c.spoil);
+    fresh(c.spoil.c_str());
     const auto before = listing(at("case"));
     const int code = shell(in_folder("cd case && " + as + " timeout 120 \"$dure\" " + c.command +
                                      " </dev/null >../out 2>../err"));
@@ -388,6 +388,48 @@ TEST_F(BadInput, DataScoresPlansAndOptions) {
       {":", "tokenizer train in/corpus -o out --superword-share 2", "superword share of 2"},
       {":", "generat m", "unknown verb 'generat'"},
       {":", "inspect", "MODEL"},
+  });
+}
+
+// What stands around a model is said by its own name, with what to give in its place.
+TEST_F(BadInput, FoldersAroundAModel) {
+  const std::string made =
+      "mkdir -p r/checkpoints/step-00000009 r/checkpoints/step-00000010; touch r/metrics.jsonl";
+  const std::string done = made + "; cp -r m r/model";
+  const auto say = [](const std::string& what) { return "the folder of a run; " + what; };
+  std::vector<Case> cases;
+  for (const char* command :
+       {"chat r", "generate r -p x", "score r --ids in/ids.json", "inspect r", "plan r",
+        "convert r out.gguf", "quantize r out.gguf Q8_0", "render r in/messages.json", "eval r",
+        "imatrix r in/texts/0.txt --out i.gguf", "tokenizer encode r in/texts/0.txt",
+        "rl in/rl.yaml --set init=r", "train in/sft.yaml --set init=r"}) {
+    cases.push_back({done, command, say("its model is r/model")});
+  }
+  expect_refused(cases);
+  expect_refused({
+      {made, "chat r", say("it is not done; its newest checkpoint is r/checkpoints/step-00000010")},
+      {"mkdir r; touch r/metrics.jsonl", "chat r", say("it has no model yet")},
+      {made, "chat r/checkpoints", "the newest is r/checkpoints/step-00000010"},
+      {"mkdir -p c/step-100000000 c/step-99999999", "chat c", "the newest is c/step-100000000"},
+      {":", "chat in/corpus", "in/corpus: a prepared corpus"},
+      {":", "chat in/tokenizer", "in/tokenizer: a tokenizer's folder"},
+      {":", "chat in/texts", "in/texts: no config.json"},
+      {":", "tokenizer encode in/texts/0.txt", "MODEL comes first"},
+      {":", "tokenizer decode no/model", "no/model: no such file or folder"},
+  });
+}
+
+TEST_F(BadInput, OrderAndNames) {
+  expect_refused({
+      {":", "quantize m Q4_K_M out.gguf", "`dure quantize m out.gguf Q4_K_M`"},
+      {":", "render in/messages.json m", "`dure render m in/messages.json`"},
+      {":", "convert m out.safetensors", "Dure writes no .safetensors file"},
+      {":", "convert m.gguf out.bin", "OUT is a name ending in .gguf"},
+      {":", "convert m out.gguf --part-size 5", "with its unit"},
+      {":", "generate m --temp 0 -p x", "did you mean '--temperature'?"},
+      {":", "generate m", "as -p TEXT or on standard input"},
+      {":", "score m --text 'Hello there'", "Hello there: no such file"},
+      {":", "rl in/sft.yaml", "a configuration of `dure train`"},
   });
 }
 

@@ -52,6 +52,9 @@ void expect_counts(const ModelConfig& config, int64_t parameters, int64_t tensor
     for (const char c : text.out) digits += c == ',' ? "" : std::string(1, c);
     EXPECT_NE(digits.find(std::to_string(number)), std::string::npos) << text.out;
   }
+  EXPECT_NE(text.out.find("NOT WHOLE         "), std::string::npos)
+      << "headers alone: " << text.out;
+  EXPECT_NE(json.at("data_problem").as_string().find("truncated"), std::string::npos);
   std::printf("inspect: %lld parameters, %lld tensors, %lld bytes\n",
               static_cast<long long>(parameters), static_cast<long long>(tensors),
               static_cast<long long>(bytes));

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/options.h"
@@ -76,6 +77,9 @@ std::string hint_of(const Error& error) {
   for (const std::string_view recipe : {"nano", "small"}) {
     const size_t at = text.find(fmt::format("runs/{}", recipe));
     if (at == std::string_view::npos) continue;
+    const size_t start = text.find_last_of(" '", at) + 1;  // 0 where there is none
+    const std::string_view path = text.substr(start, text.find_first_of(" ':,;", at) - start);
+    if (path_exists(Path(path))) return "";  // It is something else that is not there.
     const std::string_view rest = text.substr(at + 5 + recipe.size());
     const bool brief = rest.starts_with("-brief");
     return fmt::format("; `./dev quickstart{}{}` makes runs/{}{}",
@@ -106,7 +110,11 @@ int guarded(const std::function<int()>& run) {
 
 std::string suggestion(std::string given, const std::vector<std::string>& names) {
   for (char& c : given) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  const std::string near = nearest_name(given, names);
+  // The one name that was begun, else the nearest.
+  std::vector<std::string> begun;
+  std::copy_if(names.begin(), names.end(), std::back_inserter(begun),
+               [&](const std::string& name) { return name.starts_with(given); });
+  const std::string near = begun.size() == 1 ? begun[0] : nearest_name(given, names);
   return near.empty() ? "" : fmt::format("; did you mean '{}'?", near);
 }
 

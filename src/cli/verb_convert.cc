@@ -37,14 +37,15 @@ int64_t parse_size(const std::string& text) {
   } catch (const std::exception&) {
     used = std::string::npos;
   }
+  const bool bare = used == text.size() && number < 1e6;  // "5": nobody wants parts of five bytes
   std::string unit = used == std::string::npos ? "?" : text.substr(used);
   for (char& c : unit) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   for (const auto& [name, factor] : units) {
-    if (unit == name && number * factor >= 1 && number * factor < 9e18)
+    if (!bare && unit == name && number * factor >= 1 && number * factor < 9e18)
       return static_cast<int64_t>(number * factor);
   }
   fail(ErrorCode::kInvalidArgument,
-       "--part-size '{}': a number of bytes such as 5GB or 500MiB is needed", text);
+       "--part-size '{}': a size with its unit is needed, such as 5GB or 500MiB", text);
 }
 
 DType parse_type(const std::string& name) {
@@ -61,14 +62,27 @@ DType parse_type(const std::string& name) {
 // `out` is the name that opens what was written, but for a GGUF set: its first file does.
 void say_written(const Path& in, const Path& out, const std::vector<Path>& files) {
   const Path& opens = out.extension() == ".gguf" ? files[0] : out;
-  std::printf("converted: %s -> %s\n", in.c_str(), opens.c_str());
+  std::printf("converted: %s -> %s%s\n", in.c_str(), opens.c_str(),
+              out.extension() == ".gguf" ? "" : " (a Hugging Face folder)");
   if (files.size() == 1) return;
   std::printf("%zu files:\n", files.size());
   for (const Path& file : files) std::printf("  %s\n", file.c_str());
 }
 
+// Names of files that nobody gives to a folder.
+void refuse_file_name(const Path& out) {
+  for (const char* extension : {".safetensors", ".bin", ".pt", ".pth", ".json", ".ggml"}) {
+    if (out.extension() == extension)
+      fail(ErrorCode::kInvalidArgument,
+           "{}: OUT is a name ending in .gguf, or that of a folder to make; Dure writes no {} file "
+           "by itself",
+           out.string(), extension);
+  }
+}
+
 int convert(const ConvertArgs& args) {
   const Path out = args.out;
+  refuse_file_name(out);
   ConvertOptions options;
   if (args.type) options.dtype = parse_type(*args.type);
   if (args.part_size) options.part_bytes_max = parse_size(*args.part_size);

@@ -27,6 +27,10 @@ struct Asked {
 
 Asked ask(const Given& given, const ChatTexts& texts) {
   const std::string text = given.prompt ? *given.prompt : read_stdin();
+  if (text.empty()) {
+    fail(ErrorCode::kInvalidArgument,
+         "the prompt is empty: give at least one token, as -p TEXT or on standard input");
+  }
   if (!given.chat) return {texts.require_tokenizer().encode(text), AnswerStream::plain(texts)};
   Conversation conversation(texts, {.thinking = !given.no_thinking});
   if (given.system) conversation.add({.role = Role::kSystem, .content = *given.system});
@@ -134,7 +138,7 @@ std::function<int()> declare_generate(Args& args) {
       "  dure generate runs/nano/rl/model --chat -p '47+85=?'\n"
       "  dure generate model -p 'Once upon a time' -n 50 --temperature 0\n"
       "  dure generate model -p 'Once upon a time' --draft 2\n"
-      "  echo 'Once upon' | dure generate model --json --seed 7\n");
+      "  printf 'Once upon' | dure generate model --json --seed 7\n");
   return [given] { return run(*given); };
 }
 

@@ -228,7 +228,23 @@ void print_texts(const ModelFiles& files) {
                   : "none (the typed format serves)");
 }
 
+// Why the weights themselves could not be opened, of which the headers say nothing: a download that
+// broke off. Empty where they are all there.
+std::string problem_of_data(const Path& path) {
+  try {
+    if (std::filesystem::is_directory(path)) {
+      SafetensorsSet whole(path, Extent::kWhole);
+    } else {
+      GgufFile whole(path);
+    }
+    return "";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
 int show_model(const ModelFiles& files, const InspectArgs& args) {
+  const std::string problem = problem_of_data(files.path());
   const Stored stored = count_stored(files.source());
   const GgufMetadata* metadata = files.gguf_metadata();
   if (args.json) {
@@ -237,6 +253,7 @@ int show_model(const ModelFiles& files, const InspectArgs& args) {
     out["format"] = metadata != nullptr ? "gguf" : "safetensors";
     add_model(out, files.config());
     add_stored(out, stored);
+    if (!problem.empty()) out["data_problem"] = problem;
     out["ignored"] = Json::array_of(files.ignored());
     out["tokenizer"] = tokenizer_json(files);
     out["chat_template"] = files.texts().chat_template.has_value();
@@ -253,6 +270,7 @@ int show_model(const ModelFiles& files, const InspectArgs& args) {
   print_stored(stored);
   std::printf(
       "  check             every tensor that the configuration implies is there, in its shape\n");
+  if (!problem.empty()) std::printf("  NOT WHOLE         %s\n", problem.c_str());
   if (!files.ignored().empty())
     std::printf("  not used          %zu tensors, such as %s\n", files.ignored().size(),
                 files.ignored()[0].c_str());
@@ -282,7 +300,8 @@ int show_container(const TensorSource& source, const GgufMetadata* metadata,
     std::printf("%s\n", out.dump(2).c_str());
     return 0;
   }
-  std::printf("%s: %s elements\n", source.where().c_str(), grouped(stored.elements).c_str());
+  std::printf("%s: %s elements%s\n", source.where().c_str(), grouped(stored.elements).c_str(),
+              metadata != nullptr ? "; no architecture that Dure runs" : "");
   print_stored(stored);
   if (metadata != nullptr) {
     std::printf("metadata\n");

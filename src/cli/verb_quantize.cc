@@ -150,6 +150,11 @@ void check_output(const QuantizeArgs& args, const ModelFiles& files) {
 }
 
 int quantize(const QuantizeArgs& args) {
+  if (Path(args.type).extension() == ".gguf") {
+    fail(ErrorCode::kInvalidArgument,
+         "TYPE is '{}': the order is IN OUT TYPE, so `dure quantize {} {} {}`", args.type, args.in,
+         args.type, args.out);
+  }
   TypeChoiceOptions options{.mixture = find_mixture(args.type), .pure = args.pure};
   if (args.rules) options.rules = parse_type_rules(load_yaml(*args.rules), *args.rules);
   std::optional<ImportanceMatrix> importance;

@@ -39,7 +39,13 @@ ChatTemplate chosen_template(const RenderArgs& args) {
   }
   if (args.template_file.has_value())
     return ChatTemplate(read_file(*args.template_file), *args.template_file);
-  if (names_model) return load_chat_template(find_model(args.files[0]));
+  if (names_model) {
+    const Path model = find_model(args.files[0]);
+    if (model.extension() == ".json" && std::filesystem::is_directory(args.files[1]))
+      fail(ErrorCode::kInvalidArgument, "MODEL comes first: `dure render {} {}`", args.files[1],
+           args.files[0]);
+    return load_chat_template(model);
+  }
   if (*args.format != "k1" && *args.format != "k2")
     fail(ErrorCode::kInvalidArgument, "--format {}: should be k1 or k2", *args.format);
   return ChatTemplate(*args.format == "k1" ? ChatFormat::kK1 : ChatFormat::kK2);

@@ -31,6 +31,10 @@ std::function<int()> declare_rl(Args& args) {
     if (given->config.empty())
       fail(ErrorCode::kInvalidArgument, "name a configuration file, such as recipes/nano/rl.yaml");
     Json json = load_yaml(given->config);
+    if (json.is_object() && json.find("stage") != nullptr) {
+      fail(ErrorCode::kInvalidArgument, "{}: a configuration of `dure train`: it has a 'stage'",
+           given->config);
+    }
     for (const std::string& setting : given->settings) set_path(json, setting);
     RlConfig config;
     from_json(config, json, given->config);

@@ -252,6 +252,11 @@ int run_score(const ScoreArgs& args) {
          "--mtp-coefficient needs --gradients and a model with an MTP layer");
   }
   const std::string where = args.ids ? *args.ids : *args.text;
+  if (where != "-" && !path_exists(where)) {
+    fail(ErrorCode::kNotFound,
+         "{}: no such file (for a text itself: printf TEXT | dure score {} --text -)", where,
+         args.model);
+  }
   const std::string content = read_input(where);
   const IdRows rows = args.ids ? parse_ids(content, where)
                                : IdRows{model.texts.require_tokenizer().encode(content)};
@@ -283,10 +288,11 @@ int run_score(const ScoreArgs& args) {
 std::function<int()> declare_score(Args& args) {
   const auto a = std::make_shared<ScoreArgs>();
   args.positional("MODEL", a->model, "Hugging Face folder, GGUF file, checkpoint or repo id");
-  args.option("--ids", a->ids,
-              "token ids: a JSON list, a list of lists (rows), or numbers; - for standard input");
+  args.option(
+      "--ids", a->ids,
+      "a file of token ids: a JSON list, a list of lists (rows), or numbers; - for standard input");
   args.option("--text", a->text,
-              "text, encoded by the model's tokenizer as one row; - for standard input");
+              "a file of text, encoded by the model's tokenizer as one row; - for standard input");
   args.option("--logits", a->logits, "write raw float32 [T, V], rows in order");
   args.option("--gradients", a->gradients,
               "write the gradient of the mean loss for every parameter, as safetensors");

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/progress.h"
@@ -123,7 +124,17 @@ struct CodeArgs {
   bool json = false, special_as_text = false, skip_special = false;
 };
 
-Tokenizer tokenizer_of(const std::string& model) { return load_tokenizer(model); }
+Tokenizer tokenizer_of(const std::string& model) {
+  const Path path = find_model(model);
+  const bool file = !std::filesystem::is_directory(path);
+  if (file && path.extension() != ".json" && !is_gguf(path)) {
+    refuse_mistaken_file(path);
+    fail(ErrorCode::kUnsupported,
+         "{}: neither a folder, a tokenizer.json nor a GGUF file; MODEL comes first, then FILE",
+         path.string());
+  }
+  return load_tokenizer(path);
+}
 
 // Lines that end with "\n" alone: a "\r" before it is text like any other (LineReader of data/
 // drops it).

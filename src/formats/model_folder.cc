@@ -107,11 +107,47 @@ Path in_cache_folder(const std::string& model) {
   return {};
 }
 
+// The newest of checkpoints/step-NNNNNNNN; empty where there is none. Names are compared by length
+// first: steps have eight digits or more.
+Path newest_checkpoint(const Path& checkpoints) {
+  std::string newest;
+  if (!std::filesystem::is_directory(checkpoints)) return {};
+  for (const std::string& name : names_in(checkpoints)) {
+    if (name.starts_with("step-") &&
+        std::pair(name.size(), name) > std::pair(newest.size(), newest))
+      newest = name;
+  }
+  return newest.empty() ? Path() : checkpoints / newest;
+}
+
+// What runs and `dure data prepare` leave around a model's folder, taken for it.
+void refuse_around_model(const Path& folder) {
+  if (path_exists(folder / "model.safetensors") || path_exists(folder / kIndex)) return;
+  const std::string where = folder.string();
+  if (path_exists(folder / "metrics.jsonl") || path_exists(folder / "checkpoints")) {
+    const Path model = folder / "model", checkpoint = newest_checkpoint(folder / "checkpoints");
+    fail(ErrorCode::kInvalidArgument, "{}: the folder of a run; {}", where,
+         path_exists(model / "config.json") ? fmt::format("its model is {}", model.string())
+         : checkpoint.empty()
+             ? "it has no model yet"
+             : fmt::format("it is not done; its newest checkpoint is {}", checkpoint.string()));
+  }
+  if (const Path checkpoint = newest_checkpoint(folder); !checkpoint.empty()) {
+    fail(ErrorCode::kInvalidArgument, "{}: a folder of checkpoints; the newest is {}", where,
+         checkpoint.string());
+  }
+  if (path_exists(folder / "manifest.json") && path_exists(folder / "train.jsonl"))
+    fail(ErrorCode::kInvalidArgument, "{}: a prepared corpus, not a model", where);
+}
+
 }  // namespace
 
 Path find_model(const std::string& model) {
   if (const Path cached = in_cache_folder(model); !cached.empty()) return cached;
-  if (path_exists(model)) return model;
+  if (path_exists(model)) {
+    if (std::filesystem::is_directory(model)) refuse_around_model(model);
+    return model;
+  }
   if (const auto wanted = repo_and_revision(model)) {
     const Path repo = cache_folder() / cache_name(wanted->first);
     const Path snapshot = snapshot_of(repo, wanted->second);
@@ -215,6 +251,11 @@ void check_model_folder(const Path& folder) {
   if (!config) {
     const std::string gguf = first_that(names, ".gguf");
     if (!gguf.empty()) refuse_without_weights(folder, {gguf});
+    if (path_exists(folder / "tokenizer.json")) {
+      fail(ErrorCode::kNotFound,
+           "{}: a tokenizer's folder: tokenizer.json, but no config.json; not a model's",
+           folder.string());
+    }
     fail(ErrorCode::kNotFound, "{}: no config.json in it; not a model's folder", folder.string());
   }
   if (!index) return;

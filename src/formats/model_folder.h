@@ -1,7 +1,9 @@
 // formats/model_folder.h: where a model's folder is and what stands in it, before its weights are
 // opened: a repo in the Hugging Face cache, and folders that are none of a model's and why.
 //
-// find_model() is declared in model_files.h. Not here: what the weights mean (model_files.h).
+// find_model() is declared in model_files.h; it also says of what runs leave around a model (the
+// run's own folder, its checkpoints, its corpus) where the model is. Not here: what the weights
+// mean (model_files.h).
 #pragma once
 
 #include <string>
