@@ -427,6 +427,8 @@ TEST_F(BadInput, OrderAndNames) {
       {":", "convert m.gguf out.bin", "OUT is a name ending in .gguf"},
       {":", "convert m out.gguf --part-size 5", "with its unit"},
       {":", "generate m --temp 0 -p x", "did you mean '--temperature'?"},
+      {":", "generate m Hello", "a text is given as -p 'Hello'"},
+      {":", "train in/train.yaml --set tokenizer=nope", "tokenizer: no file or folder nope"},
       {":", "generate m", "as -p TEXT or on standard input"},
       {":", "score m --text 'Hello there'", "Hello there: no such file"},
       {":", "rl in/sft.yaml", "a configuration of `dure train`"},

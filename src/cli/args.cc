@@ -137,6 +137,8 @@ std::string problem_of(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<std::string> unknown = app.remaining();
   if (unknown.empty()) return error.what();
   const std::string option = unknown[0].substr(0, unknown[0].find('='));
+  if (!option.starts_with('-') && app.get_option_no_throw("--prompt") != nullptr)
+    return fmt::format("unknown argument '{0}'; a text is given as -p '{0}'", unknown[0]);
   return fmt::format("unknown argument '{}'{}", unknown[0],
                      option.starts_with("--") ? suggestion(option, long_options_of(app)) : "");
 }

@@ -41,6 +41,7 @@ class Feeder {
     add_file(path);
   }
   int64_t finish() {
+    progress_.update(count_);
     progress_.finish();
     if (bad_.count() > 0) log_warn("{} records could not be used", bad_.count());
     return count_;

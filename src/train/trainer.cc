@@ -24,6 +24,17 @@ void check(const TrainConfig& config, const Json& model, const std::string& sour
   if (config.stage == TrainStage::kSft) check_mixture(config.data.tasks, source + ": data.tasks");
 }
 
+// Of a run that is to begin: one that goes on has it in its checkpoint.
+void require_tokenizer(const TrainConfig& config, const std::string& source) {
+  const Path checkpoints = Path(config.output) / "checkpoints";
+  if (path_exists(checkpoints) && latest_checkpoint(checkpoints)) return;
+  if (!path_exists(config.tokenizer)) {
+    fail(ErrorCode::kNotFound,
+         "{}: tokenizer: no file or folder {} (`dure tokenizer train` makes one)", source,
+         config.tokenizer);
+  }
+}
+
 RunOptions run_options(const TrainConfig& config) {
   const int64_t step_tokens = config.batch.rows * config.batch.tokens;
   const int64_t steps =
@@ -49,7 +60,11 @@ RunOptions run_options(const TrainConfig& config) {
 void run_training(const TrainConfig& config, const Json& model, const std::string& source) {
   check(config, model, source);
   const RunOptions options = run_options(config);
-  if (!config.init.empty()) require_init(config.init, options.folder);
+  if (config.init.empty()) {
+    require_tokenizer(config, source);
+  } else {
+    require_init(config.init, options.folder);
+  }
   NextTokenStage stage(config, model, source);
   Run(options, stage).run();
 }
