@@ -3,6 +3,7 @@
 #include <sys/mount.h>
 
 #include "data/corpus.h"
+#include "program.h"
 #include "tiny_runs.h"
 
 namespace dure {
@@ -141,6 +142,28 @@ TEST_F(TrainerTest, LongConversationsAreCountedFromTheFirstStepOrRefused) {
   EXPECT_NE(message.find("1 of 3 conversations are longer than a row of 256 tokens"),
             std::string::npos)
       << message;
+}
+
+TEST_F(TrainerTest, HeldOutDataThatIsNotThereIsSaid) {
+  CorpusOptions options;
+  options.sources.push_back({.paths = {at("texts").string()}, .split = SplitRule::kTrain});
+  prepare_corpus(options, {.out = at("all-train")});
+  write_file(at("all-train.yaml"),
+             "stage: pretrain\nsteps: 1\nbatch: {rows: 2, tokens: 32}\nmodel: " +
+                 std::string(kModel) + "\n");
+  const auto train = [&](const std::string& corpus) {
+    return run_program("train '" + at("all-train.yaml").string() + "' --set record.eval_steps=1" +
+                           " --set output='" + at("of-" + corpus).string() + "' --set tokenizer='" +
+                           at("tokenizer").string() + "' --set data.corpus='" +
+                           at(corpus).string() + "'",
+                       {.environment = "DURE_LOG=warn"});
+  };
+  const Outcome blind = train("all-train");
+  EXPECT_EQ(blind.code, 0) << blind.error;
+  EXPECT_NE(blind.error.find("holds nothing out"), std::string::npos) << blind.error;
+  const Outcome seeing = train("corpus");
+  EXPECT_EQ(seeing.code, 0) << seeing.error;
+  EXPECT_EQ(seeing.error.find("holds nothing out"), std::string::npos) << seeing.error;
 }
 
 TEST_F(TrainerTest, DivergenceNamesTheStepAndKeepsTheCheckpoint) {

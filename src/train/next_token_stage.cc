@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "model/load.h"
 #include "train/run_identity.h"
 #include "train/train_data.h"
@@ -45,7 +46,16 @@ void NextTokenStage::open(const Checkpoint* from) {
   const TrainingFormat format(start_->tokenizer, start_->chat_template, start_->ends,
                               config_.data.without_reasoning);
   batches_.emplace(open_sources(config_, format, source_), packing_options());
-  if (config_.record.eval_steps > 0) heldout_ = open_heldout(config_, format);
+  if (config_.record.eval_steps > 0) {
+    heldout_ = open_heldout(config_, format);
+    if (heldout_.empty()) {
+      log_warn(
+          "{}: record.eval_steps is {}, but {} holds nothing out for this stage: nothing will be "
+          "measured (`dure data prepare --heldout-fraction`)",
+          source_, config_.record.eval_steps,
+          config_.data.corpus.empty() ? "data" : config_.data.corpus);
+    }
+  }
   learner_.emplace(start_->config, learner_options(), stream_);
   if (from != nullptr) {
     BatchState state;
