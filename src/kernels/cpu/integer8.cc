@@ -16,11 +16,6 @@ namespace {
 constexpr int64_t kRowsOfTask = 256;         // Their results, 16 KiB a panel, stay in a cache.
 constexpr int64_t kBytesOfTask = 128 << 10;  // Of weights, where rows are few.
 
-const Integer8Body& body_in_use() {
-  if (isa() == Isa::kAvx512 && integer8_vnni_available()) return integer8_vnni();
-  return isa() == Isa::kGeneric ? integer8_generic() : integer8_avx2();
-}
-
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // A product, and how it is cut: parts (experts), row chunks, column strips.
@@ -232,6 +227,11 @@ constexpr size_t kProductsMax = 8;
 
 }  // namespace
 
+const Integer8Body& integer8_body() {
+  if (isa() == Isa::kAvx512 && integer8_vnni_available()) return integer8_vnni();
+  return isa() == Isa::kGeneric ? integer8_generic() : integer8_avx2();
+}
+
 void integer8(std::span<const Product> products, std::span<const int64_t> offsets,
               ConstTensorView take, ConstTensorView x, CpuStream& stream) {
   DURE_CHECK(products.size() <= kProductsMax, "{} products", products.size());
@@ -245,8 +245,8 @@ void integer8(std::span<const Product> products, std::span<const int64_t> offset
       jobs[count++] = {&p, format, tiles_of_strip(p.w, rows, stream.thread_count())};
     }
     if (count == 0) continue;
-    const Call call{body_in_use(), rounded(x, block, stream), offsets, take ? take.i32() : nullptr,
-                    stream};
+    const Call call{integer8_body(), rounded(x, block, stream), offsets,
+                    take ? take.i32() : nullptr, stream};
     run_jobs(call, {jobs, count});
   }
 }

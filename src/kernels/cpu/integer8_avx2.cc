@@ -4,6 +4,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstring>
 
 #pragma GCC push_options
@@ -58,7 +59,7 @@ DURE_INLINE void dots(const Panel& panel, int b, int column, const RowBlock& row
       const int8_t* const x = rows.values[r] + b * kSub;
       __m256i a = _mm256_setzero_si256();
 #pragma GCC unroll 8
-      for (int i = first; i < kSteps && i < first + kTogether; ++i) {
+      for (int i = first; i < std::min(kSteps, first + kTogether); ++i) {
         const __m256i w = load(panel.values[b * kSteps + i][column]);
         a = _mm256_add_epi16(a, pairs<is_wide(kMax)>(w, broadcast(x + 4 * i)));
       }
@@ -168,6 +169,27 @@ void multiply(const IntegerFormat& f, const Panel& panel, int elements, const Ro
   if (!f.minima) return multiply_as<32, 255, false, true>(f, panel, elements, rows);
   return f.value_max > 15 ? multiply_as<32, 31, true, true>(f, panel, elements, rows)
                           : multiply_as<32, 15, true, true>(f, panel, elements, rows);
+}
+
+double chains(int64_t rounds, int32_t* out) {
+  constexpr int kChains = 8;
+  __m256i sum[kChains], a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(-2);
+  const __m256i ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 8
+  for (int i = 0; i < kChains; ++i) sum[i] = _mm256_set1_epi32(i);
+  for (int64_t r = 0; r < rounds; ++r) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kChains; ++i) {
+      asm volatile("" : "+x"(a), "+x"(b));  // Each product is computed.
+      sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), ones));
+    }
+  }
+  alignas(32) int32_t lanes[8];
+  for (int i = 0; i < kChains; ++i) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), sum[i]);
+    *out += lanes[0];
+  }
+  return static_cast<double>(rounds) * kChains * 32 * 2;
 }
 
 // ---- unpack
@@ -289,7 +311,7 @@ DURE_INLINE void store_halves(float* at, Words words) {
 }  // namespace
 
 const Integer8Body& integer8_avx2() {
-  static constexpr Integer8Body body{unpack, multiply};
+  static constexpr Integer8Body body{unpack, multiply, chains};
   return body;
 }
 

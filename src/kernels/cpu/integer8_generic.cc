@@ -75,6 +75,15 @@ void multiply(const IntegerFormat& f, const Panel& panel, int elements, const Ro
   }
 }
 
+double chains(int64_t rounds, int32_t* out) {
+  uint32_t sums[16] = {};
+  for (int64_t r = 0; r < rounds; ++r) {
+    for (uint32_t i = 0; i < 16; ++i) sums[i] += (static_cast<uint32_t>(r) + i) * (sums[i] & 255);
+  }
+  for (const uint32_t sum : sums) *out += static_cast<int32_t>(sum & 1);
+  return static_cast<double>(rounds) * 16 * 2;
+}
+
 }  // namespace
 
 void unpack_generic(DType dtype, const PanelRows& rows, int elements, Panel& panel) {
@@ -90,7 +99,7 @@ void unpack_generic(DType dtype, const PanelRows& rows, int elements, Panel& pan
 }
 
 const Integer8Body& integer8_generic() {
-  static constexpr Integer8Body body{unpack_generic, multiply};
+  static constexpr Integer8Body body{unpack_generic, multiply, chains};
   return body;
 }
 

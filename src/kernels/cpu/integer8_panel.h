@@ -74,7 +74,11 @@ struct Integer8Body {
   void (*unpack)(DType dtype, const PanelRows& rows, int elements, Panel& panel);
   void (*multiply)(const IntegerFormat& format, const Panel& panel, int elements,
                    const RowBlock& rows);
+  // Independent sums that never leave the registers, for the machine's peak; returns the operations
+  // done, two for a product and its addition.
+  double (*chains)(int64_t rounds, int32_t* out);
 };
+const Integer8Body& integer8_body();  // of the instruction set in use
 const Integer8Body& integer8_generic();
 const Integer8Body& integer8_avx2();
 const Integer8Body& integer8_vnni();  // AVX-512 with VNNI

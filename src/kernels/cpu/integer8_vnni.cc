@@ -11,6 +11,7 @@
 #include "kernels/block_codebooks.h"
 
 #pragma GCC push_options
+#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12 misreads its own undefined() intrinsics.
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")
 
 namespace dure::cpu {
@@ -171,6 +172,22 @@ void multiply(const IntegerFormat& f, const Panel& panel, int elements, const Ro
   if (rest.count == 1) multiply_rows<1>(f, panel, elements, rest);
 }
 
+double chains(int64_t rounds, int32_t* out) {
+  constexpr int kChains = 12;
+  __m512i sum[kChains], a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(-2);
+#pragma GCC unroll 12
+  for (int i = 0; i < kChains; ++i) sum[i] = _mm512_set1_epi32(i);
+  for (int64_t r = 0; r < rounds; ++r) {
+#pragma GCC unroll 12
+    for (int i = 0; i < kChains; ++i) sum[i] = _mm512_dpbusd_epi32(sum[i], a, b);
+    asm volatile("" : "+v"(a), "+v"(b));
+  }
+#pragma GCC unroll 12
+  for (int i = 1; i < kChains; ++i) sum[0] = _mm512_add_epi32(sum[0], sum[i]);
+  *out = _mm512_reduce_add_epi32(sum[0]);
+  return static_cast<double>(rounds) * kChains * 64 * 2;
+}
+
 // ---- unpack
 
 using Words = __m512i;  // One of each column.
@@ -282,7 +299,7 @@ DURE_INLINE void store_halves(float* at, const uint16_t* bits) {
 }  // namespace
 
 const Integer8Body& integer8_vnni() {
-  static constexpr Integer8Body body{unpack, multiply};
+  static constexpr Integer8Body body{unpack, multiply, chains};
   return body;
 }
 
