@@ -13,8 +13,9 @@
 namespace dure::cpu {
 namespace {
 
-constexpr int64_t kRowsOfTask = 256;         // Their results, 16 KiB a panel, stay in a cache.
-constexpr int64_t kBytesOfTask = 128 << 10;  // Of weights, where rows are few.
+constexpr int64_t kRowsOfTask = 256;  // Their results, 32 KiB a tile, stay in a cache.
+constexpr int64_t kTilesOfTask = 16;  // at most: the first one of a task is not fetched ahead
+constexpr int64_t kTasksPerThread = 8;
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -22,10 +23,10 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 struct Job {
   const Product* product;
   const IntegerFormat* format;
-  int64_t tiles_of_strip;  // of 16 columns
+  int64_t tiles_of_strip = 1;
 
   int64_t strips() const {
-    return divide_up(divide_up(product->w.rows(), kPanelColumns), tiles_of_strip);
+    return divide_up(divide_up(product->w.rows(), kTileColumns), tiles_of_strip);
   }
 };
 
@@ -111,12 +112,12 @@ struct Call {
   int64_t row_of(int64_t r) const { return take == nullptr ? r : take[r]; }
 };
 
-PanelRows stored_rows(const WeightView& w, int64_t part, int64_t tile) {
+PanelRows stored_rows(const WeightView& w, int64_t part, int64_t panel) {
   const int64_t bytes = row_bytes(w.dtype(), w.columns()), last = w.rows() - 1;
   const auto* const first = reinterpret_cast<const uint8_t*>(w.part(part));
   PanelRows rows;
   for (int64_t c = 0; c < kPanelColumns; ++c)
-    rows.at[c] = first + std::min(tile * kPanelColumns + c, last) * bytes;
+    rows.at[c] = first + std::min(panel * kPanelColumns + c, last) * bytes;
   return rows;
 }
 
@@ -128,7 +129,7 @@ RowBlock row_block(const Call& call, int64_t g, int64_t first, int64_t end, floa
     block.values[i] = call.x.values_at(g, r);
     block.scales[i] = call.x.scales_at(g, r);
     block.sums[i] = call.x.sums_at(g, r);
-    block.y[i] = y + i * kPanelColumns;
+    block.y[i] = y + i * kTileColumns;
   }
   return block;
 }
@@ -136,41 +137,88 @@ RowBlock row_block(const Call& call, int64_t g, int64_t first, int64_t end, floa
 // Stored bytes of one panel's elements.
 int64_t panel_bytes(const WeightView& w) { return row_bytes(w.dtype(), kPanelElements); }
 
-// results: [rows of the task, 16] of one tile.
-void run_tile(const Call& call, const Task& task, int64_t tile, Panel& panel, float* results) {
+// Asks for a stretch of memory, to the level-2 cache. The 32 rows of a tile lie one after another:
+// read in that order they are one stream, which a processor follows at full bandwidth; read row by
+// row for each group, as panels are, they are 32 streams at a third of it (bench_integer8).
+void fetch(const uint8_t* from, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line, 0, 2);
+}
+
+// The stored rows of a tile, and those of the tile after it, which are fetched meanwhile.
+struct TileMemory {
+  const uint8_t* next = nullptr;
+  int64_t bytes = 0, fetched = 0, step = 0;  // of the next tile; a step for each group
+
+  void advance() {
+    const int64_t count = std::min(step, bytes - fetched);
+    if (count <= 0) return;
+    fetch(next + fetched, count);
+    fetched += count;
+  }
+};
+
+// Where the rows of `tile` begin, and how many bytes they take.
+TileMemory memory_of(const WeightView& w, int64_t part, int64_t tile, int64_t groups) {
+  const int64_t row = row_bytes(w.dtype(), w.columns()), first = tile * kTileColumns;
+  const int64_t rows = std::clamp<int64_t>(w.rows() - first, 0, kTileColumns);
+  return {.next = reinterpret_cast<const uint8_t*>(w.part(part)) + first * row,
+          .bytes = rows * row,
+          .step = divide_up(rows * row, groups)};
+}
+
+// Asks for the rows of x that the block after this one reads.
+void fetch_rows(const Call& call, int64_t g, int64_t first, int64_t end) {
+  for (int64_t i = first; i < std::min(first + kRowBlock, end); ++i) {
+    const int8_t* const at = call.x.values_at(g, call.row_of(i));
+    for (int64_t line = 0; line < kPanelElements; line += 64) __builtin_prefetch(at + line, 0, 3);
+  }
+}
+
+// results: [rows of the task, 32] of one tile.
+void run_tile(const Call& call, const Task& task, int64_t tile, Panel* panels, float* results) {
   const WeightView& w = task.job->product->w;
   const int64_t count = task.row_end - task.row_begin;
-  std::memset(results, 0, static_cast<size_t>(count * kPanelColumns) * sizeof(float));
-  PanelRows rows = stored_rows(w, task.part, tile);
+  std::memset(results, 0, static_cast<size_t>(count * kTileColumns) * sizeof(float));
+  PanelRows rows[kTilePanels];
+  for (int p = 0; p < kTilePanels; ++p) rows[p] = stored_rows(w, task.part, tile * kTilePanels + p);
+  TileMemory ahead = memory_of(w, task.part, tile + 1, call.x.groups);
+  if (tile + 1 == task.tile_end) ahead.bytes = 0;
   for (int64_t g = 0; g < call.x.groups; ++g) {
     const int elements =
         static_cast<int>(std::min<int64_t>(kPanelElements, w.columns() - g * kPanelElements));
-    call.body.unpack(w.dtype(), rows, elements, panel);
-    for (const uint8_t*& at : rows.at) at += panel_bytes(w);
+    ahead.advance();
+    for (int p = 0; p < kTilePanels; ++p) {
+      call.body.unpack(w.dtype(), rows[p], elements, panels[p]);
+      for (const uint8_t*& at : rows[p].at) at += panel_bytes(w);
+    }
     for (int64_t r = 0; r < count; r += kRowBlock) {
+      fetch_rows(call, g, task.row_begin + r + kRowBlock, task.row_end);
       call.body.multiply(
-          *task.job->format, panel, elements,
-          row_block(call, g, task.row_begin + r, task.row_end, results + r * kPanelColumns));
+          *task.job->format, panels, elements,
+          row_block(call, g, task.row_begin + r, task.row_end, results + r * kTileColumns));
     }
   }
 }
 
 void store_tile(const Task& task, int64_t tile, const float* results) {
   const TensorView& y = task.job->product->y;
-  const int64_t n = y.dim(1), first = tile * kPanelColumns;
+  const int64_t n = y.dim(1), first = tile * kTileColumns;
   const auto bytes =
-      static_cast<size_t>(std::min<int64_t>(kPanelColumns, n - first)) * sizeof(float);
+      static_cast<size_t>(std::min<int64_t>(kTileColumns, n - first)) * sizeof(float);
   for (int64_t r = task.row_begin; r < task.row_end; ++r)
-    std::memcpy(y.f32() + r * n + first, results + (r - task.row_begin) * kPanelColumns, bytes);
+    std::memcpy(y.f32() + r * n + first, results + (r - task.row_begin) * kTileColumns, bytes);
 }
 
 void run_task(const Call& call, const Task& task, int worker) {
-  const auto floats = static_cast<size_t>((task.row_end - task.row_begin) * kPanelColumns);
-  auto* const panel =
-      static_cast<Panel*>(call.stream.scratch(worker, sizeof(Panel) + floats * sizeof(float)));
-  auto* const results = reinterpret_cast<float*>(panel + 1);
+  const auto floats = static_cast<size_t>((task.row_end - task.row_begin) * kTileColumns);
+  auto* const panels = static_cast<Panel*>(
+      call.stream.scratch(worker, kTilePanels * sizeof(Panel) + floats * sizeof(float)));
+  auto* const results = reinterpret_cast<float*>(panels + kTilePanels);
+  const TileMemory first =
+      memory_of(task.job->product->w, task.part, task.tile_begin, call.x.groups);
+  fetch(first.next, first.bytes);
   for (int64_t tile = task.tile_begin; tile < task.tile_end; ++tile) {
-    run_tile(call, task, tile, *panel, results);
+    run_tile(call, task, tile, panels, results);
     store_tile(task, tile, results);
   }
 }
@@ -195,7 +243,7 @@ Task task_of(const Call& call, const Job& job, int64_t index) {
   while (chunk >= chunks_of(call, part)) chunk -= chunks_of(call, part++);
   const auto e = static_cast<size_t>(part);
   const int64_t begin = call.offsets[e] + chunk * kRowsOfTask;
-  const int64_t tiles = divide_up(job.product->w.rows(), kPanelColumns);
+  const int64_t tiles = divide_up(job.product->w.rows(), kTileColumns);
   return {&job,
           part,
           begin,
@@ -204,23 +252,26 @@ Task task_of(const Call& call, const Job& job, int64_t index) {
           std::min(tiles, (strip + 1) * job.tiles_of_strip)};
 }
 
+int64_t tasks(const Call& call, std::span<const Job> jobs) {
+  int64_t strips = 0;
+  for (const Job& job : jobs) strips += job.strips();
+  return chunks(call) * strips;
+}
+
+// Tasks of many tiles, as long as there are enough that the last one is short beside all.
+void cut_strips(const Call& call, std::span<Job> jobs) {
+  const int64_t wanted =
+      tasks(call, jobs) / (kTasksPerThread * call.stream.threads().loop_threads());
+  for (Job& job : jobs) job.tiles_of_strip = std::clamp<int64_t>(wanted, 1, kTilesOfTask);
+}
+
 void run_jobs(const Call& call, std::span<const Job> jobs) {
   const int64_t row_chunks = chunks(call);
-  int64_t total = 0;
-  for (const Job& job : jobs) total += row_chunks * job.strips();
-  call.stream.threads().parallel_for(total, [&](int64_t index, int worker) {
+  call.stream.threads().parallel_for(tasks(call, jobs), [&](int64_t index, int worker) {
     const Job* job = jobs.data();
     for (; index >= row_chunks * job->strips(); ++job) index -= row_chunks * job->strips();
     run_task(call, task_of(call, *job, index), worker);
   });
-}
-
-// Enough weights that a task is worth its hand-over, fewer where rows make it long.
-int64_t tiles_of_strip(const WeightView& w, int64_t rows_of_part, int threads) {
-  const int64_t tile_bytes = kPanelColumns * row_bytes(w.dtype(), w.columns());
-  const int64_t tiles = divide_up(w.rows(), kPanelColumns);
-  const int64_t wanted = kBytesOfTask / std::max<int64_t>(1, tile_bytes * rows_of_part);
-  return std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, tiles / (4 * threads)));
 }
 
 constexpr size_t kProductsMax = 8;
@@ -235,18 +286,17 @@ const Integer8Body& integer8_body() {
 void integer8(std::span<const Product> products, std::span<const int64_t> offsets,
               ConstTensorView take, ConstTensorView x, CpuStream& stream) {
   DURE_CHECK(products.size() <= kProductsMax, "{} products", products.size());
-  const int64_t rows = std::max<int64_t>(1, offsets.back() / (std::ssize(offsets) - 1));
   for (const int block : {256, 32}) {
     Job jobs[kProductsMax];
     size_t count = 0;
     for (const Product& p : products) {
       const IntegerFormat* const format = integer_format(p.w.dtype());
-      if (format->elements != block) continue;
-      jobs[count++] = {&p, format, tiles_of_strip(p.w, rows, stream.thread_count())};
+      if (format->elements == block) jobs[count++] = {&p, format};
     }
     if (count == 0) continue;
     const Call call{integer8_body(), rounded(x, block, stream), offsets,
                     take ? take.i32() : nullptr, stream};
+    cut_strips(call, {jobs, count});
     run_jobs(call, {jobs, count});
   }
 }

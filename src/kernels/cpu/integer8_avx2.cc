@@ -134,41 +134,44 @@ DURE_INLINE void blocks_half(int offset, const Panel& panel, int elements, int c
 }
 
 template <int kSub, int kMax, bool kMinima, bool kWhole, int kRows>
-void multiply_rows(const IntegerFormat& f, const Panel& panel, int elements, const RowBlock& rows) {
+void multiply_rows(const IntegerFormat& f, const Panel* tile, int elements, const RowBlock& rows) {
   const int offset = f.offset - (is_wide(kMax) ? kWideOffset : 0);
-  for (int column = 0; column < kPanelColumns; column += 8) {
+  RowBlock half = rows;
+  for (int i = 0; i < kTileColumns / 8; ++i) {
+    const Panel& panel = tile[i / 2];
     if constexpr (kWhole)
-      whole_half<kSub, kMax, kMinima, kRows>(offset, panel, column, rows);
+      whole_half<kSub, kMax, kMinima, kRows>(offset, panel, i % 2 * 8, half);
     else
-      blocks_half<kMax, kMinima, kRows>(offset, panel, elements, column, rows);
+      blocks_half<kMax, kMinima, kRows>(offset, panel, elements, i % 2 * 8, half);
+    for (int r = 0; r < kRows; ++r) half.y[r] += i % 2 * kPanelColumns;
   }
 }
 
 template <int kSub, int kMax, bool kMinima, bool kWhole>
-void multiply_as(const IntegerFormat& f, const Panel& panel, int elements, RowBlock rows) {
+void multiply_as(const IntegerFormat& f, const Panel* tile, int elements, RowBlock rows) {
   while (rows.count > 0) {
     const int count = rows.count >= 4 ? 4 : 1;
     if (count == 4)
-      multiply_rows<kSub, kMax, kMinima, kWhole, 4>(f, panel, elements, rows);
+      multiply_rows<kSub, kMax, kMinima, kWhole, 4>(f, tile, elements, rows);
     else
-      multiply_rows<kSub, kMax, kMinima, kWhole, 1>(f, panel, elements, rows);
+      multiply_rows<kSub, kMax, kMinima, kWhole, 1>(f, tile, elements, rows);
     drop_rows(rows, count);
   }
 }
 
-void multiply(const IntegerFormat& f, const Panel& panel, int elements, const RowBlock& rows) {
+void multiply(const IntegerFormat& f, const Panel* tile, int elements, const RowBlock& rows) {
   if (f.elements == 32) {
-    if (is_wide(f.value_max)) return multiply_as<32, 255, false, false>(f, panel, elements, rows);
-    return f.minima ? multiply_as<32, 31, true, false>(f, panel, elements, rows)
-                    : multiply_as<32, 31, false, false>(f, panel, elements, rows);
+    if (is_wide(f.value_max)) return multiply_as<32, 255, false, false>(f, tile, elements, rows);
+    return f.minima ? multiply_as<32, 31, true, false>(f, tile, elements, rows)
+                    : multiply_as<32, 31, false, false>(f, tile, elements, rows);
   }
   if (f.sub_block == 16) {
-    return f.minima ? multiply_as<16, 3, true, true>(f, panel, elements, rows)
-                    : multiply_as<16, 63, false, true>(f, panel, elements, rows);
+    return f.minima ? multiply_as<16, 3, true, true>(f, tile, elements, rows)
+                    : multiply_as<16, 63, false, true>(f, tile, elements, rows);
   }
-  if (!f.minima) return multiply_as<32, 255, false, true>(f, panel, elements, rows);
-  return f.value_max > 15 ? multiply_as<32, 31, true, true>(f, panel, elements, rows)
-                          : multiply_as<32, 15, true, true>(f, panel, elements, rows);
+  if (!f.minima) return multiply_as<32, 255, false, true>(f, tile, elements, rows);
+  return f.value_max > 15 ? multiply_as<32, 31, true, true>(f, tile, elements, rows)
+                          : multiply_as<32, 15, true, true>(f, tile, elements, rows);
 }
 
 double chains(int64_t rounds, int32_t* out) {

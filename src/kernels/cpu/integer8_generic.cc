@@ -66,12 +66,14 @@ void multiply_blocks(const IntegerFormat& f, const Panel& panel, int elements, c
   }
 }
 
-void multiply(const IntegerFormat& f, const Panel& panel, int elements, const RowBlock& rows) {
-  for (int r = 0; r < rows.count; ++r) {
+void multiply(const IntegerFormat& f, const Panel* tile, int elements, const RowBlock& rows) {
+  for (int i = 0; i < rows.count * kTilePanels; ++i) {
+    const int r = i / kTilePanels, p = i % kTilePanels;
+    float* const y = rows.y[r] + p * kPanelColumns;
     if (f.elements == kPanelElements)
-      multiply_whole(f, panel, rows.values[r], rows.scales[r], rows.sums[r], rows.y[r]);
+      multiply_whole(f, tile[p], rows.values[r], rows.scales[r], rows.sums[r], y);
     else
-      multiply_blocks(f, panel, elements, rows.values[r], rows.scales[r], rows.sums[r], rows.y[r]);
+      multiply_blocks(f, tile[p], elements, rows.values[r], rows.scales[r], rows.sums[r], y);
   }
 }
 

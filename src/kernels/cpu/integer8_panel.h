@@ -15,6 +15,9 @@ namespace dure::cpu {
 constexpr int kPanelColumns = 16;
 constexpr int kPanelElements = 256;
 constexpr int kPanelSubBlocks = 16;  // at most
+// Two panels side by side make a tile: every value of x that is fetched meets both.
+constexpr int kTilePanels = 2;
+constexpr int kTileColumns = kTilePanels * kPanelColumns;
 
 struct Panel {
   alignas(64) uint8_t values[kPanelElements / 4][kPanelColumns][4];
@@ -46,15 +49,15 @@ struct RoundedRows {
   int16_t* sums_at(int64_t g, int64_t r) const { return sums + (g * rows + r) * 16; }
 };
 
-constexpr int kRowBlock = 8;
+constexpr int kRowBlock = 12;
 
-// Up to eight rows of x at one group, and where their 16 results accumulate.
+// Up to twelve rows of x at one group, and where the results of a tile accumulate.
 struct RowBlock {
   int count = 0;
   const int8_t* values[kRowBlock];
   const float* scales[kRowBlock];
   const int16_t* sums[kRowBlock];
-  float* y[kRowBlock];  // [16] each
+  float* y[kRowBlock];  // [32] each
 };
 
 // Leaves all but the first `count` rows.
@@ -72,7 +75,7 @@ inline void drop_rows(RowBlock& rows, int count) {
 struct Integer8Body {
   // `elements` of k of the 16 rows: 256, or fewer at the end of rows of a type of 32.
   void (*unpack)(DType dtype, const PanelRows& rows, int elements, Panel& panel);
-  void (*multiply)(const IntegerFormat& format, const Panel& panel, int elements,
+  void (*multiply)(const IntegerFormat& format, const Panel* tile, int elements,
                    const RowBlock& rows);
   // Independent sums that never leave the registers, for the machine's peak; returns the operations
   // done, two for a product and its addition.

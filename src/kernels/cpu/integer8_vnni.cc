@@ -44,21 +44,29 @@ DURE_INLINE void starts(const RowBlock& rows, int offset, int32_t (*out)[16]) {
     _mm512_store_si512(out[r], _mm512_mullo_epi32(sums_of<kSub>(rows.sums[r]), minus));
 }
 
-// sum[r] = start + values . x[r] over one sub-block.
+// Sums of both panels of a tile for each row.
+template <int kRows>
+struct Sums {
+  __m512i of[kTilePanels][kRows];
+};
+
+// start + values . x over one sub-block.
 template <int kSub, int kRows>
-DURE_INLINE void dots(const Panel& panel, int b, const RowBlock& rows, const int32_t (*start)[16],
-                      __m512i* sum) {
+DURE_INLINE void dots(const Panel* tile, int b, const RowBlock& rows, const int32_t (*start)[16],
+                      Sums<kRows>& sums) {
   constexpr int kSteps = kSub / 4;
-  __m512i w[kSteps];
 #pragma GCC unroll 8
-  for (int i = 0; i < kSteps; ++i) w[i] = _mm512_load_si512(panel.values[b * kSteps + i]);
+  for (int r = 0; r < kRows; ++r) sums.of[0][r] = sums.of[1][r] = _mm512_set1_epi32(start[r][b]);
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-    const int8_t* const x = rows.values[r] + b * kSub;
-    __m512i a = _mm512_set1_epi32(start[r][b]);
+  for (int i = b * kSteps; i < (b + 1) * kSteps; ++i) {
+    const __m512i w0 = _mm512_load_si512(tile[0].values[i]);
+    const __m512i w1 = _mm512_load_si512(tile[1].values[i]);
 #pragma GCC unroll 8
-    for (int i = 0; i < kSteps; ++i) a = _mm512_dpbusd_epi32(a, w[i], broadcast(x + 4 * i));
-    sum[r] = a;
+    for (int r = 0; r < kRows; ++r) {
+      const __m512i x = broadcast(rows.values[r] + 4 * i);
+      sums.of[0][r] = _mm512_dpbusd_epi32(sums.of[0][r], w0, x);
+      sums.of[1][r] = _mm512_dpbusd_epi32(sums.of[1][r], w1, x);
+    }
   }
 }
 
@@ -78,98 +86,126 @@ DURE_INLINE __m512 add_scaled(__m512i sum, __m512 scales, __m512 y) {
   return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scales, y);
 }
 
-template <int kSub, bool kMinima, int kRows>
-DURE_INLINE void finish_whole(const Panel& panel, const RowBlock& rows, const __m512i* weighted) {
+// Sum over the sub-blocks of minima * (sum of x).
+template <int kSub>
+DURE_INLINE __m512i minima_sum(const Panel& panel, const int32_t* pairs) {
   constexpr int kPairs = kPanelElements / kSub / 2;
-  const __m512 d = _mm512_load_ps(panel.d[0]);
+  __m512i low = _mm512_setzero_si512();
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-    const __m512 scale = _mm512_set1_ps(*rows.scales[r]);
-    __m512 y = add_scaled(weighted[r], _mm512_mul_ps(d, scale), _mm512_loadu_ps(rows.y[r]));
-    if constexpr (kMinima) {
-      alignas(64) int32_t pairs[8];
-      sum_pairs<kSub>(rows.sums[r], pairs);
-      __m512i low = _mm512_setzero_si512();
-#pragma GCC unroll 8
-      for (int p = 0; p < kPairs; ++p)
-        low = _mm512_dpwssd_epi32(low, _mm512_load_si512(panel.minima[p]),
-                                  _mm512_set1_epi32(pairs[p]));
-      const __m512 factor = _mm512_mul_ps(_mm512_load_ps(panel.low[0]), scale);
-      y = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(low), factor, y);
-    }
-    _mm512_storeu_ps(rows.y[r], y);
+  for (int p = 0; p < kPairs; ++p)
+    low = _mm512_dpwssd_epi32(low, _mm512_load_si512(panel.minima[p]), _mm512_set1_epi32(pairs[p]));
+  return low;
+}
+
+template <int kSub, bool kMinima>
+DURE_INLINE void finish_whole(const Panel& panel, __m512i weighted, float scale,
+                              const int32_t* pairs, float* y) {
+  const __m512 s = _mm512_set1_ps(scale);
+  __m512 sum =
+      add_scaled(weighted, _mm512_mul_ps(_mm512_load_ps(panel.d[0]), s), _mm512_loadu_ps(y));
+  if constexpr (kMinima) {
+    const __m512 low = _mm512_cvtepi32_ps(minima_sum<kSub>(panel, pairs));
+    sum = _mm512_fnmadd_ps(low, _mm512_mul_ps(_mm512_load_ps(panel.low[0]), s), sum);
   }
+  _mm512_storeu_ps(y, sum);
 }
 
 template <int kSub, bool kMinima, int kRows>
-void multiply_whole(const IntegerFormat& format, const Panel& panel, int, const RowBlock& rows) {
+void multiply_whole(const IntegerFormat& format, const Panel* tile, int, const RowBlock& rows) {
   alignas(64) int32_t start[kRows][16];
   starts<kSub, kRows>(rows, format.offset, start);
-  __m512i weighted[kRows], sum[kRows];
+  Sums<kRows> weighted, sums;
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) weighted[r] = _mm512_setzero_si512();
+  for (int r = 0; r < kRows; ++r) weighted.of[0][r] = weighted.of[1][r] = _mm512_setzero_si512();
+#pragma GCC unroll 1
   for (int b = 0; b < kPanelElements / kSub; ++b) {
-    dots<kSub, kRows>(panel, b, rows, start, sum);
-    const __m512i scale = _mm512_load_si512(panel.scales[b]);
+    dots<kSub, kRows>(tile, b, rows, start, sums);
+#pragma GCC unroll 2
+    for (int p = 0; p < kTilePanels; ++p) {
+      const __m512i scale = _mm512_load_si512(tile[p].scales[b]);
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r)
-      weighted[r] = _mm512_add_epi32(weighted[r], _mm512_mullo_epi32(sum[r], scale));
+      for (int r = 0; r < kRows; ++r)
+        weighted.of[p][r] =
+            _mm512_add_epi32(weighted.of[p][r], _mm512_mullo_epi32(sums.of[p][r], scale));
+    }
   }
-  finish_whole<kSub, kMinima, kRows>(panel, rows, weighted);
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    alignas(64) int32_t pairs[8];
+    if constexpr (kMinima) sum_pairs<kSub>(rows.sums[r], pairs);
+#pragma GCC unroll 2
+    for (int p = 0; p < kTilePanels; ++p)
+      finish_whole<kSub, kMinima>(tile[p], weighted.of[p][r], *rows.scales[r], pairs,
+                                  rows.y[r] + p * kPanelColumns);
+  }
 }
 
 template <bool kMinima, int kRows>
-void multiply_blocks(const IntegerFormat& format, const Panel& panel, int elements,
+void multiply_blocks(const IntegerFormat& format, const Panel* tile, int elements,
                      const RowBlock& rows) {
   alignas(64) int32_t start[kRows][16], x_sums[kRows][16];
   starts<32, kRows>(rows, format.offset, start);
   if (kMinima) starts<32, kRows>(rows, -1, x_sums);
-  __m512 y[kRows];
+  __m512 y[kTilePanels][kRows];
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) y[r] = _mm512_loadu_ps(rows.y[r]);
+  for (int r = 0; r < kRows; ++r) {
+    y[0][r] = _mm512_loadu_ps(rows.y[r]);
+    y[1][r] = _mm512_loadu_ps(rows.y[r] + kPanelColumns);
+  }
+#pragma GCC unroll 1
   for (int b = 0; b < elements / 32; ++b) {
-    __m512i sum[kRows];
-    dots<32, kRows>(panel, b, rows, start, sum);
-    const __m512 d = _mm512_load_ps(panel.d[b]), low = _mm512_load_ps(panel.low[b]);
+    Sums<kRows> sums;
+    dots<32, kRows>(tile, b, rows, start, sums);
+#pragma GCC unroll 2
+    for (int p = 0; p < kTilePanels; ++p) {
+      const __m512 d = _mm512_load_ps(tile[p].d[b]), low = _mm512_load_ps(tile[p].low[b]);
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const __m512 scale = _mm512_set1_ps(rows.scales[r][b]);
-      y[r] = add_scaled(sum[r], _mm512_mul_ps(d, scale), y[r]);
-      if (!kMinima) continue;
-      const __m512 sums = _mm512_cvtepi32_ps(_mm512_set1_epi32(x_sums[r][b]));
-      y[r] = _mm512_fnmadd_ps(sums, _mm512_mul_ps(low, scale), y[r]);
+      for (int r = 0; r < kRows; ++r) {
+        const __m512 scale = _mm512_set1_ps(rows.scales[r][b]);
+        y[p][r] = add_scaled(sums.of[p][r], _mm512_mul_ps(d, scale), y[p][r]);
+        if (!kMinima) continue;
+        const __m512 x = _mm512_cvtepi32_ps(_mm512_set1_epi32(x_sums[r][b]));
+        y[p][r] = _mm512_fnmadd_ps(x, _mm512_mul_ps(low, scale), y[p][r]);
+      }
     }
   }
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) _mm512_storeu_ps(rows.y[r], y[r]);
+  for (int r = 0; r < kRows; ++r) {
+    _mm512_storeu_ps(rows.y[r], y[0][r]);
+    _mm512_storeu_ps(rows.y[r] + kPanelColumns, y[1][r]);
+  }
 }
 
 template <int kRows>
-void multiply_rows(const IntegerFormat& f, const Panel& panel, int elements, const RowBlock& rows) {
+void multiply_rows(const IntegerFormat& f, const Panel* tile, int elements, const RowBlock& rows) {
   if (f.elements == 32) {
-    return f.minima ? multiply_blocks<true, kRows>(f, panel, elements, rows)
-                    : multiply_blocks<false, kRows>(f, panel, elements, rows);
+    return f.minima ? multiply_blocks<true, kRows>(f, tile, elements, rows)
+                    : multiply_blocks<false, kRows>(f, tile, elements, rows);
   }
   if (f.sub_block == 32) {
-    return f.minima ? multiply_whole<32, true, kRows>(f, panel, elements, rows)
-                    : multiply_whole<32, false, kRows>(f, panel, elements, rows);
+    return f.minima ? multiply_whole<32, true, kRows>(f, tile, elements, rows)
+                    : multiply_whole<32, false, kRows>(f, tile, elements, rows);
   }
-  return f.minima ? multiply_whole<16, true, kRows>(f, panel, elements, rows)
-                  : multiply_whole<16, false, kRows>(f, panel, elements, rows);
+  return f.minima ? multiply_whole<16, true, kRows>(f, tile, elements, rows)
+                  : multiply_whole<16, false, kRows>(f, tile, elements, rows);
 }
 
-void multiply(const IntegerFormat& f, const Panel& panel, int elements, const RowBlock& rows) {
-  if (rows.count == 8) return multiply_rows<8>(f, panel, elements, rows);
+// Six rows and two panels fill the registers: 12 sums, as many weighted ones, weights, x.
+void multiply(const IntegerFormat& f, const Panel* tile, int elements, const RowBlock& rows) {
   RowBlock rest = rows;
+  while (rest.count >= 6) {
+    multiply_rows<6>(f, tile, elements, rest);
+    drop_rows(rest, 6);
+  }
   if (rest.count >= 4) {
-    multiply_rows<4>(f, panel, elements, rest);
+    multiply_rows<4>(f, tile, elements, rest);
     drop_rows(rest, 4);
   }
   if (rest.count >= 2) {
-    multiply_rows<2>(f, panel, elements, rest);
+    multiply_rows<2>(f, tile, elements, rest);
     drop_rows(rest, 2);
   }
-  if (rest.count == 1) multiply_rows<1>(f, panel, elements, rest);
+  if (rest.count == 1) multiply_rows<1>(f, tile, elements, rest);
 }
 
 double chains(int64_t rounds, int32_t* out) {
