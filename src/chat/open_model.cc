@@ -6,23 +6,23 @@
 namespace dure {
 namespace {
 
-OpenModel open_weights_of(const std::string& model) {
+OpenModel open_weights_of(const std::string& model, Arithmetic arithmetic) {
   OpenModel out;
   out.files = std::make_shared<ModelFiles>(find_model(model));
-  out.weights = open_weights(out.files);
+  out.weights = open_weights(out.files, arithmetic);
   return out;
 }
 
 }  // namespace
 
-OpenModel open_model(const std::string& model) {
-  OpenModel out = open_weights_of(model);
+OpenModel open_model(const std::string& model, Arithmetic arithmetic) {
+  OpenModel out = open_weights_of(model, arithmetic);
   out.texts = load_chat_texts(*out.files);
   return out;
 }
 
 OpenModel open_model_to_read(const std::string& model) {
-  OpenModel out = open_weights_of(model);
+  OpenModel out = open_weights_of(model, Arithmetic::kExact);
   out.texts.source = out.files->path().string();
   out.texts.tokenizer = load_tokenizer(*out.files);
   return out;

@@ -48,8 +48,8 @@ unsigned char insert_paste(EditLine* editor, int) {
   return el_winsertstr(editor, pasted.c_str()) == 0 ? CC_REFRESH : CC_ERROR;
 }
 
-// A terminal that is not raw yet keeps a typed end of input (^D) as a zero byte for whoever reads raw
-// next. Typed ahead of the prompt it still means the end, unless a line was begun.
+// A terminal that is not raw yet keeps a typed end of input (^D) as a zero byte for whoever reads
+// raw next. Typed ahead of the prompt it still means the end, unless a line was begun.
 unsigned char end_of_input(EditLine* editor, int) {
   const LineInfo* line = el_line(editor);
   return line->lastchar == line->buffer ? CC_EOF : CC_NORM;

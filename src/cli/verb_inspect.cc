@@ -13,6 +13,7 @@
 #include "formats/hf_config.h"
 #include "formats/model_files.h"
 #include "formats/model_folder.h"
+#include "kernels/arithmetic.h"
 
 namespace dure {
 namespace {
@@ -118,8 +119,10 @@ void print_stored(const Stored& stored) {
               grouped(stored.bytes).c_str(),
               format_bytes(static_cast<double>(stored.bytes)).c_str());
   for (const auto& [type, count] : stored.by_type) {
-    std::printf("  %-17s %s tensors, %s bytes\n", type.c_str(), grouped(count.first).c_str(),
-                grouped(count.second).c_str());
+    const auto dtype = dtype_from_name(type);
+    const bool small = dtype && arithmetic_supports(Arithmetic::kInteger8, *dtype);
+    std::printf("  %-17s %s tensors, %s bytes%s\n", type.c_str(), grouped(count.first).c_str(),
+                grouped(count.second).c_str(), small ? "; answers multiply in integer8" : "");
   }
 }
 
@@ -161,6 +164,9 @@ void add_stored(Json& out, const Stored& stored) {
   for (const auto& [type, count] : stored.by_type) {
     types[type]["tensor_count"] = count.first;
     types[type]["bytes"] = count.second;
+    const auto dtype = dtype_from_name(type);
+    const bool small = dtype && arithmetic_supports(Arithmetic::kInteger8, *dtype);
+    types[type]["arithmetic"] = arithmetic_name(small ? Arithmetic::kInteger8 : Arithmetic::kExact);
   }
   out["types"] = std::move(types);
 }

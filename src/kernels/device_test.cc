@@ -112,6 +112,16 @@ std::vector<Operation> matrix_products() {
          grouped_linear({.data = w, .parts = parts.data()}, offsets, x, r.floats({21, 30}),
                         r.stream);
        }},
+      {"grouped_linear_take",
+       [](Rig& r) {
+         // F32 noise is as good as any bytes of Q8_0 blocks; [4, 30, 64].
+         const TensorView bytes = r.floats({4 * 30 * 2 * 34 / 4});
+         const WeightView w{.data = {bytes.data, {4, 30, 64}, DType::kQ8_0, bytes.device},
+                            .arithmetic = Arithmetic::kInteger8};
+         const TensorView x = r.floats({9, 64}), y = r.floats({21, 30});
+         const Product product{w, y};
+         grouped_linear_take({&product, 1}, r.of(kGroups), r.indices(21, 9), x, r.stream);
+       }},
       {"grouped_linear_input_gradient",
        [](Rig& r) {
          grouped_linear_input_gradient({r.halves({4, 30, 40})}, r.of(kGroups), r.floats({21, 30}),

@@ -1,6 +1,7 @@
 // Checks of linear.h, then the device's own bodies.
 #include "kernels/linear.h"
 
+#include "kernels/cpu/integer8.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/widen.h"
 #include "kernels/dispatch.h"
@@ -14,10 +15,16 @@ void check_rows(ConstTensorView t, int64_t rows, int64_t columns, const char* na
              "{} is {}, wanted [{}, {}]", name, t.shape.text(), rows, columns);
 }
 
-// x: [M, K] and y: [M, N] against w: [N, K], or a stack of them.
-void check(const WeightView& w, int rank, ConstTensorView x, ConstTensorView y) {
+void check_weight(const WeightView& w, int rank) {
   DURE_CHECK(w.data.shape.rank() == rank, "weights {}", w.data.shape.text());
   DURE_CHECK(cpu::widen_supports(w.dtype()), "weights of type {}", dtype_info(w.dtype()).name);
+  DURE_CHECK(arithmetic_supports(w.arithmetic, w.dtype()), "{} of {}",
+             arithmetic_name(w.arithmetic), dtype_info(w.dtype()).name);
+}
+
+// x: [M, K] and y: [M, N] against w: [N, K], or a stack of them.
+void check(const WeightView& w, int rank, ConstTensorView x, ConstTensorView y) {
+  check_weight(w, rank);
   check_rows(x, x.dim(0), w.columns(), "x or dx");
   check_rows(y, x.dim(0), w.rows(), "y or dy");
 }
@@ -34,11 +41,39 @@ void check_gradient(ConstTensorView dy, ConstTensorView x, ConstTensorView dw, i
   check_rows(x, x.dim(0), dw.shape.back(), "x");
 }
 
+using Parts = std::span<const int64_t>;
+
+Parts parts(ConstTensorView offsets) {
+  return {offsets.i64(), static_cast<size_t>(offsets.elements())};
+}
+
+// Runs of products of one arithmetic.
+void forward(std::span<const Product> products, Parts offsets, ConstTensorView take,
+             ConstTensorView x, Stream& stream) {
+  while (!products.empty()) {
+    const Arithmetic arithmetic = products[0].w.arithmetic;
+    size_t count = 1;
+    while (count < products.size() && products[count].w.arithmetic == arithmetic) ++count;
+    const std::span<const Product> run = products.first(count);
+    dispatch(stream, [&](CpuStream& s) {
+      if (arithmetic == Arithmetic::kInteger8) return cpu::integer8(run, offsets, take, x, s);
+      for (const Product& p : run) cpu::exact(p.w, offsets, x, p.y, s);
+    });
+    products = products.subspan(count);
+  }
+}
+
 }  // namespace
 
+void linear(std::span<const Product> products, ConstTensorView x, Stream& stream) {
+  for (const Product& p : products) check(p.w, 2, x, p.y);
+  const int64_t offsets[] = {0, x.dim(0)};
+  forward(products, offsets, {}, x, stream);
+}
+
 void linear(const WeightView& w, ConstTensorView x, TensorView y, Stream& stream) {
-  check(w, 2, x, y);
-  dispatch(stream, [&](CpuStream& s) { cpu::linear(w, x, y, s); });
+  const Product product{w, y};
+  linear({&product, 1}, x, stream);
 }
 
 void linear_input_gradient(const WeightView& w, ConstTensorView dy, TensorView dx, Write write,
@@ -52,11 +87,32 @@ void linear_weight_gradient(ConstTensorView dy, ConstTensorView x, TensorView dw
   dispatch(stream, [&](CpuStream& s) { cpu::linear_weight_gradient(dy, x, dw, s); });
 }
 
+void grouped_linear(std::span<const Product> products, ConstTensorView offsets, ConstTensorView x,
+                    Stream& stream) {
+  for (const Product& p : products) {
+    check(p.w, 3, x, p.y);
+    check_offsets(offsets, p.w.stack());
+  }
+  forward(products, parts(offsets), {}, x, stream);
+}
+
 void grouped_linear(const WeightView& w, ConstTensorView offsets, ConstTensorView x, TensorView y,
                     Stream& stream) {
-  check(w, 3, x, y);
-  check_offsets(offsets, w.stack());
-  dispatch(stream, [&](CpuStream& s) { cpu::grouped_linear(w, offsets, x, y, s); });
+  const Product product{w, y};
+  grouped_linear({&product, 1}, offsets, x, stream);
+}
+
+void grouped_linear_take(std::span<const Product> products, ConstTensorView offsets,
+                         ConstTensorView take, ConstTensorView x, Stream& stream) {
+  take.expect(DType::kI32);
+  for (const Product& p : products) {
+    check_weight(p.w, 3);
+    DURE_CHECK(takes_rows(p.w), "taken rows with {}", arithmetic_name(p.w.arithmetic));
+    check_offsets(offsets, p.w.stack());
+    check_rows(x, x.dim(0), p.w.columns(), "x");
+    check_rows(p.y, take.elements(), p.w.rows(), "y");
+  }
+  forward(products, parts(offsets), take, x, stream);
 }
 
 void grouped_linear_input_gradient(const WeightView& w, ConstTensorView offsets, ConstTensorView dy,

@@ -1,19 +1,27 @@
 // kernels/linear.h: y = x w^T and its gradients, one matrix or a stack of experts.
 //
 // Symbols: M rows (tokens), K in, N out, E experts. x: [M, K], w: [N, K], y: [M, N], all row-major,
-// x and y f32. Order contract: y[m, n] is one f32 accumulator from 0, fused multiply-adds over k
-// ascending, weights widened to f32 exactly. It depends on neither M, the other rows, the threads
-// nor the instruction set. Input gradient: one accumulator over n ascending. Weight gradient: over
-// m ascending, started from what dw holds. Block-quantised weights: decoded to f32 exactly, then
-// the same order. Outputs overlap no input. Bodies: cpu/linear.cc;
-// ref/linear.h (double).
+// x and y f32. Order contract: that of the weight's arithmetic (arithmetic.h). It depends on neither
+// M, the other rows, the threads nor the instruction set. Gradients are exact whatever the weight's
+// arithmetic: weights widened or decoded to f32, fused multiply-adds; input gradient: one
+// accumulator over n ascending; weight gradient: over m ascending, started from what dw holds.
+// Outputs overlap no input. Bodies: cpu/linear.cc, cpu/integer8.cc; twins: ref/linear.h (double),
+// ref/integer8.h.
 #pragma once
+
+#include <span>
 
 #include "kernels/weight.h"
 #include "kernels/write.h"
 
 namespace dure {
 
+// Products that read the same x; an arithmetic that prepares x does so once for all of them.
+struct Product {
+  const WeightView& w;
+  TensorView y;
+};
+void linear(std::span<const Product> products, ConstTensorView x, Stream& stream);
 void linear(const WeightView& w, ConstTensorView x, TensorView y, Stream& stream);
 // dx: [M, K] = dy [M, N] w, or += .
 void linear_input_gradient(const WeightView& w, ConstTensorView dy, TensorView dx, Write write,
@@ -24,8 +32,15 @@ void linear_weight_gradient(ConstTensorView dy, ConstTensorView x, TensorView dw
 // Experts. Rows are sorted by expert: expert e owns rows [offsets[e], offsets[e+1]); offsets:
 // [E+1] i64, empty experts allowed. w: [E, N, K]. Row results equal linear() of that row with that
 // expert's matrix, bit for bit.
+void grouped_linear(std::span<const Product> products, ConstTensorView offsets, ConstTensorView x,
+                    Stream& stream);
 void grouped_linear(const WeightView& w, ConstTensorView offsets, ConstTensorView x, TensorView y,
                     Stream& stream);
+// The same without a gathered copy: row r of each y is of row take[r] of x. take: [R] i32. Checked:
+// every w multiplies as kInteger8 (takes_rows()).
+void grouped_linear_take(std::span<const Product> products, ConstTensorView offsets,
+                         ConstTensorView take, ConstTensorView x, Stream& stream);
+inline bool takes_rows(const WeightView& w) { return w.arithmetic == Arithmetic::kInteger8; }
 void grouped_linear_input_gradient(const WeightView& w, ConstTensorView offsets, ConstTensorView dy,
                                    TensorView dx, Write write, Stream& stream);
 void grouped_linear_weight_gradient(ConstTensorView offsets, ConstTensorView dy, ConstTensorView x,

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "hwy/highway.h"
+#include "kernels/cpu/integer8_panel.h"
 #include "tensor/buffer.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -93,6 +94,21 @@ double fma_rate(CpuStream& stream, int threads, double seconds) {
   });
 }
 
+double int8_rate(CpuStream& stream, double seconds) {
+  const int threads = stream.thread_count();
+  return best_rate(seconds, [&] {
+    double work = 0;
+    stream.threads().parallel_for(threads, [&](int64_t index, int) {
+      int32_t sum = 0;
+      const double done = cpu::integer8_body().chains(20'000, &sum);
+      volatile int32_t sink = sum;
+      static_cast<void>(sink);
+      if (index == 0) work = done * threads;
+    });
+    return work;
+  });
+}
+
 // body(first byte, bytes) on each thread's stretch of the arrays.
 template <typename Body>
 double memory_rate(CpuStream& stream, double seconds, double bytes, Body body) {
@@ -106,7 +122,7 @@ double memory_rate(CpuStream& stream, double seconds, double bytes, Body body) {
 }  // namespace
 
 MachinePeak measure_peak(CpuStream& stream, double seconds) {
-  const double part = seconds / 4;
+  const double part = seconds / 5;
   Buffer from(kBytes), to(kBytes);
   auto* const a = static_cast<char*>(from.data());
   auto* const b = static_cast<char*>(to.data());
@@ -116,6 +132,7 @@ MachinePeak measure_peak(CpuStream& stream, double seconds) {
   MachinePeak peak;
   peak.fma_gflops_thread = fma_rate(stream, 1, part) * 1e-9;
   peak.fma_gflops = fma_rate(stream, stream.thread_count(), part) * 1e-9;
+  peak.int8_gops = int8_rate(stream, part) * 1e-9;
   peak.read_gbytes_s = 1e-9 * memory_rate(stream, part, 1, [&](int64_t first, int64_t bytes) {
                          volatile uint32_t sink = DURE_DISPATCH(ReadAll)(
                              reinterpret_cast<const uint32_t*>(a + first), bytes / 4);

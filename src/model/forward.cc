@@ -17,9 +17,9 @@ void attention_block(const LayerContext& c, const LayerWeights& w, LayerActivati
   const ModelConfig& config = c.weights.config;
   const double epsilon = config.norm_epsilon;
   Stream& stream = c.stream;
-  linear(w.q, input, flat_rows(a.q_raw), stream);
-  linear(w.k, input, flat_rows(a.k_raw), stream);
-  linear(w.v, input, flat_rows(a.v), stream);
+  const Product qkv[] = {
+      {w.q, flat_rows(a.q_raw)}, {w.k, flat_rows(a.k_raw)}, {w.v, flat_rows(a.v)}};
+  linear(qkv, input, stream);
   const RopeTable rope = c.weights.rope(c.facts.rope);
   head_norm_rope(a.q_raw, w.q_norm, epsilon, rope, c.positions, a.q, a.q_inverse_rms, stream);
   head_norm_rope(a.k_raw, w.k_norm, epsilon, rope, c.positions, a.k, a.k_inverse_rms, stream);
@@ -38,14 +38,18 @@ void moe_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h, 
   route(facts, a.logits, w.router_bias, a.probabilities, a.experts, a.weights, stream);
   const ExpertDispatch dispatch = a.dispatch();
   dispatch_experts(a.experts, facts, dispatch, stream);
-  gather_rows(h, dispatch.row_token, a.inputs, stream);
-  grouped_linear(w.expert_gate, dispatch.offsets, a.inputs, a.ffn.gate, stream);
-  grouped_linear(w.expert_up, dispatch.offsets, a.inputs, a.ffn.up, stream);
+  const Product gate_up[] = {{w.expert_gate, a.ffn.gate}, {w.expert_up, a.ffn.up}};
+  if (takes_rows(w.expert_gate) && takes_rows(w.expert_up)) {
+    grouped_linear_take(gate_up, dispatch.offsets, dispatch.row_token, h, stream);
+  } else {
+    gather_rows(h, dispatch.row_token, a.inputs, stream);
+    grouped_linear(gate_up, dispatch.offsets, a.inputs, stream);
+  }
   swiglu(a.ffn.gate, a.ffn.up, limit, a.ffn.h, stream);
   grouped_linear(w.expert_down, dispatch.offsets, a.ffn.h, a.outputs, stream);
   if (w.shared_gate) {
-    linear(w.shared_gate, h, a.shared.gate, stream);
-    linear(w.shared_up, h, a.shared.up, stream);
+    const Product shared[] = {{w.shared_gate, a.shared.gate}, {w.shared_up, a.shared.up}};
+    linear(shared, h, stream);
     swiglu(a.shared.gate, a.shared.up, limit, a.shared.h, stream);
     linear(w.shared_down, a.shared.h, a.shared_output, stream);
   }
@@ -54,8 +58,8 @@ void moe_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h, 
 
 void dense_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h, FfnActivations& a,
                  TensorView out) {
-  linear(w.gate, h, a.gate, c.stream);
-  linear(w.up, h, a.up, c.stream);
+  const Product gate_up[] = {{w.gate, a.gate}, {w.up, a.up}};
+  linear(gate_up, h, c.stream);
   swiglu(a.gate, a.up, c.facts.activation.limit, a.h, c.stream);
   linear(w.down, a.h, out, c.stream);
 }

@@ -28,6 +28,7 @@ struct Opener {
   const ModelFiles& files;
   ModelWeights& weights;
   CpuStream& stream;
+  Arithmetic arithmetic;
 
   void bind(const ImpliedTensor& tensor, ConstTensorView& field) {
     field = files.tensor(tensor.id);
@@ -39,6 +40,12 @@ struct Opener {
   }
 
   void bind(const ImpliedTensor& tensor, WeightView& field) {
+    place(tensor, field);
+    if (tensor.kind != TensorKind::kRouter && arithmetic_supports(arithmetic, field.dtype()))
+      field.arithmetic = arithmetic;
+  }
+
+  void place(const ImpliedTensor& tensor, WeightView& field) {
     if (tensor.kind != TensorKind::kExperts) {
       field.data = files.tensor(tensor.id);
       return;
@@ -97,12 +104,12 @@ WeightBytes open_weights_bytes(const ModelFiles& files) {
   return bytes;
 }
 
-ModelWeights open_weights(std::shared_ptr<const ModelFiles> files) {
+ModelWeights open_weights(std::shared_ptr<const ModelFiles> files, Arithmetic arithmetic) {
   ModelWeights out;
   out.config = files->config();
   CpuStream stream(1);
   out.make_rope_tables(stream);
-  Opener opener{*files, out, stream};
+  Opener opener{*files, out, stream, arithmetic};
   visit_tensors(out.config, out,
                 [&](const ImpliedTensor& tensor, auto& field) { opener.bind(tensor, field); });
   for (const ImpliedTensor& tensor : files->tensors())

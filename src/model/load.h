@@ -19,8 +19,10 @@ void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& st
 // Weights to run. Matrices keep their stored type and place, experts too, whether the files have
 // them one by one or in stacks. Copied, and counted by owned_bytes(): norms and the router's bias
 // that are not f32, FP8 (decoded to bf16), tensors at an address that their type cannot have. Keeps
-// `files` alive. Throws kUnsupported where experts of a layer differ in type.
-ModelWeights open_weights(std::shared_ptr<const ModelFiles> files);
+// `files` alive. Matrices multiply as `arithmetic` where their type can and they are no router's,
+// exactly elsewhere. Throws kUnsupported where experts of a layer differ in type.
+ModelWeights open_weights(std::shared_ptr<const ModelFiles> files,
+                          Arithmetic arithmetic = Arithmetic::kExact);
 
 // Where the weights of open_weights() will lie; from the files' headers alone.
 struct WeightBytes {

@@ -27,11 +27,13 @@ class CpuStream final : public Stream {
   // Scratch of one worker, 64-byte aligned, at least `bytes` long (grown outside steady state, then
   // kept). Its content lasts until that worker's next call of scratch() in any kernel.
   void* scratch(int worker, size_t bytes);
+  // The same for what all workers of one kernel read; taken outside their loops.
+  void* shared_scratch(size_t bytes);
 
  private:
   ThreadPool pool_;
   struct Scratch;
-  std::unique_ptr<Scratch[]> scratch_;
+  std::unique_ptr<Scratch[]> scratch_;  // of each worker, then the shared one
 };
 
 }  // namespace dure

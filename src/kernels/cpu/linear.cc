@@ -22,26 +22,6 @@ BParts parts_of(const WeightView& w, int64_t dense_bytes) {
           .addresses = w.parts};
 }
 
-void forward(const WeightView& w, Parts offsets, ConstTensorView x, TensorView y,
-             CpuStream& stream) {
-  const Sizes s{x.dim(0), w.rows(), w.columns()};
-  const int64_t row = row_bytes(w.dtype(), s.k);
-  matmul_stack({.whole = {.rows = s.m,
-                          .columns = s.n,
-                          .steps = s.k,
-                          .a = x.f32(),
-                          .a_stride = s.k,
-                          .b = static_cast<const char*>(w.data.data),
-                          .b_dtype = w.dtype(),
-                          .b_row_bytes = row,
-                          .b_by_column = true,
-                          .c = y.f32(),
-                          .c_stride = s.n},
-                .offsets = offsets,
-                .b_parts = parts_of(w, row * s.n)},
-               stream);
-}
-
 void input_gradient(const WeightView& w, Parts offsets, ConstTensorView dy, TensorView dx,
                     Write write, CpuStream& stream) {
   const Sizes s{dx.dim(0), w.rows(), w.columns()};
@@ -84,9 +64,23 @@ void weight_gradient(Parts offsets, ConstTensorView dy, ConstTensorView x, Tenso
 
 }  // namespace
 
-void linear(const WeightView& w, ConstTensorView x, TensorView y, CpuStream& stream) {
-  const int64_t offsets[] = {0, x.dim(0)};
-  forward(w, offsets, x, y, stream);
+void exact(const WeightView& w, Parts offsets, ConstTensorView x, TensorView y, CpuStream& stream) {
+  const Sizes s{x.dim(0), w.rows(), w.columns()};
+  const int64_t row = row_bytes(w.dtype(), s.k);
+  matmul_stack({.whole = {.rows = s.m,
+                          .columns = s.n,
+                          .steps = s.k,
+                          .a = x.f32(),
+                          .a_stride = s.k,
+                          .b = static_cast<const char*>(w.data.data),
+                          .b_dtype = w.dtype(),
+                          .b_row_bytes = row,
+                          .b_by_column = true,
+                          .c = y.f32(),
+                          .c_stride = s.n},
+                .offsets = offsets,
+                .b_parts = parts_of(w, row * s.n)},
+               stream);
 }
 
 void linear_input_gradient(const WeightView& w, ConstTensorView dy, TensorView dx, Write write,
@@ -99,11 +93,6 @@ void linear_weight_gradient(ConstTensorView dy, ConstTensorView x, TensorView dw
                             CpuStream& stream) {
   const int64_t offsets[] = {0, x.dim(0)};
   weight_gradient(offsets, dy, x, dw, stream);
-}
-
-void grouped_linear(const WeightView& w, ConstTensorView offsets, ConstTensorView x, TensorView y,
-                    CpuStream& stream) {
-  forward(w, parts(offsets), x, y, stream);
 }
 
 void grouped_linear_input_gradient(const WeightView& w, ConstTensorView offsets, ConstTensorView dy,

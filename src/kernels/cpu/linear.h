@@ -1,19 +1,21 @@
 // kernels/cpu/linear.h: kernels/linear.h on the CPU; shapes are checked there, offsets in matmul.h.
 #pragma once
 
+#include <span>
+
 #include "kernels/weight.h"
 #include "kernels/write.h"
 #include "tensor/cpu_stream.h"
 
 namespace dure::cpu {
 
-void linear(const WeightView& w, ConstTensorView x, TensorView y, CpuStream& stream);
+// Part e owns rows [offsets[e], offsets[e+1]); one matrix: offsets {0, M}.
+void exact(const WeightView& w, std::span<const int64_t> offsets, ConstTensorView x, TensorView y,
+           CpuStream& stream);
 void linear_input_gradient(const WeightView& w, ConstTensorView dy, TensorView dx, Write write,
                            CpuStream& stream);
 void linear_weight_gradient(ConstTensorView dy, ConstTensorView x, TensorView dw,
                             CpuStream& stream);
-void grouped_linear(const WeightView& w, ConstTensorView offsets, ConstTensorView x, TensorView y,
-                    CpuStream& stream);
 void grouped_linear_input_gradient(const WeightView& w, ConstTensorView offsets, ConstTensorView dy,
                                    TensorView dx, Write write, CpuStream& stream);
 void grouped_linear_weight_gradient(ConstTensorView offsets, ConstTensorView dy, ConstTensorView x,

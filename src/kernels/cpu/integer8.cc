@@ -1,0 +1,304 @@
+// Rounding of x, the cut into tasks, and the loop of a task over panels and rows.
+#include "kernels/cpu/integer8.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "base/check.h"
+#include "kernels/cpu/integer8_panel.h"
+#include "kernels/cpu/parallel_rows.h"
+#include "kernels/isa.h"
+
+namespace dure::cpu {
+namespace {
+
+constexpr int64_t kRowsOfTask = 256;  // Their results, 32 KiB a tile, stay in a cache.
+constexpr int64_t kTilesOfTask = 16;  // at most: the first one of a task is not fetched ahead
+constexpr int64_t kTasksPerThread = 8;
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// A product, and how it is cut: parts (experts), row chunks, column strips.
+struct Job {
+  const Product* product;
+  const IntegerFormat* format;
+  int64_t tiles_of_strip = 1;
+
+  int64_t strips() const {
+    return divide_up(divide_up(product->w.rows(), kTileColumns), tiles_of_strip);
+  }
+};
+
+// One task: a strip of one expert's columns for a chunk of its rows.
+struct Task {
+  const Job* job;
+  int64_t part, row_begin, row_end, tile_begin, tile_end;
+};
+
+// ---- x in 8 bits
+
+// One block of `count` elements. Returns its scale.
+float round_block(const float* x, int64_t count, int8_t* q) {
+  int32_t top = 0;  // The bits of |x| order as the numbers do, NaN above all.
+  for (int64_t k = 0; k < count; ++k) {
+    int32_t bits;
+    std::memcpy(&bits, x + k, sizeof(bits));
+    top = std::max(top, bits & 0x7fffffff);
+  }
+  const float largest = __builtin_bit_cast(float, top);
+  const bool finite = top < 0x7f800000;
+  if (!finite || largest < 0x1p-100f) {
+    std::memset(q, 0, static_cast<size_t>(count));
+    return finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+  }
+  const float up = 127 / largest;
+  constexpr float kRound = 0x1.8p23f;  // Adding it leaves an integer, ties to even.
+  for (int64_t k = 0; k < count; ++k) {
+    const float rounded = x[k] * up + kRound;
+    q[k] = static_cast<int8_t>(__builtin_bit_cast(int32_t, rounded) - 0x4b400000);
+  }
+  return largest / 127;
+}
+
+void round_row(const float* x, int64_t columns, int block, int64_t r, const RoundedRows& out) {
+  for (int64_t g = 0; g < out.groups; ++g) {
+    int8_t* const q = out.values_at(g, r);
+    const int64_t first = g * kPanelElements,
+                  count = std::min<int64_t>(kPanelElements, columns - first);
+    float* const scales = out.scales_at(g, r);
+    for (int64_t k = 0; k < count; k += block)
+      scales[k / block] = round_block(x + first + k, block, q + k);
+    std::memset(q + count, 0, static_cast<size_t>(kPanelElements - count));
+    int16_t* const sums = out.sums_at(g, r);
+    for (int i = 0; i < 16; ++i) {
+      int sum = 0;
+      for (int k = 0; k < 16; ++k) sum += q[16 * i + k];
+      sums[i] = static_cast<int16_t>(sum);
+    }
+  }
+}
+
+RoundedRows rounded(ConstTensorView x, int block, CpuStream& stream) {
+  RoundedRows out;
+  out.rows = x.dim(0);
+  out.groups = divide_up(x.dim(1), kPanelElements);
+  out.scales_per_group = kPanelElements / block;
+  const auto cells = static_cast<size_t>(out.rows * out.groups);
+  const size_t sums_bytes = cells * 16 * sizeof(int16_t);
+  const size_t scales_bytes = cells * static_cast<size_t>(out.scales_per_group) * sizeof(float);
+  auto* const room =
+      static_cast<char*>(stream.shared_scratch(cells * kPanelElements + sums_bytes + scales_bytes));
+  out.values = reinterpret_cast<int8_t*>(room);
+  out.sums = reinterpret_cast<int16_t*>(room + cells * kPanelElements);
+  out.scales = reinterpret_cast<float*>(room + cells * kPanelElements + sums_bytes);
+  parallel_rows(stream, out.rows, x.dim(1), [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r)
+      round_row(x.f32() + r * x.dim(1), x.dim(1), block, r, out);
+  });
+  return out;
+}
+
+// ---- a task
+
+// What all tasks of a call share.
+struct Call {
+  const Integer8Body& body;
+  RoundedRows x;
+  std::span<const int64_t> offsets;
+  const int32_t* take;  // or null
+  CpuStream& stream;
+
+  int64_t row_of(int64_t r) const { return take == nullptr ? r : take[r]; }
+};
+
+PanelRows stored_rows(const WeightView& w, int64_t part, int64_t panel) {
+  const int64_t bytes = row_bytes(w.dtype(), w.columns()), last = w.rows() - 1;
+  const auto* const first = reinterpret_cast<const uint8_t*>(w.part(part));
+  PanelRows rows;
+  for (int64_t c = 0; c < kPanelColumns; ++c)
+    rows.at[c] = first + std::min(panel * kPanelColumns + c, last) * bytes;
+  return rows;
+}
+
+RowBlock row_block(const Call& call, int64_t g, int64_t first, int64_t end, float* y) {
+  RowBlock block;
+  block.count = static_cast<int>(std::min<int64_t>(kRowBlock, end - first));
+  for (int i = 0; i < block.count; ++i) {
+    const int64_t r = call.row_of(first + i);
+    block.values[i] = call.x.values_at(g, r);
+    block.scales[i] = call.x.scales_at(g, r);
+    block.sums[i] = call.x.sums_at(g, r);
+    block.y[i] = y + i * kTileColumns;
+  }
+  return block;
+}
+
+// Stored bytes of one panel's elements.
+int64_t panel_bytes(const WeightView& w) { return row_bytes(w.dtype(), kPanelElements); }
+
+// Asks for a stretch of memory, to the level-2 cache. The 32 rows of a tile lie one after another:
+// read in that order they are one stream, which a processor follows at full bandwidth; read row by
+// row for each group, as panels are, they are 32 streams at a third of it (bench_integer8).
+void fetch(const uint8_t* from, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line, 0, 2);
+}
+
+// The stored rows of a tile, and those of the tile after it, which are fetched meanwhile.
+struct TileMemory {
+  const uint8_t* next = nullptr;
+  int64_t bytes = 0, fetched = 0, step = 0;  // of the next tile; a step for each group
+
+  void advance() {
+    const int64_t count = std::min(step, bytes - fetched);
+    if (count <= 0) return;
+    fetch(next + fetched, count);
+    fetched += count;
+  }
+};
+
+// Where the rows of `tile` begin, and how many bytes they take.
+TileMemory memory_of(const WeightView& w, int64_t part, int64_t tile, int64_t groups) {
+  const int64_t row = row_bytes(w.dtype(), w.columns()), first = tile * kTileColumns;
+  const int64_t rows = std::clamp<int64_t>(w.rows() - first, 0, kTileColumns);
+  return {.next = reinterpret_cast<const uint8_t*>(w.part(part)) + first * row,
+          .bytes = rows * row,
+          .step = divide_up(rows * row, groups)};
+}
+
+// Asks for the rows of x that the block after this one reads.
+void fetch_rows(const Call& call, int64_t g, int64_t first, int64_t end) {
+  for (int64_t i = first; i < std::min(first + kRowBlock, end); ++i) {
+    const int8_t* const at = call.x.values_at(g, call.row_of(i));
+    for (int64_t line = 0; line < kPanelElements; line += 64) __builtin_prefetch(at + line, 0, 3);
+  }
+}
+
+// results: [rows of the task, 32] of one tile.
+void run_tile(const Call& call, const Task& task, int64_t tile, Panel* panels, float* results) {
+  const WeightView& w = task.job->product->w;
+  const int64_t count = task.row_end - task.row_begin;
+  std::memset(results, 0, static_cast<size_t>(count * kTileColumns) * sizeof(float));
+  PanelRows rows[kTilePanels];
+  for (int p = 0; p < kTilePanels; ++p) rows[p] = stored_rows(w, task.part, tile * kTilePanels + p);
+  TileMemory ahead = memory_of(w, task.part, tile + 1, call.x.groups);
+  if (tile + 1 == task.tile_end) ahead.bytes = 0;
+  for (int64_t g = 0; g < call.x.groups; ++g) {
+    const int elements =
+        static_cast<int>(std::min<int64_t>(kPanelElements, w.columns() - g * kPanelElements));
+    ahead.advance();
+    for (int p = 0; p < kTilePanels; ++p) {
+      call.body.unpack(w.dtype(), rows[p], elements, panels[p]);
+      for (const uint8_t*& at : rows[p].at) at += panel_bytes(w);
+    }
+    for (int64_t r = 0; r < count; r += kRowBlock) {
+      fetch_rows(call, g, task.row_begin + r + kRowBlock, task.row_end);
+      call.body.multiply(
+          *task.job->format, panels, elements,
+          row_block(call, g, task.row_begin + r, task.row_end, results + r * kTileColumns));
+    }
+  }
+}
+
+void store_tile(const Task& task, int64_t tile, const float* results) {
+  const TensorView& y = task.job->product->y;
+  const int64_t n = y.dim(1), first = tile * kTileColumns;
+  const auto bytes =
+      static_cast<size_t>(std::min<int64_t>(kTileColumns, n - first)) * sizeof(float);
+  for (int64_t r = task.row_begin; r < task.row_end; ++r)
+    std::memcpy(y.f32() + r * n + first, results + (r - task.row_begin) * kTileColumns, bytes);
+}
+
+void run_task(const Call& call, const Task& task, int worker) {
+  const auto floats = static_cast<size_t>((task.row_end - task.row_begin) * kTileColumns);
+  auto* const panels = static_cast<Panel*>(
+      call.stream.scratch(worker, kTilePanels * sizeof(Panel) + floats * sizeof(float)));
+  auto* const results = reinterpret_cast<float*>(panels + kTilePanels);
+  const TileMemory first =
+      memory_of(task.job->product->w, task.part, task.tile_begin, call.x.groups);
+  fetch(first.next, first.bytes);
+  for (int64_t tile = task.tile_begin; tile < task.tile_end; ++tile) {
+    run_tile(call, task, tile, panels, results);
+    store_tile(task, tile, results);
+  }
+}
+
+// ---- the cut
+
+int64_t chunks_of(const Call& call, int64_t part) {
+  const auto e = static_cast<size_t>(part);
+  return divide_up(call.offsets[e + 1] - call.offsets[e], kRowsOfTask);
+}
+
+int64_t chunks(const Call& call) {
+  int64_t total = 0;
+  for (int64_t e = 0; e + 1 < std::ssize(call.offsets); ++e) total += chunks_of(call, e);
+  return total;
+}
+
+// Task `index` of a job: chunks of rows outside, strips of columns inside.
+Task task_of(const Call& call, const Job& job, int64_t index) {
+  const int64_t strips = job.strips(), strip = index % strips;
+  int64_t chunk = index / strips, part = 0;
+  while (chunk >= chunks_of(call, part)) chunk -= chunks_of(call, part++);
+  const auto e = static_cast<size_t>(part);
+  const int64_t begin = call.offsets[e] + chunk * kRowsOfTask;
+  const int64_t tiles = divide_up(job.product->w.rows(), kTileColumns);
+  return {&job,
+          part,
+          begin,
+          std::min(begin + kRowsOfTask, call.offsets[e + 1]),
+          strip * job.tiles_of_strip,
+          std::min(tiles, (strip + 1) * job.tiles_of_strip)};
+}
+
+int64_t tasks(const Call& call, std::span<const Job> jobs) {
+  int64_t strips = 0;
+  for (const Job& job : jobs) strips += job.strips();
+  return chunks(call) * strips;
+}
+
+// Tasks of many tiles, as long as there are enough that the last one is short beside all.
+void cut_strips(const Call& call, std::span<Job> jobs) {
+  const int64_t wanted =
+      tasks(call, jobs) / (kTasksPerThread * call.stream.threads().loop_threads());
+  for (Job& job : jobs) job.tiles_of_strip = std::clamp<int64_t>(wanted, 1, kTilesOfTask);
+}
+
+void run_jobs(const Call& call, std::span<const Job> jobs) {
+  const int64_t row_chunks = chunks(call);
+  call.stream.threads().parallel_for(tasks(call, jobs), [&](int64_t index, int worker) {
+    const Job* job = jobs.data();
+    for (; index >= row_chunks * job->strips(); ++job) index -= row_chunks * job->strips();
+    run_task(call, task_of(call, *job, index), worker);
+  });
+}
+
+constexpr size_t kProductsMax = 8;
+
+}  // namespace
+
+const Integer8Body& integer8_body() {
+  if (isa() == Isa::kAvx512 && integer8_vnni_available()) return integer8_vnni();
+  return isa() == Isa::kGeneric ? integer8_generic() : integer8_avx2();
+}
+
+void integer8(std::span<const Product> products, std::span<const int64_t> offsets,
+              ConstTensorView take, ConstTensorView x, CpuStream& stream) {
+  DURE_CHECK(products.size() <= kProductsMax, "{} products", products.size());
+  for (const int block : {256, 32}) {
+    Job jobs[kProductsMax];
+    size_t count = 0;
+    for (const Product& p : products) {
+      const IntegerFormat* const format = integer_format(p.w.dtype());
+      if (format->elements == block) jobs[count++] = {&p, format};
+    }
+    if (count == 0) continue;
+    const Call call{integer8_body(), rounded(x, block, stream), offsets,
+                    take ? take.i32() : nullptr, stream};
+    cut_strips(call, {jobs, count});
+    run_jobs(call, {jobs, count});
+  }
+}
+
+}  // namespace dure::cpu

@@ -1,0 +1,93 @@
+// kernels/cpu/integer8_panel.h: what integer8.cc hands to the bodies of each instruction set: a
+// panel of weights taken apart, and rows of x in 8 bits.
+//
+// A panel is 256 elements of k (the last one of a row may be shorter, in steps of 32) of 16
+// columns. Bytes of four consecutive k lie together, for column after column: one 64-byte line is
+// what a VNNI register or a row of an AMX tile holds.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/integer_block.h"
+
+namespace dure::cpu {
+
+constexpr int kPanelColumns = 16;
+constexpr int kPanelElements = 256;
+constexpr int kPanelSubBlocks = 16;  // at most
+// Two panels side by side make a tile: every value of x that is fetched meets both.
+constexpr int kTilePanels = 2;
+constexpr int kTileColumns = kTilePanels * kPanelColumns;
+
+struct Panel {
+  alignas(64) uint8_t values[kPanelElements / 4][kPanelColumns][4];
+  alignas(64) int32_t scales[kPanelSubBlocks][kPanelColumns];  // types of 256
+  // Pairs of minima: sub-blocks 2p (low half) and 2p + 1.
+  alignas(64) int32_t minima[kPanelSubBlocks / 2][kPanelColumns];
+  // Types of 256 use [0]; types of 32 have one for each 32 elements.
+  alignas(64) float d[8][kPanelColumns], low[8][kPanelColumns];
+};
+
+// The 16 stored rows of a panel, at its first element; a tile at the edge repeats its last one.
+struct PanelRows {
+  const uint8_t* at[kPanelColumns];
+};
+
+// Rows of x in 8 bits, cut as panels are: group g holds elements [256 g, 256 g + 256) of every row,
+// padded with zeros.
+struct RoundedRows {
+  int64_t rows = 0, groups = 0;
+  int scales_per_group = 1;  // 8 for types of 32 elements
+  int8_t* values = nullptr;  // [groups, rows, 256]
+  float* scales = nullptr;   // [groups, rows, scales_per_group]
+  int16_t* sums = nullptr;   // [groups, rows, 16]: of 16 values each
+
+  int8_t* values_at(int64_t g, int64_t r) const { return values + (g * rows + r) * kPanelElements; }
+  float* scales_at(int64_t g, int64_t r) const {
+    return scales + (g * rows + r) * scales_per_group;
+  }
+  int16_t* sums_at(int64_t g, int64_t r) const { return sums + (g * rows + r) * 16; }
+};
+
+constexpr int kRowBlock = 12;
+
+// Up to twelve rows of x at one group, and where the results of a tile accumulate.
+struct RowBlock {
+  int count = 0;
+  const int8_t* values[kRowBlock];
+  const float* scales[kRowBlock];
+  const int16_t* sums[kRowBlock];
+  float* y[kRowBlock];  // [32] each
+};
+
+// Leaves all but the first `count` rows.
+inline void drop_rows(RowBlock& rows, int count) {
+  rows.count -= count;
+  for (int r = 0; r < rows.count; ++r) {
+    rows.values[r] = rows.values[r + count];
+    rows.scales[r] = rows.scales[r + count];
+    rows.sums[r] = rows.sums[r + count];
+    rows.y[r] = rows.y[r + count];
+  }
+}
+
+// One instruction set's bodies.
+struct Integer8Body {
+  // `elements` of k of the 16 rows: 256, or fewer at the end of rows of a type of 32.
+  void (*unpack)(DType dtype, const PanelRows& rows, int elements, Panel& panel);
+  void (*multiply)(const IntegerFormat& format, const Panel* tile, int elements,
+                   const RowBlock& rows);
+  // Independent sums that never leave the registers, for the machine's peak; returns the operations
+  // done, two for a product and its addition.
+  double (*chains)(int64_t rounds, int32_t* out);
+};
+const Integer8Body& integer8_body();  // of the instruction set in use
+const Integer8Body& integer8_generic();
+const Integer8Body& integer8_avx2();
+const Integer8Body& integer8_vnni();  // AVX-512 with VNNI
+bool integer8_vnni_available();
+
+// By integer_block.h, any type.
+void unpack_generic(DType dtype, const PanelRows& rows, int elements, Panel& panel);
+
+}  // namespace dure::cpu

@@ -1,0 +1,352 @@
+// Panels with AVX-512 and VNNI: four products and their sum an instruction and lane, 16 columns a
+// register. The types people use are taken apart in registers (a transposition of 16 rows); the
+// others by unpack_generic().
+#include "kernels/cpu/integer8_panel.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "kernels/block_codebooks.h"
+
+#pragma GCC push_options
+#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12 misreads its own undefined() intrinsics.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")
+
+namespace dure::cpu {
+namespace {
+
+#define DURE_INLINE inline __attribute__((always_inline))
+#define DURE_LAMBDA_INLINE __attribute__((always_inline))
+
+// ---- multiply
+
+// Sums of 16 values of x as 16 lanes, or of 32 in the lower eight.
+template <int kSub>
+DURE_INLINE __m512i sums_of(const int16_t* sums) {
+  const __m256i sixteen = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums));
+  if constexpr (kSub == 16) return _mm512_cvtepi16_epi32(sixteen);
+  return _mm512_zextsi256_si512(_mm256_madd_epi16(sixteen, _mm256_set1_epi16(1)));
+}
+
+DURE_INLINE __m512i broadcast(const void* at) {
+  int32_t four;
+  std::memcpy(&four, at, sizeof(four));
+  return _mm512_set1_epi32(four);
+}
+
+// What each sub-block's sum starts from: -offset * (sum of x).
+template <int kSub, int kRows>
+DURE_INLINE void starts(const RowBlock& rows, int offset, int32_t (*out)[16]) {
+  const __m512i minus = _mm512_set1_epi32(-offset);
+  for (int r = 0; r < kRows; ++r)
+    _mm512_store_si512(out[r], _mm512_mullo_epi32(sums_of<kSub>(rows.sums[r]), minus));
+}
+
+// Sums of both panels of a tile for each row.
+template <int kRows>
+struct Sums {
+  __m512i of[kTilePanels][kRows];
+};
+
+// start + values . x over one sub-block.
+template <int kSub, int kRows>
+DURE_INLINE void dots(const Panel* tile, int b, const RowBlock& rows, const int32_t (*start)[16],
+                      Sums<kRows>& sums) {
+  constexpr int kSteps = kSub / 4;
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) sums.of[0][r] = sums.of[1][r] = _mm512_set1_epi32(start[r][b]);
+#pragma GCC unroll 8
+  for (int i = b * kSteps; i < (b + 1) * kSteps; ++i) {
+    const __m512i w0 = _mm512_load_si512(tile[0].values[i]);
+    const __m512i w1 = _mm512_load_si512(tile[1].values[i]);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const __m512i x = broadcast(rows.values[r] + 4 * i);
+      sums.of[0][r] = _mm512_dpbusd_epi32(sums.of[0][r], w0, x);
+      sums.of[1][r] = _mm512_dpbusd_epi32(sums.of[1][r], w1, x);
+    }
+  }
+}
+
+// Pairs of 16-bit sums of x, as dpwssd takes them.
+template <int kSub>
+DURE_INLINE void sum_pairs(const int16_t* sums, int32_t* out) {
+  if constexpr (kSub == 16) {
+    std::memcpy(out, sums, 32);
+  } else {
+    const __m256i eight = _mm512_castsi512_si256(sums_of<32>(sums));
+    _mm_store_si128(reinterpret_cast<__m128i*>(out), _mm256_cvtepi32_epi16(eight));
+  }
+}
+
+// y = fma(f32(sum), scales, y)
+DURE_INLINE __m512 add_scaled(__m512i sum, __m512 scales, __m512 y) {
+  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scales, y);
+}
+
+// Sum over the sub-blocks of minima * (sum of x).
+template <int kSub>
+DURE_INLINE __m512i minima_sum(const Panel& panel, const int32_t* pairs) {
+  constexpr int kPairs = kPanelElements / kSub / 2;
+  __m512i low = _mm512_setzero_si512();
+#pragma GCC unroll 8
+  for (int p = 0; p < kPairs; ++p)
+    low = _mm512_dpwssd_epi32(low, _mm512_load_si512(panel.minima[p]), _mm512_set1_epi32(pairs[p]));
+  return low;
+}
+
+template <int kSub, bool kMinima>
+DURE_INLINE void finish_whole(const Panel& panel, __m512i weighted, float scale,
+                              const int32_t* pairs, float* y) {
+  const __m512 s = _mm512_set1_ps(scale);
+  __m512 sum =
+      add_scaled(weighted, _mm512_mul_ps(_mm512_load_ps(panel.d[0]), s), _mm512_loadu_ps(y));
+  if constexpr (kMinima) {
+    const __m512 low = _mm512_cvtepi32_ps(minima_sum<kSub>(panel, pairs));
+    sum = _mm512_fnmadd_ps(low, _mm512_mul_ps(_mm512_load_ps(panel.low[0]), s), sum);
+  }
+  _mm512_storeu_ps(y, sum);
+}
+
+template <int kSub, bool kMinima, int kRows>
+void multiply_whole(const IntegerFormat& format, const Panel* tile, int, const RowBlock& rows) {
+  alignas(64) int32_t start[kRows][16];
+  starts<kSub, kRows>(rows, format.offset, start);
+  Sums<kRows> weighted, sums;
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) weighted.of[0][r] = weighted.of[1][r] = _mm512_setzero_si512();
+#pragma GCC unroll 1
+  for (int b = 0; b < kPanelElements / kSub; ++b) {
+    dots<kSub, kRows>(tile, b, rows, start, sums);
+#pragma GCC unroll 2
+    for (int p = 0; p < kTilePanels; ++p) {
+      const __m512i scale = _mm512_load_si512(tile[p].scales[b]);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r)
+        weighted.of[p][r] =
+            _mm512_add_epi32(weighted.of[p][r], _mm512_mullo_epi32(sums.of[p][r], scale));
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    alignas(64) int32_t pairs[8];
+    if constexpr (kMinima) sum_pairs<kSub>(rows.sums[r], pairs);
+#pragma GCC unroll 2
+    for (int p = 0; p < kTilePanels; ++p)
+      finish_whole<kSub, kMinima>(tile[p], weighted.of[p][r], *rows.scales[r], pairs,
+                                  rows.y[r] + p * kPanelColumns);
+  }
+}
+
+template <bool kMinima, int kRows>
+void multiply_blocks(const IntegerFormat& format, const Panel* tile, int elements,
+                     const RowBlock& rows) {
+  alignas(64) int32_t start[kRows][16], x_sums[kRows][16];
+  starts<32, kRows>(rows, format.offset, start);
+  if (kMinima) starts<32, kRows>(rows, -1, x_sums);
+  __m512 y[kTilePanels][kRows];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    y[0][r] = _mm512_loadu_ps(rows.y[r]);
+    y[1][r] = _mm512_loadu_ps(rows.y[r] + kPanelColumns);
+  }
+#pragma GCC unroll 1
+  for (int b = 0; b < elements / 32; ++b) {
+    Sums<kRows> sums;
+    dots<32, kRows>(tile, b, rows, start, sums);
+#pragma GCC unroll 2
+    for (int p = 0; p < kTilePanels; ++p) {
+      const __m512 d = _mm512_load_ps(tile[p].d[b]), low = _mm512_load_ps(tile[p].low[b]);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const __m512 scale = _mm512_set1_ps(rows.scales[r][b]);
+        y[p][r] = add_scaled(sums.of[p][r], _mm512_mul_ps(d, scale), y[p][r]);
+        if (!kMinima) continue;
+        const __m512 x = _mm512_cvtepi32_ps(_mm512_set1_epi32(x_sums[r][b]));
+        y[p][r] = _mm512_fnmadd_ps(x, _mm512_mul_ps(low, scale), y[p][r]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    _mm512_storeu_ps(rows.y[r], y[0][r]);
+    _mm512_storeu_ps(rows.y[r] + kPanelColumns, y[1][r]);
+  }
+}
+
+template <int kRows>
+void multiply_rows(const IntegerFormat& f, const Panel* tile, int elements, const RowBlock& rows) {
+  if (f.elements == 32) {
+    return f.minima ? multiply_blocks<true, kRows>(f, tile, elements, rows)
+                    : multiply_blocks<false, kRows>(f, tile, elements, rows);
+  }
+  if (f.sub_block == 32) {
+    return f.minima ? multiply_whole<32, true, kRows>(f, tile, elements, rows)
+                    : multiply_whole<32, false, kRows>(f, tile, elements, rows);
+  }
+  return f.minima ? multiply_whole<16, true, kRows>(f, tile, elements, rows)
+                  : multiply_whole<16, false, kRows>(f, tile, elements, rows);
+}
+
+// Six rows and two panels fill the registers: 12 sums, as many weighted ones, weights, x.
+void multiply(const IntegerFormat& f, const Panel* tile, int elements, const RowBlock& rows) {
+  RowBlock rest = rows;
+  while (rest.count >= 6) {
+    multiply_rows<6>(f, tile, elements, rest);
+    drop_rows(rest, 6);
+  }
+  if (rest.count >= 4) {
+    multiply_rows<4>(f, tile, elements, rest);
+    drop_rows(rest, 4);
+  }
+  if (rest.count >= 2) {
+    multiply_rows<2>(f, tile, elements, rest);
+    drop_rows(rest, 2);
+  }
+  if (rest.count == 1) multiply_rows<1>(f, tile, elements, rest);
+}
+
+double chains(int64_t rounds, int32_t* out) {
+  constexpr int kChains = 12;
+  __m512i sum[kChains], a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(-2);
+#pragma GCC unroll 12
+  for (int i = 0; i < kChains; ++i) sum[i] = _mm512_set1_epi32(i);
+  for (int64_t r = 0; r < rounds; ++r) {
+#pragma GCC unroll 12
+    for (int i = 0; i < kChains; ++i) sum[i] = _mm512_dpbusd_epi32(sum[i], a, b);
+    asm volatile("" : "+v"(a), "+v"(b));
+  }
+#pragma GCC unroll 12
+  for (int i = 1; i < kChains; ++i) sum[0] = _mm512_add_epi32(sum[0], sum[i]);
+  *out = _mm512_reduce_add_epi32(sum[0]);
+  return static_cast<double>(rounds) * kChains * 64 * 2;
+}
+
+// ---- unpack
+
+using Words = __m512i;  // One of each column.
+
+// Four by four blocks of 32 bits within each 128-bit lane of four registers.
+DURE_INLINE void transpose4(__m512i& a, __m512i& b, __m512i& c, __m512i& d) {
+  const __m512i ab0 = _mm512_unpacklo_epi32(a, b), ab1 = _mm512_unpackhi_epi32(a, b);
+  const __m512i cd0 = _mm512_unpacklo_epi32(c, d), cd1 = _mm512_unpackhi_epi32(c, d);
+  a = _mm512_unpacklo_epi64(ab0, cd0);
+  b = _mm512_unpackhi_epi64(ab0, cd0);
+  c = _mm512_unpacklo_epi64(ab1, cd1);
+  d = _mm512_unpackhi_epi64(ab1, cd1);
+}
+
+// Four by four blocks of 128 bits.
+DURE_INLINE void transpose_lanes(__m512i& a, __m512i& b, __m512i& c, __m512i& d) {
+  const __m512i ab0 = _mm512_shuffle_i32x4(a, b, 0x44), ab1 = _mm512_shuffle_i32x4(a, b, 0xee);
+  const __m512i cd0 = _mm512_shuffle_i32x4(c, d, 0x44), cd1 = _mm512_shuffle_i32x4(c, d, 0xee);
+  a = _mm512_shuffle_i32x4(ab0, cd0, 0x88);
+  b = _mm512_shuffle_i32x4(ab0, cd0, 0xdd);
+  c = _mm512_shuffle_i32x4(ab1, cd1, 0x88);
+  d = _mm512_shuffle_i32x4(ab1, cd1, 0xdd);
+}
+
+// t[r] of 16 rows becomes t[j]: word j of every row.
+DURE_INLINE void transpose16(__m512i* t) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) transpose4(t[i], t[i + 1], t[i + 2], t[i + 3]);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) transpose_lanes(t[i], t[i + 4], t[i + 8], t[i + 12]);
+  // Word j of the rows now stands at j % 4 + 4 * (j / 4), as it should.
+}
+
+// 64 bytes at `offset` of each row, as 16 words of every row.
+DURE_INLINE void load_words(const PanelRows& rows, int64_t offset, __m512i* t) {
+#pragma GCC unroll 16
+  for (int r = 0; r < 16; ++r) t[r] = _mm512_loadu_si512(rows.at[r] + offset);
+  transpose16(t);
+}
+
+// 16 bytes at `offset` of each row, as four words of every row.
+DURE_INLINE void load_header(const PanelRows& rows, int64_t offset, __m512i* t) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const auto at = [&](int r) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows.at[r] + offset));
+    };
+    // Lanes: rows i, i + 4, i + 8, i + 12, so that transpose4 puts them in order.
+    __m512i v = _mm512_castsi128_si512(at(i));
+    v = _mm512_inserti32x4(v, at(i + 4), 1);
+    v = _mm512_inserti32x4(v, at(i + 8), 2);
+    t[i] = _mm512_inserti32x4(v, at(i + 12), 3);
+  }
+  transpose4(t[0], t[1], t[2], t[3]);
+}
+
+// 32 bytes at each of two offsets, as 16 words of every row.
+DURE_INLINE void load_pairs(const PanelRows& rows, int64_t first, int64_t second, Words* t) {
+#pragma GCC unroll 16
+  for (int r = 0; r < 16; ++r) {
+    const auto at = [&](int64_t offset) {
+      return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(rows.at[r] + offset));
+    };
+    t[r] = _mm512_inserti64x4(_mm512_castsi256_si512(at(first)), at(second), 1);
+  }
+  transpose16(t);
+}
+
+// 16 bytes at four offsets, `stride` apart.
+DURE_INLINE void load_quarters(const PanelRows& rows, int64_t offset, int64_t stride, Words* t) {
+#pragma GCC unroll 16
+  for (int r = 0; r < 16; ++r) {
+    const auto at = [&](int64_t i) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows.at[r] + offset + i * stride));
+    };
+    __m512i v = _mm512_castsi128_si512(at(0));
+    v = _mm512_inserti32x4(v, at(1), 1);
+    v = _mm512_inserti32x4(v, at(2), 2);
+    t[r] = _mm512_inserti32x4(v, at(3), 3);
+  }
+  transpose16(t);
+}
+
+DURE_INLINE Words all(int value) { return _mm512_set1_epi32(value); }
+DURE_INLINE Words bits_of(Words w, int shift, int mask) {
+  return _mm512_and_si512(_mm512_srli_epi32(w, static_cast<unsigned>(shift)), all(mask));
+}
+DURE_INLINE Words left(Words w, int shift) {
+  return _mm512_slli_epi32(w, static_cast<unsigned>(shift));
+}
+DURE_INLINE Words either(Words a, Words b) { return _mm512_or_si512(a, b); }
+DURE_INLINE Words exclusive(Words a, Words b) { return _mm512_xor_si512(a, b); }
+DURE_INLINE Words minus(Words a, Words b) { return _mm512_sub_epi32(a, b); }
+// table[byte] of every byte below 16.
+DURE_INLINE Words look_up(const uint8_t* table, Words codes) {
+  const __m128i t = _mm_load_si128(reinterpret_cast<const __m128i*>(table));
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), codes);
+}
+DURE_INLINE void store(void* at, Words w) { _mm512_store_si512(at, w); }
+DURE_INLINE void store_halves(float* at, Words words) {
+  _mm512_store_ps(at, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words)));
+}
+DURE_INLINE void store_halves(float* at, const uint16_t* bits) {
+  _mm512_store_ps(at, _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(bits))));
+}
+
+#include "kernels/cpu/integer8_unpack-inl.h"
+
+}  // namespace
+
+const Integer8Body& integer8_vnni() {
+  static constexpr Integer8Body body{unpack, multiply, chains};
+  return body;
+}
+
+bool integer8_vnni_available() { return __builtin_cpu_supports("avx512vnni") != 0; }
+
+}  // namespace dure::cpu
+#pragma GCC pop_options
+#else
+namespace dure::cpu {
+const Integer8Body& integer8_vnni() { return integer8_generic(); }
+bool integer8_vnni_available() { return false; }
+}  // namespace dure::cpu
+#endif
