@@ -51,7 +51,7 @@ TEST(Sampler, MaskAndGreedy) {
 TEST(Sampler, PenaltiesCountOneSequence) {
   const std::vector<float> logits = {1.0f, -1.0f, 0.5f, 0.0f};
   const SamplingOptions options{
-      .presence_penalty = 0.25, .frequency_penalty = 0.5, .repetition_penalty = 2};
+      .repetition_penalty = 2, .presence_penalty = 0.25, .frequency_penalty = 0.5};
   Sampler sampler;
   const auto expect = [&](std::vector<int32_t> prompt, std::vector<int32_t> generated,
                           const std::vector<double>& wanted) {

@@ -525,7 +525,7 @@ TEST(Calibrate, TooLittleText) {
   EXPECT_THROW(calibrate(weights, ids, {}, stream, [](int64_t) {}), Error);
 }
 
-// A model of one sparse layer, rows of whole Q4_0 blocks.
+// A model with a sparse layer, rows of whole Q4_0 blocks.
 ModelConfig three_experts() {
   ModelConfig c;
   c.vocab_size = 40;
@@ -534,8 +534,7 @@ ModelConfig three_experts() {
   c.kv_head_count = 1;
   c.head_width = 16;
   c.initializer_range = 0.3;
-  c.layers = {sparse_layer(
-      global_layer({.dense_width = 32, .experts = {.count = 3, .per_token = 1, .width = 32}}))};
+  set_layers(c, 2, 8, {.dense_width = 32, .experts = {.count = 3, .per_token = 1, .width = 32}});
   return c;
 }
 
