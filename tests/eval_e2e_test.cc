@@ -1,6 +1,12 @@
 // `dure eval` as a user runs it: the four files of a report, the fields that docs/evaluation.md
 // names, and bad input.
 #include "base/json.h"
+#include "base/rng.h"
+#include "data/corpus.h"
+#include "eval/evaluate.h"
+#include "eval/grader.h"
+#include "model/load.h"
+#include "tensor/cpu_stream.h"
 #include "tiny_model.h"
 
 namespace dure {
@@ -46,6 +52,78 @@ TEST_F(EvalVerb, WritesWhatItsPageSays) {
   for (const char* outside : {"<script", "src=", "href=\"http", "@import", "url("})
     EXPECT_EQ(html.find(outside), std::string::npos) << outside;
   EXPECT_NE(read_file(at("report") + "/report.md").find("| first |"), std::string::npos);
+}
+
+// The answers are those of the suite's seed, one stream of numbers a problem; one that was cut is
+// unfinished.
+TEST_F(EvalVerb, AnswersFollowFromTheSeed) {
+  const auto files = std::make_shared<ModelFiles>(at("model"));
+  const ChatTexts texts = load_chat_texts(*files);
+  CpuStream stream;
+  Parameters parameters(files->config());
+  load_parameters(*files, parameters, stream);
+  const ModelWeights weights = bind_weights(parameters, stream);
+  EvalSuite suite;
+  suite.seed = 3;
+  suite.tasks.problems_per_cell = 1;
+  suite.tasks.new_tokens_max = 40;
+  suite.tasks.greedy = false;
+  suite.tasks.sample_count = 1000;
+  const Json results = evaluate(
+      suite, {.name = "m", .model = at("model"), .weights = weights, .texts = texts}, stream);
+  const std::vector<Problem> problems =
+      make_problem_grid(suite.tasks.mixture, Split::kHeldout, 3, 1);
+  std::vector<GenerationRequest> requests;
+  for (size_t i = 0; i < problems.size(); ++i) {
+    requests.push_back({.prompt = problem_conversation(problems[i], texts).prompt(),
+                        .sampling = suite.tasks.sampling,
+                        .new_tokens_max = 40,
+                        .stop_tokens = texts.require_stop_tokens(),
+                        .stream = stream_id("evaluation", i)});
+    requests.back().sampling.seed = 3;
+  }
+  Generator generator(weights, {.sequences_max = 8, .context_tokens_max = 2048}, stream);
+  const std::vector<Generation> answers = generator.run(std::move(requests));
+  ASSERT_EQ(results.at("samples").size(), problems.size());
+  double tokens = 0, cut = 0;
+  for (size_t i = 0; i < problems.size(); ++i) {
+    const Verdict verdict = judge(problems[i], answers[i], texts);
+    const Json& sample = results.at("samples").at(i);
+    EXPECT_EQ(sample.at("thinking").as_string(), verdict.reasoning) << i;
+    EXPECT_EQ(sample.at("content").as_string(), verdict.content) << i;
+    tokens += static_cast<double>(answers[i].tokens.size());
+    cut += answers[i].finish == FinishReason::kLength ? 1 : 0;
+  }
+  const double count = static_cast<double>(problems.size());
+  EXPECT_EQ(results.at("mean_answer_tokens").as_double(), tokens / count);
+  EXPECT_EQ(results.at("unfinished_share").as_double(), cut / count);
+}
+
+// Each language is measured by itself: what stands before it in the list changes nothing.
+TEST_F(EvalVerb, LanguagesAreMeasuredApart) {
+  const auto measure = [&](const std::string& name, const std::vector<std::string>& languages) {
+    CorpusOptions corpus;
+    for (const std::string& language : languages) {
+      const Path folder = Path(at("texts-" + name)) / language;
+      make_folders(folder);
+      for (int file = 0; file < 20; ++file)
+        write_file(folder / fmt::format("{}.txt", file),
+                   fmt::format("{} {}: the village shares its work.\n", language, file));
+    }
+    corpus.sources.push_back(
+        {.name = "t", .paths = {at("texts-" + name)}, .heldout_fraction = 0.5});
+    prepare_corpus(corpus, {.out = at("corpus-" + name)});
+    EXPECT_EQ(
+        run_program("eval m=" + at("model") + suite() + " --out " + at("report-" + name) +
+                    " --set tasks.problems_per_cell=0 --set text.corpus=" + at("corpus-" + name))
+            .code,
+        0);
+    return load_json(at("report-" + name) + "/results.json").at(size_t{0}).at("bits_per_byte");
+  };
+  const Json alone = measure("one", {"ko"}), both = measure("two", {"en", "ko"});
+  ASSERT_EQ(alone.size(), 1u);
+  ASSERT_EQ(both.size(), 2u);
+  EXPECT_EQ(both.at(size_t{1}), alone.at(size_t{0}));
 }
 
 TEST_F(EvalVerb, BadInputIsOneLine) {

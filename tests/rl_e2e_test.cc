@@ -2,11 +2,15 @@
 // every objective by name, what is frozen stays as it was.
 #include <cmath>
 #include <cstring>
+#include <set>
 
 #include "base/testing.h"
 #include "cli/convert_model.h"
+#include "model/load.h"
 #include "program.h"
+#include "rl/rl_step.h"
 #include "rl/rl_trainer.h"
+#include "tensor/cpu_stream.h"
 #include "text/tokenizer.h"
 #include "tiny_runs.h"
 
@@ -249,6 +253,105 @@ TEST_F(RlTest, AnotherRunInTheSameFolderIsRefused) {
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("another 'seed'"), std::string::npos) << error.what();
   }
+}
+
+// A run's step is learn_from_rollouts() (rl/whole_rl_step_test.cc) on the rollouts that follow from
+// its seed, with what the configuration says: the same bits by hand.
+TEST_F(RlTest, AStepIsWhatItIsConfiguredFor) {
+  RlConfig c = rl("configured", Objective::kGrpo);
+  c.seed = 5;
+  c.steps = 2;
+  c.updates_per_step = 2;
+  c.micro_rows_max = 128;
+  c.objective.epsilon = 0.5;
+  c.objective.clip_high = 1e-3;
+  c.optimiser.weight_decay = 0.3;
+  c.optimiser.clip_norm = 0.05;
+  c.schedule = {.warmup_steps = 2, .decay_fraction = 0};
+  run_rl(c);
+  const auto files = std::make_shared<ModelFiles>(at("sft/model"));
+  const ChatTexts texts = load_chat_texts(*files);
+  const PromptSource source{c.rollout, c.tasks, 5, texts};
+  const PromptRoom room =
+      measure_room(source, {0, 2}, {.prompt_tokens_max = 256, .new_tokens_max = 24});
+  CpuStream stream;
+  OptimiserOptions optimiser{.learning_rate = c.optimiser.learning_rate, .weight_decay = 0.3};
+  optimiser.clip_norm = 0.05;
+  Learner learner(files->config(), rl_learner_options(optimiser, 128), stream);
+  load_parameters(*files, learner.parameters(), stream);
+  Generator generator(learner.weights(),
+                      {.sequences_max = 36, .context_tokens_max = room.context_tokens()}, stream);
+  ObjectiveOptions objective(Objective::kGrpo);
+  objective.epsilon = 0.5;
+  objective.clip_high = 1e-3;
+  const std::vector<Json> rows = read_metrics(at("configured/metrics.jsonl"));
+  for (int64_t step = 0; step < 2; ++step) {
+    const double rate = 1e-3 * static_cast<double>(step + 1) / 2;
+    const RlLearnt learnt = learn_from_rollouts(
+        collect_rollouts(source, step, room, generator),
+        {.objective = objective, .updates = 2, .rows_max = 128},
+        {.index = step, .learning_rate = rate, .where = "by hand"}, learner, stream);
+    ASSERT_EQ(learnt.updates.count, 2) << "the model must be right now and then";
+    const auto is = [&](const char* name, double value) {
+      EXPECT_EQ(rows[static_cast<size_t>(step)].at(name).as_double(), value) << name;
+    };
+    const ObjectiveStats& stats = learnt.objective;
+    const double tokens = static_cast<double>(stats.token_count);
+    is("loss", learnt.loss / 2);
+    is("kl", stats.kl_sum / tokens);
+    is("entropy", learnt.entropy_sum / tokens);
+    is("clip_ratio", static_cast<double>(stats.clipped_count) / tokens);
+    is("grad_norm", learnt.updates.mean_gradient_norm());
+  }
+  const ModelFiles released(at("configured/model"));
+  for (const Parameter& p : learner.parameters().list()) {
+    if (p.view.elements() == 0 || is_expert(p.id.role)) continue;
+    const ConstTensorView stored = released.tensor(p.id);
+    EXPECT_EQ(std::memcmp(stored.data, p.view.data, static_cast<size_t>(stored.bytes())), 0)
+        << p.name;
+  }
+}
+
+// Problems are others in every group and step; answers follow from the seed, the step and the place
+// in it.
+TEST_F(RlTest, RolloutsFollowFromSeedStepAndPlace) {
+  const RlConfig c = rl("unused");
+  const auto files = std::make_shared<ModelFiles>(at("sft/model"));
+  const ChatTexts texts = load_chat_texts(*files);
+  CpuStream stream;
+  Parameters parameters(files->config());
+  load_parameters(*files, parameters, stream);
+  const ModelWeights weights = bind_weights(parameters, stream);
+  Generator generator(weights, {.sequences_max = 36, .context_tokens_max = 256}, stream);
+  const PromptRoom room{.prompt_tokens_max = 128, .new_tokens_max = 24};
+  std::vector<std::vector<Rollout>> steps;
+  for (const uint64_t seed : {5u, 6u}) {
+    const PromptSource source{c.rollout, c.tasks, seed, texts};
+    for (int64_t step = 0; step < 2; ++step) {
+      steps.push_back(collect_rollouts(source, step, room, generator));
+      const std::vector<Rollout>& all = steps.back();
+      ASSERT_EQ(all.size(), 36u);
+      std::vector<GenerationRequest> requests;
+      for (size_t i = 0; i < all.size(); ++i) {
+        requests.push_back({.prompt = all[i].prompt,
+                            .new_tokens_max = 24,
+                            .stop_tokens = texts.require_stop_tokens(),
+                            .stream = stream_id("rl rollout", static_cast<uint64_t>(step), i)});
+        requests.back().sampling.seed = seed;
+      }
+      const std::vector<Generation> again = generator.run(std::move(requests));
+      for (size_t i = 0; i < all.size(); ++i)
+        EXPECT_EQ(all[i].generation.tokens, again[i].tokens) << seed << " " << step << " " << i;
+    }
+  }
+  std::set<std::vector<std::vector<int32_t>>> kinds;
+  for (const std::vector<Rollout>& all : steps) {
+    std::vector<std::vector<int32_t>> prompts;
+    for (size_t i = 0; i < all.size(); i += 6) prompts.push_back(all[i].prompt);
+    EXPECT_GT(std::set(prompts.begin(), prompts.end()).size(), 1u);
+    kinds.insert(prompts);
+  }
+  EXPECT_EQ(kinds.size(), 4u);
 }
 
 }  // namespace

@@ -244,6 +244,47 @@ TEST(Packing, ResumingAnywhereGivesTheSameBits) {
   }
 }
 
+// Documents of one length, as many as a window of 8 rows takes: the order is that of the rows.
+TEST(Packing, EveryEpochAndWindowHasAnOrderOfItsOwn) {
+  for (const Packing packing : {Packing::kStream, Packing::kBestFit}) {
+    std::vector<TokenDocument> documents(8);
+    for (int32_t i = 0; i < 8; ++i) documents[static_cast<size_t>(i)].ids.assign(4, i);
+    const auto all = std::make_shared<MemoryDocuments>(documents);
+    std::set<std::vector<int32_t>> orders;
+    BatchSource source = source_of(all, packing, 8, 4);
+    for (int epoch = 0; epoch < 6; ++epoch) {
+      const TrainBatch batch = source.next();
+      std::vector<int32_t> order;
+      for (size_t row = 0; row < 8; ++row) order.push_back(batch.ids[4 * row]);
+      orders.insert(order);
+      std::sort(order.begin(), order.end());
+      EXPECT_EQ(order, (std::vector<int32_t>{0, 1, 2, 3, 4, 5, 6, 7}));
+    }
+    EXPECT_GE(orders.size(), 5u);
+  }
+}
+
+// The documents come in order, so what differs from window to window is the order of the rows.
+TEST(Packing, EveryWindowShufflesItsRowsAnew) {
+  class Endless : public DocumentSource {
+   public:
+    int64_t document_count() const override { return kEndless; }
+    void read(int64_t index, TokenDocument& out) const override {
+      out.clear();
+      out.ids.assign(4, static_cast<int32_t>(index));
+    }
+  };
+  std::set<std::vector<int32_t>> orders;
+  BatchSource source = source_of(std::make_shared<Endless>(), Packing::kBestFit, 8, 4);
+  for (int32_t window = 0; window < 6; ++window) {
+    const TrainBatch batch = source.next();
+    std::vector<int32_t> order;
+    for (size_t row = 0; row < 8; ++row) order.push_back(batch.ids[4 * row] - 8 * window);
+    orders.insert(order);
+  }
+  EXPECT_GE(orders.size(), 5u);
+}
+
 TEST(Packing, SourcesAreMixedByWeightInTokens) {
   const auto even = numbered(100, 50, 1);
   std::vector<TokenDocument> marked(30);

@@ -47,6 +47,26 @@ TEST(Sampler, MaskAndGreedy) {
   EXPECT_THROW(greedy_token(logits, {&none, 1}), Error);
 }
 
+// Prompt tokens count for the repetition penalty alone, and nothing counts for the next sequence.
+TEST(Sampler, PenaltiesCountOneSequence) {
+  const std::vector<float> logits = {1.0f, -1.0f, 0.5f, 0.0f};
+  const SamplingOptions options{
+      .repetition_penalty = 2, .presence_penalty = 0.25, .frequency_penalty = 0.5};
+  Sampler sampler;
+  const auto expect = [&](std::vector<int32_t> prompt, std::vector<int32_t> generated,
+                          const std::vector<double>& wanted) {
+    std::map<int32_t, double> got;
+    for (const TokenProbability& t : sampler.distribution(
+             options, logits, {.prompt = prompt, .generated = generated, .allowed = {}}))
+      got[t.token] = std::log(t.probability);
+    for (int32_t i = 0; i < 4; ++i)
+      EXPECT_NEAR(got[i] - got[3], wanted[static_cast<size_t>(i)] - wanted[3], 1e-6) << i;
+  };
+  expect({1}, {0, 0}, {1.0 / 2 - 2 * 0.5 - 0.25, -2, 0.5, 0});
+  expect({}, {2}, {1, -1, 0.5 / 2 - 0.5 - 0.25, 0});
+  expect({}, {}, {1, -1, 0.5, 0});
+}
+
 TEST(Sampler, TopPSortsInStepsLikeAFullSort) {
   Rng rng(5);
   std::vector<float> logits(5000);

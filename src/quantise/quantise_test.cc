@@ -10,14 +10,18 @@
 #include "base/rng.h"
 #include "formats/config_fixture.h"
 #include "formats/gguf.h"
+#include "formats/model_files.h"
 #include "kernels/block_decode.h"
 #include "kernels/isa.h"
+#include "model/load.h"
 #include "model/model_fixture.h"
 #include "quantise/block_encode.h"
 #include "quantise/calibrate.h"
 #include "quantise/importance.h"
+#include "quantise/quantise_model.h"
 #include "quantise/type_choice.h"
 #include "tensor/cpu_stream.h"
+#include "tensor/host_array.h"
 
 namespace dure {
 namespace {
@@ -519,6 +523,67 @@ TEST(Calibrate, TooLittleText) {
   CpuStream stream(1);
   const std::vector<int32_t> ids = {3};
   EXPECT_THROW(calibrate(weights, ids, {}, stream, [](int64_t) {}), Error);
+}
+
+// A model with a sparse layer, rows of whole Q4_0 blocks.
+ModelConfig three_experts() {
+  ModelConfig c;
+  c.vocab_size = 40;
+  c.hidden_size = 32;
+  c.head_count = 2;
+  c.kv_head_count = 1;
+  c.head_width = 16;
+  c.initializer_range = 0.3;
+  set_layers(c, 2, 8, {.dense_width = 32, .experts = {.count = 3, .per_token = 1, .width = 32}});
+  return c;
+}
+
+TEST(QuantiseModel, EveryExpertIsWeighedByItsOwnImportance) {
+  const TemporaryFolder folder;
+  const ModelConfig c = three_experts();
+  CpuStream stream(1);
+  Parameters parameters(c);
+  parameters.initialise(5, stream);
+  write_hf_folder(folder.path() / "model", c, {}, *provide(parameters));
+  const ModelFiles files(folder.path() / "model");
+  QuantiseJob job{.files = files,
+                  .choices = choose_types(c, {.mixture = find_mixture("Q4_0"), .pure = true}),
+                  .out = folder.path() / "q.gguf"};
+  Rng rng(6);
+  ImportanceMatrix importance;
+  for (const TypeChoice& tensor : job.choices) {
+    ImportanceEntry& entry = importance.entries[tensor.info.name];
+    entry.matrices = is_expert(tensor.id.role) ? 3 : 1;
+    entry.columns = tensor.info.shape.back();
+    for (int64_t i = 0; i < entry.matrices * entry.columns; ++i)
+      entry.squares.push_back(std::exp(3 * rng.normal()));
+    entry.counts.assign(static_cast<size_t>(entry.matrices), 2);
+  }
+  job.importance = &importance;
+  quantise_model(job, stream, [](int64_t) {});
+  const GgufFile written(job.out);
+  int compared = 0;
+  for (const TypeChoice& tensor : job.choices) {
+    if (tensor.info.dtype != DType::kQ4_0) continue;
+    const std::string_view all = host_bytes(written.view(tensor.info.name));
+    const int64_t matrices = is_expert(tensor.id.role) ? 3 : 1;
+    const size_t bytes = all.size() / static_cast<size_t>(matrices);
+    for (int64_t m = 0; m < matrices; ++m) {
+      const ConstTensorView values =
+          parameters.view({tensor.id.role, tensor.id.layer, matrices > 1 ? m : -1});
+      const std::vector<float> weights = importance.find(tensor.info.name)->weights(m);
+      std::string wanted(bytes, 0);
+      encode_rows({.dtype = DType::kQ4_0,
+                   .values = host_values<float>(values),
+                   .columns = tensor.info.shape.back(),
+                   .importance = weights},
+                  wanted.data(), stream);
+      EXPECT_TRUE(all.substr(static_cast<size_t>(m) * bytes, bytes) == wanted)
+          << tensor.info.name << " " << m;
+      ++compared;
+    }
+  }
+  EXPECT_GE(compared, 9 + 4);
 }
 
 }  // namespace

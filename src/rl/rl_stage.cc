@@ -15,14 +15,6 @@ namespace {
 
 constexpr int64_t kQuietStepsMax = 5;  // without an update, before a warning
 
-// The groups of share k of `shares` equal ones.
-ResponseRange range_of_share(const RolloutOptions& rollout, int64_t k, int64_t shares) {
-  const auto bound = [&](int64_t share) {
-    return static_cast<size_t>(rollout.prompts_per_step * share / shares * rollout.group_size);
-  };
-  return {bound(k), bound(k + 1)};
-}
-
 }  // namespace
 
 RlStage::RlStage(const RlConfig& config) : config_(config), init_(input_path(config.init)) {}
@@ -49,7 +41,7 @@ void RlStage::open(const Checkpoint* from) {
                                      .new_tokens_max = config_.rollout.new_tokens_max,
                                      .model_tokens = files_->config().context_tokens},
                                     "rollout"));
-  learner_.emplace(files_->config(), learner_options(), stream_);
+  learner_.emplace(files_->config(), rl_learner_options(config_.optimiser, rows_max()), stream_);
   generator_.emplace(learner_->weights(), generator_options(), stream_);
   samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
   if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
@@ -61,12 +53,6 @@ PromptSource RlStage::prompts() const {
 
 int64_t RlStage::rows_max() const {
   return std::max(config_.micro_rows_max, room_.context_tokens());
-}
-
-LearnerOptions RlStage::learner_options() const {
-  return {.optimiser = config_.optimiser,
-          .pass = {.rows_max = rows_max(), .mtp = false},
-          .train_router = false};
 }
 
 GeneratorOptions RlStage::generator_options() const {
@@ -82,15 +68,17 @@ StepReport RlStage::step(const StepContext& context) {
   const std::vector<Rollout> rollouts =
       collect_rollouts(prompts(), context.index, room_, *generator_);
   const std::chrono::duration<double> rollout_time = std::chrono::steady_clock::now() - start;
-  const ResponseWeights responses = weigh(rollouts);
-  const Learnt learnt = learn(context, rollouts, responses);
+  const RlLearnt learnt = learn_from_rollouts(
+      rollouts,
+      {.objective = config_.objective, .updates = config_.updates_per_step, .rows_max = rows_max()},
+      context, *learner_, stream_);
   note_signal(context, learnt);
   samples_->write(context.index + 1, rollouts, config_.log_samples);
-  return report(rollout_stats(rollouts), responses, learnt, rollout_time.count());
+  return report(rollout_stats(rollouts), learnt, rollout_time.count());
 }
 
 // A step whose groups are all right or all wrong moves nothing.
-void RlStage::note_signal(const StepContext& context, const Learnt& learnt) {
+void RlStage::note_signal(const StepContext& context, const RlLearnt& learnt) {
   ++steps_done_;
   steps_without_signal_ = learnt.updates.count > 0 ? 0 : steps_without_signal_ + 1;
   const bool last = context.index + 1 == config_.steps && steps_without_signal_ == steps_done_;
@@ -103,58 +91,9 @@ void RlStage::note_signal(const StepContext& context, const Learnt& learnt) {
       context.where, steps_without_signal_);
 }
 
-ResponseWeights RlStage::weigh(const std::vector<Rollout>& rollouts) const {
-  std::vector<int64_t> groups, counts;
-  std::vector<double> rewards;
-  for (const Rollout& r : rollouts) {
-    groups.push_back(r.group);
-    rewards.push_back(r.reward);
-    counts.push_back(answer_length(r));
-  }
-  return weigh_responses(config_.objective, groups, rewards, counts);
-}
-
-// `updates_per_step` updates over equal shares of the groups. Advantages and scales are those of
-// the whole batch, a share's scales times the number of shares.
-RlStage::Learnt RlStage::learn(const StepContext& context, const std::vector<Rollout>& rollouts,
-                               const ResponseWeights& responses) {
-  Learnt learnt;
-  const int64_t shares = std::min(config_.updates_per_step, config_.rollout.prompts_per_step);
-  for (int64_t share = 0; share < shares; ++share) {
-    const auto batches = response_batches(
-        rollouts, responses, range_of_share(config_.rollout, share, shares), rows_max());
-    if (batches.empty())
-      continue;  // Every group was all right or all wrong: nothing to learn from.
-    for (const ResponseBatch& batch : batches)
-      accumulate(batch, rollouts, responses, static_cast<double>(shares), learnt);
-    require_finite(learnt.loss, "the loss", context.where);
-    learnt.updates.update(*learner_, context);
-  }
-  return learnt;
-}
-
-void RlStage::accumulate(const ResponseBatch& batch, const std::vector<Rollout>& rollouts,
-                         const ResponseWeights& responses, double share_count, Learnt& learnt) {
-  TrainPass& pass = learner_->pass();
-  pass.forward(learner_->weights(), batch.input(), stream_);
-  pass.token_log_probabilities(/*want_entropy=*/true, stream_);
-  coefficients_.assign(batch.ids.size(), 0.0f);
-  for (size_t m = 0; m < batch.members.size(); ++m) {
-    const size_t member = batch.members[m];
-    const Generation& answer = rollouts[member].generation;
-    const size_t row = static_cast<size_t>(batch.answer_rows[m]);
-    const size_t count = answer.tokens.size();
-    learnt.loss += response_loss<float>(
-        config_.objective, responses.advantages[member], responses.scales[member] * share_count,
-        pass.log_probability().subspan(row, count), answer.log_probabilities,
-        std::span(coefficients_).subspan(row, count), &learnt.objective);
-    for (const float h : pass.entropy().subspan(row, count)) learnt.entropy_sum += h;
-  }
-  learner_->backward({.row_coefficients = coefficients_});
-}
-
-StepReport RlStage::report(const RolloutStats& stats, const ResponseWeights& responses,
-                           const Learnt& learnt, double rollout_s) const {
+StepReport RlStage::report(const RolloutStats& stats, const RlLearnt& learnt,
+                           double rollout_s) const {
+  const ResponseWeights& responses = learnt.responses;
   const ObjectiveStats& objective = learnt.objective;
   const double tokens = static_cast<double>(std::max<int64_t>(1, objective.token_count));
   const double entropy = learnt.entropy_sum / tokens;

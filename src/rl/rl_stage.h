@@ -1,9 +1,9 @@
 // rl/rl_stage.h: reinforcement learning as the stage of a run: rollouts, advantages, the weighted
 // updates.
 //
-// Owns what a step computes, and the engine that samples from the learner's own weights. Its state
+// Owns the engine that samples from the learner's own weights, and what is reported. Its state
 // beside the learner's is the step alone. Not here: the order of a run (train/run.h), what is
-// written about rollouts (rl_record.h).
+// learnt from rollouts (rl_step.h), what is written about them (rl_record.h).
 #pragma once
 
 #include <memory>
@@ -11,9 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "rl/objectives.h"
-#include "rl/response_batches.h"
 #include "rl/rl_record.h"
+#include "rl/rl_step.h"
 #include "rl/rl_trainer.h"
 #include "tensor/cpu_stream.h"
 #include "train/run.h"
@@ -32,24 +31,11 @@ class RlStage : public Stage {
   StepReport step(const StepContext& context) override;
 
  private:
-  struct Learnt {
-    double loss = 0, entropy_sum = 0;
-    ObjectiveStats objective;
-    StepUpdates updates;
-  };
-
   PromptSource prompts() const;
-  void note_signal(const StepContext& context, const Learnt& learnt);
+  void note_signal(const StepContext& context, const RlLearnt& learnt);
   int64_t rows_max() const;
-  LearnerOptions learner_options() const;
   GeneratorOptions generator_options() const;
-  ResponseWeights weigh(const std::vector<Rollout>& rollouts) const;
-  Learnt learn(const StepContext& context, const std::vector<Rollout>& rollouts,
-               const ResponseWeights& responses);
-  void accumulate(const ResponseBatch& batch, const std::vector<Rollout>& rollouts,
-                  const ResponseWeights& responses, double share_count, Learnt& learnt);
-  StepReport report(const RolloutStats& stats, const ResponseWeights& responses,
-                    const Learnt& learnt, double rollout_s) const;
+  StepReport report(const RolloutStats& stats, const RlLearnt& learnt, double rollout_s) const;
 
   RlConfig config_;
   Path init_;
@@ -63,7 +49,6 @@ class RlStage : public Stage {
   PromptRoom room_;                   // of prompts and answers, fixed when the run is opened
   int64_t steps_done_ = 0;            // of this process
   int64_t steps_without_signal_ = 0;  // in a row, up to now
-  std::vector<float> coefficients_;
 };
 
 }  // namespace dure

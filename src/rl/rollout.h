@@ -3,7 +3,7 @@
 // The engine reads the trainer's own parameters: there is no second copy of the weights. Everything
 // about step s follows from (seed, s) and the weights, so an interrupted step is made again with
 // the same bits instead of being saved half-done. Not here: advantages and losses (advantages.h,
-// objectives.h), the update (rl_stage.h).
+// objectives.h), the update (rl_step.h).
 #pragma once
 
 #include <cstdint>

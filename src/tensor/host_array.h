@@ -3,7 +3,7 @@
 // HostArray: what the host writes and kernels read (ids, positions, targets, tables). HostCopy:
 // what kernels wrote and the host reads (log-probabilities, logits to choose from, counts). On the
 // CPU both are the tensor's own memory and nothing is copied; elsewhere they own room on the other
-// side, allocated once.
+// side, allocated once, and what has not changed since it was sent is not sent again.
 #pragma once
 
 #include <span>
@@ -65,24 +65,25 @@ class HostArray {
   // Checked: the capacity is not passed.
   void push_back(T value) {
     DURE_CHECK(values_.size() < values_.capacity(), "{} values are full", values_.capacity());
-    values_.push_back(value);
+    change().push_back(value);
   }
   void assign(size_t count, T value) {
     DURE_CHECK(count <= values_.capacity(), "{} values where {} were planned", count,
                values_.capacity());
-    values_.assign(count, value);
+    change().assign(count, value);
   }
   void assign(std::span<const T> from) {
     DURE_CHECK(from.size() <= values_.capacity(), "{} values where {} were planned", from.size(),
                values_.capacity());
-    values_.assign(from.begin(), from.end());
+    change().assign(from.begin(), from.end());
   }
-  void clear() { values_.clear(); }
+  void clear() { change().clear(); }
   size_t size() const { return values_.size(); }
   bool empty() const { return values_.empty(); }
-  T& operator[](size_t i) { return values_[i]; }
+  // Taken to change it: write through it before the next on(), not after.
+  T& operator[](size_t i) { return change()[i]; }
   T operator[](size_t i) const { return values_[i]; }
-  std::span<T> values() { return values_; }
+  std::span<T> values() { return change(); }
   std::span<const T> values() const { return values_; }
 
   // [size] as it is now. The view holds until the next change.
@@ -90,13 +91,20 @@ class HostArray {
     const Shape shape{static_cast<int64_t>(values_.size())};
     if (stream.device() == Device::kCpu) return host_view(values_.data(), shape);
     const TensorView there = device_room_.view(dtype_of<T>(), shape);
-    stream.upload(values_.data(), there.data, values_.size() * sizeof(T));
+    if (stale_) stream.upload(values_.data(), there.data, values_.size() * sizeof(T));
+    stale_ = false;
     return there;
   }
 
  private:
+  std::vector<T>& change() {
+    stale_ = true;
+    return values_;
+  }
+
   std::vector<T> values_;
   Buffer device_room_;
+  bool stale_ = true;  // changed since it was sent
 };
 
 template <typename T>

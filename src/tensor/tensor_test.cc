@@ -93,6 +93,53 @@ TEST(HostArray, RoundTripsOnTheCpuAndBehindTheFence) {
   round_trip(fenced);
 }
 
+// Counts what is sent to the fenced device.
+class CountingStream : public Stream {
+ public:
+  Device device() const override { return fenced_.device(); }
+  void upload(const void* host, void* device, size_t bytes) override {
+    ++uploads;
+    fenced_.upload(host, device, bytes);
+  }
+  void download(const void* device, void* host, size_t bytes) override {
+    fenced_.download(device, host, bytes);
+  }
+  ThreadPool& host_threads() override { return fenced_.host_threads(); }
+  int uploads = 0;
+
+ private:
+  FencedStream fenced_{1};
+};
+
+TEST(HostArray, WhatHasNotChangedIsSentOnce) {
+  CountingStream stream;
+  HostArray<int32_t> array(4, stream.device());
+  HostCopy<int32_t> copy(4, stream.device());
+  const auto expect_there = [&](const std::vector<int32_t>& wanted, int uploads) {
+    for (int again = 0; again < 3; ++again) {
+      const std::span<const int32_t> there = copy.of(array.on(stream), stream);
+      EXPECT_EQ(std::vector<int32_t>(there.begin(), there.end()), wanted);
+      EXPECT_EQ(std::as_const(array)[0], wanted[0]);
+      EXPECT_EQ(std::as_const(array).values().size(), wanted.size());
+    }
+    EXPECT_EQ(stream.uploads, uploads);
+  };
+  array.assign(2, 5);
+  expect_there({5, 5}, 1);
+  array.push_back(6);
+  expect_there({5, 5, 6}, 2);
+  array[1] = 7;
+  expect_there({5, 7, 6}, 3);
+  array.values()[0] = 8;
+  expect_there({8, 7, 6}, 4);
+  const std::vector<int32_t> others = {1, 2};
+  array.assign(others);
+  expect_there({1, 2}, 5);
+  array.clear();
+  array.push_back(3);
+  expect_there({3}, 6);
+}
+
 TEST(HostArray, OnTheCpuNothingIsCopied) {
   CpuStream stream(1);
   const Buffer buffer = Buffer::of(DType::kF32, {4});

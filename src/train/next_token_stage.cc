@@ -1,10 +1,9 @@
-// A step of pretraining or fine-tuning, and what its run must keep.
+// What a run of pretraining or fine-tuning opens, draws for a step, and must keep.
 #include "train/next_token_stage.h"
-
-#include <algorithm>
 
 #include "base/log.h"
 #include "model/load.h"
+#include "train/next_token_step.h"
 #include "train/run_identity.h"
 #include "train/train_data.h"
 
@@ -91,20 +90,11 @@ LearnerOptions NextTokenStage::learner_options() const {
 
 StepReport NextTokenStage::step(const StepContext& context) {
   draw_micro_batches();
-  const Losses losses = accumulate();
-  require_finite(losses.loss, "the loss", context.where);
-  require_finite(losses.mtp, "the MTP loss", context.where);
-  require_finite(losses.balance, "the balance loss", context.where);
-  StepUpdates updates;
-  updates.update(*learner_, context);
-  StepReport report{.tokens = losses.tokens};
-  report.row["loss"] = losses.loss;
-  if (losses.mtp_valid > 0) report.row["mtp_loss"] = losses.mtp;
-  report.row["balance_loss"] = losses.balance;
-  const double largest_cv = updates.add_router_load(learner_->config(), report.row);
-  report.row["grad_norm"] = updates.mean_gradient_norm();
+  StepReport report = next_token_step(
+      micro_batches_,
+      {.mtp = config_.loss.mtp_coefficient, .balance = config_.loss.balance_coefficient}, context,
+      *learner_);
   if (is_sft()) report.row["dropped_documents"] = batches_->dropped_documents();
-  report.note = fmt::format("loss {:.3f}  load cv {:.2f}", losses.loss, largest_cv);
   return report;
 }
 
@@ -114,39 +104,6 @@ void NextTokenStage::draw_micro_batches() {
     batches_->next(batch);
     drop_padding(batch, start_->pad_id);
   }
-}
-
-// Counts first, over the whole step: a micro-batch's gradient is then its share of the step's,
-// however that is split.
-LossOptions NextTokenStage::loss_options() const {
-  LossOptions options{.mtp_coefficient = config_.loss.mtp_coefficient,
-                      .balance_coefficient = config_.loss.balance_coefficient};
-  for (const TrainBatch& batch : micro_batches_) {
-    const TargetCounts counts = count_targets(input_of(batch));
-    options.valid_count += counts.valid;
-    options.mtp_valid_count += counts.mtp_valid;
-    options.document_count += static_cast<int64_t>(batch.document_lengths.size());
-  }
-  return options;
-}
-
-NextTokenStage::Losses NextTokenStage::accumulate() {
-  const LossOptions options = loss_options();
-  Losses out;
-  int64_t valid = 0;
-  for (const TrainBatch& batch : micro_batches_) {
-    if (batch.ids.empty()) continue;
-    const LossResult& result = learner_->accumulate(input_of(batch), options);
-    out.loss += result.loss_sum;
-    out.mtp += result.mtp_loss_sum;
-    out.balance += result.balance_loss;
-    out.mtp_valid += result.mtp_valid;
-    out.tokens += static_cast<int64_t>(batch.ids.size());
-    valid += result.valid;
-  }
-  out.loss /= static_cast<double>(std::max<int64_t>(1, valid));
-  out.mtp /= static_cast<double>(std::max<int64_t>(1, out.mtp_valid));
-  return out;
 }
 
 void NextTokenStage::add_heldout(Json& row) {

@@ -1,8 +1,8 @@
 // train/next_token_stage.h: pretraining and fine-tuning as the stage of a run: batches of documents
 // whose next tokens are learnt.
 //
-// Owns what a step computes: micro-batches, the next-token, MTP and balance losses over the whole
-// step, its update. Not here: the order of a run (run.h), where data comes from (train_data.h).
+// Owns what a run learns from and how it starts and goes on. Not here: the order of a run (run.h),
+// what a step computes of its batches (next_token_step.h), where data comes from (train_data.h).
 #pragma once
 
 #include <optional>
@@ -32,18 +32,11 @@ class NextTokenStage : public Stage {
   void save(Json& state) const override;
 
  private:
-  struct Losses {  // Means over the step's targets; the balance loss as it enters the objective.
-    double loss = 0, mtp = 0, balance = 0;
-    int64_t tokens = 0, mtp_valid = 0;
-  };
-
   bool is_sft() const { return config_.stage == TrainStage::kSft; }
   int64_t micro_rows() const;
   PackingOptions packing_options() const;
   LearnerOptions learner_options() const;
   void draw_micro_batches();
-  LossOptions loss_options() const;
-  Losses accumulate();
 
   TrainConfig config_;
   Json model_;

@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <limits>
 #include <stdexcept>
+#include <thread>
 
 #include "base/interrupt.h"
 #include "base/rng.h"
@@ -365,6 +367,24 @@ TEST_F(RunTest, MinutesSaveBesideSteps) {
   ToyStage by_steps({.die_before_update = 4});
   EXPECT_THROW(dure::Run(often, by_steps).run(), std::runtime_error);
   EXPECT_EQ(last_saved("steps"), 0);
+}
+
+// The minutes count from the last checkpoint, not from the start.
+TEST_F(RunTest, MinutesCountFromTheLastCheckpoint) {
+  class SlowStart : public ToyStage {
+   public:
+    SlowStart() : ToyStage({.die_before_update = 4}) {}
+    StepReport step(const StepContext& context) override {
+      if (context.index == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2100));
+      return ToyStage::step(context);
+    }
+  };
+  RunOptions rare = options("c");
+  rare.checkpoint_steps = 100;
+  rare.checkpoint_minutes = 2.0 / 60;
+  SlowStart stage;
+  EXPECT_THROW(dure::Run(rare, stage).run(), std::runtime_error);
+  EXPECT_EQ(last_saved("c"), 1);
 }
 
 }  // namespace

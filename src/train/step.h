@@ -2,7 +2,7 @@
 // what it reports.
 //
 // Owns the check of losses, the sums over a step's updates and the router's load as metrics. Not
-// here: what a step computes (next_token_stage.h, rl/rl_stage.h), one update (learner.h), when
+// here: what a step computes (next_token_step.h, rl/rl_step.h), one update (learner.h), when
 // steps are taken and saved (run.h).
 #pragma once
 

@@ -2,7 +2,7 @@
 // its model out.
 //
 // Owns the configuration and its checks. Not here: the order of a run and its folder (run.h), what
-// a step computes (next_token_stage.h), data (train_data.h), RL (rl/rl_trainer.h).
+// a step computes (next_token_step.h), data (train_data.h), RL (rl/rl_trainer.h).
 #pragma once
 
 #include <string>

@@ -1,0 +1,85 @@
+// Weights of the responses, then share after share: forward, coefficients, backward, update.
+#include "rl/rl_step.h"
+
+#include <algorithm>
+
+namespace dure {
+namespace {
+
+ResponseWeights weigh(const ObjectiveOptions& objective, const std::vector<Rollout>& rollouts) {
+  std::vector<int64_t> groups, counts;
+  std::vector<double> rewards;
+  for (const Rollout& r : rollouts) {
+    groups.push_back(r.group);
+    rewards.push_back(r.reward);
+    counts.push_back(answer_length(r));
+  }
+  return weigh_responses(objective, groups, rewards, counts);
+}
+
+// The groups of share k of `shares` equal ones.
+ResponseRange range_of_share(const std::vector<Rollout>& rollouts, int64_t k, int64_t shares) {
+  const int64_t groups = rollouts.back().group + 1;
+  const auto bound = [&](int64_t share) {
+    const auto first = std::ranges::lower_bound(rollouts, groups * share / shares, {},
+                                                [](const Rollout& r) { return r.group; });
+    return static_cast<size_t>(first - rollouts.begin());
+  };
+  return {bound(k), bound(k + 1)};
+}
+
+// What a batch's backward needs beside the batch.
+struct Accumulation {
+  const std::vector<Rollout>& rollouts;
+  const ObjectiveOptions& objective;
+  double share_count = 1;
+  Learner& learner;
+  Stream& stream;
+
+  void add(const ResponseBatch& batch, RlLearnt& learnt) const {
+    TrainPass& pass = learner.pass();
+    pass.forward(learner.weights(), batch.input(), stream);
+    pass.token_log_probabilities(/*want_entropy=*/true, stream);
+    std::vector<float> coefficients(batch.ids.size(), 0.0f);
+    for (size_t m = 0; m < batch.members.size(); ++m) {
+      const size_t member = batch.members[m];
+      const Generation& answer = rollouts[member].generation;
+      const size_t row = static_cast<size_t>(batch.answer_rows[m]);
+      const size_t count = answer.tokens.size();
+      learnt.loss += response_loss<float>(
+          objective, learnt.responses.advantages[member],
+          learnt.responses.scales[member] * share_count, pass.log_probability().subspan(row, count),
+          answer.log_probabilities, std::span(coefficients).subspan(row, count), &learnt.objective);
+      for (const float h : pass.entropy().subspan(row, count)) learnt.entropy_sum += h;
+    }
+    learner.backward({.row_coefficients = coefficients});
+  }
+};
+
+}  // namespace
+
+LearnerOptions rl_learner_options(const OptimiserOptions& optimiser, int64_t rows_max) {
+  return {
+      .optimiser = optimiser, .pass = {.rows_max = rows_max, .mtp = false}, .train_router = false};
+}
+
+RlLearnt learn_from_rollouts(const std::vector<Rollout>& rollouts, const RlStepOptions& options,
+                             const StepContext& context, Learner& learner, Stream& stream) {
+  RlLearnt learnt{.responses = weigh(options.objective, rollouts)};
+  if (rollouts.empty()) return learnt;
+  const int64_t shares = std::min(options.updates, rollouts.back().group + 1);
+  const Accumulation accumulation{rollouts, options.objective, static_cast<double>(shares), learner,
+                                  stream};
+  for (int64_t share = 0; share < shares; ++share) {
+    const auto batches = response_batches(
+        rollouts, learnt.responses, range_of_share(rollouts, share, shares), options.rows_max);
+    if (batches.empty())
+      continue;  // Every group was all right or all wrong: nothing to learn from.
+    for (const ResponseBatch& batch : batches) accumulation.add(batch, learnt);
+    require_finite(learnt.loss, "the loss", context.where);
+    learnt.updates.update(learner, context);
+  }
+  return learnt;
+}
+
+}  // namespace dure
