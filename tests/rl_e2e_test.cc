@@ -215,7 +215,7 @@ TEST_F(RlTest, GoesOnWithoutTheModelItStartedFrom) {
 }
 
 TEST_F(RlTest, LongPromptsFitAreDroppedCutOrRefusedAtTheStart) {
-  const auto long_run = [&](const std::string& output, LongPrompts rule) {
+  const auto long_run = [&](const std::string& output, TooLong rule) {
     RlConfig c = rl(output);
     c.steps = 3;
     c.tasks.sorting = {.weight = 1, .length_min = 3, .length_max = 40, .value_max = 99999};
@@ -223,14 +223,13 @@ TEST_F(RlTest, LongPromptsFitAreDroppedCutOrRefusedAtTheStart) {
     c.rollout.long_prompts = rule;
     return c;
   };
-  run_rl(long_run("dropped", LongPrompts::kDrop));
-  run_rl(long_run("cut-prompts", LongPrompts::kTruncate));
+  run_rl(long_run("dropped", TooLong::kDrop));
+  run_rl(long_run("cut-prompts", TooLong::kTruncate));
   EXPECT_EQ(steps_written("dropped"), 3u);
   EXPECT_EQ(steps_written("cut-prompts"), 3u);
   const auto refusal = [](const RlConfig& c) { return message_of([&] { run_rl(c); }); };
-  EXPECT_NE(refusal(long_run("refused", LongPrompts::kRefuse)).find("long_prompts"),
-            std::string::npos);
-  RlConfig c = long_run("refused", LongPrompts::kDrop);
+  EXPECT_NE(refusal(long_run("refused", TooLong::kRefuse)).find("long_prompts"), std::string::npos);
+  RlConfig c = long_run("refused", TooLong::kDrop);
   c.rollout.new_tokens_max = 90;
   EXPECT_NE(refusal(c).find("rollout.new_tokens_max is 90"), std::string::npos);
   c.rollout.context_tokens_max = 100000;

@@ -42,7 +42,7 @@ struct TaskSuiteOptions {
   int64_t new_tokens_max = 160;
   int64_t sequences_max = 64;
   int64_t context_tokens_max = 0;
-  LongPrompts long_prompts = LongPrompts::kRefuse;
+  TooLong long_prompts = TooLong::kRefuse;
   bool greedy = true;                                           // also answer each problem greedily
   int64_t sample_count = 12;                                    // answers kept for the report
   SamplingOptions sampling{.temperature = 1.0, .top_p = 0.95};  // the family's own settings
