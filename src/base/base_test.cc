@@ -109,7 +109,10 @@ TEST(Options, ReadsWritesAndRefusesByName) {
   EXPECT_NE(
       message_of([&] { from_json(outer, parse_yaml("kind: z", "o"), "o.yaml"); }).find("x, y"),
       std::string::npos);
-  EXPECT_NE(describe<Outer>().find("inner.rate = 0.5"), std::string::npos);
+  EXPECT_NE(describe<Outer>().find("inner.rate = 0.5   a rate (number, above 0)\n"),
+            std::string::npos);
+  EXPECT_NE(describe<Outer>().find("steps = 3   how many (integer, at least 1)\n"),
+            std::string::npos);
   EXPECT_NE(describe<Outer>().find("kind = \"x\"   which (x | y)"), std::string::npos);
   from_json(outer, parse_yaml("kind: y", "o"), "o.yaml");
   EXPECT_EQ(outer.kind, Kind::kY);

@@ -8,6 +8,7 @@
 #include "data/model_texts.h"
 #include "formats/model_files.h"
 #include "model/load.h"
+#include "rl/rl_sizes.h"
 #include "train/run_identity.h"
 
 namespace dure {
@@ -44,37 +45,16 @@ void RlStage::open(const Checkpoint* from) {
   files_ = std::make_shared<ModelFiles>(from == nullptr ? init_ : from->path());
   texts_ = load_chat_texts(*files_);
   folder_texts_ = folder_texts(*files_, texts_.require_tokenizer());
-  room_ = measure_room(prompts(), {.begin = 0, .end = config_.steps},
-                       largest_room({.context_tokens_max = config_.rollout.context_tokens_max,
-                                     .new_tokens_max = config_.rollout.new_tokens_max,
-                                     .model_tokens = files_->config().context_tokens},
-                                    "rollout"));
-  learner_.emplace(files_->config(), learner_options(), stream_);
-  generator_.emplace(learner_->weights(), generator_options(), stream_);
+  room_ = rl_room(config_, texts_, files_->config().context_tokens);
+  learner_options_ = rl_learner_options(config_, room_);
+  learner_.emplace(files_->config(), learner_options_, stream_);
+  generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
   samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
   if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
 }
 
 PromptSource RlStage::prompts() const {
   return {config_.rollout, config_.tasks, static_cast<uint64_t>(config_.seed), texts_};
-}
-
-int64_t RlStage::rows_max() const {
-  return std::max(config_.micro_rows_max, room_.context_tokens());
-}
-
-LearnerOptions RlStage::learner_options() const {
-  return {.optimiser = config_.optimiser,
-          .pass = {.rows_max = rows_max(), .mtp = false},
-          .train_router = false};
-}
-
-GeneratorOptions RlStage::generator_options() const {
-  const int64_t together = std::min(config_.rollout.sequences_max,
-                                    config_.rollout.prompts_per_step * config_.rollout.group_size);
-  return {.sequences_max = together,
-          .context_tokens_max = room_.context_tokens(),
-          .batch_rows_max = std::max<int64_t>(512, together)};
 }
 
 StepReport RlStage::step(const StepContext& context) {
@@ -121,8 +101,9 @@ RlStage::Learnt RlStage::learn(const StepContext& context, const std::vector<Rol
   Learnt learnt;
   const int64_t shares = std::min(config_.updates_per_step, config_.rollout.prompts_per_step);
   for (int64_t share = 0; share < shares; ++share) {
-    const auto batches = response_batches(
-        rollouts, responses, range_of_share(config_.rollout, share, shares), rows_max());
+    const auto batches =
+        response_batches(rollouts, responses, range_of_share(config_.rollout, share, shares),
+                         learner_options_.pass.rows_max);
     if (batches.empty())
       continue;  // Every group was all right or all wrong: nothing to learn from.
     for (const ResponseBatch& batch : batches)

@@ -40,9 +40,6 @@ class RlStage : public Stage {
 
   PromptSource prompts() const;
   void note_signal(const StepContext& context, const Learnt& learnt);
-  int64_t rows_max() const;
-  LearnerOptions learner_options() const;
-  GeneratorOptions generator_options() const;
   ResponseWeights weigh(const std::vector<Rollout>& rollouts) const;
   Learnt learn(const StepContext& context, const std::vector<Rollout>& rollouts,
                const ResponseWeights& responses);
@@ -60,6 +57,7 @@ class RlStage : public Stage {
   std::optional<Learner> learner_;
   std::optional<Generator> generator_;
   std::optional<SampleLog> samples_;
+  LearnerOptions learner_options_;
   PromptRoom room_;                   // of prompts and answers, fixed when the run is opened
   int64_t steps_done_ = 0;            // of this process
   int64_t steps_without_signal_ = 0;  // in a row, up to now
