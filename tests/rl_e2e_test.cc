@@ -150,6 +150,24 @@ TEST_F(RlTest, AnInterruptSavesTheStateFirst) {
   EXPECT_TRUE(weights_of("stopped") == weights_of("unbroken"));
 }
 
+TEST_F(RlTest, SignalsSaveAndSayWhichOneCame) {
+  const auto longer = [&](const std::string& name) {
+    RlConfig c = rl(name);
+    c.steps = 40;
+    c.checkpoint.every_steps = 1000;
+    return c;
+  };
+  run_rl(longer("uninterrupted"));
+  expect_saved_on_signals(
+      "rl", "uninterrupted",
+      [&](const std::string& name) {
+        const Path file = at(name + ".yaml");
+        write_file(file, to_json(longer(name)).dump());
+        return file;
+      },
+      [&](const std::string& name) { run_rl(longer(name)); });
+}
+
 TEST_F(RlTest, ThreadsDoNotChangeABit) {
   for (const char* threads : {"1", "3"})
     EXPECT_EQ(do_apart([&] { run_rl(rl(std::string("t") + threads)); }, threads), 0);

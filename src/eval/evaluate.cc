@@ -16,6 +16,7 @@
 #include "engine/generator.h"
 #include "engine/scorer.h"
 #include "eval/grader.h"
+#include "eval/xz_size.h"
 
 namespace dure {
 namespace {
@@ -248,14 +249,6 @@ void solve_tasks(const EvalSuite& suite, const EvalSubject& subject, Stream& str
 }
 
 }  // namespace
-
-std::optional<int64_t> xz_size(const std::string& text) {
-  const TemporaryFolder folder;
-  write_file(folder.path() / "text", text);
-  const std::string command = "xz -9e -k '" + (folder.path() / "text").string() + "' 2>/dev/null";
-  if (std::system(command.c_str()) != 0) return std::nullopt;
-  return dure::file_size(folder.path() / "text.xz");
-}
 
 void check_suite(const EvalSuite& suite, const std::string& where) {
   if (!suite.text.corpus.empty() || suite.tasks.problems_per_cell > 0) return;

@@ -93,8 +93,4 @@ void check_suite(const EvalSuite& suite, const std::string& where);
 // the suite gets wrong.
 Json evaluate(const EvalSuite& suite, const EvalSubject& subject, Stream& stream);
 
-// Size of `text` under `xz -9e`, in bytes: an idea of how far plain compression goes. Absent where
-// xz is not installed.
-std::optional<int64_t> xz_size(const std::string& text);
-
 }  // namespace dure
