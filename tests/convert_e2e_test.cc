@@ -2,8 +2,10 @@
 // verb that takes a MODEL gives the same answer for either.
 #include <algorithm>
 #include <cstring>
+#include <functional>
 
 #include "base/json.h"
+#include "chat/open_model.h"
 #include "formats/gguf.h"
 #include "tiny_model.h"
 
@@ -75,6 +77,100 @@ TEST_F(ConvertVerb, EveryVerbReadsAFileAsItReadsTheFolder) {
   same("tokenizer encode", at("text.txt") + " --json");
   same("render", at("messages.json") + " --add-generation-prompt");
   same("generate", "--chat -p 'the work?' -n 12 --seed 3");
+}
+
+// A folder "NAME" as "model" is, its texts changed by `change`.
+void copy_model(const std::string& from, const std::string& to,
+                const std::function<void(const Path&)>& change) {
+  std::filesystem::copy(from, to, std::filesystem::copy_options::recursive);
+  change(to);
+}
+
+// Of several named templates transformers takes "tool_use" where tools are given, else "default".
+TEST_F(ConvertVerb, NamedTemplatesChooseAsTransformersDoesAndSurvive) {
+  copy_model(at("model"), at("named"), [](const Path& folder) {
+    write_file(folder / "chat_template.jinja", "plain {{ messages[0].content }}");
+    make_folders(folder / "additional_chat_templates");
+    write_file(folder / "additional_chat_templates/tool_use.jinja",
+               "tools {{ tools | length }} {{ messages[0].content }}");
+    write_file(folder / "additional_chat_templates/rag.jinja", "rag");
+  });
+  write_file(at("ask.json"), R"([{"role":"user","content":"hi"}])");
+  write_file(at("ask-tools.json"), R"([{"type":"function","function":{"name":"f"}}])");
+  const std::vector<std::vector<std::string>> steps = {
+      {"named", ""}, {"named.gguf", "named"}, {"named-back", "named.gguf"}};
+  for (const auto& step : steps) {
+    if (!step[1].empty()) {
+      const Outcome made = run_program("convert " + at(step[1]) + " " + at(step[0]));
+      ASSERT_EQ(made.code, 0) << made.error;
+    }
+    const std::string verb = "render " + at(step[0]) + " " + at("ask.json");
+    EXPECT_EQ(run_program(verb).out, "plain hi") << step[0];
+    EXPECT_EQ(run_program(verb + " --tools " + at("ask-tools.json")).out, "tools 1 hi") << step[0];
+  }
+  for (const char* name : {"chat_template.jinja", "additional_chat_templates/tool_use.jinja",
+                           "additional_chat_templates/rag.jinja"})
+    EXPECT_EQ(read_file(Path(at("named-back")) / name), read_file(Path(at("named")) / name));
+  // The older form: a list in tokenizer_config.json; without a default there is one for tools
+  // alone.
+  copy_model(at("model"), at("listed"), [](const Path& folder) {
+    std::filesystem::remove(folder / "chat_template.jinja");
+    Json config = load_json(folder / "tokenizer_config.json");
+    config["chat_template"] = parse_json(
+        R"([{"name":"tool_use","template":"with {{ messages[0].content }}"}])", "templates");
+    write_file(folder / "tokenizer_config.json", config.dump());
+  });
+  const std::string listed = "render " + at("listed") + " " + at("ask.json");
+  EXPECT_EQ(run_program(listed + " --tools " + at("ask-tools.json")).out, "with hi");
+  expect_refusal(run_program(listed), "none called default");
+}
+
+// Every end that a folder names stops its GGUF file, and the folder made of that.
+TEST_F(ConvertVerb, EndsSurviveBothWays) {
+  const auto stops = [&](const std::string& name) {
+    return open_model(at(name)).texts.stops.tokens;
+  };
+  int number = 0;
+  for (const auto& [config_ends, generation_ends] :
+       {std::pair<const char*, const char*>{"53", "60"},
+        {"[53, 54]", "[60, 61]"},
+        {"[53, 54]", "[60, 61, 62, 63]"},
+        {"null", "[60, 61]"},
+        {"null", "null"}}) {
+    const std::string name = "ends" + std::to_string(number++);
+    copy_model(at("model"), at(name), [&](const Path& folder) {
+      Json config = load_json(folder / "config.json");
+      config["eos_token_id"] = parse_json(config_ends, "ends");
+      write_file(folder / "config.json", config.dump());
+      write_file(folder / "generation_config.json",
+                 std::string("{\"eos_token_id\": ") + generation_ends + "}");
+    });
+    ASSERT_EQ(run_program("convert " + at(name) + " " + at(name + ".gguf")).code, 0);
+    ASSERT_EQ(run_program("convert " + at(name + ".gguf") + " " + at(name + "-back")).code, 0);
+    EXPECT_FALSE(stops(name).empty());
+    EXPECT_EQ(stops(name + ".gguf"), stops(name)) << config_ends << generation_ends;
+    EXPECT_EQ(stops(name + "-back"), stops(name)) << config_ends << generation_ends;
+  }
+  const GgufFile file(at("ends0.gguf"));
+  EXPECT_EQ(file.metadata().at("tokenizer.ggml.eos_token_id").as_int(""), 53);
+  EXPECT_NE(file.metadata().find("tokenizer.ggml.eot_token_id"), nullptr);
+}
+
+// A model that names no end anywhere says so where it answers, once.
+TEST_F(ConvertVerb, NoEndAtAllIsWarnedAbout) {
+  copy_model(at("model"), at("endless"), [](const Path& folder) {
+    Json config = load_json(folder / "config.json");
+    config["eos_token_id"] = Json();
+    write_file(folder / "config.json", config.dump());
+    write_file(folder / "generation_config.json", "{}");
+    Json tokenizer = load_json(folder / "tokenizer_config.json");
+    tokenizer["eos_token"] = Json();
+    write_file(folder / "tokenizer_config.json", tokenizer.dump());
+  });
+  const Outcome said = run_program("generate " + at("endless") + " --chat -p hi -n 3",
+                                   {.input = "", .environment = "DURE_LOG=warn"});
+  EXPECT_EQ(said.error.find("name an end token"), said.error.rfind("name an end token"));
+  EXPECT_NE(said.error.find("name an end token"), std::string::npos) << said.error;
 }
 
 TEST_F(ConvertVerb, BadInputIsOneLineAndLeavesNothing) {

@@ -16,18 +16,8 @@ namespace {
 
 // mixed: a post-norm layer too, which no file can say.
 ModelConfig tiny(bool mixed = false) {
-  ModelConfig c;
-  c.vocab_size = 61;
-  c.hidden_size = 32;
-  c.head_count = 4;
-  c.kv_head_count = 2;
-  c.head_width = 8;
-  c.initializer_range = 0.2;
-  set_layers(
-      c, 4, 5,
-      {.dense_width = 40, .experts = {.count = 6, .per_token = 2, .width = 16, .shared_count = 1}});
+  ModelConfig c = tiny_config(61, 5);
   if (mixed) c.layers[2].norm_order = NormOrder::kPost;
-  c.mtp_layer_count = 1;
   return c;
 }
 

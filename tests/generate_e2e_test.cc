@@ -87,6 +87,25 @@ TEST_F(GenerateVerb, ChatAnswersEveryLine) {
   EXPECT_EQ(run_program(verb, {.input = "the work?\n"}).out, one.out);
 }
 
+// The parts of an answer stand apart in JSON, as they go to different places as text.
+TEST_F(GenerateVerb, ChatAsJsonKeepsThePartsApart) {
+  const std::string flags = "--chat -p 'the work?' -n 12 --seed 3";
+  const Json open = answer(flags), closed = answer(flags + " --no-thinking");
+  for (const Json* one : {&open, &closed}) {
+    EXPECT_FALSE(one->contains("text"));
+    EXPECT_TRUE(one->at("tool_calls").as_array().empty());
+    EXPECT_EQ(one->at("tokens").size(), one->at("logprobs").size());
+  }
+  // The model knows no format: what it says is reasoning until it closes it, which it does not.
+  EXPECT_NE(open.at("reasoning").as_string(), "");
+  EXPECT_EQ(open.at("content").as_string(), "");
+  EXPECT_EQ(closed.at("reasoning").as_string(), "");
+  EXPECT_NE(closed.at("content").as_string(), "");
+  const Outcome text = run_program("generate " + at("model") + " " + flags + " --no-thinking");
+  EXPECT_EQ(text.out, closed.at("content").as_string() + "\n");
+  EXPECT_TRUE(answer("-p 'the work?' -n 3").contains("text"));
+}
+
 TEST_F(GenerateVerb, BadInputIsOneLine) {
   const auto refuse = [&](const std::string& arguments, const std::string& part) {
     SCOPED_TRACE(arguments);

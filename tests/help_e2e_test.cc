@@ -97,6 +97,29 @@ TEST(Help, ThreadsThatCannotBeBlameTheOption) {
   expect_refusal(run_program("doctor --threads 0"), "--threads 0: give a whole number from 1");
 }
 
+TEST(Help, FieldsHaveTypesDefaultsAndMeanings) {
+  const auto lines_of = [](const std::string& verb) {
+    const Outcome outcome = run_program(verb + " --fields");
+    EXPECT_EQ(outcome.code, 0) << outcome.error;
+    return "\n" + outcome.out;
+  };
+  const std::string train = lines_of("train");
+  for (const char* line :
+       {"\n  batch.rows = 16   rows of a step (integer, at least 1)\n",
+        "\n  record.tensorboard = true   write TensorBoard event files too (true | false)\n",
+        "\nmodel: a new model", "\n  model.hidden_size = needed   width of the residual stream",
+        "\n  model.rope_parameters.rope_theta = ", "\n  model.num_experts_per_tok = "})
+    EXPECT_NE(train.find(line), std::string::npos) << line << train;
+  EXPECT_NE(lines_of("rl").find("\n  rollout.group_size = 8   answers sampled to each problem "
+                                "(integer, from 2 to 4096)\n"),
+            std::string::npos);
+  EXPECT_NE(lines_of("eval").find("\n  tasks.sampling.top_p = 0.95   nucleus share (number"),
+            std::string::npos);
+  EXPECT_NE(lines_of("data prepare").find("(list of objects)\n"), std::string::npos);
+  for (const char* verb : {"train", "rl", "eval", "data prepare"})
+    EXPECT_EQ(lines_of(verb).find("e+0"), std::string::npos) << verb;
+}
+
 TEST(Help, WhatTheQuickstartMakesIsSaidWhereItIsMissing) {
   const auto refuse = [](const std::string& arguments, const std::string& part) {
     SCOPED_TRACE(arguments);
@@ -110,6 +133,7 @@ TEST(Help, WhatTheQuickstartMakesIsSaidWhereItIsMissing) {
   refuse("train " DURE_SOURCE_DIR "/recipes/nano/pretrain.yaml", "`./dev quickstart` makes");
   refuse("train " DURE_SOURCE_DIR "/recipes/nano/sft.yaml", "`./dev quickstart` makes");
   refuse("rl " DURE_SOURCE_DIR "/recipes/nano/rl.yaml", "`./dev quickstart` makes");
+  refuse("plan " DURE_SOURCE_DIR "/recipes/nano/rl.yaml", "`./dev quickstart` makes");
   refuse("inspect runs/nano-brief/release", "`./dev quickstart --brief` makes runs/nano-brief");
   refuse("inspect runs/small/release", "`./dev quickstart --recipe small` makes runs/small");
 }

@@ -5,12 +5,16 @@
 
 #include <fstream>
 
+#include "base/thread_pool.h"
 #include "cli/convert_model.h"
 #include "cli/memory_plan.h"
 #include "formats/config_fixture.h"
 #include "golden.h"
 #include "model/load.h"
+#include "rl/rl_stage.h"
 #include "tensor/cpu_stream.h"
+#include "text/bpe_trainer.h"
+#include "text/chat_template.h"
 
 namespace dure {
 namespace {
@@ -145,6 +149,51 @@ TEST(Plan, QuantisedGgufCopiesNothing) {
     }
   }
   std::printf("plan: %d GGUF files of golden sets\n", opened);
+}
+
+// A model with texts, whose learner leaves router and MTP layer alone.
+Path write_talking_model(const Path& folder, Stream& stream) {
+  BpeTrainer trainer({.vocab_size = 400});
+  for (int i = 0; i < 300; ++i) trainer.add("sort: 3 1 2 = 1 2 3, " + std::to_string(i));
+  const Tokenizer tokenizer = trainer.train();
+  ModelTexts texts;
+  texts.tokenizer_json = tokenizer.to_json();
+  texts.tokenizer_config = tokenizer.to_config_json().dump();
+  texts.chat_template = std::string(released_chat_template(ChatFormat::kK1));
+  ModelConfig config = medium();
+  config.eos_tokens = {*tokenizer.eos_id()};
+  Parameters parameters(config);
+  parameters.initialise(1, stream);
+  write_hf_folder(folder, config, texts, *provide(parameters), {.dtype = DType::kBF16});
+  return folder;
+}
+
+TEST(Plan, ReinforcementLearning) {
+  const TemporaryFolder folder;
+  CpuStream stream(1);
+  RlConfig run;
+  run.init = write_talking_model(folder.path() / "m", stream).string();
+  run.output = (folder.path() / "run").string();
+  run.steps = 3;
+  make_folders(run.output);
+  for (const auto& [kind, sequences] :
+       {std::pair(OptimiserKind::kAdamW, 8), {OptimiserKind::kMuon, 64}}) {
+    run.optimiser.kind = kind;
+    run.rollout.sequences_max = sequences;
+    RlPlan plan;
+    {
+      const ModelFiles files(run.init);
+      plan = plan_rl(files.config(), run, rl_room(run, load_chat_texts(files), 4096),
+                     ThreadPool::default_thread_count());
+    }
+    RlStage stage(run);
+    const int64_t before = data_bytes();
+    stage.open(nullptr);
+    expect_as_planned(fmt::format("RL, {}, {} together", name_of(kind), sequences).c_str(),
+                      plan.total_bytes() - plan.answer_bytes, data_bytes() - before);
+    EXPECT_GT(plan.kv_bytes, 0);
+    EXPECT_LT(plan.answer_bytes, plan.total_bytes() / 20);
+  }
 }
 
 TEST(Plan, MostRows) {

@@ -154,6 +154,24 @@ TEST_F(RlTest, AnInterruptSavesTheStateFirst) {
   EXPECT_TRUE(weights_of("stopped") == weights_of("unbroken"));
 }
 
+TEST_F(RlTest, SignalsSaveAndSayWhichOneCame) {
+  const auto longer = [&](const std::string& name) {
+    RlConfig c = rl(name);
+    c.steps = 40;
+    c.checkpoint.every_steps = 1000;
+    return c;
+  };
+  run_rl(longer("uninterrupted"));
+  expect_saved_on_signals(
+      "rl", "uninterrupted",
+      [&](const std::string& name) {
+        const Path file = at(name + ".yaml");
+        write_file(file, to_json(longer(name)).dump());
+        return file;
+      },
+      [&](const std::string& name) { run_rl(longer(name)); });
+}
+
 TEST_F(RlTest, ThreadsDoNotChangeABit) {
   for (const char* threads : {"1", "3"})
     EXPECT_EQ(do_apart([&] { run_rl(rl(std::string("t") + threads)); }, threads), 0);
@@ -219,7 +237,7 @@ TEST_F(RlTest, GoesOnWithoutTheModelItStartedFrom) {
 }
 
 TEST_F(RlTest, LongPromptsFitAreDroppedCutOrRefusedAtTheStart) {
-  const auto long_run = [&](const std::string& output, LongPrompts rule) {
+  const auto long_run = [&](const std::string& output, TooLong rule) {
     RlConfig c = rl(output);
     c.steps = 3;
     c.tasks.sorting = {.weight = 1, .length_min = 3, .length_max = 40, .value_max = 99999};
@@ -227,14 +245,13 @@ TEST_F(RlTest, LongPromptsFitAreDroppedCutOrRefusedAtTheStart) {
     c.rollout.long_prompts = rule;
     return c;
   };
-  run_rl(long_run("dropped", LongPrompts::kDrop));
-  run_rl(long_run("cut-prompts", LongPrompts::kTruncate));
+  run_rl(long_run("dropped", TooLong::kDrop));
+  run_rl(long_run("cut-prompts", TooLong::kTruncate));
   EXPECT_EQ(steps_written("dropped"), 3u);
   EXPECT_EQ(steps_written("cut-prompts"), 3u);
   const auto refusal = [](const RlConfig& c) { return message_of([&] { run_rl(c); }); };
-  EXPECT_NE(refusal(long_run("refused", LongPrompts::kRefuse)).find("long_prompts"),
-            std::string::npos);
-  RlConfig c = long_run("refused", LongPrompts::kDrop);
+  EXPECT_NE(refusal(long_run("refused", TooLong::kRefuse)).find("long_prompts"), std::string::npos);
+  RlConfig c = long_run("refused", TooLong::kDrop);
   c.rollout.new_tokens_max = 90;
   EXPECT_NE(refusal(c).find("rollout.new_tokens_max is 90"), std::string::npos);
   c.rollout.context_tokens_max = 100000;

@@ -43,21 +43,7 @@ class ScoreTest : public ::testing::Test {
     write_file(ids_, json.dump());
   }
 
-  static ModelConfig config() {
-    ModelConfig c;
-    c.vocab_size = kVocab;
-    c.hidden_size = 32;
-    c.head_count = 4;
-    c.kv_head_count = 2;
-    c.head_width = 8;
-    c.mtp_layer_count = 1;
-    c.initializer_range = 0.2;
-    set_layers(
-        c, 4, 16,
-        {.dense_width = 48,
-         .experts = {.count = 8, .per_token = 3, .width = 16, .shared_count = 1, .scale = 2.5}});
-    return c;
-  }
+  static ModelConfig config() { return tiny_config(kVocab, 16); }
 
   std::string path(const char* name) const { return (folder_.path() / name).string(); }
 

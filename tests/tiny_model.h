@@ -13,21 +13,9 @@
 
 namespace dure {
 
-// LLLG with a window shorter than any prompt, a dense first layer, an MTP layer.
 inline ModelConfig tiny_model_config(int64_t vocab_size) {
-  ModelConfig c;
-  c.vocab_size = vocab_size;
-  c.hidden_size = 32;
-  c.head_count = 4;
-  c.kv_head_count = 2;
-  c.head_width = 16;
-  c.mtp_layer_count = 1;
-  c.initializer_range = 0.2;
+  ModelConfig c = tiny_config(vocab_size);
   c.eos_tokens = {53};
-  set_layers(
-      c, 4, 8,
-      {.dense_width = 48,
-       .experts = {.count = 4, .per_token = 2, .width = 16, .shared_count = 1, .scale = 2.5}});
   return c;
 }
 

@@ -109,6 +109,46 @@ class TinyRuns : public testing::Test {
     return status;
   }
 
+  // `dure VERB FILE` as a process of its own, sent `signal` after `steps` steps. Returns its exit
+  // code, 1000 where a signal ended it.
+  int signal_program(const char* verb, const Path& file, const std::string& output, int signal,
+                     size_t steps) const {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      std::signal(SIGHUP, SIG_DFL);  // nohup would have it ignored.
+      ::execl(DURE_BINARY, "dure", verb, file.c_str(), "--quiet", static_cast<char*>(nullptr));
+      ::_exit(99);
+    }
+    int status = 0;
+    bool ended = false;
+    while (steps_written(output) < steps && !ended) {
+      ::usleep(2000);
+      ended = ::waitpid(child, &status, WNOHANG) != 0;
+    }
+    if (!ended) {
+      ::kill(child, signal);
+      ::waitpid(child, &status, 0);
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000;
+  }
+  // A signal ends the program with 128 + its number, every step done saved; it goes on from there
+  // to the bits of a run that nothing stopped.
+  void expect_saved_on_signals(const char* verb, const std::string& whole,
+                               const std::function<Path(const std::string&)>& write_config,
+                               const std::function<void(const std::string&)>& go_on) const {
+    for (const int signal : {SIGHUP, SIGTERM}) {
+      const std::string name = fmt::format("signal-{}-{}", verb, signal);
+      const int code = signal_program(verb, write_config(name), name, signal, 2);
+      const size_t steps = steps_written(name);
+      EXPECT_EQ(code, 128 + signal) << steps << " steps done";
+      const auto saved = latest_checkpoint(at(name) / "checkpoints");
+      ASSERT_TRUE(saved.has_value());
+      EXPECT_EQ(Checkpoint(*saved).step(), static_cast<int64_t>(steps));
+      go_on(name);
+      EXPECT_TRUE(weights_of(name) == weights_of(whole)) << signal;
+    }
+  }
+
   std::string weights_of(const std::string& output) const {
     return read_file(at(output) / "model" / "model.safetensors");
   }

@@ -74,6 +74,68 @@ TEST_F(TrainerTest, AnInterruptSavesTheStateFirst) {
   EXPECT_TRUE(weights_of("b") == weights_of("c"));
 }
 
+TEST_F(TrainerTest, SignalsSaveAndSayWhichOneCame) {
+  const auto longer = [&](const std::string& name) {
+    TrainConfig c = config(name);
+    c.steps = 150;
+    c.record = {.checkpoint_steps = 1000, .eval_steps = 0};
+    return c;
+  };
+  run(longer("uninterrupted"));
+  expect_saved_on_signals(
+      "train", "uninterrupted",
+      [&](const std::string& name) {
+        Json json = to_json(longer(name));
+        json["model"] = parse_json(kModel, "model");
+        const Path file = at(name + ".yaml");
+        write_file(file, json.dump());
+        return file;
+      },
+      [&](const std::string& name) { run(longer(name)); });
+}
+
+// Weights of the loss may change while a run is continued, and are named.
+TEST_F(TrainerTest, ALossMayBeWeighedAnewOnTheWay) {
+  TrainConfig c = config("weighed");
+  c.steps = 6;
+  run(c);
+  const std::vector<double> before = losses_of("weighed");
+  c.steps = 14;
+  c.loss.mtp_coefficient = 0;
+  c.loss.balance_coefficient = 0.01;
+  c.loss.train_router = false;
+  run(c);
+  const std::vector<double> losses = losses_of("weighed");
+  ASSERT_EQ(losses.size(), 14u);
+  EXPECT_TRUE(std::equal(before.begin(), before.end(), losses.begin()));
+  c.loss.mtp_coefficient = 0.3;
+  c.steps = 16;
+  run(c);
+  EXPECT_EQ(steps_written("weighed"), 16u);
+}
+
+TEST_F(TrainerTest, GoesOnWithoutTheModelItStartedFrom) {
+  TrainConfig base = config("lent-base");
+  base.steps = 3;
+  run(base);
+  run(tuning("with-init", "lent-base/model"));
+  std::filesystem::copy(at("lent-base/model"), at("lent"));
+  TrainConfig c = tuning("without-init", "lent");
+  c.record.checkpoint_steps = 4;
+  run_apart(c, nullptr, [&](pid_t child) {
+    while (steps_written("without-init") < 6 && ::waitpid(child, nullptr, WNOHANG) == 0)
+      ::usleep(2000);
+    ::kill(child, SIGKILL);
+  });
+  std::filesystem::remove_all(at("lent"));
+  run(c);
+  EXPECT_TRUE(weights_of("without-init") == weights_of("with-init"));
+  const auto [code, message] = error_of(tuning("never-begun", "lent"));
+  EXPECT_EQ(code, ErrorCode::kNotFound);
+  EXPECT_NE(message.find("lent"), std::string::npos) << message;
+  EXPECT_FALSE(path_exists(at("never-begun")));
+}
+
 TEST_F(TrainerTest, ThreadsDoNotChangeABit) {
   for (const char* threads : {"1", "2", "5"})
     EXPECT_EQ(run_apart(config(std::string("t") + threads), threads), 0);

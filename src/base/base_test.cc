@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "base/testing.h"
 #include "base/thread_pool.h"
+#include "base/utf8.h"
 
 namespace dure {
 namespace {
@@ -94,6 +95,24 @@ struct Outer {
   }
 };
 
+TEST(Utf8, LengthsAndStarts) {
+  EXPECT_EQ(utf8_length("a", 0), 1);
+  EXPECT_EQ(utf8_length("\xEA\xB0\x80", 0), 3);
+  EXPECT_EQ(utf8_length("\xF0\x9F\x98\x80", 0), 4);
+  EXPECT_EQ(utf8_length("\xF0\x9F\x98", 0), -3);  // one part of an unfinished character
+  for (const char* bad :
+       {"\x80", "\xC1\xBF", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xFF"})
+    EXPECT_EQ(utf8_length(bad, 0), -1) << static_cast<int>(bad[0]);
+  const std::string text = "a\xEA\xB0\x80z";
+  EXPECT_EQ(utf8_start(text, 0), 0u);
+  EXPECT_EQ(utf8_start(text, 3), 1u);
+  EXPECT_EQ(utf8_start(text, 4), 4u);
+  EXPECT_EQ(utf8_start(text, text.size()), text.size());
+  std::string out;
+  for (const char32_t code : {U'a', U'\u00E9', U'\uAC00', U'\U0001F600'}) append_utf8(out, code);
+  EXPECT_EQ(out, "a\xC3\xA9\xEA\xB0\x80\xF0\x9F\x98\x80");
+}
+
 TEST(Options, ReadsWritesAndRefusesByName) {
   Outer outer;
   from_json(outer, parse_yaml("steps: 5\ninner: {rate: 2}", "o"), "o.yaml");
@@ -109,7 +128,10 @@ TEST(Options, ReadsWritesAndRefusesByName) {
   EXPECT_NE(
       message_of([&] { from_json(outer, parse_yaml("kind: z", "o"), "o.yaml"); }).find("x, y"),
       std::string::npos);
-  EXPECT_NE(describe<Outer>().find("inner.rate = 0.5"), std::string::npos);
+  EXPECT_NE(describe<Outer>().find("inner.rate = 0.5   a rate (number, above 0)\n"),
+            std::string::npos);
+  EXPECT_NE(describe<Outer>().find("steps = 3   how many (integer, at least 1)\n"),
+            std::string::npos);
   EXPECT_NE(describe<Outer>().find("kind = \"x\"   which (x | y)"), std::string::npos);
   from_json(outer, parse_yaml("kind: y", "o"), "o.yaml");
   EXPECT_EQ(outer.kind, Kind::kY);

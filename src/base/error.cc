@@ -1,4 +1,4 @@
-// Names of the codes, and which code an errno is: what a user can mend has its own, the rest is
+// Which code an errno is: what a user can mend has its own, the rest is
 // kIo.
 #include "base/error.h"
 
@@ -6,32 +6,6 @@
 #include <cstring>
 
 namespace dure {
-
-const char* error_code_name(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kInvalidArgument:
-      return "invalid argument";
-    case ErrorCode::kNotFound:
-      return "not found";
-    case ErrorCode::kCorrupt:
-      return "corrupt";
-    case ErrorCode::kUnsupported:
-      return "unsupported";
-    case ErrorCode::kPermission:
-      return "permission denied";
-    case ErrorCode::kNoSpace:
-      return "no space left";
-    case ErrorCode::kOutOfMemory:
-      return "out of memory";
-    case ErrorCode::kIo:
-      return "input/output";
-    case ErrorCode::kDiverged:
-      return "diverged";
-    case ErrorCode::kInterrupted:
-      return "interrupted";
-  }
-  return "unknown";
-}
 
 static ErrorCode code_of_errno(int error) {
   switch (error) {

@@ -27,8 +27,6 @@ enum class ErrorCode {
   kInterrupted,  // Ctrl-C, SIGTERM or SIGHUP; the state was saved where the caller says so.
 };
 
-const char* error_code_name(ErrorCode code);  // "invalid argument", "not found", ...
-
 class Error : public std::exception {
  public:
   Error(ErrorCode code, std::string message) : code_(code), message_(std::move(message)) {}

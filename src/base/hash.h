@@ -1,16 +1,13 @@
-// base/hash.h: SHA-256 for manifests and releases (OpenSSL), XXH64 for splits and quick comparisons
-// (xxHash).
+// base/hash.h: XXH64 (xxHash) for splits, checkpoints and quick comparisons.
+//
+// Not for what an attacker might choose.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <span>
-#include <string>
 #include <string_view>
 
 namespace dure {
 
-std::string sha256_hex(std::span<const std::byte> bytes);
 uint64_t xxh64(std::string_view bytes, uint64_t seed = 0);
 
 }  // namespace dure

@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/file_kind.h"
+#include "base/utf8.h"
 
 namespace dure {
 namespace {
@@ -126,26 +127,8 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
        text.size() > 60 ? text.substr(0, 60) + "..." : text);
 }
 
-// Length of the character at byte i; 0 where the bytes are not UTF-8.
-size_t utf8_length(std::string_view text, size_t i) {
-  const auto byte = [&](size_t k) { return k < text.size() ? static_cast<uint8_t>(text[k]) : 0; };
-  const uint8_t b = byte(i);
-  const int length = b < 0x80                ? 1
-                     : b >= 0xC2 && b < 0xE0 ? 2
-                     : (b & 0xF0) == 0xE0    ? 3
-                     : b >= 0xF0 && b < 0xF5 ? 4
-                                             : 0;
-  bool good = length > 0;
-  for (int k = 1; good && k < length; ++k) good = (byte(i + k) & 0xC0) == 0x80;
-  if (good && length == 3)
-    good = !(b == 0xE0 && byte(i + 1) < 0xA0) && !(b == 0xED && byte(i + 1) >= 0xA0);
-  if (good && length == 4)
-    good = !(b == 0xF0 && byte(i + 1) < 0x90) && !(b == 0xF4 && byte(i + 1) >= 0x90);
-  return good ? static_cast<size_t>(length) : 0;
-}
-
 void append_utf8_or_replacement(std::string& out, std::string_view text, size_t& i) {
-  const size_t length = utf8_length(text, i);
+  const auto length = static_cast<size_t>(std::max(utf8_length(text, i), 0));
   out.append(length > 0 ? text.substr(i, length) : "\xEF\xBF\xBD");
   i += std::max<size_t>(length, 1);
 }
@@ -248,9 +231,9 @@ void append_json(std::string& out, const Json& value, int indent, int depth) {
 size_t first_not_utf8(std::string_view text) {
   size_t i = 0;
   while (i < text.size()) {
-    const size_t length = utf8_length(text, i);
-    if (length == 0) break;
-    i += length;
+    const int length = utf8_length(text, i);
+    if (length <= 0) break;
+    i += static_cast<size_t>(length);
   }
   return i;
 }

@@ -9,9 +9,9 @@ namespace dure {
 std::string Range::text() const {
   const bool has_low = std::isfinite(low), has_high = std::isfinite(high);
   if (has_low && has_high)
-    return fmt::format("{} {:g} to {:g}", open_low ? "above" : "from", low, high);
-  if (has_low) return fmt::format("{} {:g}", open_low ? "above" : "at least", low);
-  return fmt::format("at most {:g}", high);
+    return fmt::format("{} {:.10g} to {:.10g}", open_low ? "above" : "from", low, high);
+  if (has_low) return fmt::format("{} {:.10g}", open_low ? "above" : "at least", low);
+  return fmt::format("at most {:.10g}", high);
 }
 
 std::string nearest_name(const std::string& name, const std::vector<std::string>& names) {

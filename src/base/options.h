@@ -169,6 +169,27 @@ Json write_value(const T& field) {
   }
 }
 
+// What may stand in a field, in words: "integer", "drop | truncate | refuse".
+template <typename T>
+std::string kind_text() {
+  if constexpr (std::is_same_v<T, bool>) return "true | false";
+  if constexpr (std::is_same_v<T, std::string>) return "text";
+  if constexpr (std::is_integral_v<T>) return "integer";
+  if constexpr (std::is_floating_point_v<T>) return "number";
+  std::string out;
+  if constexpr (NamedEnum<T>) {
+    for (const auto& choice : enum_names(T{}))
+      out += (out.empty() ? "" : " | ") + std::string(choice.name);
+  }
+  if constexpr (IsVector<T>::value) {
+    using Item = typename T::value_type;
+    out = std::is_class_v<Item> && !std::is_same_v<Item, std::string>
+              ? "list of objects"
+              : "list of " + kind_text<Item>();
+  }
+  return out;
+}
+
 struct Describer {
   std::string prefix;
   std::string out;
@@ -188,15 +209,10 @@ struct Describer {
       field.visit(inner);
       out += prefix + name + ": " + help + "\n" + inner.out;
     } else {
-      std::string limits;
-      if constexpr (std::is_same_v<Rule, Range>) limits = " (" + rule.text() + ")";
-      if constexpr (NamedEnum<T>) {
-        for (const auto& choice : enum_names(T{}))
-          limits += (limits.empty() ? " (" : " | ") + std::string(choice.name);
-        limits += ")";
-      }
-      out +=
-          "  " + prefix + name + " = " + write_value(field).dump() + "   " + help + limits + "\n";
+      std::string kind = kind_text<T>();
+      if constexpr (std::is_same_v<Rule, Range>) kind += ", " + rule.text();
+      out += "  " + prefix + name + " = " + write_value(field).dump() + "   " + help + " (" + kind +
+             ")\n";
       if constexpr (IsVector<T>::value) describe_item<typename T::value_type>(name);
     }
   }

@@ -6,6 +6,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/utf8.h"
+
 namespace dure {
 namespace {
 
@@ -13,27 +15,10 @@ uint8_t byte_at(std::string_view text, size_t i) {
   return i < text.size() ? static_cast<uint8_t>(text[i]) : 0;
 }
 
-// Length of the well-formed sequence at text[i] (Unicode 15, table 3-7), 0 where there is none.
-int sequence_length(std::string_view text, size_t i) {
-  const uint8_t a = byte_at(text, i), b = byte_at(text, i + 1);
-  const auto tail = [&](size_t k) { return (byte_at(text, k) & 0xC0) == 0x80; };
-  if (a < 0x80) return 1;
-  if (a >= 0xC2 && a < 0xE0) return tail(i + 1) ? 2 : 0;
-  if (a >= 0xE0 && a < 0xF0) {
-    const bool bad = (a == 0xE0 && b < 0xA0) || (a == 0xED && b >= 0xA0);
-    return !bad && tail(i + 1) && tail(i + 2) ? 3 : 0;
-  }
-  if (a >= 0xF0 && a < 0xF5) {
-    const bool bad = (a == 0xF0 && b < 0x90) || (a == 0xF4 && b >= 0x90);
-    return !bad && tail(i + 1) && tail(i + 2) && tail(i + 3) ? 4 : 0;
-  }
-  return 0;
-}
-
 // Start of the character that ends before text[end].
 size_t previous_start(std::string_view text, size_t end) {
   for (size_t back = 1; back <= 4 && back <= end; ++back) {
-    if (sequence_length(text, end - back) == static_cast<int>(back)) return end - back;
+    if (utf8_length(text, end - back) == static_cast<int>(back)) return end - back;
   }
   return end - 1;
 }
@@ -58,7 +43,7 @@ std::string_view strip_while(std::string_view text, StripSide side, Predicate st
 }  // namespace
 
 char32_t next_code_point(std::string_view text, size_t& i) {
-  const int length = sequence_length(text, i);
+  const int length = utf8_length(text, i);
   const uint8_t first = byte_at(text, i);
   if (length <= 1) {
     ++i;
@@ -71,22 +56,10 @@ char32_t next_code_point(std::string_view text, size_t& i) {
 }
 
 void append_code_point(std::string& out, char32_t code) {
-  if (code < 0x80) {
-    out += static_cast<char>(code);
-  } else if (code < 0x800) {
-    out += static_cast<char>(0xC0 | (code >> 6));
-    out += static_cast<char>(0x80 | (code & 0x3F));
-  } else if (code >= 0xDC80 && code < 0xDD00) {
+  if (code >= 0xDC80 && code < 0xDD00) {
     out += static_cast<char>(code - 0xDC00);
-  } else if (code < 0x10000) {
-    out += static_cast<char>(0xE0 | (code >> 12));
-    out += static_cast<char>(0x80 | ((code >> 6) & 0x3F));
-    out += static_cast<char>(0x80 | (code & 0x3F));
   } else {
-    out += static_cast<char>(0xF0 | (code >> 18));
-    out += static_cast<char>(0x80 | ((code >> 12) & 0x3F));
-    out += static_cast<char>(0x80 | ((code >> 6) & 0x3F));
-    out += static_cast<char>(0x80 | (code & 0x3F));
+    append_utf8(out, code);
   }
 }
 

@@ -29,26 +29,15 @@ inline ChatTexts small_texts(ChatFormat format = ChatFormat::kK1) {
           .stops = stop_rule({.tokenizer = small_tokenizer().eos_id()})};
 }
 
-// LLLG with a window shorter than any prompt, a dense first layer, an MTP layer.
-inline ModelConfig tiny_config() {
-  ModelConfig c;
-  c.vocab_size = small_tokenizer().vocab_size();
-  c.hidden_size = 32;
-  c.head_count = 4;
-  c.kv_head_count = 2;
-  c.head_width = 16;
-  c.mtp_layer_count = 1;
-  c.initializer_range = 0.2;
+inline ModelConfig small_config() {
+  ModelConfig c = tiny_config(small_tokenizer().vocab_size());
   c.eos_tokens = {53, 54};
-  set_layers(
-      c, 4, 8,
-      {.dense_width = 48, .experts = {.count = 4, .per_token = 2, .width = 16, .shared_count = 1}});
   return c;
 }
 
 // A folder of that model, with the texts that the caller wants to differ.
 inline void write_tiny_model(const Path& folder, ModelTexts texts) {
-  Parameters parameters(tiny_config());
+  Parameters parameters(small_config());
   CpuStream stream(1);
   parameters.initialise(5, stream);
   const auto provider = provide(parameters);

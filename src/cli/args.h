@@ -41,7 +41,6 @@ class Args {
   Args& verb(const char* name, const char* summary, std::function<int()> run);
 
  private:
-  friend struct Cli;
   CLI::App& app_;
   std::vector<std::unique_ptr<Args>> children_;
 };

@@ -75,7 +75,7 @@ TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options
   TrainPlan plan;
   plan.weight_bytes = plan.gradient_bytes = Parameters::bytes(config);
   for (const ImpliedTensor& facts : tensor_list(config)) {
-    if (!facts.trainable()) continue;
+    if (!is_trained(options, config, facts)) continue;
     const bool muon = update_rule(options.optimiser, facts.kind) == UpdateRule::kMuon;
     plan.moment_bytes += facts.shape.elements() * 4 * (muon ? 1 : 2);
     if (!muon) continue;
@@ -93,6 +93,17 @@ std::optional<int64_t> most_rows(const ModelConfig& config, LearnerOptions optio
     return plan_training(config, options, thread_count).total_bytes() <= memory_bytes;
   };
   return largest_that(fits, int64_t{1} << 24);
+}
+
+RlPlan plan_rl(const ModelConfig& config, const RlConfig& run, const PromptRoom& room,
+               int64_t thread_count) {
+  const GeneratorOptions engine = rl_generator_options(run, room);
+  RlPlan plan;
+  plan.learner = plan_training(config, rl_learner_options(run, room), thread_count);
+  plan.kv_bytes = kv_cache_plan(config, kv_cache_options(engine)).total_bytes();
+  plan.generator_bytes = Generator::plan_bytes(config, engine) - plan.kv_bytes;
+  plan.answer_bytes = rl_answer_bytes(run, room);
+  return plan;
 }
 
 MachineMemory machine_memory() {

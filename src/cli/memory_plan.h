@@ -11,6 +11,7 @@
 
 #include "engine/generator.h"
 #include "formats/model_files.h"
+#include "rl/rl_sizes.h"
 #include "train/learner.h"
 
 namespace dure {
@@ -57,6 +58,19 @@ TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options
 // does.
 std::optional<int64_t> most_rows(const ModelConfig& config, LearnerOptions options,
                                  int64_t thread_count, int64_t memory_bytes);
+
+// Learner and engine stand in memory together; the engine samples from the learner's own weights.
+struct RlPlan {
+  TrainPlan learner;
+  int64_t kv_bytes = 0;         // of all answers decoded together, page tables included
+  int64_t generator_bytes = 0;  // activations of the engine's forward
+  int64_t answer_bytes = 0;     // a step's answers and their log-probabilities
+  int64_t total_bytes() const {
+    return learner.total_bytes() + kv_bytes + generator_bytes + answer_bytes;
+  }
+};
+RlPlan plan_rl(const ModelConfig& config, const RlConfig& run, const PromptRoom& room,
+               int64_t thread_count);
 
 struct MachineMemory {
   int64_t total_bytes = 0, available_bytes = 0;  // the container's limit where there is one

@@ -3,12 +3,14 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "cli/args.h"
 #include "cli/memory_plan.h"
 #include "cli/verbs.h"
 #include "formats/hf_config.h"
+#include "formats/model_folder.h"
 #include "text/tokenizer.h"
 #include "train/trainer.h"
 
@@ -28,14 +30,35 @@ struct Subject {
   std::unique_ptr<ModelFiles> files;
   bool train = false;
   LearnerOptions learner;
+  std::optional<RlConfig> rl;
+  PromptRoom room;  // rl
 };
 
 bool is_yaml(const Path& path) { return path.extension() == ".yaml" || path.extension() == ".yml"; }
+
+// Fields that a recipe of reinforcement learning has and one of training has not.
+bool is_rl_recipe(const Json& json) {
+  for (const char* field : {"rollout", "tasks", "objective", "updates_per_step", "micro_rows_max"})
+    if (json.find(field) != nullptr) return true;
+  return false;
+}
+
+// The model it starts from has to be there: its tokenizer and template say how long prompts are.
+Subject read_rl_recipe(const Path& path, const Json& json) {
+  Subject out;
+  from_json(out.rl.emplace(), json, path.string());
+  check_rl(*out.rl);
+  const ModelFiles files(find_model(out.rl->init), Extent::kHeader);
+  out.config = files.config();
+  out.room = rl_room(*out.rl, load_chat_texts(files), out.config.context_tokens);
+  return out;
+}
 
 // A training recipe: its model, batch and optimiser. The vocabulary is its tokenizer's, where that
 // is there already.
 Subject read_recipe(const Path& path, const PlanArgs& args) {
   Json json = load_yaml(path), plain = Json::object(), model;
+  if (json.is_object() && is_rl_recipe(json)) return read_rl_recipe(path, json);
   for (const auto& [key, value] : json.as_object(path.string()))
     (key == "model" ? model : plain[key]) = value;
   TrainConfig config;
@@ -61,6 +84,7 @@ Subject read_recipe(const Path& path, const PlanArgs& args) {
   out.learner.pass = {.rows_max = rows * config.batch.tokens,
                       .recompute = config.batch.recompute,
                       .mtp = config.loss.mtp_coefficient > 0};
+  out.learner.train_router = config.loss.train_router;
   return out;
 }
 
@@ -68,9 +92,8 @@ Subject read_subject(const PlanArgs& args) {
   const Path path = find_model(args.model);
   if (is_yaml(path)) return read_recipe(path, args);
   Subject out;
-  const bool bare = std::filesystem::is_directory(path) &&
-                    !path_exists(path / "model.safetensors") &&
-                    !path_exists(path / "model.safetensors.index.json");
+  const bool bare = std::filesystem::is_directory(path) && path_exists(path / "config.json") &&
+                    !holds_weights(path);
   if (bare || path.extension() == ".json") {
     const Path file = bare ? path / "config.json" : path;
     out.config = parse_hf_config(load_json(file), file.string());
@@ -108,6 +131,64 @@ void print_verdict(int64_t needed, const MachineMemory& memory) {
   std::printf("  %-34s %s\n", "this run", verdict);
 }
 
+// What every plan says in JSON of the whole and of the machine.
+void add_verdict(Json& out, int64_t total_bytes, const MachineMemory& memory) {
+  out["total_bytes"] = total_bytes;
+  out["memory_bytes"] = memory.total_bytes;
+  out["available_bytes"] = memory.available_bytes;
+  out["fits"] = total_bytes <= memory.available_bytes;
+}
+
+void add_learner(Json& out, const TrainPlan& plan) {
+  out["weight_bytes"] = plan.weight_bytes;
+  out["gradient_bytes"] = plan.gradient_bytes;
+  out["optimiser_bytes"] = plan.moment_bytes + plan.scratch_bytes;
+  out["activation_bytes"] = plan.activation_bytes;
+}
+void print_learner(const TrainPlan& plan) {
+  print_row("weights, f32", plan.weight_bytes);
+  print_row("gradients, f32", plan.gradient_bytes);
+  print_row("optimiser", plan.moment_bytes + plan.scratch_bytes);
+  print_row("activations of the update", plan.activation_bytes);
+}
+
+int show_rl(const Subject& subject, const MachineMemory& memory, bool as_json) {
+  const int64_t threads = ThreadPool::default_thread_count();
+  const RlPlan plan = plan_rl(subject.config, *subject.rl, subject.room, threads);
+  const LearnerOptions learner = rl_learner_options(*subject.rl, subject.room);
+  const GeneratorOptions engine = rl_generator_options(*subject.rl, subject.room);
+  if (as_json) {
+    Json out = Json::object();
+    out["kind"] = "rl";
+    out["device"] = "cpu";
+    out["rows"] = learner.pass.rows_max;
+    out["sequences"] = engine.sequences_max;
+    out["prompt_tokens"] = subject.room.prompt_tokens_max;
+    out["context_tokens"] = engine.context_tokens_max;
+    add_learner(out, plan.learner);
+    out["kv_bytes"] = plan.kv_bytes;
+    out["generator_bytes"] = plan.generator_bytes;
+    out["answer_bytes"] = plan.answer_bytes;
+    add_verdict(out, plan.total_bytes(), memory);
+    std::printf("%s\n", out.dump(2).c_str());
+    return 0;
+  }
+  std::printf(
+      "reinforcement learning on one device (cpu): %lld answers together of up to %lld tokens "
+      "(prompt %lld), %lld rows a pass, %s\n",
+      static_cast<long long>(engine.sequences_max),
+      static_cast<long long>(engine.context_tokens_max),
+      static_cast<long long>(subject.room.prompt_tokens_max),
+      static_cast<long long>(learner.pass.rows_max), name_of(subject.rl->optimiser.kind));
+  print_learner(plan.learner);
+  print_row("keys and values of the answers, f32", plan.kv_bytes);
+  print_row("activations of sampling", plan.generator_bytes);
+  print_row("a step's answers, log-probabilities", plan.answer_bytes);
+  print_row("together", plan.total_bytes());
+  print_verdict(plan.total_bytes(), memory);
+  return 0;
+}
+
 int show_training(const Subject& subject, const MachineMemory& memory, bool as_json) {
   const TrainPlan plan =
       plan_training(subject.config, subject.learner, ThreadPool::default_thread_count());
@@ -117,14 +198,8 @@ int show_training(const Subject& subject, const MachineMemory& memory, bool as_j
     Json out = Json::object();
     out["kind"] = "training";
     out["device"] = "cpu";
-    out["weight_bytes"] = plan.weight_bytes;
-    out["gradient_bytes"] = plan.gradient_bytes;
-    out["optimiser_bytes"] = plan.moment_bytes + plan.scratch_bytes;
-    out["activation_bytes"] = plan.activation_bytes;
-    out["total_bytes"] = plan.total_bytes();
-    out["memory_bytes"] = memory.total_bytes;
-    out["available_bytes"] = memory.available_bytes;
-    out["fits"] = plan.total_bytes() <= memory.available_bytes;
+    add_learner(out, plan);
+    add_verdict(out, plan.total_bytes(), memory);
     out["most_rows"] = rows ? Json(*rows) : Json();
     std::printf("%s\n", out.dump(2).c_str());
     return 0;
@@ -133,10 +208,7 @@ int show_training(const Subject& subject, const MachineMemory& memory, bool as_j
               static_cast<long long>(subject.learner.pass.rows_max),
               name_of(subject.learner.optimiser.kind),
               subject.learner.pass.recompute ? ", activations computed again" : "");
-  print_row("weights, f32", plan.weight_bytes);
-  print_row("gradients, f32", plan.gradient_bytes);
-  print_row("optimiser", plan.moment_bytes + plan.scratch_bytes);
-  print_row("activations", plan.activation_bytes);
+  print_learner(plan);
   print_row("together", plan.total_bytes());
   print_verdict(plan.total_bytes(), memory);
   std::printf("  %-34s %s\n", "most rows a pass in free memory",
@@ -148,6 +220,11 @@ GeneratorOptions serving_options(const ModelConfig& config, const PlanArgs& args
   GeneratorOptions options;
   options.sequences_max = args.sequences;
   options.context_tokens_max = args.context.value_or(config.context_tokens);
+  if (options.context_tokens_max > config.context_tokens) {
+    log_warn("--context {}: the model's own limit of {} tokens is taken ({})",
+             options.context_tokens_max, config.context_tokens, args.model);
+    options.context_tokens_max = config.context_tokens;
+  }
   options.draft_tokens_max = args.draft;
   options.batch_rows_max =
       std::max(options.batch_rows_max, options.sequences_max * (1 + options.draft_tokens_max));
@@ -218,10 +295,7 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
   out["table_bytes"] = plan.table_bytes;
   out["activation_bytes"] = plan.activation_bytes;
   out["allocated_bytes"] = plan.allocated_bytes();
-  out["total_bytes"] = plan.total_bytes();
-  out["memory_bytes"] = memory.total_bytes;
-  out["available_bytes"] = memory.available_bytes;
-  out["fits"] = plan.total_bytes() <= memory.available_bytes;
+  add_verdict(out, plan.total_bytes(), memory);
   out["largest_context_tokens"] = context ? Json(*context) : Json();
   out["largest_context_reason"] =
       context && *context == subject.config.context_tokens ? "model" : "memory";
@@ -247,6 +321,7 @@ int plan(const PlanArgs& args) {
   const Subject subject = read_subject(args);
   MachineMemory memory = machine_memory();
   if (args.memory_gib) memory.total_bytes = memory.available_bytes = *args.memory_gib << 30;
+  if (subject.rl) return show_rl(subject, memory, args.json);
   return subject.train ? show_training(subject, memory, args.json)
                        : show_serving(subject, args, memory);
 }
@@ -257,7 +332,7 @@ std::function<int()> declare_plan(Args& args) {
   auto options = std::make_shared<PlanArgs>();
   args.positional(
       "MODEL", options->model,
-      "a model (folder, GGUF file, repo id), a config.json, or a training recipe (.yaml)");
+      "a model (folder, GGUF file, repo id), a config.json, or a recipe of training or RL (.yaml)");
   args.option("--context", options->context, "tokens of one sequence (default: the model's own)");
   args.option("--sequences", options->sequences, "sequences served together");
   args.option("--draft", options->draft, "tokens the MTP layer drafts ahead (0: off)");
@@ -273,7 +348,8 @@ std::function<int()> declare_plan(Args& args) {
   args.flag("--json", options->json, "one JSON object");
   args.examples(
       "dure plan model.gguf --context 65536 --sequences 4\ndure plan config.json --memory "
-      "512\ndure plan recipes/nano/pretrain.yaml --vocabulary 4096");
+      "512\ndure plan recipes/nano/pretrain.yaml --vocabulary 4096\ndure plan "
+      "recipes/nano/rl.yaml");
   return [options] { return plan(*options); };
 }
 

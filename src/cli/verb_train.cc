@@ -4,6 +4,7 @@
 
 #include "cli/args.h"
 #include "cli/verbs.h"
+#include "formats/hf_field_help.h"
 #include "train/trainer.h"
 
 namespace dure {
@@ -18,6 +19,8 @@ struct Given {
 int run(const Given& given) {
   if (given.fields) {
     std::fputs(describe<TrainConfig>().c_str(), stdout);
+    std::fputs("model: a new model as its config.json has it; not with init\n", stdout);
+    std::fputs(describe_hf_fields("model.").c_str(), stdout);
     return 0;
   }
   if (given.config.empty())

@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/interrupt.h"
 #include "base/progress.h"
+#include "base/utf8.h"
 #include "data/corpus_inputs.h"
 #include "data/tasks/problem.h"
 
@@ -390,7 +391,7 @@ std::vector<std::string> cut_text(const std::string& text, int64_t bytes_max) {
     }
     if (cut == std::string_view::npos || cut == 0) {
       skip = 0;
-      for (cut = limit; (static_cast<unsigned char>(rest[cut]) & 0xC0) == 0x80; --cut) continue;
+      cut = utf8_start(rest, limit);
     }
     pieces.emplace_back(rest.substr(0, cut));
     rest.remove_prefix(cut + skip);

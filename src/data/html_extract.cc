@@ -24,7 +24,6 @@ class Layout {
     preformatted ? append_as_is(text) : append_flowing(text);
   }
   void line_break() { break_wanted_ = std::max(break_wanted_, 1); }
-  void block_break() { break_wanted_ = 2; }
   void item(std::string_view mark) {
     line_break();
     place(mark);

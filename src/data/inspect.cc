@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "base/utf8.h"
 
 namespace dure {
 namespace {
@@ -138,9 +139,7 @@ std::string marked_text(const TokenDocument& document, const Tokenizer& tokenize
 
 std::string shortened(const std::string& text, size_t bytes_max) {
   if (text.size() <= bytes_max) return text;
-  size_t end = bytes_max;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return text.substr(0, end) + "...";
+  return text.substr(0, utf8_start(text, bytes_max)) + "...";
 }
 
 }  // namespace dure

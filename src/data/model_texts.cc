@@ -225,18 +225,21 @@ void write_gguf_sampling(const ModelFiles& files, GgufMetadata& out) {
 }
 
 void write_gguf_ends(const ModelFiles& files, const Tokenizer* tokenizer, GgufMetadata& out) {
-  const std::vector<int64_t>& config = files.config().eos_tokens;
-  std::vector<int64_t> more;
-  const StopRule rule = stop_rule(find_stops(files, tokenizer));
+  const StopSources sources = find_stops(files, tokenizer);
+  const StopRule rule = stop_rule(sources);
+  if (rule.tokens.empty()) return;
+  // The first end is the tokenizer's where config.json names none.
+  std::vector<int64_t> named = sources.config, more;
+  if (named.empty()) named = {sources.tokenizer.value_or(rule.tokens[0])};
   for (const int32_t id : rule.tokens) {
-    if (std::find(config.begin(), config.end(), id) == config.end()) more.push_back(id);
+    if (std::find(named.begin(), named.end(), id) == named.end()) more.push_back(id);
   }
-  if (!config.empty()) out.set("tokenizer.ggml.eos_token_id", GgufValue::u32(config[0]));
-  if (config.empty() || more.empty()) return;
+  out.set("tokenizer.ggml.eos_token_id", GgufValue::u32(named[0]));
+  if (more.empty()) return;
   out.set("tokenizer.ggml.eot_token_id", GgufValue::u32(more[0]));
   if (more.size() > 1) out.set("tokenizer.ggml.eom_token_id", GgufValue::u32(more[1]));
   if (more.size() < 3) return;
-  more.insert(more.begin(), config.begin(), config.end());
+  more.insert(more.begin(), named.begin(), named.end());
   out.set("dure.eos_token_ids", GgufValue::ints(GgufType::kI32, std::move(more)));
 }
 

@@ -185,27 +185,13 @@ struct BatchSource::State {
     int64_t tokens = 0;
     TokenDocument document;
     while (tokens < wanted) {
-      draw_usable(document, options.cut_long_documents ? INT64_MAX : options.row_tokens);
+      draw_usable(document, options.row_tokens);
       tokens += std::ssize(document.ids);
-      add_to_window(document);
+      window.push_back(document);
     }
     rows = WindowPacker(options.row_tokens)
                .pack(window, Rng(options.seed,
                                  stream_id("row order", static_cast<uint64_t>(place.window))));
-  }
-
-  void add_to_window(const TokenDocument& document) {
-    const size_t limit = static_cast<size_t>(options.row_tokens);
-    for (size_t begin = 0; begin < document.ids.size(); begin += limit) {
-      const size_t end = std::min(begin + limit, document.ids.size());
-      TokenDocument& piece = window.emplace_back();
-      piece.ids.assign(document.ids.begin() + static_cast<int64_t>(begin),
-                       document.ids.begin() + static_cast<int64_t>(end));
-      if (!document.trained.empty()) {
-        piece.trained.assign(document.trained.begin() + static_cast<int64_t>(begin),
-                             document.trained.begin() + static_cast<int64_t>(end));
-      }
-    }
   }
 
   // The next document that is neither empty nor longer than `tokens_max`.

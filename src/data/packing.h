@@ -39,8 +39,6 @@ struct PackingOptions {
   int64_t row_tokens = 0;  // T >= 2
   int32_t pad_id = 0;
   uint64_t seed = 0;
-  // Best fit: cut documents longer than T; otherwise they are dropped and counted.
-  bool cut_long_documents = false;
   int64_t window_rows = 128;  // Best fit: documents for this many rows are packed together.
 };
 
@@ -131,7 +129,6 @@ class EvalBatches {
   };
   EvalBatches(std::shared_ptr<const DocumentSource> documents, const Options& options);
   bool next(TrainBatch& out);  // False when all documents are through.
-  int64_t documents_done() const { return index_; }
 
  private:
   bool fill_row(TrainBatch& out);

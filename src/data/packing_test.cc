@@ -184,20 +184,11 @@ TEST(Packing, BestFitWastesLittle) {
   EXPECT_LT(share, 0.02);
 }
 
-TEST(Packing, LongDocumentsAreDroppedAndCountedOrCut) {
+TEST(Packing, LongDocumentsAreDroppedAndCounted) {
   const auto documents = numbered(50, 40, 6);
   BatchSource dropping = source_of(documents, Packing::kBestFit, 1, 20);
   for (int i = 0; i < 60; ++i) expect_well_formed(dropping.next(), 1, 20);
   EXPECT_GT(dropping.state().dropped_documents, 10);
-  BatchSource cutting({{.documents = documents, .weight = 1, .name = "test"}},
-                      {.packing = Packing::kBestFit,
-                       .row_count = 1,
-                       .row_tokens = 20,
-                       .seed = 1,
-                       .cut_long_documents = true,
-                       .window_rows = 4});
-  for (int i = 0; i < 60; ++i) expect_well_formed(cutting.next(), 1, 20);
-  EXPECT_EQ(cutting.state().dropped_documents, 0);
   std::vector<TokenDocument> long_ones(3);
   for (TokenDocument& document : long_ones) document.ids.assign(50, 1);
   BatchSource hopeless =

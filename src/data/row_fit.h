@@ -5,24 +5,17 @@
 // is still too long is dropped and counted.
 #pragma once
 
-#include <array>
 #include <memory>
 #include <string>
 
-#include "base/options.h"
 #include "data/token_document.h"
+#include "data/too_long.h"
 
 namespace dure {
 
-// Left out, cut at the row's end (left out where nothing to learn is left), or an error.
-enum class TooLong { kDrop, kTruncate, kRefuse };
-constexpr auto enum_names(TooLong) {
-  return std::to_array<EnumName<TooLong>>(
-      {{TooLong::kDrop, "drop"}, {TooLong::kTruncate, "truncate"}, {TooLong::kRefuse, "refuse"}});
-}
-
 struct RowFit {
   int64_t row_tokens = 0;
+  // Left out, cut at the row's end (left out where nothing to learn is left), or an error.
   TooLong too_long = TooLong::kDrop;
   std::string name;  // Of the source, for messages.
 };

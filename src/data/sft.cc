@@ -4,10 +4,10 @@
 #include "data/sft.h"
 
 #include <algorithm>
-#include <mutex>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/python_text.h"
 #include "data/corpus.h"
 
 namespace dure {
@@ -68,6 +68,7 @@ std::vector<TokenDocument> TrainingFormat::documents(const std::vector<Message>&
     if (messages[i].role == Role::kAssistant && messages[i].trained)
       out.push_back(encode_pieces(turn(messages, i, tools, where), tokenizer_));
   }
+  note_repeated_turns(std::ssize(out), where);
   return out;
 }
 
@@ -104,6 +105,7 @@ std::vector<ChatPiece> TrainingFormat::turn(const std::vector<Message>& messages
     const std::string prompt = template_.render(
         before, {.add_generation_prompt = true, .enable_thinking = thinking, .tools = tools});
     if (!whole.starts_with(prompt)) continue;
+    note_dropped_reasoning(messages[index], whole, fmt::format("{}: messages[{}]", where, index));
     std::string answer = whole.substr(prompt.size());
     const std::string rest = end_of(answer);
     return {{prompt, false}, {answer, true}, {rest, false}};
@@ -128,8 +130,7 @@ std::string TrainingFormat::end_of(std::string& answer) const {
     answer.resize(end);
     return rest;
   }
-  static std::once_flag once;
-  std::call_once(once, [&] {
+  std::call_once(said_->no_end, [&] {
     log_warn("{}: the template writes none of the model's end tokens after an answer; {}",
              template_.source(),
              ends_.empty() ? "the model names none, and will not learn to stop"
@@ -140,6 +141,27 @@ std::string TrainingFormat::end_of(std::string& answer) const {
     answer += eos ? std::string(tokenizer_.token_bytes(*eos)) : ends_.front();
   }
   return "";
+}
+
+void TrainingFormat::note_dropped_reasoning(const Message& message, const std::string& rendered,
+                                            const std::string& turn) const {
+  const std::string_view reasoning = python_strip(message.reasoning);
+  if (reasoning.empty() || rendered.find(reasoning) != std::string::npos) return;
+  std::call_once(said_->dropped_reasoning, [&] {
+    log_warn(
+        "{}: the chat template {} leaves reasoning_content out: answers are trained without theirs",
+        turn, template_.source());
+  });
+}
+
+void TrainingFormat::note_repeated_turns(int64_t sample_count, const std::string& where) const {
+  if (sample_count < 2) return;
+  std::call_once(said_->repeated_turns, [&] {
+    log_info(
+        "{}: the chat template {} is the model's own: each answer is a sample that repeats the "
+        "turns before it, {} in this conversation; long ones cost the square of their turns",
+        where, template_.source(), sample_count);
+  });
 }
 
 TokenDocument encode_pieces(const std::vector<ChatPiece>& pieces, const Tokenizer& tokenizer) {

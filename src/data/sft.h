@@ -8,6 +8,7 @@
 
 #include <array>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "base/file.h"
@@ -51,11 +52,18 @@ class TrainingFormat {
   std::vector<ChatPiece> turn(const std::vector<Message>& messages, size_t index, const Json& tools,
                               const std::string& where) const;
   std::string end_of(std::string& answer) const;
+  void note_dropped_reasoning(const Message& message, const std::string& rendered,
+                              const std::string& turn) const;
+  void note_repeated_turns(int64_t sample_count, const std::string& where) const;
 
   Tokenizer tokenizer_;
   ChatTemplate template_;
   std::vector<std::string> ends_;
   WithoutReasoning without_reasoning_;
+  struct Said {  // What is said of a template once, however many conversations it holds for.
+    std::once_flag no_end, dropped_reasoning, repeated_turns;
+  };
+  std::shared_ptr<Said> said_ = std::make_shared<Said>();
 };
 
 // Ends with the last trained token.

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/testing.h"
 #include "data/corpus.h"
 #include "data/inspect.h"
@@ -74,6 +76,32 @@ TEST(Conversations, TheModelsOwnTemplateIsTrained) {
             "[user]Q1\n[assistant]A1<|endofturn|>\n[user]Q2\n[assistant][[A2<|endofturn|>]]");
 }
 
+// Said once of a format; what is trained is what the template writes.
+TEST(Conversations, ATemplateThatDropsReasoningOrRepeatsTurnsIsSaid) {
+  const ChatTemplate dropping(
+      "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}",
+      "dropping");
+  const TrainingFormat format(small_tokenizer(), dropping,
+                              stop_rule({.tokenizer = small_tokenizer().eos_id()}));
+  const std::vector<Message> messages = {
+      {.role = Role::kUser, .content = "Q1"},
+      {.role = Role::kAssistant, .content = "A1", .reasoning = "because"},
+      {.role = Role::kUser, .content = "Q2"},
+      {.role = Role::kAssistant, .content = "A2", .reasoning = "therefore"}};
+  testing::internal::CaptureStderr();
+  std::vector<TokenDocument> documents = format.documents(messages, {}, "c.jsonl:3");
+  format.documents(messages, {}, "c.jsonl:4");
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(trained_text(documents[1]), "A2<|endofturn|>");
+  for (const char* part : {"leaves reasoning_content out", "repeats the turns before it"}) {
+    EXPECT_NE(said.find(part), std::string::npos) << part << said;
+    EXPECT_EQ(said.find(part), said.rfind(part)) << said;
+  }
+  EXPECT_NE(said.find("c.jsonl:3: messages[1]: the chat template dropping"), std::string::npos);
+  EXPECT_EQ(said.find("c.jsonl:4"), std::string::npos);
+}
+
 TEST(Conversations, AnswersOfATemplateWithoutAnEndGetOne) {
   const ChatTemplate endless(
       "{{ messages[0].content }}={{ messages[1].content if messages|length > 1 }}", "endless");
@@ -112,6 +140,58 @@ TEST(Conversations, AnswersWithoutReasoningFollowBothPrompts) {
       {.role = Role::kAssistant, .content = "A", .reasoning = "R"}};
   EXPECT_EQ(texts(WithoutReasoning::kBoth, thinking),
             std::vector<std::string>{"R\n</think>\n\nA<|endofturn|>"});
+}
+
+// Tools stand in the prompt that an answer is trained after, in either kind of template.
+TEST(Conversations, ToolsReachTheText) {
+  const TemporaryFolder folder;
+  write_file(folder.path() / "c.jsonl",
+             R"({"messages":[{"role":"user","content":"Q"},{"role":"assistant","content":"A"}],)"
+             R"("tools":[{"type":"function","function":{"name":"look_up"}}]})"
+             "\n");
+  const ChatTemplate own(
+      "{% for t in tools or [] %}({{ t.function.name }}){% endfor %}{% for m in messages %}"
+      "[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif "
+      "%}",
+      "own");
+  for (const ChatTemplate& used : {ChatTemplate(), own}) {
+    const TrainingFormat format(small_tokenizer(), used,
+                                stop_rule({.tokenizer = small_tokenizer().eos_id()}));
+    TokenDocument document;
+    load_conversations(folder.path() / "c.jsonl", format)->read(0, document);
+    EXPECT_NE(small_tokenizer().decode(document.ids).find("look_up"), std::string::npos)
+        << used.source();
+    EXPECT_EQ(trained_text(document).find("look_up"), std::string::npos);
+  }
+}
+
+// What a post-processor puts before a document comes once, and never into a conversation.
+TEST(Conversations, ABeginningTokenIsADocumentsAndComesOnce) {
+  TokenizerParts parts = small_tokenizer().parts();
+  const int32_t bos = 0;
+  parts.before = {bos};
+  parts.post_processor = Json();
+  const Tokenizer tokenizer(std::move(parts));
+  ASSERT_EQ(tokenizer.encode("a")[0], bos);
+  const TrainingFormat format(tokenizer);
+  const auto documents = format.documents({{.role = Role::kUser, .content = "Q"},
+                                           {.role = Role::kAssistant, .content = "A"},
+                                           {.role = Role::kUser, .content = "Q"},
+                                           {.role = Role::kAssistant, .content = "B"}},
+                                          {}, "test");
+  for (const TokenDocument& document : documents)
+    EXPECT_EQ(std::count(document.ids.begin(), document.ids.end(), bos), 0);
+  const TemporaryFolder folder;
+  write_file(folder.path() / "train.jsonl",
+             record_line({.text = "one", .messages = "", .language = "en", .source = ""}) +
+                 record_line({.text = "two", .messages = "", .language = "en", .source = ""}));
+  const auto shard = tokenise_corpus(folder.path() / "train.jsonl", tokenizer, folder.path() / "c");
+  for (int64_t i = 0; i < 2; ++i) {
+    TokenDocument document;
+    shard->read(i, document);
+    EXPECT_EQ(document.ids[0], bos);
+    EXPECT_EQ(std::count(document.ids.begin(), document.ids.end(), bos), 1);
+  }
 }
 
 TEST(Conversations, TurnsOfWeightZeroAreNotTrained) {

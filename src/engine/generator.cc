@@ -75,7 +75,7 @@ struct Generator::State {
   std::vector<std::unique_ptr<Sequence>> running;  // by arrival
   std::map<int64_t, Generation> done;
   std::vector<Event> events;
-  int64_t next_id = 0, generated = 0;
+  int64_t next_id = 0;
   DraftCounts counts;
 
   // The next forward.
@@ -186,7 +186,6 @@ void Generator::State::retire(FinishReason why, Sequence& sequence) {
 void Generator::State::accept(Sequence& sequence, int32_t token, float log_probability) {
   sequence.result.tokens.push_back(token);
   sequence.result.log_probabilities.push_back(log_probability);
-  ++generated;
   FinishReason why = FinishReason::kRunning;
   if (sequence.stops_at(token)) {
     why = FinishReason::kStop;
@@ -402,8 +401,6 @@ std::vector<Generation> Generator::run(std::vector<GenerationRequest> requests,
 }
 
 int64_t Generator::running_count() const { return static_cast<int64_t>(state_->running.size()); }
-int64_t Generator::waiting_count() const { return static_cast<int64_t>(state_->waiting.size()); }
-int64_t Generator::generated_tokens() const { return state_->generated; }
 Generator::DraftCounts Generator::draft_counts() const { return state_->counts; }
 
 }  // namespace dure

@@ -86,8 +86,6 @@ class Generator {
                               const std::function<void(int64_t finished)>& on_step = nullptr);
 
   int64_t running_count() const;
-  int64_t waiting_count() const;
-  int64_t generated_tokens() const;  // since construction
   struct DraftCounts {
     int64_t drafted = 0, accepted = 0;
   };

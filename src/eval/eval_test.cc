@@ -2,11 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 
 #include "base/error.h"
 #include "eval/chart.h"
 #include "eval/report.h"
 #include "eval/statistics.h"
+#include "eval/xz_size.h"
 
 namespace dure {
 namespace {
@@ -57,6 +59,23 @@ TEST(Report, SaysWhatTheResultsSay) {
   EXPECT_NE(html.find("&lt;x&gt;"), std::string::npos);
   EXPECT_EQ(html.find("<script"), std::string::npos);
   EXPECT_EQ(html.find("http"), std::string::npos);
+}
+
+// No shell reads the path of the temporary file.
+TEST(Xz, AnyTemporaryFolderWillDo) {
+  const TemporaryFolder folder;
+  const std::string text(10000, 'a');
+  const std::optional<int64_t> plain = xz_size(text);
+  if (!plain) GTEST_SKIP() << "no xz";
+  EXPECT_LT(*plain, 200);
+  const char* before = std::getenv("TMPDIR");
+  const std::string kept = before == nullptr ? "/tmp" : before;
+  for (const char* name : {"it's", "a b", "-k", "$(false)", "\"; exit 1; \""}) {
+    make_folders(folder.path() / name);
+    ::setenv("TMPDIR", (folder.path() / name).c_str(), 1);
+    EXPECT_EQ(xz_size(text), plain) << name;
+  }
+  ::setenv("TMPDIR", kept.c_str(), 1);
 }
 
 TEST(Report, ComparesRunsThatMeasuredTheSame) {

@@ -16,6 +16,7 @@
 #include "engine/generator.h"
 #include "engine/scorer.h"
 #include "eval/grader.h"
+#include "eval/xz_size.h"
 
 namespace dure {
 namespace {
@@ -122,14 +123,14 @@ Questions ask(std::vector<Problem> problems, const TaskSuiteOptions& options,
     std::vector<int32_t> prompt = problem_conversation(problem, texts).prompt();
     const int64_t tokens = std::ssize(prompt);
     const bool too_long = tokens > largest.prompt_tokens_max;
-    if (too_long && options.long_prompts == LongPrompts::kRefuse) {
+    if (too_long && options.long_prompts == TooLong::kRefuse) {
       fail(ErrorCode::kInvalidArgument,
            "tasks: a prompt of {} tokens (task {}) and an answer of {} do not fit: {} are left for "
            "a prompt; shorten the task or new_tokens_max, or set long_prompts to drop or truncate",
            tokens, task_name(problem.task), options.new_tokens_max, largest.prompt_tokens_max);
     }
     out.too_long += too_long ? 1 : 0;
-    if (too_long && options.long_prompts == LongPrompts::kDrop) continue;
+    if (too_long && options.long_prompts == TooLong::kDrop) continue;
     keep_last(prompt, largest.prompt_tokens_max);
     out.room.prompt_tokens_max = std::max<int64_t>(out.room.prompt_tokens_max, std::ssize(prompt));
     out.problems.push_back(std::move(problem));
@@ -219,7 +220,7 @@ void solve_tasks(const EvalSuite& suite, const EvalSubject& subject, Stream& str
     results["too_long"] = questions.too_long;
     log_warn("tasks: {} prompts are longer than {} tokens: {}", questions.too_long,
              largest.prompt_tokens_max,
-             o.long_prompts == LongPrompts::kDrop ? "left out" : "only their ends are read");
+             o.long_prompts == TooLong::kDrop ? "left out" : "only their ends are read");
   }
   const int64_t together =
       std::min<int64_t>(o.sequences_max, static_cast<int64_t>(problems.size()));
@@ -248,14 +249,6 @@ void solve_tasks(const EvalSuite& suite, const EvalSubject& subject, Stream& str
 }
 
 }  // namespace
-
-std::optional<int64_t> xz_size(const std::string& text) {
-  const TemporaryFolder folder;
-  write_file(folder.path() / "text", text);
-  const std::string command = "xz -9e -k '" + (folder.path() / "text").string() + "' 2>/dev/null";
-  if (std::system(command.c_str()) != 0) return std::nullopt;
-  return dure::file_size(folder.path() / "text.xz");
-}
 
 void check_suite(const EvalSuite& suite, const std::string& where) {
   if (!suite.text.corpus.empty() || suite.tasks.problems_per_cell > 0) return;

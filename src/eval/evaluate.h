@@ -42,7 +42,7 @@ struct TaskSuiteOptions {
   int64_t new_tokens_max = 160;
   int64_t sequences_max = 64;
   int64_t context_tokens_max = 0;
-  LongPrompts long_prompts = LongPrompts::kRefuse;
+  TooLong long_prompts = TooLong::kRefuse;
   bool greedy = true;                                           // also answer each problem greedily
   int64_t sample_count = 12;                                    // answers kept for the report
   SamplingOptions sampling{.temperature = 1.0, .top_p = 0.95};  // the family's own settings
@@ -92,9 +92,5 @@ void check_suite(const EvalSuite& suite, const std::string& where);
 // The results JSON. Shows progress. Throws kInterrupted on Ctrl-C (nothing is saved), and whatever
 // the suite gets wrong.
 Json evaluate(const EvalSuite& suite, const EvalSubject& subject, Stream& stream);
-
-// Size of `text` under `xz -9e`, in bytes: an idea of how far plain compression goes. Absent where
-// xz is not installed.
-std::optional<int64_t> xz_size(const std::string& text);
 
 }  // namespace dure

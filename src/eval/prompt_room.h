@@ -10,16 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "base/options.h"
+#include "data/too_long.h"
 
 namespace dure {
-
-enum class LongPrompts : uint8_t { kDrop, kTruncate, kRefuse };
-constexpr auto enum_names(LongPrompts) {
-  return std::to_array<EnumName<LongPrompts>>({{LongPrompts::kDrop, "drop"},
-                                               {LongPrompts::kTruncate, "truncate"},
-                                               {LongPrompts::kRefuse, "refuse"}});
-}
 
 struct PromptRoom {
   int64_t prompt_tokens_max = 0;  // of a prompt that is answered

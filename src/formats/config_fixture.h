@@ -34,6 +34,24 @@ inline void set_layers(ModelConfig& config, int64_t count, int64_t window, const
   config.mtp_layer = global_layer(each);
 }
 
+// A few thousand weights: LLLG with a window shorter than most prompts, a dense first layer, an MTP
+// layer, weights large enough that ids matter.
+inline ModelConfig tiny_config(int64_t vocab_size, int64_t window = 8) {
+  ModelConfig c;
+  c.vocab_size = vocab_size;
+  c.hidden_size = 32;
+  c.head_count = 4;
+  c.kv_head_count = 2;
+  c.head_width = 16;
+  c.mtp_layer_count = 1;
+  c.initializer_range = 0.2;
+  set_layers(
+      c, 4, window,
+      {.dense_width = 48,
+       .experts = {.count = 4, .per_token = 2, .width = 16, .shared_count = 1, .scale = 2.5}});
+  return c;
+}
+
 // 48 layers LLLG, the first dense, 128 experts.
 inline ModelConfig k_exaone_236b() {
   ModelConfig c;

@@ -12,10 +12,8 @@ namespace {
 std::array<float, 256> make_table() {
   std::array<float, 256> table{};
   for (int bits = 0; bits < 256; ++bits) {
-    const int exponent = (bits >> 3) & 15, fraction = bits & 7;
-    float value = exponent == 0 ? std::ldexp(static_cast<float>(fraction), -9)
-                                : std::ldexp(static_cast<float>(8 + fraction), exponent - 10);
-    if (exponent == 15 && fraction == 7) value = std::numeric_limits<float>::quiet_NaN();
+    float value = e4m3_magnitude(static_cast<uint8_t>(bits));
+    if ((bits & 0x7F) == 0x7F) value = std::numeric_limits<float>::quiet_NaN();
     table[static_cast<size_t>(bits)] = bits >= 128 ? -value : value;
   }
   return table;

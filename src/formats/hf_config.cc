@@ -383,9 +383,4 @@ ModelConfig parse_hf_config(const Json& json, const std::string& where, bool mtp
   return c;
 }
 
-std::optional<Json> hf_quantisation(const Json& json) {
-  const Json* found = json.find("quantization_config");
-  return found == nullptr || found->is_null() ? std::nullopt : std::optional(*found);
-}
-
 }  // namespace dure

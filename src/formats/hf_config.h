@@ -20,9 +20,6 @@ namespace dure {
 ModelConfig parse_hf_config(const Json& json, const std::string& where,
                             bool mtp_tensors_present = false);
 
-// The "quantization_config" of the file, where it has one.
-std::optional<Json> hf_quantisation(const Json& json);
-
 // The newest spelling, which transformers, vLLM and llama.cpp's converter read. parse(write(c)) ==
 // c, but for facts that a layer carries and does not use. Throws kUnsupported for what config.json
 // cannot say (such as RoPE on one global layer only, or layers with different experts).

@@ -5,10 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <regex>
+#include <set>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/rng.h"
 #include "formats/config_fixture.h"
+#include "formats/hf_field_help.h"
 #include "formats/tensor_names.h"
 
 namespace dure {
@@ -179,6 +183,22 @@ TEST(HfConfig, RefusesByName) {
       refusal(
           R"({"torch_dtype":"bfloat16","use_cache":true,"transformers_version":"5.1.0","_name_or_path":"x","attention_bias":false})"),
       "(accepted)");
+}
+
+// What the reader asks for by name stands in the table of `dure train --fields`, and nothing else.
+TEST(HfConfig, EveryFieldIsDescribed) {
+  const std::string source = read_file(Path(DURE_SOURCE_DIR) / "src" / "formats" / "hf_config.cc");
+  const std::regex read(R"re((?:\bf\.\w+|\bsize|expect_text)\(\s*(?:f,\s*)?"(\w+)")re");
+  std::set<std::string> read_names, described;
+  for (std::sregex_iterator it(source.begin(), source.end(), read), end; it != end; ++it)
+    read_names.insert((*it)[1]);
+  for (const HfField& field : hf_fields()) {
+    const std::string name = field.name;
+    described.insert(name.substr(name.rfind('.') + 1));
+    EXPECT_NE(describe_hf_fields("model.").find("  model." + name + " = "), std::string::npos);
+  }
+  EXPECT_GT(read_names.size(), 40u);
+  EXPECT_EQ(read_names, described);
 }
 
 TEST(HfConfig, Exaone4IsPostNorm) {

@@ -140,10 +140,15 @@ void refuse_around_model(const Path& folder) {
     fail(ErrorCode::kInvalidArgument, "{}: a prepared corpus, not a model", where);
 }
 
+Path found(const std::string& model, const Path& snapshot) {
+  log_debug("{}: read from {}", model, snapshot.string());
+  return snapshot;
+}
+
 }  // namespace
 
 Path find_model(const std::string& model) {
-  if (const Path cached = in_cache_folder(model); !cached.empty()) return cached;
+  if (const Path cached = in_cache_folder(model); !cached.empty()) return found(model, cached);
   if (path_exists(model)) {
     if (std::filesystem::is_directory(model)) refuse_around_model(model);
     return model;
@@ -151,7 +156,7 @@ Path find_model(const std::string& model) {
   if (const auto wanted = repo_and_revision(model)) {
     const Path repo = cache_folder() / cache_name(wanted->first);
     const Path snapshot = snapshot_of(repo, wanted->second);
-    if (!snapshot.empty()) return snapshot;
+    if (!snapshot.empty()) return found(model, snapshot);
     if (path_exists(repo)) {
       fail(ErrorCode::kNotFound, "{}: the Hugging Face cache has the model, not {} ({})", model,
            wanted->second.empty() ? "a snapshot of it" : "revision '" + wanted->second + "'",

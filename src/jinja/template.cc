@@ -2,6 +2,7 @@
 #include "jinja/template.h"
 
 #include "base/python_text.h"
+#include "base/utf8.h"
 #include "jinja/builtin.h"
 
 namespace dure::jinja {
@@ -36,9 +37,7 @@ std::string line_of(std::string_view text, int number) {
   line = python_strip(line);
   constexpr size_t kShown = 100;
   if (line.size() <= kShown) return std::string(line);
-  size_t end = kShown;
-  while (end > 0 && (static_cast<uint8_t>(line[end]) & 0xC0) == 0x80) --end;
-  return std::string(line.substr(0, end)) + "...";
+  return std::string(line.substr(0, utf8_start(line, kShown))) + "...";
 }
 
 }  // namespace

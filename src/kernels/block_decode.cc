@@ -325,12 +325,7 @@ void mxfp4(Bytes b, float* y) {
 }
 
 // Unsigned E4M3; the top code is NaN in the type and 0 here, as in the reference.
-float e4m3_scale(uint8_t bits) {
-  if (bits == 0 || bits == 0x7F) return 0;
-  const int exponent = (bits >> 3) & 15, fraction = bits & 7;
-  return exponent == 0 ? std::ldexp(static_cast<float>(fraction), -9)
-                       : std::ldexp(static_cast<float>(8 + fraction), exponent - 10);
-}
+float e4m3_scale(uint8_t bits) { return bits == 0x7F ? 0 : e4m3_magnitude(bits); }
 
 // Four scales, then 8 bytes for each 16 elements, low nibbles first.
 void nvfp4(Bytes b, float* y) {

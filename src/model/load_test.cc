@@ -16,20 +16,7 @@
 namespace dure {
 namespace {
 
-ModelConfig small_config() {
-  ModelConfig c;
-  c.vocab_size = 61;
-  c.hidden_size = 32;
-  c.head_count = 4;
-  c.kv_head_count = 2;
-  c.head_width = 8;
-  c.mtp_layer_count = 1;
-  c.initializer_range = 0.2;
-  set_layers(
-      c, 4, 4,
-      {.dense_width = 48, .experts = {.count = 4, .per_token = 2, .width = 16, .shared_count = 1}});
-  return c;
-}
+ModelConfig small_config() { return tiny_config(61, 4); }
 
 TEST(Load, FolderRoundTripIsExact) {
   CpuStream stream(2);

@@ -66,12 +66,6 @@ TensorView Parameters::view(TensorId id) const {
   return id.expert < 0 ? stack : stack.slice(id.expert);
 }
 
-int64_t Parameters::element_count() const {
-  int64_t count = 0;
-  for (const Parameter& parameter : list_) count += parameter.view.elements();
-  return count;
-}
-
 void Parameters::initialise(uint64_t seed, Stream& stream) {
   for (const Parameter& parameter : list_)
     initialise_tensor(parameter, seed, config_.initializer_range, stream);

@@ -33,7 +33,6 @@ class Parameters {
   const Parameter& at(std::string_view name) const;    // Throws kNotFound naming it.
   // Of an expert its slice of the stack. Throws kNotFound naming it.
   TensorView view(TensorId id) const;
-  int64_t element_count() const;  // without padding
   // Everything as one row [N]; between tensors lie padding elements (each tensor starts at 64
   // bytes), 0 for good.
   TensorView flat() const { return flat_; }

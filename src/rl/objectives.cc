@@ -40,7 +40,6 @@ double sequence_ratio(std::span<const T> logprobs, std::span<const T> sampler_lo
 void count_token(ObjectiveStats& stats, double log_ratio, bool clipped) {
   ++stats.token_count;
   stats.clipped_count += clipped ? 1 : 0;
-  stats.ratio_sum += std::exp(log_ratio);
   stats.kl_sum += std::expm1(log_ratio) - log_ratio;
   stats.mismatch_max = std::max(stats.mismatch_max, std::abs(log_ratio));
 }

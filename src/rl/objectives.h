@@ -20,7 +20,6 @@ struct ObjectiveStats {
   int64_t token_count = 0;
   // Tokens whose gradient the clip removed, or whose ratio was truncated.
   int64_t clipped_count = 0;
-  double ratio_sum = 0;     // Of exp(logprob - sampler logprob).
   double kl_sum = 0;        // k3 estimate of KL(sampler | policy): r - 1 - log r, at least 0.
   double mismatch_max = 0;  // Largest |logprob - sampler logprob|: 0 on policy, by promise 2.
 };

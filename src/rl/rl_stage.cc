@@ -8,6 +8,7 @@
 #include "data/model_texts.h"
 #include "formats/model_files.h"
 #include "model/load.h"
+#include "rl/rl_sizes.h"
 #include "train/run_identity.h"
 
 namespace dure {
@@ -36,13 +37,10 @@ void RlStage::open(const Checkpoint* from) {
   files_ = std::make_shared<ModelFiles>(from == nullptr ? init_ : from->path());
   texts_ = load_chat_texts(*files_);
   folder_texts_ = folder_texts(*files_, texts_.require_tokenizer());
-  room_ = measure_room(prompts(), {.begin = 0, .end = config_.steps},
-                       largest_room({.context_tokens_max = config_.rollout.context_tokens_max,
-                                     .new_tokens_max = config_.rollout.new_tokens_max,
-                                     .model_tokens = files_->config().context_tokens},
-                                    "rollout"));
-  learner_.emplace(files_->config(), rl_learner_options(config_.optimiser, rows_max()), stream_);
-  generator_.emplace(learner_->weights(), generator_options(), stream_);
+  room_ = rl_room(config_, texts_, files_->config().context_tokens);
+  learner_options_ = rl_learner_options(config_, room_);
+  learner_.emplace(files_->config(), learner_options_, stream_);
+  generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
   samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
   if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
 }
@@ -51,27 +49,16 @@ PromptSource RlStage::prompts() const {
   return {config_.rollout, config_.tasks, static_cast<uint64_t>(config_.seed), texts_};
 }
 
-int64_t RlStage::rows_max() const {
-  return std::max(config_.micro_rows_max, room_.context_tokens());
-}
-
-GeneratorOptions RlStage::generator_options() const {
-  const int64_t together = std::min(config_.rollout.sequences_max,
-                                    config_.rollout.prompts_per_step * config_.rollout.group_size);
-  return {.sequences_max = together,
-          .context_tokens_max = room_.context_tokens(),
-          .batch_rows_max = std::max<int64_t>(512, together)};
-}
-
 StepReport RlStage::step(const StepContext& context) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Rollout> rollouts =
       collect_rollouts(prompts(), context.index, room_, *generator_);
   const std::chrono::duration<double> rollout_time = std::chrono::steady_clock::now() - start;
-  const RlLearnt learnt = learn_from_rollouts(
-      rollouts,
-      {.objective = config_.objective, .updates = config_.updates_per_step, .rows_max = rows_max()},
-      context, *learner_, stream_);
+  const RlLearnt learnt = learn_from_rollouts(rollouts,
+                                              {.objective = config_.objective,
+                                               .updates = config_.updates_per_step,
+                                               .rows_max = learner_options_.pass.rows_max},
+                                              context, *learner_, stream_);
   note_signal(context, learnt);
   samples_->write(context.index + 1, rollouts, config_.log_samples);
   return report(rollout_stats(rollouts), learnt, rollout_time.count());

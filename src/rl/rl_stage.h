@@ -33,8 +33,6 @@ class RlStage : public Stage {
  private:
   PromptSource prompts() const;
   void note_signal(const StepContext& context, const RlLearnt& learnt);
-  int64_t rows_max() const;
-  GeneratorOptions generator_options() const;
   StepReport report(const RolloutStats& stats, const RlLearnt& learnt, double rollout_s) const;
 
   RlConfig config_;
@@ -46,6 +44,7 @@ class RlStage : public Stage {
   std::optional<Learner> learner_;
   std::optional<Generator> generator_;
   std::optional<SampleLog> samples_;
+  LearnerOptions learner_options_;
   PromptRoom room_;                   // of prompts and answers, fixed when the run is opened
   int64_t steps_done_ = 0;            // of this process
   int64_t steps_without_signal_ = 0;  // in a row, up to now

@@ -22,12 +22,16 @@ RunOptions run_options(const RlConfig& config) {
 
 }  // namespace
 
-void run_rl(const RlConfig& config) {
+void check_rl(const RlConfig& config) {
   if (config.init.empty())
     fail(ErrorCode::kInvalidArgument, "init is empty: name the model folder to start from");
   if (config.output.empty())
     fail(ErrorCode::kInvalidArgument, "output is empty: name the folder of the run");
   check_mixture(config.tasks, "tasks");
+}
+
+void run_rl(const RlConfig& config) {
+  check_rl(config);
   const RunOptions options = run_options(config);
   require_init(config.init, options.folder);
   RlStage stage(config);

@@ -32,9 +32,9 @@ RolloutPrompt PromptSource::prompt(int64_t step, int64_t group, int64_t prompt_t
     const int64_t tokens = std::ssize(out.ids);
     if (tokens <= prompt_tokens_max) return out;
     ++out.too_long;
-    if (options.long_prompts == LongPrompts::kRefuse || out.too_long > kDrawsMax)
+    if (options.long_prompts == TooLong::kRefuse || out.too_long > kDrawsMax)
       refuse(options, tokens, prompt_tokens_max, out.problem);
-    if (options.long_prompts == LongPrompts::kDrop) continue;
+    if (options.long_prompts == TooLong::kDrop) continue;
     keep_last(out.ids, prompt_tokens_max);
     return out;
   }
@@ -42,7 +42,7 @@ RolloutPrompt PromptSource::prompt(int64_t step, int64_t group, int64_t prompt_t
 
 PromptRoom measure_room(const PromptSource& source, StepRange steps, const PromptRoom& largest) {
   const int64_t per_step = source.options.prompts_per_step;
-  if (source.options.long_prompts != LongPrompts::kRefuse)
+  if (source.options.long_prompts != TooLong::kRefuse)
     steps.end = std::min(steps.end, steps.begin + kMeasuredMax / per_step + 1);
   PromptRoom room{.prompt_tokens_max = 1, .new_tokens_max = largest.new_tokens_max};
   int64_t too_long = 0;
@@ -56,8 +56,8 @@ PromptRoom measure_room(const PromptSource& source, StepRange steps, const Promp
   if (too_long > 0) {
     log_warn("rollout: {} prompts are longer than {} tokens: {}", too_long,
              largest.prompt_tokens_max,
-             source.options.long_prompts == LongPrompts::kDrop ? "other problems take their places"
-                                                               : "only their ends are read");
+             source.options.long_prompts == TooLong::kDrop ? "other problems take their places"
+                                                           : "only their ends are read");
   }
   return room;
 }

@@ -26,7 +26,7 @@ struct RolloutOptions {
   int64_t new_tokens_max = 128;
   int64_t sequences_max = 64;  // decoded together
   int64_t context_tokens_max = 0;
-  LongPrompts long_prompts = LongPrompts::kDrop;
+  TooLong long_prompts = TooLong::kDrop;
 
   template <typename V>
   void visit(V& v) {

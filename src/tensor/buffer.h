@@ -41,7 +41,6 @@ class Arena {
  public:
   Arena() = default;                                                     // Plan mode.
   explicit Arena(int64_t capacity_bytes, Device device = Device::kCpu);  // Allocates.
-  bool planning() const { return !allocated_; }
   TensorView take(DType dtype, Shape shape);  // Checked: fits. Content is what was there before.
   TensorView take_f32(Shape shape) { return take(DType::kF32, shape); }
   int64_t mark() const { return used_; }

@@ -71,6 +71,9 @@ inline float bf16_to_f32(uint16_t bits) {
 }
 uint16_t f32_to_bf16(float value);  // Round to nearest even; NaN stays NaN.
 float f16_to_f32(uint16_t bits);
+// Of the lower seven bits of an E4M3 byte, its sign apart; the top code (NaN to some, 0 or a number
+// to others) as the number that it would be.
+float e4m3_magnitude(uint8_t bits);
 uint16_t f32_to_f16(float value);  // Round to nearest even, overflow to infinity.
 
 }  // namespace dure

@@ -10,14 +10,8 @@
 namespace dure {
 namespace {
 
-size_t previous_char(std::string_view text, size_t at) {
-  do --at;
-  while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80);
-  return at;
-}
-
 bool word_before(const CharTable& table, std::string_view text, size_t at) {
-  return at > 0 && (table.bits_at(text.data() + previous_char(text, at)) & kCharWord);
+  return at > 0 && (table.bits_at(text.data() + utf8_start(text, at - 1)) & kCharWord);
 }
 
 bool word_after(const CharTable& table, std::string_view text, size_t at) {
@@ -26,7 +20,7 @@ bool word_after(const CharTable& table, std::string_view text, size_t at) {
 
 size_t spaces_begin(const CharTable& table, std::string_view text, size_t at) {
   while (at > 0) {
-    const size_t previous = previous_char(text, at);
+    const size_t previous = utf8_start(text, at - 1);
     if (!(table.bits_at(text.data() + previous) & kCharSpace)) break;
     at = previous;
   }

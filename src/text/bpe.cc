@@ -93,19 +93,15 @@ size_t merge_long(const MergeTable& table, uint32_t rank_limit, int32_t* ids, si
 // Does `left`, ending where a word ends, end in something other than white space? A part of a
 // character may.
 bool ends_in_no_space(const CharTable& table, std::string_view left) {
-  size_t at = left.size();
-  while (at > 0) {
-    --at;
-    if ((static_cast<unsigned char>(left[at]) & 0xC0) != 0x80) break;
-  }
-  const std::string_view last = left.substr(at);
+  const std::string_view last =
+      left.empty() ? left : left.substr(utf8_start(left, left.size() - 1));
   if (last.empty() || !is_valid_utf8(last)) return true;
   return !(table.bits_at(last.data()) & kCharSpace);
 }
 
 bool space_ends_at(const CharTable& table, const char* begin, const char* at) {
   do --at;
-  while (at > begin && (static_cast<unsigned char>(*at) & 0xC0) == 0x80);
+  while (at > begin && is_utf8_tail(*at));
   return (table.bits_at(at) & kCharSpace) != 0;
 }
 

@@ -94,8 +94,6 @@ class Bpe {
   void encode(std::string_view piece, const char* readable_end, std::vector<int32_t>& out,
               BpeScratch& scratch) const;
 
-  // -1 where a byte has no token.
-  const std::array<int32_t, 256>& byte_ids() const { return byte_ids_; }
   // R of the file comment; kNone: no merge joins words.
   uint32_t joining_rank() const { return joining_rank_; }
 

@@ -121,12 +121,6 @@ size_t first_unsafe(const CharTable& table, std::string_view text, size_t from) 
   return text.size();
 }
 
-size_t previous_char(std::string_view text, size_t at) {
-  do --at;
-  while ((static_cast<unsigned char>(text[at]) & 0xC0) == 0x80);
-  return at;
-}
-
 }  // namespace
 
 bool is_nfc_fast(std::string_view text) {
@@ -142,7 +136,7 @@ std::string to_nfc(std::string_view text) {
     const size_t unsafe = first_unsafe(table, text, done);
     if (unsafe == text.size()) return out += text.substr(done);
     // A segment: the safe character before, and everything up to the next safe one.
-    const size_t begin = unsafe > done ? previous_char(text, unsafe) : unsafe;
+    const size_t begin = unsafe > done ? utf8_start(text, unsafe - 1) : unsafe;
     out += text.substr(done, begin - done);
     size_t i = begin;
     for (bool first = true; i < text.size(); first = false) {

@@ -6,6 +6,7 @@
 
 #include "base/python_text.h"
 #include "text/tool_call_syntax.h"
+#include "text/unicode.h"
 
 namespace dure {
 namespace {
@@ -24,17 +25,6 @@ size_t partial_tag_size(std::string_view text, std::string_view tag) {
   return 0;
 }
 
-// Length of the end of `text` that is an unfinished character.
-size_t partial_character_size(std::string_view text) {
-  for (size_t back = 1; back <= 3 && back <= text.size(); ++back) {
-    const auto byte = static_cast<uint8_t>(text[text.size() - back]);
-    if ((byte & 0xC0) == 0x80) continue;
-    const size_t length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC0 ? 2 : 1;
-    return length > back ? back : 0;
-  }
-  return 0;
-}
-
 }  // namespace
 
 OutputDelta& OutputDelta::operator+=(OutputDelta next) {
@@ -47,7 +37,7 @@ OutputDelta& OutputDelta::operator+=(OutputDelta next) {
 void OutputParser::Stripper::add(std::string& out, std::string_view text, bool last) {
   held += text;
   // Never cut a character: its first bytes are no white space, but the whole may be (U+3000).
-  const size_t partial = last ? 0 : partial_character_size(held);
+  const size_t partial = last ? 0 : held.size() - complete_utf8_prefix(held);
   std::string_view whole = std::string_view(held).substr(0, held.size() - partial);
   if (!started) whole = python_strip(whole, StripSide::kLeft);
   const size_t skipped = held.size() - partial - whole.size();

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "text/regex_translate.h"
 
 namespace dure {
@@ -102,7 +103,7 @@ void Regex::split(std::string_view text, std::vector<size_t>& ends) const {
     if (end <= begin) {  // An empty match splits nothing by itself, but cuts what it stands in.
       if (begin > done) ends.push_back(done = begin);
       from = std::max(from, begin) + 1;
-      while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) ++from;
+      while (from < text.size() && is_utf8_tail(text[from])) ++from;
       continue;
     }
     if (begin > done) ends.push_back(begin);

@@ -1,5 +1,6 @@
 // encode(): repair, raw added tokens, NFC, added tokens of normalised text, pieces, merges. Scratch
-// belongs to one tokenizer at a time, told by its serial. Files: tokenizer_json.cc, gguf_vocab.cc.
+// belongs to one tokenizer at a time, told by its serial. Files: tokenizer_json.cc,
+// tokenizer_config.cc, tokenizer_write.cc, gguf_vocab.cc.
 #include "text/tokenizer.h"
 
 #include <algorithm>

@@ -116,7 +116,7 @@ class Tokenizer {
 };
 
 // The parts of a tokenizer.json, before the tokenizer_config.json beside it is looked at
-// (tokenizer_json.cc).
+// (tokenizer_json.cc; tokenizer_config.cc reads the latter, tokenizer_write.cc writes both).
 TokenizerParts read_tokenizer_json(std::string_view text, std::string_view source);
 // Takes the names of the roles from a tokenizer_config.json, and keeps the rest for writing back.
 void read_tokenizer_config(TokenizerParts& parts, const Json& config, std::string_view source);

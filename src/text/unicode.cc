@@ -126,25 +126,6 @@ void mark_nfc_unsafe(uint8_t* table, char32_t count) {
            table[0x11A8] | kCharNfcUnsafe);  // and trailing consonants join to their left.
 }
 
-// The length of the well-formed character at bytes[i], or minus the length of the maximal
-// ill-formed part.
-int measure(std::string_view bytes, size_t i) {
-  const auto byte = [&](size_t k) {
-    return i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u;
-  };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first < 0xC2 || first > 0xF4) return -1;
-  const int length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-  const unsigned low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
-  const unsigned high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
-  if (byte(1) < low || byte(1) > high) return -1;
-  for (int k = 2; k < length; ++k) {
-    if ((byte(static_cast<size_t>(k)) & 0xC0) != 0x80) return -k;
-  }
-  return length;
-}
-
 }  // namespace
 
 CharTable::CharTable() : flat_(std::make_unique<uint8_t[]>(kFlatCount)) {
@@ -196,24 +177,6 @@ bool is_primary_composite(char32_t code) {
          parts[0] == static_cast<utf8proc_int32_t>(code);
 }
 
-void append_utf8(std::string& out, char32_t code) {
-  if (code < 0x80) {
-    out += static_cast<char>(code);
-  } else if (code < 0x800) {
-    out += static_cast<char>(0xC0 | code >> 6);
-    out += static_cast<char>(0x80 | (code & 0x3F));
-  } else if (code < 0x10000) {
-    out += static_cast<char>(0xE0 | code >> 12);
-    out += static_cast<char>(0x80 | (code >> 6 & 0x3F));
-    out += static_cast<char>(0x80 | (code & 0x3F));
-  } else {
-    out += static_cast<char>(0xF0 | code >> 18);
-    out += static_cast<char>(0x80 | (code >> 12 & 0x3F));
-    out += static_cast<char>(0x80 | (code >> 6 & 0x3F));
-    out += static_cast<char>(0x80 | (code & 0x3F));
-  }
-}
-
 bool is_valid_utf8(std::string_view bytes) {
   return simdjson::validate_utf8(bytes.data(), bytes.size());
 }
@@ -221,7 +184,7 @@ bool is_valid_utf8(std::string_view bytes) {
 void append_repaired(std::string& out, std::string_view bytes) {
   if (is_valid_utf8(bytes)) return void(out += bytes);
   for (size_t i = 0; i < bytes.size();) {
-    const int length = measure(bytes, i);
+    const int length = utf8_length(bytes, i);
     if (length > 0) {
       out += bytes.substr(i, static_cast<size_t>(length));
     } else {
@@ -242,7 +205,7 @@ size_t complete_utf8_prefix(std::string_view bytes) {
   // Only the last three bytes can begin a character that is still open.
   for (size_t back = 1; back <= std::min<size_t>(3, bytes.size()); ++back) {
     const size_t i = bytes.size() - back;
-    if ((static_cast<unsigned char>(bytes[i]) & 0xC0) == 0x80) continue;
+    if (is_utf8_tail(bytes[i])) continue;
     const unsigned first = static_cast<unsigned char>(bytes[i]);
     const size_t length = first < 0xC2 || first > 0xF4 ? 1
                           : first < 0xE0               ? 2
@@ -250,7 +213,7 @@ size_t complete_utf8_prefix(std::string_view bytes) {
                                                        : 4;
     // Open, if what there is of it is one ill-formed part that reaches the end only because the
     // bytes end.
-    return length > back && measure(bytes, i) == -static_cast<int>(back) ? i : bytes.size();
+    return length > back && utf8_length(bytes, i) == -static_cast<int>(back) ? i : bytes.size();
   }
   return bytes.size();
 }

@@ -12,6 +12,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/utf8.h"
+
 namespace dure {
 
 enum CharBits : uint8_t {
@@ -81,7 +83,6 @@ int canonical_decomposition(char32_t code, char32_t (&out)[kDecompositionMax]);
 // exclusions.
 bool is_primary_composite(char32_t code);
 
-void append_utf8(std::string& out, char32_t code);
 bool is_valid_utf8(std::string_view bytes);
 // Every maximal part of an ill-formed sequence becomes one U+FFFD (Unicode 15, section 3.9; as
 // Python and Rust do).

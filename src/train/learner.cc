@@ -11,6 +11,13 @@
 
 namespace dure {
 
+bool is_trained(const LearnerOptions& options, const ModelConfig& config,
+                const ImpliedTensor& tensor) {
+  const bool frozen = tensor.kind == TensorKind::kRouter && !options.train_router;
+  const bool unused = tensor.id.layer == config.layer_count() && !options.pass.mtp;
+  return tensor.trainable() && !frozen && !unused;
+}
+
 Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream)
     : options_(options),
       stream_(stream),
@@ -36,9 +43,7 @@ std::vector<TrainedTensor> Learner::trained_tensors() const {
   std::vector<TrainedTensor> tensors;
   for (size_t i = 0; i < parameters_.list().size(); ++i) {
     const Parameter& p = parameters_.list()[i];
-    if (!p.trainable() || (p.kind == TensorKind::kRouter && !options_.train_router)) continue;
-    if (!options_.pass.mtp && p.id.layer == parameters_.config().layer_count())
-      continue;  // Untrained: not decayed either.
+    if (!is_trained(options_, parameters_.config(), p)) continue;
     tensors.push_back({p.name, p.kind, p.view, gradients_.list()[i].view});
   }
   return tensors;

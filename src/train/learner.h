@@ -27,6 +27,10 @@ struct LearnerOptions {
   bool train_router = true;  // false: the router's matrix is neither moved nor decayed (RL)
 };
 
+// Whether an update moves and decays a tensor; one that it leaves alone has no moments.
+bool is_trained(const LearnerOptions& options, const ModelConfig& config,
+                const ImpliedTensor& tensor);
+
 struct UpdateResult {
   double gradient_norm = 0;  // before clipping
   double clip_factor = 1;

@@ -62,6 +62,22 @@ TEST(EventFile, ReadsBackAndStopsBeforeDamage) {
   }
 }
 
+// Other writers' values (images, tensors) have a tag and no scalar: they are no zero on a curve.
+TEST(EventFile, AValueWithoutAScalarIsNone) {
+  const std::string image = std::string("\x0a\x01i\x22\x02\x08\x01", 7);   // tag "i", an image
+  const std::string scalar = std::string("\x0a\x01s\x15\0\0\x80\x3f", 8);  // tag "s", 1.0f
+  const auto value = [](const std::string& v) {
+    return std::string("\x0a") + static_cast<char>(v.size()) + v;
+  };
+  const std::string summary = value(image) + value(scalar);
+  const std::string event =
+      std::string("\x10\x07\x2a") + static_cast<char>(summary.size()) + summary;
+  const EventFileContent content = read_event_file(event_frame(event));
+  ASSERT_EQ(content.events.size(), 1u);
+  EXPECT_EQ(content.events[0].step, 7);
+  EXPECT_EQ(content.events[0].values, (std::vector<std::pair<std::string, float>>{{"s", 1.0f}}));
+}
+
 Json row(double loss) {
   Json out = Json::object();
   out["loss"] = Json(loss);

@@ -92,7 +92,6 @@ class Optimiser {
   // What a checkpoint saves: "momentum.NAME", "first_moment.NAME", "second_moment.NAME", each of
   // the parameter's shape.
   const std::vector<NamedTensor>& state() const { return state_; }
-  int64_t state_bytes() const { return moments_.bytes(); }
 
  private:
   void add(const TrainedTensor& parameter, int64_t& offset);

@@ -17,15 +17,6 @@ const char* split_name(Split split) { return split == Split::kTrain ? "train" : 
 
 const char* task_name(Task task) { return kNames[static_cast<int>(task)]; }
 
-Task task_of_name(std::string_view name) {
-  std::string known;
-  for (int i = 0; i < kTaskCount; ++i) {
-    if (name == kNames[i]) return static_cast<Task>(i);
-    known += (i == 0 ? "" : ", ") + std::string(kNames[i]);
-  }
-  fail(ErrorCode::kInvalidArgument, "unknown task '{}': choose one of {}", name, known);
-}
-
 Split split_of_key(std::string_view key) {
   // "duresplt"; changing it changes every split ever made.
   constexpr uint64_t kSplitSeed = 0x6475726573706c74;
@@ -34,29 +25,6 @@ Split split_of_key(std::string_view key) {
 
 std::string problem_document(const Problem& problem) {
   return problem.prompt + "\n" + problem.thinking + "\n" + problem.answer + "\n";
-}
-
-Json problem_to_json(const Problem& problem) {
-  Json json = Json::object();
-  json["task"] = task_name(problem.task);
-  json["language"] = problem.language;
-  json["prompt"] = problem.prompt;
-  json["thinking"] = problem.thinking;
-  json["answer"] = problem.answer;
-  json["key"] = problem.key;
-  return json;
-}
-
-Problem problem_from_json(const Json& json, std::string_view where) {
-  const auto text = [&](const char* name) {
-    return json.at(name).as_string(fmt::format("{}: {}", where, name));
-  };
-  return {.task = task_of_name(text("task")),
-          .language = text("language"),
-          .prompt = text("prompt"),
-          .thinking = text("thinking"),
-          .answer = text("answer"),
-          .key = text("key")};
 }
 
 }  // namespace dure

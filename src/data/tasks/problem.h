@@ -28,8 +28,7 @@ enum class Task {
   kCountdown
 };
 inline constexpr int kTaskCount = 7;
-const char* task_name(Task task);          // "addition", ...
-Task task_of_name(std::string_view name);  // Throws kInvalidArgument with the known names.
+const char* task_name(Task task);  // "addition", ...
 
 inline constexpr std::array<const char*, 6> kTaskLanguages = {"ko", "en", "es", "de", "ja", "vi"};
 
@@ -40,6 +39,7 @@ struct Problem {
   std::string thinking;  // What stands inside <think> ... </think>; lines without a final newline.
   std::string answer;    // The final answer; the verifier accepts it.
   std::string key;  // What is asked, in no language: "addition:85,247". Equal keys share a split.
+  bool operator==(const Problem&) const = default;
 };
 
 // The split of a key: XXH64 of the key, one key in kHeldoutOneIn is held out. It does not depend on
@@ -57,9 +57,5 @@ bool verify(const Problem& problem, std::string_view content);
 
 // The problem as a document of plain text for pretraining: question, reasoning, answer.
 std::string problem_document(const Problem& problem);
-
-Json problem_to_json(const Problem& problem);
-Problem problem_from_json(const Json& json,
-                          std::string_view where);  // Throws kInvalidArgument, kNotFound.
 
 }  // namespace dure

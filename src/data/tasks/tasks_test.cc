@@ -66,8 +66,8 @@ TEST(Tasks, TheSplitKeepsAboutOneKeyInTen) {
 TEST(Tasks, SameSeedSameProblem) {
   const TaskMixture mixture;
   for (uint64_t i = 0; i < 200; ++i) {
-    EXPECT_EQ(problem_to_json(problem_at(mixture, Split::kTrain, 3, i)),
-              problem_to_json(problem_at(mixture, Split::kTrain, 3, i)));
+    EXPECT_TRUE(problem_at(mixture, Split::kTrain, 3, i) ==
+                problem_at(mixture, Split::kTrain, 3, i));
   }
   EXPECT_NE(problem_at(mixture, Split::kTrain, 3, 1).prompt,
             problem_at(mixture, Split::kTrain, 4, 1).prompt);
@@ -291,13 +291,6 @@ TEST(Tasks, BadMixturesAreRefusedByName) {
   tiny.addition = {.weight = 1, .digits_min = 1, .digits_max = 1};
   Rng rng(1);
   EXPECT_NO_THROW(make_problem(tiny, Task::kAddition, "en", Split::kHeldout, rng));
-}
-
-TEST(Tasks, ProblemsSurviveJson) {
-  const Problem problem = problem_at({}, Split::kTrain, 1, 1);
-  const Json json = parse_json(problem_to_json(problem).dump(), "test");
-  EXPECT_EQ(problem_to_json(problem_from_json(json, "test")), problem_to_json(problem));
-  EXPECT_THROW(problem_from_json(parse_json("{\"task\":\"addition\"}", "test"), "test"), Error);
 }
 
 }  // namespace

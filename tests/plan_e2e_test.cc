@@ -1,0 +1,95 @@
+// `dure plan` as a user runs it: RL runs from their recipe, a context beyond the model's own, and
+// folders that are no model's.
+#include "base/json.h"
+#include "tiny_model.h"
+
+namespace dure {
+namespace {
+
+class PlanVerb : public TinyModel {
+ protected:
+  static std::string recipe(const std::string& rest) {
+    const std::string path = at("rl.yaml");
+    write_file(path, "init: " + at("model") + "\noutput: " + at("rl") + "\nsteps: 2\n" + rest);
+    return path;
+  }
+  static Json plan_of(const std::string& arguments) {
+    const Outcome outcome = run_program("plan " + arguments + " --json");
+    EXPECT_EQ(outcome.code, 0) << outcome.error;
+    return parse_json(outcome.out, "dure plan");
+  }
+};
+
+TEST_F(PlanVerb, RlFromItsRecipe) {
+  const auto rollout = [](const char* sequences) {
+    return recipe(std::string("rollout: {prompts_per_step: 4, group_size: 8, new_tokens_max: 40, "
+                              "sequences_max: ") +
+                  sequences + "}\n");
+  };
+  const Json few = plan_of(rollout("4")), many = plan_of(rollout("64"));
+  EXPECT_EQ(few.at("kind").as_string(), "rl");
+  EXPECT_EQ(few.at("sequences").as_int(), 4);
+  EXPECT_EQ(many.at("sequences").as_int(), 32) << "no more than a step has";
+  EXPECT_EQ(many.at("kv_bytes").as_int() / few.at("kv_bytes").as_int(), 8);
+  EXPECT_EQ(few.at("context_tokens").as_int(), few.at("prompt_tokens").as_int() + 40);
+  int64_t sum = 0;
+  for (const char* part : {"weight_bytes", "gradient_bytes", "optimiser_bytes", "activation_bytes",
+                           "kv_bytes", "generator_bytes", "answer_bytes"}) {
+    EXPECT_GT(few.at(part).as_int(), 0) << part;
+    sum += few.at(part).as_int();
+  }
+  EXPECT_EQ(few.at("total_bytes").as_int(), sum);
+  const Outcome text = run_program("plan " + rollout("64"));
+  for (const char* part : {"reinforcement learning", "32 answers together", "keys and values",
+                           "log-probabilities", "this run", "fits"})
+    EXPECT_NE(text.out.find(part), std::string::npos) << part << text.out;
+}
+
+TEST_F(PlanVerb, RlRecipesAreRefusedAsTheRunRefusesThem) {
+  expect_refusal(run_program("plan " + recipe("rollout: {group_sise: 8}\n")), "group_size");
+  expect_refusal(run_program("plan " + recipe("rollout: {new_tokens_max: 100000}\n")),
+                 "rollout.new_tokens_max is 100000");
+  write_file(at("rl.yaml"), "output: x\nrollout: {group_size: 8}\n");
+  expect_refusal(run_program("plan " + at("rl.yaml")), "init is empty");
+}
+
+// The model's own limit and the machine's memory are two reasons.
+TEST_F(PlanVerb, TheModelsOwnLimitEndsAContext) {
+  const Json own = plan_of(at("model")), more = plan_of(at("model") + " --context 100000");
+  EXPECT_EQ(own.at("largest_context_reason").as_string(), "model");
+  EXPECT_EQ(own.at("largest_context_tokens").as_int(), own.at("context_tokens").as_int());
+  EXPECT_EQ(more.at("context_tokens").as_int(), own.at("context_tokens").as_int());
+  const Outcome text = run_program("plan " + at("model"));
+  EXPECT_NE(text.out.find("the model's own limit; memory holds it"), std::string::npos);
+  const Outcome said =
+      run_program("plan " + at("model") + " --context 100000", {.environment = "DURE_LOG=warn"});
+  EXPECT_NE(said.error.find("--context 100000: the model's own limit"), std::string::npos)
+      << said.error;
+  const std::string large = plan_of(at("model") + " --sequences 100000 --memory 1")
+                                .at("largest_context_reason")
+                                .as_string();
+  EXPECT_EQ(large, "memory");
+}
+
+TEST_F(PlanVerb, FoldersThatAreNoModels) {
+  const auto folder_with = [](const std::string& name) {
+    const Path folder = at("with-" + name);
+    make_folders(folder);
+    std::filesystem::copy_file(Path(at("model")) / "config.json", folder / "config.json",
+                               std::filesystem::copy_options::overwrite_existing);
+    write_file(folder / name, "x");
+    return folder.string();
+  };
+  expect_refusal(run_program("plan " + folder_with("pytorch_model.bin")), "PyTorch pickles");
+  expect_refusal(run_program("plan " + folder_with("consolidated.00.pth")), "PyTorch pickles");
+  expect_refusal(run_program("plan " + folder_with("m-00001-of-00002.safetensors")), "shards");
+  expect_refusal(run_program("plan " + folder_with("other.gguf")), "GGUF");
+  expect_refusal(run_program("plan " + folder_with("adapter_model.safetensors")), "adapter");
+  const Json bare = plan_of(folder_with("README.md"));
+  EXPECT_EQ(bare.at("kind").as_string(), "serving");
+  make_folders(at("empty"));
+  expect_refusal(run_program("plan " + at("empty")), "no config.json");
+}
+
+}  // namespace
+}  // namespace dure
