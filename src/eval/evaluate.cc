@@ -183,6 +183,13 @@ Json cells_of(const std::vector<Problem>& problems, const Answers& answers) {
   return rows;
 }
 
+// How an answer ended: what there is to say of a blank one.
+void add_ending(const Generation& generation, const Verdict& verdict, Json& row) {
+  row["tokens"] = static_cast<int64_t>(generation.tokens.size());
+  row["finish"] = generation.finish == FinishReason::kLength ? "length" : "stop";
+  row["reasoning_closed"] = verdict.reasoning_closed;
+}
+
 // Evenly spread over the grid, so that tasks and languages all show.
 Json samples_of(const std::vector<Problem>& problems, const Answers& answers, int64_t count) {
   Json rows = Json::array();
@@ -197,6 +204,7 @@ Json samples_of(const std::vector<Problem>& problems, const Answers& answers, in
     row["content"] = answers.verdicts[i].content;
     row["expected"] = problems[i].answer;
     row["right"] = answers.verdicts[i].right;
+    add_ending(answers.generations[i], answers.verdicts[i], row);
     rows.push_back(row);
   }
   return rows;

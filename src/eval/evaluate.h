@@ -8,7 +8,9 @@
 // "xz_bits_per_byte"}],
 //   "exact_match": [{"task", "language", "right", "total"}], "greedy_exact_match",
 //   "mean_answer_tokens", "unfinished_share", "too_long" (where prompts were), "samples": [{"task",
-//   "language", "prompt", "thinking", "content", "expected", "right"}]}.
+//   "language", "prompt", "thinking", "content", "expected", "right", "tokens", "finish" ("stop",
+//   "length"), "reasoning_closed"}]}. Who measures adds what it was measured with: "measured",
+//   "shape", "suite" (docs/evaluation.md).
 #pragma once
 
 #include <optional>

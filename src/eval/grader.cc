@@ -13,7 +13,8 @@ Verdict judge(const Problem& problem, const Generation& generation, const ChatTe
   AnswerStream answer = problem_conversation(problem, texts).answer();
   const Message& said = answer.read(generation.tokens);
   return {said.reasoning, said.content,
-          answer.stopped() && said.tool_calls.empty() && verify(problem, said.content)};
+          answer.stopped() && said.tool_calls.empty() && verify(problem, said.content),
+          !answer.in_reasoning()};
 }
 
 }  // namespace dure

@@ -20,6 +20,7 @@ Conversation problem_conversation(const Problem& problem, const ChatTexts& texts
 struct Verdict {
   std::string reasoning, content;
   bool right = false;
+  bool reasoning_closed = true;  // false: all of it is reasoning, nothing was said
 };
 
 // Of an answer to problem_conversation(), sampled with the stop tokens of `texts`. One that was cut
