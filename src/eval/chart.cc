@@ -15,7 +15,8 @@ namespace dure {
 namespace {
 
 constexpr double kLeft = 44, kRight = 10, kTop = 10, kBottom = 42;
-constexpr double kShapesACurve = 5;
+constexpr size_t kShapesACurve = 5;
+constexpr size_t kFirstStyle = 1;  // s0 is the grey of what curves are compared with
 
 struct Bounds {
   double low = std::numeric_limits<double>::infinity(),
@@ -78,9 +79,10 @@ struct Drawn {
 Drawn drawn_of(ChartSeries series, const ChartOptions& o) {
   drop_not_finite({&series.x, &series.y});
   Drawn out{std::move(series.x), std::move(series.y), {}};
-  if (series.mark == ChartMark::kCurve && o.smoothing_window > 1) {
-    out.raw = out.y;
-    out.y = centred_mean(out.raw, o.smoothing_window);
+  if (series.mark != ChartMark::kPoints && o.smoothing_window > 1) {
+    std::vector<double> smooth = centred_mean(out.y, o.smoothing_window);
+    if (series.mark == ChartMark::kCurve) out.raw = std::move(out.y);
+    out.y = std::move(smooth);
   }
   for (auto* column : {&out.x, &out.y, &out.raw}) thin(*column, o.points_max);
   return out;
@@ -127,9 +129,9 @@ std::string points_of(const Frame& f, const std::vector<double>& x, const std::v
   return points;
 }
 
-const char* dash(size_t index, ChartMark mark) {
+const char* dash(size_t place, ChartMark mark) {
   constexpr const char* kDashes[] = {"", "8 3", "2 3", "9 3 2 3"};
-  return mark == ChartMark::kPoints ? "1 4" : kDashes[index % 4];
+  return mark == ChartMark::kPoints ? "1 4" : kDashes[place % 4];
 }
 
 std::string polyline(const std::string& points, size_t index, const char* kind,
@@ -138,28 +140,28 @@ std::string polyline(const std::string& points, size_t index, const char* kind,
                      index % 8, dashes, points);
 }
 
-std::string curve_svg(const Frame& f, const Drawn& d, const ChartSeries& s, size_t index,
+std::string curve_svg(const Frame& f, const Drawn& d, const ChartSeries& s, size_t place,
                       bool several) {
+  const size_t index = place + kFirstStyle;
   std::string out = "<g><title>" + escape_html(s.name) + "</title>";
   if (!d.raw.empty()) out += polyline(points_of(f, d.x, d.raw), index, "raw", "");
   const bool points = s.mark == ChartMark::kPoints;
   out +=
-      polyline(points_of(f, d.x, d.y), index, "line", several || points ? dash(index, s.mark) : "");
+      polyline(points_of(f, d.x, d.y), index, "line", several || points ? dash(place, s.mark) : "");
   if (several || points) {
-    const size_t stride =
-        points ? 1 : std::max<size_t>(1, d.x.size() / static_cast<size_t>(kShapesACurve));
+    const size_t stride = points ? 1 : std::max<size_t>(1, d.x.size() / kShapesACurve);
     for (size_t i = points ? 0 : stride / 2; i < d.x.size(); i += stride)
       out += shape_svg(index, f.px(d.x[i]), f.py(d.y[i]));
   }
   return out + "</g>";
 }
 
-std::string band_svg(const Frame& f, const ChartBand& band, size_t index) {
+std::string band_svg(const Frame& f, const ChartBand& band, size_t place) {
   std::string points = points_of(f, band.x, band.high);
   for (size_t i = band.x.size(); i-- > 0;)
     points += fmt::format(" {:.1f},{:.1f}", f.px(band.x[i]), f.py(band.low[i]));
-  return fmt::format("<polygon class='band s{}' points='{}'><title>{}</title></polygon>", index % 8,
-                     points, escape_html(band.name));
+  return fmt::format("<polygon class='band s{}' points='{}'><title>{}</title></polygon>",
+                     (place + kFirstStyle) % 8, points, escape_html(band.name));
 }
 
 Frame frame_of(const ChartOptions& o, const std::vector<ChartBand>& bands,
@@ -234,18 +236,19 @@ std::string shape_svg(size_t index, double x, double y) {
   return path + fmt::format(" class='shape s{}'/>", index % 8);
 }
 
-std::string series_key_svg(size_t index, bool several, ChartMark mark) {
+std::string series_key_svg(size_t place, bool several, ChartMark mark) {
   const bool shape = several || mark == ChartMark::kPoints;
+  const size_t index = place + kFirstStyle;
   return "<svg class='key' viewBox='0 0 30 14' aria-hidden='true'>" +
-         polyline("0,7 30,7", index, "line", shape ? dash(index, mark) : "") +
+         polyline("0,7 30,7", index, "line", shape ? dash(place, mark) : "") +
          (shape ? shape_svg(index, 15, 7) : "") + "</svg>";
 }
 
-std::string band_key_svg(size_t index) {
+std::string band_key_svg(size_t place) {
   return fmt::format(
       "<svg class='key' viewBox='0 0 30 14' aria-hidden='true'><rect class='band s{}' y='1' "
       "width='30' height='12'/></svg>",
-      index % 8);
+      (place + kFirstStyle) % 8);
 }
 
 std::string chart_svg(Chart chart) {

@@ -16,6 +16,7 @@ namespace dure {
 
 enum class ChartMark : uint8_t {
   kCurve,   // every value faint and the smoothed ones strong
+  kMean,    // the smoothed ones alone
   kPoints,  // few values, each with its shape, joined by a dotted line
 };
 
@@ -48,9 +49,9 @@ struct Chart {
 
 std::string chart_svg(Chart chart);
 
-// The stroke, dash and shape of the series at `index`, for a legend; `several`: there are others.
-std::string series_key_svg(size_t index, bool several, ChartMark mark);
-std::string band_key_svg(size_t index);
+// The stroke, dash and shape of the series at `place`, for a legend; `several`: there are others.
+std::string series_key_svg(size_t place, bool several, ChartMark mark);
+std::string band_key_svg(size_t place);
 
 // A small shape around x, y: circle, square, triangle, diamond by `index`.
 std::string shape_svg(size_t index, double x, double y);

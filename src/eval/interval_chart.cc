@@ -28,8 +28,9 @@ std::string axis(double left, double height) {
     const double x = at(left, k / 4.0);
     out += fmt::format(
         "<line class='grid' x1='{:.1f}' x2='{:.1f}' y1='0' y2='{:.1f}'/><text x='{:.1f}' "
-        "y='{:.1f}' text-anchor='middle'>{}{}</text>",
-        x, x, height - kAxis, x, height - 8, 25 * k, k == 4 ? "%" : "");
+        "y='{:.1f}' text-anchor='{}'>{}{}</text>",
+        x, x, height - kAxis, k == 4 ? kWidth - 2 : x, height - 8, k == 4 ? "end" : "middle",
+        25 * k, k == 4 ? " %" : "");
   }
   return out;
 }

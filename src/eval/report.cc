@@ -32,15 +32,17 @@ std::string paragraph(const std::string& text, const char* kind) {
 
 std::string result_part(const ReportInput& input) {
   const std::vector<Json>& results = input.results;
-  std::string out = paragraph(headline(results), "lead");
-  const std::string figures =
-      overall_figure(results) + by_task_figure(results) + by_language_figure(results);
-  if (!figures.empty()) out += "<div class='grid'>" + figures + "</div>";
-  if (const Table table = exact_match_table(results); !table.rows.empty())
-    out += "<h3>By task and by language</h3>" + paragraph(kIntervals, "about") + html_table(table);
-  if (const Table modes = modes_table(results); !modes.rows.empty())
-    out += "<h3>By turns and thinking</h3>" + html_table(modes);
-  return out;
+  std::string out;
+  if (const std::string overall = overall_figure(results); !overall.empty()) {
+    out += "<div class='grid'><div>" + overall + paragraph(headline(results), "lead") + "</div>" +
+           by_task_figure(results) + by_language_figure(results) + "</div>";
+  }
+  const std::string by_task = html_table(task_table(results));
+  const std::string others = html_table(language_table(results)) +
+                             html_table(modes_table(results)) + html_table(answers_table(results));
+  if (by_task.empty() && others.empty()) return out;
+  return out + "<h3>By task and by language</h3>" + paragraph(kIntervals, "about") +
+         "<div class='beside'><div>" + by_task + "</div><div>" + others + "</div></div>";
 }
 
 std::string grid_part(const ReportInput& input) {

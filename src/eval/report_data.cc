@@ -14,7 +14,9 @@ int64_t count_of(const Json& json, std::string_view key) {
   return found != nullptr && found->is_int() ? found->as_int() : 0;
 }
 
-std::string short_percent(const Tally& t) { return fmt::format("{:.1f} %", 100 * t.share().value); }
+std::string short_percent(const Tally& t) {
+  return fmt::format("{:.1f}\u00a0%", 100 * t.share().value);
+}
 
 // Whether the last model is told from the one before it.
 std::string difference(const Json& before, const Json& last, const Mode& mode) {
@@ -33,8 +35,8 @@ std::string strengths(const Json& result, const Mode& mode) {
     const Tally t = tally(result, {mode, task});
     if (t.total == 0) continue;
     const double value = t.share().value;
-    if (value > high) best = fmt::format("{} ({:.0f} %)", task, 100 * value);
-    if (value < low) worst = fmt::format("{} ({:.0f} %)", task, 100 * value);
+    if (value > high) best = fmt::format("{} ({:.0f}\u00a0%)", task, 100 * value);
+    if (value < low) worst = fmt::format("{} ({:.0f}\u00a0%)", task, 100 * value);
     high = std::max(high, value);
     low = std::min(low, value);
   }

@@ -86,6 +86,14 @@ std::string curve(const RunLog& log, const char* key, Figure figure) {
   return draw(std::move(figure));
 }
 
+// What the loss of fine-tuning is over.
+std::string tuning_note(const RunLog& log) {
+  if (text_of(log.config, "stage") != "sft") return "";
+  const bool text = number_of(log.config, "data.text_weight").value_or(0) > 0;
+  return text ? "On what the assistant says, and on the share of plain text that is mixed in."
+              : "On what the assistant says alone.";
+}
+
 std::string loss_figure(const RunLog& log) {
   if (find_path(log.config, "objective") != nullptr || !series_of(log, "reward", "").x.empty())
     return "";  // the loss of a policy is no measure of it
@@ -94,7 +102,7 @@ std::string loss_figure(const RunLog& log) {
   const bool both = !heldout.x.empty();
   return draw({.title = "next-token loss",
                .unit = "nats a token",
-               .note = both ? heldout_note(log) : "",
+               .note = both ? heldout_note(log) : tuning_note(log),
                .chart = {.options = {.smoothing_window = window_of(log)},
                          .series = {series_of(log, "loss", "training"), std::move(heldout)}}});
 }
@@ -139,10 +147,12 @@ Router router_of(const RunLog& log) {
 std::string router_figure(const RunLog& log) {
   Router router = router_of(log);
   if (router.layers == 0) return "";
+  router.mean.mark = ChartMark::kMean;
   router.mean.name = fmt::format("mean of {} layers", router.layers);
   return draw({.title = "load of the experts",
                .unit = "coefficient of variation",
-               .note = "0: every expert of a layer gets the same number of tokens.",
+               .note = "0: every expert of a layer gets the same number of tokens. Smoothed like "
+                       "the other curves.",
                .chart = {.options = {.from_zero = true, .smoothing_window = window_of(log)},
                          .bands = {{"from the most even layer to the least", router.low.x,
                                     router.low.y, router.high.y}},
@@ -175,7 +185,8 @@ std::string task_rewards(const RunLog& log) {
     out += draw({.title = task,
                  .unit = fmt::format("{:.2f} to {:.2f}", mean_of(series.y, 0, part),
                                      mean_of(series.y, count - part, count)),
-                 .chart = {.options = {.height_px = 150,
+                 .chart = {.options = {.width_px = 250,
+                                       .height_px = 150,
                                        .from_zero = true,
                                        .to_one = true,
                                        .smoothing_window = smoothing_window(std::ssize(series.y))},

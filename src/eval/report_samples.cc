@@ -100,7 +100,7 @@ std::string blank_note(const Json& sample) {
   if (finish == "length") out += ": cut at the limit";
   if (finish == "stop") out += ": ended";
   if (inside) out += finish.empty() ? ": still inside its reasoning" : " inside its reasoning";
-  if (tokens) out += fmt::format(" after {} tokens", static_cast<int64_t>(*tokens));
+  if (tokens) out += fmt::format(" after {} token{}", *tokens, *tokens == 1 ? "" : "s");
   return out + ")";
 }
 

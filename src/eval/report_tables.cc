@@ -65,20 +65,21 @@ std::string xz_of(const std::vector<Json>& results, const std::string& language)
   return "";
 }
 
-void add_exact_match(Table& table, const std::vector<Json>& results, const std::string& prefix) {
+void add_by_task(Table& table, const std::vector<Json>& results, const std::string& prefix) {
   const Mode mode = headline_mode(results);
-  const auto add = [&](const std::string& label, const Cell& cell) {
-    add_row(table, results, prefix + label, cell);
-  };
-  add("all", share_of({mode}));
+  add_row(table, results, prefix + "all", share_of({mode}));
   for (const std::string& task : names_in(results, "exact_match", "task"))
-    add(task, share_of({mode, task}));
-  for (const std::string& language : names_in(results, "exact_match", "language"))
-    add(language, share_of({mode, "", language}));
-  add("greedy", number("greedy_exact_match", share_text));
+    add_row(table, results, prefix + task, share_of({mode, task}));
 }
 
-void add_answers(Table& table, const std::vector<Json>& results) {
+void add_by_language(Table& table, const std::vector<Json>& results, const std::string& prefix) {
+  const Mode mode = headline_mode(results);
+  for (const std::string& language : names_in(results, "exact_match", "language"))
+    add_row(table, results, prefix + language, share_of({mode, "", language}));
+}
+
+void add_answers(Table& table, const std::vector<Json>& results, const std::string& prefix) {
+  add_row(table, results, prefix + "greedy", number("greedy_exact_match", share_text));
   add_row(table, results, "mean answer, tokens", number("mean_answer_tokens", tokens_text));
   add_row(table, results, "cut off at the limit", number("unfinished_share", share_text));
 }
@@ -90,31 +91,46 @@ void add_modes(Table& table, const std::vector<Json>& results, const std::string
     add_row(table, results, prefix + mode_text(mode), share_of({mode}));
 }
 
+// "71.2 % (68.4 to 73.9)" as a number and, smaller, "68.4–73.9".
+std::string interval_html(const std::string& text) {
+  const size_t open = text.find(" ("), to = text.find(" to ", open);
+  if (to == std::string::npos || text.back() != ')') return escape_html(text);
+  return escape_html(text.substr(0, open)) + " <small>" +
+         escape_html(text.substr(open + 2, to - open - 2) + "–" +
+                     text.substr(to + 4, text.size() - to - 5)) +
+         "</small>";
+}
+
 std::string html_cell(const std::string& text, CellShade shade) {
   const std::string style =
       shade == CellShade::kPercent && !text.empty()
           ? fmt::format(" style='background:color-mix(in srgb,var(--shade) {}%,transparent)'", text)
           : "";
-  const size_t bracket = text.find(" (");
-  const std::string value = escape_html(text.substr(0, bracket));
-  return "<td" + style + ">" + value +
-         (bracket == std::string::npos
-              ? ""
-              : " <small>" + escape_html(text.substr(bracket + 1)) + "</small>") +
-         "</td>";
+  return "<td" + style + ">" + interval_html(text) + "</td>";
 }
 
 }  // namespace
 
-Table exact_match_table(const std::vector<Json>& results) {
-  Table table = with_models(results, "exact match");
-  add_exact_match(table, results, "");
-  add_answers(table, results);
+Table task_table(const std::vector<Json>& results) {
+  Table table = with_models(results, "by task");
+  add_by_task(table, results, "");
+  return table;
+}
+
+Table language_table(const std::vector<Json>& results) {
+  Table table = with_models(results, "by language");
+  add_by_language(table, results, "");
+  return table;
+}
+
+Table answers_table(const std::vector<Json>& results) {
+  Table table = with_models(results, "answers");
+  add_answers(table, results, "exact match, ");
   return table;
 }
 
 Table modes_table(const std::vector<Json>& results) {
-  Table table = with_models(results, "exact match");
+  Table table = with_models(results, "by turns and thinking");
   add_modes(table, results, "");
   return table;
 }
@@ -138,8 +154,9 @@ Table bits_table(const std::vector<Json>& results) {
 
 Table summary_table(const std::vector<Json>& results) {
   Table table = with_models(results, "measure");
-  add_exact_match(table, results, "exact match, ");
-  add_answers(table, results);
+  add_by_task(table, results, "exact match, ");
+  add_by_language(table, results, "exact match, ");
+  add_answers(table, results, "exact match, ");
   add_modes(table, results, "exact match, ");
   for (const std::string& language : names_in(results, "bits_per_byte", "language")) {
     const std::string xz = xz_of(results, language);
@@ -205,7 +222,8 @@ std::string markdown_table(const Table& table) {
 
 std::string html_table(const Table& table, CellShade shade) {
   if (table.rows.empty()) return "";
-  std::string out = "<div class='wide'><table><thead><tr>";
+  std::string out = shade == CellShade::kPercent ? "<div class='wide heat'>" : "<div class='wide'>";
+  out += "<table><thead><tr>";
   for (const std::string& cell : table.head)
     out += "<th scope='col'>" + escape_html(cell) + "</th>";
   out += "</tr></thead><tbody>";
