@@ -135,12 +135,13 @@ std::string report_html(const ReportInput& input) {
       title + "</title><style>" + kReportStyle + "</style></head><body><header><h1>" + title +
       "</h1></header>";
   std::string links, body;
-  for (const Part& part : parts_of(input)) {
+  const std::vector<Part> parts = parts_of(input);
+  for (const Part& part : parts) {
     if (part.body.empty()) continue;
-    const bool first = body.empty();
     links += fmt::format("<a href='#{}'>{}</a>", part.id, part.title);
-    body += first ? fmt::format("<section id='{}'>", part.id)
-                  : fmt::format("<section id='{}'><h2>{}</h2>", part.id, part.title);
+    body += fmt::format("<section id='{}'>", part.id);
+    // The result follows the page's own title.
+    if (&part != &parts.front()) body += fmt::format("<h2>{}</h2>", part.title);
     body += part.body + "</section>\n";
   }
   return out + "<nav aria-label='parts'>" + links + "</nav><main>" + body +

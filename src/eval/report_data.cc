@@ -87,7 +87,8 @@ Mode mode_of(const Json& cell) {
 }
 
 std::string mode_text(const Mode& mode) {
-  return (mode.turns == 1 ? "single turn" : fmt::format("{} turns", mode.turns)) +
+  return (mode.turns == 1 ? "single question"
+                          : fmt::format("question {} of a conversation", mode.turns)) +
          (mode.thinking ? ", thinking on" : ", thinking off");
 }
 
@@ -104,8 +105,7 @@ std::vector<Mode> modes_in(const std::vector<Json>& results) {
 
 Mode headline_mode(const std::vector<Json>& results) {
   const std::vector<Mode> modes = modes_in(results);
-  const bool usual = std::find(modes.begin(), modes.end(), Mode()) != modes.end();
-  return usual || modes.empty() ? Mode() : modes.front();
+  return modes.empty() ? Mode() : modes.front();
 }
 
 std::vector<std::string> names_in(const std::vector<Json>& results, std::string_view list,

@@ -31,9 +31,9 @@ struct Mode {
   bool operator==(const Mode&) const = default;
 };
 Mode mode_of(const Json& cell);
-std::string mode_text(const Mode& mode);  // "single turn, thinking on"
+std::string mode_text(const Mode& mode);  // "single question, thinking on"
 std::vector<Mode> modes_in(const std::vector<Json>& results);
-// Single turns with thinking on where they were measured, else the first mode there is.
+// That of the first cell: what a suite names first is its headline.
 Mode headline_mode(const std::vector<Json>& results);
 
 // Tasks or languages in the order of their first cell.

@@ -44,6 +44,9 @@ class Facts {
     }
     if (!all.empty()) list_.push_back({name, all});
   }
+  void add_weight(const std::string& name, std::string_view path) {
+    if (number_of(from_, path).value_or(0) > 0) add_text(name, value_text(from_, path));
+  }
   // Without commas between its digits, so that it can be copied.
   void add_seed(std::string_view path) {
     if (const Json* seed = find_path(from_, path); seed != nullptr) add_text("seed", seed->dump());
@@ -82,6 +85,28 @@ std::vector<Fact> measured_facts(const Json& result) {
   return facts.take();
 }
 
+// Temperature and top-p, and of the rest what is not off.
+std::string sampling_text(const Json& result) {
+  struct Setting {
+    const char *path, *name;
+    double off;
+  };
+  constexpr Setting kSettings[] = {{"temperature", "temperature", -1},
+                                   {"top_p", "top-p", -1},
+                                   {"top_k", "top-k", 0},
+                                   {"min_p", "min-p", 0},
+                                   {"repetition_penalty", "repetition penalty", 1},
+                                   {"presence_penalty", "presence penalty", 0},
+                                   {"frequency_penalty", "frequency penalty", 0}};
+  std::string out;
+  for (const Setting& s : kSettings) {
+    const auto value = number_of(result, std::string("suite.tasks.sampling.") + s.path);
+    if (value && *value != s.off)
+      out += fmt::format("{}{} {:g}", out.empty() ? "" : ", ", s.name, *value);
+  }
+  return out;
+}
+
 std::vector<Fact> problem_facts(const Json& result, const std::vector<Json>& all) {
   Facts facts(result);
   const CellSizes cells = cell_sizes(all, headline_mode(all));
@@ -93,12 +118,7 @@ std::vector<Fact> problem_facts(const Json& result, const std::vector<Json>& all
                                            grouped(cells.cells)));
     facts.add_text("asked", mode_text(headline_mode(all)));
   }
-  facts.add_parts("sampling",
-                  {{"temperature {}", {"suite.tasks.sampling.temperature"}},
-                   {"top-p {}", {"suite.tasks.sampling.top_p"}},
-                   {"top-k {}", {"suite.tasks.sampling.top_k"}},
-                   {"min-p {}", {"suite.tasks.sampling.min_p"}},
-                   {"repetition penalty {}", {"suite.tasks.sampling.repetition_penalty"}}});
+  facts.add_text("sampling", sampling_text(result));
   facts.add("longest answer", "{} tokens", {"suite.tasks.new_tokens_max"});
   facts.add_seed("suite.seed");
   facts.add_parts("held-out text", {{"{}", {"suite.text.corpus"}},
@@ -141,9 +161,10 @@ void add_data_facts(Facts& facts) {
   facts.add("tokenizer", "{}", {"tokenizer"});
   facts.add_seed("seed");
   facts.add("steps", "{}", {"steps"});
-  facts.add_parts("data", {{"{}", {"data.corpus"}},
-                           {"weight of its text {}", {"data.text_weight"}},
-                           {"weight of generated problems {}", {"data.tasks_weight"}}});
+  facts.add("data", "{}", {"data.corpus"});
+  // Of pretraining both are 0: it reads the corpus alone.
+  facts.add_weight("weight of plain text", "data.text_weight");
+  facts.add_weight("weight of problems", "data.tasks_weight");
 }
 
 void add_method_facts(Facts& facts) {

@@ -221,11 +221,11 @@ std::string mismatch_figure(const RunLog& log) {
 std::string smoothing_text(const RunLog& log) {
   const int64_t window = window_of(log);
   if (window <= 1) return "Curves are drawn as they were logged, step by step.";
-  return fmt::format(
-      "Faint: every step as it was logged. Strong: the mean of the {} steps around it (fewer at "
-      "the "
-      "ends).",
-      window);
+  const int64_t most = ChartOptions().points_max, bucket = (std::ssize(log.rows) + most - 1) / most;
+  return fmt::format("Faint: {}. Strong: the mean of the {} steps around each (fewer at the ends).",
+                     bucket > 1 ? fmt::format("what was logged, {} steps a point", bucket)
+                                : std::string("what was logged, step by step"),
+                     window);
 }
 
 struct Comparison {

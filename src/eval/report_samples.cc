@@ -67,6 +67,14 @@ bool same_problem(const Json& a, const Json& b) {
          mode_of_sample(a) == mode_of_sample(b);
 }
 
+// The questions of the conversation before the one that is asked, with their answers.
+std::string earlier_html(const Json& sample) {
+  std::string out;
+  for (const Json& turn : list_of(sample, "earlier"))
+    out += pre(text_of(turn, "prompt") + "\n" + text_of(turn, "answer"), "think", "what was said");
+  return out;
+}
+
 struct Card {
   const Json* problem;
   std::string answers;
@@ -77,7 +85,8 @@ std::string card_html(const Card& card) {
   std::string what = text_of(p, "task") + " · " + text_of(p, "language");
   if (const Mode mode = mode_of_sample(p); mode != Mode()) what += " · " + mode_text(mode);
   std::string out = "<article class='card'><div class='what'>" + escape_html(what) + "</div>" +
-                    pre(text_of(p, "prompt"), "ask", "the question") + card.answers;
+                    earlier_html(p) + pre(text_of(p, "prompt"), "ask", "the question") +
+                    card.answers;
   if (const std::string expected = text_of(p, "expected"); !expected.empty())
     out += "<div class='expected'>expected <code>" + escape_html(expected) + "</code></div>";
   return out + "</article>";
