@@ -37,6 +37,15 @@ TEST_F(EvalVerb, WritesWhatItsPageSays) {
     EXPECT_LE(one.at("mean_answer_tokens").as_double(), 6);
     EXPECT_GE(one.at("unfinished_share").as_double(), 0);
     one.at("greedy_exact_match").as_double();
+    for (const char* fact : {"date", "program", "instruction_set"})
+      EXPECT_FALSE(one.at("measured").at(fact).as_string().empty()) << fact;
+    EXPECT_GE(one.at("measured").at("threads").as_int(), 1);
+    EXPECT_EQ(one.at("shape").at("layers").as_int(), 4);
+    EXPECT_EQ(one.at("shape").at("experts_per_token").as_int(), 2);
+    EXPECT_EQ(one.at("suite").at("seed").as_int(), 3);
+    const Json& sample = one.at("samples").at(size_t{0});
+    EXPECT_LE(sample.at("tokens").as_int(), 6);
+    sample.at("reasoning_closed").as_bool();
   }
   // The same weights, the same seed: the same answers.
   Json first = results.at(size_t{0}), second = results.at(size_t{1});
@@ -45,7 +54,34 @@ TEST_F(EvalVerb, WritesWhatItsPageSays) {
   EXPECT_NE(html.find("A &lt;b&gt; &amp; c"), std::string::npos);
   for (const char* outside : {"<script", "src=", "href=\"http", "@import", "url("})
     EXPECT_EQ(html.find(outside), std::string::npos) << outside;
+  for (const char* part : {"Of 42 held-out problems", "class='bar", "class='whisker",
+                           "<dt>seed</dt><dd>3</dd>", "1 a cell, 42 cells", "(no answer"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
   EXPECT_NE(read_file(at("report") + "/report.md").find("| first |"), std::string::npos);
+}
+
+TEST_F(EvalVerb, LogsBringCurvesAndSettings) {
+  make_folders(at("run"));
+  std::string rows;
+  for (int step = 1; step <= 50; ++step) {
+    rows += fmt::format(
+        "{{\"step\":{0},\"loss\":3.5,\"mtp_loss\":4,\"num_tokens\":{0}00,\"router/load_cv/1\":0.5,"
+        "\"router/load_cv/2\":0.7}}\n",
+        step);
+  }
+  write_file(at("run") + "/metrics.jsonl", rows);
+  const std::string command = "eval " + at("model") + suite() + " --out " + at("logged") +
+                              " --log 'a <run>=" + at("run") + "'";
+  ASSERT_EQ(run_program(command).code, 0);
+  const std::string bare = read_file(at("logged") + "/report.html");
+  for (const char* part : {"a &lt;run&gt;", "MTP loss", "class='band", "the mean of the 3 steps"})
+    EXPECT_NE(bare.find(part), std::string::npos) << part;
+  EXPECT_EQ(bare.find("every setting of a"), std::string::npos);
+  write_file(at("run") + "/config.json", R"({"seed":77,"batch":{"rows":8,"tokens":256}})");
+  ASSERT_EQ(run_program(command).code, 0);
+  const std::string html = read_file(at("logged") + "/report.html");
+  for (const char* part : {"every setting of a &lt;run&gt;", "<dd>77</dd>", "8 rows of 256 tokens"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
 }
 
 TEST_F(EvalVerb, BadInputIsOneLine) {

@@ -111,6 +111,14 @@ TEST(IntervalChart, DrawsEachShareWithItsInterval) {
   EXPECT_NE(bars.find("aria-label='say &#39;it&#39;'"), std::string::npos);
   EXPECT_EQ(count_of(bars, "class='whisker"), 2u);
   EXPECT_NE(bars.find("M84.0 30.0H244.0"), std::string::npos) << bars;  // 4 + 320 x 0.25, 0.75
+  // A name that would run into the numbers is cut at a character, not at a byte.
+  std::string name;
+  for (int i = 0; i < 30; ++i) name += "두";
+  const std::string cut = interval_bars_svg({{name, {1, 1, 1}}}, "");
+  EXPECT_EQ(count_of(cut, "두"), 20u);
+  EXPECT_NE(cut.find("두…<"), std::string::npos);
+  EXPECT_NE(interval_bars_svg({{"exactly 21 characters", {1, 1, 1}}}, "").find("characters<"),
+            std::string::npos);
   const std::string groups =
       interval_groups_svg({{"x", {Interval{0.5, 0.4, 0.6}, std::nullopt}}, {"y", {}}}, "d");
   EXPECT_EQ(count_of(groups, "class='whisker"), 1u);

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/html.h"
+#include "base/python_text.h"
 #include "eval/chart.h"
 
 namespace dure {
@@ -14,6 +15,17 @@ namespace {
 constexpr double kWidth = 340, kRight = 16, kAxis = 26;
 constexpr double kBarLine = 50, kBarHeight = 16, kBarTop = 22;  // of a bar below its text
 constexpr double kShareLine = 14, kGroupGap = 8;
+
+constexpr size_t kBarLabel = 21, kGroupLabel = 14;  // characters that fit
+
+// The first `count` characters, and that there are more.
+std::string shortened(const std::string& text, size_t count) {
+  size_t at = 0;
+  for (size_t i = 0; i + 1 < count && at < text.size(); ++i) next_code_point(text, at);
+  size_t last = at;
+  if (last < text.size()) next_code_point(text, last);
+  return last >= text.size() ? text : text.substr(0, at) + "…";
+}
 
 double at(double left, double share) { return left + share * (kWidth - kRight - left); }
 
@@ -60,7 +72,7 @@ std::string interval_bars_svg(const std::vector<IntervalBar>& bars,
         "<text class='ink' x='{:.1f}' y='{:.1f}'>{}</text><text class='ink' x='{:.1f}' y='{:.1f}' "
         "text-anchor='end'>{}</text><rect class='bar s{}' x='{:.1f}' y='{:.1f}' width='{:.1f}' "
         "height='{:.1f}'/>",
-        kLeft, top + 16, escape_html(bars[i].label), kWidth - 4, top + 16,
+        kLeft, top + 16, escape_html(shortened(bars[i].label, kBarLabel)), kWidth - 4, top + 16,
         percent_text(bars[i].share), i % 8, kLeft, top + kBarTop,
         at(kLeft, bars[i].share.value) - kLeft, kBarHeight);
     out += whisker(kLeft, bars[i].share, middle, "on");
@@ -83,7 +95,7 @@ std::string interval_groups_svg(const std::vector<IntervalGroup>& groups,
   for (const IntervalGroup& group : groups) {
     const double size = kShareLine * static_cast<double>(std::max<size_t>(1, group.shares.size()));
     out += fmt::format("<g><text class='ink' x='0' y='{:.1f}'>{}</text>", y + size / 2 + 5,
-                       escape_html(group.label));
+                       escape_html(shortened(group.label, kGroupLabel)));
     for (size_t i = 0; i < group.shares.size(); ++i) {
       if (!group.shares[i]) continue;
       const double line = y + kShareLine * (static_cast<double>(i) + 0.5);

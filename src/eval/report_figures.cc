@@ -127,6 +127,7 @@ Router router_of(const RunLog& log) {
     const auto step = number_of(row, "step");
     double low = INFINITY, high = -INFINITY, sum = 0;
     size_t layers = 0;
+    if (!row.is_object()) continue;
     for (const auto& [key, value] : row.as_object()) {
       if (!key.starts_with(kPrefix) || !value.is_number()) continue;
       low = std::min(low, value.as_double());
@@ -170,6 +171,7 @@ std::string task_rewards(const RunLog& log) {
   constexpr std::string_view kPrefix = "rewards/", kEnd = "/mean";
   std::vector<std::string> tasks;
   for (const Json& row : log.rows) {
+    if (!row.is_object()) continue;
     for (const auto& [key, value] : row.as_object()) {
       if (!key.starts_with(kPrefix) || !key.ends_with(kEnd)) continue;
       const std::string task =
@@ -289,9 +291,9 @@ std::string overall_figure(const std::vector<Json>& results) {
     description += fmt::format("; {}: {}", bars.back().label, percent_text(bars.back().share));
   }
   if (bars.empty()) return "";
-  return figure_html(
-      "Exact match on held-out problems", "", "", interval_bars_svg(bars, description),
-      "Lines and brackets: 95 % Wilson intervals. Asked as a " + mode_text(mode) + ".");
+  return figure_html("Exact match on held-out problems", "", "",
+                     interval_bars_svg(bars, description),
+                     "Lines and brackets: 95 % Wilson intervals. Asked: " + mode_text(mode) + ".");
 }
 
 std::string by_task_figure(const std::vector<Json>& results) {

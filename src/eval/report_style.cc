@@ -17,7 +17,7 @@ nav{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;margin:.2rem 0 1rem}nav a{color
 figure,.card,.facts{margin:0;background:var(--card);border:1px solid var(--edge);border-radius:8px;padding:.6rem .5rem;min-width:0}.card,.facts{padding:.7rem .8rem}
 figcaption{font-weight:600}.unit{font-weight:400}.note,small,.unit,.what,.legend,.about{font-size:14px}.note{margin:.3rem 0 0;line-height:1.4}
 .legend{display:flex;flex-wrap:wrap;gap:0 1rem}.legend span{display:inline-flex;align-items:center;gap:.4rem}
-svg{display:block;width:100%;height:auto;font-size:14.5px}svg.key{width:30px;height:14px;flex:none}svg.dot{width:14px;height:14px;flex:none}svg text{fill:var(--soft);paint-order:stroke;stroke:var(--card);stroke-width:3px}svg text.ink{fill:var(--ink)}
+svg{display:block;width:100%;height:auto;font-size:14.7px}svg.key{width:30px;height:14px;flex:none}svg.dot{width:14px;height:14px;flex:none}svg text{fill:var(--soft);paint-order:stroke;stroke:var(--card);stroke-width:3px}svg text.ink{fill:var(--ink)}
 line.grid{stroke:var(--edge)}
 .s0{--c:var(--s0)}.s1{--c:var(--s1)}.s2{--c:var(--s2)}.s3{--c:var(--s3)}.s4{--c:var(--s4)}.s5{--c:var(--s5)}.s6{--c:var(--s6)}.s7{--c:var(--s7)}
 polyline{fill:none;stroke:var(--c);stroke-linejoin:round}.line{stroke-width:2.2;stroke-linecap:round}.raw{stroke-width:1;opacity:.38}.band{fill:var(--c);opacity:.25}
@@ -31,6 +31,7 @@ pre.think{color:var(--soft);border-left:3px solid var(--edge);padding-left:.6rem
 .answer{border-left:4px solid var(--good);padding:.1rem 0 .1rem .7rem;margin:.6rem 0}.answer.wrong{border-left:4px dashed var(--bad)}.who{font-size:14px;color:var(--good)}.wrong .who{color:var(--bad)}.who b{color:var(--ink)}
 pre.said{font-weight:600}.blank{margin:.2rem 0;font-style:italic;color:var(--soft);font-size:15px}.expected{font-size:14px;color:var(--soft)}summary{cursor:pointer;color:var(--soft);padding:.35rem 0;font-size:15px}
 @media(min-width:760px){body{padding:2rem 2rem 4rem}}@media(max-width:600px){td small{display:block}th,td{padding:.3rem .45rem}h1{font-size:1.45rem}.grid+p{margin-top:.8rem}.lead{font-size:1.05rem}.heat th,.heat td{font-size:14px}dt{flex-basis:6.2rem}}
+@media(max-width:380px){svg{font-size:15.6px}}@media(max-width:340px){svg{font-size:17.8px}}
 @media print{body{max-width:none;background:#fff}figure,.card,.facts{break-inside:avoid}nav{display:none}}
 )";
 
