@@ -34,8 +34,8 @@ std::string result_part(const ReportInput& input) {
   const std::vector<Json>& results = input.results;
   std::string out;
   if (const std::string overall = overall_figure(results); !overall.empty()) {
-    out += "<div class='grid'><div>" + overall + paragraph(headline(results), "lead") + "</div>" +
-           by_task_figure(results) + by_language_figure(results) + "</div>";
+    out += "<div class='grid hero'><div>" + overall + paragraph(headline(results), "lead") +
+           "</div>" + by_task_figure(results) + by_language_figure(results) + "</div>";
   }
   const std::string by_task = html_table(task_table(results));
   const std::string others = html_table(language_table(results)) +

@@ -13,7 +13,7 @@ body{font:16px/1.5 system-ui,-apple-system,"Segoe UI","Noto Sans","Noto Sans CJK
 h1{font-size:1.7rem;line-height:1.2;margin:0}h2{font-size:1.3rem;margin:2.6rem 0 .5rem;padding-top:.8rem;border-top:1px solid var(--edge)}h3{font-size:1.05rem;margin:1.3rem 0 .4rem}
 p{margin:.3rem 0 .9rem;max-width:75ch}.about,nav,.note,.unit,small,.what{color:var(--soft)}.grid+p{margin-top:.8rem}.lead{font-size:1.15rem;margin:.6rem 0 1rem}
 nav{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;margin:.2rem 0 1rem}nav a{color:inherit;padding:.3rem 0}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));gap:1rem}.beside{display:flex;flex-wrap:wrap;gap:0 1.5rem}.beside>div{min-width:0;max-width:100%}.grid.small{grid-template-columns:repeat(auto-fill,minmax(min(100%,255px),1fr))}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));gap:1rem}.hero{align-items:start}.beside{display:flex;flex-wrap:wrap;gap:0 1.5rem}.beside>div{min-width:0;max-width:100%}.grid.small{grid-template-columns:repeat(auto-fill,minmax(min(100%,255px),1fr))}
 figure,.card,.facts{margin:0;background:var(--card);border:1px solid var(--edge);border-radius:8px;padding:.6rem .5rem;min-width:0}.card,.facts{padding:.7rem .8rem}
 figcaption{font-weight:600}.unit{font-weight:400}.note,small,.unit,.what,.legend,.about{font-size:14px}.note{margin:.3rem 0 0;line-height:1.4}
 .legend{display:flex;flex-wrap:wrap;gap:0 1rem}.legend span{display:inline-flex;align-items:center;gap:.4rem}
