@@ -48,10 +48,21 @@ struct Tally {
   int64_t right = 0, total = 0;
 };
 
-// Cells that match; an empty name matches all.
+// Of the headline: the setting (turns, thinking) of the first cell.
+bool is_headline(const Json& result, const Json& cell) {
+  const Json& first = list_of(result, "exact_match").front();
+  const auto same = [&](const char* key) {
+    const Json *a = first.find(key), *b = cell.find(key);
+    return a == nullptr || b == nullptr || *a == *b;
+  };
+  return same("turns") && same("thinking");
+}
+
+// Cells of the headline that match; an empty name matches all.
 Tally tally(const Json& result, const std::string& task, const std::string& language) {
   Tally sum;
   for (const Json& cell : list_of(result, "exact_match")) {
+    if (!is_headline(result, cell)) continue;
     if (!task.empty() && text_of(cell, "task") != task) continue;
     if (!language.empty() && text_of(cell, "language") != language) continue;
     sum.right += cell.at("right").as_int();
@@ -70,6 +81,38 @@ std::string short_percent(const Tally& t) {
   return t.total == 0 ? ""
                       : fmt::format("{:.0f}", 100 * static_cast<double>(t.right) /
                                                   static_cast<double>(t.total));
+}
+
+// Single and several turns, thinking on and off; no rows where one setting alone was measured.
+Table settings_table(const ReportInput& input) {
+  Table table{{"all tasks"}, {}};
+  std::vector<std::string> labels;
+  const auto label_of = [](const Json& setting) {
+    const int64_t turns = setting.at("turns").as_int();
+    return fmt::format("{}, thinking {}",
+                       turns == 1 ? "single question" : fmt::format("question {} of a chat", turns),
+                       setting.at("thinking").as_bool() ? "on" : "off");
+  };
+  for (const Json& result : input.results) {
+    table.head.push_back(text_of(result, "name"));
+    for (const Json& setting : list_of(result, "settings")) {
+      if (std::find(labels.begin(), labels.end(), label_of(setting)) == labels.end())
+        labels.push_back(label_of(setting));
+    }
+  }
+  if (labels.size() < 2) return table;
+  for (const std::string& label : labels) {
+    Row row{label};
+    for (const Json& result : input.results) {
+      row.emplace_back();
+      for (const Json& setting : list_of(result, "settings")) {
+        if (label_of(setting) == label)
+          row.back() = percent({setting.at("right").as_int(), setting.at("total").as_int()});
+      }
+    }
+    table.rows.push_back(row);
+  }
+  return table;
 }
 
 Table summary(const ReportInput& input) {
@@ -294,6 +337,9 @@ std::vector<Json> read_json_lines(const Path& path) {
 
 std::string report_table(const ReportInput& input) {
   Table table = summary(input);
+  const Table settings = settings_table(input);
+  table.rows.insert(table.rows.begin() + (table.rows.empty() ? 0 : 1), settings.rows.begin(),
+                    settings.rows.end());
   std::vector<size_t> widths(table.head.size());
   table.rows.insert(table.rows.begin(), table.head);
   for (const Row& row : table.rows) {
@@ -313,6 +359,8 @@ std::string report_markdown(const ReportInput& input) {
   std::string out = "# " + input.title +
                     "\n\nExact match on held-out problems with 95 % Wilson intervals; bits per "
                     "byte on held-out chapters.\n\n";
+  if (const Table settings = settings_table(input); !settings.rows.empty())
+    out += markdown_table(settings) + "\n";
   out += markdown_table(summary(input));
   for (const Json& result : input.results) {
     if (list_of(result, "exact_match").empty()) continue;
@@ -340,6 +388,8 @@ std::string report_html(const ReportInput& input) {
   out += "<h1>" + escape_html(input.title) +
          "</h1><p>Exact match on held-out problems with 95 % Wilson intervals; bits per byte on "
          "held-out chapters.</p>";
+  if (const Table settings = settings_table(input); !settings.rows.empty())
+    out += "<div class='wide'>" + html_table(settings, false) + "</div><br>";
   out += "<div class='wide'>" + html_table(summary(input), false) + "</div>";
   if (const std::string compared = comparison_charts(input.logs); !compared.empty())
     out += "<h2>Runs compared</h2><div class='grid'>" + compared + "</div>";

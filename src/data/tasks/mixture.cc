@@ -127,10 +127,11 @@ Dialogue make_dialogue(const TaskMixture& mixture, Problem problem, int64_t turn
   std::set<std::string> keys = {out.problem.key};
   for (int tries = 0; std::ssize(out.earlier) < turns - 1; ++tries) {
     if (tries == kTriesMax)
-      fail(ErrorCode::kInvalidArgument,
-           "tasks: no {} different {} problems for one conversation: widen the options of the tasks "
-           "(more digits, items or values)",
-           turns, split_name(split));
+      fail(
+          ErrorCode::kInvalidArgument,
+          "tasks: no {} different {} problems for one conversation: widen the options of the tasks "
+          "(more digits, items or values)",
+          turns, split_name(split));
     Problem earlier = make_problem(mixture, split, rng);
     if (keys.insert(earlier.key).second) out.earlier.push_back(std::move(earlier));
   }

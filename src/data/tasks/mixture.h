@@ -65,6 +65,8 @@ struct CountdownOptions {
   }
 };
 
+inline constexpr int64_t kTurnsMax = 64;  // questions of one conversation
+
 struct TaskMixture {
   std::vector<std::string> languages = {kTaskLanguages.begin(), kTaskLanguages.end()};
   double hunch_share = 0;
@@ -87,7 +89,7 @@ struct TaskMixture {
     v("turns_max", turns_max,
       "fine-tuning, reinforcement learning: questions of a conversation, drawn evenly from 1 to "
       "this; the last is the one to be answered",
-      between(1, 64));
+      between(1, kTurnsMax));
     v("without_reasoning_share", without_reasoning_share,
       "fine-tuning: share of conversations answered without reasoning", between(0, 1));
     v("addition", addition, "a+b");
