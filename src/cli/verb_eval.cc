@@ -22,6 +22,7 @@ namespace {
 struct Given {
   std::vector<std::string> models, logs, settings;
   std::string suite, out = "report", title = "Evaluation";
+  bool no_thinking = false;
   bool fields = false;
 };
 
@@ -119,6 +120,7 @@ int run(const Given& given) {
     fail(ErrorCode::kInvalidArgument, "name at least one model to evaluate");
   EvalSuite suite;
   Json json = given.suite.empty() ? Json::object() : load_yaml(given.suite);
+  if (given.no_thinking) set_path(json, "tasks.thinking=[off]");
   for (const std::string& setting : given.settings) set_path(json, setting);
   const std::string where = given.suite.empty() ? "--set" : given.suite;
   from_json(suite, json, where);
@@ -155,6 +157,8 @@ std::function<int()> declare_eval(Args& args) {
                "run folder whose curves the report shows, PATH or NAME=PATH; may be repeated");
   args.option("--out", given->out, "folder of results.json, report.md, report.html");
   args.option("--title", given->title, "title of the report");
+  args.flag("--no-thinking", given->no_thinking,
+            "answer without reasoning first (tasks.thinking=[off])");
   args.flag("--fields", given->fields, "list every field of a suite with its default and meaning");
   args.examples(
       "  dure eval runs/rl/model --suite recipes/nano/eval.yaml\n"

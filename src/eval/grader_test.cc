@@ -31,6 +31,9 @@ TEST(Grader, RightIsFinishedClosedAndExact) {
   EXPECT_TRUE(right.right);
   EXPECT_EQ(right.reasoning, "47 and 85");
   EXPECT_EQ(right.content, "132");
+  EXPECT_TRUE(right.reasoning_closed);
+  EXPECT_FALSE(verdict(texts, "47 and 85", FinishReason::kStop).reasoning_closed);
+  EXPECT_TRUE(verdict(texts, "47</think>", FinishReason::kStop).reasoning_closed);
   const Verdict cut = verdict(texts, "47 and 85\n</think>\n\n132", FinishReason::kLength);
   EXPECT_FALSE(cut.right);
   EXPECT_EQ(cut.content, "132");
@@ -44,7 +47,8 @@ TEST(Grader, RightIsFinishedClosedAndExact) {
 
 TEST(Grader, TheProblemIsAUsersMessageWithThinkingOn) {
   const ChatTexts texts = some_texts();
-  const Conversation conversation = problem_conversation({.prompt = "47+85=?"}, texts);
+  const Conversation conversation =
+      problem_conversation({.earlier = {}, .problem = {.prompt = "47+85=?"}}, texts);
   EXPECT_EQ(conversation.render(),
             render_chat({{.role = Role::kUser, .content = "47+85=?"}},
                         {.add_generation_prompt = true, .enable_thinking = true}));

@@ -87,8 +87,7 @@ Mode mode_of(const Json& cell) {
 }
 
 std::string mode_text(const Mode& mode) {
-  return (mode.turns == 1 ? "single question"
-                          : fmt::format("question {} of a conversation", mode.turns)) +
+  return (mode.turns == 1 ? "single question" : fmt::format("question {} of a chat", mode.turns)) +
          (mode.thinking ? ", thinking on" : ", thinking off");
 }
 

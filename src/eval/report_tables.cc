@@ -65,9 +65,12 @@ std::string xz_of(const std::vector<Json>& results, const std::string& language)
   return "";
 }
 
+void add_all(Table& table, const std::vector<Json>& results, const std::string& prefix) {
+  add_row(table, results, prefix + "all", share_of({headline_mode(results)}));
+}
+
 void add_by_task(Table& table, const std::vector<Json>& results, const std::string& prefix) {
   const Mode mode = headline_mode(results);
-  add_row(table, results, prefix + "all", share_of({mode}));
   for (const std::string& task : names_in(results, "exact_match", "task"))
     add_row(table, results, prefix + task, share_of({mode, task}));
 }
@@ -113,6 +116,7 @@ std::string html_cell(const std::string& text, CellShade shade) {
 
 Table task_table(const std::vector<Json>& results) {
   Table table = with_models(results, "by task");
+  add_all(table, results, "");
   add_by_task(table, results, "");
   return table;
 }
@@ -154,10 +158,11 @@ Table bits_table(const std::vector<Json>& results) {
 
 Table summary_table(const std::vector<Json>& results) {
   Table table = with_models(results, "measure");
+  add_all(table, results, "exact match, ");
+  add_modes(table, results, "exact match, ");
   add_by_task(table, results, "exact match, ");
   add_by_language(table, results, "exact match, ");
   add_answers(table, results, "exact match, ");
-  add_modes(table, results, "exact match, ");
   for (const std::string& language : names_in(results, "bits_per_byte", "language")) {
     const std::string xz = xz_of(results, language);
     add_row(table, results,

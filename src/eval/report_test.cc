@@ -145,7 +145,7 @@ TEST(Report, FirstWayOfAskingIsTheHeadline) {
   EXPECT_EQ(tally(all[0], {{.turns = 2, .thinking = false}}).right, 4);
   const Table modes = modes_table(all);
   ASSERT_EQ(modes.rows.size(), 2u);
-  EXPECT_EQ(modes.rows[1][0], "question 2 of a conversation, thinking off");
+  EXPECT_EQ(modes.rows[1][0], "question 2 of a chat, thinking off");
   EXPECT_EQ(modes.rows[1][1], "100.0 % (51.0 to 100.0)");
   EXPECT_TRUE(has(report_table({.title = "", .results = all, .logs = {}}),
                   "exact match, single question, thinking on"));
@@ -198,7 +198,7 @@ TEST(Samples, OneCardAProblemAndLongTextsFolded) {
   EXPECT_EQ(count_of(html, "&lt;b&gt;?"), 1u);
   EXPECT_EQ(count_of(html, "<summary>its answer, 999 characters"), 1u);
   EXPECT_TRUE(has(html, "first\none"));
-  EXPECT_TRUE(has(html, "question 2 of a conversation"));
+  EXPECT_TRUE(has(html, "question 2 of a chat"));
   EXPECT_EQ(imbalance(html), "");
   // A fence of three is not ended by three in the text.
   const std::string fenced = samples_markdown(model("a", "```\nout"));
