@@ -61,13 +61,13 @@ TEST_F(EvalVerb, WritesWhatItsPageSays) {
 }
 
 TEST_F(EvalVerb, SettingsHaveATableAndCardsOfTheirOwn) {
-  const Outcome outcome =
-      run_program("eval " + at("model") + suite() + " --set tasks.turns=[1,2] --set " +
-                  "tasks.thinking=[on,off] --set tasks.sample_count=8 --out " + at("settings"));
+  const Outcome outcome = run_program(
+      "eval " + at("model") + suite() + " --set tasks.turns=[1,2] --set " +
+      "'tasks.thinking=[\"on\",\"off\"]' --set tasks.sample_count=8 --out " + at("settings"));
   ASSERT_EQ(outcome.code, 0) << outcome.error;
   const std::string html = read_file(at("settings") + "/report.html");
   EXPECT_NE(html.find("Of 42 held-out problems"), std::string::npos);  // of the headline alone
-  EXPECT_NE(html.find("by turns and thinking"), std::string::npos);
+  EXPECT_NE(html.find("By turns and thinking"), std::string::npos);
   for (const char* setting :
        {"single question, thinking on", "question 2 of a chat, thinking on",
         "single question, thinking off", "question 2 of a chat, thinking off"})

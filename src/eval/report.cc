@@ -37,9 +37,11 @@ std::string result_part(const ReportInput& input) {
     out += "<div class='grid hero'><div>" + overall + paragraph(headline(results), "lead") +
            "</div>" + by_task_figure(results) + by_language_figure(results) + "</div>";
   }
+  if (const std::string modes = html_table(modes_table(results)); !modes.empty())
+    out += "<h3>By turns and thinking</h3>" + modes;
   const std::string by_task = html_table(task_table(results));
-  const std::string others = html_table(language_table(results)) +
-                             html_table(modes_table(results)) + html_table(answers_table(results));
+  const std::string others =
+      html_table(language_table(results)) + html_table(answers_table(results));
   if (by_task.empty() && others.empty()) return out;
   return out + "<h3>By task and by language</h3>" + paragraph(kIntervals, "about") +
          "<div class='beside'><div>" + by_task + "</div><div>" + others + "</div></div>";

@@ -116,7 +116,10 @@ std::vector<Fact> problem_facts(const Json& result, const std::vector<Json>& all
                                  : fmt::format("{} to {}", cells.fewest, cells.most);
     facts.add_text("problems", fmt::format("{} a cell, {} cells (a task in a language)", each,
                                            grouped(cells.cells)));
-    facts.add_text("asked", mode_text(headline_mode(all)));
+    std::string asked;
+    for (const Mode& mode : modes_in({result}))
+      asked += (asked.empty() ? "" : "; ") + mode_text(mode);
+    facts.add_text("asked", asked);
   }
   facts.add_text("sampling", sampling_text(result));
   facts.add("longest answer", "{} tokens", {"suite.tasks.new_tokens_max"});

@@ -134,7 +134,7 @@ Table answers_table(const std::vector<Json>& results) {
 }
 
 Table modes_table(const std::vector<Json>& results) {
-  Table table = with_models(results, "by turns and thinking");
+  Table table = with_models(results, "all tasks");
   add_modes(table, results, "");
   return table;
 }
