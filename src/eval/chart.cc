@@ -110,7 +110,7 @@ std::string y_axis(const Frame& f) {
 
 std::string x_axis(const Frame& f, const std::string& label) {
   std::string out;
-  for (const double tick : readable_ticks(f.x.low, f.x.high, 4)) {
+  for (const double tick : readable_ticks(f.x.low, f.x.high, 3)) {
     if (tick < f.x.low || tick > f.x.high) continue;
     // The last number would hang over the edge of the picture.
     const bool last = f.px(tick) > f.width - kRight - 14;

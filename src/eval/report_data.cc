@@ -9,6 +9,8 @@
 namespace dure {
 namespace {
 
+constexpr size_t kNamed = 3;  // models beside the last that a sentence names
+
 int64_t count_of(const Json& json, std::string_view key) {
   const Json* found = json.find(key);
   return found != nullptr && found->is_int() ? found->as_int() : 0;
@@ -162,9 +164,13 @@ std::string headline(const std::vector<Json>& results) {
   const Tally all = tally(last, {mode});
   std::string out = fmt::format("Of {} held-out problems, {} answers {} exactly right",
                                 grouped(all.total), spoken_name(last), short_percent(all));
-  for (size_t i = measured.size() - 1; i-- > 0;)
-    out += fmt::format("{} {} {}", i + 2 == measured.size() ? ";" : ",", spoken_name(*measured[i]),
-                       short_percent(tally(*measured[i], {mode})));
+  const size_t others = measured.size() - 1, named = std::min(others, kNamed);
+  for (size_t k = 0; k < named; ++k) {
+    const Json& other = *measured[others - 1 - k];
+    out += fmt::format("{} {} {}", k == 0 ? ";" : ",", spoken_name(other),
+                       short_percent(tally(other, {mode})));
+  }
+  if (others > named) out += fmt::format(", and {} more", others - named);
   out += ".";
   if (measured.size() > 1) out += difference(*measured[measured.size() - 2], last, mode);
   return out + strengths(last, mode);

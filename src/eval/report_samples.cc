@@ -38,12 +38,24 @@ bool is_long(const std::string& text) {
          static_cast<size_t>(std::count(text.begin(), text.end(), '\n')) >= kFoldLines;
 }
 
+int64_t character_count(const std::string& text) {
+  int64_t count = 0;
+  for (size_t at = 0; at < text.size(); ++count) next_code_point(text, at);
+  return count;
+}
+
+// Its first characters, on one line.
+std::string beginning(const std::string& text) {
+  size_t at = 0;
+  for (int i = 0; i < 40 && at < text.size() && text[at] != '\n'; ++i) next_code_point(text, at);
+  return text.substr(0, at);
+}
+
 std::string pre(const std::string& text, const char* kind, const std::string& what) {
-  const std::string body =
-      fmt::format("<pre class='{}' lang=''>", kind) + escape_html(text) + "</pre>";
+  const std::string body = fmt::format("<pre class='{}'>", kind) + escape_html(text) + "</pre>";
   if (!is_long(text)) return body;
-  return fmt::format("<details><summary>{}, {} characters</summary>", what,
-                     grouped(std::ssize(text))) +
+  return fmt::format("<details><summary>{}, {} characters: {}…</summary>", what,
+                     grouped(character_count(text)), escape_html(beginning(text))) +
          body + "</details>";
 }
 

@@ -130,6 +130,13 @@ TEST(Report, BeginsWithTheBarsAndTheirSentence) {
   expect_whole(html);
 }
 
+TEST(Report, SentenceNamesFewOfManyModels) {
+  std::vector<Json> many;
+  for (const char* name : {"a", "b", "c", "d", "e", "f"}) many.push_back(results(name, 2));
+  EXPECT_TRUE(has(headline(many), "f answers 37.5\u00a0% exactly right; e 37.5\u00a0%, d "));
+  EXPECT_TRUE(has(headline(many), "c 37.5\u00a0%, and 2 more. f against e: +0.0 points"));
+}
+
 TEST(Report, NothingIsAnEmptyPage) {
   expect_whole(report_html({.title = "", .results = {}, .logs = {}}));
   expect_whole(report_html({.title = "t", .results = {Json::object()}, .logs = {RunLog()}}));
@@ -196,7 +203,7 @@ TEST(Samples, OneCardAProblemAndLongTextsFolded) {
   EXPECT_EQ(count_of(html, "<article"), 1u);
   EXPECT_EQ(count_of(html, "<div class='answer"), 2u);
   EXPECT_EQ(count_of(html, "&lt;b&gt;?"), 1u);
-  EXPECT_EQ(count_of(html, "<summary>its answer, 999 characters"), 1u);
+  EXPECT_EQ(count_of(html, "<summary>its answer, 999 characters: xxx"), 1u);
   EXPECT_TRUE(has(html, "first\none"));
   EXPECT_TRUE(has(html, "question 2 of a chat"));
   EXPECT_EQ(imbalance(html), "");
