@@ -160,6 +160,7 @@ void add_progress(Facts& facts, const RunLog& log) {
 
 void add_data_facts(Facts& facts) {
   facts.add("stage", "{}", {"stage"});
+  facts.add("folder", "{}", {"output"});
   facts.add("starts from", "{}", {"init"});
   facts.add("tokenizer", "{}", {"tokenizer"});
   facts.add_seed("seed");
