@@ -75,6 +75,28 @@ TEST(Conversations, TheModelsOwnTemplateIsTrained) {
             "[user]Q1\n[assistant]A1<|endofturn|>\n[user]Q2\n[assistant][[A2<|endofturn|>]]");
 }
 
+// Reasoning goes where the model's own template puts it, in its own marks; one that has no place
+// for it is named.
+TEST(Conversations, ReasoningStandsInTheMarksOfTheModelsOwnTemplate) {
+  const std::string turns =
+      "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and MARKED %}"
+      "(({{ m.reasoning_content }})){% endif %}{{ m.content }}<|endofturn|>{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  const std::vector<Message> messages = {
+      {.role = Role::kUser, .content = "Q"},
+      {.role = Role::kAssistant, .content = "A", .reasoning = "why"}};
+  const auto text = [&](const char* marked) {
+    const std::string source = std::string("{% set MARKED = ") + marked + " %}" + turns;
+    const TrainingFormat format(small_tokenizer(), ChatTemplate(source, "own"),
+                                stop_rule({.tokenizer = small_tokenizer().eos_id()}));
+    return trained_text(format.documents(messages, {}, "test").at(0));
+  };
+  EXPECT_EQ(text("true"), "((why))A<|endofturn|>");
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(text("false"), "A<|endofturn|>");
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("leaves the reasoning"), std::string::npos);
+}
+
 TEST(Conversations, AnswersOfATemplateWithoutAnEndGetOne) {
   const ChatTemplate endless(
       "{{ messages[0].content }}={{ messages[1].content if messages|length > 1 }}", "endless");
