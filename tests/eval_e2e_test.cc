@@ -1,5 +1,7 @@
 // `dure eval` as a user runs it: the four files of a report, the fields that docs/evaluation.md
 // names, and bad input.
+#include <map>
+
 #include "base/json.h"
 #include "tiny_model.h"
 
@@ -63,9 +65,9 @@ TEST_F(EvalVerb, WritesWhatItsPageSays) {
 TEST_F(EvalVerb, SettingsHaveATableAndCardsOfTheirOwn) {
   const Outcome outcome = run_program(
       "eval " + at("model") + suite() + " --set tasks.turns=[1,2] --set " +
-      "'tasks.thinking=[\"on\",\"off\"]' --set tasks.sample_count=8 --out " + at("settings"));
+      "'tasks.thinking=[\"on\",\"off\"]' --set tasks.sample_count=8 --out " + at("ways"));
   ASSERT_EQ(outcome.code, 0) << outcome.error;
-  const std::string html = read_file(at("settings") + "/report.html");
+  const std::string html = read_file(at("ways") + "/report.html");
   EXPECT_NE(html.find("Of 42 held-out problems"), std::string::npos);  // of the headline alone
   EXPECT_NE(html.find("By turns and thinking"), std::string::npos);
   for (const char* setting :
@@ -98,6 +100,39 @@ TEST_F(EvalVerb, LogsBringCurvesAndSettings) {
     EXPECT_NE(html.find(part), std::string::npos) << part;
 }
 
+// Turns and thinking, each with each: the headline first, and the tables about it alone.
+TEST_F(EvalVerb, MeasuresTurnsAndThinking) {
+  const std::string more = " --set tasks.turns=[1,2] --set tasks.thinking=[on,off] --out ";
+  const Outcome outcome = run_program("eval m=" + at("model") + suite() + more + at("settings"));
+  ASSERT_EQ(outcome.code, 0) << outcome.error;
+  for (const char* row : {"single question, thinking on", "question 2 of a chat, thinking off"})
+    EXPECT_NE(outcome.out.find(row), std::string::npos) << outcome.out;
+  const Json result = load_json(at("settings") + "/results.json").at(size_t{0});
+  ASSERT_EQ(result.at("settings").size(), 4u);
+  const Json& headline = result.at("settings").at(size_t{0});
+  EXPECT_EQ(headline.at("turns").as_int(), 1);
+  EXPECT_TRUE(headline.at("thinking").as_bool());
+  EXPECT_EQ(result.at("mean_answer_tokens"), headline.at("mean_answer_tokens"));
+  std::map<std::pair<int64_t, bool>, int64_t> totals;
+  for (const Json& cell : result.at("exact_match").as_array())
+    totals[{cell.at("turns").as_int(), cell.at("thinking").as_bool()}] += cell.at("total").as_int();
+  EXPECT_EQ(totals.size(), 4u);
+  for (const auto& [setting, total] : totals) EXPECT_EQ(total, 7 * 6);
+  for (const Json& sample : result.at("samples").as_array())
+    EXPECT_EQ(std::ssize(sample.at("earlier").as_array()), sample.at("turns").as_int() - 1);
+  // Thinking off has no reasoning to show; alone it is the headline.
+  const Outcome off =
+      run_program("eval m=" + at("model") + suite() + " --no-thinking --out " + at("off"));
+  ASSERT_EQ(off.code, 0) << off.error;
+  const Json plain = load_json(at("off") + "/results.json").at(size_t{0});
+  ASSERT_EQ(plain.at("settings").size(), 1u);
+  EXPECT_FALSE(plain.at("settings").at(size_t{0}).at("thinking").as_bool());
+  for (const Json& sample : plain.at("samples").as_array()) {
+    EXPECT_FALSE(sample.at("thinking_on").as_bool());
+    EXPECT_EQ(sample.at("thinking").as_string(), "");
+  }
+}
+
 TEST_F(EvalVerb, BadInputIsOneLine) {
   const std::string out = " --out " + at("none");
   expect_refusal(run_program("eval " + at("nowhere") + suite() + out), "nowhere");
@@ -113,6 +148,13 @@ TEST_F(EvalVerb, BadInputIsOneLine) {
   expect_refusal(
       run_program("eval " + at("model") + suite() + out + " --set tasks.context_tokens_max=10"),
       "long_prompts");
+  expect_refusal(run_program("eval " + at("model") + suite() + out + " --set tasks.turns=[1,0]"),
+                 "tasks.turns");
+  expect_refusal(run_program("eval " + at("model") + suite() + out + " --set tasks.thinking=[]"),
+                 "tasks.thinking");
+  expect_refusal(
+      run_program("eval " + at("model") + suite() + out + " --set tasks.thinking=[maybe]"),
+      "on, off");
   EXPECT_FALSE(path_exists(at("none")));
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/python_text.h"
 #include "data/corpus.h"
 #include "data/tasks/dialogue.h"
 
@@ -121,6 +122,7 @@ std::vector<ChatPiece> TrainingFormat::turn(const std::vector<Message>& messages
         before, {.add_generation_prompt = true, .enable_thinking = thinking, .tools = tools});
     if (!whole.starts_with(prompt)) continue;
     std::string answer = whole.substr(prompt.size());
+    warn_where_reasoning_is_lost(messages[index], answer);
     const std::string rest = end_of(answer);
     return {{prompt, false}, {answer, true}, {rest, false}};
   }
@@ -128,6 +130,18 @@ std::vector<ChatPiece> TrainingFormat::turn(const std::vector<Message>& messages
        "{}: messages[{}]: the chat template {} writes this turn otherwise than after its own "
        "generation prompt: it cannot be trained on as it would be asked for",
        where, index, template_.source());
+}
+
+// A template that knows no reasoning, or drops it even of the last answer.
+void TrainingFormat::warn_where_reasoning_is_lost(const Message& message,
+                                                  const std::string& answer) const {
+  const std::string_view reasoning = python_strip(message.reasoning);
+  if (reasoning.empty() || answer.find(reasoning) != std::string::npos) return;
+  static std::once_flag once;
+  std::call_once(once, [&] {
+    log_warn("{}: the template leaves the reasoning of an answer out: it is not learnt",
+             template_.source());
+  });
 }
 
 // Cuts `answer` behind its last end token and returns what follows; appends one where it has none.

@@ -54,6 +54,7 @@ class TrainingFormat {
   std::vector<ChatPiece> turn(const std::vector<Message>& messages, size_t index, const Json& tools,
                               const std::string& where) const;
   std::string end_of(std::string& answer) const;
+  void warn_where_reasoning_is_lost(const Message& message, const std::string& answer) const;
 
   Tokenizer tokenizer_;
   ChatTemplate template_;
