@@ -52,6 +52,17 @@ TEST_F(RenderVerb, TemplatesSeeListsObjectsToolsAndVariables) {
   EXPECT_EQ(with_template(at("list.json") + " --set 'mood=[1, 2]'"), "<user>hi[1, 2]");
 }
 
+// The typed format writes reasoning in a place of its own: marks in the content are pointed out.
+TEST_F(RenderVerb, ReasoningInsideTheContentIsPointedOut) {
+  write_file(
+      at("inline.json"),
+      R"([{"role":"user","content":"q"},{"role":"assistant","content":"<think>why</think>a"}])");
+  const Outcome outcome = run_program("render --format k1 " + at("inline.json"));
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_NE(outcome.error.find("inline.json: messages[1]"), std::string::npos) << outcome.error;
+  EXPECT_EQ(run_program("render --format k1 " + at("list.json")).error, "");
+}
+
 TEST_F(RenderVerb, TheClockCanBeSet) {
   write_file(at("now.jinja"), "{{ strftime_now('%Y-%m-%d %H:%M') }}");
   EXPECT_EQ(render("--template " + at("now.jinja") + " " + at("list.json") +

@@ -220,6 +220,24 @@ TEST_F(RlTest, LaterUpdatesAreOffPolicy) {
   EXPECT_GT(largest, 0);
 }
 
+// What is rewarded is what would be asked: the last of several questions, answered at once.
+TEST_F(RlTest, SeveralTurnsWithThinkingOff) {
+  RlConfig c = rl("turns");
+  c.steps = 3;
+  c.log_samples = 12;
+  c.tasks.turns_max = 2;
+  c.rollout.thinking = Thinking::kOff;
+  run_rl(c);
+  for (const double mismatch : column_of("turns", "sampler_mismatch_max")) EXPECT_EQ(mismatch, 0);
+  int64_t several = 0;
+  for (const Json& sample : read_metrics(at("turns/samples.jsonl"))) {
+    EXPECT_EQ(sample.at("thinking").as_string(), "");
+    several += sample.find("earlier") != nullptr ? 1 : 0;
+  }
+  EXPECT_GT(several, 5);
+  EXPECT_LT(several, 31);
+}
+
 TEST_F(RlTest, GoesOnWithoutTheModelItStartedFrom) {
   run_rl(rl("with-init"));
   std::filesystem::copy(at("sft/model"), at("lent"));
@@ -236,7 +254,7 @@ TEST_F(RlTest, GoesOnWithoutTheModelItStartedFrom) {
   EXPECT_FALSE(path_exists(at("never-begun")));
 }
 
-TEST_F(RlTest, LongPromptsFitAreDroppedCutOrRefusedAtTheStart) {
+TEST_F(RlTest, TooLongFitAreDroppedCutOrRefusedAtTheStart) {
   const auto long_run = [&](const std::string& output, TooLong rule) {
     RlConfig c = rl(output);
     c.steps = 3;

@@ -228,6 +228,23 @@ TEST_F(TrainerTest, HeldOutDataThatIsNotThereIsSaid) {
   EXPECT_EQ(seeing.error.find("holds nothing out"), std::string::npos) << seeing.error;
 }
 
+TEST_F(TrainerTest, ConversationsOfSeveralTurnsAreLearnt) {
+  run(config("base"));
+  TrainConfig c = tuning("turns", "base/model");
+  c.steps = 3;
+  c.schedule.warmup_steps = 0;
+  c.data.tasks.turns_max = 3;
+  c.data.tasks.without_reasoning_share = 0.3;
+  run(c);
+  for (const double loss : losses_of("turns")) EXPECT_TRUE(std::isfinite(loss));
+  TrainConfig one = c;
+  one.output = at("one-turn").string();
+  one.data.tasks.turns_max = 1;
+  one.data.tasks.without_reasoning_share = 0;
+  run(one);
+  EXPECT_NE(losses_of("turns"), losses_of("one-turn"));
+}
+
 TEST_F(TrainerTest, DivergenceNamesTheStepAndKeepsTheCheckpoint) {
   TrainConfig c = config("n");
   c.steps = 3;

@@ -142,6 +142,41 @@ TEST(Options, ReadsWritesAndRefusesByName) {
   EXPECT_EQ(fresh.inner.rate, 0.25);
 }
 
+enum class Switch { kOn, kOff };
+constexpr auto enum_names(Switch) {
+  return std::to_array<EnumName<Switch>>({{Switch::kOn, "on"}, {Switch::kOff, "off"}});
+}
+struct Switches {
+  Switch one = Switch::kOn;
+  std::vector<Switch> all;
+  Kind kind = Kind::kX;
+  template <typename V>
+  void visit(V& v) {
+    v("one", one, "a switch");
+    v("all", all, "several");
+    v("kind", kind, "no switch");
+  }
+};
+
+// YAML reads on and off as truth values.
+TEST(Options, ChoicesMayBeCalledOnAndOff) {
+  for (const char* text : {"one: off\nall: [on, off]", "one: \"off\"\nall: [\"on\", 'off']"}) {
+    Switches read;
+    from_json(read, parse_yaml(text, "o"), "o.yaml");
+    EXPECT_EQ(read.one, Switch::kOff);
+    EXPECT_EQ(read.all, (std::vector<Switch>{Switch::kOn, Switch::kOff}));
+    EXPECT_EQ(to_json(read).dump(), R"({"one":"off","all":["on","off"],"kind":"x"})");
+  }
+  Switches read;
+  Json root = Json::object();
+  set_path(root, "one=off");
+  from_json(read, root, "set");
+  EXPECT_EQ(read.one, Switch::kOff);
+  EXPECT_NE(
+      message_of([&] { from_json(read, parse_yaml("kind: on", "o"), "o.yaml"); }).find("x, y"),
+      std::string::npos);
+}
+
 TEST(Options, SetPathMakesFieldsOnlyInObjects) {
   Json root = Json::object();
   set_path(root, "a.b=3");

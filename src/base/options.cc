@@ -44,6 +44,11 @@ void check_range(const Range& range, double value, const std::string& where) {
     fail(ErrorCode::kInvalidArgument, "{} is {:g}: it must be {}", where, value, range.text());
 }
 
+std::string choice_text(const Json& json, const std::string& where) {
+  if (json.is_bool()) return json.as_bool() ? "on" : "off";
+  return json.as_string(where);
+}
+
 void fail_choice(const std::vector<std::string>& names, const std::string& value,
                  const std::string& where) {
   std::string list;

@@ -87,6 +87,9 @@ void check_range(const Range& range, double value, const std::string& where);
                               const std::string& where);
 void check_known(const Json& json, const std::vector<std::string>& known, const std::string& where);
 
+// A choice may be called `on` or `off`, which YAML reads as truth values.
+std::string choice_text(const Json& json, const std::string& where);
+
 template <typename T>
 void read_value(T& field, const Json& json, const std::string& where);
 
@@ -120,7 +123,7 @@ void read_value(T& field, const Json& json, const std::string& where) {
   } else if constexpr (std::is_same_v<T, std::string>) {
     field = json.as_string(where);
   } else if constexpr (NamedEnum<T>) {
-    field = enum_from_name<T>(json.as_string(where), where);
+    field = enum_from_name<T>(choice_text(json, where), where);
   } else if constexpr (IsVector<T>::value) {
     field.clear();
     for (const Json& item : json.as_array(where)) read_value(field.emplace_back(), item, where);

@@ -32,6 +32,9 @@ class AnswerStream {
 
   const Message& message() const { return message_; }  // The sum of all deltas: what was said.
   bool stopped() const { return stopped_; }            // A stop token came: not cut by length.
+  bool in_reasoning() const {
+    return parser_ && parser_->in_reasoning();
+  }  // So far, or at its end.
 
  private:
   explicit AnswerStream(const ChatTexts& texts);

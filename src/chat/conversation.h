@@ -7,14 +7,22 @@
 // Generator), reading it (answer_stream.h).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "base/options.h"
 #include "chat/answer_stream.h"
 #include "chat/chat_texts.h"
 
 namespace dure {
+
+// The switch as a field of a configuration; `--no-thinking` of a verb is `off`.
+enum class Thinking : uint8_t { kOn, kOff };
+constexpr auto enum_names(Thinking) {
+  return std::to_array<EnumName<Thinking>>({{Thinking::kOn, "on"}, {Thinking::kOff, "off"}});
+}
 
 struct ConversationOptions {
   bool thinking = true;  // The answer begins with reasoning.

@@ -64,6 +64,15 @@ void print_unknown_keys(const UnknownKeys& keys) {
   std::printf("  keys of messages that play no part: %s\n", list.c_str());
 }
 
+void print_reasoning(const ChatNotes& notes) {
+  if (notes.reasoning_split > 0)
+    std::printf("  answers whose content held their <think> block: %lld, taken apart\n",
+                static_cast<long long>(notes.reasoning_split));
+  if (notes.reasoning_left > 0)
+    std::printf("  answers with marks of reasoning left in their content: %lld\n",
+                static_cast<long long>(notes.reasoning_left));
+}
+
 // A few documents may all fall on the side of training: then nothing measures the model.
 void print_nothing_held_out(const CorpusReport& report) {
   const auto has = [&](auto&& is) {
@@ -102,7 +111,8 @@ void print_report(const CorpusReport& report, const std::string& out) {
     std::printf("  passed over: %lld files of other kinds\n",
                 static_cast<long long>(report.skipped_file_count));
   print_nothing_held_out(report);
-  print_unknown_keys(report.unknown_keys);
+  print_unknown_keys(report.notes.unknown_keys);
+  print_reasoning(report.notes);
   if (report.bad.count() == 0) return;
   std::printf("  bad records: %lld\n", static_cast<long long>(report.bad.count()));
   for (const std::string& name : report.bad.named()) std::printf("    %s\n", name.c_str());

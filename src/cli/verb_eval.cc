@@ -8,9 +8,12 @@
 #include "base/output_folder.h"
 #include "chat/open_model.h"
 #include "cli/args.h"
+#include "cli/machine_facts.h"
 #include "cli/verbs.h"
 #include "eval/evaluate.h"
 #include "eval/report.h"
+#include "formats/hf_config.h"
+#include "formats/tensor_names.h"
 #include "tensor/cpu_stream.h"
 
 namespace dure {
@@ -19,6 +22,7 @@ namespace {
 struct Given {
   std::vector<std::string> models, logs, settings;
   std::string suite, out = "report", title = "Evaluation";
+  bool no_thinking = false;
   bool fields = false;
 };
 
@@ -33,10 +37,13 @@ std::pair<std::string, std::string> name_and_path(const std::string& given) {
           given};
 }
 
-// The same model, suite and program version give the same results: they are read back instead of
-// measured again.
+// Of the fields of results: what an older program left is measured again.
+constexpr int kResultsVersion = 2;
+
+// The same model and suite give the same results: they are read back instead of measured again.
 std::string fingerprint(const EvalSuite& suite, const ModelFiles& files) {
-  std::string text = to_json(suite).dump() + "|" + files.path().string();
+  std::string text =
+      fmt::format("{}|{}|{}", kResultsVersion, to_json(suite).dump(), files.path().string());
   const auto add = [&](const Path& path) {
     text += fmt::format("|{}:{:x}", path.filename().string(), xxh64(MappedFile(path).text()));
   };
@@ -48,8 +55,31 @@ std::string fingerprint(const EvalSuite& suite, const ModelFiles& files) {
   return fmt::format("{:016x}", xxh64(text));
 }
 
+// The model as a reader of the report knows it.
+Json shape_of(const ModelConfig& c) {
+  const ModelCounts counts = count_model(c);
+  Json shape = Json::object();
+  shape["parameters"] = counts.parameters;
+  shape["active_parameters"] = counts.active;
+  shape["layers"] = c.layer_count();
+  if (c.mtp_layer_count > 0) shape["mtp_layers"] = c.mtp_layer_count;
+  shape["hidden"] = c.hidden_size;
+  shape["heads"] = c.head_count;
+  shape["kv_heads"] = c.kv_head_count;
+  shape["head_width"] = c.head_width;
+  if (c.sparse_layer_count() > 0) {
+    const ExpertFacts& experts = common_experts(c);
+    shape["experts"] = experts.count;
+    shape["experts_per_token"] = experts.per_token;
+    shape["shared_experts"] = experts.shared_count;
+  }
+  shape["vocabulary"] = c.vocab_size;
+  shape["context_tokens"] = c.context_tokens;
+  return shape;
+}
+
 Json results_of(const EvalSuite& suite, const std::string& name, const std::string& path,
-                const Path& cache, Stream& stream) {
+                const Path& cache, CpuStream& stream) {
   const OpenModel model = open_model(path);
   const std::string print = fingerprint(suite, *model.files);
   const Path file = cache / ("results-" + name + ".json");
@@ -59,9 +89,26 @@ Json results_of(const EvalSuite& suite, const std::string& name, const std::stri
       return known;
   }
   Json results = evaluate(suite, {name, path, model.weights, model.texts}, stream);
+  results["measured"] = measured_facts(stream.thread_count());
+  results["shape"] = shape_of(model.weights.config);
+  results["suite"] = to_json(suite);
   results["fingerprint"] = print;
   write_file(file, results.dump(1) + "\n");
   return results;
+}
+
+// null where the file is not there: a report does without.
+Json load_if_there(const Path& path) { return path_exists(path) ? load_json(path) : Json(); }
+
+RunLog run_log(const std::string& name, const Path& folder) {
+  RunLog log{.name = name,
+             .rows = read_json_lines(folder / "metrics.jsonl"),
+             .config = load_if_there(folder / "config.json")};
+  if (const Json* data = log.config.find("data"); data != nullptr) {
+    if (const Json* corpus = data->find("corpus"); corpus != nullptr && corpus->is_string())
+      log.corpus = load_if_there(Path(corpus->as_string()) / "manifest.json");
+  }
+  return log;
 }
 
 int run(const Given& given) {
@@ -73,6 +120,7 @@ int run(const Given& given) {
     fail(ErrorCode::kInvalidArgument, "name at least one model to evaluate");
   EvalSuite suite;
   Json json = given.suite.empty() ? Json::object() : load_yaml(given.suite);
+  if (given.no_thinking) set_path(json, "tasks.thinking=[off]");
   for (const std::string& setting : given.settings) set_path(json, setting);
   const std::string where = given.suite.empty() ? "--set" : given.suite;
   from_json(suite, json, where);
@@ -80,7 +128,7 @@ int run(const Given& given) {
   ReportInput report{.title = given.title};
   for (const std::string& log : given.logs) {
     const auto [name, path] = name_and_path(log);
-    report.logs.push_back({name, read_json_lines(Path(path) / "metrics.jsonl")});
+    report.logs.push_back(run_log(name, path));
   }
   const OutputFolder out(given.out);
   CpuStream stream;
@@ -109,6 +157,8 @@ std::function<int()> declare_eval(Args& args) {
                "run folder whose curves the report shows, PATH or NAME=PATH; may be repeated");
   args.option("--out", given->out, "folder of results.json, report.md, report.html");
   args.option("--title", given->title, "title of the report");
+  args.flag("--no-thinking", given->no_thinking,
+            "answer without reasoning first (tasks.thinking=[off])");
   args.flag("--fields", given->fields, "list every field of a suite with its default and meaning");
   args.examples(
       "  dure eval runs/rl/model --suite recipes/nano/eval.yaml\n"

@@ -5,9 +5,11 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "cli/args.h"
 #include "cli/verbs.h"
 #include "data/model_texts.h"
+#include "text/inline_reasoning.h"
 
 namespace dure {
 namespace {
@@ -83,6 +85,20 @@ Json variables_of(const Json& input, const RenderArgs& args) {
   return variables;
 }
 
+// The format has a place of its own for reasoning, and writes what stands in the content behind it.
+void warn_of_inline_reasoning(const Json& messages, const std::string& source) {
+  const std::vector<Message> parsed = messages_from_json(messages, source);
+  for (size_t i = 0; i < parsed.size(); ++i) {
+    if (parsed[i].role != Role::kAssistant) continue;
+    const InlineReasoning found = find_inline_reasoning(parsed[i].content);
+    if (found.marks == InlineMarks::kNone) continue;
+    log_warn(
+        "{}: messages[{}]: marks of reasoning in the content are rendered as content: write the "
+        "reasoning as \"reasoning_content\"",
+        source, i);
+  }
+}
+
 int run_render(const RenderArgs& args) {
   ChatTemplate chat = chosen_template(args);
   if (args.now.has_value()) chat.set_now(parse_time(*args.now));
@@ -93,6 +109,7 @@ int run_render(const RenderArgs& args) {
     fail(ErrorCode::kInvalidArgument,
          "{}: should be a list of messages, or an object with `messages`", source);
   }
+  if (chat.is_released()) warn_of_inline_reasoning(*messages, source);
   const std::string text = chat.render(*messages, variables_of(input, args));
   const bool newline = isatty(STDOUT_FILENO) != 0 && !text.ends_with('\n');
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&

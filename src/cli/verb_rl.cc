@@ -12,12 +12,15 @@ std::function<int()> declare_rl(Args& args) {
   struct Given {
     std::string config;
     std::vector<std::string> settings;
+    bool no_thinking = false;
     bool describe = false;
   };
   auto given = std::make_shared<Given>();
   args.positional("CONFIG", given->config, "YAML file; see recipes/nano/rl.yaml",
                   /*required=*/false);
   args.options("--set", given->settings, "one field, as FIELD=VALUE; may be repeated");
+  args.flag("--no-thinking", given->no_thinking,
+            "answer without reasoning first (rollout.thinking=off)");
   args.flag("--fields", given->describe, "list every field with its default and meaning");
   args.examples(
       "  dure rl recipes/nano/rl.yaml\n"
@@ -35,6 +38,7 @@ std::function<int()> declare_rl(Args& args) {
       fail(ErrorCode::kInvalidArgument, "{}: a configuration of `dure train`: it has a 'stage'",
            given->config);
     }
+    if (given->no_thinking) set_path(json, "rollout.thinking=off");
     for (const std::string& setting : given->settings) set_path(json, setting);
     RlConfig config;
     from_json(config, json, given->config);

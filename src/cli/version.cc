@@ -23,6 +23,8 @@ std::string instruction_sets() {
 
 }  // namespace
 
+BuildFacts build_facts() { return {DURE_VERSION, DURE_COMMIT, DURE_COMPILER}; }
+
 std::string version_text() {
   const std::string commit = DURE_COMMIT;
   return fmt::format("dure {}\ncommit: {}\ncompiler: {}\nbuild: {}\ninstruction sets: {}",

@@ -7,6 +7,11 @@
 
 namespace dure {
 
+struct BuildFacts {
+  std::string version, commit, compiler;  // `commit` empty: built outside a repository
+};
+BuildFacts build_facts();
+
 // One fact a line, "dure VERSION" first; no line break at the end.
 std::string version_text();
 

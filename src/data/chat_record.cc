@@ -4,7 +4,10 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "base/python_text.h"
 #include "text/chat.h"
+#include "text/inline_reasoning.h"
 
 namespace dure {
 namespace {
@@ -207,6 +210,50 @@ void check_messages(const std::vector<Message>& messages) {
   if (!has_trained) refuse("every message of the assistant has weight 0: nothing to learn");
 }
 
+// --- Reasoning inside the content.
+
+// The answer with its reasoning beside its content.
+void set_reasoning(Json& message, const InlineReasoning& found) {
+  message["content"] = found.content;
+  if (!found.reasoning.empty()) message["reasoning_content"] = found.reasoning;
+}
+
+// Whether the marks could be read. Refuses an answer whose reasoning never ends: it was cut.
+bool split_answer(Json& message, const Message& parsed, const InlineReasoning& found,
+                  size_t index) {
+  if (found.marks == InlineMarks::kUnclosed)
+    refuse("messages[{}]: the answer opens {} and never closes it", index, found.mark);
+  const std::string_view beside = python_strip(parsed.reasoning);
+  const bool clear = found.marks == InlineMarks::kSplit &&
+                     (beside.empty() || found.reasoning.empty() || beside == found.reasoning);
+  if (!clear) return false;
+  set_reasoning(message, found);
+  return true;
+}
+
+void split_reasoning(Json& list, const std::string& place, int64_t left_before, ChatNotes& notes) {
+  constexpr int64_t kShownMax = 5;
+  const std::vector<Message> parsed = messages_from_json(list, "conversation");
+  for (size_t i = 0; i < parsed.size(); ++i) {
+    if (parsed[i].role != Role::kAssistant) continue;
+    const InlineReasoning found = find_inline_reasoning(parsed[i].content);
+    if (found.marks == InlineMarks::kNone) continue;
+    if (split_answer(list.as_array()[i], parsed[i], found, i)) {
+      ++notes.reasoning_split;
+      continue;
+    }
+    const int64_t count = left_before + ++notes.reasoning_left;
+    if (count <= kShownMax) {
+      log_warn(
+          "{}: messages[{}]: '{}' in the content is left as text: write what is reasoning as "
+          "\"reasoning_content\"",
+          place, i, found.marks == InlineMarks::kSplit ? "<think>" : found.mark);
+    }
+    if (count == kShownMax + 1)
+      log_warn("more marks of reasoning inside contents follow: only counted from here");
+  }
+}
+
 // A list, or the JSON text of one.
 Json tools_of(const Json& record) {
   const Json* given = present(record, "tools");
@@ -226,14 +273,25 @@ Json tools_of(const Json& record) {
 
 }  // namespace
 
-std::optional<ChatRecord> read_chat_record(const Json& record, UnknownKeys& unknown) {
+ChatNotes& ChatNotes::operator+=(const ChatNotes& more) {
+  for (const auto& [key, count] : more.unknown_keys) unknown_keys[key] += count;
+  reasoning_split += more.reasoning_split;
+  reasoning_left += more.reasoning_left;
+  return *this;
+}
+
+std::optional<ChatRecord> read_chat_record(const Json& record, const std::string& place,
+                                           ChatNotes& notes) {
   std::optional<Json> messages = messages_of(record);
   if (!messages) return std::nullopt;
   if (!messages->is_array()) refuse("'messages' is not a list");
   for (const Json& message : messages->as_array()) check_shape(message);
+  ChatNotes met;
+  split_reasoning(*messages, place, notes.reasoning_left, met);
   check_messages(messages_from_json(*messages, "conversation"));
   Json tools = tools_of(record);
-  for (const Json& message : messages->as_array()) count_unknown_keys(message, unknown);
+  for (const Json& message : messages->as_array()) count_unknown_keys(message, met.unknown_keys);
+  notes += met;
   return ChatRecord{.messages = *std::move(messages), .tools = std::move(tools)};
 }
 

@@ -19,13 +19,25 @@ namespace dure {
 // Keys of messages that play no part in training, and how often each was met.
 using UnknownKeys = std::map<std::string, int64_t>;
 
+// What was met in good records and is worth a word.
+struct ChatNotes {
+  UnknownKeys unknown_keys;
+  // Answers whose content held their reasoning between <think> marks (text/inline_reasoning.h):
+  // taken apart; or left in the content, because what the marks mean cannot be told.
+  int64_t reasoning_split = 0;
+  int64_t reasoning_left = 0;
+  ChatNotes& operator+=(const ChatNotes& more);
+};
+
 struct ChatRecord {
   Json messages;  // OpenAI-style.
   Json tools;     // List of declarations, or null.
 };
 
-// Absent where the record holds no conversation. Throws kInvalidArgument saying what is wrong with
-// the one it holds, or how a record of a form that is not read could be written.
-std::optional<ChatRecord> read_chat_record(const Json& record, UnknownKeys& unknown);
+// Absent where the record holds no conversation. Logs, naming `place`, the first answers in which
+// marks of reasoning are left. Throws kInvalidArgument saying what is wrong with the one it holds,
+// or how a record of a form that is not read could be written.
+std::optional<ChatRecord> read_chat_record(const Json& record, const std::string& place,
+                                           ChatNotes& notes);
 
 }  // namespace dure

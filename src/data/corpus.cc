@@ -224,7 +224,10 @@ class Preparation {
     manifest["train_by_language"] = languages;
     manifest["bad_records"] = report_.bad.count();
     manifest["bad_records_named"] = Json::array_of(report_.bad.named());
-    for (const auto& [key, count] : report_.unknown_keys) manifest["unknown_keys"][key] = count;
+    for (const auto& [key, count] : report_.notes.unknown_keys)
+      manifest["unknown_keys"][key] = count;
+    manifest["reasoning_split"] = report_.notes.reasoning_split;
+    manifest["reasoning_left"] = report_.notes.reasoning_left;
     manifest["duplicates"] = report_.duplicate_count;
     manifest["skipped_files"] = report_.skipped_file_count = skipped_file_count;
     write_file(folder / "manifest.json", manifest.dump(2) + "\n");

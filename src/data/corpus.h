@@ -101,7 +101,7 @@ struct CorpusReport {
   std::map<std::string, CorpusCount> files;  // "train.jsonl", "heldout-ko.jsonl", ...
   std::map<std::string, CorpusCount> train;  // By language, conversations left out.
   BadRecords bad;
-  UnknownKeys unknown_keys;  // Of messages.
+  ChatNotes notes;  // Of conversations.
   int64_t duplicate_count = 0;
   int64_t skipped_file_count = 0;  // In folders, of no known kind.
   bool reused = false;             // Nothing had changed: the folder was left as it is.

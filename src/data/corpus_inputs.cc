@@ -200,7 +200,7 @@ void read_records(const InputFile& file, JsonlReader& reader, CorpusReport& repo
     if (error.code() != ErrorCode::kCorrupt) throw;
     report.bad.add(file.path.string(), reader.number() + 1, error.what());
   }
-  for (const auto& [key, count] : reader.unknown_keys()) report.unknown_keys[key] += count;
+  report.notes += reader.notes();
 }
 
 std::string text_of_file(const InputFile& file) {

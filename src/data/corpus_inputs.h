@@ -29,7 +29,7 @@ std::vector<InputFile> find_inputs(const CorpusSource& source, const Path& out,
 bool lies_in(const Path& path, const Path& folder);
 
 // Calls `use` for each document of a file. Text is tidy UTF-8; a file or record that cannot be used
-// goes to report.bad, keys of messages without a meaning to report.unknown_keys. A file that cannot
+// goes to report.bad, keys of messages without a meaning to report.notes. A file that cannot
 // be opened is thrown; damaged content is a bad record.
 void read_documents(const InputFile& file, CorpusReport& report,
                     const std::function<void(Record)>& use);

@@ -29,10 +29,11 @@ bool is_present(const element& record, const char* name) {
   return record[name].get(value) == simdjson::SUCCESS && !value.is_null();
 }
 
-std::string read_conversation(const element& json, Record& record, UnknownKeys& unknown) {
+std::string read_conversation(const element& json, const std::string& place, Record& record,
+                              ChatNotes& notes) {
   try {
     const Json parsed = parse_json(std::string(simdjson::minify(json)), "record");
-    const std::optional<ChatRecord> chat = read_chat_record(parsed, unknown);
+    const std::optional<ChatRecord> chat = read_chat_record(parsed, place, notes);
     if (!chat) return "'text' is not a string";
     const Json* given = parsed.find("messages");
     const bool as_given = given != nullptr && *given == chat->messages;  // Keeps its bytes.
@@ -44,14 +45,15 @@ std::string read_conversation(const element& json, Record& record, UnknownKeys& 
   }
 }
 
-std::string read_record(const element& json, Record& record, UnknownKeys& unknown) {
+std::string read_record(const element& json, const std::string& place, Record& record,
+                        ChatNotes& notes) {
   record = {};
   if (!json.is_object()) return "not an object";
   record.language = string_or_nothing(json, "language");
   record.source = string_or_nothing(json, "source");
   std::string_view text;
   if (is_present(json, "messages") || json["text"].get(text) != simdjson::SUCCESS)
-    return read_conversation(json, record, unknown);
+    return read_conversation(json, place, record, notes);
   record.text = text;
   return record.text.empty() ? "'text' is empty" : "";
 }
@@ -113,7 +115,7 @@ JsonlReader::Outcome JsonlReader::next(Record& record) {
 }
 
 JsonlReader::Outcome JsonlReader::judge(Record& record) {
-  problem_ = read_record(parser_->current, record, unknown_keys_);
+  problem_ = read_record(parser_->current, place(), record, notes_);
   return problem_.empty() ? Outcome::kRecord : Outcome::kBad;
 }
 

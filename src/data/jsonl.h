@@ -39,7 +39,7 @@ class JsonlReader {
   int64_t number() const;
   std::string place() const;  // "FILE:LINE", "FILE: record 3"
   // Of the records so far, bad ones left out.
-  const UnknownKeys& unknown_keys() const { return unknown_keys_; }
+  const ChatNotes& notes() const { return notes_; }
 
  private:
   struct Parser;
@@ -50,7 +50,7 @@ class JsonlReader {
   std::optional<LineReader> lines_;  // Absent where the file is one value.
   size_t list_index_ = 0;
   std::string line_, problem_;
-  UnknownKeys unknown_keys_;
+  ChatNotes notes_;
 };
 
 // One line with its newline: the inverse of the reader.

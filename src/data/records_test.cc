@@ -12,6 +12,7 @@
 #include "data/input.h"
 #include "data/inspect.h"
 #include "data/row_fit.h"
+#include "text/chat.h"
 
 namespace dure {
 namespace {
@@ -194,8 +195,93 @@ TEST(Records, ToolsAreCarriedAndUnknownKeysCounted) {
   write_file(folder.path() / "a.jsonl", "{" + messages + "}\n");
   const CorpusReport report =
       prepare_corpus(options_for(folder.path() / "a.jsonl", 0), {.out = folder.path() / "out"});
-  EXPECT_EQ(report.unknown_keys, (UnknownKeys{{"mood", 2}}));
+  EXPECT_EQ(report.notes.unknown_keys, (UnknownKeys{{"mood", 2}}));
   EXPECT_EQ(corpus_manifest(folder.path() / "out").at("unknown_keys").at("mood").as_int(), 2);
+}
+
+// The assistant's messages as "reasoning|content", another's content alone.
+std::vector<std::string> said(const Record& record) {
+  std::vector<std::string> out;
+  for (const Message& message : messages_from_json(parse_json(record.messages, "test"), "test"))
+    out.push_back((message.role == Role::kAssistant ? message.reasoning + "|" : "") +
+                  message.content);
+  return out;
+}
+
+std::string chat_of(const std::vector<std::string>& contents) {
+  std::string out;
+  for (size_t i = 0; i < contents.size(); ++i)
+    out += fmt::format(R"({}{{"role":"{}","content":{}}})", i == 0 ? "" : ",",
+                       i % 2 == 0 ? "user" : "assistant", json_quote(contents[i]));
+  return "{\"messages\":[" + out + "]}";
+}
+
+TEST(Records, ReasoningInsideTheContentIsTakenApart) {
+  using Said = std::vector<std::string>;
+  const TemporaryFolder folder;
+  const auto answer = [&](const std::string& content) {
+    const Read read = read_one(folder, chat_of({"q", content}));
+    return read.problem.empty() ? said(read.record).at(1) : read.problem;
+  };
+  EXPECT_EQ(answer("<think>why</think>ans"), "why|ans");
+  EXPECT_EQ(answer(" \n<think>\nwhy\nso\n</think>\n\nans "), "why\nso|ans");
+  EXPECT_EQ(answer("<think>\n\n</think>\n\nans"), "|ans");
+  EXPECT_EQ(answer("why\n</think>\n\nans"), "why|ans");  // It opened in the prompt.
+  EXPECT_EQ(answer("</think>\nans"), "|ans");
+  EXPECT_EQ(answer("<think>why</think>"), "why|");
+  EXPECT_EQ(answer("plain"), "|plain");
+  EXPECT_NE(answer("<think>why, and").find("messages[1]: the answer opens <think>"),
+            std::string::npos);
+  EXPECT_NE(answer("<think></think>").find("answer of the assistant is empty"), std::string::npos);
+  // Left as text, and counted: what they mean cannot be told.
+  for (const std::string left :
+       {"Sure. <think>why</think>ans", "the tag </think> ends it",
+        "<think>a</think>b<think>c</think>d", "<thinking>why</thinking>ans",
+        "[THINK]why[/THINK]ans", "<|begin_of_thought|>why"})
+    EXPECT_EQ(answer(left), "|" + left);
+  // Of a user it is what he wrote; every turn counts.
+  EXPECT_EQ(said(read_one(folder, chat_of({"<think>u</think>q", "<think>a</think>b", "c",
+                                           "<think>d</think>e"}))
+                     .record),
+            (Said{"<think>u</think>q", "a|b", "c", "d|e"}));
+  const auto beside = [&](const char* reasoning) {
+    return said(
+               read_one(folder,
+                        fmt::format(
+                            R"({{"messages":[{{"role":"user","content":"q"}},{{"role":"assistant",)"
+                            R"("reasoning_content":"{}","content":"<think>why</think>ans"}}]}})",
+                            reasoning))
+                   .record)
+        .at(1);
+  };
+  EXPECT_EQ(beside("why"), "why|ans");
+  EXPECT_EQ(beside("other"), "other|<think>why</think>ans");
+  const Read parts = read_one(
+      folder, R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":)"
+              R"([{"type":"text","text":"<think>why"},{"type":"text","text":"</think>ans"}]}]})");
+  EXPECT_EQ(said(parts.record).at(1), "why|ans");
+}
+
+TEST(Corpus, ReasoningInsideTheContentIsCounted) {
+  const TemporaryFolder folder;
+  const Path path = folder.path() / "a.jsonl", out = folder.path() / "out";
+  write_file(path, chat_of({"q", "<think>why</think>ans", "q2", "<think>why2</think>ans2"}) + "\n" +
+                       chat_of({"q", "so <think>a</think>b"}) + "\n" +
+                       chat_of({"q", "<think>never"}) + "\n");
+  testing::internal::CaptureStderr();
+  const CorpusReport report = prepare_corpus(options_for(path, 0), {.out = out});
+  const std::string words = testing::internal::GetCapturedStderr();
+  EXPECT_NE(words.find("a.jsonl:2: messages[1]: '<think>' in the content"), std::string::npos)
+      << words;
+  EXPECT_EQ(report.notes.reasoning_split, 2);
+  EXPECT_EQ(report.notes.reasoning_left, 1);
+  EXPECT_EQ(report.bad.count(), 1);
+  const Json manifest = corpus_manifest(out);
+  EXPECT_EQ(manifest.at("reasoning_split").as_int(), 2);
+  EXPECT_EQ(manifest.at("reasoning_left").as_int(), 1);
+  // What was prepared reads as what was given.
+  EXPECT_EQ(said(read_all(out / "chat-train.jsonl").at(0).record),
+            (std::vector<std::string>{"q", "why|ans", "q2", "why2|ans2"}));
 }
 
 TEST(Corpus, JsonFilesAreRecordsAndTablesRefused) {

@@ -9,15 +9,20 @@
 #include "base/log.h"
 #include "base/python_text.h"
 #include "data/corpus.h"
+#include "data/tasks/dialogue.h"
 
 namespace dure {
 namespace {
 
-TokenDocument problem_document(const Problem& problem, const TrainingFormat& format) {
-  const std::vector<Message> messages = {
-      {.role = Role::kUser, .content = problem.prompt},
-      {.role = Role::kAssistant, .content = problem.answer, .reasoning = problem.thinking}};
-  return format.documents(messages, {}, "a problem of the tasks")[0];
+// All the ways in which the last answer can be learnt: several only where it has no reasoning.
+std::vector<TokenDocument> dialogue_documents(const Dialogue& dialogue,
+                                              const TrainingFormat& format) {
+  std::vector<Message> messages = question_messages(dialogue);
+  const Problem& problem = dialogue.problem;
+  for (Message& message : messages) message.trained = format.learns_earlier_answers();
+  messages.push_back(
+      {.role = Role::kAssistant, .content = problem.answer, .reasoning = problem.thinking});
+  return format.documents(messages, {}, "a problem of the tasks");
 }
 
 class ProblemConversations : public DocumentSource {
@@ -33,7 +38,14 @@ class ProblemConversations : public DocumentSource {
     Problem problem = make_problem(mixture_, Split::kTrain, rng);
     if (rng.uniform() < mixture_.hunch_share)
       problem.thinking = problem.answer;  // Not every demonstration works things out.
-    out = problem_document(problem, format_);
+    const double share = mixture_.without_reasoning_share;
+    const bool plain = share > 0 && rng.uniform() < share;
+    if (plain) problem.thinking.clear();
+    const int64_t turns = draw_turns(mixture_, rng);
+    std::vector<TokenDocument> ways = dialogue_documents(
+        make_dialogue(mixture_, std::move(problem), turns, Split::kTrain, rng), format_);
+    const int64_t way = plain && ways.size() > 1 ? rng.below(std::ssize(ways)) : 0;
+    out = std::move(ways[static_cast<size_t>(way)]);
   }
 
  private:
@@ -53,6 +65,10 @@ TrainingFormat::TrainingFormat(Tokenizer tokenizer, ChatTemplate chat_template, 
   for (const int32_t id : ends.tokens) {
     if (const std::string text(tokenizer_.token_bytes(id)); !text.empty()) ends_.push_back(text);
   }
+}
+
+bool TrainingFormat::learns_earlier_answers() const {
+  return template_.is_released() && without_reasoning_ != WithoutReasoning::kOn;
 }
 
 std::vector<TokenDocument> TrainingFormat::documents(const std::vector<Message>& messages,
@@ -212,7 +228,7 @@ std::shared_ptr<const DocumentSource> heldout_problem_conversations(const TaskMi
                                                                     const TrainingFormat& format) {
   std::vector<TokenDocument> documents;
   for (const Problem& problem : make_problem_grid(mixture, Split::kHeldout, seed, count_per_cell))
-    documents.push_back(problem_document(problem, format));
+    documents.push_back(dialogue_documents({.earlier = {}, .problem = problem}, format)[0]);
   return std::make_shared<MemoryDocuments>(std::move(documents));
 }
 

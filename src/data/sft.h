@@ -45,6 +45,9 @@ class TrainingFormat {
   std::vector<TokenDocument> documents(const std::vector<Message>& messages, const Json& tools,
                                        const std::string& where) const;
   const Tokenizer& tokenizer() const { return tokenizer_; }
+  // Whether earlier answers without reasoning are learnt in the rendering of a later one, as
+  // answers with thinking off.
+  bool learns_earlier_answers() const;
 
  private:
   void add_samples(const std::vector<Message>& messages, const ChatOptions& options,
@@ -74,8 +77,11 @@ TokenDocument encode_pieces(const std::vector<ChatPiece>& pieces, const Tokenize
 std::shared_ptr<const DocumentSource> load_conversations(const Path& jsonl,
                                                          const TrainingFormat& format);
 
-// Problem i of the train split, with its worked solution as the reasoning. Document i depends on
-// (mixture, seed, i) alone. limit 0: without end.
+// Problem i of the train split, with its worked solution as the reasoning; with mixture.turns_max
+// above 1 as the last question of a conversation. Of a conversation with reasoning the last answer
+// is learnt, and the earlier ones, which stand without theirs, as answers with thinking off; a
+// share of mixture.without_reasoning_share has no reasoning at all. Document i depends on (mixture,
+// seed, i) alone. limit 0: without end.
 std::shared_ptr<const DocumentSource> problem_conversations(const TaskMixture& mixture,
                                                             uint64_t seed, int64_t limit,
                                                             const TrainingFormat& format);

@@ -8,6 +8,7 @@
 #include "base/testing.h"
 #include "data/corpus.h"
 #include "data/inspect.h"
+#include "data/tasks/dialogue.h"
 #include "data/tokenise.h"
 #include "text/bpe_trainer.h"
 
@@ -100,6 +101,29 @@ TEST(Conversations, ATemplateThatDropsReasoningOrRepeatsTurnsIsSaid) {
   }
   EXPECT_NE(said.find("c.jsonl:3: messages[1]: the chat template dropping"), std::string::npos);
   EXPECT_EQ(said.find("c.jsonl:4"), std::string::npos);
+}
+
+// Reasoning goes where the model's own template puts it, in its own marks; one that has no place
+// for it is named.
+TEST(Conversations, ReasoningStandsInTheMarksOfTheModelsOwnTemplate) {
+  const std::string turns =
+      "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and MARKED %}"
+      "(({{ m.reasoning_content }})){% endif %}{{ m.content }}<|endofturn|>{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  const std::vector<Message> messages = {
+      {.role = Role::kUser, .content = "Q"},
+      {.role = Role::kAssistant, .content = "A", .reasoning = "why"}};
+  const auto text = [&](const char* marked) {
+    const std::string source = std::string("{% set MARKED = ") + marked + " %}" + turns;
+    const TrainingFormat format(small_tokenizer(), ChatTemplate(source, "own"),
+                                stop_rule({.tokenizer = small_tokenizer().eos_id()}));
+    return trained_text(format.documents(messages, {}, "test").at(0));
+  };
+  EXPECT_EQ(text("true"), "((why))A<|endofturn|>");
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(text("false"), "A<|endofturn|>");
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("leaves reasoning_content out"),
+            std::string::npos);
 }
 
 TEST(Conversations, AnswersOfATemplateWithoutAnEndGetOne) {
@@ -238,6 +262,76 @@ TEST(Conversations, PromptIdsAreThoseOfInference) {
               problem.thinking + "\n</think>\n\n" + problem.answer + "<|endofturn|>");
     EXPECT_EQ(document.ids.back(), small_tokenizer().eos_id());
   }
+}
+
+// The last answer with its reasoning, the earlier ones as thinking off asks for them: each behind
+// the ids of its own prompt.
+TEST(Conversations, ProblemsOfSeveralTurnsAreLearntAsTheyAreAsked) {
+  TaskMixture mixture;
+  mixture.turns_max = 2;
+  const auto documents = problem_conversations(
+      mixture, 3, 0,
+      TrainingFormat(small_tokenizer(), ChatTemplate(), {}, WithoutReasoning::kBoth));
+  const auto learnt_later = problem_conversations(
+      mixture, 3, 0, TrainingFormat(small_tokenizer(), ChatTemplate(), {}, WithoutReasoning::kOn));
+  int64_t several = 0;
+  for (int64_t i = 0; i < 100; ++i) {
+    Rng rng(3, stream_id("sft problem", static_cast<uint64_t>(i)));
+    const Problem last = make_problem(mixture, Split::kTrain, rng);
+    rng.uniform();  // hunch_share
+    const int64_t turns = draw_turns(mixture, rng);
+    const Dialogue dialogue = make_dialogue(mixture, last, turns, Split::kTrain, rng);
+    const std::string answer = last.thinking + "\n</think>\n\n" + last.answer + "<|endofturn|>";
+    TokenDocument document;
+    documents->read(i, document);
+    if (turns == 1) {
+      EXPECT_EQ(trained_text(document), answer);
+      continue;
+    }
+    ++several;
+    const Problem& first = dialogue.earlier[0];
+    const std::string first_prompt =
+        render_chat({{.role = Role::kUser, .content = first.prompt}},
+                    {.add_generation_prompt = true, .enable_thinking = false});
+    const std::string prompt =
+        render_chat(question_messages(dialogue), {.add_generation_prompt = true});
+    EXPECT_TRUE(prompt.starts_with(first_prompt + first.answer + "<|endofturn|>\n"));
+    EXPECT_EQ(marked_text(document, small_tokenizer()),
+              first_prompt + "[[" + first.answer + "<|endofturn|>]]" +
+                  prompt.substr(first_prompt.size() + first.answer.size() + 13) + "[[" + answer +
+                  "]]");
+    learnt_later->read(i, document);
+    EXPECT_EQ(trained_text(document), answer);
+  }
+  EXPECT_GT(several, 30);
+}
+
+TEST(Conversations, AShareOfProblemsHasNoReasoning) {
+  TaskMixture mixture;
+  mixture.without_reasoning_share = 0.5;
+  const auto closing_of = [&](WithoutReasoning mode) {
+    const auto documents = problem_conversations(
+        mixture, 3, 0, TrainingFormat(small_tokenizer(), ChatTemplate(), {}, mode));
+    std::vector<int> counts(3);  // with reasoning; without, thinking off; without, thinking on
+    for (int64_t i = 0; i < 200; ++i) {
+      TokenDocument document;
+      documents->read(i, document);
+      const std::string text = trained_text(document);
+      ++counts[text.find("</think>") == std::string::npos ? 1
+               : text.starts_with("\n</think>")           ? 2
+                                                          : 0];
+    }
+    return counts;
+  };
+  const std::vector<int> off = closing_of(WithoutReasoning::kOff);
+  const std::vector<int> on = closing_of(WithoutReasoning::kOn);
+  const std::vector<int> both = closing_of(WithoutReasoning::kBoth);
+  EXPECT_NEAR(off[0], 100, 25);
+  EXPECT_EQ(off[2], 0);
+  EXPECT_EQ(on, (std::vector<int>{off[0], 0, off[1]}));
+  EXPECT_EQ(both[0], off[0]);
+  EXPECT_GT(both[1], 20);
+  EXPECT_GT(both[2], 20);
 }
 
 TEST(Conversations, BadRecordsAreNamed) {

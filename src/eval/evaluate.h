@@ -6,17 +6,25 @@
 //
 // Results: {"name", "model", "bits_per_byte": [{"language", "bytes", "tokens", "bits_per_byte",
 // "xz_bits_per_byte"}],
-//   "exact_match": [{"task", "language", "right", "total"}], "greedy_exact_match",
-//   "mean_answer_tokens", "unfinished_share", "too_long" (where prompts were), "samples": [{"task",
-//   "language", "prompt", "thinking", "content", "expected", "right"}]}.
+//   "settings": [{"turns", "thinking", "right", "total", "mean_answer_tokens",
+//   "unfinished_share"}],
+//   "exact_match": [{"turns", "thinking", "task", "language", "right", "total"}],
+//   "greedy_exact_match", "mean_answer_tokens", "unfinished_share" (of the first setting),
+//   "too_long" (where prompts were), "samples": [{"turns", "thinking_on", "task", "language",
+//   "earlier": [{"prompt", "answer"}], "prompt", "thinking", "content", "expected", "right",
+//   "tokens", "finish" ("stop", "length"), "reasoning_closed"}]}.
+// A setting is a number of turns with thinking on or off; the first is the headline, and cells and
+// samples stand setting by setting.
+// Who measures adds what it was measured with: "measured", "shape", "suite" (docs/evaluation.md).
 #pragma once
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "base/options.h"
-#include "chat/chat_texts.h"
+#include "chat/conversation.h"
 #include "data/tasks/mixture.h"
 #include "engine/sampler.h"
 #include "eval/prompt_room.h"
@@ -39,6 +47,9 @@ struct TextSuiteOptions {
 
 struct TaskSuiteOptions {
   int64_t problems_per_cell = 20;  // a cell is a task in a language; 0: no problems
+  // each with each: the first of both is the headline, and alone answered greedily too
+  std::vector<int64_t> turns = {1};
+  std::vector<Thinking> thinking = {Thinking::kOn};
   int64_t new_tokens_max = 160;
   int64_t sequences_max = 64;
   int64_t context_tokens_max = 0;
@@ -51,6 +62,11 @@ struct TaskSuiteOptions {
   void visit(V& v) {
     v("problems_per_cell", problems_per_cell,
       "held-out problems for each task and language (0: none)", at_least(0));
+    v("turns", turns,
+      "questions of a conversation whose last is measured, the earlier ones rightly answered; the "
+      "first of the list is the headline");
+    v("thinking", thinking,
+      "answers with reasoning first (on), at once (off); the first of the list is the headline");
     v("new_tokens_max", new_tokens_max, "longest answer", at_least(1));
     v("sequences_max", sequences_max, "answers decoded together", at_least(1));
     v("context_tokens_max", context_tokens_max,
@@ -60,8 +76,9 @@ struct TaskSuiteOptions {
     v("long_prompts", long_prompts,
       "a prompt that leaves no room for an answer: leave its problem out, keep its last tokens, or "
       "refuse before anything is measured");
-    v("greedy", greedy, "also measure greedy answers");
-    v("sample_count", sample_count, "answers kept for the report", at_least(0));
+    v("greedy", greedy, "also measure greedy answers, of the headline");
+    v("sample_count", sample_count,
+      "answers kept for the report, a quarter of them of each further setting", at_least(0));
     v("sampling", sampling, "how answers are drawn");
     v("mixture", mixture, "tasks, difficulty, languages");
   }
@@ -86,7 +103,8 @@ struct EvalSubject {
   const ChatTexts& texts;
 };
 
-// Throws kInvalidArgument where the suite measures nothing. `where` names it.
+// Throws kInvalidArgument where the suite measures nothing or names a setting that is none. `where`
+// names it.
 void check_suite(const EvalSuite& suite, const std::string& where);
 
 // The results JSON. Shows progress. Throws kInterrupted on Ctrl-C (nothing is saved), and whatever

@@ -1,19 +1,31 @@
 // Problems through chat/'s conversation and answer stream, then the exact verifier.
 #include "eval/grader.h"
 
-namespace dure {
+#include "data/tasks/dialogue.h"
 
-Conversation problem_conversation(const Problem& problem, const ChatTexts& texts) {
-  Conversation conversation(texts);
-  conversation.add({.role = Role::kUser, .content = problem.prompt});
+namespace dure {
+namespace {
+
+Conversation empty_conversation(const ChatTexts& texts, Thinking thinking) {
+  return Conversation(texts, {.thinking = thinking == Thinking::kOn, .tools = {}});
+}
+
+}  // namespace
+
+Conversation problem_conversation(const Dialogue& dialogue, const ChatTexts& texts,
+                                  Thinking thinking) {
+  Conversation conversation = empty_conversation(texts, thinking);
+  for (Message& message : question_messages(dialogue)) conversation.add(std::move(message));
   return conversation;
 }
 
-Verdict judge(const Problem& problem, const Generation& generation, const ChatTexts& texts) {
-  AnswerStream answer = problem_conversation(problem, texts).answer();
+Verdict judge(const Problem& problem, const Generation& generation, const ChatTexts& texts,
+              Thinking thinking) {
+  AnswerStream answer = empty_conversation(texts, thinking).answer();
   const Message& said = answer.read(generation.tokens);
   return {said.reasoning, said.content,
-          answer.stopped() && said.tool_calls.empty() && verify(problem, said.content)};
+          answer.stopped() && said.tool_calls.empty() && verify(problem, said.content),
+          !answer.in_reasoning()};
 }
 
 }  // namespace dure

@@ -8,22 +8,26 @@
 #include <string>
 
 #include "chat/conversation.h"
-#include "data/tasks/problem.h"
+#include "data/tasks/mixture.h"
 #include "engine/generator.h"
 
 namespace dure {
 
-// The problem as a user's message, to be answered with thinking on. `texts` must outlive it.
-Conversation problem_conversation(const Problem& problem, const ChatTexts& texts);
+// The last question of the dialogue, to be answered; the earlier ones stand with their right
+// answers. `texts` must outlive it.
+Conversation problem_conversation(const Dialogue& dialogue, const ChatTexts& texts,
+                                  Thinking thinking = Thinking::kOn);
 
 // What an answer is, whoever sampled it: the parts of the text, and whether it earns the reward.
 struct Verdict {
   std::string reasoning, content;
   bool right = false;
+  bool reasoning_closed = true;  // false: all of it is reasoning, nothing was said
 };
 
-// Of an answer to problem_conversation(), sampled with the stop tokens of `texts`. One that was cut
-// by its length, or that calls a tool, is not right.
-Verdict judge(const Problem& problem, const Generation& generation, const ChatTexts& texts);
+// Of an answer to problem_conversation() with the same `thinking`, sampled with the stop tokens of
+// `texts`. One that was cut by its length, or that calls a tool, is not right.
+Verdict judge(const Problem& problem, const Generation& generation, const ChatTexts& texts,
+              Thinking thinking = Thinking::kOn);
 
 }  // namespace dure

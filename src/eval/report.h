@@ -1,9 +1,10 @@
 // eval/report.h: results of one or several models, and the logs of their training, as Markdown and
 // as one HTML file.
 //
-// Input is what the other verbs leave on disk: results JSON (evaluate.h has its fields) and metrics
-// rows (docs/training.md). The HTML holds everything it shows: styles, charts as SVG, sample
-// answers; no script, no network.
+// Input is what the other verbs leave on disk: results JSON (evaluate.h has its fields), metrics
+// rows and configurations of runs (docs/training.md). The HTML holds everything it shows: styles,
+// charts as SVG, sample answers; no script, no network. Its parts: report_tables.h,
+// report_figures.h, report_samples.h, report_facts.h, report_style.h.
 #pragma once
 
 #include <string>
@@ -16,6 +17,8 @@ namespace dure {
 struct RunLog {
   std::string name;        // "pretraining", "fine-tuning", "reinforcement learning"
   std::vector<Json> rows;  // one object a logged step
+  Json config;             // as it was run, or null
+  Json corpus;             // manifest of the corpus that it read, or null
 };
 
 struct ReportInput {

@@ -1,5 +1,5 @@
 // Wilson's score interval: it stays within 0 and 1, and holds for few trials and for shares near
-// the ends.
+// the ends. Means over a window from sums of prefixes.
 #include "eval/statistics.h"
 
 #include <algorithm>
@@ -17,6 +17,23 @@ Interval wilson_interval(int64_t right, int64_t total) {
   const double centre = (p + z * z / (2 * n)) / (1 + z * z / n);
   const double half = z / (1 + z * z / n) * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
   return {p, std::max(0.0, centre - half), std::min(1.0, centre + half)};
+}
+
+std::vector<double> centred_mean(std::span<const double> values, int64_t window) {
+  DURE_CHECK(window > 0 && window % 2 == 1, "a window of {}", window);
+  const int64_t count = std::ssize(values), half = window / 2;
+  std::vector<double> sums{0}, out;
+  for (const double value : values) sums.push_back(sums.back() + value);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t begin = std::max<int64_t>(0, i - half), end = std::min(count, i + half + 1);
+    out.push_back((sums[static_cast<size_t>(end)] - sums[static_cast<size_t>(begin)]) /
+                  static_cast<double>(end - begin));
+  }
+  return out;
+}
+
+int64_t smoothing_window(int64_t count) {
+  return count < 40 ? 1 : std::min<int64_t>(101, count / 20 / 2 * 2 + 1);
 }
 
 }  // namespace dure

@@ -1,7 +1,12 @@
-// eval/statistics.h: intervals for what an evaluation counts.
+// eval/statistics.h: intervals for what an evaluation counts, and the smoothing of what a run
+// logged.
+//
+// Not here: how either is drawn (chart.h, interval_chart.h).
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 namespace dure {
 
@@ -13,5 +18,13 @@ struct Interval {
 // normal one is not. Source: E. B. Wilson, "Probable inference, the law of succession, and
 // statistical inference", JASA 1927. total = 0: [0, 1].
 Interval wilson_interval(int64_t right, int64_t total);
+
+// The mean of the `window` values around each one; near the ends, of those that there are. Checked:
+// `window` is odd.
+std::vector<double> centred_mean(std::span<const double> values, int64_t window);
+
+// The window that keeps a curve's shape and takes its noise: a twentieth of the curve, odd, at most
+// 101; 1 (nothing is smoothed) below 40 values.
+int64_t smoothing_window(int64_t count);
 
 }  // namespace dure

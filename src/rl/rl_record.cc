@@ -15,6 +15,13 @@ Json sample_of(const Rollout& r, int64_t step) {
   sample["step"] = step;
   sample["task"] = task_name(r.problem.task);
   sample["language"] = r.problem.language;
+  if (!r.earlier.empty()) sample["earlier"] = Json::array();
+  for (const Problem& earlier : r.earlier) {
+    Json turn = Json::object();
+    turn["prompt"] = earlier.prompt;
+    turn["answer"] = earlier.answer;
+    sample["earlier"].push_back(turn);
+  }
   sample["prompt"] = r.problem.prompt;
   sample["thinking"] = r.reasoning;
   sample["content"] = r.content;

@@ -27,13 +27,15 @@ RolloutPrompt PromptSource::prompt(int64_t step, int64_t group, int64_t prompt_t
   Rng rng(seed, stream_id("rl problem", static_cast<uint64_t>(step), static_cast<uint64_t>(group)));
   RolloutPrompt out;
   while (true) {
-    out.problem = make_problem(tasks, Split::kTrain, rng);
-    out.ids = problem_conversation(out.problem, texts).prompt();
+    Problem problem = make_problem(tasks, Split::kTrain, rng);
+    const int64_t turns = draw_turns(tasks, rng);
+    out.dialogue = make_dialogue(tasks, std::move(problem), turns, Split::kTrain, rng);
+    out.ids = problem_conversation(out.dialogue, texts, options.thinking).prompt();
     const int64_t tokens = std::ssize(out.ids);
     if (tokens <= prompt_tokens_max) return out;
     ++out.too_long;
     if (options.long_prompts == TooLong::kRefuse || out.too_long > kDrawsMax)
-      refuse(options, tokens, prompt_tokens_max, out.problem);
+      refuse(options, tokens, prompt_tokens_max, out.dialogue.problem);
     if (options.long_prompts == TooLong::kDrop) continue;
     keep_last(out.ids, prompt_tokens_max);
     return out;
@@ -80,14 +82,17 @@ std::vector<Rollout> collect_rollouts(const PromptSource& source, int64_t step,
       request.sampling.seed = source.seed;
       request.stream = stream_id("rl rollout", static_cast<uint64_t>(step), index);
       requests.push_back(std::move(request));
-      rollouts.push_back({.group = group, .problem = prompt.problem, .prompt = prompt.ids});
+      rollouts.push_back({.group = group,
+                          .problem = prompt.dialogue.problem,
+                          .earlier = prompt.dialogue.earlier,
+                          .prompt = prompt.ids});
     }
   }
   std::vector<Generation> generations = generator.run(std::move(requests), on_progress);
   for (size_t i = 0; i < rollouts.size(); ++i) {
     Rollout& r = rollouts[i];
     r.generation = std::move(generations[i]);
-    Verdict verdict = judge(r.problem, r.generation, texts);
+    Verdict verdict = judge(r.problem, r.generation, texts, options.thinking);
     r.reasoning = std::move(verdict.reasoning);
     r.content = std::move(verdict.content);
     r.reward = verdict.right ? 1 : 0;

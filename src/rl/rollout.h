@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/options.h"
-#include "chat/chat_texts.h"
+#include "chat/conversation.h"
 #include "data/tasks/mixture.h"
 #include "engine/generator.h"
 #include "eval/grader.h"
@@ -27,6 +27,7 @@ struct RolloutOptions {
   int64_t sequences_max = 64;  // decoded together
   int64_t context_tokens_max = 0;
   TooLong long_prompts = TooLong::kDrop;
+  Thinking thinking = Thinking::kOn;
 
   template <typename V>
   void visit(V& v) {
@@ -42,20 +43,22 @@ struct RolloutOptions {
     v("long_prompts", long_prompts,
       "a prompt that leaves no room for an answer: draw another problem, keep its last tokens, or "
       "refuse the run at its start");
+    v("thinking", thinking, "answers with reasoning first (on), or at once (off)");
   }
 };
 
 struct Rollout {
   int64_t group = 0;  // index of its problem in the step
-  Problem problem;
-  std::vector<int32_t> prompt;  // ids, the generation prompt included
+  Problem problem;    // the last question, the one that is answered
+  std::vector<Problem> earlier = {};
+  std::vector<int32_t> prompt = {};  // ids, the generation prompt included
   Generation generation;
   std::string reasoning, content;
   double reward = 0;  // 1: finished, reasoning closed, and verified exactly; else 0
 };
 
 struct RolloutPrompt {
-  Problem problem;
+  Dialogue dialogue;
   std::vector<int32_t> ids;
   int64_t too_long = 0;  // prompts that were dropped or cut for it: 0 mostly
 };
@@ -67,9 +70,9 @@ struct PromptSource {
   uint64_t seed = 0;
   const ChatTexts& texts;
 
-  // From the train split. One longer than `prompt_tokens_max` is treated as options.long_prompts
-  // says. Throws kInvalidArgument where it may not be, or where 1,000 problems in turn are too
-  // long.
+  // From the train split, of 1 to tasks.turns_max questions. One longer than `prompt_tokens_max` is
+  // treated as options.long_prompts says. Throws kInvalidArgument where it may not be, or where
+  // 1,000 problems in turn are too long.
   RolloutPrompt prompt(int64_t step, int64_t group, int64_t prompt_tokens_max) const;
 };
 

@@ -120,6 +120,28 @@ Problem make_problem(const TaskMixture& mixture, Split split, Rng& rng) {
   return make_problem(mixture, task, language, split, rng);
 }
 
+Dialogue make_dialogue(const TaskMixture& mixture, Problem problem, int64_t turns, Split split,
+                       Rng& rng) {
+  constexpr int kTriesMax = 1000;
+  Dialogue out{.earlier = {}, .problem = std::move(problem)};
+  std::set<std::string> keys = {out.problem.key};
+  for (int tries = 0; std::ssize(out.earlier) < turns - 1; ++tries) {
+    if (tries == kTriesMax)
+      fail(
+          ErrorCode::kInvalidArgument,
+          "tasks: no {} different {} problems for one conversation: widen the options of the tasks "
+          "(more digits, items or values)",
+          turns, split_name(split));
+    Problem earlier = make_problem(mixture, split, rng);
+    if (keys.insert(earlier.key).second) out.earlier.push_back(std::move(earlier));
+  }
+  return out;
+}
+
+int64_t draw_turns(const TaskMixture& mixture, Rng& rng) {
+  return mixture.turns_max > 1 ? 1 + rng.below(mixture.turns_max) : 1;
+}
+
 std::vector<Problem> make_problem_grid(const TaskMixture& mixture, Split split, uint64_t seed,
                                        int64_t count_per_cell) {
   std::vector<Problem> problems;

@@ -65,9 +65,13 @@ struct CountdownOptions {
   }
 };
 
+inline constexpr int64_t kTurnsMax = 64;  // questions of one conversation
+
 struct TaskMixture {
   std::vector<std::string> languages = {kTaskLanguages.begin(), kTaskLanguages.end()};
   double hunch_share = 0;
+  int64_t turns_max = 1;
+  double without_reasoning_share = 0;
   DigitTaskOptions addition;
   DigitTaskOptions subtraction;
   DigitTaskOptions comparison{.digits_min = 2, .digits_max = 4};
@@ -82,6 +86,12 @@ struct TaskMixture {
       "fine-tuning: share of demonstrations whose reasoning states the result without working it "
       "out",
       between(0, 1));
+    v("turns_max", turns_max,
+      "fine-tuning, reinforcement learning: questions of a conversation, drawn evenly from 1 to "
+      "this; the last is the one to be answered",
+      between(1, kTurnsMax));
+    v("without_reasoning_share", without_reasoning_share,
+      "fine-tuning: share of conversations answered without reasoning", between(0, 1));
     v("addition", addition, "a+b");
     v("subtraction", subtraction, "a-b, never below zero");
     v("comparison", comparison, "the larger or smaller of two numbers");
@@ -103,6 +113,20 @@ void check_mixture(const TaskMixture& mixture, const std::string& where);
 Problem make_problem(const TaskMixture& mixture, Split split, Rng& rng);
 Problem make_problem(const TaskMixture& mixture, Task task, const std::string& language,
                      Split split, Rng& rng);
+
+// Questions put in turn, each of its own language and task, all of one split and with distinct
+// keys. What is measured and rewarded is the last; the earlier ones have been answered rightly.
+struct Dialogue {
+  std::vector<Problem> earlier;
+  Problem problem;
+};
+
+// `problem` as the last of `turns` questions; consumes nothing of `rng` where that is 1. Throws as
+// make_problem(), and where the options are so narrow that a question would have to be repeated.
+Dialogue make_dialogue(const TaskMixture& mixture, Problem problem, int64_t turns, Split split,
+                       Rng& rng);
+// 1 .. turns_max, evenly; consumes nothing of `rng` where that is 1.
+int64_t draw_turns(const TaskMixture& mixture, Rng& rng);
 
 // `count_per_cell` problems with distinct keys for every task of non-zero weight and every
 // language, task-major: the held-out set of an evaluation. Narrow options give fewer (never a

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/testing.h"
+#include "data/tasks/dialogue.h"
 #include "data/tasks/draft.h"
 #include "data/tasks/mixture.h"
 #include "data/tasks/phrasing.h"
@@ -266,6 +267,59 @@ TEST(Tasks, GridsAreBalancedAndWithoutRepeats) {
   const auto grid = make_problem_grid(mixture, Split::kHeldout, 7, 5);
   EXPECT_EQ(grid.size(), 7u * 6u * 5u);
   for (const Problem& problem : grid) EXPECT_EQ(split_of_key(problem.key), Split::kHeldout);
+}
+
+TEST(Tasks, QuestionsOfADialogueAreOfOneSplitAndDistinct) {
+  TaskMixture mixture;
+  mixture.turns_max = 3;
+  std::set<int64_t> turns_seen;
+  for (uint64_t i = 0; i < 300; ++i) {
+    for (const Split split : {Split::kTrain, Split::kHeldout}) {
+      Rng rng(4, i);
+      const Problem last = make_problem(mixture, split, rng);
+      const int64_t turns = draw_turns(mixture, rng);
+      const Dialogue dialogue = make_dialogue(mixture, last, turns, split, rng);
+      turns_seen.insert(turns);
+      EXPECT_EQ(std::ssize(dialogue.earlier), turns - 1);
+      EXPECT_EQ(dialogue.problem.prompt, last.prompt);
+      std::set<std::string> keys = {last.key};
+      for (const Problem& earlier : dialogue.earlier) {
+        EXPECT_EQ(split_of_key(earlier.key), split);
+        EXPECT_TRUE(keys.insert(earlier.key).second);
+      }
+      const std::vector<Message> messages = question_messages(dialogue);
+      ASSERT_EQ(std::ssize(messages), 2 * turns - 1);
+      EXPECT_EQ(messages.back().content, last.prompt);
+      for (size_t turn = 0; turn < dialogue.earlier.size(); ++turn) {
+        EXPECT_EQ(messages[2 * turn + 1].role, Role::kAssistant);
+        EXPECT_EQ(messages[2 * turn + 1].content, dialogue.earlier[turn].answer);
+        EXPECT_EQ(messages[2 * turn + 1].reasoning, "");
+      }
+    }
+  }
+  EXPECT_EQ(turns_seen, (std::set<int64_t>{1, 2, 3}));
+}
+
+// What one question consumes does not depend on there being a field for more.
+TEST(Tasks, ADialogueOfOneQuestionDrawsNothing) {
+  Rng one(4, 1), two(4, 1);
+  const Problem problem = make_problem({}, Split::kTrain, one);
+  make_problem({}, Split::kTrain, two);
+  EXPECT_EQ(make_dialogue({}, problem, draw_turns({}, one), Split::kTrain, one).earlier.size(), 0u);
+  EXPECT_EQ(one.uniform(), two.uniform());
+}
+
+TEST(Tasks, ADialogueThatWouldRepeatAQuestionIsRefused) {
+  TaskMixture narrow;
+  narrow.comparison = {.digits_min = 1, .digits_max = 1};
+  narrow.addition.weight = narrow.subtraction.weight = narrow.sorting.weight =
+      narrow.reversing.weight = narrow.counting.weight = narrow.countdown.weight = 0;
+  Rng rng(1, 1);
+  const Problem problem = make_problem(narrow, Split::kHeldout, rng);
+  EXPECT_NE(message_of([&] {
+              make_dialogue(narrow, problem, 60, Split::kHeldout, rng);
+            }).find("60 different heldout problems"),
+            std::string::npos);
 }
 
 TEST(Tasks, BadMixturesAreRefusedByName) {
