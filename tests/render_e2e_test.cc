@@ -57,10 +57,11 @@ TEST_F(RenderVerb, ReasoningInsideTheContentIsPointedOut) {
   write_file(
       at("inline.json"),
       R"([{"role":"user","content":"q"},{"role":"assistant","content":"<think>why</think>a"}])");
-  const Outcome outcome = run_program("render --format k1 " + at("inline.json"));
+  const ProgramOptions warning{.input = "", .environment = "DURE_LOG=warn"};
+  const Outcome outcome = run_program("render --format k1 " + at("inline.json"), warning);
   EXPECT_EQ(outcome.code, 0);
   EXPECT_NE(outcome.error.find("inline.json: messages[1]"), std::string::npos) << outcome.error;
-  EXPECT_EQ(run_program("render --format k1 " + at("list.json")).error, "");
+  EXPECT_EQ(run_program("render --format k1 " + at("list.json"), warning).error, "");
 }
 
 TEST_F(RenderVerb, TheClockCanBeSet) {
