@@ -21,8 +21,8 @@ OpenModel open_model(const std::string& model, Arithmetic arithmetic) {
   return out;
 }
 
-OpenModel open_model_to_read(const std::string& model) {
-  OpenModel out = open_weights_of(model, Arithmetic::kExact);
+OpenModel open_model_to_read(const std::string& model, Arithmetic arithmetic) {
+  OpenModel out = open_weights_of(model, arithmetic);
   out.texts.source = out.files->path().string();
   out.texts.tokenizer = load_tokenizer(*out.files);
   return out;

@@ -24,8 +24,8 @@ struct OpenModel {
 // matrices multiply in 8-bit integers, unless they are asked to be exact (kernels/arithmetic.h).
 OpenModel open_model(const std::string& model, Arithmetic arithmetic = Arithmetic::kInteger8);
 
-// For those who answer nothing (scores, calibration): exact, and of the texts the tokenizer alone.
-// What says how to talk and to sample is not read, so it cannot be in the way.
-OpenModel open_model_to_read(const std::string& model);
+// For those who answer nothing (scores, calibration): exact unless told, and of the texts the
+// tokenizer alone. What says how to talk and to sample is not read, so it cannot be in the way.
+OpenModel open_model_to_read(const std::string& model, Arithmetic arithmetic = Arithmetic::kExact);
 
 }  // namespace dure

@@ -33,13 +33,7 @@ void SamplingFlags::declare(Args& args) {
               "longest conversation in tokens (default: 4096, or the model's own limit)");
   args.option("--draft", draft_tokens,
               "tokens the MTP layer drafts ahead; the model checks them together (0: off)");
-  args.option("--arithmetic", arithmetic,
-              "of quantised weights: integer8 (fast) or exact (each product in f32)");
-}
-
-Arithmetic SamplingFlags::arithmetic_wanted() const {
-  if (const auto found = arithmetic_from_name(arithmetic)) return *found;
-  fail(ErrorCode::kInvalidArgument, "--arithmetic {}: give integer8 or exact", arithmetic);
+  arithmetic.declare(args);
 }
 
 SamplingOptions SamplingFlags::over(const SamplingOptions& defaults) const {

@@ -6,9 +6,9 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 
 #include "chat/speaker.h"
+#include "cli/arithmetic_flag.h"
 
 namespace dure {
 
@@ -22,14 +22,12 @@ struct SamplingFlags {
   std::optional<int64_t> top_k, seed;
   std::optional<int64_t> context_tokens;
   int64_t draft_tokens = 0;
-  std::string arithmetic = "integer8";
+  ArithmeticFlag arithmetic;
 
   void declare(Args& args);
   // Throws kInvalidArgument naming the flag that is out of range or asks what the model cannot do.
   // A context beyond the model's own is cut to it, and a warning says so.
   SpeakerOptions speaker_options(const OpenModel& model) const;
-  // Throws kInvalidArgument for a name that is none.
-  Arithmetic arithmetic_wanted() const;
 
  private:
   int64_t context_of(const OpenModel& model) const;

@@ -215,7 +215,7 @@ bool handle(Talk& talk, const std::string& message) {
 }
 
 int run(const Given& given) {
-  const OpenModel model = open_model(given.model, given.sampling.arithmetic_wanted());
+  const OpenModel model = open_model(given.model, given.sampling.arithmetic.wanted());
   CpuStream stream;
   Talk talk(given, model, stream);
   std::signal(SIGINT, on_interrupt);

@@ -8,6 +8,7 @@
 #include "base/output_folder.h"
 #include "chat/open_model.h"
 #include "cli/args.h"
+#include "cli/arithmetic_flag.h"
 #include "cli/machine_facts.h"
 #include "cli/verbs.h"
 #include "eval/evaluate.h"
@@ -22,6 +23,7 @@ namespace {
 struct Given {
   std::vector<std::string> models, logs, settings;
   std::string suite, out = "report", title = "Evaluation";
+  ArithmeticFlag arithmetic;
   bool no_thinking = false;
   bool fields = false;
 };
@@ -41,9 +43,9 @@ std::pair<std::string, std::string> name_and_path(const std::string& given) {
 constexpr int kResultsVersion = 2;
 
 // The same model and suite give the same results: they are read back instead of measured again.
-std::string fingerprint(const EvalSuite& suite, const ModelFiles& files) {
-  std::string text =
-      fmt::format("{}|{}|{}", kResultsVersion, to_json(suite).dump(), files.path().string());
+std::string fingerprint(const EvalSuite& suite, const ModelFiles& files, Arithmetic arithmetic) {
+  std::string text = fmt::format("{}|{}|{}|{}", kResultsVersion, to_json(suite).dump(),
+                                 arithmetic_name(arithmetic), files.path().string());
   const auto add = [&](const Path& path) {
     text += fmt::format("|{}:{:x}", path.filename().string(), xxh64(MappedFile(path).text()));
   };
@@ -79,9 +81,11 @@ Json shape_of(const ModelConfig& c) {
 }
 
 Json results_of(const EvalSuite& suite, const std::string& name, const std::string& path,
-                const Path& cache, CpuStream& stream) {
-  const OpenModel model = open_model(path);
-  const std::string print = fingerprint(suite, *model.files);
+                const Given& given, CpuStream& stream) {
+  const Path cache = given.out;
+  const Arithmetic arithmetic = given.arithmetic.wanted();
+  const OpenModel model = open_model(path, arithmetic);
+  const std::string print = fingerprint(suite, *model.files, arithmetic);
   const Path file = cache / ("results-" + name + ".json");
   if (path_exists(file)) {
     Json known = load_json(file);
@@ -91,6 +95,7 @@ Json results_of(const EvalSuite& suite, const std::string& name, const std::stri
   Json results = evaluate(suite, {name, path, model.weights, model.texts}, stream);
   results["measured"] = measured_facts(stream.thread_count());
   results["shape"] = shape_of(model.weights.config);
+  results["arithmetic"] = arithmetic_name(arithmetic);  // of what is quantised
   results["suite"] = to_json(suite);
   results["fingerprint"] = print;
   write_file(file, results.dump(1) + "\n");
@@ -134,7 +139,7 @@ int run(const Given& given) {
   CpuStream stream;
   for (const std::string& model : given.models) {
     const auto [name, path] = name_and_path(model);
-    report.results.push_back(results_of(suite, name, path, given.out, stream));
+    report.results.push_back(results_of(suite, name, path, given, stream));
   }
   write_file(Path(given.out) / "results.json", Json(report.results).dump(1) + "\n");
   write_file(Path(given.out) / "report.md", report_markdown(report));
@@ -157,6 +162,7 @@ std::function<int()> declare_eval(Args& args) {
                "run folder whose curves the report shows, PATH or NAME=PATH; may be repeated");
   args.option("--out", given->out, "folder of results.json, report.md, report.html");
   args.option("--title", given->title, "title of the report");
+  given->arithmetic.declare(args);
   args.flag("--no-thinking", given->no_thinking,
             "answer without reasoning first (tasks.thinking=[off])");
   args.flag("--fields", given->fields, "list every field of a suite with its default and meaning");

@@ -91,7 +91,7 @@ Json to_json(const Message& said, bool chat, int64_t prompt_tokens, const Speake
 int run(const Given& given) {
   if (!given.chat && (given.system || given.no_thinking))
     fail(ErrorCode::kInvalidArgument, "--system and --no-thinking need --chat");
-  const OpenModel model = open_model(given.model, given.sampling.arithmetic_wanted());
+  const OpenModel model = open_model(given.model, given.sampling.arithmetic.wanted());
   CpuStream stream;
   Speaker speaker(model, given.sampling.speaker_options(model), stream);
   Asked asked = ask(given, model.texts);

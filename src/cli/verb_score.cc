@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "chat/open_model.h"
 #include "cli/args.h"
+#include "cli/arithmetic_flag.h"
 #include "cli/verbs.h"
 #include "engine/scorer.h"
 #include "kernels/cross_entropy.h"
@@ -27,6 +28,7 @@ struct ScoreArgs {
   std::string model;
   std::optional<std::string> ids, text, logits, gradients;
   double mtp_coefficient = 0;
+  ArithmeticFlag arithmetic{"exact"};
   bool json = false;
 };
 
@@ -246,7 +248,9 @@ void require_finite(const Scored& s, const std::string& where) {
 int run_score(const ScoreArgs& args) {
   if (args.ids.has_value() == args.text.has_value())
     fail(ErrorCode::kInvalidArgument, "give either --ids FILE or --text FILE");
-  const OpenModel model = open_model_to_read(args.model);
+  if (args.gradients && args.arithmetic.wanted() != Arithmetic::kExact)
+    fail(ErrorCode::kInvalidArgument, "--gradients are exact: leave --arithmetic away");
+  const OpenModel model = open_model_to_read(args.model, args.arithmetic.wanted());
   if (args.mtp_coefficient != 0 && (!args.gradients || model.weights.config.mtp_layer_count == 0)) {
     fail(ErrorCode::kInvalidArgument,
          "--mtp-coefficient needs --gradients and a model with an MTP layer");
@@ -298,6 +302,7 @@ std::function<int()> declare_score(Args& args) {
               "write the gradient of the mean loss for every parameter, as safetensors");
   args.option("--mtp-coefficient", a->mtp_coefficient,
               "add this times the MTP layer's mean loss before taking gradients");
+  a->arithmetic.declare(args);
   args.flag("--json", a->json, "one JSON object instead of lines");
   args.examples(
       "  dure score ./model --ids ids.json\n"
