@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "cli/args.h"
+#include "cli/machine.h"
 #include "cli/memory_plan.h"
 #include "cli/verbs.h"
 #include "kernels/isa.h"
@@ -14,18 +15,6 @@
 
 namespace dure {
 namespace {
-
-// What follows "NAME :" in a file of the kernel's; empty where there is none.
-std::string field_of(const Path& file, const std::string& name) {
-  if (!path_exists(file)) return "";
-  std::istringstream lines(read_file(file));
-  for (std::string line; std::getline(lines, line);) {
-    if (!line.starts_with(name)) continue;
-    const size_t at = line.find_first_not_of(": \t", name.size());
-    if (at != std::string::npos) return line.substr(at);
-  }
-  return "";
-}
 
 void print_memory() {
   const MachineMemory memory = machine_memory();
@@ -96,7 +85,7 @@ std::function<int()> declare_doctor(Args& args) {
   args.examples("  dure doctor\n");
   return [] {
     CpuStream stream;
-    std::printf("processor: %s\n", field_of("/proc/cpuinfo", "model name").c_str());
+    std::printf("processor: %s\n", processor_name().c_str());
     std::printf("threads: %d (DURE_THREADS chooses)\n", stream.thread_count());
     print_isa();
     print_memory();

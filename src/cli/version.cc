@@ -23,8 +23,10 @@ std::string instruction_sets() {
 
 }  // namespace
 
+std::string build_commit() { return DURE_COMMIT; }
+
 std::string version_text() {
-  const std::string commit = DURE_COMMIT;
+  const std::string commit = build_commit();
   return fmt::format("dure {}\ncommit: {}\ncompiler: {}\nbuild: {}\ninstruction sets: {}",
                      DURE_VERSION,
                      commit.empty() ? "unknown" : commit + " (when the build was configured)",

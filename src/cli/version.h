@@ -9,5 +9,6 @@ namespace dure {
 
 // One fact a line, "dure VERSION" first; no line break at the end.
 std::string version_text();
+std::string build_commit();  // Short; empty where the build does not know.
 
 }  // namespace dure
