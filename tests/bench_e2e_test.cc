@@ -148,6 +148,14 @@ TEST_F(Bench, EveryTypeGivesFiniteLogits) {
   }
 }
 
+TEST_F(Bench, WhatAKilledRunLeftIsRemovedByTheNext) {
+  make_folders(at("killed"));
+  const Path left = at("killed") / ".a.gguf.tmp-12345-0";
+  write_file(left, "half a model");
+  ASSERT_EQ(make("killed/a.gguf").code, 0);
+  EXPECT_FALSE(path_exists(left));
+}
+
 TEST_F(Bench, AFullDiskIsKnownBeforehand) {
   const Outcome outcome =
       run_program("bench --make-slice " + quoted("huge.gguf") + " --layers 4096 --type F32");

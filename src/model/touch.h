@@ -1,7 +1,7 @@
-// model/touch.h: every page of a model's weights read once, in order.
+// model/touch.h: every page of a model's matrices read once, in the order of its layers: after it,
+// the first token costs what the second does.
 //
-// A mapped file costs a page fault at the first touch of each page, and the disk where the page is
-// not in memory: what is measured after this measures neither. Not here: opening (load.h).
+// Not here: what reading a page is (kernels/touch.h), opening (load.h).
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace dure {
 
-int64_t touch_bytes(const ModelWeights& weights);  // The embedding, matrices, stacks and norms.
-// `progress` gets the bytes done so far, between stretches. Throws kInterrupted there.
+int64_t touch_bytes(const ModelWeights& weights);  // Of all matrices and stacks.
+// `progress` gets the bytes done so far, matrix by matrix. Throws kInterrupted between two.
 void touch_weights(const ModelWeights& weights, Stream& stream,
                    const std::function<void(int64_t)>& progress);
 
