@@ -48,22 +48,20 @@ constexpr int pair_sums(int value_max) {
 // sum[r] = values . x[r] over one sub-block, of 8 columns from `column`.
 template <int kSub, int kMax, int kRows>
 DURE_INLINE void dots(const Panel& panel, int b, int column, const RowBlock& rows, __m256i* sum) {
-  constexpr int kSteps = kSub / 4, kTogether = pair_sums(kMax) < kSteps ? pair_sums(kMax) : kSteps;
+  constexpr int kSteps = kSub / 4;
+  constexpr int kTogether = pair_sums(kMax) < kSteps ? pair_sums(kMax) : kSteps;
   const __m256i ones = _mm256_set1_epi16(1);
+  __m256i a[kRows];
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) sum[r] = _mm256_setzero_si256();
-#pragma GCC unroll 8
-  for (int first = 0; first < kSteps; first += kTogether) {
-#pragma GCC unroll 8
+  for (int i = 0; i < kSteps; ++i) {
+    const __m256i w = load(panel.values[b * kSteps + i][column]);
+#pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
-      const int8_t* const x = rows.values[r] + b * kSub;
-      __m256i a = _mm256_setzero_si256();
-#pragma GCC unroll 8
-      for (int i = first; i < std::min(kSteps, first + kTogether); ++i) {
-        const __m256i w = load(panel.values[b * kSteps + i][column]);
-        a = _mm256_add_epi16(a, pairs<is_wide(kMax)>(w, broadcast(x + 4 * i)));
-      }
-      sum[r] = _mm256_add_epi32(sum[r], _mm256_madd_epi16(a, ones));
+      const __m256i both = pairs<is_wide(kMax)>(w, broadcast(rows.values[r] + b * kSub + 4 * i));
+      a[r] = i % kTogether == 0 ? both : _mm256_add_epi16(a[r], both);
+      if ((i + 1) % kTogether != 0 && i + 1 < kSteps) continue;
+      const __m256i wide = _mm256_madd_epi16(a[r], ones);
+      sum[r] = i < kTogether ? wide : _mm256_add_epi32(sum[r], wide);
     }
   }
 }
@@ -82,33 +80,46 @@ DURE_INLINE __m256 take_scaled(__m256i sum, __m256 factor, __m256 y) {
   return _mm256_fnmadd_ps(_mm256_cvtepi32_ps(sum), factor, y);
 }
 
+// Sum over the sub-blocks of minima * (sum of x), two sub-blocks a word.
+template <int kSub>
+DURE_INLINE __m256i minima_sum(const Panel& panel, int column, const int16_t* sums) {
+  __m256i low = _mm256_setzero_si256();
+#pragma GCC unroll 8
+  for (int p = 0; p < kPanelElements / kSub / 2; ++p) {
+    const uint32_t first = static_cast<uint16_t>(sum_of<kSub>(sums, 2 * p));
+    const auto second = static_cast<uint32_t>(sum_of<kSub>(sums, 2 * p + 1));
+    const __m256i x = _mm256_set1_epi32(static_cast<int32_t>(first | second << 16));
+    low = _mm256_add_epi32(low, _mm256_madd_epi16(load(&panel.minima[p][column]), x));
+  }
+  return low;
+}
+
 template <int kSub, int kMax, bool kMinima, int kRows>
 DURE_INLINE void whole_half(int offset, const Panel& panel, int column, const RowBlock& rows) {
-  __m256i weighted[kRows], low[kRows], sum[kRows];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) weighted[r] = low[r] = _mm256_setzero_si256();
+  __m256i weighted[kRows], sum[kRows];
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) weighted[r] = _mm256_setzero_si256();
+#pragma GCC unroll 1
   for (int b = 0; b < kPanelElements / kSub; ++b) {
     dots<kSub, kMax, kRows>(panel, b, column, rows, sum);
     const __m256i scale = load(&panel.scales[b][column]);
-#pragma GCC unroll 8
+#pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
-      const int32_t x = sum_of<kSub>(rows.sums[r], b);
-      const __m256i less = _mm256_sub_epi32(sum[r], _mm256_set1_epi32(offset * x));
+      const __m256i start = _mm256_set1_epi32(offset * sum_of<kSub>(rows.sums[r], b));
+      const __m256i less = _mm256_sub_epi32(sum[r], start);
       weighted[r] = _mm256_add_epi32(weighted[r], _mm256_mullo_epi32(less, scale));
-      if (!kMinima) continue;
-      const __m256i both = load(&panel.minima[b / 2][column]);
-      const __m256i minimum = b % 2 == 0 ? _mm256_and_si256(both, _mm256_set1_epi32(0xffff))
-                                         : _mm256_srli_epi32(both, 16);
-      low[r] = _mm256_add_epi32(low[r], _mm256_mullo_epi32(minimum, _mm256_set1_epi32(x)));
     }
   }
   const __m256 d = _mm256_load_ps(panel.d[0] + column), e = _mm256_load_ps(panel.low[0] + column);
-#pragma GCC unroll 8
+#pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) {
     const __m256 scale = _mm256_set1_ps(*rows.scales[r]);
     float* const at = rows.y[r] + column;
     __m256 y = add_scaled(weighted[r], _mm256_mul_ps(d, scale), _mm256_loadu_ps(at));
-    if (kMinima) y = take_scaled(low[r], _mm256_mul_ps(e, scale), y);
+    if constexpr (kMinima) {
+      const __m256i low = minima_sum<kSub>(panel, column, rows.sums[r]);
+      y = take_scaled(low, _mm256_mul_ps(e, scale), y);
+    }
     _mm256_storeu_ps(at, y);
   }
 }

@@ -7,6 +7,7 @@
 //   all, bits_of, left, either, exclusive, minus, look_up, store, store_halves
 //
 // Layouts: block_decode.cc, whose values these are (integer8_test.cc compares every type).
+#pragma once
 
 constexpr int kNibbles = 0x0f0f0f0f, kTwoBits = 0x03030303, kOneBit = 0x01010101;
 

@@ -12,6 +12,7 @@
 
 #pragma GCC push_options
 #pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12 misreads its own undefined() intrinsics.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")
 
 namespace dure::cpu {
