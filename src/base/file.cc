@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <system_error>
 #include <utility>
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/progress.h"
 
 namespace dure {
 namespace {
@@ -126,6 +128,16 @@ void make_folders(const Path& path) {
     errno = error.value();
     fail_errno(fmt::format("cannot make folder {}", path.string()));
   }
+}
+
+void check_free_space(const Path& target, int64_t bytes) {
+  std::error_code error;
+  const Path folder = target.has_parent_path() ? target.parent_path() : Path(".");
+  const auto space = std::filesystem::space(folder, error);
+  if (!error && space.available < static_cast<uintmax_t>(bytes))
+    fail(ErrorCode::kNoSpace, "{}: the file needs {}, {} are free there", target.string(),
+         format_bytes(static_cast<double>(bytes)),
+         format_bytes(static_cast<double>(space.available)));
 }
 
 int64_t file_size(const Path& path) {

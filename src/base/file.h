@@ -24,6 +24,9 @@ bool path_exists(const Path& path);
 void make_folders(const Path& path);
 int64_t file_size(const Path& path);
 std::string read_stdin();
+// Throws kNoSpace where the disk of `target` has less than `bytes` free: before a large file is
+// begun.
+void check_free_space(const Path& target, int64_t bytes);
 
 // A file mapped read-only for as long as the object lives. Empty files give an empty span.
 class MappedFile {

@@ -6,6 +6,8 @@ int main(int argc, char** argv) {
   return dure::run_command_line(
       argc, argv,
       {
+          {"bench", "how fast a model reads and writes; a synthetic model to measure on",
+           dure::declare_bench},
           {"chat", "talk with a model on the terminal", dure::declare_chat},
           {"convert", "a model from a Hugging Face folder to GGUF, or back", dure::declare_convert},
           {"data", "prepare corpora; look into them", dure::declare_data},

@@ -9,6 +9,7 @@ namespace dure {
 class Args;
 
 // Declares options on `args` and returns what to run (empty where only sub-verbs run).
+std::function<int()> declare_bench(Args& args);
 std::function<int()> declare_chat(Args& args);
 std::function<int()> declare_convert(Args& args);
 std::function<int()> declare_data(Args& args);

@@ -26,7 +26,7 @@ std::string instruction_sets() {
 BuildFacts build_facts() { return {DURE_VERSION, DURE_COMMIT, DURE_COMPILER}; }
 
 std::string version_text() {
-  const std::string commit = DURE_COMMIT;
+  const std::string commit = build_facts().commit;
   return fmt::format("dure {}\ncommit: {}\ncompiler: {}\nbuild: {}\ninstruction sets: {}",
                      DURE_VERSION,
                      commit.empty() ? "unknown" : commit + " (when the build was configured)",

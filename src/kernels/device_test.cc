@@ -17,6 +17,7 @@
 #include "kernels/random.h"
 #include "kernels/router.h"
 #include "kernels/rows.h"
+#include "kernels/touch.h"
 #include "tensor/fenced_stream.h"
 #include "tensor/host_array.h"
 
@@ -88,6 +89,11 @@ const std::vector<int64_t> kGroups = {0, 3, 3, 20, 21};  // of 21 rows, 4 expert
 
 std::vector<Operation> matrix_products() {
   return {
+      {"touch_matrix",
+       [](Rig& r) {
+         const WeightView weight{r.halves({4, 30, 40})};
+         for (int64_t e = 0; e < weight.stack(); ++e) touch_matrix(weight, e, r.stream);
+       }},
       {"linear",
        [](Rig& r) {
          linear({r.halves({30, 40})}, r.floats({21, 40}), r.floats({21, 30}), r.stream);

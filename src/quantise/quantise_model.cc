@@ -3,12 +3,10 @@
 #include "quantise/quantise_model.h"
 
 #include <algorithm>
-#include <system_error>
 
 #include "base/check.h"
 #include "base/error.h"
 #include "base/interrupt.h"
-#include "base/progress.h"
 #include "kernels/convert.h"
 #include "tensor/host_array.h"
 
@@ -31,16 +29,6 @@ TensorId matrix_id(TensorId id, int64_t matrix) {
   return {id.role, id.layer, is_expert(id.role) ? matrix : -1};
 }
 
-void check_space(const Path& out, int64_t bytes) {
-  std::error_code error;
-  const Path folder = out.has_parent_path() ? out.parent_path() : Path(".");
-  const auto space = std::filesystem::space(folder, error);
-  if (!error && space.available < static_cast<uintmax_t>(bytes))
-    fail(ErrorCode::kNoSpace, "{}: the file needs {}, {} are free there", out.string(),
-         format_bytes(static_cast<double>(bytes)),
-         format_bytes(static_cast<double>(space.available)));
-}
-
 class Quantiser {
  public:
   Quantiser(const QuantiseJob& job, Stream& stream, const std::function<void(int64_t)>& progress)
@@ -51,7 +39,7 @@ class Quantiser {
       infos.push_back(tensor.info);
       bytes += tensor.info.bytes();
     }
-    check_space(job.out, bytes);
+    check_free_space(job.out, bytes);
     writer_.emplace(job.out, job.metadata, infos);
   }
 

@@ -1,0 +1,296 @@
+// `dure bench MODEL`: tokens a second, test by test; `dure bench --make-slice FILE`: a model to
+// measure on.
+#include <fmt/chrono.h>
+
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "base/stale_files.h"
+#include "cli/args.h"
+#include "cli/bench_report.h"
+#include "cli/verbs.h"
+#include "model/load.h"
+#include "model/touch.h"
+#include "quantise/slice.h"
+#include "tensor/cpu_stream.h"
+
+namespace dure {
+namespace {
+
+struct SliceArgs {
+  std::optional<std::string> out, type, head_type;
+  SliceShape shape;
+  bool force = false;
+  bool given() const { return type || head_type || force || shape != SliceShape{}; }
+};
+
+struct BenchArgs {
+  std::string model;
+  std::string prompts = "512", news = "32", depths = "0", sequences = "1";
+  std::string arithmetic = "integer8", format = "table", kv_type = "f32";
+  int64_t repetitions = 5, batch_rows = 512, seed = 1;
+  std::optional<int64_t> threads;
+  SliceArgs slice;
+};
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> out(1);
+  for (const char c : text) {
+    if (c == ',')
+      out.emplace_back();
+    else
+      out.back() += c;
+  }
+  return out;
+}
+
+int64_t checked(const char* option, int64_t value, int64_t least, int64_t most) {
+  if (value < least || value > most)
+    fail(ErrorCode::kInvalidArgument, "{} {}: give {} to {}", option, value, least, most);
+  return value;
+}
+
+constexpr int64_t kTokensMax = int64_t{1} << 24;
+
+// "512,128"
+std::vector<int64_t> counts(const char* option, const std::string& text, int64_t least) {
+  std::vector<int64_t> out;
+  for (const std::string& part : split(text)) {
+    int64_t value = 0;
+    const char* const last = part.data() + part.size();
+    const auto [end, problem] = std::from_chars(part.data(), last, value);
+    if (part.empty() || problem != std::errc() || end != last)
+      fail(ErrorCode::kInvalidArgument,
+           "{} {}: give whole numbers, with commas between them, such as 128,512", option, text);
+    out.push_back(checked(option, value, least, kTokensMax));
+  }
+  return out;
+}
+
+std::vector<Arithmetic> arithmetics(const std::string& text) {
+  std::vector<Arithmetic> out;
+  for (const std::string& name : split(text)) {
+    const std::optional<Arithmetic> found = arithmetic_from_name(name);
+    if (!found)
+      fail(ErrorCode::kInvalidArgument,
+           "--arithmetic {}: give integer8, exact, or both with a "
+           "comma between",
+           text);
+    out.push_back(*found);
+  }
+  return out;
+}
+
+ThroughputOptions throughput_options(const BenchArgs& args) {
+  if (args.kv_type != "bf16" && args.kv_type != "f32")
+    fail(ErrorCode::kInvalidArgument, "--kv-type '{}': bf16 or f32", args.kv_type);
+  return {.repetitions = checked("-r", args.repetitions, 1, 10'000),
+          .batch_rows = checked("--batch", args.batch_rows, 1, 1 << 16),
+          .kv_dtype = args.kv_type == "bf16" ? DType::kBF16 : DType::kF32,
+          .seed = static_cast<uint64_t>(args.seed)};
+}
+
+// At each depth the prompts, then the generations of each number of sequences. 0 tokens: no test.
+std::vector<ThroughputTest> tests_of(const BenchArgs& args) {
+  const std::vector<int64_t> prompts = counts("-p", args.prompts, 0),
+                             news = counts("-n", args.news, 0),
+                             sequences = counts("--sequences", args.sequences, 1);
+  std::vector<ThroughputTest> out;
+  for (const int64_t depth : counts("-d", args.depths, 0)) {
+    for (const int64_t p : prompts)
+      if (p > 0) out.push_back({.prompt_tokens = p, .depth_tokens = depth});
+    for (const int64_t n : news)
+      for (const int64_t s : sequences)
+        if (n > 0) out.push_back({.new_tokens = n, .depth_tokens = depth, .sequence_count = s});
+  }
+  if (out.empty()) fail(ErrorCode::kInvalidArgument, "-p 0 -n 0: no test is left; give one tokens");
+  return out;
+}
+
+int thread_count(const BenchArgs& args) {
+  return args.threads ? static_cast<int>(checked("-t", *args.threads, 1, 4096)) : 0;
+}
+
+std::string now_text() {
+  return fmt::format(
+      "{:%Y-%m-%dT%H:%M:%SZ}",
+      fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
+}
+
+// Of a model without a quantised matrix every product is exact.
+Arithmetic arithmetic_in(const ModelWeights& weights) {
+  ModelOf<WeightView, ConstTensorView> fields = weights;
+  bool integer8 = false;
+  visit_tensors(weights.config, fields, [&](const ImpliedTensor&, auto& field) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, WeightView>)
+      integer8 |= field.arithmetic == Arithmetic::kInteger8;
+  });
+  return integer8 ? Arithmetic::kInteger8 : Arithmetic::kExact;
+}
+
+void read_into_memory(const ModelWeights& weights, Stream& stream) {
+  Progress progress("reading the model", touch_bytes(weights), "bytes");
+  touch_weights(weights, stream, [&](int64_t done) { progress.update(done); });
+  progress.finish();
+}
+
+BenchResult measure(const ModelWeights& weights, const ThroughputTest& test,
+                    const ThroughputOptions& options, Stream& stream) {
+  BenchResult out{
+      .test = test, .options = options, .arithmetic = arithmetic_in(weights), .time = now_text()};
+  const int64_t rows = throughput_rows(test, options);
+  Progress progress("bench " + test.name(), rows, "tokens");
+  out.measured = measure_throughput(weights, test, options, stream,
+                                    [&](int64_t done) { progress.update(std::min(done, rows)); });
+  progress.finish();
+  return out;
+}
+
+int bench(const BenchArgs& args) {
+  const int threads = thread_count(args);
+  const ThroughputOptions options = throughput_options(args);
+  const std::vector<ThroughputTest> tests = tests_of(args);
+  const std::vector<Arithmetic> asked = arithmetics(args.arithmetic);
+  const auto files = std::make_shared<const ModelFiles>(find_model(args.model));
+  for (const ThroughputTest& test : tests) check_test(files->config(), test, options);
+  BenchSubject subject = bench_subject(*files, args.model);
+  const std::unique_ptr<BenchReport> report = bench_report(args.format, subject);
+  CpuStream stream(threads);
+  subject.thread_count = stream.thread_count();
+  subject.peak = measure_peak(stream, 1);
+  read_into_memory(open_weights(files), stream);
+  report->begin();
+  for (const Arithmetic arithmetic : asked) {
+    const ModelWeights weights = open_weights(files, arithmetic);
+    for (const ThroughputTest& test : tests) report->add(measure(weights, test, options, stream));
+  }
+  report->end();
+  return 0;
+}
+
+void say_fallbacks(const SliceTypes& types) {
+  int64_t count = 0;
+  const TypeChoice* first = nullptr;
+  for (const TypeChoice& choice : types.choices) {
+    if (!choice.fell_back()) continue;
+    if (first == nullptr) first = &choice;
+    ++count;
+  }
+  if (first == nullptr) return;
+  log_warn("{} tensors in another type, as their rows are no whole blocks: {} in {} for {}", count,
+           first->info.name, dtype_info(first->info.dtype).name, dtype_info(first->wanted).name);
+}
+
+int make_slice(const BenchArgs& args) {
+  const SliceArgs& slice = args.slice;
+  const Path out = *slice.out;
+  if (!args.model.empty())
+    fail(ErrorCode::kInvalidArgument,
+         "{}: --make-slice writes a model, it takes none; measure it in a second run", args.model);
+  if (out.extension() != ".gguf")
+    fail(ErrorCode::kInvalidArgument, "{}: the name of a .gguf file is needed", *slice.out);
+  if (path_exists(out) && (!slice.force || std::filesystem::is_directory(out)))
+    fail(ErrorCode::kInvalidArgument, "{}: is there already; {}", *slice.out,
+         slice.force ? "it is a folder" : "--force replaces it");
+  SliceJob job{.config = slice_config(slice.shape), .out = out};
+  job.types = slice_types(job.config, slice.type.value_or("Q4_K"), slice.head_type);
+  job.seed = static_cast<uint64_t>(args.seed);
+  say_fallbacks(job.types);
+  remove_stale_temporaries(out);
+  CpuStream stream(thread_count(args));
+  Progress progress("writing " + out.filename().string(), job.bytes(), "bytes");
+  write_slice(job, stream, [&](int64_t done) { progress.update(done); });
+  progress.finish();
+  fmt::print("written: {}, {} layers, {} parameters, {}\n", *slice.out, job.config.layer_count(),
+             format_count(static_cast<double>(count_model(job.config).parameters)),
+             format_bytes(static_cast<double>(dure::file_size(out))));
+  return 0;
+}
+
+int run(const BenchArgs& args) {
+  if (args.slice.out) return make_slice(args);
+  if (args.slice.given())
+    fail(ErrorCode::kInvalidArgument,
+         "shapes, types and --force are of --make-slice FILE, which is not given");
+  if (args.model.empty())
+    fail(ErrorCode::kInvalidArgument,
+         "no MODEL to measure; `dure bench --make-slice FILE.gguf` "
+         "makes one of true shapes");
+  return bench(args);
+}
+
+void declare_slice(Args& args, SliceArgs& slice) {
+  SliceShape& shape = slice.shape;
+  args.option("--make-slice", slice.out,
+              "write a GGUF file of K-EXAONE's shapes with random weights, and measure nothing");
+  args.option("--type", slice.type,
+              "of its matrices: a type such as Q4_K (default), IQ4_XS, BF16, or a mixture such as "
+              "Q4_K_M");
+  args.option("--head-type", slice.head_type, "of its head (default: Q6_K under smaller blocks)");
+  args.flag("--force", slice.force, "replace the file where it is there");
+  args.option("--layers", shape.layers, "layers: dense, then sparse; three sliding, one global");
+  args.option("--hidden", shape.hidden_size, "hidden width");
+  args.option("--heads", shape.heads, "query heads");
+  args.option("--kv-heads", shape.kv_heads, "key and value heads");
+  args.option("--head-width", shape.head_width, "width of a head");
+  args.option("--dense-width", shape.dense_width, "width of the dense layer's feed-forward block");
+  args.option("--experts", shape.experts, "experts of a layer");
+  args.option("--experts-per-token", shape.experts_per_token, "experts that a token meets");
+  args.option("--expert-width", shape.expert_width, "width of an expert");
+  args.option("--shared-experts", shape.shared_experts, "experts that every token meets");
+  args.option("--vocabulary", shape.vocabulary, "ids");
+  args.option("--window", shape.window_tokens, "tokens that sliding layers see");
+  args.option("--context", shape.context_tokens, "longest context in tokens");
+}
+
+constexpr const char* kExamples =
+    "  dure bench model.gguf\n"
+    "  dure bench model.gguf -p 8,32,128,512 -n 32 -r 5 -o jsonl\n"
+    "  dure bench model.gguf -p 0 -n 16 -d 0,4096,8192 --kv-type bf16\n"
+    "  dure bench model.gguf -p 0 --sequences 1,2,4,8\n"
+    "  dure bench model.gguf --arithmetic integer8,exact\n"
+    "  dure bench --make-slice slice.gguf\n"
+    "  dure bench --make-slice slice-iq4.gguf --layers 5 --type IQ4_XS --head-type Q6_K\n\n"
+    "What is timed: a prompt test (pp) feeds random ids and ends with the logits of the last one;\n"
+    "every layer is computed in full for all of them, where llama-bench leaves out the last\n"
+    "layer's feed-forward block for all but the last. A generation test (tg) is so many forwards "
+    "of\n"
+    "one row of each sequence; its rate is of all sequences together. A depth (@ d) is in the "
+    "cache\n"
+    "beforehand and not timed. Everything is read once first, and each test runs once "
+    "uncounted.\n\n"
+    "What is counted: bytes are those of all matrices and norms once a forward, the head once, a\n"
+    "row of the embedding a token, the keys and values in sight; of E experts those that T tokens\n"
+    "choose K of under even routing, E (1 - (1 - K/E)^T). Operations are two a multiply-add of\n"
+    "products with weights, K experts a token; attention's own are left out. Shares are of peaks\n"
+    "measured at the start. docs/benchmarks.md has the fields of -o jsonl.\n";
+
+}  // namespace
+
+std::function<int()> declare_bench(Args& args) {
+  auto options = std::make_shared<BenchArgs>();
+  args.positional("MODEL", options->model,
+                  "a GGUF file, folder, checkpoint or repo id; no tokenizer is needed", false);
+  args.option("-p,--n-prompt", options->prompts, "tokens of prompt tests (0: none)");
+  args.option("-n,--n-gen", options->news, "tokens of generation tests (0: none)");
+  args.option("-d,--n-depth", options->depths, "tokens in the cache before each test");
+  args.option("--sequences", options->sequences, "of generation tests: sequences at once");
+  args.option("-r,--repetitions", options->repetitions, "times that a test is measured");
+  args.option("-t", options->threads, "the same as --threads");
+  args.option("--arithmetic", options->arithmetic,
+              "of quantised weights: integer8, exact, or both (integer8,exact)");
+  args.option("-o,--output", options->format, "table, or jsonl: one object a line");
+  args.option("--kv-type", options->kv_type, "type of keys and values: f32 or bf16");
+  args.option("-b,--batch", options->batch_rows, "rows of one forward");
+  args.option("--seed", options->seed, "of the prompts' ids, or of the slice's weights");
+  declare_slice(args, options->slice);
+  args.examples(kExamples);
+  return [options] { return run(*options); };
+}
+
+}  // namespace dure
