@@ -14,6 +14,5 @@ BuildFacts build_facts();
 
 // One fact a line, "dure VERSION" first; no line break at the end.
 std::string version_text();
-std::string build_facts().commit;  // Short; empty where the build does not know.
 
 }  // namespace dure
