@@ -3,8 +3,8 @@
 # Killed at any point and started again, it continues where it was.
 #
 # usage: recipes/quickstart.sh [--brief] [--recipe NAME] [--seed N] [--out FOLDER]
-#   --brief   a fraction of the training, fewer problems, the same verbs (nano: two minutes instead of ten)
-#   --recipe  a folder of recipes/: nano (default, ten minutes on two cores) or small (about an hour)
+#   --brief   a fraction of the training, fewer problems, the same verbs (nano: two to four minutes instead of 8 to 17)
+#   --recipe  a folder of recipes/: nano (default, 8 to 17 minutes on two cores) or small (about an hour)
 #   --seed    another run: weights, data order, problems and sampling (default 1)
 #   --out     where everything goes (default runs/RECIPE[-brief][-SEED])
 # DURE names the program (default build/release/dure).
