@@ -109,8 +109,9 @@ TEST(Integer8, EqualsItsTwinWithEveryInstructionSetAndBatch) {
     int64_t m, n, blocks;
   };
   for (const Type& type : types()) {
-    for (const Size size : {Size{1, 16, 1}, Size{3, 33, 2}, Size{8, 7, 3}, Size{13, 48, 8},
-                            Size{7, 20, 9}, Size{270, 17, 2}}) {
+    for (const Size size :
+         {Size{1, 16, 1}, Size{3, 33, 2}, Size{8, 7, 3}, Size{13, 48, 8}, Size{7, 20, 9},
+          Size{270, 17, 2}, Size{4, 33, 24}, Size{2, 16, 40}, Size{3, 18, 16}, Size{1, 47, 24}}) {
       const int64_t k = size.blocks * shortest(type.dtype);
       const std::string what = std::string(dtype_info(type.dtype).name) + " " +
                                std::to_string(size.m) + "x" + std::to_string(size.n) + "x" +

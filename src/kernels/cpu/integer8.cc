@@ -209,16 +209,43 @@ void store_tile(const Task& task, int64_t tile, const float* results) {
     std::memcpy(y.f32() + r * n + first, results + (r - task.row_begin) * kTileColumns, bytes);
 }
 
+// A tile for very few rows; false where there is no body for it.
+bool run_few(const Call& call, const Task& task, int64_t tile, void* room, float* results) {
+  const WeightView& w = task.job->product->w;
+  if (call.body.few == nullptr || w.columns() % kPanelElements != 0) return false;
+  FewTile few{.columns = w.columns(), .x = &call.x, .room = room};
+  few.count = static_cast<int>(task.row_end - task.row_begin);
+  for (int p = 0; p < kTilePanels; ++p) {
+    few.rows = stored_rows(w, task.part, tile * kTilePanels + p);
+    for (int i = 0; i < few.count; ++i) {
+      few.x_row[i] = call.row_of(task.row_begin + i);
+      few.y[i] = results + i * kTileColumns + p * kPanelColumns;
+    }
+    if (!call.body.few(w.dtype(), few)) return false;
+  }
+  return true;
+}
+
 void run_task(const Call& call, const Task& task, int worker) {
-  const auto floats = static_cast<size_t>((task.row_end - task.row_begin) * kTileColumns);
-  auto* const panels = static_cast<Panel*>(
-      call.stream.scratch(worker, kTilePanels * sizeof(Panel) + floats * sizeof(float)));
-  auto* const results = reinterpret_cast<float*>(panels + kTilePanels);
-  const TileMemory first =
-      memory_of(task.job->product->w, task.part, task.tile_begin, call.x.groups);
-  fetch(first.next, first.bytes);
+  const WeightView& w = task.job->product->w;
+  const int64_t count = task.row_end - task.row_begin;
+  const bool few = count <= kFewRows;
+  const size_t panel_room = kTilePanels * sizeof(Panel);
+  const size_t room = few ? std::max(panel_room, few_room_bytes(w.columns())) : panel_room;
+  const auto floats = static_cast<size_t>(count * kTileColumns);
+  auto* const scratch =
+      static_cast<char*>(call.stream.scratch(worker, room + floats * sizeof(float)));
+  auto* const results = reinterpret_cast<float*>(scratch + room);
+  bool fetched = false;
   for (int64_t tile = task.tile_begin; tile < task.tile_end; ++tile) {
-    run_tile(call, task, tile, panels, results);
+    if (!few || !run_few(call, task, tile, scratch, results)) {
+      if (!fetched) {
+        const TileMemory first = memory_of(w, task.part, tile, call.x.groups);
+        fetch(first.next, first.bytes);
+        fetched = true;
+      }
+      run_tile(call, task, tile, reinterpret_cast<Panel*>(scratch), results);
+    }
     store_tile(task, tile, results);
   }
 }
@@ -277,6 +304,12 @@ void run_jobs(const Call& call, std::span<const Job> jobs) {
 constexpr size_t kProductsMax = 8;
 
 }  // namespace
+
+// Of 16 stored rows: for each block, two sums for each row of x, and its scales.
+size_t few_room_bytes(int64_t columns) {
+  const auto blocks = static_cast<size_t>(divide_up(columns / 32, 16) * 16);
+  return kPanelColumns * blocks * sizeof(int32_t) * (kFewRows + 1);
+}
 
 const Integer8Body& integer8_body() {
   if (isa() == Isa::kAvx512 && integer8_vnni_available()) return integer8_vnni();

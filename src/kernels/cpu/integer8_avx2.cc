@@ -325,7 +325,7 @@ DURE_INLINE void store_halves(float* at, Words words) {
 }  // namespace
 
 const Integer8Body& integer8_avx2() {
-  static constexpr Integer8Body body{unpack, multiply, chains};
+  static constexpr Integer8Body body{unpack, multiply, nullptr, chains};
   return body;
 }
 

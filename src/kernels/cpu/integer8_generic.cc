@@ -101,7 +101,7 @@ void unpack_generic(DType dtype, const PanelRows& rows, int elements, Panel& pan
 }
 
 const Integer8Body& integer8_generic() {
-  static constexpr Integer8Body body{unpack_generic, multiply, chains};
+  static constexpr Integer8Body body{unpack_generic, multiply, nullptr, chains};
   return body;
 }
 

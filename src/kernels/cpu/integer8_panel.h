@@ -6,6 +6,7 @@
 // what a VNNI register or a row of an AMX tile holds.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/integer_block.h"
@@ -71,12 +72,28 @@ inline void drop_rows(RowBlock& rows, int count) {
   }
 }
 
+// One tile half (16 stored rows) and at most kFewRows rows of x, for the products that stored rows
+// are read for only once: nothing is transposed but sums.
+constexpr int kFewRows = 4;
+struct FewTile {
+  PanelRows rows;
+  int64_t columns = 0;  // K, whole panels
+  const RoundedRows* x = nullptr;
+  int count = 0;
+  int64_t x_row[kFewRows];
+  float* y[kFewRows];    // [16] each, set
+  void* room = nullptr;  // few_room_bytes(), 64-byte aligned
+};
+size_t few_room_bytes(int64_t columns);
+
 // One instruction set's bodies.
 struct Integer8Body {
   // `elements` of k of the 16 rows: 256, or fewer at the end of rows of a type of 32.
   void (*unpack)(DType dtype, const PanelRows& rows, int elements, Panel& panel);
   void (*multiply)(const IntegerFormat& format, const Panel* tile, int elements,
                    const RowBlock& rows);
+  // Null, or: false where the type or K has no such body, and nothing was done.
+  bool (*few)(DType dtype, const FewTile& tile);
   // Independent sums that never leave the registers, for the machine's peak; returns the operations
   // done, two for a product and its addition.
   double (*chains)(int64_t rounds, int32_t* out);
@@ -86,6 +103,7 @@ const Integer8Body& integer8_generic();
 const Integer8Body& integer8_avx2();
 const Integer8Body& integer8_vnni();  // AVX-512 with VNNI
 bool integer8_vnni_available();
+bool few_vnni(DType dtype, const FewTile& tile);
 
 // By integer_block.h, any type.
 void unpack_generic(DType dtype, const PanelRows& rows, int elements, Panel& panel);
