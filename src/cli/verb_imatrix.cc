@@ -9,6 +9,8 @@
 #include "chat/open_model.h"
 #include "cli/args.h"
 #include "cli/verbs.h"
+#include "data/input.h"
+#include "formats/context_fit.h"
 #include "quantise/calibrate.h"
 #include "tensor/cpu_stream.h"
 
@@ -60,8 +62,7 @@ int imatrix(const ImatrixArgs& args) {
   const OpenModel model = open_model_to_read(args.model);
   std::vector<int32_t> ids;
   for (const std::string& path : args.texts) {
-    const std::vector<int32_t> more =
-        model.texts.require_tokenizer().encode(path == "-" ? read_stdin() : read_file(path));
+    const std::vector<int32_t> more = model.texts.require_tokenizer().encode(read_text_input(path));
     ids.insert(ids.end(), more.begin(), more.end());
   }
   for (const int32_t id : ids)
@@ -70,6 +71,7 @@ int imatrix(const ImatrixArgs& args) {
            model.weights.config.vocab_size);
   CpuStream stream;
   const int64_t all = std::ssize(ids);
+  warn_beyond_context(model.weights.config, std::min(all, args.chunk), "--chunk");
   Progress progress("imatrix", args.chunks > 0 ? std::min(all, args.chunks * args.chunk) : all,
                     "tokens");
   ImportanceMatrix matrix =
