@@ -325,6 +325,11 @@ TEST_F(EvalVerb, TextsFromOutsideAreUtf8) {
   expect_refusal(run_program("generate " + model, {.input = "\xFF\xFEh\0"s}), "UTF-16");
   expect_refusal(run_program("generate " + model + " -p \"$(printf 'a\\377z')\""),
                  "-p: not UTF-8 (byte 1)");
+  expect_refusal(run_program("chat " + model + " --system \"$(printf 'a\\377z')\""),
+                 "--system: not UTF-8 (byte 1)");
+  const Outcome talk = run_program("chat " + model + " -n 2", {.input = "a\xFFz\n"});
+  EXPECT_NE(talk.code, 0);
+  EXPECT_NE(talk.error.find("the message: not UTF-8"), std::string::npos) << talk.error;
 }
 
 // More tokens in a sequence than the model was made for: measured, and said with both numbers.
