@@ -10,7 +10,7 @@
 #include "cli/args.h"
 #include "cli/verbs.h"
 #include "data/input.h"
-#include "formats/context_fit.h"
+#include "model/context_fit.h"
 #include "quantise/calibrate.h"
 #include "tensor/cpu_stream.h"
 
@@ -71,7 +71,6 @@ int imatrix(const ImatrixArgs& args) {
            model.weights.config.vocab_size);
   CpuStream stream;
   const int64_t all = std::ssize(ids);
-  warn_beyond_context(model.weights.config, std::min(all, args.chunk), "--chunk");
   Progress progress("imatrix", args.chunks > 0 ? std::min(all, args.chunks * args.chunk) : all,
                     "tokens");
   ImportanceMatrix matrix =
@@ -81,6 +80,7 @@ int imatrix(const ImatrixArgs& args) {
   matrix.datasets = args.texts;
   write_importance(matrix, args.out);
   report(matrix, args.out);
+  warn_beyond_context(model.weights.config, std::min(all, args.chunk), "--chunk");
   return 0;
 }
 

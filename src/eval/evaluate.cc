@@ -18,7 +18,7 @@
 #include "engine/scorer.h"
 #include "eval/grader.h"
 #include "eval/xz_size.h"
-#include "formats/context_fit.h"
+#include "model/context_fit.h"
 
 namespace dure {
 namespace {

@@ -2,7 +2,7 @@
 #include "train/next_token_stage.h"
 
 #include "base/log.h"
-#include "formats/context_fit.h"
+#include "model/context_fit.h"
 #include "model/load.h"
 #include "train/next_token_step.h"
 #include "train/run_identity.h"

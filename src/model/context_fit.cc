@@ -1,5 +1,5 @@
 // The warning of context_fit.h.
-#include "formats/context_fit.h"
+#include "model/context_fit.h"
 
 #include "base/log.h"
 

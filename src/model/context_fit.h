@@ -1,4 +1,4 @@
-// formats/context_fit.h: sequences against the context that a model was made for.
+// model/context_fit.h: sequences against the context that a model was made for.
 //
 // A warning, as rotary positions go on without end: worse, not wrong. Not here: what refuses or
 // cuts a prompt (eval/prompt_room.h), rows of training (data/row_fit.h).
