@@ -195,13 +195,32 @@ TEST(DataVerb, AFullDiskLeavesNothing) {
 }
 
 // Killed at any moment, the corpus of before stands whole; the next run succeeds.
+// Inputs that changed are prepared again; a corpus of other inputs or options is not replaced
+// unasked.
+TEST(DataVerb, ReplacesOnlyACorpusOfTheSameInputs) {
+  const TemporaryFolder folder;
+  const std::string here = folder.path().string(),
+                    out = " --heldout-fraction 0 --out " + here + "/c";
+  write_file(folder.path() / "a.txt", "first");
+  write_file(folder.path() / "b.txt", "second");
+  ASSERT_EQ(run("prepare " + here + "/a.txt" + out).code, 0);
+  const std::string before = read_file(folder.path() / "c" / "train.jsonl");
+  expect_refusal(run("prepare " + here + "/b.txt" + out), "sources differ");
+  expect_refusal(run("prepare " + here + "/a.txt --set seed=5" + out), "seed differ");
+  EXPECT_EQ(read_file(folder.path() / "c" / "train.jsonl"), before);
+  write_file(folder.path() / "a.txt", "first, longer");
+  EXPECT_EQ(run("prepare " + here + "/a.txt" + out).code, 0);
+  EXPECT_NE(read_file(folder.path() / "c" / "train.jsonl"), before);
+  EXPECT_EQ(run("prepare " + here + "/b.txt --force" + out).code, 0);
+}
+
 TEST(DataVerb, KilledItLeavesTheOldCorpus) {
   const TemporaryFolder folder;
   const Path out = folder.path() / "out";
   write_file(folder.path() / "a.txt", "first");
-  const std::string prepare = "prepare " + (folder.path() / "a.txt").string() +
-                              " --heldout-fraction 0 --set tasks.document_count=60000 --out " +
-                              out.string();
+  const std::string prepare =
+      "prepare " + (folder.path() / "a.txt").string() +
+      " --heldout-fraction 0 --force --set tasks.document_count=60000 --out " + out.string();
   ASSERT_EQ(run("prepare " + (folder.path() / "a.txt").string() + " --heldout-fraction 0 --out " +
                 out.string())
                 .code,

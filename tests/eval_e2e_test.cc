@@ -212,6 +212,155 @@ TEST_F(EvalVerb, MeasuresTurnsAndThinking) {
   }
 }
 
+// A tokenizer of another model: more ids than the embedding has rows are refused, never read past
+// its end; far fewer are named.
+TEST_F(EvalVerb, AnotherModelsTokenizerIsSaid) {
+  const auto model_of = [&](const std::string& name, int64_t vocab_size) {
+    std::filesystem::copy(at("model"), at(name), std::filesystem::copy_options::recursive);
+    Parameters parameters(tiny_model_config(vocab_size));
+    CpuStream stream(1);
+    parameters.initialise(5, stream);
+    ModelTexts texts;
+    texts.tokenizer_json = read_file(at("model") + "/tokenizer.json");
+    write_hf_folder(at(name), parameters.config(), texts, *provide(parameters));
+  };
+  model_of("narrow", 100);
+  model_of("wide", 1000);
+  make_folders(at("few"));
+  write_file(at("few") + "/a.txt", "the village shares its work\n");
+  ASSERT_EQ(run_program("data prepare " + at("few") + " --language en --heldout-fraction 1 --out " +
+                        at("few-corpus"))
+                .code,
+            0);
+  const std::string text =
+      " --set tasks.problems_per_cell=0 --set text.corpus=" + at("few-corpus") + " --out ";
+  expect_refusal(run_program("eval " + at("narrow") + text + at("out-narrow")),
+                 "outside the vocabulary of 100");
+  const ProgramOptions warnings{.environment = "DURE_LOG=warn"};
+  const Outcome wide = run_program("eval " + at("wide") + text + at("out-wide"), warnings);
+  EXPECT_EQ(wide.code, 0) << wide.error;
+  EXPECT_NE(wide.error.find("the model's embedding 1000 rows"), std::string::npos) << wide.error;
+  const Outcome own = run_program("eval " + at("model") + text + at("out-own"), warnings);
+  EXPECT_EQ(own.code, 0) << own.error;
+  EXPECT_EQ(own.error, "");
+}
+
+// Nothing is measured of nothing: a language without text is left out, and none left is an error.
+TEST_F(EvalVerb, NoTextHasNoBits) {
+  make_folders(at("empty") + "/en");
+  make_folders(at("empty") + "/ko");
+  for (const char* language : {"en", "ko"})
+    write_file(at("empty") + "/" + language + "/a.txt",
+               fmt::format("{}: the village shares its work\n", language));
+  ASSERT_EQ(run_program("data prepare " + at("empty") + " --heldout-fraction 1 --out " +
+                        at("empty-corpus"))
+                .code,
+            0);
+  const std::string arguments = "eval " + at("model") + " --set tasks.problems_per_cell=0" +
+                                " --set text.corpus=" + at("empty-corpus") + " --out ";
+  ASSERT_EQ(run_program(arguments + at("out-one")).code, 0);  // Nothing of it is read back below.
+  write_file(at("empty-corpus") + "/heldout-en.jsonl", "");
+  const Outcome one = run_program(arguments + at("out-one"), {.environment = "DURE_LOG=warn"});
+  ASSERT_EQ(one.code, 0) << one.error;
+  EXPECT_NE(one.error.find("en is left out"), std::string::npos) << one.error;
+  EXPECT_EQ(load_json(at("out-one") + "/results.json").at(size_t{0}).at("bits_per_byte").size(),
+            1u);
+  write_file(at("empty-corpus") + "/heldout-ko.jsonl", "\n");
+  expect_refusal(run_program(arguments + at("out-none")), "nothing to score");
+}
+
+TEST_F(EvalVerb, NamesAndSettingsAreDistinct) {
+  const std::string end = suite() + " --out " + at("none"), model = at("model");
+  expect_refusal(run_program("eval " + model + end + " --set tasks.turns=[1,1]"), "tasks.turns");
+  expect_refusal(run_program("eval " + model + end + " --set tasks.thinking=[on,on]"),
+                 "tasks.thinking");
+  expect_refusal(run_program("eval a=" + model + " a=" + model + end), "'a' already");
+  expect_refusal(run_program("eval " + model + " " + model + end), "already");
+  expect_refusal(run_program("eval =" + model + end), "empty");
+  expect_refusal(run_program("eval a=" + end), "empty");
+  expect_refusal(run_program("eval " + model + end + " --log a=x --log a=y"), "a");
+  EXPECT_FALSE(path_exists(at("none")));
+}
+
+// Its own earlier report is replaced; a folder of other things is left alone.
+TEST_F(EvalVerb, ReportsReplaceReportsOnly) {
+  make_folders(at("mine"));
+  write_file(at("mine") + "/report.md", "mine");
+  const std::string arguments = "eval " + at("model") + suite() + " --out " + at("mine");
+  expect_refusal(run_program(arguments), "other things");
+  EXPECT_EQ(read_file(at("mine") + "/report.md"), "mine");
+  EXPECT_EQ(run_program(arguments + " --force").code, 0);
+  const Outcome again = run_program(arguments, {.environment = "DURE_LOG=info"});
+  EXPECT_EQ(again.code, 0) << again.error;
+  EXPECT_NE(again.error.find("replaced"), std::string::npos) << again.error;
+}
+
+// Texts that are not UTF-8 are refused wherever a tokenizer reads one, and a byte-order mark is
+// none of a text.
+TEST_F(EvalVerb, TextsFromOutsideAreUtf8) {
+  using namespace std::string_literals;
+  const std::string model = at("model"), file = at("bytes.txt");
+  const std::vector<std::string> verbs = {
+      "score " + model + " --text " + file,
+      "imatrix " + model + " " + file + " --out " + at("none.gguf"),
+      "tokenizer encode " + model + " " + file,
+      "tokenizer train " + file + " --out " + at("none-tokenizer"),
+      "data prepare " + file + " --out " + at("none-corpus")};
+  for (const std::string& verb : verbs) {
+    SCOPED_TRACE(verb);
+    write_file(file, "\xFF\xFEt\0h\0e\0 \0"s);
+    expect_refusal(run_program(verb), "iconv -f UTF-16 -t UTF-8");
+    write_file(file, "t\0h\0e\0 \0v\0"s);
+    expect_refusal(run_program(verb), "iconv -f UTF-16LE -t UTF-8");
+    write_file(file, "the village\xE9\n");
+    expect_refusal(run_program(verb), "iconv -f ENCODING -t UTF-8");
+  }
+  write_file(file, "the village shares its work");
+  const std::string plain = run_program(verbs[0]).out;
+  EXPECT_EQ(run_program("score " + model + " --text -", {.input = read_file(file)}).out, plain);
+  write_file(file, "\xEF\xBB\xBFthe village shares its work");
+  EXPECT_EQ(run_program(verbs[0]).out, plain);
+  expect_refusal(run_program("score " + model + " --text -", {.input = "a\xFFz"}),
+                 "standard input: not UTF-8 (byte 1)");
+  expect_refusal(run_program("generate " + model, {.input = "\xFF\xFEh\0"s}), "UTF-16");
+  expect_refusal(run_program("generate " + model + " -p \"$(printf 'a\\377z')\""),
+                 "-p: not UTF-8 (byte 1)");
+  expect_refusal(run_program("chat " + model + " --system \"$(printf 'a\\377z')\""),
+                 "--system: not UTF-8 (byte 1)");
+  const Outcome talk = run_program("chat " + model + " -n 2", {.input = "a\xFFz\n"});
+  EXPECT_NE(talk.code, 0);
+  EXPECT_NE(talk.error.find("the message: not UTF-8"), std::string::npos) << talk.error;
+}
+
+// More tokens in a sequence than the model was made for: measured, and said with both numbers.
+TEST_F(EvalVerb, BeyondTheContextIsSaid) {
+  std::filesystem::copy(at("model"), at("short"));
+  std::string config = read_file(at("short") + "/config.json");
+  const std::string field = "\"max_position_embeddings\": ";
+  const size_t begin = config.find(field) + field.size();
+  config.replace(begin, config.find_first_of(",\n", begin) - begin, "8");
+  write_file(at("short") + "/config.json", config);
+  write_file(at("long.txt"), "the village shares its work, the village shares its work, 1 2 3 4 5");
+  make_folders(at("context"));
+  write_file(at("context") + "/a.txt", "the village");
+  ASSERT_EQ(run_program("data prepare " + at("context") + " --heldout-fraction 1 --out " +
+                        at("context-corpus"))
+                .code,
+            0);
+  const ProgramOptions warnings{.environment = "DURE_LOG=warn"};
+  for (const std::string& verb :
+       {"score " + at("short") + " --text " + at("long.txt"),
+        "eval " + at("short") + " --set tasks.problems_per_cell=0 --set text.corpus=" +
+            at("context-corpus") + " --set text.context_tokens=9 --out " + at("out-context")}) {
+    const Outcome outcome = run_program(verb, warnings);
+    EXPECT_EQ(outcome.code, 0) << outcome.error;
+    EXPECT_NE(outcome.error.find("context (max_position_embeddings) is 8"), std::string::npos)
+        << verb << outcome.error;
+    EXPECT_EQ(std::count(outcome.error.begin(), outcome.error.end(), '\n'), 1) << outcome.error;
+  }
+  EXPECT_EQ(run_program("score " + at("model") + " --text " + at("long.txt"), warnings).error, "");
+}
+
 TEST_F(EvalVerb, BadInputIsOneLine) {
   const std::string out = " --out " + at("none");
   expect_refusal(run_program("eval " + at("nowhere") + suite() + out), "nowhere");

@@ -213,9 +213,10 @@ TEST_F(TrainerTest, HeldOutDataThatIsNotThereIsSaid) {
   write_file(at("all-train.yaml"),
              "stage: pretrain\nsteps: 1\nbatch: {rows: 2, tokens: 32}\nmodel: " +
                  std::string(kModel) + "\n");
-  const auto train = [&](const std::string& corpus) {
+  const auto train = [&](const std::string& corpus, const std::string& more = "") {
     return run_program("train '" + at("all-train.yaml").string() + "' --set record.eval_steps=1" +
-                           " --set output='" + at("of-" + corpus).string() + "' --set tokenizer='" +
+                           more + " --set output='" + at("of-" + corpus).string() +
+                           (more.empty() ? "" : "-more") + "' --set tokenizer='" +
                            at("tokenizer").string() + "' --set data.corpus='" +
                            at(corpus).string() + "'",
                        {.environment = "DURE_LOG=warn"});
@@ -226,6 +227,12 @@ TEST_F(TrainerTest, HeldOutDataThatIsNotThereIsSaid) {
   const Outcome seeing = train("corpus");
   EXPECT_EQ(seeing.code, 0) << seeing.error;
   EXPECT_EQ(seeing.error.find("holds nothing out"), std::string::npos) << seeing.error;
+  EXPECT_EQ(seeing.error.find("batch.tokens"), std::string::npos) << seeing.error;
+  // Rows that are longer than the model's context are said as well.
+  const Outcome beyond = train("corpus", " --set batch.tokens=300");
+  EXPECT_NE(beyond.error.find("batch.tokens: 300 tokens, but the model's context"),
+            std::string::npos)
+      << beyond.error;
 }
 
 TEST_F(TrainerTest, ConversationsOfSeveralTurnsAreLearnt) {

@@ -13,19 +13,25 @@ OpenModel open_weights_of(const std::string& model, Arithmetic arithmetic) {
   return out;
 }
 
+OpenModel checked(OpenModel model) {
+  if (model.texts.tokenizer)
+    warn_of_other_tokenizer(*model.texts.tokenizer, model.files->config(), model.texts.source);
+  return model;
+}
+
 }  // namespace
 
 OpenModel open_model(const std::string& model, Arithmetic arithmetic) {
   OpenModel out = open_weights_of(model, arithmetic);
   out.texts = load_chat_texts(*out.files);
-  return out;
+  return checked(std::move(out));
 }
 
 OpenModel open_model_to_read(const std::string& model, Arithmetic arithmetic) {
   OpenModel out = open_weights_of(model, arithmetic);
   out.texts.source = out.files->path().string();
   out.texts.tokenizer = load_tokenizer(*out.files);
-  return out;
+  return checked(std::move(out));
 }
 
 }  // namespace dure

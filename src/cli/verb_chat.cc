@@ -13,6 +13,7 @@
 #include "cli/message_reader.h"
 #include "cli/sampling_flags.h"
 #include "cli/verbs.h"
+#include "data/input.h"
 #include "tensor/cpu_stream.h"
 
 namespace dure {
@@ -109,6 +110,7 @@ class Talk {
 
   // Throws where it cannot be answered; the conversation is then as before.
   void say(const std::string& text) {
+    require_utf8(text, "the message");
     conversation_.add({.role = Role::kUser, .content = text});
     AnswerStream answer = conversation_.answer();
     Speaker::Result result;
@@ -215,6 +217,7 @@ bool handle(Talk& talk, const std::string& message) {
 }
 
 int run(const Given& given) {
+  if (given.system) require_utf8(*given.system, "--system");
   const OpenModel model = open_model(given.model, given.sampling.arithmetic.wanted());
   CpuStream stream;
   Talk talk(given, model, stream);

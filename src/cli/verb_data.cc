@@ -149,7 +149,8 @@ void declare_data_prepare(Args& data) {
   args.option("--heldout-fraction", given->heldout_fraction,
               "share of the files given here to hold out (0.02)");
   args.options("--set", given->changes, "FIELD=VALUE: change a field of the configuration");
-  args.flag("--force", given->force, "prepare again even where nothing has changed");
+  args.flag("--force", given->force,
+            "replace a corpus of other inputs or options; prepare again where nothing has changed");
   args.flag("--fields", given->fields,
             "list every field of a configuration with its default and meaning");
   args.examples(

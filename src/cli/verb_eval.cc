@@ -11,6 +11,7 @@
 #include "cli/arithmetic_flag.h"
 #include "cli/machine_facts.h"
 #include "cli/verbs.h"
+#include "data/corpus.h"
 #include "eval/evaluate.h"
 #include "eval/report.h"
 #include "formats/hf_config.h"
@@ -25,13 +26,18 @@ struct Given {
   std::string suite, out = "report", title = "Evaluation";
   ArithmeticFlag arithmetic;
   bool no_thinking = false;
+  bool force = false;
   bool fields = false;
 };
 
+using NameAndPath = std::pair<std::string, std::string>;
+
 // "NAME=PATH" or a path, whose name is its last folder ("model" says nothing: then the one above).
-std::pair<std::string, std::string> name_and_path(const std::string& given) {
+// What has a "/" before its "=" is a path: names become names of files.
+NameAndPath name_and_path(const std::string& given) {
   const size_t equals = given.find('=');
-  if (equals != std::string::npos) return {given.substr(0, equals), given.substr(equals + 1)};
+  if (equals != std::string::npos && equals < given.find('/'))
+    return {given.substr(0, equals), given.substr(equals + 1)};
   Path path(given);
   if (path.filename().empty()) path = path.parent_path();
   const std::string last = path.filename().string();
@@ -39,10 +45,51 @@ std::pair<std::string, std::string> name_and_path(const std::string& given) {
           given};
 }
 
+// A report tells its models and its runs apart by their names alone.
+std::vector<NameAndPath> names_and_paths(const std::vector<std::string>& given, const char* what) {
+  std::vector<NameAndPath> out;
+  for (const std::string& one : given) {
+    NameAndPath next = name_and_path(one);
+    if (next.first.empty() || next.second.empty())
+      fail(ErrorCode::kInvalidArgument, "'{}': {} is NAME=PATH or PATH, and neither may be empty",
+           one, what);
+    for (const NameAndPath& earlier : out) {
+      if (earlier.first == next.first)
+        fail(ErrorCode::kInvalidArgument,
+             "'{}': another {} is named '{}' already: give each a name of its own, as NAME=PATH",
+             one, what, next.first);
+    }
+    out.push_back(std::move(next));
+  }
+  return out;
+}
+
+bool is_of_a_report(const Path& file) {
+  const std::string name = file.filename().string();
+  return name == "results.json" || (name.starts_with("results-") && name.ends_with(".json"));
+}
+
+// An earlier report is replaced; among other things one would only be lost, or take the place of a
+// file that has nothing to do with it.
+void check_out(const Path& out, bool force) {
+  if (!std::filesystem::is_directory(out) || std::filesystem::is_empty(out)) return;
+  for (const auto& entry : std::filesystem::directory_iterator(out)) {
+    if (!is_of_a_report(entry.path())) continue;
+    log_info("{}: the report there is replaced", out.string());
+    return;
+  }
+  if (!force)
+    fail(ErrorCode::kInvalidArgument,
+         "{} holds other things and no report: give --out another folder, or --force to write into "
+         "this one",
+         out.string());
+}
+
 // Of the fields of results: what an older program left is measured again.
 constexpr int kResultsVersion = 2;
 
-// The same model and suite give the same results: they are read back instead of measured again.
+// The same model, suite and held-out text give the same results: they are read back instead of
+// measured again.
 std::string fingerprint(const EvalSuite& suite, const ModelFiles& files, Arithmetic arithmetic) {
   std::string text = fmt::format("{}|{}|{}|{}", kResultsVersion, to_json(suite).dump(),
                                  arithmetic_name(arithmetic), files.path().string());
@@ -53,6 +100,11 @@ std::string fingerprint(const EvalSuite& suite, const ModelFiles& files, Arithme
   for (const char* name : {"model.safetensors", "model.safetensors.index.json", "tokenizer.json",
                            "chat_template.jinja", "config.json"}) {
     if (path_exists(files.path() / name)) add(files.path() / name);
+  }
+  const Path corpus(suite.text.corpus);
+  if (!corpus.empty()) {
+    for (const std::string& language : heldout_languages(corpus))
+      add(heldout_file(corpus, language));
   }
   return fmt::format("{:016x}", xxh64(text));
 }
@@ -131,16 +183,14 @@ int run(const Given& given) {
   from_json(suite, json, where);
   check_suite(suite, where);
   ReportInput report{.title = given.title};
-  for (const std::string& log : given.logs) {
-    const auto [name, path] = name_and_path(log);
+  const std::vector<NameAndPath> models = names_and_paths(given.models, "MODEL");
+  for (const auto& [name, path] : names_and_paths(given.logs, "--log"))
     report.logs.push_back(run_log(name, path));
-  }
+  check_out(given.out, given.force);
   const OutputFolder out(given.out);
   CpuStream stream;
-  for (const std::string& model : given.models) {
-    const auto [name, path] = name_and_path(model);
+  for (const auto& [name, path] : models)
     report.results.push_back(results_of(suite, name, path, given, stream));
-  }
   write_file(Path(given.out) / "results.json", Json(report.results).dump(1) + "\n");
   write_file(Path(given.out) / "report.md", report_markdown(report));
   write_file(Path(given.out) / "report.html", report_html(report));
@@ -165,6 +215,7 @@ std::function<int()> declare_eval(Args& args) {
   given->arithmetic.declare(args);
   args.flag("--no-thinking", given->no_thinking,
             "answer without reasoning first (tasks.thinking=[off])");
+  args.flag("--force", given->force, "write into a folder that holds other things");
   args.flag("--fields", given->fields, "list every field of a suite with its default and meaning");
   args.examples(
       "  dure eval runs/rl/model --suite recipes/nano/eval.yaml\n"

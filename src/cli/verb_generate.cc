@@ -7,6 +7,7 @@
 #include "cli/args.h"
 #include "cli/sampling_flags.h"
 #include "cli/verbs.h"
+#include "data/input.h"
 #include "tensor/cpu_stream.h"
 
 namespace dure {
@@ -31,6 +32,8 @@ Asked ask(const Given& given, const ChatTexts& texts) {
     fail(ErrorCode::kInvalidArgument,
          "the prompt is empty: give at least one token, as -p TEXT or on standard input");
   }
+  require_utf8(text, given.prompt ? "-p" : "standard input");
+  if (given.system) require_utf8(*given.system, "--system");
   if (!given.chat) return {texts.require_tokenizer().encode(text), AnswerStream::plain(texts)};
   Conversation conversation(texts, {.thinking = !given.no_thinking});
   if (given.system) conversation.add({.role = Role::kSystem, .content = *given.system});

@@ -9,6 +9,8 @@
 #include "chat/open_model.h"
 #include "cli/args.h"
 #include "cli/verbs.h"
+#include "data/input.h"
+#include "model/context_fit.h"
 #include "quantise/calibrate.h"
 #include "tensor/cpu_stream.h"
 
@@ -60,8 +62,7 @@ int imatrix(const ImatrixArgs& args) {
   const OpenModel model = open_model_to_read(args.model);
   std::vector<int32_t> ids;
   for (const std::string& path : args.texts) {
-    const std::vector<int32_t> more =
-        model.texts.require_tokenizer().encode(path == "-" ? read_stdin() : read_file(path));
+    const std::vector<int32_t> more = model.texts.require_tokenizer().encode(read_text_input(path));
     ids.insert(ids.end(), more.begin(), more.end());
   }
   for (const int32_t id : ids)
@@ -79,6 +80,7 @@ int imatrix(const ImatrixArgs& args) {
   matrix.datasets = args.texts;
   write_importance(matrix, args.out);
   report(matrix, args.out);
+  warn_beyond_context(model.weights.config, std::min(all, args.chunk), "--chunk");
   return 0;
 }
 

@@ -14,8 +14,10 @@
 #include "cli/args.h"
 #include "cli/arithmetic_flag.h"
 #include "cli/verbs.h"
+#include "data/input.h"
 #include "engine/scorer.h"
 #include "kernels/cross_entropy.h"
+#include "model/context_fit.h"
 #include "model/load.h"
 #include "model/train_pass.h"
 #include "tensor/cpu_stream.h"
@@ -34,7 +36,7 @@ struct ScoreArgs {
 
 using IdRows = std::vector<std::vector<int32_t>>;
 
-std::string read_input(const std::string& path) {
+std::string read_ids(const std::string& path) {
   return path == "-" ? read_stdin() : read_file(path);
 }
 
@@ -261,10 +263,11 @@ int run_score(const ScoreArgs& args) {
          "{}: no such file (for a text itself: printf TEXT | dure score {} --text -)", where,
          args.model);
   }
-  const std::string content = read_input(where);
+  const std::string content = args.ids ? read_ids(where) : read_text_input(where);
   const IdRows rows = args.ids ? parse_ids(content, where)
                                : IdRows{model.texts.require_tokenizer().encode(content)};
   check_rows(rows, model.weights.config, where);
+  warn_beyond_context(model.weights.config, longest_of(rows), where);
   CpuStream stream;
   LogitsFile logits(args.logits);
   Scored scored;

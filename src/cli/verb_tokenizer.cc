@@ -30,6 +30,10 @@ struct TrainArgs {
   double superword_share = BpeTrainerOptions{}.superword_share;
 };
 
+std::string place(const std::string& file, int64_t line) {
+  return fmt::format("{}:{}", file.empty() || file == "-" ? "standard input" : file, line);
+}
+
 // Feeds the trainer; a JSONL document or a line of a text file is one sequence.
 class Feeder {
  public:
@@ -54,7 +58,10 @@ class Feeder {
       return add_jsonl(path);
     LineReader lines(path);
     std::string line;
-    while (lines.next(line)) add(line);
+    while (lines.next(line)) {
+      if (!is_utf8(line)) require_utf8(line, place(path.string(), lines.number()));
+      add(line);
+    }
   }
   void add_jsonl(const Path& path) {
     JsonlReader reader(path);
@@ -211,7 +218,9 @@ std::string ids_line(const std::vector<int32_t>& ids, bool json) {
 
 int run_encode(const CodeArgs& args) {
   const Tokenizer tokenizer = tokenizer_of(args.model);
-  for_each_line(args.file, [&](const std::string& line, int64_t) {
+  for_each_line(args.file, [&](const std::string& line, int64_t number) {
+    // The first line shows UTF-16 and compressed files, whose bytes may be UTF-8 by chance.
+    if (number == 1 || !is_utf8(line)) require_utf8(line, place(args.file, number));
     return ids_line(tokenizer.encode(line, {.special_as_text = args.special_as_text}), args.json);
   });
   return 0;
@@ -242,9 +251,8 @@ std::vector<int32_t> parse_ids(std::string_view line, const std::string& where) 
 
 int run_decode(const CodeArgs& args) {
   const Tokenizer tokenizer = tokenizer_of(args.model);
-  const std::string name = args.file.empty() ? "standard input" : args.file;
   for_each_line(args.file, [&](const std::string& line, int64_t number) {
-    const std::string where = fmt::format("{}:{}", name, number);
+    const std::string where = place(args.file, number);
     const std::vector<int32_t> ids = parse_ids(line, where);
     for (const int32_t id : ids) {
       if (id >= tokenizer.vocab_size()) {

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
+#include "base/log.h"
 #include "base/progress.h"
 #include "base/utf8.h"
 #include "data/corpus_inputs.h"
@@ -138,6 +139,40 @@ bool is_up_to_date(const Path& out, const std::string& fingerprint) {
   const Json manifest = corpus_manifest(out);
   const Json* found = manifest.find("fingerprint");
   return found != nullptr && found->is_string() && found->as_string() == fingerprint;
+}
+
+// The fields by which the options of the corpus at `out` differ from these, defaults filled in; all
+// of them where its own cannot be read.
+std::string changed_fields(const Path& out, const CorpusOptions& options) {
+  const Json now = to_json(options);
+  Json then = Json::object();
+  try {
+    CorpusOptions old;
+    from_json(old, corpus_manifest(out).at("options"), out.string());
+    then = to_json(old);
+  } catch (const Error&) {
+    then = Json::object();
+  }
+  std::string list;
+  for (const auto& [name, value] : now.as_object()) {
+    const Json* old = then.find(name);
+    if (old == nullptr || !(*old == value)) list += (list.empty() ? "" : ", ") + name;
+  }
+  return list;
+}
+
+// Files that changed are why one prepares again; a corpus of something else may still be wanted.
+void check_replacement(const Path& out, const CorpusOptions& options, bool force) {
+  if (!path_exists(out / "manifest.json")) return;
+  const std::string changed = changed_fields(out, options);
+  if (!changed.empty() && !force) {
+    fail(ErrorCode::kInvalidArgument,
+         "{} holds a corpus of other inputs or options ({} differ): give --out another name, or "
+         "--force to replace it",
+         out.string(), changed);
+  }
+  log_info("{}: the corpus there is replaced{}", out.string(),
+           changed.empty() && !force ? ": its input files have changed" : "");
 }
 
 // The folder is replaced as a whole: an input in it would be deleted, and what it held out with it.
@@ -313,6 +348,7 @@ CorpusReport prepare_corpus(const CorpusOptions& options, const PrepareOptions& 
   if (is_up_to_date(prepare.out, fingerprint) && !prepare.force)
     return report_of_manifest(corpus_manifest(prepare.out));
   check_out_holds_no_input(prepare.out, inputs);
+  check_replacement(prepare.out, options, prepare.force);
 
   if (prepare.out.has_parent_path()) make_folders(prepare.out.parent_path());
   StagedFolder folder(prepare.out);

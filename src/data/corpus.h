@@ -108,8 +108,10 @@ struct CorpusReport {
 };
 
 // Makes the folder `out` (committed by rename), or leaves it where it was made from the same inputs
-// and options and `force` is not set. Throws kNotFound (a path is missing), kInvalidArgument
-// (options; `out` is some other folder, or holds an input), kCorrupt (no usable document).
+// and options and `force` is not set. Replaces a corpus of the same options whose input files have
+// changed; one of other options only by `force`. Throws kNotFound (a path is missing),
+// kInvalidArgument (options; `out` is some other folder or corpus, or holds an input), kCorrupt (no
+// usable document).
 struct PrepareOptions {
   Path out;
   bool force = false;

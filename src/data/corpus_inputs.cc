@@ -207,7 +207,8 @@ std::string text_of_file(const InputFile& file) {
   const std::string content = read_input(file.path);
   const Kind kind = kind_of(file.path);
   if (kind == Kind::kHtml) return text_of_html(content, file.path.string());
-  if (!is_utf8(content)) fail(ErrorCode::kCorrupt, "not UTF-8");
+  const std::string reason = not_utf8_reason(content);
+  if (!reason.empty()) fail(ErrorCode::kCorrupt, "{}", reason);
   return kind == Kind::kMarkdown ? text_of_markdown(content) : tidy_text(content);
 }
 

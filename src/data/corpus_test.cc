@@ -368,7 +368,10 @@ TEST(Corpus, IsTheSameBytesAgainAndKeptWhileNothingChanges) {
   EXPECT_EQ(read_file(train_file(out)), train);
   EXPECT_EQ(read_file(out / "manifest.json"), manifest);
   options.seed = 2;
-  EXPECT_FALSE(prepare_corpus(options, {.out = out}).reused);
+  EXPECT_NE(message_of([&] { prepare_corpus(options, {.out = out}); }).find("(seed differ)"),
+            std::string::npos);
+  EXPECT_EQ(read_file(train_file(out)), train);
+  EXPECT_FALSE(prepare_corpus(options, {.out = out, .force = true}).reused);
   EXPECT_NE(read_file(train_file(out)), train);
   write_file(folder.path() / "a.txt", "changed text");
   EXPECT_FALSE(prepare_corpus(options, {.out = out}).reused);

@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/utf8.h"
 
 namespace dure {
 namespace {
@@ -201,6 +202,28 @@ std::string read_input(const Path& path) {
   }
   open_text(content, path);
   return content;
+}
+
+std::string not_utf8_reason(std::string_view text) {
+  std::string reason = not_text_reason(text.substr(0, 512));
+  if (!reason.empty() || is_utf8(text)) return reason;
+  size_t at = 0;
+  for (int length = 0; (length = utf8_length(text, at)) > 0;) at += static_cast<size_t>(length);
+  return fmt::format("not UTF-8 (byte {}): convert it to UTF-8 (iconv -f ENCODING -t UTF-8)", at);
+}
+
+void require_utf8(std::string_view text, const std::string& where) {
+  const std::string reason = not_utf8_reason(text);
+  if (!reason.empty()) fail(ErrorCode::kCorrupt, "{}: {}", where, reason);
+}
+
+std::string read_text_input(const std::string& path) {
+  const bool from_stdin = path == "-";
+  const std::string where = from_stdin ? "standard input" : path;
+  std::string text = from_stdin ? read_stdin() : read_input(path);
+  if (from_stdin) open_text(text, where);
+  require_utf8(text, where);
+  return text;
 }
 
 LineReader::LineReader(const Path& path) : path_(path), source_(open_input(path)) {}

@@ -25,6 +25,14 @@ std::unique_ptr<ByteSource> open_input(
 std::string read_input(const Path& path);  // All of it. Throws kUnsupported
 // above 2 GiB.
 
+// A text for a tokenizer: a file as read_input() gives it, or standard input for "-". Throws
+// kCorrupt for what is not UTF-8: its stray bytes would be scored or learnt as U+FFFD.
+std::string read_text_input(const std::string& path);
+// The same for a text at hand; `where` names it.
+void require_utf8(std::string_view text, const std::string& where);
+// Why `text` is no UTF-8 text and what to do about it; "" where it is one.
+std::string not_utf8_reason(std::string_view text);
+
 // Lines of a source without their newline ("\r\n" too), streamed. A line above 256 MiB is an Error
 // kCorrupt.
 class LineReader {

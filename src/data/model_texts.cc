@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "data/stop_rule.h"
 #include "formats/folder_templates.h"
 #include "formats/gguf_model.h"
@@ -179,6 +180,15 @@ Tokenizer load_tokenizer(const Path& model) {
   const auto vocab = read_gguf_vocab(file.metadata(), model.string());
   if (!vocab) fail(ErrorCode::kNotFound, "{}: the file holds no tokenizer", model.string());
   return Tokenizer::from_gguf(*vocab, model.string());
+}
+
+void warn_of_other_tokenizer(const Tokenizer& tokenizer, const ModelConfig& config,
+                             const std::string& where) {
+  const int64_t ids = tokenizer.vocab_size();
+  const int64_t rows = config.vocab_size;
+  if (10 * ids >= 9 * rows && ids <= rows) return;
+  log_warn("{}: the tokenizer has {} ids, the model's embedding {} rows: is it another model's?",
+           where, ids, rows);
 }
 
 ChatTemplate load_chat_template(const ModelFiles& files) {

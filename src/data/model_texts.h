@@ -30,6 +30,11 @@ std::optional<Tokenizer> load_tokenizer(const ModelFiles& files);
 // there is none.
 Tokenizer load_tokenizer(const Path& model);
 
+// Warns of a tokenizer that looks like another model's: it has less than 90 % as many ids as the
+// embedding has rows (padding takes fewer) or more of them. `where` names the model.
+void warn_of_other_tokenizer(const Tokenizer& tokenizer, const ModelConfig& config,
+                             const std::string& where);
+
 // Of a folder, or of a GGUF file's tokenizer.chat_template, without looking at the weights; the
 // typed format where the model brings no template. `path` as find_model() gives it.
 ChatTemplate load_chat_template(const Path& path);

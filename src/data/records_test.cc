@@ -329,11 +329,11 @@ TEST(Corpus, APreparedOneKeepsItsSplitAndIsNeverReplacedByItself) {
   prepare_corpus(options_for(first, 0.5), {.out = again});
   for (const std::string& name : names)
     EXPECT_EQ(texts_of(again / name), texts_of(first / name)) << name;
-  prepare_corpus(options_for(first / "heldout-und.jsonl", 0), {.out = again});
+  prepare_corpus(options_for(first / "heldout-und.jsonl", 0), {.out = again, .force = true});
   EXPECT_FALSE(path_exists(train_file(again)));
   CorpusOptions all = options_for(first, 0);
   all.sources[0].split = SplitRule::kTrain;
-  prepare_corpus(all, {.out = again});
+  prepare_corpus(all, {.out = again, .force = true});
   EXPECT_EQ(texts_of(train_file(again)), texts_of(train_file(first)));
   const std::string before = read_file(first / "chat-heldout.jsonl");
   std::filesystem::create_directory_symlink(first, folder.path() / "link");
@@ -390,6 +390,18 @@ TokenDocument conversation_of(size_t prompt_tokens, size_t answer_tokens) {
   document.trained.assign(prompt_tokens, 0);
   document.trained.resize(document.ids.size(), 1);
   return document;
+}
+
+// A template of the model's own makes a sample of each answer: conversations are counted, not
+// those.
+TEST(RowFit, CountsConversations) {
+  const auto samples = std::make_shared<MemoryDocuments>(
+      std::vector<TokenDocument>{conversation_of(4, 4), conversation_of(4, 20),
+                                 conversation_of(4, 30), conversation_of(2, 2)},
+      std::vector<int64_t>{1, 1, 1, 2});
+  const RowFit fit{.row_tokens = 10, .too_long = TooLong::kRefuse, .name = "c"};
+  const std::string message = message_of([&] { fit_rows(samples, fit); });
+  EXPECT_NE(message.find("1 of 2 conversations (2 of 4 samples)"), std::string::npos) << message;
 }
 
 TEST(RowFit, DropsTruncatesOrRefuses) {

@@ -16,6 +16,9 @@ class FittedDocuments : public DocumentSource {
   FittedDocuments(std::shared_ptr<const DocumentSource> documents, RowFit fit)
       : documents_(std::move(documents)), fit_(std::move(fit)) {}
   int64_t document_count() const override { return documents_->document_count(); }
+  int64_t conversation_of(int64_t index) const override {
+    return documents_->conversation_of(index);
+  }
 
   void read(int64_t index, TokenDocument& out) const override {
     documents_->read(index, out);
@@ -24,7 +27,7 @@ class FittedDocuments : public DocumentSource {
       fail(
           ErrorCode::kInvalidArgument,
           "{}: conversation {} has {} tokens, a row {} (batch.tokens), and data.too_long is refuse",
-          fit_.name, index, out.ids.size(), fit_.row_tokens);
+          fit_.name, documents_->conversation_of(index), out.ids.size(), fit_.row_tokens);
     }
     const auto length = static_cast<size_t>(fit_.row_tokens);
     out.ids.resize(length);
@@ -41,6 +44,16 @@ class FittedDocuments : public DocumentSource {
 
 struct Lengths {
   int64_t count = 0, long_count = 0, longest_tokens = 0, useless_count = 0;
+  int64_t conversations = 0, long_conversations = 0;  // One may be several samples.
+
+  // The conversations that are too long, and their samples where these are others.
+  std::string text(bool endless) const {
+    const char* first = endless ? "the first " : "";
+    const std::string samples =
+        conversations == count ? "" : fmt::format(" ({} of {} samples)", long_count, count);
+    return fmt::format("{} of {}{} conversations{}", long_conversations, first, conversations,
+                       samples);
+  }
 };
 
 // `useless`: too long, and nothing to learn in the beginning that a row takes.
@@ -49,12 +62,20 @@ Lengths measure(const DocumentSource& documents, const RowFit& fit) {
   const int64_t count = documents.document_count();
   lengths.count = count == DocumentSource::kEndless ? kProbeCount : count;
   TokenDocument document;
+  int64_t last = -1, last_long = -1;
+  const auto count_new = [](int64_t conversation, int64_t& counted, int64_t& total) {
+    total += conversation != counted ? 1 : 0;
+    counted = conversation;
+  };
   for (int64_t i = 0; i < lengths.count; ++i) {
     documents.read(i, document);
+    const int64_t conversation = documents.conversation_of(i);
+    count_new(conversation, last, lengths.conversations);
     const int64_t tokens = std::ssize(document.ids);
     lengths.longest_tokens = std::max(lengths.longest_tokens, tokens);
     if (tokens <= fit.row_tokens) continue;
     lengths.long_count += 1;
+    count_new(conversation, last_long, lengths.long_conversations);
     const auto& trained = document.trained;
     const auto end = trained.begin() + std::min(std::ssize(trained), fit.row_tokens);
     if (!trained.empty() && std::find(trained.begin(), end, 1) == end) lengths.useless_count += 1;
@@ -80,10 +101,9 @@ std::shared_ptr<const DocumentSource> fit_rows(std::shared_ptr<const DocumentSou
   const Lengths lengths = measure(*documents, fit);
   const bool endless = documents->document_count() == DocumentSource::kEndless;
   if (lengths.long_count > 0) {
-    const std::string facts = fmt::format(
-        "{}: {} of {}{} conversations are longer than a row of {} tokens (the longest has {})",
-        fit.name, lengths.long_count, endless ? "the first " : "", lengths.count, fit.row_tokens,
-        lengths.longest_tokens);
+    const std::string facts =
+        fmt::format("{}: {} are longer than a row of {} tokens (the longest has {})", fit.name,
+                    lengths.text(endless), fit.row_tokens, lengths.longest_tokens);
     announce(lengths, fit, facts);
     const int64_t lost =
         fit.too_long == TooLong::kDrop ? lengths.long_count : lengths.useless_count;

@@ -198,6 +198,7 @@ TokenDocument encode_pieces(const std::vector<ChatPiece>& pieces, const Tokenize
 std::shared_ptr<const DocumentSource> load_conversations(const Path& jsonl,
                                                          const TrainingFormat& format) {
   std::vector<TokenDocument> documents;
+  std::vector<int64_t> conversations;
   int64_t number = 0;
   for_each_record(jsonl, [&](const Record& record) {
     const std::string where = fmt::format("{}:{}{}", jsonl.string(), ++number,
@@ -209,11 +210,13 @@ std::shared_ptr<const DocumentSource> load_conversations(const Path& jsonl,
         messages_from_json(parse_json(record.messages, where), where);
     const Json tools = record.tools.empty() ? Json() : parse_json(record.tools, where);
     for (TokenDocument& document : format.documents(messages, tools, where)) {
-      if (!document.ids.empty()) documents.push_back(std::move(document));  // Else weight 0 alone.
+      if (document.ids.empty()) continue;  // Weight 0 alone.
+      documents.push_back(std::move(document));
+      conversations.push_back(number);
     }
   });
   if (documents.empty()) fail(ErrorCode::kCorrupt, "{}: holds no conversation", jsonl.string());
-  return std::make_shared<MemoryDocuments>(std::move(documents));
+  return std::make_shared<MemoryDocuments>(std::move(documents), std::move(conversations));
 }
 
 std::shared_ptr<const DocumentSource> problem_conversations(const TaskMixture& mixture,

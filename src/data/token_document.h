@@ -32,21 +32,29 @@ class DocumentSource {
   virtual int64_t document_count() const = 0;
   // The same index always gives the same document. Safe to call from several threads.
   virtual void read(int64_t index, TokenDocument& out) const = 0;
+  // What a document was made from: equal for neighbours that are samples of one conversation.
+  virtual int64_t conversation_of(int64_t index) const { return index; }
   static constexpr int64_t kEndless = INT64_MAX;
 };
 
 // Documents in memory, for tests and small sets.
 class MemoryDocuments : public DocumentSource {
  public:
-  explicit MemoryDocuments(std::vector<TokenDocument> documents)
-      : documents_(std::move(documents)) {}
+  // `conversations`: each document's, ascending; empty where each is one of its own.
+  explicit MemoryDocuments(std::vector<TokenDocument> documents,
+                           std::vector<int64_t> conversations = {})
+      : documents_(std::move(documents)), conversations_(std::move(conversations)) {}
   int64_t document_count() const override { return std::ssize(documents_); }
   void read(int64_t index, TokenDocument& out) const override {
     out = documents_[static_cast<size_t>(index)];
   }
+  int64_t conversation_of(int64_t index) const override {
+    return conversations_.empty() ? index : conversations_[static_cast<size_t>(index)];
+  }
 
  private:
   std::vector<TokenDocument> documents_;
+  std::vector<int64_t> conversations_;
 };
 
 }  // namespace dure

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "engine/drafter.h"
+#include "engine/known_tokens.h"
 #include "engine/speculation.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/rows.h"
@@ -327,11 +328,7 @@ int64_t Generator::submit(GenerationRequest request) {
     fail(ErrorCode::kInvalidArgument, "the prompt is empty: give at least one token");
   if (request.new_tokens_max < 1)
     fail(ErrorCode::kInvalidArgument, "{} new tokens: ask for at least 1", request.new_tokens_max);
-  for (const int32_t token : request.prompt) {
-    if (token < 0 || token >= vocab)
-      fail(ErrorCode::kInvalidArgument, "prompt token {} is outside the vocabulary of {}", token,
-           vocab);
-  }
+  require_known_tokens(request.prompt, vocab, "prompt token");
   if (prompt + request.new_tokens_max > s.options.context_tokens_max) {
     fail(ErrorCode::kInvalidArgument,
          "{} prompt tokens and {} new ones exceed the context of {}; shorten one, or raise the "

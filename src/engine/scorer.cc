@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/known_tokens.h"
 #include "engine/kv_cache.h"
 #include "kernels/cross_entropy.h"
 #include "model/model.h"
@@ -158,6 +159,7 @@ void Scorer::score(std::span<const std::span<const int32_t>> sequences,
     const std::span<const int32_t> all = sequences[i];
     DURE_CHECK(!all.empty() && std::ssize(all) <= s.options.sequence_tokens_max,
                "sequence {} of {} tokens", i, all.size());
+    require_known_tokens(all, s.weights.config.vocab_size, "token");
     if (s.cache.free_sequences() == 0) s.run(sink);
     const int slot = s.cache.open();
     for (int64_t done = 0; done < std::ssize(all);) {

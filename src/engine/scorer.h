@@ -41,8 +41,8 @@ class Scorer {
   static int64_t plan_bytes(const ModelConfig& config, const ScorerOptions& options);
 
   // Calls `sink` for all rows of all sequences: sequences ascending, rows ascending. What it is
-  // given is valid until it returns. Checked: ids inside the vocabulary, lengths between 1 and
-  // sequence_tokens_max.
+  // given is valid until it returns. Throws kInvalidArgument for an id outside the vocabulary.
+  // Checked: lengths between 1 and sequence_tokens_max.
   void score(std::span<const std::span<const int32_t>> sequences,
              const std::function<void(const ScoredRows&)>& sink);
 

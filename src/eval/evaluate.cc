@@ -14,9 +14,11 @@
 #include "base/progress.h"
 #include "data/corpus.h"
 #include "engine/generator.h"
+#include "engine/known_tokens.h"
 #include "engine/scorer.h"
 #include "eval/grader.h"
 #include "eval/xz_size.h"
+#include "model/context_fit.h"
 
 namespace dure {
 namespace {
@@ -33,6 +35,8 @@ class TextScorer {
 
   void add(const std::string& text) {
     const std::vector<int32_t> ids = subject_.texts.require_tokenizer().encode(text);
+    require_known_tokens(ids, subject_.weights.config.vocab_size,
+                         subject_.model + ": its tokenizer's token");
     bytes_ += std::ssize(text);
     tokens_ += std::ssize(ids);
     if (ids.empty()) return;
@@ -66,13 +70,18 @@ class TextScorer {
   double bits_ = 0;
 };
 
+[[noreturn]] void refuse_no_text(const Path& corpus) {
+  fail(ErrorCode::kInvalidArgument, "{} holds no held-out text: there is nothing to score",
+       corpus.string());
+}
+
 Json score_texts(const TextSuiteOptions& options, const EvalSubject& subject, Stream& stream) {
   Json rows = Json::array();
   const Path corpus(options.corpus);
   const std::vector<std::string> languages = heldout_languages(corpus);
-  if (languages.empty())
-    fail(ErrorCode::kInvalidArgument, "{} holds no held-out text: there is nothing to score",
-         corpus.string());
+  if (languages.empty()) refuse_no_text(corpus);
+  warn_beyond_context(subject.weights.config, options.context_tokens,
+                      subject.name + ": text.context_tokens");
   TextScorer scorer(subject, options.context_tokens, stream);
   Progress progress(subject.name + ": held-out text", static_cast<int64_t>(languages.size()),
                     "languages");
@@ -85,6 +94,11 @@ Json score_texts(const TextSuiteOptions& options, const EvalSubject& subject, St
       scorer.add(record.text);
       all += record.text;
     });
+    if (scorer.bytes() == 0) {
+      log_warn("{}: holds no text: {} is left out", heldout_file(corpus, language).string(),
+               language);
+      continue;
+    }
     Json row = Json::object();
     row["language"] = language;
     row["bytes"] = scorer.bytes();
@@ -97,6 +111,7 @@ Json score_texts(const TextSuiteOptions& options, const EvalSubject& subject, St
                     fmt::format("{} {:.2f} bits a byte", language, scorer.bits_per_byte()));
   }
   progress.finish();
+  if (rows.size() == 0) refuse_no_text(corpus);
   return rows;
 }
 
@@ -342,9 +357,23 @@ void solve_tasks(const EvalSuite& suite, const EvalSubject& subject, Stream& str
   results["samples"] = samples;
 }
 
+// Each entry is a setting that is measured: twice the same would count its problems twice.
+template <typename T>
+void require_distinct(const std::vector<T>& list, const std::string& where) {
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (std::find(list.begin(), list.begin() + static_cast<std::ptrdiff_t>(i), list[i]) ==
+        list.begin() + static_cast<std::ptrdiff_t>(i))
+      continue;
+    fail(ErrorCode::kInvalidArgument, "{} holds the same entry twice (entry {}): name each once",
+         where, i + 1);
+  }
+}
+
 }  // namespace
 
 void check_suite(const EvalSuite& suite, const std::string& where) {
+  require_distinct(suite.tasks.turns, where + ": tasks.turns");
+  require_distinct(suite.tasks.thinking, where + ": tasks.thinking");
   if (suite.text.corpus.empty() && suite.tasks.problems_per_cell == 0) {
     fail(ErrorCode::kInvalidArgument,
          "{}: nothing to measure: set text.corpus to a prepared corpus, or tasks.problems_per_cell "

@@ -2,6 +2,7 @@
 #include "train/next_token_stage.h"
 
 #include "base/log.h"
+#include "model/context_fit.h"
 #include "model/load.h"
 #include "train/next_token_step.h"
 #include "train/run_identity.h"
@@ -42,6 +43,7 @@ void NextTokenStage::open(const Checkpoint* from) {
   start_.emplace(from == nullptr
                      ? open_starting_model(init_, tokenizer_path_, model_, source_)
                      : open_starting_model(from->path(), from->path(), Json(), source_));
+  warn_beyond_context(start_->config, config_.batch.tokens, source_ + ": batch.tokens");
   const TrainingFormat format(start_->tokenizer, start_->chat_template, start_->ends,
                               config_.data.without_reasoning);
   batches_.emplace(open_sources(config_, format, source_), packing_options());

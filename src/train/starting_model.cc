@@ -54,6 +54,7 @@ StartingModel open_starting_model(const Path& init, const Path& tokenizer, const
     fail(ErrorCode::kInvalidArgument, "{}: the tokenizer has {} ids, the model's vocabulary {}",
          source, start.tokenizer.vocab_size(), start.config.vocab_size);
   }
+  warn_of_other_tokenizer(start.tokenizer, start.config, source);
   start.texts = texts_of(start);
   if (start.files) {
     start.chat_template = load_chat_template(*start.files);
