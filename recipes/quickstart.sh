@@ -54,7 +54,7 @@ step() {
 }
 
 step corpus "$dure" data prepare "$data" --out "$out/corpus"
-step tokenizer "$dure" tokenizer train "$out/corpus" --vocab-size "$vocabulary" --out "$out/tokenizer"
+step tokenizer "$dure" tokenizer train "$out/corpus" --vocab-size "$vocabulary" --out "$out/tokenizer" --force
 step pretrain "$dure" train "recipes/$recipe/pretrain.yaml" --set output="$out/pretrain" --set tokenizer="$out/tokenizer" \
   --set data.corpus="$out/corpus" --set seed="$seed" $(shortened pretrain)
 step sft "$dure" train "recipes/$recipe/sft.yaml" --set output="$out/sft" --set init="$out/pretrain/model" \

@@ -91,5 +91,16 @@ TEST_F(PlanVerb, FoldersThatAreNoModels) {
   expect_refusal(run_program("plan " + at("empty")), "no config.json");
 }
 
+// Products are bounded by name; numbers below the bound come without memory for them.
+TEST_F(PlanVerb, RowsOfAPassAndFlagsWithoutEffect) {
+  const std::string train = "plan " + at("model") + " --train ";
+  expect_refusal(run_program(train + "--rows 4000000000 --tokens 4000000000"), "--rows x --tokens");
+  for (const char* more : {"", " --recompute"})
+    EXPECT_EQ(run_program(train + "--rows 32768 --tokens 65536" + more).code, 0);
+  expect_refusal(run_program("plan " + at("model") + " --rows 5"), "--rows has no effect");
+  expect_refusal(run_program(train + "--context 5"), "--context has no effect");
+  expect_refusal(run_program("plan " + at("model") + " --vocabulary 2147483648"), "to 2147483647");
+}
+
 }  // namespace
 }  // namespace dure

@@ -115,5 +115,15 @@ TEST_F(RenderVerb, BadInputIsOneLine) {
   refuse("--format k1 " + at("list.json") + list, "one file of messages");
 }
 
+TEST_F(RenderVerb, ConversationsAreJudgedAsDataIs) {
+  expect_refusal(run_program("render --format k1 -", {.input = "[]"}), "is empty");
+  expect_refusal(run_program("render --format k1 -", {.input = R"([{"role":"user"}])"}),
+                 "messages[0]: a message has neither");
+  expect_refusal(
+      run_program("render --format k1 -",
+                  {.input = R"({"messages":[{"role":"user","content":"a"}],"tools":"abc"})"}),
+      "'tools'");
+}
+
 }  // namespace
 }  // namespace dure

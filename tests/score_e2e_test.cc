@@ -162,5 +162,18 @@ TEST_F(ScoreTest, BadInputIsOneLineAndLeavesNothing) {
   }
 }
 
+TEST_F(ScoreTest, OutputsKeepLinksAndAreNotReplacedUnasked) {
+  std::filesystem::create_symlink(path("real.f32"), path("link.f32"));
+  const std::string command = model_ + " --ids " + ids_ + " --logits " + path("link.f32");
+  EXPECT_EQ(score(command).code, 0);
+  EXPECT_TRUE(std::filesystem::is_symlink(path("link.f32")));
+  EXPECT_GT(file_size(path("real.f32")), 0);
+  expect_refusal(score(command), "--force");
+  EXPECT_EQ(score(command + " --force").code, 0);
+  EXPECT_TRUE(std::filesystem::is_symlink(path("link.f32")));
+  write_file(path("one.json"), "[5]");
+  expect_refusal(score(model_ + " --ids " + path("one.json")), "nothing is predicted");
+}
+
 }  // namespace
 }  // namespace dure

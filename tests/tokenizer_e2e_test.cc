@@ -133,5 +133,14 @@ TEST_F(TokenizerVerb, BadInputIsOneLine) {
                  "none");
 }
 
+TEST_F(TokenizerVerb, TrainReplacesNothingUnasked) {
+  const std::string train = "tokenizer train " + at("book.txt") + " --vocab-size 420 --out ";
+  expect_refusal(run_program(train + at("t")), "--force");
+  EXPECT_EQ(run_program(train + at("t") + " --force").code, 0);
+  make_folders(at("m"));
+  write_file(at("m") + "/config.json", "{}");
+  expect_refusal(run_program(train + at("m") + " --force"), "holds a model or a run");
+}
+
 }  // namespace
 }  // namespace dure

@@ -64,6 +64,25 @@ Path without_trailing_slash(Path path) {
   return path.filename().empty() ? path.parent_path() : std::move(path);
 }
 
+// What the links at `path` lead to, whether it is there or not.
+Path followed(Path path) {
+  constexpr int kLinksMax = 40;  // As the system has it.
+  std::error_code error;
+  for (int i = 0; i < kLinksMax && std::filesystem::is_symlink(path, error); ++i) {
+    const Path to = std::filesystem::read_symlink(path, error);
+    path = to.is_absolute() ? to : path.parent_path() / to;
+  }
+  return path;
+}
+
+// A device, pipe or socket: it stays what it is, nothing is renamed over it.
+bool is_written_directly(const Path& path) {
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) &&
+         !std::filesystem::is_directory(status);
+}
+
 void sync_tree(const Path& folder) {
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     if (!entry.is_regular_file()) continue;
@@ -109,6 +128,19 @@ void write_file(const Path& path, std::string_view content) {
   StagedFile file(path);
   file.write(content);
   file.commit();
+}
+
+void check_replaceable_file(const Path& target, bool replace) {
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(target, error);
+  if (std::filesystem::is_directory(status)) {
+    fail(ErrorCode::kInvalidArgument, "{} is a folder; the name of a file is needed",
+         target.string());
+  }
+  if (std::filesystem::is_regular_file(status) && !replace) {
+    fail(ErrorCode::kInvalidArgument,
+         "{} is there already; give another name, or --force to replace it", target.string());
+  }
 }
 
 void append_file(const Path& path, std::string_view content) {
@@ -179,15 +211,19 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 StagedFile::StagedFile(Path target)
-    : target_(std::move(target)), temporary_(temporary_beside(target_)) {
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    : target_(followed(std::move(target))),
+      temporary_(is_written_directly(target_) ? Path() : temporary_beside(target_)) {
+  descriptor_ = direct()
+                    ? ::open(target_.c_str(), O_WRONLY | O_CLOEXEC)
+                    : ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail_errno(fmt::format("cannot write {}", target_.string()));
+  if (direct()) return;
   ::flock(descriptor_, LOCK_EX | LOCK_NB);  // Says that the writer lives; where it cannot, no harm.
 }
 
 StagedFile::~StagedFile() {
   if (descriptor_ >= 0) ::close(descriptor_);
-  if (!committed_) ::unlink(temporary_.c_str());
+  if (!committed_ && !direct()) ::unlink(temporary_.c_str());
 }
 
 void StagedFile::write(std::string_view bytes) {
@@ -210,6 +246,8 @@ void StagedFile::commit() {
   if (::fsync(descriptor_) != 0 && errno != EINVAL)
     fail_errno(fmt::format("cannot write {}", target_.string()));
   ::close(std::exchange(descriptor_, -1));
+  committed_ = direct();
+  if (committed_) return;
   if (::rename(temporary_.c_str(), target_.c_str()) != 0)
     fail_errno(fmt::format("cannot write {}", target_.string()));
   committed_ = true;

@@ -19,6 +19,9 @@ using Path = std::filesystem::path;
 
 std::string read_file(const Path& path);                      // Throws kNotFound, kPermission, kIo.
 void write_file(const Path& path, std::string_view content);  // Atomic: temporary, fsync, rename.
+// Throws kInvalidArgument where `target` is a folder, or a regular file and not `replace`
+// (--force). Devices and pipes are written to as they are.
+void check_replaceable_file(const Path& target, bool replace);
 void append_file(const Path& path, std::string_view content);  // One write call; for logs.
 bool path_exists(const Path& path);
 void make_folders(const Path& path);
@@ -46,6 +49,7 @@ class MappedFile {
 };
 
 // A file written in pieces beside its target and renamed by commit(); removed if never committed.
+// A symbolic link stays one: what it points at is written. A device or pipe is written directly.
 class StagedFile {
  public:
   explicit StagedFile(Path target);
@@ -59,7 +63,9 @@ class StagedFile {
   void commit();
 
  private:
-  Path target_, temporary_;
+  bool direct() const { return temporary_.empty(); }
+
+  Path target_, temporary_;  // no temporary for what is written directly
   int descriptor_ = -1;
   int64_t size_ = 0;
   bool committed_ = false;

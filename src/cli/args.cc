@@ -8,7 +8,9 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <sstream>
+#include <stdexcept>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -95,16 +97,24 @@ int report(const Error& error) {
   return error.code() == ErrorCode::kInterrupted ? interrupt_exit_code() : kExitBadInput;
 }
 
+Error out_of_memory() {
+  return Error(ErrorCode::kOutOfMemory, "out of memory; `dure plan` shows what a run needs");
+}
+
 int guarded(const std::function<int()>& run) {
   try {
     return run();
   } catch (const Error& error) {
     return report(error);
   } catch (const std::bad_alloc&) {
-    return report(
-        Error(ErrorCode::kOutOfMemory, "out of memory; `dure plan` shows what a run needs"));
+    return report(out_of_memory());
+  } catch (const std::length_error&) {  // A container asked for more than can be addressed.
+    return report(out_of_memory());
+  } catch (const std::filesystem::filesystem_error& error) {
+    return report(Error(ErrorCode::kIo,
+                        fmt::format("{}: {}", error.path1().string(), error.code().message())));
   } catch (const std::exception& error) {
-    return report(Error(ErrorCode::kIo, error.what()));
+    return report(Error(ErrorCode::kIo, fmt::format("unexpected failure ({})", error.what())));
   }
 }
 

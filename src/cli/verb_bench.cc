@@ -194,9 +194,7 @@ int make_slice(const BenchArgs& args) {
          "{}: --make-slice writes a model, it takes none; measure it in a second run", args.model);
   if (out.extension() != ".gguf")
     fail(ErrorCode::kInvalidArgument, "{}: the name of a .gguf file is needed", *slice.out);
-  if (path_exists(out) && (!slice.force || std::filesystem::is_directory(out)))
-    fail(ErrorCode::kInvalidArgument, "{}: is there already; {}", *slice.out,
-         slice.force ? "it is a folder" : "--force replaces it");
+  check_replaceable_file(out, slice.force);
   SliceJob job{.config = slice_config(slice.shape), .out = out};
   job.types = slice_types(job.config, slice.type.value_or("Q4_K"), slice.head_type);
   job.seed = static_cast<uint64_t>(args.seed);

@@ -30,9 +30,7 @@ void check(const ImatrixArgs& args) {
   if (args.chunk < 2 || args.chunk > 1'000'000)
     fail(ErrorCode::kInvalidArgument, "--chunk {}: from 2 to 1000000 tokens", args.chunk);
   if (args.chunks < 0) fail(ErrorCode::kInvalidArgument, "--chunks {}: 0 or more", args.chunks);
-  if (path_exists(args.out) && !args.force)
-    fail(ErrorCode::kInvalidArgument,
-         "{} is there already; give another name, or --force to replace it", args.out);
+  check_replaceable_file(args.out, args.force);
 }
 
 void report(const ImportanceMatrix& matrix, const std::string& out) {

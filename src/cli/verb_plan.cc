@@ -12,15 +12,16 @@
 #include "formats/hf_config.h"
 #include "formats/model_folder.h"
 #include "text/tokenizer.h"
+#include "train/starting_model.h"
 #include "train/trainer.h"
 
 namespace dure {
 namespace {
 
 struct PlanArgs {
-  std::string model, kv_type = "bf16", optimiser = "adamw";
-  std::optional<int64_t> context, memory_gib;
-  int64_t sequences = 1, draft = 0, rows = 1, tokens = 4096, vocabulary = 0;
+  std::string model;
+  std::optional<std::string> kv_type, optimiser;
+  std::optional<int64_t> context, sequences, draft, rows, tokens, vocabulary, memory_gib;
   bool json = false, train = false, recompute = false;
 };
 
@@ -43,6 +44,30 @@ bool is_rl_recipe(const Json& json) {
   return false;
 }
 
+// Flags of one kind of plan have no effect on another: refused, naming the first.
+void refuse_given(std::initializer_list<std::pair<const char*, bool>> flags, const char* why) {
+  for (const auto& [name, given] : flags) {
+    if (given) fail(ErrorCode::kInvalidArgument, "{} has no effect here: {}", name, why);
+  }
+}
+void refuse_serving_flags(const PlanArgs& args, const char* why) {
+  refuse_given({{"--context", args.context.has_value()},
+                {"--sequences", args.sequences.has_value()},
+                {"--draft", args.draft.has_value()},
+                {"--kv-type", args.kv_type.has_value()}},
+               why);
+}
+void refuse_training_flags(const PlanArgs& args, const char* why) {
+  refuse_given({{"--rows", args.rows.has_value()},
+                {"--tokens", args.tokens.has_value()},
+                {"--optimiser", args.optimiser.has_value()},
+                {"--recompute", args.recompute}},
+               why);
+}
+void refuse_vocabulary(const PlanArgs& args, const char* why) {
+  refuse_given({{"--vocabulary", args.vocabulary.value_or(0) != 0}}, why);
+}
+
 // The model it starts from has to be there: its tokenizer and template say how long prompts are.
 Subject read_rl_recipe(const Path& path, const Json& json) {
   Subject out;
@@ -54,11 +79,38 @@ Subject read_rl_recipe(const Path& path, const Json& json) {
   return out;
 }
 
-// A training recipe: its model, batch and optimiser. The vocabulary is its tokenizer's, where that
-// is there already.
+// The ids of a new model: those of its tokenizer, or as many as were said where that is not made
+// yet.
+int64_t recipe_vocabulary(const TrainConfig& config, const PlanArgs& args, const Path& path) {
+  const int64_t said = args.vocabulary.value_or(0);
+  if (path_exists(Path(config.tokenizer) / "tokenizer.json")) {
+    const int64_t there = Tokenizer::load(config.tokenizer).vocab_size();
+    if (said > 0 && said != there) {
+      fail(ErrorCode::kInvalidArgument,
+           "--vocabulary {}: the recipe's tokenizer ({}) is there and has {} ids; leave the option "
+           "away",
+           said, config.tokenizer, there);
+    }
+    return there;
+  }
+  if (said == 0) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: its tokenizer ({}) is not there yet; say how many ids it will have (--vocabulary)",
+         path.string(), config.tokenizer);
+  }
+  return said;
+}
+
+// A training recipe: its model, batch and optimiser.
 Subject read_recipe(const Path& path, const PlanArgs& args) {
   Json json = load_yaml(path), plain = Json::object(), model;
-  if (json.is_object() && is_rl_recipe(json)) return read_rl_recipe(path, json);
+  refuse_serving_flags(args, "the plan is of a recipe of training");
+  refuse_training_flags(args, "the recipe says it; change its field instead");
+  if (json.is_object() && is_rl_recipe(json)) {
+    refuse_given({{"--train", args.train}}, "the recipe is one of reinforcement learning");
+    refuse_vocabulary(args, "the model that the recipe starts from has its own");
+    return read_rl_recipe(path, json);
+  }
   for (const auto& [key, value] : json.as_object(path.string()))
     (key == "model" ? model : plain[key]) = value;
   TrainConfig config;
@@ -66,22 +118,15 @@ Subject read_recipe(const Path& path, const PlanArgs& args) {
   Subject out;
   out.train = true;
   if (!config.init.empty()) {
+    refuse_vocabulary(args, "the model that the recipe starts from has its own");
     out.config = ModelFiles(find_model(config.init), Extent::kHeader).config();
   } else {
-    if (args.vocabulary > 0)
-      model["vocab_size"] = args.vocabulary;
-    else if (path_exists(Path(config.tokenizer) / "tokenizer.json"))
-      model["vocab_size"] = Tokenizer::load(config.tokenizer).vocab_size();
-    if (!model.contains("vocab_size")) {
-      fail(ErrorCode::kInvalidArgument,
-           "{}: its tokenizer ({}) is not there yet; say how many ids it will have (--vocabulary)",
-           path.string(), config.tokenizer);
-    }
+    set_vocabulary(model, recipe_vocabulary(config, args, path), path.string() + ": model");
     out.config = parse_hf_config(model, path.string() + ": model");
   }
-  const int64_t rows = config.batch.micro_rows > 0 ? config.batch.micro_rows : config.batch.rows;
+  check_batch(config.batch, path.string());
   out.learner.optimiser = config.optimiser;
-  out.learner.pass = {.rows_max = rows * config.batch.tokens,
+  out.learner.pass = {.rows_max = config.batch.rows_together() * config.batch.tokens,
                       .recompute = config.batch.recompute,
                       .mtp = config.loss.mtp_coefficient > 0};
   out.learner.train_router = config.loss.train_router;
@@ -91,6 +136,12 @@ Subject read_recipe(const Path& path, const PlanArgs& args) {
 Subject read_subject(const PlanArgs& args) {
   const Path path = find_model(args.model);
   if (is_yaml(path)) return read_recipe(path, args);
+  refuse_vocabulary(args, "it is of a recipe whose tokenizer is not made yet");
+  if (args.train) {
+    refuse_serving_flags(args, "it is of serving, --train plans a training step");
+  } else {
+    refuse_training_flags(args, "it is of training (--train)");
+  }
   Subject out;
   const bool bare = std::filesystem::is_directory(path) && path_exists(path / "config.json") &&
                     !holds_weights(path);
@@ -102,8 +153,11 @@ Subject read_subject(const PlanArgs& args) {
     out.config = out.files->config();
   }
   out.train = args.train;
-  out.learner.optimiser.kind = enum_from_name<OptimiserKind>(args.optimiser, "--optimiser");
-  out.learner.pass = {.rows_max = args.rows * args.tokens, .recompute = args.recompute};
+  out.learner.optimiser.kind =
+      enum_from_name<OptimiserKind>(args.optimiser.value_or("adamw"), "--optimiser");
+  out.learner.pass = {
+      .rows_max = pass_rows(args.rows.value_or(1), args.tokens.value_or(4096), "--rows x --tokens"),
+      .recompute = args.recompute};
   return out;
 }
 
@@ -218,21 +272,23 @@ int show_training(const Subject& subject, const MachineMemory& memory, bool as_j
 
 GeneratorOptions serving_options(const ModelConfig& config, const PlanArgs& args) {
   GeneratorOptions options;
-  options.sequences_max = args.sequences;
+  options.sequences_max = args.sequences.value_or(1);
   options.context_tokens_max = args.context.value_or(config.context_tokens);
   if (options.context_tokens_max > config.context_tokens) {
     log_warn("--context {}: the model's own limit of {} tokens is taken ({})",
              options.context_tokens_max, config.context_tokens, args.model);
     options.context_tokens_max = config.context_tokens;
   }
-  options.draft_tokens_max = args.draft;
-  options.batch_rows_max =
-      std::max(options.batch_rows_max, options.sequences_max * (1 + options.draft_tokens_max));
-  if (args.draft > 0 && config.mtp_layer_count == 0)
-    fail(ErrorCode::kInvalidArgument, "--draft {}: the model has no MTP layer", args.draft);
-  if (args.kv_type != "bf16" && args.kv_type != "f32")
-    fail(ErrorCode::kInvalidArgument, "--kv-type '{}': bf16 or f32", args.kv_type);
-  options.kv_dtype = args.kv_type == "bf16" ? DType::kBF16 : DType::kF32;
+  options.draft_tokens_max = args.draft.value_or(0);
+  options.batch_rows_max = std::max(options.batch_rows_max,
+                                    pass_rows(options.sequences_max, 1 + options.draft_tokens_max,
+                                              "--sequences x (1 + --draft)"));
+  if (options.draft_tokens_max > 0 && config.mtp_layer_count == 0)
+    fail(ErrorCode::kInvalidArgument, "--draft {}: the model has no MTP layer", *args.draft);
+  const std::string kv_type = args.kv_type.value_or("bf16");
+  if (kv_type != "bf16" && kv_type != "f32")
+    fail(ErrorCode::kInvalidArgument, "--kv-type '{}': bf16 or f32", kv_type);
+  options.kv_dtype = kv_type == "bf16" ? DType::kBF16 : DType::kF32;
   return options;
 }
 
@@ -303,21 +359,27 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
   return 0;
 }
 
+void check_range(const char* name, std::optional<int64_t> value, int64_t least, int64_t most) {
+  if (value && (*value < least || *value > most))
+    fail(ErrorCode::kInvalidArgument, "{} is {}, should be from {} to {}", name, *value, least,
+         most);
+}
+
+void check_args(const PlanArgs& args) {
+  constexpr int64_t kMost = int64_t{1} << 32;
+  check_range("--sequences", args.sequences, 1, kMost);
+  check_range("--draft", args.draft, 0, kMost);
+  check_range("--rows", args.rows, 1, kMost);
+  check_range("--tokens", args.tokens, 1, kMost);
+  check_range("--context", args.context, 1, kMost);
+  check_range("--memory", args.memory_gib, 1, kMost);
+  check_range("--vocabulary", args.vocabulary, 0, INT32_MAX);
+  if (args.optimiser && *args.optimiser != "adamw" && *args.optimiser != "muon")
+    fail(ErrorCode::kInvalidArgument, "--optimiser '{}': adamw or muon", *args.optimiser);
+}
+
 int plan(const PlanArgs& args) {
-  for (const auto& [name, value] : {std::pair("--sequences", args.sequences),
-                                    {"--draft", args.draft + 1},
-                                    {"--rows", args.rows},
-                                    {"--tokens", args.tokens},
-                                    {"--context", args.context.value_or(1)},
-                                    {"--memory", args.memory_gib.value_or(1)}}) {
-    if (value < 1 || value > (int64_t{1} << 32))
-      fail(ErrorCode::kInvalidArgument, "{} is {}, should be from 1 to 2^32", name, value);
-  }
-  if (args.vocabulary < 0 || args.vocabulary > INT32_MAX)
-    fail(ErrorCode::kInvalidArgument, "--vocabulary is {}, should be from 1 to 2^31 (0: not given)",
-         args.vocabulary);
-  if (args.optimiser != "adamw" && args.optimiser != "muon")
-    fail(ErrorCode::kInvalidArgument, "--optimiser '{}': adamw or muon", args.optimiser);
+  check_args(args);
   const Subject subject = read_subject(args);
   MachineMemory memory = machine_memory();
   if (args.memory_gib) memory.total_bytes = memory.available_bytes = *args.memory_gib << 30;
@@ -334,13 +396,13 @@ std::function<int()> declare_plan(Args& args) {
       "MODEL", options->model,
       "a model (folder, GGUF file, repo id), a config.json, or a recipe of training or RL (.yaml)");
   args.option("--context", options->context, "tokens of one sequence (default: the model's own)");
-  args.option("--sequences", options->sequences, "sequences served together");
+  args.option("--sequences", options->sequences, "sequences served together (default: 1)");
   args.option("--draft", options->draft, "tokens the MTP layer drafts ahead (0: off)");
-  args.option("--kv-type", options->kv_type, "type of keys and values: bf16 or f32");
+  args.option("--kv-type", options->kv_type, "type of keys and values: bf16 (default) or f32");
   args.flag("--train", options->train, "plan a training step instead of serving");
-  args.option("--rows", options->rows, "training: rows of one pass");
-  args.option("--tokens", options->tokens, "training: tokens of a row");
-  args.option("--optimiser", options->optimiser, "training: adamw or muon");
+  args.option("--rows", options->rows, "training: rows of one pass (default: 1)");
+  args.option("--tokens", options->tokens, "training: tokens of a row (default: 4096)");
+  args.option("--optimiser", options->optimiser, "training: adamw (default) or muon");
   args.flag("--recompute", options->recompute, "training: keep only layer inputs");
   args.option("--vocabulary", options->vocabulary,
               "a recipe whose tokenizer is not made yet: its number of ids");

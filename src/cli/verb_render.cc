@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "cli/args.h"
 #include "cli/verbs.h"
+#include "data/chat_record.h"
 #include "data/model_texts.h"
 #include "text/inline_reasoning.h"
 
@@ -99,6 +100,31 @@ void warn_of_inline_reasoning(const Json& messages, const std::string& source) {
   }
 }
 
+// As `dure data prepare` judges a conversation, but that roles are the template's to know.
+void check_conversation(const Json& messages, const std::string& source) {
+  if (messages.size() == 0)
+    fail(ErrorCode::kInvalidArgument, "{}: the list of messages is empty", source);
+  for (size_t i = 0; i < messages.size(); ++i) {
+    try {
+      check_message(messages.at(i));
+    } catch (const Error& error) {
+      fail(ErrorCode::kInvalidArgument, "{}: messages[{}]: {}", source, i, error.what());
+    }
+  }
+}
+
+// Tools as a list, where they were given as its JSON text.
+void check_tools(Json& variables, const std::string& source) {
+  const Json* given = variables.find("tools");
+  if (given == nullptr) return;
+  try {
+    Json tools = read_tools(*given);
+    if (given->is_string()) variables["tools"] = std::move(tools);
+  } catch (const Error& error) {
+    fail(ErrorCode::kInvalidArgument, "{}: {}", source, error.what());
+  }
+}
+
 int run_render(const RenderArgs& args) {
   ChatTemplate chat = chosen_template(args);
   if (args.now.has_value()) chat.set_now(parse_time(*args.now));
@@ -109,8 +135,11 @@ int run_render(const RenderArgs& args) {
     fail(ErrorCode::kInvalidArgument,
          "{}: should be a list of messages, or an object with `messages`", source);
   }
+  check_conversation(*messages, source);
+  Json variables = variables_of(input, args);
+  check_tools(variables, args.tools.value_or(source));
   if (chat.is_released()) warn_of_inline_reasoning(*messages, source);
-  const std::string text = chat.render(*messages, variables_of(input, args));
+  const std::string text = chat.render(*messages, variables);
   const bool newline = isatty(STDOUT_FILENO) != 0 && !text.ends_with('\n');
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
                        (!newline || std::fputc('\n', stdout) != EOF);

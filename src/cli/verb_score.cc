@@ -31,7 +31,7 @@ struct ScoreArgs {
   std::optional<std::string> ids, text, logits, gradients;
   double mtp_coefficient = 0;
   ArithmeticFlag arithmetic{"exact"};
-  bool json = false;
+  bool json = false, force = false;
 };
 
 using IdRows = std::vector<std::vector<int32_t>>;
@@ -247,11 +247,30 @@ void require_finite(const Scored& s, const std::string& where) {
   }
 }
 
+// A likelihood is that of a token after another; logits alone need no second one.
+void check_predicts(const IdRows& rows, const ScoreArgs& args, const std::string& where) {
+  const bool predicts =
+      std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row.size() > 1; });
+  if (predicts || (args.logits && !args.gradients)) return;
+  fail(ErrorCode::kInvalidArgument,
+       "{}: no row has two tokens: nothing is predicted; a row of one has logits alone (--logits)",
+       where);
+}
+
+void check_outputs(const ScoreArgs& args) {
+  for (const auto& path : {args.logits, args.gradients}) {
+    if (path) check_replaceable_file(*path, args.force);
+  }
+  if (args.logits && args.logits == args.gradients)
+    fail(ErrorCode::kInvalidArgument, "--logits and --gradients are both {}", *args.logits);
+}
+
 int run_score(const ScoreArgs& args) {
   if (args.ids.has_value() == args.text.has_value())
     fail(ErrorCode::kInvalidArgument, "give either --ids FILE or --text FILE");
   if (args.gradients && args.arithmetic.wanted() != Arithmetic::kExact)
     fail(ErrorCode::kInvalidArgument, "--gradients are exact: leave --arithmetic away");
+  check_outputs(args);
   const OpenModel model = open_model_to_read(args.model, args.arithmetic.wanted());
   if (args.mtp_coefficient != 0 && (!args.gradients || model.weights.config.mtp_layer_count == 0)) {
     fail(ErrorCode::kInvalidArgument,
@@ -267,6 +286,7 @@ int run_score(const ScoreArgs& args) {
   const IdRows rows = args.ids ? parse_ids(content, where)
                                : IdRows{model.texts.require_tokenizer().encode(content)};
   check_rows(rows, model.weights.config, where);
+  check_predicts(rows, args, where);
   warn_beyond_context(model.weights.config, longest_of(rows), where);
   CpuStream stream;
   LogitsFile logits(args.logits);
@@ -306,6 +326,8 @@ std::function<int()> declare_score(Args& args) {
   args.option("--mtp-coefficient", a->mtp_coefficient,
               "add this times the MTP layer's mean loss before taking gradients");
   a->arithmetic.declare(args);
+  args.flag("--force", a->force,
+            "replace the files of --logits and --gradients where they are there");
   args.flag("--json", a->json, "one JSON object instead of lines");
   args.examples(
       "  dure score ./model --ids ids.json\n"

@@ -17,6 +17,7 @@
 #include "data/jsonl.h"
 #include "data/model_texts.h"
 #include "data/records.h"
+#include "formats/model_folder.h"
 #include "text/bpe_trainer.h"
 #include "text/tokenizer.h"
 
@@ -28,6 +29,7 @@ struct TrainArgs {
   std::string out;
   int64_t vocab_size = BpeTrainerOptions{}.vocab_size, words_size = 0;
   double superword_share = BpeTrainerOptions{}.superword_share;
+  bool force = false;
 };
 
 std::string place(const std::string& file, int64_t line) {
@@ -88,10 +90,26 @@ class Feeder {
   int64_t count_ = 0;
 };
 
+// A tokenizer goes by --force alone. That of a model or of a run never: its ids are in the weights.
+void check_out(const Path& out, bool force) {
+  if (!path_exists(out)) return;
+  const auto refuse = [&](const char* what) {
+    fail(ErrorCode::kInvalidArgument, "{} {}", out.string(), what);
+  };
+  if (!std::filesystem::is_directory(out)) refuse("is a file; name a folder");
+  if (path_exists(out / "config.json") || path_exists(out / "checkpoints") || holds_weights(out))
+    refuse("holds a model or a run, whose tokenizer has to stay; give another folder");
+  const bool there =
+      path_exists(out / "tokenizer.json") || path_exists(out / "tokenizer_config.json");
+  if (there && !force)
+    refuse("has a tokenizer already; give another name, or --force to replace it");
+}
+
 int run_train(const TrainArgs& args) {
   if (args.out.empty())
     fail(ErrorCode::kInvalidArgument,
          "--out is missing: the folder for tokenizer.json and tokenizer_config.json");
+  check_out(args.out, args.force);
   BpeTrainerOptions options;
   options.vocab_size = args.vocab_size;
   options.words_size = args.words_size;
@@ -281,6 +299,7 @@ void declare_train_tokenizer(Args& parent) {
   args.options("--special", given->special,
                "a special token; repeat for more, in order (default: those of the family)");
   args.option("-o,--out", given->out, "folder for tokenizer.json and tokenizer_config.json");
+  args.flag("--force", given->force, "replace the tokenizer that is in the folder");
   args.examples(
       "  dure tokenizer train book.txt --vocab-size 8192 --out my-tokenizer\n"
       "  dure tokenizer train runs/corpus --vocab-size 4096 --superword-share 0.1 -o "

@@ -154,23 +154,10 @@ std::optional<Json> messages_of(const Json& record) {
 // --- Judging.
 
 void check_shape(const Json& message) {
-  if (!message.is_object()) refuse("a message is not an object");
-  const Json* role = present(message, "role");
-  if (role == nullptr || !role->is_string()) refuse("a message has no 'role'");
+  check_message(message);
   static const std::set<std::string> roles = {"system", "developer", "user", "assistant", "tool"};
-  if (!roles.contains(role->as_string())) refuse("unknown role '{}'", role->as_string());
-  const Json* content = present(message, "content");
-  if (content != nullptr && !content->is_string() && !content->is_array())
-    refuse("'content' is neither a string nor a list");
-  if (present(message, "function_call") != nullptr)
-    refuse(
-        "'function_call' is OpenAI's older form: write \"tool_calls\": [{{\"function\": "
-        "{{...}}}}]");
-  const Json* calls = present(message, "tool_calls");
-  const bool has_calls = calls != nullptr && (!calls->is_array() || calls->size() > 0);
-  const bool reasons = first_present(message, {"reasoning_content", "reasoning"}) != nullptr;
-  if (content == nullptr && !has_calls && !(role->as_string() == "assistant" && reasons))
-    refuse("a message has neither 'content' nor 'tool_calls'");
+  const std::string& role = message.at("role").as_string();
+  if (!roles.contains(role)) refuse("unknown role '{}'", role);
 }
 
 void count_unknown_keys(const Json& message, UnknownKeys& unknown) {
@@ -254,23 +241,6 @@ void split_reasoning(Json& list, const std::string& place, int64_t left_before, 
   }
 }
 
-// A list, or the JSON text of one.
-Json tools_of(const Json& record) {
-  const Json* given = present(record, "tools");
-  if (given == nullptr) return {};
-  Json tools = *given;
-  if (tools.is_string()) {
-    if (is_blank(tools.as_string())) return {};
-    tools = parse_json(tools.as_string(), "'tools'");
-    if (tools.is_null()) return {};
-  }
-  if (!tools.is_array()) refuse("'tools' is not a list");
-  for (const Json& tool : tools.as_array()) {
-    if (!tool.is_object()) refuse("'tools' holds something that is not an object");
-  }
-  return tools.size() > 0 ? tools : Json();
-}
-
 }  // namespace
 
 ChatNotes& ChatNotes::operator+=(const ChatNotes& more) {
@@ -278,6 +248,38 @@ ChatNotes& ChatNotes::operator+=(const ChatNotes& more) {
   reasoning_split += more.reasoning_split;
   reasoning_left += more.reasoning_left;
   return *this;
+}
+
+void check_message(const Json& message) {
+  if (!message.is_object()) refuse("a message is not an object");
+  const Json* role = present(message, "role");
+  if (role == nullptr || !role->is_string()) refuse("a message has no 'role'");
+  const Json* content = present(message, "content");
+  if (content != nullptr && !content->is_string() && !content->is_array())
+    refuse("'content' is neither a string nor a list");
+  if (present(message, "function_call") != nullptr)
+    refuse(
+        "'function_call' is OpenAI's older form: write \"tool_calls\": [{{\"function\": "
+        "{{...}}}}]");
+  const Json* calls = present(message, "tool_calls");
+  const bool has_calls = calls != nullptr && (!calls->is_array() || calls->size() > 0);
+  const bool reasons = first_present(message, {"reasoning_content", "reasoning"}) != nullptr;
+  if (content == nullptr && !has_calls && !(role->as_string() == "assistant" && reasons))
+    refuse("a message has neither 'content' nor 'tool_calls'");
+}
+
+Json read_tools(const Json& given) {
+  Json tools = given;
+  if (tools.is_string()) {
+    if (is_blank(tools.as_string())) return {};
+    tools = parse_json(tools.as_string(), "'tools'");
+  }
+  if (tools.is_null()) return {};
+  if (!tools.is_array()) refuse("'tools' is not a list");
+  for (const Json& tool : tools.as_array()) {
+    if (!tool.is_object()) refuse("'tools' holds something that is not an object");
+  }
+  return tools.size() > 0 ? tools : Json();
 }
 
 std::optional<ChatRecord> read_chat_record(const Json& record, const std::string& place,
@@ -289,7 +291,8 @@ std::optional<ChatRecord> read_chat_record(const Json& record, const std::string
   ChatNotes met;
   split_reasoning(*messages, place, notes.reasoning_left, met);
   check_messages(messages_from_json(*messages, "conversation"));
-  Json tools = tools_of(record);
+  const Json* given = present(record, "tools");
+  Json tools = given != nullptr ? read_tools(*given) : Json();
   for (const Json& message : messages->as_array()) count_unknown_keys(message, met.unknown_keys);
   notes += met;
   return ChatRecord{.messages = *std::move(messages), .tools = std::move(tools)};

@@ -34,6 +34,14 @@ struct ChatRecord {
   Json tools;     // List of declarations, or null.
 };
 
+// The shape of one message, whatever its role is called: throws kInvalidArgument where it is no
+// object, or has no role, content of another kind, or neither content nor calls.
+void check_message(const Json& message);
+
+// The declarations of "tools": a list, or the JSON text of one; null where there are none. Throws
+// kInvalidArgument for anything else.
+Json read_tools(const Json& tools);
+
 // Absent where the record holds no conversation. Logs, naming `place`, the first answers in which
 // marks of reasoning are left. Throws kInvalidArgument saying what is wrong with the one it holds,
 // or how a record of a form that is not read could be written.

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/options.h"
 #include "formats/hf_known_fields.h"
 #include "formats/json_fields.h"
@@ -300,6 +301,11 @@ void expect_text(JsonFields& f, const char* name, const char* only) {
 void read_experts(JsonFields& f, ModelConfig& c) {
   read_ffn_kinds(f, c);
   const bool sparse = c.sparse_layer_count() > 0;
+  const auto dense = f.integer("first_k_dense_replace");
+  if (!sparse && dense && *dense >= c.layer_count() && f.integer("num_experts").value_or(0) > 0) {
+    log_warn("{}: first_k_dense_replace is {} of {} layers: no layer has experts", f.where(),
+             *dense, c.layer_count());
+  }
   const auto size = [&](const char* name) {
     return sparse ? f.needed(name) : f.integer(name).value_or(0);
   };

@@ -13,9 +13,9 @@ namespace dure {
 
 class DocumentKv : public KvAccess {
  public:
-  explicit DocumentKv(int64_t documents_max) {
-    segments_.reserve(static_cast<size_t>(documents_max));
-  }
+  DocumentKv() = default;  // No room yet: enough to plan with.
+  explicit DocumentKv(int64_t documents_max) { reserve(documents_max); }
+  void reserve(int64_t documents_max) { segments_.reserve(static_cast<size_t>(documents_max)); }
 
   // Checked: at most documents_max, none empty.
   void set_documents(std::span<const int64_t> lengths) {

@@ -94,8 +94,7 @@ struct TrainPass::State {
         pass_options(p),
         arena(std::move(a)),
         activations(c, activation_options(c, p), arena),
-        scratch(c, p.rows_max, arena),
-        kv(documents_max(p)) {
+        scratch(c, p.rows_max, arena) {
     const Shape wide{p.rows_max, c.hidden_size};
     dhidden = arena.take_f32(wide);
     dx = arena.take_f32(wide);
@@ -112,6 +111,7 @@ struct TrainPass::State {
   // What the host holds beside the arena.
   void reserve(Device device) {
     const int64_t rows = pass_options.rows_max;
+    kv.reserve(documents_max(pass_options));
     for (HeadRows* head : {&main, &mtp}) head->reserve(rows, device);
     for (HostArray<int32_t>* list : {&ids, &next_ids, &positions})
       *list = HostArray<int32_t>(rows, device);
@@ -429,6 +429,16 @@ TargetCounts count_targets(const TrainInput& input) {
     }
   }
   return counts;
+}
+
+int64_t pass_rows(int64_t count, int64_t each, std::string_view where) {
+  int64_t rows = 0;
+  if (__builtin_mul_overflow(count, each, &rows) || rows > kPassRowsMax) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: {} x {} is more than the {} rows (2^31) that one pass may have; ask for fewer", where,
+         count, each, kPassRowsMax);
+  }
+  return rows;
 }
 
 TrainPass::TrainPass(const ModelConfig& config, const TrainPassOptions& options, Device device)

@@ -13,12 +13,20 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "kernels/cross_entropy.h"  // kIgnore
 #include "model/model.h"
 
 namespace dure {
+
+// Rows are numbered in 32 bits.
+constexpr int64_t kPassRowsMax = int64_t{1} << 31;
+
+// count * each, the rows of one pass. Throws kInvalidArgument above kPassRowsMax; `where` names
+// both numbers ("--rows x --tokens").
+int64_t pass_rows(int64_t count, int64_t each, std::string_view where);
 
 struct TrainPassOptions {
   int64_t rows_max = 0;       // T

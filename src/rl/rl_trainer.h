@@ -58,7 +58,8 @@ struct RlConfig {
     v("updates_per_step", updates_per_step, "optimiser updates on one set of rollouts",
       at_least(1));
     v("micro_rows_max", micro_rows_max,
-      "tokens of one forward and backward; no effect on the result beyond rounding", at_least(64));
+      "tokens of one forward and backward; no effect on the result beyond rounding",
+      between(64, int64_t{1} << 31));
     v("log_samples", log_samples, "answers written to samples.jsonl a step", at_least(0));
     v("rollout", rollout, "what is sampled");
     v("tasks", tasks, "problems drawn");

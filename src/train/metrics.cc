@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "base/log.h"
 #include "train/event_file.h"
 
 namespace dure {
@@ -72,10 +73,17 @@ MetricsLog::MetricsLog(const Path& folder, int64_t resume_step, bool tensorboard
     : jsonl_(folder / "metrics.jsonl") {
   make_folders(folder);
   std::string kept;
+  int64_t last = 0;
   for_each_line(whole_lines(jsonl_), [&](std::string_view line) {
-    if (parse_json(line, jsonl_.string()).at("step").as_int("step") <= resume_step)
-      kept += std::string(line) + "\n";
+    const int64_t step = parse_json(line, jsonl_.string()).at("step").as_int("step");
+    if (step > resume_step) return;
+    kept += std::string(line) + "\n";
+    last = step;
   });
+  if (last < resume_step) {
+    log_warn("{}: ends at step {}, the checkpoint is of step {}: the steps between are lost to it",
+             jsonl_.string(), last, resume_step);
+  }
   write_file(jsonl_, kept);
   if (tensorboard) open_events(folder / "tensorboard", resume_step);
 }

@@ -69,9 +69,7 @@ void NextTokenStage::open(const Checkpoint* from) {
   }
 }
 
-int64_t NextTokenStage::micro_rows() const {
-  return config_.batch.micro_rows > 0 ? config_.batch.micro_rows : config_.batch.rows;
-}
+int64_t NextTokenStage::micro_rows() const { return config_.batch.rows_together(); }
 
 PackingOptions NextTokenStage::packing_options() const {
   return {.packing = Packing::kBestFit,

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/progress.h"
@@ -38,6 +39,12 @@ Run::Run(RunOptions options, Stage& stage)
   if (const auto latest = store_.latest()) {
     checkpoint_.emplace(*latest);
     identity_ = require_same_run(*checkpoint_, identity_, options_.folder);
+  } else if (const Path model = options_.folder / "model"; path_exists(model / "config.json")) {
+    fail(
+        ErrorCode::kInvalidArgument,
+        "{}: a run left its model there (model/), but no checkpoint to go on from: a new run would "
+        "replace it; choose another output, or remove {}",
+        options_.folder.string(), model.string());
   }
 }
 

@@ -14,7 +14,7 @@ ModelConfig new_model(const Json& description, const Tokenizer& tokenizer,
   const auto set_id = [&](const char* name, std::optional<int32_t> id) {
     if (id) json[name] = int64_t{*id};
   };
-  json["vocab_size"] = tokenizer.vocab_size();
+  set_vocabulary(json, tokenizer.vocab_size(), source + ": model");
   set_id("eos_token_id", tokenizer.eos_id());
   set_id("bos_token_id", tokenizer.bos_id());
   set_id("pad_token_id", tokenizer.pad_id());
@@ -43,6 +43,17 @@ ModelTexts texts_of(const StartingModel& start) {
 }
 
 }  // namespace
+
+void set_vocabulary(Json& description, int64_t tokenizer_ids, const std::string& source) {
+  const Json* said = description.find("vocab_size");
+  if (said != nullptr && !said->is_null() && *said != Json(tokenizer_ids)) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}.vocab_size is {}, the tokenizer has {} ids: a new model has those of its tokenizer; "
+         "leave the field away",
+         source, said->dump(), tokenizer_ids);
+  }
+  description["vocab_size"] = tokenizer_ids;
+}
 
 StartingModel open_starting_model(const Path& init, const Path& tokenizer, const Json& description,
                                   const std::string& source) {

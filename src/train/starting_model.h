@@ -25,6 +25,10 @@ struct StartingModel {
   int32_t pad_id = 0;  // fills rows
 };
 
+// Sets the vocab_size of a new model's description to its tokenizer's. Throws kInvalidArgument
+// where it says another; `source` names the description.
+void set_vocabulary(Json& description, int64_t tokenizer_ids, const std::string& source);
+
 // `init`: a model's path as find_model() gives it, empty for a new one; `description`: config.json
 // fields of a new one, whose vocabulary and special ids are the tokenizer's. Throws
 // kInvalidArgument naming `source` and what files get wrong.

@@ -2,11 +2,15 @@
 #include "train/trainer.h"
 
 #include "base/error.h"
+#include "model/train_pass.h"
 #include "train/next_token_stage.h"
 #include "train/run.h"
 
 namespace dure {
 namespace {
+
+// Tokens of a step; more would not be a step.
+constexpr int64_t kStepTokensMax = int64_t{1} << 40;
 
 void check(const TrainConfig& config, const Json& model, const std::string& source) {
   const auto refuse = [&](const char* what) {
@@ -21,6 +25,7 @@ void check(const TrainConfig& config, const Json& model, const std::string& sour
     refuse("tokenizer is empty: a new model needs one (`dure tokenizer train`)");
   if (config.batch.micro_rows > 0 && config.batch.rows % config.batch.micro_rows != 0)
     refuse("batch.rows is no multiple of batch.micro_rows");
+  check_batch(config.batch, source);
   if (config.stage == TrainStage::kSft) check_mixture(config.data.tasks, source + ": data.tasks");
 }
 
@@ -56,6 +61,18 @@ RunOptions run_options(const TrainConfig& config) {
 }
 
 }  // namespace
+
+void check_batch(const TrainBatchOptions& batch, const std::string& source) {
+  pass_rows(batch.rows_together(), batch.tokens,
+            source + (batch.micro_rows > 0 ? ": batch.micro_rows x batch.tokens"
+                                           : ": batch.rows x batch.tokens"));
+  if (batch.rows > kStepTokensMax / batch.tokens) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: batch.rows x batch.tokens: {} x {} is more than the 2^40 tokens that one step may "
+         "have; ask for fewer",
+         source, batch.rows, batch.tokens);
+  }
+}
 
 void run_training(const TrainConfig& config, const Json& model, const std::string& source) {
   check(config, model, source);

@@ -49,6 +49,7 @@ struct TrainBatchOptions {
   int64_t tokens = 256;    // T
   int64_t micro_rows = 0;  // rows of one forward and backward, a divisor of `rows`; 0: all
   bool recompute = false;
+  int64_t rows_together() const { return micro_rows > 0 ? micro_rows : rows; }  // of one pass
   template <typename V>
   void visit(V& v) {
     v("rows", rows, "rows of a step", at_least(1));
@@ -135,6 +136,10 @@ struct TrainConfig {
     v("record", record, "metrics and checkpoints");
   }
 };
+
+// Throws kInvalidArgument where the tokens of a pass, or those of a step, are too many to count;
+// `source` names the configuration.
+void check_batch(const TrainBatchOptions& batch, const std::string& source);
 
 // Runs to the end, or continues where the folder's last checkpoint stands; a finished run is left
 // as it is. `model`: config.json fields of a new model (null with `init`); `source` names the
