@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/thread_pool.h"
+#include "chat/speaker.h"
 #include "cli/args.h"
 #include "cli/memory_plan.h"
 #include "cli/verbs.h"
@@ -305,13 +306,16 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
 
 int plan(const PlanArgs& args) {
   for (const auto& [name, value] : {std::pair("--sequences", args.sequences),
-                                    {"--draft", args.draft + 1},
                                     {"--rows", args.rows},
                                     {"--tokens", args.tokens},
                                     {"--context", args.context.value_or(1)},
                                     {"--memory", args.memory_gib.value_or(1)}}) {
     if (value < 1 || value > (int64_t{1} << 32))
       fail(ErrorCode::kInvalidArgument, "{} is {}, should be from 1 to 2^32", name, value);
+  }
+  if (args.draft < 0 || args.draft > SpeakerOptions::kDraftTokensMax) {
+    fail(ErrorCode::kInvalidArgument, "--draft {}: give 0 to {}", args.draft,
+         SpeakerOptions::kDraftTokensMax);
   }
   if (args.vocabulary < 0 || args.vocabulary > INT32_MAX)
     fail(ErrorCode::kInvalidArgument, "--vocabulary is {}, should be from 1 to 2^31 (0: not given)",

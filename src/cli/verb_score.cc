@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/progress.h"
 #include "chat/open_model.h"
 #include "cli/args.h"
@@ -31,6 +32,8 @@ struct ScoreArgs {
   ArithmeticFlag arithmetic{"exact"};
   bool json = false;
 };
+
+constexpr const char* kNothingWritten = "nothing was written";
 
 using IdRows = std::vector<std::vector<int32_t>>;
 
@@ -101,7 +104,9 @@ struct Scored {
 class LogitsFile {
  public:
   explicit LogitsFile(const std::optional<std::string>& path) {
-    if (path) file_.emplace(*path);
+    if (!path) return;
+    scope_.emplace();  // An unfinished file is taken away.
+    file_.emplace(*path);
   }
   explicit operator bool() const { return file_.has_value(); }
   void write(std::span<const float> logits) { file_->write(logits.data(), logits.size_bytes()); }
@@ -110,6 +115,7 @@ class LogitsFile {
   }
 
  private:
+  std::optional<InterruptScope> scope_;
   std::optional<StagedFile> file_;
 };
 
@@ -139,6 +145,7 @@ Scored score_in_chunks(const ModelWeights& weights, const IdRows& rows, LogitsFi
     const std::span<const int32_t> ids = row;
     double sum = 0;
     scorer.score({&ids, 1}, [&](const ScoredRows& scored) {
+      throw_if_interrupted(kNothingWritten);
       if (logits) logits.write(scored.logits);
       for (const float p : scored.log_probability) sum -= p;
     });
@@ -177,6 +184,7 @@ Scored score_with_gradients(const ModelWeights& weights, const IdRows& rows, dou
   }
   Scored out;
   for (const std::vector<int32_t>& row : rows) {
+    throw_if_interrupted(kNothingWritten);
     const std::vector<int32_t> targets = next_tokens(row);
     const int64_t length = static_cast<int64_t>(row.size());
     pass.forward(weights, {.ids = row, .targets = targets, .document_lengths = {&length, 1}},

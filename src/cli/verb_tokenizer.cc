@@ -96,6 +96,7 @@ int run_train(const TrainArgs& args) {
     progress->update(token_count, stage);
     throw_if_interrupted("nothing was written");
   };
+  const InterruptScope scope;
   BpeTrainer trainer(options);
   Feeder feeder(trainer);
   for (const std::string& input : args.inputs) feeder.add_input(input);
