@@ -14,6 +14,7 @@
 #include "chat/open_model.h"
 #include "cli/args.h"
 #include "cli/arithmetic_flag.h"
+#include "cli/token_ids.h"
 #include "cli/verbs.h"
 #include "engine/scorer.h"
 #include "kernels/cross_entropy.h"
@@ -35,48 +36,8 @@ struct ScoreArgs {
 
 constexpr const char* kNothingWritten = "nothing was written";
 
-using IdRows = std::vector<std::vector<int32_t>>;
-
 std::string read_input(const std::string& path) {
   return path == "-" ? read_stdin() : read_file(path);
-}
-
-std::vector<int32_t> row_of(const Json& list, const std::string& where) {
-  std::vector<int32_t> row;
-  for (const Json& id : list.as_array(where)) {
-    const int64_t value = id.as_int(where);
-    if (value < 0 || value > INT32_MAX)
-      fail(ErrorCode::kInvalidArgument, "{}: {} is not a token id", where, value);
-    row.push_back(static_cast<int32_t>(value));
-  }
-  return row;
-}
-
-std::vector<int32_t> plain_ids(const std::string& text, const std::string& where) {
-  std::vector<int32_t> row;
-  for (size_t at = text.find_first_not_of(" \t\r\n,"); at != std::string::npos;) {
-    const size_t end = std::min(text.find_first_of(" \t\r\n,", at), text.size());
-    const std::string word = text.substr(at, end - at);
-    if (word.size() > 9 || word.find_first_not_of("0123456789") != std::string::npos) {
-      fail(ErrorCode::kInvalidArgument,
-           "{}: '{}' is not a token id; give a JSON list, a list of lists, or numbers", where,
-           word.substr(0, 40));
-    }
-    row.push_back(static_cast<int32_t>(std::stol(word)));
-    at = text.find_first_not_of(" \t\r\n,", end);
-  }
-  return row;
-}
-
-// A JSON list (one row), a list of lists (rows), or numbers with spaces between them (one row).
-IdRows parse_ids(const std::string& text, const std::string& where) {
-  const size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string::npos || text[first] != '[') return {plain_ids(text, where)};
-  const Json json = parse_json(text, where);
-  if (json.size() == 0 || !json.at(size_t{0}).is_array()) return {row_of(json, where)};
-  IdRows rows;
-  for (const Json& row : json.as_array(where)) rows.push_back(row_of(row, where));
-  return rows;
 }
 
 void check_rows(const IdRows& rows, const ModelConfig& config, const std::string& where) {
@@ -270,9 +231,10 @@ int run_score(const ScoreArgs& args) {
          args.model);
   }
   const std::string content = read_input(where);
-  const IdRows rows = args.ids ? parse_ids(content, where)
+  const std::string input = where == "-" ? "standard input" : where;
+  const IdRows rows = args.ids ? parse_id_rows(content, input)
                                : IdRows{model.texts.require_tokenizer().encode(content)};
-  check_rows(rows, model.weights.config, where);
+  check_rows(rows, model.weights.config, input);
   CpuStream stream;
   LogitsFile logits(args.logits);
   Scored scored;
