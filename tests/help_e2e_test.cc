@@ -126,6 +126,23 @@ TEST(Help, NumbersThatNoIntegerHoldsAreRefused) {
   expect_refusal(run_program("generate m -p x -n 999999999999999999999"), "999999999999999999999:");
 }
 
+TEST(Help, AFieldThatSetGaveIsBlamedOnSet) {
+  const auto refuse = [](const std::string& arguments, const std::string& part) {
+    SCOPED_TRACE(arguments);
+    expect_refusal(run_program(arguments), "dure: " + part);
+  };
+  const std::string nano = DURE_SOURCE_DIR "/recipes/nano/";
+  refuse("train " + nano + "pretrain.yaml --set steps=-1",
+         "--set steps=-1: steps is -1: it must be at least 1");
+  refuse("train " + nano + "pretrain.yaml --set optimiser.clip_norm=-1",
+         "--set optimiser.clip_norm=-1: optimiser: clip_norm is -1");
+  refuse("train " + nano + "pretrain.yaml --set stepz=1", "--set stepz=1: unknown field 'stepz'");
+  refuse("rl " + nano + "rl.yaml --set steps=2 --set rollout.group_size=x",
+         "--set rollout.group_size=x: rollout: group_size should be an integer");
+  refuse("eval m --set tasks.sampels=1", "--set tasks.sampels=1: tasks: unknown field 'sampels'");
+  refuse("data prepare x --out o --set seed=x", "--set seed=x: seed should be an integer");
+}
+
 TEST(Help, FieldsHaveTypesDefaultsAndMeanings) {
   const auto lines_of = [](const std::string& verb) {
     const Outcome outcome = run_program(verb + " --fields");

@@ -128,8 +128,10 @@ int run(const Given& given) {
   if (given.no_thinking) set_path(json, "tasks.thinking=[off]");
   for (const std::string& setting : given.settings) set_path(json, setting);
   const std::string where = given.suite.empty() ? "--set" : given.suite;
-  from_json(suite, json, where);
-  check_suite(suite, where);
+  blame_assignments(where, given.settings, [&] {
+    from_json(suite, json, where);
+    check_suite(suite, where);
+  });
   ReportInput report{.title = given.title};
   for (const std::string& log : given.logs) {
     const auto [name, path] = name_and_path(log);
