@@ -276,7 +276,7 @@ TEST_F(BadInput, TokenizersAndTemplates) {
        "render --format k1 in/messages.json", "usr"},
       {"echo '[{\"role\": \"user\", \"content\": 5}]' > in/messages.json",
        "render --format k2 in/messages.json", "messages[0].content"},
-      {"echo '[1, -5]' > ids", "tokenizer decode in/tokenizer ids", "'-5' is not a token id"},
+      {"echo '[1, -5]' > ids", "tokenizer decode in/tokenizer ids", "position 1: -5 is not a token id"},
       {"echo 999999 > ids", "tokenizer decode in/tokenizer ids", "999999"},
       {":", "tokenizer encode in/tokenizer nowhere", "nowhere"},
       {":", "tokenizer train nowhere -o out", "nowhere"},

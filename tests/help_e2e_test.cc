@@ -97,6 +97,52 @@ TEST(Help, ThreadsThatCannotBeBlameTheOption) {
   expect_refusal(run_program("doctor --threads 0"), "--threads 0: give a whole number from 1");
 }
 
+TEST(Help, WhatCannotBePrintedIsAnError) {
+  for (const char* words : {"--help", "--version", "doctor", "train --fields", "bench --help"}) {
+    SCOPED_TRACE(words);
+    expect_refusal(run_program(words + std::string(" > /dev/full")),
+                   "dure: cannot write standard output: No space left on device");
+  }
+}
+
+TEST(Help, NumbersThatNoIntegerHoldsAreRefused) {
+  for (const char* words : {"generate m -p x --seed 99999999999999999999999",
+                            "generate m -p x --seed=-99999999999999999999999",
+                            "chat m --max-tokens 999999999999999999999", "plan m --rows 1e30",
+                            "plan m --context 0xffffffffffffffffffff",
+                            "tokenizer train t --vocab-size 9223372036854775808"}) {
+    SCOPED_TRACE(words);
+    const std::string text = words;
+    const size_t value = text.find_last_of(" =");
+    const Outcome outcome = run_program(text);
+    expect_refusal(outcome, text.substr(value + 1));
+    const size_t name = text.find("--");
+    EXPECT_NE(outcome.error.find(text.substr(name, value - name)), std::string::npos)
+        << outcome.error;
+  }
+  expect_refusal(run_program("generate m -p x --seed 99999999999999999999"),
+                 "--seed: 99999999999999999999: give a whole number from -9223372036854775808 to "
+                 "9223372036854775807");
+  expect_refusal(run_program("generate m -p x -n 999999999999999999999"), "999999999999999999999:");
+}
+
+TEST(Help, AFieldThatSetGaveIsBlamedOnSet) {
+  const auto refuse = [](const std::string& arguments, const std::string& part) {
+    SCOPED_TRACE(arguments);
+    expect_refusal(run_program(arguments), "dure: " + part);
+  };
+  const std::string nano = DURE_SOURCE_DIR "/recipes/nano/";
+  refuse("train " + nano + "pretrain.yaml --set steps=-1",
+         "--set steps=-1: steps is -1: it must be at least 1");
+  refuse("train " + nano + "pretrain.yaml --set optimiser.clip_norm=-1",
+         "--set optimiser.clip_norm=-1: optimiser: clip_norm is -1");
+  refuse("train " + nano + "pretrain.yaml --set stepz=1", "--set stepz=1: unknown field 'stepz'");
+  refuse("rl " + nano + "rl.yaml --set steps=2 --set rollout.group_size=x",
+         "--set rollout.group_size=x: rollout: group_size should be an integer");
+  refuse("eval m --set tasks.sampels=1", "--set tasks.sampels=1: tasks: unknown field 'sampels'");
+  refuse("data prepare x --out o --set seed=x", "--set seed=x: seed should be an integer");
+}
+
 TEST(Help, FieldsHaveTypesDefaultsAndMeanings) {
   const auto lines_of = [](const std::string& verb) {
     const Outcome outcome = run_program(verb + " --fields");

@@ -20,6 +20,14 @@ class PlanVerb : public TinyModel {
   }
 };
 
+TEST_F(PlanVerb, RefusalsNameTheValueThatWasGiven) {
+  for (const char* draft : {"-1", "65", "4294967297"}) {
+    expect_refusal(run_program("plan " + at("model") + " --draft=" + draft),
+                   std::string("--draft ") + draft + ": give 0 to 64");
+  }
+  expect_refusal(run_program("plan " + at("model") + " --context 0"), "--context is 0");
+}
+
 TEST_F(PlanVerb, RlFromItsRecipe) {
   const auto rollout = [](const char* sequences) {
     return recipe(std::string("rollout: {prompts_per_step: 4, group_size: 8, new_tokens_max: 40, "

@@ -131,6 +131,21 @@ TEST_F(ScoreTest, PlainNumbersAndListsMeanTheSame) {
             run_program("score " + model_ + " --json --ids -", {.input = "5 17\n2 44\n"}).out);
 }
 
+TEST_F(ScoreTest, ARefusedIdIsPlaced) {
+  const auto refuse = [&](const std::string& ids, const std::string& part) {
+    SCOPED_TRACE(ids);
+    expect_refusal(run_program("score " + model_ + " --ids -", {.input = ids}),
+                   "standard input: " + part);
+  };
+  refuse("[null]", "row 0: position 0: null is not a token id");
+  refuse("[[1, 2], [3, \"x\"]]", "row 1: position 1: \"x\" is not a token id");
+  refuse("[[1], 2]", "row 1: 2 is not a list");
+  refuse("[1, -2]", "row 0: position 1: -2 is not a token id");
+  refuse("[1.5]", "row 0: position 0: 1.5 is not");
+  refuse("1 99999999999", "'99999999999' is not a token id");
+  refuse("[[1], []]", "row 1 has no tokens");
+}
+
 TEST_F(ScoreTest, BadInputIsOneLineAndLeavesNothing) {
   const std::string out =
       " --logits " + path("none.f32") + " --gradients " + path("none.safetensors");

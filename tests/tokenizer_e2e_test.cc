@@ -129,6 +129,11 @@ TEST_F(TokenizerVerb, BadInputIsOneLine) {
   expect_refusal(run_program(decode, {.input = "1 2\n3 x\n"}), "standard input:2: 'x'");
   expect_refusal(run_program(decode, {.input = "999999\n"}), "id 999999 is outside");
   expect_refusal(run_program(decode, {.input = "-1\n"}), "'-1'");
+  for (const char* torn : {"[1,2", "1 2]]][", "[1 2]", "[[1,2]]", "[1,2]]", "[1,,2]", "]", "1[2]"})
+    expect_refusal(run_program(decode, {.input = "1 2\n" + std::string(torn) + "\n"}),
+                   "standard input:2");
+  expect_refusal(run_program(decode, {.input = "[3, null]\n"}),
+                 "standard input:1: position 1: null is not a token id");
   expect_refusal(run_program("tokenizer encode " + at("t") + " --threads none", {.input = "x\n"}),
                  "none");
 }

@@ -1,10 +1,14 @@
 // What base/ promises: JSON and YAML round trips, options refused by name, atomic files,
 // counter-based numbers, loops.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <numeric>
+#include <optional>
 
 #include "base/file.h"
+#include "base/interrupt.h"
 #include "base/json.h"
 #include "base/options.h"
 #include "base/output_folder.h"
@@ -255,6 +259,20 @@ TEST(ThreadPool, RunsEveryIndexOnceAndRethrows) {
                  Error);
     pool.parallel_for(3, [&](int64_t, int) { pool.parallel_for(2, [](int64_t, int) {}); });
   }
+}
+
+TEST(Interrupt, EndsAtOnceWhereNothingLooks) {
+  const auto signalled = [](int signal, bool looked_at) {
+    install_interrupt_handler();
+    std::optional<InterruptScope> scope;
+    if (looked_at) scope.emplace();
+    ::raise(signal);
+    _exit(interrupted() ? interrupt_exit_code() + 50 : 0);
+  };
+  EXPECT_EXIT(signalled(SIGINT, false), testing::ExitedWithCode(130), "");
+  EXPECT_EXIT(signalled(SIGTERM, false), testing::ExitedWithCode(143), "");
+  EXPECT_EXIT(signalled(SIGINT, true), testing::ExitedWithCode(180), "");
+  EXPECT_EXIT(signalled(SIGTERM, true), testing::ExitedWithCode(193), "");
 }
 
 }  // namespace

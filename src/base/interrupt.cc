@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 
 #include "base/error.h"
@@ -11,9 +12,10 @@ namespace dure {
 namespace {
 
 volatile std::sig_atomic_t g_signal = 0;  // 0: not interrupted
+std::atomic<int> g_looking = 0;           // InterruptScopes
 
 void on_signal(int signal) {
-  if (g_signal != 0) _exit(128 + signal);
+  if (g_signal != 0 || g_looking == 0) _exit(128 + signal);
   g_signal = signal;
 }
 
@@ -33,6 +35,9 @@ void install_interrupt_handler() {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) handle(signal);
   std::signal(SIGPIPE, SIG_IGN);
 }
+
+InterruptScope::InterruptScope() { ++g_looking; }
+InterruptScope::~InterruptScope() { --g_looking; }
 
 bool interrupted() { return g_signal != 0; }
 

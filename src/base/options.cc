@@ -88,4 +88,40 @@ void set_path(Json& root, std::string_view assignment) {
   *node = parse_yaml(assignment.substr(equals + 1), std::string(assignment));
 }
 
+namespace {
+
+// Whether `message`, behind its source, speaks of the field that `assignment` sets, or of one
+// within it: "optimiser: clip_norm is ..." of "optimiser.clip_norm=-1".
+bool speaks_of(std::string_view message, std::string_view assignment) {
+  std::string_view path = assignment.substr(0, assignment.find('='));
+  for (size_t dot; (dot = path.find('.')) != std::string_view::npos;) {
+    const std::string folder = std::string(path.substr(0, dot)) + ": ";
+    if (!message.starts_with(folder)) return false;
+    message.remove_prefix(folder.size());
+    path.remove_prefix(dot + 1);
+  }
+  if (message.starts_with(fmt::format("unknown field '{}'", path))) return true;
+  if (!message.starts_with(path)) return false;
+  message.remove_prefix(path.size());
+  return message.starts_with(' ') || message.starts_with(": ") || message.starts_with('[');
+}
+
+}  // namespace
+
+void blame_assignments(const std::string& source, const std::vector<std::string>& assignments,
+                       const std::function<void()>& use) {
+  try {
+    use();
+  } catch (const Error& error) {
+    const std::string_view text = error.what();
+    if (!text.starts_with(source + ": ")) throw;
+    const std::string_view message = text.substr(source.size() + 2);
+    const auto to_blame =
+        std::find_if(assignments.rbegin(), assignments.rend(),
+                     [&](const std::string& assignment) { return speaks_of(message, assignment); });
+    if (to_blame == assignments.rend()) throw;
+    fail(error.code(), "--set {}: {}", *to_blame, message);
+  }
+}
+
 }  // namespace dure

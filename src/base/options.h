@@ -17,6 +17,7 @@
 
 #include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -256,6 +257,11 @@ std::string describe(T options = {}) {
 
 // Sets one field from text such as "optimiser.learning_rate=0.01" (a --set flag): parsed as YAML.
 void set_path(Json& root, std::string_view assignment);
+
+// Runs `use`, whose Errors begin with `source`, a file that `assignments` were laid over: one that
+// speaks of a field which an assignment set names `--set` with that assignment instead.
+void blame_assignments(const std::string& source, const std::vector<std::string>& assignments,
+                       const std::function<void()>& use);
 
 std::string nearest_name(const std::string& name,
                          const std::vector<std::string>& names);  // "" where none is near.

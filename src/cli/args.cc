@@ -2,9 +2,12 @@
 // threw.
 #include "cli/args.h"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -25,9 +28,23 @@ namespace {
 constexpr int kExitBadInput = 2;
 
 template <typename T>
-void add_optional(CLI::App& app, const char* names, std::optional<T>& value, const char* help) {
-  app.add_option_function<T>(
+CLI::Option* add_optional(CLI::App& app, const char* names, std::optional<T>& value,
+                          const char* help) {
+  return app.add_option_function<T>(
       names, [&value](const T& given) { value = given; }, help);
+}
+
+// CLI11 takes the nearest number that it can hold; what is no number at all it refuses itself.
+void refuse_beyond_int64(CLI::Option* option) {
+  option->check([](const std::string& text) -> std::string {
+    std::string digits = text;  // CLI11 allows marks between digits.
+    std::erase_if(digits, [](char c) { return c == '_' || c == '\''; });
+    const bool hex = digits.find("0x") != std::string::npos;
+    errno = 0;
+    std::strtoll(digits.c_str(), nullptr, hex ? 16 : 10);
+    if (errno != ERANGE) return "";
+    return fmt::format("{}: give a whole number from {} to {}", text, INT64_MIN, INT64_MAX);
+  });
 }
 
 // DURE_THREADS carries the number on; what is wrong with it is said of the option that was given.
@@ -101,6 +118,22 @@ Error out_of_memory() {
   return Error(ErrorCode::kOutOfMemory, "out of memory; `dure plan` shows what a run needs");
 }
 
+// What a verb printed may still stand in the buffer: a full disk or a closed pipe shows here, once
+// for every verb and for --help. A failure that was said before keeps its own code.
+int finish_output(int code) {
+  errno = 0;
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (written || code != 0) return code;
+  // The reason of an earlier write is gone: one more tells it. What was written is cut short
+  // anyway.
+  if (errno == 0 && ::write(STDOUT_FILENO, "\n", 1) == 1) errno = EIO;
+  try {
+    fail_errno("cannot write standard output");
+  } catch (const Error& error) {
+    return report(error);
+  }
+}
+
 int guarded(const std::function<int()>& run) {
   try {
     return run();
@@ -162,7 +195,12 @@ int refuse_usage(const std::string& where, const std::string& problem) {
 // What a CLI11 parse error becomes: its own help text for --help, one line with a pointer to --help
 // otherwise.
 int report_usage(const CLI::App& app, const CLI::ParseError& error) {
-  if (error.get_exit_code() == 0) return app.exit(error);
+  if (error.get_exit_code() == 0) {
+    std::ostringstream text;  // Printed as everything is: a failure is seen at the end.
+    const int code = app.exit(error, text);
+    std::fputs(text.str().c_str(), stdout);
+    return code;
+  }
   std::string where = "dure";
   const CLI::App* sub = &app;
   while (!sub->get_subcommands().empty()) {
@@ -235,7 +273,7 @@ void Args::option(const char* names, std::string& value, const char* help) {
   app_.add_option(names, value, help)->capture_default_str();
 }
 void Args::option(const char* names, int64_t& value, const char* help) {
-  app_.add_option(names, value, help)->capture_default_str();
+  refuse_beyond_int64(app_.add_option(names, value, help)->capture_default_str());
 }
 void Args::option(const char* names, double& value, const char* help) {
   app_.add_option(names, value, help)->capture_default_str();
@@ -244,7 +282,7 @@ void Args::option(const char* names, std::optional<std::string>& value, const ch
   add_optional(app_, names, value, help);
 }
 void Args::option(const char* names, std::optional<int64_t>& value, const char* help) {
-  add_optional(app_, names, value, help);
+  refuse_beyond_int64(add_optional(app_, names, value, help));
 }
 void Args::option(const char* names, std::optional<double>& value, const char* help) {
   add_optional(app_, names, value, help);
@@ -275,8 +313,9 @@ Args& Args::verb(const char* name, const char* summary, std::function<int()> run
   return *children_.back();
 }
 
-int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs) {
-  install_interrupt_handler();
+namespace {
+
+int parse_and_run(int argc, char** argv, const std::vector<Verb>& verbs) {
   CLI::App app{"Dure: a K-EXAONE-class language model through its whole life", "dure"};
   app.set_version_flag("-V,--version", version_text);
   app.require_subcommand(1);
@@ -307,6 +346,13 @@ int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs) {
     return report_usage(app, error);
   }
   return 0;
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv, const std::vector<Verb>& verbs) {
+  install_interrupt_handler();
+  return finish_output(parse_and_run(argc, argv, verbs));
 }
 
 }  // namespace dure

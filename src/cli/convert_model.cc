@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "data/model_texts.h"
@@ -60,6 +61,7 @@ class FilesProvider : public TensorProvider {
                : stored;
   }
   ConstTensorView fetch(const ImpliedTensor& tensor, Buffer& scratch) override {
+    throw_if_interrupted("nothing was written; start again");
     progress_.update(++done_);
     const ConstTensorView stored = files_.load(tensor.id, scratch);
     const DType wanted = dtype(tensor);
@@ -102,6 +104,7 @@ void put_tensor(const ModelFiles& files, TensorId id, const TensorInfo& info, Bu
   const int64_t count = is_expert(id.role) ? info.shape[0] : 1;
   const int64_t part_bytes = info.bytes() / count;
   for (int64_t e = 0; e < count; ++e) {
+    throw_if_interrupted("nothing was written; start again");
     const ConstTensorView view =
         files.load({id.role, id.layer, is_expert(id.role) ? e : -1}, scratch);
     const auto put = [&](int64_t offset, std::string_view piece) {
@@ -221,6 +224,7 @@ void check_replaceable(const ModelFiles& files, const Path& out, bool replace) {
 std::vector<Path> convert_to_folder(const ModelFiles& files, const Path& out,
                                     const ConvertOptions& options) {
   check_replaceable_folder(files, out, options.replace);
+  const InterruptScope scope;
   FilesProvider provider(files);
   HfFolderOptions folder{.dtype = options.dtype};
   if (options.part_bytes_max > 0) folder.shard_bytes_max = options.part_bytes_max;
@@ -251,6 +255,7 @@ std::vector<Path> convert_to_gguf(const ModelFiles& files, const Path& out,
   }
   for (const Path& file : gguf_set_files(out, tensors, options.part_bytes_max))
     check_replaceable(files, file, options.replace);
+  const InterruptScope scope;
   GgufSetWriter writer(out, metadata, tensors, options.part_bytes_max);
   Progress progress("convert", static_cast<int64_t>(ids.size()), "tensors");
   Buffer scratch;

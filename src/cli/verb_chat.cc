@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/options.h"
 #include "chat/conversation.h"
 #include "cli/args.h"
@@ -136,7 +137,7 @@ class Talk {
     g_stop = 0;
     return speaker_.answer(
         std::move(prompt), answer, [&](const OutputDelta& delta) { display.show(delta); },
-        [] { return g_stop == 0; });
+        [] { return g_stop == 0 && !interrupted(); });
   }
 
   void require_room() const {
@@ -221,17 +222,23 @@ int run(const Given& given) {
   const OpenModel model = open_model(given.model, given.sampling.arithmetic.wanted());
   CpuStream stream;
   Talk talk(given, model, stream);
-  std::signal(SIGINT, on_interrupt);
   MessageReader reader;
+  std::optional<InterruptScope> scope;
+  if (reader.terminal()) {  // A pipe has nobody to say more: there the first signal ends it all.
+    scope.emplace();
+    std::signal(SIGINT, on_interrupt);
+  }
   if (reader.terminal())
     std::printf("%s. /help lists the commands, /quit leaves.\n", given.model.c_str());
   bool all_done = true;
   while (const auto message = reader.next()) {
+    if (interrupted()) break;
     if (message->empty()) continue;
     if (is_farewell(*message, reader.terminal())) break;
     all_done = handle(talk, *message) && all_done;
     std::fflush(stdout);
   }
+  if (interrupted()) return interrupt_exit_code();
   // A person has seen what went wrong; a program that reads a pipe has the exit code.
   return all_done || reader.terminal() ? 0 : kExitUnanswered;
 }

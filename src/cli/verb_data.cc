@@ -44,7 +44,7 @@ CorpusOptions options_of(const PrepareArgs& args) {
     }
   }
   for (const std::string& change : args.changes) set_path(json, change);
-  from_json(options, json, where);
+  blame_assignments(where, args.changes, [&] { from_json(options, json, where); });
   if (args.language) files.language = *args.language;
   if (args.heldout_fraction) files.heldout_fraction = *args.heldout_fraction;
   if (!(files.heldout_fraction >= 0 && files.heldout_fraction <= 1)) {
@@ -52,7 +52,7 @@ CorpusOptions options_of(const PrepareArgs& args) {
          files.heldout_fraction);
   }
   if (!files.paths.empty()) options.sources.push_back(files);
-  check_corpus_options(options, where);
+  blame_assignments(where, args.changes, [&] { check_corpus_options(options, where); });
   return options;
 }
 

@@ -180,8 +180,10 @@ int run(const Given& given) {
   if (given.no_thinking) set_path(json, "tasks.thinking=[off]");
   for (const std::string& setting : given.settings) set_path(json, setting);
   const std::string where = given.suite.empty() ? "--set" : given.suite;
-  from_json(suite, json, where);
-  check_suite(suite, where);
+  blame_assignments(where, given.settings, [&] {
+    from_json(suite, json, where);
+    check_suite(suite, where);
+  });
   ReportInput report{.title = given.title};
   const std::vector<NameAndPath> models = names_and_paths(given.models, "MODEL");
   for (const auto& [name, path] : names_and_paths(given.logs, "--log"))

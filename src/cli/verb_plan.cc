@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/thread_pool.h"
+#include "chat/speaker.h"
 #include "cli/args.h"
 #include "cli/memory_plan.h"
 #include "cli/verbs.h"
@@ -368,7 +369,10 @@ void check_range(const char* name, std::optional<int64_t> value, int64_t least, 
 void check_args(const PlanArgs& args) {
   constexpr int64_t kMost = int64_t{1} << 32;
   check_range("--sequences", args.sequences, 1, kMost);
-  check_range("--draft", args.draft, 0, kMost);
+  if (args.draft && (*args.draft < 0 || *args.draft > SpeakerOptions::kDraftTokensMax)) {
+    fail(ErrorCode::kInvalidArgument, "--draft {}: give 0 to {}", *args.draft,
+         SpeakerOptions::kDraftTokensMax);
+  }
   check_range("--rows", args.rows, 1, kMost);
   check_range("--tokens", args.tokens, 1, kMost);
   check_range("--context", args.context, 1, kMost);

@@ -143,7 +143,7 @@ int run_render(const RenderArgs& args) {
   const bool newline = isatty(STDOUT_FILENO) != 0 && !text.ends_with('\n');
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
                        (!newline || std::fputc('\n', stdout) != EOF);
-  if (!written || std::fflush(stdout) != 0) fail_errno("cannot write to standard output");
+  if (!written || std::fflush(stdout) != 0) fail_errno("cannot write standard output");
   return 0;
 }
 

@@ -41,7 +41,8 @@ std::function<int()> declare_rl(Args& args) {
     if (given->no_thinking) set_path(json, "rollout.thinking=off");
     for (const std::string& setting : given->settings) set_path(json, setting);
     RlConfig config;
-    from_json(config, json, given->config);
+    blame_assignments(given->config, given->settings,
+                      [&] { from_json(config, json, given->config); });
     run_rl(config);
     return 0;
   };

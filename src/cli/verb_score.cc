@@ -9,10 +9,12 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/progress.h"
 #include "chat/open_model.h"
 #include "cli/args.h"
 #include "cli/arithmetic_flag.h"
+#include "cli/token_ids.h"
 #include "cli/verbs.h"
 #include "data/input.h"
 #include "engine/scorer.h"
@@ -34,48 +36,10 @@ struct ScoreArgs {
   bool json = false, force = false;
 };
 
-using IdRows = std::vector<std::vector<int32_t>>;
+constexpr const char* kNothingWritten = "nothing was written";
 
 std::string read_ids(const std::string& path) {
   return path == "-" ? read_stdin() : read_file(path);
-}
-
-std::vector<int32_t> row_of(const Json& list, const std::string& where) {
-  std::vector<int32_t> row;
-  for (const Json& id : list.as_array(where)) {
-    const int64_t value = id.as_int(where);
-    if (value < 0 || value > INT32_MAX)
-      fail(ErrorCode::kInvalidArgument, "{}: {} is not a token id", where, value);
-    row.push_back(static_cast<int32_t>(value));
-  }
-  return row;
-}
-
-std::vector<int32_t> plain_ids(const std::string& text, const std::string& where) {
-  std::vector<int32_t> row;
-  for (size_t at = text.find_first_not_of(" \t\r\n,"); at != std::string::npos;) {
-    const size_t end = std::min(text.find_first_of(" \t\r\n,", at), text.size());
-    const std::string word = text.substr(at, end - at);
-    if (word.size() > 9 || word.find_first_not_of("0123456789") != std::string::npos) {
-      fail(ErrorCode::kInvalidArgument,
-           "{}: '{}' is not a token id; give a JSON list, a list of lists, or numbers", where,
-           word.substr(0, 40));
-    }
-    row.push_back(static_cast<int32_t>(std::stol(word)));
-    at = text.find_first_not_of(" \t\r\n,", end);
-  }
-  return row;
-}
-
-// A JSON list (one row), a list of lists (rows), or numbers with spaces between them (one row).
-IdRows parse_ids(const std::string& text, const std::string& where) {
-  const size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string::npos || text[first] != '[') return {plain_ids(text, where)};
-  const Json json = parse_json(text, where);
-  if (json.size() == 0 || !json.at(size_t{0}).is_array()) return {row_of(json, where)};
-  IdRows rows;
-  for (const Json& row : json.as_array(where)) rows.push_back(row_of(row, where));
-  return rows;
 }
 
 void check_rows(const IdRows& rows, const ModelConfig& config, const std::string& where) {
@@ -103,7 +67,9 @@ struct Scored {
 class LogitsFile {
  public:
   explicit LogitsFile(const std::optional<std::string>& path) {
-    if (path) file_.emplace(*path);
+    if (!path) return;
+    scope_.emplace();  // An unfinished file is taken away.
+    file_.emplace(*path);
   }
   explicit operator bool() const { return file_.has_value(); }
   void write(std::span<const float> logits) { file_->write(logits.data(), logits.size_bytes()); }
@@ -112,6 +78,7 @@ class LogitsFile {
   }
 
  private:
+  std::optional<InterruptScope> scope_;
   std::optional<StagedFile> file_;
 };
 
@@ -141,6 +108,7 @@ Scored score_in_chunks(const ModelWeights& weights, const IdRows& rows, LogitsFi
     const std::span<const int32_t> ids = row;
     double sum = 0;
     scorer.score({&ids, 1}, [&](const ScoredRows& scored) {
+      throw_if_interrupted(kNothingWritten);
       if (logits) logits.write(scored.logits);
       for (const float p : scored.log_probability) sum -= p;
     });
@@ -179,6 +147,7 @@ Scored score_with_gradients(const ModelWeights& weights, const IdRows& rows, dou
   }
   Scored out;
   for (const std::vector<int32_t>& row : rows) {
+    throw_if_interrupted(kNothingWritten);
     const std::vector<int32_t> targets = next_tokens(row);
     const int64_t length = static_cast<int64_t>(row.size());
     pass.forward(weights, {.ids = row, .targets = targets, .document_lengths = {&length, 1}},
@@ -283,11 +252,12 @@ int run_score(const ScoreArgs& args) {
          args.model);
   }
   const std::string content = args.ids ? read_ids(where) : read_text_input(where);
-  const IdRows rows = args.ids ? parse_ids(content, where)
+  const std::string input = where == "-" ? "standard input" : where;
+  const IdRows rows = args.ids ? parse_id_rows(content, input)
                                : IdRows{model.texts.require_tokenizer().encode(content)};
-  check_rows(rows, model.weights.config, where);
-  check_predicts(rows, args, where);
-  warn_beyond_context(model.weights.config, longest_of(rows), where);
+  check_rows(rows, model.weights.config, input);
+  check_predicts(rows, args, input);
+  warn_beyond_context(model.weights.config, longest_of(rows), input);
   CpuStream stream;
   LogitsFile logits(args.logits);
   Scored scored;

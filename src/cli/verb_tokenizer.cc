@@ -11,6 +11,7 @@
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "cli/args.h"
+#include "cli/token_ids.h"
 #include "cli/verbs.h"
 #include "data/corpus.h"
 #include "data/input.h"
@@ -121,6 +122,7 @@ int run_train(const TrainArgs& args) {
     progress->update(token_count, stage);
     throw_if_interrupted("nothing was written");
   };
+  const InterruptScope scope;
   BpeTrainer trainer(options);
   Feeder feeder(trainer);
   for (const std::string& input : args.inputs) feeder.add_input(input);
@@ -244,34 +246,11 @@ int run_encode(const CodeArgs& args) {
   return 0;
 }
 
-// "[1, 2, 3]", "1 2 3" or "1,2,3".
-std::vector<int32_t> parse_ids(std::string_view line, const std::string& where) {
-  std::vector<int32_t> ids;
-  const auto separator = [](char c) {
-    return c == ' ' || c == ',' || c == '[' || c == ']' || c == '\t';
-  };
-  for (size_t i = 0; i < line.size();) {
-    if (separator(line[i])) {
-      ++i;
-      continue;
-    }
-    int32_t id = 0;
-    const auto [end, error] = std::from_chars(line.data() + i, line.data() + line.size(), id);
-    if (error != std::errc() || id < 0 || (end < line.data() + line.size() && !separator(*end))) {
-      fail(ErrorCode::kInvalidArgument, "{}: '{}' is not a token id", where,
-           line.substr(i, std::min(line.find_first_of(" ,]\t", i), line.size()) - i));
-    }
-    ids.push_back(id);
-    i = static_cast<size_t>(end - line.data());
-  }
-  return ids;
-}
-
 int run_decode(const CodeArgs& args) {
   const Tokenizer tokenizer = tokenizer_of(args.model);
   for_each_line(args.file, [&](const std::string& line, int64_t number) {
     const std::string where = place(args.file, number);
-    const std::vector<int32_t> ids = parse_ids(line, where);
+    const std::vector<int32_t> ids = parse_id_row(line, where);
     for (const int32_t id : ids) {
       if (id >= tokenizer.vocab_size()) {
         fail(ErrorCode::kInvalidArgument, "{}: id {} is outside the vocabulary of {}", where, id,

@@ -32,8 +32,10 @@ int run(const Given& given) {
   for (const auto& [key, value] : json.as_object(given.config))
     (key == "model" ? model : plain[key]) = value;
   TrainConfig config;
-  from_json(config, plain, given.config);
-  run_training(config, model, given.config);
+  blame_assignments(given.config, given.settings, [&] {
+    from_json(config, plain, given.config);
+    run_training(config, model, given.config);
+  });
   return 0;
 }
 

@@ -204,6 +204,8 @@ CorpusReport report_of_manifest(const Json& manifest) {
   return report;
 }
 
+constexpr const char* kNothingWritten = "nothing was written; run it again to prepare the corpus";
+
 class Preparation {
  public:
   Preparation(const CorpusOptions& options, const Path& folder)
@@ -211,7 +213,7 @@ class Preparation {
 
   void read_source(const SourceInputs& inputs, Progress& progress, int64_t& file_count) {
     for (const InputFile& file : inputs.files) {
-      throw_if_interrupted("nothing was written; run it again to prepare the corpus");
+      throw_if_interrupted(kNothingWritten);
       read_documents(file, report_,
                      [&](Record record) { take(*inputs.source, file, std::move(record)); });
       progress.update(++file_count);
@@ -271,6 +273,7 @@ class Preparation {
 
  private:
   void take(const CorpusSource& source, const InputFile& file, Record record) {
+    throw_if_interrupted(kNothingWritten);
     if (record.language.empty()) record.language = "und";
     const auto& wanted = source.languages;
     if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), record.language) == wanted.end())
@@ -351,6 +354,7 @@ CorpusReport prepare_corpus(const CorpusOptions& options, const PrepareOptions& 
   check_replacement(prepare.out, options, prepare.force);
 
   if (prepare.out.has_parent_path()) make_folders(prepare.out.parent_path());
+  const InterruptScope scope;
   StagedFolder folder(prepare.out);
   Preparation preparation(options, folder.path());
   Progress progress("prepare", file_count, "files");

@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/utf8.h"
 
 namespace dure {
@@ -36,6 +37,7 @@ class PlainSource : public ByteSource {
       const ssize_t count = ::read(descriptor_, into.data(), into.size());
       if (count >= 0) return static_cast<size_t>(count);
       if (errno != EINTR) fail_errno("cannot read " + path_.string());
+      throw_if_interrupted("nothing was written");  // A pipe may never bring more.
     }
   }
 
@@ -195,6 +197,7 @@ std::string read_input(const Path& path) {
   std::string content;
   std::vector<char> piece(1 << 18);
   while (const size_t count = source->read(piece)) {
+    throw_if_interrupted("nothing was written");
     content.append(piece.data(), count);
     if (content.size() > kSizeMax)
       fail(ErrorCode::kUnsupported, "{}: more than 2 GiB in one document: cut it up, or give JSONL",

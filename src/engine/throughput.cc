@@ -53,6 +53,7 @@ class Measurement {
         ids_(options.seed, stream_id("throughput")) {}
 
   Throughput run() {
+    const InterruptScope scope;
     Throughput out;
     if (test_.prompt_tokens > 0) {
       prompt_ns(0);

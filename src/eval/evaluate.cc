@@ -82,6 +82,7 @@ Json score_texts(const TextSuiteOptions& options, const EvalSubject& subject, St
   if (languages.empty()) refuse_no_text(corpus);
   warn_beyond_context(subject.weights.config, options.context_tokens,
                       subject.name + ": text.context_tokens");
+  const InterruptScope scope;
   TextScorer scorer(subject, options.context_tokens, stream);
   Progress progress(subject.name + ": held-out text", static_cast<int64_t>(languages.size()),
                     "languages");
@@ -204,6 +205,7 @@ Answers answer_all(const TaskSuiteOptions& options, const SamplingOptions& sampl
     requests.back().sampling.seed = seed;
   }
   Answers answers;
+  const InterruptScope scope;
   Progress progress(subject.name + ": " + title, std::ssize(dialogues), "problems");
   answers.generations = generator.run(std::move(requests), [&](int64_t finished) {
     throw_if_interrupted("nothing was saved");

@@ -28,6 +28,7 @@ int64_t touch_bytes(const ModelWeights& weights) {
 
 void touch_weights(const ModelWeights& weights, Stream& stream,
                    const std::function<void(int64_t)>& progress) {
+  const InterruptScope scope;
   int64_t done = 0;
   for (const WeightView& weight : matrices_of(weights)) {
     for (int64_t i = 0; i < weight.stack(); ++i) {

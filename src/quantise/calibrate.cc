@@ -161,6 +161,7 @@ ImportanceMatrix calibrate(const ModelWeights& weights, std::span<const int32_t>
          ids.size());
   ImportanceMatrix out;
   out.chunk_tokens = std::min(options.chunk_tokens, std::ssize(ids));
+  const InterruptScope scope;
   Calibration calibration(weights, out.chunk_tokens, out, stream);
   for (int64_t first = 0; std::ssize(ids) - first >= 2; first += out.chunk_tokens) {
     if (options.chunks_max > 0 && out.chunk_count == options.chunks_max) break;

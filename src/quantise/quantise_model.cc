@@ -44,6 +44,7 @@ class Quantiser {
   }
 
   std::vector<QuantisedTensor> run() {
+    const InterruptScope scope;
     std::vector<QuantisedTensor> out;
     for (const TypeChoice& tensor : job_.choices) out.push_back(one_tensor(tensor));
     writer_->commit();

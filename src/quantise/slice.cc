@@ -65,6 +65,7 @@ class SliceWriter {
         stretch_(kPieceBytes * kStretchPieces) {}
 
   void run() {
+    const InterruptScope scope;
     for (size_t i = 0; i < job_.types.choices.size(); ++i) one_tensor(i);
     writer_.commit();
   }

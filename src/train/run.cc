@@ -51,6 +51,7 @@ Run::Run(RunOptions options, Stage& stage)
 void Run::run() {
   if (is_finished()) return;
   open();
+  const InterruptScope scope;
   Progress progress(options_.title, options_.steps * options_.progress_per_step,
                     options_.progress_unit);
   progress.start_at(step_ * options_.progress_per_step);
