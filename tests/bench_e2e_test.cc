@@ -185,7 +185,7 @@ TEST_F(Bench, BadInputIsRefusedInOneLine) {
 }
 
 TEST_F(Bench, BadShapesAreRefusedInOneLine) {
-  expect_refusal(make("slice.gguf"), "--force replaces it");
+  expect_refusal(make("slice.gguf"), "--force to replace it");
   expect_refusal(make("slice.bin"), ".gguf");
   expect_refusal(make("a.gguf", "--type Q9_K"), "Q9_K");
   expect_refusal(make("a.gguf", "--head-type Q4_K_M"), "--head-type 'Q4_K_M'");

@@ -62,7 +62,7 @@ TEST_F(ConvertVerb, EveryVerbReadsAFileAsItReadsTheFolder) {
   }
   ASSERT_NE(first, "");
   write_file(at("messages.json"), R"([{"role":"user","content":"the work?"}])");
-  write_file(at("text.txt"), "the village shares its work");
+  write_file(at("text.txt"), "the village shares its work, and the work is shared by all.");
   const auto same = [&](const std::string& verb, const std::string& rest) {
     const Outcome folder = run_program(verb + " " + at("model") + " " + rest);
     EXPECT_EQ(folder.code, 0) << verb << ": " << folder.error;
