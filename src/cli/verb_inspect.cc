@@ -114,15 +114,21 @@ Stored count_stored(const TensorSource& source) {
   return out;
 }
 
+// How weights of a stored type multiply where a model answers.
+Arithmetic answers_in(const std::string& type) {
+  const auto dtype = dtype_from_name(type);
+  return dtype && arithmetic_supports(Arithmetic::kInteger8, *dtype) ? Arithmetic::kInteger8
+                                                                     : Arithmetic::kExact;
+}
+
 void print_stored(const Stored& stored) {
   std::printf("stored\n  tensors           %s, %s bytes (%s)\n", grouped(stored.tensors).c_str(),
               grouped(stored.bytes).c_str(),
               format_bytes(static_cast<double>(stored.bytes)).c_str());
   for (const auto& [type, count] : stored.by_type) {
-    const auto dtype = dtype_from_name(type);
-    const bool small = dtype && arithmetic_supports(Arithmetic::kInteger8, *dtype);
     std::printf("  %-17s %s tensors, %s bytes%s\n", type.c_str(), grouped(count.first).c_str(),
-                grouped(count.second).c_str(), small ? "; answers multiply in integer8" : "");
+                grouped(count.second).c_str(),
+                answers_in(type) == Arithmetic::kInteger8 ? "; answers multiply in integer8" : "");
   }
 }
 
@@ -164,9 +170,7 @@ void add_stored(Json& out, const Stored& stored) {
   for (const auto& [type, count] : stored.by_type) {
     types[type]["tensor_count"] = count.first;
     types[type]["bytes"] = count.second;
-    const auto dtype = dtype_from_name(type);
-    const bool small = dtype && arithmetic_supports(Arithmetic::kInteger8, *dtype);
-    types[type]["arithmetic"] = arithmetic_name(small ? Arithmetic::kInteger8 : Arithmetic::kExact);
+    types[type]["arithmetic"] = arithmetic_name(answers_in(type));
   }
   out["types"] = std::move(types);
 }

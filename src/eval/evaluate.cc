@@ -244,13 +244,7 @@ Json sample_of(const Setting& setting, const Dialogue& dialogue, const Verdict& 
   row["thinking_on"] = setting.thinking == Thinking::kOn;
   row["task"] = task_name(dialogue.problem.task);
   row["language"] = dialogue.problem.language;
-  row["earlier"] = Json::array();
-  for (const Problem& earlier : dialogue.earlier) {
-    Json turn = Json::object();
-    turn["prompt"] = earlier.prompt;
-    turn["answer"] = earlier.answer;
-    row["earlier"].push_back(turn);
-  }
+  row["earlier"] = earlier_json(dialogue.earlier);
   row["prompt"] = dialogue.problem.prompt;
   row["thinking"] = verdict.reasoning;
   row["content"] = verdict.content;

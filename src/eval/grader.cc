@@ -19,6 +19,17 @@ Conversation problem_conversation(const Dialogue& dialogue, const ChatTexts& tex
   return conversation;
 }
 
+Json earlier_json(const std::vector<Problem>& earlier) {
+  Json turns = Json::array();
+  for (const Problem& problem : earlier) {
+    Json turn = Json::object();
+    turn["prompt"] = problem.prompt;
+    turn["answer"] = problem.answer;
+    turns.push_back(std::move(turn));
+  }
+  return turns;
+}
+
 Verdict judge(const Problem& problem, const Generation& generation, const ChatTexts& texts,
               Thinking thinking) {
   AnswerStream answer = empty_conversation(texts, thinking).answer();

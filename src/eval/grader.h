@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "base/json.h"
 #include "chat/conversation.h"
 #include "data/tasks/mixture.h"
 #include "engine/generator.h"
@@ -17,6 +18,9 @@ namespace dure {
 // answers. `texts` must outlive it.
 Conversation problem_conversation(const Dialogue& dialogue, const ChatTexts& texts,
                                   Thinking thinking = Thinking::kOn);
+
+// The questions before the last one, as records of answers show them: "prompt", "answer" each.
+Json earlier_json(const std::vector<Problem>& earlier);
 
 // What an answer is, whoever sampled it: the parts of the text, and whether it earns the reward.
 struct Verdict {

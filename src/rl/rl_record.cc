@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "eval/grader.h"
 #include "rl/response_batches.h"
 #include "train/metrics.h"
 
@@ -15,13 +16,7 @@ Json sample_of(const Rollout& r, int64_t step) {
   sample["step"] = step;
   sample["task"] = task_name(r.problem.task);
   sample["language"] = r.problem.language;
-  if (!r.earlier.empty()) sample["earlier"] = Json::array();
-  for (const Problem& earlier : r.earlier) {
-    Json turn = Json::object();
-    turn["prompt"] = earlier.prompt;
-    turn["answer"] = earlier.answer;
-    sample["earlier"].push_back(turn);
-  }
+  if (!r.earlier.empty()) sample["earlier"] = earlier_json(r.earlier);
   sample["prompt"] = r.problem.prompt;
   sample["thinking"] = r.reasoning;
   sample["content"] = r.content;

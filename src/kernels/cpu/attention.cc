@@ -5,14 +5,13 @@
 #include <vector>
 
 #include "kernels/cpu/attention_simd.h"
+#include "kernels/cpu/parallel_rows.h"
 
 namespace dure::cpu {
 namespace {
 
 // Rows of a forward task, anchored like the key blocks: fewest blocks a row.
 constexpr int64_t kTile = KvView::kTokens;
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // A list kept from call to call: a steady state allocates nothing.
 template <typename T>

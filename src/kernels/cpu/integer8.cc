@@ -17,8 +17,6 @@ constexpr int64_t kRowsOfTask = 256;  // Their results, 32 KiB a tile, stay in a
 constexpr int64_t kTilesOfTask = 16;  // at most: the first one of a task is not fetched ahead
 constexpr int64_t kTasksPerThread = 8;
 
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // A product, and how it is cut: parts (experts), row chunks, column strips.
 struct Job {
   const Product* product;
@@ -137,14 +135,10 @@ RowBlock row_block(const Call& call, int64_t g, int64_t first, int64_t end, floa
 // Stored bytes of one panel's elements.
 int64_t panel_bytes(const WeightView& w) { return row_bytes(w.dtype(), kPanelElements); }
 
-// Asks for a stretch of memory, to the level-2 cache. The 32 rows of a tile lie one after another:
-// read in that order they are one stream, which a processor follows at full bandwidth; read row by
-// row for each group, as panels are, they are 32 streams at a third of it (bench_integer8).
-void fetch(const uint8_t* from, int64_t bytes) {
-  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line, 0, 2);
-}
-
-// The stored rows of a tile, and those of the tile after it, which are fetched meanwhile.
+// The stored rows of the tile after this one, which are fetched meanwhile. The 32 rows of a tile
+// lie one after another: read in that order they are one stream, which a processor follows at full
+// bandwidth; read row by row for each group, as panels are, they are 32 streams at a third of it
+// (bench_integer8).
 struct TileMemory {
   const uint8_t* next = nullptr;
   int64_t bytes = 0, fetched = 0, step = 0;  // of the next tile; a step for each group
@@ -236,13 +230,11 @@ void run_task(const Call& call, const Task& task, int worker) {
   auto* const scratch =
       static_cast<char*>(call.stream.scratch(worker, room + floats * sizeof(float)));
   auto* const results = reinterpret_cast<float*>(scratch + room);
-  bool fetched = false;
   for (int64_t tile = task.tile_begin; tile < task.tile_end; ++tile) {
     if (!few || !run_few(call, task, tile, scratch, results)) {
-      if (!fetched) {
+      if (tile == task.tile_begin) {  // Nobody has fetched it ahead.
         const TileMemory first = memory_of(w, task.part, tile, call.x.groups);
         fetch(first.next, first.bytes);
-        fetched = true;
       }
       run_tile(call, task, tile, reinterpret_cast<Panel*>(scratch), results);
     }

@@ -250,9 +250,6 @@ struct Q80 {
 // Into the level-2 cache, across the ends of rows: the next one follows in memory. Measured: half
 // as fast again as a processor's own prefetching alone.
 constexpr int64_t kGroupsAhead = 28;
-DURE_INLINE void fetch_ahead(const uint8_t* at, int64_t bytes) {
-  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(at + line, 0, 2);
-}
 
 template <typename Type, int kRows>
 void read_row(const FewTile& tile, int c, int64_t bytes, const Room& room) {
@@ -261,7 +258,7 @@ void read_row(const FewTile& tile, int c, int64_t bytes, const Room& room) {
   for (int r = 0; r < kRows; ++r) out[r] = room.sums[r] + c * room.stride;
   uint32_t* halves = room.halves + c * room.stride;
   for (int64_t g = 0; g < tile.columns / kPanelElements; ++g, at += bytes) {
-    fetch_ahead(at + kGroupsAhead * bytes, bytes);
+    fetch(at + kGroupsAhead * bytes, bytes);
     X x[kRows];
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r)

@@ -105,6 +105,11 @@ const Integer8Body& integer8_vnni();  // AVX-512 with VNNI
 bool integer8_vnni_available();
 bool few_vnni(DType dtype, const FewTile& tile);
 
+// Asks for a stretch of memory, to the level-2 cache.
+inline void fetch(const uint8_t* from, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line, 0, 2);
+}
+
 // By integer_block.h, any type.
 void unpack_generic(DType dtype, const PanelRows& rows, int elements, Panel& panel);
 

@@ -16,10 +16,9 @@ Parts parts(ConstTensorView offsets) {
   return {offsets.i64(), static_cast<size_t>(offsets.elements())};
 }
 
-// Where the matrices of a stack lie; dense_bytes: of one.
-BParts parts_of(const WeightView& w, int64_t dense_bytes) {
-  return {.stride_bytes = w.stack_stride_bytes > 0 ? w.stack_stride_bytes : dense_bytes,
-          .addresses = w.parts};
+// Where the matrices of a stack lie.
+BParts parts_of(const WeightView& w) {
+  return {.stride_bytes = w.stride_bytes(), .addresses = w.parts};
 }
 
 void input_gradient(const WeightView& w, Parts offsets, ConstTensorView dy, TensorView dx,
@@ -38,7 +37,7 @@ void input_gradient(const WeightView& w, Parts offsets, ConstTensorView dy, Tens
                           .c_stride = s.k,
                           .finish = write == Write::kAdd ? Finish::kAdd : Finish::kSet},
                 .offsets = offsets,
-                .b_parts = parts_of(w, row * s.n)},
+                .b_parts = parts_of(w)},
                stream);
 }
 
@@ -79,7 +78,7 @@ void exact(const WeightView& w, Parts offsets, ConstTensorView x, TensorView y, 
                           .c = y.f32(),
                           .c_stride = s.n},
                 .offsets = offsets,
-                .b_parts = parts_of(w, row * s.n)},
+                .b_parts = parts_of(w)},
                stream);
 }
 

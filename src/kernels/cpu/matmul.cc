@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/parallel_rows.h"
+
 namespace dure::cpu {
 namespace {
 
@@ -18,8 +20,6 @@ constexpr int64_t kRowsOfRead = 8;  // Reading a weight costs as much as this ma
 constexpr int64_t kRowTilesMin = 4;  // Packing a panel pays only when several row tiles read it.
 constexpr int64_t kMirrorTile = 16;  // One line of each row read.
 constexpr int64_t kMirrorRows = 256;
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // How the parts of a stack are cut.
 struct Cut {
