@@ -133,5 +133,76 @@ TEST(AnswerStream, PlainTextStaysAsItIs) {
   }
 }
 
+TEST(AnswerStream, StopStringsLieAcrossTokensAndCharacters) {
+  Rng rng(5);
+  const std::string text = "the village 마을이 shares 🌾 its work</think>and 나눈다 ends here";
+  const std::vector<std::string> strings[] = {{"shares"},        {"을이"},
+                                              {"🌾 its", "zzz"},  {"work</think>"},
+                                              {"ends", "nds h"}, {"absent", "her!"}};
+  for (const auto& stops : strings) {
+    size_t cut = std::string::npos;
+    for (const std::string& stop : stops) cut = std::min(cut, text.find(stop));
+    for (const bool included : {false, true}) {
+      const size_t size =
+          cut == std::string::npos ? text.size() : cut + (included ? stops[0].size() : 0);
+      const OutputDelta whole = parse_output(text.substr(0, size), {.thinking = true});
+      for (int repeat = 0; repeat < 20; ++repeat) {
+        AnswerStream answer(small_texts(), {.thinking = true});
+        answer.stop_at({.strings = stops, .string_included = included});
+        OutputDelta sum;
+        for (const int32_t id : random_ids(text, rng)) sum += answer.push(id);
+        sum += answer.finish();
+        expect_message(answer.message(), whole);
+        expect_message(answer.message(), sum);
+        EXPECT_EQ(answer.stopped(), cut != std::string::npos);
+        EXPECT_EQ(answer.stop_string().has_value(), answer.stopped());
+      }
+    }
+  }
+}
+
+TEST(AnswerStream, StopsOfTheRequestAndThoseIgnored) {
+  const int32_t end = *small_tokenizer().eos_id();
+  const std::vector<int32_t> ids = small_tokenizer().encode("the village shares", {});
+  ASSERT_GE(ids.size(), 2u);
+  AnswerStream stopped = AnswerStream::plain(small_texts());
+  stopped.stop_at({.tokens = {ids[1]}});
+  EXPECT_EQ(stopped.read(ids).content, small_tokenizer().decode(std::span(ids).first(1)));
+  EXPECT_EQ(stopped.stop_token(), ids[1]);
+  EXPECT_EQ(stopped.token_count(), 2);
+  AnswerStream ignoring = AnswerStream::plain(small_texts());
+  ignoring.stop_at({.own_ignored = true});
+  EXPECT_EQ(ignoring.read(std::vector<int32_t>{ids[0], end, ids[1]}).content,
+            small_tokenizer().decode(std::span(ids).first(2)));
+  EXPECT_FALSE(ignoring.stopped());
+  EXPECT_EQ(AnswerStops({.tokens = {7, 3}, .own_ignored = true}).stop_tokens({.tokens = {5}}),
+            (std::vector<int32_t>{3, 7}));
+  EXPECT_EQ(AnswerStops({.tokens = {7, 5}}).stop_tokens({.tokens = {5}}),
+            (std::vector<int32_t>{5, 7}));
+}
+
+TEST(AnswerStream, StopStringsWaitForTheLeastTokens) {
+  const std::vector<int32_t> ids = small_tokenizer().encode("the the the the", {});
+  ASSERT_GE(ids.size(), 4u);
+  AnswerStream answer = AnswerStream::plain(small_texts());
+  answer.stop_at({.strings = {"the"}, .tokens_min = 2});
+  answer.read(ids);
+  const size_t free = small_tokenizer().decode(std::span(ids).first(2)).size();
+  const std::string whole = small_tokenizer().decode(ids);
+  EXPECT_EQ(answer.message().content, whole.substr(0, whole.find("the", free)));
+}
+
+TEST(AnswerStream, CountsReasoning) {
+  AnswerStream answer(small_texts(), {.thinking = true});
+  std::vector<int32_t> ids = small_tokenizer().encode("the village", {});
+  const auto before = static_cast<int64_t>(ids.size());
+  small_tokenizer().encode_to("</think>", {}, ids);
+  const auto inside = static_cast<int64_t>(ids.size());
+  small_tokenizer().encode_to("shares its work", {}, ids);
+  answer.read(ids);
+  EXPECT_GT(answer.reasoning_count(), before);
+  EXPECT_LE(answer.reasoning_count(), inside);
+}
+
 }  // namespace
 }  // namespace dure

@@ -27,6 +27,7 @@ constexpr auto enum_names(Thinking) {
 struct ConversationOptions {
   bool thinking = true;  // The answer begins with reasoning.
   Json tools;            // List of tool declarations, or null.
+  Json variables;        // Further variables of the template: an object, or null.
 };
 
 class Conversation {
@@ -51,10 +52,16 @@ class Conversation {
   // prompt() throws kNotFound where the model brings no tokenizer.
   std::string render() const;
   std::vector<int32_t> prompt() const;
-  // Reads the answer to that prompt.
+  // The ids of what render() gave.
+  std::vector<int32_t> encode(const std::string& rendered) const;
+  // Reads the answer to that prompt. Given what was rendered, that decides whether the answer
+  // begins inside the reasoning, whatever was asked for: a template may know nothing of thinking.
   AnswerStream answer() const;
+  AnswerStream answer_to(const std::string& rendered) const;
 
  private:
+  AnswerStream answer(bool thinking) const;
+
   const ChatTexts* texts_;
   ConversationOptions options_;
   std::vector<Message> messages_;

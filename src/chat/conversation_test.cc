@@ -87,5 +87,22 @@ TEST(Conversation, ResetKeepsOrSetsTheSystemMessage) {
   EXPECT_FALSE(conversation.options().thinking);  // How answers are asked for stays.
 }
 
+TEST(Conversation, VariablesReachTheTemplateAndTheRenderedTextDecidesWhatIsReasoning) {
+  ChatTexts texts = small_texts();
+  texts.chat_template = ChatTemplate(
+      "{{ flavour }}{% if think %}<think>{% endif %}{{ enable_thinking }}{{ '\n<think>\n' if think "
+      "}}",
+      "test");
+  Conversation with(
+      texts, {.variables =
+                  parse_json(R"({"flavour": "sweet", "think": true, "enable_thinking": 7})", "x")});
+  EXPECT_EQ(with.render(), "sweet<think>True\n<think>\n");
+  EXPECT_TRUE(with.answer_to(with.render()).in_reasoning());
+  Conversation without(texts, {.variables = parse_json(R"({"flavour": "sour"})", "x")});
+  EXPECT_EQ(without.render(), "sourTrue");
+  EXPECT_FALSE(without.answer_to(without.render()).in_reasoning());
+  EXPECT_EQ(without.encode("the"), small_tokenizer().encode("the", {.add_special_tokens = false}));
+}
+
 }  // namespace
 }  // namespace dure

@@ -58,7 +58,9 @@ struct ChatOptions {
   // Only for training: an answer without reasoning is trained from the open prompt on, so that it
   // learns to close the reasoning at once; else from the prompt of thinking off.
   bool train_closing = false;
-  Json tools;  // List of tool declarations, or null.
+  Json tools;      // List of tool declarations, or null.
+  Json variables;  // Further variables of a model's template: an object, or null. Not the typed
+                   // format's.
 };
 
 // The prompt. Content and reasoning are stripped of white space at both ends; the reasoning of

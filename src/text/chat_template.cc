@@ -33,6 +33,10 @@ Json variables_from(const ChatOptions& options) {
   out["add_generation_prompt"] = options.add_generation_prompt;
   out["enable_thinking"] = options.enable_thinking;
   if (options.preserve_thinking) out["preserve_thinking"] = true;
+  if (!options.variables.is_object()) return out;
+  for (const auto& [name, value] : options.variables.as_object()) {
+    if (!out.contains(name) && name != "messages") out[name] = value;
+  }
   return out;
 }
 

@@ -1,0 +1,243 @@
+// Messages are checked field by field here, so that a fault names its place, and then read as all
+// of Dure reads them (text/chat.h).
+#include "server/chat_request.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "base/log.h"
+
+namespace dure {
+namespace {
+
+void check_parts(const Json& parts, const std::string& path) {
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const std::string place = fmt::format("{}.{}", path, i);
+    ApiFields part(parts.at(i), place);
+    const std::string type = part.string("type").value_or("text");
+    if (type != "text" && type != "input_text" && type != "output_text") {
+      throw bad_field(place, fmt::format("{}: a part of type '{}', but the model reads text alone",
+                                         place, type.substr(0, 40)));
+    }
+    if (!part.string("text")) throw bad_field(place + ".text", place + ".text is required");
+  }
+}
+
+void check_calls(const Json& calls, const std::string& path) {
+  for (size_t i = 0; i < calls.size(); ++i) {
+    const std::string place = fmt::format("{}.{}", path, i);
+    ApiFields call(calls.at(i), place);
+    const Json* function = call.object("function");
+    ApiFields inner(function != nullptr ? *function : calls.at(i),
+                    function != nullptr ? place + ".function" : place);
+    if (!inner.string("name"))
+      throw bad_field(inner.path("name"), inner.path("name") + " is required");
+    const Json* arguments = inner.find("arguments");
+    if (arguments != nullptr && !arguments->is_string() && !arguments->is_object())
+      throw wrong_kind(inner.path("arguments"), "a string", *arguments);
+  }
+}
+
+// The message in OpenAI's spelling, as messages_from_json() reads it.
+Json checked_message(const Json& message, const std::string& path) {
+  ApiFields fields(message, path);
+  std::string role = fields.string("role").value_or("");
+  for (char& c : role) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (role == "function") role = "tool";
+  static const std::vector<std::string> roles = {"system", "developer", "user", "assistant",
+                                                 "tool"};
+  if (std::find(roles.begin(), roles.end(), role) == roles.end()) {
+    throw bad_field(path + ".role",
+                    role.empty() ? path + ".role is required"
+                                 : fmt::format("{}.role: unknown role '{}'; there are system, "
+                                               "developer, user, assistant and tool",
+                                               path, role.substr(0, 40)));
+  }
+  const Json* content = fields.find("content");
+  if (content != nullptr && content->is_array()) {
+    check_parts(*content, path + ".content");
+  } else if (content != nullptr && !content->is_string()) {
+    throw wrong_kind(path + ".content", "a string or a list of parts", *content);
+  }
+  const Json* calls = fields.array("tool_calls");
+  if (calls != nullptr) check_calls(*calls, path + ".tool_calls");
+  const bool thought = fields.string("reasoning_content") || fields.string("reasoning");
+  if (content == nullptr && calls == nullptr && !(role == "assistant" && thought))
+    throw bad_field(path + ".content", path + ".content is required");
+  fields.string("tool_call_id");
+  Json out = Json::object();
+  for (const auto& [name, value] : message.as_object()) {
+    const bool kept = name == "content" || name == "tool_calls" || name == "tool_call_id" ||
+                      name == "reasoning_content" || name == "reasoning";
+    if (kept && !value.is_null()) out[name] = value;
+  }
+  out["role"] = role;
+  return out;
+}
+
+bool names_tool(const Json& tools, const std::string& name) {
+  for (const Json& tool : tools.as_array()) {
+    const Json* function = tool.find("function");
+    if ((function != nullptr ? function : &tool)->at("name").as_string() == name) return true;
+  }
+  return false;
+}
+
+// What is forced wants a mask, which is not there yet.
+[[noreturn]] void refuse_forced(const std::string& path) {
+  throw unsupported(path, path + ": forcing a tool call is not supported yet; use \"auto\"");
+}
+
+void read_tool_choice(ApiFields& fields, ConversationOptions& out) {
+  const Json* choice = fields.find("tool_choice");
+  const std::string path = fields.path("tool_choice");
+  if (choice == nullptr) return;
+  if (choice->is_string()) {
+    const std::string name = *fields.choice("tool_choice", {"auto", "none", "required"});
+    if (name == "none") return void(out.tools = Json());
+    if (out.tools.is_null()) throw bad_field(path, "tool_choice is given, but no tools are");
+    if (name == "required") refuse_forced(path);
+    return;
+  }
+  ApiFields named(*choice, path);
+  const Json* function = named.object("function");
+  ApiFields inner(function != nullptr ? *function : *choice, path + (function ? ".function" : ""));
+  const std::optional<std::string> name = inner.string("name");
+  if (!name) throw bad_field(inner.path("name"), inner.path("name") + " is required");
+  if (out.tools.is_null() || !names_tool(out.tools, *name)) {
+    throw bad_field(path, fmt::format("tool_choice names the tool '{}', which is none of `tools`",
+                                      name->substr(0, 100)));
+  }
+  refuse_forced(path);
+}
+
+void read_response_format(ApiFields& fields) {
+  const Json* format = fields.object("response_format");
+  if (format == nullptr) return;
+  const std::string path = fields.path("response_format");
+  ApiFields inner(*format, path);
+  const auto type = inner.choice("type", {"text", "json_object", "json_schema", "structural_tag"});
+  if (!type) throw bad_field(path + ".type", path + ".type is required");
+  if (*type == "json_schema" && inner.find("json_schema") == nullptr &&
+      inner.find("schema") == nullptr)
+    throw bad_field(path + ".json_schema", path + ".json_schema is required");
+  if (*type != "text")
+    throw unsupported(path, fmt::format("{} '{}' is not supported yet", path, *type));
+}
+
+void read_thinking(ApiFields& fields, ChatRequest& out) {
+  const auto effort = fields.choice("reasoning_effort",
+                                    {"none", "minimal", "low", "medium", "high", "xhigh", "max"});
+  if (effort) out.conversation.thinking = *effort != "none";
+  if (const Json* reasoning = fields.object("reasoning")) {  // OpenRouter's form.
+    ApiFields inner(*reasoning, fields.path("reasoning"));
+    if (const auto more = inner.string("effort")) out.conversation.thinking = *more != "none";
+    if (const auto enabled = inner.boolean("enabled")) out.conversation.thinking = *enabled;
+  }
+  if (const auto enabled = fields.boolean("enable_thinking")) out.conversation.thinking = *enabled;
+  if (const Json* variables = fields.object("chat_template_kwargs")) {
+    ApiFields inner(*variables, fields.path("chat_template_kwargs"));
+    if (const auto enabled = inner.boolean("enable_thinking")) out.conversation.thinking = *enabled;
+    out.conversation.variables = *variables;
+  }
+  if (fields.find("thinking_token_budget") != nullptr) {
+    throw unsupported(
+        fields.path("thinking_token_budget"),
+        "thinking_token_budget is not supported yet; max_tokens bounds the whole answer");
+  }
+  out.include_reasoning = fields.boolean("include_reasoning").value_or(true);
+  const auto format = fields.string("reasoning_format");
+  const bool apart = fields.boolean("separate_reasoning").value_or(true);
+  out.reasoning_in_content = !apart || (format && *format == "none");
+  fields.ignore({"stream_reasoning"});
+}
+
+void read_logprobs(ApiFields& fields, const ServedModel& model, GenerationFields& out) {
+  out.logprobs = fields.boolean("logprobs").value_or(false);
+  const auto top = fields.integer("top_logprobs", {0, static_cast<double>(model.top_logprobs_max)});
+  if (top.value_or(0) > 0 && !out.logprobs)
+    throw bad_field(fields.path("top_logprobs"), "top_logprobs wants \"logprobs\": true");
+  out.top_logprobs = top.value_or(0);
+}
+
+void refuse_unsupported(ApiFields& fields) {
+  if (fields.boolean("continue_final_message").value_or(false)) {
+    throw unsupported(
+        fields.path("continue_final_message"),
+        "continue_final_message is not supported yet; /v1/completions goes on with a text");
+  }
+  if (!fields.boolean("add_generation_prompt").value_or(true)) {
+    throw unsupported(fields.path("add_generation_prompt"),
+                      "add_generation_prompt: false is not supported");
+  }
+  if (fields.find("chat_template") != nullptr) {
+    throw unsupported(fields.path("chat_template"),
+                      "a chat_template of the request's own is not allowed here");
+  }
+  if (fields.find("prompt_logprobs") != nullptr)
+    throw unsupported(fields.path("prompt_logprobs"), "prompt_logprobs is not supported yet");
+  if (fields.boolean("echo").value_or(false))
+    throw unsupported(fields.path("echo"), "echo is for /v1/completions");
+}
+
+}  // namespace
+
+std::vector<Message> read_messages(const Json& list, const std::string& path) {
+  if (list.size() == 0) throw bad_field(path, path + " is empty: give at least one message");
+  Json checked = Json::array();
+  for (size_t i = 0; i < list.size(); ++i)
+    checked.push_back(checked_message(list.at(i), fmt::format("{}.{}", path, i)));
+  try {
+    return messages_from_json(checked, path);
+  } catch (const Error& error) {
+    throw bad_field(path, error.what());
+  }
+}
+
+Json read_tools_field(const Json& list, const std::string& path) {
+  if (list.size() == 0) throw bad_field(path, path + " is empty: leave it away, or name tools");
+  Json out = Json::array();
+  for (size_t i = 0; i < list.size(); ++i) {
+    const std::string place = fmt::format("{}.{}", path, i);
+    ApiFields tool(list.at(i), place);
+    const std::string type = tool.string("type").value_or("function");
+    if (type != "function") {
+      log_warn("{}: a tool of type '{}' is left out: only functions are known", place,
+               type.substr(0, 40));
+      continue;
+    }
+    const Json* function = tool.object("function");
+    ApiFields inner(function != nullptr ? *function : list.at(i),
+                    function != nullptr ? place + ".function" : place);
+    if (!inner.string("name"))
+      throw bad_field(inner.path("name"), inner.path("name") + " is required");
+    inner.object("parameters");
+    inner.string("description");
+    out.push_back(list.at(i));
+  }
+  return out.size() > 0 ? out : Json();
+}
+
+ChatRequest read_chat_request(const Json& body, const ServedModel& model) {
+  ApiFields fields(body, "");
+  check_model(fields, model);
+  ChatRequest out;
+  out.conversation.thinking = model.thinking;
+  const Json* messages = fields.array("messages");
+  if (messages == nullptr) throw bad_field("messages", "messages is required");
+  out.messages = read_messages(*messages, "messages");
+  if (const Json* tools = fields.array("tools"))
+    out.conversation.tools = read_tools_field(*tools, "tools");
+  read_tool_choice(fields, out.conversation);
+  out.first_call_only = !fields.boolean("parallel_tool_calls").value_or(true);
+  read_response_format(fields);
+  read_thinking(fields, out);
+  out.generation = read_generation(fields, model);
+  read_logprobs(fields, model, out.generation);
+  refuse_unsupported(fields);
+  fields.ignore({"modalities", "web_search_options", "add_special_tokens", "documents"});
+  out.unknown = fields.unknown();
+  return out;
+}
+
+}  // namespace dure

@@ -1,0 +1,46 @@
+// server/generation_fields.h: the fields that all generating endpoints share, from JSON to what the
+// engine and the answer stream take.
+//
+// Owns their names, aliases, ranges and defaults (docs/api.md): a request's value, else the model's
+// own. Not here: messages and tools (chat_request.h), prompts (completion_request.h), sampling
+// itself (engine/sampler.h).
+#pragma once
+
+#include <optional>
+
+#include "chat/answer_stream.h"
+#include "server/api_fields.h"
+#include "server/served_model.h"
+
+namespace dure {
+
+struct GenerationFields {
+  SamplingOptions sampling;
+  std::optional<int64_t> seed;
+  std::optional<int64_t> tokens_max;           // absent: all the room the context leaves
+  std::string tokens_max_name = "max_tokens";  // the field that gave it
+  AnswerStops stops;
+  int64_t choice_count = 1;
+  bool logprobs = false;
+  int64_t top_logprobs = 0;
+  bool stream = false, include_usage = false, continuous_usage = false;
+};
+
+// Refuses another model's name: 404. An absent one means this.
+void check_model(ApiFields& fields, const ServedModel& model);
+
+// Everything but logprobs, whose forms differ.
+GenerationFields read_generation(ApiFields& fields, const ServedModel& model);
+
+// Strings at which the answer stops: one, a list of at most `count_max`, or none.
+std::vector<std::string> read_stops(ApiFields& fields, const char* name, size_t count_max);
+
+// How many tokens the answer to a prompt may have. Throws where the prompt fills the context, or
+// more was asked for than it leaves.
+int64_t answer_room(const GenerationFields& fields, int64_t prompt_tokens,
+                    const ServedModel& model);
+
+// One line in the log for the fields that nobody read.
+void warn_of_unknown(const std::vector<std::string>& names, const std::string& request_id);
+
+}  // namespace dure

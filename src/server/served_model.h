@@ -1,0 +1,31 @@
+// server/served_model.h: what the API knows of the model it answers with: names, texts, defaults
+// and limits. No weights.
+//
+// Not here: opening it (cli/verb_serve.cc), running it (engine/).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "chat/chat_texts.h"
+
+namespace dure {
+
+struct ServedModel {
+  std::vector<std::string> names;  // the first is what answers say
+  std::string root;                // the MODEL argument
+  ChatTexts texts;
+  SamplingOptions defaults;  // where a request is silent
+  int64_t context_tokens = 0;
+  int64_t vocab_size = 0;
+  int64_t parameter_count = 0;
+  int64_t created_s = 0;  // when it was loaded, in Unix time
+  bool any_name = false;  // every `model` means this one
+  bool thinking = true;   // where a request is silent
+  int64_t choices_max = 16, top_logprobs_max = 20;
+
+  const std::string& name() const { return names.front(); }
+};
+
+}  // namespace dure
