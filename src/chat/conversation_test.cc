@@ -104,5 +104,16 @@ TEST(Conversation, VariablesReachTheTemplateAndTheRenderedTextDecidesWhatIsReaso
   EXPECT_EQ(without.encode("the"), small_tokenizer().encode("the", {.add_special_tokens = false}));
 }
 
+TEST(Conversation, CallsThatNobodyAskedForStayText) {
+  const ChatTexts texts = small_texts();
+  const std::string said = "a</think>b <tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>";
+  AnswerStream read = Conversation(texts).answer();
+  EXPECT_EQ(read.read(small_tokenizer().encode(said, {})).tool_calls.size(), 1u);
+  AnswerStream left = Conversation(texts, {.read_calls = false}).answer();
+  const Message& message = left.read(small_tokenizer().encode(said, {}));
+  EXPECT_TRUE(message.tool_calls.empty());
+  EXPECT_EQ(message.content, said.substr(9));
+}
+
 }  // namespace
 }  // namespace dure

@@ -5,10 +5,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "chat/chat_texts.h"
+#include "chat/prompt_scorer.h"
 
 namespace dure {
 
@@ -23,6 +25,10 @@ struct ServedModel {
   int64_t created_s = 0;  // when it was loaded, in Unix time
   bool any_name = false;  // every `model` means this one
   bool thinking = true;   // where a request is silent
+  // Scores given prompts (echo with logprobs): waits for its turn. Empty: that is refused.
+  std::function<std::vector<std::vector<PromptScore>>(
+      const std::vector<std::vector<int32_t>>& prompts, int64_t top_count)>
+      score_prompts;
   int64_t choices_max = 16, top_logprobs_max = 20;
 
   const std::string& name() const { return names.front(); }

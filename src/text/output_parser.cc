@@ -97,9 +97,10 @@ bool OutputParser::advance_reasoning(OutputDelta& delta, bool last) {
 
 bool OutputParser::advance_content(OutputDelta& delta, bool last) {
   const std::string_view text = undecided();
-  const size_t at = text.find(kCallBegin);
+  const size_t at = options_.calls ? text.find(kCallBegin) : std::string_view::npos;
   const bool found = at != std::string_view::npos;
-  const size_t size = found ? at : text.size() - (last ? 0 : partial_tag_size(text, kCallBegin));
+  const size_t held = last || !options_.calls ? 0 : partial_tag_size(text, kCallBegin);
+  const size_t size = found ? at : text.size() - held;
   content_.add(delta.content, text.substr(0, size), last);
   decided_ += size;
   if (!found) return false;

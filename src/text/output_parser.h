@@ -30,6 +30,7 @@ struct OutputDelta {
 struct OutputParserOptions {
   ChatFormat format = ChatFormat::kK1;
   bool thinking = true;  // The prompt ended inside the reasoning.
+  bool calls = true;     // Else <tool_call> is text as any other.
   Json tools;            // The declarations, or null: their schemas give K2 arguments their types.
 };
 

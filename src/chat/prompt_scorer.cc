@@ -1,0 +1,67 @@
+// A scorer of one sequence at a time, under a lock.
+#include "chat/prompt_scorer.h"
+
+#include <algorithm>
+#include <mutex>
+#include <optional>
+
+#include "engine/known_tokens.h"
+#include "engine/scorer.h"
+#include "tensor/cpu_stream.h"
+
+namespace dure {
+
+struct PromptScorer::State {
+  const OpenModel& model;
+  int64_t context_tokens;
+  std::mutex mutex;
+  std::optional<CpuStream> stream;
+  std::optional<Scorer> scorer;
+
+  Scorer& ready() {
+    if (!scorer) {
+      stream.emplace();
+      scorer.emplace(model.weights,
+                     ScorerOptions{.sequence_tokens_max = context_tokens,
+                                   .chunk_tokens = std::min<int64_t>(context_tokens, 256),
+                                   .sequences_max = 8},
+                     *stream);
+    }
+    return *scorer;
+  }
+};
+
+PromptScorer::PromptScorer(const OpenModel& model, int64_t context_tokens)
+    : state_(new State{model, context_tokens, {}, {}, {}}) {}
+
+PromptScorer::~PromptScorer() = default;
+
+std::vector<std::vector<PromptScore>> PromptScorer::score(
+    const std::vector<std::vector<int32_t>>& prompts, int64_t top_count) {
+  std::vector<std::span<const int32_t>> sequences;
+  std::vector<std::vector<PromptScore>> out;
+  for (const std::vector<int32_t>& prompt : prompts) {
+    require_known_tokens(prompt, state_->model.weights.config.vocab_size, "prompt token");
+    sequences.emplace_back(prompt);
+    out.emplace_back();
+    for (const int32_t token : prompt) out.back().push_back({.token = token});
+  }
+  const std::lock_guard lock(state_->mutex);
+  state_->ready().score(sequences, [&](const ScoredRows& rows) {
+    const size_t vocab = rows.logits.size() / rows.log_probability.size();
+    for (size_t r = 0; r < rows.log_probability.size(); ++r) {
+      const size_t next = static_cast<size_t>(rows.first_position) + r + 1;
+      std::vector<PromptScore>& scores = out[rows.sequence];
+      if (next >= scores.size()) continue;
+      PromptScore& score = scores[next];
+      score.log_probability = rows.log_probability[r];
+      const std::span<const float> logits = rows.logits.subspan(r * vocab, vocab);
+      const float log_sum_exp = logits[static_cast<size_t>(score.token)] - score.log_probability;
+      add_likeliest(logits, log_sum_exp, std::min<int64_t>(top_count, std::ssize(logits)),
+                    score.top);
+    }
+  });
+  return out;
+}
+
+}  // namespace dure

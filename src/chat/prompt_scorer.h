@@ -1,0 +1,39 @@
+// chat/prompt_scorer.h: how likely a model finds the tokens of given prompts, and which it finds
+// likelier.
+//
+// One at a time, on a stream of its own beside the engine's; made at the first use. For a server
+// whose clients measure by it (echo with log-probabilities). Not here: the pass (engine/scorer.h).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "chat/open_model.h"
+#include "engine/sampler.h"
+
+namespace dure {
+
+struct PromptScore {
+  int32_t token = 0;
+  float log_probability = 0;             // the model's own; of a prompt's first token 0: none
+  std::vector<TokenLogProbability> top;  // likeliest first, ties by id
+};
+
+class PromptScorer {
+ public:
+  // `model` must outlive it.
+  PromptScorer(const OpenModel& model, int64_t context_tokens);
+  ~PromptScorer();
+
+  // One list a prompt, one score a token. From any thread. Throws kInvalidArgument for an id
+  // outside the vocabulary. Checked: prompts of 1 to context_tokens tokens.
+  std::vector<std::vector<PromptScore>> score(const std::vector<std::vector<int32_t>>& prompts,
+                                              int64_t top_count);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace dure

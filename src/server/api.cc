@@ -1,0 +1,661 @@
+// The table of routes, the checks before any of them, and the answers that need no engine.
+#include "server/api.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <thread>
+
+#include "base/log.h"
+#include "server/answering.h"
+#include "server/completion_request.h"
+#include "server/page.h"
+#include "server/prepare.h"
+
+namespace dure {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Above this a body is read on a worker's thread: the others' streams go on meanwhile.
+constexpr size_t kInlineBodyBytesMax = 32 << 10;
+constexpr int64_t kLoadingRetrySeconds = 5;
+
+std::string lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+// "/v1/models/" and "/models" are one.
+std::string plain_path(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  if (path == "/v1") return "/";
+  if (path.starts_with("/v1/")) path.erase(0, 3);
+  return path;
+}
+
+ApiStyle style_of(const HttpRequest& request) {
+  return plain_path(request.path).starts_with("/messages") ? ApiStyle::kAnthropic
+                                                           : ApiStyle::kOpenAi;
+}
+
+// Of "localhost:8000", "[::1]:8000": without the port, in lower case.
+std::string host_name(const std::string& host) {
+  const size_t bracket = host.find(']');
+  if (host.starts_with('[') && bracket != std::string::npos)
+    return lower(host.substr(0, bracket + 1));
+  return lower(host.substr(0, host.find(':')));
+}
+
+bool is_this_machine(const std::string& name) {
+  return name == "localhost" || name.ends_with(".localhost") || name == "[::1]" ||
+         name.starts_with("127.");
+}
+
+// Names under which containers reach the machine they run on.
+bool is_container_host(const std::string& name) {
+  return name == "host.docker.internal" || name == "host.containers.internal";
+}
+
+// Takes as long for any text of any length that is wrong.
+bool same_secret(std::string_view given, std::string_view key) {
+  unsigned difference = static_cast<unsigned>(given.size() != key.size());
+  for (size_t i = 0; i < given.size(); ++i) {
+    const char other = key.empty() ? '\0' : key[i % key.size()];
+    difference |= static_cast<unsigned>(static_cast<unsigned char>(given[i] ^ other));
+  }
+  return difference == 0;
+}
+
+HttpResponse json_response(const Json& body, int status = 200) {
+  return {.status = status, .headers = {{"Content-Type", "application/json"}}, .body = body.dump()};
+}
+
+ApiError fault(int status, std::string code, std::string message) {
+  ApiError out;
+  out.status = status;
+  out.code = std::move(code);
+  out.message = std::move(message);
+  return out;
+}
+
+// What curl -d calls a form is JSON all the same; a missing type is forgotten, not wrong.
+bool may_be_json(const HttpRequest& request) {
+  const std::string* given = request.header("content-type");
+  if (given == nullptr) return true;
+  const std::string type = lower(given->substr(0, given->find(';')));
+  return type.empty() || type.find("json") != std::string::npos || type == "text/plain" ||
+         type == "application/x-www-form-urlencoded";
+}
+
+Json model_json(const ServedModel& model, const std::string& name) {
+  Json meta = Json::object();
+  meta["n_vocab"] = model.vocab_size;
+  meta["n_ctx"] = model.context_tokens;
+  meta["n_ctx_train"] = model.context_tokens;
+  meta["n_params"] = model.parameter_count;
+  Json out = Json::object();
+  out["id"] = name;
+  out["object"] = "model";
+  out["created"] = model.created_s;
+  out["owned_by"] = "dure";
+  out["root"] = model.root;
+  out["parent"] = Json();
+  out["max_model_len"] = model.context_tokens;
+  out["meta"] = std::move(meta);
+  return out;
+}
+
+}  // namespace
+
+struct Api::Route {
+  const char* path;  // without /v1; with a trailing '/': everything below it
+  const char* method;
+  HttpResponse (Api::*answer)(const Call&) const;  // null: the route generates
+  enum Access { kOpen, kKey } access;
+  enum Needs { kNothing, kModel } needs;
+};
+
+// One request on its way: what every step of its answer needs.
+struct Api::Call {
+  std::shared_ptr<Exchange> exchange;
+  const Route* route;
+  std::shared_ptr<const Ready> ready;  // null while the model is read
+  Clock::time_point arrived;
+  ApiStyle style;
+  std::string path;  // plain
+
+  const HttpRequest& request() const { return exchange->request(); }
+  const ServedModel& model() const { return *ready->model; }
+};
+
+// Two threads for what would hold an exchange's thread up: long prompts, scoring.
+class Api::Workers {
+ public:
+  Workers() {
+    for (int i = 0; i < 2; ++i) threads_.emplace_back([this] { run(); });
+  }
+  ~Workers() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopped_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+  void post(std::function<void()> work) {
+    {
+      const std::lock_guard lock(mutex_);
+      queue_.push_back(std::move(work));  // At most one an exchange, and those are bounded.
+    }
+    wake_.notify_one();
+  }
+
+ private:
+  void run() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      wake_.wait(lock, [this] { return stopped_ || !queue_.empty(); });
+      if (stopped_) return;
+      const std::function<void()> work = std::move(queue_.front());
+      queue_.pop_front();
+      lock.unlock();
+      work();
+      lock.lock();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> queue_;
+  bool stopped_ = false;
+  std::vector<std::thread> threads_;
+};
+
+namespace {
+
+// Waits for a worker; its continuation then runs on the exchange's thread.
+class Later final : public ExchangeListener {
+ public:
+  void set(std::function<void()> then) {
+    const std::lock_guard lock(mutex_);
+    then_ = std::move(then);
+  }
+  void on_wake() override {
+    std::function<void()> then;
+    {
+      const std::lock_guard lock(mutex_);
+      then.swap(then_);
+    }
+    if (then) then();
+  }
+  void on_closed() override {}
+
+ private:
+  std::mutex mutex_;
+  std::function<void()> then_;
+};
+
+}  // namespace
+
+const std::vector<Api::Route>& Api::routes() {
+  static const std::vector<Route> table = {
+      {"/", "GET", &Api::page, Route::kOpen, Route::kNothing},
+      {"/health", "GET", &Api::health, Route::kOpen, Route::kNothing},
+      {"/ping", "GET", &Api::health, Route::kOpen, Route::kNothing},
+      {"/version", "GET", &Api::version, Route::kOpen, Route::kNothing},
+      {"/metrics", "GET", &Api::metrics, Route::kKey, Route::kNothing},
+      {"/props", "GET", &Api::props, Route::kKey, Route::kModel},
+      {"/models", "GET", &Api::models, Route::kKey, Route::kModel},
+      {"/models/", "GET", &Api::model, Route::kKey, Route::kModel},
+      {"/tokenizer_info", "GET", &Api::tokenizer_info, Route::kKey, Route::kModel},
+      {"/tokenize", "POST", &Api::tokenize, Route::kKey, Route::kModel},
+      {"/detokenize", "POST", &Api::detokenize, Route::kKey, Route::kModel},
+      {"/apply-template", "POST", &Api::apply_template, Route::kKey, Route::kModel},
+      {"/embeddings", "POST", &Api::embeddings, Route::kKey, Route::kNothing},
+      {"/chat/completions", "POST", nullptr, Route::kKey, Route::kModel},
+      {"/completions", "POST", nullptr, Route::kKey, Route::kModel},
+  };
+  return table;
+}
+
+Api::Api(ApiOptions options)
+    : options_(std::move(options)), workers_(std::make_unique<Workers>()) {}
+
+Api::~Api() = default;
+
+void Api::set_ready(std::shared_ptr<const ServedModel> model, EngineThread& engine) {
+  const std::lock_guard lock(mutex_);
+  ready_ = std::make_shared<Ready>(Ready{std::move(model), &engine});
+}
+
+void Api::set_loading_text(std::string text) {
+  const std::lock_guard lock(mutex_);
+  loading_ = std::move(text);
+}
+
+void Api::set_http(std::function<HttpStatistics()> statistics) {
+  http_statistics_ = std::move(statistics);
+}
+
+std::shared_ptr<const Api::Ready> Api::ready() const {
+  const std::lock_guard lock(mutex_);
+  return ready_;
+}
+
+// ---- Who may ask
+
+// A page of another site may not drive a server on this machine, not even blindly; nor may a name
+// of another's that was pointed here (DNS rebinding).
+std::optional<HttpResponse> Api::refuse_stranger(const HttpRequest& request) const {
+  const std::string* host = request.header("host");
+  if (request.loopback && host != nullptr) {
+    const std::string name = host_name(*host);
+    const bool known =
+        is_this_machine(name) || is_container_host(name) ||
+        std::find(options_.hosts.begin(), options_.hosts.end(), name) != options_.hosts.end();
+    if (!known) {
+      return fault(403, "host_not_allowed",
+                   fmt::format("the Host {} is no name of this machine; --allowed-host adds one",
+                               name.substr(0, 100)))
+          .response(style_of(request), request.id);
+    }
+  }
+  const std::string* origin = request.header("origin");
+  if (origin == nullptr || request.method == "GET" || request.method == "HEAD" ||
+      may_come_from(request, *origin))
+    return std::nullopt;
+  return fault(403, "origin_not_allowed",
+               fmt::format("pages of {} may not ask here; --cors-origins adds them",
+                           origin->substr(0, 100)))
+      .response(style_of(request), request.id);
+}
+
+bool Api::may_come_from(const HttpRequest& request, const std::string& origin) const {
+  const size_t scheme = origin.find("://");
+  if (scheme != std::string::npos) {
+    const std::string place = origin.substr(scheme + 3);
+    const std::string* host = request.header("host");
+    if (is_this_machine(host_name(place)) || (host != nullptr && lower(*host) == lower(place)))
+      return true;
+  }
+  const auto& more = options_.cors_origins;
+  return std::find_if(more.begin(), more.end(), [&](const std::string& known) {
+           return known == "*" || known == origin;
+         }) != more.end();
+}
+
+void Api::add_cors(const HttpRequest& request, HttpResponse& out) const {
+  const std::string* origin = request.header("origin");
+  if (origin == nullptr || !may_come_from(request, *origin)) return;
+  out.headers.emplace_back("Access-Control-Allow-Origin", *origin);
+  out.headers.emplace_back("Access-Control-Expose-Headers",
+                           "X-Request-Id, Request-Id, Retry-After");
+  out.headers.emplace_back("Vary", "Origin");
+}
+
+HttpResponse Api::preflight(const HttpRequest& request) const {
+  HttpResponse out{.status = 204};
+  std::string methods;
+  for (const Route& route : routes()) {
+    if (plain_path(request.path) == route.path) methods = std::string(route.method) + ", ";
+  }
+  out.headers.emplace_back("Allow", methods + "OPTIONS");
+  if (request.header("access-control-request-method") == nullptr) return out;
+  out.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+  const std::string* wanted = request.header("access-control-request-headers");
+  out.headers.emplace_back("Access-Control-Allow-Headers",
+                           wanted != nullptr ? *wanted : "Authorization, Content-Type, x-api-key");
+  out.headers.emplace_back("Access-Control-Max-Age", "600");
+  return out;
+}
+
+bool Api::has_key(const HttpRequest& request) const {
+  if (options_.keys.empty()) return true;
+  std::vector<std::string> given;
+  if (const std::string* bearer = request.header("authorization")) {
+    if (lower(bearer->substr(0, 7)) == "bearer ") given.push_back(bearer->substr(7));
+  }
+  if (const std::string* key = request.header("x-api-key")) given.push_back(*key);
+  bool known = false;
+  for (const std::string& text : given) {
+    for (const std::string& key : options_.keys) known = same_secret(text, key) || known;
+  }
+  return known;
+}
+
+std::optional<HttpResponse> Api::refuse_route(const HttpRequest& request) const {
+  const std::string path = plain_path(request.path);
+  const auto refuse = [&](const ApiError& error) {
+    return error.response(style_of(request), request.id);
+  };
+  const Route* at = nullptr;
+  for (const Route& route : routes()) {
+    const std::string_view known = route.path;
+    const bool below = known.size() > 1 && known.ends_with('/') && path.starts_with(known);
+    if (path == known || below) at = &route;
+  }
+  if (at == nullptr) {
+    std::string list;
+    for (const Route& route : routes()) list += fmt::format(" {}", route.path);
+    return refuse(fault(404, "not_found",
+                        fmt::format("there is nothing at {}; there are (also below /v1):{}",
+                                    request.path.substr(0, 200), list)));
+  }
+  const bool head = request.method == "HEAD" && std::string_view(at->method) == "GET";
+  if (request.method != at->method && !head) {
+    ApiError error =
+        fault(405, "method_not_allowed",
+              fmt::format("{} answers {}, not {}", path, at->method, request.method.substr(0, 20)));
+    error.allow =
+        std::string(at->method) + (at->method == std::string("GET") ? ", HEAD" : "") + ", OPTIONS";
+    return refuse(error);
+  }
+  if (at->access == Route::kKey && !has_key(request)) {
+    return refuse(fault(401, "invalid_api_key",
+                        "no key, or a wrong one: give it as \"Authorization: Bearer KEY\" or as "
+                        "x-api-key"));
+  }
+  if (at->needs == Route::kModel && !ready()) {
+    ApiError error = fault(503, "loading", "");
+    {
+      const std::lock_guard lock(mutex_);
+      error.message = loading_ + "; try again soon";
+    }
+    error.retry_after_s = kLoadingRetrySeconds;
+    return refuse(error);
+  }
+  if (request.method == "POST" && !may_be_json(request))
+    return refuse(fault(415, "unsupported_media_type", "the body should be application/json"));
+  return std::nullopt;
+}
+
+std::optional<HttpResponse> Api::screen(const HttpRequest& request) {
+  std::optional<HttpResponse> out = refuse_stranger(request);
+  if (!out && request.method == "OPTIONS") out = preflight(request);
+  if (!out) out = refuse_route(request);
+  if (!out) return out;
+  add_cors(request, *out);
+  metrics_.add_http(out->status == 404 ? "(none)" : plain_path(request.path), request.method,
+                    out->status, 0);
+  if (options_.access_log)
+    log_info("{} \"{} {}\" {} ({})", request.peer, request.method, request.path.substr(0, 200),
+             out->status, request.id);
+  return out;
+}
+
+HttpResponse Api::refusal(int status, std::string_view message) {
+  const char* code = status == 413   ? "request_too_large"
+                     : status == 408 ? "request_timeout"
+                     : status >= 500 ? "server_error"
+                                     : "bad_request";
+  ApiError error = fault(status, code, std::string(message));
+  if (status == 503) error.retry_after_s = 1;
+  metrics_.add_http("(transport)", "-", status, 0);
+  return error.response(ApiStyle::kOpenAi, "");
+}
+
+// ---- Answering
+
+void Api::handle(std::shared_ptr<Exchange> exchange) {
+  const HttpRequest& request = exchange->request();
+  Call call{.exchange = exchange,
+            .route = nullptr,
+            .ready = ready(),
+            .arrived = Clock::now(),
+            .style = style_of(request),
+            .path = plain_path(request.path)};
+  for (const Route& route : routes()) {
+    const std::string_view known = route.path;
+    const bool below = known.size() > 1 && known.ends_with('/') && call.path.starts_with(known);
+    if (call.path == known || below) call.route = &route;
+  }
+  const bool slow =
+      request.body.size() > kInlineBodyBytesMax ||
+      (call.path == "/completions" && request.body.find("\"echo\"") != std::string::npos);
+  if (!slow) return prepare(call)();
+  const auto later = std::make_shared<Later>();
+  exchange->listen(later);
+  workers_->post([this, call, later] {
+    later->set(prepare(call));
+    call.exchange->wake();
+  });
+}
+
+// On any thread: the work; what it returns runs on the exchange's.
+std::function<void()> Api::prepare(const Call& call) {
+  try {
+    if (call.route->answer != nullptr) {
+      return [this, call, response = (this->*call.route->answer)(call)] { reply(call, response); };
+    }
+    return prepare_answer(call);
+  } catch (const ApiError& error) {
+    return [this, call, error] { reply(call, error.response(call.style, call.request().id)); };
+  } catch (const Error& error) {
+    const ApiError shown = api_error_of(error);
+    if (shown.status >= 500)
+      log_line(LogLevel::kError, fmt::format("{} ({})", error.what(), call.request().id));
+    return [this, call, shown] { reply(call, shown.response(call.style, call.request().id)); };
+  } catch (const std::exception& error) {
+    log_line(LogLevel::kError, fmt::format("{} ({})", error.what(), call.request().id));
+    const ApiError shown = fault(500, "server_error", "an unexpected failure; the log says more");
+    return [this, call, shown] { reply(call, shown.response(call.style, call.request().id)); };
+  }
+}
+
+std::function<void()> Api::prepare_answer(const Call& call) {
+  const HttpRequest& request = call.request();
+  const Json body = parse_body(request.body);
+  auto options = std::make_shared<AnsweringOptions>(
+      call.path == "/completions" ? prepare_completion(body, call.model(), request.id)
+                                  : prepare_chat(body, call.model(), request.id));
+  options->arrived = call.arrived;
+  options->style = call.style;
+  HttpResponse cors;
+  add_cors(request, cors);
+  options->headers = std::move(cors.headers);
+  options->done = [this, call](const AnsweringReport& report) { note(call, report); };
+  return [call, options] {
+    Answering::start(call.exchange, *call.ready->engine, std::move(*options));
+  };
+}
+
+void Api::note(const Call& call, const AnsweringReport& report) {
+  if (report.status == 200 || report.status == 499) metrics_.add(report.record);
+  std::string more = report.error;
+  if (report.status == 200) {
+    const AnswerTotals& t = report.totals;
+    const double rate = t.predicted_ms > 0
+                            ? static_cast<double>(t.completion_tokens - 1) / t.predicted_ms * 1000
+                            : 0;
+    more = fmt::format("{} + {} tokens, first after {:.0f} ms, {:.1f} tokens/s", t.prompt_tokens,
+                       t.completion_tokens, t.prompt_ms, rate);
+  }
+  log(call, report.status, more);
+}
+
+void Api::reply(const Call& call, HttpResponse response) {
+  add_cors(call.request(), response);
+  const int status = response.status;
+  call.exchange->send(std::move(response));
+  log(call, status, "");
+}
+
+void Api::log(const Call& call, int status, const std::string& more) {
+  const double seconds = std::chrono::duration<double>(Clock::now() - call.arrived).count();
+  const HttpRequest& request = call.request();
+  metrics_.add_http(call.route->path, request.method, status, seconds);
+  if (!options_.access_log) return;
+  log_info("{} \"{} {}\" {} {:.1f} ms{}{} ({})", request.peer, request.method,
+           request.path.substr(0, 200), status, seconds * 1000, more.empty() ? "" : ": ", more,
+           request.id);
+}
+
+// ---- Answers without the engine
+
+HttpResponse Api::page(const Call& call) const {
+  return {.headers = {{"Content-Type", "text/html; charset=utf-8"},
+                      {"Cache-Control", "no-cache"},
+                      {"X-Content-Type-Options", "nosniff"}},
+          .body = front_page(call.ready ? call.model().name() : "")};
+}
+
+HttpResponse Api::health(const Call& call) const {
+  Json out = Json::object();
+  if (call.ready && !draining_) {
+    out["status"] = "ok";
+    return json_response(out);
+  }
+  ApiError error = fault(503, "loading", "the model is being read");
+  if (draining_) error = fault(503, "shutting_down", "the server is shutting down");
+  error.retry_after_s = kLoadingRetrySeconds;
+  return error.response(call.style, call.request().id);
+}
+
+HttpResponse Api::version(const Call&) const {
+  Json out = Json::object();
+  out["version"] = options_.version;
+  return json_response(out);
+}
+
+HttpResponse Api::metrics(const Call& call) const {
+  if (!options_.metrics) throw fault(404, "not_found", "metrics are switched off (--no-metrics)");
+  ServerMetrics::Sources sources{.vllm_names = options_.vllm_metric_names};
+  if (call.ready) {
+    sources.model = call.model().name();
+    sources.engine = call.ready->engine->statistics();
+  }
+  if (http_statistics_) sources.http = http_statistics_();
+  return {.headers = {{"Content-Type", "text/plain; version=0.0.4; charset=utf-8"}},
+          .body = metrics_.text(sources)};
+}
+
+HttpResponse Api::models(const Call& call) const {
+  Json data = Json::array();
+  for (const std::string& name : call.model().names) data.push_back(model_json(call.model(), name));
+  Json out = Json::object();
+  out["object"] = "list";
+  out["data"] = std::move(data);
+  return json_response(out);
+}
+
+HttpResponse Api::model(const Call& call) const {
+  const std::string name = call.path.substr(std::string_view("/models/").size());
+  const auto& names = call.model().names;
+  if (std::find(names.begin(), names.end(), name) == names.end()) {
+    ApiError error = fault(404, "model_not_found",
+                           fmt::format("The model `{}` does not exist. Here is: {}.",
+                                       name.substr(0, 100), call.model().name()));
+    error.param = "model";
+    throw error;
+  }
+  return json_response(model_json(call.model(), name));
+}
+
+HttpResponse Api::props(const Call& call) const {
+  const ServedModel& model = call.model();
+  Json params = Json::object();
+  params["temperature"] = model.defaults.temperature;
+  params["top_k"] = model.defaults.top_k;
+  params["top_p"] = model.defaults.top_p;
+  params["min_p"] = model.defaults.min_p;
+  params["repeat_penalty"] = model.defaults.repetition_penalty;
+  params["presence_penalty"] = model.defaults.presence_penalty;
+  params["frequency_penalty"] = model.defaults.frequency_penalty;
+  Json settings = Json::object();
+  settings["n_ctx"] = model.context_tokens;
+  settings["params"] = std::move(params);
+  Json modalities = Json::object();
+  modalities["vision"] = false;
+  modalities["audio"] = false;
+  const TokenRoles& roles = model.texts.require_tokenizer().parts().roles;
+  Json out = Json::object();
+  out["default_generation_settings"] = std::move(settings);
+  out["total_slots"] = call.ready->engine->options().generator.sequences_max;
+  out["model_alias"] = model.name();
+  out["model_path"] = model.root;
+  out["modalities"] = std::move(modalities);
+  out["bos_token"] = roles.bos;
+  out["eos_token"] = roles.eos;
+  out["chat_template"] = model.texts.chat_template.source();
+  out["build_info"] = "dure " + options_.version;
+  return json_response(out);
+}
+
+HttpResponse Api::tokenizer_info(const Call& call) const {
+  const TokenRoles& roles = call.model().texts.require_tokenizer().parts().roles;
+  const auto put = [](const std::string& text) { return text.empty() ? Json() : Json(text); };
+  Json out = Json::object();
+  out["bos_token"] = put(roles.bos);
+  out["eos_token"] = put(roles.eos);
+  out["pad_token"] = put(roles.pad);
+  out["unk_token"] = put(roles.unk);
+  out["vocab_size"] = call.model().vocab_size;
+  out["model_max_length"] = call.model().context_tokens;
+  return json_response(out);
+}
+
+HttpResponse Api::tokenize(const Call& call) const {
+  const ServedModel& model = call.model();
+  const Tokenizer& tokenizer = model.texts.require_tokenizer();
+  const Json body = parse_body(call.request().body);
+  ApiFields fields(body, "");
+  check_model(fields, model);
+  std::vector<int32_t> ids;
+  if (fields.array("messages") != nullptr) {
+    const ChatRequest request = read_chat_request(body, model);
+    ids = tokenizer.encode(render_prompt(request, model), {.add_special_tokens = false});
+  } else {
+    // vLLM's form, or llama.cpp's, which puts nothing around the text unless asked.
+    const auto prompt = fields.string("prompt"), content = fields.string("content");
+    if (!prompt && !content) throw bad_field("prompt", "prompt, content or messages is required");
+    const bool special =
+        fields.boolean(prompt ? "add_special_tokens" : "add_special").value_or(prompt.has_value());
+    ids = tokenizer.encode(prompt ? *prompt : *content, {.add_special_tokens = special});
+  }
+  Json tokens = Json::array(), texts = Json::array();
+  const bool pieces = fields.boolean("with_pieces").value_or(false);
+  const bool strings = fields.boolean("return_token_strs").value_or(false);
+  for (const int32_t id : ids) {
+    const std::string text = tokenizer.decode(std::span(&id, 1));
+    Json piece = Json::object();
+    piece["id"] = int64_t{id};
+    piece["piece"] = text;
+    tokens.push_back(pieces ? piece : Json(int64_t{id}));
+    texts.push_back(text);
+  }
+  Json out = Json::object();
+  out["count"] = static_cast<int64_t>(ids.size());
+  out["max_model_len"] = model.context_tokens;
+  out["tokens"] = std::move(tokens);
+  out["token_strs"] = strings ? std::move(texts) : Json();
+  return json_response(out);
+}
+
+HttpResponse Api::detokenize(const Call& call) const {
+  const Json body = parse_body(call.request().body);
+  ApiFields fields(body, "");
+  check_model(fields, call.model());
+  const Json* tokens = fields.array("tokens");
+  if (tokens == nullptr) throw bad_field("tokens", "tokens is required");
+  const std::string text =
+      call.model().texts.require_tokenizer().decode(read_tokens(*tokens, "tokens", call.model()));
+  Json out = Json::object();
+  out["prompt"] = text;
+  out["content"] = text;
+  return json_response(out);
+}
+
+HttpResponse Api::apply_template(const Call& call) const {
+  const ChatRequest request = read_chat_request(parse_body(call.request().body), call.model());
+  Json out = Json::object();
+  out["prompt"] = render_prompt(request, call.model());
+  return json_response(out);
+}
+
+HttpResponse Api::embeddings(const Call&) const {
+  throw fault(501, "not_supported",
+              "embeddings: the model writes text, and has no vectors to give");
+}
+
+}  // namespace dure

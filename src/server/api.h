@@ -1,0 +1,96 @@
+// server/api.h: every address the server answers, who may ask, and what may be asked when.
+//
+// Owns routes (each also without /v1), keys, the Host and Origin checks, errors in each API's
+// shape, the access log, what is answered while the model is read and while the server ends. Not
+// here: sockets (http_server.h), the meaning of bodies (prepare.h), answers under way
+// (answering.h).
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/engine_thread.h"
+#include "server/http_server.h"
+#include "server/metrics.h"
+#include "server/served_model.h"
+
+namespace dure {
+
+struct AnsweringReport;
+
+struct ApiOptions {
+  std::vector<std::string> keys;          // none: everybody may ask everything
+  std::vector<std::string> cors_origins;  // beside those of this machine; "*": all
+  std::vector<std::string> hosts;         // Host names beside those of this machine
+  bool metrics = true;
+  bool vllm_metric_names = false;
+  bool access_log = false;  // a line a request, at info
+  std::string version;
+};
+
+class Api final : public HttpHandler {
+ public:
+  explicit Api(ApiOptions options);
+  ~Api() override;
+
+  // Once. `engine` and what `model` points to must outlive all exchanges.
+  void set_ready(std::shared_ptr<const ServedModel> model, EngineThread& engine);
+  void set_loading_text(std::string text);  // "reading the model, 40 %"
+  void set_http(std::function<HttpStatistics()> statistics);
+  void set_draining() { draining_ = true; }  // /health says so; what is asked is still answered
+
+  std::optional<HttpResponse> screen(const HttpRequest& request) override;
+  void handle(std::shared_ptr<Exchange> exchange) override;
+  HttpResponse refusal(int status, std::string_view message) override;
+
+ private:
+  struct Route;
+  struct Call;
+  class Workers;
+  static const std::vector<Route>& routes();
+
+  std::optional<HttpResponse> refuse_stranger(const HttpRequest& request) const;
+  std::optional<HttpResponse> refuse_route(const HttpRequest& request) const;
+  HttpResponse preflight(const HttpRequest& request) const;
+  void add_cors(const HttpRequest& request, HttpResponse& out) const;
+  bool may_come_from(const HttpRequest& request, const std::string& origin) const;
+  bool has_key(const HttpRequest& request) const;
+
+  std::function<void()> prepare(const Call& call);
+  std::function<void()> prepare_answer(const Call& call);
+  void note(const Call& call, const AnsweringReport& report);
+  void reply(const Call& call, HttpResponse response);
+  void log(const Call& call, int status, const std::string& more);
+
+  HttpResponse page(const Call& call) const;
+  HttpResponse health(const Call& call) const;
+  HttpResponse version(const Call& call) const;
+  HttpResponse metrics(const Call& call) const;
+  HttpResponse props(const Call& call) const;
+  HttpResponse models(const Call& call) const;
+  HttpResponse model(const Call& call) const;
+  HttpResponse tokenizer_info(const Call& call) const;
+  HttpResponse tokenize(const Call& call) const;
+  HttpResponse detokenize(const Call& call) const;
+  HttpResponse apply_template(const Call& call) const;
+  HttpResponse embeddings(const Call& call) const;
+
+  ApiOptions options_;
+  struct Ready {
+    std::shared_ptr<const ServedModel> model;
+    EngineThread* engine;
+  };
+  std::shared_ptr<const Ready> ready() const;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Ready> ready_;
+  std::string loading_ = "the model is being read";
+  std::function<HttpStatistics()> http_statistics_;
+  std::atomic<bool> draining_ = false;
+  ServerMetrics metrics_;
+  std::unique_ptr<Workers> workers_;
+};
+
+}  // namespace dure

@@ -1,0 +1,144 @@
+// Renders, encodes, measures; choices of one prompt differ in their random stream alone.
+#include "server/prepare.h"
+
+#include <ctime>
+
+#include "server/completion_request.h"
+#include "server/openai_answer.h"
+
+namespace dure {
+namespace {
+
+GenerationRequest make_request(std::vector<int32_t> prompt, const GenerationFields& fields,
+                               int64_t new_tokens_max, const ServedModel& model, int64_t index) {
+  return {.prompt = std::move(prompt),
+          .sampling = fields.sampling,
+          .new_tokens_max = new_tokens_max,
+          .new_tokens_min = fields.stops.tokens_min,
+          .stop_tokens = fields.stops.stop_tokens(model.texts.stops),
+          .top_count = fields.logprobs ? fields.top_logprobs : 0,
+          .stream = static_cast<uint64_t>(index)};
+}
+
+Conversation conversation_of(const ChatRequest& request, const ServedModel& model) {
+  ConversationOptions options = request.conversation;
+  options.read_calls = !options.tools.is_null();
+  Conversation out(model.texts, std::move(options));
+  for (const Message& message : request.messages) out.add(message);
+  return out;
+}
+
+std::string rendered(const Conversation& conversation) {
+  try {
+    return conversation.render();
+  } catch (const Error& error) {  // What a template raises is about the messages.
+    throw bad_field("messages", error.what());
+  }
+}
+
+// Each choice's text before it, and that text's tokens where they are scored.
+void add_echoes(const CompletionRequest& request, const ServedModel& model, CompletionHead& out) {
+  for (const std::vector<int32_t>& prompt : request.prompts) {
+    const std::string text = model.texts.require_tokenizer().decode(prompt);
+    for (int64_t i = 0; i < request.generation.choice_count; ++i) out.echoes.push_back(text);
+  }
+  if (!request.generation.logprobs) return;
+  if (!model.score_prompts) {
+    throw unsupported("echo", "echo with logprobs: this server does not score prompts");
+  }
+  for (auto& scores : model.score_prompts(request.prompts, request.generation.top_logprobs)) {
+    std::vector<TokenRecord> records;
+    for (PromptScore& score : scores)
+      records.push_back({score.token, score.log_probability, std::move(score.top)});
+    for (int64_t i = 0; i < request.generation.choice_count; ++i)
+      out.echoed_tokens.push_back(records);
+  }
+}
+
+}  // namespace
+
+AnswerHead make_head(const GenerationFields& fields, const ServedModel& model,
+                     const char* id_prefix) {
+  return {.id = fresh_id(id_prefix),
+          .created_s = static_cast<int64_t>(std::time(nullptr)),
+          .model = model.name(),
+          .choice_count = fields.choice_count,
+          .include_usage = fields.include_usage,
+          .continuous_usage = fields.continuous_usage,
+          .logprobs = fields.logprobs,
+          .top_logprobs = fields.top_logprobs,
+          .tokenizer = &model.texts.require_tokenizer()};
+}
+
+std::string render_prompt(const ChatRequest& request, const ServedModel& model) {
+  return rendered(conversation_of(request, model));
+}
+
+ChatChoices make_chat_choices(const ChatRequest& request, const ServedModel& model) {
+  const Conversation conversation = conversation_of(request, model);
+  const std::string text = rendered(conversation);
+  const std::vector<int32_t> prompt = conversation.encode(text);
+  ChatChoices out{.prompt_tokens = std::ssize(prompt)};
+  const int64_t room = answer_room(request.generation, out.prompt_tokens, model);
+  for (int64_t i = 0; i < request.generation.choice_count; ++i) {
+    // Reasoning that is not told apart is content as the model wrote it.
+    AnswerStream stream =
+        request.reasoning_in_content
+            ? AnswerStream(model.texts, {.format = model.texts.chat_template.format(),
+                                         .thinking = false,
+                                         .calls = conversation.options().read_calls,
+                                         .tools = conversation.options().tools})
+            : conversation.answer_to(text);
+    stream.stop_at(request.generation.stops);
+    out.choices.push_back({.request = make_request(prompt, request.generation, room, model, i),
+                           .stream = std::move(stream)});
+  }
+  return out;
+}
+
+AnsweringOptions prepare_chat(const Json& body, const ServedModel& model,
+                              const std::string& request_id) {
+  const ChatRequest request = read_chat_request(body, model);
+  warn_of_unknown(request.unknown, request_id);
+  ChatChoices choices = make_chat_choices(request, model);
+  AnswerHead head = make_head(request.generation, model, "chatcmpl-");
+  return {.choices = std::move(choices.choices),
+          .format = request.generation.stream ? chat_stream_format(std::move(head))
+                                              : chat_whole_format(std::move(head)),
+          .prompt_tokens = choices.prompt_tokens,
+          .include_reasoning = request.include_reasoning,
+          .first_call_only = request.first_call_only};
+}
+
+AnsweringOptions prepare_completion(const Json& body, const ServedModel& model,
+                                    const std::string& request_id) {
+  CompletionRequest request = read_completion_request(body, model);
+  warn_of_unknown(request.unknown, request_id);
+  const GenerationFields& fields = request.generation;
+  AnsweringOptions out;
+  CompletionHead head{.head = make_head(fields, model, "cmpl-")};
+  head.head.choice_count = fields.choice_count * std::ssize(request.prompts);
+  std::vector<int64_t> rooms;
+  for (const std::vector<int32_t>& prompt : request.prompts) {
+    out.prompt_tokens += std::ssize(prompt);
+    if (fields.tokens_max > 0) rooms.push_back(answer_room(fields, std::ssize(prompt), model));
+    if (std::ssize(prompt) > model.context_tokens)
+      throw too_long(std::ssize(prompt), model.context_tokens);
+  }
+  if (request.echo) add_echoes(request, model, head);
+  if (rooms.empty()) out.silent_choices = head.head.choice_count;
+  for (size_t p = 0; p < rooms.size(); ++p) {
+    for (int64_t i = 0; i < fields.choice_count; ++i) {
+      AnswerStream stream = AnswerStream::plain(model.texts);
+      stream.stop_at(fields.stops);
+      out.choices.push_back(
+          {.request = make_request(request.prompts[p], fields, rooms[p], model, i),
+           .stream = std::move(stream)});
+    }
+  }
+  out.format = fields.stream ? completion_stream_format(std::move(head))
+                             : completion_whole_format(std::move(head));
+  return out;
+}
+
+}  // namespace dure
