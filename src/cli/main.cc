@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
           {"rl", "reinforcement learning with verifiable rewards (AGAPO, GRPO and relatives)",
            dure::declare_rl},
           {"score", "likelihood, logits and gradients of given ids or text", dure::declare_score},
+          {"serve", "an HTTP server that OpenAI's clients work with", dure::declare_serve},
           {"tokenizer", "train a tokenizer; text to ids and back", dure::declare_tokenizer},
           {"train", "pretraining and supervised fine-tuning", dure::declare_train},
       });

@@ -93,7 +93,7 @@ Json model_json(const ServedModel& model, const std::string& name) {
   meta["n_vocab"] = model.vocab_size;
   meta["n_ctx"] = model.context_tokens;
   meta["n_ctx_train"] = model.context_tokens;
-  meta["n_params"] = model.parameter_count;
+  if (model.parameter_count > 0) meta["n_params"] = model.parameter_count;
   Json out = Json::object();
   out["id"] = name;
   out["object"] = "model";

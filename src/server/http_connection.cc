@@ -232,6 +232,7 @@ class HttpConnection final : public std::enable_shared_from_this<HttpConnection>
   bool first_ = true, header_begun_ = false;  // the connection's first request; its first byte came
   bool keep_alive_ = true, http10_ = false, head_ = false;
   std::string id_;
+  std::optional<HttpResponse> screened_;  // the answer to a request refused by its header alone
 };
 
 // ---- Turn
@@ -399,8 +400,11 @@ bool HttpConnection::accept_header() {
     return false;
   }
   if (std::optional<HttpResponse> answer = shared_.handler.screen(make_request())) {
-    refuse(std::move(*answer));
-    return false;
+    if (!parser_->is_done()) {  // Its body will not be read.
+      refuse(std::move(*answer));
+      return false;
+    }
+    screened_ = std::move(answer);
   }
   const auto expect = message.find(http::field::expect);
   if (expect == message.end() || parser_->is_done()) return true;
@@ -425,6 +429,13 @@ bool HttpConnection::count_body() {
 void HttpConnection::release_body() { shared_.bodies_bytes -= std::exchange(body_bytes_, 0); }
 
 void HttpConnection::dispatch() {
+  if (const auto answer = std::exchange(screened_, std::nullopt)) {
+    ++shared_.exchanges;
+    enter(Phase::kAnswering);
+    write_head(answer->status, answer->headers, static_cast<int64_t>(answer->body.size()), false);
+    write(answer->body);
+    return answered();
+  }
   HttpRequest request = make_request();
   request.body = std::move(parser_->get().body());
   release_body();

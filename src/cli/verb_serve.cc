@@ -1,0 +1,262 @@
+// `dure serve MODEL`: an HTTP server for clients of OpenAI's API. Binds first, so that a busy port
+// is known before minutes of reading, and answers "loading" meanwhile; a signal drains it.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <memory>
+#include <sstream>
+#include <thread>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/interrupt.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "chat/open_model.h"
+#include "chat/prompt_scorer.h"
+#include "cli/args.h"
+#include "cli/arithmetic_flag.h"
+#include "cli/memory_plan.h"
+#include "cli/preload.h"
+#include "cli/verbs.h"
+#include "cli/version.h"
+#include "server/api.h"
+#include "server/http_server.h"
+#include "tensor/cpu_stream.h"
+
+namespace dure {
+namespace {
+
+struct Given {
+  std::string model;
+  std::vector<std::string> names, keys, cors_origins, hosts;
+  std::optional<std::string> key_file, metrics_compat;
+  HttpServerOptions http;
+  std::optional<int64_t> context_tokens;
+  int64_t sequences_max = 64, queue_max = 256, draft_tokens = 0;
+  int64_t body_mib_max = 32;
+  double drain_seconds = 30;
+  bool any_model = false, no_thinking = false, no_metrics = false, verbose_access = false;
+  ArithmeticFlag arithmetic;
+  PreloadFlag preload;
+};
+
+// A name of ./dev quickstart's, such as nano, is the model that it released.
+std::string resolved(const std::string& model) {
+  const Path released = Path("runs") / model / "release";
+  if (path_exists(model) || !path_exists(released)) return find_model(model).string();
+  return released.string();
+}
+
+// One key a line; # begins a comment.
+void read_keys(const std::string& file, std::vector<std::string>& out) {
+  std::istringstream lines(read_file(file));
+  size_t before = out.size();
+  for (std::string line; std::getline(lines, line);) {
+    line = line.substr(0, line.find('#'));
+    line.erase(0, line.find_first_not_of(" \t\r"));
+    line.erase(line.find_last_not_of(" \t\r") + 1);
+    if (!line.empty()) out.push_back(line);
+  }
+  // An empty file must not open the server to all.
+  if (out.size() == before)
+    fail(ErrorCode::kInvalidArgument, "{}: holds no key; write one a line", file);
+}
+
+std::vector<std::string> keys_of(const Given& given) {
+  std::vector<std::string> out = given.keys;
+  if (given.key_file) read_keys(*given.key_file, out);
+  if (const char* key = std::getenv("DURE_API_KEY"); key != nullptr && *key != '\0')
+    out.emplace_back(key);
+  for (const std::string& key : out) {
+    if (key.empty()) fail(ErrorCode::kInvalidArgument, "--api-key: an empty key is none");
+  }
+  return out;
+}
+
+void check(const Given& given) {
+  const auto at_least = [](const char* flag, int64_t value, int64_t low) {
+    if (value < low) fail(ErrorCode::kInvalidArgument, "{} {}: give at least {}", flag, value, low);
+  };
+  at_least("--max-sequences", given.sequences_max, 1);
+  at_least("--max-queue", given.queue_max, 0);
+  at_least("--max-body-size", given.body_mib_max, 1);
+  at_least("--io-threads", given.http.thread_count, 1);
+  if (given.context_tokens) at_least("--context", *given.context_tokens, 2);
+  if (given.draft_tokens < 0 || given.draft_tokens > 64)
+    fail(ErrorCode::kInvalidArgument, "--draft {}: give 0 to 64", given.draft_tokens);
+  if (given.metrics_compat && *given.metrics_compat != "vllm")
+    fail(ErrorCode::kInvalidArgument, "--metrics-compat {}: give vllm, or leave it away",
+         *given.metrics_compat);
+}
+
+// As many pages as fit into most of the memory that is free, at most as many as all sequences can
+// fill.
+GeneratorOptions generator_options(const Given& given, const OpenModel& model) {
+  const ModelConfig& config = model.weights.config;
+  if (given.draft_tokens > 0 && config.mtp_layer_count == 0) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: --draft {}, but the model has no MTP layer to draft with; leave --draft away",
+         model.texts.source, given.draft_tokens);
+  }
+  const int64_t context =
+      std::min(given.context_tokens.value_or(config.context_tokens), config.context_tokens);
+  if (given.context_tokens.value_or(0) > config.context_tokens) {
+    log_warn("--context {}: the model's own limit of {} tokens is taken", *given.context_tokens,
+             config.context_tokens);
+  }
+  GeneratorOptions out{.sequences_max = given.sequences_max,
+                       .context_tokens_max = context,
+                       .draft_tokens_max = given.draft_tokens};
+  out.batch_rows_max = std::max(out.batch_rows_max, given.sequences_max * (1 + given.draft_tokens));
+  const ServePlan plan = plan_serving(config, nullptr, out);
+  const int64_t allowed = machine_memory().available_bytes / 10 * 7;
+  const int64_t fixed = plan.ring_bytes + plan.table_bytes + plan.activation_bytes;
+  if (fixed + plan.page_bytes <= allowed) return out;
+  if (fixed >= allowed) {
+    fail(ErrorCode::kOutOfMemory,
+         "{} sequences want {} beside the model, and {} may be used; lower --max-sequences",
+         given.sequences_max, format_bytes(static_cast<double>(fixed)),
+         format_bytes(static_cast<double>(allowed)));
+  }
+  out.page_count = pages_within(config, out, allowed - fixed);
+  return out;
+}
+
+std::shared_ptr<const ServedModel> served_model(const Given& given, const OpenModel& model,
+                                                int64_t context_tokens, PromptScorer& scorer) {
+  auto out = std::make_shared<ServedModel>();
+  out->names = given.names;
+  if (out->names.empty()) {
+    std::string name = given.model;
+    while (name.size() > 1 && name.back() == '/') name.pop_back();
+    out->names.push_back(name);
+    const std::string last = Path(name).filename().string();
+    if (last != name) out->names.push_back(last);
+  }
+  out->root = given.model;
+  out->texts = model.texts;
+  out->defaults = load_sampling(*model.files);
+  out->context_tokens = context_tokens;
+  out->vocab_size = model.weights.config.vocab_size;
+  out->created_s = static_cast<int64_t>(std::time(nullptr));
+  out->any_name = given.any_model;
+  out->thinking = !given.no_thinking;
+  out->score_prompts = [&scorer](const std::vector<std::vector<int32_t>>& prompts, int64_t top) {
+    return scorer.score(prompts, top);
+  };
+  return out;
+}
+
+void print_ready(const std::string& url, const ServedModel& model, const EngineThread& engine) {
+  std::printf(
+      "serving %s: context %lld tokens, %lld sequences at once\n"
+      "  page  %s\n"
+      "  API   %s/v1\n"
+      "  try   curl %s/v1/chat/completions -H 'Content-Type: application/json' -d "
+      "'{\"messages\": [{\"role\": \"user\", \"content\": \"3+4=?\"}]}'\n",
+      model.name().c_str(), static_cast<long long>(model.context_tokens),
+      static_cast<long long>(engine.options().generator.sequences_max), url.c_str(), url.c_str(),
+      url.c_str());
+  std::fflush(stdout);
+}
+
+// Until a signal comes; then what is under way may end, and a second signal ends the process.
+void serve_until_signal(HttpServer& server, Api& api, EngineThread& engine, double drain_seconds) {
+  while (!interrupted()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const int64_t left = server.statistics().exchanges;
+  log_info(
+      "ending: nothing new is taken; {} answers have {:.0f} s to end (a second signal ends "
+      "them at once)",
+      left, drain_seconds);
+  api.set_draining();
+  server.stop_accepting();
+  if (!server.wait_until_idle(drain_seconds))
+    log_warn("{} answers were cut: they took longer than {:.0f} s", server.statistics().exchanges,
+             drain_seconds);
+  server.stop();
+  engine.stop();
+}
+
+int run(const Given& given) {
+  check(given);
+  Given settled = given;
+  settled.http.limits.body_bytes_max = given.body_mib_max << 20;
+  const std::string path = resolved(given.model);
+  Api api({.keys = keys_of(given),
+           .cors_origins = given.cors_origins,
+           .hosts = given.hosts,
+           .metrics = !given.no_metrics,
+           .vllm_metric_names = given.metrics_compat.has_value(),
+           .access_log = given.verbose_access,
+           .version = build_facts().version});
+  HttpServer server(settled.http, api);
+  api.set_http([&server] { return server.statistics(); });
+  server.start();
+  log_info("listening at {}; reading the model", server.url());
+  const OpenModel model = open_model(path, given.arithmetic.wanted());
+  model.texts.require_tokenizer();
+  CpuStream stream;
+  const GeneratorOptions options = generator_options(given, model);
+  EngineThread engine(model.weights,
+                      {.generator = options, .waiting_requests_max = given.queue_max}, stream);
+  given.preload.run(model.weights, model.texts.source, stream);
+  PromptScorer scorer(model, options.context_tokens_max);
+  const auto served = served_model(given, model, options.context_tokens_max, scorer);
+  InterruptScope scope;
+  api.set_ready(served, engine);
+  print_ready(server.url(), *served, engine);
+  serve_until_signal(server, api, engine, given.drain_seconds);
+  return 0;
+}
+
+}  // namespace
+
+std::function<int()> declare_serve(Args& args) {
+  auto given = std::make_shared<Given>();
+  args.positional("MODEL", given->model,
+                  "model folder, GGUF file, checkpoint, repo id in the Hugging Face cache, or a "
+                  "name of ./dev quickstart's (nano)");
+  args.option("--host", given->http.host,
+              "address to listen at; 0.0.0.0 is all that reach this machine");
+  args.option("--port", given->http.port, "port (0: one that is free)");
+  args.options("--model-name,--served-model-name,-a,--alias", given->names,
+               "name that clients ask for (may be repeated; default: MODEL as given)");
+  args.flag("--any-model", given->any_model, "answer whatever model a request names");
+  args.options("--api-key", given->keys,
+               "key that clients must give (may be repeated; also DURE_API_KEY)");
+  args.option("--api-key-file", given->key_file, "file of keys, one a line");
+  args.option("-c,--context,--ctx-size,--max-model-len", given->context_tokens,
+              "longest prompt and answer together (default: the model's own limit)");
+  args.option("--max-sequences,--parallel,--max-num-seqs", given->sequences_max,
+              "answers generated together");
+  args.option("--max-queue", given->queue_max, "answers that may wait; more are refused (429)");
+  args.option("--draft", given->draft_tokens, "tokens the MTP layer drafts ahead (0: off)");
+  args.flag("--no-thinking", given->no_thinking,
+            "answer without reasoning first where a request does not say");
+  args.options("--cors-origins,--cors-origin", given->cors_origins,
+               "site whose pages may ask (may be repeated; \"*\": all; this machine's always may)");
+  args.options("--allowed-host", given->hosts,
+               "further name under which this machine is asked (may be repeated)");
+  args.option("--tls-certificate,--ssl-certfile", given->http.tls_certificate,
+              "PEM file: serve https");
+  args.option("--tls-key,--ssl-keyfile", given->http.tls_key, "PEM file of its key");
+  args.option("--max-body-size", given->body_mib_max, "largest request in MiB");
+  args.option("--drain-seconds", given->drain_seconds,
+              "how long answers may take to end after SIGTERM");
+  args.option("--io-threads", given->http.thread_count, "threads for clients");
+  args.flag("--access-log", given->verbose_access, "a line for each request, with its timings");
+  args.flag("--no-metrics", given->no_metrics, "nothing at /metrics");
+  args.option("--metrics-compat", given->metrics_compat, "vllm: metrics under vLLM's names");
+  given->arithmetic.declare(args);
+  given->preload.declare(args);
+  args.examples(
+      "  dure serve nano\n"
+      "  dure serve LGAI-EXAONE/K-EXAONE-236B-A23B --model-name k-exaone --draft 2\n"
+      "  dure serve model.gguf --host 0.0.0.0 --port 8080 --api-key-file keys.txt\n"
+      "  curl localhost:8000/v1/models\n");
+  return [given] { return run(*given); };
+}
+
+}  // namespace dure
