@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "server/answering.h"
 #include "server/completion_request.h"
+#include "server/messages_api.h"
 #include "server/page.h"
 #include "server/prepare.h"
 
@@ -215,6 +216,9 @@ const std::vector<Api::Route>& Api::routes() {
       {"/embeddings", "POST", &Api::embeddings, Route::kKey, Route::kNothing},
       {"/chat/completions", "POST", nullptr, Route::kKey, Route::kModel},
       {"/completions", "POST", nullptr, Route::kKey, Route::kModel},
+      {"/responses", "POST", nullptr, Route::kKey, Route::kModel},
+      {"/messages", "POST", nullptr, Route::kKey, Route::kModel},
+      {"/messages/count_tokens", "POST", &Api::count_tokens, Route::kKey, Route::kModel},
   };
   return table;
 }
@@ -446,9 +450,11 @@ std::function<void()> Api::prepare(const Call& call) {
 std::function<void()> Api::prepare_answer(const Call& call) {
   const HttpRequest& request = call.request();
   const Json body = parse_body(request.body);
-  auto options = std::make_shared<AnsweringOptions>(
-      call.path == "/completions" ? prepare_completion(body, call.model(), request.id)
-                                  : prepare_chat(body, call.model(), request.id));
+  const auto prepare = call.path == "/completions" ? prepare_completion
+                       : call.path == "/responses" ? prepare_responses
+                       : call.path == "/messages"  ? prepare_messages
+                                                   : prepare_chat;
+  auto options = std::make_shared<AnsweringOptions>(prepare(body, call.model(), request.id));
   options->arrived = call.arrived;
   options->style = call.style;
   HttpResponse cors;
@@ -650,6 +656,16 @@ HttpResponse Api::apply_template(const Call& call) const {
   const ChatRequest request = read_chat_request(parse_body(call.request().body), call.model());
   Json out = Json::object();
   out["prompt"] = render_prompt(request, call.model());
+  return json_response(out);
+}
+
+HttpResponse Api::count_tokens(const Call& call) const {
+  const ChatRequest request = read_messages_request(parse_body(call.request().body), call.model());
+  const Tokenizer& tokenizer = call.model().texts.require_tokenizer();
+  const auto ids =
+      tokenizer.encode(render_prompt(request, call.model()), {.add_special_tokens = false});
+  Json out = Json::object();
+  out["input_tokens"] = std::ssize(ids);
   return json_response(out);
 }
 

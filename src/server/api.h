@@ -76,6 +76,7 @@ class Api final : public HttpHandler {
   HttpResponse tokenize(const Call& call) const;
   HttpResponse detokenize(const Call& call) const;
   HttpResponse apply_template(const Call& call) const;
+  HttpResponse count_tokens(const Call& call) const;
   HttpResponse embeddings(const Call& call) const;
 
   ApiOptions options_;

@@ -4,7 +4,9 @@
 #include <ctime>
 
 #include "server/completion_request.h"
+#include "server/messages_api.h"
 #include "server/openai_answer.h"
+#include "server/responses_api.h"
 
 namespace dure {
 namespace {
@@ -107,6 +109,35 @@ AnsweringOptions prepare_chat(const Json& body, const ServedModel& model,
                                               : chat_whole_format(std::move(head)),
           .prompt_tokens = choices.prompt_tokens,
           .include_reasoning = request.include_reasoning,
+          .first_call_only = request.first_call_only};
+}
+
+AnsweringOptions prepare_messages(const Json& body, const ServedModel& model,
+                                  const std::string& request_id) {
+  const ChatRequest request = read_messages_request(body, model);
+  warn_of_unknown(request.unknown, request_id);
+  ChatChoices choices = make_chat_choices(request, model);
+  AnswerHead head = make_head(request.generation, model, "msg_");
+  return {.choices = std::move(choices.choices),
+          .format = request.generation.stream
+                        ? messages_stream_format(std::move(head), choices.prompt_tokens)
+                        : messages_whole_format(std::move(head)),
+          .prompt_tokens = choices.prompt_tokens,
+          .first_call_only = request.first_call_only};
+}
+
+AnsweringOptions prepare_responses(const Json& body, const ServedModel& model,
+                                   const std::string& request_id) {
+  const ChatRequest request = read_responses_request(body, model);
+  warn_of_unknown(request.unknown, request_id);
+  ChatChoices choices = make_chat_choices(request, model);
+  AnswerHead head = make_head(request.generation, model, "resp_");
+  const SamplingOptions& sampling = request.generation.sampling;
+  return {.choices = std::move(choices.choices),
+          .format = request.generation.stream
+                        ? responses_stream_format(std::move(head), body, sampling)
+                        : responses_whole_format(std::move(head), body, sampling),
+          .prompt_tokens = choices.prompt_tokens,
           .first_call_only = request.first_call_only};
 }
 

@@ -14,6 +14,10 @@ namespace dure {
 // Throw ApiError. `request_id` names the request in warnings.
 AnsweringOptions prepare_chat(const Json& body, const ServedModel& model,
                               const std::string& request_id);
+AnsweringOptions prepare_messages(const Json& body, const ServedModel& model,
+                                  const std::string& request_id);
+AnsweringOptions prepare_responses(const Json& body, const ServedModel& model,
+                                   const std::string& request_id);
 AnsweringOptions prepare_completion(const Json& body, const ServedModel& model,
                                     const std::string& request_id);
 

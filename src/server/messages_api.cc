@@ -1,0 +1,350 @@
+// Blocks become messages of the chat's own kind; deltas become blocks, each opened and closed once.
+#include "server/messages_api.h"
+
+namespace dure {
+namespace {
+
+constexpr size_t kStopsMax = 16;
+
+[[noreturn]] void refuse_block(const std::string& path, const std::string& type) {
+  throw bad_field(path, fmt::format("{}: a block of type '{}', but the model reads text alone",
+                                    path, type.substr(0, 40)));
+}
+
+// Text, or a list of text blocks, as one text.
+std::string read_text(const Json& content, const std::string& path) {
+  if (content.is_string()) return content.as_string();
+  if (!content.is_array()) throw wrong_kind(path, "a string or a list of blocks", content);
+  std::string out;
+  for (size_t i = 0; i < content.size(); ++i) {
+    ApiFields block(content.at(i), fmt::format("{}.{}", path, i));
+    const std::string type = block.string("type").value_or("");
+    if (type != "text") refuse_block(block.path("type"), type);
+    out += block.string("text").value_or("");
+  }
+  return out;
+}
+
+ToolCall read_tool_use(ApiFields& block) {
+  const auto name = block.string("name");
+  if (!name) throw bad_field(block.path("name"), block.path("name") + " is required");
+  const Json* input = block.object("input");
+  return {.id = block.string("id").value_or(""),
+          .name = *name,
+          .arguments = input != nullptr ? *input : Json::object()};
+}
+
+// A user's message may hold results of tools, each a message of its own before the text.
+void add_blocks(const Json& content, Role role, const std::string& path,
+                std::vector<Message>& out) {
+  Message message{.role = role};
+  bool any = false;
+  for (size_t i = 0; i < content.size(); ++i) {
+    ApiFields block(content.at(i), fmt::format("{}.{}", path, i));
+    const std::string type = block.string("type").value_or("");
+    if (type == "tool_result" && role == Role::kUser) {
+      const Json* result = block.find("content");
+      out.push_back({.role = Role::kTool,
+                     .content = result != nullptr ? read_text(*result, block.path("content")) : "",
+                     .tool_call_id = block.string("tool_use_id").value_or("")});
+      continue;
+    }
+    any = true;
+    if (type == "text") {
+      message.content += block.string("text").value_or("");
+    } else if (type == "thinking" && role == Role::kAssistant) {
+      message.reasoning += block.string("thinking").value_or("");
+    } else if (type == "tool_use" && role == Role::kAssistant) {
+      message.tool_calls.push_back(read_tool_use(block));
+    } else if (type != "redacted_thinking") {
+      refuse_block(block.path("type"), type);
+    }
+  }
+  if (any) out.push_back(std::move(message));
+}
+
+std::vector<Message> read_dialogue(ApiFields& fields) {
+  std::vector<Message> out;
+  if (const Json* system = fields.find("system")) {
+    out.push_back({.role = Role::kSystem, .content = read_text(*system, "system")});
+  }
+  const Json* list = fields.array("messages");
+  if (list == nullptr) throw bad_field("messages", "messages is required");
+  if (list->size() == 0)
+    throw bad_field("messages", "messages is empty: give at least one message");
+  for (size_t i = 0; i < list->size(); ++i) {
+    ApiFields message(list->at(i), fmt::format("messages.{}", i));
+    const auto role = message.choice("role", {"user", "assistant", "system"});
+    if (!role) throw bad_field(message.path("role"), message.path("role") + " is required");
+    const Json* content = message.find("content");
+    if (content == nullptr)
+      throw bad_field(message.path("content"), message.path("content") + " is required");
+    const Role kind = *role == "user"        ? Role::kUser
+                      : *role == "assistant" ? Role::kAssistant
+                                             : Role::kSystem;
+    if (content->is_array()) {
+      add_blocks(*content, kind, message.path("content"), out);
+    } else {
+      out.push_back({.role = kind, .content = read_text(*content, message.path("content"))});
+    }
+  }
+  return out;
+}
+
+// {"name", "description", "input_schema"} as the declarations that templates know.
+Json read_declarations(const Json& list) {
+  Json out = Json::array();
+  for (size_t i = 0; i < list.size(); ++i) {
+    ApiFields tool(list.at(i), fmt::format("tools.{}", i));
+    const auto name = tool.string("name");
+    if (!name) throw bad_field(tool.path("name"), tool.path("name") + " is required");
+    Json function = Json::object();
+    function["name"] = *name;
+    if (const auto description = tool.string("description")) function["description"] = *description;
+    if (const Json* schema = tool.object("input_schema")) function["parameters"] = *schema;
+    Json item = Json::object();
+    item["type"] = "function";
+    item["function"] = std::move(function);
+    out.push_back(std::move(item));
+  }
+  return out.size() > 0 ? out : Json();
+}
+
+void read_tool_choice(ApiFields& fields, ChatRequest& out) {
+  const Json* choice = fields.object("tool_choice");
+  if (choice == nullptr) return;
+  ApiFields inner(*choice, "tool_choice");
+  const auto type = inner.choice("type", {"auto", "any", "tool", "none"});
+  if (!type) throw bad_field("tool_choice.type", "tool_choice.type is required");
+  if (*type == "none") out.conversation.tools = Json();
+  if (*type == "any" || *type == "tool") {
+    throw unsupported("tool_choice",
+                      "tool_choice: forcing a tool call is not supported yet; use \"auto\"");
+  }
+  out.first_call_only = inner.boolean("disable_parallel_tool_use").value_or(false);
+}
+
+void read_thinking(ApiFields& fields, ChatRequest& out) {
+  const Json* thinking = fields.object("thinking");
+  if (thinking == nullptr) return;
+  ApiFields inner(*thinking, "thinking");
+  const auto type = inner.choice("type", {"enabled", "disabled", "adaptive"});
+  if (type) out.conversation.thinking = *type != "disabled";
+}
+
+// ---- Answers
+
+const char* stop_text(const ChoiceEnd& end) {
+  if (end.reason == AnswerEnd::kToolCalls) return "tool_use";
+  if (end.reason == AnswerEnd::kLength) return "max_tokens";
+  return end.stop_string ? "stop_sequence" : "end_turn";
+}
+
+Json stop_sequence(const ChoiceEnd& end) {
+  return end.stop_string ? Json(*end.stop_string) : Json();
+}
+
+Json usage_of(int64_t prompt_tokens, int64_t completion_tokens, int64_t cached_tokens) {
+  Json out = Json::object();
+  out["input_tokens"] = prompt_tokens - cached_tokens;
+  out["cache_creation_input_tokens"] = 0;
+  out["cache_read_input_tokens"] = cached_tokens;
+  out["output_tokens"] = completion_tokens;
+  return out;
+}
+
+Json message_json(const AnswerHead& head, Json content) {
+  Json out = Json::object();
+  out["id"] = head.id;
+  out["type"] = "message";
+  out["role"] = "assistant";
+  out["model"] = head.model;
+  out["content"] = std::move(content);
+  return out;
+}
+
+Json thinking_block(const std::string& text) {
+  Json out = Json::object();
+  out["type"] = "thinking";
+  out["thinking"] = text;
+  out["signature"] = "";
+  return out;
+}
+
+Json text_block(const std::string& text) {
+  Json out = Json::object();
+  out["type"] = "text";
+  out["text"] = text;
+  return out;
+}
+
+Json tool_block(const ToolCall& call, Json input) {
+  Json out = Json::object();
+  out["type"] = "tool_use";
+  out["id"] = fresh_id("toolu_");
+  out["name"] = call.name;
+  out["input"] = std::move(input);
+  return out;
+}
+
+class MessagesWhole final : public AnswerFormat {
+ public:
+  explicit MessagesWhole(AnswerHead head) : head_(std::move(head)) {}
+  bool streams() const override { return false; }
+  std::string add(const AnswerPart& part, const AnswerTotals&) override {
+    said_ += part.delta;
+    return "";
+  }
+  std::string end_choice(const AnswerPart& last, const ChoiceEnd& end) override {
+    said_ += last.delta;
+    end_ = end;
+    return "";
+  }
+  std::string end(const AnswerTotals& totals) override {
+    Json content = Json::array();
+    if (!said_.reasoning.empty()) content.push_back(thinking_block(said_.reasoning));
+    if (!said_.content.empty()) content.push_back(text_block(said_.content));
+    for (const ToolCall& call : said_.tool_calls)
+      content.push_back(
+          tool_block(call, call.arguments.is_object() ? call.arguments : Json::object()));
+    Json out = message_json(head_, std::move(content));
+    out["stop_reason"] = stop_text(end_);
+    out["stop_sequence"] = stop_sequence(end_);
+    out["usage"] = usage_of(totals.prompt_tokens, totals.completion_tokens, totals.cached_tokens);
+    return out.dump();
+  }
+  std::string fail(const ApiError& error) override {
+    return error.body(ApiStyle::kAnthropic, head_.id);
+  }
+
+ private:
+  AnswerHead head_;
+  OutputDelta said_;
+  ChoiceEnd end_;
+};
+
+class MessagesStream final : public AnswerFormat {
+ public:
+  MessagesStream(AnswerHead head, int64_t prompt_tokens)
+      : head_(std::move(head)), prompt_tokens_(prompt_tokens) {}
+  bool streams() const override { return true; }
+
+  std::string begin() override {
+    Json message = message_json(head_, Json::array());
+    message["stop_reason"] = Json();
+    message["stop_sequence"] = Json();
+    message["usage"] = usage_of(prompt_tokens_, 0, 0);
+    Json out = Json::object();
+    out["type"] = "message_start";
+    out["message"] = std::move(message);
+    return event(out);
+  }
+  std::string add(const AnswerPart& part, const AnswerTotals&) override {
+    std::string out;
+    if (!part.delta.reasoning.empty()) {
+      out += open(Block::kThinking, thinking_block(""));
+      out += delta("thinking_delta", "thinking", part.delta.reasoning);
+    }
+    if (!part.delta.content.empty()) {
+      out += open(Block::kText, text_block(""));
+      out += delta("text_delta", "text", part.delta.content);
+    }
+    for (const ToolCall& call : part.delta.tool_calls) {
+      out += open(Block::kTool, tool_block(call, Json::object()));
+      const std::string input = call.arguments.is_object() ? call.arguments.dump() : "{}";
+      out += delta("input_json_delta", "partial_json", input) + close();
+    }
+    return out;
+  }
+  std::string end_choice(const AnswerPart& last, const ChoiceEnd& end) override {
+    std::string out = add(last, {});
+    // An answer without a word still has its block: accumulators want one.
+    if (index_ == 0 && open_ == Block::kNone) out += open(Block::kText, text_block(""));
+    end_ = end;
+    return out + close();
+  }
+  std::string end(const AnswerTotals& totals) override {
+    Json change = Json::object();
+    change["stop_reason"] = stop_text(end_);
+    change["stop_sequence"] = stop_sequence(end_);
+    Json out = Json::object();
+    out["type"] = "message_delta";
+    out["delta"] = std::move(change);
+    out["usage"] = usage_of(totals.prompt_tokens, totals.completion_tokens, totals.cached_tokens);
+    return event(out) + sse_event("message_stop", R"({"type":"message_stop"})");
+  }
+  std::string fail(const ApiError& error) override {
+    return sse_event("error", error.body(ApiStyle::kAnthropic, head_.id));
+  }
+  std::string ping() override { return sse_event("ping", R"({"type":"ping"})"); }
+
+ private:
+  enum class Block { kNone, kThinking, kText, kTool };
+
+  static std::string event(const Json& data) {
+    return sse_event(data.at("type").as_string().c_str(), data.dump());
+  }
+  // Goes on with the block that is open, if it is of that kind; no tool's ever is.
+  std::string open(Block kind, Json block) {
+    if (open_ == kind) return "";
+    std::string out = close();
+    open_ = kind;
+    Json data = Json::object();
+    data["type"] = "content_block_start";
+    data["index"] = index_;
+    data["content_block"] = std::move(block);
+    return out + event(data);
+  }
+  std::string close() {
+    if (open_ == Block::kNone) return "";
+    open_ = Block::kNone;
+    Json data = Json::object();
+    data["type"] = "content_block_stop";
+    data["index"] = index_++;
+    return event(data);
+  }
+  std::string delta(const char* type, const char* name, const std::string& text) const {
+    Json change = Json::object();
+    change["type"] = type;
+    change[name] = text;
+    Json data = Json::object();
+    data["type"] = "content_block_delta";
+    data["index"] = index_;
+    data["delta"] = std::move(change);
+    return event(data);
+  }
+
+  AnswerHead head_;
+  int64_t prompt_tokens_, index_ = 0;
+  Block open_ = Block::kNone;
+  ChoiceEnd end_;
+};
+
+}  // namespace
+
+ChatRequest read_messages_request(const Json& body, const ServedModel& model) {
+  ApiFields fields(body, "");
+  check_model(fields, model);
+  ChatRequest out;
+  out.conversation.thinking = model.thinking;
+  out.messages = read_dialogue(fields);
+  if (const Json* tools = fields.array("tools")) out.conversation.tools = read_declarations(*tools);
+  read_tool_choice(fields, out);
+  read_thinking(fields, out);
+  out.generation = read_generation(fields, model);
+  out.generation.choice_count = 1;
+  const std::vector<std::string> stops = read_stops(fields, "stop_sequences", kStopsMax);
+  if (!stops.empty()) out.generation.stops.strings = stops;
+  fields.ignore({"context_management", "container", "mcp_servers", "output_config", "betas"});
+  out.unknown = fields.unknown();
+  return out;
+}
+
+std::unique_ptr<AnswerFormat> messages_stream_format(AnswerHead head, int64_t prompt_tokens) {
+  return std::make_unique<MessagesStream>(std::move(head), prompt_tokens);
+}
+std::unique_ptr<AnswerFormat> messages_whole_format(AnswerHead head) {
+  return std::make_unique<MessagesWhole>(std::move(head));
+}
+
+}  // namespace dure
