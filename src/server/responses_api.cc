@@ -184,8 +184,9 @@ class ResponsesFormat : public AnswerFormat {
   bool streams() const override { return streams_; }
 
   std::string begin() override {
-    return state_event("response.created", "in_progress") +
-           state_event("response.in_progress", "in_progress");
+    std::string out = state_event("response.created", "in_progress");
+    out += state_event("response.in_progress", "in_progress");
+    return out;
   }
   std::string add(const AnswerPart& part, const AnswerTotals&) override {
     std::string out;

@@ -1,0 +1,169 @@
+// `dure serve` as a process: what it prints, how it answers, what a signal does, and what it
+// refuses before it starts.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <fstream>
+#include <thread>
+
+#include "program.h"
+#include "server/loopback_client.h"
+#include "server/server_fixture.h"
+#include "tiny_model.h"
+
+namespace dure {
+namespace {
+
+// A server in a process of its own, at a port that was free.
+class Served {
+ public:
+  Served(const std::string& model, const std::string& flags)
+      : out_((folder_.path() / "out").string()) {
+    const std::string command = "exec env DURE_LOG=info DURE_PROGRESS=off '" DURE_BINARY
+                                "' serve '" +
+                                model + "' --port 0 " + flags + " > '" + out_ + "' 2>&1";
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));
+      ::_exit(99);
+    }
+    for (int i = 0; i < 2000 && port_ == 0; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      const std::string text = said();
+      const size_t at = text.find("  page  http://127.0.0.1:");
+      if (at != std::string::npos && text.find('\n', at) != std::string::npos)
+        port_ = std::atol(text.c_str() + at + std::string_view("  page  http://127.0.0.1:").size());
+      if (::waitpid(pid_, &status_, WNOHANG) != 0) break;
+    }
+    EXPECT_GT(port_, 0) << said();
+  }
+  ~Served() {
+    if (!ended_) ::kill(pid_, SIGKILL);
+    wait();
+  }
+  std::string said() const { return path_exists(out_) ? read_file(out_) : ""; }
+  int64_t port() const { return port_; }
+  void signal(int number) const { ::kill(pid_, number); }
+  int wait() {  // The exit code; 1000 where a signal ended it.
+    if (!ended_) ::waitpid(pid_, &status_, 0);
+    ended_ = true;
+    return WIFEXITED(status_) ? WEXITSTATUS(status_) : 1000;
+  }
+  HttpAnswer get(std::string_view path) const { return LoopbackClient(port_).ask(http_get(path)); }
+  HttpAnswer post(std::string_view path, std::string_view body, std::string_view more = "") const {
+    return LoopbackClient(port_).ask(http_post(path, body, more));
+  }
+
+ private:
+  TemporaryFolder folder_;
+  std::string out_;
+  pid_t pid_ = 0;
+  int status_ = 0;
+  int64_t port_ = 0;
+  bool ended_ = false;
+};
+
+class Serve : public TinyModel {
+ protected:
+  static std::string chat(const std::string& more) {
+    return R"({"messages":[{"role":"user","content":"the village"}],"seed":1,)" + more + "}";
+  }
+};
+
+TEST_F(Serve, ChatsStreamsRefusesAndEnds) {
+  Served server(at("model"), "--context 512 --max-sequences 4 --model-name tiny --access-log");
+  EXPECT_EQ(server.get("/health").status, 200);
+  EXPECT_NE(server.said().find("curl http://127.0.0.1:"), std::string::npos);
+  EXPECT_EQ(server.get("/v1/models").json().at("data").at(size_t{0}).at("id").as_string(), "tiny");
+  const Json whole =
+      server.post("/v1/chat/completions", chat(R"("model":"tiny","max_tokens":12)")).json();
+  EXPECT_EQ(whole.at("model").as_string(), "tiny");
+  // The same request again: the same bits.
+  const Json again =
+      server.post("/v1/chat/completions", chat(R"("model":"tiny","max_tokens":12)")).json();
+  EXPECT_EQ(whole.at("choices"), again.at("choices"));
+  const HttpAnswer stream =
+      server.post("/v1/chat/completions", chat(R"("max_tokens":12,"stream":true)"));
+  EXPECT_EQ(events_of(stream.body).back(), Json("[DONE]"));
+  EXPECT_EQ(server.post("/v1/chat/completions", chat(R"("model":"other")")).status, 404);
+  EXPECT_EQ(server.post("/v1/chat/completions", chat(R"("top_p":7)")).status, 400);
+  EXPECT_NE(server.get("/metrics").body.find("dure_generation_tokens_total"), std::string::npos);
+  server.signal(SIGTERM);
+  EXPECT_EQ(server.wait(), 0) << server.said();
+  EXPECT_NE(server.said().find("\"POST /v1/chat/completions\" 200"), std::string::npos);
+}
+
+TEST_F(Serve, ASignalLetsAnswersEndAndASecondDoesNot) {
+  for (const bool twice : {false, true}) {
+    Served server(at("model"), "--max-sequences 1");
+    LoopbackClient client(server.port());
+    client.send(
+        http_post("/v1/chat/completions",
+                  chat(fmt::format(R"("max_tokens":{},"n":{},"ignore_eos":true,"stream":true)",
+                                   twice ? 2000 : 600, twice ? 16 : 1))));
+    ASSERT_TRUE(client.receive_until("reasoning_content")) << client.received();
+    server.signal(SIGTERM);
+    if (twice) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      server.signal(SIGTERM);
+      EXPECT_EQ(server.wait(), 143);
+      continue;
+    }
+    const HttpAnswer answer = client.answer();
+    EXPECT_TRUE(answer.whole);
+    EXPECT_NE(answer.body.find("[DONE]"), std::string::npos);
+    client.close();
+    EXPECT_EQ(server.wait(), 0) << server.said();
+  }
+}
+
+TEST_F(Serve, AnswersThatTakeTooLongAreCut) {
+  Served server(at("model"), "--max-sequences 1 --drain-seconds 0");
+  LoopbackClient client(server.port());
+  client.send(http_post("/v1/chat/completions", chat(R"("ignore_eos":true,"stream":true)")));
+  ASSERT_TRUE(client.receive_until("reasoning_content"));
+  server.signal(SIGINT);
+  EXPECT_EQ(server.wait(), 0) << server.said();
+  EXPECT_NE(server.said().find("were cut"), std::string::npos);
+}
+
+TEST_F(Serve, KeysComeFromFlagsFilesAndTheEnvironment) {
+  const std::string file = at("keys.txt");
+  write_file(file, "# of the team\nfrom-file\n\n");
+  ::setenv("DURE_API_KEY", "from-environment", 1);
+  Served server(
+      at("model"),
+      "--context 256 --max-sequences 1 --api-key from-flag --api-key-file '" + file + "'");
+  ::unsetenv("DURE_API_KEY");
+  EXPECT_EQ(server.get("/v1/models").status, 401);
+  for (const char* key : {"from-flag", "from-file", "from-environment"}) {
+    EXPECT_EQ(LoopbackClient(server.port())
+                  .ask(http_get("/v1/models", fmt::format("Authorization: Bearer {}\r\n", key)))
+                  .status,
+              200)
+        << key;
+  }
+}
+
+TEST_F(Serve, WhatCannotBeServedIsOneLine) {
+  expect_refusal(run_program("serve no/such/model --port 0"), "no/such/model");
+  expect_refusal(run_program("serve '" + at("bare") + "' --port 0"), "no tokenizer");
+  const std::string model = "'" + at("model") + "'";
+  expect_refusal(run_program("serve " + model + " --port 70000"), "--port 70000");
+  expect_refusal(run_program("serve " + model + " --port 0 --host no.such.invalid"), "--host");
+  expect_refusal(run_program("serve " + model + " --port 0 --max-sequences 0"), "--max-sequences");
+  expect_refusal(run_program("serve " + model + " --port 0 --draft 100"), "--draft");
+  expect_refusal(run_program("serve " + model + " --port 0 --tls-key x"), "TLS");
+  expect_refusal(run_program("serve " + model + " --port 0 --context 1"), "--context 1");
+  write_file(at("empty.txt"), "# none\n");
+  expect_refusal(
+      run_program("serve " + model + " --port 0 --api-key-file '" + at("empty.txt") + "'"),
+      "holds no key");
+  Served server(at("model"), "--context 256 --max-sequences 1");
+  expect_refusal(run_program(fmt::format("serve {} --port {}", model, server.port())),
+                 "the port is taken");
+}
+
+}  // namespace
+}  // namespace dure
