@@ -293,7 +293,7 @@ TEST(Fault, AForwardThatThrowsForOneEndsThatOne) {
   FailingModel model(drafting_config(5000));
   for (const int64_t drafts : {0, 3}) {
     Generator generator(model.weights, with(drafts), model.stream);
-    std::vector<GenerationRequest> all = mixed_requests(9);
+    std::vector<GenerationRequest> all = mixed_requests(6);
     const std::vector<Generation> whole = finish(generator, all);
     for (const size_t i : {1, 4}) all[i].prompt[all[i].prompt.size() / 2] = kPoison;
     model.stream.poison = kPoison;
