@@ -297,10 +297,11 @@ constexpr size_t kProductsMax = 8;
 
 }  // namespace
 
-// Of 16 stored rows: for each block, two sums for each row of x, and its scales.
+// Of 16 stored rows: for each block, a sum for each row of x and its scales; of types of 256 two.
 size_t few_room_bytes(int64_t columns) {
-  const auto blocks = static_cast<size_t>(divide_up(columns / 32, 16) * 16);
-  return kPanelColumns * blocks * sizeof(int32_t) * (kFewRows + 1);
+  const int64_t words = std::max(few_room_stride(columns / 32) * (kFewRows + 1),
+                                 few_room_stride(columns / kPanelElements) * (2 * kFewRows + 1));
+  return static_cast<size_t>(kPanelColumns * words) * sizeof(int32_t);
 }
 
 const Integer8Body& integer8_body() {
