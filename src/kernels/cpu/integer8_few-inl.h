@@ -62,7 +62,7 @@ DURE_INLINE void take_k_scales(const uint8_t* at, WholeBlock& out) {
 
 struct Q4K {
   static constexpr bool kMinima = true, kWide = false;
-  static constexpr int kOffsetShift = -1;
+  static constexpr int kOffsetShift = -1, kBytes = 144;
   DURE_INLINE static uint32_t halves(const uint8_t* b) { return word4(b); }
   DURE_INLINE static void take(const uint8_t* b, WholeBlock& out) {
 #pragma GCC unroll 4
@@ -73,7 +73,7 @@ struct Q4K {
 
 struct Q5K {
   static constexpr bool kMinima = true, kWide = false;
-  static constexpr int kOffsetShift = -1;
+  static constexpr int kOffsetShift = -1, kBytes = 176;
   DURE_INLINE static uint32_t halves(const uint8_t* b) { return word4(b); }
   DURE_INLINE static void take(const uint8_t* b, WholeBlock& out) {
     const Bytes high = twice(b + 16);
@@ -88,7 +88,7 @@ struct Q5K {
 
 struct Q6K {
   static constexpr bool kMinima = false, kWide = false;
-  static constexpr int kOffsetShift = 5;
+  static constexpr int kOffsetShift = 5, kBytes = 210;
   DURE_INLINE static uint32_t halves(const uint8_t* b) { return word2(b + 208); }
   DURE_INLINE static void take(const uint8_t* b, WholeBlock& out) {
 #pragma GCC unroll 2
@@ -103,7 +103,7 @@ struct Q6K {
 
 struct Q2K {
   static constexpr bool kMinima = true, kWide = false;
-  static constexpr int kOffsetShift = -1;
+  static constexpr int kOffsetShift = -1, kBytes = 84;
   DURE_INLINE static uint32_t halves(const uint8_t* b) { return word4(b + 80); }
   DURE_INLINE static void take(const uint8_t* b, WholeBlock& out) {
 #pragma GCC unroll 2
@@ -120,7 +120,7 @@ struct Q2K {
 
 struct Q3K {
   static constexpr bool kMinima = false, kWide = false;
-  static constexpr int kOffsetShift = 2;
+  static constexpr int kOffsetShift = 2, kBytes = 110;
   DURE_INLINE static uint32_t halves(const uint8_t* b) { return word2(b + 108); }
   DURE_INLINE static void take(const uint8_t* b, WholeBlock& out) {
     const Bytes high = twice(b);
@@ -143,7 +143,7 @@ struct Q3K {
 
 struct IQ4XS {
   static constexpr bool kMinima = false, kWide = true;
-  static constexpr int kOffsetShift = kWideShift;
+  static constexpr int kOffsetShift = kWideShift, kBytes = 136;
   DURE_INLINE static uint32_t halves(const uint8_t* b) { return word2(b); }
   DURE_INLINE static void take(const uint8_t* b, WholeBlock& out) {
 #pragma GCC unroll 4
@@ -247,11 +247,22 @@ struct X {
 };
 
 template <int kRows>
-DURE_INLINE void x_of(const FewTile& tile, int64_t g, X* x) {
+struct XRows {
+  X at[kRows];
+  int64_t step;  // rows from a group to the next
+
+  explicit XRows(const FewTile& tile) : step(tile.x->rows) {
+    for (int r = 0; r < kRows; ++r)
+      at[r] = {tile.x->values_at(0, tile.x_row[r]), tile.x->sums_at(0, tile.x_row[r])};
+  }
+  DURE_INLINE void advance() {
 #pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r)
-    x[r] = {tile.x->values_at(g, tile.x_row[r]), tile.x->sums_at(g, tile.x_row[r])};
-}
+    for (int r = 0; r < kRows; ++r) {
+      at[r].values += step * kPanelElements;
+      at[r].sums += step * 16;
+    }
+  }
+};
 
 // The four sums of eight lanes each.
 DURE_INLINE __m128i four_sums(__m256i a, __m256i b, __m256i c, __m256i d) {
@@ -280,12 +291,13 @@ DURE_INLINE void block_sums(const uint8_t* b, const X* x, int i, Batch& out) {
   for (int c = 0; c < 4; ++c) scales[c] = spread<Type::kWide>(w.scales, c);
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) {
-    Lanes lanes = zero_lanes();
+    Lanes lanes[2] = {zero_lanes(), zero_lanes()};
 #pragma GCC unroll 4
     for (int c = 0; c < 4; ++c)
-      lanes = add_dots<Type::kWide>(lanes, w.values[c], load64(x[r].values + 64 * c), scales[c]);
+      lanes[c % 2] =
+          add_dots<Type::kWide>(lanes[c % 2], w.values[c], load64(x[r].values + 64 * c), scales[c]);
     const __m256i x_sums = load32(x[r].sums);
-    __m256i sums = fold(lanes);
+    __m256i sums = fold(lanes[0], lanes[1]);
     if constexpr (Type::kOffsetShift >= 0) {
       const __m256i offsets = _mm256_madd_epi16(w.scales, x_sums);
       sums = _mm256_sub_epi32(sums, _mm256_slli_epi32(offsets, Type::kOffsetShift));
@@ -302,25 +314,24 @@ struct Whole {
   static constexpr bool kLows = Type::kMinima, kLowsOfX = false;
 
   template <int kRows>
-  static void read_row(const FewTile& tile, int c, int64_t bytes, const Room& room) {
+  static void read_row(const FewTile& tile, int c, const Room& room) {
     const uint8_t* at = tile.rows.at[c];
-    const int64_t groups = tile.columns / kPanelElements;
-    uint32_t* const halves = room.halves + c * room.stride;
-    for (int64_t g = 0; g < groups; g += kBatch) {
+    int64_t to = c * room.stride;
+    XRows<kRows> x(tile);
+    for (int64_t left = tile.columns / kPanelElements; left > 0; left -= kBatch, to += kBatch) {
       Batch batch;
-      const int count = static_cast<int>(groups - g < kBatch ? groups - g : kBatch);
+      const int count = static_cast<int>(left < kBatch ? left : kBatch);
 #pragma GCC unroll 1
-      for (int i = 0; i < count; ++i, at += bytes) {
-        fetch(at + kAheadBytes, bytes);
-        X x[kRows];
-        x_of<kRows>(tile, g + i, x);
-        halves[g + i] = Type::halves(at);
-        block_sums<Type, kRows>(at, x, i, batch);
+      for (int i = 0; i < count; ++i, at += Type::kBytes) {
+        fetch(at + kAheadBytes, Type::kBytes);
+        room.halves[to + i] = Type::halves(at);
+        block_sums<Type, kRows>(at, x.at, i, batch);
+        x.advance();
       }
 #pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r) {
-        store_four(room.sums[r] + c * room.stride + g, batch.sums[r]);
-        if constexpr (kLows) store_four(room.lows[r] + c * room.stride + g, batch.lows[r]);
+        store_four(room.sums[r] + to, batch.sums[r]);
+        if constexpr (kLows) store_four(room.lows[r] + to, batch.lows[r]);
       }
     }
   }
@@ -341,13 +352,14 @@ struct Blocks {
   }
 
   template <int kRows>
-  static void read_row(const FewTile& tile, int c, int64_t bytes, const Room& room) {
+  static void read_row(const FewTile& tile, int c, const Room& room) {
     const uint8_t* at = tile.rows.at[c];
     int64_t to = c * room.stride;
-    for (int64_t g = 0; g < tile.columns / kPanelElements; ++g, at += bytes, to += kBlocks) {
-      fetch(at + kAheadBytes, bytes);
-      X x[kRows];
-      x_of<kRows>(tile, g, x);
+    XRows<kRows> x_rows(tile);
+    const X* const x = x_rows.at;
+    constexpr int kBytes = kBlocks * Type::kBytes;
+    for (int64_t g = 0; g < tile.columns / kPanelElements; ++g, at += kBytes, to += kBlocks) {
+      fetch(at + kAheadBytes, kBytes);
       take_halves(at, room.halves + to);
       Bytes values[4];
 #pragma GCC unroll 4
@@ -365,6 +377,7 @@ struct Blocks {
         }
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(room.sums[r] + to), sums);
       }
+      x_rows.advance();
     }
   }
 };
@@ -404,60 +417,59 @@ void scale_sums(const FewTile& tile, const Room& room, int r, int c, int64_t blo
 }
 
 template <typename Reader, int kRows>
-void run_rows(const FewTile& tile, int64_t bytes) {
+void run_rows(const FewTile& tile) {
   const int64_t blocks = tile.columns / kPanelElements * Reader::kBlocks;
   const Room room = room_of(tile.room, blocks, Reader::kLows);
-  for (int c = 0; c < kPanelColumns; ++c) Reader::template read_row<kRows>(tile, c, bytes, room);
+  for (int c = 0; c < kPanelColumns; ++c) Reader::template read_row<kRows>(tile, c, room);
   for (int r = 0; r < kRows; ++r) {
     for (int c = 0; c < kPanelColumns; c += kWidth) scale_sums<Reader>(tile, room, r, c, blocks);
   }
 }
 
 template <typename Reader>
-bool run(const FewTile& tile, int64_t bytes) {
+bool run(const FewTile& tile) {
   switch (tile.count) {
     case 1:
-      run_rows<Reader, 1>(tile, bytes);
+      run_rows<Reader, 1>(tile);
       return true;
     case 2:
-      run_rows<Reader, 2>(tile, bytes);
+      run_rows<Reader, 2>(tile);
       return true;
     case 3:
-      run_rows<Reader, 3>(tile, bytes);
+      run_rows<Reader, 3>(tile);
       return true;
     default:
-      run_rows<Reader, 4>(tile, bytes);
+      run_rows<Reader, 4>(tile);
       return true;
   }
 }
 
 bool few(DType dtype, const FewTile& tile) {
-  const int64_t bytes = row_bytes(dtype, kPanelElements);
   switch (dtype) {
     case DType::kQ4_0:
-      return run<Blocks<Q40>>(tile, bytes);
+      return run<Blocks<Q40>>(tile);
     case DType::kQ4_1:
-      return run<Blocks<Q41>>(tile, bytes);
+      return run<Blocks<Q41>>(tile);
     case DType::kQ5_0:
-      return run<Blocks<Q50>>(tile, bytes);
+      return run<Blocks<Q50>>(tile);
     case DType::kQ5_1:
-      return run<Blocks<Q51>>(tile, bytes);
+      return run<Blocks<Q51>>(tile);
     case DType::kQ8_0:
-      return run<Blocks<Q80>>(tile, bytes);
+      return run<Blocks<Q80>>(tile);
     case DType::kIQ4_NL:
-      return run<Blocks<IQ4NL>>(tile, bytes);
+      return run<Blocks<IQ4NL>>(tile);
     case DType::kQ2_K:
-      return run<Whole<Q2K>>(tile, bytes);
+      return run<Whole<Q2K>>(tile);
     case DType::kQ3_K:
-      return run<Whole<Q3K>>(tile, bytes);
+      return run<Whole<Q3K>>(tile);
     case DType::kQ4_K:
-      return run<Whole<Q4K>>(tile, bytes);
+      return run<Whole<Q4K>>(tile);
     case DType::kQ5_K:
-      return run<Whole<Q5K>>(tile, bytes);
+      return run<Whole<Q5K>>(tile);
     case DType::kQ6_K:
-      return run<Whole<Q6K>>(tile, bytes);
+      return run<Whole<Q6K>>(tile);
     case DType::kIQ4_XS:
-      return run<Whole<IQ4XS>>(tile, bytes);
+      return run<Whole<IQ4XS>>(tile);
     default:
       return false;
   }

@@ -75,7 +75,8 @@ using Lanes = __m512i;
 using BlockLanes = __m512i;  // of two blocks of 32
 
 DURE_INLINE Lanes zero_lanes() { return _mm512_setzero_si512(); }
-DURE_INLINE __m256i fold(Lanes sums) {
+DURE_INLINE __m256i fold(Lanes a, Lanes b) {
+  const __m512i sums = _mm512_add_epi32(a, b);
   return _mm256_add_epi32(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64(sums, 1));
 }
 

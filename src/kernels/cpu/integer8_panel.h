@@ -88,7 +88,7 @@ size_t few_room_bytes(int64_t columns);
 // Words between the blocks of two stored rows.
 inline int64_t few_room_stride(int64_t blocks) { return (blocks + 15) / 16 * 16; }
 // How far before its use memory is asked for, across the ends of rows: the next one follows.
-constexpr int64_t kAheadBytes = 4096;
+constexpr int64_t kAheadBytes = 8192;
 
 // One instruction set's bodies.
 struct Integer8Body {
@@ -108,9 +108,10 @@ const Integer8Body& integer8_avx2();
 const Integer8Body& integer8_vnni();  // AVX-512 with VNNI
 bool integer8_vnni_available();
 bool few_vnni(DType dtype, const FewTile& tile);
+bool few_avx2(DType dtype, const FewTile& tile);
 
 // Asks for a stretch of memory, to the level-2 cache.
-inline void fetch(const uint8_t* from, int64_t bytes) {
+inline __attribute__((always_inline)) void fetch(const uint8_t* from, int64_t bytes) {
   for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line, 0, 2);
 }
 
