@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
 #include "base/check.h"
 #include "kernels/cpu/integer8_panel.h"
@@ -36,48 +35,20 @@ struct Task {
 
 // ---- x in 8 bits
 
-// One block of `count` elements. Returns its scale.
-float round_block(const float* x, int64_t count, int8_t* q) {
-  int32_t top = 0;  // The bits of |x| order as the numbers do, NaN above all.
-  for (int64_t k = 0; k < count; ++k) {
-    int32_t bits;
-    std::memcpy(&bits, x + k, sizeof(bits));
-    top = std::max(top, bits & 0x7fffffff);
-  }
-  const float largest = __builtin_bit_cast(float, top);
-  const bool finite = top < 0x7f800000;
-  if (!finite || largest < 0x1p-100f) {
-    std::memset(q, 0, static_cast<size_t>(count));
-    return finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
-  }
-  const float up = 127 / largest;
-  constexpr float kRound = 0x1.8p23f;  // Adding it leaves an integer, ties to even.
-  for (int64_t k = 0; k < count; ++k) {
-    const float rounded = x[k] * up + kRound;
-    q[k] = static_cast<int8_t>(__builtin_bit_cast(int32_t, rounded) - 0x4b400000);
-  }
-  return largest / 127;
-}
-
-void round_row(const float* x, int64_t columns, int block, int64_t r, const RoundedRows& out) {
+void round_row(const Integer8Body& body, const float* x, int64_t columns, int block, int64_t r,
+               const RoundedRows& out) {
   for (int64_t g = 0; g < out.groups; ++g) {
+    const int64_t first = g * kPanelElements;
+    const auto count = static_cast<int>(std::min<int64_t>(kPanelElements, columns - first));
     int8_t* const q = out.values_at(g, r);
-    const int64_t first = g * kPanelElements,
-                  count = std::min<int64_t>(kPanelElements, columns - first);
-    float* const scales = out.scales_at(g, r);
-    for (int64_t k = 0; k < count; k += block)
-      scales[k / block] = round_block(x + first + k, block, q + k);
     std::memset(q + count, 0, static_cast<size_t>(kPanelElements - count));
     int16_t* const sums = out.sums_at(g, r);
-    for (int i = 0; i < 16; ++i) {
-      int sum = 0;
-      for (int k = 0; k < 16; ++k) sum += q[16 * i + k];
-      sums[i] = static_cast<int16_t>(sum);
-    }
+    std::fill_n(sums + count / 16, (kPanelElements - count) / 16, int16_t{0});
+    body.round(x + first, count, block, {q, out.scales_at(g, r), sums});
   }
 }
 
-RoundedRows rounded(ConstTensorView x, int block, CpuStream& stream) {
+RoundedRows rounded(const Integer8Body& body, ConstTensorView x, int block, CpuStream& stream) {
   RoundedRows out;
   out.rows = x.dim(0);
   out.groups = divide_up(x.dim(1), kPanelElements);
@@ -92,7 +63,7 @@ RoundedRows rounded(ConstTensorView x, int block, CpuStream& stream) {
   out.scales = reinterpret_cast<float*>(room + cells * kPanelElements + sums_bytes);
   parallel_rows(stream, out.rows, x.dim(1), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r)
-      round_row(x.f32() + r * x.dim(1), x.dim(1), block, r, out);
+      round_row(body, x.f32() + r * x.dim(1), x.dim(1), block, r, out);
   });
   return out;
 }
@@ -320,8 +291,9 @@ void integer8(std::span<const Product> products, std::span<const int64_t> offset
       if (format->elements == block) jobs[count++] = {&p, format};
     }
     if (count == 0) continue;
-    const Call call{integer8_body(), rounded(x, block, stream), offsets,
-                    take ? take.i32() : nullptr, stream};
+    const Integer8Body& body = integer8_body();
+    const Call call{body, rounded(body, x, block, stream), offsets, take ? take.i32() : nullptr,
+                    stream};
     cut_strips(call, {jobs, count});
     run_jobs(call, {jobs, count});
   }
