@@ -95,7 +95,7 @@ size_t few_room_bytes(int64_t columns);
 // Words between the blocks of two stored rows.
 inline int64_t few_room_stride(int64_t blocks) { return (blocks + 15) / 16 * 16; }
 // How far before its use memory is asked for, across the ends of rows: the next one follows.
-constexpr int64_t kAheadBytes = 8192;
+constexpr int64_t kAheadBytes = 12288;
 
 // One instruction set's bodies.
 struct Integer8Body {
