@@ -54,13 +54,14 @@ RoundedRows rounded(const Integer8Body& body, ConstTensorView x, int block, CpuS
   out.groups = divide_up(x.dim(1), kPanelElements);
   out.scales_per_group = kPanelElements / block;
   const auto cells = static_cast<size_t>(out.rows * out.groups);
+  const auto values_bytes = static_cast<size_t>(out.groups * out.group_bytes());
   const size_t sums_bytes = cells * 16 * sizeof(int16_t);
   const size_t scales_bytes = cells * static_cast<size_t>(out.scales_per_group) * sizeof(float);
   auto* const room =
-      static_cast<char*>(stream.shared_scratch(cells * kPanelElements + sums_bytes + scales_bytes));
+      static_cast<char*>(stream.shared_scratch(values_bytes + sums_bytes + scales_bytes));
   out.values = reinterpret_cast<int8_t*>(room);
-  out.sums = reinterpret_cast<int16_t*>(room + cells * kPanelElements);
-  out.scales = reinterpret_cast<float*>(room + cells * kPanelElements + sums_bytes);
+  out.sums = reinterpret_cast<int16_t*>(room + values_bytes);
+  out.scales = reinterpret_cast<float*>(room + values_bytes + sums_bytes);
   parallel_rows(stream, out.rows, x.dim(1), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r)
       round_row(body, x.f32() + r * x.dim(1), x.dim(1), block, r, out);

@@ -249,17 +249,18 @@ struct X {
 template <int kRows>
 struct XRows {
   X at[kRows];
-  int64_t step;  // rows from a group to the next
+  int64_t values_step, sums_step;  // from a group to the next
 
-  explicit XRows(const FewTile& tile) : step(tile.x->rows) {
+  explicit XRows(const FewTile& tile)
+      : values_step(tile.x->group_bytes()), sums_step(tile.x->rows * 16) {
     for (int r = 0; r < kRows; ++r)
       at[r] = {tile.x->values_at(0, tile.x_row[r]), tile.x->sums_at(0, tile.x_row[r])};
   }
   DURE_INLINE void advance() {
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
-      at[r].values += step * kPanelElements;
-      at[r].sums += step * 16;
+      at[r].values += values_step;
+      at[r].sums += sums_step;
     }
   }
 };

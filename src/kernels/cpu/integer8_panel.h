@@ -39,11 +39,15 @@ struct PanelRows {
 struct RoundedRows {
   int64_t rows = 0, groups = 0;
   int scales_per_group = 1;  // 8 for types of 32 elements
-  int8_t* values = nullptr;  // [groups, rows, 256]
+  int8_t* values = nullptr;  // [groups, rows, 256], a line between groups
   float* scales = nullptr;   // [groups, rows, scales_per_group]
   int16_t* sums = nullptr;   // [groups, rows, 16]: of 16 values each
 
-  int8_t* values_at(int64_t g, int64_t r) const { return values + (g * rows + r) * kPanelElements; }
+  // Sixteen rows would lie 4096 bytes apart otherwise: all in the same few sets of a cache.
+  int64_t group_bytes() const { return rows * kPanelElements + 64; }
+  int8_t* values_at(int64_t g, int64_t r) const {
+    return values + g * group_bytes() + r * kPanelElements;
+  }
   float* scales_at(int64_t g, int64_t r) const {
     return scales + (g * rows + r) * scales_per_group;
   }
