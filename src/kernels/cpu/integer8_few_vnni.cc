@@ -144,9 +144,25 @@ DURE_INLINE void store_floats(float* at, Floats v) { _mm512_storeu_ps(at, v); }
 
 #include "kernels/cpu/integer8_few-inl.h"
 
+// More rows than these are faster through panels, by measurement (bench_integer8, 2 to 5 rows).
+int rows_max(DType dtype) {
+  switch (dtype) {
+    case DType::kQ6_K:
+      return 4;
+    case DType::kIQ4_XS:
+    case DType::kIQ4_NL:
+    case DType::kQ4_0:
+      return 2;
+    default:
+      return 3;
+  }
+}
+
 }  // namespace
 
-bool few_vnni(DType dtype, const FewTile& tile) { return few(dtype, tile); }
+bool few_vnni(DType dtype, const FewTile& tile) {
+  return tile.count <= rows_max(dtype) && few(dtype, tile);
+}
 
 }  // namespace dure::cpu
 #pragma GCC pop_options
