@@ -175,41 +175,53 @@ void store_tile(const Task& task, int64_t tile, const float* results) {
     std::memcpy(y.f32() + r * n + first, results + (r - task.row_begin) * kTileColumns, bytes);
 }
 
-// A tile for very few rows; false where there is no body for it.
-bool run_few(const Call& call, const Task& task, int64_t tile, void* room, float* results) {
+// Whether stored rows are read as they lie, not through panels.
+bool uses_few(const Call& call, const Task& task) {
   const WeightView& w = task.job->product->w;
-  if (call.body.few == nullptr || w.columns() % kPanelElements != 0) return false;
+  return w.columns() % kPanelElements == 0 &&
+         task.row_end - task.row_begin <= call.body.few_rows(w.dtype());
+}
+
+// A tile for few rows; kFewRows at a time, after the first of which the stored rows are in a cache.
+void run_few(const Call& call, const Task& task, int64_t tile, void* room, float* results) {
+  const WeightView& w = task.job->product->w;
   FewTile few{.columns = w.columns(), .x = &call.x, .room = room};
-  few.count = static_cast<int>(task.row_end - task.row_begin);
   for (int p = 0; p < kTilePanels; ++p) {
     few.rows = stored_rows(w, task.part, tile * kTilePanels + p);
-    for (int i = 0; i < few.count; ++i) {
-      few.x_row[i] = call.row_of(task.row_begin + i);
-      few.y[i] = results + i * kTileColumns + p * kPanelColumns;
+    for (int64_t first = task.row_begin; first < task.row_end; first += kFewRows) {
+      few.count = static_cast<int>(std::min<int64_t>(kFewRows, task.row_end - first));
+      for (int i = 0; i < few.count; ++i) {
+        few.x_row[i] = call.row_of(first + i);
+        few.y[i] = results + (first - task.row_begin + i) * kTileColumns + p * kPanelColumns;
+      }
+      call.body.few(w.dtype(), few);
     }
-    if (!call.body.few(w.dtype(), few)) return false;
   }
-  return true;
+}
+
+// Where a task's results begin: after its panels or the room of few rows.
+size_t task_room(const Call& call, const Task& task) {
+  return uses_few(call, task) ? few_room_bytes(task.job->product->w.columns())
+                              : kTilePanels * sizeof(Panel);
 }
 
 void run_task(const Call& call, const Task& task, int worker) {
   const WeightView& w = task.job->product->w;
-  const int64_t count = task.row_end - task.row_begin;
-  const bool few = count <= kFewRows;
-  const size_t panel_room = kTilePanels * sizeof(Panel);
-  const size_t room = few ? std::max(panel_room, few_room_bytes(w.columns())) : panel_room;
-  const auto floats = static_cast<size_t>(count * kTileColumns);
+  const size_t room = task_room(call, task);
+  const auto floats = static_cast<size_t>((task.row_end - task.row_begin) * kTileColumns);
   auto* const scratch =
       static_cast<char*>(call.stream.scratch(worker, room + floats * sizeof(float)));
   auto* const results = reinterpret_cast<float*>(scratch + room);
+  const bool few = uses_few(call, task);
+  if (!few) {  // Nobody has fetched the first tile ahead.
+    const TileMemory first = memory_of(w, task.part, task.tile_begin, call.x.groups);
+    fetch(first.next, first.bytes);
+  }
   for (int64_t tile = task.tile_begin; tile < task.tile_end; ++tile) {
-    if (!few || !run_few(call, task, tile, scratch, results)) {
-      if (tile == task.tile_begin) {  // Nobody has fetched it ahead.
-        const TileMemory first = memory_of(w, task.part, tile, call.x.groups);
-        fetch(first.next, first.bytes);
-      }
+    if (few)
+      run_few(call, task, tile, scratch, results);
+    else
       run_tile(call, task, tile, reinterpret_cast<Panel*>(scratch), results);
-    }
     store_tile(task, tile, results);
   }
 }

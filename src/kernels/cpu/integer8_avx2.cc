@@ -361,7 +361,7 @@ void round_avx2(const float* x, int count, int block, const RoundedGroup& out) {
 }
 
 const Integer8Body& integer8_avx2() {
-  static constexpr Integer8Body body{round_avx2, unpack, multiply, few_avx2, chains};
+  static constexpr Integer8Body body{round_avx2, unpack, multiply, few_rows_avx2, few_avx2, chains};
   return body;
 }
 

@@ -428,24 +428,20 @@ void run_rows(const FewTile& tile) {
 }
 
 template <typename Reader>
-bool run(const FewTile& tile) {
+void run(const FewTile& tile) {
   switch (tile.count) {
     case 1:
-      run_rows<Reader, 1>(tile);
-      return true;
+      return run_rows<Reader, 1>(tile);
     case 2:
-      run_rows<Reader, 2>(tile);
-      return true;
+      return run_rows<Reader, 2>(tile);
     case 3:
-      run_rows<Reader, 3>(tile);
-      return true;
+      return run_rows<Reader, 3>(tile);
     default:
-      run_rows<Reader, 4>(tile);
-      return true;
+      return run_rows<Reader, 4>(tile);
   }
 }
 
-bool few(DType dtype, const FewTile& tile) {
+void few(DType dtype, const FewTile& tile) {
   switch (dtype) {
     case DType::kQ4_0:
       return run<Blocks<Q40>>(tile);
@@ -472,6 +468,6 @@ bool few(DType dtype, const FewTile& tile) {
     case DType::kIQ4_XS:
       return run<Whole<IQ4XS>>(tile);
     default:
-      return false;
+      return;
   }
 }

@@ -162,12 +162,15 @@ DURE_INLINE void store_floats(float* at, Floats v) { _mm256_storeu_ps(at, v); }
 
 }  // namespace
 
-bool few_avx2(DType dtype, const FewTile& tile) { return few(dtype, tile); }
+// By measurement (bench_integer8, 1 to 12 rows).
+int few_rows_avx2(DType) { return 4; }
+void few_avx2(DType dtype, const FewTile& tile) { few(dtype, tile); }
 
 }  // namespace dure::cpu
 #pragma GCC pop_options
 #else
 namespace dure::cpu {
-bool few_avx2(DType, const FewTile&) { return false; }
+int few_rows_avx2(DType) { return 0; }
+void few_avx2(DType, const FewTile&) {}
 }  // namespace dure::cpu
 #endif

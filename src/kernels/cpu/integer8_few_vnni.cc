@@ -144,11 +144,13 @@ DURE_INLINE void store_floats(float* at, Floats v) { _mm512_storeu_ps(at, v); }
 
 #include "kernels/cpu/integer8_few-inl.h"
 
-// More rows than these are faster through panels, by measurement (bench_integer8, 2 to 5 rows).
-int rows_max(DType dtype) {
+}  // namespace
+
+// By measurement (bench_integer8, 1 to 12 rows).
+int few_rows_vnni(DType dtype) {
   switch (dtype) {
     case DType::kQ6_K:
-      return 4;
+      return 8;
     case DType::kIQ4_XS:
     case DType::kIQ4_NL:
     case DType::kQ4_0:
@@ -157,17 +159,13 @@ int rows_max(DType dtype) {
       return 3;
   }
 }
-
-}  // namespace
-
-bool few_vnni(DType dtype, const FewTile& tile) {
-  return tile.count <= rows_max(dtype) && few(dtype, tile);
-}
+void few_vnni(DType dtype, const FewTile& tile) { few(dtype, tile); }
 
 }  // namespace dure::cpu
 #pragma GCC pop_options
 #else
 namespace dure::cpu {
-bool few_vnni(DType, const FewTile&) { return false; }
+int few_rows_vnni(DType) { return 0; }
+void few_vnni(DType, const FewTile&) {}
 }  // namespace dure::cpu
 #endif

@@ -109,8 +109,9 @@ struct Integer8Body {
   void (*unpack)(DType dtype, const PanelRows& rows, int elements, Panel& panel);
   void (*multiply)(const IntegerFormat& format, const Panel* tile, int elements,
                    const RowBlock& rows);
-  // Null, or: false where the type or K has no such body, and nothing was done.
-  bool (*few)(DType dtype, const FewTile& tile);
+  // How many rows of x are faster by `few`, kFewRows at a time, than through panels; 0: none.
+  int (*few_rows)(DType dtype);
+  void (*few)(DType dtype, const FewTile& tile);  // Checked by the caller: few_rows(dtype) > 0.
   // Independent sums that never leave the registers, for the machine's peak; returns the operations
   // done, two for a product and its addition.
   double (*chains)(int64_t rounds, int32_t* out);
@@ -120,8 +121,10 @@ const Integer8Body& integer8_generic();
 const Integer8Body& integer8_avx2();
 const Integer8Body& integer8_vnni();  // AVX-512 with VNNI
 bool integer8_vnni_available();
-bool few_vnni(DType dtype, const FewTile& tile);
-bool few_avx2(DType dtype, const FewTile& tile);
+int few_rows_vnni(DType dtype);
+void few_vnni(DType dtype, const FewTile& tile);
+int few_rows_avx2(DType dtype);
+void few_avx2(DType dtype, const FewTile& tile);
 
 // Asks for a stretch of memory, to the level-2 cache.
 inline __attribute__((always_inline)) void fetch(const uint8_t* from, int64_t bytes) {
