@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "kernels/cpu/integer8_panel.h"
+#include "kernels/cpu/integer8_round_simd.h"
 #include "kernels/cpu/parallel_rows.h"
 #include "kernels/isa.h"
 
@@ -35,20 +36,7 @@ struct Task {
 
 // ---- x in 8 bits
 
-void round_row(const Integer8Body& body, const float* x, int64_t columns, int block, int64_t r,
-               const RoundedRows& out) {
-  for (int64_t g = 0; g < out.groups; ++g) {
-    const int64_t first = g * kPanelElements;
-    const auto count = static_cast<int>(std::min<int64_t>(kPanelElements, columns - first));
-    int8_t* const q = out.values_at(g, r);
-    std::memset(q + count, 0, static_cast<size_t>(kPanelElements - count));
-    int16_t* const sums = out.sums_at(g, r);
-    std::fill_n(sums + count / 16, (kPanelElements - count) / 16, int16_t{0});
-    body.round(x + first, count, block, {q, out.scales_at(g, r), sums});
-  }
-}
-
-RoundedRows rounded(const Integer8Body& body, ConstTensorView x, int block, CpuStream& stream) {
+RoundedRows rounded(ConstTensorView x, int block, CpuStream& stream) {
   RoundedRows out;
   out.rows = x.dim(0);
   out.groups = divide_up(x.dim(1), kPanelElements);
@@ -64,7 +52,7 @@ RoundedRows rounded(const Integer8Body& body, ConstTensorView x, int block, CpuS
   out.scales = reinterpret_cast<float*>(room + values_bytes + sums_bytes);
   parallel_rows(stream, out.rows, x.dim(1), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r)
-      round_row(body, x.f32() + r * x.dim(1), x.dim(1), block, r, out);
+      round_row(x.f32() + r * x.dim(1), x.dim(1), block, r, out);
   });
   return out;
 }
@@ -304,9 +292,8 @@ void integer8(std::span<const Product> products, std::span<const int64_t> offset
       if (format->elements == block) jobs[count++] = {&p, format};
     }
     if (count == 0) continue;
-    const Integer8Body& body = integer8_body();
-    const Call call{body, rounded(body, x, block, stream), offsets, take ? take.i32() : nullptr,
-                    stream};
+    const Call call{integer8_body(), rounded(x, block, stream), offsets,
+                    take ? take.i32() : nullptr, stream};
     cut_strips(call, {jobs, count});
     run_jobs(call, {jobs, count});
   }

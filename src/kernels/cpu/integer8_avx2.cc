@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
@@ -208,42 +207,6 @@ double chains(int64_t rounds, int32_t* out) {
   return static_cast<double>(rounds) * kChains * 32 * 2;
 }
 
-// ---- rounding x
-
-// The largest |x|, as bits: they order as the numbers do, NaN above all.
-DURE_INLINE int32_t largest_bits(const float* x, int count) {
-  __m256i top = _mm256_setzero_si256();
-  for (int k = 0; k < count; k += 8) {
-    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + k));
-    top = _mm256_max_epi32(top, _mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff)));
-  }
-  __m128i four = _mm_max_epi32(_mm256_castsi256_si128(top), _mm256_extracti128_si256(top, 1));
-  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
-  return _mm_cvtsi128_si32(_mm_max_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
-}
-
-// Eight values times `up`, to the nearest integers, ties to even.
-DURE_INLINE __m256i rounded8(const float* x, __m256 up) {
-  const __m256 magic = _mm256_set1_ps(0x1.8p23f);  // Adding it leaves an integer.
-  const __m256 sum = _mm256_add_ps(_mm256_mul_ps(_mm256_loadu_ps(x), up), magic);
-  return _mm256_sub_epi32(_mm256_castps_si256(sum), _mm256_castps_si256(magic));
-}
-
-// 32 values and the sums of their halves.
-DURE_INLINE void round32(const float* x, __m256 up, int8_t* q, int16_t* sums) {
-  const __m256i a = _mm256_packs_epi32(rounded8(x, up), rounded8(x + 8, up));
-  const __m256i b = _mm256_packs_epi32(rounded8(x + 16, up), rounded8(x + 24, up));
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), order);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), bytes);
-  const __m256i above = _mm256_xor_si256(bytes, _mm256_set1_epi8(-128));  // by 128
-  alignas(32) int64_t eights[4];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(eights),
-                     _mm256_sad_epu8(above, _mm256_setzero_si256()));
-  sums[0] = static_cast<int16_t>(eights[0] + eights[1] - 16 * 128);
-  sums[1] = static_cast<int16_t>(eights[2] + eights[3] - 16 * 128);
-}
-
 // ---- unpack
 
 struct Words {
@@ -341,27 +304,8 @@ DURE_INLINE void store_halves(float* at, Words words) {
 
 }  // namespace
 
-void round_avx2(const float* x, int count, int block, const RoundedGroup& out) {
-  for (int first = 0; first < count; first += block) {
-    const int32_t top = largest_bits(x + first, block);
-    const float largest = __builtin_bit_cast(float, top);
-    const bool finite = top < 0x7f800000, nothing = !finite || largest < 0x1p-100f;
-    out.scales[first / block] = !finite   ? std::numeric_limits<float>::quiet_NaN()
-                                : nothing ? 0.0f
-                                          : largest / 127;
-    if (nothing) {
-      std::memset(out.values + first, 0, static_cast<size_t>(block));
-      std::fill_n(out.sums + first / 16, block / 16, int16_t{0});
-      continue;
-    }
-    const __m256 up = _mm256_set1_ps(127 / largest);
-    for (int k = first; k < first + block; k += 32)
-      round32(x + k, up, out.values + k, out.sums + k / 16);
-  }
-}
-
 const Integer8Body& integer8_avx2() {
-  static constexpr Integer8Body body{round_avx2, unpack, multiply, few_rows_avx2, few_avx2, chains};
+  static constexpr Integer8Body body{unpack, multiply, few_rows_avx2, few_avx2, chains};
   return body;
 }
 
@@ -369,7 +313,6 @@ const Integer8Body& integer8_avx2() {
 #pragma GCC pop_options
 #else
 namespace dure::cpu {
-void round_avx2(const float*, int, int, const RoundedGroup&) {}
 const Integer8Body& integer8_avx2() { return integer8_generic(); }
 }  // namespace dure::cpu
 #endif

@@ -1,46 +1,10 @@
-// Rounding and panels for any processor and any type: plain loops.
-#include <algorithm>
+// Panels for any processor and any type: plain loops.
 #include <cmath>
-#include <cstring>
-#include <limits>
 
 #include "kernels/cpu/integer8_panel.h"
 
 namespace dure::cpu {
 namespace {
-
-// One block of `count` elements. Returns its scale.
-float round_block(const float* x, int64_t count, int8_t* q) {
-  int32_t top = 0;  // The bits of |x| order as the numbers do, NaN above all.
-  for (int64_t k = 0; k < count; ++k) {
-    int32_t bits;
-    std::memcpy(&bits, x + k, sizeof(bits));
-    top = std::max(top, bits & 0x7fffffff);
-  }
-  const float largest = __builtin_bit_cast(float, top);
-  const bool finite = top < 0x7f800000;
-  if (!finite || largest < 0x1p-100f) {
-    std::memset(q, 0, static_cast<size_t>(count));
-    return finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
-  }
-  const float up = 127 / largest;
-  constexpr float kRound = 0x1.8p23f;  // Adding it leaves an integer, ties to even.
-  for (int64_t k = 0; k < count; ++k) {
-    const float rounded = x[k] * up + kRound;
-    q[k] = static_cast<int8_t>(__builtin_bit_cast(int32_t, rounded) - 0x4b400000);
-  }
-  return largest / 127;
-}
-
-void round(const float* x, int count, int block, const RoundedGroup& out) {
-  for (int k = 0; k < count; k += block)
-    out.scales[k / block] = round_block(x + k, block, out.values + k);
-  for (int i = 0; i < count / 16; ++i) {
-    int sum = 0;
-    for (int k = 0; k < 16; ++k) sum += out.values[16 * i + k];
-    out.sums[i] = static_cast<int16_t>(sum);
-  }
-}
 
 // Element k of column c.
 void put_block(const IntegerFormat& format, const IntegerBlock& block, int first, int c,
@@ -139,7 +103,7 @@ void unpack_generic(DType dtype, const PanelRows& rows, int elements, Panel& pan
 }
 
 const Integer8Body& integer8_generic() {
-  static constexpr Integer8Body body{round, unpack_generic, multiply, no_few_rows, nullptr, chains};
+  static constexpr Integer8Body body{unpack_generic, multiply, no_few_rows, nullptr, chains};
   return body;
 }
 

@@ -54,13 +54,6 @@ struct RoundedRows {
   int16_t* sums_at(int64_t g, int64_t r) const { return sums + (g * rows + r) * 16; }
 };
 
-// Where a row's values of one group go when they are rounded.
-struct RoundedGroup {
-  int8_t* values;
-  float* scales;
-  int16_t* sums;
-};
-
 constexpr int kRowBlock = 12;
 
 // Up to twelve rows of x at one group, and where the results of a tile accumulate.
@@ -103,8 +96,6 @@ constexpr int64_t kAheadBytes = 12288;
 
 // One instruction set's bodies.
 struct Integer8Body {
-  // `count` values, whole blocks of `block` elements, in the order of arithmetic.h.
-  void (*round)(const float* x, int count, int block, const RoundedGroup& out);
   // `elements` of k of the 16 rows: 256, or fewer at the end of rows of a type of 32.
   void (*unpack)(DType dtype, const PanelRows& rows, int elements, Panel& panel);
   void (*multiply)(const IntegerFormat& format, const Panel* tile, int elements,
@@ -131,7 +122,6 @@ inline __attribute__((always_inline)) void fetch(const uint8_t* from, int64_t by
   for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line, 0, 2);
 }
 
-void round_avx2(const float* x, int count, int block, const RoundedGroup& out);
 // By integer_block.h, any type.
 void unpack_generic(DType dtype, const PanelRows& rows, int elements, Panel& panel);
 
