@@ -61,7 +61,7 @@ void print_missing() {
 
 void print_isa() {
   std::printf("instruction set: %s (", isa_name(isa()).data());
-  for (const Isa i : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa i : kIsas) {
     std::printf("%s%s %s", i == Isa::kGeneric ? "" : ", ", isa_name(i).data(),
                 isa_available(i) ? "yes" : "no");
   }

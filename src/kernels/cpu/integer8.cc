@@ -304,7 +304,7 @@ size_t few_room_bytes(int64_t columns) {
 }
 
 const Integer8Body& integer8_body() {
-  if (isa() == Isa::kAvx512 && integer8_vnni_available()) return integer8_vnni();
+  if (isa() >= Isa::kAvx512 && integer8_vnni_available()) return integer8_vnni();
   return isa() == Isa::kGeneric ? integer8_generic() : integer8_avx2();
 }
 
