@@ -158,15 +158,21 @@ void gather(const Run& run) {
 }
 
 RowBlock row_block(const Run& run, int64_t g, int64_t first) {
+  const RoundedRows x = run.call.x;  // A copy: stores through the block's pointers leave it alone.
+  const int32_t* const take = run.call.take;
+  const int64_t begin = run.task.row_begin + first;
   RowBlock block;
   block.count = static_cast<int>(std::min<int64_t>(run.body.row_block, run.count() - first));
-  for (int i = 0; i < block.count; ++i) {
-    const int64_t r = run.call.row_of(run.task.row_begin + first + i);
-    block.values[i] = run.values_at(g, first + i);
-    block.scales[i] = run.call.x.scales_at(g, r);
-    block.sums[i] = run.call.x.sums_at(g, r);
-    block.y[i] = run.room.results + (first + i) * kTileColumns;
+  float* y = run.room.results + first * kTileColumns;
+  for (int i = 0; i < block.count; ++i, y += kTileColumns) {
+    const int64_t r = take == nullptr ? begin + i : take[begin + i];
+    block.values[i] = x.values_at(g, r);
+    block.scales[i] = x.scales_at(g, r);
+    block.sums[i] = x.sums_at(g, r);
+    block.y[i] = y;
   }
+  if (run.room.gathered == nullptr) return block;
+  for (int i = 0; i < block.count; ++i) block.values[i] = run.gathered_at(g, first + i);
   return block;
 }
 
