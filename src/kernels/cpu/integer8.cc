@@ -116,27 +116,32 @@ void gather(const Run& run) {
   }
 }
 
-RowBlock row_block(const Run& run, int64_t g, int64_t first) {
-  const RoundedRows x = run.call.x;  // A copy: stores through the block's pointers leave it alone.
+// The lists of a RowBlock.
+struct RowLists {
+  const int8_t* values[kRowBlockMax];
+  const float* scales[kRowBlockMax];
+  const int16_t* sums[kRowBlockMax];
+  float* y[kRowBlockMax];
+};
+
+RowBlock row_block(const Run& run, int64_t g, int64_t first, RowLists& lists) {
+  const RoundedRows x = run.call.x;  // A copy: stores to the lists leave it alone.
   const int32_t* const take = run.call.take;
   const int64_t begin = run.task.row_begin + first;
-  RowBlock block;
-  block.count = static_cast<int>(std::min<int64_t>(run.body.row_block, run.count() - first));
+  const auto count = static_cast<int>(std::min<int64_t>(run.body.row_block, run.count() - first));
   float* y = run.room.results + first * kTileColumns;
-  for (int i = 0; i < block.count; ++i, y += kTileColumns) {
+  for (int i = 0; i < count; ++i, y += kTileColumns) {
     const int64_t r = take == nullptr ? begin + i : take[begin + i];
-    block.values[i] = x.values_at(g, r);
-    block.scales[i] = x.scales_at(g, r);
-    block.sums[i] = x.sums_at(g, r);
-    block.y[i] = y;
+    lists.values[i] = x.values_at(g, r);
+    lists.scales[i] = x.scales_at(g, r);
+    lists.sums[i] = x.sums_at(g, r);
+    lists.y[i] = y;
   }
-  if (run.room.gathered == nullptr) return block;
-  for (int i = 0; i < block.count; ++i) block.values[i] = run.gathered_at(g, first + i);
-  return block;
+  if (run.room.gathered != nullptr) {
+    for (int i = 0; i < count; ++i) lists.values[i] = run.gathered_at(g, first + i);
+  }
+  return {count, lists.values, lists.scales, lists.sums, lists.y};
 }
-
-// Stored bytes of one panel's elements.
-int64_t panel_bytes(const WeightView& w) { return row_bytes(w.dtype(), kPanelElements); }
 
 // The stored rows of the tile after this one, which are fetched meanwhile. The 32 rows of a tile
 // lie one after another: read in that order they are one stream, which a processor follows at full
@@ -174,10 +179,11 @@ void fetch_rows(const Run& run, int64_t g, int64_t first) {
 void run_tile(const Run& run, int64_t tile) {
   const Task& task = run.task;
   const WeightView& w = task.job->product->w;
-  const int64_t groups = run.call.x.groups;
+  const int64_t groups = run.call.x.groups, bytes = row_bytes(w.dtype(), kPanelElements);
   std::memset(run.room.results, 0, static_cast<size_t>(run.count() * kTileColumns) * sizeof(float));
   PanelRows rows[kTilePanels];
   for (int p = 0; p < kTilePanels; ++p) rows[p] = stored_rows(w, task.part, tile * kTilePanels + p);
+  RowLists lists;
   TileMemory ahead = memory_of(w, task.part, tile + 1, groups);
   if (tile + 1 == task.tile_end) ahead.bytes = 0;
   for (int64_t g = 0; g < groups; ++g) {
@@ -186,11 +192,11 @@ void run_tile(const Run& run, int64_t tile) {
     ahead.advance();
     for (int p = 0; p < kTilePanels; ++p) {
       run.body.unpack(w.dtype(), rows[p], elements, run.room.panels[p]);
-      for (const uint8_t*& at : rows[p].at) at += panel_bytes(w);
+      for (const uint8_t*& at : rows[p].at) at += bytes;
     }
     for (int64_t r = 0; r < run.count(); r += run.body.row_block) {
       fetch_rows(run, g, r + run.body.row_block);
-      run.body.multiply(*task.job->format, run.room.panels, elements, row_block(run, g, r));
+      run.body.multiply(*task.job->format, run.room.panels, elements, row_block(run, g, r, lists));
     }
   }
 }

@@ -53,28 +53,26 @@ struct RoundedRows {
   int16_t* sums_at(int64_t g, int64_t r) const { return sums + (g * rows + r) * 16; }
 };
 
-constexpr int kRowBlockMax = 32;
-
-// Rows of x at one group, and where the results of a tile accumulate. Values can be read up to the
-// next multiple of kRowsReadable rows beyond the last one where rows lie together.
+// Rows of x at one group, and where the results of a tile accumulate: lists of `count` pointers.
+// Values can be read up to the next multiple of kRowsReadable rows beyond the last one where rows
+// lie together.
 struct RowBlock {
   int count = 0;
-  const int8_t* values[kRowBlockMax];
-  const float* scales[kRowBlockMax];
-  const int16_t* sums[kRowBlockMax];
-  float* y[kRowBlockMax];  // [32] each
+  const int8_t* const* values = nullptr;
+  const float* const* scales = nullptr;
+  const int16_t* const* sums = nullptr;
+  float* const* y = nullptr;  // [32] each
 };
+constexpr int kRowBlockMax = 32;
 constexpr int kRowsReadable = 16;
 
 // Leaves all but the first `count` rows.
 inline void drop_rows(RowBlock& rows, int count) {
   rows.count -= count;
-  for (int r = 0; r < rows.count; ++r) {
-    rows.values[r] = rows.values[r + count];
-    rows.scales[r] = rows.scales[r + count];
-    rows.sums[r] = rows.sums[r + count];
-    rows.y[r] = rows.y[r + count];
-  }
+  rows.values += count;
+  rows.scales += count;
+  rows.sums += count;
+  rows.y += count;
 }
 
 // One tile half (16 stored rows) and at most kFewRows rows of x, for the products that stored rows
