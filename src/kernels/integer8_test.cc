@@ -60,6 +60,8 @@ TEST(IntegerBlock, IsWhatTheDecoderDecodes) {
     SCOPED_TRACE(dtype_info(type.dtype).name);
     const IntegerFormat& f = *integer_format(type.dtype);
     ASSERT_EQ(f.elements, dtype_info(type.dtype).block_elements);
+    EXPECT_TRUE(!f.minima || f.offset == 0);     // integer8_vnni.cc and
+    EXPECT_TRUE(!f.minima || f.value_max < 32);  // integer8_amx.cc count on it.
     const Tensor w = random_blocks(type, {40, f.elements}, 1);
     int value_max = 0;
     for (int64_t b = 0; b < 40; ++b) {
@@ -71,6 +73,7 @@ TEST(IntegerBlock, IsWhatTheDecoderDecodes) {
       take_apart(type.dtype, at, block);
       for (int k = 0; k < f.elements; ++k) {
         const int s = k / f.sub_block;
+        EXPECT_TRUE(!f.minima || (block.scales[s] >= 0 && block.scales[s] < 64));
         value_max = std::max<int>(value_max, block.values[k]);
         const double high = double{block.d} * block.scales[s] * (block.values[k] - f.offset);
         const double low = f.minima ? double{block.low} * block.minima[s] : 0;
