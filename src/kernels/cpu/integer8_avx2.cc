@@ -13,8 +13,9 @@
 namespace dure::cpu {
 namespace {
 
-#define DURE_INLINE inline __attribute__((always_inline))
 #define DURE_LAMBDA_INLINE __attribute__((always_inline))
+
+#include "kernels/cpu/transpose_avx2-inl.h"
 
 // ---- multiply: half a panel (8 columns) and kRows rows at a time
 
@@ -214,27 +215,6 @@ struct Words {
   __m256i low, high;  // columns 0 to 7, 8 to 15
 };
 
-// t[r] of 8 rows becomes t[j]: word j of every row.
-DURE_INLINE void transpose8(__m256i* t) {
-  __m256i a[8];
-#pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4) {
-    const __m256i ab0 = _mm256_unpacklo_epi32(t[i], t[i + 1]),
-                  ab1 = _mm256_unpackhi_epi32(t[i], t[i + 1]);
-    const __m256i cd0 = _mm256_unpacklo_epi32(t[i + 2], t[i + 3]),
-                  cd1 = _mm256_unpackhi_epi32(t[i + 2], t[i + 3]);
-    a[i] = _mm256_unpacklo_epi64(ab0, cd0);
-    a[i + 1] = _mm256_unpackhi_epi64(ab0, cd0);
-    a[i + 2] = _mm256_unpacklo_epi64(ab1, cd1);
-    a[i + 3] = _mm256_unpackhi_epi64(ab1, cd1);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    t[i] = _mm256_permute2x128_si256(a[i], a[i + 4], 0x20);
-    t[i + 4] = _mm256_permute2x128_si256(a[i], a[i + 4], 0x31);
-  }
-}
-
 // 32 bytes of each row by `load_row`, as eight words of every row.
 template <typename Load>
 DURE_INLINE void load_eight(Load load_row, Words* t) {
@@ -327,7 +307,7 @@ DURE_INLINE void store_halves(float* at, Words words) {
 }  // namespace
 
 const Integer8Body& integer8_avx2() {
-  static constexpr Integer8Body body{unpack, multiply, nullptr, chains};
+  static constexpr Integer8Body body{unpack, multiply, few_rows_avx2, few_avx2, chains};
   return body;
 }
 

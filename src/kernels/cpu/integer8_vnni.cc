@@ -311,7 +311,7 @@ DURE_INLINE void store_halves(float* at, const uint16_t* bits) {
 }  // namespace
 
 const Integer8Body& integer8_vnni() {
-  static constexpr Integer8Body body{unpack, multiply, few_vnni, chains};
+  static constexpr Integer8Body body{unpack, multiply, few_rows_vnni, few_vnni, chains};
   return body;
 }
 
