@@ -231,7 +231,9 @@ void declare_slice(Args& args, SliceArgs& slice) {
               "Q4_K_M");
   args.option("--head-type", slice.head_type, "of its head (default: Q6_K under smaller blocks)");
   args.flag("--force", slice.force, "replace the file where it is there");
-  args.option("--layers", shape.layers, "layers: dense, then sparse; three sliding, one global");
+  args.option("--layers", shape.layers, "layers: the first dense, the others sparse");
+  args.option("--pattern", shape.pattern,
+              "of the layers, repeated: L sliding, G global; G alone makes every layer global");
   args.option("--hidden", shape.hidden_size, "hidden width");
   args.option("--heads", shape.heads, "query heads");
   args.option("--kv-heads", shape.kv_heads, "key and value heads");

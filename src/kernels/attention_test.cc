@@ -364,7 +364,7 @@ TEST(Attention, ReadsWhatStoreKvWrote) {
                                       .values = values.view,
                                       .block_stride_bytes = store.block_stride_bytes,
                                       .blocks = list(table),
-                                      .row_stride = in.key_width(),
+                                      .layout = KvLayout::kHeads,
                                       .end = in.rows}};
       attention(in.c.shape, {&segment, 1}, in.q.view, out.view, {}, stream);
       if (dtype == DType::kBF16) {
