@@ -293,7 +293,8 @@ int run(int argc, char** argv) {
     b.attention_decode({8, 2, 32, 64}, 64, 500);
     b.attention_decode({8, 2, 32, 0}, 64, 500);
     for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
-      b.attention_decode({64, 8, 128, 0}, 1, 8192, dtype);
+      for (const int64_t keys : {512, 2048, 8192})
+        b.attention_decode({64, 8, 128, 0}, 1, keys, dtype);
       b.attention_decode({64, 8, 128, 128}, 1, 8192, dtype);
     }
   }
