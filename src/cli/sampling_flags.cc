@@ -36,6 +36,7 @@ void SamplingFlags::declare(Args& args) {
               "tokens the MTP layer drafts ahead; the model checks them together (0: off)");
   arithmetic.declare(args);
   kv_type.declare(args);
+  preload.declare(args);
 }
 
 SamplingOptions SamplingFlags::over(const SamplingOptions& defaults) const {

@@ -10,6 +10,7 @@
 #include "chat/speaker.h"
 #include "cli/arithmetic_flag.h"
 #include "cli/kv_type_flag.h"
+#include "cli/preload.h"
 
 namespace dure {
 
@@ -25,6 +26,7 @@ struct SamplingFlags {
   int64_t draft_tokens = 0;
   ArithmeticFlag arithmetic;
   KvTypeFlag kv_type;
+  PreloadFlag preload;
 
   void declare(Args& args);
   // Throws kInvalidArgument naming the flag that is out of range or asks what the model cannot do.

@@ -14,9 +14,9 @@
 #include "cli/args.h"
 #include "cli/bench_report.h"
 #include "cli/kv_type_flag.h"
+#include "cli/preload.h"
 #include "cli/verbs.h"
 #include "model/load.h"
-#include "model/touch.h"
 #include "quantise/slice.h"
 #include "tensor/cpu_stream.h"
 
@@ -122,12 +122,6 @@ std::string now_text() {
       fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
 }
 
-void read_into_memory(const ModelWeights& weights, Stream& stream) {
-  Progress progress("reading the model", touch_bytes(weights), "bytes");
-  touch_weights(weights, stream, [&](int64_t done) { progress.update(done); });
-  progress.finish();
-}
-
 BenchResult measure(const ModelWeights& weights, const ThroughputTest& test,
                     const ThroughputOptions& options, Stream& stream) {
   BenchResult out{
@@ -152,7 +146,7 @@ int bench(const BenchArgs& args) {
   CpuStream stream(threads);
   subject.thread_count = stream.thread_count();
   subject.peak = measure_peak(stream, 1);
-  read_into_memory(open_weights(files), stream);
+  preload(open_weights(files), stream);
   report->begin();
   for (const Arithmetic arithmetic : asked) {
     const ModelWeights weights = open_weights(files, arithmetic);

@@ -13,6 +13,7 @@
 #include "cli/verbs.h"
 #include "formats/hf_config.h"
 #include "formats/model_folder.h"
+#include "kernels/arithmetic.h"
 #include "text/tokenizer.h"
 #include "train/starting_model.h"
 #include "train/trainer.h"
@@ -273,12 +274,13 @@ int show_training(const Subject& subject, const MachineMemory& memory, bool as_j
   return 0;
 }
 
-// How generate, chat and eval multiply without flags: from the headers alone.
-Arithmetic answers_in(const ModelFiles* files) {
-  if (files == nullptr) return Arithmetic::kExact;
+// Of what a file stores, the bytes that multiply in 8-bit integers unless told to be exact.
+int64_t integer8_bytes(const ModelFiles* files) {
+  int64_t sum = 0;
+  if (files == nullptr) return sum;
   for (const TensorInfo& info : files->source().tensors())
-    if (arithmetic_supports(Arithmetic::kInteger8, info.dtype)) return Arithmetic::kInteger8;
-  return Arithmetic::kExact;
+    if (arithmetic_supports(Arithmetic::kInteger8, info.dtype)) sum += info.bytes();
+  return sum;
 }
 
 GeneratorOptions serving_options(const ModelConfig& config, const ModelFiles* files,
@@ -297,7 +299,8 @@ GeneratorOptions serving_options(const ModelConfig& config, const ModelFiles* fi
                                               "--sequences x (1 + --draft)"));
   if (options.draft_tokens_max > 0 && config.mtp_layer_count == 0)
     fail(ErrorCode::kInvalidArgument, "--draft {}: the model has no MTP layer", *args.draft);
-  options.kv_dtype = args.kv_type.wanted(answers_in(files));
+  options.kv_dtype =
+      args.kv_type.wanted(integer8_bytes(files) > 0 ? Arithmetic::kInteger8 : Arithmetic::kExact);
   return options;
 }
 
@@ -310,13 +313,15 @@ std::string context_text(const ModelConfig& c, std::optional<int64_t> context) {
 }
 
 void print_serving(const ModelConfig& c, const ServePlan& plan, const GeneratorOptions& options,
-                   bool bare, const MachineMemory& memory, std::optional<int64_t> context) {
+                   const ModelFiles* files, const MachineMemory& memory,
+                   std::optional<int64_t> context) {
   std::printf(
       "serving on one device (cpu): %lld sequence%s of up to %lld tokens, keys and values in %s\n",
       static_cast<long long>(options.sequences_max), options.sequences_max == 1 ? "" : "s",
       static_cast<long long>(options.context_tokens_max),
       std::string(dtype_info(options.kv_dtype).name).c_str());
-  print_row(bare ? "weights, 16 bits" : "weights, as stored", plan.weight_bytes);
+  print_row(files == nullptr ? "weights, 16 bits" : "weights, as stored", plan.weight_bytes);
+  if (files != nullptr) print_row("  that multiply in integer8", integer8_bytes(files));
   print_row("  run from the mapped file", plan.mapped_bytes);
   print_row("  copied", plan.copied_bytes);
   const int64_t mtp_pages = c.mtp_layer.window_tokens > 0 ? 0 : plan.mtp_kv_bytes;
@@ -340,7 +345,7 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
   const auto context =
       largest_context(subject.config, subject.files.get(), options, memory.available_bytes);
   if (!args.json) {
-    print_serving(subject.config, plan, options, subject.files == nullptr, memory, context);
+    print_serving(subject.config, plan, options, subject.files.get(), memory, context);
     return 0;
   }
   Json out = Json::object();
@@ -350,6 +355,7 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
   out["context_tokens"] = options.context_tokens_max;
   out["kv_type"] = kv_type_name(options.kv_dtype);
   out["weight_bytes"] = plan.weight_bytes;
+  out["integer8_bytes"] = integer8_bytes(subject.files.get());
   out["mapped_bytes"] = plan.mapped_bytes;
   out["copied_bytes"] = plan.copied_bytes;
   out["kv_sliding_bytes"] = plan.ring_bytes;

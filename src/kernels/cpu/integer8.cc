@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
 #include "base/check.h"
 #include "kernels/cpu/integer8_panel.h"
+#include "kernels/cpu/integer8_round_simd.h"
 #include "kernels/cpu/parallel_rows.h"
 #include "kernels/isa.h"
 
@@ -35,47 +35,6 @@ struct Task {
 };
 
 // ---- x in 8 bits
-
-// One block of `count` elements. Returns its scale.
-float round_block(const float* x, int64_t count, int8_t* q) {
-  int32_t top = 0;  // The bits of |x| order as the numbers do, NaN above all.
-  for (int64_t k = 0; k < count; ++k) {
-    int32_t bits;
-    std::memcpy(&bits, x + k, sizeof(bits));
-    top = std::max(top, bits & 0x7fffffff);
-  }
-  const float largest = __builtin_bit_cast(float, top);
-  const bool finite = top < 0x7f800000;
-  if (!finite || largest < 0x1p-100f) {
-    std::memset(q, 0, static_cast<size_t>(count));
-    return finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
-  }
-  const float up = 127 / largest;
-  constexpr float kRound = 0x1.8p23f;  // Adding it leaves an integer, ties to even.
-  for (int64_t k = 0; k < count; ++k) {
-    const float rounded = x[k] * up + kRound;
-    q[k] = static_cast<int8_t>(__builtin_bit_cast(int32_t, rounded) - 0x4b400000);
-  }
-  return largest / 127;
-}
-
-void round_row(const float* x, int64_t columns, int block, int64_t r, const RoundedRows& out) {
-  for (int64_t g = 0; g < out.groups; ++g) {
-    int8_t* const q = out.values_at(g, r);
-    const int64_t first = g * kPanelElements,
-                  count = std::min<int64_t>(kPanelElements, columns - first);
-    float* const scales = out.scales_at(g, r);
-    for (int64_t k = 0; k < count; k += block)
-      scales[k / block] = round_block(x + first + k, block, q + k);
-    std::memset(q + count, 0, static_cast<size_t>(kPanelElements - count));
-    int16_t* const sums = out.sums_at(g, r);
-    for (int i = 0; i < 16; ++i) {
-      int sum = 0;
-      for (int k = 0; k < 16; ++k) sum += q[16 * i + k];
-      sums[i] = static_cast<int16_t>(sum);
-    }
-  }
-}
 
 RoundedRows rounded(ConstTensorView x, int block, CpuStream& stream) {
   RoundedRows out;
