@@ -81,8 +81,8 @@ struct GeneratorOptions {
   int64_t batch_rows_max = 512;       // rows of one forward
   int64_t chunk_tokens_max = 256;     // prefill rows of one sequence in one forward
   int64_t page_count = 0;             // 0: every sequence can reach the longest context
-  DType kv_dtype = DType::kF32;
-  int64_t draft_tokens_max = 0;  // drafted by the MTP layer before each forward; 0: none
+  DType kv_dtype = DType::kF32;       // F32: the bits of the trainer
+  int64_t draft_tokens_max = 0;       // drafted by the MTP layer before each forward; 0: none
 };
 
 // The cache a generator with these options makes.
