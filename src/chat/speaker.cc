@@ -52,6 +52,7 @@ Speaker::Speaker(const OpenModel& model, const SpeakerOptions& options, Stream& 
                                   GeneratorOptions{.sequences_max = 1,
                                                    .context_tokens_max = options_.context_tokens,
                                                    .batch_rows_max = kRowsMax,
+                                                   .kv_dtype = options.kv_dtype,
                                                    .draft_tokens_max = options.draft_tokens},
                                   stream);
 }

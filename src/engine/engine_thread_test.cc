@@ -314,9 +314,12 @@ struct Caller {
 TEST(EngineThread, Stress) {
   Model model(tiny_config(), 2);
   std::vector<GenerationRequest> all = requests(24);
-  for (GenerationRequest& r : all) r.new_tokens_max = std::min<int64_t>(r.new_tokens_max, 25);
+  for (GenerationRequest& r : all) {
+    r.prompt.resize(std::min<size_t>(r.prompt.size(), 40));
+    r.new_tokens_max += 60;
+  }
   GeneratorOptions options = kOptions;
-  options.page_count = 6;
+  options.page_count = 5;
   const auto reference = Generator(model.weights, options, model.stream).run(all);
   std::vector<std::unique_ptr<Caller>> callers;
   {
@@ -348,8 +351,8 @@ TEST(EngineThread, Stress) {
     whole += caller->whole;
     broken += caller->broken;
   }
-  EXPECT_GT(whole, 20);
-  EXPECT_GT(broken, 5);
+  EXPECT_GT(whole, 3);
+  EXPECT_GT(broken, 0);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 // See docs/generation.md, docs/speculation.md.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -23,6 +24,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/options.h"
 #include "engine/kv_cache.h"
 #include "engine/sampler.h"
 #include "engine/token_mask.h"
@@ -45,6 +47,14 @@ struct GenerationRequest {
 };
 
 enum class FinishReason : uint8_t { kRunning, kStop, kLength, kCancelled, kDeadline, kError };
+constexpr auto enum_names(FinishReason) {
+  return std::to_array<EnumName<FinishReason>>({{FinishReason::kRunning, "running"},
+                                                {FinishReason::kStop, "stop"},
+                                                {FinishReason::kLength, "length"},
+                                                {FinishReason::kCancelled, "cancelled"},
+                                                {FinishReason::kDeadline, "deadline"},
+                                                {FinishReason::kError, "error"}});
+}
 
 struct Generation {
   std::vector<int32_t> tokens;
@@ -71,8 +81,8 @@ struct GeneratorOptions {
   int64_t batch_rows_max = 512;       // rows of one forward
   int64_t chunk_tokens_max = 256;     // prefill rows of one sequence in one forward
   int64_t page_count = 0;             // 0: every sequence can reach the longest context
-  DType kv_dtype = DType::kF32;
-  int64_t draft_tokens_max = 0;  // drafted by the MTP layer before each forward; 0: none
+  DType kv_dtype = DType::kF32;       // F32: the bits of the trainer
+  int64_t draft_tokens_max = 0;       // drafted by the MTP layer before each forward; 0: none
 };
 
 // The cache a generator with these options makes.
