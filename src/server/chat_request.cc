@@ -93,7 +93,7 @@ void read_tool_choice(ApiFields& fields, ConversationOptions& out) {
   const std::string path = fields.path("tool_choice");
   if (choice == nullptr) return;
   if (choice->is_string()) {
-    const std::string name = *fields.choice("tool_choice", {"auto", "none", "required"});
+    const auto name = fields.choice("tool_choice", {"auto", "none", "required"});
     if (name == "none") return void(out.tools = Json());
     if (out.tools.is_null()) throw bad_field(path, "tool_choice is given, but no tools are");
     if (name == "required") refuse_forced(path);
