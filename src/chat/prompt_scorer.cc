@@ -5,6 +5,7 @@
 #include <mutex>
 #include <optional>
 
+#include "base/error.h"
 #include "engine/known_tokens.h"
 #include "engine/scorer.h"
 #include "tensor/cpu_stream.h"
@@ -13,7 +14,7 @@ namespace dure {
 
 struct PromptScorer::State {
   const OpenModel& model;
-  int64_t context_tokens;
+  int64_t prompt_tokens_max;
   std::mutex mutex;
   std::optional<CpuStream> stream;
   std::optional<Scorer> scorer;
@@ -22,8 +23,8 @@ struct PromptScorer::State {
     if (!scorer) {
       stream.emplace();
       scorer.emplace(model.weights,
-                     ScorerOptions{.sequence_tokens_max = context_tokens,
-                                   .chunk_tokens = std::min<int64_t>(context_tokens, 256),
+                     ScorerOptions{.sequence_tokens_max = prompt_tokens_max,
+                                   .chunk_tokens = std::min<int64_t>(prompt_tokens_max, 256),
                                    .sequences_max = 8},
                      *stream);
     }
@@ -31,8 +32,8 @@ struct PromptScorer::State {
   }
 };
 
-PromptScorer::PromptScorer(const OpenModel& model, int64_t context_tokens)
-    : state_(new State{model, context_tokens, {}, {}, {}}) {}
+PromptScorer::PromptScorer(const OpenModel& model, int64_t prompt_tokens_max)
+    : state_(new State{model, prompt_tokens_max, {}, {}, {}}) {}
 
 PromptScorer::~PromptScorer() = default;
 
@@ -41,6 +42,10 @@ std::vector<std::vector<PromptScore>> PromptScorer::score(
   std::vector<std::span<const int32_t>> sequences;
   std::vector<std::vector<PromptScore>> out;
   for (const std::vector<int32_t>& prompt : prompts) {
+    if (std::ssize(prompt) > state_->prompt_tokens_max) {
+      fail(ErrorCode::kInvalidArgument, "a prompt of {} tokens; at most {} are scored",
+           std::ssize(prompt), state_->prompt_tokens_max);
+    }
     require_known_tokens(prompt, state_->model.weights.config.vocab_size, "prompt token");
     sequences.emplace_back(prompt);
     out.emplace_back();

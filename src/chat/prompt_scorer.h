@@ -22,8 +22,9 @@ struct PromptScore {
 
 class PromptScorer {
  public:
-  // `model` must outlive it.
-  PromptScorer(const OpenModel& model, int64_t context_tokens);
+  // `model` must outlive it. Prompts have at most `prompt_tokens_max` tokens: memory for that many
+  // is taken at the first use.
+  PromptScorer(const OpenModel& model, int64_t prompt_tokens_max);
   ~PromptScorer();
 
   // One list a prompt, one score a token. From any thread. Throws kInvalidArgument for an id

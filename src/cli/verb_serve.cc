@@ -28,6 +28,9 @@
 namespace dure {
 namespace {
 
+// Of a prompt whose log-probabilities are asked for: it takes memory of its own.
+constexpr int64_t kScoredTokensMax = 16384;
+
 struct Given {
   std::string model;
   std::vector<std::string> names, keys, cors_origins, hosts;
@@ -202,7 +205,7 @@ int run(const Given& given) {
   EngineThread engine(model.weights,
                       {.generator = options, .waiting_requests_max = given.queue_max}, stream);
   given.preload.run(model.weights, model.texts.source, stream);
-  PromptScorer scorer(model, options.context_tokens_max);
+  PromptScorer scorer(model, std::min(options.context_tokens_max, kScoredTokensMax));
   const auto served = served_model(given, model, options.context_tokens_max, scorer);
   InterruptScope scope;
   api.set_ready(served, engine);

@@ -7,7 +7,6 @@ namespace dure {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr double kPingSeconds = 15;
 
 double seconds(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
@@ -263,7 +262,7 @@ void Answering::cancel_all() {
 // Half the clients of this world give up after minutes without a byte; JSON allows space before it.
 void Answering::on_tick() {
   if (over_ || exchange_->unsent_bytes() > 0) return;
-  if (seconds(written_, Clock::now()) >= kPingSeconds) put(options_.format->ping());
+  if (seconds(written_, Clock::now()) >= options_.ping_seconds) put(options_.format->ping());
 }
 
 void Answering::on_closed() {

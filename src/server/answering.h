@@ -45,7 +45,8 @@ struct AnsweringOptions {
   HttpHeaders headers;  // of every answer, beside its own
   bool include_reasoning = true;
   bool first_call_only = false;
-  bool named_tool = false;                           // a forced call's answer ends with "stop"
+  bool named_tool = false;   // a forced call's answer ends with "stop"
+  double ping_seconds = 15;  // of silence, until a byte that means nothing is sent
   std::function<void(const AnsweringReport&)> done;  // once
 };
 

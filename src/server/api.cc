@@ -80,6 +80,14 @@ ApiError fault(int status, std::string code, std::string message) {
   return out;
 }
 
+// Of those that there are: a label must not grow with what clients invent.
+std::string method_label(const std::string& method) {
+  for (const char* known : {"GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"}) {
+    if (method == known) return method;
+  }
+  return "other";
+}
+
 // What curl -d calls a form is JSON all the same; a missing type is forgotten, not wrong.
 bool may_be_json(const HttpRequest& request) {
   const std::string* given = request.header("content-type");
@@ -105,6 +113,16 @@ Json model_json(const ServedModel& model, const std::string& name) {
   out["max_model_len"] = model.context_tokens;
   out["meta"] = std::move(meta);
   return out;
+}
+
+// More at once than the queue can ever hold would be refused as busy again and again.
+void check_count(size_t choices, const EngineThreadOptions& engine) {
+  const int64_t most = engine.generator.sequences_max + engine.waiting_requests_max;
+  if (static_cast<int64_t>(choices) <= most) return;
+  throw bad_field("prompt",
+                  fmt::format("{} answers are asked for at once; at most {} can be (fewer "
+                              "prompts, or a smaller n)",
+                              choices, most));
 }
 
 }  // namespace
@@ -223,6 +241,15 @@ const std::vector<Api::Route>& Api::routes() {
   return table;
 }
 
+const Api::Route* Api::find_route(const std::string& path) {
+  for (const Route& route : routes()) {
+    const std::string_view known = route.path;
+    const bool below = known.size() > 1 && known.ends_with('/') && path.starts_with(known);
+    if (path == known || below) return &route;
+  }
+  return nullptr;
+}
+
 Api::Api(ApiOptions options)
     : options_(std::move(options)), workers_(std::make_unique<Workers>()) {}
 
@@ -333,12 +360,7 @@ std::optional<HttpResponse> Api::refuse_route(const HttpRequest& request) const 
   const auto refuse = [&](const ApiError& error) {
     return error.response(style_of(request), request.id);
   };
-  const Route* at = nullptr;
-  for (const Route& route : routes()) {
-    const std::string_view known = route.path;
-    const bool below = known.size() > 1 && known.ends_with('/') && path.starts_with(known);
-    if (path == known || below) at = &route;
-  }
+  const Route* at = find_route(path);
   if (at == nullptr) {
     std::string list;
     for (const Route& route : routes()) list += fmt::format(" {}", route.path);
@@ -380,11 +402,12 @@ std::optional<HttpResponse> Api::screen(const HttpRequest& request) {
   if (!out) out = refuse_route(request);
   if (!out) return out;
   add_cors(request, *out);
-  metrics_.add_http(out->status == 404 ? "(none)" : plain_path(request.path), request.method,
+  const Route* route = find_route(plain_path(request.path));
+  metrics_.add_http(route != nullptr ? route->path : "(none)", method_label(request.method),
                     out->status, 0);
   if (options_.access_log)
-    log_info("{} \"{} {}\" {} ({})", request.peer, request.method, request.path.substr(0, 200),
-             out->status, request.id);
+    log_info("{} \"{} {}\" {} ({})", request.peer, printable(request.method, 20),
+             printable(request.path, 200), out->status, request.id);
   return out;
 }
 
@@ -404,16 +427,11 @@ HttpResponse Api::refusal(int status, std::string_view message) {
 void Api::handle(std::shared_ptr<Exchange> exchange) {
   const HttpRequest& request = exchange->request();
   Call call{.exchange = exchange,
-            .route = nullptr,
+            .route = find_route(plain_path(request.path)),
             .ready = ready(),
             .arrived = Clock::now(),
             .style = style_of(request),
             .path = plain_path(request.path)};
-  for (const Route& route : routes()) {
-    const std::string_view known = route.path;
-    const bool below = known.size() > 1 && known.ends_with('/') && call.path.starts_with(known);
-    if (call.path == known || below) call.route = &route;
-  }
   const bool slow =
       request.body.size() > kInlineBodyBytesMax ||
       (call.path == "/completions" && request.body.find("\"echo\"") != std::string::npos);
@@ -455,7 +473,9 @@ std::function<void()> Api::prepare_answer(const Call& call) {
                        : call.path == "/messages"  ? prepare_messages
                                                    : prepare_chat;
   auto options = std::make_shared<AnsweringOptions>(prepare(body, call.model(), request.id));
+  check_count(options->choices.size(), call.ready->engine->options());
   options->arrived = call.arrived;
+  options->ping_seconds = options_.ping_seconds;
   options->style = call.style;
   HttpResponse cors;
   add_cors(request, cors);
@@ -490,10 +510,10 @@ void Api::reply(const Call& call, HttpResponse response) {
 void Api::log(const Call& call, int status, const std::string& more) {
   const double seconds = std::chrono::duration<double>(Clock::now() - call.arrived).count();
   const HttpRequest& request = call.request();
-  metrics_.add_http(call.route->path, request.method, status, seconds);
+  metrics_.add_http(call.route->path, method_label(request.method), status, seconds);
   if (!options_.access_log) return;
   log_info("{} \"{} {}\" {} {:.1f} ms{}{} ({})", request.peer, request.method,
-           request.path.substr(0, 200), status, seconds * 1000, more.empty() ? "" : ": ", more,
+           printable(request.path, 200), status, seconds * 1000, more.empty() ? "" : ": ", more,
            request.id);
 }
 

@@ -27,7 +27,8 @@ struct ApiOptions {
   std::vector<std::string> hosts;         // Host names beside those of this machine
   bool metrics = true;
   bool vllm_metric_names = false;
-  bool access_log = false;  // a line a request, at info
+  bool access_log = false;   // a line a request, at info
+  double ping_seconds = 15;  // of an answer's silence, until a sign of life is sent
   std::string version;
 };
 
@@ -51,6 +52,7 @@ class Api final : public HttpHandler {
   struct Call;
   class Workers;
   static const std::vector<Route>& routes();
+  static const Route* find_route(const std::string& path);  // plain; null: there is none
 
   std::optional<HttpResponse> refuse_stranger(const HttpRequest& request) const;
   std::optional<HttpResponse> refuse_route(const HttpRequest& request) const;

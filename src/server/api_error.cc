@@ -84,7 +84,7 @@ HttpResponse ApiError::response(ApiStyle style, const std::string& request_id) c
   if (!allow.empty()) out.headers.emplace_back("Allow", allow);
   if (status == 401) out.headers.emplace_back("WWW-Authenticate", "Bearer");
   // Clients try again after a 500 by themselves; what failed once here would fail again.
-  if (status == 500) out.headers.emplace_back("x-should-retry", "false");
+  if (status == 500 || status == 501) out.headers.emplace_back("x-should-retry", "false");
   return out;
 }
 

@@ -29,6 +29,14 @@ ApiError wrong_kind(const std::string& path, const char* wanted, const Json& val
   return bad_field(path, fmt::format("{} should be {}, got {}", path, wanted, shown(value)));
 }
 
+std::string printable(std::string_view text, size_t size_max) {
+  std::string out(text.substr(0, size_max));
+  for (char& c : out) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  return out;
+}
+
 Json parse_body(const std::string& body) {
   Json out;
   try {

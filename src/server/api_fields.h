@@ -49,6 +49,9 @@ class ApiFields {
 // "a string", "a list", ...: what `value` should have been.
 [[nodiscard]] ApiError wrong_kind(const std::string& path, const char* wanted, const Json& value);
 
+// What a client sent, as a line of a log may hold it: cut, nothing but printable ASCII.
+std::string printable(std::string_view text, size_t size_max);
+
 // A body of JSON: an object. Throws ApiError (400).
 Json parse_body(const std::string& body);
 

@@ -426,5 +426,36 @@ TEST_F(ApiTest, LargeBodiesAreReadBesideTheStreams) {
   EXPECT_EQ(answer.json().at("error").at("code").as_string(), "context_length_exceeded");
 }
 
+TEST_F(ApiTest, SilentAnswersGiveSignsOfLife) {
+  TestServer server(model(), {.api = {.ping_seconds = 0.5},
+                              .context_tokens = 100000,
+                              .sequences_max = 1,
+                              .page_count = 2000});
+  LoopbackClient first(server.port()), stream(server.port()), plain(server.port()),
+      messages(server.port());
+  first.send(http_post("/v1/chat/completions",
+                       chat(R"("ignore_eos":true,"max_tokens":90000,"stream":true)")));
+  ASSERT_TRUE(first.receive_until("reasoning_content"));
+  stream.send(http_post("/v1/chat/completions", chat(R"("max_tokens":3,"stream":true)")));
+  plain.send(http_post("/v1/chat/completions", chat(R"("max_tokens":3)")));
+  messages.send(http_post("/v1/messages", chat(R"("max_tokens":3,"stream":true)")));
+  EXPECT_TRUE(stream.receive_until(": ping\n\n"));
+  EXPECT_TRUE(messages.receive_until("event: ping\n"));
+  EXPECT_TRUE(plain.receive_until("1\r\n \r\n"));
+  first.close();
+  const HttpAnswer answer = plain.answer();
+  EXPECT_TRUE(answer.whole);
+  EXPECT_EQ(answer.json().at("usage").at("completion_tokens").as_int(), 3);
+  EXPECT_EQ(events_of(stream.answer().body).back(), Json("[DONE]"));
+}
+
+TEST_F(ApiTest, MoreThanCanEverWaitIsTheClientsFault) {
+  TestServer server(model(), {.sequences_max = 2, .queue_max = 3});
+  expect_blame(server, "/v1/completions", R"({"prompt":["a","b","c"],"n":2,"max_tokens":1})",
+               "prompt");
+  EXPECT_EQ(server.post("/v1/completions", R"({"prompt":["a","b"],"n":2,"max_tokens":1})").status,
+            200);
+}
+
 }  // namespace
 }  // namespace dure

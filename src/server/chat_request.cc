@@ -203,7 +203,7 @@ Json read_tools_field(const Json& list, const std::string& path) {
     const std::string type = tool.string("type").value_or("function");
     if (type != "function") {
       log_warn("{}: a tool of type '{}' is left out: only functions are known", place,
-               type.substr(0, 40));
+               printable(type, 40));
       continue;
     }
     const Json* function = tool.object("function");

@@ -210,7 +210,7 @@ void warn_of_unknown(const std::vector<std::string>& names, const std::string& r
   constexpr size_t kNamesMax = 10;
   std::string list;
   for (size_t i = 0; i < std::min(names.size(), kNamesMax); ++i)
-    list += (i == 0 ? "" : ", ") + names[i].substr(0, 60);
+    list += (i == 0 ? "" : ", ") + printable(names[i], 60);
   if (names.size() > kNamesMax) list += fmt::format(" and {} more", names.size() - kNamesMax);
   log_warn("{}: ignored, as no such fields are known: {}", request_id, list);
 }

@@ -252,7 +252,8 @@ class MessagesStream final : public AnswerFormat {
     for (const ToolCall& call : part.delta.tool_calls) {
       out += open(Block::kTool, tool_block(call, Json::object()));
       const std::string input = call.arguments.is_object() ? call.arguments.dump() : "{}";
-      out += delta("input_json_delta", "partial_json", input) + close();
+      out += delta("input_json_delta", "partial_json", input);
+      out += close();
     }
     return out;
   }

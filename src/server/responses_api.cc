@@ -108,7 +108,7 @@ Json read_declarations(const Json& list) {
     const std::string type = tool.string("type").value_or("function");
     if (type != "function") {
       log_warn("tools.{}: a tool of type '{}' is left out: only functions are known", i,
-               type.substr(0, 40));
+               printable(type, 40));
       continue;
     }
     if (!tool.string("name"))
