@@ -5,12 +5,12 @@
 #include <memory>
 #include <string>
 
+#include "chat/chat_fixture.h"
 #include "chat/open_model.h"
 #include "chat/prompt_scorer.h"
 #include "server/api.h"
 #include "server/http_server.h"
 #include "server/loopback_client.h"
-#include "tensor/cpu_stream.h"
 
 namespace dure {
 
