@@ -146,6 +146,17 @@ TEST_F(Serve, KeysComeFromFlagsFilesAndTheEnvironment) {
   }
 }
 
+TEST_F(Serve, ATemplateOfTheOperatorsOwn) {
+  write_file(at("own.jinja"), "<{{ messages[0].content }}>");
+  Served server(at("model"),
+                "--context 256 --max-sequences 1 --chat-template '" + at("own.jinja") + "'");
+  EXPECT_EQ(
+      server.post("/apply-template", chat(R"("max_tokens":1)")).json().at("prompt").as_string(),
+      "<the village>");
+  expect_refusal(run_program("serve '" + at("model") + "' --port 0 --chat-template no.jinja"),
+                 "no.jinja");
+}
+
 TEST_F(Serve, WhatCannotBeServedIsOneLine) {
   expect_refusal(run_program("serve no/such/model --port 0"), "no/such/model");
   expect_refusal(run_program("serve '" + at("bare") + "' --port 0"), "no tokenizer");

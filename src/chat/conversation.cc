@@ -36,9 +36,10 @@ AnswerStream Conversation::answer_to(const std::string& rendered) const {
 }
 
 AnswerStream Conversation::answer(bool thinking) const {
-  return AnswerStream(
-      *texts_,
-      {.format = texts_->chat_template.format(), .thinking = thinking, .tools = options_.tools});
+  return AnswerStream(*texts_, {.format = texts_->chat_template.format(),
+                                .thinking = thinking,
+                                .calls = options_.read_calls,
+                                .tools = options_.tools});
 }
 
 }  // namespace dure

@@ -34,7 +34,7 @@ constexpr int64_t kScoredTokensMax = 16384;
 struct Given {
   std::string model;
   std::vector<std::string> names, keys, cors_origins, hosts;
-  std::optional<std::string> key_file, metrics_compat;
+  std::optional<std::string> key_file, metrics_compat, chat_template;
   HttpServerOptions http;
   std::optional<int64_t> context_tokens;
   int64_t sequences_max = 64, queue_max = 256, draft_tokens = 0;
@@ -127,6 +127,14 @@ GeneratorOptions generator_options(const Given& given, const OpenModel& model) {
   return out;
 }
 
+// A template of the operator's own, with the special tokens that the model's knows.
+ChatTemplate template_of(const std::string& file, const OpenModel& model) {
+  const std::optional<std::string>& config = model.files->texts().tokenizer_config;
+  return ChatTemplate(
+      read_file(file), file,
+      config ? special_token_variables(parse_json(*config, "tokenizer_config.json")) : Json());
+}
+
 std::shared_ptr<const ServedModel> served_model(const Given& given, const OpenModel& model,
                                                 int64_t context_tokens, PromptScorer& scorer) {
   auto out = std::make_shared<ServedModel>();
@@ -140,6 +148,7 @@ std::shared_ptr<const ServedModel> served_model(const Given& given, const OpenMo
   }
   out->root = given.model;
   out->texts = model.texts;
+  if (given.chat_template) out->texts.chat_template = template_of(*given.chat_template, model);
   out->defaults = load_sampling(*model.files);
   out->context_tokens = context_tokens;
   out->vocab_size = model.weights.config.vocab_size;
@@ -235,6 +244,8 @@ std::function<int()> declare_serve(Args& args) {
   args.option("--max-sequences,--parallel,--max-num-seqs", given->sequences_max,
               "answers generated together");
   args.option("--max-queue", given->queue_max, "answers that may wait; more are refused (429)");
+  args.option("--chat-template", given->chat_template,
+              "Jinja file that renders conversations instead of the model's own");
   args.option("--draft", given->draft_tokens, "tokens the MTP layer drafts ahead (0: off)");
   args.flag("--no-thinking", given->no_thinking,
             "answer without reasoning first where a request does not say");

@@ -1,4 +1,4 @@
-// The table of routes, the checks before any of them, and the answers that need no engine.
+// The table of routes, the checks before any of them, and the way of a request to its answer.
 #include "server/api.h"
 
 #include <algorithm>
@@ -8,9 +8,7 @@
 
 #include "base/log.h"
 #include "server/answering.h"
-#include "server/completion_request.h"
-#include "server/messages_api.h"
-#include "server/page.h"
+#include "server/api_call.h"
 #include "server/prepare.h"
 
 namespace dure {
@@ -20,7 +18,6 @@ using Clock = std::chrono::steady_clock;
 
 // Above this a body is read on a worker's thread: the others' streams go on meanwhile.
 constexpr size_t kInlineBodyBytesMax = 32 << 10;
-constexpr int64_t kLoadingRetrySeconds = 5;
 
 std::string lower(std::string text) {
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -68,18 +65,6 @@ bool same_secret(std::string_view given, std::string_view key) {
   return difference == 0;
 }
 
-HttpResponse json_response(const Json& body, int status = 200) {
-  return {.status = status, .headers = {{"Content-Type", "application/json"}}, .body = body.dump()};
-}
-
-ApiError fault(int status, std::string code, std::string message) {
-  ApiError out;
-  out.status = status;
-  out.code = std::move(code);
-  out.message = std::move(message);
-  return out;
-}
-
 // Of those that there are: a label must not grow with what clients invent.
 std::string method_label(const std::string& method) {
   for (const char* known : {"GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"}) {
@@ -97,24 +82,6 @@ bool may_be_json(const HttpRequest& request) {
          type == "application/x-www-form-urlencoded";
 }
 
-Json model_json(const ServedModel& model, const std::string& name) {
-  Json meta = Json::object();
-  meta["n_vocab"] = model.vocab_size;
-  meta["n_ctx"] = model.context_tokens;
-  meta["n_ctx_train"] = model.context_tokens;
-  if (model.parameter_count > 0) meta["n_params"] = model.parameter_count;
-  Json out = Json::object();
-  out["id"] = name;
-  out["object"] = "model";
-  out["created"] = model.created_s;
-  out["owned_by"] = "dure";
-  out["root"] = model.root;
-  out["parent"] = Json();
-  out["max_model_len"] = model.context_tokens;
-  out["meta"] = std::move(meta);
-  return out;
-}
-
 // More at once than the queue can ever hold would be refused as busy again and again.
 void check_count(size_t choices, const EngineThreadOptions& engine) {
   const int64_t most = engine.generator.sequences_max + engine.waiting_requests_max;
@@ -126,27 +93,6 @@ void check_count(size_t choices, const EngineThreadOptions& engine) {
 }
 
 }  // namespace
-
-struct Api::Route {
-  const char* path;  // without /v1; with a trailing '/': everything below it
-  const char* method;
-  HttpResponse (Api::*answer)(const Call&) const;  // null: the route generates
-  enum Access { kOpen, kKey } access;
-  enum Needs { kNothing, kModel } needs;
-};
-
-// One request on its way: what every step of its answer needs.
-struct Api::Call {
-  std::shared_ptr<Exchange> exchange;
-  const Route* route;
-  std::shared_ptr<const Ready> ready;  // null while the model is read
-  Clock::time_point arrived;
-  ApiStyle style;
-  std::string path;  // plain
-
-  const HttpRequest& request() const { return exchange->request(); }
-  const ServedModel& model() const { return *ready->model; }
-};
 
 // Two threads for what would hold an exchange's thread up: long prompts, scoring.
 class Api::Workers {
@@ -286,9 +232,10 @@ std::optional<HttpResponse> Api::refuse_stranger(const HttpRequest& request) con
         is_this_machine(name) || is_container_host(name) ||
         std::find(options_.hosts.begin(), options_.hosts.end(), name) != options_.hosts.end();
     if (!known) {
-      return fault(403, "host_not_allowed",
-                   fmt::format("the Host {} is no name of this machine; --allowed-host adds one",
-                               name.substr(0, 100)))
+      return api_fault(
+                 403, "host_not_allowed",
+                 fmt::format("the Host {} is no name of this machine; --allowed-host adds one",
+                             name.substr(0, 100)))
           .response(style_of(request), request.id);
     }
   }
@@ -296,9 +243,9 @@ std::optional<HttpResponse> Api::refuse_stranger(const HttpRequest& request) con
   if (origin == nullptr || request.method == "GET" || request.method == "HEAD" ||
       may_come_from(request, *origin))
     return std::nullopt;
-  return fault(403, "origin_not_allowed",
-               fmt::format("pages of {} may not ask here; --cors-origins adds them",
-                           origin->substr(0, 100)))
+  return api_fault(403, "origin_not_allowed",
+                   fmt::format("pages of {} may not ask here; --cors-origins adds them",
+                               origin->substr(0, 100)))
       .response(style_of(request), request.id);
 }
 
@@ -364,26 +311,27 @@ std::optional<HttpResponse> Api::refuse_route(const HttpRequest& request) const 
   if (at == nullptr) {
     std::string list;
     for (const Route& route : routes()) list += fmt::format(" {}", route.path);
-    return refuse(fault(404, "not_found",
-                        fmt::format("there is nothing at {}; there are (also below /v1):{}",
-                                    request.path.substr(0, 200), list)));
+    return refuse(api_fault(404, "not_found",
+                            fmt::format("there is nothing at {}; there are (also below /v1):{}",
+                                        request.path.substr(0, 200), list)));
   }
   const bool head = request.method == "HEAD" && std::string_view(at->method) == "GET";
   if (request.method != at->method && !head) {
-    ApiError error =
-        fault(405, "method_not_allowed",
-              fmt::format("{} answers {}, not {}", path, at->method, request.method.substr(0, 20)));
+    ApiError error = api_fault(
+        405, "method_not_allowed",
+        fmt::format("{} answers {}, not {}", path, at->method, request.method.substr(0, 20)));
     error.allow =
         std::string(at->method) + (at->method == std::string("GET") ? ", HEAD" : "") + ", OPTIONS";
     return refuse(error);
   }
   if (at->access == Route::kKey && !has_key(request)) {
-    return refuse(fault(401, "invalid_api_key",
-                        "no key, or a wrong one: give it as \"Authorization: Bearer KEY\" or as "
-                        "x-api-key"));
+    return refuse(
+        api_fault(401, "invalid_api_key",
+                  "no key, or a wrong one: give it as \"Authorization: Bearer KEY\" or as "
+                  "x-api-key"));
   }
   if (at->needs == Route::kModel && !ready()) {
-    ApiError error = fault(503, "loading", "");
+    ApiError error = api_fault(503, "loading", "");
     {
       const std::lock_guard lock(mutex_);
       error.message = loading_ + "; try again soon";
@@ -392,7 +340,7 @@ std::optional<HttpResponse> Api::refuse_route(const HttpRequest& request) const 
     return refuse(error);
   }
   if (request.method == "POST" && !may_be_json(request))
-    return refuse(fault(415, "unsupported_media_type", "the body should be application/json"));
+    return refuse(api_fault(415, "unsupported_media_type", "the body should be application/json"));
   return std::nullopt;
 }
 
@@ -416,7 +364,7 @@ HttpResponse Api::refusal(int status, std::string_view message) {
                      : status == 408 ? "request_timeout"
                      : status >= 500 ? "server_error"
                                      : "bad_request";
-  ApiError error = fault(status, code, std::string(message));
+  ApiError error = api_fault(status, code, std::string(message));
   if (status == 503) error.retry_after_s = 1;
   metrics_.add_http("(transport)", "-", status, 0);
   return error.response(ApiStyle::kOpenAi, "");
@@ -460,7 +408,8 @@ std::function<void()> Api::prepare(const Call& call) {
     return [this, call, shown] { reply(call, shown.response(call.style, call.request().id)); };
   } catch (const std::exception& error) {
     log_line(LogLevel::kError, fmt::format("{} ({})", error.what(), call.request().id));
-    const ApiError shown = fault(500, "server_error", "an unexpected failure; the log says more");
+    const ApiError shown =
+        api_fault(500, "server_error", "an unexpected failure; the log says more");
     return [this, call, shown] { reply(call, shown.response(call.style, call.request().id)); };
   }
 }
@@ -515,183 +464,6 @@ void Api::log(const Call& call, int status, const std::string& more) {
   log_info("{} \"{} {}\" {} {:.1f} ms{}{} ({})", request.peer, request.method,
            printable(request.path, 200), status, seconds * 1000, more.empty() ? "" : ": ", more,
            request.id);
-}
-
-// ---- Answers without the engine
-
-HttpResponse Api::page(const Call& call) const {
-  return {.headers = {{"Content-Type", "text/html; charset=utf-8"},
-                      {"Cache-Control", "no-cache"},
-                      {"X-Content-Type-Options", "nosniff"}},
-          .body = front_page(call.ready ? call.model().name() : "")};
-}
-
-HttpResponse Api::health(const Call& call) const {
-  Json out = Json::object();
-  if (call.ready && !draining_) {
-    out["status"] = "ok";
-    return json_response(out);
-  }
-  ApiError error = fault(503, "loading", "the model is being read");
-  if (draining_) error = fault(503, "shutting_down", "the server is shutting down");
-  error.retry_after_s = kLoadingRetrySeconds;
-  return error.response(call.style, call.request().id);
-}
-
-HttpResponse Api::version(const Call&) const {
-  Json out = Json::object();
-  out["version"] = options_.version;
-  return json_response(out);
-}
-
-HttpResponse Api::metrics(const Call& call) const {
-  if (!options_.metrics) throw fault(404, "not_found", "metrics are switched off (--no-metrics)");
-  ServerMetrics::Sources sources{.vllm_names = options_.vllm_metric_names};
-  if (call.ready) {
-    sources.model = call.model().name();
-    sources.engine = call.ready->engine->statistics();
-  }
-  if (http_statistics_) sources.http = http_statistics_();
-  return {.headers = {{"Content-Type", "text/plain; version=0.0.4; charset=utf-8"}},
-          .body = metrics_.text(sources)};
-}
-
-HttpResponse Api::models(const Call& call) const {
-  Json data = Json::array();
-  for (const std::string& name : call.model().names) data.push_back(model_json(call.model(), name));
-  Json out = Json::object();
-  out["object"] = "list";
-  out["data"] = std::move(data);
-  return json_response(out);
-}
-
-HttpResponse Api::model(const Call& call) const {
-  const std::string name = call.path.substr(std::string_view("/models/").size());
-  const auto& names = call.model().names;
-  if (std::find(names.begin(), names.end(), name) == names.end()) {
-    ApiError error = fault(404, "model_not_found",
-                           fmt::format("The model `{}` does not exist. Here is: {}.",
-                                       name.substr(0, 100), call.model().name()));
-    error.param = "model";
-    throw error;
-  }
-  return json_response(model_json(call.model(), name));
-}
-
-HttpResponse Api::props(const Call& call) const {
-  const ServedModel& model = call.model();
-  Json params = Json::object();
-  params["temperature"] = model.defaults.temperature;
-  params["top_k"] = model.defaults.top_k;
-  params["top_p"] = model.defaults.top_p;
-  params["min_p"] = model.defaults.min_p;
-  params["repeat_penalty"] = model.defaults.repetition_penalty;
-  params["presence_penalty"] = model.defaults.presence_penalty;
-  params["frequency_penalty"] = model.defaults.frequency_penalty;
-  Json settings = Json::object();
-  settings["n_ctx"] = model.context_tokens;
-  settings["params"] = std::move(params);
-  Json modalities = Json::object();
-  modalities["vision"] = false;
-  modalities["audio"] = false;
-  const TokenRoles& roles = model.texts.require_tokenizer().parts().roles;
-  Json out = Json::object();
-  out["default_generation_settings"] = std::move(settings);
-  out["total_slots"] = call.ready->engine->options().generator.sequences_max;
-  out["model_alias"] = model.name();
-  out["model_path"] = model.root;
-  out["modalities"] = std::move(modalities);
-  out["bos_token"] = roles.bos;
-  out["eos_token"] = roles.eos;
-  out["chat_template"] = model.texts.chat_template.source();
-  out["build_info"] = "dure " + options_.version;
-  return json_response(out);
-}
-
-HttpResponse Api::tokenizer_info(const Call& call) const {
-  const TokenRoles& roles = call.model().texts.require_tokenizer().parts().roles;
-  const auto put = [](const std::string& text) { return text.empty() ? Json() : Json(text); };
-  Json out = Json::object();
-  out["bos_token"] = put(roles.bos);
-  out["eos_token"] = put(roles.eos);
-  out["pad_token"] = put(roles.pad);
-  out["unk_token"] = put(roles.unk);
-  out["vocab_size"] = call.model().vocab_size;
-  out["model_max_length"] = call.model().context_tokens;
-  return json_response(out);
-}
-
-HttpResponse Api::tokenize(const Call& call) const {
-  const ServedModel& model = call.model();
-  const Tokenizer& tokenizer = model.texts.require_tokenizer();
-  const Json body = parse_body(call.request().body);
-  ApiFields fields(body, "");
-  check_model(fields, model);
-  std::vector<int32_t> ids;
-  if (fields.array("messages") != nullptr) {
-    const ChatRequest request = read_chat_request(body, model);
-    ids = tokenizer.encode(render_prompt(request, model), {.add_special_tokens = false});
-  } else {
-    // vLLM's form, or llama.cpp's, which puts nothing around the text unless asked.
-    const auto prompt = fields.string("prompt"), content = fields.string("content");
-    if (!prompt && !content) throw bad_field("prompt", "prompt, content or messages is required");
-    const bool special =
-        fields.boolean(prompt ? "add_special_tokens" : "add_special").value_or(prompt.has_value());
-    ids = tokenizer.encode(prompt ? *prompt : *content, {.add_special_tokens = special});
-  }
-  Json tokens = Json::array(), texts = Json::array();
-  const bool pieces = fields.boolean("with_pieces").value_or(false);
-  const bool strings = fields.boolean("return_token_strs").value_or(false);
-  for (const int32_t id : ids) {
-    const std::string text = tokenizer.decode(std::span(&id, 1));
-    Json piece = Json::object();
-    piece["id"] = int64_t{id};
-    piece["piece"] = text;
-    tokens.push_back(pieces ? piece : Json(int64_t{id}));
-    texts.push_back(text);
-  }
-  Json out = Json::object();
-  out["count"] = static_cast<int64_t>(ids.size());
-  out["max_model_len"] = model.context_tokens;
-  out["tokens"] = std::move(tokens);
-  out["token_strs"] = strings ? std::move(texts) : Json();
-  return json_response(out);
-}
-
-HttpResponse Api::detokenize(const Call& call) const {
-  const Json body = parse_body(call.request().body);
-  ApiFields fields(body, "");
-  check_model(fields, call.model());
-  const Json* tokens = fields.array("tokens");
-  if (tokens == nullptr) throw bad_field("tokens", "tokens is required");
-  const std::string text =
-      call.model().texts.require_tokenizer().decode(read_tokens(*tokens, "tokens", call.model()));
-  Json out = Json::object();
-  out["prompt"] = text;
-  out["content"] = text;
-  return json_response(out);
-}
-
-HttpResponse Api::apply_template(const Call& call) const {
-  const ChatRequest request = read_chat_request(parse_body(call.request().body), call.model());
-  Json out = Json::object();
-  out["prompt"] = render_prompt(request, call.model());
-  return json_response(out);
-}
-
-HttpResponse Api::count_tokens(const Call& call) const {
-  const ChatRequest request = read_messages_request(parse_body(call.request().body), call.model());
-  const Tokenizer& tokenizer = call.model().texts.require_tokenizer();
-  const auto ids =
-      tokenizer.encode(render_prompt(request, call.model()), {.add_special_tokens = false});
-  Json out = Json::object();
-  out["input_tokens"] = std::ssize(ids);
-  return json_response(out);
-}
-
-HttpResponse Api::embeddings(const Call&) const {
-  throw fault(501, "not_supported",
-              "embeddings: the model writes text, and has no vectors to give");
 }
 
 }  // namespace dure

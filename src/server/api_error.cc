@@ -88,6 +88,14 @@ HttpResponse ApiError::response(ApiStyle style, const std::string& request_id) c
   return out;
 }
 
+ApiError api_fault(int status, std::string code, std::string message) {
+  ApiError out;
+  out.status = status;
+  out.code = std::move(code);
+  out.message = std::move(message);
+  return out;
+}
+
 ApiError bad_field(std::string param, std::string message) {
   ApiError out;
   out.message = std::move(message);

@@ -35,6 +35,7 @@ class ApiError : public std::exception {
   HttpResponse response(ApiStyle style, const std::string& request_id) const;
 };
 
+[[nodiscard]] ApiError api_fault(int status, std::string code, std::string message);
 // A wrong value: 400 naming the field.
 [[nodiscard]] ApiError bad_field(std::string param, std::string message);
 // Well-formed, and nothing that is done here (yet): 400 unsupported_parameter.

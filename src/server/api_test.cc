@@ -408,7 +408,8 @@ TEST_F(ApiTest, MessagesAndResponsesStreamTheirBlocks) {
   int64_t sequence = 0;
   const std::vector<Json> events = events_of(
       server
-          .post("/v1/responses", R"({"input":"the village","max_output_tokens":30,"stream":true})")
+          .post("/v1/responses",
+                R"({"input":"the village","max_output_tokens":30,"ignore_eos":true,"stream":true})")
           .body);
   for (const Json& event : events) EXPECT_EQ(event.at("sequence_number").as_int(), sequence++);
   ASSERT_GT(events.size(), 3u);
