@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/flush_denormals.h"
 #include "kernels/cpu/parallel_rows.h"
 
 namespace dure::cpu {
@@ -86,6 +87,11 @@ Block needed_part(const MatMul& m, Block block) {
 void run_block(const MatMul& m, const Block& whole, CpuStream& stream, int worker) {
   const Block block = needed_part(m, whole);
   if (block.row_begin >= block.row_end || block.column_begin >= block.column_end) return;
+  if (m.a_bf16 != nullptr) {
+    const FlushDenormals flush;
+    matmul_block_bf16(m, block, stream.scratch(worker, matmul_scratch_bf16(m, block)));
+    return;
+  }
   matmul_block(m, block, stream.scratch(worker, matmul_scratch(m, block)));
 }
 
@@ -114,7 +120,8 @@ MatMul part_of(const MatMulStack& stack, int64_t part) {
   MatMul m = stack.whole;
   const int64_t first = stack.offsets[static_cast<size_t>(part)];
   const int64_t count = stack.offsets[static_cast<size_t>(part) + 1] - first;
-  m.a += first * m.a_stride;
+  if (m.a != nullptr) m.a += first * m.a_stride;
+  if (m.a_bf16 != nullptr) m.a_bf16 += first * m.a_stride;
   if (stack.ragged_steps) {
     m.steps = count;
     m.b += first * m.b_row_bytes;

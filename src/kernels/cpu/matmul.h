@@ -26,6 +26,10 @@ enum class Finish : uint8_t {
 struct MatMul {
   int64_t rows = 0, columns = 0, steps = 0;
   const float* a = nullptr;
+  // Instead of `a`: both factors are BF16 and C is summed as Arithmetic::kBf16 (arithmetic.h).
+  // Where rows of A are read by row, zeros follow each up to a multiple of kBf16Block elements;
+  // kReadBeyond more are readable. Finish: kSet or kContinue; not symmetric.
+  const uint16_t* a_bf16 = nullptr;
   int64_t a_stride = 0;    // elements
   bool a_by_step = false;  // element (r, s) is a[s * a_stride + r], else a[r * a_stride + s]
   const char* b = nullptr;
@@ -61,6 +65,8 @@ struct MatMulStack {
 };
 MatMul part_of(const MatMulStack& stack, int64_t part);
 
+constexpr int64_t kReadBeyond = 32;  // elements
+
 // A rectangle of C.
 struct Block {
   int64_t row_begin = 0, row_end = 0, column_begin = 0, column_end = 0;
@@ -82,5 +88,11 @@ BlockLimits block_limits();
 
 void matmul_block_generic(const MatMul& m, const Block& block, void* scratch);
 size_t matmul_scratch_generic(const MatMul& m, const Block& block);
+
+// The same of products in BF16 (a_bf16). Denormals are flushed while they run (flush_denormals.h).
+void matmul_block_bf16(const MatMul& m, const Block& block, void* scratch);
+size_t matmul_scratch_bf16(const MatMul& m, const Block& block);
+void matmul_block_bf16_generic(const MatMul& m, const Block& block, void* scratch);
+size_t matmul_scratch_bf16_generic(const MatMul& m, const Block& block);
 
 }  // namespace dure::cpu
