@@ -42,28 +42,35 @@ struct TileArgs {
   float alpha, beta;
 };
 
-using TileVec = hn::Vec<hn::ScalableTag<float>>;
-
-// sum[r][v] over `steps` steps of A and of the panel.
 template <int kRows, int kVecs, bool kByStep>
-HWY_INLINE void AddSteps(const float* a, int64_t stride, const float* panel, int64_t steps,
-                         TileVec (&sum)[kRows][kVecs]) {
+void Tile(const TileArgs& t) {
   const hn::ScalableTag<float> d;
+  using V = hn::Vec<decltype(d)>;
+  V sum[kRows][kVecs];
+  HWY_UNROLL(16)
+  for (int r = 0; r < kRows; ++r) {
+    HWY_UNROLL(2)
+    for (int v = 0; v < kVecs; ++v)
+      sum[r][v] =
+          t.from != nullptr ? hn::LoadU(d, t.from + r * t.c_stride + v * kLanes) : hn::Zero(d);
+  }
   // Row r is reached from base r / 3 by 0, 1 or 2 strides, which the addressing modes hold: 5
   // pointers for 14 rows.
   constexpr int kBases = (kRows + 2) / 3;
   const float* base[kBases];
   HWY_UNROLL(8)
-  for (int i = 0; i < kBases; ++i) base[i] = a + (kByStep ? 0 : 3 * i * stride);
-  for (int64_t s = 0; s < steps; ++s) {
-    TileVec b[kVecs];
+  for (int i = 0; i < kBases; ++i) base[i] = t.a + (kByStep ? 0 : 3 * i * t.a_stride);
+  const int64_t stride = t.a_stride;
+  const float* panel = t.panel;
+  for (int64_t s = 0; s < t.steps; ++s) {
+    V b[kVecs];
     HWY_UNROLL(2)
     for (int v = 0; v < kVecs; ++v) b[v] = hn::Load(d, panel + v * kLanes);
     HWY_UNROLL(16)
     for (int r = 0; r < kRows; ++r) {
-      const TileVec x = hn::Set(d, kByStep ? base[0][r] : base[r / 3][(r % 3) * stride]);
+      const V a = hn::Set(d, kByStep ? base[0][r] : base[r / 3][(r % 3) * stride]);
       HWY_UNROLL(2)
-      for (int v = 0; v < kVecs; ++v) sum[r][v] = hn::MulAdd(x, b[v], sum[r][v]);
+      for (int v = 0; v < kVecs; ++v) sum[r][v] = hn::MulAdd(a, b[v], sum[r][v]);
     }
     panel += kVecs * kLanes;
     HWY_UNROLL(8)
@@ -74,28 +81,14 @@ HWY_INLINE void AddSteps(const float* a, int64_t stride, const float* panel, int
                              // per row and spills.
     }
   }
-}
-
-template <int kRows, int kVecs, bool kByStep>
-void Tile(const TileArgs& t) {
-  const hn::ScalableTag<float> d;
-  TileVec sum[kRows][kVecs];
-  HWY_UNROLL(16)
-  for (int r = 0; r < kRows; ++r) {
-    HWY_UNROLL(2)
-    for (int v = 0; v < kVecs; ++v)
-      sum[r][v] =
-          t.from != nullptr ? hn::LoadU(d, t.from + r * t.c_stride + v * kLanes) : hn::Zero(d);
-  }
-  AddSteps<kRows, kVecs, kByStep>(t.a, t.a_stride, t.panel, t.steps, sum);
   HWY_UNROLL(16)
   for (int r = 0; r < kRows; ++r) {
     HWY_UNROLL(2)
     for (int v = 0; v < kVecs; ++v) {
       const int64_t at = r * t.c_stride + v * kLanes;
-      TileVec out = sum[r][v];
+      V out = sum[r][v];
       if (t.d != nullptr) {
-        const TileVec more = hn::Mul(hn::Set(d, t.beta), hn::LoadU(d, t.d + at));
+        const V more = hn::Mul(hn::Set(d, t.beta), hn::LoadU(d, t.d + at));
         out = hn::Add(hn::Mul(hn::Set(d, t.alpha), out), more);
       }
       hn::StoreU(out, d, t.to + at);
