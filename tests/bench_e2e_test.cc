@@ -61,6 +61,10 @@ TEST_F(Bench, ASliceOpensInEveryVerbThatNeedsNoTokenizer) {
     const Outcome outcome = run_program(verb + quoted("slice.gguf"));
     EXPECT_EQ(outcome.code, 0) << outcome.error;
   }
+  // All but norms and routers multiply in integers; the router is F32.
+  const Json plan = parse_json(run_program("plan --json " + quoted("slice.gguf")).out, "plan");
+  EXPECT_GT(plan.at("integer8_bytes").as_int(), plan.at("weight_bytes").as_int() / 2);
+  EXPECT_LT(plan.at("integer8_bytes").as_int(), plan.at("weight_bytes").as_int());
 }
 
 TEST_F(Bench, BytesOfASliceDependOnTheSeedAlone) {

@@ -43,6 +43,13 @@ TEST_F(GenerateVerb, ThePromptMayComeFromStandardInput) {
   EXPECT_EQ(tokens(flags, "the village"), tokens("-p 'the village'" + flags));
 }
 
+TEST_F(GenerateVerb, ReadingAheadChangesNothing) {
+  const std::string flags = "-p 'the village' -n 8 --temperature 0 --preload ";
+  const Json read = tokens(flags + "yes");
+  EXPECT_EQ(tokens(flags + "no"), read);
+  EXPECT_EQ(tokens(flags + "auto"), read);
+}
+
 TEST_F(GenerateVerb, DraftsChangeNothingGreedy) {
   const std::string flags = "-p 'the village' -n 60 --temperature 0";
   const Json plain = answer(flags);
@@ -117,6 +124,7 @@ TEST_F(GenerateVerb, BadInputIsOneLine) {
   refuse(verb + " --temperature -1", "temperature");
   refuse(verb + " --top-p 2", "top_p");
   refuse(verb + " -n 0", "new tokens");
+  refuse(verb + " --preload later", "--preload later: give auto, yes or no");
   refuse(verb + " --draft -1", "--draft -1");
   refuse(verb + " --draft 65", "--draft 65");
   refuse("generate " + at("model") +

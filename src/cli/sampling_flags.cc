@@ -34,6 +34,7 @@ void SamplingFlags::declare(Args& args) {
   args.option("--draft", draft_tokens,
               "tokens the MTP layer drafts ahead; the model checks them together (0: off)");
   arithmetic.declare(args);
+  preload.declare(args);
 }
 
 SamplingOptions SamplingFlags::over(const SamplingOptions& defaults) const {

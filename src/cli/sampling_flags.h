@@ -9,6 +9,7 @@
 
 #include "chat/speaker.h"
 #include "cli/arithmetic_flag.h"
+#include "cli/preload.h"
 
 namespace dure {
 
@@ -23,6 +24,7 @@ struct SamplingFlags {
   std::optional<int64_t> context_tokens;
   int64_t draft_tokens = 0;
   ArithmeticFlag arithmetic;
+  PreloadFlag preload;
 
   void declare(Args& args);
   // Throws kInvalidArgument naming the flag that is out of range or asks what the model cannot do.

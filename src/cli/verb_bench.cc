@@ -13,9 +13,9 @@
 #include "base/stale_files.h"
 #include "cli/args.h"
 #include "cli/bench_report.h"
+#include "cli/preload.h"
 #include "cli/verbs.h"
 #include "model/load.h"
-#include "model/touch.h"
 #include "quantise/slice.h"
 #include "tensor/cpu_stream.h"
 
@@ -133,12 +133,6 @@ Arithmetic arithmetic_in(const ModelWeights& weights) {
   return integer8 ? Arithmetic::kInteger8 : Arithmetic::kExact;
 }
 
-void read_into_memory(const ModelWeights& weights, Stream& stream) {
-  Progress progress("reading the model", touch_bytes(weights), "bytes");
-  touch_weights(weights, stream, [&](int64_t done) { progress.update(done); });
-  progress.finish();
-}
-
 BenchResult measure(const ModelWeights& weights, const ThroughputTest& test,
                     const ThroughputOptions& options, Stream& stream) {
   BenchResult out{
@@ -163,7 +157,7 @@ int bench(const BenchArgs& args) {
   CpuStream stream(threads);
   subject.thread_count = stream.thread_count();
   subject.peak = measure_peak(stream, 1);
-  read_into_memory(open_weights(files), stream);
+  preload(open_weights(files), stream);
   report->begin();
   for (const Arithmetic arithmetic : asked) {
     const ModelWeights weights = open_weights(files, arithmetic);

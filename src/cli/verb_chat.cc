@@ -222,6 +222,7 @@ int run(const Given& given) {
   const OpenModel model = open_model(given.model, given.sampling.arithmetic.wanted());
   CpuStream stream;
   Talk talk(given, model, stream);
+  given.sampling.preload.run(model.weights, model.texts.source, stream);
   MessageReader reader;
   std::optional<InterruptScope> scope;
   if (reader.terminal()) {  // A pipe has nobody to say more: there the first signal ends it all.

@@ -98,6 +98,7 @@ int run(const Given& given) {
   CpuStream stream;
   Speaker speaker(model, given.sampling.speaker_options(model), stream);
   Asked asked = ask(given, model.texts);
+  given.sampling.preload.run(model.weights, model.texts.source, stream);
   const int64_t prompt_tokens = std::ssize(asked.prompt);
   const bool with_drafts = given.sampling.draft_tokens > 0;
   const Speaker::Result result =

@@ -12,6 +12,7 @@
 #include "cli/verbs.h"
 #include "formats/hf_config.h"
 #include "formats/model_folder.h"
+#include "kernels/arithmetic.h"
 #include "text/tokenizer.h"
 #include "train/starting_model.h"
 #include "train/trainer.h"
@@ -293,6 +294,15 @@ GeneratorOptions serving_options(const ModelConfig& config, const PlanArgs& args
   return options;
 }
 
+// Of what a file stores, the bytes that multiply in 8-bit integers unless told to be exact.
+int64_t integer8_bytes(const ModelFiles* files) {
+  int64_t sum = 0;
+  if (files == nullptr) return sum;
+  for (const TensorInfo& info : files->source().tensors())
+    if (arithmetic_supports(Arithmetic::kInteger8, info.dtype)) sum += info.bytes();
+  return sum;
+}
+
 // Two reasons end a context: memory, or the model's own bound.
 std::string context_text(const ModelConfig& c, std::optional<int64_t> context) {
   if (!context) return "none: the weights alone do not fit";
@@ -302,13 +312,15 @@ std::string context_text(const ModelConfig& c, std::optional<int64_t> context) {
 }
 
 void print_serving(const ModelConfig& c, const ServePlan& plan, const GeneratorOptions& options,
-                   bool bare, const MachineMemory& memory, std::optional<int64_t> context) {
+                   const ModelFiles* files, const MachineMemory& memory,
+                   std::optional<int64_t> context) {
   std::printf(
       "serving on one device (cpu): %lld sequence%s of up to %lld tokens, keys and values in %s\n",
       static_cast<long long>(options.sequences_max), options.sequences_max == 1 ? "" : "s",
       static_cast<long long>(options.context_tokens_max),
       std::string(dtype_info(options.kv_dtype).name).c_str());
-  print_row(bare ? "weights, 16 bits" : "weights, as stored", plan.weight_bytes);
+  print_row(files == nullptr ? "weights, 16 bits" : "weights, as stored", plan.weight_bytes);
+  if (files != nullptr) print_row("  that multiply in integer8", integer8_bytes(files));
   print_row("  run from the mapped file", plan.mapped_bytes);
   print_row("  copied", plan.copied_bytes);
   const int64_t mtp_pages = c.mtp_layer.window_tokens > 0 ? 0 : plan.mtp_kv_bytes;
@@ -332,7 +344,7 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
   const auto context =
       largest_context(subject.config, subject.files.get(), options, memory.available_bytes);
   if (!args.json) {
-    print_serving(subject.config, plan, options, subject.files == nullptr, memory, context);
+    print_serving(subject.config, plan, options, subject.files.get(), memory, context);
     return 0;
   }
   Json out = Json::object();
@@ -341,6 +353,7 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
   out["sequences"] = options.sequences_max;
   out["context_tokens"] = options.context_tokens_max;
   out["weight_bytes"] = plan.weight_bytes;
+  out["integer8_bytes"] = integer8_bytes(subject.files.get());
   out["mapped_bytes"] = plan.mapped_bytes;
   out["copied_bytes"] = plan.copied_bytes;
   out["kv_sliding_bytes"] = plan.ring_bytes;

@@ -94,19 +94,52 @@ double fma_rate(CpuStream& stream, int threads, double seconds) {
   });
 }
 
-double int8_rate(CpuStream& stream, double seconds) {
+// chains(sink) on all threads at once; returns the operations of one.
+template <typename Chains>
+double chain_rate(CpuStream& stream, double seconds, Chains chains) {
   const int threads = stream.thread_count();
   return best_rate(seconds, [&] {
     double work = 0;
     stream.threads().parallel_for(threads, [&](int64_t index, int) {
       int32_t sum = 0;
-      const double done = cpu::integer8_body().chains(20'000, &sum);
+      const double done = chains(&sum);
       volatile int32_t sink = sum;
       static_cast<void>(sink);
       if (index == 0) work = done * threads;
     });
     return work;
   });
+}
+
+double int8_rate(CpuStream& stream, const cpu::Integer8Body& body, double seconds) {
+  return chain_rate(stream, seconds, [&](int32_t* sink) { return body.chains(20'000, sink); });
+}
+
+// 2 x 2 sums of tiles.
+double bf16_rate(CpuStream& stream, double seconds) {
+  return chain_rate(stream, seconds, [](int32_t* sink) {
+    constexpr int kRounds = 20'000;
+    const cpu::AmxSession session(cpu::whole_tiles());
+    cpu::AmxTiles t(cpu::whole_tiles());
+    for (int r = 0; r < kRounds; ++r) {
+      t.dot_bf16<0, 4, 6>();
+      t.dot_bf16<1, 4, 7>();
+      t.dot_bf16<2, 5, 6>();
+      t.dot_bf16<3, 5, 7>();
+    }
+    alignas(64) int32_t sums[16][16];
+    t.store<0>(sums, cpu::kTileRowBytes);
+    *sink = sums[0][0];
+    return kRounds * (4 * 16 * 16 * 32 * 2.0);
+  });
+}
+
+void measure_integers(CpuStream& stream, double seconds, MachinePeak& peak) {
+  const bool tiles = isa() == Isa::kAmx;
+  peak.int8_gops = int8_rate(stream, cpu::integer8_body(), seconds) * 1e-9;
+  peak.int8_vector_gops =
+      tiles ? int8_rate(stream, cpu::integer8_vnni(), seconds) * 1e-9 : peak.int8_gops;
+  if (tiles) peak.bf16_gflops = bf16_rate(stream, seconds) * 1e-9;
 }
 
 // body(first byte, bytes) on each thread's stretch of the arrays.
@@ -122,7 +155,7 @@ double memory_rate(CpuStream& stream, double seconds, double bytes, Body body) {
 }  // namespace
 
 MachinePeak measure_peak(CpuStream& stream, double seconds) {
-  const double part = seconds / 5;
+  const double part = seconds / (isa() == Isa::kAmx ? 7 : 5);
   Buffer from(kBytes), to(kBytes);
   auto* const a = static_cast<char*>(from.data());
   auto* const b = static_cast<char*>(to.data());
@@ -132,7 +165,7 @@ MachinePeak measure_peak(CpuStream& stream, double seconds) {
   MachinePeak peak;
   peak.fma_gflops_thread = fma_rate(stream, 1, part) * 1e-9;
   peak.fma_gflops = fma_rate(stream, stream.thread_count(), part) * 1e-9;
-  peak.int8_gops = int8_rate(stream, part) * 1e-9;
+  measure_integers(stream, part, peak);
   peak.read_gbytes_s = 1e-9 * memory_rate(stream, part, 1, [&](int64_t first, int64_t bytes) {
                          volatile uint32_t sink = DURE_DISPATCH(ReadAll)(
                              reinterpret_cast<const uint32_t*>(a + first), bytes / 4);

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/amx_tiles.h"
 #include "kernels/integer_block.h"
 
 namespace dure::cpu {
@@ -27,6 +28,8 @@ struct Panel {
   alignas(64) int32_t minima[kPanelSubBlocks / 2][kPanelColumns];
   // Types of 256 use [0]; types of 32 have one for each 32 elements.
   alignas(64) float d[8][kPanelColumns], low[8][kPanelColumns];
+  // A second plane of values, of the bodies that multiply scales into them (integer8_amx.cc).
+  alignas(64) uint8_t high[kPanelElements / 4][kPanelColumns][4];
 };
 
 // The 16 stored rows of a panel, at its first element; a tile at the edge repeats its last one.
@@ -50,16 +53,18 @@ struct RoundedRows {
   int16_t* sums_at(int64_t g, int64_t r) const { return sums + (g * rows + r) * 16; }
 };
 
-constexpr int kRowBlock = 12;
+constexpr int kRowBlockMax = 32;
 
-// Up to twelve rows of x at one group, and where the results of a tile accumulate.
+// Rows of x at one group, and where the results of a tile accumulate. Values can be read up to the
+// next multiple of kRowsReadable rows beyond the last one where rows lie together.
 struct RowBlock {
   int count = 0;
-  const int8_t* values[kRowBlock];
-  const float* scales[kRowBlock];
-  const int16_t* sums[kRowBlock];
-  float* y[kRowBlock];  // [32] each
+  const int8_t* values[kRowBlockMax];
+  const float* scales[kRowBlockMax];
+  const int16_t* sums[kRowBlockMax];
+  float* y[kRowBlockMax];  // [32] each
 };
+constexpr int kRowsReadable = 16;
 
 // Leaves all but the first `count` rows.
 inline void drop_rows(RowBlock& rows, int count) {
@@ -97,12 +102,22 @@ struct Integer8Body {
   // Independent sums that never leave the registers, for the machine's peak; returns the operations
   // done, two for a product and its addition.
   double (*chains)(int64_t rounds, int32_t* out);
+  int row_block = 12;  // the most rows that multiply() takes
+  int rows_min = 0;    // Tasks of fewer are integer8_vnni()'s.
+  // Values of the rows of a block lie kPanelElements bytes apart.
+  bool rows_together = false;
+  // Null, or: a task's tiles (an AmxSession).
+  const TileConfig& (*tile_config)(const IntegerFormat& format) = nullptr;
 };
 const Integer8Body& integer8_body();  // of the instruction set in use
+// For tests: the body to use from now on, whatever the instruction set; null: the one in use.
+void set_integer8_body(const Integer8Body* body);
 const Integer8Body& integer8_generic();
 const Integer8Body& integer8_avx2();
 const Integer8Body& integer8_vnni();  // AVX-512 with VNNI
 bool integer8_vnni_available();
+const Integer8Body& integer8_amx();       // needs amx_available() and VNNI
+const Integer8Body& integer8_amx_twin();  // the same on PortableTiles; needs VNNI
 bool few_vnni(DType dtype, const FewTile& tile);
 
 // Asks for a stretch of memory, to the level-2 cache.
