@@ -78,9 +78,7 @@ std::vector<Arithmetic> arithmetics(const std::string& text) {
     const std::optional<Arithmetic> found = arithmetic_from_name(name);
     if (!found)
       fail(ErrorCode::kInvalidArgument,
-           "--arithmetic {}: give integer8, exact, or both with a "
-           "comma between",
-           text);
+           "--arithmetic {}: give integer8, exact or bf16, or several with commas between", text);
     out.push_back(*found);
   }
   return out;
@@ -122,15 +120,15 @@ std::string now_text() {
       fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
 }
 
-// Of a model without a quantised matrix every product is exact.
+// Of a model without a matrix that the arithmetic serves every product is exact.
 Arithmetic arithmetic_in(const ModelWeights& weights) {
   ModelOf<WeightView, ConstTensorView> fields = weights;
-  bool integer8 = false;
+  Arithmetic found = Arithmetic::kExact;
   visit_tensors(weights.config, fields, [&](const ImpliedTensor&, auto& field) {
     if constexpr (std::is_same_v<std::decay_t<decltype(field)>, WeightView>)
-      integer8 |= field.arithmetic == Arithmetic::kInteger8;
+      if (field.arithmetic != Arithmetic::kExact) found = field.arithmetic;
   });
-  return integer8 ? Arithmetic::kInteger8 : Arithmetic::kExact;
+  return found;
 }
 
 BenchResult measure(const ModelWeights& weights, const ThroughputTest& test,
@@ -274,8 +272,9 @@ std::function<int()> declare_bench(Args& args) {
   args.option("--sequences", options->sequences, "of generation tests: sequences at once");
   args.option("-r,--repetitions", options->repetitions, "times that a test is measured");
   args.option("-t", options->threads, "the same as --threads");
-  args.option("--arithmetic", options->arithmetic,
-              "of quantised weights: integer8, exact, or both (integer8,exact)");
+  args.option(
+      "--arithmetic", options->arithmetic,
+      "integer8 (of quantised weights), exact, bf16 (of BF16 ones), or several: integer8,exact");
   args.option("-o,--output", options->format, "table, or jsonl: one object a line");
   args.option("--kv-type", options->kv_type, "type of keys and values: f32 or bf16");
   args.option("-b,--batch", options->batch_rows, "rows of one forward");

@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "kernels/convert.h"
+#include "kernels/cpu/flush_denormals.h"
+#include "kernels/cpu/matmul_bf16.h"
 #include "kernels/kernel_testing.h"
 #include "kernels/linear.h"
 
@@ -220,6 +222,77 @@ TEST(Bf16, SmallnessIsJudgedAfterRounding) {
   EXPECT_EQ(sum(-0x1p-75f, 0x1p-75f), 0);          // 2^-126 - 2^-150
   EXPECT_EQ(sum(-0x1p-76f, 0x1p-76f), 0x1p-126f);  // 2^-126 - 2^-152: nearer to 2^-126
   EXPECT_EQ(sum(0x1p-75f, 0x1p-75f), 0x1p-126f);
+}
+
+// ---- tiles
+
+// C of one product by a body, its rectangle cut in two.
+std::vector<float> by_body(const cpu::Bf16Body& body, const cpu::MatMul& product,
+                           const Tensor& start) {
+  Tensor c(start.view.shape);
+  std::ranges::copy(start.values(), c.data());
+  cpu::MatMul m = product;
+  m.c = c.data();
+  const int64_t middle = m.rows / 2;
+  for (const auto& [first, end] : {std::pair{int64_t{0}, middle}, std::pair{middle, m.rows}}) {
+    const cpu::Block block{first, end, 0, m.columns};
+    Buffer scratch(static_cast<int64_t>(body.scratch(m, block)));
+    if (first == end) continue;
+    const cpu::FlushDenormals flush;
+    body.block(m, block, scratch.data());
+  }
+  return plain(c.values());
+}
+
+// Random products in all three layouts.
+void expect_tiles_equal_vectors(int64_t rows, int64_t columns, int64_t steps, Numbers kind) {
+  const int64_t row_stride = (steps + 31) / 32 * 32;
+  Tensor a =
+      rounded(numbers({std::max(rows, steps) + 1, std::max(row_stride, rows + 40)}, 1, kind));
+  const Tensor b = rounded(numbers({std::max(columns, steps), std::max(columns, steps)}, 2, kind));
+  const Tensor start = numbers({rows, columns}, 3, kind);
+  const int64_t a_stride = a.view.dim(1);
+  for (int64_t r = 0; r < a.view.dim(0); ++r) {
+    for (int64_t s = steps; s < row_stride; ++s) a.view.bf16()[r * a_stride + s] = 0;
+  }
+  cpu::MatMul m{.rows = rows,
+                .columns = columns,
+                .steps = steps,
+                .a_bf16 = a.view.bf16(),
+                .a_stride = a_stride,
+                .b = static_cast<const char*>(b.view.data),
+                .b_dtype = DType::kBF16,
+                .b_row_bytes = 2 * b.view.dim(1),
+                .c_stride = columns};
+  for (const bool by_step : {false, true}) {
+    for (const bool by_column : {false, true}) {
+      for (const cpu::Finish finish : {cpu::Finish::kSet, cpu::Finish::kContinue}) {
+        m.a_by_step = by_step;
+        m.b_by_column = by_column;
+        m.finish = finish;
+        expect_same_bits(
+            by_body(cpu::bf16_amx_twin(), m, start), by_body(cpu::bf16_vectors(), m, start),
+            std::to_string(rows) + "x" + std::to_string(columns) + "x" + std::to_string(steps) +
+                (by_step ? " A by step" : "") + (by_column ? " B by column" : ""));
+      }
+    }
+  }
+}
+
+TEST(Bf16, TilesEqualVectors) {
+  if (!isa_available(Isa::kAvx512)) GTEST_SKIP() << "tiles are packed with AVX-512";
+  const Isa before = isa();
+  set_isa(Isa::kAvx512);
+  for (const Numbers kind : {Numbers::kPlain, Numbers::kTiny, Numbers::kAny}) {
+    expect_tiles_equal_vectors(64, 64, 96, kind);
+    expect_tiles_equal_vectors(65, 47, 33, kind);
+    expect_tiles_equal_vectors(37, 16, 31, kind);
+    expect_tiles_equal_vectors(90, 33, 1, kind);
+    expect_tiles_equal_vectors(20, 5, 64, kind);
+    expect_tiles_equal_vectors(18, 40, 1065, kind);
+    expect_tiles_equal_vectors(40, 17, 0, kind);
+  }
+  set_isa(before);
 }
 
 TEST(Bf16, RoundsToNearestEvenAndFlushes) {

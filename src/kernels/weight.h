@@ -32,6 +32,10 @@ struct WeightView {
                             : static_cast<const char*>(data.data) + e * stride_bytes();
   }
   DType dtype() const { return data.dtype; }
+  // Of the gradients of products with it.
+  Arithmetic gradient_arithmetic() const {
+    return arithmetic == Arithmetic::kBf16 ? arithmetic : Arithmetic::kExact;
+  }
   explicit operator bool() const { return static_cast<bool>(data); }
 };
 

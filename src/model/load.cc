@@ -41,8 +41,20 @@ struct Opener {
 
   void bind(const ImpliedTensor& tensor, WeightView& field) {
     place(tensor, field);
+    if (arithmetic == Arithmetic::kBf16) return bind_bf16(tensor, field);
     if (tensor.kind != TensorKind::kRouter && arithmetic_supports(arithmetic, field.dtype()))
       field.arithmetic = arithmetic;
+  }
+
+  void bind_bf16(const ImpliedTensor& tensor, WeightView& field) {
+    if (!is_multiplied(tensor, files.config())) return;
+    if (field.dtype() != DType::kBF16) {
+      fail(ErrorCode::kUnsupported,
+           "{}: {} is {}: arithmetic bf16 is for files whose matrices are BF16; take exact or "
+           "integer8",
+           files.path().string(), tensor.name, dtype_info(field.dtype()).name);
+    }
+    field.arithmetic = Arithmetic::kBf16;
   }
 
   void place(const ImpliedTensor& tensor, WeightView& field) {

@@ -1,7 +1,7 @@
 // kernels/cpu/bf16.h: the products of Arithmetic::kBf16 on the CPU, as stacks of products
 // (matmul.h): the factor that is not a weight is rounded once a call, into scratch.
 //
-// Not here: the sums themselves (matmul_bf16.cc), copies of f32 weights (model/weights.h).
+// Not here: the sums themselves (matmul_bf16.h), copies of f32 weights (model/weights.h).
 #pragma once
 
 #include "kernels/linear.h"

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/flush_denormals.h"
+#include "kernels/cpu/matmul_bf16.h"
 #include "kernels/cpu/parallel_rows.h"
 
 namespace dure::cpu {
@@ -37,7 +38,7 @@ int64_t even_pieces(int64_t whole, int64_t wanted, int64_t tile) {
 }
 
 Cut cut_of(const MatMulStack& stack, int threads) {
-  const BlockLimits limits = block_limits();
+  const BlockLimits limits = stack.whole.a_bf16 != nullptr ? bf16_body().limits() : block_limits();
   const int64_t parts = static_cast<int64_t>(stack.offsets.size()) - 1,
                 ragged = stack.offsets.back();
   const int64_t rows = std::max(kRowsOfRead, stack.ragged_steps ? stack.whole.rows : ragged),
@@ -89,7 +90,8 @@ void run_block(const MatMul& m, const Block& whole, CpuStream& stream, int worke
   if (block.row_begin >= block.row_end || block.column_begin >= block.column_end) return;
   if (m.a_bf16 != nullptr) {
     const FlushDenormals flush;
-    matmul_block_bf16(m, block, stream.scratch(worker, matmul_scratch_bf16(m, block)));
+    const Bf16Body& body = bf16_body();
+    body.block(m, block, stream.scratch(worker, body.scratch(m, block)));
     return;
   }
   matmul_block(m, block, stream.scratch(worker, matmul_scratch(m, block)));

@@ -4,8 +4,8 @@
 // y = x w^T, dx = dy w and dw += dy^T x differ only in how A and B lie in memory; Muon's products
 // in how they finish, and in that half of a symmetric C is enough. A MatMulStack is one such
 // product per expert or matrix. Bodies: matmul.cc splits a stack over threads; a MatMulBlock
-// function (generic, AVX2, AVX-512) computes one rectangle of C. No split changes any bit: each
-// element is one chain, whoever computes it.
+// function (generic, AVX2, AVX-512; of BF16 those of matmul_bf16.h) computes one rectangle of C. No
+// split changes any bit: each element is one chain, whoever computes it.
 #pragma once
 
 #include <cstddef>
@@ -88,11 +88,5 @@ BlockLimits block_limits();
 
 void matmul_block_generic(const MatMul& m, const Block& block, void* scratch);
 size_t matmul_scratch_generic(const MatMul& m, const Block& block);
-
-// The same of products in BF16 (a_bf16). Denormals are flushed while they run (flush_denormals.h).
-void matmul_block_bf16(const MatMul& m, const Block& block, void* scratch);
-size_t matmul_scratch_bf16(const MatMul& m, const Block& block);
-void matmul_block_bf16_generic(const MatMul& m, const Block& block, void* scratch);
-size_t matmul_scratch_bf16_generic(const MatMul& m, const Block& block);
 
 }  // namespace dure::cpu

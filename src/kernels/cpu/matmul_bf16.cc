@@ -11,6 +11,7 @@
 //
 #include "hwy/highway.h"
 //
+#include "kernels/cpu/matmul_bf16.h"
 #include "kernels/cpu/matmul_pack-inl.h"
 #include "kernels/cpu/parallel_rows.h"
 
@@ -404,9 +405,7 @@ void MatMulBlockBf16(const MatMul& m, const Block& block, void* scratch) {
 void MatMulBlockBf16(const MatMul& m, const Block& block, void* scratch) {
   matmul_block_bf16_generic(m, block, scratch);
 }
-size_t ScratchBf16(const MatMul& m, const Block& block) {
-  return matmul_scratch_bf16_generic(m, block);
-}
+size_t ScratchBf16(const MatMul&, const Block&) { return 0; }
 
 #endif
 }  // namespace HWY_NAMESPACE
@@ -417,11 +416,18 @@ HWY_AFTER_NAMESPACE();
 namespace dure::cpu {
 HWY_EXPORT(MatMulBlockBf16);
 HWY_EXPORT(ScratchBf16);
-void matmul_block_bf16(const MatMul& m, const Block& block, void* scratch) {
-  DURE_DISPATCH(MatMulBlockBf16)(m, block, scratch);
+
+const Bf16Body& bf16_vectors() {
+  static constexpr Bf16Body body = {
+      [](const MatMul& m, const Block& block, void* scratch) {
+        DURE_DISPATCH(MatMulBlockBf16)(m, block, scratch);
+      },
+      [](const MatMul& m, const Block& block) { return DURE_DISPATCH(ScratchBf16)(m, block); },
+      block_limits};
+  return body;
 }
-size_t matmul_scratch_bf16(const MatMul& m, const Block& block) {
-  return DURE_DISPATCH(ScratchBf16)(m, block);
-}
+
+const Bf16Body& bf16_body() { return isa() == Isa::kAmx ? bf16_amx() : bf16_vectors(); }
+
 }  // namespace dure::cpu
 #endif

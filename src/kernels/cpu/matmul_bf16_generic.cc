@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/matmul_bf16.h"
 
 namespace dure::cpu {
 namespace {
@@ -30,8 +30,6 @@ float block_sum(const MatMul& m, int64_t r, int64_t c, int64_t first) {
 }
 
 }  // namespace
-
-size_t matmul_scratch_bf16_generic(const MatMul&, const Block&) { return 0; }
 
 void matmul_block_bf16_generic(const MatMul& m, const Block& block, void*) {
   for (int64_t r = block.row_begin; r < block.row_end; ++r) {

@@ -73,7 +73,7 @@ __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) void round_span_
 void round_span_bf16(const float* x, int64_t count, uint16_t* out) {
 #if defined(__x86_64__)
   static const bool instruction = __builtin_cpu_supports("avx512bf16") != 0;
-  if (instruction && isa() == Isa::kAvx512) return round_span_by_instruction(x, count, out);
+  if (instruction && isa() >= Isa::kAvx512) return round_span_by_instruction(x, count, out);
 #endif
   DURE_DISPATCH(RoundSpanBf16)(x, count, out);
 }
