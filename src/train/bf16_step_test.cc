@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
+#include "kernels/isa.h"
 #include "tensor/cpu_stream.h"
 #include "train/reference_fixture.h"
 
