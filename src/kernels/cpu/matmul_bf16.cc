@@ -168,12 +168,19 @@ void ZeroRest(float* panel, int64_t steps, int64_t width) {
 // A stored row holds one step of every panel.
 void PackStep(const MatMul& m, int64_t first, int64_t columns, int64_t step, int64_t s,
               float* panels, int64_t panel_steps) {
-  const char* const row = m.b + (step + s) * m.b_row_bytes;
+  const hn::ScalableTag<float> d;
+  const hn::Rebind<hwy::bfloat16_t, decltype(d)> half;
+  const auto* row = reinterpret_cast<const hwy::bfloat16_t*>(m.b + (step + s) * m.b_row_bytes);
   for (int64_t c = 0; c < columns; c += kPanel) {
     const int64_t count = std::min(kPanel, columns - c), width = PanelVecs(count) * kLanes;
     float* const to = panels + s * width;
-    WidenRow(DType::kBF16, row, first + c, count, to);
-    std::fill(to + count, to + width, 0.0f);
+    int64_t j = 0;
+    for (; j + kLanes <= count; j += kLanes)
+      hn::Store(hn::PromoteTo(d, hn::LoadU(half, row + first + c + j)), d, to + j);
+    if (j < count) {
+      widen(DType::kBF16, row, first + c + j, count - j, to + j);
+      std::fill(to + count, to + width, 0.0f);
+    }
     panels += panel_steps * width;
   }
 }
