@@ -60,6 +60,8 @@ TEST(IntegerBlock, IsWhatTheDecoderDecodes) {
     SCOPED_TRACE(dtype_info(type.dtype).name);
     const IntegerFormat& f = *integer_format(type.dtype);
     ASSERT_EQ(f.elements, dtype_info(type.dtype).block_elements);
+    EXPECT_TRUE(!f.minima || f.offset == 0);     // integer8_vnni.cc and
+    EXPECT_TRUE(!f.minima || f.value_max < 32);  // integer8_amx.cc count on it.
     const Tensor w = random_blocks(type, {40, f.elements}, 1);
     int value_max = 0;
     for (int64_t b = 0; b < 40; ++b) {
@@ -71,6 +73,7 @@ TEST(IntegerBlock, IsWhatTheDecoderDecodes) {
       take_apart(type.dtype, at, block);
       for (int k = 0; k < f.elements; ++k) {
         const int s = k / f.sub_block;
+        EXPECT_TRUE(!f.minima || (block.scales[s] >= 0 && block.scales[s] < 64));
         value_max = std::max<int>(value_max, block.values[k]);
         const double high = double{block.d} * block.scales[s] * (block.values[k] - f.offset);
         const double low = f.minima ? double{block.low} * block.minima[s] : 0;
@@ -105,6 +108,19 @@ Tensor rows_of(int64_t m, int64_t k, uint64_t stream) {
   return x;
 }
 
+void expect_twin_everywhere(const Type& type, const Tensor& w, const Tensor& x) {
+  const int64_t m = x.view.dim(0), n = w.view.dim(0), k = x.view.dim(1);
+  const std::string what = std::string(dtype_info(type.dtype).name) + " " + std::to_string(m) +
+                           "x" + std::to_string(n) + "x" + std::to_string(k);
+  const std::vector<float> expected = twin(w.view, x);
+  expect_same_everywhere(what, [&](Stream& stream) {
+    Tensor y({m, n});
+    linear(integer8(w.view), x.view, y.view, stream);
+    expect_same_bits(y.values(), expected, what);
+    return y.values();
+  });
+}
+
 TEST(Integer8, EqualsItsTwinWithEveryInstructionSetAndBatch) {
   struct Size {
     int64_t m, n, blocks;
@@ -114,17 +130,45 @@ TEST(Integer8, EqualsItsTwinWithEveryInstructionSetAndBatch) {
          {Size{1, 16, 1}, Size{3, 33, 2}, Size{8, 7, 3}, Size{13, 48, 8}, Size{7, 20, 9},
           Size{270, 17, 2}, Size{4, 33, 24}, Size{2, 16, 40}, Size{3, 18, 16}, Size{1, 47, 24}}) {
       const int64_t k = size.blocks * shortest(type.dtype);
-      const std::string what = std::string(dtype_info(type.dtype).name) + " " +
-                               std::to_string(size.m) + "x" + std::to_string(size.n) + "x" +
-                               std::to_string(k);
-      const Tensor w = random_blocks(type, {size.n, k}, 2), x = rows_of(size.m, k, 3);
-      const std::vector<float> expected = twin(w.view, x);
-      expect_same_everywhere(what, [&](Stream& stream) {
-        Tensor y({size.m, size.n});
-        linear(integer8(w.view), x.view, y.view, stream);
-        expect_same_bits(y.values(), expected, what);
-        return y.values();
-      });
+      expect_twin_everywhere(type, random_blocks(type, {size.n, k}, 2), rows_of(size.m, k, 3));
+    }
+  }
+}
+
+// Few rows have bodies of their own, which read whole groups of 256 in batches of four; a K that is
+// not whole groups goes through panels.
+TEST(Integer8, OneToFourRowsOfEveryType) {
+  for (const Type& type : types()) {
+    const int64_t block = shortest(type.dtype);
+    for (int64_t m = 1; m <= 4; ++m) {
+      for (const int64_t k : {256, 512, 768, 1280, 2304, 4352, 96, 736}) {
+        if (k % block != 0) continue;
+        const auto stream = static_cast<uint64_t>(k + m);
+        expect_twin_everywhere(type, random_blocks(type, {m == 3 ? 33 : 18, k}, stream),
+                               rows_of(m, k, stream));
+      }
+    }
+  }
+}
+
+// The largest products there are: sums in 16 bits must hold them.
+TEST(Integer8, LargestValuesDoNotSaturate) {
+  const int64_t n = 16, k = 512;
+  for (const Type& type : types()) {
+    for (const int fill : {0x00, 0x7f, 0x80, 0x88, 0xff}) {
+      Tensor w = random_blocks(type, {n, k}, 13);
+      auto* const bytes = static_cast<uint8_t*>(w.view.data);
+      const int64_t block = dtype_info(type.dtype).block_bytes;
+      for (int64_t i = 0; i < w.view.bytes(); ++i) {
+        const auto is_half = [&](int at) { return i % block == at || i % block == at + 1; };
+        if (std::none_of(type.halves.begin(), type.halves.end(), is_half))
+          bytes[i] = static_cast<uint8_t>(fill);
+      }
+      for (const int64_t m : {1, 4, 7}) {
+        Tensor x({m, k});
+        for (int64_t i = 0; i < m * k; ++i) x.data()[i] = i / k % 2 == 0 ? 1.0f : -1.0f;
+        expect_twin_everywhere(type, w, x);
+      }
     }
   }
 }

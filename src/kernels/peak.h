@@ -26,4 +26,7 @@ struct MachinePeak {
 // kOutOfMemory.
 MachinePeak measure_peak(CpuStream& stream, double seconds);
 
+// Reads `bytes` at `data` once with all threads, plain loads, as read_gbytes_s does.
+void read_once(const void* data, int64_t bytes, CpuStream& stream);
+
 }  // namespace dure

@@ -134,4 +134,14 @@ std::unique_ptr<TensorProvider> provide(const Parameters& parameters, Stream* st
   return std::make_unique<ParametersProvider>(parameters, stream);
 }
 
+Arithmetic arithmetic_in(const ModelWeights& weights) {
+  ModelOf<WeightView, ConstTensorView> fields = weights;
+  Arithmetic found = Arithmetic::kExact;
+  visit_tensors(weights.config, fields, [&](const ImpliedTensor&, auto& field) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, WeightView>)
+      if (field.arithmetic != Arithmetic::kExact) found = field.arithmetic;
+  });
+  return found;
+}
+
 }  // namespace dure

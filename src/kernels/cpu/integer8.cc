@@ -44,9 +44,11 @@ RoundedRows rounded(ConstTensorView x, int block, CpuStream& stream) {
   out.groups = divide_up(x.dim(1), kPanelElements);
   out.scales_per_group = kPanelElements / block;
   const auto cells = static_cast<size_t>(out.rows * out.groups);
+  // Behind the last group lie rows that a body may read and use nothing of.
+  const auto values_bytes =
+      static_cast<size_t>(out.groups * out.group_bytes() + kRowsReadable * kPanelElements);
   const size_t sums_bytes = cells * 16 * sizeof(int16_t);
   const size_t scales_bytes = cells * static_cast<size_t>(out.scales_per_group) * sizeof(float);
-  const size_t values_bytes = (cells + kRowsReadable) * kPanelElements;
   auto* const room =
       static_cast<char*>(stream.shared_scratch(values_bytes + sums_bytes + scales_bytes));
   out.values = reinterpret_cast<int8_t*>(room);
@@ -116,27 +118,32 @@ void gather(const Run& run) {
   }
 }
 
-RowBlock row_block(const Run& run, int64_t g, int64_t first) {
-  const RoundedRows x = run.call.x;  // A copy: stores through the block's pointers leave it alone.
+// The lists of a RowBlock.
+struct RowLists {
+  const int8_t* values[kRowBlockMax];
+  const float* scales[kRowBlockMax];
+  const int16_t* sums[kRowBlockMax];
+  float* y[kRowBlockMax];
+};
+
+RowBlock row_block(const Run& run, int64_t g, int64_t first, RowLists& lists) {
+  const RoundedRows x = run.call.x;  // A copy: stores to the lists leave it alone.
   const int32_t* const take = run.call.take;
   const int64_t begin = run.task.row_begin + first;
-  RowBlock block;
-  block.count = static_cast<int>(std::min<int64_t>(run.body.row_block, run.count() - first));
+  const auto count = static_cast<int>(std::min<int64_t>(run.body.row_block, run.count() - first));
   float* y = run.room.results + first * kTileColumns;
-  for (int i = 0; i < block.count; ++i, y += kTileColumns) {
+  for (int i = 0; i < count; ++i, y += kTileColumns) {
     const int64_t r = take == nullptr ? begin + i : take[begin + i];
-    block.values[i] = x.values_at(g, r);
-    block.scales[i] = x.scales_at(g, r);
-    block.sums[i] = x.sums_at(g, r);
-    block.y[i] = y;
+    lists.values[i] = x.values_at(g, r);
+    lists.scales[i] = x.scales_at(g, r);
+    lists.sums[i] = x.sums_at(g, r);
+    lists.y[i] = y;
   }
-  if (run.room.gathered == nullptr) return block;
-  for (int i = 0; i < block.count; ++i) block.values[i] = run.gathered_at(g, first + i);
-  return block;
+  if (run.room.gathered != nullptr) {
+    for (int i = 0; i < count; ++i) lists.values[i] = run.gathered_at(g, first + i);
+  }
+  return {count, lists.values, lists.scales, lists.sums, lists.y};
 }
-
-// Stored bytes of one panel's elements.
-int64_t panel_bytes(const WeightView& w) { return row_bytes(w.dtype(), kPanelElements); }
 
 // The stored rows of the tile after this one, which are fetched meanwhile. The 32 rows of a tile
 // lie one after another: read in that order they are one stream, which a processor follows at full
@@ -174,10 +181,11 @@ void fetch_rows(const Run& run, int64_t g, int64_t first) {
 void run_tile(const Run& run, int64_t tile) {
   const Task& task = run.task;
   const WeightView& w = task.job->product->w;
-  const int64_t groups = run.call.x.groups;
+  const int64_t groups = run.call.x.groups, bytes = row_bytes(w.dtype(), kPanelElements);
   std::memset(run.room.results, 0, static_cast<size_t>(run.count() * kTileColumns) * sizeof(float));
   PanelRows rows[kTilePanels];
   for (int p = 0; p < kTilePanels; ++p) rows[p] = stored_rows(w, task.part, tile * kTilePanels + p);
+  RowLists lists;
   TileMemory ahead = memory_of(w, task.part, tile + 1, groups);
   if (tile + 1 == task.tile_end) ahead.bytes = 0;
   for (int64_t g = 0; g < groups; ++g) {
@@ -186,11 +194,11 @@ void run_tile(const Run& run, int64_t tile) {
     ahead.advance();
     for (int p = 0; p < kTilePanels; ++p) {
       run.body.unpack(w.dtype(), rows[p], elements, run.room.panels[p]);
-      for (const uint8_t*& at : rows[p].at) at += panel_bytes(w);
+      for (const uint8_t*& at : rows[p].at) at += bytes;
     }
     for (int64_t r = 0; r < run.count(); r += run.body.row_block) {
       fetch_rows(run, g, r + run.body.row_block);
-      run.body.multiply(*task.job->format, run.room.panels, elements, row_block(run, g, r));
+      run.body.multiply(*task.job->format, run.room.panels, elements, row_block(run, g, r, lists));
     }
   }
 }
@@ -204,21 +212,28 @@ void store_tile(const Task& task, int64_t tile, const float* results) {
     std::memcpy(y.f32() + r * n + first, results + (r - task.row_begin) * kTileColumns, bytes);
 }
 
-// A tile for very few rows; false where there is no body for it.
-bool run_few(const Call& call, const Task& task, int64_t tile, void* room, float* results) {
+// Whether stored rows are read as they lie, not through panels.
+bool uses_few(const Call& call, const Task& task) {
   const WeightView& w = task.job->product->w;
-  if (call.body.few == nullptr || w.columns() % kPanelElements != 0) return false;
+  return w.columns() % kPanelElements == 0 &&
+         task.row_end - task.row_begin <= call.body.few_rows(w.dtype());
+}
+
+// A tile for few rows; kFewRows at a time, after the first of which the stored rows are in a cache.
+void run_few(const Call& call, const Task& task, int64_t tile, void* room, float* results) {
+  const WeightView& w = task.job->product->w;
   FewTile few{.columns = w.columns(), .x = &call.x, .room = room};
-  few.count = static_cast<int>(task.row_end - task.row_begin);
   for (int p = 0; p < kTilePanels; ++p) {
     few.rows = stored_rows(w, task.part, tile * kTilePanels + p);
-    for (int i = 0; i < few.count; ++i) {
-      few.x_row[i] = call.row_of(task.row_begin + i);
-      few.y[i] = results + i * kTileColumns + p * kPanelColumns;
+    for (int64_t first = task.row_begin; first < task.row_end; first += kFewRows) {
+      few.count = static_cast<int>(std::min<int64_t>(kFewRows, task.row_end - first));
+      for (int i = 0; i < few.count; ++i) {
+        few.x_row[i] = call.row_of(first + i);
+        few.y[i] = results + (first - task.row_begin + i) * kTileColumns + p * kPanelColumns;
+      }
+      call.body.few(w.dtype(), few);
     }
-    if (!call.body.few(w.dtype(), few)) return false;
   }
-  return true;
 }
 
 // A worker's scratch, cut into what a task needs; `few` rows have a room of their own in place of
@@ -227,9 +242,9 @@ Room room_for(const Call& call, const Integer8Body& body, const Task& task, bool
   const int64_t count = task.row_end - task.row_begin;
   const int64_t columns = task.job->product->w.columns();
   const size_t panels = kTilePanels * sizeof(Panel);
-  const size_t first = few ? std::max(panels, few_room_bytes(columns)) : panels;
+  const size_t first = few ? few_room_bytes(columns) : panels;
   const auto results = static_cast<size_t>(count * kTileColumns) * sizeof(float);
-  const bool gathers = body.rows_together && call.take != nullptr;
+  const bool gathers = !few && body.rows_together && call.take != nullptr;
   const auto gathered = static_cast<size_t>(call.x.groups * readable_rows(count) * kPanelElements);
   auto* const at =
       static_cast<char*>(call.stream.scratch(worker, first + results + (gathers ? gathered : 0)));
@@ -239,21 +254,23 @@ Room room_for(const Call& call, const Integer8Body& body, const Task& task, bool
 
 void run_task(const Call& call, const Task& task, int worker) {
   const WeightView& w = task.job->product->w;
-  const int64_t count = task.row_end - task.row_begin;
-  const bool few = count <= kFewRows;
-  const Integer8Body& body = count < call.body.rows_min ? integer8_vnni() : call.body;
+  const bool few = uses_few(call, task);
+  const Integer8Body& body =
+      task.row_end - task.row_begin < call.body.rows_min ? integer8_vnni() : call.body;
   const Run run{call, body, task, room_for(call, body, task, few, worker)};
-  if (run.room.gathered != nullptr) gather(run);
   std::optional<AmxSession> session;
-  if (body.tile_config != nullptr) session.emplace(body.tile_config(*task.job->format));
+  if (!few) {
+    if (run.room.gathered != nullptr) gather(run);
+    if (body.tile_config != nullptr) session.emplace(body.tile_config(*task.job->format));
+    // Nobody has fetched the first tile ahead.
+    const TileMemory first = memory_of(w, task.part, task.tile_begin, call.x.groups);
+    fetch(first.next, first.bytes);
+  }
   for (int64_t tile = task.tile_begin; tile < task.tile_end; ++tile) {
-    if (!few || !run_few(call, task, tile, run.room.panels, run.room.results)) {
-      if (tile == task.tile_begin) {  // Nobody has fetched it ahead.
-        const TileMemory first = memory_of(w, task.part, tile, call.x.groups);
-        fetch(first.next, first.bytes);
-      }
+    if (few)
+      run_few(call, task, tile, run.room.panels, run.room.results);
+    else
       run_tile(run, tile);
-    }
     store_tile(task, tile, run.room.results);
   }
 }
@@ -315,10 +332,11 @@ std::atomic<const Integer8Body*> g_chosen_body{nullptr};
 
 }  // namespace
 
-// Of 16 stored rows: for each block, two sums for each row of x, and its scales.
+// Of 16 stored rows: for each block, a sum for each row of x and its scales; of types of 256 two.
 size_t few_room_bytes(int64_t columns) {
-  const auto blocks = static_cast<size_t>(divide_up(columns / 32, 16) * 16);
-  return kPanelColumns * blocks * sizeof(int32_t) * (kFewRows + 1);
+  const int64_t words = std::max(few_room_stride(columns / 32) * (kFewRows + 1),
+                                 few_room_stride(columns / kPanelElements) * (2 * kFewRows + 1));
+  return static_cast<size_t>(kPanelColumns * words) * sizeof(int32_t);
 }
 
 void set_integer8_body(const Integer8Body* body) {

@@ -362,11 +362,15 @@ double chains(int64_t rounds, int32_t* out) {
 
 constexpr int kRowsMin = 4;  // Below, tiles are mostly empty.
 
+// Tiles take over where they begin to be filled.
+int few_rows(DType dtype) { return std::min(few_rows_vnni(dtype), kRowsMin); }
+
 template <typename Tiles>
 constexpr Integer8Body body_of(decltype(Integer8Body::chains) chains,
                                decltype(Integer8Body::tile_config) config) {
   return {.unpack = unpack,
           .multiply = multiply<Tiles>,
+          .few_rows = few_rows,
           .few = few_vnni,
           .chains = chains,
           .row_block = kRowsMax,
