@@ -79,7 +79,7 @@ struct Bench {
            grouped_linear_input_gradient(weight, groups, dy.view, dx.view, Write::kSet, stream);
          }));
     line("dw", flops, best_s(seconds, [&] {
-           grouped_linear_weight_gradient(groups, dy.view, x.view, dw.view, stream, arithmetic);
+           grouped_linear_weight_gradient(groups, dy.view, x.view, dw.view, arithmetic, stream);
          }));
     std::printf("\n");
   }

@@ -119,7 +119,7 @@ void expect_equals_twin(const Operands& o, const std::string& what) {
     linear(bf16(o.w), o.x.view, out.view, stream);
     linear_input_gradient(bf16(o.w), o.dy.view, dx.view, Write::kSet, stream);
     linear_input_gradient(bf16(o.w), o.dy.view, more.view, Write::kAdd, stream);
-    linear_weight_gradient(o.dy.view, o.x.view, dw.view, stream, Arithmetic::kBf16);
+    linear_weight_gradient(o.dy.view, o.x.view, dw.view, Arithmetic::kBf16, stream);
     expect_same_bits(plain(out.values()), y, what + " forward");
     expect_same_bits(plain(dx.values()), set, what + " dx");
     expect_same_bits(plain(more.values()), added, what + " dx +=");
@@ -193,7 +193,7 @@ TEST(Bf16, ExpertsEqualTheTwinOfTheirRows) {
     grouped_linear_input_gradient(bf16(w), list(offsets), all[0].dy.view, din.view, Write::kSet,
                                   stream);
     grouped_linear_weight_gradient(list(offsets), all[0].dy.view, all[0].x.view, dweight.view,
-                                   stream, Arithmetic::kBf16);
+                                   Arithmetic::kBf16, stream);
     expect_same_bits(out.values(), y, "forward");
     expect_same_bits(din.values(), dx, "dx");
     expect_same_bits(dweight.values(), dw, "dw");

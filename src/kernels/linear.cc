@@ -102,8 +102,8 @@ void linear_input_gradient(const WeightView& w, ConstTensorView dy, TensorView d
   input_gradient(w, offsets, dy, dx, write, stream);
 }
 
-void linear_weight_gradient(ConstTensorView dy, ConstTensorView x, TensorView dw, Stream& stream,
-                            Arithmetic arithmetic) {
+void linear_weight_gradient(ConstTensorView dy, ConstTensorView x, TensorView dw,
+                            Arithmetic arithmetic, Stream& stream) {
   check_gradient(dy, x, dw, 2);
   const int64_t offsets[] = {0, x.dim(0)};
   weight_gradient(offsets, dy, x, dw, stream, arithmetic);
@@ -145,7 +145,7 @@ void grouped_linear_input_gradient(const WeightView& w, ConstTensorView offsets,
 }
 
 void grouped_linear_weight_gradient(ConstTensorView offsets, ConstTensorView dy, ConstTensorView x,
-                                    TensorView dw, Stream& stream, Arithmetic arithmetic) {
+                                    TensorView dw, Arithmetic arithmetic, Stream& stream) {
   check_gradient(dy, x, dw, 3);
   check_offsets(offsets, dw.dim(0));
   weight_gradient(parts(offsets), dy, x, dw, stream, arithmetic);

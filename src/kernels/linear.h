@@ -28,8 +28,8 @@ void linear(const WeightView& w, ConstTensorView x, TensorView y, Stream& stream
 void linear_input_gradient(const WeightView& w, ConstTensorView dy, TensorView dx, Write write,
                            Stream& stream);
 // dw: [N, K] += dy^T x. f32. Exact, or kBf16 for the gradient of a weight that multiplies so.
-void linear_weight_gradient(ConstTensorView dy, ConstTensorView x, TensorView dw, Stream& stream,
-                            Arithmetic arithmetic = Arithmetic::kExact);
+void linear_weight_gradient(ConstTensorView dy, ConstTensorView x, TensorView dw,
+                            Arithmetic arithmetic, Stream& stream);
 
 // Experts. Rows are sorted by expert: expert e owns rows [offsets[e], offsets[e+1]); offsets:
 // [E+1] i64, empty experts allowed. w: [E, N, K]. Row results equal linear() of that row with that
@@ -46,7 +46,6 @@ inline bool takes_rows(const WeightView& w) { return w.arithmetic == Arithmetic:
 void grouped_linear_input_gradient(const WeightView& w, ConstTensorView offsets, ConstTensorView dy,
                                    TensorView dx, Write write, Stream& stream);
 void grouped_linear_weight_gradient(ConstTensorView offsets, ConstTensorView dy, ConstTensorView x,
-                                    TensorView dw, Stream& stream,
-                                    Arithmetic arithmetic = Arithmetic::kExact);
+                                    TensorView dw, Arithmetic arithmetic, Stream& stream);
 
 }  // namespace dure

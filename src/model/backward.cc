@@ -14,7 +14,7 @@ namespace {
 
 void expert_weight_gradient(const WeightView& w, ConstTensorView offsets, ConstTensorView dy,
                             ConstTensorView x, TensorView dw, Stream& stream) {
-  if (dw) grouped_linear_weight_gradient(offsets, dy, x, dw, stream, w.gradient_arithmetic());
+  if (dw) grouped_linear_weight_gradient(offsets, dy, x, dw, w.gradient_arithmetic(), stream);
 }
 
 // Matrices of one FFN over plain rows.

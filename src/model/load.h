@@ -25,8 +25,8 @@ void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& st
 ModelWeights open_weights(std::shared_ptr<const ModelFiles> files,
                           Arithmetic arithmetic = Arithmetic::kExact);
 
-// kInteger8 where some matrix multiplies so: of a model without a quantised matrix every product is
-// exact.
+// kInteger8 or kBf16 where some matrix multiplies so: of a model without a quantised matrix, opened
+// with the default, every product is exact.
 Arithmetic arithmetic_in(const ModelWeights& weights);
 
 // Where the weights of open_weights() will lie; from the files' headers alone.
