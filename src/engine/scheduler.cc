@@ -1,6 +1,8 @@
 // Three lists, and nodes that move between them.
 #include "engine/scheduler.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace dure {
@@ -81,14 +83,16 @@ int64_t Scheduler::rows_end(const Sequence& s, int64_t end) const {
   return std::min(end + ahead, s.token_count_max());
 }
 
-// In order: a later, smaller request does not overtake. One page stays free for each that runs, or
-// the newcomer would be out again at once.
+// In order: a later, smaller request does not overtake. One page stays free for each that runs and
+// will need another, or the newcomer would be out again at once.
 Sequence* Scheduler::next() {
   if (waiting_.empty() || cache_.free_sequences() == 0) return nullptr;
   Sequence& s = waiting_.front();
   const int64_t pages = pages_for(rows_end(s, s.token_count()));
-  const bool room =
-      page_count_ == 0 || running_.empty() || cache_.free_pages() - pages >= std::ssize(running_);
+  const auto growing = std::count_if(running_.begin(), running_.end(), [&](const Sequence& r) {
+    return pages_for(rows_end(r, r.token_count())) < pages_for(r.token_count_max());
+  });
+  const bool room = page_count_ == 0 || running_.empty() || cache_.free_pages() - pages >= growing;
   return room ? &s : nullptr;
 }
 
