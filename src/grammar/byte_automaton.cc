@@ -319,4 +319,8 @@ ByteNfa::Node ByteNfa::add_text(Node from, std::string_view text) {
   return from;
 }
 
+ByteDfa ByteNfa::determinise(Node begin, Node end) const {
+  return Determiniser(*this, end).run(begin);
+}
+
 }  // namespace dure

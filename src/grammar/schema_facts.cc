@@ -3,6 +3,7 @@
 #include "grammar/schema_facts.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <functional>
 #include <unordered_map>
@@ -50,7 +51,8 @@ const std::unordered_set<std::string_view>& refused() {
 std::string unescaped(std::string_view step) {
   std::string out;
   for (size_t i = 0; i < step.size(); ++i) {
-    if (step[i] == '%' && i + 2 < step.size()) {
+    if (step[i] == '%' && i + 2 < step.size() && std::isxdigit(static_cast<uint8_t>(step[i + 1])) &&
+        std::isxdigit(static_cast<uint8_t>(step[i + 2]))) {
       out += static_cast<char>(std::stoi(std::string(step.substr(i + 1, 2)), nullptr, 16));
       i += 2;
     } else {
@@ -103,6 +105,17 @@ class KeywordReader {
   KeywordReader(SchemaReader& reader, const SchemaSet& set, SchemaFacts& facts)
       : reader_(reader), set_(set), facts_(facts) {}
 
+  using Handler = void (KeywordReader::*)(const Json& value, const std::string& at);
+  static const std::unordered_map<std::string_view, Handler>& handlers();
+
+  void read_all() {
+    for (const SchemaRef& schema : set_.all) {
+      open_ = schema.above;
+      read(schema);
+    }
+  }
+
+ private:
   void read(const SchemaRef& schema) {
     if (std::find(open_.begin(), open_.end(), schema.node) != open_.end())
       fail(ErrorCode::kUnsupported, "{}: the schema refers to itself without anything between",
@@ -122,10 +135,6 @@ class KeywordReader {
     open_.pop_back();
   }
 
- private:
-  using Handler = void (KeywordReader::*)(const Json& value, const std::string& at);
-
-  static const std::unordered_map<std::string_view, Handler>& handlers();
   void keyword(const SchemaRef& schema, const std::string& name, const Json& value) {
     const std::string at = schema.at + "/" + escaped(name);
     if (const auto found = handlers().find(name); found != handlers().end())
@@ -151,6 +160,7 @@ class KeywordReader {
   void choice(const Json& value, const std::string& at, bool exactly_one) {
     if (set_.taken.contains(&value)) return;
     facts_.choices.push_back({&value, list(value, at), exactly_one, at});
+    for (SchemaRef& branch : facts_.choices.back().branches) branch.above = open_;
   }
   static std::vector<SchemaRef> list(const Json& value, const std::string& at) {
     if (!value.is_array() || value.size() == 0) wrong(at, "a list of schemas is asked for", value);
@@ -373,7 +383,7 @@ SchemaFacts SchemaReader::read(const SchemaSet& set) {
   SchemaFacts facts;
   facts.at = set.all.empty() ? "#" : set.all[0].at;
   KeywordReader keywords(*this, set, facts);
-  for (const SchemaRef& schema : set.all) keywords.read(schema);
+  keywords.read_all();
   return facts;
 }
 

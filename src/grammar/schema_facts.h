@@ -21,6 +21,8 @@ namespace dure {
 struct SchemaRef {
   const Json* node = nullptr;
   std::string at;
+  // Schemas of the same place that led here: one of them met again is a loop.
+  std::vector<const Json*> above;
 };
 
 // Schemas that must all hold. `taken` are lists of anyOf or oneOf one of whose branches is among
