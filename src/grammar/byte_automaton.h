@@ -14,7 +14,7 @@
 namespace dure {
 
 // States that one automaton may have: beyond it a pattern is refused (kUnsupported).
-constexpr int64_t kAutomatonStatesMax = 50'000;
+constexpr int64_t kAutomatonStatesMax = 20'000;
 
 class ByteDfa {
  public:

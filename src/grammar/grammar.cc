@@ -169,8 +169,11 @@ void GrammarBuilder::lay_out_terminals(Grammar& g) const {
       g.states_.push_back(state);
     }
   }
+  g.terminal_rules_.resize(terminals_.size());
   for (const RuleDraft& rule : rules_) {
     const bool body = rule.terminal < 0;
+    if (!body)
+      g.terminal_rules_[static_cast<size_t>(rule.terminal)] = static_cast<RuleId>(g.rules_.size());
     g.rules_.push_back({body ? -1 : first_state[static_cast<size_t>(rule.terminal)], rule.start});
   }
 }

@@ -59,7 +59,11 @@ class Grammar {
   bool accepts(int32_t state) const { return states_[static_cast<size_t>(state)].accepts; }
   // Nothing follows: the state need not be kept once its rule has returned.
   bool ends(int32_t state) const { return states_[static_cast<size_t>(state)].ends; }
+  RuleId terminal_rule(int32_t state) const {
+    return terminal_rules_[states_[static_cast<size_t>(state)].terminal];
+  }
   int64_t state_count() const { return static_cast<int64_t>(states_.size()); }
+  int64_t rule_count() const { return static_cast<int64_t>(rules_.size()); }
   int64_t node_count() const { return static_cast<int64_t>(nodes_.size()); }
   int64_t size_bytes() const;
 
@@ -76,6 +80,7 @@ class Grammar {
   std::vector<State> states_;
   std::vector<int32_t> next_;
   std::vector<std::array<uint8_t, 256>> classes_;  // of each terminal
+  std::vector<RuleId> terminal_rules_;             // of each terminal
   RuleId root_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// Long bounded strings are chunks of 64 characters, so that a token sees a few states however long
+// Long bounded strings are chunks of 256 characters, so that a token sees a few states however long
 // the string may be.
 #include "grammar/json_grammar.h"
 
@@ -7,7 +7,7 @@
 namespace dure {
 namespace {
 
-constexpr int64_t kChunk = 64;
+constexpr int64_t kChunk = 256;
 const char* const kSpace = "( |\r?\n[ \t]{0,64})?";
 
 void add_hex(ByteNfa& nfa, ByteNfa::Node from, ByteNfa::Node to) {
@@ -49,27 +49,72 @@ void add_string_char(ByteNfa& nfa, ByteNfa::Node from, ByteNfa::Node to) {
   add_utf16(nfa, after_any(nfa, slash, "u"), to);
 }
 
-enum class Ending { kNone, kQuote };
-enum class Count { kExactly, kAtMost, kAny };
+// Up to or exactly `count` characters, then perhaps the closing quote: the automaton of one
+// character again and again, its end the next one's start.
+class StringChars {
+ public:
+  enum class Count { kExactly, kAtMost };
+  enum class Ending { kNone, kQuote };
 
-ByteDfa string_chars(Count how, int64_t count, Ending ending) {
+  StringChars(Count how, int64_t count, Ending ending)
+      : how_(how), count_(static_cast<int32_t>(count)), ending_(ending) {
+    ByteNfa nfa;
+    const ByteNfa::Node begin = nfa.add_node();
+    const ByteNfa::Node end = nfa.add_node();
+    add_string_char(nfa, begin, end);
+    one_ = nfa.determinise(begin, end);
+  }
+
+  ByteDfa build() const {
+    std::vector<ByteDfa::State> states;
+    for (int32_t i = 0; i < count_; ++i) {
+      for (int32_t s = 0; s < size(); ++s) states.push_back(state_of(i, s));
+    }
+    states.push_back(state_of(count_, -1));
+    ByteDfa::State last = dead_state();
+    last.accepts = ending_ == Ending::kQuote;
+    states.push_back(last);
+    return ByteDfa(states);
+  }
+
+ private:
+  static ByteDfa::State dead_state() {
+    ByteDfa::State state;
+    state.next.fill(ByteDfa::kDead);
+    return state;
+  }
+  int32_t size() const { return static_cast<int32_t>(one_.state_count()); }
+  // State s of character i; s -1: behind the last character.
+  ByteDfa::State state_of(int32_t i, int32_t s) const {
+    ByteDfa::State state = dead_state();
+    for (int byte = 0; s >= 0 && byte < 256; ++byte) {
+      const int32_t to = one_.next(s, static_cast<uint8_t>(byte));
+      if (to == ByteDfa::kDead) continue;
+      state.next[static_cast<size_t>(byte)] = one_.accepts(to) ? (i + 1) * size() : i * size() + to;
+    }
+    const bool may_end = s <= 0 && (how_ == Count::kAtMost || i == count_);
+    if (may_end && ending_ == Ending::kQuote) state.next['"'] = count_ * size() + 1;
+    state.accepts = may_end && ending_ == Ending::kNone;
+    return state;
+  }
+
+  Count how_;
+  int32_t count_;
+  Ending ending_;
+  ByteDfa one_;
+};
+
+ByteDfa exactly_chars(int64_t count) {
+  return StringChars(StringChars::Count::kExactly, count, StringChars::Ending::kNone).build();
+}
+ByteDfa at_most_chars(int64_t count) {
+  return StringChars(StringChars::Count::kAtMost, count, StringChars::Ending::kQuote).build();
+}
+ByteDfa any_chars() {
   ByteNfa nfa;
   const ByteNfa::Node begin = nfa.add_node();
-  const ByteNfa::Node end = nfa.add_node();
-  ByteNfa::Node at = begin;
-  if (how == Count::kAny) {
-    add_string_char(nfa, at, at);
-  } else {
-    for (int64_t i = 0; i < count; ++i) {
-      const ByteNfa::Node next = nfa.add_node();
-      if (how == Count::kAtMost) nfa.add_skip(at, end);
-      add_string_char(nfa, at, next);
-      at = next;
-    }
-  }
-  nfa.add_skip(at, end);
-  const ByteNfa::Node last = ending == Ending::kQuote ? nfa.add_text(end, "\"") : end;
-  return nfa.determinise(begin, last);
+  add_string_char(nfa, begin, begin);
+  return nfa.determinise(begin, nfa.add_text(begin, "\""));
 }
 
 }  // namespace
@@ -105,28 +150,32 @@ RuleId JsonGrammar::listed(char open_bracket, RuleId item, char close_bracket) {
 RuleId JsonGrammar::string_of(int64_t min, std::optional<int64_t> max) {
   if (max && *max < min) return builder_.choice({});
   std::vector<RuleId> parts = {builder_.literal("\"")};
-  if (min >= kChunk) {
-    const RuleId chunk = builder_.terminal(string_chars(Count::kExactly, kChunk, Ending::kNone));
-    parts.push_back(builder_.repeated(chunk, min / kChunk, min / kChunk));
-  }
-  if (min % kChunk > 0)
-    parts.push_back(builder_.terminal(string_chars(Count::kExactly, min % kChunk, Ending::kNone)));
+  if (min >= kChunk)
+    parts.push_back(builder_.repeated(chars("=", kChunk), min / kChunk, min / kChunk));
+  if (min % kChunk > 0) parts.push_back(chars("=", min % kChunk));
   const bool endless = !max || *max > GrammarBuilder::kRepeatsMax;
-  parts.push_back(endless ? builder_.terminal(string_chars(Count::kAny, 0, Ending::kQuote))
-                          : string_end(*max - min));
+  parts.push_back(endless ? chars("*", 0) : string_end(*max - min));
   return builder_.sequence(parts);
+}
+
+// Characters "=": exactly so many, "<": up to so many and the quote, "*": any number and the quote.
+RuleId JsonGrammar::chars(const char* how, int64_t count) {
+  const auto [found, fresh] = chars_.try_emplace({*how, count}, 0);
+  if (fresh)
+    found->second = builder_.terminal(*how == '='   ? exactly_chars(count)
+                                      : *how == '<' ? at_most_chars(count)
+                                                    : any_chars());
+  return found->second;
 }
 
 // Up to `max` characters and the quote: fewer chunks than fit and any rest, or all of them.
 RuleId JsonGrammar::string_end(int64_t max) {
-  const RuleId tail = builder_.terminal(string_chars(Count::kAtMost, max % kChunk, Ending::kQuote));
   const int64_t chunks = max / kChunk;
-  if (chunks == 0) return tail;
-  const RuleId chunk = builder_.terminal(string_chars(Count::kExactly, kChunk, Ending::kNone));
-  const RuleId any_tail =
-      builder_.terminal(string_chars(Count::kAtMost, kChunk - 1, Ending::kQuote));
-  return builder_.choice({builder_.sequence({builder_.at_most(chunk, chunks - 1), any_tail}),
-                          builder_.sequence({builder_.exactly(chunk, chunks), tail})});
+  if (chunks <= 1) return chars("<", max);
+  return builder_.choice({builder_.sequence({builder_.at_most(chars("=", kChunk), chunks - 1),
+                                             chars("<", kChunk - 1)}),
+                          builder_.sequence({builder_.exactly(chars("=", kChunk), chunks),
+                                             chars("<", max % kChunk)})});
 }
 
 RuleId JsonGrammar::quoted(const ByteDfa& contents) {

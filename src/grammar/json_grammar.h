@@ -4,7 +4,9 @@
 // Not here: schemas (json_schema.h), bounded numbers (json_numbers.h).
 #pragma once
 
+#include <map>
 #include <optional>
+#include <utility>
 
 #include "base/json.h"
 #include "grammar/char_set.h"
@@ -50,10 +52,12 @@ class JsonGrammar {
  private:
   RuleId spaced(std::string_view text, bool before, bool after);
   RuleId string_end(int64_t max);
+  RuleId chars(const char* how, int64_t count);
 
   GrammarBuilder& builder_;
   JsonSpacing spacing_;
   std::optional<RuleId> value_;
+  std::map<std::pair<char, int64_t>, RuleId> chars_;
 };
 
 // Contents of JSON strings: any text in its one spelling (char_set.h).

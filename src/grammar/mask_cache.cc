@@ -20,12 +20,13 @@ void set_bit(std::span<uint64_t> mask, int32_t token) {
   mask[t / 64] |= uint64_t{1} << (t % 64);
 }
 
-// One walk: tokens that end while the grammar lives, and the nodes at which it was complete.
-struct WalkResult {
-  std::vector<int32_t> tokens;
-  std::vector<uint64_t> inside;  // the same as bits
-  std::vector<TokenBytes> rest;  // of tokens that end outside
-};
+bool same_tree(const TokenTrie* a, const TokenTrie* b) {
+  if (a == nullptr || b == nullptr) return a == b;
+  const auto x = a->tokens(), y = b->tokens();
+  return std::equal(
+      x.begin(), x.end(), y.begin(), y.end(),
+      [](const TokenBytes& s, const TokenBytes& t) { return s.id == t.id && s.bytes == t.bytes; });
+}
 
 }  // namespace
 
@@ -46,79 +47,131 @@ MaskCache::MaskCache(std::shared_ptr<const Grammar> grammar,
     : grammar_(std::move(grammar)),
       vocabulary_(std::move(vocabulary)),
       bytes_max_(bytes_max),
-      walker_(*grammar_, stacks_) {}
+      walker_(*grammar_, stacks_),
+      follow_(*grammar_) {}
 
 void MaskCache::fill(const Places& places, const StackArena& stacks, std::span<uint64_t> mask) {
   DURE_CHECK_EQ(static_cast<int64_t>(mask.size()), vocabulary_->mask_words());
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (bytes_ > bytes_max_) forget();
+  if (cached_bytes() > bytes_max_) forget();
   for (const Place& place : places.all) add_place(place, stacks, mask);
 }
 
 void MaskCache::add_place(const Place& place, const StackArena& stacks, std::span<uint64_t> mask) {
-  std::unique_ptr<View>& root = roots_[place.state];
+  std::shared_ptr<View>& root = roots_[place.state];
   if (root == nullptr)
-    root = make_view({.all = {{place.state, StackArena::kBottom}}}, vocabulary_->trie());
-  const View* view = root.get();
+    root = make_view({.all = {{place.state, StackArena::kBottom}}}, follow_.from_state(place.state),
+                     vocabulary_->trie());
+  View* view = root.get();
   view->tokens.add_to(mask);
   for (int32_t at = place.stack; view->rest != nullptr && at != StackArena::kBottom;
        at = stacks.parent(at)) {
     const NodeId node = stacks.node(at);
-    std::unique_ptr<View>& above = const_cast<View*>(view)->above[node];
+    std::shared_ptr<View>& above = view->above[node];
     if (above == nullptr)
-      above = make_view(walker_.from_node(node, StackArena::kBottom), *view->rest);
+      above = make_view(walker_.from_node(node, StackArena::kBottom), follow_.from_node(node),
+                        *view->rest);
     view = above.get();
     view->tokens.add_to(mask);
   }
 }
 
-std::unique_ptr<MaskCache::View> MaskCache::make_view(Places from, const TokenTrie& trie) {
-  WalkResult result;
-  result.inside.assign(static_cast<size_t>(vocabulary_->mask_words()), 0);
-  std::vector<size_t> leaves;  // nodes of the tree at which the grammar may leave
-  std::vector<int32_t> path(static_cast<size_t>(trie.depth_max()) + 1, kDead);
-  const bool complete = from.complete;
-  path[0] = id_of(std::move(from));
-  const auto nodes = trie.nodes();
-  for (size_t i = 0; i < nodes.size();) {
-    const TokenTrie::Node& node = nodes[i];
-    const int32_t known = next(path[node.depth - 1u], node.byte);
-    if (known == kDead) {
-      i = node.next;
-      continue;
-    }
-    path[node.depth] = known;
-    for (const TokenBytes& t : trie.tokens_at(i)) {
-      result.tokens.push_back(t.id);
-      set_bit(result.inside, t.id);
-    }
-    if (known_[static_cast<size_t>(known)]->places.complete) leaves.push_back(i);
-    ++i;
+// Tokens that end while the grammar lives are settled. Those that live on only in a caller are kept
+// by what is left of them, at every node at which the grammar was complete.
+class MaskCache::ViewMaker {
+ public:
+  ViewMaker(MaskCache& cache, const TokenTrie& trie) : cache_(cache), trie_(trie) {
+    path_.resize(static_cast<size_t>(trie.depth_max()) + 1);
+    inside_.assign(static_cast<size_t>(cache.vocabulary_->mask_words()), 0);
   }
-  const auto leave = [&](const TokenBytes& t, size_t length) {
-    if (!has_bit(result.inside, t.id)) result.rest.push_back({t.bytes.substr(length), t.id});
-  };
-  if (complete)
-    for (const TokenBytes& t : trie.tokens()) leave(t, 0);
-  for (const size_t i : leaves)
-    for (const TokenBytes& t : trie.tokens_below(i)) leave(t, nodes[i].depth);
 
-  auto view = std::make_unique<View>();
-  view->tokens = make_set(std::move(result.tokens));
-  if (!result.rest.empty()) {
-    view->rest = std::make_unique<TokenTrie>(std::move(result.rest));
-    bytes_ += view->rest->size_bytes();
+  std::unique_ptr<View> make(Places from, int32_t loose) {
+    path_[0].complete = from.complete;
+    path_[0].known = cache_.id_of(std::move(from));
+    path_[0].loose = loose;
+    const auto nodes = trie_.nodes();
+    for (size_t i = 0; i < nodes.size();) i = step(nodes[i]) ? read(i) : nodes[i].next;
+    auto view = std::make_unique<View>();
+    view->tokens = cache_.make_set(std::move(tokens_));
+    std::erase_if(rest_, [&](const TokenBytes& t) { return has_bit(inside_, t.id); });
+    if (!rest_.empty()) view->rest = std::make_unique<TokenTrie>(std::move(rest_));
+    return view;
   }
-  bytes_ += static_cast<int64_t>(sizeof(View)) + 64;
+
+ private:
+  struct At {
+    int32_t known = kDead, loose = FollowWalk::kDead;
+    bool complete = false;
+  };
+
+  bool step(const TokenTrie::Node& node) {
+    const At& from = path_[node.depth - 1u];
+    At& to = path_[node.depth];
+    to.loose = cache_.follow_.next(from.loose, node.byte);
+    if (to.loose == FollowWalk::kDead) return false;
+    to.known = from.known == kDead ? kDead : cache_.next(from.known, node.byte);
+    to.complete =
+        to.known != kDead && cache_.known_[static_cast<size_t>(to.known)]->places.complete;
+    return true;
+  }
+  // The tokens that end here; the next node.
+  size_t read(size_t i) {
+    const size_t depth = trie_.nodes()[i].depth;
+    const bool inside = path_[depth].known != kDead;
+    for (const TokenBytes& t : trie_.tokens_at(i)) {
+      if (!inside) {
+        leave(t, depth);
+        continue;
+      }
+      tokens_.push_back(t.id);
+      set_bit(inside_, t.id);
+    }
+    return i + 1;
+  }
+  void leave(const TokenBytes& t, size_t depth) {
+    for (size_t at = 0; at < depth; ++at)
+      if (path_[at].complete) rest_.push_back({t.bytes.substr(at), t.id});
+  }
+
+  MaskCache& cache_;
+  const TokenTrie& trie_;
+  std::vector<At> path_;  // by depth
+  std::vector<int32_t> tokens_;
+  std::vector<uint64_t> inside_;  // the same as bits
+  std::vector<TokenBytes> rest_;
+};
+
+std::shared_ptr<MaskCache::View> MaskCache::make_view(Places from, int32_t loose,
+                                                      const TokenTrie& trie) {
+  return shared(ViewMaker(*this, trie).make(std::move(from), loose));
+}
+
+// The view kept already that holds the same: states that no token tells apart are many (places in a
+// long string).
+std::shared_ptr<MaskCache::View> MaskCache::shared(std::unique_ptr<View> view) {
+  const auto bytes_of = [](const auto& list) {
+    return std::string_view(reinterpret_cast<const char*>(list.data()),
+                            list.size() * sizeof(list[0]));
+  };
+  const TokenSet& tokens = view->tokens;
+  uint64_t hash = xxh64(bytes_of(tokens.few), reinterpret_cast<uintptr_t>(tokens.many.get()));
+  if (view->rest != nullptr)
+    for (const TokenBytes& t : view->rest->tokens())
+      hash = xxh64(t.bytes, hash + static_cast<uint64_t>(t.id));
+  const auto [first, last] = views_.equal_range(hash);
+  for (auto i = first; i != last; ++i)
+    if (i->second->tokens == tokens && same_tree(i->second->rest.get(), view->rest.get()))
+      return i->second;
+  if (view->rest != nullptr) bytes_ += view->rest->size_bytes();
+  bytes_ += static_cast<int64_t>(sizeof(View) + tokens.few.size() * sizeof(int32_t)) + 128;
   ++view_count_;
-  return view;
+  return views_.emplace(hash, std::move(view))->second;
 }
 
 MaskCache::TokenSet MaskCache::make_set(std::vector<int32_t> tokens) {
   TokenSet set;
   const auto words = static_cast<size_t>(vocabulary_->mask_words());
   if (tokens.size() < words / 4) {
-    bytes_ += static_cast<int64_t>(tokens.size() * sizeof(int32_t));
     tokens.shrink_to_fit();
     set.few = std::move(tokens);
     return set;
@@ -161,9 +214,11 @@ int32_t MaskCache::next(int32_t known, uint8_t byte) {
 
 void MaskCache::forget() {
   roots_.clear();
+  views_.clear();
   sets_.clear();
   known_.clear();
   known_ids_.clear();
+  follow_.forget();
   stacks_.clear();
   bytes_ = 0;
   view_count_ = 0;

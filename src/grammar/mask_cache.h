@@ -16,6 +16,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "grammar/follow_walk.h"
 #include "grammar/token_trie.h"
 #include "grammar/walk.h"
 
@@ -34,20 +35,21 @@ class MaskCache {
   // [vocabulary().mask_words()], zeros before.
   void fill(const Places& places, const StackArena& stacks, std::span<uint64_t> mask);
 
-  int64_t cached_bytes() const { return bytes_; }
+  int64_t cached_bytes() const { return bytes_ + follow_.size_bytes(); }
   int64_t view_count() const { return view_count_; }
 
  private:
-  // Tokens as a list, or as bits where they are many; equal bits are kept once.
+  // Tokens as a list, or as bits where they are many; equal bits are kept once, equal views too.
   struct TokenSet {
     std::vector<int32_t> few;
     std::shared_ptr<const std::vector<uint64_t>> many;
     void add_to(std::span<uint64_t> mask) const;
+    bool operator==(const TokenSet&) const = default;
   };
   struct View {
     TokenSet tokens;                  // that end inside
     std::unique_ptr<TokenTrie> rest;  // what is left of those that leave; null: none
-    std::unordered_map<NodeId, std::unique_ptr<View>> above;  // by the node returned to
+    std::unordered_map<NodeId, std::shared_ptr<View>> above;  // by the node returned to
   };
   // Places above an unknown stack, numbered; their steps are found once.
   struct Known {
@@ -57,10 +59,11 @@ class MaskCache {
   struct PlacesHash {
     size_t operator()(const Places& p) const;
   };
+  class ViewMaker;
   static constexpr int32_t kDead = -1, kUnknown = -2;
 
   void add_place(const Place& place, const StackArena& stacks, std::span<uint64_t> mask);
-  std::unique_ptr<View> make_view(Places from, const TokenTrie& trie);
+  std::shared_ptr<View> make_view(Places from, int32_t loose, const TokenTrie& trie);
   TokenSet make_set(std::vector<int32_t> tokens);
   int32_t id_of(Places places);
   int32_t next(int32_t known, uint8_t byte);
@@ -71,10 +74,13 @@ class MaskCache {
   int64_t bytes_max_;
   std::mutex mutex_;
   int64_t bytes_ = 0, view_count_ = 0;
-  std::unordered_map<int32_t, std::unique_ptr<View>> roots_;  // by state
+  std::shared_ptr<View> shared(std::unique_ptr<View> view);
+  std::unordered_map<int32_t, std::shared_ptr<View>> roots_;        // by state
+  std::unordered_multimap<uint64_t, std::shared_ptr<View>> views_;  // by what they hold
   std::unordered_map<uint64_t, std::vector<std::shared_ptr<const std::vector<uint64_t>>>> sets_;
   StackArena stacks_;  // of the places below
   Walker walker_;
+  FollowWalk follow_;
   std::vector<std::unique_ptr<Known>> known_;
   std::unordered_map<Places, int32_t, PlacesHash> known_ids_;
 };
