@@ -39,7 +39,7 @@ def relative_rmse(truth, coded, kept):
 
 
 def log_probabilities(args, model, rows, scratch):
-    run(args.dure, "score", model, "--ids", "-", "--logits", scratch / "logits", "--quiet", stdin=json.dumps(rows))
+    run(args.dure, "score", model, "--ids", "-", "--logits", scratch / "logits", "--force", "--quiet", stdin=json.dumps(rows))
     logits = numpy.fromfile(scratch / "logits", dtype=numpy.float32).reshape(sum(map(len, rows)), -1).astype(numpy.float64)
     logits -= logits.max(-1, keepdims=True)
     return logits - numpy.log(numpy.exp(logits).sum(-1, keepdims=True))

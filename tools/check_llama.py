@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Token ids, logits and greedy tokens of GGUF files, Dure beside llama.cpp. check_llama.sh builds what it needs and calls this.
 
-Usage: check_llama.py --dure build/release/dure --llama PROGRAM MODEL [MODEL ...] [--tokens 32] [--bound 2e-5]
+Usage: check_llama.py --dure build/release/dure --llama PROGRAM MODEL [MODEL ...] [--tokens 32] [--bound 2e-5] [--text FILE]
 
 Where a file holds other types than F32, llama.cpp rounds activations too (to 8 bits for blocks): its logits then differ by some per cent in norm.
 For such files the same weights are decoded to F32 first (`dure convert` to a folder and back): llama.cpp's logits of that must agree to --bound,
-and those of the file itself to 5 % in norm. Exit code 1 where anything differs.
+and those of the file itself to 5 % in norm. What the rounding costs is said for both: the mean Kullback-Leibler divergence, in nats, of the
+next token's distribution from that of exact arithmetic on the same weights, over the rows (with --text: over the file's first 1,024 tokens).
+Exit code 1 where anything differs.
 """
 import argparse
 import array
@@ -48,9 +50,32 @@ def llama(args, model, rows, tokens, scratch):
     return floats(scratch / "theirs"), [list(map(int, p[0].split())) for p in parts], [list(map(float, p[1].split())) for p in parts]
 
 
-def ours(args, model, rows, scratch):
-    run(args.dure, "score", model, "--ids", "-", "--logits", scratch / "ours", "--quiet", stdin=json.dumps(rows))
+def ours(args, model, rows, scratch, arithmetic="exact"):
+    run(args.dure, "score", model, "--ids", "-", "--logits", scratch / "ours", "--arithmetic", arithmetic, "--force", "--quiet", stdin=json.dumps(rows))
     return floats(scratch / "ours")
+
+
+def log_probabilities(logits, start, vocab):
+    row = logits[start : start + vocab]
+    top = max(row)
+    total = top + math.log(math.fsum(math.exp(x - top) for x in row))
+    return [x - total for x in row]
+
+
+def divergence(exact, rounded, vocab):
+    """Mean over the rows of sum p (log p - log q), p of the exact logits."""
+    sums = []
+    for start in range(0, len(exact), vocab):
+        p, q = log_probabilities(exact, start, vocab), log_probabilities(rounded, start, vocab)
+        sums.append(math.fsum(math.exp(a) * (a - b) for a, b in zip(p, q)))
+    return math.fsum(sums) / len(sums)
+
+
+def text_rows(args, model):
+    """The first 1,024 tokens of --text in rows of 256."""
+    ids = run(args.dure, "tokenizer", "encode", model, args.text, "--json")
+    flat = [i for line in ids.splitlines() for i in json.loads(line)][:1024]
+    return [flat[i : i + 256] for i in range(0, len(flat), 256)]
 
 
 def greedy_problems(args, model, rows, ids, margins, vocab, bound, scratch):
@@ -103,6 +128,9 @@ def check(args, model, scratch):
         native, _, _ = llama(args, model, rows, 1, scratch)
         _, native_norm = difference(got, native)
         text += f"; with llama.cpp's rounded activations {100 * native_norm:.2g} % in norm"
+        said = text_rows(args, model) if args.text else rows
+        exact, here, there = ours(args, model, said, scratch), ours(args, model, said, scratch, "integer8"), llama(args, model, said, 1, scratch)[0]
+        text += f"; divergence from exact arithmetic over {len(exact) // vocab} tokens {divergence(exact, here, vocab):.2g} nats here (integer8), {divergence(exact, there, vocab):.2g} there"
         if native_norm > 0.05:
             problems.append("native logits differ too much")
     print(f"{text}; {len(problems)} problems", flush=True)
@@ -118,6 +146,7 @@ def main():
     parser.add_argument("--llama", required=True)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--bound", type=float, default=2e-5)
+    parser.add_argument("--text")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         results = [check(args, model, pathlib.Path(scratch)) for model in args.models]

@@ -105,7 +105,7 @@ def check_logits(dure, folder, model, rows, problems):
     """Largest difference of any logit, and the largest logit."""
     rows = [row for row in rows if len(row) > 1]
     with tempfile.TemporaryDirectory() as scratch:
-        run(dure, "score", folder, "--ids", "-", "--logits", scratch + "/logits", stdin=json.dumps(rows))
+        run(dure, "score", folder, "--ids", "-", "--logits", scratch + "/logits", "--force", stdin=json.dumps(rows))
         ours = numpy.fromfile(scratch + "/logits", dtype=numpy.float32).reshape(sum(map(len, rows)), -1)
     with torch.no_grad():
         theirs = numpy.concatenate([model(torch.tensor([row])).logits[0].numpy() for row in rows])

@@ -8,6 +8,7 @@
 #include "base/thread_pool.h"
 #include "chat/speaker.h"
 #include "cli/args.h"
+#include "cli/kv_type_flag.h"
 #include "cli/memory_plan.h"
 #include "cli/verbs.h"
 #include "formats/hf_config.h"
@@ -22,7 +23,8 @@ namespace {
 
 struct PlanArgs {
   std::string model;
-  std::optional<std::string> kv_type, optimiser;
+  std::optional<std::string> optimiser;
+  KvTypeFlag kv_type;
   std::optional<int64_t> context, sequences, draft, rows, tokens, vocabulary, memory_gib;
   bool json = false, train = false, recompute = false;
 };
@@ -56,7 +58,7 @@ void refuse_serving_flags(const PlanArgs& args, const char* why) {
   refuse_given({{"--context", args.context.has_value()},
                 {"--sequences", args.sequences.has_value()},
                 {"--draft", args.draft.has_value()},
-                {"--kv-type", args.kv_type.has_value()}},
+                {"--kv-type", args.kv_type.given()}},
                why);
 }
 void refuse_training_flags(const PlanArgs& args, const char* why) {
@@ -272,7 +274,17 @@ int show_training(const Subject& subject, const MachineMemory& memory, bool as_j
   return 0;
 }
 
-GeneratorOptions serving_options(const ModelConfig& config, const PlanArgs& args) {
+// Of what a file stores, the bytes that multiply in 8-bit integers unless told to be exact.
+int64_t integer8_bytes(const ModelFiles* files) {
+  int64_t sum = 0;
+  if (files == nullptr) return sum;
+  for (const TensorInfo& info : files->source().tensors())
+    if (arithmetic_supports(Arithmetic::kInteger8, info.dtype)) sum += info.bytes();
+  return sum;
+}
+
+GeneratorOptions serving_options(const ModelConfig& config, const ModelFiles* files,
+                                 const PlanArgs& args) {
   GeneratorOptions options;
   options.sequences_max = args.sequences.value_or(1);
   options.context_tokens_max = args.context.value_or(config.context_tokens);
@@ -287,20 +299,9 @@ GeneratorOptions serving_options(const ModelConfig& config, const PlanArgs& args
                                               "--sequences x (1 + --draft)"));
   if (options.draft_tokens_max > 0 && config.mtp_layer_count == 0)
     fail(ErrorCode::kInvalidArgument, "--draft {}: the model has no MTP layer", *args.draft);
-  const std::string kv_type = args.kv_type.value_or("bf16");
-  if (kv_type != "bf16" && kv_type != "f32")
-    fail(ErrorCode::kInvalidArgument, "--kv-type '{}': bf16 or f32", kv_type);
-  options.kv_dtype = kv_type == "bf16" ? DType::kBF16 : DType::kF32;
+  options.kv_dtype =
+      args.kv_type.wanted(integer8_bytes(files) > 0 ? Arithmetic::kInteger8 : Arithmetic::kExact);
   return options;
-}
-
-// Of what a file stores, the bytes that multiply in 8-bit integers unless told to be exact.
-int64_t integer8_bytes(const ModelFiles* files) {
-  int64_t sum = 0;
-  if (files == nullptr) return sum;
-  for (const TensorInfo& info : files->source().tensors())
-    if (arithmetic_supports(Arithmetic::kInteger8, info.dtype)) sum += info.bytes();
-  return sum;
 }
 
 // Two reasons end a context: memory, or the model's own bound.
@@ -339,7 +340,7 @@ void print_serving(const ModelConfig& c, const ServePlan& plan, const GeneratorO
 }
 
 int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemory& memory) {
-  const GeneratorOptions options = serving_options(subject.config, args);
+  const GeneratorOptions options = serving_options(subject.config, subject.files.get(), args);
   const ServePlan plan = plan_serving(subject.config, subject.files.get(), options);
   const auto context =
       largest_context(subject.config, subject.files.get(), options, memory.available_bytes);
@@ -352,6 +353,7 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
   out["device"] = "cpu";
   out["sequences"] = options.sequences_max;
   out["context_tokens"] = options.context_tokens_max;
+  out["kv_type"] = kv_type_name(options.kv_dtype);
   out["weight_bytes"] = plan.weight_bytes;
   out["integer8_bytes"] = integer8_bytes(subject.files.get());
   out["mapped_bytes"] = plan.mapped_bytes;
@@ -415,7 +417,7 @@ std::function<int()> declare_plan(Args& args) {
   args.option("--context", options->context, "tokens of one sequence (default: the model's own)");
   args.option("--sequences", options->sequences, "sequences served together (default: 1)");
   args.option("--draft", options->draft, "tokens the MTP layer drafts ahead (0: off)");
-  args.option("--kv-type", options->kv_type, "type of keys and values: bf16 (default) or f32");
+  options->kv_type.declare(args);
   args.flag("--train", options->train, "plan a training step instead of serving");
   args.option("--rows", options->rows, "training: rows of one pass (default: 1)");
   args.option("--tokens", options->tokens, "training: tokens of a row (default: 4096)");

@@ -63,14 +63,13 @@ KvCachePlan kv_cache_plan(const ModelConfig& config, const KvCacheOptions& optio
   return plan;
 }
 
-// Rings first, layer by layer: [layers][S, ring blocks, 2, B, G, H]. Then pages: [pages][global
-// layers, 2, B, G, H].
+// Rings first, layer by layer: [layers][S, ring blocks, blocks of keys and values
+// (KvLayout::kHeads)]. Then pages: [pages][global layers, keys and values].
 KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options, Device device)
     : config_(config), options_(options), groups_(1) {
   DURE_CHECK(options.sequence_count_max >= 1 && options.context_tokens_max >= 1 &&
              options.append_tokens_max >= 1);
-  DURE_CHECK(options.dtype == DType::kF32 || options.dtype == DType::kBF16, "{}",
-             dtype_info(options.dtype).name);
+  DURE_CHECK(is_kv_type(options.dtype), "{}", dtype_info(options.dtype).name);
   const KvCachePlan plan = kv_cache_plan(config, options);
   const int64_t element_bytes = row_bytes(options.dtype, 1),
                 block_elements = kB * config.kv_head_count * config.head_width,
@@ -263,7 +262,7 @@ std::span<const AttentionSegment> BatchKv::segments(int64_t layer_index) {
                      .block_stride_bytes = layer.store.block_stride_bytes,
                      .blocks = blocks_of(layer.group, i),
                      .first_block = first_block,
-                     .row_stride = cache_.config_.kv_head_count * cache_.config_.head_width,
+                     .layout = KvLayout::kHeads,
                      .begin = first_block * kB,
                      .end = run.first_position + run.row_count}};
   }

@@ -35,7 +35,7 @@ struct KvCacheOptions {
   int64_t context_tokens_max = 2048;  // longest sequence
   int64_t append_tokens_max = 512;    // M: longest run of rows of one sequence in one forward
   int64_t page_count = 0;             // 0: enough for S sequences of the longest context
-  DType dtype = DType::kF32;          // Storage: F32 (bits of the trainer) or BF16
+  DType dtype = DType::kF32;          // Storage: F32 (bits of the trainer), F16 or BF16
   bool mtp = false;                   // also the MTP layer's own cache, as layer L
 };
 
