@@ -276,6 +276,18 @@ ByteDfa difference(const ByteDfa& a, const ByteDfa& b) {
   return Product(a, b, Product::Kind::kFirstOnly).run();
 }
 
+ByteDfa shortest(const ByteDfa& dfa) {
+  std::vector<ByteDfa::State> states(static_cast<size_t>(dfa.state_count()));
+  for (int32_t i = 0; i < dfa.state_count(); ++i) {
+    ByteDfa::State& state = states[static_cast<size_t>(i)];
+    state.accepts = dfa.accepts(i);
+    for (int byte = 0; byte < 256; ++byte)
+      state.next[static_cast<size_t>(byte)] =
+          state.accepts ? ByteDfa::kDead : dfa.next(i, static_cast<uint8_t>(byte));
+  }
+  return ByteDfa(states);
+}
+
 ByteNfa::Node ByteNfa::add_node() {
   if (node_count() >= kNodesMax)
     fail(ErrorCode::kUnsupported, "too large to track: more than {} parts of a pattern", kNodesMax);

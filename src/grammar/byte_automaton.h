@@ -57,6 +57,8 @@ class ByteDfa {
 
 ByteDfa intersection(const ByteDfa& a, const ByteDfa& b);
 ByteDfa difference(const ByteDfa& a, const ByteDfa& b);
+// Texts of `dfa` none of whose proper beginnings is one.
+ByteDfa shortest(const ByteDfa& dfa);
 
 // A Thompson automaton. Anchors are edges that are free only at the text's start or end.
 class ByteNfa {

@@ -2,6 +2,8 @@
 // the string may be.
 #include "grammar/json_grammar.h"
 
+#include <fmt/core.h>
+
 #include "grammar/pattern.h"
 
 namespace dure {
@@ -187,7 +189,7 @@ RuleId JsonGrammar::quoted(const ByteDfa& contents) {
 }
 
 RuleId JsonGrammar::key(std::string_view name) {
-  return builder_.literal("\"" + spelt(name, TextEncoding::kJsonString) + "\"");
+  return builder_.literal(fmt::format("\"{}\"", spelt(name, TextEncoding::kJsonString)));
 }
 
 RuleId JsonGrammar::given(const Json& value) {

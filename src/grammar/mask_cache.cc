@@ -50,10 +50,20 @@ MaskCache::MaskCache(std::shared_ptr<const Grammar> grammar,
       walker_(*grammar_, stacks_),
       follow_(*grammar_) {}
 
+int64_t MaskCache::cached_bytes() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return held_bytes();
+}
+
+int64_t MaskCache::view_count() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return view_count_;
+}
+
 void MaskCache::fill(const Places& places, const StackArena& stacks, std::span<uint64_t> mask) {
   DURE_CHECK_EQ(static_cast<int64_t>(mask.size()), vocabulary_->mask_words());
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (cached_bytes() > bytes_max_) forget();
+  if (held_bytes() > bytes_max_) forget();
   for (const Place& place : places.all) add_place(place, stacks, mask);
 }
 

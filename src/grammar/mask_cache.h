@@ -35,8 +35,8 @@ class MaskCache {
   // [vocabulary().mask_words()], zeros before.
   void fill(const Places& places, const StackArena& stacks, std::span<uint64_t> mask);
 
-  int64_t cached_bytes() const { return bytes_ + follow_.size_bytes(); }
-  int64_t view_count() const { return view_count_; }
+  int64_t cached_bytes() const;
+  int64_t view_count() const;
 
  private:
   // Tokens as a list, or as bits where they are many; equal bits are kept once, equal views too.
@@ -72,7 +72,8 @@ class MaskCache {
   std::shared_ptr<const Grammar> grammar_;
   std::shared_ptr<const TokenVocabulary> vocabulary_;
   int64_t bytes_max_;
-  std::mutex mutex_;
+  int64_t held_bytes() const { return bytes_ + follow_.size_bytes(); }
+  mutable std::mutex mutex_;
   int64_t bytes_ = 0, view_count_ = 0;
   std::shared_ptr<View> shared(std::unique_ptr<View> view);
   std::unordered_map<int32_t, std::shared_ptr<View>> roots_;        // by state

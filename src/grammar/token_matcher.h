@@ -29,6 +29,7 @@ class TokenMatcher {
   [[nodiscard]] bool accept(int32_t token);
   // Takes the last `count` tokens back. Checked: at most those accepted, at most kRollbackMax.
   void rollback(int64_t count);
+  int64_t rollback_max() const { return static_cast<int64_t>(steps_.size()) - 1; }
 
   bool complete() const { return now().places.complete || now().stopped; }  // may end here
   // Nothing but a stop token can follow.

@@ -18,8 +18,11 @@ struct MarkedTokens {
     marked.reserve(static_cast<size_t>(count));  // Views of its strings are kept.
     for (int64_t id = 0; id < count; ++id) {
       std::string_view bytes = tokenizer.token_bytes(id);
-      if (tokenizer.is_special(id) && !bytes.empty())
+      if (tokenizer.is_special(id) && !bytes.empty()) {
         bytes = marked.emplace_back(kSpecialMark + std::string(bytes));
+      } else if (bytes.find(kSpecialMark) != std::string_view::npos) {
+        continue;  // The byte itself, which would make a special token out of what follows it.
+      }
       tokens.push_back({bytes, static_cast<int32_t>(id)});
     }
   }
