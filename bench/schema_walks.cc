@@ -30,8 +30,9 @@ class Walks {
     for (int64_t i = 0; i < kTokensMax; ++i) {
       const std::vector<int32_t> ids = allowed_ids(matcher);
       if (ids.empty()) fail(ErrorCode::kCorrupt, "nothing is allowed after {}", text);
-      const int32_t id = i < kFreeTokens ? ids[static_cast<size_t>(rng.below(std::ssize(ids)))]
-                                         : closing(ids, rng);
+      const int32_t id = i < kFreeTokens || rng.below(2) == 0
+                             ? ids[static_cast<size_t>(rng.below(std::ssize(ids)))]
+                             : closing(ids, rng);
       if (!matcher.accept(id)) fail(ErrorCode::kCorrupt, "token {} after {}", id, text);
       if (id == words_.stop) return text;
       text += words_.texts[static_cast<size_t>(id)];

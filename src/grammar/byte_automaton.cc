@@ -12,7 +12,7 @@
 namespace dure {
 namespace {
 
-constexpr int64_t kNodesMax = 1'000'000;
+constexpr int64_t kNodesMax = 200'000;
 
 void check_state_count(size_t count) {
   if (count > static_cast<size_t>(kAutomatonStatesMax))

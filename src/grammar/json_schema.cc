@@ -14,7 +14,8 @@ namespace dure {
 namespace {
 
 constexpr int kDepthMax = 400;
-constexpr size_t kPatternsMax = 5;  // patternProperties of one object: subsets are told apart
+constexpr size_t kRulesMax = 20'000;  // Choices within allOf multiply.
+constexpr size_t kPatternsMax = 5;    // patternProperties of one object: subsets are told apart
 constexpr int64_t kMembersCountMax = 1'000;
 
 class SchemaCompiler {
@@ -56,6 +57,9 @@ class SchemaCompiler {
     if (depth_ >= kDepthMax)
       fail(ErrorCode::kUnsupported, "{}: schemas nested more than {} deep", set.all[0].at,
            kDepthMax);
+    if (rules_.size() >= kRulesMax)
+      fail(ErrorCode::kUnsupported, "{}: more than {} combinations of schemas", set.all[0].at,
+           kRulesMax);
     const Body body = builder_.open();
     rules_[key] = body.rule;
     ++depth_;
