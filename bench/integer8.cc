@@ -4,9 +4,9 @@
 //   this in it] [only this many rows]
 //
 // One expert matrix of a K-EXAONE layer after another (2048 x 6144, more of them than the caches
-// hold), 1 to 512 rows each, for every type of a quantised file: GOP/s and its share of the
-// measured 8-bit peak, GB/s of stored weights beside that of plain reads of the same weights, in
-// turn. Best run of each line.
+// hold), 1 to 512 rows each, for every type of a quantised file, and BF16 and F16 exactly: GOP/s
+// and its share of the measured 8-bit peak, GB/s of stored weights beside that of plain reads of
+// the same weights, in turn. Best run of each line.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -28,7 +28,8 @@ namespace {
 constexpr int64_t kColumns = 2048, kInner = 6144;
 constexpr DType kTypes[] = {DType::kQ8_0, DType::kQ6_K, DType::kQ5_K,   DType::kQ4_K,
                             DType::kQ3_K, DType::kQ2_K, DType::kQ4_0,   DType::kQ4_1,
-                            DType::kQ5_0, DType::kQ5_1, DType::kIQ4_NL, DType::kIQ4_XS};
+                            DType::kQ5_0, DType::kQ5_1, DType::kIQ4_NL, DType::kIQ4_XS,
+                            DType::kBF16, DType::kF16};
 
 Buffer random_bytes(DType dtype, Shape shape) {
   Buffer buffer = Buffer::of(dtype, shape);
@@ -81,7 +82,8 @@ int run(double seconds, int threads, std::string_view only, int64_t only_rows) {
       if (only_rows > 0 && rows != only_rows) continue;
       const int64_t experts = rows > 64 ? 2 : 16;
       const Buffer w = random_bytes(dtype, {experts, kColumns, kInner});
-      line(stream, peak, dtype, w, experts, rows, seconds, Arithmetic::kInteger8);
+      if (arithmetic_supports(Arithmetic::kInteger8, dtype))
+        line(stream, peak, dtype, w, experts, rows, seconds, Arithmetic::kInteger8);
       if (rows == 1 || rows == 32)
         line(stream, peak, dtype, w, experts, rows, seconds, Arithmetic::kExact);
     }
