@@ -97,6 +97,7 @@ class MaskCache::ViewMaker {
 
   std::unique_ptr<View> make(Places from, int32_t loose) {
     path_[0].complete = from.complete;
+    path_[0].left = from.complete;
     path_[0].known = cache_.id_of(std::move(from));
     path_[0].loose = loose;
     const auto nodes = trie_.nodes();
@@ -109,20 +110,32 @@ class MaskCache::ViewMaker {
   }
 
  private:
+  static constexpr int32_t kLater = -3;  // Found when it is asked for.
   struct At {
     int32_t known = kDead, loose = FollowWalk::kDead;
-    bool complete = false;
+    uint8_t byte = 0;
+    bool complete = false, left = false;  // left: complete here or on the way here
   };
 
+  // Until the grammar may be left, what dies in it is dead; most nodes need no second look.
   bool step(const TokenTrie::Node& node) {
     const At& from = path_[node.depth - 1u];
     At& to = path_[node.depth];
-    to.loose = cache_.follow_.next(from.loose, node.byte);
-    if (to.loose == FollowWalk::kDead) return false;
+    to.byte = node.byte;
     to.known = from.known == kDead ? kDead : cache_.next(from.known, node.byte);
     to.complete =
         to.known != kDead && cache_.known_[static_cast<size_t>(to.known)]->places.complete;
-    return true;
+    to.left = from.left || to.complete;
+    to.loose = kLater;
+    return to.known != kDead || (from.left && loose(node.depth) != FollowWalk::kDead);
+  }
+  int32_t loose(size_t depth) {
+    At& at = path_[depth];
+    if (at.loose == kLater) {
+      const int32_t from = loose(depth - 1);
+      at.loose = from == FollowWalk::kDead ? from : cache_.follow_.next(from, at.byte);
+    }
+    return at.loose;
   }
   // The tokens that end here; the next node.
   size_t read(size_t i) {
