@@ -84,6 +84,10 @@ TEST(JsonSchema, MatchesWhatItSays) {
       {R"({"type":"object","patternProperties":{"^x":{"type":"integer"},"y$":{"minimum":5}},"additionalProperties":false})",
        {R"({"xa":1})", R"({"xy":6})", R"({"by":"free"})"},
        {R"({"xy":2})", R"({"xa":"s"})", R"({"a":1})"}},
+      {R"({"type":"object","properties":{}})", {"{}"}, {R"({"a":1})"}},
+      {R"({"type":"string","pattern":"^(?!^[-+.]*$)[+-]?0*\\d*\\.?\\d*$"})",
+       {R"("1.5")", R"("-07")", R"(".5")"},
+       {R"("-")", R"(".")", R"("")", R"("1.5.")"}},
       {R"({"type":"object","additionalProperties":{"type":"null"},"minProperties":1,"maxProperties":2})",
        {R"({"a":null})", R"({"a":null,"b":null})"},
        {"{}", R"({"a":null,"b":null,"c":null})"}},
@@ -197,6 +201,8 @@ std::string random_pattern(Rng& rng, int depth) {
   }
   if (depth == 2 && rng.below(6) == 0) out = "^" + out;
   if (depth == 2 && rng.below(6) == 0) out += "$";
+  static const char* const kLooks[] = {"^(?!a)", "^(?=.b)", "^(?!.*a.)(?![^b]*$)", "^(?!^[a한]*$)"};
+  if (depth == 2 && rng.below(4) == 0) out = kLooks[rng.below(std::size(kLooks))] + out;
   return out;
 }
 std::string random_text(Rng& rng) {

@@ -223,7 +223,7 @@ class SchemaCompiler {
                                      const std::vector<std::string>& names) {
     bool listed = false, asked = false;
     for (const ObjectShape& shape : facts.objects) {
-      listed |= !shape.properties.empty() || !shape.patterns.empty();
+      listed |= shape.lists;
       asked |= shape.additional.has_value();
     }
     const bool only_patterns =

@@ -2,6 +2,7 @@
 // repeats are copied.
 #include "grammar/pattern.h"
 
+#include "base/error.h"
 #include "grammar/pattern_reader.h"
 
 namespace dure {
@@ -36,6 +37,8 @@ class PatternBuilder {
       case PatternNode::Kind::kChoice:
         for (const PatternNode& part : node.parts) add(part, from, to);
         return;
+      case PatternNode::Kind::kLook:  // pattern_dfa()'s.
+        return nfa_.add_skip(from, to);
       case PatternNode::Kind::kSequence:
         return add_sequence(node, from, to);
       case PatternNode::Kind::kRepeat:
@@ -74,10 +77,33 @@ class PatternBuilder {
   ByteNfa nfa_;
 };
 
+PatternNode start_of(const PatternNode& what) {
+  PatternNode out, anchor;
+  anchor.kind = PatternNode::Kind::kAnchor;
+  anchor.anchor = ByteNfa::Anchor::kStart;
+  out.parts = {anchor, what};
+  return out;
+}
+
 }  // namespace
 
+// A lookahead stands at the start: what begins with its pattern is asked for, or left out.
 ByteDfa pattern_dfa(std::string_view pattern, PatternMatch match, TextEncoding encoding) {
-  return PatternBuilder(encoding).build(read_pattern(pattern), match);
+  const PatternNode root = read_pattern(pattern);
+  ByteDfa out = PatternBuilder(encoding).build(root, match);
+  if (root.kind != PatternNode::Kind::kSequence) return out;
+  bool anchored = match == PatternMatch::kWhole;
+  for (const PatternNode& part : root.parts) {
+    anchored |= part.kind == PatternNode::Kind::kAnchor;
+    if (part.kind != PatternNode::Kind::kLook) continue;
+    if (!anchored)
+      fail(ErrorCode::kUnsupported, "pattern '{}': lookahead without ^ before it is not supported",
+           pattern);
+    const ByteDfa seen =
+        PatternBuilder(encoding).build(start_of(part.parts[0]), PatternMatch::kAnywhere);
+    out = part.negative ? difference(out, seen) : intersection(out, seen);
+  }
+  return out;
 }
 
 }  // namespace dure

@@ -1,6 +1,7 @@
 // Recursive descent over the pattern's characters; depth is bounded.
 #include "grammar/pattern_reader.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "base/error.h"
@@ -47,6 +48,8 @@ class PatternReader {
   PatternNode read() {
     PatternNode node = choice();
     if (!done()) wrong("unmatched )");
+    if (node.kind == PatternNode::Kind::kChoice && looks_)
+      unsupported("lookahead in an alternative");
     return node;
   }
 
@@ -86,16 +89,33 @@ class PatternReader {
   PatternNode sequence() {
     PatternNode node;
     while (!done() && peek() != '|' && peek() != ')') {
+      at_start_ = depth_ == 1 && std::all_of(node.parts.begin(), node.parts.end(), is_head);
       PatternNode part = atom();
       node.parts.push_back(repeated(std::move(part)));
     }
+    return node;
+  }
+  static bool is_head(const PatternNode& part) {
+    return part.kind == PatternNode::Kind::kLook ||
+           (part.kind == PatternNode::Kind::kAnchor && part.anchor == ByteNfa::Anchor::kStart);
+  }
+
+  // Behind "(?=" or "(?!".
+  PatternNode look(bool negative) {
+    if (!at_start_) unsupported("lookahead that is not at the pattern's start");
+    looks_ = true;
+    PatternNode node;
+    node.kind = PatternNode::Kind::kLook;
+    node.negative = negative;
+    node.parts.push_back(choice());
+    if (!take(")")) wrong("missing )");
     return node;
   }
 
   PatternNode repeated(PatternNode part) {
     const auto counts = quantifier();
     if (!counts) return part;
-    if (part.kind == PatternNode::Kind::kAnchor) wrong("nothing to repeat");
+    if (is_head(part) || part.kind == PatternNode::Kind::kAnchor) wrong("nothing to repeat");
     if (peek() == '+') unsupported("a possessive quantifier");
     take("?");  // Lazy: another match, the same language.
     if (quantifier()) wrong("a quantifier after a quantifier");
@@ -137,6 +157,8 @@ class PatternReader {
   }
 
   PatternNode atom() {
+    if (take("(?=")) return look(false);
+    if (take("(?!")) return look(true);
     if (take("(")) return group();
     if (take("[")) return node_of(bracket());
     if (take(".")) return node_of(line_ends().complement());
@@ -161,7 +183,6 @@ class PatternReader {
   }
   void group_head() {
     if (take(":")) return;
-    if (take("=") || take("!")) unsupported("lookahead");
     if (take("<=") || take("<!")) unsupported("lookbehind");
     if (take(">")) unsupported("an atomic group");
     if (!take("<") && !take("P<")) unsupported("an inline flag");
@@ -278,6 +299,7 @@ class PatternReader {
   std::string_view text_;
   size_t at_ = 0;
   int depth_ = 0;
+  bool at_start_ = false, looks_ = false;
 };
 
 }  // namespace

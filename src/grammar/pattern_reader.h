@@ -13,12 +13,13 @@
 namespace dure {
 
 struct PatternNode {
-  enum class Kind : uint8_t { kChars, kSequence, kChoice, kRepeat, kAnchor };
+  enum class Kind : uint8_t { kChars, kSequence, kChoice, kRepeat, kAnchor, kLook };
   Kind kind = Kind::kSequence;
   CharSet chars;                                    // kChars
   ByteNfa::Anchor anchor = ByteNfa::Anchor::kNone;  // kAnchor
   int64_t count_min = 0, count_max = 0;             // kRepeat; count_max -1: any number
-  std::vector<PatternNode> parts;                   // the others
+  bool negative = false;           // kLook: lookahead, only at the start of the whole pattern
+  std::vector<PatternNode> parts;  // the others
 };
 
 // Throws kInvalidArgument and kUnsupported, naming the offset.

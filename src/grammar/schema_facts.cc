@@ -323,8 +323,8 @@ class KeywordReader {
     members(schema, "patternProperties", shape.patterns);
     if (const Json* rest = schema.node->find("additionalProperties"); rest != nullptr)
       shape.additional = SchemaRef{rest, schema.at + "/additionalProperties"};
-    if (!shape.properties.empty() || !shape.patterns.empty() || shape.additional)
-      facts_.objects.push_back(std::move(shape));
+    shape.lists = schema.node->contains("properties") || schema.node->contains("patternProperties");
+    if (shape.lists || shape.additional) facts_.objects.push_back(std::move(shape));
   }
   static void members(const SchemaRef& schema, const char* keyword,
                       std::vector<std::pair<std::string, SchemaRef>>& out) {

@@ -51,6 +51,7 @@ struct ArrayShape {
 struct ObjectShape {
   std::vector<std::pair<std::string, SchemaRef>> properties, patterns;
   std::optional<SchemaRef> additional;
+  bool lists = false;  // properties or patternProperties are there, be they empty
   const SchemaRef* find(std::string_view name) const;
 };
 
