@@ -215,7 +215,7 @@ std::string random_text(Rng& rng) {
 TEST(Pattern, AgreesWithPcre2) {
   Rng rng(3);
   int64_t matched = 0, too_large = 0;
-  for (int i = 0; i < 600; ++i) {
+  for (int i = 0; i < 300; ++i) {
     const std::string pattern = random_pattern(rng, 2);
     ByteDfa whole, anywhere, in_json;
     try {
@@ -236,7 +236,7 @@ TEST(Pattern, AgreesWithPcre2) {
       ASSERT_EQ(anywhere.accepts_text(text), pcre2_finds(pattern, text)) << pattern << "\n" << text;
     }
   }
-  EXPECT_GT(matched, 500);
+  EXPECT_GT(matched, 250);
   EXPECT_LT(too_large, 10);
 }
 
