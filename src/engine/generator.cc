@@ -93,7 +93,7 @@ struct Generator::State {
       : weights(w),
         options(o),
         stream(s),
-        cache(w.config, kv_cache_options(o), s.device()),
+        cache(w.config, kv_cache_options(o), s),
         kv(cache),
         arena(arena_bytes(w.config, o), s.device()),
         activations(w.config, activation_options(o), arena),
@@ -294,9 +294,10 @@ KvCacheOptions kv_cache_options(const GeneratorOptions& o) {
           .context_tokens_max = o.context_tokens_max,
           .append_tokens_max =
               std::max(std::min(o.chunk_tokens_max, o.batch_rows_max), 1 + o.draft_tokens_max),
+          .rows_max = o.batch_rows_max,
           .page_count = o.page_count,
           .dtype = o.kv_dtype,
-          .mtp = o.draft_tokens_max > 0};
+          .draft_tokens_max = o.draft_tokens_max};
 }
 
 Generator::Generator(const ModelWeights& weights, const GeneratorOptions& options, Stream& stream) {
@@ -369,6 +370,9 @@ bool Generator::step() {
   s.kv.commit();
   s.settle_heads();
   if (s.drafter) s.drafter->run(s.fed);
+  for (const FedRun& run : s.fed) {
+    if (!run.sequence->finished) s.cache.trim(run.sequence->slot);
+  }
   std::erase_if(s.running, [](const auto& sequence) { return sequence->finished; });
   return true;
 }

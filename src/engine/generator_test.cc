@@ -101,7 +101,7 @@ TEST(KvCache, RewindKeepsWhatItPromises) {
   Model model;
   const KvCacheOptions options{
       .sequence_count_max = 2, .context_tokens_max = 512, .append_tokens_max = 16};
-  KvCache cache(model.config, options);
+  KvCache cache(model.config, options, model.stream);
   EXPECT_EQ(cache.allocated_bytes(), kv_cache_plan(model.config, options).total_bytes());
   Rng rng(1);
   const auto random_tokens = [&](int64_t n) {
