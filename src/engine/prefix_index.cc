@@ -67,8 +67,8 @@ PrefixIndex::Node* PrefixIndex::node_for(Ids key, uint64_t salt) {
       node = there;
       continue;
     }
-    auto made = std::make_unique<Node>(Node{
-        .parent = node, .salt = salt, .hash = hash_of(block, node->hash), .depth = b + 1});
+    auto made = std::make_unique<Node>(
+        Node{.parent = node, .salt = salt, .hash = hash_of(block, node->hash), .depth = b + 1});
     std::ranges::copy(block, made->tokens.begin());
     node->children.push_back(made.get());
     node = made.get();

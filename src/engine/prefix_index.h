@@ -92,9 +92,9 @@ class PrefixIndex {
 
   KvCache& cache_;
   int64_t ahead_ = 0;
-  std::list<Entry> entries_;  // those to go first first
-  std::unordered_map<uint64_t, std::unique_ptr<Node>> roots_;           // by salt
-  std::unordered_multimap<uint64_t, std::unique_ptr<Node>> nodes_;      // by hash
+  std::list<Entry> entries_;                                        // those to go first first
+  std::unordered_map<uint64_t, std::unique_ptr<Node>> roots_;       // by salt
+  std::unordered_multimap<uint64_t, std::unique_ptr<Node>> nodes_;  // by hash
   int64_t evictions_ = 0;
 };
 
