@@ -45,8 +45,8 @@ TEST(SamplingGolden, FinalProbabilities) {
       check_sampling(options, static_cast<int64_t>(logits.size()));
       Sampler sampler;
       std::vector<double> dense(logits.size());
-      for (const TokenProbability& t : sampler.distribution(
-               options, logits, {.prompt = prompt, .generated = generated, .allowed = {}})) {
+      const TokenCounts seen(prompt, generated);
+      for (const TokenProbability& t : sampler.distribution(options, logits, {.seen = &seen})) {
         dense[static_cast<size_t>(t.token)] = t.probability;
       }
       const auto& expected = c.at("probabilities").as_array();

@@ -25,6 +25,8 @@ enum class ErrorCode {
   kIo,
   kDiverged,     // Training: a loss or gradient is not finite.
   kInterrupted,  // Ctrl-C, SIGTERM or SIGHUP; the state was saved where the caller says so.
+  kBusy,         // A bounded queue is full: try again later.
+  kUnavailable,  // It is shutting down: nothing new is taken.
 };
 
 class Error : public std::exception {

@@ -97,13 +97,17 @@ Speaker::Result Speaker::answer(std::vector<int32_t> prompt, AnswerStream& out, 
   const Generator::DraftCounts before = generator_->draft_counts();
   DecodeClock clock;
   while (generator_->step()) {
-    for (const Generator::Event& event : generator_->events()) pass_on(out.push(event.token));
+    for (const TokenEvent& event : generator_->events()) {
+      if (event.token) pass_on(out.push(*event.token));
+    }
     if (!generator_->events().empty()) clock.tick();
     if (keep_on && !keep_on()) generator_->cancel(id);
   }
+  Generation generation = generator_->take(id);
+  if (generation.error) throw Error(*generation.error);
   pass_on(out.finish());
   const Generator::DraftCounts after = generator_->draft_counts();
-  return {.generation = generator_->take(id),
+  return {.generation = std::move(generation),
           .decode_s = clock.seconds(),
           .drafts = {after.drafted - before.drafted, after.accepted - before.accepted}};
 }

@@ -7,14 +7,6 @@
 #include "kernels/rows.h"
 
 namespace dure {
-namespace {
-
-// A prompt whose last token is still to come could have drafts too, but whether there is such a
-// moment depends on the chunks, and nothing may depend on those.
-bool decodes(const Sequence& s) { return s.unfed_count() == 1 && !s.result.tokens.empty(); }
-
-}  // namespace
-
 DraftBuffers lay_out_drafts(const ModelConfig& config, const GeneratorOptions& options,
                             Arena& arena) {
   if (options.draft_tokens_max == 0) return {};
@@ -34,6 +26,8 @@ Drafter::Drafter(const ModelWeights& weights, const GeneratorOptions& options, K
       kv_(cache, BatchKv::Rows::kMtp) {
   for (HostArray<int32_t>* list : {&ids_, &positions_, &rows_})
     *list = HostArray<int32_t>(options.batch_rows_max, stream.device());
+  links_.reserve(static_cast<size_t>(options.sequences_max));
+  runs_.reserve(static_cast<size_t>(options.sequences_max));
   for (int64_t depth = 0; depth < options.draft_tokens_max; ++depth)
     host_logits_.emplace_back(options.sequences_max * buffers.logits.dim(1), stream.device());
 }
@@ -58,7 +52,7 @@ void Drafter::run(std::span<const FedRun> fed) {
   catch_up(fed);
   for (int64_t depth = 0; !links_.empty(); ++depth) {
     draw(depth);
-    extend();
+    extend(depth);
   }
 }
 
@@ -69,13 +63,15 @@ void Drafter::forward_rows(TensorView hidden) {
   kv_.commit();
 }
 
-// The rows that were kept, moved together: a row goes only to a lower place.
+// The rows that were kept, moved together: a row goes only to a lower place. A prompt whose last
+// token is still to come could have drafts too, but whether there is such a moment depends on the
+// chunks, and nothing may depend on those.
 void Drafter::catch_up(std::span<const FedRun> fed) {
   start_rows();
   links_.clear();
   for (const FedRun& run : fed) {
     const Sequence& s = *run.sequence;
-    if (s.finished) continue;
+    if (!s.runs()) continue;
     const int64_t count = s.fed - run.first_position, row = std::ssize(ids_.values());
     for (int64_t i = 0; i < count; ++i) {
       const int64_t position = run.first_position + i;
@@ -83,7 +79,7 @@ void Drafter::catch_up(std::span<const FedRun> fed) {
           {.token = s.token(position + 1), .position = position, .from_row = run.first_row + i});
     }
     runs_.push_back({s.slot, row, count, run.first_position});
-    if (decodes(s) && wanted(s) > 0) links_.push_back({run.sequence, row + count - 1});
+    if (s.decodes() && wanted(s) > 0) links_.push_back({run.sequence, row + count - 1});
   }
   if (ids_.empty()) return;
   const TensorView hidden = activations_.hidden();
@@ -118,24 +114,31 @@ void Drafter::draw(int64_t depth) {
       host_logits_[static_cast<size_t>(depth)].of(logits, stream_);
   stream_.host_threads().parallel_for(count, [&](int64_t i, int worker) {
     Sequence& s = *links_[static_cast<size_t>(i)].sequence;
-    const std::span<const float> row = values.subspan(static_cast<size_t>(i) * v, v);
-    const int64_t index = std::ssize(s.result.tokens) + depth;
-    const int32_t token = samplers_[static_cast<size_t>(worker)].sample(
-        s.request.sampling, row, s.context(depth), uniforms(s.request, index).draft);
-    s.drafts.push_back({token, row});
-    if (!s.request.sampling.changes_logits()) return;
-    if (depth == 0) s.with_drafts = s.result.tokens;
-    s.with_drafts.push_back(token);
+    draw_for(s, values.subspan(static_cast<size_t>(i) * v, v), depth,
+             samplers_[static_cast<size_t>(worker)]);
   });
+}
+
+void Drafter::draw_for(Sequence& s, std::span<const float> logits, int64_t depth,
+                       Sampler& sampler) const {
+  try {
+    const int32_t token =
+        sampler.sample(s.request.sampling, logits, s.context(depth, weights_.config.vocab_size),
+                       uniforms(s.request, s.new_count() + depth).draft);
+    s.add_draft({token, logits});
+  } catch (...) {
+    // No draft, and none after it.
+  }
 }
 
 // Runs the MTP layer on the drafts just drawn, where more are wanted. After a stop token nothing
 // follows.
-void Drafter::extend() {
+void Drafter::extend(int64_t depth) {
   start_rows();
   size_t kept = 0;
   for (size_t i = 0; i < links_.size(); ++i) {
     Sequence& s = *links_[i].sequence;
+    if (s.draft_count() != depth + 1) continue;  // None could be drawn.
     const int32_t token = s.drafts.back().token;
     if (s.draft_count() >= wanted(s) || s.stops_at(token)) continue;
     const int64_t position = s.fed + s.draft_count() - 1, row = static_cast<int64_t>(kept);

@@ -36,8 +36,10 @@ class Drafter {
   Drafter(const ModelWeights& weights, const GeneratorOptions& options, KvCache& cache,
           Activations& activations, const DraftBuffers& buffers, Stream& stream);
 
-  // Drafts for every sequence of the forward that goes on to decode. `fed` by first_row; finished
-  // sequences are left out. activations.hidden() is that of the forward; used up.
+  // Drafts for every sequence of the forward that goes on to decode. `fed` by first_row; those that
+  // no longer run are left out. activations.hidden() is that of the forward; used up. A draft that
+  // cannot be drawn (logits that are not finite, a mask that throws) is none: the model's own row
+  // decides what becomes of the request.
   void run(std::span<const FedRun> fed);
 
   // Uniform numbers of draft and judgement of a request's token i, apart from those of sampling.
@@ -62,7 +64,9 @@ class Drafter {
   void catch_up(std::span<const FedRun> fed);
   int64_t wanted(const Sequence& sequence) const;  // drafts
   void draw(int64_t depth);
-  void extend();
+  void draw_for(Sequence& sequence, std::span<const float> logits, int64_t depth,
+                Sampler& sampler) const;
+  void extend(int64_t depth);
   void forward_rows(TensorView hidden);
 
   const ModelWeights& weights_;

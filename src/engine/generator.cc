@@ -1,14 +1,15 @@
-// A step: admit, choose rows, forward, choose tokens, settle, draft.
+// A step is one pass for all that run: rows, forward, tokens, drafts. A pass that throws is undone,
+// and its sequences then go through passes of their own (see step() in the header).
 #include "engine/generator.h"
 
 #include <algorithm>
-#include <deque>
-#include <map>
+#include <cmath>
+#include <new>
 
-#include "base/error.h"
 #include "base/rng.h"
 #include "engine/drafter.h"
 #include "engine/known_tokens.h"
+#include "engine/scheduler.h"
 #include "engine/speculation.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/rows.h"
@@ -45,6 +46,25 @@ int64_t arena_bytes(const ModelConfig& config, const GeneratorOptions& options) 
   return plan.used_bytes();
 }
 
+// What was thrown, as the error of a request; that there is no memory for it is an error too.
+Error error_of(const std::exception_ptr& thrown) {
+  try {
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const Error& error) {
+      return error;
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& error) {
+      return {ErrorCode::kInvalidArgument, error.what()};
+    }
+  } catch (const std::bad_alloc&) {
+    return {ErrorCode::kOutOfMemory, "out of memory"};
+  } catch (...) {
+    return {ErrorCode::kInvalidArgument, "unknown"};
+  }
+}
+
 }  // namespace
 
 // What one thread needs to choose tokens.
@@ -58,6 +78,7 @@ struct Head {
   Sequence* sequence = nullptr;
   int64_t first_row = 0, row_count = 0;  // of the forward
   int64_t logits_row = 0;                // its first among the logits that stand
+  std::optional<Error> error;            // no token could be chosen
 };
 
 struct Generator::State {
@@ -71,15 +92,12 @@ struct Generator::State {
   Buffers buffers;
   std::vector<Chooser> choosers;  // one a worker
   std::optional<Drafter> drafter;
-
-  std::deque<std::unique_ptr<Sequence>> waiting;
-  std::vector<std::unique_ptr<Sequence>> running;  // by arrival
-  std::map<int64_t, Generation> done;
+  Scheduler scheduler;
   std::vector<Event> events;
-  int64_t next_id = 0;
-  DraftCounts counts;
+  GeneratorStatistics counts;  // since construction
 
-  // The next forward.
+  // The pass that is being made.
+  std::vector<Sequence*> members, prompts;
   HostArray<int32_t> ids, positions;
   std::vector<BatchKv::Run> runs;
   std::vector<FedRun> fed;  // as `runs`
@@ -87,7 +105,7 @@ struct Generator::State {
   // Of the heads whose logits stand, by row: its row of the forward, and the chosen token (kIgnore
   // past a sequence's last).
   HostArray<int32_t> head_index, tokens;
-  HostCopy<float> host_logits, host_log_probability;
+  HostCopy<float> host_logits, host_log_probability, host_log_sum_exp;
 
   State(const ModelWeights& w, const GeneratorOptions& o, Stream& s)
       : weights(w),
@@ -99,151 +117,254 @@ struct Generator::State {
         activations(w.config, activation_options(o), arena),
         buffers(lay_out(w.config, o, arena)),
         choosers(static_cast<size_t>(s.host_threads().thread_count())),
+        scheduler(w.config, options, cache),
         ids(o.batch_rows_max, s.device()),
         positions(o.batch_rows_max, s.device()),
         head_index(head_rows(o), s.device()),
         tokens(head_rows(o), s.device()),
         host_logits(head_rows(o) * w.config.vocab_size, s.device()),
-        host_log_probability(head_rows(o), s.device()) {
+        host_log_probability(head_rows(o), s.device()),
+        host_log_sum_exp(head_rows(o), s.device()) {
     if (o.draft_tokens_max > 0)
       drafter.emplace(weights, options, cache, activations, buffers.drafts, stream);
+    const auto sequences = static_cast<size_t>(o.sequences_max);
+    members.reserve(sequences);
+    prompts.reserve(sequences);
+    runs.reserve(sequences);
+    fed.reserve(sequences);
+    heads.reserve(sequences);
+    // A pass gives a sequence a token, its drafts and an error at most; one may fail to enter.
+    events.reserve(sequences * static_cast<size_t>(o.draft_tokens_max + 2) + 1);
   }
 
   void admit();
-  void add_rows(Sequence& sequence, int64_t rows_free);
+  Sequence* next_alone(int64_t from_id);  // Of those that go alone; null: no more.
+  void run_pass();
+  void make_pass();
+  void undo_pass(Error error);
+  void retreat(Sequence& sequence);
   void choose_rows();
+  void add_rows(Sequence& sequence);
   void settle_heads();
-  void sample_heads(std::span<const Head> some, int64_t row_count);
-  void choose_tokens(const Head& head, Chooser& chooser, std::span<const float> logits,
+  void sample_heads(std::span<Head> some, int64_t row_count);
+  void choose_tokens(Head& head, Chooser& chooser, std::span<const float> logits,
                      std::span<int32_t> chosen) const;
-  void settle(Sequence& sequence, std::span<const int32_t> chosen,
-              std::span<const float> log_probability);
+  int32_t choose_token(Sequence& sequence, int64_t ahead, Chooser& chooser,
+                       std::span<const float> logits) const;
+  void add_top(std::span<const Head> some, std::span<const float> logits, TensorView log_sum_exp);
+  void settle(Head& head, std::span<const int32_t> chosen, std::span<const float> log_probability);
+  void take_tokens(Sequence& sequence, std::span<const int32_t> chosen,
+                   std::span<const float> log_probability);
   void accept(Sequence& sequence, int32_t token, float log_probability);
-  void retire(FinishReason why, Sequence& sequence);
+  void end_with(Sequence& sequence, Error error);
+  void complete_events();
 };
 
-// A sequence enters with the memory for its longest form, so that nothing running is ever pushed
-// out.
+void Generator::State::end_with(Sequence& s, Error error) {
+  ++counts.faults;
+  s.result.error.emplace(std::move(error));
+  scheduler.end(s, FinishReason::kError);
+  events.push_back({.id = s.id, .index = s.new_count(), .finish = FinishReason::kError});
+}
+
 void Generator::State::admit() {
-  while (!waiting.empty() && cache.free_sequences() > 0) {
-    Sequence& sequence = *waiting.front();
-    const int slot = cache.open();
-    const int64_t prompt = static_cast<int64_t>(sequence.request.prompt.size());
-    if (!cache.reserve(slot, prompt + sequence.request.new_tokens_max)) {
-      cache.close(slot);
-      return;  // In order: a later, smaller request does not overtake.
+  while (Sequence* next = scheduler.next()) {
+    try {
+      scheduler.admit(*next);
+      next->fed_step = counts.steps;
+    } catch (...) {
+      return end_with(*next, error_of(std::current_exception()));
     }
-    sequence.slot = slot;
-    running.push_back(std::move(waiting.front()));
-    waiting.pop_front();
   }
 }
 
-void Generator::State::add_rows(Sequence& sequence, int64_t rows_free) {
-  const int64_t left = sequence.unfed_count() + sequence.draft_count();
-  const int64_t count = std::min({left, rows_free, cache.options().append_tokens_max});
-  if (count <= 0) return;
-  const int64_t first_row = static_cast<int64_t>(ids.size());
+Sequence* Generator::State::next_alone(int64_t from_id) {
+  for (Sequence& s : scheduler.running()) {
+    if (s.id >= from_id && s.alone()) return &s;
+  }
+  return nullptr;
+}
+
+void Generator::State::add_rows(Sequence& s) {
+  const int64_t replay = s.replay_count(), first_row = std::ssize(ids.values()),
+                left = replay > 0 ? replay : s.unfed_count() + s.draft_count();
+  const int64_t count =
+      std::min({left, options.batch_rows_max - first_row, cache.options().append_tokens_max});
+  if (count <= 0 || !s.runs() || !scheduler.make_room(s, s.fed + count)) return;
   for (int64_t i = 0; i < count; ++i) {
-    ids.push_back(sequence.token(sequence.fed + i));
-    positions.push_back(static_cast<int32_t>(sequence.fed + i));
+    ids.push_back(s.token(s.fed + i));
+    positions.push_back(static_cast<int32_t>(s.fed + i));
   }
-  runs.push_back({.slot = sequence.slot,
-                  .first_row = first_row,
-                  .row_count = count,
-                  .first_position = sequence.fed});
-  fed.push_back({&sequence, first_row, sequence.fed});
-  if (count == left) {
-    const int64_t head_count = 1 + sequence.draft_count();
-    heads.push_back({&sequence, first_row + count - head_count, head_count});
-  }
-  sequence.fed += count;
+  runs.push_back(
+      {.slot = s.slot, .first_row = first_row, .row_count = count, .first_position = s.fed});
+  fed.push_back({&s, first_row, s.fed});
+  s.fed_step = counts.steps;
+  if (replay > 0 || count < left) return;
+  const int64_t head_count = 1 + s.draft_count();
+  heads.push_back({&s, first_row + count - head_count, head_count});
 }
 
-// Sequences that decode come first (their newest token and their drafts: there is always room),
-// then prompts, in chunks, while rows are left.
+// Sequences that decode come first, the oldest first (their newest token and their drafts: there is
+// always room); then prompts, in chunks, while rows are left, who has waited longest first: a long
+// prompt holds up another by a chunk, not by all of itself.
 void Generator::State::choose_rows() {
   ids.clear();
   positions.clear();
   runs.clear();
   fed.clear();
   heads.clear();
-  for (const bool decoding : {true, false}) {
-    for (const auto& sequence : running) {
-      const bool decodes = sequence->unfed_count() == 1;
-      if (decodes == decoding)
-        add_rows(*sequence, options.batch_rows_max - static_cast<int64_t>(ids.size()));
+  prompts.clear();
+  for (Sequence* s : members) {
+    if (s->decodes()) {
+      add_rows(*s);
+    } else {
+      prompts.push_back(s);
     }
   }
+  std::sort(prompts.begin(), prompts.end(), [](const Sequence* a, const Sequence* b) {
+    return a->fed_step != b->fed_step ? a->fed_step < b->fed_step : a->id < b->id;
+  });
+  for (Sequence* s : prompts) add_rows(*s);
 }
 
-void Generator::State::retire(FinishReason why, Sequence& sequence) {
-  sequence.result.finish = why;
-  sequence.finished = true;
-  if (sequence.slot >= 0) cache.close(sequence.slot);
-  done[sequence.id] = std::move(sequence.result);
+void Generator::State::make_pass() {
+  choose_rows();
+  if (ids.empty()) return;
+  kv.set_runs(runs, stream);
+  forward(weights, {.ids = ids.on(stream), .positions = positions.on(stream)}, kv, activations,
+          stream);
+  kv.commit();
+  for (const BatchKv::Run& run : runs)
+    fed[static_cast<size_t>(&run - runs.data())].sequence->fed += run.row_count;
+  counts.rows += std::ssize(ids.values());
+  settle_heads();
+  if (drafter) drafter->run(fed);
 }
 
-void Generator::State::accept(Sequence& sequence, int32_t token, float log_probability) {
-  sequence.result.tokens.push_back(token);
-  sequence.result.log_probabilities.push_back(log_probability);
+void Generator::State::run_pass() {
+  for (Sequence* s : members) {
+    s->pass_from = s->fed;
+    s->settled = false;
+  }
+  try {
+    make_pass();
+  } catch (...) {
+    undo_pass(error_of(std::current_exception()));
+  }
+}
+
+void Generator::State::undo_pass(Error error) {
+  if (members.size() == 1) {
+    if (!members[0]->ended()) end_with(*members[0], std::move(error));
+    return;
+  }
+  for (Sequence* s : members) {
+    if (s->runs()) retreat(*s);
+  }
+}
+
+// To where it was before the pass; the row before its newest token is made again where that gave
+// its drafts. Rows that were written are overwritten, as those of rejected drafts are. One whose
+// token has been drawn keeps it; with drafts its MTP rows may be missing: it is read anew.
+void Generator::State::retreat(Sequence& s) {
+  if (s.settled && !drafter) return;
+  s.result.top.resize(static_cast<size_t>(s.new_count() * s.request.top_count));
+  s.alone_until = 1 + (s.settled ? s.fed : s.pass_from);
+  const int64_t position = s.pass_from - (s.draft_count() > 0 ? 1 : 0);
+  if (s.settled || !cache.rewind(s.slot, position)) return scheduler.preempt(s);
+  s.drop_drafts();
+  s.fed = position;
+}
+
+void Generator::State::accept(Sequence& s, int32_t token, float log_probability) {
+  s.add_token(token, log_probability);
+  if (s.new_count() == 1) counts.prompt_tokens += s.prompt_count();
+  ++counts.new_tokens;
   FinishReason why = FinishReason::kRunning;
-  if (sequence.stops_at(token)) {
+  if (s.stops_at(token)) {
     why = FinishReason::kStop;
-  } else if (static_cast<int64_t>(sequence.result.tokens.size()) >=
-             sequence.request.new_tokens_max) {
+  } else if (s.new_count() >= s.request.new_tokens_max) {
     why = FinishReason::kLength;
   }
-  events.push_back({sequence.id, token, why});
-  if (why != FinishReason::kRunning) retire(why, sequence);
+  events.push_back({.id = s.id,
+                    .token = token,
+                    .index = s.new_count() - 1,
+                    .log_probability = log_probability,
+                    .finish = why});
+  if (why != FinishReason::kRunning) scheduler.end(s, why);
+}
+
+// The token after `ahead` drafts, and so whether the next of them stands: it is the same.
+int32_t Generator::State::choose_token(Sequence& s, int64_t ahead, Chooser& chooser,
+                                       std::span<const float> logits) const {
+  const SamplingOptions& sampling = s.request.sampling;
+  const int64_t index = s.new_count() + ahead;
+  const double uniform =
+      Rng(sampling.seed, s.request.stream, 2 * static_cast<uint64_t>(index)).uniform();
+  const SamplingContext context = s.context(ahead, weights.config.vocab_size);
+  const auto p = chooser.target.distribution(sampling, logits, context);
+  if (ahead == s.draft_count()) return draw_token(p, uniform);
+  const Draft& draft = s.drafts[static_cast<size_t>(ahead)];
+  const auto q = chooser.draft.distribution(sampling, draft.logits, context);
+  return chooser.judge.judge(p, q, draft.token, Drafter::uniforms(s.request, index).accept, uniform)
+      .token;
 }
 
 // Tokens for a head's rows, as far as drafts stand and one more; kIgnore after them.
-void Generator::State::choose_tokens(const Head& head, Chooser& chooser,
-                                     std::span<const float> logits,
+void Generator::State::choose_tokens(Head& head, Chooser& chooser, std::span<const float> logits,
                                      std::span<int32_t> chosen) const {
-  const Sequence& s = *head.sequence;
-  const SamplingOptions& sampling = s.request.sampling;
+  Sequence& s = *head.sequence;
   const size_t v = static_cast<size_t>(weights.config.vocab_size);
-  for (int64_t i = 0; i < head.row_count; ++i) {
-    const int64_t index = static_cast<int64_t>(s.result.tokens.size()) + i;
-    const double uniform =
-        Rng(sampling.seed, s.request.stream, 2 * static_cast<uint64_t>(index)).uniform();
-    const SamplingContext context = s.context(i);
-    const auto p = chooser.target.distribution(
-        sampling, logits.subspan(static_cast<size_t>(i) * v, v), context);
-    int32_t& token = chosen[static_cast<size_t>(i)];
-    if (i == s.draft_count()) {
-      token = draw_token(p, uniform);
-      return;
+  try {
+    for (int64_t i = 0; i < head.row_count; ++i) {
+      const int32_t token =
+          choose_token(s, i, chooser, logits.subspan(static_cast<size_t>(i) * v, v));
+      chosen[static_cast<size_t>(i)] = token;
+      if (i == s.draft_count() || token != s.drafts[static_cast<size_t>(i)].token ||
+          s.stops_at(token))
+        return;
     }
-    const Draft& draft = s.drafts[static_cast<size_t>(i)];
-    const auto q = chooser.draft.distribution(sampling, draft.logits, context);
-    const DraftVerdict verdict =
-        chooser.judge.judge(p, q, draft.token, Drafter::uniforms(s.request, index).accept, uniform);
-    token = verdict.token;
-    if (!verdict.accepted || s.stops_at(token)) return;
+  } catch (...) {
+    head.error = error_of(std::current_exception());
   }
 }
 
 // Takes the chosen tokens; what was fed beyond them is forgotten.
-void Generator::State::settle(Sequence& s, std::span<const int32_t> chosen,
+void Generator::State::settle(Head& head, std::span<const int32_t> chosen,
                               std::span<const float> log_probability) {
+  Sequence& s = *head.sequence;
+  try {
+    take_tokens(s, chosen, log_probability);
+  } catch (...) {
+    head.error = error_of(std::current_exception());
+  }
+  s.settled = true;
+  if (s.ended()) return;
+  if (head.error) return end_with(s, std::move(*head.error));
+  if (s.fed < s.token_count()) return;
+  s.fed = s.token_count() - 1;
+  DURE_CHECK(cache.rewind(s.slot, s.fed), "a ring forgot rows before {}", s.fed);
+}
+
+void Generator::State::take_tokens(Sequence& s, std::span<const int32_t> chosen,
+                                   std::span<const float> log_probability) {
   counts.drafted += s.draft_count();
   for (int64_t i = 0; i < s.draft_count() &&
                       chosen[static_cast<size_t>(i)] == s.drafts[static_cast<size_t>(i)].token;
        ++i) {
     ++counts.accepted;
   }
-  s.drafts.clear();
-  for (size_t i = 0; i < chosen.size() && chosen[i] != kIgnore && !s.finished; ++i)
+  s.drop_drafts();
+  for (size_t i = 0; i < chosen.size() && chosen[i] != kIgnore && !s.ended(); ++i) {
+    if (!std::isfinite(log_probability[i])) {
+      fail(ErrorCode::kDiverged, "the log-probability of token {} is not finite: {}", chosen[i],
+           log_probability[i]);
+    }
     accept(s, chosen[i], log_probability[i]);
-  if (s.finished || s.fed < s.token_count()) return;
-  s.fed = s.token_count() - 1;
-  DURE_CHECK(cache.rewind(s.slot, s.fed), "a ring forgot rows before {}", s.fed);
+  }
 }
 
-void Generator::State::sample_heads(std::span<const Head> some, int64_t row_count) {
+void Generator::State::sample_heads(std::span<Head> some, int64_t row_count) {
   head_index.clear();
   for (const Head& head : some) {
     for (int64_t i = 0; i < head.row_count; ++i)
@@ -261,16 +382,35 @@ void Generator::State::sample_heads(std::span<const Head> some, int64_t row_coun
                         static_cast<size_t>(head.row_count) * width);
   };
   stream.host_threads().parallel_for(std::ssize(some), [&](int64_t i, int worker) {
-    const Head& head = some[static_cast<size_t>(i)];
+    Head& head = some[static_cast<size_t>(i)];
     choose_tokens(head, choosers[static_cast<size_t>(worker)], of_head(head, values, v),
                   of_head(head, tokens.values(), 1));
   });
-  const TensorView log_probability = buffers.log_probability.rows(0, row_count);
-  token_log_probability(logits, tokens.on(stream), log_probability,
-                        buffers.log_sum_exp.rows(0, row_count), {}, stream);
+  const TensorView log_probability = buffers.log_probability.rows(0, row_count),
+                   log_sum_exp = buffers.log_sum_exp.rows(0, row_count);
+  token_log_probability(logits, tokens.on(stream), log_probability, log_sum_exp, {}, stream);
   const std::span<const float> chosen_log_p = host_log_probability.of(log_probability, stream);
-  for (const Head& head : some)
-    settle(*head.sequence, of_head(head, tokens.values(), 1), of_head(head, chosen_log_p, 1));
+  add_top(some, values, log_sum_exp);
+  for (Head& head : some)
+    settle(head, of_head(head, tokens.values(), 1), of_head(head, chosen_log_p, 1));
+}
+
+// For every chosen token of those who ask; there is room, and no more than tokens stays.
+void Generator::State::add_top(std::span<const Head> some, std::span<const float> logits,
+                               TensorView log_sum_exp) {
+  const auto asks = [](const Head& head) { return head.sequence->request.top_count > 0; };
+  if (std::none_of(some.begin(), some.end(), asks)) return;
+  const std::span<const float> sums = host_log_sum_exp.of(log_sum_exp, stream);
+  const auto v = static_cast<size_t>(weights.config.vocab_size);
+  stream.host_threads().parallel_for(std::ssize(some), [&](int64_t i, int) {
+    const Head& head = some[static_cast<size_t>(i)];
+    Sequence& s = *head.sequence;
+    const auto first = static_cast<size_t>(head.logits_row);
+    for (size_t row = first; row < first + static_cast<size_t>(head.row_count); ++row) {
+      if (std::as_const(tokens)[row] == kIgnore) return;
+      add_likeliest(logits.subspan(row * v, v), sums[row], s.request.top_count, s.result.top);
+    }
+  });
 }
 
 // Heads in groups whose logits fit.
@@ -289,6 +429,17 @@ void Generator::State::settle_heads() {
   if (rows > 0) sample_heads(std::span(heads).subspan(first), rows);
 }
 
+// What results hold may have moved while tokens were added.
+void Generator::State::complete_events() {
+  for (Event& event : events) {
+    const Sequence& s = *scheduler.find(event.id);
+    const auto width = static_cast<size_t>(s.request.top_count);
+    if (event.token)
+      event.top = std::span(s.result.top).subspan(static_cast<size_t>(event.index) * width, width);
+    if (event.finish == FinishReason::kError) event.error = &*s.result.error;
+  }
+}
+
 KvCacheOptions kv_cache_options(const GeneratorOptions& o) {
   return {.sequence_count_max = o.sequences_max,
           .context_tokens_max = o.context_tokens_max,
@@ -298,6 +449,21 @@ KvCacheOptions kv_cache_options(const GeneratorOptions& o) {
           .page_count = o.page_count,
           .dtype = o.kv_dtype,
           .draft_tokens_max = o.draft_tokens_max};
+}
+
+int64_t pages_within(const ModelConfig& config, const GeneratorOptions& options,
+                     int64_t kv_bytes_max) {
+  GeneratorOptions one = options;
+  one.page_count = (options.context_tokens_max + KvView::kTokens - 1) / KvView::kTokens;
+  const KvCachePlan least = kv_cache_plan(config, kv_cache_options(one));
+  if (least.total_bytes() > kv_bytes_max) {
+    fail(ErrorCode::kInvalidArgument,
+         "{} bytes of keys and values: one context of {} tokens beside {} sequences needs {}; "
+         "give more, or a shorter context or fewer sequences",
+         kv_bytes_max, options.context_tokens_max, options.sequences_max, least.total_bytes());
+  }
+  if (least.page_bytes == 0) return 0;
+  return one.page_count + (kv_bytes_max - least.total_bytes()) / least.page_bytes;
 }
 
 Generator::Generator(const ModelWeights& weights, const GeneratorOptions& options, Stream& stream) {
@@ -321,87 +487,101 @@ int64_t Generator::plan_bytes(const ModelConfig& config, const GeneratorOptions&
          kv_cache_plan(config, kv_cache_options(options)).total_bytes();
 }
 
-int64_t Generator::submit(GenerationRequest request) {
-  State& s = *state_;
-  const int64_t prompt = static_cast<int64_t>(request.prompt.size()),
-                vocab = s.weights.config.vocab_size;
+const GeneratorOptions& Generator::options() const { return state_->options; }
+
+void Generator::check(const GenerationRequest& request) const {
+  const int64_t vocab = state_->weights.config.vocab_size, prompt = std::ssize(request.prompt);
   if (prompt == 0)
     fail(ErrorCode::kInvalidArgument, "the prompt is empty: give at least one token");
   if (request.new_tokens_max < 1)
     fail(ErrorCode::kInvalidArgument, "{} new tokens: ask for at least 1", request.new_tokens_max);
+  if (request.new_tokens_min < 0 || request.new_tokens_min > request.new_tokens_max) {
+    fail(ErrorCode::kInvalidArgument, "at least {} new tokens, of at most {}: give 0 to {}",
+         request.new_tokens_min, request.new_tokens_max, request.new_tokens_max);
+  }
+  if (request.top_count < 0 || request.top_count > GenerationRequest::kTopCountMax) {
+    fail(ErrorCode::kInvalidArgument, "{} likeliest tokens: give 0 to {}", request.top_count,
+         GenerationRequest::kTopCountMax);
+  }
   require_known_tokens(request.prompt, vocab, "prompt token");
-  if (prompt + request.new_tokens_max > s.options.context_tokens_max) {
-    fail(ErrorCode::kInvalidArgument,
-         "{} prompt tokens and {} new ones exceed the context of {}; shorten one, or raise the "
-         "context",
-         prompt, request.new_tokens_max, s.options.context_tokens_max);
-  }
+  state_->scheduler.check_room(prompt, request.new_tokens_max);
   check_sampling(request.sampling, vocab);
-  auto sequence = std::make_unique<Sequence>();
-  sequence->id = s.next_id++;
-  sequence->request = std::move(request);
-  s.waiting.push_back(std::move(sequence));
-  return s.next_id - 1;
 }
 
-void Generator::cancel(int64_t id) {
-  State& s = *state_;
-  const auto has_id = [id](const auto& sequence) { return sequence->id == id; };
-  if (const auto it = std::find_if(s.running.begin(), s.running.end(), has_id);
-      it != s.running.end()) {
-    s.retire(FinishReason::kCancelled, **it);
-    s.running.erase(it);
-  } else if (const auto queued = std::find_if(s.waiting.begin(), s.waiting.end(), has_id);
-             queued != s.waiting.end()) {
-    s.retire(FinishReason::kCancelled, **queued);
-    s.waiting.erase(queued);
-  }
+int64_t Generator::submit(GenerationRequest request) {
+  check(request);
+  request.top_count = std::min(request.top_count, state_->weights.config.vocab_size);
+  return state_->scheduler.add(std::move(request)).id;
 }
 
+void Generator::cancel(int64_t id, FinishReason why) {
+  Sequence* s = state_->scheduler.find(id);
+  if (s != nullptr && !s->ended()) state_->scheduler.end(*s, why);
+}
+
+// First those that go alone, each in a pass of its own; then all others together.
 bool Generator::step() {
   State& s = *state_;
   s.events.clear();
   s.admit();
-  s.choose_rows();
-  if (s.ids.empty()) return false;
-  s.kv.set_runs(s.runs, s.stream);
-  forward(s.weights, {.ids = s.ids.on(s.stream), .positions = s.positions.on(s.stream)}, s.kv,
-          s.activations, s.stream);
-  s.kv.commit();
-  s.settle_heads();
-  if (s.drafter) s.drafter->run(s.fed);
-  for (const FedRun& run : s.fed) {
-    if (!run.sequence->finished) s.cache.trim(run.sequence->slot);
+  if (s.scheduler.running().empty() && s.events.empty()) return false;
+  ++s.counts.steps;
+  int64_t from = 0;
+  while (Sequence* alone = s.next_alone(from)) {
+    from = alone->id + 1;
+    s.members.assign(1, alone);
+    s.run_pass();
   }
-  std::erase_if(s.running, [](const auto& sequence) { return sequence->finished; });
+  s.members.clear();
+  for (Sequence& one : s.scheduler.running()) {
+    if (!one.alone() && one.fed_step < s.counts.steps) s.members.push_back(&one);
+  }
+  s.run_pass();
+  s.complete_events();
   return true;
 }
 
 std::span<const Generator::Event> Generator::events() const { return state_->events; }
 
-Generation Generator::take(int64_t id) {
-  const auto found = state_->done.find(id);
-  DURE_CHECK(found != state_->done.end(), "request {} is not finished", id);
-  Generation result = std::move(found->second);
-  state_->done.erase(found);
-  return result;
-}
+Generation Generator::take(int64_t id) { return state_->scheduler.take(id); }
 
 std::vector<Generation> Generator::run(std::vector<GenerationRequest> requests,
                                        const std::function<void(int64_t)>& on_step) {
   std::vector<int64_t> ids;
-  for (GenerationRequest& request : requests) ids.push_back(submit(std::move(request)));
-  int64_t finished = 0;
-  while (step()) {
-    for (const Event& event : events()) finished += event.finish != FinishReason::kRunning ? 1 : 0;
-    if (on_step) on_step(finished);
-  }
   std::vector<Generation> results;
+  try {
+    for (GenerationRequest& request : requests) ids.push_back(submit(std::move(request)));
+    int64_t ended = 0;
+    while (step()) {
+      for (const Event& event : events()) {
+        if (event.error != nullptr) throw Error(*event.error);
+        ended += event.finish != FinishReason::kRunning ? 1 : 0;
+      }
+      if (on_step) on_step(ended);
+    }
+  } catch (...) {
+    for (const int64_t id : ids) {
+      cancel(id);
+      take(id);
+    }
+    throw;
+  }
   for (const int64_t id : ids) results.push_back(take(id));
   return results;
 }
 
-int64_t Generator::running_count() const { return static_cast<int64_t>(state_->running.size()); }
-Generator::DraftCounts Generator::draft_counts() const { return state_->counts; }
+int64_t Generator::running_count() const { return std::ssize(state_->scheduler.running()); }
+
+Generator::DraftCounts Generator::draft_counts() const {
+  return {state_->counts.drafted, state_->counts.accepted};
+}
+
+GeneratorStatistics Generator::statistics() const {
+  GeneratorStatistics out = state_->counts;
+  out.sequences_max = state_->options.sequences_max;
+  out.batch_rows_max = state_->options.batch_rows_max;
+  state_->scheduler.fill(out);
+  return out;
+}
 
 }  // namespace dure

@@ -1,17 +1,18 @@
 // engine/generator.h: many sequences decoded together through the model's one forward (continuous
-// batching).
+// batching), on one thread.
 //
-// Owns the KV cache, the queue of requests, which rows go into the next forward, and sampling.
-// Token ids only: text, chat and tools live above. Not here: weights (the trainer's own are read in
-// place: a new optimiser step is seen at once); drafting with the MTP layer (drafter.h) and the
-// rule by which drafts stand (speculation.h).
+// Owns the KV cache, the requests, which rows go into the next forward, and sampling. Token ids
+// only: text, chat and tools live above. Not here: a thread, a bounded queue, deadlines
+// (engine_thread.h); who runs and who waits (scheduler.h); weights (the trainer's own are read in
+// place: a new optimiser step is seen at once); drafts (drafter.h, speculation.h).
 //
 // A request's tokens depend on its prompt, its options, its seed and its stream alone: not on what
-// else is in the batch, on chunk sizes, on threads or on the order of arrival. Log-probabilities
-// are the model's own (temperature 1, nothing filtered) by the kernel the trainer uses: the same
-// bits as TrainPass::log_probability(). With drafts, greedy requests give the same tokens and
-// log-probabilities as without, at any draft length; sampled ones have the same distribution, and
-// the same tokens for the same seed and draft length. See docs/speculation.md.
+// else is in the batch, on chunk sizes, on threads, on the order of arrival, on being preempted, or
+// on a fault of another. Log-probabilities are the model's own (temperature 1, nothing filtered) by
+// the kernel the trainer uses: the same bits as TrainPass::log_probability(). With drafts, greedy
+// requests give the same tokens and log-probabilities as without, at any draft length; sampled ones
+// have the same distribution, and the same tokens for the same seed and draft length.
+// See docs/generation.md, docs/speculation.md.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +22,10 @@
 #include <span>
 #include <vector>
 
+#include "base/error.h"
 #include "engine/kv_cache.h"
 #include "engine/sampler.h"
+#include "engine/token_mask.h"
 #include "model/model.h"
 
 namespace dure {
@@ -31,16 +34,35 @@ struct GenerationRequest {
   std::vector<int32_t> prompt;  // at least one token
   SamplingOptions sampling;
   int64_t new_tokens_max = 256;
-  std::vector<int32_t> stop_tokens;  // The stop token is part of the result.
-  uint64_t stream = 0;               // Draw i of this request is uniform(seed, stream, i).
+  int64_t new_tokens_min = 0;  // No stop token is drawn before so many others.
+  // The stop token is part of the result. An answer that ignores its end names none.
+  std::vector<int32_t> stop_tokens;
+  int64_t top_count = 0;            // likeliest tokens told with each one, at most kTopCountMax
+  std::shared_ptr<TokenMask> mask;  // Its own, no other request's; null: every token may come.
+  uint64_t stream = 0;              // Draw i of this request is uniform(seed, stream, i).
+
+  static constexpr int64_t kTopCountMax = 1024;
 };
 
-enum class FinishReason : uint8_t { kRunning, kStop, kLength, kCancelled };
+enum class FinishReason : uint8_t { kRunning, kStop, kLength, kCancelled, kDeadline, kError };
 
 struct Generation {
   std::vector<int32_t> tokens;
   std::vector<float> log_probabilities;  // of tokens, under the model as it was when each was drawn
+  std::vector<TokenLogProbability> top;  // top_count a token (all, where the vocabulary has fewer)
   FinishReason finish = FinishReason::kRunning;
+  std::optional<Error> error;  // of kError: what went wrong with this request
+};
+
+// What happened to a request in a step.
+struct TokenEvent {
+  int64_t id = 0;
+  std::optional<int32_t> token;              // absent where the request ends without another one
+  int64_t index = 0;                         // of the token in the answer
+  float log_probability = 0;                 // of the token
+  std::span<const TokenLogProbability> top;  // likeliest first, ties by id
+  FinishReason finish = FinishReason::kRunning;
+  const Error* error = nullptr;  // of kError
 };
 
 struct GeneratorOptions {
@@ -55,6 +77,22 @@ struct GeneratorOptions {
 
 // The cache a generator with these options makes.
 KvCacheOptions kv_cache_options(const GeneratorOptions& options);
+// The pages that a cache of at most `kv_bytes_max` has (0: the model needs none). Throws
+// kInvalidArgument with the least there must be where one longest context does not fit.
+int64_t pages_within(const ModelConfig& config, const GeneratorOptions& options,
+                     int64_t kv_bytes_max);
+
+struct GeneratorStatistics {
+  // Now. Pages hold 64 tokens of all global layers (a model without them has none).
+  int64_t running = 0, waiting = 0, waiting_tokens = 0, pages_used = 0;
+  int64_t sequences_max = 0, page_count = 0, batch_rows_max = 0;  // limits
+  // Since construction.
+  int64_t steps = 0, rows = 0;
+  int64_t prompt_tokens = 0, new_tokens = 0;  // of prompts read to their end; handed out
+  int64_t preemptions = 0, replayed_tokens = 0;
+  int64_t faults = 0;  // requests that ended with an error
+  int64_t drafted = 0, accepted = 0;
+};
 
 class Generator {
  public:
@@ -64,24 +102,33 @@ class Generator {
   Generator(const ModelWeights& weights, const GeneratorOptions& options, Stream& stream);
   ~Generator();
   static int64_t plan_bytes(const ModelConfig& config, const GeneratorOptions& options);
+  const GeneratorOptions& options() const;
 
-  // Queues a request; returns its id. Throws kInvalidArgument: an empty prompt, a token outside the
-  // vocabulary, or a request longer than the context (with the numbers).
+  // Throws kInvalidArgument, naming what is wrong: an empty prompt, a token outside the vocabulary,
+  // sampling out of its range, a request longer than the context or than all pages (with the
+  // numbers). From any thread.
+  void check(const GenerationRequest& request) const;
+  // Checks and queues a request; returns its id.
   int64_t submit(GenerationRequest request);
-  void cancel(int64_t id);
+  // Ends a request, wherever it is; frees its memory. Not an event. Nothing for an unknown id.
+  void cancel(int64_t id, FinishReason why = FinishReason::kCancelled);
 
-  // One forward. False when there was nothing to do.
+  // One forward for all that run. False when there was nothing to do. A request's fault (a mask
+  // that throws or allows nothing, logits that are not finite) ends that request with kError. A
+  // forward that throws is undone; those whose rows were in it go through forwards of their own
+  // next, and whoever fails alone ends with its error. Nothing else notices, and step() does not
+  // throw for either. (A broken contract, DURE_CHECK, still stops the process.)
   bool step();
 
-  struct Event {
-    int64_t id = 0;
-    int32_t token = 0;
-    FinishReason finish = FinishReason::kRunning;
-  };
-  std::span<const Event> events() const;  // of the last step; one sequence's in their order
-  Generation take(int64_t id);  // The result of a finished or cancelled request; forgets it.
+  using Event = TokenEvent;
+  // Of the last step; one sequence's in their order. Valid until the next call of a member that is
+  // not const.
+  std::span<const Event> events() const;
+  Generation take(int64_t id);  // The result of a request that ended; forgets it.
 
   // Submits all, steps until they are finished, returns results in order. `on_step` may be null.
+  // Throws the error of a request that ended with one, or what `on_step` throws; the others are
+  // then cancelled and forgotten.
   std::vector<Generation> run(std::vector<GenerationRequest> requests,
                               const std::function<void(int64_t finished)>& on_step = nullptr);
 
@@ -90,6 +137,7 @@ class Generator {
     int64_t drafted = 0, accepted = 0;
   };
   DraftCounts draft_counts() const;  // of drafts that were judged, since construction
+  GeneratorStatistics statistics() const;
 
  private:
   struct State;

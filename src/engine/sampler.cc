@@ -1,5 +1,5 @@
 // Candidates in one vector, sorted no further than a cut needs; ties go to the lower id everywhere.
-// Penalties walk one sorted list of the tokens seen.
+// Penalties walk the tokens seen, each once.
 #include "engine/sampler.h"
 
 #include <algorithm>
@@ -28,6 +28,31 @@ void refuse(const char* name, double value, const char* range) {
 }
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity(), kMinusInfinity = -kInfinity;
+constexpr double kFloatMax = std::numeric_limits<float>::max();
+
+// -infinity is a token that cannot be; nothing else may be missing.
+bool is_finite(std::span<const float> logits) {
+  bool finite = true;
+  for (const float logit : logits) finite &= logit < kInfinity;  // false for NaN too
+  return finite;
+}
+
+void require_finite(std::span<const float> logits) {
+  if (is_finite(logits)) return;
+  fail(ErrorCode::kDiverged,
+       "the model's logits are not finite: its weights are damaged, or its training diverged");
+}
+
+int32_t best_token(std::span<const float> logits, std::span<const uint64_t> allowed) {
+  int32_t best = -1;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (is_allowed(allowed, i) && (best < 0 || logits[i] > logits[static_cast<size_t>(best)]))
+      best = static_cast<int32_t>(i);
+  }
+  if (best < 0)
+    fail(ErrorCode::kInvalidArgument, "the token mask allows no token of {}", logits.size());
+  return best;
+}
 
 }  // namespace
 
@@ -42,31 +67,25 @@ void check_sampling(const SamplingOptions& o, int64_t vocab_size) {
   if (!std::isfinite(o.frequency_penalty))
     refuse("frequency_penalty", o.frequency_penalty, "finite");
   for (const auto& [token, bias] : o.logit_bias) {
-    if (token < 0 || token >= vocab_size || !(bias < kInfinity))
-      refuse("logit_bias token", token, "a token of the vocabulary, its bias a number");
+    if (token < 0 || token >= vocab_size)
+      refuse("logit_bias token", token, "a token of the vocabulary");
+    if (!(bias == kMinusInfinity || std::abs(bias) <= kFloatMax)) {
+      fail(ErrorCode::kInvalidArgument,
+           "logit_bias of token {} is {:g}: it must be a number of at most 3.4e38", token, bias);
+    }
   }
 }
 
 int32_t greedy_token(std::span<const float> logits, std::span<const uint64_t> allowed) {
-  int32_t best = -1;
-  bool is_number = true;
-  for (const float logit : logits) is_number &= logit == logit;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (is_allowed(allowed, i) && (best < 0 || logits[i] > logits[static_cast<size_t>(best)]))
-      best = static_cast<int32_t>(i);
-  }
-  if (best < 0)
-    fail(ErrorCode::kInvalidArgument, "the token mask allows no token of {}", logits.size());
-  if (!is_number || logits[static_cast<size_t>(best)] == kInfinity) {
-    fail(ErrorCode::kDiverged,
-         "the model's logits are not finite: its weights are damaged, or its training diverged");
-  }
-  return best;
+  require_finite(logits);
+  return best_token(logits, allowed);
 }
 
 std::span<const float> Sampler::adjusted(const SamplingOptions& o, std::span<const float> logits,
                                          const SamplingContext& context) {
-  if (!o.changes_logits() && context.allowed.empty()) return logits;
+  const bool penalised = o.penalises() && context.seen != nullptr;
+  if (!penalised && o.logit_bias.empty() && context.allowed.empty() && context.forbidden.empty())
+    return logits;
   logits_.assign(logits.begin(), logits.end());
   for (const auto& [token, bias] : o.logit_bias)
     logits_[static_cast<size_t>(token)] += static_cast<float>(bias);
@@ -75,21 +94,28 @@ std::span<const float> Sampler::adjusted(const SamplingOptions& o, std::span<con
       if (!is_allowed(context.allowed, i)) logits_[i] = kMinusInfinity;
     }
   }
-  counts_.clear();  // (token, times generated); prompt tokens enter with 0.
-  if (o.repetition_penalty != 1)
-    for (const int32_t token : context.prompt) counts_.emplace_back(token, 0);
-  for (const int32_t token : context.generated) counts_.emplace_back(token, 1);
-  std::sort(counts_.begin(), counts_.end());
-  for (size_t i = 0; i < counts_.size();) {
-    const int32_t token = counts_[i].first;
-    int64_t count = 0;
-    for (; i < counts_.size() && counts_[i].first == token; ++i) count += counts_[i].second;
-    double x = logits_[static_cast<size_t>(token)];
-    x = x > 0 ? x / o.repetition_penalty : x * o.repetition_penalty;
-    if (count > 0) x -= static_cast<double>(count) * o.frequency_penalty + o.presence_penalty;
-    logits_[static_cast<size_t>(token)] = static_cast<float>(x);
+  if (penalised) penalise(o, *context.seen);
+  for (const int32_t token : context.forbidden) {
+    if (token >= 0 && static_cast<size_t>(token) < logits_.size())
+      logits_[static_cast<size_t>(token)] = kMinusInfinity;
+  }
+  if (!is_finite(logits_)) {
+    fail(ErrorCode::kInvalidArgument,
+         "logit_bias and penalties together make a token's logit infinite: give smaller ones");
   }
   return logits_;
+}
+
+void Sampler::penalise(const SamplingOptions& o, const TokenCounts& seen) {
+  for (const TokenCounts::Entry& entry : seen.entries()) {
+    if (!entry.is_seen()) continue;
+    const int64_t count = entry.generated;
+    if (count == 0 && o.repetition_penalty == 1) continue;
+    double x = logits_[static_cast<size_t>(entry.token)];
+    x = x > 0 ? x / o.repetition_penalty : x * o.repetition_penalty;
+    if (count > 0) x -= static_cast<double>(count) * o.frequency_penalty + o.presence_penalty;
+    logits_[static_cast<size_t>(entry.token)] = static_cast<float>(x);
+  }
 }
 
 // Leaves the `count` best, sorted.
@@ -121,8 +147,9 @@ void Sampler::keep_top_p(double p) {
 std::span<const TokenProbability> Sampler::distribution(const SamplingOptions& o,
                                                         std::span<const float> raw,
                                                         const SamplingContext& context) {
+  require_finite(raw);
   const std::span<const float> logits = adjusted(o, raw, context);
-  const int32_t best = greedy_token(logits, context.allowed);
+  const int32_t best = best_token(logits, context.allowed);
   candidates_.clear();
   const double top = logits[static_cast<size_t>(best)];
   if (o.temperature == 0 || top == kMinusInfinity) {
@@ -141,6 +168,23 @@ std::span<const TokenProbability> Sampler::distribution(const SamplingOptions& o
   for (const TokenProbability& c : candidates_) total += c.probability;
   for (TokenProbability& c : candidates_) c.probability /= total;
   return candidates_;
+}
+
+// A short sorted list of logits; most tokens are below its last.
+void add_likeliest(std::span<const float> logits, float log_sum_exp, int64_t count,
+                   std::vector<TokenLogProbability>& out) {
+  DURE_CHECK(count >= 0 && count <= std::ssize(logits), "{} of {} tokens", count, logits.size());
+  if (count == 0) return;
+  const size_t first = out.size(), kept = static_cast<size_t>(count);
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (out.size() - first == kept && !(logits[i] > out.back().log_probability)) continue;
+    if (out.size() - first == kept) out.pop_back();
+    size_t place = out.size();
+    while (place > first && logits[i] > out[place - 1].log_probability) --place;
+    out.insert(out.begin() + static_cast<std::ptrdiff_t>(place),
+               {static_cast<int32_t>(i), logits[i]});
+  }
+  for (size_t i = first; i < out.size(); ++i) out[i].log_probability -= log_sum_exp;
 }
 
 int32_t Sampler::sample(const SamplingOptions& options, std::span<const float> logits,

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "engine/token_counts.h"
+
 namespace dure {
 
 struct SamplingOptions {
@@ -30,20 +32,22 @@ struct SamplingOptions {
 
   template <typename V>
   void visit(V& v);
-  bool changes_logits() const {
-    return repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0 ||
-           !logit_bias.empty();
+  // What was seen counts.
+  bool penalises() const {
+    return repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0;
   }
 };
 
-// Throws kInvalidArgument naming the option that is out of range.
+// Throws kInvalidArgument naming the option that is out of range. A bias is a number that a float
+// holds, or -infinity: never this token.
 void check_sampling(const SamplingOptions& options, int64_t vocab_size);
 
 struct SamplingContext {
-  std::span<const int32_t> prompt;
-  std::span<const int32_t> generated;
+  const TokenCounts* seen = nullptr;  // what penalties count; null: nothing yet
   // Bit i of word i/64: token i may be chosen. Empty: every token.
   std::span<const uint64_t> allowed;
+  // Not now, unless the mask allows nothing else: stop tokens of an answer that must go on.
+  std::span<const int32_t> forbidden;
 };
 
 struct TokenProbability {
@@ -51,11 +55,23 @@ struct TokenProbability {
   double probability = 0;
 };
 
+struct TokenLogProbability {
+  int32_t token = 0;
+  float log_probability = 0;  // the model's own: temperature 1, nothing filtered
+};
+
+// The `count` likeliest tokens of a row behind `out`, likeliest first, ties by id; with the bits of
+// token_log_probability(), whose log_sum_exp of the row this is. Checked: as many as tokens at
+// most.
+void add_likeliest(std::span<const float> logits, float log_sum_exp, int64_t count,
+                   std::vector<TokenLogProbability>& out);
+
 class Sampler {
  public:
   // The final distribution: survivors with probabilities that sum to 1; sorted (largest first, ties
   // by id) where top-k or top-p are on, by id otherwise. Valid until the next call. Throws
-  // kInvalidArgument where the mask allows nothing.
+  // kInvalidArgument where the mask allows nothing or the options make a logit infinite, kDiverged
+  // where a logit is NaN or infinite before.
   std::span<const TokenProbability> distribution(const SamplingOptions& options,
                                                  std::span<const float> logits,
                                                  const SamplingContext& context);
@@ -67,15 +83,15 @@ class Sampler {
  private:
   std::span<const float> adjusted(const SamplingOptions& options, std::span<const float> logits,
                                   const SamplingContext& context);
+  void penalise(const SamplingOptions& options, const TokenCounts& seen);
   void keep_largest(int64_t count);
   void keep_top_p(double p);
 
   std::vector<float> logits_;
   std::vector<TokenProbability> candidates_;
-  std::vector<std::pair<int32_t, int32_t>> counts_;
 };
 
-// Largest logit, ties to the lowest id, among the tokens the mask allows.
+// Largest logit, ties to the lowest id, among the tokens the mask allows. Throws as distribution().
 int32_t greedy_token(std::span<const float> logits, std::span<const uint64_t> allowed = {});
 
 template <typename V>

@@ -35,12 +35,9 @@ TEST(Sampler, MaskAndGreedy) {
   Sampler sampler;
   EXPECT_EQ(greedy_token(logits), 0);
   EXPECT_EQ(greedy_token(logits, {&mask, 1}), 3);
-  EXPECT_EQ(sampler.sample({.temperature = 0}, logits,
-                           {.prompt = {}, .generated = {}, .allowed = {&mask, 1}}, 0.99),
-            3);
+  EXPECT_EQ(sampler.sample({.temperature = 0}, logits, {.allowed = {&mask, 1}}, 0.99), 3);
   for (const double u : {0.0, 0.5, 0.999}) {
-    const int32_t token =
-        sampler.sample({}, logits, {.prompt = {}, .generated = {}, .allowed = {&mask, 1}}, u);
+    const int32_t token = sampler.sample({}, logits, {.allowed = {&mask, 1}}, u);
     EXPECT_TRUE(token == 1 || token == 3);
   }
   const uint64_t none = 0;
@@ -56,8 +53,8 @@ TEST(Sampler, PenaltiesCountOneSequence) {
   const auto expect = [&](std::vector<int32_t> prompt, std::vector<int32_t> generated,
                           const std::vector<double>& wanted) {
     std::map<int32_t, double> got;
-    for (const TokenProbability& t : sampler.distribution(
-             options, logits, {.prompt = prompt, .generated = generated, .allowed = {}}))
+    const TokenCounts seen(prompt, generated);
+    for (const TokenProbability& t : sampler.distribution(options, logits, {.seen = &seen}))
       got[t.token] = std::log(t.probability);
     for (int32_t i = 0; i < 4; ++i)
       EXPECT_NEAR(got[i] - got[3], wanted[static_cast<size_t>(i)] - wanted[3], 1e-6) << i;

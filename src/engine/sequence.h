@@ -1,8 +1,8 @@
-// engine/sequence.h: one request while it runs; internal to engine/.
+// engine/sequence.h: one request while it is in the generator; internal to engine/.
 //
 // Tokens are numbered from the prompt's first: 0 .. token_count() - 1 are settled, drafts come
-// after them and may still be thrown away. Not here: who decides (generator.cc), who drafts
-// (drafter.h).
+// after them and may still be thrown away. Not here: who decides (generator.cc), who runs
+// (scheduler.h), who drafts (drafter.h).
 #pragma once
 
 #include <algorithm>
@@ -21,18 +21,32 @@ struct Sequence {
   int64_t id = 0;
   GenerationRequest request;
   Generation result;
-  int slot = -1;
-  int64_t fed = 0;  // rows in the cache; between steps only settled tokens have one
-  bool finished = false;
-  std::vector<Draft> drafts;         // of the tokens after the newest
-  std::vector<int32_t> with_drafts;  // result.tokens and drafts, where penalties look at them
+  int slot = -1;              // of the cache while it runs
+  int64_t fed = 0;            // rows in the cache; between steps only settled tokens have one
+  std::vector<Draft> drafts;  // of the tokens after the newest
+
+  int64_t fed_step = 0;  // when it was last given rows: whose turn it is among prompts
+  // Goes through forwards of its own until so many rows are in: a forward that it had a part in
+  // threw.
+  int64_t alone_until = 0;
+  // Of the pass that is being made.
+  int64_t pass_from = 0;  // rows there were before
+  bool settled = false;   // its newest token was drawn in it
+
+  bool ended() const { return result.finish != FinishReason::kRunning; }
+  bool runs() const { return slot >= 0 && !ended(); }
+  bool alone() const { return fed < alone_until; }
 
   int64_t prompt_count() const { return static_cast<int64_t>(request.prompt.size()); }
-  int64_t token_count() const {
-    return prompt_count() + static_cast<int64_t>(result.tokens.size());
-  }
+  int64_t new_count() const { return static_cast<int64_t>(result.tokens.size()); }
+  int64_t token_count() const { return prompt_count() + new_count(); }
+  int64_t token_count_max() const { return prompt_count() + request.new_tokens_max; }
   int64_t draft_count() const { return static_cast<int64_t>(drafts.size()); }
   int64_t unfed_count() const { return token_count() - fed; }  // settled, not yet in the cache
+  bool decodes() const { return unfed_count() == 1 && new_count() > 0; }
+  // Rows that are settled and known, before those of a pass that draws: the newest token waits for
+  // its drafts, which the rows before it give.
+  int64_t replay_count() const { return new_count() > 0 ? unfed_count() - 1 : 0; }
 
   int32_t token(int64_t i) const {
     if (i < prompt_count()) return request.prompt[static_cast<size_t>(i)];
@@ -43,13 +57,53 @@ struct Sequence {
     const auto& stops = request.stop_tokens;
     return std::find(stops.begin(), stops.end(), token) != stops.end();
   }
-  // What sampling sees after `ahead` drafts of those that are there.
-  SamplingContext context(int64_t ahead) const {
-    std::span<const int32_t> generated = result.tokens;
-    if (ahead > 0 && request.sampling.changes_logits())
-      generated = std::span(with_drafts).first(result.tokens.size() + static_cast<size_t>(ahead));
-    return {.prompt = request.prompt, .generated = generated, .allowed = {}};
+
+  void start() {
+    if (request.sampling.penalises()) seen_ = TokenCounts(request.prompt, {});
   }
+  void add_token(int32_t token, float log_probability) {
+    result.tokens.push_back(token);
+    result.log_probabilities.push_back(log_probability);
+    if (request.sampling.penalises()) seen_.add(token);
+    if (request.mask) with_drafts_.push_back(token);
+  }
+  void add_draft(const Draft& draft) {
+    if (request.mask) with_drafts_.push_back(draft.token);
+    drafts.push_back(draft);
+  }
+  void drop_drafts() {
+    count_drafts(0);
+    drafts.clear();
+    if (request.mask) with_drafts_.resize(result.tokens.size());
+  }
+  // What sampling sees after `ahead` drafts of those that are there; until the next call. Throws
+  // what the mask throws.
+  SamplingContext context(int64_t ahead, int64_t vocab_size) {
+    count_drafts(ahead);
+    SamplingContext out{.seen = &seen_};
+    if (new_count() + ahead < request.new_tokens_min) out.forbidden = request.stop_tokens;
+    if (!request.mask) return out;
+    out.allowed = request.mask->allowed(
+        std::span(with_drafts_).first(result.tokens.size() + static_cast<size_t>(ahead)));
+    if (!out.allowed.empty() && std::ssize(out.allowed) * 64 < vocab_size) {
+      fail(ErrorCode::kInvalidArgument, "the token mask has {} bits for a vocabulary of {}",
+           std::ssize(out.allowed) * 64, vocab_size);
+    }
+    return out;
+  }
+
+ private:
+  void count_drafts(int64_t count) {
+    if (!request.sampling.penalises()) return;
+    for (; counted_drafts_ < count; ++counted_drafts_)
+      seen_.add(drafts[static_cast<size_t>(counted_drafts_)].token);
+    for (; counted_drafts_ > count; --counted_drafts_)
+      seen_.remove(drafts[static_cast<size_t>(counted_drafts_ - 1)].token);
+  }
+
+  TokenCounts seen_;  // with the first `counted_drafts_`; where penalties look
+  int64_t counted_drafts_ = 0;
+  std::vector<int32_t> with_drafts_;  // result.tokens and drafts; where a mask looks
 };
 
 }  // namespace dure

@@ -196,9 +196,8 @@ class ExactTree {
                 {logits.data(), {1, model_.config.vocab_size}, DType::kF32, Device::kCpu},
                 model_.stream);
     Sampler sampler;
-    const auto kept = sampler.distribution(
-        sampling_, logits,
-        {.prompt = {}, .generated = std::span(tokens).subspan(prompt), .allowed = {}});
+    const TokenCounts seen({}, std::span(tokens).subspan(prompt));
+    const auto kept = sampler.distribution(sampling_, logits, {.seen = &seen});
     for (const TokenProbability& t : std::vector<TokenProbability>(kept.begin(), kept.end())) {
       std::vector<int32_t> longer = tokens;
       longer.push_back(t.token);

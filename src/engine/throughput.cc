@@ -81,6 +81,9 @@ class Measurement {
     throw_if_interrupted("the tests printed so far are complete");
     const bool stepped = generator_.step();
     DURE_CHECK(stepped, "a sequence ended early");
+    for (const TokenEvent& event : generator_.events()) {
+      if (event.error != nullptr) throw Error(*event.error);
+    }
     fed_ += rows;
     progress_(fed_);
   }

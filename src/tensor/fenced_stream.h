@@ -11,7 +11,7 @@
 
 namespace dure {
 
-class FencedStream final : public Stream {
+class FencedStream : public Stream {
  public:
   explicit FencedStream(int thread_count = 0) : cpu_(thread_count) {}
 
