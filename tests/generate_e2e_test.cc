@@ -38,6 +38,27 @@ TEST_F(GenerateVerb, TextIsThatOfTheSeedWhateverTheThreads) {
   EXPECT_EQ(tokens(prompt + " --top-k 1 --seed 3"), greedy);
 }
 
+// Ctrl-C ends the answer: what was said stands, and the exit code says what ended it.
+TEST_F(GenerateVerb, AnInterruptStopsTheAnswer) {
+  std::filesystem::copy(at("model"), at("endless"));
+  std::string config = read_file(at("endless") + "/config.json");
+  const std::string field = "\"max_position_embeddings\": ";
+  const size_t value = config.find(field) + field.size();
+  config.replace(value, config.find_first_not_of("0123456789", value) - value, "262144");
+  write_file(at("endless") + "/config.json", config);
+  const std::string endless =
+      "generate " + at("endless") + " -p 'the village' --temperature 0 -n 200000 --context 200100";
+  const ProgramOptions interrupted{.environment = "timeout --preserve-status -s INT 2"};
+  const Outcome json = run_program(endless + " --json", interrupted);
+  EXPECT_EQ(json.code, 130) << json.error;
+  const Json said = parse_json(json.out, "generate --json");
+  EXPECT_EQ(said.at("finish_reason").as_string(), "cancelled");
+  EXPECT_GT(said.at("tokens").size(), 0u);
+  const Outcome plain = run_program(endless, interrupted);
+  EXPECT_EQ(plain.code, 130);
+  EXPECT_TRUE(plain.out.ends_with("\n")) << plain.error;
+}
+
 TEST_F(GenerateVerb, ThePromptMayComeFromStandardInput) {
   const std::string flags = " -n 8 --temperature 0";
   EXPECT_EQ(tokens(flags, "the village"), tokens("-p 'the village'" + flags));

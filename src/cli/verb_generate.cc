@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "chat/conversation.h"
 #include "cli/args.h"
 #include "cli/sampling_flags.h"
@@ -80,7 +81,7 @@ Json to_json(const Message& said, bool chat, int64_t prompt_tokens, const Speake
   add_said(said, chat, out);
   out["prompt_tokens"] = prompt_tokens;
   out["completion_tokens"] = std::ssize(result.generation.tokens);
-  out["finish_reason"] = result.generation.finish == FinishReason::kStop ? "stop" : "length";
+  out["finish_reason"] = name_of(result.generation.finish);
   out["tokens_per_s"] = result.tokens_per_s();
   if (with_drafts) {
     out["drafted"] = result.drafts.drafted;
@@ -101,15 +102,19 @@ int run(const Given& given) {
   given.sampling.preload.run(model.weights, model.texts.source, stream);
   const int64_t prompt_tokens = std::ssize(asked.prompt);
   const bool with_drafts = given.sampling.draft_tokens > 0;
-  const Speaker::Result result =
-      speaker.answer(std::move(asked.prompt), asked.answer, [&](const OutputDelta& delta) {
+  const InterruptScope scope;
+  const Speaker::Result result = speaker.answer(
+      std::move(asked.prompt), asked.answer,
+      [&](const OutputDelta& delta) {
         if (!given.json) print(delta);
-      });
+      },
+      [] { return !interrupted(); });
+  const int code = result.generation.finish == FinishReason::kCancelled ? interrupt_exit_code() : 0;
   if (given.json) {
     const Json out =
         to_json(asked.answer.message(), given.chat, prompt_tokens, result, with_drafts);
     std::printf("%s\n", out.dump().c_str());
-    return 0;
+    return code;
   }
   std::fputc('\n', stdout);
   std::fflush(stdout);
@@ -119,7 +124,7 @@ int run(const Given& given) {
     std::fprintf(stderr, "(cut at %td tokens; --max-tokens or --context raises it)\n",
                  std::ssize(result.generation.tokens));
   }
-  return 0;
+  return code;
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // Catching up with the kept rows, drawing a draft for each sequence, and going on from it.
 #include "engine/drafter.h"
 
+#include <new>
+
 #include "base/error.h"
 #include "base/rng.h"
 #include "engine/speculation.h"
@@ -126,6 +128,8 @@ void Drafter::draw_for(Sequence& s, std::span<const float> logits, int64_t depth
         sampler.sample(s.request.sampling, logits, s.context(depth, weights_.config.vocab_size),
                        uniforms(s.request, s.new_count() + depth).draft);
     s.add_draft({token, logits});
+  } catch (const std::bad_alloc&) {
+    throw;  // It says nothing about the request, and with a draft less its draws would differ.
   } catch (...) {
     // No draft, and none after it.
   }

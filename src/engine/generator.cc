@@ -95,6 +95,7 @@ struct Generator::State {
   Scheduler scheduler;
   std::vector<Event> events;
   GeneratorStatistics counts;  // since construction
+  int64_t pass_count = 0;
 
   // The pass that is being made.
   std::vector<Sequence*> members, prompts;
@@ -140,6 +141,7 @@ struct Generator::State {
   void admit();
   Sequence* next_alone(int64_t from_id);  // Of those that go alone; null: no more.
   void run_pass();
+  void keep_drafts();
   void make_pass();
   void undo_pass(Error error);
   void retreat(Sequence& sequence);
@@ -241,11 +243,28 @@ void Generator::State::make_pass() {
   if (drafter) drafter->run(fed);
 }
 
-void Generator::State::run_pass() {
-  for (Sequence* s : members) {
-    s->pass_from = s->fed;
-    s->settled = false;
+// The drafts of a sequence that has no part in a pass, while others do: the drafter forgets them.
+void Generator::State::keep_drafts() {
+  for (auto next = scheduler.running().begin(); next != scheduler.running().end();) {
+    Sequence& s = *next++;  // It may move.
+    if (s.pass == pass_count) continue;
+    try {
+      s.keep_drafts();
+    } catch (...) {
+      retreat(s);
+    }
   }
+}
+
+void Generator::State::run_pass() {
+  if (members.empty()) return;
+  ++pass_count;
+  for (Sequence& s : scheduler.running()) {
+    s.pass_from = s.fed;
+    s.settled = false;
+  }
+  for (Sequence* s : members) s->pass = pass_count;
+  if (drafter) keep_drafts();
   try {
     make_pass();
   } catch (...) {

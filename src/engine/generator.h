@@ -15,6 +15,7 @@
 // See docs/generation.md, docs/speculation.md.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -23,6 +24,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/options.h"
 #include "engine/kv_cache.h"
 #include "engine/sampler.h"
 #include "engine/token_mask.h"
@@ -45,6 +47,14 @@ struct GenerationRequest {
 };
 
 enum class FinishReason : uint8_t { kRunning, kStop, kLength, kCancelled, kDeadline, kError };
+constexpr auto enum_names(FinishReason) {
+  return std::to_array<EnumName<FinishReason>>({{FinishReason::kRunning, "running"},
+                                                {FinishReason::kStop, "stop"},
+                                                {FinishReason::kLength, "length"},
+                                                {FinishReason::kCancelled, "cancelled"},
+                                                {FinishReason::kDeadline, "deadline"},
+                                                {FinishReason::kError, "error"}});
+}
 
 struct Generation {
   std::vector<int32_t> tokens;

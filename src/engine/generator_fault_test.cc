@@ -264,7 +264,7 @@ TEST(Fault, ATransferThatFailsOnceIsMadeGood) {
     const std::vector<Generation> whole = finish(generator, all);
     const int64_t calls = model.stream.calls;
     int64_t errors = 0, runs = 0;
-    for (int64_t n = 0; n < calls; n += 1 + calls / 60, ++runs) {
+    for (int64_t n = 0; n < calls; n += 1 + calls / 20, ++runs) {
       model.stream.calls = 0;
       model.stream.failing_call = n;
       const std::vector<Generation> got = finish(generator, all);
@@ -289,8 +289,8 @@ TEST(Fault, ATransferThatFailsOnceIsMadeGood) {
 // One token cannot be transferred: whoever has it ends, however often all others were in the same
 // forward.
 TEST(Fault, AForwardThatThrowsForOneEndsThatOne) {
-  constexpr int32_t kPoison = 19999;
-  FailingModel model(drafting_config(20000));
+  constexpr int32_t kPoison = 4999;
+  FailingModel model(drafting_config(5000));
   for (const int64_t drafts : {0, 3}) {
     Generator generator(model.weights, with(drafts), model.stream);
     std::vector<GenerationRequest> all = mixed_requests(9);
@@ -343,11 +343,11 @@ TEST(Fault, AnAllocationThatFailsIsMadeGood) {
     const std::vector<Generation> whole = finish_failing(generator, all, -1);
     const int64_t count = allocations;
     int64_t errors = 0, runs = 0;
-    for (int64_t n = 0; n < count; n += 1 + count / 80, ++runs) {
+    for (int64_t n = 0; n < count; n += 1 + count / 50, ++runs) {
       const std::vector<Generation> got = finish_failing(generator, all, n);
       for (size_t i = 0; i < all.size(); ++i) {
         const std::string what = fmt::format("allocation {} of {}, request {}", n, count, i);
-        if (got[i].error && i != 4) {
+        if (got[i].error && (i != 4 || got[i].error->code() == ErrorCode::kOutOfMemory)) {
           ++errors;
           expect_beginning(got[i], whole[i], what);
         } else {
@@ -368,7 +368,6 @@ TEST(Fault, ASteadyStepAllocatesNothing) {
     Generator generator(model.weights, with(drafts), model.stream);
     for (int i = 0; i < 6; ++i) {
       GenerationRequest r{.prompt = {1, 2, 3 + i}, .new_tokens_max = 100};
-      r.sampling.top_p = 0.9;
       r.top_count = 2;
       generator.submit(std::move(r));
     }

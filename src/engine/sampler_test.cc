@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -78,11 +79,76 @@ TEST(Sampler, TopPSortsInStepsLikeAFullSort) {
   for (size_t i = 0; i < count; ++i) EXPECT_EQ(kept[i].token, all[i].token);
 }
 
+// Counts that grow and shrink, as with drafts, are those of the history.
+TEST(Sampler, CountsFollowTheHistory) {
+  Rng rng(9);
+  const std::vector<int32_t> prompt = {3, 1, 4, 1, 5};
+  TokenCounts counts(prompt, {});
+  std::vector<int32_t> generated;
+  std::vector<float> logits(8);
+  for (float& x : logits) x = static_cast<float>(rng.normal());
+  const SamplingOptions options{
+      .repetition_penalty = 1.3, .presence_penalty = 0.25, .frequency_penalty = 0.5};
+  Sampler a, b;
+  for (int i = 0; i < 300; ++i) {
+    if (!generated.empty() && rng.below(5) < 2) {
+      counts.remove(generated.back());
+      generated.pop_back();
+    } else {
+      generated.push_back(static_cast<int32_t>(rng.below(8)));
+      counts.add(generated.back());
+    }
+    const TokenCounts anew(prompt, generated);
+    const auto p = a.distribution(options, logits, {.seen = &counts}),
+               q = b.distribution(options, logits, {.seen = &anew});
+    ASSERT_EQ(p.size(), q.size());
+    for (size_t k = 0; k < p.size(); ++k) ASSERT_EQ(p[k].probability, q[k].probability);
+  }
+}
+
+TEST(Sampler, ForbiddenTokensWaitUnlessNothingElseIsAllowed) {
+  const std::vector<float> logits = {3, 1, 3, 2};
+  const std::vector<int32_t> forbidden = {0, 3, 99, -1};
+  const uint64_t only_three = 0b1000;
+  Sampler sampler;
+  EXPECT_EQ(sampler.sample({.temperature = 0}, logits, {.forbidden = forbidden}, 0), 2);
+  EXPECT_EQ(sampler.sample({}, logits, {.allowed = {&only_three, 1}, .forbidden = forbidden}, 0.5),
+            3);
+}
+
+TEST(Sampler, LikeliestTokensAreThoseOfASort) {
+  Rng rng(4);
+  std::vector<float> logits(500);
+  for (float& x : logits) x = static_cast<float>(rng.below(60)) / 8;
+  std::vector<int32_t> order(500);
+  for (int32_t i = 0; i < 500; ++i) order[static_cast<size_t>(i)] = i;
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)];
+  });
+  for (const int64_t count : {0, 1, 20, 500}) {
+    std::vector<TokenLogProbability> out = {{-1, -1}};
+    add_likeliest(logits, 7.25f, count, out);
+    ASSERT_EQ(std::ssize(out), count + 1);
+    for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+      EXPECT_EQ(out[i + 1].token, order[i]);
+      EXPECT_EQ(out[i + 1].log_probability, logits[static_cast<size_t>(order[i])] - 7.25f);
+    }
+  }
+}
+
 TEST(Sampler, RefusesBadOptions) {
   EXPECT_THROW(check_sampling({.temperature = -1}, 10), Error);
   EXPECT_THROW(check_sampling({.top_p = 0}, 10), Error);
   EXPECT_THROW(check_sampling({.logit_bias = {{10, 1.0}}}, 10), Error);
-  EXPECT_THROW(check_sampling({.logit_bias = {{1, INFINITY}}}, 10), Error);
+  for (const double bias : std::initializer_list<double>{INFINITY, NAN, 1e39, -1e39}) {
+    try {
+      check_sampling({.logit_bias = {{1, bias}}}, 10);
+      ADD_FAILURE() << bias;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("logit_bias of token 1"), std::string::npos);
+    }
+  }
+  check_sampling({.logit_bias = {{1, -INFINITY}, {2, 3.4e38}}}, 10);
 }
 
 // What a damaged model says is an error, at any temperature, wherever the bad number stands.

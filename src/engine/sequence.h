@@ -30,6 +30,7 @@ struct Sequence {
   // threw.
   int64_t alone_until = 0;
   // Of the pass that is being made.
+  int64_t pass = 0;       // the last one it had a part in
   int64_t pass_from = 0;  // rows there were before
   bool settled = false;   // its newest token was drawn in it
 
@@ -71,9 +72,19 @@ struct Sequence {
     if (request.mask) with_drafts_.push_back(draft.token);
     drafts.push_back(draft);
   }
+  // Their logits out of the drafter's memory, which another pass is about to use.
+  void keep_drafts() {
+    if (!kept_logits_.empty() || drafts.empty()) return;
+    for (const Draft& draft : drafts)
+      kept_logits_.insert(kept_logits_.end(), draft.logits.begin(), draft.logits.end());
+    const size_t width = drafts[0].logits.size();
+    for (size_t i = 0; i < drafts.size(); ++i)
+      drafts[i].logits = std::span(kept_logits_).subspan(i * width, width);
+  }
   void drop_drafts() {
     count_drafts(0);
     drafts.clear();
+    kept_logits_ = {};
     if (request.mask) with_drafts_.resize(result.tokens.size());
   }
   // What sampling sees after `ahead` drafts of those that are there; until the next call. Throws
@@ -103,6 +114,7 @@ struct Sequence {
 
   TokenCounts seen_;  // with the first `counted_drafts_`; where penalties look
   int64_t counted_drafts_ = 0;
+  std::vector<float> kept_logits_;    // [drafts, V], mostly empty
   std::vector<int32_t> with_drafts_;  // result.tokens and drafts; where a mask looks
 };
 
