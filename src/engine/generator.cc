@@ -65,6 +65,11 @@ Error error_of(const std::exception_ptr& thrown) {
   }
 }
 
+std::optional<PrefixCache> make_prefixes(const GeneratorOptions& options, KvCache& cache) {
+  if (options.prefix.bytes_max == 0) return std::nullopt;
+  return std::optional<PrefixCache>(std::in_place, options, cache);
+}
+
 }  // namespace
 
 // What one thread needs to choose tokens.
@@ -92,6 +97,7 @@ struct Generator::State {
   Buffers buffers;
   std::vector<Chooser> choosers;  // one a worker
   std::optional<Drafter> drafter;
+  std::optional<PrefixCache> prefixes;
   Scheduler scheduler;
   std::vector<Event> events;
   GeneratorStatistics counts;  // since construction
@@ -118,7 +124,8 @@ struct Generator::State {
         activations(w.config, activation_options(o), arena),
         buffers(lay_out(w.config, o, arena)),
         choosers(static_cast<size_t>(s.host_threads().thread_count())),
-        scheduler(w.config, options, cache),
+        prefixes(make_prefixes(options, cache)),
+        scheduler(w.config, options, cache, prefixes ? &*prefixes : nullptr),
         ids(o.batch_rows_max, s.device()),
         positions(o.batch_rows_max, s.device()),
         head_index(head_rows(o), s.device()),
@@ -141,6 +148,7 @@ struct Generator::State {
   void admit();
   Sequence* next_alone(int64_t from_id);  // Of those that go alone; null: no more.
   void run_pass();
+  void keep_rows();
   void keep_drafts();
   void make_pass();
   void undo_pass(Error error);
@@ -267,8 +275,21 @@ void Generator::State::run_pass() {
   if (drafter) keep_drafts();
   try {
     make_pass();
+    keep_rows();
   } catch (...) {
     undo_pass(error_of(std::current_exception()));
+  }
+  for (Sequence* s : members) {
+    if (s->runs()) cache.trim(s->slot);
+  }
+}
+
+// Rows are good once the MTP layer has its own of them too.
+void Generator::State::keep_rows() {
+  for (Sequence* s : members) {
+    if (!s->runs()) continue;
+    s->kept = s->fed;
+    if (prefixes) prefixes->go_by(*s);
   }
 }
 
@@ -293,6 +314,7 @@ void Generator::State::retreat(Sequence& s) {
   if (s.settled || !cache.rewind(s.slot, position)) return scheduler.preempt(s);
   s.drop_drafts();
   s.fed = position;
+  s.kept = std::min(s.kept, position);
 }
 
 void Generator::State::accept(Sequence& s, int32_t token, float log_probability) {
@@ -310,7 +332,9 @@ void Generator::State::accept(Sequence& s, int32_t token, float log_probability)
                     .index = s.new_count() - 1,
                     .log_probability = log_probability,
                     .finish = why});
-  if (why != FinishReason::kRunning) scheduler.end(s, why);
+  if (why == FinishReason::kRunning) return;
+  if (!drafter) s.kept = s.fed;
+  scheduler.end(s, why);
 }
 
 // The token after `ahead` drafts, and so whether the next of them stands: it is the same.
@@ -467,7 +491,9 @@ KvCacheOptions kv_cache_options(const GeneratorOptions& o) {
           .rows_max = o.batch_rows_max,
           .page_count = o.page_count,
           .dtype = o.kv_dtype,
-          .draft_tokens_max = o.draft_tokens_max};
+          .draft_tokens_max = o.draft_tokens_max,
+          .prefix_bytes_max = o.prefix.bytes_max,
+          .prefix_stride_tokens = o.prefix.stride_tokens};
 }
 
 int64_t pages_within(const ModelConfig& config, const GeneratorOptions& options,
@@ -531,6 +557,10 @@ int64_t Generator::submit(GenerationRequest request) {
   check(request);
   request.top_count = std::min(request.top_count, state_->weights.config.vocab_size);
   return state_->scheduler.add(std::move(request)).id;
+}
+
+void Generator::forget_prefixes() {
+  if (state_->prefixes) state_->prefixes->clear();
 }
 
 void Generator::cancel(int64_t id, FinishReason why) {
@@ -600,6 +630,7 @@ GeneratorStatistics Generator::statistics() const {
   out.sequences_max = state_->options.sequences_max;
   out.batch_rows_max = state_->options.batch_rows_max;
   state_->scheduler.fill(out);
+  if (state_->prefixes) state_->prefixes->fill(out);
   return out;
 }
 

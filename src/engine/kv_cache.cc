@@ -348,6 +348,12 @@ std::optional<KvSnapshot> KvCache::snapshot(int slot, int64_t tokens) {
     if (wanted.begin < s.held[g].begin || wanted.end > s.held[g].end) return std::nullopt;
   }
   KvSnapshot out{.tokens = tokens};
+  size_t count = 0;
+  for (const Group& group : groups_) {
+    const Held wanted = held_by(group, tokens);
+    count += static_cast<size_t>(wanted.end - wanted.begin);
+  }
+  out.blocks.reserve(count);  // The last that may throw.
   for (size_t g = 0; g < groups_.size(); ++g) {
     const Held wanted = held_by(groups_[g], tokens);
     for (int64_t block = wanted.begin; block < wanted.end; ++block) {

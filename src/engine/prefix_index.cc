@@ -67,12 +67,14 @@ PrefixIndex::Node* PrefixIndex::node_for(Ids key, uint64_t salt) {
       node = there;
       continue;
     }
+    node->children.reserve(node->children.size() + 1);
     auto made = std::make_unique<Node>(
         Node{.parent = node, .salt = salt, .hash = hash_of(block, node->hash), .depth = b + 1});
     std::ranges::copy(block, made->tokens.begin());
-    node->children.push_back(made.get());
-    node = made.get();
-    nodes_.emplace(node->hash, std::move(made));
+    Node* const added = made.get();
+    nodes_.emplace(added->hash, std::move(made));
+    node->children.push_back(added);
+    node = added;
   }
   return node;
 }
@@ -144,12 +146,25 @@ void PrefixIndex::insert(Ids ids, KvSnapshot snapshot, uint64_t salt) {
   if (holds(ids, snapshot.tokens, salt)) {
     cache_.close(snapshot);
   } else {
-    Node* node = node_for(key, salt);
-    const Ids tail = after(key, node->depth);
-    entries_.push_back({node, {tail.begin(), tail.end()}, std::move(snapshot)});
-    node->entries.push_back(std::prev(entries_.end()));
+    add(key, snapshot, salt);
   }
   touch(*deepest(key, salt), key);
+}
+
+// All or nothing, where the host has no memory.
+void PrefixIndex::add(Ids key, KvSnapshot& snapshot, uint64_t salt) {
+  try {
+    Node* node = node_for(key, salt);
+    const Ids tail = after(key, node->depth);
+    node->entries.reserve(node->entries.size() + 1);
+    entries_.push_back({node, {tail.begin(), tail.end()}, {}});
+    entries_.back().snapshot = std::move(snapshot);
+    node->entries.push_back(std::prev(entries_.end()));
+  } catch (...) {
+    cache_.close(snapshot);
+    if (Node* node = deepest(key, salt)) prune(node);
+    throw;
+  }
 }
 
 bool PrefixIndex::reclaim() {

@@ -81,6 +81,7 @@ class PrefixIndex {
     std::vector<Place> entries;
   };
 
+  void add(std::span<const int32_t> key, KvSnapshot& snapshot, uint64_t salt);
   Node* root(uint64_t salt) const;
   Node* child(const Node& node, std::span<const int32_t> block) const;
   Node* node_for(std::span<const int32_t> key, uint64_t salt);
