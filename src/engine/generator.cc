@@ -13,6 +13,7 @@
 #include "engine/speculation.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/rows.h"
+#include "model/fingerprint.h"
 
 namespace dure {
 namespace {
@@ -557,6 +558,21 @@ int64_t Generator::submit(GenerationRequest request) {
   check(request);
   request.top_count = std::min(request.top_count, state_->weights.config.vocab_size);
   return state_->scheduler.add(std::move(request)).id;
+}
+
+void Generator::save_prefixes(const Path& path, const std::string& model_name) {
+  State& s = *state_;
+  if (!s.prefixes) return;
+  const PrefixFileModel model{model_name, model_fingerprint(s.weights, s.stream)};
+  dure::save_prefixes(path, model, s.cache, s.prefixes->index());
+}
+
+RestoredPrefixes Generator::restore_prefixes(const Path& path, const std::string& model_name) {
+  State& s = *state_;
+  if (!s.prefixes)
+    fail(ErrorCode::kInvalidArgument, "{}: prefixes, but none are kept here", path.string());
+  const PrefixFileModel model{model_name, model_fingerprint(s.weights, s.stream)};
+  return dure::restore_prefixes(path, model, s.cache, s.prefixes->index());
 }
 
 void Generator::forget_prefixes() {

@@ -25,7 +25,7 @@
 
 #include "base/error.h"
 #include "base/options.h"
-#include "engine/kv_cache.h"
+#include "engine/prefix_file.h"
 #include "engine/sampler.h"
 #include "engine/token_mask.h"
 #include "model/model.h"
@@ -138,6 +138,10 @@ class Generator {
   // Ends a request, wherever it is; frees its memory. Not an event. Nothing for an unknown id.
   void cancel(int64_t id, FinishReason why = FinishReason::kCancelled);
 
+  // Prefixes to a file and back (prefix_file.h), between steps. Nothing is saved, and restore
+  // refuses, where none are kept.
+  void save_prefixes(const Path& path, const std::string& model_name);
+  RestoredPrefixes restore_prefixes(const Path& path, const std::string& model_name);
   // Forgets all prefixes: whoever changes the weights calls it before the next step.
   void forget_prefixes();
 

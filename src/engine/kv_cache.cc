@@ -384,6 +384,47 @@ int64_t KvCache::pages_wanted(const KvSnapshot* from, int64_t tokens) const {
   return wanted;
 }
 
+KvCache::BlockKind KvCache::kind(int64_t group) const {
+  const Group& g = groups_[static_cast<size_t>(group)];
+  return {g.window_tokens, g.blocks.dim(1), g.pool.count(), g.pool.free_count()};
+}
+
+int64_t KvCache::snapshot_blocks(int64_t group, int64_t tokens) const {
+  const Held held = held_by(groups_[static_cast<size_t>(group)], tokens);
+  return held.end - held.begin;
+}
+
+std::span<const uint8_t> KvCache::read_block(int64_t group, int32_t block) {
+  const TensorView row = groups_[static_cast<size_t>(group)].blocks.rows(block, 1);
+  if (stream_.device() != Device::kCpu) block_copy_ = {row.bytes(), stream_.device()};
+  return block_copy_.of(row, stream_);
+}
+
+std::optional<int32_t> KvCache::write_block(int64_t group, std::span<const uint8_t> bytes) {
+  Group& g = groups_[static_cast<size_t>(group)];
+  const std::optional<int32_t> block = g.pool.take();
+  if (!block) return std::nullopt;
+  copy_from_host(bytes, g.blocks.rows(*block, 1), stream_);
+  g.pool.retain(*block, Holder::kSnapshot);
+  g.pool.release(*block, Holder::kSequence);
+  return block;
+}
+
+void KvCache::release_block(int64_t group, int32_t block) {
+  groups_[static_cast<size_t>(group)].pool.release(block, Holder::kSnapshot);
+}
+
+KvSnapshot KvCache::snapshot_of(int64_t tokens, std::vector<int32_t> blocks) {
+  size_t at = 0;
+  for (Group& group : groups_) {
+    const Held held = held_by(group, tokens);
+    for (int64_t i = held.begin; i < held.end; ++i, ++at)
+      group.pool.retain(blocks[at], Holder::kSnapshot);
+  }
+  DURE_CHECK(at == blocks.size(), "{} blocks for a snapshot of {} tokens", blocks.size(), tokens);
+  return {tokens, std::move(blocks)};
+}
+
 BatchKv::BatchKv(KvCache& cache, Rows rows)
     : cache_(cache), rows_(rows), groups_(cache.groups_.size()) {
   const KvCacheOptions& o = cache.options_;

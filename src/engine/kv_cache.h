@@ -113,6 +113,21 @@ class KvCache {
   void close(KvSnapshot& snapshot);  // Empty afterwards.
   // Pages that a sequence of `tokens` would still take after open(from).
   int64_t pages_wanted(const KvSnapshot* from, int64_t tokens) const;
+  // Blocks as bytes, for a file (prefix_file.h). Groups: the global layers, then a window each.
+  struct BlockKind {
+    int64_t window_tokens = 0;  // 0: pages
+    int64_t block_bytes = 0, block_count = 0, free_count = 0;
+  };
+  int64_t row_elements() const { return config_.kv_head_count * config_.head_width; }
+  int64_t group_count() const { return std::ssize(groups_); }
+  BlockKind kind(int64_t group) const;
+  int64_t snapshot_blocks(int64_t group, int64_t tokens) const;  // of a snapshot of so many tokens
+  std::span<const uint8_t> read_block(int64_t group, int32_t block);  // until the next call
+  // A free block filled with `bytes`, held as by a snapshot; absent: none is free.
+  std::optional<int32_t> write_block(int64_t group, std::span<const uint8_t> bytes);
+  void release_block(int64_t group, int32_t block);  // what write_block() holds
+  KvSnapshot snapshot_of(int64_t tokens, std::vector<int32_t> blocks);
+
   // Asked for blocks where none is free: gives up a snapshot; false where there is none.
   void set_reclaimer(std::function<bool()> reclaim) { reclaim_ = std::move(reclaim); }
 
@@ -166,6 +181,7 @@ class KvCache {
   std::function<bool()> reclaim_;
   Buffer storage_;
   HostArray<int32_t> page_table_;  // [S, blocks of the longest context]
+  HostCopy<uint8_t> block_copy_;
 };
 
 // The rows of one forward, as the model sees the cache: which rows belong to which sequence. The

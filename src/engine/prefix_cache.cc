@@ -109,8 +109,10 @@ void PrefixCache::go_by(Sequence& s) {
   }
 }
 
-void PrefixCache::leave(const Sequence& s) {
-  if (s.slot >= 0) take(s, s.kept);
+void PrefixCache::leave(Sequence& s) {
+  if (s.slot < 0) return;
+  go_by(s);
+  take(s, s.kept);
 }
 
 void PrefixCache::take(const Sequence& s, int64_t tokens) {

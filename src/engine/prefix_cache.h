@@ -36,7 +36,7 @@ class PrefixCache {
   void open(Sequence& sequence);
   // After a pass: leaves snapshots where it has gone by. `kept` is how far rows are good.
   void go_by(Sequence& sequence);
-  void leave(const Sequence& sequence);  // All that is good of one that ends or is pushed out.
+  void leave(Sequence& sequence);  // All that is good of one that ends or is pushed out.
   void clear() { index_.clear(); }
 
   PrefixIndex& index() { return index_; }

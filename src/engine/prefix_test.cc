@@ -22,7 +22,7 @@ ModelConfig windowed(int64_t window, int64_t mtp_window = 0) {
 // Requests that go on from, part inside of, or repeat what was asked and answered before.
 class Conversations {
  public:
-  explicit Conversations(uint64_t seed) : rng_(seed) {}
+  Conversations(uint64_t seed, int64_t answer_tokens) : rng_(seed), answer_tokens_(answer_tokens) {}
 
   GenerationRequest next() {
     GenerationRequest r;
@@ -33,8 +33,8 @@ class Conversations {
     const int64_t more = rng_.below(4) == 0 ? 0 : rng_.between(1, 90);
     for (int64_t i = 0; i < more; ++i) r.prompt.push_back(static_cast<int32_t>(rng_.below(97)));
     if (r.prompt.empty()) r.prompt.push_back(5);
-    if (r.prompt.size() > 350) r.prompt.resize(350);
-    r.new_tokens_max = rng_.between(1, 40);
+    if (r.prompt.size() > 280) r.prompt.resize(280);
+    r.new_tokens_max = rng_.between(1, answer_tokens_);
     r.stop_tokens = {7};
     r.stream = count_++;
     r.sampling.seed = 99;
@@ -51,6 +51,7 @@ class Conversations {
 
  private:
   Rng rng_;
+  int64_t answer_tokens_;
   uint64_t count_ = 0;
   std::vector<std::vector<int32_t>> texts_;
 };
@@ -74,7 +75,7 @@ TEST_P(Branching, BitsAreThoseWithoutPrefixes) {
   Generator plain(model.weights, o, model.stream);
   o.prefix = {.bytes_max = c.prefix_bytes, .stride_tokens = c.stride, .tokens_min = 2};
   Generator keeping(model.weights, o, model.stream);
-  Conversations conversations(static_cast<uint64_t>(c.window + c.drafts));
+  Conversations conversations(static_cast<uint64_t>(c.window + c.drafts), c.pages > 0 ? 120 : 40);
   Rng& rng = conversations.rng();
   int64_t cancelled = 0, prompt_tokens = 0;
   for (int round = 0; round < 40; ++round) {
@@ -120,7 +121,7 @@ TEST_P(Branching, BitsAreThoseWithoutPrefixes) {
       static_cast<long long>(s.prefix_waits), static_cast<long long>(s.prefix_evictions),
       static_cast<long long>(s.preemptions), static_cast<long long>(p.preemptions),
       static_cast<long long>(cancelled));
-  EXPECT_GT(s.prefix_hits, 40);
+  EXPECT_GT(s.prefix_hits, c.pages > 0 ? 15 : 60);
   EXPECT_LT(s.rows, p.rows);
   EXPECT_EQ(s.pages_used, 0);
   EXPECT_GT(s.prefixes, 0);
@@ -129,22 +130,21 @@ TEST_P(Branching, BitsAreThoseWithoutPrefixes) {
   EXPECT_EQ(keeping.statistics().prefixes, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Prefix, Branching,
-                         ::testing::Values(Case{"windows of 5", 5, 0, 0, 0, 4 << 20, 64},
-                                           Case{"windows of a block", 64, 0, 0, 0, 4 << 20, 64},
-                                           Case{"windows over a block", 100, 0, 0, 0, 4 << 20, 128},
-                                           Case{"tiny budget", 70, 0, 0, 9, 1, 64},
-                                           Case{"few pages", 5, 0, 0, 8, 200000, 64},
-                                           Case{"drafts", 5, 4, 3, 0, 4 << 20, 64},
-                                           Case{"drafts, global MTP layer", 66, 0, 2, 0, 4 << 20,
-                                                64},
-                                           Case{"drafts, tiny budget", 66, 66, 2, 9, 1, 64}),
-                         [](const auto& info) {
-                           std::string name;
-                           for (const char* at = info.param.name; *at != 0; ++at)
-                             if (std::isalnum(static_cast<unsigned char>(*at)) != 0) name += *at;
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Prefix, Branching,
+    ::testing::Values(Case{"windows of 5", 5, 0, 0, 0, 12 << 20, 64},
+                      Case{"windows of a block", 64, 0, 0, 0, 12 << 20, 64},
+                      Case{"windows over a block", 100, 0, 0, 0, 12 << 20, 128},
+                      Case{"tiny budget", 70, 0, 0, 9, 1, 64}, Case{"few pages", 5, 0, 0, 7, 1, 64},
+                      Case{"drafts", 5, 4, 3, 0, 12 << 20, 64},
+                      Case{"drafts, global MTP layer", 66, 0, 2, 0, 12 << 20, 64},
+                      Case{"drafts, tiny budget", 66, 66, 2, 9, 1, 64}),
+    [](const auto& info) {
+      std::string name;
+      for (const char* at = info.param.name; *at != 0; ++at)
+        if (std::isalnum(static_cast<unsigned char>(*at)) != 0) name += *at;
+      return name;
+    });
 
 // Eight answers to one prompt: it is read once, and each has the bits of its own request alone.
 TEST(Prefix, AGroupReadsItsPromptOnce) {
@@ -157,7 +157,8 @@ TEST(Prefix, AGroupReadsItsPromptOnce) {
                        .draft_tokens_max = drafts};
     std::vector<GenerationRequest> all;
     for (uint64_t i = 0; i < 8; ++i) {
-      GenerationRequest r{.prompt = std::vector<int32_t>(150, 3), .new_tokens_max = 1};
+      GenerationRequest r{.prompt = std::vector<int32_t>(150, 3),
+                          .new_tokens_max = drafts > 0 ? 4 : 1};
       for (size_t k = 0; k < r.prompt.size(); ++k) r.prompt[k] = static_cast<int32_t>(k * k % 97);
       r.stream = i;
       all.push_back(r);
@@ -167,8 +168,7 @@ TEST(Prefix, AGroupReadsItsPromptOnce) {
     o.prefix.bytes_max = 1;
     Generator keeping(model.weights, o, model.stream);
     expect_same(keeping.run(all), expected, "a group");
-    EXPECT_EQ(plain.statistics().rows, 8 * 150);
-    EXPECT_EQ(keeping.statistics().rows, 150 + 7);
+    EXPECT_EQ(plain.statistics().rows - keeping.statistics().rows, 7 * 149);
     EXPECT_EQ(keeping.statistics().prefix_waits, 7);
   }
 }
