@@ -4,9 +4,9 @@
 //   this in it] [only this many rows]
 //
 // One expert matrix of a K-EXAONE layer after another (2048 x 6144, more of them than the caches
-// hold), 1 to 512 rows each, for every type of a quantised file: GOP/s and its share of the
-// measured 8-bit peak, GB/s of stored weights and its share of the read bandwidth. Best run of each
-// line.
+// hold), 1 to 512 rows each, for every type of a quantised file, and BF16 and F16 exactly: GOP/s
+// and its share of the measured 8-bit peak, GB/s of stored weights beside that of plain reads of
+// the same weights, in turn. Best run of each line.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -26,8 +26,10 @@ namespace dure {
 namespace {
 
 constexpr int64_t kColumns = 2048, kInner = 6144;
-constexpr DType kTypes[] = {DType::kQ8_0, DType::kQ6_K, DType::kQ5_K,   DType::kQ4_K,  DType::kQ3_K,
-                            DType::kQ2_K, DType::kQ4_0, DType::kIQ4_NL, DType::kIQ4_XS};
+constexpr DType kTypes[] = {DType::kQ8_0, DType::kQ6_K, DType::kQ5_K,   DType::kQ4_K,
+                            DType::kQ3_K, DType::kQ2_K, DType::kQ4_0,   DType::kQ4_1,
+                            DType::kQ5_0, DType::kQ5_1, DType::kIQ4_NL, DType::kIQ4_XS,
+                            DType::kBF16, DType::kF16};
 
 Buffer random_bytes(DType dtype, Shape shape) {
   Buffer buffer = Buffer::of(dtype, shape);
@@ -50,20 +52,21 @@ void line(CpuStream& stream, const MachinePeak& peak, DType dtype, const Buffer&
     values[i] = static_cast<float>(rng.next_u32()) * 0x1p-32f;
   const Shape shape{experts, kColumns, kInner};
   const WeightView w{.data = weights.view(dtype, shape), .arithmetic = arithmetic};
-  const double s = best_s(
+  const auto [s, read] = best_pair_s(
       seconds,
       [&] {
         grouped_linear(w, host_view(std::span<const int64_t>(offsets)),
                        x.view(DType::kF32, {m, kInner}), y.view(DType::kF32, {m, kColumns}),
                        stream);
       },
+      [&] { read_once(w.data.data, w.data.bytes(), stream); },
       stream.thread_count() == 1 ? thread_s : now_s);
   const double gops = 2e-9 * static_cast<double>(m * kColumns * kInner) / s;
-  const double gbytes = 1e-9 * static_cast<double>(w.data.bytes()) / s;
-  std::printf("%-7s %-8s rows %4lld  %8.1f GOP/s %5.1f %%   %6.1f GB/s %5.1f %%\n",
+  const double bytes = 1e-9 * static_cast<double>(w.data.bytes());
+  std::printf("%-7s %-8s rows %4lld  %8.1f GOP/s %5.1f %%   %6.1f of %5.1f GB/s %5.1f %%\n",
               std::string(dtype_info(dtype).name).c_str(),
               std::string(arithmetic_name(arithmetic)).c_str(), static_cast<long long>(rows), gops,
-              100 * gops / peak.int8_gops, gbytes, 100 * gbytes / peak.read_gbytes_s);
+              100 * gops / peak.int8_gops, bytes / s, bytes / read, 100 * read / s);
   std::fflush(stdout);
 }
 
@@ -75,11 +78,12 @@ int run(double seconds, int threads, std::string_view only, int64_t only_rows) {
               peak.int8_gops, peak.read_gbytes_s);
   for (const DType dtype : kTypes) {
     if (dtype_info(dtype).name.find(only) == std::string_view::npos) continue;
-    for (const int64_t rows : {1, 2, 4, 8, 16, 32, 64, 512}) {
+    for (const int64_t rows : {1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64, 512}) {
       if (only_rows > 0 && rows != only_rows) continue;
       const int64_t experts = rows > 64 ? 2 : 16;
       const Buffer w = random_bytes(dtype, {experts, kColumns, kInner});
-      line(stream, peak, dtype, w, experts, rows, seconds, Arithmetic::kInteger8);
+      if (arithmetic_supports(Arithmetic::kInteger8, dtype))
+        line(stream, peak, dtype, w, experts, rows, seconds, Arithmetic::kInteger8);
       if (rows == 1 || rows == 32)
         line(stream, peak, dtype, w, experts, rows, seconds, Arithmetic::kExact);
     }

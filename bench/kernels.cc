@@ -1,12 +1,13 @@
 // How near do the kernels between the matrix products come to the machine's own limits?
 //
 //   bench_kernels [seconds a line, default 0.2] [threads, default all]
-//   [attention|decode|rows|router|vocabulary|all]
+//   [attention|decode|prefill|rows|router|vocabulary|all]
 //
 // Prints the measured peaks (kernels/peak.h), then a line a kernel at the shapes of training (T =
 // 4096 rows) and decoding: time, ns a row, and GB/s of what must move at least once (share of the
 // copy peak) or GFLOP/s of what attention must multiply: visible pairs only (share of the fma
-// peak). Each figure is the best run of its time.
+// peak). Each figure is the best run of its time; of one thread, by the time it had of the
+// processor.
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -42,12 +43,19 @@ TensorView list(std::vector<T>& values) {
 struct Tensor {
   Buffer buffer;
   TensorView view;
-  explicit Tensor(Shape shape, double scale = 1)
-      : buffer(Buffer::of(DType::kF32, shape)), view(buffer.view(DType::kF32, shape)) {
+  explicit Tensor(Shape shape, double scale = 1, DType dtype = DType::kF32)
+      : buffer(Buffer::of(dtype, shape)), view(buffer.view(dtype, shape)) {
     Rng rng(7, static_cast<uint64_t>(shape.elements()));
-    for (int64_t i = 0; i < shape.elements(); ++i)
-      view.f32()[i] =
+    for (int64_t i = 0; i < shape.elements(); ++i) {
+      const auto value =
           static_cast<float>((static_cast<double>(rng.next_u32()) * 0x1p-31 - 1) * scale);
+      if (dtype == DType::kF32) {
+        view.f32()[i] = value;
+      } else {
+        static_cast<uint16_t*>(view.data)[i] =
+            dtype == DType::kF16 ? f32_to_f16(value) : f32_to_bf16(value);
+      }
+    }
   }
 };
 
@@ -56,16 +64,19 @@ struct Bench {
   double seconds;
   MachinePeak peak;
 
+  // One thread is timed by its own time: others use the machine too.
+  double (*clock() const)() { return stream.thread_count() == 1 ? thread_s : now_s; }
+
   void moved(const std::string& name, int64_t rows, double bytes,
              const std::function<void()>& run) const {
-    const double time = best_s(seconds, run), rate = bytes / time * 1e-9;
+    const double time = best_s(seconds, run, clock()), rate = bytes / time * 1e-9;
     std::printf("%-52s %9.1f us %9.1f ns/row %7.1f GB/s    %5.1f %% of copying\n", name.c_str(),
                 time * 1e6, time * 1e9 / static_cast<double>(rows), rate,
                 100 * rate / peak.copy_gbytes_s);
   }
   void multiplied(const std::string& name, int64_t rows, double flops,
                   const std::function<void()>& run) const {
-    const double time = best_s(seconds, run), rate = flops / time * 1e-9;
+    const double time = best_s(seconds, run, clock()), rate = flops / time * 1e-9;
     std::printf("%-52s %9.1f us %9.1f ns/row %7.1f GFLOP/s %5.1f %% of the peak\n", name.c_str(),
                 time * 1e6, time * 1e9 / static_cast<double>(rows), rate,
                 100 * rate / peak.fma_gflops);
@@ -104,13 +115,14 @@ struct Bench {
 
   // One row of each of `count` sequences, whose cache holds `length` positions (of which a window
   // sees W).
-  void attention_decode(const AttentionShape& s, int64_t count, int64_t length) {
+  void attention_decode(const AttentionShape& s, int64_t count, int64_t length,
+                        DType dtype = DType::kF32) {
     const int64_t width = s.kv_head_count * s.head_width,
                   kept = s.window_tokens > 0 ? std::min(length, (s.window_tokens + 127) / 64 * 64)
                                              : length;
     const int64_t first = (length - kept) / 64 * 64;
     const Tensor q({count, s.head_count, s.head_width}), out({count, s.head_count, s.head_width}),
-        k({count, (length - first + 63) / 64 * 64, width}), v(k.view.shape);
+        k({count, (length - first + 63) / 64 * 64, width}, 1, dtype), v(k.view.shape, 1, dtype);
     std::vector<AttentionSegment> segments;
     const int64_t blocks = (length - first + 63) / 64;
     std::vector<int32_t> table(static_cast<size_t>(count * blocks));
@@ -121,18 +133,44 @@ struct Bench {
                           length - 1,
                           {.keys = k.view,
                            .values = v.view,
-                           .block_stride_bytes = 64 * row_bytes(DType::kF32, width),
+                           .block_stride_bytes = 64 * row_bytes(dtype, width),
                            .blocks = list(table).rows(i * blocks, blocks),
                            .first_block = first / 64,
-                           .row_stride = width,
+                           .layout = KvLayout::kHeads,
                            .begin = first,
                            .end = length}});
     }
     const int64_t seen = s.window_tokens > 0 ? std::min(length, s.window_tokens) : length;
-    moved(fmt::format("decode {} x 1 row, {} keys, Q{} G{} H{} W{}", count, length, s.head_count,
-                      s.kv_head_count, s.head_width, s.window_tokens),
-          count, 8.0 * static_cast<double>(count * seen * width),
+    moved(fmt::format("decode {} x 1 row, {} {} keys, Q{} G{} H{} W{}", count, length,
+                      dtype_info(dtype).name, s.head_count, s.kv_head_count, s.head_width,
+                      s.window_tokens),
+          count, 2.0 * static_cast<double>(count * seen * row_bytes(dtype, width)),
           [&] { attention(s, segments, q.view, out.view, {}, stream); });
+  }
+
+  // A chunk of `rows` of one sequence behind `depth` positions in its cache.
+  void attention_prefill(const AttentionShape& s, int64_t rows, int64_t depth, DType dtype) {
+    const int64_t width = s.kv_head_count * s.head_width, end = depth + rows;
+    const Shape query{rows, s.head_count, s.head_width};
+    const Tensor q(query), out(query), k({(end + 63) / 64 * 64, width}, 1, dtype),
+        v(k.view.shape, 1, dtype);
+    const AttentionSegment segment{0,
+                                   rows,
+                                   depth,
+                                   {.keys = k.view,
+                                    .values = v.view,
+                                    .block_stride_bytes = 64 * row_bytes(dtype, width),
+                                    .layout = KvLayout::kHeads,
+                                    .end = end}};
+    double pairs = 0;
+    for (int64_t p = depth; p < end; ++p)
+      pairs += static_cast<double>(s.window_tokens > 0 ? std::min(p + 1, s.window_tokens) : p + 1);
+    multiplied(fmt::format("prefill {} rows at {}, {} keys, Q{} G{} H{} W{}", rows, depth,
+                           dtype_info(dtype).name, s.head_count, s.kv_head_count, s.head_width,
+                           s.window_tokens),
+               rows, 4 * pairs * static_cast<double>(s.head_count * s.head_width), [&] {
+                 attention(s, {&segment, 1}, q.view, out.view, {}, stream);
+               });
   }
 
   void rows_of(int64_t T, int64_t C) {
@@ -254,7 +292,19 @@ int run(int argc, char** argv) {
   if (wanted("decode")) {
     b.attention_decode({8, 2, 32, 64}, 64, 500);
     b.attention_decode({8, 2, 32, 0}, 64, 500);
-    b.attention_decode({64, 8, 128, 0}, 4, 4000);
+    for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+      for (const int64_t keys : {512, 2048, 8192})
+        b.attention_decode({64, 8, 128, 0}, 1, keys, dtype);
+      b.attention_decode({64, 8, 128, 128}, 1, 8192, dtype);
+    }
+  }
+  if (wanted("prefill")) {
+    for (const int64_t window : {0, 128}) {
+      for (const int64_t depth : {0, 8192}) {
+        b.attention_prefill({64, 8, 128, window}, 512, depth, DType::kF32);
+        b.attention_prefill({64, 8, 128, window}, 512, depth, DType::kF16);
+      }
+    }
   }
   if (wanted("rows")) {
     b.rows_of(4096, 128);

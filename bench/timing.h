@@ -5,6 +5,7 @@
 #include <chrono>
 #include <ctime>
 #include <functional>
+#include <utility>
 
 namespace dure {
 
@@ -30,6 +31,24 @@ inline double best_s(double seconds, const std::function<void()>& run, double (*
     best = std::min(best, clock() - start);
   }
   return best;
+}
+
+// The same of two things in turn: what disturbs the machine for a while disturbs both.
+inline std::pair<double, double> best_pair_s(double seconds, const std::function<void()>& a,
+                                             const std::function<void()>& b,
+                                             double (*clock)() = now_s) {
+  a();
+  double best_a = 1e30, best_b = 1e30;
+  const double end = now_s() + seconds;
+  for (int i = 0; i < 3 || now_s() < end; ++i) {
+    const double start = clock();
+    a();
+    const double middle = clock();
+    b();
+    best_a = std::min(best_a, middle - start);
+    best_b = std::min(best_b, clock() - middle);
+  }
+  return {best_a, best_b};
 }
 
 }  // namespace dure

@@ -67,6 +67,25 @@ TEST_F(Bench, ASliceOpensInEveryVerbThatNeedsNoTokenizer) {
   EXPECT_LT(plan.at("integer8_bytes").as_int(), plan.at("weight_bytes").as_int());
 }
 
+TEST_F(Bench, PatternsOfLayers) {
+  ASSERT_EQ(make("global.gguf", "--pattern G").code, 0);
+  ASSERT_EQ(make("two.gguf", "--pattern LG").code, 0);
+  const auto kv_bytes = [&](const char* name) {
+    const Json plan = parse_json(
+        run_program("plan --json --kv-type f32 --context 64 " + quoted(name)).out, "plan");
+    return std::pair(plan.at("kv_sliding_bytes").as_int(), plan.at("kv_token_bytes").as_int());
+  };
+  const auto [global_rings, global_token] = kv_bytes("global.gguf");
+  const auto [two_rings, two_token] = kv_bytes("two.gguf");
+  const auto [rings, token] = kv_bytes("slice.gguf");
+  EXPECT_EQ(global_rings, 0);
+  EXPECT_EQ(global_token, 5 * token);  // of five layers, LLLG has one global
+  EXPECT_EQ(two_token, 2 * token);
+  EXPECT_EQ(two_rings * 4, rings * 3);
+  expect_refusal(make("none.gguf", "--pattern LX"), "--pattern 'LX'");
+  expect_refusal(make("none.gguf", "--pattern ''"), "--pattern ''");
+}
+
 TEST_F(Bench, BytesOfASliceDependOnTheSeedAlone) {
   ASSERT_EQ(make("other.gguf", "--threads 3").code, 0);
   EXPECT_EQ(read_file(at("other.gguf")), read_file(at("slice.gguf")));
@@ -118,6 +137,9 @@ TEST_F(Bench, DepthsAndArithmeticsAreTestsOfTheirOwn) {
     EXPECT_EQ(all[i].at("arithmetic").as_string(), i < 4 ? "integer8" : "exact");
     EXPECT_EQ(all[i].at("type_k").as_string(), "bf16");
   }
+  for (const Json& one : measure("-p 0 -n 1 -r 1 --arithmetic integer8,exact"))
+    EXPECT_EQ(one.at("type_k").as_string(),
+              one.at("arithmetic").as_string() == "exact" ? "f32" : "f16");
   // Of five layers one is global: it sees the depth, the others their window of 8.
   EXPECT_GT(all[3].at("kv_bytes_per_token").as_double(),
             all[1].at("kv_bytes_per_token").as_double());

@@ -138,7 +138,7 @@ Sampled sample(Stream& stream, const GeneratorOptions& options) {
 }
 
 TEST(DeviceSeam, SamplingDraftingAndScoringTouchNoTensorFromAbove) {
-  for (const DType kv_dtype : {DType::kF32, DType::kBF16}) {
+  for (const DType kv_dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
     for (const int64_t drafts : {0, 3}) {
       const GeneratorOptions options{.sequences_max = 4,
                                      .context_tokens_max = 300,

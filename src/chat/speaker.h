@@ -21,6 +21,7 @@ struct SpeakerOptions {
   int64_t new_tokens_max = 512;   // of one answer
   int64_t context_tokens = 4096;  // prompt and answer; at least 2; cut to the model's own limit
   int64_t draft_tokens = 0;       // 0 to kDraftTokensMax; above 0 the model needs an MTP layer
+  DType kv_dtype = DType::kF32;   // storage of keys and values
   static constexpr int64_t kDraftTokensMax = 64;
 };
 

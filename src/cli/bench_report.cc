@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "cli/kv_type_flag.h"
 #include "cli/machine_facts.h"
 #include "cli/version.h"
 #include "kernels/isa.h"
@@ -32,7 +33,6 @@ Rates rates_of(const BenchResult& result, const MachinePeak& peak) {
   return out;
 }
 
-std::string kv_name(DType dtype) { return dtype == DType::kBF16 ? "bf16" : "f32"; }
 std::string billions(int64_t count) {
   return count < 1'000'000'000 ? fmt::format("{:.2f} M", static_cast<double>(count) * 1e-6)
                                : fmt::format("{:.2f} B", static_cast<double>(count) * 1e-9);
@@ -129,8 +129,8 @@ class JsonLines : public BenchReport {
     out["n_batch"] = result.options.batch_rows;
     out["n_ubatch"] = result.options.batch_rows;
     out["n_threads"] = subject_.thread_count;
-    out["type_k"] = kv_name(result.options.kv_dtype);
-    out["type_v"] = kv_name(result.options.kv_dtype);
+    out["type_k"] = kv_type_name(result.options.kv_dtype);
+    out["type_v"] = kv_type_name(result.options.kv_dtype);
   }
 
   static void add_test(const BenchResult& result, Json& out) {

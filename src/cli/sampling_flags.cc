@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/args.h"
+#include "model/load.h"
 
 namespace dure {
 namespace {
@@ -34,6 +35,7 @@ void SamplingFlags::declare(Args& args) {
   args.option("--draft", draft_tokens,
               "tokens the MTP layer drafts ahead; the model checks them together (0: off)");
   arithmetic.declare(args);
+  kv_type.declare(args);
   preload.declare(args);
 }
 
@@ -74,7 +76,8 @@ SpeakerOptions SamplingFlags::speaker_options(const OpenModel& model) const {
   return {.sampling = over(load_sampling(*model.files)),
           .new_tokens_max = new_tokens_max,
           .context_tokens = context_of(model),
-          .draft_tokens = draft_tokens};
+          .draft_tokens = draft_tokens,
+          .kv_dtype = kv_type.wanted(arithmetic_in(model.weights))};
 }
 
 }  // namespace dure

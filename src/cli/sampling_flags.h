@@ -9,6 +9,7 @@
 
 #include "chat/speaker.h"
 #include "cli/arithmetic_flag.h"
+#include "cli/kv_type_flag.h"
 #include "cli/preload.h"
 
 namespace dure {
@@ -24,6 +25,7 @@ struct SamplingFlags {
   std::optional<int64_t> context_tokens;
   int64_t draft_tokens = 0;
   ArithmeticFlag arithmetic;
+  KvTypeFlag kv_type;
   PreloadFlag preload;
 
   void declare(Args& args);

@@ -13,6 +13,7 @@
 #include "base/stale_files.h"
 #include "cli/args.h"
 #include "cli/bench_report.h"
+#include "cli/kv_type_flag.h"
 #include "cli/preload.h"
 #include "cli/verbs.h"
 #include "model/load.h"
@@ -32,7 +33,8 @@ struct SliceArgs {
 struct BenchArgs {
   std::string model;
   std::string prompts = "512", news = "32", depths = "0", sequences = "1";
-  std::string arithmetic = "integer8", format = "table", kv_type = "f32";
+  std::string arithmetic = "integer8", format = "table";
+  KvTypeFlag kv_type;
   int64_t repetitions = 5, batch_rows = 512, seed = 1;
   std::optional<int64_t> threads;
   SliceArgs slice;
@@ -86,12 +88,10 @@ std::vector<Arithmetic> arithmetics(const std::string& text) {
   return out;
 }
 
-ThroughputOptions throughput_options(const BenchArgs& args) {
-  if (args.kv_type != "bf16" && args.kv_type != "f32")
-    fail(ErrorCode::kInvalidArgument, "--kv-type '{}': bf16 or f32", args.kv_type);
+ThroughputOptions throughput_options(const BenchArgs& args, Arithmetic arithmetic) {
   return {.repetitions = checked("-r", args.repetitions, 1, 10'000),
           .batch_rows = checked("--batch", args.batch_rows, 1, 1 << 16),
-          .kv_dtype = args.kv_type == "bf16" ? DType::kBF16 : DType::kF32,
+          .kv_dtype = args.kv_type.wanted(arithmetic),
           .seed = static_cast<uint64_t>(args.seed)};
 }
 
@@ -122,17 +122,6 @@ std::string now_text() {
       fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
 }
 
-// Of a model without a quantised matrix every product is exact.
-Arithmetic arithmetic_in(const ModelWeights& weights) {
-  ModelOf<WeightView, ConstTensorView> fields = weights;
-  bool integer8 = false;
-  visit_tensors(weights.config, fields, [&](const ImpliedTensor&, auto& field) {
-    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, WeightView>)
-      integer8 |= field.arithmetic == Arithmetic::kInteger8;
-  });
-  return integer8 ? Arithmetic::kInteger8 : Arithmetic::kExact;
-}
-
 BenchResult measure(const ModelWeights& weights, const ThroughputTest& test,
                     const ThroughputOptions& options, Stream& stream) {
   BenchResult out{
@@ -147,11 +136,11 @@ BenchResult measure(const ModelWeights& weights, const ThroughputTest& test,
 
 int bench(const BenchArgs& args) {
   const int threads = thread_count(args);
-  const ThroughputOptions options = throughput_options(args);
+  const ThroughputOptions checked_options = throughput_options(args, Arithmetic::kExact);
   const std::vector<ThroughputTest> tests = tests_of(args);
   const std::vector<Arithmetic> asked = arithmetics(args.arithmetic);
   const auto files = std::make_shared<const ModelFiles>(find_model(args.model));
-  for (const ThroughputTest& test : tests) check_test(files->config(), test, options);
+  for (const ThroughputTest& test : tests) check_test(files->config(), test, checked_options);
   BenchSubject subject = bench_subject(*files, args.model);
   const std::unique_ptr<BenchReport> report = bench_report(args.format, subject);
   CpuStream stream(threads);
@@ -161,6 +150,7 @@ int bench(const BenchArgs& args) {
   report->begin();
   for (const Arithmetic arithmetic : asked) {
     const ModelWeights weights = open_weights(files, arithmetic);
+    const ThroughputOptions options = throughput_options(args, arithmetic_in(weights));
     for (const ThroughputTest& test : tests) report->add(measure(weights, test, options, stream));
   }
   report->end();
@@ -225,7 +215,9 @@ void declare_slice(Args& args, SliceArgs& slice) {
               "Q4_K_M");
   args.option("--head-type", slice.head_type, "of its head (default: Q6_K under smaller blocks)");
   args.flag("--force", slice.force, "replace the file where it is there");
-  args.option("--layers", shape.layers, "layers: dense, then sparse; three sliding, one global");
+  args.option("--layers", shape.layers, "layers: the first dense, the others sparse");
+  args.option("--pattern", shape.pattern,
+              "of the layers, repeated: L sliding, G global; G alone makes every layer global");
   args.option("--hidden", shape.hidden_size, "hidden width");
   args.option("--heads", shape.heads, "query heads");
   args.option("--kv-heads", shape.kv_heads, "key and value heads");
@@ -243,10 +235,11 @@ void declare_slice(Args& args, SliceArgs& slice) {
 constexpr const char* kExamples =
     "  dure bench model.gguf\n"
     "  dure bench model.gguf -p 8,32,128,512 -n 32 -r 5 -o jsonl\n"
-    "  dure bench model.gguf -p 0 -n 16 -d 0,4096,8192 --kv-type bf16\n"
+    "  dure bench model.gguf -p 0 -n 16 -d 0,4096,8192 --kv-type f16\n"
     "  dure bench model.gguf -p 0 --sequences 1,2,4,8\n"
     "  dure bench model.gguf --arithmetic integer8,exact\n"
     "  dure bench --make-slice slice.gguf\n"
+    "  dure bench --make-slice global.gguf --layers 4 --pattern G\n"
     "  dure bench --make-slice slice-iq4.gguf --layers 5 --type IQ4_XS --head-type Q6_K\n\n"
     "What is timed: a prompt test (pp) feeds random ids and ends with the logits of the last one;\n"
     "every layer is computed in full for all of them, where llama-bench leaves out the last\n"
@@ -277,7 +270,7 @@ std::function<int()> declare_bench(Args& args) {
   args.option("--arithmetic", options->arithmetic,
               "of quantised weights: integer8, exact, or both (integer8,exact)");
   args.option("-o,--output", options->format, "table, or jsonl: one object a line");
-  args.option("--kv-type", options->kv_type, "type of keys and values: f32 or bf16");
+  options->kv_type.declare(args);
   args.option("-b,--batch", options->batch_rows, "rows of one forward");
   args.option("--seed", options->seed, "of the prompts' ids, or of the slice's weights");
   declare_slice(args, options->slice);

@@ -61,7 +61,7 @@ void print_missing() {
 
 void print_isa() {
   std::printf("instruction set: %s (", isa_name(isa()).data());
-  for (const Isa i : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa i : kIsas) {
     std::printf("%s%s %s", i == Isa::kGeneric ? "" : ", ", isa_name(i).data(),
                 isa_available(i) ? "yes" : "no");
   }
@@ -73,8 +73,12 @@ void print_isa() {
 
 void print_peak(CpuStream& stream) {
   const MachinePeak peak = measure_peak(stream, 1);
-  std::printf("arithmetic: %.0f GFLOP/s (f32 fma), one thread %.0f\n", peak.fma_gflops,
-              peak.fma_gflops_thread);
+  std::printf("arithmetic: %.0f GFLOP/s (f32 fma), one thread %.0f; %.0f GOP/s (8-bit products)\n",
+              peak.fma_gflops, peak.fma_gflops_thread, peak.int8_vector_gops);
+  if (peak.bf16_gflops > 0) {
+    std::printf("tiles: %.0f GOP/s (8-bit products), %.0f GFLOP/s (bf16)\n", peak.int8_gops,
+                peak.bf16_gflops);
+  }
   std::printf("bandwidth: reads %.1f GB/s, copies %.1f GB/s (read + written)\n", peak.read_gbytes_s,
               peak.copy_gbytes_s);
 }

@@ -9,6 +9,7 @@
 #include "chat/open_model.h"
 #include "cli/args.h"
 #include "cli/arithmetic_flag.h"
+#include "cli/kv_type_flag.h"
 #include "cli/machine_facts.h"
 #include "cli/verbs.h"
 #include "data/corpus.h"
@@ -25,6 +26,7 @@ struct Given {
   std::vector<std::string> models, logs, settings;
   std::string suite, out = "report", title = "Evaluation";
   ArithmeticFlag arithmetic;
+  KvTypeFlag kv_type;
   bool no_thinking = false;
   bool force = false;
   bool fields = false;
@@ -90,9 +92,11 @@ constexpr int kResultsVersion = 2;
 
 // The same model, suite and held-out text give the same results: they are read back instead of
 // measured again.
-std::string fingerprint(const EvalSuite& suite, const ModelFiles& files, Arithmetic arithmetic) {
-  std::string text = fmt::format("{}|{}|{}|{}", kResultsVersion, to_json(suite).dump(),
-                                 arithmetic_name(arithmetic), files.path().string());
+std::string fingerprint(const EvalSuite& suite, const ModelFiles& files, Arithmetic arithmetic,
+                        DType kv_dtype) {
+  std::string text =
+      fmt::format("{}|{}|{}|{}|{}", kResultsVersion, to_json(suite).dump(),
+                  arithmetic_name(arithmetic), kv_type_name(kv_dtype), files.path().string());
   const auto add = [&](const Path& path) {
     text += fmt::format("|{}:{:x}", path.filename().string(), xxh64(MappedFile(path).text()));
   };
@@ -137,17 +141,19 @@ Json results_of(const EvalSuite& suite, const std::string& name, const std::stri
   const Path cache = given.out;
   const Arithmetic arithmetic = given.arithmetic.wanted();
   const OpenModel model = open_model(path, arithmetic);
-  const std::string print = fingerprint(suite, *model.files, arithmetic);
+  const DType kv_dtype = given.kv_type.wanted(arithmetic_in(model.weights));
+  const std::string print = fingerprint(suite, *model.files, arithmetic, kv_dtype);
   const Path file = cache / ("results-" + name + ".json");
   if (path_exists(file)) {
     Json known = load_json(file);
     if (const Json* found = known.find("fingerprint"); found != nullptr && *found == Json(print))
       return known;
   }
-  Json results = evaluate(suite, {name, path, model.weights, model.texts}, stream);
+  Json results = evaluate(suite, {name, path, model.weights, model.texts, kv_dtype}, stream);
   results["measured"] = measured_facts(stream.thread_count());
   results["shape"] = shape_of(model.weights.config);
   results["arithmetic"] = arithmetic_name(arithmetic);  // of what is quantised
+  results["kv_type"] = kv_type_name(kv_dtype);
   results["suite"] = to_json(suite);
   results["fingerprint"] = print;
   write_file(file, results.dump(1) + "\n");
@@ -215,6 +221,7 @@ std::function<int()> declare_eval(Args& args) {
   args.option("--out", given->out, "folder of results.json, report.md, report.html");
   args.option("--title", given->title, "title of the report");
   given->arithmetic.declare(args);
+  given->kv_type.declare(args);
   args.flag("--no-thinking", given->no_thinking,
             "answer without reasoning first (tasks.thinking=[off])");
   args.flag("--force", given->force, "write into a folder that holds other things");

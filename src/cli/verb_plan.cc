@@ -8,6 +8,7 @@
 #include "base/thread_pool.h"
 #include "chat/speaker.h"
 #include "cli/args.h"
+#include "cli/kv_type_flag.h"
 #include "cli/memory_plan.h"
 #include "cli/verbs.h"
 #include "formats/hf_config.h"
@@ -22,8 +23,9 @@ namespace {
 
 struct PlanArgs {
   std::string model;
-  std::optional<std::string> kv_type, optimiser;
-  std::optional<int64_t> context, sequences, draft, rows, tokens, vocabulary, memory_gib;
+  std::optional<std::string> optimiser;
+  KvTypeFlag kv_type;
+  std::optional<int64_t> context, sequences, draft, prefixes, rows, tokens, vocabulary, memory_gib;
   bool json = false, train = false, recompute = false;
 };
 
@@ -56,7 +58,8 @@ void refuse_serving_flags(const PlanArgs& args, const char* why) {
   refuse_given({{"--context", args.context.has_value()},
                 {"--sequences", args.sequences.has_value()},
                 {"--draft", args.draft.has_value()},
-                {"--kv-type", args.kv_type.has_value()}},
+                {"--prefixes", args.prefixes.has_value()},
+                {"--kv-type", args.kv_type.given()}},
                why);
 }
 void refuse_training_flags(const PlanArgs& args, const char* why) {
@@ -272,7 +275,17 @@ int show_training(const Subject& subject, const MachineMemory& memory, bool as_j
   return 0;
 }
 
-GeneratorOptions serving_options(const ModelConfig& config, const PlanArgs& args) {
+// Of what a file stores, the bytes that multiply in 8-bit integers unless told to be exact.
+int64_t integer8_bytes(const ModelFiles* files) {
+  int64_t sum = 0;
+  if (files == nullptr) return sum;
+  for (const TensorInfo& info : files->source().tensors())
+    if (arithmetic_supports(Arithmetic::kInteger8, info.dtype)) sum += info.bytes();
+  return sum;
+}
+
+GeneratorOptions serving_options(const ModelConfig& config, const ModelFiles* files,
+                                 const PlanArgs& args) {
   GeneratorOptions options;
   options.sequences_max = args.sequences.value_or(1);
   options.context_tokens_max = args.context.value_or(config.context_tokens);
@@ -287,20 +300,11 @@ GeneratorOptions serving_options(const ModelConfig& config, const PlanArgs& args
                                               "--sequences x (1 + --draft)"));
   if (options.draft_tokens_max > 0 && config.mtp_layer_count == 0)
     fail(ErrorCode::kInvalidArgument, "--draft {}: the model has no MTP layer", *args.draft);
-  const std::string kv_type = args.kv_type.value_or("bf16");
-  if (kv_type != "bf16" && kv_type != "f32")
-    fail(ErrorCode::kInvalidArgument, "--kv-type '{}': bf16 or f32", kv_type);
-  options.kv_dtype = kv_type == "bf16" ? DType::kBF16 : DType::kF32;
+  options.kv_dtype =
+      args.kv_type.wanted(integer8_bytes(files) > 0 ? Arithmetic::kInteger8 : Arithmetic::kExact);
+  options.prefix.keep = args.prefixes.value_or(0) > 0;
+  options.prefix.bytes_max = prefix_bytes_for(config, options, args.prefixes.value_or(0));
   return options;
-}
-
-// Of what a file stores, the bytes that multiply in 8-bit integers unless told to be exact.
-int64_t integer8_bytes(const ModelFiles* files) {
-  int64_t sum = 0;
-  if (files == nullptr) return sum;
-  for (const TensorInfo& info : files->source().tensors())
-    if (arithmetic_supports(Arithmetic::kInteger8, info.dtype)) sum += info.bytes();
-  return sum;
 }
 
 // Two reasons end a context: memory, or the model's own bound.
@@ -329,6 +333,7 @@ void print_serving(const ModelConfig& c, const ServePlan& plan, const GeneratorO
   print_row(fmt::format("KV of {} global layers", c.layer_count() - sliding_layers(c)).c_str(),
             plan.page_bytes - mtp_pages);
   if (options.draft_tokens_max > 0) print_row("KV of the MTP layer", plan.mtp_kv_bytes);
+  if (options.prefix.keep) print_row("  of these, for kept prefixes", plan.prefix_bytes);
   print_row("  a token more of one sequence", plan.token_bytes);
   print_row("page tables", plan.table_bytes);
   print_row("activations", plan.activation_bytes - plan.draft_bytes);
@@ -339,7 +344,7 @@ void print_serving(const ModelConfig& c, const ServePlan& plan, const GeneratorO
 }
 
 int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemory& memory) {
-  const GeneratorOptions options = serving_options(subject.config, args);
+  const GeneratorOptions options = serving_options(subject.config, subject.files.get(), args);
   const ServePlan plan = plan_serving(subject.config, subject.files.get(), options);
   const auto context =
       largest_context(subject.config, subject.files.get(), options, memory.available_bytes);
@@ -352,6 +357,7 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
   out["device"] = "cpu";
   out["sequences"] = options.sequences_max;
   out["context_tokens"] = options.context_tokens_max;
+  out["kv_type"] = kv_type_name(options.kv_dtype);
   out["weight_bytes"] = plan.weight_bytes;
   out["integer8_bytes"] = integer8_bytes(subject.files.get());
   out["mapped_bytes"] = plan.mapped_bytes;
@@ -361,6 +367,7 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
   out["draft_tokens"] = options.draft_tokens_max;
   out["kv_mtp_bytes"] = plan.mtp_kv_bytes;
   out["draft_bytes"] = plan.draft_bytes;
+  out["kv_prefix_bytes"] = plan.prefix_bytes;
   out["kv_token_bytes"] = plan.token_bytes;
   out["table_bytes"] = plan.table_bytes;
   out["activation_bytes"] = plan.activation_bytes;
@@ -382,6 +389,7 @@ void check_range(const char* name, std::optional<int64_t> value, int64_t least, 
 void check_args(const PlanArgs& args) {
   constexpr int64_t kMost = int64_t{1} << 32;
   check_range("--sequences", args.sequences, 1, kMost);
+  check_range("--prefixes", args.prefixes, 0, 1 << 20);
   if (args.draft && (*args.draft < 0 || *args.draft > SpeakerOptions::kDraftTokensMax)) {
     fail(ErrorCode::kInvalidArgument, "--draft {}: give 0 to {}", *args.draft,
          SpeakerOptions::kDraftTokensMax);
@@ -415,7 +423,9 @@ std::function<int()> declare_plan(Args& args) {
   args.option("--context", options->context, "tokens of one sequence (default: the model's own)");
   args.option("--sequences", options->sequences, "sequences served together (default: 1)");
   args.option("--draft", options->draft, "tokens the MTP layer drafts ahead (0: off)");
-  args.option("--kv-type", options->kv_type, "type of keys and values: bf16 (default) or f32");
+  args.option("--prefixes", options->prefixes,
+              "snapshots of prompts and answers kept beside what runs (default: 0)");
+  options->kv_type.declare(args);
   args.flag("--train", options->train, "plan a training step instead of serving");
   args.option("--rows", options->rows, "training: rows of one pass (default: 1)");
   args.option("--tokens", options->tokens, "training: tokens of a row (default: 4096)");

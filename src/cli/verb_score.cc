@@ -14,6 +14,7 @@
 #include "chat/open_model.h"
 #include "cli/args.h"
 #include "cli/arithmetic_flag.h"
+#include "cli/kv_type_flag.h"
 #include "cli/token_ids.h"
 #include "cli/verbs.h"
 #include "data/input.h"
@@ -33,6 +34,7 @@ struct ScoreArgs {
   std::optional<std::string> ids, text, logits, gradients;
   double mtp_coefficient = 0;
   ArithmeticFlag arithmetic{"exact"};
+  KvTypeFlag kv_type{"f32"};
   bool json = false, force = false;
 };
 
@@ -95,12 +97,13 @@ int64_t longest_of(const IdRows& rows) {
   return static_cast<int64_t>(longest);
 }
 
-Scored score_in_chunks(const ModelWeights& weights, const IdRows& rows, LogitsFile& logits,
-                       Stream& stream) {
+Scored score_in_chunks(const ModelWeights& weights, const IdRows& rows, DType kv_dtype,
+                       LogitsFile& logits, Stream& stream) {
   Scorer scorer(weights,
                 {.sequence_tokens_max = longest_of(rows),
                  .chunk_tokens = std::min<int64_t>(longest_of(rows), 512),
-                 .sequences_max = 1},
+                 .sequences_max = 1,
+                 .kv_dtype = kv_dtype},
                 stream);
   Progress progress("score", static_cast<int64_t>(rows.size()), "rows");
   Scored out;
@@ -239,6 +242,9 @@ int run_score(const ScoreArgs& args) {
     fail(ErrorCode::kInvalidArgument, "give either --ids FILE or --text FILE");
   if (args.gradients && args.arithmetic.wanted() != Arithmetic::kExact)
     fail(ErrorCode::kInvalidArgument, "--gradients are exact: leave --arithmetic away");
+  const DType kv_dtype = args.kv_type.wanted(args.arithmetic.wanted());
+  if (args.gradients && kv_dtype != DType::kF32)
+    fail(ErrorCode::kInvalidArgument, "--gradients keep every bit: leave --kv-type away");
   check_outputs(args);
   const OpenModel model = open_model_to_read(args.model, args.arithmetic.wanted());
   if (args.mtp_coefficient != 0 && (!args.gradients || model.weights.config.mtp_layer_count == 0)) {
@@ -268,7 +274,7 @@ int run_score(const ScoreArgs& args) {
     require_finite(scored, args.model);
     write_gradients(*args.gradients, gradients);
   } else {
-    scored = score_in_chunks(model.weights, rows, logits, stream);
+    scored = score_in_chunks(model.weights, rows, kv_dtype, logits, stream);
     require_finite(scored, args.model);
   }
   logits.commit();
@@ -296,6 +302,7 @@ std::function<int()> declare_score(Args& args) {
   args.option("--mtp-coefficient", a->mtp_coefficient,
               "add this times the MTP layer's mean loss before taking gradients");
   a->arithmetic.declare(args);
+  a->kv_type.declare(args);
   args.flag("--force", a->force,
             "replace the files of --logits and --gradients where they are there");
   args.flag("--json", a->json, "one JSON object instead of lines");

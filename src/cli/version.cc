@@ -11,8 +11,7 @@ namespace {
 
 std::string instruction_sets() {
   std::string all;
-  for (const Isa i : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512})
-    all += fmt::format("{}{}", all.empty() ? "" : ", ", isa_name(i));
+  for (const Isa i : kIsas) all += fmt::format("{}{}", all.empty() ? "" : ", ", isa_name(i));
   try {
     return fmt::format("{} built in; {} in use", all, isa_name(isa()));
   } catch (

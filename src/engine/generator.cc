@@ -67,7 +67,8 @@ Error error_of(const std::exception_ptr& thrown) {
 }
 
 std::optional<PrefixCache> make_prefixes(const GeneratorOptions& options, KvCache& cache) {
-  if (options.prefix.bytes_max == 0) return std::nullopt;
+  if (!options.prefix.keep) return std::nullopt;
+  DURE_CHECK(options.prefix.stride_tokens >= 1 && options.prefix.bytes_max >= 0);
   return std::optional<PrefixCache>(std::in_place, options, cache);
 }
 
@@ -493,8 +494,13 @@ KvCacheOptions kv_cache_options(const GeneratorOptions& o) {
           .page_count = o.page_count,
           .dtype = o.kv_dtype,
           .draft_tokens_max = o.draft_tokens_max,
-          .prefix_bytes_max = o.prefix.bytes_max,
+          .prefix_bytes_max = o.prefix.keep ? o.prefix.bytes_max : 0,
           .prefix_stride_tokens = o.prefix.stride_tokens};
+}
+
+int64_t prefix_bytes_for(const ModelConfig& config, const GeneratorOptions& options,
+                         int64_t snapshot_count) {
+  return snapshot_count * kv_cache_plan(config, kv_cache_options(options)).snapshot_bytes;
 }
 
 int64_t pages_within(const ModelConfig& config, const GeneratorOptions& options,
@@ -576,7 +582,7 @@ RestoredPrefixes Generator::restore_prefixes(const Path& path, const std::string
 }
 
 void Generator::forget_prefixes() {
-  if (state_->prefixes) state_->prefixes->clear();
+  if (state_->prefixes) state_->prefixes->clear(state_->scheduler.running());
 }
 
 void Generator::cancel(int64_t id, FinishReason why) {

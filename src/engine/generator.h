@@ -79,7 +79,8 @@ struct TokenEvent {
 
 // Keys and values of what sequences began with, kept for those that begin alike (prefix_cache.h).
 struct PrefixOptions {
-  int64_t bytes_max = 0;         // memory beside that of the sequences; 0: nothing is kept
+  bool keep = false;             // in what sequences leave free
+  int64_t bytes_max = 0;         // memory beside that of the sequences
   int64_t stride_tokens = 1024;  // a snapshot every so many tokens
   int64_t tokens_min = 16;       // shorter ones are not kept, nor waited for
 };
@@ -90,8 +91,8 @@ struct GeneratorOptions {
   int64_t batch_rows_max = 512;       // rows of one forward
   int64_t chunk_tokens_max = 256;     // prefill rows of one sequence in one forward
   int64_t page_count = 0;             // 0: every sequence can reach the longest context
-  DType kv_dtype = DType::kF32;
-  int64_t draft_tokens_max = 0;  // drafted by the MTP layer before each forward; 0: none
+  DType kv_dtype = DType::kF32;       // F32: the bits of the trainer
+  int64_t draft_tokens_max = 0;       // drafted by the MTP layer before each forward; 0: none
   PrefixOptions prefix;
 };
 
@@ -101,6 +102,10 @@ KvCacheOptions kv_cache_options(const GeneratorOptions& options);
 // kInvalidArgument with the least there must be where one longest context does not fit.
 int64_t pages_within(const ModelConfig& config, const GeneratorOptions& options,
                      int64_t kv_bytes_max);
+
+// Memory for so many snapshots, each with the pages of half a stride: PrefixOptions::bytes_max.
+int64_t prefix_bytes_for(const ModelConfig& config, const GeneratorOptions& options,
+                         int64_t snapshot_count);
 
 struct GeneratorStatistics {
   // Now. Pages hold 64 tokens of all global layers (a model without them has none).
@@ -142,7 +147,8 @@ class Generator {
   // refuses, where none are kept.
   void save_prefixes(const Path& path, const std::string& model_name);
   RestoredPrefixes restore_prefixes(const Path& path, const std::string& model_name);
-  // Forgets all prefixes: whoever changes the weights calls it before the next step.
+  // Forgets all prefixes, those of running requests too: whoever changes the weights calls it
+  // before the next step.
   void forget_prefixes();
 
   // One forward for all that run. False when there was nothing to do. A request's fault (a mask

@@ -73,18 +73,27 @@ void count_blocks(const KvCacheOptions& o, GroupPlan& group) {
       std::min(sequences * group.table_blocks, (sequences * lasting + rows) / kB + 2 * sequences);
 }
 
-// As many snapshots as fit, each with the pages of half a stride.
-void add_prefixes(const KvCacheOptions& o, std::vector<GroupPlan>& groups) {
-  const auto of_one = [&](const GroupPlan& group) {
-    if (group.layer_count == 0) return int64_t{0};
-    return group.window_tokens > 0 ? blocks_touched(group.window_tokens - 1)
-                                   : std::max<int64_t>(1, o.prefix_stride_tokens / (2 * kB));
-  };
+// Of a snapshot with the pages of half a stride, no longer than a context.
+int64_t snapshot_blocks(const KvCacheOptions& o, const GroupPlan& group) {
+  if (group.layer_count == 0) return 0;
+  const int64_t blocks = group.window_tokens > 0
+                             ? blocks_touched(group.window_tokens - 1)
+                             : std::max<int64_t>(1, o.prefix_stride_tokens / (2 * kB));
+  return std::min(blocks, blocks_for(o.context_tokens_max));
+}
+
+int64_t snapshot_bytes(const KvCacheOptions& o, const std::vector<GroupPlan>& groups) {
   int64_t bytes = 0;
-  for (const GroupPlan& group : groups) bytes += of_one(group) * group.block_bytes;
+  for (const GroupPlan& group : groups) bytes += snapshot_blocks(o, group) * group.block_bytes;
+  return bytes;
+}
+
+// As many snapshots as fit.
+void add_prefixes(const KvCacheOptions& o, std::vector<GroupPlan>& groups) {
+  const int64_t bytes = snapshot_bytes(o, groups);
   const int64_t count = bytes > 0 ? o.prefix_bytes_max / bytes : 0;
   for (GroupPlan& group : groups) {
-    group.prefix_blocks = count * of_one(group);
+    group.prefix_blocks = count * snapshot_blocks(o, group);
     group.block_count += group.prefix_blocks;
   }
 }
@@ -109,7 +118,9 @@ std::vector<GroupPlan> plan_groups(const ModelConfig& config, const KvCacheOptio
 KvCachePlan kv_cache_plan(const ModelConfig& config, const KvCacheOptions& options) {
   KvCachePlan plan;
   const int64_t layer_bytes = layer_block_bytes(config, options);
-  for (const GroupPlan& group : plan_groups(config, options)) {
+  const std::vector<GroupPlan> groups = plan_groups(config, options);
+  plan.snapshot_bytes = snapshot_bytes(options, groups);
+  for (const GroupPlan& group : groups) {
     plan.prefix_bytes += group.prefix_blocks * group.block_bytes;
     const int64_t mtp_bytes = group.mtp_layer_count * layer_bytes;
     if (group.window_tokens > 0) {
@@ -126,13 +137,13 @@ KvCachePlan kv_cache_plan(const ModelConfig& config, const KvCacheOptions& optio
   return plan;
 }
 
-// Group by group: [blocks][layers of the group][keys, values]: a block is one piece.
+// Group by group: [blocks][layers of the group][keys, values (KvLayout::kHeads)]: a block is one
+// piece.
 KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options, Stream& stream)
     : config_(config), options_(options), stream_(stream) {
   DURE_CHECK(options.sequence_count_max >= 1 && options.context_tokens_max >= 1 &&
              options.append_tokens_max >= 1 && options.draft_tokens_max >= 0);
-  DURE_CHECK(options.dtype == DType::kF32 || options.dtype == DType::kBF16, "{}",
-             dtype_info(options.dtype).name);
+  DURE_CHECK(is_kv_type(options.dtype), "{}", dtype_info(options.dtype).name);
   const std::vector<GroupPlan> plans = plan_groups(config, options);
   const int64_t sequences = options.sequence_count_max;
   int64_t bytes = 0;
@@ -518,7 +529,7 @@ std::span<const AttentionSegment> BatchKv::segments(int64_t layer_index) {
                      .block_stride_bytes = layer.store.block_stride_bytes,
                      .blocks = blocks_of(layer.group, i),
                      .first_block = first_block,
-                     .row_stride = cache_.config_.kv_head_count * cache_.config_.head_width,
+                     .layout = KvLayout::kHeads,
                      .begin = first_block * kB,
                      .end = run.first_position + run.row_count}};
   }

@@ -43,6 +43,7 @@ void PrefixCache::open(Sequence& s) {
   s.fed = found.tokens;
   s.kept = found.tokens;
   s.gone_by = found.tokens;
+  s.outdated = false;
   s.waits_for.reset();
   if (s.lost == 0) s.result.cached_tokens = found.tokens;
   hits_ += found.tokens > 0 ? 1 : 0;
@@ -62,6 +63,17 @@ int64_t common_prompt(const Sequence& a, const Sequence& b) {
          x.begin();
 }
 
+// False where the host has no memory.
+bool ask_for(Sequence& s, int64_t point) {
+  if (std::find(s.points.begin(), s.points.end(), point) != s.points.end()) return true;
+  try {
+    s.points.push_back(point);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 bool PrefixCache::waits(Sequence& s, std::list<Sequence>& running) {
@@ -75,15 +87,14 @@ bool PrefixCache::waits(Sequence& s, std::list<Sequence>& running) {
   Sequence* best = nullptr;
   int64_t most = match(s).tokens + options_.prefix.tokens_min - 1;
   for (Sequence& r : running) {
-    if (r.request.prefix_salt != s.request.prefix_salt || r.new_count() > 0) continue;
+    if (r.request.prefix_salt != s.request.prefix_salt || r.new_count() > 0 || r.outdated) continue;
     const int64_t parts = std::min(common_prompt(s, r) - index_.key_tokens(0), start_max(s));
     if (parts <= most || parts <= r.fed || parts > start_max(r)) continue;
     best = &r;
     most = parts;
   }
   if (best == nullptr) return false;
-  if (std::find(best->points.begin(), best->points.end(), most) == best->points.end())
-    best->points.push_back(most);
+  if (!ask_for(*best, most)) return false;
   s.waits_for = best->id;
   s.wait_until = most;
   ++waits_;
@@ -116,7 +127,7 @@ void PrefixCache::leave(Sequence& s) {
 }
 
 void PrefixCache::take(const Sequence& s, int64_t tokens) {
-  if (tokens < options_.prefix.tokens_min) return;
+  if (tokens < options_.prefix.tokens_min || s.outdated) return;
   try {
     const auto ids = tokens_of(s, index_.key_tokens(tokens));
     if (index_.holds(ids, tokens, s.request.prefix_salt)) return;
@@ -125,6 +136,11 @@ void PrefixCache::take(const Sequence& s, int64_t tokens) {
   } catch (const std::bad_alloc&) {
     // Then it is not kept.
   }
+}
+
+void PrefixCache::clear(std::list<Sequence>& running) {
+  for (Sequence& s : running) s.outdated = true;
+  index_.clear();
 }
 
 void PrefixCache::fill(GeneratorStatistics& out) const {

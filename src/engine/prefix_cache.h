@@ -36,8 +36,8 @@ class PrefixCache {
   void open(Sequence& sequence);
   // After a pass: leaves snapshots where it has gone by. `kept` is how far rows are good.
   void go_by(Sequence& sequence);
-  void leave(Sequence& sequence);  // All that is good of one that ends or is pushed out.
-  void clear() { index_.clear(); }
+  void leave(Sequence& sequence);            // All that is good of one that ends or is pushed out.
+  void clear(std::list<Sequence>& running);  // The weights have changed.
 
   PrefixIndex& index() { return index_; }
   void fill(GeneratorStatistics& out) const;

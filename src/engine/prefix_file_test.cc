@@ -21,7 +21,7 @@ GeneratorOptions options(int64_t drafts) {
           .batch_rows_max = 64,
           .chunk_tokens_max = 64,
           .draft_tokens_max = drafts,
-          .prefix = {.bytes_max = 1 << 20, .stride_tokens = 64}};
+          .prefix = {.keep = true, .bytes_max = 1 << 20, .stride_tokens = 64}};
 }
 
 ModelConfig drafting_config() {
@@ -67,7 +67,7 @@ TEST(PrefixFile, WarmAfterARestartIsColdToTheBit) {
     EXPECT_GT(cached, 200);
     EXPECT_LT(warm.statistics().rows, cold.statistics().rows - 200);
     // Where there is less room the last used ones come back.
-    o.prefix.bytes_max = 1;
+    o.prefix.keep = true;
     o.page_count = 6;
     o.sequences_max = 1;
     Generator small(model.weights, o, model.stream);

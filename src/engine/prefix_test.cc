@@ -73,7 +73,8 @@ TEST_P(Branching, BitsAreThoseWithoutPrefixes) {
                      .page_count = c.pages,
                      .draft_tokens_max = c.drafts};
   Generator plain(model.weights, o, model.stream);
-  o.prefix = {.bytes_max = c.prefix_bytes, .stride_tokens = c.stride, .tokens_min = 2};
+  o.prefix = {
+      .keep = true, .bytes_max = c.prefix_bytes, .stride_tokens = c.stride, .tokens_min = 2};
   Generator keeping(model.weights, o, model.stream);
   Conversations conversations(static_cast<uint64_t>(c.window + c.drafts), c.pages > 0 ? 120 : 40);
   Rng& rng = conversations.rng();
@@ -135,10 +136,10 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Case{"windows of 5", 5, 0, 0, 0, 12 << 20, 64},
                       Case{"windows of a block", 64, 0, 0, 0, 12 << 20, 64},
                       Case{"windows over a block", 100, 0, 0, 0, 12 << 20, 128},
-                      Case{"tiny budget", 70, 0, 0, 9, 1, 64}, Case{"few pages", 5, 0, 0, 7, 1, 64},
+                      Case{"tiny budget", 70, 0, 0, 9, 0, 64}, Case{"few pages", 5, 0, 0, 7, 0, 64},
                       Case{"drafts", 5, 4, 3, 0, 12 << 20, 64},
                       Case{"drafts, global MTP layer", 66, 0, 2, 0, 12 << 20, 64},
-                      Case{"drafts, tiny budget", 66, 66, 2, 9, 1, 64}),
+                      Case{"drafts, tiny budget", 66, 66, 2, 9, 0, 64}),
     [](const auto& info) {
       std::string name;
       for (const char* at = info.param.name; *at != 0; ++at)
@@ -165,7 +166,7 @@ TEST(Prefix, AGroupReadsItsPromptOnce) {
     }
     Generator plain(model.weights, o, model.stream);
     const auto expected = plain.run(all);
-    o.prefix.bytes_max = 1;
+    o.prefix.keep = true;
     Generator keeping(model.weights, o, model.stream);
     expect_same(keeping.run(all), expected, "a group");
     EXPECT_EQ(plain.statistics().rows - keeping.statistics().rows, 7 * 149);
@@ -180,7 +181,7 @@ TEST(Prefix, WhoPartsFromAPromptBeingReadWaitsForThatPlace) {
                      .context_tokens_max = 512,
                      .batch_rows_max = 40,
                      .chunk_tokens_max = 40,
-                     .prefix = {.bytes_max = 1 << 20}};
+                     .prefix = {.keep = true, .bytes_max = 1 << 20}};
   Generator generator(model.weights, o, model.stream);
   GenerationRequest a{.prompt = std::vector<int32_t>(400, 3), .new_tokens_max = 2}, b = a, c = a;
   b.prompt.resize(275);

@@ -21,7 +21,8 @@ KvCacheOptions cache_options(const ScorerOptions& o) {
           .rows_max = o.chunk_tokens,
           // One sequence goes on from chunk to chunk; the others begin in the chunk they end in.
           .page_count = (o.sequence_tokens_max + o.chunk_tokens) / KvView::kTokens + 2 +
-                        std::min(o.sequences_max, o.chunk_tokens)};
+                        std::min(o.sequences_max, o.chunk_tokens),
+          .dtype = o.kv_dtype};
 }
 
 struct HeadBuffers {

@@ -3,9 +3,9 @@
 //
 // Rows run through the model's one forward in chunks, a long sequence in several and short ones
 // together; keys and values stand in a cache, activations are those of one chunk, logits those of a
-// few rows. The numbers are the trainer's and the generator's own, bit for bit, whatever the chunk.
-// Used by `dure score` and by evaluation. Not here: gradients (model/train_pass.h), sampling
-// (generator.h).
+// few rows. With F32 keys and values the numbers are the trainer's and the generator's own, bit for
+// bit, whatever the chunk. Used by `dure score` and by evaluation. Not here: gradients
+// (model/train_pass.h), sampling (generator.h).
 #pragma once
 
 #include <cstdint>
@@ -21,6 +21,7 @@ struct ScorerOptions {
   int64_t sequence_tokens_max = 4096;  // longest sequence
   int64_t chunk_tokens = 512;          // rows of one forward
   int64_t sequences_max = 64;          // that share a chunk
+  DType kv_dtype = DType::kF32;
 };
 
 // Neighbouring rows of one sequence. Row t is at position first_position + t and predicts the token

@@ -34,6 +34,7 @@ struct Sequence {
   int64_t wait_until = 0;            // its rows
   int64_t passed_by = 0;             // others that entered before it meanwhile
   int64_t lost = 0;                  // rows that it had when it was pushed out
+  bool outdated = false;             // its rows are of weights that have changed: none is kept
 
   int64_t fed_step = 0;  // when it was last given rows: whose turn it is among prompts
   // Goes through forwards of its own until so many rows are in: a forward that it had a part in

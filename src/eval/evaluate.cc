@@ -321,7 +321,9 @@ Generator generator_for(const std::vector<Questions>& all, const TaskSuiteOption
   return Generator(subject.weights,
                    {.sequences_max = together,
                     .context_tokens_max = context,
-                    .batch_rows_max = std::max<int64_t>(512, together)},
+                    .batch_rows_max = std::max<int64_t>(512, together),
+                    .kv_dtype = subject.kv_dtype,
+                    .prefix = {.keep = true}},
                    stream);
 }
 

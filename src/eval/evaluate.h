@@ -101,6 +101,7 @@ struct EvalSubject {
   std::string model;  // where it came from
   const ModelWeights& weights;
   const ChatTexts& texts;
+  DType kv_dtype = DType::kF32;  // of answers; texts are scored with F32
 };
 
 // Throws kInvalidArgument where the suite measures nothing or names a setting that is none. `where`

@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/attention.h"
 #include "kernels/dispatch.h"
+#include "kernels/kv_store.h"
 
 namespace dure {
 namespace {
@@ -31,8 +32,7 @@ void check_segment(const AttentionShape& shape, const AttentionSegment& s, int64
                 listed = s.kv.blocks.elements() * KvView::kTokens;
   DURE_CHECK(!s.kv.blocks || (first <= s.kv.begin && s.kv.end <= first + listed),
              "blocks of keys [{}, {}) for [{}, {})", first, first + listed, s.kv.begin, s.kv.end);
-  DURE_CHECK(s.kv.dtype() == DType::kF32 || s.kv.dtype() == DType::kBF16, "keys of type {}",
-             dtype_info(s.kv.dtype()).name);
+  DURE_CHECK(is_kv_type(s.kv.dtype()), "keys of type {}", dtype_info(s.kv.dtype()).name);
 }
 
 }  // namespace

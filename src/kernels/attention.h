@@ -4,16 +4,26 @@
 // Symbols: T rows of the batch, Q query heads, G key/value heads, H head width, W window (0:
 // global). A segment is a run of rows of one sequence (a document of a packed batch, a prefill
 // chunk, one decoded token). The row at position p sees keys j of its own sequence with max(0, p -
-// W + 1) <= j <= p. Scale: 1 / sqrt(H). Order contract, the same for training, prefill and
-// decoding, whatever else is in the batch: per (row, head), key blocks of KvView::kTokens positions
-// ascending, anchored at absolute positions. A score is one fma chain over h ascending, then times
-// the scale. Online softmax, once a block: the new maximum m' of all so far; factor f = exp(m -
-// m'); weights exp(score - m'); sum = fma(sum, f, s), s the weights added in 16 lanes (places l, l
-// + 16, l + 32, l + 48 as (0 + 1) + (2 + 3)), then the 16-lane tree; output times f, then one fma
-// chain over the visible keys ascending; at the end times 1 / sum. Keys outside the visible range
-// of a row contribute nothing to it and are not read, even as zeros times something. exp() is the
-// kernels' own (cpu/lanes-inl.h): all results, gradients too, have the same bits on every
-// instruction set.
+// W + 1) <= j <= p. Scale: 1 / sqrt(H).
+//
+// Order contract, the same for training, prefill and decoding, whatever else is in the batch, per
+// (row, head). Keys fall into partitions of kPartitionTokens positions and these into blocks of
+// KvView::kTokens, both anchored at absolute positions. A score is one fma chain over h ascending,
+// then times the scale. Each partition that holds a visible key has an online softmax of its own,
+// once a block, ascending: the new maximum m' of all so far; factor f = exp(m - m'); weights
+// exp(score - m'); sum = fma(sum, f, s), s the weights added in 16 lanes (places l, l + 16, l + 32,
+// l + 48 as (0 + 1) + (2 + 3)), then the 16-lane tree; output times f, then one fma chain over the
+// visible keys ascending. Partitions are merged in a chain, ascending, from the first with a
+// visible key on: a' what stands, b the next, m = max of both maxima, fa = exp(ma - m), fb = exp(mb
+// - m); sum and output = fma(a, fa, b * fb). At the end times 1 / sum. Keys outside the visible
+// range of a row contribute nothing to it, even as zeros times something. Stored 16-bit values are
+// widened first, exactly. exp() is the kernels' own (cpu/lanes-inl.h): all results, gradients too,
+// have the same bits on every instruction set.
+//
+// Why partitions: one decoding sequence has as many (key head, partition) pairs as it takes to keep
+// every thread busy, and its bits do not tell how many threads there were. 512: at a depth of 8,192
+// eight key heads make 128 pairs, two for each of 64 threads; a merge costs about 100 cycles a row
+// and head, 1.2 % of the 8,192 fused products of sixteen lanes that a partition takes at H = 128.
 #pragma once
 
 #include <span>
@@ -21,6 +31,9 @@
 #include "kernels/kv_view.h"
 
 namespace dure {
+
+constexpr int64_t kPartitionTokens = 512;  // Fixed by the contract; whole blocks.
+static_assert(kPartitionTokens % KvView::kTokens == 0);
 
 struct AttentionShape {
   int64_t head_count = 0;     // Q

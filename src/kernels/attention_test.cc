@@ -32,6 +32,9 @@ std::vector<Case> cases() {
       {{5, 5, 10, 100}, {99, 101, 7}},  // one head a key head
       {{4, 1, 128, 1}, {70}},           // a window of one: every row sees itself alone
       {{8, 1, 16, 128}, {300}, 5},
+      {{2, 1, 16, 0}, {1100}},    // three partitions
+      {{8, 2, 16, 100}, {600}},   // windows that straddle two
+      {{9, 1, 10, 520}, {1060}},  // a window wider than a partition; rows in groups of 8 and 1
   };
 }
 
@@ -115,7 +118,11 @@ void add_bounds(const Inputs& in, int64_t first, int64_t length, const ref::Atte
       }
       // of one exp(s - maximum), relative
       const double exp_error = score_error + gamma(4) * size + gamma(4);
-      const double sum_error = exp_error + gamma(n + 2 * (n / 64 + 2) + 8);
+      // Of a sum: its additions, two roundings a block, and those of merging: two factors within
+      // gamma(4) of sizes like the scores', a product and a chain step.
+      const auto merges = static_cast<double>(i / kPartitionTokens - oldest / kPartitionTokens);
+      const double merge_error = merges * 2 * (gamma(4) * size + gamma(6));
+      const double sum_error = exp_error + merge_error + gamma(n + 2 * (n / 64 + 2) + 8);
       const double lse_bound = sum_error + gamma(2) * (size + std::log(static_cast<double>(n)) + 1);
       const double weight_error = score_error + lse_bound + gamma(4) * size + gamma(4);
       t.lse_bound.push_back(lse_bound);
@@ -125,8 +132,9 @@ void add_bounds(const Inputs& in, int64_t first, int64_t length, const ref::Atte
         for (int64_t j = oldest; j <= i; ++j)
           bound += p[static_cast<size_t>(j - oldest)] *
                    std::abs(in.v.data()[((first + j) * G + g) * H + c]);
-        t.out_bound.push_back(bound * (exp_error + sum_error + gamma(n + 2 * (n / 64 + 2) + 4)) +
-                              1e-37);
+        t.out_bound.push_back(
+            bound * (exp_error + sum_error + merge_error + gamma(n + 2 * (n / 64 + 2) + 4)) +
+            1e-37);
         D_error += std::abs(dout[c]) * t.out_bound.back();
       }
       for (int64_t j = oldest; j <= i; ++j) {
@@ -244,39 +252,81 @@ TEST(Attention, LongDocumentSplitAmongThreadsKeepsItsBits) {
   });
 }
 
+// 16 bits and back.
+uint16_t narrow(float x, DType dtype) {
+  return dtype == DType::kF16 ? f32_to_f16(x) : f32_to_bf16(x);
+}
+void round_to(DType dtype, const Tensor& t) {
+  if (dtype == DType::kF32) return;
+  for (int64_t i = 0; i < t.view.elements(); ++i) {
+    const uint16_t bits = narrow(t.data()[i], dtype);
+    t.data()[i] = dtype == DType::kF16 ? f16_to_f32(bits) : bf16_to_f32(bits);
+  }
+}
+
+// How a cache keeps its keys.
+struct Kept {
+  DType dtype = DType::kF32;
+  KvLayout layout = KvLayout::kRows;
+  std::string text() const {
+    return fmt::format("{} {}", dtype_info(dtype).name,
+                       layout == KvLayout::kRows ? "rows" : "heads");
+  }
+};
+std::vector<Kept> all_kept() {
+  std::vector<Kept> out;
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16})
+    for (const KvLayout layout : {KvLayout::kRows, KvLayout::kHeads})
+      out.push_back({dtype, layout});
+  return out;
+}
+
 // A sequence stored in blocks of 64 positions scattered over a store: pages, or a ring that has
 // forgotten what no row of the chunk may see. What is not resident is NaN: reading it would show.
-// Rows and blocks have gaps.
+// Blocks, and rows where they are kept as such, have gaps.
 struct Store {
   const Inputs* in;
-  DType dtype;
+  Kept kept;
   std::vector<float> keys, values;
   std::vector<uint16_t> half_keys, half_values;
   std::vector<int32_t> table;
 
-  int64_t row_stride() const { return in->key_width() + 3; }
+  bool by_rows() const { return kept.layout == KvLayout::kRows; }
+  int64_t row_stride() const { return in->key_width() + (by_rows() ? 3 : 0); }
   int64_t block_stride() const { return KvView::kTokens * row_stride() + 5; }
 
+  void put(int64_t place, int64_t p) {
+    const int64_t G = in->c.shape.kv_head_count, H = in->c.shape.head_width, B = KvView::kTokens,
+                  j = p % B;
+    for (int64_t g = 0; g < G; ++g) {
+      for (int64_t h = 0; h < H; ++h) {
+        const int64_t row = place + j * row_stride() + g * H + h, from = (p * G + g) * H + h;
+        keys[static_cast<size_t>(by_rows() ? row : place + (g * H + h) * B + j)] =
+            in->k.data()[from];
+        values[static_cast<size_t>(by_rows() ? row : place + (g * B + j) * H + h)] =
+            in->v.data()[from];
+      }
+    }
+  }
   KvView view(int64_t begin, int64_t end) {
     const int64_t first = begin / KvView::kTokens,
                   count = (end + KvView::kTokens - 1) / KvView::kTokens - first;
     scatter(count);
     keys.assign(static_cast<size_t>((2 * count + 1) * block_stride()), NAN);
     values = keys;
-    for (int64_t p = begin; p < end; ++p) {
-      const int64_t at = table[static_cast<size_t>(p / KvView::kTokens - first)] * block_stride() +
-                         p % KvView::kTokens * row_stride();
-      std::copy_n(in->k.data() + p * in->key_width(), in->key_width(), keys.begin() + at);
-      std::copy_n(in->v.data() + p * in->key_width(), in->key_width(), values.begin() + at);
-    }
-    half_keys = narrow(keys);
-    half_values = narrow(values);
-    return {.keys = dtype == DType::kF32 ? list(keys) : list(half_keys),
-            .values = dtype == DType::kF32 ? list(values) : list(half_values),
-            .block_stride_bytes = row_bytes(dtype, block_stride()),
+    for (int64_t p = begin; p < end; ++p)
+      put(table[static_cast<size_t>(p / KvView::kTokens - first)] * block_stride(), p);
+    half_keys = narrowed(keys);
+    half_values = narrowed(values);
+    TensorView half_key = list(half_keys), half_value = list(half_values);
+    half_key.dtype = half_value.dtype = kept.dtype;
+    return {.keys = kept.dtype == DType::kF32 ? list(keys) : half_key,
+            .values = kept.dtype == DType::kF32 ? list(values) : half_value,
+            .block_stride_bytes = row_bytes(kept.dtype, block_stride()),
             .blocks = list(table),
             .first_block = first,
-            .row_stride = row_stride(),
+            .layout = kept.layout,
+            .row_stride = by_rows() ? row_stride() : 0,
             .begin = begin,
             .end = end};
   }
@@ -288,43 +338,43 @@ struct Store {
     rng.shuffle(table);
     table.resize(static_cast<size_t>(count));
   }
-  static std::vector<uint16_t> narrow(const std::vector<float>& from) {
+  std::vector<uint16_t> narrowed(const std::vector<float>& from) const {
     std::vector<uint16_t> to;
-    for (const float x : from) to.push_back(f32_to_bf16(x));
+    if (kept.dtype != DType::kF32)
+      for (const float x : from) to.push_back(narrow(x, kept.dtype));
     return to;
   }
 };
 
-void round_to_bf16(const Tensor& t) {
-  for (int64_t i = 0; i < t.view.elements(); ++i)
-    t.data()[i] = bf16_to_f32(f32_to_bf16(t.data()[i]));
+// The rows from `first` on in chunks, each of a store that holds what its rows may see.
+void in_chunks(const Inputs& in, Kept kept, bool ring, int64_t first, int64_t chunk,
+               const Tensor& out, const Tensor& lse, Stream& stream) {
+  const AttentionShape& shape = in.c.shape;
+  for (; first < in.rows; first += chunk) {
+    const int64_t count = std::min(chunk, in.rows - first);
+    const int64_t begin =
+        ring && shape.window_tokens > 0 ? std::max<int64_t>(0, first - shape.window_tokens + 1) : 0;
+    Store store{.in = &in, .kept = kept};
+    const AttentionSegment segment{first, count, first, store.view(begin, first + count)};
+    attention(shape, {&segment, 1}, in.q.view, out.view, lse.view, stream);
+  }
 }
 
 TEST(Attention, AnyChunkingAndStoreGivesTheBitsOfTheWholeSequence) {
   for (const AttentionShape& shape : std::vector<AttentionShape>{
            {4, 2, 32, 0}, {4, 2, 32, 32}, {2, 2, 16, 100}, {3, 1, 24, 5}, {8, 1, 64, 64}}) {
-    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const Kept kept : all_kept()) {
       Inputs in({shape, {210}, 2});
-      if (dtype == DType::kBF16) {
-        round_to_bf16(in.k);
-        round_to_bf16(in.v);
-      }
+      round_to(kept.dtype, in.k);
+      round_to(kept.dtype, in.v);
       CpuStream stream(2);
       in.forward(stream);
       for (const bool ring : {false, true}) {
         for (const int64_t chunk : {1, 3, 64, 100}) {
           Tensor out(in.q_shape()), lse(Shape{in.rows, shape.head_count});
-          for (int64_t first = 0; first < in.rows; first += chunk) {
-            const int64_t count = std::min(chunk, in.rows - first);
-            const int64_t begin = ring && shape.window_tokens > 0
-                                      ? std::max<int64_t>(0, first - shape.window_tokens + 1)
-                                      : 0;
-            Store store{.in = &in, .dtype = dtype};
-            const AttentionSegment segment{first, count, first, store.view(begin, first + count)};
-            attention(shape, {&segment, 1}, in.q.view, out.view, lse.view, stream);
-          }
-          const std::string what = fmt::format("W{} {} chunk {} ring {}", shape.window_tokens,
-                                               dtype_info(dtype).name, chunk, ring);
+          in_chunks(in, kept, ring, 0, chunk, out, lse, stream);
+          const std::string what =
+              fmt::format("W{} {} chunk {} ring {}", shape.window_tokens, kept.text(), chunk, ring);
           expect_same_bits(in.out.values(), out.values(), what);
           expect_same_bits(in.lse.values(), lse.values(), what);
         }
@@ -333,10 +383,70 @@ TEST(Attention, AnyChunkingAndStoreGivesTheBitsOfTheWholeSequence) {
   }
 }
 
+std::vector<float> rows_from(const Tensor& t, int64_t first) {
+  const TensorView rows = t.view.rows(first, t.view.dim(0) - first);
+  return {rows.f32(), rows.f32() + rows.elements()};
+}
+
+// Rows whose keys lie in several partitions, decoded one by one and in chunks: however many
+// threads share the partitions of a row, its bits are those of the training forward, which sees
+// the sequence whole and never shares any.
+TEST(Attention, PartitionsSharedAmongThreadsKeepTheBitsOfTraining) {
+  const Isa before = isa();
+  for (const AttentionShape& shape :
+       std::vector<AttentionShape>{{8, 1, 32, 0}, {4, 2, 24, 0}, {4, 2, 16, 90}, {8, 1, 16, 700}}) {
+    for (const Kept kept :
+         {Kept{DType::kF32, KvLayout::kHeads}, Kept{DType::kF16, KvLayout::kHeads},
+          Kept{DType::kBF16, KvLayout::kRows}}) {
+      Inputs in({shape, {1610}, 2});
+      round_to(kept.dtype, in.k);
+      round_to(kept.dtype, in.v);
+      CpuStream one(1);
+      in.forward(one);
+      for (const Isa now : isas()) {
+        set_isa(now);
+        for (const int threads : now == before ? std::vector{2, 5} : std::vector{3}) {
+          CpuStream stream(threads);
+          for (const auto& [first, chunk] :
+               std::vector<std::pair<int64_t, int64_t>>{{1608, 1}, {1607, 3}, {1530, 40}}) {
+            Tensor out(in.q_shape()), lse(Shape{in.rows, shape.head_count});
+            in_chunks(in, kept, true, first, chunk, out, lse, stream);
+            const std::string what =
+                fmt::format("W{} {} from {} by {}, {} threads, {}", shape.window_tokens,
+                            kept.text(), first, chunk, threads, isa_name(now));
+            expect_same_bits(rows_from(in.out, first), rows_from(out, first), what);
+            expect_same_bits(rows_from(in.lse, first), rows_from(lse, first), what);
+          }
+        }
+      }
+      set_isa(before);
+    }
+  }
+}
+
+// A sequence of 600 beside many short ones: one long row among others is shared out too.
+TEST(Attention, LongAndShortSequencesTogetherKeepTheirBits) {
+  Inputs in({{4, 2, 16, 0}, {600, 1, 40, 700, 3}});
+  CpuStream one(1), many(6);
+  in.forward(one);
+  std::vector<AttentionSegment> newest;
+  for (const AttentionSegment& s : in.segments)
+    newest.push_back({s.first_row + s.row_count - 1, 1, s.row_count - 1, s.kv});
+  Tensor out(in.q_shape());
+  attention(in.c.shape, newest, in.q.view, out.view, {}, many);
+  for (const AttentionSegment& s : newest) {
+    const auto row = [&](const Tensor& t) {
+      const float* from = t.view.slice(s.first_row).f32();
+      return std::vector<float>(from, from + 4 * 16);
+    };
+    expect_same_bits(row(in.out), row(out), fmt::format("row {}", s.first_row));
+  }
+}
+
 // Keys and values put into a cache by store_kv, in pieces and at places in no order, are those that
 // attention reads there.
 TEST(Attention, ReadsWhatStoreKvWrote) {
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
     Inputs in({{4, 2, 32, 40}, {210}, 2});
     std::vector<int32_t> table(9);
     std::iota(table.begin(), table.end(), 0);
@@ -364,13 +474,11 @@ TEST(Attention, ReadsWhatStoreKvWrote) {
                                       .values = values.view,
                                       .block_stride_bytes = store.block_stride_bytes,
                                       .blocks = list(table),
-                                      .row_stride = in.key_width(),
+                                      .layout = KvLayout::kHeads,
                                       .end = in.rows}};
       attention(in.c.shape, {&segment, 1}, in.q.view, out.view, {}, stream);
-      if (dtype == DType::kBF16) {
-        round_to_bf16(in.k);
-        round_to_bf16(in.v);
-      }
+      round_to(dtype, in.k);
+      round_to(dtype, in.v);
       in.forward(stream);
       expect_same_bits(in.out.values(), out.values(), std::string(dtype_info(dtype).name));
     }

@@ -185,7 +185,7 @@ std::vector<Operation> attention_and_vocabulary() {
                                          .values = values,
                                          .block_stride_bytes = stride,
                                          .blocks = r.of(std::vector<int32_t>{2, 0}),
-                                         .row_stride = 32,
+                                         .layout = KvLayout::kHeads,
                                          .end = 65}};
          attention({4, 2, 16, 0}, {&segment, 1}, r.floats({1, 4, 16}), r.floats({1, 4, 16}), {},
                    r.stream);

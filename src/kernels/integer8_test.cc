@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "kernels/block_decode.h"
+#include "kernels/cpu/integer8_panel.h"
 #include "kernels/integer_block.h"
 #include "kernels/kernel_testing.h"
 #include "kernels/linear.h"
@@ -59,6 +60,8 @@ TEST(IntegerBlock, IsWhatTheDecoderDecodes) {
     SCOPED_TRACE(dtype_info(type.dtype).name);
     const IntegerFormat& f = *integer_format(type.dtype);
     ASSERT_EQ(f.elements, dtype_info(type.dtype).block_elements);
+    EXPECT_TRUE(!f.minima || f.offset == 0);     // integer8_vnni.cc and
+    EXPECT_TRUE(!f.minima || f.value_max < 32);  // integer8_amx.cc count on it.
     const Tensor w = random_blocks(type, {40, f.elements}, 1);
     int value_max = 0;
     for (int64_t b = 0; b < 40; ++b) {
@@ -70,6 +73,7 @@ TEST(IntegerBlock, IsWhatTheDecoderDecodes) {
       take_apart(type.dtype, at, block);
       for (int k = 0; k < f.elements; ++k) {
         const int s = k / f.sub_block;
+        EXPECT_TRUE(!f.minima || (block.scales[s] >= 0 && block.scales[s] < 64));
         value_max = std::max<int>(value_max, block.values[k]);
         const double high = double{block.d} * block.scales[s] * (block.values[k] - f.offset);
         const double low = f.minima ? double{block.low} * block.minima[s] : 0;
@@ -104,6 +108,19 @@ Tensor rows_of(int64_t m, int64_t k, uint64_t stream) {
   return x;
 }
 
+void expect_twin_everywhere(const Type& type, const Tensor& w, const Tensor& x) {
+  const int64_t m = x.view.dim(0), n = w.view.dim(0), k = x.view.dim(1);
+  const std::string what = std::string(dtype_info(type.dtype).name) + " " + std::to_string(m) +
+                           "x" + std::to_string(n) + "x" + std::to_string(k);
+  const std::vector<float> expected = twin(w.view, x);
+  expect_same_everywhere(what, [&](Stream& stream) {
+    Tensor y({m, n});
+    linear(integer8(w.view), x.view, y.view, stream);
+    expect_same_bits(y.values(), expected, what);
+    return y.values();
+  });
+}
+
 TEST(Integer8, EqualsItsTwinWithEveryInstructionSetAndBatch) {
   struct Size {
     int64_t m, n, blocks;
@@ -113,17 +130,138 @@ TEST(Integer8, EqualsItsTwinWithEveryInstructionSetAndBatch) {
          {Size{1, 16, 1}, Size{3, 33, 2}, Size{8, 7, 3}, Size{13, 48, 8}, Size{7, 20, 9},
           Size{270, 17, 2}, Size{4, 33, 24}, Size{2, 16, 40}, Size{3, 18, 16}, Size{1, 47, 24}}) {
       const int64_t k = size.blocks * shortest(type.dtype);
-      const std::string what = std::string(dtype_info(type.dtype).name) + " " +
-                               std::to_string(size.m) + "x" + std::to_string(size.n) + "x" +
-                               std::to_string(k);
-      const Tensor w = random_blocks(type, {size.n, k}, 2), x = rows_of(size.m, k, 3);
-      const std::vector<float> expected = twin(w.view, x);
-      expect_same_everywhere(what, [&](Stream& stream) {
-        Tensor y({size.m, size.n});
+      expect_twin_everywhere(type, random_blocks(type, {size.n, k}, 2), rows_of(size.m, k, 3));
+    }
+  }
+}
+
+// Few rows have bodies of their own, which read whole groups of 256 in batches of four; a K that is
+// not whole groups goes through panels.
+TEST(Integer8, OneToFourRowsOfEveryType) {
+  for (const Type& type : types()) {
+    const int64_t block = shortest(type.dtype);
+    for (int64_t m = 1; m <= 4; ++m) {
+      for (const int64_t k : {256, 512, 768, 1280, 2304, 4352, 96, 736}) {
+        if (k % block != 0) continue;
+        const auto stream = static_cast<uint64_t>(k + m);
+        expect_twin_everywhere(type, random_blocks(type, {m == 3 ? 33 : 18, k}, stream),
+                               rows_of(m, k, stream));
+      }
+    }
+  }
+}
+
+// The largest products there are: sums in 16 bits must hold them.
+TEST(Integer8, LargestValuesDoNotSaturate) {
+  const int64_t n = 16, k = 512;
+  for (const Type& type : types()) {
+    for (const int fill : {0x00, 0x7f, 0x80, 0x88, 0xff}) {
+      Tensor w = random_blocks(type, {n, k}, 13);
+      auto* const bytes = static_cast<uint8_t*>(w.view.data);
+      const int64_t block = dtype_info(type.dtype).block_bytes;
+      for (int64_t i = 0; i < w.view.bytes(); ++i) {
+        const auto is_half = [&](int at) { return i % block == at || i % block == at + 1; };
+        if (std::none_of(type.halves.begin(), type.halves.end(), is_half))
+          bytes[i] = static_cast<uint8_t>(fill);
+      }
+      for (const int64_t m : {1, 4, 7}) {
+        Tensor x({m, k});
+        for (int64_t i = 0; i < m * k; ++i) x.data()[i] = i / k % 2 == 0 ? 1.0f : -1.0f;
+        expect_twin_everywhere(type, w, x);
+      }
+    }
+  }
+}
+
+// The bodies that are not chosen by DURE_ISA alone: that of AMX, and the same one on tiles in plain
+// memory, which runs where there is no AMX.
+std::vector<const cpu::Integer8Body*> tile_bodies() {
+  std::vector<const cpu::Integer8Body*> bodies;
+  if (isa_available(Isa::kAvx512) && cpu::integer8_vnni_available())
+    bodies.push_back(&cpu::integer8_amx_twin());
+  if (isa_available(Isa::kAmx)) bodies.push_back(&cpu::integer8_amx());
+  return bodies;
+}
+
+// Uses a body for as long as it lives.
+class ChosenBody {
+ public:
+  explicit ChosenBody(const cpu::Integer8Body* body) { cpu::set_integer8_body(body); }
+  ~ChosenBody() { cpu::set_integer8_body(nullptr); }
+};
+
+TEST(Integer8, TilesEqualTheTwin) {
+  struct Size {
+    int64_t m, n, blocks;
+  };
+  for (const cpu::Integer8Body* body : tile_bodies()) {
+    const ChosenBody chosen(body);
+    for (const Type& type : types()) {
+      for (const Size size : {Size{4, 16, 1}, Size{8, 7, 3}, Size{16, 33, 8}, Size{17, 48, 9},
+                              Size{37, 20, 2}, Size{64, 33, 1}, Size{262, 17, 2}}) {
+        const int64_t k = size.blocks * shortest(type.dtype);
+        const std::string what = std::string(dtype_info(type.dtype).name) + " " +
+                                 std::to_string(size.m) + "x" + std::to_string(size.n) + "x" +
+                                 std::to_string(k);
+        const Tensor w = random_blocks(type, {size.n, k}, 2), x = rows_of(size.m, k, 3);
+        for (const int threads : {1, 2}) {
+          CpuStream stream(threads);
+          Tensor y({size.m, size.n});
+          linear(integer8(w.view), x.view, y.view, stream);
+          expect_same_bits(y.values(), twin(w.view, x), what);
+        }
+      }
+    }
+  }
+}
+
+// Scales and values at the ends of their ranges, rows of x at theirs: nothing wraps around.
+TEST(Integer8, TilesHoldTheLargestSums) {
+  for (const cpu::Integer8Body* body : tile_bodies()) {
+    const ChosenBody chosen(body);
+    for (const Type& type : types()) {
+      for (const int byte : {0x00, 0xff, 0x80, 0x7f, 0x0f}) {
+        const int64_t k = 256;
+        Tensor w({16, k}, type.dtype), x({16, k}), y({16, 16});
+        std::memset(w.view.data, byte, static_cast<size_t>(w.view.bytes()));
+        const int64_t block = dtype_info(type.dtype).block_bytes;
+        for (int64_t at = 0; at < w.view.bytes(); at += block) {
+          for (const int half : type.halves) {
+            const uint16_t one = f32_to_f16(1);
+            std::memcpy(static_cast<char*>(w.view.data) + at + half, &one, sizeof(one));
+          }
+        }
+        for (int64_t i = 0; i < 16 * k; ++i) x.data()[i] = i / k % 2 == 0 ? 1.0f : -1.0f;
+        CpuStream stream(1);
         linear(integer8(w.view), x.view, y.view, stream);
-        expect_same_bits(y.values(), expected, what);
-        return y.values();
-      });
+        expect_same_bits(y.values(), twin(w.view, x), dtype_info(type.dtype).name.data());
+      }
+    }
+  }
+}
+
+TEST(Integer8, TilesTakeTheirRowsWhereTheyLie) {
+  const int64_t n = 40, k = 512, tokens = 50;
+  for (const cpu::Integer8Body* body : tile_bodies()) {
+    const ChosenBody chosen(body);
+    for (const size_t t : {4u, 8u, 10u}) {
+      SCOPED_TRACE(dtype_info(types()[t].dtype).name);
+      const Tensor w = random_blocks(types()[t], {4, n, k}, 5), x = rows_of(tokens, k, 6);
+      const std::vector<int64_t> offsets = {0, 3, 3, 40, 61};
+      std::vector<int32_t> take(61);
+      Rng rng(3, 3);
+      for (int32_t& r : take) r = static_cast<int32_t>(rng.below(tokens));
+      Tensor y({61, n});
+      CpuStream stream(2);
+      const Product taken{integer8(w.view), y.view};
+      grouped_linear_take({&taken, 1}, list(offsets), list(take), x.view, stream);
+      for (size_t e = 0; e < 4; ++e) {
+        for (int64_t r = offsets[e]; r < offsets[e + 1]; ++r) {
+          const std::vector<float> row = ref::linear_integer8(
+              w.view.slice(static_cast<int64_t>(e)), x.data() + take[static_cast<size_t>(r)] * k);
+          expect_same_bits({y.data() + r * n, y.data() + (r + 1) * n}, row, "row");
+        }
+      }
     }
   }
 }

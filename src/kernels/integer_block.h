@@ -19,7 +19,7 @@ struct IntegerFormat {
   int sub_block = 0;    // elements of one integer scale: 32 or 16
   int offset = 0;       // taken from every stored value
   int value_max = 0;    // the largest stored value
-  bool minima = false;  // there is a `low`
+  bool minima = false;  // there is a `low`; then offset is 0
 };
 
 // Null for a type that has no such form.

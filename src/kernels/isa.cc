@@ -9,6 +9,8 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "kernels/cpu/amx_tiles.h"
+#include "kernels/cpu/integer8_panel.h"
 
 namespace dure {
 namespace {
@@ -18,6 +20,7 @@ std::atomic<int> g_isa{kUndecided};
 
 int64_t highway_target(Isa isa) {
   switch (isa) {
+    case Isa::kAmx:
     case Isa::kAvx512:
       return HWY_AVX3;
     case Isa::kAvx2:
@@ -29,7 +32,7 @@ int64_t highway_target(Isa isa) {
 }
 
 Isa best() {
-  for (const Isa isa : {Isa::kAvx512, Isa::kAvx2}) {
+  for (const Isa isa : {Isa::kAmx, Isa::kAvx512, Isa::kAvx2}) {
     if (isa_available(isa)) return isa;
   }
   return Isa::kGeneric;
@@ -38,7 +41,7 @@ Isa best() {
 Isa wanted() {
   const char* text = std::getenv("DURE_ISA");
   if (text == nullptr || *text == 0) return best();
-  for (const Isa isa : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kIsas) {
     if (isa_name(isa) != text) continue;
     if (!isa_available(isa)) {
       fail(ErrorCode::kUnsupported,
@@ -47,13 +50,15 @@ Isa wanted() {
     }
     return isa;
   }
-  fail(ErrorCode::kInvalidArgument, "DURE_ISA is '{}': give generic, avx2 or avx512", text);
+  fail(ErrorCode::kInvalidArgument, "DURE_ISA is '{}': give generic, avx2, avx512 or amx", text);
 }
 
 }  // namespace
 
 std::string_view isa_name(Isa isa) {
   switch (isa) {
+    case Isa::kAmx:
+      return "amx";
     case Isa::kAvx512:
       return "avx512";
     case Isa::kAvx2:
@@ -65,7 +70,9 @@ std::string_view isa_name(Isa isa) {
 }
 
 bool isa_available(Isa isa) {
-  return isa == Isa::kGeneric || (hwy::SupportedTargets() & highway_target(isa)) != 0;
+  if (isa == Isa::kGeneric) return true;
+  if ((hwy::SupportedTargets() & highway_target(isa)) == 0) return false;
+  return isa != Isa::kAmx || (cpu::integer8_vnni_available() && cpu::amx_available());
 }
 
 Isa isa() {

@@ -1,9 +1,10 @@
 // kernels/isa.h: which instruction set the CPU kernels use, chosen once at run time.
 //
 // Three paths: AVX-512 (F, VL, DQ, BW), AVX2 with FMA and F16C, and generic code for anything else
-// (correct, slow: it is there so that a small machine starts at all). DURE_ISA=generic|avx2|avx512
-// forces one; asking for one that the processor lacks is an Error. The contracts of the kernels say
-// which results are equal in bits across the paths.
+// (correct, slow: it is there so that a small machine starts at all). A fourth, `amx`, is AVX-512
+// with VNNI and the tiles of AMX for the products that gain by them (cpu/amx_tiles.h).
+// DURE_ISA=generic|avx2|avx512|amx forces one; asking for one that the processor lacks is an Error.
+// The contracts of the kernels say which results are equal in bits across the paths.
 //
 // A kernel written with Highway includes this header before any Highway header, compiles for EMU128
 // (generic), AVX2 and AVX3 by foreach_target.h, and calls DURE_DISPATCH(Function)(arguments) where
@@ -21,9 +22,10 @@
 
 namespace dure {
 
-enum class Isa : uint8_t { kGeneric, kAvx2, kAvx512 };
+enum class Isa : uint8_t { kGeneric, kAvx2, kAvx512, kAmx };  // Each has what those before it have.
+inline constexpr Isa kIsas[] = {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512, Isa::kAmx};
 
-std::string_view isa_name(Isa isa);  // "generic", "avx2", "avx512": the values of DURE_ISA
+std::string_view isa_name(Isa isa);  // "generic", "avx2", "avx512", "amx": the values of DURE_ISA
 bool isa_available(Isa isa);         // The processor and the system can run it.
 Isa isa();              // In use. The first call reads DURE_ISA, else takes the best there is.
 void set_isa(Isa isa);  // For tests, between kernel calls. Checked: available.

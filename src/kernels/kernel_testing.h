@@ -103,7 +103,7 @@ inline void expect_same_bits(const std::vector<float>& a, const std::vector<floa
 
 inline std::vector<Isa> isas() {
   std::vector<Isa> found;
-  for (const Isa candidate : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa candidate : kIsas) {
     if (isa_available(candidate))
       found.push_back(candidate);
     else

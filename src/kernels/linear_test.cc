@@ -299,7 +299,7 @@ TEST_F(LinearTest, StacksInPiecesGiveTheBitsOfTheDenseStack) {
   const std::vector<int64_t> offsets = {0, 4, 4, 61, 62, 90};
   const Tensor x = random_tensor(DType::kF32, {90, k}, 31),
                dy = random_tensor(DType::kF32, {90, n}, 32);
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
     const Tensor fused = random_tensor(dtype, {experts, 2 * n, k}, 33);
     Tensor gate(dtype, {experts, n, k}), shuffled(dtype, {experts, n, k});
     std::vector<const void*> parts;

@@ -94,13 +94,15 @@ double fma_rate(CpuStream& stream, int threads, double seconds) {
   });
 }
 
-double int8_rate(CpuStream& stream, double seconds) {
+// chains(sink) on all threads at once; returns the operations of one.
+template <typename Chains>
+double chain_rate(CpuStream& stream, double seconds, Chains chains) {
   const int threads = stream.thread_count();
   return best_rate(seconds, [&] {
     double work = 0;
     stream.threads().parallel_for(threads, [&](int64_t index, int) {
       int32_t sum = 0;
-      const double done = cpu::integer8_body().chains(20'000, &sum);
+      const double done = chains(&sum);
       volatile int32_t sink = sum;
       static_cast<void>(sink);
       if (index == 0) work = done * threads;
@@ -109,20 +111,64 @@ double int8_rate(CpuStream& stream, double seconds) {
   });
 }
 
-// body(first byte, bytes) on each thread's stretch of the arrays.
-template <typename Body>
-double memory_rate(CpuStream& stream, double seconds, double bytes, Body body) {
-  const int64_t pieces = int64_t{stream.thread_count()} * 8, piece = kBytes / pieces / 4096 * 4096;
-  return best_rate(seconds, [&] {
-    stream.threads().parallel_for(pieces, [&](int64_t i, int) { body(i * piece, piece); });
-    return bytes * static_cast<double>(piece * pieces);
+double int8_rate(CpuStream& stream, const cpu::Integer8Body& body, double seconds) {
+  return chain_rate(stream, seconds, [&](int32_t* sink) { return body.chains(20'000, sink); });
+}
+
+// 2 x 2 sums of tiles.
+double bf16_rate(CpuStream& stream, double seconds) {
+  return chain_rate(stream, seconds, [](int32_t* sink) {
+    constexpr int kRounds = 20'000;
+    const cpu::AmxSession session(cpu::whole_tiles());
+    cpu::AmxTiles t(cpu::whole_tiles());
+    for (int r = 0; r < kRounds; ++r) {
+      t.dot_bf16<0, 4, 6>();
+      t.dot_bf16<1, 4, 7>();
+      t.dot_bf16<2, 5, 6>();
+      t.dot_bf16<3, 5, 7>();
+    }
+    alignas(64) int32_t sums[16][16];
+    t.store<0>(sums, cpu::kTileRowBytes);
+    *sink = sums[0][0];
+    return kRounds * (4 * 16 * 16 * 32 * 2.0);
   });
+}
+
+void measure_integers(CpuStream& stream, double seconds, MachinePeak& peak) {
+  const bool tiles = isa() == Isa::kAmx;
+  peak.int8_gops = int8_rate(stream, cpu::integer8_body(), seconds) * 1e-9;
+  peak.int8_vector_gops =
+      tiles ? int8_rate(stream, cpu::integer8_vnni(), seconds) * 1e-9 : peak.int8_gops;
+  if (tiles) peak.bf16_gflops = bf16_rate(stream, seconds) * 1e-9;
+}
+
+// body(first byte, bytes) on each thread's stretches of an array. Returns the bytes covered.
+template <typename Body>
+double each_stretch(CpuStream& stream, int64_t bytes, Body body) {
+  const int64_t pieces = int64_t{stream.thread_count()} * 8, piece = bytes / pieces / 4096 * 4096;
+  stream.threads().parallel_for(pieces, [&](int64_t i, int) { body(i * piece, piece); });
+  return static_cast<double>(piece * pieces);
+}
+
+// `passes`: over an array.
+template <typename Body>
+double memory_rate(CpuStream& stream, double seconds, double passes, Body body) {
+  return best_rate(seconds, [&] { return passes * each_stretch(stream, kBytes, body); });
 }
 
 }  // namespace
 
+void read_once(const void* data, int64_t bytes, CpuStream& stream) {
+  const auto* const at = static_cast<const char*>(data);
+  each_stretch(stream, bytes, [&](int64_t first, int64_t count) {
+    volatile uint32_t sink =
+        DURE_DISPATCH(ReadAll)(reinterpret_cast<const uint32_t*>(at + first), count / 4);
+    static_cast<void>(sink);
+  });
+}
+
 MachinePeak measure_peak(CpuStream& stream, double seconds) {
-  const double part = seconds / 5;
+  const double part = seconds / (isa() == Isa::kAmx ? 7 : 5);
   Buffer from(kBytes), to(kBytes);
   auto* const a = static_cast<char*>(from.data());
   auto* const b = static_cast<char*>(to.data());
@@ -132,11 +178,10 @@ MachinePeak measure_peak(CpuStream& stream, double seconds) {
   MachinePeak peak;
   peak.fma_gflops_thread = fma_rate(stream, 1, part) * 1e-9;
   peak.fma_gflops = fma_rate(stream, stream.thread_count(), part) * 1e-9;
-  peak.int8_gops = int8_rate(stream, part) * 1e-9;
-  peak.read_gbytes_s = 1e-9 * memory_rate(stream, part, 1, [&](int64_t first, int64_t bytes) {
-                         volatile uint32_t sink = DURE_DISPATCH(ReadAll)(
-                             reinterpret_cast<const uint32_t*>(a + first), bytes / 4);
-                         static_cast<void>(sink);
+  measure_integers(stream, part, peak);
+  peak.read_gbytes_s = 1e-9 * best_rate(part, [&] {
+                         read_once(a, kBytes, stream);
+                         return static_cast<double>(kBytes);
                        });
   peak.copy_gbytes_s = 1e-9 * memory_rate(stream, part, 2, [&](int64_t first, int64_t bytes) {
                          std::memcpy(b + first, a + first, static_cast<size_t>(bytes));

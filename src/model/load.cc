@@ -122,4 +122,14 @@ std::unique_ptr<TensorProvider> provide(const Parameters& parameters, Stream* st
   return std::make_unique<ParametersProvider>(parameters, stream);
 }
 
+Arithmetic arithmetic_in(const ModelWeights& weights) {
+  ModelOf<WeightView, ConstTensorView> fields = weights;
+  bool integer8 = false;
+  visit_tensors(weights.config, fields, [&](const ImpliedTensor&, auto& field) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, WeightView>)
+      integer8 |= field.arithmetic == Arithmetic::kInteger8;
+  });
+  return integer8 ? Arithmetic::kInteger8 : Arithmetic::kExact;
+}
+
 }  // namespace dure

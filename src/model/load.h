@@ -24,6 +24,10 @@ void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& st
 ModelWeights open_weights(std::shared_ptr<const ModelFiles> files,
                           Arithmetic arithmetic = Arithmetic::kExact);
 
+// kInteger8 where some matrix multiplies so: of a model without a quantised matrix every product is
+// exact.
+Arithmetic arithmetic_in(const ModelWeights& weights);
+
 // Where the weights of open_weights() will lie; from the files' headers alone.
 struct WeightBytes {
   int64_t mapped = 0;  // used in place: pages of the file

@@ -249,7 +249,7 @@ TEST(BlockEncode, ThreadsOtherRowsAndInstructionSetsChangeNoByte) {
     const std::vector<float> row(x.begin() + 4 * kColumns, x.begin() + 5 * kColumns);
     const auto stride = static_cast<size_t>(row_bytes(dtype, kColumns));
     EXPECT_EQ(encode(dtype, row, w).bytes, wanted.substr(4 * stride, stride));
-    for (const Isa other : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512}) {
+    for (const Isa other : kIsas) {
       if (!isa_available(other)) {
         std::printf("skipped: this machine has no %s\n", isa_name(other).data());
         continue;

@@ -140,6 +140,9 @@ ModelConfig slice_config(const SliceShape& s) {
          "--layers {}: give at least 2; the first is dense, the others have experts", s.layers);
   if (s.window_tokens < 1)
     fail(ErrorCode::kInvalidArgument, "--window {}: give at least 1 token", s.window_tokens);
+  if (s.pattern.empty() || s.pattern.find_first_not_of("LG") != std::string::npos)
+    fail(ErrorCode::kInvalidArgument,
+         "--pattern '{}': give letters L (sliding) and G (global), such as LLLG or G", s.pattern);
   ModelConfig c;
   c.vocab_size = s.vocabulary;
   c.hidden_size = s.hidden_size;
@@ -157,8 +160,9 @@ ModelConfig slice_config(const SliceShape& s) {
                   .scale = 2.5};
   for (int64_t i = 0; i < std::min<int64_t>(s.layers, 1 << 16); ++i) {
     each.sparse = i > 0;
-    each.window_tokens = i % 4 == 3 ? 0 : s.window_tokens;
-    each.rope.kind = i % 4 == 3 ? RopeKind::kNone : RopeKind::kPlain;
+    const bool global = s.pattern[static_cast<size_t>(i) % s.pattern.size()] == 'G';
+    each.window_tokens = global ? 0 : s.window_tokens;
+    each.rope.kind = global ? RopeKind::kNone : RopeKind::kPlain;
     c.layers.push_back(each);
   }
   c.mtp_layer = each;

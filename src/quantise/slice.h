@@ -21,8 +21,8 @@
 namespace dure {
 
 struct SliceShape {
-  int64_t layers =
-      3;  // the first dense, the others sparse; every fourth global, the others sliding
+  int64_t layers = 3;            // the first dense, the others sparse
+  std::string pattern = "LLLG";  // of the layers, repeated: L sliding, G global (no positions)
   int64_t hidden_size = 6144;
   int64_t heads = 64, kv_heads = 8, head_width = 128;
   int64_t dense_width = 18432;

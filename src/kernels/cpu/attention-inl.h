@@ -61,50 +61,69 @@ inline HWY_ATTR void transpose_block(const float* from, int64_t stride, int64_t 
   }
 }
 
-// to: [64, padded(width)] f32, zero in the padding, for j in [begin, end).
-inline HWY_ATTR void copy_block(const float* from, int64_t stride, int64_t width, Visible keys,
-                                float* to) {
-  const int64_t pitch = padded(width);
-  for (int64_t j = keys.begin; j < keys.end; ++j) {
-    for (int64_t h = 0; h < width; h += kLanes)
-      store(load16_n(from + j * stride + h, width - h), to + j * pitch + h);
-  }
-}
-inline HWY_ATTR void widen_block(const uint16_t* from, int64_t stride, int64_t width, Visible keys,
+// to: [64, padded(width)] f32, zero in the padding, for j in [begin, end); T: as stored.
+template <class T>
+inline HWY_ATTR void widen_block(const T* from, int64_t stride, int64_t width, Visible keys,
                                  float* to) {
-  const int64_t pitch = padded(width);
+  const int64_t pitch = padded(width), whole = width / kLanes * kLanes;
   for (int64_t j = keys.begin; j < keys.end; ++j) {
-    for (int64_t h = 0; h < pitch; ++h) {
-      to[j * pitch + h] =
-          h < width ? __builtin_bit_cast(float, static_cast<uint32_t>(from[j * stride + h]) << 16)
-                    : 0.0f;
-    }
+    const T* row = from + j * stride;
+    for (int64_t h = 0; h < whole; h += kLanes) store(load16(row + h), to + j * pitch + h);
+    for (int64_t h = whole; h < pitch; ++h) to[j * pitch + h] = h < width ? widened(row[h]) : 0.0f;
   }
 }
 
+// to: [width, 64] f32, whole vectors around [begin, end); from: the same, as stored.
+template <class T>
+inline HWY_ATTR void widen_turned(const T* from, int64_t width, Visible keys, float* to) {
+  const int64_t first = keys.begin / kLanes * kLanes;
+  for (int64_t h = 0; h < width; ++h) {
+    for (int64_t j = first; j < keys.end; j += kLanes)
+      store(load16(from + h * kBlock + j), to + h * kBlock + j);
+  }
+}
+
+// Memory that comes next, asked for while the products run: one row of a sequence meets everything
+// for the first time, and what the processor fetches by itself ends at each page.
+struct Ahead {
+  static constexpr int64_t kLine = 64;
+  const char* at = nullptr;
+  int64_t lines_a_step = 0;
+};
+// `bytes` from `at` on, in `steps` steps.
+inline Ahead ahead_of(const void* at, int64_t bytes, int64_t steps) {
+  return {static_cast<const char*>(at),
+          (bytes + steps * Ahead::kLine - 1) / (steps * Ahead::kLine)};
+}
+DURE_LANE_OP void fetch(Ahead& ahead) {
+  for (int64_t line = 0; line < ahead.lines_a_step; ++line, ahead.at += Ahead::kLine)
+    __builtin_prefetch(ahead.at, 0, 2);
+}
+
 // s: [kRows, 64] places of vectors [first, first + kVectors): one fma chain over h a place.
-template <int kRows, int kVectors>
-DURE_LANE_OP void score_step(const float* const* rows, int64_t width, const float* transposed,
-                             int64_t first, float* s) {
+template <int kRows, int kVectors, class T>
+DURE_LANE_OP void score_step(const float* const* rows, int64_t width, const T* transposed,
+                             int64_t first, float* s, Ahead& ahead) {
   F16 sum[kRows][kVectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[r][v] = set16(0.0f);
   }
-  const float* column = transposed + first * kLanes;
+  const T* column = transposed + first * kLanes;
   for (int64_t h = 0; h < width; ++h, column += kBlock) {
+    fetch(ahead);
     F16 key[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) key[v] = load16(column + v * kLanes);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const F16 x = set16(rows[r][h]);
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) sum[r][v] = fma(x, key[v], sum[r][v]);
     }
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) store(sum[r][v], s + r * kBlock + (first + v) * kLanes);
@@ -114,45 +133,72 @@ DURE_LANE_OP void score_step(const float* const* rows, int64_t width, const floa
 // As many accumulators as the registers hold: 16 of AVX-512's 32, 8 (halves of 4 lanes pairs) of
 // AVX2's 16.
 template <int kRows>
-constexpr int kScoreVectors = kNative == 16 ? 4
-                                            : (kRows == 4   ? 1
+constexpr int kScoreVectors = kNative == 16 ? (kRows == 8 ? 2 : 4)
+                                            : (kRows >= 4   ? 1
                                                : kRows == 2 ? 2
                                                             : 4);
+// Rows that go through the registers at once; eight are two times four where there is no room, and
+// the second four find what they share in the first cache.
+template <int kRows>
+constexpr int kRowsAtOnce = kNative == 16 ? kRows : std::min(kRows, 4);
+
+template <int kRows, int kVectors, class T>
+DURE_LANE_OP void score_vectors(const float* const* rows, int64_t width, const T* transposed,
+                                int64_t first, float* s, Ahead& ahead) {
+  constexpr int kAtOnce = kRowsAtOnce<kRows>;
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; r += kAtOnce)
+    score_step<kAtOnce, kVectors>(rows + r, width, transposed, first, s + r * kBlock, ahead);
+}
 
 // Raw scores of kRows rows with the places of vectors [first, last) of a transposed block.
-template <int kRows>
-inline HWY_ATTR void scores(const float* const* rows, int64_t width, const float* transposed,
-                            int64_t first, int64_t last, float* s) {
+template <int kRows, class T>
+inline HWY_ATTR void scores(const float* const* rows, int64_t width, const T* transposed,
+                            int64_t first, int64_t last, float* s, const void* next = nullptr,
+                            int64_t next_bytes = 0) {
   constexpr int kVectors = kScoreVectors<kRows>;
+  Ahead ahead = ahead_of(
+      next, next_bytes,
+      std::max<int64_t>(1, (last - first) / kVectors) * (kRows / kRowsAtOnce<kRows>)*width);
   while (last - first >= kVectors) {
-    score_step<kRows, kVectors>(rows, width, transposed, first, s);
+    score_vectors<kRows, kVectors>(rows, width, transposed, first, s, ahead);
     first += kVectors;
   }
   if constexpr (kVectors > 2) {
     if (last - first >= 2) {
-      score_step<kRows, 2>(rows, width, transposed, first, s);
+      score_vectors<kRows, 2>(rows, width, transposed, first, s, ahead);
       first += 2;
     }
   }
-  for (; first < last; ++first) score_step<kRows, 1>(rows, width, transposed, first, s);
+  for (; first < last; ++first) score_vectors<kRows, 1>(rows, width, transposed, first, s, ahead);
 }
 
 // One product with the head width along the lanes: out[i][:] += sum over k ascending of weight[i *
 // wi + k * wk] * x[k][:].
-struct Weighted {
+template <class T>
+struct WeightedOf {
   const float* weight = nullptr;
   int64_t weight_row = 0, weight_step = 0;  // wi, wk
-  const float* x = nullptr;
+  const T* x = nullptr;
   int64_t x_stride = 0;
   int64_t begin = 0, end = 0;  // k
   float* out = nullptr;
   int64_t out_stride = 0;
 };
+using Weighted = WeightedOf<float>;
 
-template <int kRows, int kVectors>
-DURE_LANE_OP void weighted_step(const Weighted& w, int64_t column, int64_t lanes) {
+// `lanes` of one vector; whole vectors of stored 16-bit values.
+DURE_LANE_OP F16 load_some(const float* p, int64_t lanes) { return load16_n(p, lanes); }
+template <class T>
+DURE_LANE_OP F16 load_some(const T* p, int64_t) {
+  return load16(p);
+}
+
+template <int kRows, int kVectors, class T>
+DURE_LANE_OP void weighted_step(const WeightedOf<T>& w, int64_t column, int64_t lanes,
+                                Ahead& ahead) {
   F16 sum[kRows][kVectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
@@ -160,21 +206,22 @@ DURE_LANE_OP void weighted_step(const Weighted& w, int64_t column, int64_t lanes
       sum[r][v] = kVectors == 1 ? load16_n(from, lanes) : load16(from);
     }
   }
-  const float* x = w.x + w.begin * w.x_stride + column;
+  const T* x = w.x + w.begin * w.x_stride + column;
   const float* weight = w.weight + w.begin * w.weight_step;
   for (int64_t k = w.begin; k < w.end; ++k, x += w.x_stride, weight += w.weight_step) {
+    fetch(ahead);
     F16 value[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v)
-      value[v] = kVectors == 1 ? load16_n(x, lanes) : load16(x + v * kLanes);
-#pragma GCC unroll 4
+      value[v] = kVectors == 1 ? load_some(x, lanes) : load16(x + v * kLanes);
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const F16 p = set16(weight[r * w.weight_row]);
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) sum[r][v] = fma(p, value[v], sum[r][v]);
     }
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
@@ -188,20 +235,36 @@ DURE_LANE_OP void weighted_step(const Weighted& w, int64_t column, int64_t lanes
   }
 }
 
-template <int kRows>
-inline HWY_ATTR void weighted_rows(const Weighted& w, int64_t width) {
+template <int kRows, int kVectors, class T>
+DURE_LANE_OP void weighted_vectors(WeightedOf<T> w, int64_t column, int64_t lanes, Ahead& ahead) {
+  constexpr int kAtOnce = kRowsAtOnce<kRows>;
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; r += kAtOnce) {
+    weighted_step<kAtOnce, kVectors>(w, column, lanes, ahead);
+    w.weight += kAtOnce * w.weight_row;
+    w.out += kAtOnce * w.out_stride;
+  }
+}
+
+template <int kRows, class T>
+inline HWY_ATTR void weighted_rows(const WeightedOf<T>& w, int64_t width,
+                                   const void* next = nullptr, int64_t next_bytes = 0) {
   constexpr int kVectors = kScoreVectors<kRows>;
+  Ahead ahead = ahead_of(next, next_bytes,
+                         std::max<int64_t>(1, width / (kVectors * kLanes)) *
+                             (kRows / kRowsAtOnce<kRows>)*(w.end - w.begin));
   int64_t column = 0;
   if constexpr (kVectors > 1) {
     for (; column + kVectors * kLanes <= width; column += kVectors * kLanes)
-      weighted_step<kRows, kVectors>(w, column, kLanes);
+      weighted_vectors<kRows, kVectors>(w, column, kLanes, ahead);
   }
   if constexpr (kVectors > 2) {
     for (; column + 2 * kLanes <= width; column += 2 * kLanes)
-      weighted_step<kRows, 2>(w, column, kLanes);
+      weighted_vectors<kRows, 2>(w, column, kLanes, ahead);
   }
-  for (; column + kLanes <= width; column += kLanes) weighted_step<kRows, 1>(w, column, kLanes);
-  if (column < width) weighted_step<kRows, 1>(w, column, width - column);
+  for (; column + kLanes <= width; column += kLanes)
+    weighted_vectors<kRows, 1>(w, column, kLanes, ahead);
+  if (column < width) weighted_vectors<kRows, 1>(w, column, width - column, ahead);
 }
 
 // Any number of output rows.

@@ -2,6 +2,8 @@
 #include "kernels/cpu/attention.h"
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
 #include <vector>
 
 #include "kernels/cpu/attention_simd.h"
@@ -21,25 +23,96 @@ std::vector<T>& kept_list() {
   return list;
 }
 
+// One tile and what is left to do of it; `states`: of its partitions, where it is shared out.
+struct ForwardTile {
+  AttentionTile tile;
+  int64_t cost = 0;  // (row, key) pairs, about
+  float* states = nullptr;
+  int32_t parts_left = 0;
+};
+// What a worker takes: a whole tile, or some partitions.
 struct ForwardTask {
-  int32_t segment = 0;
-  int32_t kv_head = 0;
-  int64_t first = 0, last = 0;  // Rows of the segment.
+  size_t tile = 0;
+  int64_t first_partition = 0, last_partition = 0;
+};
+
+// So many rows and heads at most are shared out: decoding and speculation; prompts have tiles
+// enough, and states of 64 rows would fill memory.
+constexpr int64_t kSharedRowsMax = 64;
+// Tasks for a thread: what is left over at the end is a quarter of its share.
+constexpr int64_t kTasksAThread = 4;
+
+struct ForwardCall {
+  const AttentionShape& shape;
+  const float* q;
+  float *out, *log_sum_exp;
+
+  ForwardTile tile(const AttentionSegment& s, int64_t kv_head, int64_t first, int64_t last) const {
+    const int64_t group = shape.head_count / shape.kv_head_count,
+                  head = (s.first_row + first) * shape.head_count + kv_head * group;
+    const AttentionTile tile{.shape = shape,
+                             .kv = KvBlocks(s.kv),
+                             .kv_head = kv_head,
+                             .first_position = s.first_position + first,
+                             .row_count = last - first,
+                             .q = q + head * shape.head_width,
+                             .out = out + head * shape.head_width,
+                             .log_sum_exp = log_sum_exp == nullptr ? nullptr : log_sum_exp + head};
+    return {tile, tile.row_count * group * (tile.last_key() + 1 - tile.first_key())};
+  }
 };
 
 // Later tiles of a document see more keys: they go first, so that no long task is left at the end.
-void list_forward_tasks(const AttentionShape& shape, std::span<const AttentionSegment> segments,
-                        std::vector<ForwardTask>& tasks) {
-  for (size_t i = 0; i < segments.size(); ++i) {
-    const AttentionSegment& s = segments[i];
+void list_tiles(const ForwardCall& call, std::span<const AttentionSegment> segments,
+                std::vector<ForwardTile>& tiles) {
+  for (const AttentionSegment& s : segments) {
     for (int64_t last = s.row_count; last > 0;) {
       const int64_t first =
           std::max<int64_t>(0, (s.first_position + last - 1) / kTile * kTile - s.first_position);
-      for (int64_t g = 0; g < shape.kv_head_count; ++g)
-        tasks.push_back({static_cast<int32_t>(i), static_cast<int32_t>(g), first, last});
+      for (int64_t g = 0; g < call.shape.kv_head_count; ++g)
+        tiles.push_back(call.tile(s, g, first, last));
       last = first;
     }
   }
+}
+
+// Parts that a tile is worth, such that no task costs more than `cost_max` if partitions allow.
+int64_t parts_of(const ForwardTile& t, int64_t cost_max) {
+  const int64_t rows = t.tile.row_count * (t.tile.shape.head_count / t.tile.shape.kv_head_count);
+  if (rows > kSharedRowsMax || t.cost <= cost_max) return 1;
+  return std::min(t.tile.partition_count(), divide_up(t.cost, cost_max));
+}
+
+// Tiles into tasks; those that are shared out get their place in the memory of states. Nothing of
+// the results depends on it.
+void list_tasks(int threads, CpuStream& stream, std::vector<ForwardTile>& tiles,
+                std::vector<ForwardTask>& tasks) {
+  int64_t total = 0, state_floats = 0;
+  for (const ForwardTile& t : tiles) total += t.cost;
+  const int64_t cost_max = threads == 1 ? total : divide_up(total, threads * kTasksAThread);
+  for (size_t i = 0; i < tiles.size(); ++i) {
+    const int64_t count = tiles[i].tile.partition_count(), parts = parts_of(tiles[i], cost_max);
+    tiles[i].parts_left = static_cast<int32_t>(parts);
+    if (parts > 1) state_floats += count * attention_state_floats(tiles[i].tile);
+    for (int64_t part = 0; part < parts; ++part)
+      tasks.push_back({i, count * part / parts, count * (part + 1) / parts});
+  }
+  if (state_floats == 0) return;
+  auto* states = static_cast<float*>(
+      stream.shared_scratch(std::bit_ceil(static_cast<size_t>(state_floats) * sizeof(float))));
+  for (ForwardTile& t : tiles) {
+    if (t.parts_left == 1) continue;
+    t.states = states;
+    states += t.tile.partition_count() * attention_state_floats(t.tile);
+  }
+}
+
+// Who does the last part of a tile merges it.
+void run_task(const ForwardTask& task, ForwardTile& t, float* scratch) {
+  if (t.states == nullptr) return attention_tile(t.tile, scratch);
+  attention_partitions(t.tile, task.first_partition, task.last_partition, t.states, scratch);
+  if (std::atomic_ref(t.parts_left).fetch_sub(1, std::memory_order_acq_rel) == 1)
+    attention_merge(t.tile, t.states);
 }
 
 struct BackwardTask {
@@ -118,25 +191,15 @@ void list_backward_tasks(const AttentionShape& shape, std::span<const AttentionS
 
 void attention(const AttentionShape& shape, std::span<const AttentionSegment> segments,
                ConstTensorView q, TensorView out, TensorView log_sum_exp, CpuStream& stream) {
+  std::vector<ForwardTile>& tiles = kept_list<ForwardTile>();
   std::vector<ForwardTask>& tasks = kept_list<ForwardTask>();
-  list_forward_tasks(shape, segments, tasks);
-  const float* q_data = q.f32();
-  float *out_data = out.f32(), *lse_data = log_sum_exp ? log_sum_exp.f32() : nullptr;
-  const int64_t group = shape.head_count / shape.kv_head_count;
+  list_tiles({shape, q.f32(), out.f32(), log_sum_exp ? log_sum_exp.f32() : nullptr}, segments,
+             tiles);
+  list_tasks(stream.threads().loop_threads(), stream, tiles, tasks);
   stream.threads().parallel_for(static_cast<int64_t>(tasks.size()), [&](int64_t index, int worker) {
     const ForwardTask& task = tasks[static_cast<size_t>(index)];
-    const AttentionSegment& s = segments[static_cast<size_t>(task.segment)];
-    const int64_t head = (s.first_row + task.first) * shape.head_count + task.kv_head * group;
-    const AttentionTile tile{.shape = shape,
-                             .kv = KvBlocks(s.kv),
-                             .kv_head = task.kv_head,
-                             .first_position = s.first_position + task.first,
-                             .row_count = task.last - task.first,
-                             .q = q_data + head * shape.head_width,
-                             .out = out_data + head * shape.head_width,
-                             .log_sum_exp = lse_data == nullptr ? nullptr : lse_data + head};
-    attention_tile(tile, static_cast<float*>(stream.scratch(
-                             worker, attention_scratch_bytes(shape, tile.row_count))));
+    ForwardTile& t = tiles[task.tile];
+    run_task(task, t, static_cast<float*>(stream.scratch(worker, attention_scratch_bytes(t.tile))));
   });
 }
 

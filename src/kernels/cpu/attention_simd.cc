@@ -13,47 +13,84 @@ HWY_BEFORE_NAMESPACE();
 namespace dure::cpu::HWY_NAMESPACE {
 namespace {
 
-constexpr int kRowsMax = 4;
+constexpr int kRowsMax = 8;
+constexpr int64_t kRowsDirect = 2 * kRowsMax;
 
-// Where a tile keeps its running state. P: padded head width; R: row_count * N rows, (position,
-// head) in this order.
-struct TileMemory {
-  float* transposed;  // [H, 64] keys of the block
-  float* wide;        // [64, P] keys, then values, of a block that is not usable in place
-  float* weights;     // [4, 64] scores, then exp(score - maximum)
-  float* sum;         // [R]
-  float* maximum;     // [R]
-  float* out;         // [R, P]
+// P: padded head width; R: row_count * N rows, (position, head) in this order.
+int64_t rows_of(const AttentionTile& tile) {
+  return tile.row_count * (tile.shape.head_count / tile.shape.kv_head_count);
+}
+int64_t state_floats(const AttentionTile& tile) {
+  return padded(rows_of(tile) * (padded(tile.shape.head_width) + 2));
+}
+struct State {
+  float* out;      // [R, P]
+  float* sum;      // [R]; 0: no key seen
+  float* maximum;  // [R]
 };
+State state_at(float* memory, const AttentionTile& tile) {
+  const int64_t rows = rows_of(tile);
+  State state{.out = memory};
+  state.sum = state.out + rows * padded(tile.shape.head_width);
+  state.maximum = state.sum + rows;
+  return state;
+}
 
-TileMemory divide(float* scratch, int64_t width, int64_t rows) {
-  TileMemory m;
-  m.transposed = scratch;
-  m.wide = m.transposed + width * kBlock;
+// What a block is worked on with.
+struct BlockMemory {
+  float* turned;   // [H, 64] keys that are not usable in place
+  float* wide;     // [64, P] values (before them keys) that are not
+  float* weights;  // [8, 64] scores, then exp(score - maximum)
+};
+BlockMemory divide(float* scratch, int64_t width) {
+  BlockMemory m{.turned = scratch};
+  m.wide = m.turned + width * kBlock;
   m.weights = m.wide + padded(width) * kBlock;
-  m.out = m.weights + kRowsMax * kBlock;
-  m.sum = m.out + rows * padded(width);
-  m.maximum = m.sum + rows;
   return m;
 }
 
-// Rows of a block as f32 with a stride: in place, or through `wide`.
-struct Rows {
-  const float* data;
-  int64_t stride;
+// A block of one key head as the products take it.
+template <class T>
+struct BlockRows {
+  const T* keys;    // [H, 64]
+  const T* values;  // [64, P or more]
+  int64_t value_stride;
+  // What to fetch meanwhile, [H, 64] and [64, H] as stored: this block's values during the scores,
+  // the next one's keys during the sums. Null: nothing.
+  const T *values_ahead = nullptr, *keys_ahead = nullptr;
 };
-HWY_ATTR Rows usable_rows(const AttentionTile& tile, const void* block, Visible keys,
-                          bool needs_padding, float* wide) {
-  const int64_t width = tile.shape.head_width, offset = tile.kv_head * width;
-  if (tile.kv.dtype == DType::kBF16) {
-    widen_block(static_cast<const uint16_t*>(block) + offset, tile.kv.row_stride, width, keys,
-                wide);
-    return {wide, padded(width)};
+
+template <class T>
+const T* head_of(const AttentionTile& tile, const void* block) {
+  const int64_t width = tile.shape.head_width;
+  return static_cast<const T*>(block) +
+         tile.kv_head * (tile.kv.layout == KvLayout::kHeads ? kBlock * width : width);
+}
+
+template <class T>
+HWY_ATTR BlockRows<float> wide_block(const AttentionTile& tile, int64_t block, Visible any,
+                                     const BlockMemory& m) {
+  const int64_t width = tile.shape.head_width;
+  const T* keys = head_of<T>(tile, tile.kv.key_block(block));
+  const T* values = head_of<T>(tile, tile.kv.value_block(block));
+  const bool turned = tile.kv.layout == KvLayout::kHeads;
+  const int64_t stride = turned ? width : tile.kv.row_stride;
+  BlockRows<float> out{m.turned, m.wide, padded(width)};
+  if constexpr (std::is_same_v<T, float>) {
+    if (turned) {
+      out.keys = keys;
+    } else {
+      transpose_block(keys, stride, width, any, m.turned);
+    }
+    if (width % kLanes == 0) return {out.keys, values, stride};
+  } else if (turned) {
+    widen_turned(keys, width, any, m.turned);
+  } else {
+    widen_block(keys, stride, width, any, m.wide);
+    transpose_block(m.wide, padded(width), width, any, m.turned);
   }
-  const float* data = static_cast<const float*>(block) + offset;
-  if (!needs_padding || width % kLanes == 0) return {data, tile.kv.row_stride};
-  copy_block(data, tile.kv.row_stride, width, keys, wide);
-  return {wide, padded(width)};
+  widen_block(values, stride, width, any, m.wide);
+  return out;
 }
 
 // Scores of one row become weights; its maximum and sum move on. Returns the factor for what was
@@ -90,35 +127,35 @@ HWY_ATTR void rescale(float* out, int64_t columns, float factor) {
 }
 
 // kRows rows of one block: `keys[r]` is what row r sees, never empty.
-template <int kRows>
-HWY_ATTR void block_rows(const float* const* q, const Visible* keys, float scale,
-                         const TileMemory& m, int64_t first, Rows values, int64_t width) {
+template <int kRows, class T>
+HWY_ATTR void block_rows(const float* const* q, const Visible* keys, float scale, float* weights,
+                         const State& state, int64_t first, const BlockRows<T>& block,
+                         int64_t width) {
   Visible any = keys[0], all = keys[0];
   for (int r = 1; r < kRows; ++r) {
     any = {std::min(any.begin, keys[r].begin), std::max(any.end, keys[r].end)};
     all = {std::max(all.begin, keys[r].begin), std::min(all.end, keys[r].end)};
   }
   all.end = std::max(all.begin, all.end);
-  scores<kRows>(q, width, m.transposed, any.begin / kLanes, (any.end + kLanes - 1) / kLanes,
-                m.weights);
+  scores<kRows>(q, width, block.keys, any.begin / kLanes, (any.end + kLanes - 1) / kLanes, weights);
   const int64_t pitch = padded(width);
   for (int r = 0; r < kRows; ++r) {
     const int64_t row = first + r;
     const float factor =
-        softmax_step(keys[r], scale, m.weights + r * kBlock, m.maximum[row], m.sum[row]);
-    if (factor != 1.0f) rescale(m.out + row * pitch, pitch, factor);
+        softmax_step(keys[r], scale, weights + r * kBlock, state.maximum[row], state.sum[row]);
+    if (factor != 1.0f) rescale(state.out + row * pitch, pitch, factor);
   }
   // Keys that all rows see go through four rows at once; those at the edges, row by row: no row
   // meets a key it may not see.
-  Weighted w{.weight = m.weights,
-             .weight_row = kBlock,
-             .weight_step = 1,
-             .x = values.data,
-             .x_stride = values.stride,
-             .out = m.out + first * pitch,
-             .out_stride = pitch};
+  WeightedOf<T> w{.weight = weights,
+                  .weight_row = kBlock,
+                  .weight_step = 1,
+                  .x = block.values,
+                  .x_stride = block.value_stride,
+                  .out = state.out + first * pitch,
+                  .out_stride = pitch};
   const auto edges = [&](int r, int64_t begin, int64_t end) {
-    Weighted one = w;
+    WeightedOf<T> one = w;
     one.weight += r * kBlock;
     one.out += r * pitch;
     one.begin = begin;
@@ -129,27 +166,23 @@ HWY_ATTR void block_rows(const float* const* q, const Visible* keys, float scale
   if (all.begin < all.end) {
     w.begin = all.begin;
     w.end = all.end;
-    weighted_rows<kRows>(w, pitch);
+    weighted_rows<kRows>(w, pitch, block.keys_ahead,
+                         block.keys_ahead == nullptr ? 0 : kBlock * width * int64_t{sizeof(T)});
   }
   for (int r = 0; r < kRows; ++r) edges(r, std::max(all.end, keys[r].begin), keys[r].end);
 }
 
-HWY_ATTR void one_block(const AttentionTile& tile, int64_t block, const TileMemory& m) {
+// All rows of a tile that see some key of a block, in groups of 8, 4, 2 or 1.
+template <class T>
+HWY_ATTR void all_rows(const AttentionTile& tile, int64_t block, BlockRows<T> kv, float* weights,
+                       const State& state) {
   const AttentionShape& s = tile.shape;
-  const int64_t heads = s.head_count / s.kv_head_count, width = s.head_width,
-                last_row = tile.row_count - 1;
-  const Visible newest = visible_in_block(tile.first_position + last_row, s.window_tokens, block);
-  const Visible oldest = visible_in_block(tile.first_position, s.window_tokens, block);
-  const Visible any = {oldest.begin, newest.end};
-  const Rows key_rows = usable_rows(tile, tile.kv.key_block(block), any, false, m.wide);
-  transpose_block(key_rows.data, key_rows.stride, width, any, m.transposed);
-  const Rows values = usable_rows(tile, tile.kv.value_block(block), any, true, m.wide);
+  const int64_t heads = s.head_count / s.kv_head_count, width = s.head_width, rows = rows_of(tile);
   const float scale = 1.0f / std::sqrt(static_cast<float>(width));
   const float* q[kRowsMax];
   Visible keys[kRowsMax];
-  const int64_t rows = tile.row_count * heads;
   int64_t row = 0;
-  while (row < rows) {  // Groups of 4, 2 or 1 rows that see some key of this block.
+  while (row < rows) {
     int count = 0;
     for (; count < kRowsMax && row + count < rows; ++count) {
       const int64_t i = (row + count) / heads;
@@ -157,51 +190,139 @@ HWY_ATTR void one_block(const AttentionTile& tile, int64_t block, const TileMemo
       if (keys[count].begin == keys[count].end) break;
       q[count] = tile.q + (i * s.head_count + (row + count) % heads) * width;
     }
-    if (count == 4) {
-      block_rows<4>(q, keys, scale, m, row, values, width);
+    if (count == 8) {
+      block_rows<8>(q, keys, scale, weights, state, row, kv, width);
+      row += 8;
+    } else if (count >= 4) {
+      block_rows<4>(q, keys, scale, weights, state, row, kv, width);
       row += 4;
     } else if (count >= 2) {
-      block_rows<2>(q, keys, scale, m, row, values, width);
+      block_rows<2>(q, keys, scale, weights, state, row, kv, width);
       row += 2;
     } else if (count == 1) {
-      block_rows<1>(q, keys, scale, m, row, values, width);
+      block_rows<1>(q, keys, scale, weights, state, row, kv, width);
       row += 1;
     } else {
       ++row;
+      continue;
+    }
+    kv.values_ahead = nullptr;
+    kv.keys_ahead = nullptr;
+  }
+}
+
+// Few rows read a cache's blocks as they are stored: 16-bit values are widened once for every
+// kRowsMax rows. More rows share a block that is made f32 once.
+template <class T>
+HWY_ATTR void one_block(const AttentionTile& tile, int64_t block, const BlockMemory& m,
+                        const State& state) {
+  const int64_t width = tile.shape.head_width, window = tile.shape.window_tokens;
+  if (rows_of(tile) <= kRowsDirect && width % kLanes == 0 && tile.kv.layout == KvLayout::kHeads) {
+    BlockRows<T> stored{head_of<T>(tile, tile.kv.key_block(block)),
+                        head_of<T>(tile, tile.kv.value_block(block)), width};
+    stored.values_ahead = stored.values;
+    if (block < tile.last_key() / kBlock)
+      stored.keys_ahead = head_of<T>(tile, tile.kv.key_block(block + 1));
+    return all_rows(tile, block, stored, m.weights, state);
+  }
+  const Visible any = {visible_in_block(tile.first_position, window, block).begin,
+                       visible_in_block(tile.last_key(), window, block).end};
+  all_rows(tile, block, wide_block<T>(tile, block, any, m), m.weights, state);
+}
+
+// Partition `index` of the tile, counted from its first.
+HWY_ATTR void one_partition(const AttentionTile& tile, int64_t index, const BlockMemory& m,
+                            const State& state) {
+  const int64_t rows = rows_of(tile);
+  std::fill_n(state.out, rows * padded(tile.shape.head_width), 0.0f);
+  std::fill_n(state.sum, rows, 0.0f);
+  std::fill_n(state.maximum, rows, -__builtin_inff());
+  const int64_t begin = (tile.first_partition() + index) * kPartitionTokens,
+                first = std::max(begin, tile.first_key()),
+                last = std::min(begin + kPartitionTokens - 1, tile.last_key());
+  for (int64_t block = first / kBlock; block <= last / kBlock; ++block) {
+    switch (tile.kv.dtype) {
+      case DType::kBF16:
+        one_block<Bf16>(tile, block, m, state);
+        break;
+      case DType::kF16:
+        one_block<Half16>(tile, block, m, state);
+        break;
+      default:
+        one_block<float>(tile, block, m, state);
     }
   }
 }
 
+// `to` takes up the next partition; rows that saw none of its keys stay as they are.
+HWY_ATTR void merge(const State& to, const State& next, int64_t rows, int64_t pitch) {
+  for (int64_t row = 0; row < rows; ++row) {
+    if (next.sum[row] == 0) continue;
+    float *out = to.out + row * pitch, *from = next.out + row * pitch;
+    if (to.sum[row] == 0) {  // The first that this row sees.
+      std::copy_n(from, pitch, out);
+      to.sum[row] = next.sum[row];
+      to.maximum[row] = next.maximum[row];
+      continue;
+    }
+    const float maximum = std::max(to.maximum[row], next.maximum[row]);
+    const F16 a = exp_of_nonpositive(set16(to.maximum[row] - maximum)),
+              b = exp_of_nonpositive(set16(next.maximum[row] - maximum));
+    for (int64_t c = 0; c < pitch; c += kLanes)
+      store(fma(load16(out + c), a, mul(load16(from + c), b)), out + c);
+    float factors[2][kLanes];
+    store(a, factors[0]);
+    store(b, factors[1]);
+    to.sum[row] = std::fma(to.sum[row], factors[0][0], next.sum[row] * factors[1][0]);
+    to.maximum[row] = maximum;
+  }
+}
+
 // out / sum, and the logarithm of the whole softmax sum.
-HWY_ATTR void finish(const AttentionTile& tile, const TileMemory& m) {
+HWY_ATTR void finish(const AttentionTile& tile, const State& state) {
   const AttentionShape& s = tile.shape;
   const int64_t heads = s.head_count / s.kv_head_count, width = s.head_width, pitch = padded(width);
   for (int64_t row = 0; row < tile.row_count * heads; ++row) {
     const int64_t to = row / heads * s.head_count + row % heads;
-    const F16 inverse = set16(1.0f / m.sum[row]);
+    const F16 inverse = set16(1.0f / state.sum[row]);
     for (int64_t c = 0; c < width; c += kLanes) {
-      store_n(mul(load16(m.out + row * pitch + c), inverse), tile.out + to * width + c, width - c);
+      store_n(mul(load16(state.out + row * pitch + c), inverse), tile.out + to * width + c,
+              width - c);
     }
-    if (tile.log_sum_exp != nullptr) tile.log_sum_exp[to] = m.maximum[row] + log_f32(m.sum[row]);
+    if (tile.log_sum_exp != nullptr)
+      tile.log_sum_exp[to] = state.maximum[row] + log_f32(state.sum[row]);
   }
 }
 
 }  // namespace
 
+void tile_partitions(const AttentionTile& tile, int64_t first, int64_t last, float* states,
+                     float* scratch) {
+  const BlockMemory m = divide(scratch, tile.shape.head_width);
+  for (int64_t i = first; i < last; ++i)
+    one_partition(tile, i, m, state_at(states + i * state_floats(tile), tile));
+}
+
+void tile_merge(const AttentionTile& tile, float* states) {
+  const State all = state_at(states, tile);
+  for (int64_t i = 1; i < tile.partition_count(); ++i) {
+    merge(all, state_at(states + i * state_floats(tile), tile), rows_of(tile),
+          padded(tile.shape.head_width));
+  }
+  finish(tile, all);
+}
+
+// As the two above, with two states however many partitions there are.
 void tile_forward(const AttentionTile& tile, float* scratch) {
-  const AttentionShape& s = tile.shape;
-  const int64_t rows = tile.row_count * (s.head_count / s.kv_head_count),
-                pitch = padded(s.head_width);
-  const TileMemory m = divide(scratch, s.head_width, rows);
-  std::fill_n(m.out, rows * pitch, 0.0f);
-  std::fill_n(m.sum, rows, 0.0f);
-  std::fill_n(m.maximum, rows, -__builtin_inff());
-  const int64_t oldest =
-      s.window_tokens > 0 ? std::max<int64_t>(0, tile.first_position - s.window_tokens + 1) : 0;
-  for (int64_t block = oldest / kBlock;
-       block <= (tile.first_position + tile.row_count - 1) / kBlock; ++block)
-    one_block(tile, block, m);
-  finish(tile, m);
+  const BlockMemory m = divide(scratch, tile.shape.head_width);
+  float* states = m.weights + kRowsMax * kBlock;
+  const State all = state_at(states, tile), next = state_at(states + state_floats(tile), tile);
+  one_partition(tile, 0, m, all);
+  for (int64_t i = 1; i < tile.partition_count(); ++i) {
+    one_partition(tile, i, m, next);
+    merge(all, next, rows_of(tile), padded(tile.shape.head_width));
+  }
+  finish(tile, all);
 }
 
 }  // namespace dure::cpu::HWY_NAMESPACE
@@ -211,16 +332,33 @@ HWY_AFTER_NAMESPACE();
 namespace dure::cpu {
 
 HWY_EXPORT(tile_forward);
+HWY_EXPORT(tile_partitions);
+HWY_EXPORT(tile_merge);
 
-size_t attention_scratch_bytes(const AttentionShape& shape, int64_t row_count) {
-  const int64_t width = (shape.head_width + 15) / 16 * 16,
-                rows = row_count * (shape.head_count / shape.kv_head_count);
-  return sizeof(float) * static_cast<size_t>(2 * width * KvView::kTokens + 4 * KvView::kTokens +
-                                             rows * (width + 2) + 64);
+int64_t attention_state_floats(const AttentionTile& tile) {
+  const int64_t width = (tile.shape.head_width + 15) / 16 * 16,
+                rows = tile.row_count * (tile.shape.head_count / tile.shape.kv_head_count);
+  return (rows * (width + 2) + 15) / 16 * 16;
+}
+
+size_t attention_scratch_bytes(const AttentionTile& tile) {
+  const int64_t width = (tile.shape.head_width + 15) / 16 * 16,
+                states = tile.partition_count() > 1 ? 2 : 1;
+  return sizeof(float) * static_cast<size_t>(2 * width * KvView::kTokens + 8 * KvView::kTokens +
+                                             states * attention_state_floats(tile));
 }
 
 void attention_tile(const AttentionTile& tile, float* scratch) {
   DURE_DISPATCH(tile_forward)(tile, scratch);
+}
+
+void attention_partitions(const AttentionTile& tile, int64_t first, int64_t last, float* states,
+                          float* scratch) {
+  DURE_DISPATCH(tile_partitions)(tile, first, last, states, scratch);
+}
+
+void attention_merge(const AttentionTile& tile, float* states) {
+  DURE_DISPATCH(tile_merge)(tile, states);
 }
 
 }  // namespace dure::cpu

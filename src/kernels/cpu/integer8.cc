@@ -2,7 +2,9 @@
 #include "kernels/cpu/integer8.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <optional>
 
 #include "base/check.h"
 #include "kernels/cpu/integer8_panel.h"
@@ -42,13 +44,16 @@ RoundedRows rounded(ConstTensorView x, int block, CpuStream& stream) {
   out.groups = divide_up(x.dim(1), kPanelElements);
   out.scales_per_group = kPanelElements / block;
   const auto cells = static_cast<size_t>(out.rows * out.groups);
+  // Behind the last group lie rows that a body may read and use nothing of.
+  const auto values_bytes =
+      static_cast<size_t>(out.groups * out.group_bytes() + kRowsReadable * kPanelElements);
   const size_t sums_bytes = cells * 16 * sizeof(int16_t);
   const size_t scales_bytes = cells * static_cast<size_t>(out.scales_per_group) * sizeof(float);
   auto* const room =
-      static_cast<char*>(stream.shared_scratch(cells * kPanelElements + sums_bytes + scales_bytes));
+      static_cast<char*>(stream.shared_scratch(values_bytes + sums_bytes + scales_bytes));
   out.values = reinterpret_cast<int8_t*>(room);
-  out.sums = reinterpret_cast<int16_t*>(room + cells * kPanelElements);
-  out.scales = reinterpret_cast<float*>(room + cells * kPanelElements + sums_bytes);
+  out.sums = reinterpret_cast<int16_t*>(room + values_bytes);
+  out.scales = reinterpret_cast<float*>(room + values_bytes + sums_bytes);
   parallel_rows(stream, out.rows, x.dim(1), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r)
       round_row(x.f32() + r * x.dim(1), x.dim(1), block, r, out);
@@ -78,21 +83,67 @@ PanelRows stored_rows(const WeightView& w, int64_t part, int64_t panel) {
   return rows;
 }
 
-RowBlock row_block(const Call& call, int64_t g, int64_t first, int64_t end, float* y) {
-  RowBlock block;
-  block.count = static_cast<int>(std::min<int64_t>(kRowBlock, end - first));
-  for (int i = 0; i < block.count; ++i) {
-    const int64_t r = call.row_of(first + i);
-    block.values[i] = call.x.values_at(g, r);
-    block.scales[i] = call.x.scales_at(g, r);
-    block.sums[i] = call.x.sums_at(g, r);
-    block.y[i] = y + i * kTileColumns;
+// What a worker has for a task.
+struct Room {
+  Panel* panels = nullptr;
+  float* results = nullptr;    // [rows of the task, 32] of one tile
+  int8_t* gathered = nullptr;  // null, or the rows' values as in RoundedRows, in the task's order
+};
+
+int64_t readable_rows(int64_t rows) { return divide_up(rows, kRowsReadable) * kRowsReadable; }
+
+// A task with its worker's room.
+struct Run {
+  const Call& call;
+  const Integer8Body& body;
+  const Task& task;
+  Room room;
+
+  int64_t count() const { return task.row_end - task.row_begin; }
+  int8_t* gathered_at(int64_t g, int64_t i) const {
+    return room.gathered + (g * readable_rows(count()) + i) * kPanelElements;
   }
-  return block;
+  // Row i of the task.
+  const int8_t* values_at(int64_t g, int64_t i) const {
+    if (room.gathered != nullptr) return gathered_at(g, i);
+    return call.x.values_at(g, call.row_of(task.row_begin + i));
+  }
+};
+
+void gather(const Run& run) {
+  for (int64_t g = 0; g < run.call.x.groups; ++g) {
+    for (int64_t i = 0; i < run.count(); ++i)
+      std::memcpy(run.gathered_at(g, i),
+                  run.call.x.values_at(g, run.call.row_of(run.task.row_begin + i)), kPanelElements);
+  }
 }
 
-// Stored bytes of one panel's elements.
-int64_t panel_bytes(const WeightView& w) { return row_bytes(w.dtype(), kPanelElements); }
+// The lists of a RowBlock.
+struct RowLists {
+  const int8_t* values[kRowBlockMax];
+  const float* scales[kRowBlockMax];
+  const int16_t* sums[kRowBlockMax];
+  float* y[kRowBlockMax];
+};
+
+RowBlock row_block(const Run& run, int64_t g, int64_t first, RowLists& lists) {
+  const RoundedRows x = run.call.x;  // A copy: stores to the lists leave it alone.
+  const int32_t* const take = run.call.take;
+  const int64_t begin = run.task.row_begin + first;
+  const auto count = static_cast<int>(std::min<int64_t>(run.body.row_block, run.count() - first));
+  float* y = run.room.results + first * kTileColumns;
+  for (int i = 0; i < count; ++i, y += kTileColumns) {
+    const int64_t r = take == nullptr ? begin + i : take[begin + i];
+    lists.values[i] = x.values_at(g, r);
+    lists.scales[i] = x.scales_at(g, r);
+    lists.sums[i] = x.sums_at(g, r);
+    lists.y[i] = y;
+  }
+  if (run.room.gathered != nullptr) {
+    for (int i = 0; i < count; ++i) lists.values[i] = run.gathered_at(g, first + i);
+  }
+  return {count, lists.values, lists.scales, lists.sums, lists.y};
+}
 
 // The stored rows of the tile after this one, which are fetched meanwhile. The 32 rows of a tile
 // lie one after another: read in that order they are one stream, which a processor follows at full
@@ -120,35 +171,34 @@ TileMemory memory_of(const WeightView& w, int64_t part, int64_t tile, int64_t gr
 }
 
 // Asks for the rows of x that the block after this one reads.
-void fetch_rows(const Call& call, int64_t g, int64_t first, int64_t end) {
-  for (int64_t i = first; i < std::min(first + kRowBlock, end); ++i) {
-    const int8_t* const at = call.x.values_at(g, call.row_of(i));
+void fetch_rows(const Run& run, int64_t g, int64_t first) {
+  for (int64_t i = first; i < std::min(first + run.body.row_block, run.count()); ++i) {
+    const int8_t* const at = run.values_at(g, i);
     for (int64_t line = 0; line < kPanelElements; line += 64) __builtin_prefetch(at + line, 0, 3);
   }
 }
 
-// results: [rows of the task, 32] of one tile.
-void run_tile(const Call& call, const Task& task, int64_t tile, Panel* panels, float* results) {
+void run_tile(const Run& run, int64_t tile) {
+  const Task& task = run.task;
   const WeightView& w = task.job->product->w;
-  const int64_t count = task.row_end - task.row_begin;
-  std::memset(results, 0, static_cast<size_t>(count * kTileColumns) * sizeof(float));
+  const int64_t groups = run.call.x.groups, bytes = row_bytes(w.dtype(), kPanelElements);
+  std::memset(run.room.results, 0, static_cast<size_t>(run.count() * kTileColumns) * sizeof(float));
   PanelRows rows[kTilePanels];
   for (int p = 0; p < kTilePanels; ++p) rows[p] = stored_rows(w, task.part, tile * kTilePanels + p);
-  TileMemory ahead = memory_of(w, task.part, tile + 1, call.x.groups);
+  RowLists lists;
+  TileMemory ahead = memory_of(w, task.part, tile + 1, groups);
   if (tile + 1 == task.tile_end) ahead.bytes = 0;
-  for (int64_t g = 0; g < call.x.groups; ++g) {
+  for (int64_t g = 0; g < groups; ++g) {
     const int elements =
         static_cast<int>(std::min<int64_t>(kPanelElements, w.columns() - g * kPanelElements));
     ahead.advance();
     for (int p = 0; p < kTilePanels; ++p) {
-      call.body.unpack(w.dtype(), rows[p], elements, panels[p]);
-      for (const uint8_t*& at : rows[p].at) at += panel_bytes(w);
+      run.body.unpack(w.dtype(), rows[p], elements, run.room.panels[p]);
+      for (const uint8_t*& at : rows[p].at) at += bytes;
     }
-    for (int64_t r = 0; r < count; r += kRowBlock) {
-      fetch_rows(call, g, task.row_begin + r + kRowBlock, task.row_end);
-      call.body.multiply(
-          *task.job->format, panels, elements,
-          row_block(call, g, task.row_begin + r, task.row_end, results + r * kTileColumns));
+    for (int64_t r = 0; r < run.count(); r += run.body.row_block) {
+      fetch_rows(run, g, r + run.body.row_block);
+      run.body.multiply(*task.job->format, run.room.panels, elements, row_block(run, g, r, lists));
     }
   }
 }
@@ -162,42 +212,66 @@ void store_tile(const Task& task, int64_t tile, const float* results) {
     std::memcpy(y.f32() + r * n + first, results + (r - task.row_begin) * kTileColumns, bytes);
 }
 
-// A tile for very few rows; false where there is no body for it.
-bool run_few(const Call& call, const Task& task, int64_t tile, void* room, float* results) {
+// Whether stored rows are read as they lie, not through panels.
+bool uses_few(const Call& call, const Task& task) {
   const WeightView& w = task.job->product->w;
-  if (call.body.few == nullptr || w.columns() % kPanelElements != 0) return false;
+  return w.columns() % kPanelElements == 0 &&
+         task.row_end - task.row_begin <= call.body.few_rows(w.dtype());
+}
+
+// A tile for few rows; kFewRows at a time, after the first of which the stored rows are in a cache.
+void run_few(const Call& call, const Task& task, int64_t tile, void* room, float* results) {
+  const WeightView& w = task.job->product->w;
   FewTile few{.columns = w.columns(), .x = &call.x, .room = room};
-  few.count = static_cast<int>(task.row_end - task.row_begin);
   for (int p = 0; p < kTilePanels; ++p) {
     few.rows = stored_rows(w, task.part, tile * kTilePanels + p);
-    for (int i = 0; i < few.count; ++i) {
-      few.x_row[i] = call.row_of(task.row_begin + i);
-      few.y[i] = results + i * kTileColumns + p * kPanelColumns;
+    for (int64_t first = task.row_begin; first < task.row_end; first += kFewRows) {
+      few.count = static_cast<int>(std::min<int64_t>(kFewRows, task.row_end - first));
+      for (int i = 0; i < few.count; ++i) {
+        few.x_row[i] = call.row_of(first + i);
+        few.y[i] = results + (first - task.row_begin + i) * kTileColumns + p * kPanelColumns;
+      }
+      call.body.few(w.dtype(), few);
     }
-    if (!call.body.few(w.dtype(), few)) return false;
   }
-  return true;
+}
+
+// A worker's scratch, cut into what a task needs; `few` rows have a room of their own in place of
+// the panels.
+Room room_for(const Call& call, const Integer8Body& body, const Task& task, bool few, int worker) {
+  const int64_t count = task.row_end - task.row_begin;
+  const int64_t columns = task.job->product->w.columns();
+  const size_t panels = kTilePanels * sizeof(Panel);
+  const size_t first = few ? few_room_bytes(columns) : panels;
+  const auto results = static_cast<size_t>(count * kTileColumns) * sizeof(float);
+  const bool gathers = !few && body.rows_together && call.take != nullptr;
+  const auto gathered = static_cast<size_t>(call.x.groups * readable_rows(count) * kPanelElements);
+  auto* const at =
+      static_cast<char*>(call.stream.scratch(worker, first + results + (gathers ? gathered : 0)));
+  return {reinterpret_cast<Panel*>(at), reinterpret_cast<float*>(at + first),
+          gathers ? reinterpret_cast<int8_t*>(at + first + results) : nullptr};
 }
 
 void run_task(const Call& call, const Task& task, int worker) {
   const WeightView& w = task.job->product->w;
-  const int64_t count = task.row_end - task.row_begin;
-  const bool few = count <= kFewRows;
-  const size_t panel_room = kTilePanels * sizeof(Panel);
-  const size_t room = few ? std::max(panel_room, few_room_bytes(w.columns())) : panel_room;
-  const auto floats = static_cast<size_t>(count * kTileColumns);
-  auto* const scratch =
-      static_cast<char*>(call.stream.scratch(worker, room + floats * sizeof(float)));
-  auto* const results = reinterpret_cast<float*>(scratch + room);
+  const bool few = uses_few(call, task);
+  const Integer8Body& body =
+      task.row_end - task.row_begin < call.body.rows_min ? integer8_vnni() : call.body;
+  const Run run{call, body, task, room_for(call, body, task, few, worker)};
+  std::optional<AmxSession> session;
+  if (!few) {
+    if (run.room.gathered != nullptr) gather(run);
+    if (body.tile_config != nullptr) session.emplace(body.tile_config(*task.job->format));
+    // Nobody has fetched the first tile ahead.
+    const TileMemory first = memory_of(w, task.part, task.tile_begin, call.x.groups);
+    fetch(first.next, first.bytes);
+  }
   for (int64_t tile = task.tile_begin; tile < task.tile_end; ++tile) {
-    if (!few || !run_few(call, task, tile, scratch, results)) {
-      if (tile == task.tile_begin) {  // Nobody has fetched it ahead.
-        const TileMemory first = memory_of(w, task.part, tile, call.x.groups);
-        fetch(first.next, first.bytes);
-      }
-      run_tile(call, task, tile, reinterpret_cast<Panel*>(scratch), results);
-    }
-    store_tile(task, tile, results);
+    if (few)
+      run_few(call, task, tile, run.room.panels, run.room.results);
+    else
+      run_tile(run, tile);
+    store_tile(task, tile, run.room.results);
   }
 }
 
@@ -254,16 +328,25 @@ void run_jobs(const Call& call, std::span<const Job> jobs) {
 
 constexpr size_t kProductsMax = 8;
 
+std::atomic<const Integer8Body*> g_chosen_body{nullptr};
+
 }  // namespace
 
-// Of 16 stored rows: for each block, two sums for each row of x, and its scales.
+// Of 16 stored rows: for each block, a sum for each row of x and its scales; of types of 256 two.
 size_t few_room_bytes(int64_t columns) {
-  const auto blocks = static_cast<size_t>(divide_up(columns / 32, 16) * 16);
-  return kPanelColumns * blocks * sizeof(int32_t) * (kFewRows + 1);
+  const int64_t words = std::max(few_room_stride(columns / 32) * (kFewRows + 1),
+                                 few_room_stride(columns / kPanelElements) * (2 * kFewRows + 1));
+  return static_cast<size_t>(kPanelColumns * words) * sizeof(int32_t);
+}
+
+void set_integer8_body(const Integer8Body* body) {
+  g_chosen_body.store(body, std::memory_order_release);
 }
 
 const Integer8Body& integer8_body() {
-  if (isa() == Isa::kAvx512 && integer8_vnni_available()) return integer8_vnni();
+  if (const Integer8Body* chosen = g_chosen_body.load(std::memory_order_acquire)) return *chosen;
+  if (isa() == Isa::kAmx) return integer8_amx();
+  if (isa() >= Isa::kAvx512 && integer8_vnni_available()) return integer8_vnni();
   return isa() == Isa::kGeneric ? integer8_generic() : integer8_avx2();
 }
 

@@ -13,8 +13,9 @@
 namespace dure::cpu {
 namespace {
 
-#define DURE_INLINE inline __attribute__((always_inline))
 #define DURE_LAMBDA_INLINE __attribute__((always_inline))
+
+#include "kernels/cpu/transpose_avx2-inl.h"
 
 // ---- multiply: half a panel (8 columns) and kRows rows at a time
 
@@ -94,8 +95,11 @@ DURE_INLINE __m256i minima_sum(const Panel& panel, int column, const int16_t* su
   return low;
 }
 
+// Half a panel of a tile: 8 columns.
 template <int kSub, int kMax, bool kMinima, int kRows>
-DURE_INLINE void whole_half(int offset, const Panel& panel, int column, const RowBlock& rows) {
+DURE_INLINE void whole_half(int offset, const Panel* tile, int half, const RowBlock& rows) {
+  const Panel& panel = tile[half / 2];
+  const int column = half % 2 * 8;
   __m256i weighted[kRows], sum[kRows];
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) weighted[r] = _mm256_setzero_si256();
@@ -114,7 +118,7 @@ DURE_INLINE void whole_half(int offset, const Panel& panel, int column, const Ro
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) {
     const __m256 scale = _mm256_set1_ps(*rows.scales[r]);
-    float* const at = rows.y[r] + column;
+    float* const at = rows.y[r] + 8 * half;
     __m256 y = add_scaled(weighted[r], _mm256_mul_ps(d, scale), _mm256_loadu_ps(at));
     if constexpr (kMinima) {
       const __m256i low = minima_sum<kSub>(panel, column, rows.sums[r]);
@@ -125,8 +129,10 @@ DURE_INLINE void whole_half(int offset, const Panel& panel, int column, const Ro
 }
 
 template <int kMax, bool kMinima, int kRows>
-DURE_INLINE void blocks_half(int offset, const Panel& panel, int elements, int column,
+DURE_INLINE void blocks_half(int offset, const Panel* tile, int elements, int half,
                              const RowBlock& rows) {
+  const Panel& panel = tile[half / 2];
+  const int column = half % 2 * 8;
   __m256i sum[kRows];
   for (int b = 0; b < elements / 32; ++b) {
     dots<32, kMax, kRows>(panel, b, column, rows, sum);
@@ -136,7 +142,7 @@ DURE_INLINE void blocks_half(int offset, const Panel& panel, int elements, int c
       const int32_t x = sum_of<32>(rows.sums[r], b);
       const __m256 scale = _mm256_set1_ps(rows.scales[r][b]);
       const __m256i less = _mm256_sub_epi32(sum[r], _mm256_set1_epi32(offset * x));
-      float* const at = rows.y[r] + column;
+      float* const at = rows.y[r] + 8 * half;
       __m256 y = add_scaled(less, _mm256_mul_ps(d, scale), _mm256_loadu_ps(at));
       if (kMinima) y = take_scaled(_mm256_set1_epi32(x), _mm256_mul_ps(e, scale), y);
       _mm256_storeu_ps(at, y);
@@ -147,14 +153,11 @@ DURE_INLINE void blocks_half(int offset, const Panel& panel, int elements, int c
 template <int kSub, int kMax, bool kMinima, bool kWhole, int kRows>
 void multiply_rows(const IntegerFormat& f, const Panel* tile, int elements, const RowBlock& rows) {
   const int offset = f.offset - (is_wide(kMax) ? kWideOffset : 0);
-  RowBlock half = rows;
-  for (int i = 0; i < kTileColumns / 8; ++i) {
-    const Panel& panel = tile[i / 2];
+  for (int half = 0; half < kTileColumns / 8; ++half) {
     if constexpr (kWhole)
-      whole_half<kSub, kMax, kMinima, kRows>(offset, panel, i % 2 * 8, half);
+      whole_half<kSub, kMax, kMinima, kRows>(offset, tile, half, rows);
     else
-      blocks_half<kMax, kMinima, kRows>(offset, panel, elements, i % 2 * 8, half);
-    for (int r = 0; r < kRows; ++r) half.y[r] += i % 2 * kPanelColumns;
+      blocks_half<kMax, kMinima, kRows>(offset, tile, elements, half, rows);
   }
 }
 
@@ -211,27 +214,6 @@ double chains(int64_t rounds, int32_t* out) {
 struct Words {
   __m256i low, high;  // columns 0 to 7, 8 to 15
 };
-
-// t[r] of 8 rows becomes t[j]: word j of every row.
-DURE_INLINE void transpose8(__m256i* t) {
-  __m256i a[8];
-#pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4) {
-    const __m256i ab0 = _mm256_unpacklo_epi32(t[i], t[i + 1]),
-                  ab1 = _mm256_unpackhi_epi32(t[i], t[i + 1]);
-    const __m256i cd0 = _mm256_unpacklo_epi32(t[i + 2], t[i + 3]),
-                  cd1 = _mm256_unpackhi_epi32(t[i + 2], t[i + 3]);
-    a[i] = _mm256_unpacklo_epi64(ab0, cd0);
-    a[i + 1] = _mm256_unpackhi_epi64(ab0, cd0);
-    a[i + 2] = _mm256_unpacklo_epi64(ab1, cd1);
-    a[i + 3] = _mm256_unpackhi_epi64(ab1, cd1);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    t[i] = _mm256_permute2x128_si256(a[i], a[i + 4], 0x20);
-    t[i + 4] = _mm256_permute2x128_si256(a[i], a[i + 4], 0x31);
-  }
-}
 
 // 32 bytes of each row by `load_row`, as eight words of every row.
 template <typename Load>
@@ -325,7 +307,7 @@ DURE_INLINE void store_halves(float* at, Words words) {
 }  // namespace
 
 const Integer8Body& integer8_avx2() {
-  static constexpr Integer8Body body{unpack, multiply, nullptr, chains};
+  static constexpr Integer8Body body{unpack, multiply, few_rows_avx2, few_avx2, chains};
   return body;
 }
 

@@ -77,6 +77,8 @@ void multiply(const IntegerFormat& f, const Panel* tile, int elements, const Row
   }
 }
 
+int no_few_rows(DType) { return 0; }
+
 double chains(int64_t rounds, int32_t* out) {
   uint32_t sums[16] = {};
   for (int64_t r = 0; r < rounds; ++r) {
@@ -101,7 +103,7 @@ void unpack_generic(DType dtype, const PanelRows& rows, int elements, Panel& pan
 }
 
 const Integer8Body& integer8_generic() {
-  static constexpr Integer8Body body{unpack_generic, multiply, nullptr, chains};
+  static constexpr Integer8Body body{unpack_generic, multiply, no_few_rows, nullptr, chains};
   return body;
 }
 

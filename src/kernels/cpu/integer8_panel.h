@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/amx_tiles.h"
 #include "kernels/integer_block.h"
 
 namespace dure::cpu {
@@ -27,6 +28,8 @@ struct Panel {
   alignas(64) int32_t minima[kPanelSubBlocks / 2][kPanelColumns];
   // Types of 256 use [0]; types of 32 have one for each 32 elements.
   alignas(64) float d[8][kPanelColumns], low[8][kPanelColumns];
+  // A second plane of values, of the bodies that multiply scales into them (integer8_amx.cc).
+  alignas(64) uint8_t high[kPanelElements / 4][kPanelColumns][4];
 };
 
 // The 16 stored rows of a panel, at its first element; a tile at the edge repeats its last one.
@@ -39,37 +42,41 @@ struct PanelRows {
 struct RoundedRows {
   int64_t rows = 0, groups = 0;
   int scales_per_group = 1;  // 8 for types of 32 elements
-  int8_t* values = nullptr;  // [groups, rows, 256]
+  int8_t* values = nullptr;  // [groups, rows, 256], a line between groups
   float* scales = nullptr;   // [groups, rows, scales_per_group]
   int16_t* sums = nullptr;   // [groups, rows, 16]: of 16 values each
 
-  int8_t* values_at(int64_t g, int64_t r) const { return values + (g * rows + r) * kPanelElements; }
+  // Sixteen rows would lie 4096 bytes apart otherwise: all in the same few sets of a cache.
+  int64_t group_bytes() const { return rows * kPanelElements + 64; }
+  int8_t* values_at(int64_t g, int64_t r) const {
+    return values + g * group_bytes() + r * kPanelElements;
+  }
   float* scales_at(int64_t g, int64_t r) const {
     return scales + (g * rows + r) * scales_per_group;
   }
   int16_t* sums_at(int64_t g, int64_t r) const { return sums + (g * rows + r) * 16; }
 };
 
-constexpr int kRowBlock = 12;
-
-// Up to twelve rows of x at one group, and where the results of a tile accumulate.
+// Rows of x at one group, and where the results of a tile accumulate: lists of `count` pointers.
+// Values can be read up to the next multiple of kRowsReadable rows beyond the last one where rows
+// lie together.
 struct RowBlock {
   int count = 0;
-  const int8_t* values[kRowBlock];
-  const float* scales[kRowBlock];
-  const int16_t* sums[kRowBlock];
-  float* y[kRowBlock];  // [32] each
+  const int8_t* const* values = nullptr;
+  const float* const* scales = nullptr;
+  const int16_t* const* sums = nullptr;
+  float* const* y = nullptr;  // [32] each
 };
+constexpr int kRowBlockMax = 32;
+constexpr int kRowsReadable = 16;
 
 // Leaves all but the first `count` rows.
 inline void drop_rows(RowBlock& rows, int count) {
   rows.count -= count;
-  for (int r = 0; r < rows.count; ++r) {
-    rows.values[r] = rows.values[r + count];
-    rows.scales[r] = rows.scales[r + count];
-    rows.sums[r] = rows.sums[r + count];
-    rows.y[r] = rows.y[r + count];
-  }
+  rows.values += count;
+  rows.scales += count;
+  rows.sums += count;
+  rows.y += count;
 }
 
 // One tile half (16 stored rows) and at most kFewRows rows of x, for the products that stored rows
@@ -85,6 +92,10 @@ struct FewTile {
   void* room = nullptr;  // few_room_bytes(), 64-byte aligned
 };
 size_t few_room_bytes(int64_t columns);
+// Words between the blocks of two stored rows.
+inline int64_t few_room_stride(int64_t blocks) { return (blocks + 15) / 16 * 16; }
+// How far before its use memory is asked for, across the ends of rows: the next one follows.
+constexpr int64_t kAheadBytes = 12288;
 
 // One instruction set's bodies.
 struct Integer8Body {
@@ -92,21 +103,35 @@ struct Integer8Body {
   void (*unpack)(DType dtype, const PanelRows& rows, int elements, Panel& panel);
   void (*multiply)(const IntegerFormat& format, const Panel* tile, int elements,
                    const RowBlock& rows);
-  // Null, or: false where the type or K has no such body, and nothing was done.
-  bool (*few)(DType dtype, const FewTile& tile);
+  // How many rows of x are faster by `few`, kFewRows at a time, than through panels; 0: none.
+  int (*few_rows)(DType dtype);
+  void (*few)(DType dtype, const FewTile& tile);  // Checked by the caller: few_rows(dtype) > 0.
   // Independent sums that never leave the registers, for the machine's peak; returns the operations
   // done, two for a product and its addition.
   double (*chains)(int64_t rounds, int32_t* out);
+  int row_block = 12;  // the most rows that multiply() takes
+  int rows_min = 0;    // Tasks of fewer are integer8_vnni()'s.
+  // Values of the rows of a block lie kPanelElements bytes apart.
+  bool rows_together = false;
+  // Null, or: a task's tiles (an AmxSession).
+  const TileConfig& (*tile_config)(const IntegerFormat& format) = nullptr;
 };
 const Integer8Body& integer8_body();  // of the instruction set in use
+// For tests: the body to use from now on, whatever the instruction set; null: the one in use.
+void set_integer8_body(const Integer8Body* body);
 const Integer8Body& integer8_generic();
 const Integer8Body& integer8_avx2();
 const Integer8Body& integer8_vnni();  // AVX-512 with VNNI
 bool integer8_vnni_available();
-bool few_vnni(DType dtype, const FewTile& tile);
+const Integer8Body& integer8_amx();       // needs amx_available() and VNNI
+const Integer8Body& integer8_amx_twin();  // the same on PortableTiles; needs VNNI
+int few_rows_vnni(DType dtype);
+void few_vnni(DType dtype, const FewTile& tile);
+int few_rows_avx2(DType dtype);
+void few_avx2(DType dtype, const FewTile& tile);
 
 // Asks for a stretch of memory, to the level-2 cache.
-inline void fetch(const uint8_t* from, int64_t bytes) {
+inline __attribute__((always_inline)) void fetch(const uint8_t* from, int64_t bytes) {
   for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line, 0, 2);
 }
 

@@ -16,11 +16,16 @@ DURE_INLINE Words byte_of(const Words* words, int i) {
   return bits_of(words[i / 4], i % 4 * 8, 255);
 }
 
-// An f16 at `offset` of each row.
+// An f16 at `offset` of each row, or (with kSign) minus it.
+constexpr uint16_t kSign = 0x8000;
+template <uint16_t kFlipped = 0>
 DURE_INLINE void unpack_halves(const PanelRows& rows, int64_t offset, float* out) {
   alignas(32) uint16_t bits[16];
 #pragma GCC unroll 16
-  for (int r = 0; r < 16; ++r) std::memcpy(bits + r, rows.at[r] + offset, 2);
+  for (int r = 0; r < 16; ++r) {
+    std::memcpy(bits + r, rows.at[r] + offset, 2);
+    if constexpr (kFlipped != 0) bits[r] ^= kFlipped;
+  }
   store_halves(out, bits);
 }
 
@@ -155,13 +160,14 @@ alignas(16) constexpr uint8_t kShiftedLevels[16] = {1,   24,  45,  63,  79,  93,
                                                     129, 141, 153, 166, 181, 197, 217, 241};
 
 // Four groups of 16 bytes: low nibbles are the first half of 32 elements, high ones the second.
+// value(nibbles, line of the panel).
 template <typename Value>
 DURE_INLINE void store_split_nibbles(const Words* t, int group, Value value, Panel& panel) {
 #pragma GCC unroll 16
   for (int j = 0; j < 16; ++j) {
     const int line = 8 * (group + j / 4) + j % 4;
-    store(panel.values[line], value(bits_of(t[j], 0, kNibbles)));
-    store(panel.values[line + 4], value(bits_of(t[j], 4, kNibbles)));
+    store(panel.values[line], value(bits_of(t[j], 0, kNibbles), line));
+    store(panel.values[line + 4], value(bits_of(t[j], 4, kNibbles), line + 4));
   }
 }
 
@@ -180,7 +186,7 @@ void unpack_iq4_xs(const PanelRows& rows, Panel& panel) {
     Words t[16];
     load_words(rows, 8 + 64 * half, t);
     store_split_nibbles(
-        t, 4 * half, [](Words w) DURE_LAMBDA_INLINE { return level(w); }, panel);
+        t, 4 * half, [](Words w, int) DURE_LAMBDA_INLINE { return level(w); }, panel);
   }
 }
 
@@ -196,23 +202,56 @@ void unpack_q8_0(const PanelRows& rows, Panel& panel) {
   }
 }
 
-// Blocks of 18 bytes: d, 16 bytes of nibbles.
-template <typename Value>
+// Where the parts of a block of 32 lie: d first, perhaps a minimum, perhaps fifth bits, then 16
+// bytes of nibbles.
+struct NibbleBlock {
+  int bytes, nibbles;
+  int minimum = 0, fifth = 0;  // 0: none
+};
+
+// The fifth bits of four elements, from the bit `first` of the block's 32 on.
+DURE_INLINE Words fifth_bits(Words all_bits, int first) {
+  const Words four = bits_of(all_bits, first, 15);
+  const Words spread = either(either(four, left(four, 7)), either(left(four, 14), left(four, 21)));
+  return left(bits_of(spread, 0, kOneBit), 4);
+}
+
+template <NibbleBlock kBlock, typename Value>
 DURE_INLINE void unpack_nibble_blocks(const PanelRows& rows, Value value, Panel& panel) {
   for (int b = 0; b < 8; b += 4) {
-    for (int i = b; i < b + 4; ++i) unpack_halves(rows, 18 * i, panel.d[i]);
-    Words t[16];
-    load_quarters(rows, 18 * b + 2, 18, t);
-    store_split_nibbles(t, b, value, panel);
+    Words high[4], t[16];
+    for (int i = b; i < b + 4; ++i) {
+      unpack_halves(rows, kBlock.bytes * i, panel.d[i]);
+      if constexpr (kBlock.minimum > 0)
+        unpack_halves<kSign>(rows, kBlock.bytes * i + kBlock.minimum, panel.low[i]);
+      Words header[4];
+      if constexpr (kBlock.fifth > 0) load_header(rows, kBlock.bytes * i + kBlock.fifth, header);
+      if constexpr (kBlock.fifth > 0) high[i - b] = header[0];
+    }
+    load_quarters(rows, kBlock.bytes * b + kBlock.nibbles, kBlock.bytes, t);
+    const auto whole = [&](Words w, int line) DURE_LAMBDA_INLINE {
+      if constexpr (kBlock.fifth == 0) return value(w);
+      return either(w, fifth_bits(high[line / 8 - b], line % 8 * 4));
+    };
+    store_split_nibbles(t, b, whole, panel);
   }
 }
+
+DURE_INLINE Words as_it_is(Words w) { return w; }
 void unpack_q4_0(const PanelRows& rows, Panel& panel) {
-  unpack_nibble_blocks(
-      rows, [](Words w) DURE_LAMBDA_INLINE { return w; }, panel);
+  unpack_nibble_blocks<NibbleBlock{18, 2}>(rows, as_it_is, panel);
+}
+void unpack_q4_1(const PanelRows& rows, Panel& panel) {
+  unpack_nibble_blocks<NibbleBlock{20, 4, 2}>(rows, as_it_is, panel);
+}
+void unpack_q5_0(const PanelRows& rows, Panel& panel) {
+  unpack_nibble_blocks<NibbleBlock{22, 6, 0, 2}>(rows, as_it_is, panel);
+}
+void unpack_q5_1(const PanelRows& rows, Panel& panel) {
+  unpack_nibble_blocks<NibbleBlock{24, 8, 2, 4}>(rows, as_it_is, panel);
 }
 void unpack_iq4_nl(const PanelRows& rows, Panel& panel) {
-  unpack_nibble_blocks(
-      rows, [](Words w) DURE_LAMBDA_INLINE { return level(w); }, panel);
+  unpack_nibble_blocks<NibbleBlock{18, 2}>(rows, level, panel);
 }
 
 void unpack(DType dtype, const PanelRows& rows, int elements, Panel& panel) {
@@ -222,6 +261,12 @@ void unpack(DType dtype, const PanelRows& rows, int elements, Panel& panel) {
       return unpack_q8_0(rows, panel);
     case DType::kQ4_0:
       return unpack_q4_0(rows, panel);
+    case DType::kQ4_1:
+      return unpack_q4_1(rows, panel);
+    case DType::kQ5_0:
+      return unpack_q5_0(rows, panel);
+    case DType::kQ5_1:
+      return unpack_q5_1(rows, panel);
     case DType::kIQ4_NL:
       return unpack_iq4_nl(rows, panel);
     case DType::kIQ4_XS:

@@ -50,13 +50,17 @@ struct Sums {
   __m512i of[kTilePanels][kRows];
 };
 
-// start + values . x over one sub-block.
+// start (0 where it is null) + values . x over one sub-block.
 template <int kSub, int kRows>
 DURE_INLINE void dots(const Panel* tile, int b, const RowBlock& rows, const int32_t (*start)[16],
                       Sums<kRows>& sums) {
   constexpr int kSteps = kSub / 4;
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) sums.of[0][r] = sums.of[1][r] = _mm512_set1_epi32(start[r][b]);
+  for (int r = 0; r < kRows; ++r) {
+    const __m512i first =
+        start == nullptr ? _mm512_setzero_si512() : _mm512_set1_epi32(start[r][b]);
+    sums.of[0][r] = sums.of[1][r] = first;
+  }
 #pragma GCC unroll 8
   for (int i = b * kSteps; i < (b + 1) * kSteps; ++i) {
     const __m512i w0 = _mm512_load_si512(tile[0].values[i]);
@@ -112,8 +116,9 @@ DURE_INLINE void finish_whole(const Panel& panel, __m512i weighted, float scale,
 
 template <int kSub, bool kMinima, int kRows>
 void multiply_whole(const IntegerFormat& format, const Panel* tile, int, const RowBlock& rows) {
-  alignas(64) int32_t start[kRows][16];
-  starts<kSub, kRows>(rows, format.offset, start);
+  alignas(64) int32_t starts_of[kRows][16];
+  if constexpr (!kMinima) starts<kSub, kRows>(rows, format.offset, starts_of);
+  const auto* const start = kMinima ? nullptr : starts_of;  // Types with minima have no offset.
   Sums<kRows> weighted, sums;
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) weighted.of[0][r] = weighted.of[1][r] = _mm512_setzero_si512();
@@ -306,7 +311,7 @@ DURE_INLINE void store_halves(float* at, const uint16_t* bits) {
 }  // namespace
 
 const Integer8Body& integer8_vnni() {
-  static constexpr Integer8Body body{unpack, multiply, few_vnni, chains};
+  static constexpr Integer8Body body{unpack, multiply, few_rows_vnni, few_vnni, chains};
   return body;
 }
 

@@ -19,12 +19,25 @@
 #include <cmath>
 #include <cstdint>
 
+#include "tensor/dtype.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace dure::cpu::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr int64_t kLanes = 16;
+
+// Stored 16-bit values, which load16() widens exactly.
+struct Bf16 {
+  uint16_t bits;
+};
+struct Half16 {
+  uint16_t bits;
+};
+inline float widened(float x) { return x; }
+inline float widened(Bf16 x) { return bf16_to_f32(x.bits); }
+inline float widened(Half16 x) { return f16_to_f32(x.bits); }
 
 #define DURE_LANE_OP inline HWY_ATTR __attribute__((always_inline))
 
@@ -98,6 +111,12 @@ DURE_LANE_OP Mask16 bit_is_set(F16 t, uint32_t bit) {
 }
 DURE_LANE_OP F16 load16(const float* p) {
   return each_lane([&](int64_t l) { return p[l]; });
+}
+DURE_LANE_OP F16 load16(const Bf16* p) {
+  return each_lane([&](int64_t l) { return widened(p[l]); });
+}
+DURE_LANE_OP F16 load16(const Half16* p) {
+  return each_lane([&](int64_t l) { return widened(p[l]); });
 }
 DURE_LANE_OP F16 load16_n(const float* p, int64_t n) {
   return each_lane([&](int64_t l) { return l < n ? p[l] : 0.0f; });
@@ -195,6 +214,14 @@ DURE_LANE_OP auto bit_is_set(Native t, int32_t bit) {
 }
 DURE_LANE_OP Native negate(Native a) { return hn::Neg(a); }
 DURE_LANE_OP Native load(const float* p, Native*) { return hn::LoadU(NativeTag(), p); }
+DURE_LANE_OP Native load(const Bf16* p, Native*) {
+  const hn::Rebind<hwy::bfloat16_t, NativeTag> narrow;
+  return hn::PromoteTo(NativeTag(), hn::LoadU(narrow, reinterpret_cast<const hwy::bfloat16_t*>(p)));
+}
+DURE_LANE_OP Native load(const Half16* p, Native*) {
+  const hn::Rebind<hwy::float16_t, NativeTag> narrow;
+  return hn::PromoteTo(NativeTag(), hn::LoadU(narrow, reinterpret_cast<const hwy::float16_t*>(p)));
+}
 DURE_LANE_OP Native load_n(const float* p, int64_t n, Native*) {
   if (n <= 0) return hn::Zero(NativeTag());
   if (n >= kNative) return hn::LoadU(NativeTag(), p);
@@ -252,7 +279,8 @@ DURE_PAIR_OP auto bit_is_set(Pair<H> t, int32_t bit) {
   return Pair<decltype(bit_is_set(t.lo, bit))>{bit_is_set(t.lo, bit), bit_is_set(t.hi, bit)};
 }
 DURE_PAIR_OP Pair<H> negate(Pair<H> a) { return {negate(a.lo), negate(a.hi)}; }
-DURE_PAIR_OP Pair<H> load(const float* p, Pair<H>*) {
+template <class H, class T>
+DURE_LANE_OP Pair<H> load(const T* p, Pair<H>*) {
   return {load(p, static_cast<H*>(nullptr)),
           load(p + LaneCount<H>::value, static_cast<H*>(nullptr))};
 }
@@ -281,7 +309,10 @@ DURE_PAIR_OP int64_t first_equal(Pair<H> v, float x) {
 }
 
 // The sixteen-lane face.
-DURE_LANE_OP F16 load16(const float* p) { return load(p, static_cast<F16*>(nullptr)); }
+template <class T>
+DURE_LANE_OP F16 load16(const T* p) {
+  return load(p, static_cast<F16*>(nullptr));
+}
 // 0 beyond n
 DURE_LANE_OP F16 load16_n(const float* p, int64_t n) {
   return load_n(p, n, static_cast<F16*>(nullptr));

@@ -79,32 +79,39 @@ HWY_INLINE void TransposeWords(WordVec* t) {
   }
 }
 
-// Steps held by kLanes words of a row, and step i of a transposed tile in f32. BF16: a word is two
-// steps, the first low.
-template <bool kBf16>
-inline constexpr int64_t kTileSteps = kBf16 ? 2 * kLanes : kLanes;
-template <bool kBf16>
+// Steps held by kLanes words of a row, and step i of a transposed tile in f32. A word of halves is
+// two steps, the first low.
+template <DType kType>
+inline constexpr int64_t kStoredBytes = kType == DType::kF32 ? 4 : 2;
+template <DType kType>
+inline constexpr int64_t kTileSteps = kLanes * 4 / kStoredBytes<kType>;
+template <DType kType>
 HWY_INLINE hn::Vec<hn::ScalableTag<float>> TileStep(const WordVec* t, int64_t i) {
   const hn::ScalableTag<float> d;
-  if constexpr (!kBf16)
+  if constexpr (kType == DType::kF32) {
     return hn::BitCast(d, t[i]);
-  else if (i % 2 == 0)
+  } else if constexpr (kType == DType::kF16) {
+    const hn::Rebind<hwy::float16_t, decltype(d)> halves;
+    const WordVec word = i % 2 == 0 ? t[i / 2] : hn::ShiftRight<16>(t[i / 2]);
+    const auto bits = hn::TruncateTo(hn::RebindToUnsigned<decltype(halves)>(), word);
+    return hn::PromoteTo(d, hn::BitCast(halves, bits));
+  } else if (i % 2 == 0) {
     return hn::BitCast(d, hn::ShiftLeft<16>(t[i / 2]));
-  else
+  } else {
     return hn::BitCast(d, hn::And(t[i / 2], hn::Set(Words(), 0xFFFF0000u)));
+  }
 }
-template <bool kBf16>
+template <DType kType>
 HWY_INLINE float Element(const char* row, int64_t i) {
-  if constexpr (!kBf16)
-    return reinterpret_cast<const float*>(row)[i];
-  else
-    return bf16_to_f32(reinterpret_cast<const uint16_t*>(row)[i]);
+  if constexpr (kType == DType::kF32) return reinterpret_cast<const float*>(row)[i];
+  const uint16_t bits = reinterpret_cast<const uint16_t*>(row)[i];
+  return kType == DType::kBF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
 }
 
 // panel: [steps, width] from kLanes rows, one vector wide.
-template <bool kBf16>
+template <DType kType>
 void Transpose(const char* const* rows, int64_t steps, float* panel, int64_t width) {
-  constexpr int64_t kBytes = kBf16 ? 2 : 4, kSteps = kTileSteps<kBf16>;
+  constexpr int64_t kBytes = kStoredBytes<kType>, kSteps = kTileSteps<kType>;
   const hn::ScalableTag<float> d;
   int64_t s = 0;
   for (; s + kSteps <= steps; s += kSteps, panel += kSteps * width) {
@@ -114,10 +121,10 @@ void Transpose(const char* const* rows, int64_t steps, float* panel, int64_t wid
       t[r] = hn::LoadU(Words(), reinterpret_cast<const uint32_t*>(rows[r] + s * kBytes));
     TransposeWords(t);
     HWY_UNROLL(32)
-    for (int64_t i = 0; i < kSteps; ++i) hn::Store(TileStep<kBf16>(t, i), d, panel + i * width);
+    for (int64_t i = 0; i < kSteps; ++i) hn::Store(TileStep<kType>(t, i), d, panel + i * width);
   }
   for (; s < steps; ++s, panel += width) {
-    for (int64_t r = 0; r < kLanes; ++r) panel[r] = Element<kBf16>(rows[r], s);
+    for (int64_t r = 0; r < kLanes; ++r) panel[r] = Element<kType>(rows[r], s);
   }
 }
 
@@ -147,7 +154,7 @@ inline int64_t PanelVecs(int64_t count) { return (count + kLanes - 1) / kLanes; 
 // Floats of scratch for packing `columns` columns: kLanes stored rows (transposed) or one (copied),
 // in f32.
 inline int64_t PackScratch(const MatMul& m, int64_t columns, int64_t steps) {
-  if (m.b_dtype == DType::kF32 || m.b_dtype == DType::kBF16) return 0;
+  if (!is_block(m.b_dtype)) return 0;
   return m.b_by_column ? kLanes * steps : columns;
 }
 
@@ -158,16 +165,16 @@ inline void PackTransposed(const MatMul& m, int64_t first, int64_t count, int64_
     const char* rows[kLanes];
     for (int64_t j = 0; j < kLanes; ++j) {
       rows[j] = m.b + (first + std::min(v * kLanes + j, count - 1)) * m.b_row_bytes;
-      if (m.b_dtype == DType::kF32) {
-        rows[j] += step * 4;
-      } else if (m.b_dtype == DType::kBF16) {
-        rows[j] += step * 2;
+      if (!is_block(m.b_dtype)) {
+        rows[j] += row_bytes(m.b_dtype, step);
       } else {
         WidenRow(m.b_dtype, rows[j], step, steps, scratch + j * steps);
         rows[j] = reinterpret_cast<const char*>(scratch + j * steps);
       }
     }
-    const auto transpose = m.b_dtype == DType::kBF16 ? Transpose<true> : Transpose<false>;
+    const auto transpose = m.b_dtype == DType::kBF16  ? Transpose<DType::kBF16>
+                           : m.b_dtype == DType::kF16 ? Transpose<DType::kF16>
+                                                      : Transpose<DType::kF32>;
     transpose(rows, steps, panel + v * kLanes, vecs * kLanes);
   }
 }
