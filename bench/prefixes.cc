@@ -35,11 +35,11 @@ std::vector<int32_t> random_ids(Rng& rng, int64_t count) {
   return ids;
 }
 
-// 32 prompts, 8 answers each.
+// 16 prompts, 8 answers each.
 std::vector<GenerationRequest> rollouts(int64_t prompt_tokens, int64_t new_tokens) {
   Rng rng(5, static_cast<uint64_t>(prompt_tokens));
   std::vector<GenerationRequest> all;
-  for (int group = 0; group < 32; ++group) {
+  for (int group = 0; group < 16; ++group) {
     const std::vector<int32_t> prompt = random_ids(rng, prompt_tokens);
     for (int member = 0; member < 8; ++member) {
       all.push_back({.prompt = prompt, .new_tokens_max = new_tokens});
@@ -52,13 +52,13 @@ std::vector<GenerationRequest> rollouts(int64_t prompt_tokens, int64_t new_token
 // Turns of 20 to 200 tokens; every third part somewhere inside what was said, others go on.
 void converse(Generator& generator) {
   Rng rng(9);
-  std::vector<std::vector<int32_t>> said(1, random_ids(rng, 700));  // instructions all share
-  for (uint64_t turn = 0; turn < 150; ++turn) {
+  std::vector<std::vector<int32_t>> said(1, random_ids(rng, 400));  // instructions all share
+  for (uint64_t turn = 0; turn < 60; ++turn) {
     std::vector<int32_t> prompt = said[rng.below(said.size())];
     if (turn % 3 == 0) prompt.resize(rng.below(prompt.size()) + 1);
     const std::vector<int32_t> more = random_ids(rng, rng.between(20, 200));
     prompt.insert(prompt.end(), more.begin(), more.end());
-    if (prompt.size() > 4000) prompt.resize(4000);
+    if (prompt.size() > 2000) prompt.resize(2000);
     GenerationRequest request{.prompt = prompt, .new_tokens_max = 24};
     request.stream = turn;
     const Generation answer = generator.run({request}).front();
@@ -69,7 +69,7 @@ void converse(Generator& generator) {
 
 void measure(const ModelWeights& weights, CpuStream& stream, const char* name,
              GeneratorOptions options, const std::function<void(Generator&)>& work) {
-  for (int round = 0; round < 2; ++round) {
+  for (int round = 0; round < 1; ++round) {
     for (const bool keep : {false, true}) {
       options.prefix.keep = keep;
       Generator generator(weights, options, stream);
@@ -85,6 +85,7 @@ void measure(const ModelWeights& weights, CpuStream& stream, const char* name,
           static_cast<long long>(s.prefix_replayed_tokens),
           static_cast<long long>(s.prefix_evictions),
           static_cast<double>(Generator::plan_bytes(weights.config, options)) / (1 << 20));
+      std::fflush(stdout);
     }
   }
 }
@@ -95,19 +96,19 @@ void run() {
   Parameters parameters(config);
   parameters.initialise(1, stream);
   const ModelWeights weights = bind_weights(parameters, stream);
-  for (const auto& [prompt, answer] : {std::pair<int64_t, int64_t>(60, 64), {400, 32}}) {
+  for (const auto& [prompt, answer] : {std::pair<int64_t, int64_t>(60, 32), {400, 16}}) {
     const GeneratorOptions options{
-        .sequences_max = 256, .context_tokens_max = prompt + answer, .batch_rows_max = 512};
+        .sequences_max = 128, .context_tokens_max = prompt + answer, .batch_rows_max = 512};
     measure(weights, stream,
-            fmt::format("rollouts: 32 x 8, {} + {} tokens", prompt, answer).c_str(), options,
+            fmt::format("rollouts: 16 x 8, {} + {} tokens", prompt, answer).c_str(), options,
             [&](Generator& g) { g.run(rollouts(prompt, answer)); });
   }
-  GeneratorOptions options{.sequences_max = 1, .context_tokens_max = 4096};
-  options.prefix.stride_tokens = 512;
-  for (const int64_t snapshots : {8, 100}) {
+  GeneratorOptions options{.sequences_max = 1, .context_tokens_max = 2048};
+  options.prefix.stride_tokens = 256;
+  for (const int64_t snapshots : {8, 60}) {
     options.prefix.keep = true;
     options.prefix.bytes_max = prefix_bytes_for(config, options, snapshots);
-    measure(weights, stream, fmt::format("150 branching turns, {} snapshots", snapshots).c_str(),
+    measure(weights, stream, fmt::format("60 branching turns, {} snapshots", snapshots).c_str(),
             options, converse);
   }
 }
