@@ -58,7 +58,7 @@ struct Bench {
 
   // counts: rows of each expert; one entry: a dense product.
   void shape(const char* name, const std::vector<int64_t>& counts, int64_t n, int64_t k,
-             DType dtype) {
+             DType dtype, Arithmetic arithmetic = Arithmetic::kExact) {
     if (std::string_view(name).find(only) == std::string_view::npos) return;
     const auto experts = static_cast<int64_t>(counts.size());
     std::vector<int64_t> offsets{0};
@@ -68,32 +68,42 @@ struct Bench {
     const Tensor w(dtype, {experts, n, k}), x(DType::kF32, {m, k}), dy(DType::kF32, {m, n});
     const Tensor y(DType::kF32, {m, n}), dx(DType::kF32, {m, k}), dw(DType::kF32, {experts, n, k});
     const double flops = 2.0 * static_cast<double>(m * n * k);
-    std::printf("%-28s E %3lld M %6lld N %5lld K %5lld %s\n", name, static_cast<long long>(experts),
-                static_cast<long long>(m), static_cast<long long>(n), static_cast<long long>(k),
-                dtype_info(dtype).name.data());
+    const WeightView weight{.data = w.view, .arithmetic = arithmetic};
+    std::printf("%-28s E %3lld M %6lld N %5lld K %5lld %s %s\n", name,
+                static_cast<long long>(experts), static_cast<long long>(m),
+                static_cast<long long>(n), static_cast<long long>(k), dtype_info(dtype).name.data(),
+                arithmetic_name(arithmetic).data());
     line("forward", flops,
-         best_s(seconds, [&] { grouped_linear({w.view}, groups, x.view, y.view, stream); }));
+         best_s(seconds, [&] { grouped_linear(weight, groups, x.view, y.view, stream); }));
     line("dx", flops, best_s(seconds, [&] {
-           grouped_linear_input_gradient({w.view}, groups, dy.view, dx.view, Write::kSet, stream);
+           grouped_linear_input_gradient(weight, groups, dy.view, dx.view, Write::kSet, stream);
          }));
     line("dw", flops, best_s(seconds, [&] {
-           grouped_linear_weight_gradient(groups, dy.view, x.view, dw.view, stream);
+           grouped_linear_weight_gradient(groups, dy.view, x.view, dw.view, arithmetic, stream);
          }));
     std::printf("\n");
   }
 
+  // The same in f32 and in BF16.
+  void both(const char* name, const std::vector<int64_t>& counts, int64_t n, int64_t k) {
+    shape(name, counts, n, k, DType::kF32);
+    shape(name, counts, n, k, DType::kBF16, Arithmetic::kBf16);
+  }
+
   // Large shapes come from memory whole; the small ones stay in the caches and show the arithmetic.
-  void decode(int64_t n, int64_t k, DType dtype) {
-    if (fmt::format("decode {} {} {}", n, k, dtype_info(dtype).name).find(only) ==
-        std::string::npos)
+  void decode(int64_t n, int64_t k, DType dtype, Arithmetic arithmetic = Arithmetic::kExact) {
+    if (fmt::format("decode {} {} {} {}", n, k, dtype_info(dtype).name, arithmetic_name(arithmetic))
+            .find(only) == std::string::npos)
       return;
     const Tensor w(dtype, {n, k});
-    std::printf("decode N %lld K %lld %s (%.0f MB of weights)\n", static_cast<long long>(n),
+    std::printf("decode N %lld K %lld %s %s (%.0f MB of weights)\n", static_cast<long long>(n),
                 static_cast<long long>(k), dtype_info(dtype).name.data(),
-                static_cast<double>(w.view.bytes()) * 1e-6);
+                arithmetic_name(arithmetic).data(), static_cast<double>(w.view.bytes()) * 1e-6);
     for (const int64_t m : {1, 2, 4, 8, 16, 32, 64}) {
       const Tensor x(DType::kF32, {m, k}), y(DType::kF32, {m, n});
-      const double time = best_s(seconds, [&] { linear({w.view}, x.view, y.view, stream); });
+      const double time = best_s(seconds, [&] {
+        linear(WeightView{.data = w.view, .arithmetic = arithmetic}, x.view, y.view, stream);
+      });
       const double rate = static_cast<double>(w.view.bytes()) / time * 1e-9,
                    flops = 2.0 * static_cast<double>(m * n * k) / time * 1e-9;
       std::printf(
@@ -123,22 +133,24 @@ int run(int argc, char** argv) {
       "isa %s, threads %d: fma %.1f GFLOP/s a thread, %.1f all; read %.1f GB/s, copy %.1f GB/s\n\n",
       isa_name(isa()).data(), b.stream.thread_count(), b.peak.fma_gflops_thread, b.peak.fma_gflops,
       b.peak.read_gbytes_s, b.peak.copy_gbytes_s);
-  b.shape("nano q projection", {4096}, 256, 128, DType::kF32);
-  b.shape("nano attention output", {4096}, 128, 256, DType::kF32);
-  b.shape("nano router", {4096}, 16, 128, DType::kF32);
-  b.shape("nano experts, even", std::vector<int64_t>(16, 512), 64, 128, DType::kF32);
-  b.shape("nano experts, uneven", uneven(16, 8192), 64, 128, DType::kF32);
-  b.shape("small experts, uneven", uneven(32, 8192), 128, 256, DType::kF32);
-  b.shape("medium experts, uneven", uneven(64, 16384), 256, 512, DType::kF32);
-  b.shape("nano logits", {1024}, 4096, 128, DType::kF32);
-  b.shape("dense", {4096}, 512, 512, DType::kF32);
-  b.shape("dense", {2048}, 2048, 2048, DType::kF32);
+  b.both("nano q projection", {4096}, 256, 128);
+  b.both("nano attention output", {4096}, 128, 256);
+  b.both("nano router", {4096}, 16, 128);
+  b.both("nano experts, even", std::vector<int64_t>(16, 512), 64, 128);
+  b.both("nano experts, uneven", uneven(16, 8192), 64, 128);
+  b.both("small experts, uneven", uneven(32, 8192), 128, 256);
+  b.both("medium experts, uneven", uneven(64, 16384), 256, 512);
+  b.both("nano logits", {1024}, 4096, 128);
+  b.both("dense", {4096}, 512, 512);
+  b.both("dense", {2048}, 2048, 2048);
   b.shape("dense", {2048}, 2048, 2048, DType::kBF16);
-  b.shape("dense, odd", {1999}, 1003, 777, DType::kF32);
+  b.both("dense, odd", {1999}, 1003, 777);
   b.decode(8192, 8192, DType::kBF16);
   b.decode(12288, 6144, DType::kBF16);
   b.decode(8192, 4096, DType::kF32);
   b.decode(2048, 512, DType::kBF16);
+  b.decode(8192, 8192, DType::kBF16, Arithmetic::kBf16);
+  b.decode(2048, 512, DType::kBF16, Arithmetic::kBf16);
   b.decode(1024, 1024, DType::kQ8_0);
   b.decode(1024, 1024, DType::kQ4_K);
   return 0;

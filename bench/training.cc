@@ -1,7 +1,8 @@
 // How fast is a whole training step (forward, losses, backward, clipping, optimiser), and what
 // share of the machine's f32 peak does it use?
 //
-//   bench_training [CONFIG.json|nano [ROWS TOKENS [adamw|muon [STEPS]]]]    (nano 8 256 muon 20)
+//   bench_training [CONFIG.json|nano [ROWS TOKENS [adamw|muon [STEPS [exact|bf16]]]]]    (nano 8
+//   256 muon 20 exact)
 // STEPS "-": commands are read from standard input, one a line: "steps N" or "peak SECONDS"; each
 // is answered by one line of JSON (tools/bench_training_peer.py alternates with a peer that way).
 //
@@ -27,6 +28,7 @@
 #include "kernels/peak.h"
 #include "tensor/cpu_stream.h"
 #include "train/learner.h"
+#include "train/precision.h"
 
 namespace dure {
 namespace {
@@ -95,11 +97,13 @@ struct StepTimes {
 
 class Bench {
  public:
-  Bench(const ModelConfig& config, int64_t rows, int64_t tokens, const std::string& optimiser)
+  Bench(const ModelConfig& config, int64_t rows, int64_t tokens, const std::string& optimiser,
+        Arithmetic arithmetic)
       : config_(config),
-        learner_(config, options(config, rows, tokens, optimiser), stream_),
+        learner_(config, options(config, rows, tokens, optimiser, arithmetic), stream_),
         lengths_(static_cast<size_t>(rows), tokens) {
     learner_.parameters().initialise(1, stream_);
+    learner_.parameters_changed();
     Rng rng(1);
     for (int64_t t = 0; t < rows * tokens; ++t)
       ids_.push_back(static_cast<int32_t>(rng.below(static_cast<uint64_t>(config.vocab_size))));
@@ -136,8 +140,9 @@ class Bench {
 
  private:
   static LearnerOptions options(const ModelConfig& config, int64_t rows, int64_t tokens,
-                                const std::string& optimiser) {
+                                const std::string& optimiser, Arithmetic arithmetic) {
     LearnerOptions o;
+    o.arithmetic = arithmetic;
     o.optimiser.kind = enum_from_name<OptimiserKind>(optimiser, "optimiser");
     o.pass = {.rows_max = rows * tokens, .documents_max = rows, .mtp = config.mtp_layer_count > 0};
     o.router_bias_rate = 1e-3;
@@ -224,7 +229,7 @@ int run(int argc, char** argv) {
   const std::string model = word(1, "nano"), steps = word(5, "20");
   const ModelConfig config = model == "nano" ? nano() : parse_hf_config(load_json(model), model);
   Bench bench(config, std::atoll(word(2, "8").c_str()), std::atoll(word(3, "256").c_str()),
-              word(4, "muon"));
+              word(4, "muon"), enum_from_name<Arithmetic>(word(6, "exact"), "arithmetic"));
   if (steps == "-") {
     serve(bench);
   } else {

@@ -74,6 +74,20 @@ TEST(Plan, Training) {
   }
 }
 
+TEST(Plan, TrainingInBf16CountsTheCopies) {
+  CpuStream stream(1);
+  LearnerOptions options{.optimiser = {.kind = OptimiserKind::kAdamW}, .pass = {.rows_max = 2048}};
+  const int64_t exact = plan_training(medium(), options, 1).total_bytes();
+  options.arithmetic = Arithmetic::kBf16;
+  const TrainPlan plan = plan_training(medium(), options, 1);
+  EXPECT_EQ(plan.total_bytes(), exact + plan.copy_bytes);
+  EXPECT_GT(plan.copy_bytes, plan.weight_bytes * 4 / 10);  // all but the table of embeddings
+  EXPECT_LT(plan.copy_bytes, plan.weight_bytes / 2);
+  const int64_t before = data_bytes();
+  const Learner learner(medium(), options, stream);
+  expect_as_planned("training in bf16", plan.total_bytes(), data_bytes() - before);
+}
+
 // A folder in BF16: norms are widened when it is opened, experts stay where they lie.
 Path write_model(const Path& folder, Stream& stream) {
   Parameters parameters(medium());

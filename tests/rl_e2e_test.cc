@@ -87,6 +87,24 @@ TEST_F(RlTest, SamplerEqualsTrainerBitForBitAndTheFrozenStays) {
   EXPECT_TRUE(moved);
 }
 
+TEST_F(RlTest, InBf16TheSamplerReadsTheTrainersCopies) {
+  RlConfig c = rl("bf16");
+  c.train.arithmetic = Arithmetic::kBf16;
+  c.updates_per_step = 1;
+  run_rl(c);
+  for (const double mismatch : column_of("bf16", "sampler_mismatch_max")) EXPECT_EQ(mismatch, 0.0);
+  run_rl(rl("exact"));
+  EXPECT_FALSE(weights_of("bf16") == weights_of("exact"));
+  c.steps += 1;
+  c.train.arithmetic = Arithmetic::kExact;
+  try {
+    run_rl(c);
+    FAIL() << "another arithmetic";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("train.arithmetic"), std::string::npos);
+  }
+}
+
 TEST_F(RlTest, KilledAnywhereItEndsInTheSameBits) {
   run_rl(rl("whole"));
   Rng rng(static_cast<uint64_t>(::getpid()));

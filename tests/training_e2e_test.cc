@@ -145,6 +145,62 @@ TEST_F(TrainerTest, ThreadsDoNotChangeABit) {
 
 // The split into micro-batches changes only the order of sums: losses agree to the rounding of f32
 // sums over a few steps.
+TrainConfig in_bf16(TrainConfig c) {
+  c.train.arithmetic = Arithmetic::kBf16;
+  return c;
+}
+
+TEST_F(TrainerTest, LearnsInBf16AsItDoesInF32) {
+  run(config("exact"));
+  run(in_bf16(config("bf16")));
+  const std::vector<double> exact = losses_of("exact"), bf16 = losses_of("bf16");
+  ASSERT_EQ(exact.size(), bf16.size());
+  EXPECT_NE(exact, bf16);
+  // The weights' rounding moves the first loss by about 2^-9 of it; later ones part by training.
+  EXPECT_NEAR(bf16.front(), exact.front(), 0.005 * exact.front());
+  for (size_t i = 0; i < exact.size(); ++i) EXPECT_NEAR(bf16[i], exact[i], 0.05 * exact[i]) << i;
+}
+
+TEST_F(TrainerTest, InBf16NeitherKillsNorThreadsChangeABit) {
+  run(in_bf16(config("bf16-whole")));
+  EXPECT_EQ(
+      run_apart(in_bf16(config("bf16-cut")), "3",
+                [&](pid_t child) {
+                  while (steps_written("bf16-cut") < 6 && ::waitpid(child, nullptr, WNOHANG) == 0)
+                    ::usleep(2000);
+                  ::kill(child, SIGKILL);
+                }) == 0,
+      false);
+  EXPECT_EQ(run_apart(in_bf16(config("bf16-cut")), "1"), 0);
+  EXPECT_TRUE(weights_of("bf16-cut") == weights_of("bf16-whole"));
+  EXPECT_EQ(losses_of("bf16-cut"), losses_of("bf16-whole"));
+}
+
+TEST_F(TrainerTest, ARunKeepsItsArithmetic) {
+  TrainConfig c = in_bf16(config("kept"));
+  c.steps = 4;
+  run(c);
+  c.steps = 6;
+  c.train.arithmetic = Arithmetic::kExact;
+  EXPECT_NE(error_of(c).second.find("another 'train.arithmetic'"), std::string::npos)
+      << error_of(c).second;
+  run(in_bf16(c));
+}
+
+TEST_F(TrainerTest, ABadArithmeticIsRefusedByName) {
+  for (const char* name : {"fp8", "integer8"}) {
+    Json json = to_json(config("bad"));
+    json["model"] = parse_json(kModel, "model");
+    json["train"]["arithmetic"] = name;
+    const Path file = at("bad.yaml");
+    write_file(file, json.dump());
+    const Outcome outcome = run_program("train '" + file.string() + "'");
+    expect_refusal(outcome, "train: arithmetic");
+    expect_refusal(outcome, name);
+    expect_refusal(outcome, "exact, bf16");
+  }
+}
+
 TEST_F(TrainerTest, MicroBatchesChangeNothingButRounding) {
   TrainConfig whole = config("m4"), split = config("m1");
   whole.steps = split.steps = 4;

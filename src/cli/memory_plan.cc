@@ -75,6 +75,7 @@ TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options
                         int64_t thread_count) {
   TrainPlan plan;
   plan.weight_bytes = plan.gradient_bytes = Parameters::bytes(config);
+  if (options.arithmetic == Arithmetic::kBf16) plan.copy_bytes = Bf16Copies::bytes(config);
   for (const ImpliedTensor& facts : tensor_list(config)) {
     if (!is_trained(options, config, facts)) continue;
     const bool muon = update_rule(options.optimiser, facts.kind) == UpdateRule::kMuon;

@@ -45,12 +45,14 @@ std::optional<int64_t> largest_context(const ModelConfig& config, const ModelFil
 
 struct TrainPlan {
   int64_t weight_bytes = 0;  // f32 masters
+  int64_t copy_bytes = 0;    // BF16 copies of the masters, with that arithmetic
   int64_t gradient_bytes = 0;
   int64_t moment_bytes = 0;
   int64_t scratch_bytes = 0;  // Muon's, of all threads
   int64_t activation_bytes = 0;
   int64_t total_bytes() const {
-    return weight_bytes + gradient_bytes + moment_bytes + scratch_bytes + activation_bytes;
+    return weight_bytes + copy_bytes + gradient_bytes + moment_bytes + scratch_bytes +
+           activation_bytes;
   }
 };
 TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options,

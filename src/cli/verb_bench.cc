@@ -80,9 +80,7 @@ std::vector<Arithmetic> arithmetics(const std::string& text) {
     const std::optional<Arithmetic> found = arithmetic_from_name(name);
     if (!found)
       fail(ErrorCode::kInvalidArgument,
-           "--arithmetic {}: give integer8, exact, or both with a "
-           "comma between",
-           text);
+           "--arithmetic {}: give integer8, exact or bf16, or several with commas between", text);
     out.push_back(*found);
   }
   return out;
@@ -267,8 +265,9 @@ std::function<int()> declare_bench(Args& args) {
   args.option("--sequences", options->sequences, "of generation tests: sequences at once");
   args.option("-r,--repetitions", options->repetitions, "times that a test is measured");
   args.option("-t", options->threads, "the same as --threads");
-  args.option("--arithmetic", options->arithmetic,
-              "of quantised weights: integer8, exact, or both (integer8,exact)");
+  args.option(
+      "--arithmetic", options->arithmetic,
+      "integer8 (of quantised weights), exact, bf16 (of BF16 ones), or several: integer8,exact");
   args.option("-o,--output", options->format, "table, or jsonl: one object a line");
   options->kv_type.declare(args);
   args.option("-b,--batch", options->batch_rows, "rows of one forward");

@@ -135,6 +135,7 @@ Subject read_recipe(const Path& path, const PlanArgs& args) {
                       .recompute = config.batch.recompute,
                       .mtp = config.loss.mtp_coefficient > 0};
   out.learner.train_router = config.loss.train_router;
+  out.learner.arithmetic = config.train.arithmetic;
   return out;
 }
 
@@ -200,12 +201,14 @@ void add_verdict(Json& out, int64_t total_bytes, const MachineMemory& memory) {
 
 void add_learner(Json& out, const TrainPlan& plan) {
   out["weight_bytes"] = plan.weight_bytes;
+  out["copy_bytes"] = plan.copy_bytes;
   out["gradient_bytes"] = plan.gradient_bytes;
   out["optimiser_bytes"] = plan.moment_bytes + plan.scratch_bytes;
   out["activation_bytes"] = plan.activation_bytes;
 }
 void print_learner(const TrainPlan& plan) {
   print_row("weights, f32", plan.weight_bytes);
+  if (plan.copy_bytes > 0) print_row("their copies in BF16", plan.copy_bytes);
   print_row("gradients, f32", plan.gradient_bytes);
   print_row("optimiser", plan.moment_bytes + plan.scratch_bytes);
   print_row("activations of the update", plan.activation_bytes);

@@ -52,6 +52,20 @@ TEST(Generator, SamplerEqualsTrainerBitForBit) {
   expect_trainer_log_probabilities(model, all, generated);
 }
 
+// Without a number of pages every sequence has its own: all run together.
+TEST(Generator, DefaultPagesKeepNobodyWaiting) {
+  Model model;
+  for (const int64_t context : {40, 64, 200}) {
+    Generator generator(model.weights,
+                        {.sequences_max = 6, .context_tokens_max = context, .batch_rows_max = 48},
+                        model.stream);
+    for (int i = 0; i < 6; ++i)
+      generator.submit({.prompt = {1, 2, 3}, .new_tokens_max = context - 3});
+    generator.step();
+    EXPECT_EQ(generator.running_count(), 6) << context;
+  }
+}
+
 TEST(Generator, RefusesAndCancels) {
   Model model;
   Generator generator(model.weights,

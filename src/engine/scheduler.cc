@@ -85,12 +85,16 @@ int64_t Scheduler::rows_end(const Sequence& s, int64_t end) const {
   return std::min(end + ahead, s.token_count_max());
 }
 
-// One page stays free for each that runs, or the newcomer would be out again at once.
+// One page stays free for each that runs and will need another, or the newcomer would be out again
+// at once.
 bool Scheduler::has_room(const Sequence& s) const {
   if (page_count_ == 0 || running_.empty()) return true;
   const int64_t end = rows_end(s, s.token_count()),
                 pages = prefixes_ != nullptr ? prefixes_->pages_wanted(s, end) : pages_for(end);
-  return cache_.free_pages() - pages >= std::ssize(running_);
+  const auto growing = std::count_if(running_.begin(), running_.end(), [&](const Sequence& r) {
+    return pages_for(rows_end(r, r.token_count())) < pages_for(r.token_count_max());
+  });
+  return cache_.free_pages() - pages >= growing;
 }
 
 // In order: a later, smaller request does not overtake, but those that wait for what another reads

@@ -6,18 +6,32 @@
 namespace dure {
 
 std::string_view arithmetic_name(Arithmetic arithmetic) {
-  return arithmetic == Arithmetic::kExact ? "exact" : "integer8";
+  switch (arithmetic) {
+    case Arithmetic::kInteger8:
+      return "integer8";
+    case Arithmetic::kBf16:
+      return "bf16";
+    default:
+      return "exact";
+  }
 }
 
 std::optional<Arithmetic> arithmetic_from_name(std::string_view name) {
-  for (const Arithmetic a : {Arithmetic::kExact, Arithmetic::kInteger8}) {
+  for (const Arithmetic a : {Arithmetic::kExact, Arithmetic::kInteger8, Arithmetic::kBf16}) {
     if (arithmetic_name(a) == name) return a;
   }
   return std::nullopt;
 }
 
 bool arithmetic_supports(Arithmetic arithmetic, DType dtype) {
-  return arithmetic == Arithmetic::kExact || integer_format(dtype) != nullptr;
+  switch (arithmetic) {
+    case Arithmetic::kInteger8:
+      return integer_format(dtype) != nullptr;
+    case Arithmetic::kBf16:
+      return dtype == DType::kBF16;
+    default:
+      return true;
+  }
 }
 
 }  // namespace dure

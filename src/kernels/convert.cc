@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/block_decode.h"
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/convert.h"
 #include "kernels/cpu/widen.h"
 #include "kernels/dispatch.h"
@@ -26,6 +27,13 @@ uint16_t narrow(float value, DType to) {
 void widen(ConstTensorView in, TensorView out, Stream& stream) {
   DURE_CHECK_EQ(in.elements(), out.elements());
   dispatch(stream, [&](CpuStream& s) { cpu::widen(in, out, s); });
+}
+
+void round_to_bf16(ConstTensorView x, TensorView out, Stream& stream) {
+  x.expect(DType::kF32);
+  out.expect(DType::kBF16);
+  DURE_CHECK_EQ(x.elements(), out.elements());
+  dispatch(stream, [&](CpuStream& s) { cpu::round_to_bf16(x, out, s); });
 }
 
 void widen_row(DType dtype, const void* row, int64_t count, float* out) {

@@ -12,6 +12,9 @@ namespace dure {
 // Throws kUnsupported for other types.
 void widen(ConstTensorView in, TensorView out, Stream& stream);
 
+// out: BF16, as many elements as x (f32), rounded as Arithmetic::kBf16 rounds (arithmetic.h).
+void round_to_bf16(ConstTensorView x, TensorView out, Stream& stream);
+
 // out: [count] = the first elements of the stored row at `row`, in host memory; F32, F16, BF16 or a
 // block type.
 void widen_row(DType dtype, const void* row, int64_t count, float* out);

@@ -87,6 +87,8 @@ struct Operation {
 const std::vector<int32_t> kTargets = {3, kIgnore, 12, 0};
 const std::vector<int64_t> kGroups = {0, 3, 3, 20, 21};  // of 21 rows, 4 experts
 
+WeightView in_bf16(ConstTensorView w) { return {.data = w, .arithmetic = Arithmetic::kBf16}; }
+
 std::vector<Operation> matrix_products() {
   return {
       {"touch_matrix",
@@ -106,7 +108,7 @@ std::vector<Operation> matrix_products() {
       {"linear_weight_gradient",
        [](Rig& r) {
          linear_weight_gradient(r.floats({21, 30}), r.floats({21, 40}), r.floats({30, 40}),
-                                r.stream);
+                                Arithmetic::kExact, r.stream);
        }},
       {"grouped_linear",
        [](Rig& r) {
@@ -117,6 +119,7 @@ std::vector<Operation> matrix_products() {
          grouped_linear({w}, offsets, x, r.floats({21, 30}), r.stream);
          grouped_linear({.data = w, .parts = parts.data()}, offsets, x, r.floats({21, 30}),
                         r.stream);
+         grouped_linear(in_bf16(w), offsets, x, r.floats({21, 30}), r.stream);
        }},
       {"grouped_linear_take",
        [](Rig& r) {
@@ -132,11 +135,16 @@ std::vector<Operation> matrix_products() {
        [](Rig& r) {
          grouped_linear_input_gradient({r.halves({4, 30, 40})}, r.of(kGroups), r.floats({21, 30}),
                                        r.floats({21, 40}), Write::kSet, r.stream);
+         grouped_linear_input_gradient(in_bf16(r.halves({4, 30, 40})), r.of(kGroups),
+                                       r.floats({21, 30}), r.floats({21, 40}), Write::kAdd,
+                                       r.stream);
        }},
       {"grouped_linear_weight_gradient",
        [](Rig& r) {
          grouped_linear_weight_gradient(r.of(kGroups), r.floats({21, 30}), r.floats({21, 40}),
-                                        r.floats({4, 30, 40}), r.stream);
+                                        r.floats({4, 30, 40}), Arithmetic::kExact, r.stream);
+         grouped_linear_weight_gradient(r.of(kGroups), r.floats({21, 30}), r.floats({21, 40}),
+                                        r.floats({4, 30, 40}), Arithmetic::kBf16, r.stream);
        }},
   };
 }
@@ -238,6 +246,10 @@ std::vector<Operation> norms_and_elements() {
       {"widen",
        [](Rig& r) {
          widen(r.halves({9, 40}), r.floats({9, 40}), r.stream);
+       }},
+      {"round_to_bf16",
+       [](Rig& r) {
+         round_to_bf16(r.floats({9, 40}), r.halves({9, 40}), r.stream);
        }},
       {"fill_normal", [](Rig& r) { fill_normal(r.floats({99}), {.seed = 3}, r.stream); }},
   };

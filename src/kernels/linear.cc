@@ -1,6 +1,7 @@
 // Checks of linear.h, then the device's own bodies.
 #include "kernels/linear.h"
 
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/integer8.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/widen.h"
@@ -57,10 +58,28 @@ void forward(std::span<const Product> products, Parts offsets, ConstTensorView t
     const std::span<const Product> run = products.first(count);
     dispatch(stream, [&](CpuStream& s) {
       if (arithmetic == Arithmetic::kInteger8) return cpu::integer8(run, offsets, take, x, s);
+      if (arithmetic == Arithmetic::kBf16) return cpu::bf16(run, offsets, x, s);
       for (const Product& p : run) cpu::exact(p.w, offsets, x, p.y, s);
     });
     products = products.subspan(count);
   }
+}
+
+void input_gradient(const WeightView& w, Parts offsets, ConstTensorView dy, TensorView dx,
+                    Write write, Stream& stream) {
+  dispatch(stream, [&](CpuStream& s) {
+    if (w.arithmetic == Arithmetic::kBf16)
+      return cpu::bf16_input_gradient(w, offsets, dy, dx, write, s);
+    cpu::exact_input_gradient(w, offsets, dy, dx, write, s);
+  });
+}
+
+void weight_gradient(Parts offsets, ConstTensorView dy, ConstTensorView x, TensorView dw,
+                     Stream& stream, Arithmetic arithmetic) {
+  dispatch(stream, [&](CpuStream& s) {
+    if (arithmetic == Arithmetic::kBf16) return cpu::bf16_weight_gradient(offsets, dy, x, dw, s);
+    cpu::exact_weight_gradient(offsets, dy, x, dw, s);
+  });
 }
 
 }  // namespace
@@ -79,12 +98,15 @@ void linear(const WeightView& w, ConstTensorView x, TensorView y, Stream& stream
 void linear_input_gradient(const WeightView& w, ConstTensorView dy, TensorView dx, Write write,
                            Stream& stream) {
   check(w, 2, dx, dy);
-  dispatch(stream, [&](CpuStream& s) { cpu::linear_input_gradient(w, dy, dx, write, s); });
+  const int64_t offsets[] = {0, dy.dim(0)};
+  input_gradient(w, offsets, dy, dx, write, stream);
 }
 
-void linear_weight_gradient(ConstTensorView dy, ConstTensorView x, TensorView dw, Stream& stream) {
+void linear_weight_gradient(ConstTensorView dy, ConstTensorView x, TensorView dw,
+                            Arithmetic arithmetic, Stream& stream) {
   check_gradient(dy, x, dw, 2);
-  dispatch(stream, [&](CpuStream& s) { cpu::linear_weight_gradient(dy, x, dw, s); });
+  const int64_t offsets[] = {0, x.dim(0)};
+  weight_gradient(offsets, dy, x, dw, stream, arithmetic);
 }
 
 void grouped_linear(std::span<const Product> products, ConstTensorView offsets, ConstTensorView x,
@@ -119,16 +141,14 @@ void grouped_linear_input_gradient(const WeightView& w, ConstTensorView offsets,
                                    TensorView dx, Write write, Stream& stream) {
   check(w, 3, dx, dy);
   check_offsets(offsets, w.stack());
-  dispatch(stream,
-           [&](CpuStream& s) { cpu::grouped_linear_input_gradient(w, offsets, dy, dx, write, s); });
+  input_gradient(w, parts(offsets), dy, dx, write, stream);
 }
 
 void grouped_linear_weight_gradient(ConstTensorView offsets, ConstTensorView dy, ConstTensorView x,
-                                    TensorView dw, Stream& stream) {
+                                    TensorView dw, Arithmetic arithmetic, Stream& stream) {
   check_gradient(dy, x, dw, 3);
   check_offsets(offsets, dw.dim(0));
-  dispatch(stream,
-           [&](CpuStream& s) { cpu::grouped_linear_weight_gradient(offsets, dy, x, dw, s); });
+  weight_gradient(parts(offsets), dy, x, dw, stream, arithmetic);
 }
 
 }  // namespace dure

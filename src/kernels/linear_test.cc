@@ -140,7 +140,9 @@ std::vector<Problem> problems(const Inputs& in) {
        [=] { return sum(dx_magnitude(), ref::matrix_of(dx).absolute()); },
        [=](int64_t r, int64_t c) { return dx.f32()[r * k + c] + dx_chain(r, c); }, n + 1});
   list.push_back({"weight gradient", copy_of(in.dw),
-                  [=](TensorView out, Stream& s) { linear_weight_gradient(dy, x, out, s); },
+                  [=](TensorView out, Stream& s) {
+                    linear_weight_gradient(dy, x, out, Arithmetic::kExact, s);
+                  },
                   [=] {
                     return sum(ref::linear_weight_gradient(ref::matrix_of(dy), ref::matrix_of(x)),
                                ref::matrix_of(dw));
@@ -274,7 +276,8 @@ TEST_F(LinearTest, GroupsEqualTheirOwnProducts) {
         grouped_linear({w.view}, list(offsets), x.view, y.view, stream);
         grouped_linear_input_gradient({w.view}, list(offsets), dy.view, dx.view, Write::kAdd,
                                       stream);
-        grouped_linear_weight_gradient(list(offsets), dy.view, x.view, dw.view, stream);
+        grouped_linear_weight_gradient(list(offsets), dy.view, x.view, dw.view, Arithmetic::kExact,
+                                       stream);
         for (int64_t e = 0; e < experts; ++e) {
           const int64_t first = offsets[static_cast<size_t>(e)],
                         count = counts[static_cast<size_t>(e)];
@@ -282,7 +285,7 @@ TEST_F(LinearTest, GroupsEqualTheirOwnProducts) {
           linear_input_gradient({w.view.slice(e)}, dy.view.rows(first, count),
                                 dx1.view.rows(first, count), Write::kAdd, stream);
           linear_weight_gradient(dy.view.rows(first, count), x.view.rows(first, count),
-                                 dw1.view.slice(e), stream);
+                                 dw1.view.slice(e), Arithmetic::kExact, stream);
         }
         EXPECT_EQ(first_difference(y.view, y1.view), -1) << isa_name(path);
         EXPECT_EQ(first_difference(dx.view, dx1.view), -1) << isa_name(path);
@@ -417,7 +420,7 @@ TEST_F(LinearTest, TouchesNothingPastItsTensorsAndNeedsNoAlignment) {
       const Guarded x(in.x), w(in.w), dy(in.dy), dx(in.dx), dw(in.dw), y(in.dy);
       linear({w.view}, x.view, y.view, stream);
       linear_input_gradient({w.view}, dy.view, dx.view, Write::kAdd, stream);
-      linear_weight_gradient(dy.view, x.view, dw.view, stream);
+      linear_weight_gradient(dy.view, x.view, dw.view, Arithmetic::kExact, stream);
       Tensor plain(DType::kF32, {c.m, c.n});
       linear({in.w.view}, in.x.view, plain.view, stream);
       ASSERT_EQ(first_difference(y.view, plain.view), -1)

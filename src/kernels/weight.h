@@ -17,7 +17,7 @@ struct WeightView {
   // A stack whose matrices do not follow one another:
   int64_t stack_stride_bytes = 0;              // between two of them; 0: N rows
   const void* const* parts = nullptr;          // [E] the address of each; must outlive the view
-  Arithmetic arithmetic = Arithmetic::kExact;  // of products with it; gradients are always exact
+  Arithmetic arithmetic = Arithmetic::kExact;  // of products with it, see linear.h
 
   int64_t rows() const { return data.shape[data.shape.rank() - 2]; }  // N
   int64_t columns() const { return data.shape.back(); }               // K
@@ -32,6 +32,10 @@ struct WeightView {
                             : static_cast<const char*>(data.data) + e * stride_bytes();
   }
   DType dtype() const { return data.dtype; }
+  // Of the gradients of products with it.
+  Arithmetic gradient_arithmetic() const {
+    return arithmetic == Arithmetic::kBf16 ? arithmetic : Arithmetic::kExact;
+  }
   explicit operator bool() const { return static_cast<bool>(data); }
 };
 

@@ -12,9 +12,9 @@
 namespace dure {
 namespace {
 
-void expert_weight_gradient(ConstTensorView offsets, ConstTensorView dy, ConstTensorView x,
-                            TensorView dw, Stream& stream) {
-  if (dw) grouped_linear_weight_gradient(offsets, dy, x, dw, stream);
+void expert_weight_gradient(const WeightView& w, ConstTensorView offsets, ConstTensorView dy,
+                            ConstTensorView x, TensorView dw, Stream& stream) {
+  if (dw) grouped_linear_weight_gradient(offsets, dy, x, dw, w.gradient_arithmetic(), stream);
 }
 
 // Matrices of one FFN over plain rows.
@@ -31,12 +31,12 @@ void ffn_backward(const FfnWeights& w, const FfnGradients& g, const ActivationFa
                   LayerScratch& scratch, TensorView dh, Write write, Stream& stream) {
   TensorView dinner = scratch.dinner;
   dinner.shape = a.h.shape;
-  weight_gradient(dy, a.h, g.down, stream);
+  weight_gradient(w.down, dy, a.h, g.down, stream);
   linear_input_gradient(w.down, dy, dinner, Write::kSet, stream);
   swiglu_backward(a.gate, a.up, facts.limit, dinner, a.gate, a.up,
                   stream);  // gate and up become their gradients
-  weight_gradient(a.gate, h, g.gate, stream);
-  weight_gradient(a.up, h, g.up, stream);
+  weight_gradient(w.gate, a.gate, h, g.gate, stream);
+  weight_gradient(w.up, a.up, h, g.up, stream);
   linear_input_gradient(w.gate, a.gate, dh, write, stream);
   linear_input_gradient(w.up, a.up, dh, Write::kAdd, stream);
 }
@@ -50,7 +50,7 @@ void router_backward(const LayerContext& c, const LayerBackwardOptions& options,
     sequence_balance(facts, a.probabilities, a.experts, options.document_offsets, options.balance,
                      options.balance_loss, scratch.dlogits, c.stream);
   }
-  weight_gradient(scratch.dlogits, h, g.router, c.stream);
+  weight_gradient(w.router, scratch.dlogits, h, g.router, c.stream);
   linear_input_gradient(w.router, scratch.dlogits, dh, Write::kSet, c.stream);
 }
 
@@ -63,14 +63,15 @@ void moe_backward(const LayerContext& c, const LayerBackwardOptions& options, co
   s.fit(c.facts.experts);
   combine_experts_backward(dispatch, a.outputs, a.weights, dy, s.drows, s.dweights, stream);
   router_backward(c, options, w, a, h, s, dh, g);
-  expert_weight_gradient(dispatch.offsets, s.drows, a.ffn.h, g.expert_down, stream);
+  expert_weight_gradient(w.expert_down, dispatch.offsets, s.drows, a.ffn.h, g.expert_down, stream);
   grouped_linear_input_gradient(w.expert_down, dispatch.offsets, s.drows, s.dexpert, Write::kSet,
                                 stream);
   swiglu_backward(a.ffn.gate, a.ffn.up, activation.limit, s.dexpert, a.ffn.gate, a.ffn.up,
                   stream);  // as in ffn_backward
   gather_rows(h, dispatch.row_token, a.inputs, stream);
-  expert_weight_gradient(dispatch.offsets, a.ffn.gate, a.inputs, g.expert_gate, stream);
-  expert_weight_gradient(dispatch.offsets, a.ffn.up, a.inputs, g.expert_up, stream);
+  expert_weight_gradient(w.expert_gate, dispatch.offsets, a.ffn.gate, a.inputs, g.expert_gate,
+                         stream);
+  expert_weight_gradient(w.expert_up, dispatch.offsets, a.ffn.up, a.inputs, g.expert_up, stream);
   grouped_linear_input_gradient(w.expert_gate, dispatch.offsets, a.ffn.gate, s.drows, Write::kSet,
                                 stream);
   grouped_linear_input_gradient(w.expert_up, dispatch.offsets, a.ffn.up, s.drows, Write::kAdd,
@@ -96,7 +97,7 @@ void attention_block_backward(const LayerContext& c, const LayerWeights& w, Laye
                               const LayerGradients& g) {
   Stream& stream = c.stream;
   const RopeTable rope = c.weights.rope(c.facts.rope);
-  weight_gradient(dout, flat_rows(a.attended), g.o, stream);
+  weight_gradient(w.o, dout, flat_rows(a.attended), g.o, stream);
   linear_input_gradient(w.o, dout, flat_rows(s.dattended), Write::kSet, stream);
   attention_backward(
       attention_shape(c.weights.config, c.facts), c.kv.segments(c.index),
@@ -106,9 +107,9 @@ void attention_block_backward(const LayerContext& c, const LayerWeights& w, Laye
                           g.q_norm, stream);
   head_norm_rope_backward(a.k_raw, w.k_norm, rope, c.positions, a.k_inverse_rms, s.dk, s.dk_raw,
                           g.k_norm, stream);
-  weight_gradient(flat_rows(s.dq_raw), in.input, g.q, stream);
-  weight_gradient(flat_rows(s.dk_raw), in.input, g.k, stream);
-  weight_gradient(flat_rows(s.dv), in.input, g.v, stream);
+  weight_gradient(w.q, flat_rows(s.dq_raw), in.input, g.q, stream);
+  weight_gradient(w.k, flat_rows(s.dk_raw), in.input, g.k, stream);
+  weight_gradient(w.v, flat_rows(s.dv), in.input, g.v, stream);
   linear_input_gradient(w.q, flat_rows(s.dq_raw), in.dinput, in.write, stream);
   linear_input_gradient(w.k, flat_rows(s.dk_raw), in.dinput, Write::kAdd, stream);
   linear_input_gradient(w.v, flat_rows(s.dv), in.dinput, Write::kAdd, stream);

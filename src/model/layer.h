@@ -36,9 +36,10 @@ struct LayerBackwardOptions {
   TensorView balance_loss;           // [1] f64 +=
 };
 
-// dw += dy^T x, unless it is empty: then the matrix is frozen.
-inline void weight_gradient(ConstTensorView dy, ConstTensorView x, TensorView dw, Stream& stream) {
-  if (dw) linear_weight_gradient(dy, x, dw, stream);
+// dw += dy^T x of the matrix w, unless it is empty: then the matrix is frozen.
+inline void weight_gradient(const WeightView& w, ConstTensorView dy, ConstTensorView x,
+                            TensorView dw, Stream& stream) {
+  if (dw) linear_weight_gradient(dy, x, dw, w.gradient_arithmetic(), stream);
 }
 
 // Room for the gradients of one layer's intermediates; shared by all layers, as wide as the widest.

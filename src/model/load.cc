@@ -41,8 +41,20 @@ struct Opener {
 
   void bind(const ImpliedTensor& tensor, WeightView& field) {
     place(tensor, field);
+    if (arithmetic == Arithmetic::kBf16) return bind_bf16(tensor, field);
     if (tensor.kind != TensorKind::kRouter && arithmetic_supports(arithmetic, field.dtype()))
       field.arithmetic = arithmetic;
+  }
+
+  void bind_bf16(const ImpliedTensor& tensor, WeightView& field) {
+    if (!is_multiplied(tensor, files.config())) return;
+    if (field.dtype() != DType::kBF16) {
+      fail(ErrorCode::kUnsupported,
+           "{}: {} is {}: arithmetic bf16 is for files whose matrices are BF16; take exact or "
+           "integer8",
+           files.path().string(), tensor.name, dtype_info(field.dtype()).name);
+    }
+    field.arithmetic = Arithmetic::kBf16;
   }
 
   void place(const ImpliedTensor& tensor, WeightView& field) {
@@ -124,12 +136,12 @@ std::unique_ptr<TensorProvider> provide(const Parameters& parameters, Stream* st
 
 Arithmetic arithmetic_in(const ModelWeights& weights) {
   ModelOf<WeightView, ConstTensorView> fields = weights;
-  bool integer8 = false;
+  Arithmetic found = Arithmetic::kExact;
   visit_tensors(weights.config, fields, [&](const ImpliedTensor&, auto& field) {
     if constexpr (std::is_same_v<std::decay_t<decltype(field)>, WeightView>)
-      integer8 |= field.arithmetic == Arithmetic::kInteger8;
+      if (field.arithmetic != Arithmetic::kExact) found = field.arithmetic;
   });
-  return integer8 ? Arithmetic::kInteger8 : Arithmetic::kExact;
+  return found;
 }
 
 }  // namespace dure

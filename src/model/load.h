@@ -20,12 +20,13 @@ void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& st
 // them one by one or in stacks. Copied, and counted by owned_bytes(): norms and the router's bias
 // that are not f32, FP8 (decoded to bf16), tensors at an address that their type cannot have. Keeps
 // `files` alive. Matrices multiply as `arithmetic` where their type can and they are no router's,
-// exactly elsewhere. Throws kUnsupported where experts of a layer differ in type.
+// exactly elsewhere. Throws kUnsupported where experts of a layer differ in type, and where kBf16
+// is asked for and a matrix that multiplies is not BF16.
 ModelWeights open_weights(std::shared_ptr<const ModelFiles> files,
                           Arithmetic arithmetic = Arithmetic::kExact);
 
-// kInteger8 where some matrix multiplies so: of a model without a quantised matrix every product is
-// exact.
+// kInteger8 or kBf16 where some matrix multiplies so: of a model without a quantised matrix, opened
+// with the default, every product is exact.
 Arithmetic arithmetic_in(const ModelWeights& weights);
 
 // Where the weights of open_weights() will lie; from the files' headers alone.

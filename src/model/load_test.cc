@@ -10,6 +10,7 @@
 #include "formats/config_fixture.h"
 #include "formats/gguf_model.h"
 #include "formats/hf_config.h"
+#include "model/bf16_copies.h"
 #include "model/train_pass.h"
 #include "tensor/cpu_stream.h"
 
@@ -210,6 +211,48 @@ TEST(Load, ExpertsAreUsedWhereTheyLie) {
     EXPECT_EQ(check_in_place(at / "misaligned", sizes.stored + sizes.widened), logits);
     write_folder(at / "fp8", files.config(), fp8(files));
     EXPECT_NE(check_in_place(at / "fp8", 2 * sizes.experts + sizes.widened), logits);
+  }
+}
+
+// A BF16 file in place, and a trainer's copies of the same weights: the same products.
+TEST(Load, Bf16MultipliesInPlaceAsATrainersCopiesDo) {
+  CpuStream stream(2);
+  for (const bool tied : {false, true}) {
+    ModelConfig config = small_config();
+    config.tied_embeddings = tied;
+    Parameters parameters(config);
+    parameters.initialise(3, stream);
+    const TemporaryFolder folder;
+    const Path at = folder.path() / "m";
+    write_hf_folder(at, config, {}, *provide(parameters), {.dtype = DType::kBF16});
+    const auto files = std::make_shared<ModelFiles>(at);
+    const ModelWeights in_place = open_weights(files, Arithmetic::kBf16);
+    EXPECT_EQ(in_place.layers[0].q.arithmetic, Arithmetic::kBf16);
+    EXPECT_EQ(in_place.head.arithmetic, Arithmetic::kBf16);
+    load_parameters(*files, parameters, stream);
+    const Bf16Copies copies(parameters, stream);
+    ModelWeights trained = bind_weights(parameters, stream);
+    copies.bind(trained);
+    const std::vector<float> logits = logits_of(in_place, stream);
+    EXPECT_EQ(logits, logits_of(trained, stream)) << tied;
+    EXPECT_NE(logits, logits_of(open_weights(files), stream)) << tied;
+  }
+}
+
+TEST(Load, Bf16IsRefusedForOtherTypes) {
+  CpuStream stream(1);
+  Parameters parameters(small_config());
+  const TemporaryFolder folder;
+  write_hf_folder(folder.path() / "m", parameters.config(), {}, *provide(parameters));
+  const auto files = std::make_shared<ModelFiles>(folder.path() / "m");
+  try {
+    open_weights(files, Arithmetic::kBf16);
+    FAIL() << "F32 weights";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    const std::string text = error.what();
+    for (const char* part : {"q_proj", "F32", "exact"})
+      EXPECT_NE(text.find(part), std::string::npos) << text;
   }
 }
 

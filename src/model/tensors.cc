@@ -13,4 +13,17 @@ std::vector<ImpliedTensor> tensor_list(const ModelConfig& config) {
   return implied_stacks(config);
 }
 
+bool is_multiplied(const ImpliedTensor& tensor, const ModelConfig& config) {
+  switch (tensor.kind) {
+    case TensorKind::kMatrix:
+    case TensorKind::kExperts:
+    case TensorKind::kHead:
+      return true;
+    case TensorKind::kEmbedding:
+      return config.tied_embeddings;
+    default:
+      return false;
+  }
+}
+
 }  // namespace dure

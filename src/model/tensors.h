@@ -56,6 +56,10 @@ using ModelGradients = ModelOf<TensorView, TensorView>;
 // The stacks that `config` implies.
 std::vector<ImpliedTensor> tensor_list(const ModelConfig& config);
 
+// Whether activations are multiplied with it and it may be rounded for that: every matrix but the
+// router's; of the tables of tokens the one that gives logits.
+bool is_multiplied(const ImpliedTensor& tensor, const ModelConfig& config);
+
 namespace tensors_detail {
 
 // Calls use(field) with the field that holds a layer's tensor of this role.

@@ -266,7 +266,7 @@ void TrainPass::State::head_gradients(HeadRows& head, const HeadChunk& chunk, Co
   const TensorView dlogits = logits.rows(0, chunk.count);
   log_probability_backward(dlogits, chunk.targets, head.log_sum_exp.rows(chunk.first, chunk.count),
                            head.coefficients.on(stream).rows(chunk.first, chunk.count), stream);
-  weight_gradient(dlogits, x, pass.gradients->head, stream);
+  weight_gradient(weights->head, dlogits, x, pass.gradients->head, stream);
   if (chunk.neighbours_from) {
     linear_input_gradient(weights->head, dlogits,
                           dhidden_rows.rows(*chunk.neighbours_from, chunk.count), Write::kSet,
@@ -339,7 +339,7 @@ void TrainPass::State::backward_mtp(const LossOptions& options, const ModelGradi
   const LayerContext c = context(config.layer_count(), stream);
   layer_backward(c, {.document_offsets = document_offsets.on(stream)}, w.layer, a.layer, scratch,
                  dx, g.mtp.layer);
-  weight_gradient(dx, a.joined, g.mtp.fc, stream);
+  weight_gradient(w.fc, dx, a.joined, g.mtp.fc, stream);
   linear_input_gradient(w.fc, dx, a.joined, Write::kSet, stream);  // joined becomes its gradient
   split_columns(a.joined, a.embedded_normed, a.hidden_normed, stream);
   rms_norm_backward(activations.hidden(), w.hidden_norm, a.hidden_inverse_rms, a.hidden_normed,

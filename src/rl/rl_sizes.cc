@@ -19,8 +19,10 @@ PromptRoom rl_room(const RlConfig& config, const ChatTexts& texts, int64_t model
 }
 
 LearnerOptions rl_learner_options(const RlConfig& config, const PromptRoom& room) {
-  return rl_learner_options(config.optimiser,
-                            std::max(config.micro_rows_max, room.context_tokens()));
+  LearnerOptions options =
+      rl_learner_options(config.optimiser, std::max(config.micro_rows_max, room.context_tokens()));
+  options.arithmetic = config.train.arithmetic;
+  return options;
 }
 
 GeneratorOptions rl_generator_options(const RlConfig& config, const PromptRoom& room) {

@@ -29,6 +29,7 @@ Json RlStage::identity() const {
     out[name] = all.at(name);
   out["objective"] = name_of(config_.objective.objective);
   out["optimiser.kind"] = name_of(config_.optimiser.kind);
+  add_identity(config_.train, out);
   out["init content"] = content_hash(init_, "model.safetensors");
   return out;
 }
@@ -43,6 +44,7 @@ void RlStage::open(const Checkpoint* from) {
   generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
   samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
   if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
+  learner_->parameters_changed();
 }
 
 PromptSource RlStage::prompts() const {

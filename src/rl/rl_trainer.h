@@ -19,6 +19,7 @@
 #include "rl/advantages.h"
 #include "rl/rollout.h"
 #include "train/optimiser.h"
+#include "train/precision.h"
 #include "train/schedule.h"
 
 namespace dure {
@@ -45,6 +46,7 @@ struct RlConfig {
   RolloutOptions rollout;
   TaskMixture tasks;
   ObjectiveOptions objective;
+  PrecisionOptions train;
   OptimiserOptions optimiser{.learning_rate = 1e-3, .weight_decay = 0};
   ScheduleOptions schedule{.warmup_steps = 5, .decay_fraction = 0};
   RlCheckpointOptions checkpoint;
@@ -64,6 +66,7 @@ struct RlConfig {
     v("rollout", rollout, "what is sampled");
     v("tasks", tasks, "problems drawn");
     v("objective", objective, "what is maximised");
+    v("train", train, "how products round, the sampler's too");
     v("optimiser", optimiser, "how the parameters move");
     v("schedule", schedule, "learning rate over the steps");
     v("checkpoint", checkpoint, "when the state is saved");

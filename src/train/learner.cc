@@ -28,6 +28,10 @@ Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Strea
       optimiser_(options.optimiser, trained_tensors(), stream),
       pass_(config, options.pass, stream.device()),
       expert_counts_(config.layer_count() * config.expert_count_max(), stream.device()) {
+  if (options.arithmetic == Arithmetic::kBf16) {
+    copies_.emplace(parameters_, stream);
+    copies_->bind(weights_);
+  }
   if (!options.train_router) {
     for (LayerGradients& layer : by_place_.layers) layer.router = {};
   }
@@ -47,6 +51,10 @@ std::vector<TrainedTensor> Learner::trained_tensors() const {
     tensors.push_back({p.name, p.kind, p.view, gradients_.list()[i].view});
   }
   return tensors;
+}
+
+void Learner::parameters_changed() {
+  if (copies_) copies_->refresh(stream_);
 }
 
 bool Learner::weights_finite() const {
@@ -86,6 +94,7 @@ UpdateResult Learner::update(double learning_rate, const std::string& where) {
   const UpdateResult result{norm, optimiser_.clip_factor(norm)};
   optimiser_.step(learning_rate, result.clip_factor);
   if (options_.router_bias_rate > 0) move_router_bias();
+  parameters_changed();
   gradients_.zero(stream_);
   clear_counts();
   return result;
@@ -136,6 +145,7 @@ bool Learner::may_leave_training(const std::string& moment) const {
 
 void Learner::load(const Checkpoint& checkpoint) {
   checkpoint.load("model.safetensors", weight_tensors(), stream_);
+  parameters_changed();
   load_moments(checkpoint);
   optimiser_.set_step_count(checkpoint.state().at("optimiser_steps").as_int("optimiser_steps"));
 }

@@ -7,10 +7,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "formats/model_files.h"
+#include "model/bf16_copies.h"
 #include "model/parameters.h"
 #include "model/train_pass.h"
 #include "tensor/host_array.h"
@@ -24,6 +26,7 @@ struct LearnerOptions {
   TrainPassOptions pass;
   // b_e += rate * sign(mean load - load_e) after each update; 0: frozen
   double router_bias_rate = 0;
+  Arithmetic arithmetic = Arithmetic::kExact;  // of products: exact, or bf16
   bool train_router = true;  // false: the router's matrix is neither moved nor decayed (RL)
 };
 
@@ -44,8 +47,10 @@ class Learner {
   Learner& operator=(const Learner&) = delete;
 
   const ModelConfig& config() const { return parameters_.config(); }
+  // The f32 masters. Who writes to them says so: parameters_changed().
   Parameters& parameters() { return parameters_; }
-  // views of the masters: every update is seen at once
+  void parameters_changed();
+  // Views of the masters, or of their BF16 copies: every update is seen at once.
   const ModelWeights& weights() const { return weights_; }
   TrainPass& pass() { return pass_; }
   Optimiser& optimiser() { return optimiser_; }
@@ -82,6 +87,7 @@ class Learner {
   Stream& stream_;
   Parameters parameters_, gradients_;
   ModelWeights weights_;
+  std::optional<Bf16Copies> copies_;
   ModelGradients by_place_;
   Optimiser optimiser_;
   TrainPass pass_;

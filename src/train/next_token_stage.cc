@@ -32,6 +32,7 @@ Json NextTokenStage::identity() const {
   out["batch.rows"] = config_.batch.rows;
   out["batch.tokens"] = config_.batch.tokens;
   out["optimiser.kind"] = name_of(config_.optimiser.kind);
+  add_identity(config_.train, out);
   out["model"] = model_;
   out["tokenizer content"] = content_hash(tokenizer_path_, "tokenizer.json");
   if (!init_.empty()) out["init content"] = content_hash(init_, "model.safetensors");
@@ -67,6 +68,7 @@ void NextTokenStage::open(const Checkpoint* from) {
   } else {
     learner_->parameters().initialise(static_cast<uint64_t>(config_.seed), stream_);
   }
+  learner_->parameters_changed();
 }
 
 int64_t NextTokenStage::micro_rows() const { return config_.batch.rows_together(); }
@@ -85,6 +87,7 @@ LearnerOptions NextTokenStage::learner_options() const {
                    .recompute = config_.batch.recompute,
                    .mtp = config_.loss.mtp_coefficient > 0},
           .router_bias_rate = config_.loss.router_bias_rate,
+          .arithmetic = config_.train.arithmetic,
           .train_router = config_.loss.train_router};
 }
 

@@ -12,6 +12,7 @@
 #include "data/sft.h"
 #include "data/tasks/mixture.h"
 #include "train/optimiser.h"
+#include "train/precision.h"
 #include "train/schedule.h"
 
 namespace dure {
@@ -115,6 +116,7 @@ struct TrainConfig {
   TrainDataOptions data;
   TrainBatchOptions batch;
   TrainLossOptions loss;
+  PrecisionOptions train;
   OptimiserOptions optimiser;
   ScheduleOptions schedule;
   TrainRecordOptions record;
@@ -131,6 +133,7 @@ struct TrainConfig {
     v("data", data, "what is learnt from");
     v("batch", batch, "how much at a time");
     v("loss", loss, "terms of the loss");
+    v("train", train, "how products round");
     v("optimiser", optimiser, "how the parameters move");
     v("schedule", schedule, "learning rate over the steps");
     v("record", record, "metrics and checkpoints");

@@ -1,4 +1,4 @@
-// The products of kernels/linear.h as stacks of products (matmul.h).
+// The exact products of kernels/linear.h as stacks of products (matmul.h).
 #include "kernels/cpu/linear.h"
 
 #include "kernels/cpu/matmul.h"
@@ -12,53 +12,9 @@ struct Sizes {
   int64_t m, n, k;
 };
 
-Parts parts(ConstTensorView offsets) {
-  return {offsets.i64(), static_cast<size_t>(offsets.elements())};
-}
-
 // Where the matrices of a stack lie.
 BParts parts_of(const WeightView& w) {
   return {.stride_bytes = w.stride_bytes(), .addresses = w.parts};
-}
-
-void input_gradient(const WeightView& w, Parts offsets, ConstTensorView dy, TensorView dx,
-                    Write write, CpuStream& stream) {
-  const Sizes s{dx.dim(0), w.rows(), w.columns()};
-  const int64_t row = row_bytes(w.dtype(), s.k);
-  matmul_stack({.whole = {.rows = s.m,
-                          .columns = s.k,
-                          .steps = s.n,
-                          .a = dy.f32(),
-                          .a_stride = s.n,
-                          .b = static_cast<const char*>(w.data.data),
-                          .b_dtype = w.dtype(),
-                          .b_row_bytes = row,
-                          .c = dx.f32(),
-                          .c_stride = s.k,
-                          .finish = write == Write::kAdd ? Finish::kAdd : Finish::kSet},
-                .offsets = offsets,
-                .b_parts = parts_of(w)},
-               stream);
-}
-
-void weight_gradient(Parts offsets, ConstTensorView dy, ConstTensorView x, TensorView dw,
-                     CpuStream& stream) {
-  const int64_t n = dw.dim(dw.shape.rank() - 2), k = dw.shape.back();
-  matmul_stack({.whole = {.rows = n,
-                          .columns = k,
-                          .steps = x.dim(0),
-                          .a = dy.f32(),
-                          .a_stride = n,
-                          .a_by_step = true,
-                          .b = static_cast<const char*>(x.data),
-                          .b_row_bytes = row_bytes(DType::kF32, k),
-                          .c = dw.f32(),
-                          .c_stride = k,
-                          .finish = Finish::kContinue},
-                .offsets = offsets,
-                .ragged_steps = true,
-                .c_part_elements = n * k},
-               stream);
 }
 
 }  // namespace
@@ -82,26 +38,44 @@ void exact(const WeightView& w, Parts offsets, ConstTensorView x, TensorView y, 
                stream);
 }
 
-void linear_input_gradient(const WeightView& w, ConstTensorView dy, TensorView dx, Write write,
+void exact_input_gradient(const WeightView& w, Parts offsets, ConstTensorView dy, TensorView dx,
+                          Write write, CpuStream& stream) {
+  const Sizes s{dx.dim(0), w.rows(), w.columns()};
+  const int64_t row = row_bytes(w.dtype(), s.k);
+  matmul_stack({.whole = {.rows = s.m,
+                          .columns = s.k,
+                          .steps = s.n,
+                          .a = dy.f32(),
+                          .a_stride = s.n,
+                          .b = static_cast<const char*>(w.data.data),
+                          .b_dtype = w.dtype(),
+                          .b_row_bytes = row,
+                          .c = dx.f32(),
+                          .c_stride = s.k,
+                          .finish = write == Write::kAdd ? Finish::kAdd : Finish::kSet},
+                .offsets = offsets,
+                .b_parts = parts_of(w)},
+               stream);
+}
+
+void exact_weight_gradient(Parts offsets, ConstTensorView dy, ConstTensorView x, TensorView dw,
                            CpuStream& stream) {
-  const int64_t offsets[] = {0, dy.dim(0)};
-  input_gradient(w, offsets, dy, dx, write, stream);
-}
-
-void linear_weight_gradient(ConstTensorView dy, ConstTensorView x, TensorView dw,
-                            CpuStream& stream) {
-  const int64_t offsets[] = {0, x.dim(0)};
-  weight_gradient(offsets, dy, x, dw, stream);
-}
-
-void grouped_linear_input_gradient(const WeightView& w, ConstTensorView offsets, ConstTensorView dy,
-                                   TensorView dx, Write write, CpuStream& stream) {
-  input_gradient(w, parts(offsets), dy, dx, write, stream);
-}
-
-void grouped_linear_weight_gradient(ConstTensorView offsets, ConstTensorView dy, ConstTensorView x,
-                                    TensorView dw, CpuStream& stream) {
-  weight_gradient(parts(offsets), dy, x, dw, stream);
+  const int64_t n = dw.dim(dw.shape.rank() - 2), k = dw.shape.back();
+  matmul_stack({.whole = {.rows = n,
+                          .columns = k,
+                          .steps = x.dim(0),
+                          .a = dy.f32(),
+                          .a_stride = n,
+                          .a_by_step = true,
+                          .b = static_cast<const char*>(x.data),
+                          .b_row_bytes = row_bytes(DType::kF32, k),
+                          .c = dw.f32(),
+                          .c_stride = k,
+                          .finish = Finish::kContinue},
+                .offsets = offsets,
+                .ragged_steps = true,
+                .c_part_elements = n * k},
+               stream);
 }
 
 }  // namespace dure::cpu

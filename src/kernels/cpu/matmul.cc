@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/flush_denormals.h"
+#include "kernels/cpu/matmul_bf16.h"
 #include "kernels/cpu/parallel_rows.h"
 
 namespace dure::cpu {
@@ -36,7 +38,7 @@ int64_t even_pieces(int64_t whole, int64_t wanted, int64_t tile) {
 }
 
 Cut cut_of(const MatMulStack& stack, int threads) {
-  const BlockLimits limits = block_limits();
+  const BlockLimits limits = stack.whole.a_bf16 != nullptr ? bf16_body().limits() : block_limits();
   const int64_t parts = static_cast<int64_t>(stack.offsets.size()) - 1,
                 ragged = stack.offsets.back();
   const int64_t rows = std::max(kRowsOfRead, stack.ragged_steps ? stack.whole.rows : ragged),
@@ -86,6 +88,12 @@ Block needed_part(const MatMul& m, Block block) {
 void run_block(const MatMul& m, const Block& whole, CpuStream& stream, int worker) {
   const Block block = needed_part(m, whole);
   if (block.row_begin >= block.row_end || block.column_begin >= block.column_end) return;
+  if (m.a_bf16 != nullptr) {
+    const FlushDenormals flush;
+    const Bf16Body& body = bf16_body();
+    body.block(m, block, stream.scratch(worker, body.scratch(m, block)));
+    return;
+  }
   matmul_block(m, block, stream.scratch(worker, matmul_scratch(m, block)));
 }
 
@@ -114,7 +122,8 @@ MatMul part_of(const MatMulStack& stack, int64_t part) {
   MatMul m = stack.whole;
   const int64_t first = stack.offsets[static_cast<size_t>(part)];
   const int64_t count = stack.offsets[static_cast<size_t>(part) + 1] - first;
-  m.a += first * m.a_stride;
+  if (m.a != nullptr) m.a += first * m.a_stride;
+  if (m.a_bf16 != nullptr) m.a_bf16 += first * m.a_stride;
   if (stack.ragged_steps) {
     m.steps = count;
     m.b += first * m.b_row_bytes;

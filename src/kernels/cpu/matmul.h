@@ -4,8 +4,8 @@
 // y = x w^T, dx = dy w and dw += dy^T x differ only in how A and B lie in memory; Muon's products
 // in how they finish, and in that half of a symmetric C is enough. A MatMulStack is one such
 // product per expert or matrix. Bodies: matmul.cc splits a stack over threads; a MatMulBlock
-// function (generic, AVX2, AVX-512) computes one rectangle of C. No split changes any bit: each
-// element is one chain, whoever computes it.
+// function (generic, AVX2, AVX-512; of BF16 those of matmul_bf16.h) computes one rectangle of C. No
+// split changes any bit: each element is one chain, whoever computes it.
 #pragma once
 
 #include <cstddef>
@@ -26,6 +26,10 @@ enum class Finish : uint8_t {
 struct MatMul {
   int64_t rows = 0, columns = 0, steps = 0;
   const float* a = nullptr;
+  // Instead of `a`: both factors are BF16 and C is summed as Arithmetic::kBf16 (arithmetic.h).
+  // Where rows of A are read by row, zeros follow each up to a multiple of kBf16Block elements;
+  // kReadBeyond more are readable. Finish: kSet or kContinue; not symmetric.
+  const uint16_t* a_bf16 = nullptr;
   int64_t a_stride = 0;    // elements
   bool a_by_step = false;  // element (r, s) is a[s * a_stride + r], else a[r * a_stride + s]
   const char* b = nullptr;
@@ -60,6 +64,8 @@ struct MatMulStack {
   int64_t c_part_elements = 0;  // between the C of two parts (steps ragged)
 };
 MatMul part_of(const MatMulStack& stack, int64_t part);
+
+constexpr int64_t kReadBeyond = 32;  // elements
 
 // A rectangle of C.
 struct Block {
