@@ -139,15 +139,16 @@ int bench(const BenchArgs& args) {
   const std::vector<Arithmetic> asked = arithmetics(args.arithmetic);
   const auto files = std::make_shared<const ModelFiles>(find_model(args.model));
   for (const ThroughputTest& test : tests) check_test(files->config(), test, checked_options);
+  std::vector<ModelWeights> opened;  // Refuses an arithmetic that the files cannot have.
+  for (const Arithmetic arithmetic : asked) opened.push_back(open_weights(files, arithmetic));
   BenchSubject subject = bench_subject(*files, args.model);
   const std::unique_ptr<BenchReport> report = bench_report(args.format, subject);
   CpuStream stream(threads);
   subject.thread_count = stream.thread_count();
   subject.peak = measure_peak(stream, 1);
-  preload(open_weights(files), stream);
+  preload(opened.front(), stream);
   report->begin();
-  for (const Arithmetic arithmetic : asked) {
-    const ModelWeights weights = open_weights(files, arithmetic);
+  for (const ModelWeights& weights : opened) {
     const ThroughputOptions options = throughput_options(args, arithmetic_in(weights));
     for (const ThroughputTest& test : tests) report->add(measure(weights, test, options, stream));
   }
