@@ -6,16 +6,16 @@
 
 namespace dure {
 
-uint64_t fingerprint(ConstTensorView tensor, uint64_t seed, Stream& stream) {
-  return dispatch(stream, [&](CpuStream&) {
-    return cpu::fingerprint(static_cast<const char*>(tensor.data), tensor.bytes(), seed);
+void fingerprint(ConstTensorView tensor, uint64_t& hash, Stream& stream) {
+  hash = dispatch(stream, [&](CpuStream&) {
+    return cpu::fingerprint(static_cast<const char*>(tensor.data), tensor.bytes(), hash);
   });
 }
 
-uint64_t fingerprint(const WeightView& weight, int64_t matrix, uint64_t seed, Stream& stream) {
+void fingerprint(const WeightView& weight, int64_t matrix, uint64_t& hash, Stream& stream) {
   DURE_CHECK(matrix >= 0 && matrix < weight.stack(), "matrix {} of {}", matrix, weight.stack());
-  return dispatch(stream, [&](CpuStream&) {
-    return cpu::fingerprint(weight.part(matrix), weight.data.bytes() / weight.stack(), seed);
+  hash = dispatch(stream, [&](CpuStream&) {
+    return cpu::fingerprint(weight.part(matrix), weight.data.bytes() / weight.stack(), hash);
   });
 }
 

@@ -10,10 +10,11 @@
 
 namespace dure {
 
-// XXH64 of kFingerprintPieces pieces (of all bytes, where these are no more), seeded with `seed`.
+// XXH64 of kFingerprintPieces pieces (of all bytes, where these are no more), seeded with `hash`,
+// into `hash`.
 constexpr int64_t kFingerprintPieces = 4;
-uint64_t fingerprint(ConstTensorView tensor, uint64_t seed, Stream& stream);
+void fingerprint(ConstTensorView tensor, uint64_t& hash, Stream& stream);
 // Of one matrix of a stack. Checked: 0 <= matrix < weight.stack().
-uint64_t fingerprint(const WeightView& weight, int64_t matrix, uint64_t seed, Stream& stream);
+void fingerprint(const WeightView& weight, int64_t matrix, uint64_t& hash, Stream& stream);
 
 }  // namespace dure

@@ -20,9 +20,9 @@ uint64_t model_fingerprint(const ModelWeights& weights, Stream& stream) {
     if constexpr (std::is_same_v<std::decay_t<decltype(field)>, WeightView>) {
       hash = chain(hash, dtype_info(field.dtype()).name);
       hash = chain(hash, std::to_string(static_cast<int>(field.arithmetic)));
-      for (int64_t i = 0; i < field.stack(); ++i) hash = fingerprint(field, i, hash, stream);
+      for (int64_t i = 0; i < field.stack(); ++i) fingerprint(field, i, hash, stream);
     } else {
-      hash = fingerprint(field, hash, stream);
+      fingerprint(field, hash, stream);
     }
   });
   return hash;
