@@ -47,7 +47,7 @@ TEST_F(GenerateVerb, AnInterruptStopsTheAnswer) {
   config.replace(value, config.find_first_not_of("0123456789", value) - value, "262144");
   write_file(at("endless") + "/config.json", config);
   const std::string endless =
-      "generate " + at("endless") + " -p 'the village' --temperature 0 -n 200000 --context 200100";
+      "generate " + at("endless") + " -p 'the village' --temperature 0 --ignore-eos -n 200000 --context 200100";
   const ProgramOptions interrupted{.environment = "timeout --preserve-status -s INT 2"};
   const Outcome json = run_program(endless + " --json", interrupted);
   EXPECT_EQ(json.code, 130) << json.error;

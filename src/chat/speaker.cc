@@ -87,7 +87,8 @@ GenerationRequest Speaker::request_for(std::vector<int32_t> prompt) const {
   return {.prompt = std::move(prompt),
           .sampling = options_.sampling,
           .new_tokens_max = std::min(options_.new_tokens_max, room),
-          .stop_tokens = model_.texts.stops.tokens,
+          .stop_tokens =
+              options_.ends_ignored ? std::vector<int32_t>{} : model_.texts.stops.tokens,
           .stream = answers_};
 }
 
@@ -96,6 +97,7 @@ Speaker::Result Speaker::answer(std::vector<int32_t> prompt, AnswerStream& out, 
   const auto pass_on = [&](const OutputDelta& delta) {
     if (!delta.empty()) say(delta);
   };
+  if (options_.ends_ignored) out.stop_at({.own_ignored = true});
   const int64_t id = generator_->submit(request_for(std::move(prompt)));
   ++answers_;
   const Generator::DraftCounts before = generator_->draft_counts();

@@ -22,6 +22,7 @@ struct SpeakerOptions {
   int64_t context_tokens = 4096;  // prompt and answer; at least 2; cut to the model's own limit
   int64_t draft_tokens = 0;       // 0 to kDraftTokensMax; above 0 the model needs an MTP layer
   DType kv_dtype = DType::kF32;   // storage of keys and values
+  bool ends_ignored = false;      // the model's end tokens end nothing: new_tokens_max does
   static constexpr int64_t kDraftTokensMax = 64;
 };
 

@@ -17,7 +17,7 @@ namespace {
 struct Given {
   std::string model;
   std::optional<std::string> prompt, system;
-  bool chat = false, no_thinking = false, json = false;
+  bool chat = false, no_thinking = false, json = false, ignore_eos = false;
   SamplingFlags sampling;
 };
 
@@ -97,7 +97,9 @@ int run(const Given& given) {
     fail(ErrorCode::kInvalidArgument, "--system and --no-thinking need --chat");
   const OpenModel model = open_model(given.model, given.sampling.arithmetic.wanted());
   CpuStream stream;
-  Speaker speaker(model, given.sampling.speaker_options(model), stream);
+  SpeakerOptions options = given.sampling.speaker_options(model);
+  options.ends_ignored = given.ignore_eos;
+  Speaker speaker(model, options, stream);
   Asked asked = ask(given, model.texts);
   given.sampling.preload.run(model.weights, model.texts.source, stream);
   const int64_t prompt_tokens = std::ssize(asked.prompt);
@@ -139,6 +141,7 @@ std::function<int()> declare_generate(Args& args) {
       "the prompt is a user's message, not a text to continue; reasoning goes to standard error");
   args.option("--system", given->system, "system message, with --chat");
   args.flag("--no-thinking", given->no_thinking, "with --chat: answer without reasoning first");
+  args.flag("--ignore-eos", given->ignore_eos, "go on behind end tokens, up to --max-tokens");
   args.flag("--json", given->json,
             "one JSON object: text (with --chat: reasoning, content, tool_calls), tokens, "
             "log-probabilities, finish reason");

@@ -17,6 +17,7 @@
 #include "chat/prompt_scorer.h"
 #include "cli/args.h"
 #include "cli/arithmetic_flag.h"
+#include "cli/kv_type_flag.h"
 #include "cli/memory_plan.h"
 #include "cli/preload.h"
 #include "cli/verbs.h"
@@ -42,6 +43,7 @@ struct Given {
   double drain_seconds = 30;
   bool any_model = false, no_thinking = false, no_metrics = false, verbose_access = false;
   ArithmeticFlag arithmetic;
+  KvTypeFlag kv_type;
   PreloadFlag preload;
 };
 
@@ -111,7 +113,9 @@ GeneratorOptions generator_options(const Given& given, const OpenModel& model) {
   }
   GeneratorOptions out{.sequences_max = given.sequences_max,
                        .context_tokens_max = context,
-                       .draft_tokens_max = given.draft_tokens};
+                       .kv_dtype = given.kv_type.wanted(arithmetic_in(model.weights)),
+                       .draft_tokens_max = given.draft_tokens,
+                       .prefix = {.keep = true}};
   out.batch_rows_max = std::max(out.batch_rows_max, given.sequences_max * (1 + given.draft_tokens));
   const ServePlan plan = plan_serving(config, nullptr, out);
   const int64_t allowed = machine_memory().available_bytes / 10 * 7;
@@ -264,6 +268,7 @@ std::function<int()> declare_serve(Args& args) {
   args.flag("--no-metrics", given->no_metrics, "nothing at /metrics");
   args.option("--metrics-compat", given->metrics_compat, "vllm: metrics under vLLM's names");
   given->arithmetic.declare(args);
+  given->kv_type.declare(args);
   given->preload.declare(args);
   args.examples(
       "  dure serve nano\n"

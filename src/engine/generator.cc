@@ -481,6 +481,7 @@ void Generator::State::complete_events() {
     const auto width = static_cast<size_t>(s.request.top_count);
     if (event.token)
       event.top = std::span(s.result.top).subspan(static_cast<size_t>(event.index) * width, width);
+    event.cached_tokens = s.result.cached_tokens;
     if (event.finish == FinishReason::kError) event.error = &*s.result.error;
   }
 }

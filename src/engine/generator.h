@@ -71,6 +71,7 @@ struct TokenEvent {
   int64_t id = 0;
   std::optional<int32_t> token;              // absent where the request ends without another one
   int64_t index = 0;                         // of the token in the answer
+  int64_t cached_tokens = 0;                 // of the prompt: not read, but found in a prefix
   float log_probability = 0;                 // of the token
   std::span<const TokenLogProbability> top;  // likeliest first, ties by id
   FinishReason finish = FinishReason::kRunning;

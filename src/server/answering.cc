@@ -1,6 +1,8 @@
 // Tokens cross threads in one queue under one lock; everything else is the exchange's thread's own.
 #include "server/answering.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 
 namespace dure {
@@ -92,7 +94,11 @@ void Answering::submit() {
 }
 
 void Answering::hear(size_t choice, const TokenEvent& event) {
-  Event out{.choice = choice, .token = event.token, .finish = event.finish, .time = Clock::now()};
+  Event out{.choice = choice,
+            .token = event.token,
+            .finish = event.finish,
+            .cached_tokens = event.cached_tokens,
+            .time = Clock::now()};
   if (event.error != nullptr) out.error = *event.error;
   if (event.token) {
     out.record = {.token = *event.token, .log_probability = event.log_probability};
@@ -137,6 +143,7 @@ void Answering::take(Event& event, std::string& out) {
              fmt::format("{} ({})", event.error->what(), exchange_->request().id));
     return fail(api_error_of(*event.error));
   }
+  choice.cached_tokens = event.cached_tokens;
   if (event.token) {
     note_time(event);
     choice.untold.push_back(std::move(event.record));
@@ -199,6 +206,11 @@ AnswerTotals Answering::totals() const {
     out.completion_tokens += choice.stream.token_count();
     out.reasoning_tokens += choice.stream.reasoning_count();
   }
+  // Of several answers to one prompt the first reads it and the others find it: what all found.
+  const auto least = std::min_element(
+      choices_.begin(), choices_.end(),
+      [](const Choice& a, const Choice& b) { return a.cached_tokens < b.cached_tokens; });
+  if (least != choices_.end()) out.cached_tokens = least->cached_tokens;
   if (first_) {
     out.prompt_ms = seconds(options_.arrived, *first_) * 1000;
     out.predicted_ms = seconds(*first_, *last_) * 1000;
