@@ -103,9 +103,12 @@ TEST(Plan, Serving) {
   const ModelWeights weights = open_weights(files);
   for (const auto& [kv, drafts] :
        {std::pair(DType::kF32, 0), {DType::kF16, 0}, {DType::kBF16, 4}}) {
-    const GeneratorOptions options{
+    GeneratorOptions options{
         .sequences_max = 8, .context_tokens_max = 4096, .kv_dtype = kv, .draft_tokens_max = drafts};
+    options.prefix.keep = drafts > 0;
+    options.prefix.bytes_max = prefix_bytes_for(medium(), options, 5);
     const ServePlan plan = plan_serving(medium(), files.get(), options);
+    EXPECT_EQ(plan.prefix_bytes, drafts > 0 ? options.prefix.bytes_max : 0);
     EXPECT_EQ(plan.copied_bytes, weights.owned_bytes());
     EXPECT_LT(plan.copied_bytes, files->stored_bytes() / 100);
     EXPECT_EQ(plan.weight_bytes, files->stored_bytes());

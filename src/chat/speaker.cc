@@ -13,6 +13,9 @@ namespace dure {
 namespace {
 
 constexpr int64_t kRowsMax = 256;  // Rows of one forward: a chunk of the prompt.
+// Snapshots of a conversation beside what its newest turn uses: where the last turns began and
+// ended.
+constexpr int64_t kPrefixes = 4;
 static_assert(kRowsMax >= 1 + SpeakerOptions::kDraftTokensMax);
 
 // Time from the first token to the last.
@@ -47,14 +50,14 @@ Speaker::Speaker(const OpenModel& model, const SpeakerOptions& options, Stream& 
         "their limit",
         model.texts.source);
   }
-  generator_ =
-      std::make_unique<Generator>(model.weights,
-                                  GeneratorOptions{.sequences_max = 1,
-                                                   .context_tokens_max = options_.context_tokens,
-                                                   .batch_rows_max = kRowsMax,
-                                                   .kv_dtype = options.kv_dtype,
-                                                   .draft_tokens_max = options.draft_tokens},
-                                  stream);
+  GeneratorOptions engine{.sequences_max = 1,
+                          .context_tokens_max = options_.context_tokens,
+                          .batch_rows_max = kRowsMax,
+                          .kv_dtype = options.kv_dtype,
+                          .draft_tokens_max = options.draft_tokens,
+                          .prefix = {.keep = true}};
+  engine.prefix.bytes_max = prefix_bytes_for(model.weights.config, engine, kPrefixes);
+  generator_ = std::make_unique<Generator>(model.weights, engine, stream);
 }
 
 Speaker::~Speaker() = default;

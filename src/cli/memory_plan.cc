@@ -50,6 +50,7 @@ ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files,
   plan.page_bytes = kv.page_bytes * kv.page_count;
   plan.table_bytes = kv.table_bytes;
   plan.token_bytes = kv.page_bytes / KvView::kTokens;
+  plan.prefix_bytes = kv.prefix_bytes;
   plan.mtp_kv_bytes = kv.mtp_ring_bytes + kv.mtp_page_bytes * kv.page_count;
   plan.activation_bytes = Generator::plan_bytes(config, options) - kv.total_bytes();
   if (options.draft_tokens_max > 0) {

@@ -25,6 +25,7 @@ struct ServePlan {
   int64_t table_bytes = 0;   // where the pages are
   int64_t token_bytes = 0;   // that one more token of one sequence takes
   int64_t mtp_kv_bytes = 0;  // of ring_bytes and page_bytes: the MTP layer's, with drafts
+  int64_t prefix_bytes = 0;  // of ring_bytes and page_bytes: for prefixes that are kept
   int64_t activation_bytes = 0;
   int64_t draft_bytes = 0;  // of activation_bytes: the MTP layer's room and the drafts' logits
   int64_t allocated_bytes() const {

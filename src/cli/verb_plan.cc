@@ -25,7 +25,7 @@ struct PlanArgs {
   std::string model;
   std::optional<std::string> optimiser;
   KvTypeFlag kv_type;
-  std::optional<int64_t> context, sequences, draft, rows, tokens, vocabulary, memory_gib;
+  std::optional<int64_t> context, sequences, draft, prefixes, rows, tokens, vocabulary, memory_gib;
   bool json = false, train = false, recompute = false;
 };
 
@@ -58,6 +58,7 @@ void refuse_serving_flags(const PlanArgs& args, const char* why) {
   refuse_given({{"--context", args.context.has_value()},
                 {"--sequences", args.sequences.has_value()},
                 {"--draft", args.draft.has_value()},
+                {"--prefixes", args.prefixes.has_value()},
                 {"--kv-type", args.kv_type.given()}},
                why);
 }
@@ -304,6 +305,8 @@ GeneratorOptions serving_options(const ModelConfig& config, const ModelFiles* fi
     fail(ErrorCode::kInvalidArgument, "--draft {}: the model has no MTP layer", *args.draft);
   options.kv_dtype =
       args.kv_type.wanted(integer8_bytes(files) > 0 ? Arithmetic::kInteger8 : Arithmetic::kExact);
+  options.prefix.keep = args.prefixes.value_or(0) > 0;
+  options.prefix.bytes_max = prefix_bytes_for(config, options, args.prefixes.value_or(0));
   return options;
 }
 
@@ -333,6 +336,7 @@ void print_serving(const ModelConfig& c, const ServePlan& plan, const GeneratorO
   print_row(fmt::format("KV of {} global layers", c.layer_count() - sliding_layers(c)).c_str(),
             plan.page_bytes - mtp_pages);
   if (options.draft_tokens_max > 0) print_row("KV of the MTP layer", plan.mtp_kv_bytes);
+  if (options.prefix.keep) print_row("  of these, for kept prefixes", plan.prefix_bytes);
   print_row("  a token more of one sequence", plan.token_bytes);
   print_row("page tables", plan.table_bytes);
   print_row("activations", plan.activation_bytes - plan.draft_bytes);
@@ -366,6 +370,7 @@ int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemo
   out["draft_tokens"] = options.draft_tokens_max;
   out["kv_mtp_bytes"] = plan.mtp_kv_bytes;
   out["draft_bytes"] = plan.draft_bytes;
+  out["kv_prefix_bytes"] = plan.prefix_bytes;
   out["kv_token_bytes"] = plan.token_bytes;
   out["table_bytes"] = plan.table_bytes;
   out["activation_bytes"] = plan.activation_bytes;
@@ -387,6 +392,7 @@ void check_range(const char* name, std::optional<int64_t> value, int64_t least, 
 void check_args(const PlanArgs& args) {
   constexpr int64_t kMost = int64_t{1} << 32;
   check_range("--sequences", args.sequences, 1, kMost);
+  check_range("--prefixes", args.prefixes, 0, 1 << 20);
   if (args.draft && (*args.draft < 0 || *args.draft > SpeakerOptions::kDraftTokensMax)) {
     fail(ErrorCode::kInvalidArgument, "--draft {}: give 0 to {}", *args.draft,
          SpeakerOptions::kDraftTokensMax);
@@ -420,6 +426,8 @@ std::function<int()> declare_plan(Args& args) {
   args.option("--context", options->context, "tokens of one sequence (default: the model's own)");
   args.option("--sequences", options->sequences, "sequences served together (default: 1)");
   args.option("--draft", options->draft, "tokens the MTP layer drafts ahead (0: off)");
+  args.option("--prefixes", options->prefixes,
+              "snapshots of prompts and answers kept beside what runs (default: 0)");
   options->kv_type.declare(args);
   args.flag("--train", options->train, "plan a training step instead of serving");
   args.option("--rows", options->rows, "training: rows of one pass (default: 1)");

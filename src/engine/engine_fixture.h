@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <vector>
 
 #include "base/rng.h"
@@ -41,6 +42,57 @@ struct Model {
     parameters.initialise(11, stream);
     weights = bind_weights(parameters, stream);
   }
+};
+
+// Tokens through a cache without a generator.
+class Feeder {
+ public:
+  Feeder(Model& model, KvCache& cache)
+      : model_(model), rows_(cache.options().append_tokens_max), kv_(cache), cache_(cache) {
+    Arena plan;
+    Activations(model.config, {.rows_max = rows_}, plan);
+    arena_ = Arena(plan.used_bytes());
+    activations_.emplace(model.config, ActivationOptions{.rows_max = rows_}, arena_);
+  }
+
+  // Tokens from `from` on, in the longest chunks; the last hidden state.
+  std::vector<float> feed(int slot, const std::vector<int32_t>& tokens, int64_t from) {
+    std::vector<float> last;
+    for (int64_t at = from; at < std::ssize(tokens);) {
+      const int64_t count = std::min(rows_, std::ssize(tokens) - at);
+      EXPECT_TRUE(cache_.reserve(slot, count));
+      std::vector<int32_t> positions;
+      for (int64_t i = 0; i < count; ++i) positions.push_back(static_cast<int32_t>(at + i));
+      const BatchKv::Run run{.slot = slot, .row_count = count, .first_position = at};
+      kv_.set_runs({&run, 1}, model_.stream);
+      forward(model_.weights,
+              {.ids = host_view(tokens.data() + at, {count}),
+               .positions = host_view(positions.data(), {count})},
+              kv_, *activations_, model_.stream);
+      kv_.commit();
+      const float* row = activations_->hidden().f32() + (count - 1) * model_.config.hidden_size;
+      last.assign(row, row + model_.config.hidden_size);
+      at += count;
+    }
+    return last;
+  }
+  // As if so many tokens were fed: blocks alone.
+  void skip(int slot, int64_t count) {
+    for (int64_t at = cache_.length(slot); at < count; at = cache_.length(slot)) {
+      const BatchKv::Run run{
+          .slot = slot, .row_count = std::min(rows_, count - at), .first_position = at};
+      kv_.set_runs({&run, 1}, model_.stream);
+      kv_.commit();
+    }
+  }
+
+ private:
+  Model& model_;
+  int64_t rows_;
+  BatchKv kv_;
+  KvCache& cache_;
+  Arena arena_;
+  std::optional<Activations> activations_;
 };
 
 inline std::vector<GenerationRequest> requests(int count) {

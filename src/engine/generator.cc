@@ -13,6 +13,7 @@
 #include "engine/speculation.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/rows.h"
+#include "model/fingerprint.h"
 
 namespace dure {
 namespace {
@@ -65,6 +66,12 @@ Error error_of(const std::exception_ptr& thrown) {
   }
 }
 
+std::optional<PrefixCache> make_prefixes(const GeneratorOptions& options, KvCache& cache) {
+  if (!options.prefix.keep) return std::nullopt;
+  DURE_CHECK(options.prefix.stride_tokens >= 1 && options.prefix.bytes_max >= 0);
+  return std::optional<PrefixCache>(std::in_place, options, cache);
+}
+
 }  // namespace
 
 // What one thread needs to choose tokens.
@@ -92,6 +99,7 @@ struct Generator::State {
   Buffers buffers;
   std::vector<Chooser> choosers;  // one a worker
   std::optional<Drafter> drafter;
+  std::optional<PrefixCache> prefixes;
   Scheduler scheduler;
   std::vector<Event> events;
   GeneratorStatistics counts;  // since construction
@@ -112,13 +120,14 @@ struct Generator::State {
       : weights(w),
         options(o),
         stream(s),
-        cache(w.config, kv_cache_options(o), s.device()),
+        cache(w.config, kv_cache_options(o), s),
         kv(cache),
         arena(arena_bytes(w.config, o), s.device()),
         activations(w.config, activation_options(o), arena),
         buffers(lay_out(w.config, o, arena)),
         choosers(static_cast<size_t>(s.host_threads().thread_count())),
-        scheduler(w.config, options, cache),
+        prefixes(make_prefixes(options, cache)),
+        scheduler(w.config, options, cache, prefixes ? &*prefixes : nullptr),
         ids(o.batch_rows_max, s.device()),
         positions(o.batch_rows_max, s.device()),
         head_index(head_rows(o), s.device()),
@@ -141,6 +150,7 @@ struct Generator::State {
   void admit();
   Sequence* next_alone(int64_t from_id);  // Of those that go alone; null: no more.
   void run_pass();
+  void keep_rows();
   void keep_drafts();
   void make_pass();
   void undo_pass(Error error);
@@ -267,8 +277,21 @@ void Generator::State::run_pass() {
   if (drafter) keep_drafts();
   try {
     make_pass();
+    keep_rows();
   } catch (...) {
     undo_pass(error_of(std::current_exception()));
+  }
+  for (Sequence* s : members) {
+    if (s->runs()) cache.trim(s->slot);
+  }
+}
+
+// Rows are good once the MTP layer has its own of them too.
+void Generator::State::keep_rows() {
+  for (Sequence* s : members) {
+    if (!s->runs()) continue;
+    s->kept = s->fed;
+    if (prefixes) prefixes->go_by(*s);
   }
 }
 
@@ -293,6 +316,7 @@ void Generator::State::retreat(Sequence& s) {
   if (s.settled || !cache.rewind(s.slot, position)) return scheduler.preempt(s);
   s.drop_drafts();
   s.fed = position;
+  s.kept = std::min(s.kept, position);
 }
 
 void Generator::State::accept(Sequence& s, int32_t token, float log_probability) {
@@ -310,7 +334,9 @@ void Generator::State::accept(Sequence& s, int32_t token, float log_probability)
                     .index = s.new_count() - 1,
                     .log_probability = log_probability,
                     .finish = why});
-  if (why != FinishReason::kRunning) scheduler.end(s, why);
+  if (why == FinishReason::kRunning) return;
+  if (!drafter) s.kept = s.fed;
+  scheduler.end(s, why);
 }
 
 // The token after `ahead` drafts, and so whether the next of them stands: it is the same.
@@ -464,9 +490,17 @@ KvCacheOptions kv_cache_options(const GeneratorOptions& o) {
           .context_tokens_max = o.context_tokens_max,
           .append_tokens_max =
               std::max(std::min(o.chunk_tokens_max, o.batch_rows_max), 1 + o.draft_tokens_max),
+          .rows_max = o.batch_rows_max,
           .page_count = o.page_count,
           .dtype = o.kv_dtype,
-          .mtp = o.draft_tokens_max > 0};
+          .draft_tokens_max = o.draft_tokens_max,
+          .prefix_bytes_max = o.prefix.keep ? o.prefix.bytes_max : 0,
+          .prefix_stride_tokens = o.prefix.stride_tokens};
+}
+
+int64_t prefix_bytes_for(const ModelConfig& config, const GeneratorOptions& options,
+                         int64_t snapshot_count) {
+  return snapshot_count * kv_cache_plan(config, kv_cache_options(options)).snapshot_bytes;
 }
 
 int64_t pages_within(const ModelConfig& config, const GeneratorOptions& options,
@@ -530,6 +564,25 @@ int64_t Generator::submit(GenerationRequest request) {
   check(request);
   request.top_count = std::min(request.top_count, state_->weights.config.vocab_size);
   return state_->scheduler.add(std::move(request)).id;
+}
+
+void Generator::save_prefixes(const Path& path, const std::string& model_name) {
+  State& s = *state_;
+  if (!s.prefixes) return;
+  const PrefixFileModel model{model_name, model_fingerprint(s.weights, s.stream)};
+  dure::save_prefixes(path, model, s.cache, s.prefixes->index());
+}
+
+RestoredPrefixes Generator::restore_prefixes(const Path& path, const std::string& model_name) {
+  State& s = *state_;
+  if (!s.prefixes)
+    fail(ErrorCode::kInvalidArgument, "{}: prefixes, but none are kept here", path.string());
+  const PrefixFileModel model{model_name, model_fingerprint(s.weights, s.stream)};
+  return dure::restore_prefixes(path, model, s.cache, s.prefixes->index());
+}
+
+void Generator::forget_prefixes() {
+  if (state_->prefixes) state_->prefixes->clear(state_->scheduler.running());
 }
 
 void Generator::cancel(int64_t id, FinishReason why) {
@@ -599,6 +652,7 @@ GeneratorStatistics Generator::statistics() const {
   out.sequences_max = state_->options.sequences_max;
   out.batch_rows_max = state_->options.batch_rows_max;
   state_->scheduler.fill(out);
+  if (state_->prefixes) state_->prefixes->fill(out);
   return out;
 }
 

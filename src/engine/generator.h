@@ -25,7 +25,7 @@
 
 #include "base/error.h"
 #include "base/options.h"
-#include "engine/kv_cache.h"
+#include "engine/prefix_file.h"
 #include "engine/sampler.h"
 #include "engine/token_mask.h"
 #include "model/model.h"
@@ -42,6 +42,7 @@ struct GenerationRequest {
   int64_t top_count = 0;            // likeliest tokens told with each one, at most kTopCountMax
   std::shared_ptr<TokenMask> mask;  // Its own, no other request's; null: every token may come.
   uint64_t stream = 0;              // Draw i of this request is uniform(seed, stream, i).
+  uint64_t prefix_salt = 0;         // Prefixes are shared among requests of one salt alone.
 
   static constexpr int64_t kTopCountMax = 1024;
 };
@@ -62,6 +63,7 @@ struct Generation {
   std::vector<TokenLogProbability> top;  // top_count a token (all, where the vocabulary has fewer)
   FinishReason finish = FinishReason::kRunning;
   std::optional<Error> error;  // of kError: what went wrong with this request
+  int64_t cached_tokens = 0;   // of the prompt, whose keys and values were there already
 };
 
 // What happened to a request in a step.
@@ -75,6 +77,14 @@ struct TokenEvent {
   const Error* error = nullptr;  // of kError
 };
 
+// Keys and values of what sequences began with, kept for those that begin alike (prefix_cache.h).
+struct PrefixOptions {
+  bool keep = false;             // in what sequences leave free
+  int64_t bytes_max = 0;         // memory beside that of the sequences
+  int64_t stride_tokens = 1024;  // a snapshot every so many tokens
+  int64_t tokens_min = 16;       // shorter ones are not kept, nor waited for
+};
+
 struct GeneratorOptions {
   int64_t sequences_max = 64;         // decoded together
   int64_t context_tokens_max = 2048;  // prompt and new tokens of one sequence
@@ -83,6 +93,7 @@ struct GeneratorOptions {
   int64_t page_count = 0;             // 0: every sequence can reach the longest context
   DType kv_dtype = DType::kF32;       // F32: the bits of the trainer
   int64_t draft_tokens_max = 0;       // drafted by the MTP layer before each forward; 0: none
+  PrefixOptions prefix;
 };
 
 // The cache a generator with these options makes.
@@ -91,6 +102,10 @@ KvCacheOptions kv_cache_options(const GeneratorOptions& options);
 // kInvalidArgument with the least there must be where one longest context does not fit.
 int64_t pages_within(const ModelConfig& config, const GeneratorOptions& options,
                      int64_t kv_bytes_max);
+
+// Memory for so many snapshots, each with the pages of half a stride: PrefixOptions::bytes_max.
+int64_t prefix_bytes_for(const ModelConfig& config, const GeneratorOptions& options,
+                         int64_t snapshot_count);
 
 struct GeneratorStatistics {
   // Now. Pages hold 64 tokens of all global layers (a model without them has none).
@@ -102,6 +117,11 @@ struct GeneratorStatistics {
   int64_t preemptions = 0, replayed_tokens = 0;
   int64_t faults = 0;  // requests that ended with an error
   int64_t drafted = 0, accepted = 0;
+  // Prefixes: requests that began with one, and its tokens; tokens that others had read too, but
+  // not up to a snapshot; requests that waited for a prompt; snapshots given up for memory.
+  int64_t prefix_hits = 0, prefix_tokens = 0, prefix_replayed_tokens = 0, prefix_waits = 0;
+  int64_t prefix_evictions = 0;
+  int64_t prefixes = 0, prefix_bytes = 0;  // now: snapshots; of blocks that they alone hold
 };
 
 class Generator {
@@ -122,6 +142,14 @@ class Generator {
   int64_t submit(GenerationRequest request);
   // Ends a request, wherever it is; frees its memory. Not an event. Nothing for an unknown id.
   void cancel(int64_t id, FinishReason why = FinishReason::kCancelled);
+
+  // Prefixes to a file and back (prefix_file.h), between steps. Nothing is saved, and restore
+  // refuses, where none are kept.
+  void save_prefixes(const Path& path, const std::string& model_name);
+  RestoredPrefixes restore_prefixes(const Path& path, const std::string& model_name);
+  // Forgets all prefixes, those of running requests too: whoever changes the weights calls it
+  // before the next step.
+  void forget_prefixes();
 
   // One forward for all that run. False when there was nothing to do. A request's fault (a mask
   // that throws or allows nothing, logits that are not finite) ends that request with kError. A

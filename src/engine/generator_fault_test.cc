@@ -292,7 +292,9 @@ TEST(Fault, AForwardThatThrowsForOneEndsThatOne) {
   constexpr int32_t kPoison = 4999;
   FailingModel model(drafting_config(5000));
   for (const int64_t drafts : {0, 3}) {
-    Generator generator(model.weights, with(drafts), model.stream);
+    GeneratorOptions o = with(drafts);
+    o.prefix = {.keep = true, .stride_tokens = 64};
+    Generator generator(model.weights, o, model.stream);
     std::vector<GenerationRequest> all = mixed_requests(6);
     const std::vector<Generation> whole = finish(generator, all);
     for (const size_t i : {1, 4}) all[i].prompt[all[i].prompt.size() / 2] = kPoison;
@@ -336,17 +338,23 @@ std::vector<Generation> finish_failing(Generator& generator,
 
 TEST(Fault, AnAllocationThatFailsIsMadeGood) {
   Model model(drafting_config());
-  for (const int64_t drafts : {0, 3}) {
-    Generator generator(model.weights, with(drafts, 12), model.stream);
+  for (const auto& [drafts, keep] :
+       {std::pair<int64_t, bool>(0, false), {3, false}, {0, true}, {3, true}}) {
+    GeneratorOptions o = with(drafts, 12);
+    o.prefix = {.keep = keep, .stride_tokens = 64};
+    Generator generator(model.weights, o, model.stream);
     std::vector<GenerationRequest> all = mixed_requests(9);
     all[4].mask = std::make_shared<BreakingMask>(2, BreakingMask::How::kThrows);
     const std::vector<Generation> whole = finish_failing(generator, all, -1);
     const int64_t count = allocations;
+    if (keep) generator.forget_prefixes();
     int64_t errors = 0, runs = 0;
     for (int64_t n = 0; n < count; n += 1 + count / 50, ++runs) {
       const std::vector<Generation> got = finish_failing(generator, all, n);
+      if (keep && n % 2 == 0) generator.forget_prefixes();
       for (size_t i = 0; i < all.size(); ++i) {
-        const std::string what = fmt::format("allocation {} of {}, request {}", n, count, i);
+        const std::string what =
+            fmt::format("allocation {} of {}, request {}, {}", n, count, i, keep);
         if (got[i].error && (i != 4 || got[i].error->code() == ErrorCode::kOutOfMemory)) {
           ++errors;
           expect_beginning(got[i], whole[i], what);
@@ -365,7 +373,9 @@ TEST(Fault, AnAllocationThatFailsIsMadeGood) {
 TEST(Fault, ASteadyStepAllocatesNothing) {
   Model model(drafting_config());
   for (const int64_t drafts : {0, 3}) {
-    Generator generator(model.weights, with(drafts), model.stream);
+    GeneratorOptions o = with(drafts);
+    o.prefix.keep = true;
+    Generator generator(model.weights, o, model.stream);
     for (int i = 0; i < 6; ++i) {
       GenerationRequest r{.prompt = {1, 2, 3 + i}, .new_tokens_max = 100};
       r.top_count = 2;

@@ -311,40 +311,13 @@ TEST(Generator, PromptsTakeTurns) {
   EXPECT_LE(quick_after, 2);
 }
 
-// Feeds tokens through the cache and returns the last hidden state.
-std::vector<float> feed(Model& model, KvCache& cache, int slot, const std::vector<int32_t>& tokens,
-                        int64_t from) {
-  BatchKv kv(cache);
-  Arena plan;
-  Activations(model.config, {.rows_max = 16}, plan);
-  Arena arena(plan.used_bytes());
-  Activations activations(model.config, {.rows_max = 16}, arena);
-  std::vector<float> last;
-  for (int64_t at = from; at < static_cast<int64_t>(tokens.size());) {
-    const int64_t count = std::min<int64_t>(16, static_cast<int64_t>(tokens.size()) - at);
-    EXPECT_TRUE(cache.reserve(slot, count));
-    std::vector<int32_t> positions;
-    for (int64_t i = 0; i < count; ++i) positions.push_back(static_cast<int32_t>(at + i));
-    const BatchKv::Run run{.slot = slot, .first_row = 0, .row_count = count, .first_position = at};
-    kv.set_runs({&run, 1}, model.stream);
-    forward(model.weights,
-            {.ids = host_view(tokens.data() + at, {count}),
-             .positions = host_view(positions.data(), {count})},
-            kv, activations, model.stream);
-    kv.commit();
-    const float* row = activations.hidden().f32() + (count - 1) * model.config.hidden_size;
-    last.assign(row, row + model.config.hidden_size);
-    at += count;
-  }
-  return last;
-}
-
 TEST(KvCache, RewindKeepsWhatItPromises) {
   Model model;
   const KvCacheOptions options{
       .sequence_count_max = 2, .context_tokens_max = 512, .append_tokens_max = 16};
-  KvCache cache(model.config, options);
+  KvCache cache(model.config, options, model.stream);
   EXPECT_EQ(cache.allocated_bytes(), kv_cache_plan(model.config, options).total_bytes());
+  Feeder feeder(model, cache);
   Rng rng(1);
   const auto random_tokens = [&](int64_t n) {
     std::vector<int32_t> t;
@@ -359,9 +332,9 @@ TEST(KvCache, RewindKeepsWhatItPromises) {
     const int64_t from = static_cast<int64_t>(tokens.size());
     if (from + 20 > 500) break;
     tokens.insert(tokens.end(), more.begin(), more.end());
-    const auto got = feed(model, cache, slot, tokens, from);
+    const auto got = feeder.feed(slot, tokens, from);
     const int other = cache.open();
-    EXPECT_EQ(got, feed(model, cache, other, tokens, 0)) << "round " << round;
+    EXPECT_EQ(got, feeder.feed(other, tokens, 0)) << "round " << round;
     cache.close(other);
     const int64_t back = rng.between(
         0, std::min<int64_t>(static_cast<int64_t>(tokens.size()), round % 7 == 0 ? 200 : 8));

@@ -12,9 +12,11 @@ int64_t pages_for(int64_t tokens) { return (tokens + KvView::kTokens - 1) / KvVi
 
 }  // namespace
 
-Scheduler::Scheduler(const ModelConfig& config, const GeneratorOptions& options, KvCache& cache)
+Scheduler::Scheduler(const ModelConfig& config, const GeneratorOptions& options, KvCache& cache,
+                     PrefixCache* prefixes)
     : options_(options),
       cache_(cache),
+      prefixes_(prefixes),
       page_count_(kv_cache_plan(config, kv_cache_options(options)).page_count) {}
 
 void Scheduler::check_room(int64_t prompt_tokens, int64_t new_tokens_max) const {
@@ -83,17 +85,30 @@ int64_t Scheduler::rows_end(const Sequence& s, int64_t end) const {
   return std::min(end + ahead, s.token_count_max());
 }
 
-// In order: a later, smaller request does not overtake. One page stays free for each that runs and
-// will need another, or the newcomer would be out again at once.
-Sequence* Scheduler::next() {
-  if (waiting_.empty() || cache_.free_sequences() == 0) return nullptr;
-  Sequence& s = waiting_.front();
-  const int64_t pages = pages_for(rows_end(s, s.token_count()));
+// One page stays free for each that runs and will need another, or the newcomer would be out again
+// at once.
+bool Scheduler::has_room(const Sequence& s) const {
+  if (page_count_ == 0 || running_.empty()) return true;
+  const int64_t end = rows_end(s, s.token_count()),
+                pages = prefixes_ != nullptr ? prefixes_->pages_wanted(s, end) : pages_for(end);
   const auto growing = std::count_if(running_.begin(), running_.end(), [&](const Sequence& r) {
     return pages_for(rows_end(r, r.token_count())) < pages_for(r.token_count_max());
   });
-  const bool room = page_count_ == 0 || running_.empty() || cache_.free_pages() - pages >= growing;
-  return room ? &s : nullptr;
+  return cache_.free_pages() - pages >= growing;
+}
+
+// In order: a later, smaller request does not overtake, but those that wait for what another reads
+// may be passed. So many are looked at.
+Sequence* Scheduler::next() {
+  if (cache_.free_sequences() == 0) return nullptr;
+  int64_t looks = std::max<int64_t>(64, 2 * options_.sequences_max);
+  for (auto it = waiting_.begin(); it != waiting_.end() && looks > 0; ++it, --looks) {
+    if (prefixes_ != nullptr && prefixes_->waits(*it, running_)) continue;
+    if (!has_room(*it)) return nullptr;
+    for (auto passed = waiting_.begin(); passed != it; ++passed) ++passed->passed_by;
+    return &*it;
+  }
+  return nullptr;
 }
 
 void Scheduler::admit(Sequence& s) {
@@ -102,10 +117,15 @@ void Scheduler::admit(Sequence& s) {
   s.result.log_probabilities.reserve(tokens);
   s.result.top.reserve(tokens * static_cast<size_t>(s.request.top_count));
   s.drafts.reserve(static_cast<size_t>(options_.draft_tokens_max));
-  s.slot = cache_.open();
-  s.fed = 0;
+  if (prefixes_ != nullptr) {
+    prefixes_->open(s);
+  } else {
+    s.slot = cache_.open();
+    s.fed = 0;
+  }
+  replayed_tokens_ += std::max<int64_t>(0, s.lost - s.fed);
   const int64_t end = rows_end(s, s.token_count());
-  const bool reserved = cache_.reserve(s.slot, end);
+  const bool reserved = cache_.reserve(s.slot, end - s.fed);
   DURE_CHECK(reserved, "{} tokens have no room", end);
   move(s, running_);
 }
@@ -121,13 +141,15 @@ bool Scheduler::make_room(Sequence& s, int64_t end) {
 
 void Scheduler::preempt(Sequence& s) {
   ++preemptions_;
-  replayed_tokens_ += s.fed;
+  s.lost = s.fed;
+  if (prefixes_ != nullptr) prefixes_->leave(s);
   release(s);
   s.fed = 0;
   move(s, waiting_);
 }
 
 void Scheduler::end(Sequence& s, FinishReason why) {
+  if (prefixes_ != nullptr && why != FinishReason::kError) prefixes_->leave(s);
   release(s);
   s.result.finish = why;
   s.result.top.resize(s.result.tokens.size() * static_cast<size_t>(s.request.top_count));

@@ -1,7 +1,8 @@
 // engine/scheduler.h: which sequences wait, run and have ended, and the memory that each holds;
 // internal to engine/.
 //
-// First come, first in: a waiting one never overtakes. A sequence enters with the pages of the
+// First come, first in: a waiting one never overtakes, but where the first waits for what another
+// is reading (prefix_cache.h). A sequence enters with the pages of the
 // tokens it has and takes more as it grows. Where none are left the youngest running one gives up
 // its own and waits again, to be read anew with what it has said already; the oldest always goes
 // on, so that all end. Moving a sequence allocates nothing. Not here: rows and forwards
@@ -11,14 +12,15 @@
 #include <list>
 #include <unordered_map>
 
-#include "engine/sequence.h"
+#include "engine/prefix_cache.h"
 
 namespace dure {
 
 class Scheduler {
  public:
-  // `cache` must outlive it.
-  Scheduler(const ModelConfig& config, const GeneratorOptions& options, KvCache& cache);
+  // `cache` and `prefixes` (null: none are kept) must outlive it.
+  Scheduler(const ModelConfig& config, const GeneratorOptions& options, KvCache& cache,
+            PrefixCache* prefixes);
 
   int64_t page_count() const { return page_count_; }  // 0: no layer keeps pages
   // Throws kInvalidArgument where the request's longest form has no room even alone.
@@ -46,11 +48,13 @@ class Scheduler {
     std::list<Sequence>* list = nullptr;
   };
   void move(Sequence& sequence, std::list<Sequence>& to);
+  bool has_room(const Sequence& sequence) const;
   void release(Sequence& sequence);
   int64_t rows_end(const Sequence& sequence, int64_t end) const;
 
   const GeneratorOptions& options_;
   KvCache& cache_;
+  PrefixCache* prefixes_;
   int64_t page_count_ = 0;
   std::list<Sequence> waiting_, running_, ended_;  // the first two by arrival
   std::unordered_map<int64_t, Entry> entries_;

@@ -18,6 +18,7 @@ KvCacheOptions cache_options(const ScorerOptions& o) {
   return {.sequence_count_max = o.sequences_max,
           .context_tokens_max = o.sequence_tokens_max,
           .append_tokens_max = std::min(o.chunk_tokens, o.sequence_tokens_max),
+          .rows_max = o.chunk_tokens,
           // One sequence goes on from chunk to chunk; the others begin in the chunk they end in.
           .page_count = (o.sequence_tokens_max + o.chunk_tokens) / KvView::kTokens + 2 +
                         std::min(o.sequences_max, o.chunk_tokens),
@@ -74,7 +75,7 @@ struct Scorer::State {
         arena(arena_bytes(w.config, o), s.device()),
         activations(w.config, {.rows_max = o.chunk_tokens}, arena),
         head(w.config, o, arena),
-        cache(w.config, cache_options(o), s.device()),
+        cache(w.config, cache_options(o), s),
         kv(cache),
         ids(o.chunk_tokens, s.device()),
         positions(o.chunk_tokens, s.device()),

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "engine/generator.h"
@@ -24,6 +25,16 @@ struct Sequence {
   int slot = -1;              // of the cache while it runs
   int64_t fed = 0;            // rows in the cache; between steps only settled tokens have one
   std::vector<Draft> drafts;  // of the tokens after the newest
+
+  // Of prefixes (prefix_cache.h). Rows before `kept` are good, the MTP layer's too; snapshots were
+  // left as far as `gone_by`, and are at `points`.
+  int64_t kept = 0, gone_by = 0;
+  std::vector<int64_t> points;
+  std::optional<int64_t> waits_for;  // the request that reads what this one begins with
+  int64_t wait_until = 0;            // its rows
+  int64_t passed_by = 0;             // others that entered before it meanwhile
+  int64_t lost = 0;                  // rows that it had when it was pushed out
+  bool outdated = false;             // its rows are of weights that have changed: none is kept
 
   int64_t fed_step = 0;  // when it was last given rows: whose turn it is among prompts
   // Goes through forwards of its own until so many rows are in: a forward that it had a part in

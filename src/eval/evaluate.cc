@@ -322,7 +322,8 @@ Generator generator_for(const std::vector<Questions>& all, const TaskSuiteOption
                    {.sequences_max = together,
                     .context_tokens_max = context,
                     .batch_rows_max = std::max<int64_t>(512, together),
-                    .kv_dtype = subject.kv_dtype},
+                    .kv_dtype = subject.kv_dtype,
+                    .prefix = {.keep = true}},
                    stream);
 }
 

@@ -9,6 +9,7 @@
 #include "kernels/convert.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
+#include "kernels/fingerprint.h"
 #include "kernels/kernel_testing.h"
 #include "kernels/kv_store.h"
 #include "kernels/linear.h"
@@ -95,6 +96,13 @@ std::vector<Operation> matrix_products() {
        [](Rig& r) {
          const WeightView weight{r.halves({4, 30, 40})};
          for (int64_t e = 0; e < weight.stack(); ++e) touch_matrix(weight, e, r.stream);
+       }},
+      {"fingerprint",
+       [](Rig& r) {
+         uint64_t hash = 1;
+         fingerprint(WeightView{r.halves({4, 30, 40})}, 2, hash, r.stream);
+         fingerprint(r.floats({90, 70}), hash, r.stream);
+         r.of(std::vector<double>{static_cast<double>(hash >> 11)});
        }},
       {"linear",
        [](Rig& r) {

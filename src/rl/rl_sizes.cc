@@ -30,7 +30,8 @@ GeneratorOptions rl_generator_options(const RlConfig& config, const PromptRoom& 
                                     config.rollout.prompts_per_step * config.rollout.group_size);
   return {.sequences_max = together,
           .context_tokens_max = room.context_tokens(),
-          .batch_rows_max = std::max<int64_t>(512, together)};
+          .batch_rows_max = std::max<int64_t>(512, together),
+          .prefix = {.keep = true}};
 }
 
 int64_t rl_answer_bytes(const RlConfig& config, const PromptRoom& room) {

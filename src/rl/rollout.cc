@@ -88,6 +88,7 @@ std::vector<Rollout> collect_rollouts(const PromptSource& source, int64_t step,
                           .prompt = prompt.ids});
     }
   }
+  generator.forget_prefixes();  // They are of the weights before the last update.
   std::vector<Generation> generations = generator.run(std::move(requests), on_progress);
   for (size_t i = 0; i < rollouts.size(); ++i) {
     Rollout& r = rollouts[i];

@@ -52,6 +52,7 @@ constexpr DType dtype_of() {
   if constexpr (std::is_same_v<T, int32_t>) return DType::kI32;
   if constexpr (std::is_same_v<T, int64_t>) return DType::kI64;
   if constexpr (std::is_same_v<T, uint16_t>) return DType::kBF16;
+  if constexpr (std::is_same_v<T, uint8_t>) return DType::kU8;
 }
 
 // `Void` is void or const void. The address is for kernels/ and formats/: above them a tensor is
