@@ -24,6 +24,8 @@ ServedModel make_model() {
   out.texts.stops.tokens = {1};
   out.context_tokens = 256;
   out.vocab_size = out.texts.tokenizer->vocab_size();
+  out.masks =
+      std::make_shared<AnswerMasks>(*out.texts.tokenizer, out.vocab_size, out.texts.stops.tokens);
   return out;
 }
 

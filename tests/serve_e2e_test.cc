@@ -94,6 +94,32 @@ TEST_F(Serve, ChatsStreamsRefusesAndEnds) {
   EXPECT_NE(server.said().find("\"POST /v1/chat/completions\" 200"), std::string::npos);
 }
 
+TEST_F(Serve, AnswersInAFormAndForcedCalls) {
+  Served server(at("model"), "--context 512 --max-sequences 4 --draft 0");
+  const auto choice_of = [&](const std::string& more) {
+    const HttpAnswer answer =
+        server.post("/v1/chat/completions", chat(R"("enable_thinking":false,)" + more));
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    return answer.json().at("choices").at(size_t{0});
+  };
+  const Json form = choice_of(
+      R"("response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"object","properties":{"n":{"type":"integer","minimum":0,"maximum":99}},"required":["n"]}}})");
+  EXPECT_LE(parse_json(form.at("message").at("content").as_string(), "answer").at("n").as_int(),
+            99);
+  const std::string tools =
+      R"("tools":[{"type":"function","function":{"name":"add","parameters":{"type":"object","properties":{"a":{"type":"integer","minimum":0,"maximum":9}},"required":["a"]}}}],"parallel_tool_calls":false,)";
+  for (const char* forced : {R"("required")", R"({"type":"function","function":{"name":"add"}})"}) {
+    const Json call = choice_of(tools + R"("tool_choice":)" + forced);
+    EXPECT_EQ(call.at("message").at("tool_calls").at(size_t{0}).at("function").at("name"),
+              Json("add"))
+        << call.dump();
+  }
+  const HttpAnswer refused = server.post(
+      "/v1/chat/completions", chat(R"("guided_json":{"type":"array","uniqueItems":true})"));
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_NE(refused.body.find("#/uniqueItems"), std::string::npos) << refused.body;
+}
+
 TEST_F(Serve, ASignalLetsAnswersEndAndASecondDoesNot) {
   for (const bool twice : {false, true}) {
     Served server(at("model"), "--max-sequences 1");

@@ -47,16 +47,14 @@ void AnswerMasks::forget_old() {
 }
 
 GrammarMask::GrammarMask(std::shared_ptr<MaskCache> cache, std::vector<int32_t> stop_tokens)
-    : cache_(std::move(cache)),
-      stop_tokens_(std::move(stop_tokens)),
-      matcher_(std::make_unique<TokenMatcher>(cache_, stop_tokens_)) {}
+    : cache_(std::move(cache)), stop_tokens_(std::move(stop_tokens)) {}
 
 std::span<const uint64_t> GrammarMask::allowed(std::span<const int32_t> generated) {
   const auto common = static_cast<size_t>(
       std::mismatch(taken_.begin(), taken_.end(), generated.begin(), generated.end()).first -
       taken_.begin());
   const auto back = static_cast<int64_t>(taken_.size() - common);
-  if (back <= matcher_->rollback_max()) {
+  if (matcher_ != nullptr && back <= matcher_->rollback_max()) {
     matcher_->rollback(back);
     taken_.resize(common);
   } else {

@@ -62,7 +62,7 @@ class GrammarMask : public TokenMask {
  private:
   std::shared_ptr<MaskCache> cache_;
   std::vector<int32_t> stop_tokens_;
-  std::unique_ptr<TokenMatcher> matcher_;
+  std::unique_ptr<TokenMatcher> matcher_;  // From the first token on: many may wait.
   std::vector<int32_t> taken_;
 };
 

@@ -159,6 +159,8 @@ std::shared_ptr<const ServedModel> served_model(const Given& given, const OpenMo
   out->created_s = static_cast<int64_t>(std::time(nullptr));
   out->any_name = given.any_model;
   out->thinking = !given.no_thinking;
+  out->masks = std::make_shared<AnswerMasks>(out->texts.require_tokenizer(), out->vocab_size,
+                                             out->texts.stops.tokens);
   out->score_prompts = [&scorer](const std::vector<std::vector<int32_t>>& prompts, int64_t top) {
     return scorer.score(prompts, top);
   };

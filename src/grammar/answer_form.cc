@@ -134,7 +134,7 @@ class AnswerBuilder {
     Json& document = *documents_.back();
     if (document.is_object() && !document.contains("type")) document["type"] = "object";
     const Json* strict = function.find("strict");
-    if (strict != nullptr && strict->is_bool() && strict->as_bool()) return schema(document);
+    const bool must = strict != nullptr && strict->is_bool() && strict->as_bool();
     try {
       // Apart first: a rule that can match nothing is seen only when a grammar is built.
       GrammarBuilder apart;
@@ -142,7 +142,9 @@ class AnswerBuilder {
       apart.build(add_json_schema(json, document, form_.schema_options).rule);
       return schema(document);
     } catch (const Error& e) {
-      not_held_.insert(fmt::format("tool {}: {}", name, e.what()));
+      const std::string what = fmt::format("tool {}: {}", name, e.what());
+      if (must) throw Error(e.code(), what);
+      not_held_.insert(what);
       return json_.object();
     }
   }

@@ -28,6 +28,7 @@ enum class ToolUse : uint8_t {
 };
 
 struct AnswerForm {
+  std::string field;  // of the request that asks for it: what an error of the form is to name
   AnswerKind kind = AnswerKind::kJsonObject;
   std::string pattern;
   std::vector<std::string> choices;
@@ -42,7 +43,7 @@ struct AnswerForm {
   JsonSpacing spacing = JsonSpacing::kFlexible;
   JsonSchemaOptions schema_options;
 
-  std::string key() const;  // Equal for equal forms.
+  std::string key() const;  // Equal for forms that are equal but for `field`.
 };
 
 struct AnswerGrammar {

@@ -17,7 +17,8 @@ class AnswerFields {
     if (const Json* outputs = given(request_, "structured_outputs")) structured(*outputs);
     static constexpr std::pair<const char*, const char*> kOlder[] = {
         {"guided_json", "json"},       {"guided_regex", "regex"}, {"guided_choice", "choice"},
-        {"guided_grammar", "grammar"}, {"regex", "regex"},        {"ebnf", "grammar"}};
+        {"guided_grammar", "grammar"}, {"regex", "regex"},        {"ebnf", "grammar"},
+        {"json_schema", "json"},       {"grammar", "grammar"}};
     for (const auto& [field, kind] : kOlder)
       if (const Json* value = given(request_, field)) add(kind, *value, field);
     tools();
@@ -35,10 +36,11 @@ class AnswerFields {
   AnswerForm& only(AnswerKind kind, std::string_view field) {
     if (form_)
       fail(ErrorCode::kInvalidArgument, "{}: one form of the answer can be asked for, and {} did",
-           field, first_);
-    first_ = field;
-    form_.emplace().kind = kind;
-    return *form_;
+           field, form_->field);
+    AnswerForm& form = form_.emplace();
+    form.field = field;
+    form.kind = kind;
+    return form;
   }
 
   void response_format(const Json& format) {
@@ -85,6 +87,9 @@ class AnswerFields {
     } else if (kind == "grammar" || kind == "structural_tag") {
       fail(ErrorCode::kUnsupported, "{}: not supported; json, regex, choice and json_object are",
            field);
+    } else if (kind != "whitespace_pattern" && !kind.starts_with("disable_")) {
+      fail(ErrorCode::kInvalidArgument, "{}: unknown; there are json, regex, choice, json_object",
+           field);
     }
   }
   void choice(const Json& value, const std::string& field) {
@@ -112,6 +117,7 @@ class AnswerFields {
     // Text that may be a call beside a form of the text: the form is what was asked for.
     if (word == "none" || (form_ && !forced)) return;
     AnswerForm& form = only(AnswerKind::kToolCalls, "tool_choice");
+    form.field = "tools";
     form.tools = *tools;
     form.tool_use = forced ? ToolUse::kMust : ToolUse::kMay;
     const Json* parallel = given(request_, "parallel_tool_calls");
@@ -127,7 +133,6 @@ class AnswerFields {
 
   const Json& request_;
   std::optional<AnswerForm> form_;
-  std::string first_;
 };
 
 }  // namespace

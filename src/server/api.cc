@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "server/answer_fields.h"
 #include "server/answering.h"
 #include "server/api_call.h"
 #include "server/prepare.h"
@@ -381,7 +382,7 @@ void Api::handle(std::shared_ptr<Exchange> exchange) {
             .style = style_of(request),
             .path = plain_path(request.path)};
   const bool slow =
-      request.body.size() > kInlineBodyBytesMax ||
+      request.body.size() > kInlineBodyBytesMax || may_ask_for_form(request.body) ||
       (call.path == "/completions" && request.body.find("\"echo\"") != std::string::npos);
   if (!slow) return prepare(call)();
   const auto later = std::make_shared<Later>();

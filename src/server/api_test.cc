@@ -82,7 +82,20 @@ TEST_F(ApiTest, WrongFieldsAreNamed) {
       {R"("chat_template_kwargs":{"enable_thinking":"false"})",
        "chat_template_kwargs.enable_thinking"},
       {R"("reasoning_effort":"huge")", "reasoning_effort"},
-      {R"("guided_regex":"a+")", "guided_regex"},
+      {R"("response_format":{"type":"json_schema","json_schema":{"name":"x"}})",
+       "response_format.json_schema.schema"},
+      {R"("response_format":{"type":"structural_tag"})", "response_format.type"},
+      {R"("response_format":"json_object")", "response_format"},
+      {R"("guided_regex":"(a+")", "guided_regex"},
+      {R"("guided_regex":5)", "guided_regex"},
+      {R"("guided_choice":[])", "guided_choice"},
+      {R"("guided_json":"{")", "guided_json"},
+      {R"("structured_outputs":{"grammar":"root ::= x"})", "structured_outputs.grammar"},
+      {R"("structured_outputs":{"jsn":{}})", "structured_outputs.jsn"},
+      {R"("grammar":"root ::= x")", "grammar"},
+      {R"("guided_regex":"a","guided_choice":["b"])", "guided_choice"},
+      {R"("guided_regex":"a","ignore_eos":true)", "ignore_eos"},
+      {R"("guided_regex":"a","min_tokens":2)", "min_tokens"},
   };
   for (const auto& [field, param] : cases)
     expect_blame(server, "/v1/chat/completions", chat(field), param);

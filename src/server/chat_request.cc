@@ -6,6 +6,7 @@
 #include <cctype>
 
 #include "base/log.h"
+#include "server/answer_fields.h"
 
 namespace dure {
 namespace {
@@ -75,20 +76,8 @@ Json checked_message(const Json& message, const std::string& path) {
   return out;
 }
 
-bool names_tool(const Json& tools, const std::string& name) {
-  for (const Json& tool : tools.as_array()) {
-    const Json* function = tool.find("function");
-    if ((function != nullptr ? function : &tool)->at("name").as_string() == name) return true;
-  }
-  return false;
-}
-
-// What is forced wants a mask, which is not there yet.
-[[noreturn]] void refuse_forced(const std::string& path) {
-  throw unsupported(path, path + ": forcing a tool call is not supported yet; use \"auto\"");
-}
-
-void read_tool_choice(ApiFields& fields, ConversationOptions& out) {
+// Without tools where none may be called; what is forced into `asked`.
+void read_tool_choice(ApiFields& fields, ConversationOptions& out, Json& asked) {
   const Json* choice = fields.find("tool_choice");
   const std::string path = fields.path("tool_choice");
   if (choice == nullptr) return;
@@ -96,7 +85,7 @@ void read_tool_choice(ApiFields& fields, ConversationOptions& out) {
     const auto name = fields.choice("tool_choice", {"auto", "none", "required"});
     if (name == "none") return void(out.tools = Json());
     if (out.tools.is_null()) throw bad_field(path, "tool_choice is given, but no tools are");
-    if (name == "required") refuse_forced(path);
+    asked["tool_choice"] = *choice;
     return;
   }
   ApiFields named(*choice, path);
@@ -104,25 +93,19 @@ void read_tool_choice(ApiFields& fields, ConversationOptions& out) {
   ApiFields inner(function != nullptr ? *function : *choice, path + (function ? ".function" : ""));
   const std::optional<std::string> name = inner.string("name");
   if (!name) throw bad_field(inner.path("name"), inner.path("name") + " is required");
-  if (out.tools.is_null() || !names_tool(out.tools, *name)) {
-    throw bad_field(path, fmt::format("tool_choice names the tool '{}', which is none of `tools`",
-                                      name->substr(0, 100)));
-  }
-  refuse_forced(path);
+  asked["tool_choice"] = forced_tool(out.tools, *name);
 }
 
-void read_response_format(ApiFields& fields) {
+void check_response_format(ApiFields& fields) {
   const Json* format = fields.object("response_format");
   if (format == nullptr) return;
   const std::string path = fields.path("response_format");
   ApiFields inner(*format, path);
-  const auto type = inner.choice("type", {"text", "json_object", "json_schema", "structural_tag"});
+  const auto type = inner.choice("type", {"text", "json_object", "json_schema"});
   if (!type) throw bad_field(path + ".type", path + ".type is required");
   if (*type == "json_schema" && inner.find("json_schema") == nullptr &&
       inner.find("schema") == nullptr)
     throw bad_field(path + ".json_schema", path + ".json_schema is required");
-  if (*type != "text")
-    throw unsupported(path, fmt::format("{} '{}' is not supported yet", path, *type));
 }
 
 void read_thinking(ApiFields& fields, ChatRequest& out) {
@@ -228,11 +211,15 @@ ChatRequest read_chat_request(const Json& body, const ServedModel& model) {
   out.messages = read_messages(*messages, "messages");
   if (const Json* tools = fields.array("tools"))
     out.conversation.tools = read_tools_field(*tools, "tools");
-  read_tool_choice(fields, out.conversation);
+  Json asked = read_form_fields(fields);
+  read_tool_choice(fields, out.conversation, asked);
+  asked["tools"] = out.conversation.tools;
   out.first_call_only = !fields.boolean("parallel_tool_calls").value_or(true);
-  read_response_format(fields);
+  asked["parallel_tool_calls"] = !out.first_call_only;
+  check_response_format(fields);
   read_thinking(fields, out);
   out.generation = read_generation(fields, model);
+  read_answer_form(asked, model, out.generation);
   read_logprobs(fields, model, out.generation);
   refuse_unsupported(fields);
   fields.ignore({"modalities", "web_search_options", "add_special_tokens", "documents"});

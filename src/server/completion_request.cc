@@ -1,6 +1,8 @@
 // A prompt is a string, a list of strings, a list of ids, or a list of such lists.
 #include "server/completion_request.h"
 
+#include "server/answer_fields.h"
+
 namespace dure {
 namespace {
 
@@ -83,6 +85,7 @@ CompletionRequest read_completion_request(const Json& body, const ServedModel& m
     out.generation.logprobs = true;
     out.generation.top_logprobs = *top;
   }
+  read_answer_form(read_form_fields(others), model, out.generation);
   read_best_of(others, out.generation.choice_count);
   if (const auto suffix = others.string("suffix"); suffix && !suffix->empty()) {
     throw unsupported("suffix", "suffix: the model has not learnt to fill in the middle");

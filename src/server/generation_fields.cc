@@ -114,15 +114,7 @@ void read_stream(ApiFields& fields, GenerationFields& out) {
   out.include_usage = inner.boolean("include_usage").value_or(out.continuous_usage);
 }
 
-// Asked of the sampler's masks, which are not there yet: silence would be a wrong answer.
-void refuse_masks(ApiFields& fields) {
-  for (const char* name : {"structured_outputs", "guided_json", "guided_regex", "guided_choice",
-                           "guided_grammar", "grammar", "json_schema", "regex", "ebnf"}) {
-    if (fields.find(name) != nullptr) {
-      throw unsupported(fields.path(name),
-                        fmt::format("{}: structured outputs are not supported yet", name));
-    }
-  }
+void refuse_priority(ApiFields& fields) {
   if (const auto priority = fields.integer("priority"); priority.value_or(0) != 0)
     throw unsupported(fields.path("priority"),
                       "priority: there is one queue, first come, first in");
@@ -178,7 +170,7 @@ GenerationFields read_generation(ApiFields& fields, const ServedModel& model) {
   read_stop_tokens(fields, model, out.stops);
   out.choice_count = fields.integer("n", {1, static_cast<double>(model.choices_max)}).value_or(1);
   read_stream(fields, out);
-  refuse_masks(fields);
+  refuse_priority(fields);
   fields.ignore({"user", "metadata", "store", "service_tier", "safety_identifier",
                  "prompt_cache_key", "prompt_cache_retention", "cache_salt", "session_id",
                  "request_id", "rid", "skip_special_tokens", "spaces_between_special_tokens",

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "chat/answer_stream.h"
+#include "grammar/answer_form.h"
 #include "server/api_fields.h"
 #include "server/served_model.h"
 
@@ -23,6 +24,7 @@ struct GenerationFields {
   int64_t choice_count = 1;
   bool logprobs = false;
   int64_t top_logprobs = 0;
+  std::optional<AnswerForm> form;  // of the answer (answer_fields.h)
   bool stream = false, include_usage = false, continuous_usage = false;
 };
 

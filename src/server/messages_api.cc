@@ -1,6 +1,8 @@
 // Blocks become messages of the chat's own kind; deltas become blocks, each opened and closed once.
 #include "server/messages_api.h"
 
+#include "server/answer_fields.h"
+
 namespace dure {
 namespace {
 
@@ -102,6 +104,7 @@ Json read_declarations(const Json& list) {
     function["name"] = *name;
     if (const auto description = tool.string("description")) function["description"] = *description;
     if (const Json* schema = tool.object("input_schema")) function["parameters"] = *schema;
+    if (const auto strict = tool.boolean("strict")) function["strict"] = *strict;
     Json item = Json::object();
     item["type"] = "function";
     item["function"] = std::move(function);
@@ -110,18 +113,32 @@ Json read_declarations(const Json& list) {
   return out.size() > 0 ? out : Json();
 }
 
-void read_tool_choice(ApiFields& fields, ChatRequest& out) {
+// In OpenAI's spelling: what is forced into `asked`.
+void read_tool_choice(ApiFields& fields, ChatRequest& out, Json& asked) {
   const Json* choice = fields.object("tool_choice");
   if (choice == nullptr) return;
   ApiFields inner(*choice, "tool_choice");
   const auto type = inner.choice("type", {"auto", "any", "tool", "none"});
   if (!type) throw bad_field("tool_choice.type", "tool_choice.type is required");
   if (*type == "none") out.conversation.tools = Json();
-  if (*type == "any" || *type == "tool") {
-    throw unsupported("tool_choice",
-                      "tool_choice: forcing a tool call is not supported yet; use \"auto\"");
-  }
   out.first_call_only = inner.boolean("disable_parallel_tool_use").value_or(false);
+  asked["parallel_tool_calls"] = !out.first_call_only;
+  if (*type == "auto" || *type == "none") return;
+  if (out.conversation.tools.is_null())
+    throw bad_field("tool_choice", "tool_choice is given, but no tools are");
+  if (*type == "any") return void(asked["tool_choice"] = "required");
+  const auto name = inner.string("name");
+  if (!name) throw bad_field("tool_choice.name", "tool_choice.name is required");
+  asked["tool_choice"] = forced_tool(out.conversation.tools, *name);
+}
+
+// `output_config.format`, or `output_format` as it was called before: as OpenAI has it.
+void read_output_format(ApiFields& fields, Json& asked) {
+  const Json* config = fields.object("output_config");
+  const Json* before = fields.find("output_format");
+  const Json* format = config != nullptr ? config->find("format") : nullptr;
+  if (format == nullptr) format = before;
+  if (format != nullptr) asked["response_format"] = *format;
 }
 
 void read_thinking(ApiFields& fields, ChatRequest& out) {
@@ -330,13 +347,17 @@ ChatRequest read_messages_request(const Json& body, const ServedModel& model) {
   out.conversation.thinking = model.thinking;
   out.messages = read_dialogue(fields);
   if (const Json* tools = fields.array("tools")) out.conversation.tools = read_declarations(*tools);
-  read_tool_choice(fields, out);
+  Json asked = read_form_fields(fields);
+  read_tool_choice(fields, out, asked);
+  asked["tools"] = out.conversation.tools;
+  read_output_format(fields, asked);
   read_thinking(fields, out);
   out.generation = read_generation(fields, model);
   out.generation.choice_count = 1;
   const std::vector<std::string> stops = read_stops(fields, "stop_sequences", kStopsMax);
   if (!stops.empty()) out.generation.stops.strings = stops;
-  fields.ignore({"context_management", "container", "mcp_servers", "output_config", "betas"});
+  read_answer_form(asked, model, out.generation, "output_config.format");
+  fields.ignore({"context_management", "container", "mcp_servers", "betas"});
   out.unknown = fields.unknown();
   return out;
 }

@@ -3,6 +3,7 @@
 
 #include <ctime>
 
+#include "server/answer_fields.h"
 #include "server/completion_request.h"
 #include "server/messages_api.h"
 #include "server/openai_answer.h"
@@ -12,19 +13,23 @@ namespace dure {
 namespace {
 
 GenerationRequest make_request(std::vector<int32_t> prompt, const GenerationFields& fields,
-                               int64_t new_tokens_max, const ServedModel& model, int64_t index) {
+                               int64_t new_tokens_max, const ServedModel& model, int64_t index,
+                               std::shared_ptr<TokenMask> mask) {
   return {.prompt = std::move(prompt),
           .sampling = fields.sampling,
           .new_tokens_max = new_tokens_max,
           .new_tokens_min = fields.stops.tokens_min,
           .stop_tokens = fields.stops.stop_tokens(model.texts.stops),
           .top_count = fields.logprobs ? fields.top_logprobs : 0,
+          .mask = std::move(mask),
           .stream = static_cast<uint64_t>(index)};
 }
 
 Conversation conversation_of(const ChatRequest& request, const ServedModel& model) {
   ConversationOptions options = request.conversation;
-  options.read_calls = !options.tools.is_null();
+  // What is written in a form that was asked for is no call, whatever it looks like.
+  const std::optional<AnswerForm>& form = request.generation.form;
+  options.read_calls = !options.tools.is_null() && (!form || form->kind == AnswerKind::kToolCalls);
   Conversation out(model.texts, std::move(options));
   for (const Message& message : request.messages) out.add(message);
   return out;
@@ -76,12 +81,15 @@ std::string render_prompt(const ChatRequest& request, const ServedModel& model) 
   return rendered(conversation_of(request, model));
 }
 
-ChatChoices make_chat_choices(const ChatRequest& request, const ServedModel& model) {
+ChatChoices make_chat_choices(const ChatRequest& request, const ServedModel& model,
+                              const std::string& request_id) {
   const Conversation conversation = conversation_of(request, model);
   const std::string text = rendered(conversation);
   const std::vector<int32_t> prompt = conversation.encode(text);
   ChatChoices out{.prompt_tokens = std::ssize(prompt)};
   const int64_t room = answer_room(request.generation, out.prompt_tokens, model);
+  const bool reasons = conversation.answer_to(text).in_reasoning();
+  std::set<std::string> not_held;
   for (int64_t i = 0; i < request.generation.choice_count; ++i) {
     // Reasoning that is not told apart is content as the model wrote it.
     AnswerStream stream =
@@ -92,9 +100,12 @@ ChatChoices make_chat_choices(const ChatRequest& request, const ServedModel& mod
                                          .tools = conversation.options().tools})
             : conversation.answer_to(text);
     stream.stop_at(request.generation.stops);
-    out.choices.push_back({.request = make_request(prompt, request.generation, room, model, i),
-                           .stream = std::move(stream)});
+    out.choices.push_back(
+        {.request = make_request(prompt, request.generation, room, model, i,
+                                 make_mask(request.generation, model, reasons, not_held)),
+         .stream = std::move(stream)});
   }
+  warn_of_not_held(not_held, request_id);
   return out;
 }
 
@@ -102,21 +113,22 @@ AnsweringOptions prepare_chat(const Json& body, const ServedModel& model,
                               const std::string& request_id) {
   const ChatRequest request = read_chat_request(body, model);
   warn_of_unknown(request.unknown, request_id);
-  ChatChoices choices = make_chat_choices(request, model);
+  ChatChoices choices = make_chat_choices(request, model, request_id);
   AnswerHead head = make_head(request.generation, model, "chatcmpl-");
   return {.choices = std::move(choices.choices),
           .format = request.generation.stream ? chat_stream_format(std::move(head))
                                               : chat_whole_format(std::move(head)),
           .prompt_tokens = choices.prompt_tokens,
           .include_reasoning = request.include_reasoning,
-          .first_call_only = request.first_call_only};
+          .first_call_only = request.first_call_only,
+          .named_tool = request.generation.form && !request.generation.form->tool_name.empty()};
 }
 
 AnsweringOptions prepare_messages(const Json& body, const ServedModel& model,
                                   const std::string& request_id) {
   const ChatRequest request = read_messages_request(body, model);
   warn_of_unknown(request.unknown, request_id);
-  ChatChoices choices = make_chat_choices(request, model);
+  ChatChoices choices = make_chat_choices(request, model, request_id);
   AnswerHead head = make_head(request.generation, model, "msg_");
   return {.choices = std::move(choices.choices),
           .format = request.generation.stream
@@ -130,7 +142,7 @@ AnsweringOptions prepare_responses(const Json& body, const ServedModel& model,
                                    const std::string& request_id) {
   const ChatRequest request = read_responses_request(body, model);
   warn_of_unknown(request.unknown, request_id);
-  ChatChoices choices = make_chat_choices(request, model);
+  ChatChoices choices = make_chat_choices(request, model, request_id);
   AnswerHead head = make_head(request.generation, model, "resp_");
   const SamplingOptions& sampling = request.generation.sampling;
   return {.choices = std::move(choices.choices),
@@ -158,15 +170,17 @@ AnsweringOptions prepare_completion(const Json& body, const ServedModel& model,
   }
   if (request.echo) add_echoes(request, model, head);
   if (rooms.empty()) out.silent_choices = head.head.choice_count;
+  std::set<std::string> not_held;
   for (size_t p = 0; p < rooms.size(); ++p) {
     for (int64_t i = 0; i < fields.choice_count; ++i) {
       AnswerStream stream = AnswerStream::plain(model.texts);
       stream.stop_at(fields.stops);
-      out.choices.push_back(
-          {.request = make_request(request.prompts[p], fields, rooms[p], model, i),
-           .stream = std::move(stream)});
+      out.choices.push_back({.request = make_request(request.prompts[p], fields, rooms[p], model, i,
+                                                     make_mask(fields, model, false, not_held)),
+                             .stream = std::move(stream)});
     }
   }
+  warn_of_not_held(not_held, request_id);
   out.format = fields.stream ? completion_stream_format(std::move(head))
                              : completion_whole_format(std::move(head));
   return out;

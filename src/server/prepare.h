@@ -1,5 +1,5 @@
 // server/prepare.h: a body of a generating endpoint as everything its answer takes: prompts, engine
-// requests, the reader of each answer, the format it is written in.
+// requests with their masks, the reader of each answer, the format it is written in.
 //
 // The work of reading a request, without sockets and engine: it may run on any thread. Not here:
 // fields (chat_request.h, completion_request.h), running it (answering.h).
@@ -26,7 +26,8 @@ struct ChatChoices {
   std::vector<AnsweringChoice> choices;
   int64_t prompt_tokens = 0;
 };
-ChatChoices make_chat_choices(const ChatRequest& request, const ServedModel& model);
+ChatChoices make_chat_choices(const ChatRequest& request, const ServedModel& model,
+                              const std::string& request_id);
 
 // The prompt's text alone.
 std::string render_prompt(const ChatRequest& request, const ServedModel& model);

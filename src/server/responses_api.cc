@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "base/log.h"
+#include "server/answer_fields.h"
 
 namespace dure {
 namespace {
@@ -125,23 +126,32 @@ Json read_declarations(const Json& list) {
   return out.size() > 0 ? out : Json();
 }
 
-void read_text_format(ApiFields& fields) {
+// In the chat's spelling, into `asked`.
+void read_text_format(ApiFields& fields, Json& asked) {
   const Json* text = fields.object("text");
   if (text == nullptr) return;
-  ApiFields inner(*text, "text");
-  const Json* format = inner.object("format");
-  if (format == nullptr) return;
-  const auto type = ApiFields(*format, "text.format").string("type");
-  if (type.value_or("text") != "text")
-    throw unsupported("text.format", fmt::format("text.format '{}' is not supported yet", *type));
+  const Json* format = ApiFields(*text, "text").object("format");
+  if (format != nullptr && format->size() > 0) asked["response_format"] = *format;
 }
 
-void read_tool_choice(ApiFields& fields, ChatRequest& out) {
+void read_tool_choice(ApiFields& fields, ChatRequest& out, Json& asked) {
   const Json* choice = fields.find("tool_choice");
   if (choice == nullptr || *choice == Json("auto")) return;
   if (*choice == Json("none")) return void(out.conversation.tools = Json());
-  throw unsupported("tool_choice",
-                    "tool_choice: forcing a tool call is not supported yet; use \"auto\"");
+  if (out.conversation.tools.is_null())
+    throw bad_field("tool_choice", "tool_choice is given, but no tools are");
+  if (choice->is_string()) {
+    fields.choice("tool_choice", {"auto", "none", "required"});
+    asked["tool_choice"] = *choice;
+    return;
+  }
+  ApiFields named(*choice, "tool_choice");
+  const auto name = named.string("name");
+  if (named.string("type").value_or("function") != "function" || !name) {
+    throw unsupported("tool_choice",
+                      "tool_choice: a function by its name, \"auto\", \"none\" or \"required\"");
+  }
+  asked["tool_choice"] = forced_tool(out.conversation.tools, *name);
 }
 
 void refuse_state(ApiFields& fields) {
@@ -378,14 +388,18 @@ ChatRequest read_responses_request(const Json& body, const ServedModel& model) {
   out.conversation.thinking = model.thinking;
   out.messages = read_input(fields);
   if (const Json* tools = fields.array("tools")) out.conversation.tools = read_declarations(*tools);
-  read_tool_choice(fields, out);
-  read_text_format(fields);
+  Json asked = read_form_fields(fields);
+  read_tool_choice(fields, out, asked);
+  asked["tools"] = out.conversation.tools;
+  read_text_format(fields, asked);
   if (const Json* reasoning = fields.object("reasoning")) {
     const auto effort = ApiFields(*reasoning, "reasoning").string("effort");
     if (effort) out.conversation.thinking = *effort != "none";
   }
   out.first_call_only = !fields.boolean("parallel_tool_calls").value_or(true);
+  asked["parallel_tool_calls"] = !out.first_call_only;
   out.generation = read_generation(fields, model);
+  read_answer_form(asked, model, out.generation, "text.format");
   out.generation.choice_count = 1;
   fields.ignore({"include", "truncation", "top_logprobs", "max_tool_calls", "background"});
   out.unknown = fields.unknown();

@@ -6,9 +6,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "chat/answer_masks.h"
 #include "chat/chat_texts.h"
 #include "chat/prompt_scorer.h"
 
@@ -29,6 +31,8 @@ struct ServedModel {
   std::function<std::vector<std::vector<PromptScore>>(
       const std::vector<std::vector<int32_t>>& prompts, int64_t top_count)>
       score_prompts;
+  // Masks of answers that must have a form. Null: such requests are refused.
+  std::shared_ptr<AnswerMasks> masks;
   int64_t choices_max = 16, top_logprobs_max = 20;
 
   const std::string& name() const { return names.front(); }

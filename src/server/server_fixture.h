@@ -42,6 +42,8 @@ class TestServer {
     served->defaults = load_sampling(*model_.files);
     served->context_tokens = options.context_tokens;
     served->vocab_size = model_.weights.config.vocab_size;
+    served->masks = std::make_shared<AnswerMasks>(served->texts.require_tokenizer(),
+                                                  served->vocab_size, served->texts.stops.tokens);
     served->score_prompts = [this](const auto& prompts, int64_t top) {
       return scorer_.score(prompts, top);
     };
