@@ -112,7 +112,7 @@ TEST(AnswerMasks, FormsOfRequests) {
 TEST(AnswerMasks, RefusesRequestsByField) {
   const std::pair<std::string, const char*> cases[] = {
       {R"({"response_format":{"type":"xml"}})", "response_format.type"},
-      {R"({"response_format":{"type":"json_schema"}})", "json_schema.schema is missing"},
+      {R"({"response_format":{"type":"json_schema"}})", "response_format.schema is missing"},
       {R"({"structured_outputs":{"grammar":"root ::= x"}})", "structured_outputs.grammar"},
       {R"({"guided_regex":"a","guided_choice":["b"]})", "one form"},
       {R"({"guided_choice":[]})", "guided_choice"},

@@ -44,6 +44,7 @@ class AnswerFields {
   }
 
   void response_format(const Json& format) {
+    if (!format.is_object()) wrong("response_format", "an object is asked for", format);
     const Json* type = format.find("type");
     const std::string name = type != nullptr && type->is_string() ? type->as_string() : "";
     if (name == "text") return;
@@ -52,7 +53,7 @@ class AnswerFields {
       if (schema == nullptr) {
         only(AnswerKind::kJsonObject, "response_format");
       } else {
-        only(AnswerKind::kJsonSchema, "response_format").schema = *schema;
+        only(AnswerKind::kJsonSchema, "response_format.schema").schema = *schema;
       }
       return;
     }
@@ -61,8 +62,11 @@ class AnswerFields {
     const Json* wrapped = given(format, "json_schema");
     const Json* schema = given(wrapped != nullptr ? *wrapped : format, "schema");
     if (schema == nullptr)
-      fail(ErrorCode::kInvalidArgument, "response_format.json_schema.schema is missing");
-    only(AnswerKind::kJsonSchema, "response_format").schema = *schema;
+      fail(ErrorCode::kInvalidArgument, "response_format.{} is missing",
+           wrapped != nullptr ? "json_schema.schema" : "schema");
+    only(AnswerKind::kJsonSchema,
+         wrapped != nullptr ? "response_format.json_schema.schema" : "response_format.schema")
+        .schema = *schema;
   }
 
   void structured(const Json& outputs) {

@@ -204,12 +204,12 @@ TEST_F(AnswerForms, WhatCannotBeHeldIsRefusedWithItsPlace) {
   expect(kChat,
          chat(R"("response_format":{"type":"json_schema","json_schema":{"name":"x","schema":)" +
               unique + "}}"),
-         "response_format", "#/properties/a/uniqueItems");
+         "response_format.json_schema.schema", "#/properties/a/uniqueItems");
   EXPECT_EQ(error(server, kChat, chat(R"("guided_json":)" + unique)).at("code").as_string(),
             "unsupported_parameter");
   expect("/v1/responses",
          R"({"input":"x","text":{"format":{"type":"json_schema","schema":)" + unique + "}}}",
-         "text.format", "#/properties/a/uniqueItems");
+         "text.format.schema", "#/properties/a/uniqueItems");
   expect("/v1/responses", R"({"input":"x","text":{"format":{"type":"xml"}}})", "text.format.type",
          "xml");
   expect("/v1/completions", R"j({"prompt":"x","regex":"a(?=b)"})j", "regex", "regex: ");

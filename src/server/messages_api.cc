@@ -132,13 +132,14 @@ void read_tool_choice(ApiFields& fields, ChatRequest& out, Json& asked) {
   asked["tool_choice"] = forced_tool(out.conversation.tools, *name);
 }
 
-// `output_config.format`, or `output_format` as it was called before: as OpenAI has it.
-void read_output_format(ApiFields& fields, Json& asked) {
+// `output_config.format`, or `output_format` as it was called before, as OpenAI has it; its name.
+const char* read_output_format(ApiFields& fields, Json& asked) {
   const Json* config = fields.object("output_config");
   const Json* before = fields.find("output_format");
-  const Json* format = config != nullptr ? config->find("format") : nullptr;
-  if (format == nullptr) format = before;
-  if (format != nullptr) asked["response_format"] = *format;
+  if (before != nullptr) asked["response_format"] = *before;
+  if (before != nullptr || config == nullptr) return "output_format";
+  if (const Json* format = config->find("format")) asked["response_format"] = *format;
+  return "output_config.format";
 }
 
 void read_thinking(ApiFields& fields, ChatRequest& out) {
@@ -350,13 +351,13 @@ ChatRequest read_messages_request(const Json& body, const ServedModel& model) {
   Json asked = read_form_fields(fields);
   read_tool_choice(fields, out, asked);
   asked["tools"] = out.conversation.tools;
-  read_output_format(fields, asked);
+  const char* format_name = read_output_format(fields, asked);
   read_thinking(fields, out);
   out.generation = read_generation(fields, model);
   out.generation.choice_count = 1;
   const std::vector<std::string> stops = read_stops(fields, "stop_sequences", kStopsMax);
   if (!stops.empty()) out.generation.stops.strings = stops;
-  read_answer_form(asked, model, out.generation, "output_config.format");
+  read_answer_form(asked, model, out.generation, format_name);
   fields.ignore({"context_management", "container", "mcp_servers", "betas"});
   out.unknown = fields.unknown();
   return out;
