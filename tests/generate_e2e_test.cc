@@ -47,8 +47,11 @@ TEST_F(GenerateVerb, AnInterruptStopsTheAnswer) {
   config.replace(value, config.find_first_not_of("0123456789", value) - value, "262144");
   write_file(at("endless") + "/config.json", config);
   const std::string endless =
-      "generate " + at("endless") + " -p 'the village' --temperature 0 --ignore-eos -n 200000 --context 200100";
-  const ProgramOptions interrupted{.environment = "timeout --preserve-status -s INT 2"};
+      "generate " + at("endless") +
+      " -p 'the village' --temperature 0 --ignore-eos -n 200000 --context 200100";
+  // In the foreground one signal comes, not a second one for the whole group, which ends at once.
+  const ProgramOptions interrupted{.environment =
+                                       "timeout --foreground --preserve-status -s INT 2"};
   const Outcome json = run_program(endless + " --json", interrupted);
   EXPECT_EQ(json.code, 130) << json.error;
   const Json said = parse_json(json.out, "generate --json");
