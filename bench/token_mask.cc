@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/utf8.h"
+#include "bench_main.h"
 #include "grammar/json_schema.h"
 #include "grammar/pattern.h"
 #include "grammar/token_matcher.h"
@@ -238,11 +239,4 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace dure
 
-int main(int argc, char** argv) {
-  try {
-    return dure::run(argc, argv);
-  } catch (const dure::Error& e) {
-    std::fprintf(stderr, "%s\n", e.what());
-    return 2;
-  }
-}
+int main(int argc, char** argv) { return dure::bench_main(dure::run, argc, argv); }

@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "bench_main.h"
 #include "text/bpe_trainer.h"
 #include "timing.h"
 
@@ -83,11 +84,4 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace dure
 
-int main(int argc, char** argv) {
-  try {
-    return dure::run(argc, argv);
-  } catch (const dure::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 2;
-  }
-}
+int main(int argc, char** argv) { return dure::bench_main(dure::run, argc, argv); }

@@ -242,10 +242,5 @@ int run(int argc, char** argv) {
 }  // namespace dure
 
 int main(int argc, char** argv) {
-  try {
-    return dure::run(argc, argv);
-  } catch (const dure::Error& error) {
-    std::fprintf(stderr, "bench_training: %s\n", error.what());
-    return 2;
-  }
+  return dure::bench_main(dure::run, argc, argv, "bench_training: ");
 }

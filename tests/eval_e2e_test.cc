@@ -334,12 +334,7 @@ TEST_F(EvalVerb, TextsFromOutsideAreUtf8) {
 
 // More tokens in a sequence than the model was made for: measured, and said with both numbers.
 TEST_F(EvalVerb, BeyondTheContextIsSaid) {
-  std::filesystem::copy(at("model"), at("short"));
-  std::string config = read_file(at("short") + "/config.json");
-  const std::string field = "\"max_position_embeddings\": ";
-  const size_t begin = config.find(field) + field.size();
-  config.replace(begin, config.find_first_of(",\n", begin) - begin, "8");
-  write_file(at("short") + "/config.json", config);
+  copy_with_context("short", 8);
   write_file(at("long.txt"), "the village shares its work, the village shares its work, 1 2 3 4 5");
   make_folders(at("context"));
   write_file(at("context") + "/a.txt", "the village");

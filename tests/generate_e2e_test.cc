@@ -40,12 +40,7 @@ TEST_F(GenerateVerb, TextIsThatOfTheSeedWhateverTheThreads) {
 
 // Ctrl-C ends the answer: what was said stands, and the exit code says what ended it.
 TEST_F(GenerateVerb, AnInterruptStopsTheAnswer) {
-  std::filesystem::copy(at("model"), at("endless"));
-  std::string config = read_file(at("endless") + "/config.json");
-  const std::string field = "\"max_position_embeddings\": ";
-  const size_t value = config.find(field) + field.size();
-  config.replace(value, config.find_first_not_of("0123456789", value) - value, "262144");
-  write_file(at("endless") + "/config.json", config);
+  copy_with_context("endless", 262144);
   const std::string endless =
       "generate " + at("endless") +
       " -p 'the village' --temperature 0 --ignore-eos -n 200000 --context 200100";

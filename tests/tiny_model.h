@@ -42,6 +42,16 @@ class TinyModel : public ::testing::Test {
   }
   static void TearDownTestSuite() { delete folder_; }
   static std::string at(const std::string& name) { return (folder_->path() / name).string(); }
+  // "model" under another name, made for so many tokens.
+  static void copy_with_context(const std::string& name, int64_t context_tokens) {
+    std::filesystem::copy(at("model"), at(name));
+    std::string config = read_file(at(name) + "/config.json");
+    const std::string field = "\"max_position_embeddings\": ";
+    const size_t value = config.find(field) + field.size();
+    config.replace(value, config.find_first_not_of("0123456789", value) - value,
+                   std::to_string(context_tokens));
+    write_file(at(name) + "/config.json", config);
+  }
 
   inline static TemporaryFolder* folder_ = nullptr;
 };

@@ -40,10 +40,6 @@ uint16_t* room_for(int64_t elements, CpuStream& stream) {
       stream.shared_scratch(static_cast<size_t>(elements) * sizeof(uint16_t)));
 }
 
-BParts parts_of(const WeightView& w) {
-  return {.stride_bytes = w.stride_bytes(), .addresses = w.parts};
-}
-
 const char* bytes_of(const void* at) { return static_cast<const char*>(at); }
 
 }  // namespace

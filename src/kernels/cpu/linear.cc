@@ -12,11 +12,6 @@ struct Sizes {
   int64_t m, n, k;
 };
 
-// Where the matrices of a stack lie.
-BParts parts_of(const WeightView& w) {
-  return {.stride_bytes = w.stride_bytes(), .addresses = w.parts};
-}
-
 }  // namespace
 
 void exact(const WeightView& w, Parts offsets, ConstTensorView x, TensorView y, CpuStream& stream) {

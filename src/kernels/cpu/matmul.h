@@ -53,6 +53,9 @@ struct BParts {
   int64_t stride_bytes = 0;
   const void* const* addresses = nullptr;
 };
+inline BParts parts_of(const WeightView& w) {
+  return {.stride_bytes = w.stride_bytes(), .addresses = w.parts};
+}
 
 // Part e of a stack: rows (or, where `ragged_steps`, steps) [offsets[e], offsets[e+1]) of A; see
 // part_of.
