@@ -22,6 +22,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "bench_main.h"
 #include "formats/config_fixture.h"
 #include "formats/hf_config.h"
 #include "formats/tensor_names.h"
