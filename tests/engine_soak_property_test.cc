@@ -691,6 +691,8 @@ class Soak {
     } while (elapsed() < g_options.seconds && !::testing::Test::HasFailure());
     old_engine.drain();
     total_.add(old_engine.statistics());
+    std::printf("soak: the old engine keeps %lld prefixes\n",
+                static_cast<long long>(old_engine.statistics().generator.prefixes));
     expect_work();
     expect_flat_memory();
   }

@@ -183,6 +183,59 @@ TEST_F(Serve, ATemplateOfTheOperatorsOwn) {
                  "no.jinja");
 }
 
+// The conversation goes on after a restart: with what was kept, and the bits of a server without.
+TEST_F(Serve, PrefixesOutliveTheServer) {
+  const std::string flags = "--context 512 --max-sequences 4",
+                    file = " --prefix-file '" + at("prefixes.kv") + "'";
+  const auto ask = [](const Served& server, const std::string& more) {
+    std::string text = "the village shares its work";
+    for (int i = 0; i < 6; ++i) text += " and its village shares the work";
+    const HttpAnswer answer = server.post(
+        "/v1/chat/completions",
+        R"({"messages":[{"role":"user","content":")" + text + more +
+            R"("}],"seed":1,"max_tokens":20,"ignore_eos":true,"logprobs":true,"top_logprobs":2})");
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    return answer.json();
+  };
+  const auto cached = [](const Json& answer) {
+    return answer.at("usage").at("prompt_tokens_details").at("cached_tokens").as_int();
+  };
+  std::vector<Json> cold;
+  for (const char* more : {"", " in winter"}) {
+    Served server(at("model"), flags);
+    cold.push_back(ask(server, more));
+    EXPECT_EQ(cached(cold.back()), 0);
+  }
+  {
+    Served server(at("model"), flags + file);
+    EXPECT_NE(server.said().find("not there yet"), std::string::npos);
+    EXPECT_EQ(ask(server, "").at("choices"), cold[0].at("choices"));
+    server.signal(SIGTERM);
+    EXPECT_EQ(server.wait(), 0);
+    EXPECT_NE(server.said().find("prefixes written"), std::string::npos) << server.said();
+  }
+  Served server(at("model"), flags + file);
+  const Json again = ask(server, ""), other = ask(server, " in winter");
+  EXPECT_GT(cached(again), 40);
+  EXPECT_GT(cached(other), 40);
+  EXPECT_EQ(again.at("choices"), cold[0].at("choices"));
+  EXPECT_EQ(other.at("choices"), cold[1].at("choices"));
+  server.signal(SIGTERM);
+  EXPECT_EQ(server.wait(), 0);
+  // Another's is refused before anything is answered, and stays as it is.
+  const std::string before = read_file(at("prefixes.kv"));
+  const auto refused = [&](const std::string& model, const std::string& more, const char* why) {
+    expect_refusal(run_program("serve '" + model + "' --port 0 " + flags + file + more), why);
+    EXPECT_EQ(read_file(at("prefixes.kv")), before);
+  };
+  refused(at("model"), " --kv-type bf16", "another type");
+  refused(at("model"), " --draft 1", "made without drafts");
+  copy_with_context("longer", 4096);
+  refused(at("longer"), "", "made with another model");
+  expect_refusal(run_program("serve '" + at("model") + "' --port 0 --prefix-file no/folder/x"),
+                 "no/folder");
+}
+
 TEST_F(Serve, WhatCannotBeServedIsOneLine) {
   expect_refusal(run_program("serve no/such/model --port 0"), "no/such/model");
   expect_refusal(run_program("serve '" + at("bare") + "' --port 0"), "no tokenizer");

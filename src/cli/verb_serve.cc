@@ -35,7 +35,7 @@ constexpr int64_t kScoredTokensMax = 16384;
 struct Given {
   std::string model;
   std::vector<std::string> names, keys, cors_origins, hosts;
-  std::optional<std::string> key_file, metrics_compat, chat_template;
+  std::optional<std::string> key_file, metrics_compat, chat_template, prefix_file;
   HttpServerOptions http;
   std::optional<int64_t> context_tokens;
   int64_t sequences_max = 64, queue_max = 256, draft_tokens = 0;
@@ -91,6 +91,10 @@ void check(const Given& given) {
   if (given.context_tokens) at_least("--context", *given.context_tokens, 2);
   if (given.draft_tokens < 0 || given.draft_tokens > 64)
     fail(ErrorCode::kInvalidArgument, "--draft {}: give 0 to 64", given.draft_tokens);
+  if (given.prefix_file) {  // That it can be written, before it is needed.
+    check_replaceable_file(*given.prefix_file, true);
+    const StagedFile probe(*given.prefix_file);
+  }
   if (given.metrics_compat && *given.metrics_compat != "vllm")
     fail(ErrorCode::kInvalidArgument, "--metrics-compat {}: give vllm, or leave it away",
          *given.metrics_compat);
@@ -197,6 +201,27 @@ void serve_until_signal(HttpServer& server, Api& api, EngineThread& engine, doub
   engine.stop();
 }
 
+PrefixFileOwner prefix_owner(const OpenModel& model) {
+  const BuildFacts facts = build_facts();
+  return {model.texts.source, fmt::format("{} {}", facts.version, facts.commit)};
+}
+
+// What an earlier server left, where it has left something.
+void load_prefixes(const Path& path, const OpenModel& model, EngineThread& engine) {
+  if (!path_exists(path)) {
+    log_info("{}: not there yet; prefixes are written to it at the end", path.string());
+    return;
+  }
+  const RestoredPrefixes there = engine.restore_prefixes(path, prefix_owner(model));
+  log_info("{}: {} prefixes{}", path.string(), there.snapshots,
+           there.left_away > 0 ? fmt::format(", {} more found no room", there.left_away) : "");
+}
+
+void save_prefixes(const Path& path, const OpenModel& model, EngineThread& engine) {
+  engine.save_prefixes(path, prefix_owner(model));
+  log_info("{}: {} prefixes written", path.string(), engine.statistics().generator.prefixes);
+}
+
 int run(const Given& given) {
   check(given);
   Given settled = given;
@@ -220,12 +245,14 @@ int run(const Given& given) {
   EngineThread engine(model.weights,
                       {.generator = options, .waiting_requests_max = given.queue_max}, stream);
   given.preload.run(model.weights, model.texts.source, stream);
+  if (given.prefix_file) load_prefixes(*given.prefix_file, model, engine);
   PromptScorer scorer(model, std::min(options.context_tokens_max, kScoredTokensMax));
   const auto served = served_model(given, model, options.context_tokens_max, scorer);
   InterruptScope scope;
   api.set_ready(served, engine);
   print_ready(server.url(), *served, engine);
   serve_until_signal(server, api, engine, given.drain_seconds);
+  if (given.prefix_file) save_prefixes(*given.prefix_file, model, engine);
   return 0;
 }
 
@@ -253,6 +280,8 @@ std::function<int()> declare_serve(Args& args) {
   args.option("--chat-template", given->chat_template,
               "Jinja file that renders conversations instead of the model's own");
   args.option("--draft", given->draft_tokens, "tokens the MTP layer drafts ahead (0: off)");
+  args.option("--prefix-file", given->prefix_file,
+              "keys and values of what prompts begin with: read at the start, written at the end");
   args.flag("--no-thinking", given->no_thinking,
             "answer without reasoning first where a request does not say");
   args.options("--cors-origins,--cors-origin", given->cors_origins,

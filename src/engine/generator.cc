@@ -12,6 +12,7 @@
 #include "engine/scheduler.h"
 #include "engine/speculation.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/isa.h"
 #include "kernels/rows.h"
 #include "model/fingerprint.h"
 
@@ -170,6 +171,7 @@ struct Generator::State {
   void accept(Sequence& sequence, int32_t token, float log_probability);
   void end_with(Sequence& sequence, Error error);
   void complete_events();
+  PrefixFileModel file_model(const PrefixFileOwner& owner) const;
 };
 
 void Generator::State::end_with(Sequence& s, Error error) {
@@ -426,10 +428,11 @@ void Generator::State::sample_heads(std::span<Head> some, int64_t row_count) {
     return list.subspan(static_cast<size_t>(head.logits_row) * width,
                         static_cast<size_t>(head.row_count) * width);
   };
+  const std::span<int32_t> chosen = tokens.values();  // Once: it notes the change.
   stream.host_threads().parallel_for(std::ssize(some), [&](int64_t i, int worker) {
     Head& head = some[static_cast<size_t>(i)];
     choose_tokens(head, choosers[static_cast<size_t>(worker)], of_head(head, values, v),
-                  of_head(head, tokens.values(), 1));
+                  of_head(head, chosen, 1));
   });
   const TensorView log_probability = buffers.log_probability.rows(0, row_count),
                    log_sum_exp = buffers.log_sum_exp.rows(0, row_count);
@@ -437,7 +440,7 @@ void Generator::State::sample_heads(std::span<Head> some, int64_t row_count) {
   const std::span<const float> chosen_log_p = host_log_probability.of(log_probability, stream);
   add_top(some, values, log_sum_exp);
   for (Head& head : some)
-    settle(head, of_head(head, tokens.values(), 1), of_head(head, chosen_log_p, 1));
+    settle(head, of_head(head, chosen, 1), of_head(head, chosen_log_p, 1));
 }
 
 // For every chosen token of those who ask; there is room, and no more than tokens stays.
@@ -567,19 +570,22 @@ int64_t Generator::submit(GenerationRequest request) {
   return state_->scheduler.add(std::move(request)).id;
 }
 
-void Generator::save_prefixes(const Path& path, const std::string& model_name) {
-  State& s = *state_;
-  if (!s.prefixes) return;
-  const PrefixFileModel model{model_name, model_fingerprint(s.weights, s.stream)};
-  dure::save_prefixes(path, model, s.cache, s.prefixes->index());
+PrefixFileModel Generator::State::file_model(const PrefixFileOwner& owner) const {
+  return {owner.model, model_fingerprint(weights, stream),
+          fmt::format("{}, {}", isa_name(isa()), owner.build)};
 }
 
-RestoredPrefixes Generator::restore_prefixes(const Path& path, const std::string& model_name) {
+void Generator::save_prefixes(const Path& path, const PrefixFileOwner& owner) {
+  State& s = *state_;
+  if (!s.prefixes) return;
+  dure::save_prefixes(path, s.file_model(owner), s.cache, s.prefixes->index());
+}
+
+RestoredPrefixes Generator::restore_prefixes(const Path& path, const PrefixFileOwner& owner) {
   State& s = *state_;
   if (!s.prefixes)
     fail(ErrorCode::kInvalidArgument, "{}: prefixes, but none are kept here", path.string());
-  const PrefixFileModel model{model_name, model_fingerprint(s.weights, s.stream)};
-  return dure::restore_prefixes(path, model, s.cache, s.prefixes->index());
+  return dure::restore_prefixes(path, s.file_model(owner), s.cache, s.prefixes->index());
 }
 
 void Generator::forget_prefixes() {

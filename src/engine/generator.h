@@ -146,8 +146,8 @@ class Generator {
 
   // Prefixes to a file and back (prefix_file.h), between steps. Nothing is saved, and restore
   // refuses, where none are kept.
-  void save_prefixes(const Path& path, const std::string& model_name);
-  RestoredPrefixes restore_prefixes(const Path& path, const std::string& model_name);
+  void save_prefixes(const Path& path, const PrefixFileOwner& owner);
+  RestoredPrefixes restore_prefixes(const Path& path, const PrefixFileOwner& owner);
   // Forgets all prefixes, those of running requests too: whoever changes the weights calls it
   // before the next step.
   void forget_prefixes();
