@@ -271,6 +271,8 @@ bool Api::may_come_from(const HttpRequest& request, const std::string& origin) c
 void Api::add_cors(const HttpRequest& request, HttpResponse& out) const {
   const std::string* origin = request.header("origin");
   if (origin == nullptr || !may_come_from(request, *origin)) return;
+  // For the page alone, which comes from here.
+  if (plain_path(request.path).starts_with("/dure/")) return;
   out.headers.emplace_back("Access-Control-Allow-Origin", *origin);
   out.headers.emplace_back("Access-Control-Expose-Headers",
                            "X-Request-Id, Request-Id, Retry-After");

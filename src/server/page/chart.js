@@ -3,8 +3,6 @@
 import { h, replace, s, short } from "/page/dom.js";
 import { t } from "/page/strings.js";
 
-const kWidth = 340;
-const kHeight = 190;
 const kLeft = 46;
 const kRight = 10;
 const kTop = 10;
@@ -87,14 +85,28 @@ export class Chart {
     this.options = options;
     this.value = h("span", { class: "value" });
     this.legend = h("div", { class: "legend" });
-    this.svg = s("svg", { viewBox: `0 0 ${kWidth} ${kHeight}`, role: "img", tabindex: "0" });
+    this.svg = s("svg", { role: "img", tabindex: "0" });
+    this.resize(340);
     this.element = h("figure", { class: "chart" }, h("figcaption", {}, h("b", {}, options.title), options.unit ? h("span", { class: "soft" }, options.unit) : null, this.value), this.svg, this.legend);
     this.series = [];
     options.group?.add(this);
+    // Drawn anew at every width, so that its text is always as large as the page's.
+    new ResizeObserver(() => {
+      const width = Math.round(this.svg.getBoundingClientRect().width);
+      if (width < 100 || width === this.width) return;
+      this.resize(width);
+      if (this.look) this.draw();
+    }).observe(this.element);
     this.svg.addEventListener("pointermove", (event) => this.point(event));
     this.svg.addEventListener("pointerleave", () => this.pointAll(null));
     this.svg.addEventListener("keydown", (event) => this.key(event));
     this.svg.addEventListener("blur", () => this.pointAll(null));
+  }
+
+  resize(width) {
+    this.width = width;
+    this.height = Math.round(Math.min(210, Math.max(150, width * 0.52)));
+    this.svg.setAttribute("viewBox", `0 0 ${width} ${this.height}`);
   }
 
   // series: [{name, x, y, tone}]; look: {log, smooth}
@@ -111,9 +123,9 @@ export class Chart {
     const [low, high] = range(series, log);
     const from = Math.min(...series.map(({ x }) => x[0]));
     const until = Math.max(...series.map(({ x }) => x.at(-1)));
-    this.xOf = (x) => kLeft + ((x - from) / (until - from || 1)) * (kWidth - kLeft - kRight);
+    this.xOf = (x) => kLeft + ((x - from) / (until - from || 1)) * (this.width - kLeft - kRight);
     const scale = log ? Math.log : (value) => value;
-    this.yOf = (y) => kTop + (1 - (scale(Math.max(y, log ? low : -Infinity)) - scale(low)) / (scale(high) - scale(low))) * (kHeight - kTop - kBottom);
+    this.yOf = (y) => kTop + (1 - (scale(Math.max(y, log ? low : -Infinity)) - scale(low)) / (scale(high) - scale(low))) * (this.height - kTop - kBottom);
     this.marks = s("g", {});
     const axis = log ? logTicks(low, high) : ticks(low, high);
     replace(this.svg, this.grid(axis), series.length ? this.steps(from, until) : null, lines.map((one) => this.line(one, look.smooth > 0 && lines.length === 1)), this.marks);
@@ -125,15 +137,16 @@ export class Chart {
   grid(axis) {
     return axis.map((value) => {
       const y = this.yOf(value);
-      return [s("line", { class: "grid", x1: kLeft, x2: kWidth - kRight, y1: y, y2: y }), s("text", { x: kLeft - 6, y: y + 4, "text-anchor": "end" }, short(value))];
+      return [s("line", { class: "grid", x1: kLeft, x2: this.width - kRight, y1: y, y2: y }), s("text", { x: kLeft - 6, y: y + 4, "text-anchor": "end" }, short(value))];
     });
   }
 
   steps(from, until) {
     const format = this.options.format ?? short;
     const between = until > from ? ticks(from, until).filter((x) => Math.min(x - from, until - x) > (until - from) * 0.18) : [];
-    const label = (x, anchor) => s("text", { x: this.xOf(x), y: kHeight - 6, "text-anchor": anchor }, format(x));
-    return [label(from, "start"), between.map((x) => label(x, "middle")), until > from ? label(until, "end") : null].flat();
+    const ends = [format(from), format(until)];
+    const label = (x, anchor) => s("text", { x: this.xOf(x), y: this.height - 6, "text-anchor": anchor }, format(x));
+    return [label(from, "start"), between.filter((x) => !ends.includes(format(x))).map((x) => label(x, "middle")), ends[0] !== ends[1] ? label(until, "end") : null].flat();
   }
 
   line({ x, y, line, tone }, soft) {
@@ -167,7 +180,7 @@ export class Chart {
   point(event) {
     if (!this.series.length) return;
     const box = this.svg.getBoundingClientRect();
-    const at = ((event.clientX - box.left) / box.width) * kWidth;
+    const at = ((event.clientX - box.left) / box.width) * this.width;
     const { x } = this.series[0];
     let best = 0;
     for (let i = 1; i < x.length; ++i) if (Math.abs(this.xOf(x[i]) - at) < Math.abs(this.xOf(x[best]) - at)) best = i;
@@ -198,7 +211,7 @@ export class Chart {
     }
     const found = this.series.map((one, i) => ({ ...one, i, at: one.x.indexOf(x) })).filter(({ at, y }) => at >= 0 && y[at] !== null);
     const left = this.xOf(x);
-    replace(this.marks, s("line", { class: "here", x1: left, x2: left, y1: kTop, y2: kHeight - kBottom }), found.map(({ y, at, tone, i }) => s("circle", { class: `s${tone ?? (i % 7) + 1}`, cx: left, cy: this.yOf(y[at]), r: 3.5 })));
+    replace(this.marks, s("line", { class: "here", x1: left, x2: left, y1: kTop, y2: this.height - kBottom }), found.map(({ y, at, tone, i }) => s("circle", { class: `s${tone ?? (i % 7) + 1}`, cx: left, cy: this.yOf(y[at]), r: 3.5 })));
     const values = found.map(({ name, y, at }) => (this.series.length > 1 ? `${name} ${short(y[at])}` : short(y[at])));
     this.value.textContent = `${format(x)}: ${values.join(", ")}`;
   }

@@ -4,7 +4,11 @@ import { coloured } from "/page/code.js";
 import { copyText, h, icon } from "/page/dom.js";
 import { t } from "/page/strings.js";
 
-const kTextMax = 200000; // Longer texts are shown as they are.
+// Longer texts, and texts with longer lines, are shown as they are.
+const kTextMax = 100000;
+const kLineMax = 8000;
+const kParagraphMax = 5000;
+const kInlineMs = 500;
 const kDepthMax = 40;
 
 const kEntities = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0", hellip: "…", mdash: "—", ndash: "–", times: "×", minus: "−", middot: "·", copy: "©" };
@@ -18,15 +22,27 @@ function plain(text) {
 }
 
 // ---- Formulas: $…$, $$…$$, \(…\), \[…\]
+//
+// Each is bounded in length, so that unclosed ones cost little however many there are.
 
-const kMathBlock = /^(?:\$\$((?:[^$\\]|\\[^]|\$(?!\$))+?)\$\$|\\\[((?:[^\\]|\\(?!\])[^])+?)\\\])[ \t]*(?:\n|$)/;
-const kMathInline = /^(?:\$\$((?:[^$\\]|\\[^])+?)\$\$|\\\(((?:[^\\]|\\(?!\))[^])+?)\\\)|\\\[((?:[^\\]|\\(?!\])[^])+?)\\\]|\$(?![\s$])((?:[^$\\\n]|\\[^])*?[^\s$\\]|[^\s$\\])\$(?![\d$]))/;
+const kMathBlock = /^(?:\$\$((?:[^$\\]|\\[^]|\$(?!\$)){1,4000}?)\$\$|\\\[((?:[^\\]|\\(?!\])[^]){1,4000}?)\\\])[ \t]*(?:\n|$)/;
+const kMathInline = /^(?:\$\$((?:[^$\\]|\\[^]){1,2000}?)\$\$|\\\(((?:[^\\]|\\(?!\))[^]){1,2000}?)\\\)|\\\[((?:[^\\]|\\(?!\])[^]){1,2000}?)\\\]|\$(?![\s$])((?:[^$\\\n]|\\[^]){0,1000}?[^\s$\\]|[^\s$\\])\$(?![\d$]))/;
+
+// Where a formula of its own begins behind a line break: the lexer cuts paragraphs there, and only there.
+function blockStart(src) {
+  const end = src.indexOf("\n\n");
+  const text = end < 0 ? src : src.slice(0, end + 4100);
+  for (const { index } of text.matchAll(/\n(?=\$\$|\\\[)/g)) {
+    if (end >= 0 && index > end) return;
+    if (kMathBlock.test(text.slice(index + 1, index + 4100))) return index + 1;
+  }
+}
 
 const kMath = [
   {
     name: "mathBlock",
     level: "block",
-    start: (text) => text.match(/\$\$|\\\[/)?.index,
+    start: blockStart,
     tokenizer(text) {
       const match = kMathBlock.exec(text);
       if (match) return { type: "mathBlock", raw: match[0], formula: match[1] ?? match[2], display: true };
@@ -38,6 +54,8 @@ const kMath = [
     start: (text) => text.match(/\$|\\\(|\\\[/)?.index,
     tokenizer(text) {
       const match = kMathInline.exec(text);
+      const lone = match ? null : /^\$+/.exec(text);
+      if (lone) return { type: "text", raw: lone[0], text: lone[0] };
       if (!match) return;
       const display = match[1] ?? match[3];
       return { type: "mathInline", raw: match[0], formula: display ?? match[2] ?? match[4], display: display !== undefined };
@@ -47,10 +65,19 @@ const kMath = [
 
 let ready = false;
 
-function lexer() {
+// Blocks first, then what is in them, as marked's own Lexer.lex() does; but a paragraph that is very long, and all that comes once
+// time is up, stays plain: the lexer's time grows with the square of a paragraph's length where somebody wants it to.
+function lexed(text) {
   if (!ready) marked.use({ extensions: kMath, gfm: true, breaks: true, mangle: false });
   ready = true;
-  return marked;
+  const lexer = new marked.Lexer();
+  lexer.blockTokens(text.replace(/\r\n|\r/g, "\n"), lexer.tokens);
+  const end = performance.now() + kInlineMs;
+  for (let next; (next = lexer.inlineQueue.shift()); ) {
+    if (next.src.length > kParagraphMax || performance.now() > end) next.tokens.push({ type: "text", raw: next.src });
+    else lexer.inlineTokens(next.src, next.tokens);
+  }
+  return lexer.tokens;
 }
 
 function formula({ formula: tex, display, raw }) {
@@ -176,8 +203,8 @@ export function showMarkdown(place, text) {
   let made;
   const old = place.shown ?? [];
   try {
-    if (text.length > kTextMax) throw new RangeError("long");
-    const tokens = lexer().lexer(text);
+    if (text.length > kTextMax || text.split("\n").some((line) => line.length > kLineMax)) throw new RangeError("long");
+    const tokens = lexed(text);
     made = tokens.map((token, i) => (old[i]?.raw === token.raw && old[i].type === token.type && i < tokens.length - 1 ? old[i] : { raw: token.raw, type: token.type, element: block(token, 0) }));
   } catch {
     made = asItIs(text);

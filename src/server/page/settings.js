@@ -40,7 +40,8 @@ function parsed(text) {
 
 // The fields of a request.
 export function requestOf({ settings }) {
-  const out = {};
+  const more = parsed(settings.more);
+  const out = more && typeof more === "object" && !Array.isArray(more) ? { ...more } : {};
   for (const [name] of kNumbers) {
     if (Number.isFinite(settings[name])) out[name] = settings[name];
   }
@@ -133,7 +134,7 @@ export function settingsPanel(conversation, defaults, changed, close) {
       h("h3", {}, t("sampling")),
       h("div", { class: "numbers" }, kNumbers.map((one) => numberField(one, settings, defaults, changed))),
       field("stopStrings", stops),
-      h("details", { open: Boolean(settings.tools || settings.schema) }, h("summary", {}, t("advanced")), jsonField("tools", "tools", settings, changed), jsonField("schema", "schema", settings, changed)),
+      h("details", { open: Boolean(settings.tools || settings.schema || settings.more) }, h("summary", {}, t("advanced")), jsonField("tools", "tools", settings, changed), jsonField("schema", "schema", settings, changed), jsonField("more", "more", settings, changed)),
       button("reset", () => {
         for (const [name] of kNumbers) delete settings[name];
         changed();

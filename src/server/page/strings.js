@@ -77,6 +77,7 @@ const kWords = {
   advanced: ["Tools and form", "도구와 형식"],
   tools: ["Tools (JSON list)", "도구(JSON 목록)"],
   schema: ["Answer's JSON Schema", "답변의 JSON 스키마"],
+  more: ["Further fields of the request (JSON object)", "그 밖의 요청 필드(JSON 객체)"],
   badJson: ["This is no valid JSON: {what}", "올바른 JSON이 아닙니다: {what}"],
   reset: ["Back to the model's own", "모델 기본값으로"],
   keyTitle: ["This server asks for a key", "이 서버는 키가 필요합니다"],
