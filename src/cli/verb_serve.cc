@@ -22,6 +22,7 @@
 #include "cli/preload.h"
 #include "cli/verbs.h"
 #include "cli/version.h"
+#include "formats/tensor_names.h"
 #include "server/api.h"
 #include "server/http_server.h"
 #include "tensor/cpu_stream.h"
@@ -41,6 +42,7 @@ struct Given {
   int64_t sequences_max = 64, queue_max = 256, draft_tokens = 0;
   int64_t body_mib_max = 32;
   double drain_seconds = 30;
+  std::string runs = "here";
   bool any_model = false, no_thinking = false, no_metrics = false, verbose_access = false;
   ArithmeticFlag arithmetic;
   KvTypeFlag kv_type;
@@ -80,6 +82,13 @@ std::vector<std::string> keys_of(const Given& given) {
   return out;
 }
 
+std::optional<ShowRuns> show_runs(const std::string& word) {
+  if (word == "here") return ShowRuns::kHere;
+  if (word == "always") return ShowRuns::kAlways;
+  if (word == "never") return ShowRuns::kNever;
+  return std::nullopt;
+}
+
 void check(const Given& given) {
   const auto at_least = [](const char* flag, int64_t value, int64_t low) {
     if (value < low) fail(ErrorCode::kInvalidArgument, "{} {}: give at least {}", flag, value, low);
@@ -91,6 +100,8 @@ void check(const Given& given) {
   if (given.context_tokens) at_least("--context", *given.context_tokens, 2);
   if (given.draft_tokens < 0 || given.draft_tokens > 64)
     fail(ErrorCode::kInvalidArgument, "--draft {}: give 0 to 64", given.draft_tokens);
+  if (!show_runs(given.runs))
+    fail(ErrorCode::kInvalidArgument, "--runs {}: give here, always or never", given.runs);
   if (given.metrics_compat && *given.metrics_compat != "vllm")
     fail(ErrorCode::kInvalidArgument, "--metrics-compat {}: give vllm, or leave it away",
          *given.metrics_compat);
@@ -139,8 +150,8 @@ ChatTemplate template_of(const std::string& file, const OpenModel& model) {
       config ? special_token_variables(parse_json(*config, "tokenizer_config.json")) : Json());
 }
 
-std::shared_ptr<const ServedModel> served_model(const Given& given, const OpenModel& model,
-                                                int64_t context_tokens, PromptScorer& scorer) {
+std::shared_ptr<ServedModel> served_model(const Given& given, const OpenModel& model,
+                                          int64_t context_tokens, PromptScorer& scorer) {
   auto out = std::make_shared<ServedModel>();
   out->names = given.names;
   if (out->names.empty()) {
@@ -165,6 +176,28 @@ std::shared_ptr<const ServedModel> served_model(const Given& given, const OpenMo
     return scorer.score(prompts, top);
   };
   return out;
+}
+
+// What there is to see of the model and of the memory that it was given.
+void add_facts(const OpenModel& model, const GeneratorOptions& options, ServedModel& out) {
+  const ModelConfig& config = model.weights.config;
+  const ModelCounts counts = count_model(config);
+  out.facts["parameters"] = counts.parameters;
+  out.facts["active_parameters"] = counts.active;
+  out.facts["layers"] = config.layer_count();
+  out.facts["vocabulary"] = config.vocab_size;
+  out.facts["arithmetic"] = arithmetic_name(arithmetic_in(model.weights));
+  out.facts["kv_type"] = kv_type_name(options.kv_dtype);
+  out.facts["batch_rows"] = options.batch_rows_max;
+  const ServePlan plan = plan_serving(config, model.files.get(), options);
+  out.memory["mapped"] = plan.mapped_bytes;
+  out.memory["copied"] = plan.copied_bytes;
+  out.memory["rings"] = plan.ring_bytes;
+  out.memory["pages"] = plan.page_bytes;
+  out.memory["tables"] = plan.table_bytes;
+  out.memory["activations"] = plan.activation_bytes;
+  out.memory["total"] = plan.total_bytes();
+  out.memory["machine"] = machine_memory().total_bytes;
 }
 
 void print_ready(const std::string& url, const ServedModel& model, const EngineThread& engine) {
@@ -207,6 +240,7 @@ int run(const Given& given) {
            .hosts = given.hosts,
            .metrics = !given.no_metrics,
            .vllm_metric_names = given.metrics_compat.has_value(),
+           .runs = *show_runs(given.runs),
            .access_log = given.verbose_access,
            .version = build_facts().version});
   HttpServer server(settled.http, api);
@@ -222,6 +256,7 @@ int run(const Given& given) {
   given.preload.run(model.weights, model.texts.source, stream);
   PromptScorer scorer(model, std::min(options.context_tokens_max, kScoredTokensMax));
   const auto served = served_model(given, model, options.context_tokens_max, scorer);
+  add_facts(model, options, *served);
   InterruptScope scope;
   api.set_ready(served, engine);
   print_ready(server.url(), *served, engine);
@@ -266,6 +301,9 @@ std::function<int()> declare_serve(Args& args) {
   args.option("--drain-seconds", given->drain_seconds,
               "how long answers may take to end after SIGTERM");
   args.option("--io-threads", given->http.thread_count, "threads for clients");
+  args.option("--runs", given->runs,
+              "who sees the runs of this machine on the page: here (who asks at a loopback "
+              "address), always, never");
   args.flag("--access-log", given->verbose_access, "a line for each request, with its timings");
   args.flag("--no-metrics", given->no_metrics, "nothing at /metrics");
   args.option("--metrics-compat", given->metrics_compat, "vllm: metrics under vLLM's names");
