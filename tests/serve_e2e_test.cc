@@ -1,10 +1,8 @@
 // `dure serve` as a process: what it prints, how it answers, what a signal does, and what it
 // refuses before it starts.
 #include <gtest/gtest.h>
-#include <signal.h>
 
 #include <chrono>
-#include <fstream>
 #include <thread>
 
 #include "program.h"
@@ -136,9 +134,14 @@ TEST_F(Serve, ATemplateOfTheOperatorsOwn) {
 }
 
 TEST_F(Serve, WhatCannotBeServedIsOneLine) {
-  expect_refusal(run_program("serve no/such/model --port 0"), "no/such/model");
-  expect_refusal(run_program("serve '" + at("bare") + "' --port 0"), "no tokenizer");
   const std::string model = "'" + at("model") + "'";
+  expect_refusal(run_program("serve no/such/model --port 0"), "give a model's folder");
+  expect_refusal(run_program("serve nanoo --port 0"), "./dev quickstart");
+  expect_refusal(run_program("serve " + model + " --port 0 --max-sequences 100000000"),
+                 "lower --max-sequences");
+  write_file(at("empty.gguf"), "");
+  expect_refusal(run_program("serve '" + at("empty.gguf") + "' --port 0"), "an empty file");
+  expect_refusal(run_program("serve '" + at("bare") + "' --port 0"), "no tokenizer");
   expect_refusal(run_program("serve " + model + " --port 70000"), "--port 70000");
   expect_refusal(run_program("serve " + model + " --port 0 --host no.such.invalid"), "--host");
   expect_refusal(run_program("serve " + model + " --port 0 --max-sequences 0"), "--max-sequences");

@@ -1,19 +1,20 @@
-// tests/served.h: `dure serve` as a process of its own: its port, what it said, signals, its end.
+// tests/served.h: `dure serve` in a process of its own, at a port that was free, and what it said.
 #pragma once
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <string>
 #include <thread>
 
-#include "program.h"
+#include "base/file.h"
 #include "server/loopback_client.h"
 
 namespace dure {
 
-// A server in a process of its own, at a port that was free.
 class Served {
  public:
   Served(const std::string& model, const std::string& flags)
@@ -28,11 +29,9 @@ class Served {
     }
     for (int i = 0; i < 2000 && port_ == 0; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      const std::string text = said();
-      const size_t at = text.find("  page  http://127.0.0.1:");
-      if (at != std::string::npos && text.find('\n', at) != std::string::npos)
-        port_ = std::atol(text.c_str() + at + std::string_view("  page  http://127.0.0.1:").size());
-      if (::waitpid(pid_, &status_, WNOHANG) != 0) break;
+      port_ = port_in(said());
+      ended_ = ::waitpid(pid_, &status_, WNOHANG) != 0;
+      if (ended_) break;
     }
     EXPECT_GT(port_, 0) << said();
   }
@@ -42,6 +41,8 @@ class Served {
   }
   std::string said() const { return path_exists(out_) ? read_file(out_) : ""; }
   int64_t port() const { return port_; }
+  pid_t pid() const { return pid_; }
+  std::string url() const { return fmt::format("http://127.0.0.1:{}", port_); }
   void signal(int number) const { ::kill(pid_, number); }
   int wait() {  // The exit code; 1000 where a signal ended it.
     if (!ended_) ::waitpid(pid_, &status_, 0);
@@ -54,6 +55,14 @@ class Served {
   }
 
  private:
+  // Of the line "  page  http://127.0.0.1:8000"; 0 where it has not come whole.
+  static int64_t port_in(const std::string& said) {
+    const size_t at = said.find("  page  http");
+    const size_t end = at == std::string::npos ? at : said.find('\n', at);
+    if (end == std::string::npos) return 0;
+    return std::atol(said.c_str() + said.rfind(':', end) + 1);
+  }
+
   TemporaryFolder folder_;
   std::string out_;
   pid_t pid_ = 0;

@@ -1,5 +1,7 @@
 // `dure serve MODEL`: an HTTP server for clients of OpenAI's API. Binds first, so that a busy port
 // is known before minutes of reading, and answers "loading" meanwhile; a signal drains it.
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -23,6 +25,7 @@
 #include "cli/verbs.h"
 #include "cli/version.h"
 #include "formats/tensor_names.h"
+#include "model/touch.h"
 #include "server/api.h"
 #include "server/http_server.h"
 #include "tensor/cpu_stream.h"
@@ -52,8 +55,13 @@ struct Given {
 // A name of ./dev quickstart's, such as nano, is the model that it released.
 std::string resolved(const std::string& model) {
   const Path released = Path("runs") / model / "release";
-  if (path_exists(model) || !path_exists(released)) return find_model(model).string();
-  return released.string();
+  if (!path_exists(model) && path_exists(released)) return released.string();
+  const bool bare = model.find_first_of("/.") == std::string::npos;
+  if (path_exists(model) || !bare) return find_model(model).string();
+  fail(ErrorCode::kNotFound,
+       "{}: no such file or folder here, and no {}; `./dev quickstart` makes runs/nano, which "
+       "`dure serve nano` serves from the same folder",
+       model, released.string());
 }
 
 // One key a line; # begins a comment.
@@ -129,7 +137,10 @@ GeneratorOptions generator_options(const Given& given, const OpenModel& model) {
                        .prefix = {.keep = true}};
   out.batch_rows_max = std::max(out.batch_rows_max, given.sequences_max * (1 + given.draft_tokens));
   const ServePlan plan = plan_serving(config, nullptr, out);
-  const int64_t allowed = machine_memory().available_bytes / 10 * 7;
+  // What is read of the weights stays in memory too, where it can.
+  const int64_t available = machine_memory().available_bytes;
+  const int64_t weights = std::min(touch_bytes(model.weights), available / 2);
+  const int64_t allowed = (available - weights) / 10 * 7;
   const int64_t fixed = plan.ring_bytes + plan.table_bytes + plan.activation_bytes;
   if (fixed + plan.page_bytes <= allowed) return out;
   if (fixed >= allowed) {
@@ -140,6 +151,15 @@ GeneratorOptions generator_options(const Given& given, const OpenModel& model) {
   }
   out.page_count = pages_within(config, out, allowed - fixed);
   return out;
+}
+
+// Each connection is an open file, and shells allow 1,024 unless asked for more.
+void allow_open_files(int64_t connections) {
+  const auto wanted = static_cast<rlim_t>(connections + 256);
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = std::min(wanted, limit.rlim_max);
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 // A template of the operator's own, with the special tokens that the model's knows.
@@ -243,6 +263,7 @@ int run(const Given& given) {
            .runs = *show_runs(given.runs),
            .access_log = given.verbose_access,
            .version = build_facts().version});
+  allow_open_files(settled.http.limits.connections_max);
   HttpServer server(settled.http, api);
   api.set_http([&server] { return server.statistics(); });
   server.start();

@@ -61,6 +61,7 @@ class Answering final : public ExchangeListener, public std::enable_shared_from_
   void on_wake() override { advance(); }
   void on_drained() override { advance(); }
   void on_tick() override;
+  void on_input_end() override;
   void on_closed() override;
 
   static constexpr size_t kQueuedBytesMax = 16 << 20;
@@ -106,6 +107,7 @@ class Answering final : public ExchangeListener, public std::enable_shared_from_
   size_t left_ = 0;    // choices that have not ended
   bool over_ = false;  // nothing more is sent
   bool begun_ = false;
+  bool probed_ = false;  // A client that sends no more was sent a byte.
   std::optional<std::chrono::steady_clock::time_point> first_, last_;
   std::vector<std::optional<std::chrono::steady_clock::time_point>> last_of_;  // by choice
   std::chrono::steady_clock::time_point written_;

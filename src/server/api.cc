@@ -374,6 +374,7 @@ HttpResponse Api::refusal(int status, std::string_view message) {
   ApiError error = api_fault(status, code, std::string(message));
   if (status == 503) error.retry_after_s = 1;
   metrics_.add_http("(transport)", "-", status, 0);
+  if (options_.access_log) log_info("(no request) {}: {}", status, message);
   return error.response(ApiStyle::kOpenAi, "");
 }
 
