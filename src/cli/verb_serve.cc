@@ -1,5 +1,7 @@
 // `dure serve MODEL`: an HTTP server for clients of OpenAI's API. Binds first, so that a busy port
 // is known before minutes of reading, and answers "loading" meanwhile; a signal drains it.
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -22,6 +24,8 @@
 #include "cli/preload.h"
 #include "cli/verbs.h"
 #include "cli/version.h"
+#include "formats/tensor_names.h"
+#include "model/touch.h"
 #include "server/api.h"
 #include "server/http_server.h"
 #include "tensor/cpu_stream.h"
@@ -41,6 +45,7 @@ struct Given {
   int64_t sequences_max = 64, queue_max = 256, draft_tokens = 0;
   int64_t body_mib_max = 32;
   double drain_seconds = 30;
+  std::string runs = "here";
   bool any_model = false, no_thinking = false, no_metrics = false, verbose_access = false;
   ArithmeticFlag arithmetic;
   KvTypeFlag kv_type;
@@ -50,8 +55,13 @@ struct Given {
 // A name of ./dev quickstart's, such as nano, is the model that it released.
 std::string resolved(const std::string& model) {
   const Path released = Path("runs") / model / "release";
-  if (path_exists(model) || !path_exists(released)) return find_model(model).string();
-  return released.string();
+  if (!path_exists(model) && path_exists(released)) return released.string();
+  const bool bare = model.find_first_of("/.") == std::string::npos;
+  if (path_exists(model) || !bare) return find_model(model).string();
+  fail(ErrorCode::kNotFound,
+       "{}: no such file or folder here, and no {}; `./dev quickstart` makes runs/nano, which "
+       "`dure serve nano` serves from the same folder",
+       model, released.string());
 }
 
 // One key a line; # begins a comment.
@@ -80,6 +90,13 @@ std::vector<std::string> keys_of(const Given& given) {
   return out;
 }
 
+std::optional<ShowRuns> show_runs(const std::string& word) {
+  if (word == "here") return ShowRuns::kHere;
+  if (word == "always") return ShowRuns::kAlways;
+  if (word == "never") return ShowRuns::kNever;
+  return std::nullopt;
+}
+
 void check(const Given& given) {
   const auto at_least = [](const char* flag, int64_t value, int64_t low) {
     if (value < low) fail(ErrorCode::kInvalidArgument, "{} {}: give at least {}", flag, value, low);
@@ -95,6 +112,8 @@ void check(const Given& given) {
     check_replaceable_file(*given.prefix_file, true);
     const StagedFile probe(*given.prefix_file);
   }
+  if (!show_runs(given.runs))
+    fail(ErrorCode::kInvalidArgument, "--runs {}: give here, always or never", given.runs);
   if (given.metrics_compat && *given.metrics_compat != "vllm")
     fail(ErrorCode::kInvalidArgument, "--metrics-compat {}: give vllm, or leave it away",
          *given.metrics_compat);
@@ -122,7 +141,10 @@ GeneratorOptions generator_options(const Given& given, const OpenModel& model) {
                        .prefix = {.keep = true}};
   out.batch_rows_max = std::max(out.batch_rows_max, given.sequences_max * (1 + given.draft_tokens));
   const ServePlan plan = plan_serving(config, nullptr, out);
-  const int64_t allowed = machine_memory().available_bytes / 10 * 7;
+  // What is read of the weights stays in memory too, where it can.
+  const int64_t available = machine_memory().available_bytes;
+  const int64_t weights = std::min(touch_bytes(model.weights), available / 2);
+  const int64_t allowed = (available - weights) / 10 * 7;
   const int64_t fixed = plan.ring_bytes + plan.table_bytes + plan.activation_bytes;
   if (fixed + plan.page_bytes <= allowed) return out;
   if (fixed >= allowed) {
@@ -135,6 +157,15 @@ GeneratorOptions generator_options(const Given& given, const OpenModel& model) {
   return out;
 }
 
+// Each connection is an open file, and shells allow 1,024 unless asked for more.
+void allow_open_files(int64_t connections) {
+  const auto wanted = static_cast<rlim_t>(connections + 256);
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = std::min(wanted, limit.rlim_max);
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 // A template of the operator's own, with the special tokens that the model's knows.
 ChatTemplate template_of(const std::string& file, const OpenModel& model) {
   const std::optional<std::string>& config = model.files->texts().tokenizer_config;
@@ -143,8 +174,8 @@ ChatTemplate template_of(const std::string& file, const OpenModel& model) {
       config ? special_token_variables(parse_json(*config, "tokenizer_config.json")) : Json());
 }
 
-std::shared_ptr<const ServedModel> served_model(const Given& given, const OpenModel& model,
-                                                int64_t context_tokens, PromptScorer& scorer) {
+std::shared_ptr<ServedModel> served_model(const Given& given, const OpenModel& model,
+                                          int64_t context_tokens, PromptScorer& scorer) {
   auto out = std::make_shared<ServedModel>();
   out->names = given.names;
   if (out->names.empty()) {
@@ -169,6 +200,28 @@ std::shared_ptr<const ServedModel> served_model(const Given& given, const OpenMo
     return scorer.score(prompts, top);
   };
   return out;
+}
+
+// What there is to see of the model and of the memory that it was given.
+void add_facts(const OpenModel& model, const GeneratorOptions& options, ServedModel& out) {
+  const ModelConfig& config = model.weights.config;
+  const ModelCounts counts = count_model(config);
+  out.facts["parameters"] = counts.parameters;
+  out.facts["active_parameters"] = counts.active;
+  out.facts["layers"] = config.layer_count();
+  out.facts["vocabulary"] = config.vocab_size;
+  out.facts["arithmetic"] = arithmetic_name(arithmetic_in(model.weights));
+  out.facts["kv_type"] = kv_type_name(options.kv_dtype);
+  out.facts["batch_rows"] = options.batch_rows_max;
+  const ServePlan plan = plan_serving(config, model.files.get(), options);
+  out.memory["mapped"] = plan.mapped_bytes;
+  out.memory["copied"] = plan.copied_bytes;
+  out.memory["rings"] = plan.ring_bytes;
+  out.memory["pages"] = plan.page_bytes;
+  out.memory["tables"] = plan.table_bytes;
+  out.memory["activations"] = plan.activation_bytes;
+  out.memory["total"] = plan.total_bytes();
+  out.memory["machine"] = machine_memory().total_bytes;
 }
 
 void print_ready(const std::string& url, const ServedModel& model, const EngineThread& engine) {
@@ -232,8 +285,10 @@ int run(const Given& given) {
            .hosts = given.hosts,
            .metrics = !given.no_metrics,
            .vllm_metric_names = given.metrics_compat.has_value(),
+           .runs = *show_runs(given.runs),
            .access_log = given.verbose_access,
            .version = build_facts().version});
+  allow_open_files(settled.http.limits.connections_max);
   HttpServer server(settled.http, api);
   api.set_http([&server] { return server.statistics(); });
   server.start();
@@ -248,6 +303,7 @@ int run(const Given& given) {
   if (given.prefix_file) load_prefixes(*given.prefix_file, model, engine);
   PromptScorer scorer(model, std::min(options.context_tokens_max, kScoredTokensMax));
   const auto served = served_model(given, model, options.context_tokens_max, scorer);
+  add_facts(model, options, *served);
   InterruptScope scope;
   api.set_ready(served, engine);
   print_ready(server.url(), *served, engine);
@@ -295,6 +351,9 @@ std::function<int()> declare_serve(Args& args) {
   args.option("--drain-seconds", given->drain_seconds,
               "how long answers may take to end after SIGTERM");
   args.option("--io-threads", given->http.thread_count, "threads for clients");
+  args.option("--runs", given->runs,
+              "who sees the runs of this machine on the page: here (who asks at a loopback "
+              "address), always, never");
   args.flag("--access-log", given->verbose_access, "a line for each request, with its timings");
   args.flag("--no-metrics", given->no_metrics, "nothing at /metrics");
   args.option("--metrics-compat", given->metrics_compat, "vllm: metrics under vLLM's names");

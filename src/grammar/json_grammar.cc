@@ -10,7 +10,7 @@ namespace dure {
 namespace {
 
 constexpr int64_t kChunk = 256;
-const char* const kSpace = "( |\r?\n[ \t]{0,64})?";
+const char* const kSpace = "( |\r?\n[ \t]{0,20})?";
 
 void add_hex(ByteNfa& nfa, ByteNfa::Node from, ByteNfa::Node to) {
   nfa.add_bytes(from, '0', '9', to);

@@ -19,7 +19,7 @@ namespace dure {
 // White space between the tokens of JSON. Never endless: a model that may write line breaks for
 // ever does.
 enum class JsonSpacing : uint8_t {
-  kFlexible,  // at each place: nothing, a space, or a line break and up to 64 spaces or tabs
+  kFlexible,  // at each place: nothing, a space, or a line break and up to 20 spaces or tabs
   kCompact,   // none
 };
 

@@ -277,6 +277,12 @@ void Answering::on_tick() {
   if (seconds(written_, Clock::now()) >= options_.ping_seconds) put(options_.format->ping());
 }
 
+// Whether somebody is left to read is known by writing.
+void Answering::on_input_end() {
+  if (over_ || std::exchange(probed_, true)) return;
+  put(options_.format->ping());
+}
+
 void Answering::on_closed() {
   if (over_) return;
   over_ = true;

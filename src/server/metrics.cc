@@ -9,6 +9,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <numeric>
 
 namespace dure {
 namespace {
@@ -108,6 +109,23 @@ void Histogram::add(const Histogram& more) {
   sum_ += more.sum_;
 }
 
+int64_t Histogram::count() const {
+  return std::accumulate(counts_.begin(), counts_.end(), int64_t{0});
+}
+
+double Histogram::quantile(double share) const {
+  const double wanted = share * static_cast<double>(count());
+  double below = 0;
+  for (size_t i = 0; i < bounds_.size(); ++i) {
+    const double here = static_cast<double>(counts_[i]);
+    const double from = i == 0 ? 0 : bounds_[i - 1];
+    if (here > 0 && below + here >= wanted)
+      return from + (bounds_[i] - from) * (wanted - below) / here;
+    below += here;
+  }
+  return count() > 0 ? bounds_.back() : 0;
+}
+
 std::string Histogram::text(const std::string& name, const std::string& labels) const {
   std::string out;
   int64_t count = 0;
@@ -155,6 +173,23 @@ void ServerMetrics::add(const GenerationRecord& r) {
   completion_.add(static_cast<double>(r.completion_tokens));
   asked_.add(static_cast<double>(r.tokens_max));
   choices_.add(static_cast<double>(r.choice_count));
+}
+
+Json ServerMetrics::latency() const {
+  const std::lock_guard lock(mutex_);
+  Json out = Json::object();
+  const auto put = [&](const char* name, const Histogram& histogram) {
+    Json one = Json::object();
+    one["count"] = histogram.count();
+    one["p50"] = histogram.quantile(0.5);
+    one["p90"] = histogram.quantile(0.9);
+    one["p99"] = histogram.quantile(0.99);
+    out[name] = std::move(one);
+  };
+  put("first_token", first_);
+  put("between_tokens", gaps_);
+  put("whole", whole_);
+  return out;
 }
 
 std::string ServerMetrics::text(const Sources& sources) const {
