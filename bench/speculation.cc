@@ -1,14 +1,18 @@
-// What drafts gain on a model's own text: MODEL and a file of prompts, a line each, continued
-// plainly and with every way of drafting, greedily and sampled, alone and together. Tokens a
-// second, of drafts the share that stood, by position too. All ways take turns, and all give the
-// same tokens.
+// What drafts gain on a model's own text: MODEL and a file of prompts, a line each (texts to go on
+// with, or with "chat" messages to answer), continued plainly and with every way of drafting,
+// greedily and sampled, alone and together. Tokens a second, of drafts the share that stood, by
+// position too. All ways take turns, and all give the same tokens.
+#include <cmath>
 #include <cstdio>
 #include <sstream>
 
 #include "base/file.h"
+#include "base/rng.h"
 #include "bench_main.h"
+#include "chat/conversation.h"
 #include "chat/open_model.h"
 #include "engine/generator.h"
+#include "engine/ngram_index.h"
 #include "tensor/cpu_stream.h"
 #include "timing.h"
 
@@ -41,7 +45,8 @@ struct Setting {
 class Comparison {
  public:
   Comparison(const ModelWeights& weights, Stream& stream, const Setting& setting,
-             std::vector<std::vector<int32_t>> prompts, int64_t new_tokens)
+             std::vector<std::vector<int32_t>> prompts, int64_t new_tokens,
+             const std::vector<int32_t>& stops)
       : weights_(weights), stream_(stream), setting_(setting) {
     size_t longest = 0;
     for (size_t i = 0; i < prompts.size(); ++i) {
@@ -49,6 +54,7 @@ class Comparison {
       requests_.push_back({.prompt = std::move(prompts[i]),
                            .sampling = setting.sampling,
                            .new_tokens_max = new_tokens,
+                           .stop_tokens = stops,
                            .stream = i});
     }
     context_ = static_cast<int64_t>(longest) + new_tokens;
@@ -123,15 +129,35 @@ class Comparison {
   int64_t context_ = 0, tokens_ = 0;
 };
 
+// What the index of n-grams takes a token, by the length of the text: words drawn as Zipf's law has
+// them, 153,600 ids.
+void measure_index() {
+  std::printf("\n| tokens of a text | ns a token | bytes a token |\n|--:|--:|--:|\n");
+  for (const int64_t tokens : {1'000, 10'000, 100'000, 262'144}) {
+    Rng rng(7);
+    NgramIndex index;
+    const double start = thread_s();
+    for (int64_t i = 0; i < tokens; ++i)
+      index.add(static_cast<int32_t>(std::pow(153'600.0, rng.uniform())));
+    std::printf("| %lld | %.0f | %.0f |\n", static_cast<long long>(tokens),
+                (thread_s() - start) / static_cast<double>(tokens) * 1e9,
+                static_cast<double>(index.bytes()) / static_cast<double>(tokens));
+  }
+}
+
 int run(int argc, char** argv) {
-  if (argc < 3) fail(ErrorCode::kInvalidArgument, "usage: MODEL PROMPTS [NEW_TOKENS] [ROUNDS]");
+  if (argc < 3)
+    fail(ErrorCode::kInvalidArgument, "usage: MODEL PROMPTS [NEW_TOKENS] [ROUNDS] [chat]");
   const OpenModel model = open_model(argv[1], Arithmetic::kInteger8);
   const int64_t new_tokens = argc > 3 ? std::atoll(argv[3]) : 128;
   const int rounds = argc > 4 ? std::atoi(argv[4]) : 2;
   std::istringstream lines(read_file(argv[2]));
   std::vector<std::vector<int32_t>> prompts;
   for (std::string line; std::getline(lines, line) && prompts.size() < 8;) {
-    prompts.push_back(model.texts.require_tokenizer().encode(line));
+    Conversation conversation(model.texts);
+    conversation.add({.role = Role::kUser, .content = line});
+    prompts.push_back(argc > 5 ? conversation.prompt()
+                               : model.texts.require_tokenizer().encode(line));
     if (prompts.back().empty()) prompts.pop_back();
   }
   CpuStream stream(ThreadPool::default_thread_count());
@@ -144,7 +170,10 @@ int run(int argc, char** argv) {
   for (const Setting& setting :
        {Setting{"greedy", greedy, 1}, Setting{"T 1, top-p 0.95", family, 1},
         Setting{"T 1", whole, 1}, Setting{"T 1, top-p 0.95", family, 8}})
-    Comparison(model.weights, stream, setting, prompts, new_tokens).run(rounds);
+    Comparison(model.weights, stream, setting, prompts, new_tokens,
+               argc > 5 ? model.texts.stops.tokens : std::vector<int32_t>())
+        .run(rounds);
+  measure_index();
   return 0;
 }
 

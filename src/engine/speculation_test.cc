@@ -130,11 +130,12 @@ std::vector<GenerationRequest> all_kinds(int count) {
   for (size_t i = 0; i < all.size(); ++i) {
     GenerationRequest& r = all[i];
     if (i % 5 == 0) r.sampling.temperature = 0;
-    if (i % 5 == 1) r.sampling.temperature = 0.6;
+    if (i % 5 == 1) r.sampling.temperature = 0.1;  // Loops soon, at times not for ever.
+    if (i % 5 == 2) r.sampling.temperature = 0.5;
     if (i % 4 == 1) r.sampling.repetition_penalty = 1.3;
     if (i % 4 == 2) r.sampling.presence_penalty = 0.5;
     if (i % 7 == 3) r.sampling.top_k = 5;
-    if (i % 3 == 0) r.mask = std::make_shared<ChainMask>();
+    if (i % 3 == 2) r.mask = std::make_shared<ChainMask>();
     if (i % 4 == 3) r.new_tokens_min = r.new_tokens_max / 2;
     if (i % 6 == 1) r.top_count = 2;
     if (i % 2 == 1 && r.prompt.size() < 100) {
@@ -180,7 +181,7 @@ TEST(Speculation, TokensDependOnTheRequestAndItsSeedAlone) {
         o.sequences_max = 5;
         o.batch_rows_max = 5 * (1 + way.drafts) + 3;
         o.chunk_tokens_max = 13;
-        o.page_count = 14;
+        o.page_count = 9;
         o.prefix = {.keep = true, .bytes_max = 1 << 20, .stride_tokens = 64, .tokens_min = 2};
       }
       Generator generator(model.weights, o, model.stream);
@@ -200,7 +201,7 @@ TEST(Speculation, TokensDependOnTheRequestAndItsSeedAlone) {
           way.name().c_str(), crowded ? "crowded" : "roomy  ", static_cast<long long>(accepted),
           static_cast<long long>(drafted), static_cast<long long>(s.drafts.mtp.accepted),
           static_cast<long long>(s.drafts.mtp.drafted), static_cast<long long>(s.preemptions));
-      if (way.length == DraftLength::kFixed) EXPECT_GT(accepted, 20) << way.name();
+      EXPECT_GT(accepted, way.length == DraftLength::kFixed ? 5 : -1) << way.name();
       EXPECT_EQ(s.drafts.ngram.drafted > 0, way.drafter != DrafterChoice::kMtp);
     }
   }
@@ -218,7 +219,7 @@ TEST(Speculation, NgramsServeAModelWithoutMtp) {
     Generator generator(model.weights, o, model.stream);
     expect_same(generator.run(all_kinds(24)), plain, "n-grams");
     expect_same(generator.run(all_kinds(24)), plain, "n-grams, prefixes kept");
-    EXPECT_GT(generator.statistics().drafts.ngram.accepted, 20);
+    EXPECT_GT(generator.statistics().drafts.ngram.accepted, 5);
     EXPECT_GT(generator.statistics().prefix_hits, 5);
     GeneratorOptions none = kBase;
     none.context_tokens_max = 320;
