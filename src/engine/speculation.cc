@@ -41,7 +41,7 @@ void Speculation::ask(std::span<const FedRun> fed) {
     DraftPolicy::Asking asking{.record = &s.draft_record};
     const int64_t most = wanted(s);
     const auto offer = [&](const Drafter::Offer& of) {
-      asking.offers[static_cast<size_t>(of.kind)] = of.count;
+      if (of.count > 0) asking.offers[static_cast<size_t>(of.kind)] = of.count;
     };
     if (most > 0 && mtp_) offer(mtp_->offer(s, most));
     if (most > 0 && ngrams_) offer(ngrams_->offer(s, most));
