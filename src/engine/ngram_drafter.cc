@@ -1,8 +1,12 @@
 // The index follows the tokens; drafts are read from the place that it names.
 #include "engine/ngram_drafter.h"
 
+#include <algorithm>
+
 namespace dure {
 namespace {
+
+constexpr int64_t kTokensForThreads = 512;  // some 0.1 ms
 
 // Settled tokens, of a prompt those that were read: a long one is indexed as it goes in.
 void index_tokens(Sequence& s) {
@@ -30,11 +34,19 @@ bool allows(const SamplingContext& context, int32_t token) {
 NgramDrafter::NgramDrafter(const ModelConfig& config, Stream& stream)
     : vocab_size_(config.vocab_size), stream_(stream) {}
 
+// Waking threads takes longer than a few tokens do.
 void NgramDrafter::catch_up(std::span<const FedRun> fed) {
-  stream_.host_threads().parallel_for(std::ssize(fed), [&](int64_t i, int) {
+  int64_t tokens = 0;
+  for (const FedRun& run : fed) tokens += run.sequence->fed - run.first_position;
+  const auto one = [&](int64_t i, int) {
     Sequence& s = *fed[static_cast<size_t>(i)].sequence;
     if (s.runs() && !s.ngrams_end) index_tokens(s);
-  });
+  };
+  if (tokens >= kTokensForThreads) {
+    stream_.host_threads().parallel_for(std::ssize(fed), one);
+  } else {
+    for (int64_t i = 0; i < std::ssize(fed); ++i) one(i, 0);
+  }
 }
 
 NgramDrafter::Offer NgramDrafter::offer(const Sequence& s, int64_t most) const {
@@ -59,8 +71,13 @@ void NgramDrafter::draft_for(const DraftTask& task) const {
 }
 
 void NgramDrafter::draft(std::span<const DraftTask> tasks) {
-  stream_.host_threads().parallel_for(
-      std::ssize(tasks), [&](int64_t i, int) { draft_for(tasks[static_cast<size_t>(i)]); });
+  const auto masked = [](const DraftTask& task) { return task.sequence->request.mask != nullptr; };
+  const auto one = [&](int64_t i, int) { draft_for(tasks[static_cast<size_t>(i)]); };
+  if (std::count_if(tasks.begin(), tasks.end(), masked) > 1) {
+    stream_.host_threads().parallel_for(std::ssize(tasks), one);
+  } else {
+    for (int64_t i = 0; i < std::ssize(tasks); ++i) one(i, 0);
+  }
 }
 
 }  // namespace dure
