@@ -168,7 +168,9 @@ std::vector<VerifyCost> measure_verify_cost(const ModelWeights& weights, const V
   }
   for (size_t i = 0; i < out.size(); ++i) {
     out[i].median_ns = median(ns[i]);
-    out[i].ratio = out[i].median_ns / median(ns[0]);
+    std::vector<double> ratios;
+    for (size_t r = 0; r < ns[i].size(); ++r) ratios.push_back(ns[i][r] / ns[0][r]);
+    out[i].ratio = median(ratios);
     out[i].byte_ratio = bytes_of(weights, o, out[i].rows) / bytes_of(weights, o, 1);
   }
   return out;

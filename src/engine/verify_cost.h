@@ -3,9 +3,10 @@
 //
 // Each pass is the model's forward over the rows behind a depth of others and the logits of all of
 // them, as the generator makes it to check drafts; drawing tokens is left out. Passes of all
-// numbers of rows take turns, so that what disturbs the machine for a while disturbs all; the
-// median of each counts. Ids are random: neighbours choose experts as unrelated tokens do, the
-// dearest case. Not here: what drafting itself takes, whole answers (throughput.h), tables (cli/).
+// numbers of rows take turns, and a ratio is the median of those of each turn, so that what
+// disturbs the machine for a while disturbs both sides. Ids are random: neighbours choose experts
+// as unrelated tokens do, the dearest case. Not here: what drafting itself takes, whole answers
+// (throughput.h), tables (cli/).
 #pragma once
 
 #include <functional>
@@ -27,7 +28,7 @@ struct VerifyCostOptions {
 struct VerifyCost {
   int64_t rows = 1;
   double median_ns = 0;
-  double ratio = 1;       // to one row
+  double ratio = 1;       // to one row, the median of all turns'
   double byte_ratio = 1;  // of what is read, by work.h: a bound where reading is what takes time
   // Tokens a pass for every token of a plain one, where each of its rows - 1 drafts stands with
   // this probability, drafting costs nothing: (1 + a + ... + a^(rows - 1)) / ratio.
