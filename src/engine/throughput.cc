@@ -253,6 +253,11 @@ void check_test(const ModelConfig& config, const ThroughputTest& test,
          "{}: {} sequences need as many rows of a forward, there are "
          "{}; raise --batch",
          test.name(), test.sequence_count, options.batch_rows);
+  if (test.draft_tokens_max > 0 && test.drafter == DrafterChoice::kMtp &&
+      config.mtp_layer_count == 0) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: the model has no MTP layer to draft with; --drafter ngram needs none", test.name());
+  }
   if (test.prompt_tokens > 0 && test.depth_tokens % options.batch_rows != 0)
     fail(ErrorCode::kInvalidArgument,
          "{}: the depth of a prompt test should be a multiple of --batch ({}); -p 0 leaves prompt "

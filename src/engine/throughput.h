@@ -44,8 +44,8 @@ struct ThroughputOptions {
   uint64_t seed = 1;
 };
 
-// Throws kInvalidArgument: beyond the model's context, more sequences than rows, or a prompt test
-// at a depth that is not whole batches.
+// Throws kInvalidArgument: beyond the model's context, more sequences than rows, drafts of an MTP
+// layer that there is not, or a prompt test at a depth that is not whole batches.
 void check_test(const ModelConfig& config, const ThroughputTest& test,
                 const ThroughputOptions& options);
 
