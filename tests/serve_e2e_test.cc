@@ -70,6 +70,36 @@ TEST_F(Serve, AnswersInAFormAndForcedCalls) {
   EXPECT_NE(refused.body.find("#/uniqueItems"), std::string::npos) << refused.body;
 }
 
+TEST_F(Serve, DraftsAreToldAndChangeNothing) {
+  const std::string asked =
+      chat(R"("max_tokens":60,"ignore_eos":true,"seed":5,"temperature":1,"frequency_penalty":0.1)");
+  Json plain;
+  for (const char* way : {"", " --draft auto", " --draft 3 --drafter auto", " --drafter ngram"}) {
+    Served server(at("model"),
+                  std::string("--context 512 --max-sequences 4 --metrics-compat vllm") + way);
+    const HttpAnswer answer = server.post("/v1/chat/completions", asked);
+    ASSERT_EQ(answer.status, 200) << answer.body;
+    if (plain.is_null()) plain = answer.json();
+    EXPECT_EQ(answer.json().at("choices"), plain.at("choices")) << way;
+    const std::string page = server.get("/metrics").body;
+    const auto value = [&](const std::string& name) {
+      const size_t at = page.find("\n" + name);
+      return at == std::string::npos ? -1.0 : std::stod(page.substr(page.find("} ", at) + 2));
+    };
+    const Json timings = answer.json().at("timings");
+    const double drafted =
+        timings.contains("draft_n") ? static_cast<double>(timings.at("draft_n").as_int()) : 0;
+    EXPECT_EQ(value("vllm:spec_decode_num_draft_tokens_total{"), drafted) << way;
+    EXPECT_EQ(value("dure_spec_decode_chosen_length_total{") > 0, drafted > 0) << page;
+    if (std::string(way).find('3') == std::string::npos) continue;
+    EXPECT_GT(drafted, 0);
+    EXPECT_GT(value("vllm:spec_decode_num_drafts_total{"), 0);
+    EXPECT_NE(page.find("position=\"0\"} "), std::string::npos) << page;
+    EXPECT_NE(page.find("drafter=\"mtp\"} "), std::string::npos) << page;
+    EXPECT_LE(timings.at("draft_n_accepted").as_int(), timings.at("draft_n").as_int());
+  }
+}
+
 TEST_F(Serve, ASignalLetsAnswersEndAndASecondDoesNot) {
   for (const bool twice : {false, true}) {
     Served server(at("model"), "--max-sequences 1");

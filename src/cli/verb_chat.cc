@@ -88,7 +88,7 @@ class Talk {
         conversation_(model.texts, {.thinking = !given.no_thinking}),
         show_thinking_(!given.hide_thinking),
         colour_(isatty(STDOUT_FILENO) == 1),
-        show_speed_(given.sampling.draft_tokens > 0) {
+        show_speed_(options_.draft_tokens > 0) {
     conversation_.reset(given.system.value_or(""));
   }
 

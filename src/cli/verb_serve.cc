@@ -19,6 +19,7 @@
 #include "chat/prompt_scorer.h"
 #include "cli/args.h"
 #include "cli/arithmetic_flag.h"
+#include "cli/draft_flags.h"
 #include "cli/kv_type_flag.h"
 #include "cli/memory_plan.h"
 #include "cli/preload.h"
@@ -42,7 +43,8 @@ struct Given {
   std::optional<std::string> key_file, metrics_compat, chat_template, prefix_file;
   HttpServerOptions http;
   std::optional<int64_t> context_tokens;
-  int64_t sequences_max = 64, queue_max = 256, draft_tokens = 0;
+  int64_t sequences_max = 64, queue_max = 256;
+  DraftFlags draft;
   int64_t body_mib_max = 32;
   double drain_seconds = 30;
   std::string runs = "here";
@@ -106,8 +108,7 @@ void check(const Given& given) {
   at_least("--max-body-size", given.body_mib_max, 1);
   at_least("--io-threads", given.http.thread_count, 1);
   if (given.context_tokens) at_least("--context", *given.context_tokens, 2);
-  if (given.draft_tokens < 0 || given.draft_tokens > 64)
-    fail(ErrorCode::kInvalidArgument, "--draft {}: give 0 to 64", given.draft_tokens);
+  given.draft.check();
   if (given.prefix_file) {  // That it can be written, before it is needed.
     check_replaceable_file(*given.prefix_file, true);
     const StagedFile probe(*given.prefix_file);
@@ -123,11 +124,6 @@ void check(const Given& given) {
 // fill.
 GeneratorOptions generator_options(const Given& given, const OpenModel& model) {
   const ModelConfig& config = model.weights.config;
-  if (given.draft_tokens > 0 && config.mtp_layer_count == 0) {
-    fail(ErrorCode::kInvalidArgument,
-         "{}: --draft {}, but the model has no MTP layer to draft with; leave --draft away",
-         model.texts.source, given.draft_tokens);
-  }
   const int64_t context =
       std::min(given.context_tokens.value_or(config.context_tokens), config.context_tokens);
   if (given.context_tokens.value_or(0) > config.context_tokens) {
@@ -137,9 +133,11 @@ GeneratorOptions generator_options(const Given& given, const OpenModel& model) {
   GeneratorOptions out{.sequences_max = given.sequences_max,
                        .context_tokens_max = context,
                        .kv_dtype = given.kv_type.wanted(arithmetic_in(model.weights)),
-                       .draft_tokens_max = given.draft_tokens,
                        .prefix = {.keep = true}};
-  out.batch_rows_max = std::max(out.batch_rows_max, given.sequences_max * (1 + given.draft_tokens));
+  given.draft.settings(config, model.texts.source, given.sequences_max, out.batch_rows_max)
+      .give(out);
+  out.batch_rows_max =
+      std::max(out.batch_rows_max, given.sequences_max * (1 + out.draft_tokens_max));
   const ServePlan plan = plan_serving(config, nullptr, out);
   // What is read of the weights stays in memory too, where it can.
   const int64_t available = machine_memory().available_bytes;
@@ -335,7 +333,7 @@ std::function<int()> declare_serve(Args& args) {
   args.option("--max-queue", given->queue_max, "answers that may wait; more are refused (429)");
   args.option("--chat-template", given->chat_template,
               "Jinja file that renders conversations instead of the model's own");
-  args.option("--draft", given->draft_tokens, "tokens the MTP layer drafts ahead (0: off)");
+  given->draft.declare(args);
   args.option("--prefix-file", given->prefix_file,
               "keys and values of what prompts begin with: read at the start, written at the end");
   args.flag("--no-thinking", given->no_thinking,
@@ -362,7 +360,7 @@ std::function<int()> declare_serve(Args& args) {
   given->preload.declare(args);
   args.examples(
       "  dure serve nano\n"
-      "  dure serve LGAI-EXAONE/K-EXAONE-236B-A23B --model-name k-exaone --draft 2\n"
+      "  dure serve LGAI-EXAONE/K-EXAONE-236B-A23B --model-name k-exaone --draft auto\n"
       "  dure serve model.gguf --host 0.0.0.0 --port 8080 --api-key-file keys.txt\n"
       "  curl localhost:8000/v1/models\n");
   return [given] { return run(*given); };

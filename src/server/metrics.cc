@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -77,6 +78,54 @@ void add_process(Page& page) {
   put("process_start_time_seconds", kStartTime, "Unix time of the start.", "gauge");
 }
 
+// vLLM's names; what it has none for under our own in either case.
+void add_drafts(Page& page, const GeneratorStatistics& g) {
+  const DraftStatistics& d = g.drafts;
+  page.counter("spec_decode_num_drafts", static_cast<double>(d.mtp.rounds + d.ngram.rounds),
+               "Times that tokens were drafted for a sequence.");
+  page.counter("spec_decode_num_draft_tokens", static_cast<double>(g.drafted), "Drafted tokens.");
+  page.counter("spec_decode_num_accepted_tokens", static_cast<double>(g.accepted),
+               "Drafts that stood.");
+  if (g.drafted == 0) return;
+  const auto series = [&](const std::string& name, const char* help, const char* type,
+                          const char* label, auto values, auto each) {
+    page.head(name, help, type);
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (values[i] != 0) each(name, fmt::format("{},{}=", page.labels(), label), i, values[i]);
+    }
+  };
+  const auto by_number = [&](const std::string& name, const std::string& labels, size_t i,
+                             auto value) {
+    page.line(name, fmt::format("{}\"{}\"", labels, i), static_cast<double>(value));
+  };
+  series(page.prefix() + "spec_decode_num_accepted_tokens_per_pos_total",
+         "Drafts that stood, by their place among those of one pass.", "counter", "position",
+         d.accepted_at, by_number);
+  series("dure_spec_decode_num_draft_tokens_per_pos_total",
+         "Drafted tokens, by their place among those of one pass.", "counter", "position",
+         d.drafted_at, by_number);
+  series("dure_spec_decode_chosen_length_total",
+         "Passes of a sequence that decodes, by the number of its drafts.", "counter", "drafts",
+         d.lengths, by_number);
+  series("dure_spec_decode_pass_seconds", "What a pass takes, by its rows: a running estimate.",
+         "gauge", "rows", d.pass_s,
+         [&](const std::string& name, const std::string& labels, size_t i, double seconds) {
+           page.line(name, fmt::format("{}\"{}\"", labels, i + 1), seconds);
+         });
+  const std::array<std::pair<const char*, const DraftStatistics::OfDrafter*>, 2> drafters = {
+      {{"mtp", &d.mtp}, {"ngram", &d.ngram}}};
+  for (const bool stood : {false, true}) {
+    const std::string name = fmt::format("dure_spec_decode_num_{}_tokens_by_drafter_total",
+                                         stood ? "accepted" : "draft");
+    page.head(name, stood ? "Drafts that stood, by drafter." : "Drafted tokens, by drafter.",
+              "counter");
+    for (const auto& [drafter, of] : drafters) {
+      page.line(name, fmt::format("{},drafter=\"{}\"", page.labels(), drafter),
+                static_cast<double>(stood ? of->accepted : of->drafted));
+    }
+  }
+}
+
 void add_engine(Page& page, const EngineStatistics& s) {
   const GeneratorStatistics& g = s.generator;
   page.gauge("num_requests_running", static_cast<double>(g.running), "Sequences in the batch.");
@@ -91,9 +140,7 @@ void add_engine(Page& page, const EngineStatistics& s) {
   page.counter("engine_rows", static_cast<double>(g.rows), "Rows of those passes.");
   page.counter("requests_refused", static_cast<double>(s.refused), "Refused by a full queue.");
   page.counter("request_faults", static_cast<double>(g.faults), "Requests that ended by a fault.");
-  page.counter("spec_decode_num_draft_tokens", static_cast<double>(g.drafted), "Drafted tokens.");
-  page.counter("spec_decode_num_accepted_tokens", static_cast<double>(g.accepted),
-               "Drafts that stood.");
+  add_drafts(page, g);
 }
 
 }  // namespace
