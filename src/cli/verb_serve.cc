@@ -37,11 +37,12 @@ struct Given {
   std::vector<std::string> names, keys, cors_origins, hosts;
   std::optional<std::string> key_file, metrics_compat, chat_template;
   HttpServerOptions http;
-  std::optional<int64_t> context_tokens;
+  std::optional<int64_t> context_tokens, thinking_tokens;
   int64_t sequences_max = 64, queue_max = 256, draft_tokens = 0;
   int64_t body_mib_max = 32;
   double drain_seconds = 30;
   bool any_model = false, no_thinking = false, no_metrics = false, verbose_access = false;
+  bool share_prefixes = false;
   ArithmeticFlag arithmetic;
   KvTypeFlag kv_type;
   PreloadFlag preload;
@@ -89,6 +90,7 @@ void check(const Given& given) {
   at_least("--max-body-size", given.body_mib_max, 1);
   at_least("--io-threads", given.http.thread_count, 1);
   if (given.context_tokens) at_least("--context", *given.context_tokens, 2);
+  if (given.thinking_tokens) at_least("--thinking-budget", *given.thinking_tokens, 0);
   if (given.draft_tokens < 0 || given.draft_tokens > 64)
     fail(ErrorCode::kInvalidArgument, "--draft {}: give 0 to 64", given.draft_tokens);
   if (given.metrics_compat && *given.metrics_compat != "vllm")
@@ -159,6 +161,7 @@ std::shared_ptr<const ServedModel> served_model(const Given& given, const OpenMo
   out->created_s = static_cast<int64_t>(std::time(nullptr));
   out->any_name = given.any_model;
   out->thinking = !given.no_thinking;
+  out->thinking_tokens = given.thinking_tokens;
   out->masks = std::make_shared<AnswerMasks>(out->texts.require_tokenizer(), out->vocab_size,
                                              out->texts.stops.tokens);
   out->score_prompts = [&scorer](const std::vector<std::vector<int32_t>>& prompts, int64_t top) {
@@ -208,6 +211,7 @@ int run(const Given& given) {
            .metrics = !given.no_metrics,
            .vllm_metric_names = given.metrics_compat.has_value(),
            .access_log = given.verbose_access,
+           .keys_share_prefixes = given.share_prefixes,
            .version = build_facts().version});
   HttpServer server(settled.http, api);
   api.set_http([&server] { return server.statistics(); });
@@ -255,6 +259,10 @@ std::function<int()> declare_serve(Args& args) {
   args.option("--draft", given->draft_tokens, "tokens the MTP layer drafts ahead (0: off)");
   args.flag("--no-thinking", given->no_thinking,
             "answer without reasoning first where a request does not say");
+  args.option("--thinking-budget,--reasoning-budget", given->thinking_tokens,
+              "tokens after which the reasoning ends, where a request does not say");
+  args.flag("--share-prefixes", given->share_prefixes,
+            "let requests of one key begin at what another key's prompts left");
   args.options("--cors-origins,--cors-origin", given->cors_origins,
                "site whose pages may ask (may be repeated; \"*\": all; this machine's always may)");
   args.options("--allowed-host", given->hosts,

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "server/answer_fields.h"
+#include "server/thinking_fields.h"
 
 namespace dure {
 namespace {
@@ -108,33 +109,6 @@ void check_response_format(ApiFields& fields) {
     throw bad_field(path + ".json_schema", path + ".json_schema is required");
 }
 
-void read_thinking(ApiFields& fields, ChatRequest& out) {
-  const auto effort = fields.choice("reasoning_effort",
-                                    {"none", "minimal", "low", "medium", "high", "xhigh", "max"});
-  if (effort) out.conversation.thinking = *effort != "none";
-  if (const Json* reasoning = fields.object("reasoning")) {  // OpenRouter's form.
-    ApiFields inner(*reasoning, fields.path("reasoning"));
-    if (const auto more = inner.string("effort")) out.conversation.thinking = *more != "none";
-    if (const auto enabled = inner.boolean("enabled")) out.conversation.thinking = *enabled;
-  }
-  if (const auto enabled = fields.boolean("enable_thinking")) out.conversation.thinking = *enabled;
-  if (const Json* variables = fields.object("chat_template_kwargs")) {
-    ApiFields inner(*variables, fields.path("chat_template_kwargs"));
-    if (const auto enabled = inner.boolean("enable_thinking")) out.conversation.thinking = *enabled;
-    out.conversation.variables = *variables;
-  }
-  if (fields.find("thinking_token_budget") != nullptr) {
-    throw unsupported(
-        fields.path("thinking_token_budget"),
-        "thinking_token_budget is not supported yet; max_tokens bounds the whole answer");
-  }
-  out.include_reasoning = fields.boolean("include_reasoning").value_or(true);
-  const auto format = fields.string("reasoning_format");
-  const bool apart = fields.boolean("separate_reasoning").value_or(true);
-  out.reasoning_in_content = !apart || (format && *format == "none");
-  fields.ignore({"stream_reasoning"});
-}
-
 void read_logprobs(ApiFields& fields, const ServedModel& model, GenerationFields& out) {
   out.logprobs = fields.boolean("logprobs").value_or(false);
   const auto top = fields.integer("top_logprobs", {0, static_cast<double>(model.top_logprobs_max)});
@@ -143,16 +117,29 @@ void read_logprobs(ApiFields& fields, const ServedModel& model, GenerationFields
   out.top_logprobs = top.value_or(0);
 }
 
-void refuse_unsupported(ApiFields& fields) {
-  if (fields.boolean("continue_final_message").value_or(false)) {
-    throw unsupported(
-        fields.path("continue_final_message"),
-        "continue_final_message is not supported yet; /v1/completions goes on with a text");
-  }
-  if (!fields.boolean("add_generation_prompt").value_or(true)) {
+// The answer goes on with the last message, or begins one of its own.
+void read_continuation(ApiFields& fields, ChatRequest& out) {
+  const bool goes_on = fields.boolean("continue_final_message").value_or(false);
+  const auto prompt = fields.boolean("add_generation_prompt");
+  if (!goes_on && prompt == false) {
     throw unsupported(fields.path("add_generation_prompt"),
-                      "add_generation_prompt: false is not supported");
+                      "add_generation_prompt: false is for continue_final_message alone");
   }
+  if (!goes_on) return;
+  if (prompt == true) {
+    throw bad_field(fields.path("continue_final_message"),
+                    "continue_final_message and add_generation_prompt exclude each other");
+  }
+  const Message& last = out.messages.back();
+  if (last.role != Role::kAssistant || last.content.empty() || !last.tool_calls.empty()) {
+    throw bad_field(fields.path("continue_final_message"),
+                    "continue_final_message: the last message should be an assistant's, with text "
+                    "and without calls");
+  }
+  out.conversation.continue_last = true;
+}
+
+void refuse_unsupported(ApiFields& fields) {
   if (fields.find("chat_template") != nullptr) {
     throw unsupported(fields.path("chat_template"),
                       "a chat_template of the request's own is not allowed here");
@@ -206,6 +193,7 @@ ChatRequest read_chat_request(const Json& body, const ServedModel& model) {
   check_model(fields, model);
   ChatRequest out;
   out.conversation.thinking = model.thinking;
+  out.generation.thinking_tokens = model.thinking_tokens;
   const Json* messages = fields.array("messages");
   if (messages == nullptr) throw bad_field("messages", "messages is required");
   out.messages = read_messages(*messages, "messages");
@@ -218,12 +206,13 @@ ChatRequest read_chat_request(const Json& body, const ServedModel& model) {
   asked["parallel_tool_calls"] = !out.first_call_only;
   check_response_format(fields);
   read_thinking(fields, out);
-  out.generation = read_generation(fields, model);
+  read_continuation(fields, out);
+  read_generation(fields, model, out.generation);
   read_answer_form(asked, model, out.generation);
   read_logprobs(fields, model, out.generation);
   refuse_unsupported(fields);
   fields.ignore({"modalities", "web_search_options", "add_special_tokens", "documents"});
-  out.unknown = fields.unknown();
+  out.unknown = unknown_fields(fields, out.generation);
   return out;
 }
 

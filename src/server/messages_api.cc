@@ -2,6 +2,7 @@
 #include "server/messages_api.h"
 
 #include "server/answer_fields.h"
+#include "server/thinking_fields.h"
 
 namespace dure {
 namespace {
@@ -142,14 +143,6 @@ const char* read_output_format(ApiFields& fields, Json& asked) {
   return "output_config.format";
 }
 
-void read_thinking(ApiFields& fields, ChatRequest& out) {
-  const Json* thinking = fields.object("thinking");
-  if (thinking == nullptr) return;
-  ApiFields inner(*thinking, "thinking");
-  const auto type = inner.choice("type", {"enabled", "disabled", "adaptive"});
-  if (type) out.conversation.thinking = *type != "disabled";
-}
-
 // ---- Answers
 
 const char* stop_text(const ChoiceEnd& end) {
@@ -196,11 +189,11 @@ Json text_block(const std::string& text) {
   return out;
 }
 
-Json tool_block(const ToolCall& call, Json input) {
+Json tool_block(const std::string& name, Json input) {
   Json out = Json::object();
   out["type"] = "tool_use";
   out["id"] = fresh_id("toolu_");
-  out["name"] = call.name;
+  out["name"] = name;
   out["input"] = std::move(input);
   return out;
 }
@@ -224,7 +217,7 @@ class MessagesWhole final : public AnswerFormat {
     if (!said_.content.empty()) content.push_back(text_block(said_.content));
     for (const ToolCall& call : said_.tool_calls)
       content.push_back(
-          tool_block(call, call.arguments.is_object() ? call.arguments : Json::object()));
+          tool_block(call.name, call.arguments.is_object() ? call.arguments : Json::object()));
     Json out = message_json(head_, std::move(content));
     out["stop_reason"] = stop_text(end_);
     out["stop_sequence"] = stop_sequence(end_);
@@ -259,6 +252,9 @@ class MessagesStream final : public AnswerFormat {
   }
   std::string add(const AnswerPart& part, const AnswerTotals&) override {
     std::string out;
+    const std::vector<CallPiece> pieces = pieces_of(part.delta);
+    size_t i = 0;
+    for (; i < pieces.size() && !pieces[i].begins; ++i) out += tell(pieces[i]);
     if (!part.delta.reasoning.empty()) {
       out += open(Block::kThinking, thinking_block(""));
       out += delta("thinking_delta", "thinking", part.delta.reasoning);
@@ -267,12 +263,7 @@ class MessagesStream final : public AnswerFormat {
       out += open(Block::kText, text_block(""));
       out += delta("text_delta", "text", part.delta.content);
     }
-    for (const ToolCall& call : part.delta.tool_calls) {
-      out += open(Block::kTool, tool_block(call, Json::object()));
-      const std::string input = call.arguments.is_object() ? call.arguments.dump() : "{}";
-      out += delta("input_json_delta", "partial_json", input);
-      out += close();
-    }
+    for (; i < pieces.size(); ++i) out += tell(pieces[i]);
     return out;
   }
   std::string end_choice(const AnswerPart& last, const ChoiceEnd& end) override {
@@ -303,7 +294,13 @@ class MessagesStream final : public AnswerFormat {
   static std::string event(const Json& data) {
     return sse_event(data.at("type").as_string().c_str(), data.dump());
   }
-  // Goes on with the block that is open, if it is of that kind; no tool's ever is.
+  std::string tell(const CallPiece& piece) {
+    std::string out;
+    if (piece.begins) out += close() + open(Block::kTool, tool_block(piece.name, Json::object()));
+    if (!piece.arguments.empty()) out += delta("input_json_delta", "partial_json", piece.arguments);
+    return piece.ends ? out + close() : out;
+  }
+  // Goes on with the block that is open, if it is of that kind.
   std::string open(Block kind, Json block) {
     if (open_ == kind) return "";
     std::string out = close();
@@ -346,6 +343,7 @@ ChatRequest read_messages_request(const Json& body, const ServedModel& model) {
   check_model(fields, model);
   ChatRequest out;
   out.conversation.thinking = model.thinking;
+  out.generation.thinking_tokens = model.thinking_tokens;
   out.messages = read_dialogue(fields);
   if (const Json* tools = fields.array("tools")) out.conversation.tools = read_declarations(*tools);
   Json asked = read_form_fields(fields);
@@ -353,13 +351,17 @@ ChatRequest read_messages_request(const Json& body, const ServedModel& model) {
   asked["tools"] = out.conversation.tools;
   const char* format_name = read_output_format(fields, asked);
   read_thinking(fields, out);
-  out.generation = read_generation(fields, model);
+  // An assistant's text at the end is the beginning of the answer.
+  const Message& last = out.messages.back();
+  out.conversation.continue_last =
+      last.role == Role::kAssistant && !last.content.empty() && last.tool_calls.empty();
+  read_generation(fields, model, out.generation);
   out.generation.choice_count = 1;
   const std::vector<std::string> stops = read_stops(fields, "stop_sequences", kStopsMax);
   if (!stops.empty()) out.generation.stops.strings = stops;
   read_answer_form(asked, model, out.generation, format_name);
   fields.ignore({"context_management", "container", "mcp_servers", "betas"});
-  out.unknown = fields.unknown();
+  out.unknown = unknown_fields(fields, out.generation);
   return out;
 }
 
