@@ -1,5 +1,9 @@
 // `dure chat ADDRESS`: a conversation with a live server, from a terminal and from a pipe; what it
 // says where nothing answers, a key is missing, or something else answers.
+#include <atomic>
+#include <mutex>
+#include <thread>
+
 #include "server/server_fixture.h"
 #include "terminal.h"
 #include "tiny_model.h"
@@ -39,30 +43,99 @@ TEST_F(ChatRemote, AnswersAsTheServerDoes) {
   EXPECT_EQ(server.engine().statistics().waiting, 0);
 }
 
+// A server whose answers never end: a word every few milliseconds, until the client leaves.
+class Babbler {
+ public:
+  Babbler() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    EXPECT_EQ(::listen(fd_, 4), 0);
+    socklen_t size = sizeof(address);
+    ::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+    thread_ = std::thread([this] {
+      for (int client; (client = ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC)) >= 0;) {
+        serve(client);
+        ::close(client);
+      }
+    });
+  }
+  ~Babbler() {
+    ::shutdown(fd_, SHUT_RDWR);
+    thread_.join();
+    ::close(fd_);
+  }
+  int64_t port() const { return port_; }
+  int left() const { return left_; }  // clients that left in the middle of an answer
+  std::string last_request() {
+    const std::lock_guard lock(mutex_);
+    return request_;
+  }
+
+ private:
+  static bool send(int client, const std::string& bytes) {
+    return ::send(client, bytes.data(), bytes.size(), MSG_NOSIGNAL) == std::ssize(bytes);
+  }
+  void serve(int client) {
+    std::string request(1 << 16, '\0');
+    request.resize(static_cast<size_t>(
+        std::max<ssize_t>(0, ::recv(client, request.data(), request.size(), 0))));
+    if (request.starts_with("GET /v1/models")) {
+      send(client,
+           "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 23\r\n\r\n"
+           R"({"data":[{"id":"bab"}]})");
+      return;
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      request_ = request;
+    }
+    send(client, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: ping\n\n");
+    const char* field = "reasoning_content";
+    for (int i = 0;
+         send(client,
+              fmt::format(
+                  "data: {{\"choices\":[{{\"delta\":{{\"{}\":\"마을{} \\u001b[31m\"}}}}]}}\n\n",
+                  field, i));
+         ++i) {
+      if (i == 3) field = "content";
+      ::usleep(3000);
+    }
+    ++left_;
+  }
+
+  int fd_;
+  int64_t port_ = 0;
+  std::atomic<int> left_ = 0;
+  std::mutex mutex_;
+  std::string request_;
+  std::thread thread_;
+};
+
 TEST_F(ChatRemote, ATerminalStreamsAndStops) {
-  TestServer server(at("model"),
-                    {.context_tokens = 100000, .sequences_max = 1, .page_count = 2000});
-  Terminal terminal({"chat", address(server), "--no-history"});
-  terminal.wait_for("nano at http://127.0.0.1:");
+  Babbler server;
+  Terminal terminal({"chat", fmt::format("http://127.0.0.1:{}", server.port())});
+  terminal.wait_for("bab at http://127.0.0.1:");
   for (const char* question : {"the 마을", "\033[200~and\ragain\033[201~"}) {
-    terminal.wait_for(kReady);
-    terminal.type("/set max_tokens 90000\r");
-    terminal.wait_for("max_tokens 90000");
+    const int left = server.left();
     terminal.wait_for(kReady);
     terminal.type(std::string(question) + "\r");
-    terminal.wait_for("\033[2m");  // Reasoning, dim.
+    terminal.wait_for("\033[2m마을0");  // Reasoning, dim.
+    terminal.wait_for("\r\n마을");      // Content, on a line of its own.
     terminal.type("\x03");
     terminal.wait_for("(stopped)");
-    // The server has given it up.
-    for (int i = 0; i < 2000 && server.engine().statistics().generator.running > 0; ++i)
-      ::usleep(5000);
-    EXPECT_EQ(server.engine().statistics().generator.running, 0);
+    for (int i = 0; i < 2000 && server.left() == left; ++i) ::usleep(5000);
+    EXPECT_EQ(server.left(), left + 1);  // It was let go at once.
   }
+  EXPECT_NE(server.last_request().find("마을"), std::string::npos);  // of the first question
+  EXPECT_EQ(server.last_request().find("temperature"), std::string::npos);
   terminal.wait_for(kReady);
   terminal.type("/show\r");
-  terminal.wait_for("[user] the 마을");
-  terminal.wait_for("[user] and");
-  terminal.wait_for(kReady);
+  const std::string shown = terminal.wait_for(kReady);
+  EXPECT_NE(shown.find("[user] the 마을"), std::string::npos) << shown;
+  EXPECT_NE(shown.find("[user] and"), std::string::npos) << shown;
   terminal.type("exit\r");
   terminal.rest();
   EXPECT_EQ(terminal.exit_code(), 0);

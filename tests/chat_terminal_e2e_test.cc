@@ -107,7 +107,7 @@ TEST_F(ChatTerminal, CommandsConfirmOrExplain) {
       {"/stats on", "told after every answer"},
       {"/regen", "nothing was asked yet"},
       {"/edit", "nothing was asked yet"},
-      {"/show", "nothing was said yet"},
+      {"/show", "[system] be brief"},
       {"/save", "name a file"},
       {"/load /no/such/file", "cannot"},
   };
@@ -168,8 +168,8 @@ TEST_F(ChatTerminal, CtrlCStopsTheAnswerAndNotTheProgram) {
     terminal.wait_for("(stopped)");
   }
   terminal.wait_for(kReady);
-  terminal.type("/show\r");
-  terminal.wait_for("[assistant]");  // What was said so far is kept.
+  terminal.type("/stats\r");  // What was said so far is kept.
+  terminal.wait_for("2 answers, ");
   terminal.wait_for(kReady);
   leave(terminal);
 }

@@ -1,4 +1,5 @@
-// Two flags that handlers set. Without SA_RESTART: what waits for a key is to notice.
+// Two flags that handlers set. What waits for a key polls, which a signal always ends; what is
+// being written goes on (SA_RESTART), or the stream would count it as a fault.
 #include "cli/stop_key.h"
 
 #include <csignal>
@@ -13,6 +14,7 @@ void on_resize(int) { g_resized = 1; }
 void handle(int signal, void (*handler)(int)) {
   struct sigaction action = {};
   action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
   sigaction(signal, &action, nullptr);
 }

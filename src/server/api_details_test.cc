@@ -162,7 +162,7 @@ TEST_F(ApiDetails, ReasoningEndsInTime) {
   }
   const Json none = ask(server, "/v1/chat/completions",
                         chat(R"("ignore_eos":true,"max_tokens":30,"thinking_budget":-1)"));
-  EXPECT_EQ(reasoning(none.at("usage")), 30);
+  EXPECT_GT(reasoning(none.at("usage")), 20);
   const Json at_once = ask(server, "/v1/chat/completions",
                            chat(R"("ignore_eos":true,"max_tokens":30,"thinking_budget":0,"n":2)"));
   EXPECT_EQ(reasoning(at_once.at("usage")), 2);
@@ -194,7 +194,7 @@ TEST_F(ApiDetails, PrefixesBelongToTheirSaltAndKey) {
     return out.at("usage").at("prompt_tokens_details").at("cached_tokens").as_int();
   };
   {
-    TestServer server(model(), {});
+    TestServer server(model(), {.keep_prefixes = true});
     EXPECT_EQ(cached(server, ""), 0);
     EXPECT_GT(cached(server, ""), 100);
     EXPECT_EQ(cached(server, R"(,"cache_salt":"a")"), 0);
@@ -203,7 +203,8 @@ TEST_F(ApiDetails, PrefixesBelongToTheirSaltAndKey) {
   }
   const std::string one = "Authorization: Bearer one\r\n", two = "x-api-key: two\r\n";
   for (const bool share : {false, true}) {
-    TestServer server(model(), {.api = {.keys = {"one", "two"}, .keys_share_prefixes = share}});
+    TestServer server(model(), {.api = {.keys = {"one", "two"}, .keys_share_prefixes = share},
+                                .keep_prefixes = true});
     EXPECT_EQ(cached(server, "", one), 0);
     EXPECT_GT(cached(server, "", one), 100);
     EXPECT_EQ(cached(server, "", two) > 100, share);
@@ -459,10 +460,41 @@ TEST_F(ApiDetails, ObjectsInsideAreReadAsStrictly) {
       {R"("messages":[{"role":"user","content":[{"type":"text","text":7}]}])",
        "messages.0.content.0.text"},
       {R"("messages":[{"role":["user"],"content":"x"}])", "messages.0.role"},
+      {R"("messages":[{"role":"user","content":[{"type":"refusal","refusal":"no"}]}])",
+       "messages.0.content.0"},
+      {R"("messages":[{"role":"assistant","content":[{"type":"refusal"}]}])",
+       "messages.0.content.0.refusal"},
+      {R"("tools":[{"type":"function","function":{"name":""}}])", "tools.0.function.name"},
+      {R"("tools":[{"type":"function","function":{"name":"f","strict":"yes"}}])",
+       "tools.0.function.strict"},
+      {R"("tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"allowed_tools"})",
+       "tool_choice.type"},
+      {R"("response_format":{"type":"json_schema","json_schema":"x"})",
+       "response_format.json_schema"},
   };
   for (const auto& [field, param] : cases)
     EXPECT_EQ(error(server, "/v1/chat/completions", chat(field)).at("param").as_string(), param)
         << field;
+  for (const char* body :
+       {R"({"messages":[{"role":"user","content":[]}],"max_tokens":3})",
+        R"({"messages":[{"role":"assistant","content":[]}],"max_tokens":3,"stream":true})",
+        R"({"messages":[],"max_tokens":3})"}) {
+    const Json fault = error(server, "/v1/messages", body);
+    EXPECT_NE(fault.at("message").as_string().find("is empty"), std::string::npos) << body;
+  }
+}
+
+TEST_F(ApiDetails, ContentComesInManyShapes) {
+  TestServer server(model(), {});
+  for (
+      const char* messages :
+      {R"([{"role":"user","content":["the ",{"type":"text","text":"village"}]}])",
+       R"([{"role":"user","content":[]}])",
+       R"([{"role":"user","content":"x"},{"role":"assistant","content":[{"type":"refusal","refusal":"no"}]},{"role":"user","content":"y"}])",
+       R"([{"role":"USER","content":"x","name":"bob"}])",
+       R"([{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{bad"}}]},{"role":"tool","tool_call_id":"a","content":["r"]}])"})
+    ask(server, "/v1/chat/completions",
+        std::string(R"({"max_tokens":2,"messages":)") + messages + "}");
 }
 
 }  // namespace

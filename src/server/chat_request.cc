@@ -12,17 +12,27 @@
 namespace dure {
 namespace {
 
-void check_parts(const Json& parts, const std::string& path) {
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const std::string place = fmt::format("{}.{}", path, i);
-    ApiFields part(parts.at(i), place);
-    const std::string type = part.string("type").value_or("text");
-    if (type != "text" && type != "input_text" && type != "output_text") {
-      throw bad_field(place, fmt::format("{}: a part of type '{}', but the model reads text alone",
-                                         place, type.substr(0, 40)));
-    }
-    if (!part.string("text")) throw bad_field(place + ".text", place + ".text is required");
+// A part as text: a text by itself, a text part, an assistant's refusal.
+std::string part_text(const Json& part, const std::string& place, const std::string& role) {
+  if (part.is_string()) return part.as_string();
+  ApiFields fields(part, place);
+  const std::string type = fields.string("type").value_or("text");
+  const bool refusal = type == "refusal" && role == "assistant";
+  if (!refusal && type != "text" && type != "input_text" && type != "output_text") {
+    throw bad_field(place, fmt::format("{}: a part of type '{}', but the model reads text alone",
+                                       place, type.substr(0, 40)));
   }
+  const char* name = refusal ? "refusal" : "text";
+  const auto text = fields.string(name);
+  if (!text) throw bad_field(fields.path(name), fields.path(name) + " is required");
+  return *text;
+}
+
+std::string parts_text(const Json& parts, const std::string& path, const std::string& role) {
+  std::string out;
+  for (size_t i = 0; i < parts.size(); ++i)
+    out += part_text(parts.at(i), fmt::format("{}.{}", path, i), role);
+  return out;
 }
 
 void check_calls(const Json& calls, const std::string& path) {
@@ -56,11 +66,8 @@ Json checked_message(const Json& message, const std::string& path) {
                                                path, role.substr(0, 40)));
   }
   const Json* content = fields.find("content");
-  if (content != nullptr && content->is_array()) {
-    check_parts(*content, path + ".content");
-  } else if (content != nullptr && !content->is_string()) {
+  if (content != nullptr && !content->is_array() && !content->is_string())
     throw wrong_kind(path + ".content", "a string or a list of parts", *content);
-  }
   const Json* calls = fields.array("tool_calls");
   if (calls != nullptr) check_calls(*calls, path + ".tool_calls");
   const bool thought = fields.string("reasoning_content") || fields.string("reasoning");
@@ -71,7 +78,9 @@ Json checked_message(const Json& message, const std::string& path) {
   for (const auto& [name, value] : message.as_object()) {
     const bool kept = name == "content" || name == "tool_calls" || name == "tool_call_id" ||
                       name == "reasoning_content" || name == "reasoning";
-    if (kept && !value.is_null()) out[name] = value;
+    if (!kept || value.is_null()) continue;
+    const bool parts = name == "content" && value.is_array();
+    out[name] = parts ? Json(parts_text(value, path + ".content", role)) : value;
   }
   out["role"] = role;
   return out;
@@ -90,6 +99,12 @@ void read_tool_choice(ApiFields& fields, ConversationOptions& out, Json& asked) 
     return;
   }
   ApiFields named(*choice, path);
+  if (const auto type = named.string("type").value_or("function"); type != "function") {
+    throw unsupported(named.path("type"),
+                      fmt::format("{}: '{}' is not known; a function by its name, \"auto\", "
+                                  "\"none\" or \"required\"",
+                                  named.path("type"), type.substr(0, 40)));
+  }
   const Json* function = named.object("function");
   ApiFields inner(function != nullptr ? *function : *choice, path + (function ? ".function" : ""));
   const std::optional<std::string> name = inner.string("name");
@@ -104,7 +119,7 @@ void check_response_format(ApiFields& fields) {
   ApiFields inner(*format, path);
   const auto type = inner.choice("type", {"text", "json_object", "json_schema"});
   if (!type) throw bad_field(path + ".type", path + ".type is required");
-  if (*type == "json_schema" && inner.find("json_schema") == nullptr &&
+  if (*type == "json_schema" && inner.object("json_schema") == nullptr &&
       inner.find("schema") == nullptr)
     throw bad_field(path + ".json_schema", path + ".json_schema is required");
 }
@@ -179,10 +194,11 @@ Json read_tools_field(const Json& list, const std::string& path) {
     const Json* function = tool.object("function");
     ApiFields inner(function != nullptr ? *function : list.at(i),
                     function != nullptr ? place + ".function" : place);
-    if (!inner.string("name"))
+    if (inner.string("name").value_or("").empty())
       throw bad_field(inner.path("name"), inner.path("name") + " is required");
     inner.object("parameters");
     inner.string("description");
+    inner.boolean("strict");
     out.push_back(list.at(i));
   }
   return out.size() > 0 ? out : Json();

@@ -40,6 +40,7 @@ ToolCall read_tool_use(ApiFields& block) {
 // A user's message may hold results of tools, each a message of its own before the text.
 void add_blocks(const Json& content, Role role, const std::string& path,
                 std::vector<Message>& out) {
+  if (content.size() == 0) throw bad_field(path, path + " is empty: give at least one block");
   Message message{.role = role};
   bool any = false;
   for (size_t i = 0; i < content.size(); ++i) {
@@ -100,7 +101,8 @@ Json read_declarations(const Json& list) {
   for (size_t i = 0; i < list.size(); ++i) {
     ApiFields tool(list.at(i), fmt::format("tools.{}", i));
     const auto name = tool.string("name");
-    if (!name) throw bad_field(tool.path("name"), tool.path("name") + " is required");
+    if (!name || name->empty())
+      throw bad_field(tool.path("name"), tool.path("name") + " is required");
     Json function = Json::object();
     function["name"] = *name;
     if (const auto description = tool.string("description")) function["description"] = *description;
@@ -296,7 +298,10 @@ class MessagesStream final : public AnswerFormat {
   }
   std::string tell(const CallPiece& piece) {
     std::string out;
-    if (piece.begins) out += close() + open(Block::kTool, tool_block(piece.name, Json::object()));
+    if (piece.begins) {
+      out = close();
+      out += open(Block::kTool, tool_block(piece.name, Json::object()));
+    }
     if (!piece.arguments.empty()) out += delta("input_json_delta", "partial_json", piece.arguments);
     return piece.ends ? out + close() : out;
   }

@@ -114,8 +114,11 @@ Json read_declarations(const Json& list) {
                printable(type, 40));
       continue;
     }
-    if (!tool.string("name"))
+    if (tool.string("name").value_or("").empty())
       throw bad_field(tool.path("name"), tool.path("name") + " is required");
+    tool.object("parameters");
+    tool.string("description");
+    tool.boolean("strict");
     Json function = Json::object();
     for (const auto& [name, value] : list.at(i).as_object()) {
       if (name != "type" && !value.is_null()) function[name] = value;
