@@ -144,6 +144,7 @@ TEST_F(ChatRemote, ATerminalStreamsAndStops) {
 TEST_F(ChatRemote, SaysWhatIsWrong) {
   expect_refusal(run_program("chat http://127.0.0.1:1"), "Connection refused");
   expect_refusal(run_program("chat http://"), "names no host");
+  expect_refusal(run_program("chat localhost:8000/v1"), "begin an address with http://");
   expect_refusal(run_program("chat http://127.0.0.1:99999"), "is no port");
   TestServer server(at("model"), {.api = {.keys = {"secret"}}});
   expect_refusal(run_program("chat " + address(server)), "wants a key: set DURE_API_KEY");

@@ -17,12 +17,12 @@ void Conversation::reset(const std::string& system) {
 }
 
 std::string Conversation::render() const {
-  std::string out =
-      texts_->chat_template.render(messages_, {.format = texts_->chat_template.format(),
-                                               .add_generation_prompt = !options_.continue_last,
-                                               .enable_thinking = options_.thinking,
-                                               .tools = options_.tools,
-                                               .variables = options_.variables});
+  std::string out = texts_->chat_template.render(
+      messages_, {.format = texts_->chat_template.format(),
+                  .add_generation_prompt = options_.opens_turn && !options_.continue_last,
+                  .enable_thinking = options_.thinking,
+                  .tools = options_.tools,
+                  .variables = options_.variables});
   if (!options_.continue_last) return out;
   // Up to the end of what was said: templates close the turn, and most strip it.
   const std::string_view said = python_strip(messages_.back().content);

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/interrupt.h"
 #include "cli/args.h"
 #include "cli/message_reader.h"
@@ -68,6 +69,9 @@ std::unique_ptr<ChatPartner> open_partner(const Given& given) {
     refuse_beside_address("--kv-type", given.sampling.kv_type.given());
     return open_remote_partner({.address = given.model, .model = given.remote_model});
   }
+  const std::string hint = given.model.substr(0, given.model.find('/'));
+  if (!path_exists(given.model) && hint.find(':') != std::string::npos)
+    fail(ErrorCode::kInvalidArgument, "{}: begin an address with http:// or https://", given.model);
   if (given.remote_model)
     fail(ErrorCode::kInvalidArgument, "--model {}: is for an address (http://...)",
          *given.remote_model);

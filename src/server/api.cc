@@ -353,6 +353,11 @@ std::optional<HttpResponse> Api::refuse_route(const HttpRequest& request) const 
     error.retry_after_s = kLoadingRetrySeconds;
     return refuse(error);
   }
+  if (const std::string* coding = request.header("content-encoding");
+      coding != nullptr && !coding->empty() && lower(*coding) != "identity") {
+    return refuse(api_fault(415, "unsupported_media_type",
+                            "the body is compressed (Content-Encoding); send it as it is"));
+  }
   if (request.method == "POST" && !may_be_json(request))
     return refuse(api_fault(415, "unsupported_media_type", "the body should be application/json"));
   return std::nullopt;

@@ -486,6 +486,17 @@ TEST_F(ApiDetails, ObjectsInsideAreReadAsStrictly) {
 
 TEST_F(ApiDetails, ContentComesInManyShapes) {
   TestServer server(model(), {});
+  const HttpAnswer packed =
+      server.post("/v1/chat/completions", "\x1f\x8b", "Content-Encoding: gzip\r\n");
+  EXPECT_EQ(packed.status, 415);
+  EXPECT_EQ(server.post("/v1/messages", chat(R"("max_tokens":1,"output_config":{"effort":"zzz"})"))
+                .status,
+            400);
+  const Json closed = ask(server, "/apply-template", chat(R"("add_generation_prompt":false)"));
+  EXPECT_TRUE(closed.at("prompt").as_string().ends_with("<|endofturn|>\n"));
+  // White space alone is nothing to go on with.
+  ask(server, "/v1/messages",
+      R"({"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"  "}],"max_tokens":1})");
   for (
       const char* messages :
       {R"([{"role":"user","content":["the ",{"type":"text","text":"village"}]}])",

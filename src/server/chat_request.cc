@@ -136,17 +136,13 @@ void read_logprobs(ApiFields& fields, const ServedModel& model, GenerationFields
 void read_continuation(ApiFields& fields, ChatRequest& out) {
   const bool goes_on = fields.boolean("continue_final_message").value_or(false);
   const auto prompt = fields.boolean("add_generation_prompt");
-  if (!goes_on && prompt == false) {
-    throw unsupported(fields.path("add_generation_prompt"),
-                      "add_generation_prompt: false is for continue_final_message alone");
-  }
+  out.conversation.opens_turn = prompt.value_or(true);
   if (!goes_on) return;
   if (prompt == true) {
     throw bad_field(fields.path("continue_final_message"),
                     "continue_final_message and add_generation_prompt exclude each other");
   }
-  const Message& last = out.messages.back();
-  if (last.role != Role::kAssistant || last.content.empty() || !last.tool_calls.empty()) {
+  if (!may_be_continued(out.messages.back())) {
     throw bad_field(fields.path("continue_final_message"),
                     "continue_final_message: the last message should be an assistant's, with text "
                     "and without calls");
@@ -177,6 +173,11 @@ std::vector<Message> read_messages(const Json& list, const std::string& path) {
   } catch (const Error& error) {
     throw bad_field(path, error.what());
   }
+}
+
+bool may_be_continued(const Message& message) {
+  return message.role == Role::kAssistant && message.tool_calls.empty() &&
+         message.content.find_first_not_of(" \t\r\n") != std::string::npos;
 }
 
 Json read_tools_field(const Json& list, const std::string& path) {

@@ -145,6 +145,20 @@ const char* read_output_format(ApiFields& fields, Json& asked) {
   return "output_config.format";
 }
 
+// A word for the template; it switches nothing.
+void read_output_effort(ApiFields& fields, ChatRequest& out) {
+  const Json* config = fields.object("output_config");
+  if (config == nullptr) return;
+  ApiFields inner(*config, "output_config");
+  const auto effort = inner.choice("effort", {"low", "medium", "high", "xhigh", "max"});
+  inner.ignore({"format", "task_budget"});
+  out.generation.note_unknown(inner);
+  if (!effort) return;
+  if (out.conversation.variables.is_null()) out.conversation.variables = Json::object();
+  if (!out.conversation.variables.contains("reasoning_effort"))
+    out.conversation.variables["reasoning_effort"] = *effort;
+}
+
 // ---- Answers
 
 const char* stop_text(const ChoiceEnd& end) {
@@ -356,10 +370,9 @@ ChatRequest read_messages_request(const Json& body, const ServedModel& model) {
   asked["tools"] = out.conversation.tools;
   const char* format_name = read_output_format(fields, asked);
   read_thinking(fields, out);
+  read_output_effort(fields, out);
   // An assistant's text at the end is the beginning of the answer.
-  const Message& last = out.messages.back();
-  out.conversation.continue_last =
-      last.role == Role::kAssistant && !last.content.empty() && last.tool_calls.empty();
+  out.conversation.continue_last = may_be_continued(out.messages.back());
   read_generation(fields, model, out.generation);
   out.generation.choice_count = 1;
   const std::vector<std::string> stops = read_stops(fields, "stop_sequences", kStopsMax);
