@@ -33,13 +33,18 @@ std::string harmless(const std::string& text) {
 class AnswerDisplay {
  public:
   explicit AnswerDisplay(const TalkOptions& options) : options_(options) {}
+  ~AnswerDisplay() { dim(false); }
+  AnswerDisplay(const AnswerDisplay&) = delete;
+  AnswerDisplay& operator=(const AnswerDisplay&) = delete;
 
   void show(const OutputDelta& delta) {
     if (options_.show_thinking && !delta.reasoning.empty()) {
-      std::printf(options_.colour ? "\033[2m%s\033[0m" : "%s", shown(delta.reasoning).c_str());
+      dim(true);
+      std::fputs(shown(delta.reasoning).c_str(), stdout);
       reasoning_shown_ = true;
     }
     if (!delta.content.empty() && !content_shown_) {
+      dim(false);
       if (reasoning_shown_) std::puts("");
       content_shown_ = true;
     }
@@ -50,12 +55,16 @@ class AnswerDisplay {
   }
 
  private:
+  void dim(bool on) {
+    if (options_.colour && on != dim_) std::fputs(on ? "\033[2m" : "\033[0m", stdout);
+    dim_ = on;
+  }
   std::string shown(const std::string& text) const {
-    return options_.colour ? harmless(text) : text;
+    return options_.guarded ? harmless(text) : text;
   }
 
   const TalkOptions& options_;
-  bool reasoning_shown_ = false, content_shown_ = false;
+  bool dim_ = false, reasoning_shown_ = false, content_shown_ = false;
 };
 
 std::pair<std::string, std::string> split(const std::string& line) {
@@ -161,13 +170,17 @@ void Talk::say(const std::string& text) {
   }
 }
 
-void Talk::answer() {
+ChatAnswer Talk::ask() {
   AnswerDisplay display(options_);
   forget_stop();
-  ChatAnswer answer = partner_->answer(
+  return partner_->answer(
       {messages_, options_.thinking, options_.settings},
       [&](const OutputDelta& delta) { display.show(delta); },
       [] { return !stop_wanted() && !interrupted(); });
+}
+
+void Talk::answer() {
+  ChatAnswer answer = ask();
   forget_stop();
   std::puts("");
   std::fflush(stdout);

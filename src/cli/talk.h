@@ -19,6 +19,7 @@ struct TalkOptions {
   std::optional<bool> thinking;  // absent: as the model does by itself
   bool show_thinking = true, show_speed = false;
   bool colour = false;    // standard output is a terminal that shows it
+  bool guarded = false;   // standard output is a terminal: no control character reaches it
   bool terminal = false;  // a person types
   ChatSettings settings;
 };
@@ -37,6 +38,7 @@ class Talk {
   static const std::vector<Command>& commands();
   void command(const std::string& line);
   void say(const std::string& text);
+  ChatAnswer ask();
   void answer();
   void note_end(const ChatAnswer& answer) const;
 

@@ -83,6 +83,7 @@ TalkOptions options_of(const Given& given, bool terminal) {
                   .show_thinking = !given.hide_thinking,
                   .show_speed = given.sampling.draft_tokens > 0,
                   .colour = shows_colour(),
+                  .guarded = isatty(STDOUT_FILENO) == 1,
                   .terminal = terminal,
                   .settings = settings_of(given.sampling)};
   if (given.no_thinking) out.thinking = false;
