@@ -71,11 +71,14 @@ double Speaker::Result::tokens_per_s() const {
 std::string Speaker::Result::speed_text() const {
   std::string text =
       fmt::format("{} tokens, {:.1f} tokens/s", generation.tokens.size(), tokens_per_s());
-  if (drafts.drafted == 0) return text;
-  return text +
-         fmt::format(
-             ", {} of {} drafts accepted ({:.0f} %)", drafts.accepted, drafts.drafted,
-             100.0 * static_cast<double>(drafts.accepted) / static_cast<double>(drafts.drafted));
+  return drafts.drafted == 0 ? text : text + ", " + draft_text();
+}
+
+std::string Speaker::Result::draft_text() const {
+  if (drafts.drafted == 0) return "";
+  return fmt::format(
+      "{} of {} drafts accepted ({:.0f} %)", drafts.accepted, drafts.drafted,
+      100.0 * static_cast<double>(drafts.accepted) / static_cast<double>(drafts.drafted));
 }
 
 GenerationRequest Speaker::request_for(std::vector<int32_t> prompt) const {
@@ -89,8 +92,7 @@ GenerationRequest Speaker::request_for(std::vector<int32_t> prompt) const {
   return {.prompt = std::move(prompt),
           .sampling = options_.sampling,
           .new_tokens_max = std::min(options_.new_tokens_max, room),
-          .stop_tokens =
-              options_.ends_ignored ? std::vector<int32_t>{} : model_.texts.stops.tokens,
+          .stop_tokens = options_.ends_ignored ? std::vector<int32_t>{} : model_.texts.stops.tokens,
           .stream = answers_};
 }
 

@@ -39,6 +39,7 @@ class Speaker {
     double tokens_per_s() const;  // after the first
     // "38 tokens, 12.3 tokens/s, 41 of 60 drafts accepted (68 %)"
     std::string speed_text() const;
+    std::string draft_text() const;  // its part on drafts; empty: there were none
   };
   using Say = std::function<void(const OutputDelta&)>;
 
@@ -46,6 +47,10 @@ class Speaker {
   // Throws kNotFound where the model brings no tokenizer, and what Generator throws.
   Speaker(const OpenModel& model, const SpeakerOptions& options, Stream& stream);
   ~Speaker();
+
+  // Of the next answers.
+  void set_sampling(const SamplingOptions& sampling) { options_.sampling = sampling; }
+  void set_new_tokens_max(int64_t count) { options_.new_tokens_max = count; }
 
   // Streams the answer through `out` to `say`, which gets no empty delta; finishes the stream.
   // Ends early when `keep_on` (if given) says false. Throws kInvalidArgument where the prompt

@@ -21,7 +21,7 @@ uint64_t fresh_seed() {
 }  // namespace
 
 void SamplingFlags::declare(Args& args) {
-  args.option("-n,--max-tokens", new_tokens_max, "longest answer in tokens");
+  args.option("-n,--max-tokens", new_tokens_max, "longest answer in tokens (default: 512)");
   args.option("--temperature", temperature, "0 is greedy");
   args.option("--top-p", top_p, "nucleus share");
   args.option("--top-k", top_k, "most likely tokens kept (0: all)");
@@ -67,7 +67,7 @@ SpeakerOptions SamplingFlags::speaker_options(const OpenModel& model) const {
   static_assert(DraftFlags::kTokensMax == SpeakerOptions::kDraftTokensMax);
   const DraftSettings drafts = draft.settings(model.weights.config, model.texts.source);
   return {.sampling = over(load_sampling(*model.files)),
-          .new_tokens_max = new_tokens_max,
+          .new_tokens_max = new_tokens_max.value_or(kNewTokensMax),
           .context_tokens = context_of(model),
           .draft_tokens = drafts.tokens_max,
           .drafter = drafts.drafter,

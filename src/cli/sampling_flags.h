@@ -19,7 +19,8 @@ class Args;
 
 // What is not given follows the model's generation_config.json.
 struct SamplingFlags {
-  int64_t new_tokens_max = 512;
+  static constexpr int64_t kNewTokensMax = 512;
+  std::optional<int64_t> new_tokens_max;
   std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty,
       frequency_penalty;
   std::optional<int64_t> top_k, seed;

@@ -42,13 +42,14 @@ struct Given {
   std::vector<std::string> names, keys, cors_origins, hosts;
   std::optional<std::string> key_file, metrics_compat, chat_template, prefix_file;
   HttpServerOptions http;
-  std::optional<int64_t> context_tokens;
+  std::optional<int64_t> context_tokens, thinking_tokens;
   int64_t sequences_max = 64, queue_max = 256;
   DraftFlags draft;
   int64_t body_mib_max = 32;
   double drain_seconds = 30;
   std::string runs = "here";
   bool any_model = false, no_thinking = false, no_metrics = false, verbose_access = false;
+  bool share_prefixes = false;
   ArithmeticFlag arithmetic;
   KvTypeFlag kv_type;
   PreloadFlag preload;
@@ -115,6 +116,7 @@ void check(const Given& given) {
   }
   if (!show_runs(given.runs))
     fail(ErrorCode::kInvalidArgument, "--runs {}: give here, always or never", given.runs);
+  if (given.thinking_tokens) at_least("--thinking-budget", *given.thinking_tokens, 0);
   if (given.metrics_compat && *given.metrics_compat != "vllm")
     fail(ErrorCode::kInvalidArgument, "--metrics-compat {}: give vllm, or leave it away",
          *given.metrics_compat);
@@ -192,6 +194,7 @@ std::shared_ptr<ServedModel> served_model(const Given& given, const OpenModel& m
   out->created_s = static_cast<int64_t>(std::time(nullptr));
   out->any_name = given.any_model;
   out->thinking = !given.no_thinking;
+  out->thinking_tokens = given.thinking_tokens;
   out->masks = std::make_shared<AnswerMasks>(out->texts.require_tokenizer(), out->vocab_size,
                                              out->texts.stops.tokens);
   out->score_prompts = [&scorer](const std::vector<std::vector<int32_t>>& prompts, int64_t top) {
@@ -285,6 +288,7 @@ int run(const Given& given) {
            .vllm_metric_names = given.metrics_compat.has_value(),
            .runs = *show_runs(given.runs),
            .access_log = given.verbose_access,
+           .keys_share_prefixes = given.share_prefixes,
            .version = build_facts().version});
   allow_open_files(settled.http.limits.connections_max);
   HttpServer server(settled.http, api);
@@ -338,6 +342,10 @@ std::function<int()> declare_serve(Args& args) {
               "keys and values of what prompts begin with: read at the start, written at the end");
   args.flag("--no-thinking", given->no_thinking,
             "answer without reasoning first where a request does not say");
+  args.option("--thinking-budget,--reasoning-budget", given->thinking_tokens,
+              "tokens after which the reasoning ends, where a request does not say");
+  args.flag("--share-prefixes", given->share_prefixes,
+            "let requests of one key begin at what another key's prompts left");
   args.options("--cors-origins,--cors-origin", given->cors_origins,
                "site whose pages may ask (may be repeated; \"*\": all; this machine's always may)");
   args.options("--allowed-host", given->hosts,

@@ -72,6 +72,9 @@ class AnswerFormat {
   virtual std::string ping() { return streams() ? ": ping\n\n" : " "; }
 };
 
+// The calls of a delta as pieces, the complete ones as one each.
+std::vector<CallPiece> pieces_of(const OutputDelta& delta);
+
 // One event of a stream: "data: ...".
 std::string sse_event(const std::string& data);
 std::string sse_event(const char* name, const std::string& data);

@@ -171,10 +171,12 @@ void Answering::note_time(const Event& event) {
 
 OutputDelta Answering::told(Choice& choice, OutputDelta delta) const {
   if (!options_.include_reasoning) delta.reasoning.clear();
-  if (options_.first_call_only && !delta.tool_calls.empty()) {
-    delta.tool_calls.resize(choice.called ? 0 : 1);
-  }
-  choice.called = choice.called || !delta.tool_calls.empty();
+  const auto beyond = [&](bool begins) {
+    if (begins) ++choice.calls;
+    return options_.first_call_only && choice.calls > 1;
+  };
+  std::erase_if(delta.tool_calls, [&](const ToolCall&) { return beyond(true); });
+  std::erase_if(delta.call_pieces, [&](const CallPiece& piece) { return beyond(piece.begins); });
   return delta;
 }
 
@@ -196,7 +198,7 @@ void Answering::end(Choice& choice, size_t index, FinishReason why, std::string&
                 .stop_token = choice.stream.stop_token()};
   const bool stopped = choice.stream.stopped();
   end.reason = stopped ? AnswerEnd::kStop : AnswerEnd::kLength;
-  if (stopped && choice.called && !options_.named_tool) end.reason = AnswerEnd::kToolCalls;
+  if (stopped && choice.calls > 0 && !options_.named_tool) end.reason = AnswerEnd::kToolCalls;
   ++record_.finished[stopped ? "stop" : finish_name(why)];
   out += options_.format->end_choice(
       {.choice = static_cast<int64_t>(index), .delta = std::move(last), .tokens = choice.untold},

@@ -19,6 +19,7 @@
 
 namespace dure {
 
+struct AnsweringOptions;
 struct AnsweringReport;
 
 // To whom the runs of this machine are shown (those who have a key, where keys are asked for).
@@ -32,8 +33,9 @@ struct ApiOptions {
   bool metrics = true;
   bool vllm_metric_names = false;
   ShowRuns runs = ShowRuns::kHere;
-  bool access_log = false;   // a line a request, at info
-  double ping_seconds = 15;  // of an answer's silence, until a sign of life is sent
+  bool access_log = false;           // a line a request, at info
+  double ping_seconds = 15;          // of an answer's silence, until a sign of life is sent
+  bool keys_share_prefixes = false;  // else what one key's prompts began with serves no other's
   std::string version;
 };
 
@@ -64,7 +66,9 @@ class Api final : public HttpHandler {
   HttpResponse preflight(const HttpRequest& request) const;
   void add_cors(const HttpRequest& request, HttpResponse& out) const;
   bool may_come_from(const HttpRequest& request, const std::string& origin) const;
-  bool has_key(const HttpRequest& request) const;
+  // The key that the request has; nothing where it has none of ours. Any, where we have none.
+  std::optional<std::string> key_of(const HttpRequest& request) const;
+  void part_prefixes(const Call& call, AnsweringOptions& out) const;
 
   std::function<void()> prepare(const Call& call);
   std::function<void()> prepare_answer(const Call& call);
@@ -90,6 +94,7 @@ class Api final : public HttpHandler {
   HttpResponse detokenize(const Call& call) const;
   HttpResponse apply_template(const Call& call) const;
   HttpResponse count_tokens(const Call& call) const;
+  HttpResponse input_tokens(const Call& call) const;
   HttpResponse embeddings(const Call& call) const;
 
   ApiOptions options_;

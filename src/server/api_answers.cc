@@ -5,6 +5,7 @@
 #include "server/completion_request.h"
 #include "server/messages_api.h"
 #include "server/prepare.h"
+#include "server/responses_api.h"
 
 namespace dure {
 namespace {
@@ -29,6 +30,12 @@ Json model_json(const ServedModel& model, const std::string& name) {
   out["max_model_len"] = model.context_tokens;
   out["meta"] = std::move(meta);
   return out;
+}
+
+int64_t count_prompt(const ChatRequest& request, const ServedModel& model) {
+  const std::vector<int32_t> ids = model.texts.require_tokenizer().encode(
+      render_prompt(request, model), {.add_special_tokens = false});
+  return std::ssize(ids);
 }
 
 }  // namespace
@@ -189,11 +196,16 @@ HttpResponse Api::apply_template(const Call& call) const {
 
 HttpResponse Api::count_tokens(const Call& call) const {
   const ChatRequest request = read_messages_request(parse_body(call.request().body), call.model());
-  const Tokenizer& tokenizer = call.model().texts.require_tokenizer();
-  const auto ids =
-      tokenizer.encode(render_prompt(request, call.model()), {.add_special_tokens = false});
   Json out = Json::object();
-  out["input_tokens"] = std::ssize(ids);
+  out["input_tokens"] = count_prompt(request, call.model());
+  return json_response(out);
+}
+
+HttpResponse Api::input_tokens(const Call& call) const {
+  const ChatRequest request = read_responses_request(parse_body(call.request().body), call.model());
+  Json out = Json::object();
+  out["object"] = "response.input_tokens";
+  out["input_tokens"] = count_prompt(request, call.model());
   return json_response(out);
 }
 
