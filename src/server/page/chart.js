@@ -130,7 +130,7 @@ export class Chart {
     const axis = log ? logTicks(low, high) : ticks(low, high);
     replace(this.svg, this.grid(axis), series.length ? this.steps(from, until) : null, lines.map((one) => this.line(one, look.smooth > 0 && lines.length === 1)), this.marks);
     this.svg.setAttribute("aria-label", this.summary());
-    replace(this.legend, series.length > 1 ? series.map((one, i) => h("span", { class: `s${one.tone ?? (i % 7) + 1}` }, h("i", {}), one.name)) : []);
+    replace(this.legend, series.length > 1 ? series.map((one, i) => h("span", { class: `s${one.tone ?? (i % 7) + 1}` }, h("i", {}), one.name, h("span", { class: "at" }))) : []);
     this.mark(this.pointed ?? null);
   }
 
@@ -205,6 +205,7 @@ export class Chart {
     const format = this.options.format ?? ((value) => `${t("step")} ${short(value)}`);
     if (x === null || !this.series.length) {
       replace(this.marks, []);
+      this.legend.querySelectorAll(".at").forEach((at) => (at.textContent = ""));
       const last = this.series.length === 1 ? this.series[0].y.findLast((value) => value !== null) : undefined;
       this.value.textContent = last === undefined ? "" : short(last);
       return;
@@ -212,7 +213,10 @@ export class Chart {
     const found = this.series.map((one, i) => ({ ...one, i, at: one.x.indexOf(x) })).filter(({ at, y }) => at >= 0 && y[at] !== null);
     const left = this.xOf(x);
     replace(this.marks, s("line", { class: "here", x1: left, x2: left, y1: kTop, y2: this.height - kBottom }), found.map(({ y, at, tone, i }) => s("circle", { class: `s${tone ?? (i % 7) + 1}`, cx: left, cy: this.yOf(y[at]), r: 3.5 })));
-    const values = found.map(({ name, y, at }) => (this.series.length > 1 ? `${name} ${short(y[at])}` : short(y[at])));
-    this.value.textContent = `${format(x)}: ${values.join(", ")}`;
+    // One value stands beside the title, several beside their names.
+    const places = this.legend.querySelectorAll(".at");
+    places.forEach((at) => (at.textContent = ""));
+    if (places.length) for (const { y, at, i } of found) places[i].textContent = short(y[at]);
+    this.value.textContent = places.length ? format(x) : `${format(x)}: ${found.map(({ y, at }) => short(y[at])).join("")}`;
   }
 }

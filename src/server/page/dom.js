@@ -91,7 +91,8 @@ export function duration(seconds) {
 export function when(seconds) {
   const date = new Date(seconds * 1000);
   const today = new Date().toDateString() === date.toDateString();
-  const form = today ? { hour: "2-digit", minute: "2-digit" } : { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" };
+  const year = new Date().getFullYear() === date.getFullYear() ? undefined : "numeric";
+  const form = today ? { hour: "2-digit", minute: "2-digit" } : { year, month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" };
   return date.toLocaleString(language() === "ko" ? "ko-KR" : "en-GB", form);
 }
 

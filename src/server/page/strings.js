@@ -97,7 +97,7 @@ const kWords = {
   lost: ["lost", "중단됨"],
   pretrain: ["Pretraining", "사전 학습"],
   sft: ["Fine-tuning", "미세 조정"],
-  rl: ["Reinforcement learning", "강화 학습"],
+  rl: ["RL", "강화 학습"],
   eval: ["Evaluation", "평가"],
   step: ["Step", "단계"],
   stepOf: ["Step {n} of {all}", "{all}단계 중 {n}"],
