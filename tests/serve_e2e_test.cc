@@ -7,6 +7,7 @@
 
 #include "program.h"
 #include "served.h"
+#include "server/loopback_client.h"
 #include "server/server_fixture.h"
 #include "tiny_model.h"
 
@@ -67,6 +68,36 @@ TEST_F(Serve, AnswersInAFormAndForcedCalls) {
       "/v1/chat/completions", chat(R"("guided_json":{"type":"array","uniqueItems":true})"));
   EXPECT_EQ(refused.status, 400);
   EXPECT_NE(refused.body.find("#/uniqueItems"), std::string::npos) << refused.body;
+}
+
+TEST_F(Serve, DraftsAreToldAndChangeNothing) {
+  const std::string asked =
+      chat(R"("max_tokens":60,"ignore_eos":true,"seed":5,"temperature":1,"frequency_penalty":0.1)");
+  Json plain;
+  for (const char* way : {"", " --draft auto", " --draft 3 --drafter auto", " --drafter ngram"}) {
+    Served server(at("model"),
+                  std::string("--context 512 --max-sequences 4 --metrics-compat vllm") + way);
+    const HttpAnswer answer = server.post("/v1/chat/completions", asked);
+    ASSERT_EQ(answer.status, 200) << answer.body;
+    if (plain.is_null()) plain = answer.json();
+    EXPECT_EQ(answer.json().at("choices"), plain.at("choices")) << way;
+    const std::string page = server.get("/metrics").body;
+    const auto value = [&](const std::string& name) {
+      const size_t at = page.find("\n" + name);
+      return at == std::string::npos ? -1.0 : std::stod(page.substr(page.find("} ", at) + 2));
+    };
+    const Json timings = answer.json().at("timings");
+    const double drafted =
+        timings.contains("draft_n") ? static_cast<double>(timings.at("draft_n").as_int()) : 0;
+    EXPECT_EQ(value("vllm:spec_decode_num_draft_tokens_total{"), drafted) << way;
+    EXPECT_EQ(value("dure_spec_decode_chosen_length_total{") > 0, drafted > 0) << page;
+    if (std::string(way).find('3') == std::string::npos) continue;
+    EXPECT_GT(drafted, 0);
+    EXPECT_GT(value("vllm:spec_decode_num_drafts_total{"), 0);
+    EXPECT_NE(page.find("position=\"0\"} "), std::string::npos) << page;
+    EXPECT_NE(page.find("drafter=\"mtp\"} "), std::string::npos) << page;
+    EXPECT_LE(timings.at("draft_n_accepted").as_int(), timings.at("draft_n").as_int());
+  }
 }
 
 TEST_F(Serve, ASignalLetsAnswersEndAndASecondDoesNot) {
@@ -130,6 +161,59 @@ TEST_F(Serve, ATemplateOfTheOperatorsOwn) {
       "<the village>");
   expect_refusal(run_program("serve '" + at("model") + "' --port 0 --chat-template no.jinja"),
                  "no.jinja");
+}
+
+// The conversation goes on after a restart: with what was kept, and the bits of a server without.
+TEST_F(Serve, PrefixesOutliveTheServer) {
+  const std::string flags = "--context 512 --max-sequences 4",
+                    file = " --prefix-file '" + at("prefixes.kv") + "'";
+  const auto ask = [](const Served& server, const std::string& more) {
+    std::string text = "the village shares its work";
+    for (int i = 0; i < 6; ++i) text += " and its village shares the work";
+    const HttpAnswer answer = server.post(
+        "/v1/chat/completions",
+        R"({"messages":[{"role":"user","content":")" + text + more +
+            R"("}],"seed":1,"max_tokens":20,"ignore_eos":true,"logprobs":true,"top_logprobs":2})");
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    return answer.json();
+  };
+  const auto cached = [](const Json& answer) {
+    return answer.at("usage").at("prompt_tokens_details").at("cached_tokens").as_int();
+  };
+  std::vector<Json> cold;
+  for (const char* more : {"", " in winter"}) {
+    Served server(at("model"), flags);
+    cold.push_back(ask(server, more));
+    EXPECT_EQ(cached(cold.back()), 0);
+  }
+  {
+    Served server(at("model"), flags + file);
+    EXPECT_NE(server.said().find("not there yet"), std::string::npos);
+    EXPECT_EQ(ask(server, "").at("choices"), cold[0].at("choices"));
+    server.signal(SIGTERM);
+    EXPECT_EQ(server.wait(), 0);
+    EXPECT_NE(server.said().find("prefixes written"), std::string::npos) << server.said();
+  }
+  Served server(at("model"), flags + file);
+  const Json again = ask(server, ""), other = ask(server, " in winter");
+  EXPECT_GT(cached(again), 40);
+  EXPECT_GT(cached(other), 40);
+  EXPECT_EQ(again.at("choices"), cold[0].at("choices"));
+  EXPECT_EQ(other.at("choices"), cold[1].at("choices"));
+  server.signal(SIGTERM);
+  EXPECT_EQ(server.wait(), 0);
+  // Another's is refused before anything is answered, and stays as it is.
+  const std::string before = read_file(at("prefixes.kv"));
+  const auto refused = [&](const std::string& model, const std::string& more, const char* why) {
+    expect_refusal(run_program("serve '" + model + "' --port 0 " + flags + file + more), why);
+    EXPECT_EQ(read_file(at("prefixes.kv")), before);
+  };
+  refused(at("model"), " --kv-type bf16", "another type");
+  refused(at("model"), " --draft 1", "made without drafts");
+  copy_with_context("longer", 4096);
+  refused(at("longer"), "", "made with another model");
+  expect_refusal(run_program("serve '" + at("model") + "' --port 0 --prefix-file no/folder/x"),
+                 "no/folder");
 }
 
 TEST_F(Serve, WhatCannotBeServedIsOneLine) {

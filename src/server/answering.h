@@ -72,15 +72,17 @@ class Answering final : public ExchangeListener, public std::enable_shared_from_
     std::optional<int32_t> token;
     TokenRecord record;  // where log-probabilities are asked for
     FinishReason finish = FinishReason::kRunning;
-    int64_t cached_tokens = 0;
+    int64_t cached_tokens = 0, drafted = 0, accepted = 0;
     std::optional<Error> error;
     std::chrono::steady_clock::time_point time;
   };
   struct Choice {
     AnswerStream stream;
     EngineThread::Ticket ticket = 0;
-    bool submitted = false, ended = false, called = false;
+    bool submitted = false, ended = false;
+    int64_t calls = 0;                // begun so far
     int64_t cached_tokens = 0;        // of its prompt
+    int64_t drafted = 0, accepted = 0;
     std::vector<TokenRecord> untold;  // records of tokens whose text has not been sent
   };
 
