@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Many clients at once: Dure's server beside llama.cpp's llama-server on the same file, in turn, under bench/serve.cc's loads.
-# usage: tools/bench_serve.sh MODEL.gguf [--streams 1,8,64] [--rounds 2] [--tokens 64] [--json FILE] [--against URL NAME ...] [-- FLAGS OF DURE SERVE]
+# usage: tools/bench_serve.sh MODEL.gguf [--streams 1,8,64] [--loads uniform,mixed] [--rounds 2] [--tokens 64] [--requests 4] [--json FILE] [--against URL NAME ...] [-- FLAGS OF DURE SERVE]
 # --against: further servers that already run (vLLM: docs/benchmarks.md). Needs build/release/dure and bench_serve (or DURE_BUILD).
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 [ $# -ge 1 ] || { sed -n '2,4s/^# //p' "$0" >&2; exit 2; }
 model=$1; shift
-streams=1,8,64 rounds=2 tokens=64 json=() against=() flags=()
+streams=1,8,64 loads=uniform,mixed rounds=2 tokens=64 requests=4 json=() against=() flags=()
 while [ $# -gt 0 ]; do
   case $1 in
     --streams) streams=$2; shift 2 ;;
+    --loads) loads=$2; shift 2 ;;
+    --requests) requests=$2; shift 2 ;;
     --rounds) rounds=$2; shift 2 ;;
     --tokens) tokens=$2; shift 2 ;;
     --json) json=(--json "$2"); shift 2 ;;
@@ -40,8 +42,8 @@ measure() {
   stop
 }
 load() {
-  for kind in uniform mixed; do
-    "$build/bench_serve" "$1" --name "$2" --model "${3:-m}" --load "$kind" --streams "$streams" --tokens "$tokens" "${json[@]}" | { [ -n "${headed:-}" ] && tail -n +2 || cat; }
+  for kind in ${loads//,/ }; do
+    "$build/bench_serve" "$1" --name "$2" --model "${3:-m}" --load "$kind" --streams "$streams" --tokens "$tokens" --requests "$requests" "${json[@]}" | { [ -n "${headed:-}" ] && tail -n +2 || cat; }
     headed=1
   done
 }

@@ -103,7 +103,7 @@ def tools():
         for _ in stream:
             pass
         final = stream.get_final_completion().choices[0].message.tool_calls[0]
-    equal(final.function.arguments, call.function.arguments, 'arguments from a stream')
+    equal(json.loads(final.function.arguments), json.loads(call.function.arguments), 'arguments from a stream')
     assert isinstance(final.function.parsed_arguments, Person)
     named = client.chat.completions.create(**{**forced, 'tool_choice': {'type': 'function', 'function': {'name': 'describe'}}})
     equal(named.choices[0].message.tool_calls[0].function.name, 'describe', 'named call')
