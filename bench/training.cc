@@ -27,6 +27,7 @@
 #include "formats/hf_config.h"
 #include "formats/tensor_names.h"
 #include "kernels/peak.h"
+#include "model/operations.h"
 #include "tensor/cpu_stream.h"
 #include "train/learner.h"
 #include "train/precision.h"
@@ -50,30 +51,10 @@ ModelConfig nano() {
   return c;
 }
 
-double layer_operations(const ModelConfig& c, const LayerFacts& facts, double tokens) {
-  const auto d = static_cast<double>(c.hidden_size), h = static_cast<double>(c.head_width),
-             q = static_cast<double>(c.head_count);
-  const double projections = 2 * d * h * (2 * q + 2 * static_cast<double>(c.kv_head_count));
-  const double w = facts.window_tokens > 0
-                       ? std::min<double>(static_cast<double>(facts.window_tokens), tokens)
-                       : tokens;
-  const double keys = w - w * (w - 1) / (2 * tokens);  // seen by a row, on average
-  const ExpertFacts& e = facts.experts;
-  const double ffn = facts.sparse
-                         ? 6 * d * static_cast<double>(e.width * e.per_token + e.shared_width()) +
-                               2 * d * static_cast<double>(e.count)
-                         : 6 * d * static_cast<double>(facts.dense_width);
-  return projections + 4 * keys * q * h + ffn;
-}
-
-// Of one token in a document of `tokens`, forward and backward.
-double counted_operations(const ModelConfig& c, double tokens) {
-  const auto d = static_cast<double>(c.hidden_size),
-             head = 2 * d * static_cast<double>(c.vocab_size);
-  double sum = head;
-  for (const LayerFacts& facts : c.layers) sum += layer_operations(c, facts, tokens);
-  if (c.mtp_layer_count > 0) sum += head + 4 * d * d + layer_operations(c, c.mtp_layer, tokens);
-  return 3 * sum;
+// Of one document, forward and backward.
+double counted_operations(const ModelConfig& c, int64_t tokens) {
+  const MtpLoss mtp = c.mtp_layer_count > 0 ? MtpLoss::kWith : MtpLoss::kWithout;
+  return training_operations(c, tokens, mtp).total();
 }
 
 double estimated_operations(const ModelConfig& c) {
@@ -132,8 +113,7 @@ class Bench {
 
   int64_t tokens() const { return std::ssize(ids_); }
   double counted() const {
-    return counted_operations(config_, static_cast<double>(lengths_[0])) *
-           static_cast<double>(tokens());
+    return counted_operations(config_, lengths_[0]) * static_cast<double>(lengths_.size());
   }
   double estimated() const { return estimated_operations(config_) * static_cast<double>(tokens()); }
   double loss() const { return loss_; }

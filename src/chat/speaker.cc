@@ -55,7 +55,9 @@ Speaker::Speaker(const OpenModel& model, const SpeakerOptions& options, Stream& 
                           .batch_rows_max = kRowsMax,
                           .kv_dtype = options.kv_dtype,
                           .draft_tokens_max = options.draft_tokens,
-                          .prefix = {.keep = true}};
+                          .prefix = {.keep = true},
+                          .drafter = options.drafter,
+                          .draft_length = options.draft_length};
   engine.prefix.bytes_max = prefix_bytes_for(model.weights.config, engine, kPrefixes);
   generator_ = std::make_unique<Generator>(model.weights, engine, stream);
 }
@@ -117,7 +119,8 @@ Speaker::Result Speaker::answer(std::vector<int32_t> prompt, AnswerStream& out, 
   const Generator::DraftCounts after = generator_->draft_counts();
   return {.generation = std::move(generation),
           .decode_s = clock.seconds(),
-          .drafts = {after.drafted - before.drafted, after.accepted - before.accepted}};
+          .drafts = {after.drafted - before.drafted, after.accepted - before.accepted},
+          .draft_statistics = generator_->statistics().drafts};
 }
 
 }  // namespace dure

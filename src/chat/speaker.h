@@ -20,9 +20,11 @@ struct SpeakerOptions {
   SamplingOptions sampling;       // The model's own defaults: load_sampling().
   int64_t new_tokens_max = 512;   // of one answer
   int64_t context_tokens = 4096;  // prompt and answer; at least 2; cut to the model's own limit
-  int64_t draft_tokens = 0;       // 0 to kDraftTokensMax; above 0 the model needs an MTP layer
-  DType kv_dtype = DType::kF32;   // storage of keys and values
-  bool ends_ignored = false;      // the model's end tokens end nothing: new_tokens_max does
+  int64_t draft_tokens = 0;       // 0 to kDraftTokensMax
+  DrafterChoice drafter = DrafterChoice::kMtp;  // kMtp needs an MTP layer
+  DraftLength draft_length = DraftLength::kFixed;
+  DType kv_dtype = DType::kF32;  // storage of keys and values
+  bool ends_ignored = false;     // the model's end tokens end nothing: new_tokens_max does
   static constexpr int64_t kDraftTokensMax = 64;
 };
 
@@ -32,6 +34,7 @@ class Speaker {
     Generation generation;
     double decode_s = 0;  // from the first token to the last
     Generator::DraftCounts drafts;
+    DraftStatistics draft_statistics;  // of all answers so far
 
     double tokens_per_s() const;  // after the first
     // "38 tokens, 12.3 tokens/s, 41 of 60 drafts accepted (68 %)"

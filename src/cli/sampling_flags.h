@@ -9,6 +9,7 @@
 
 #include "chat/speaker.h"
 #include "cli/arithmetic_flag.h"
+#include "cli/draft_flags.h"
 #include "cli/kv_type_flag.h"
 #include "cli/preload.h"
 
@@ -24,7 +25,7 @@ struct SamplingFlags {
       frequency_penalty;
   std::optional<int64_t> top_k, seed;
   std::optional<int64_t> context_tokens;
-  int64_t draft_tokens = 0;
+  DraftFlags draft;
   ArithmeticFlag arithmetic;
   KvTypeFlag kv_type;
   PreloadFlag preload;

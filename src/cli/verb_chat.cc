@@ -65,7 +65,7 @@ void refuse_beside_address(const char* flag, bool given) {
 std::unique_ptr<ChatPartner> open_partner(const Given& given) {
   if (is_web_address(given.model)) {
     refuse_beside_address("--context", given.sampling.context_tokens.has_value());
-    refuse_beside_address("--draft", given.sampling.draft_tokens > 0);
+    refuse_beside_address("--draft", given.sampling.draft.given());
     refuse_beside_address("--kv-type", given.sampling.kv_type.given());
     return open_remote_partner({.address = given.model, .model = given.remote_model});
   }
@@ -81,7 +81,7 @@ std::unique_ptr<ChatPartner> open_partner(const Given& given) {
 TalkOptions options_of(const Given& given, bool terminal) {
   TalkOptions out{.system = given.system.value_or(""),
                   .show_thinking = !given.hide_thinking,
-                  .show_speed = given.sampling.draft_tokens > 0,
+                  .show_speed = given.sampling.draft.given(),
                   .colour = shows_colour(),
                   .guarded = isatty(STDOUT_FILENO) == 1,
                   .terminal = terminal,

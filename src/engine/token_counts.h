@@ -35,6 +35,8 @@ class TokenCounts {
 
  private:
   Entry& entry(int32_t token) {
+    // Room first: a list without memory must not leave a place that leads nowhere.
+    if (entries_.size() == entries_.capacity()) entries_.reserve(2 * entries_.size() + 8);
     const auto [it, is_new] = places_.try_emplace(token, entries_.size());
     if (is_new) entries_.push_back({.token = token});
     return entries_[it->second];

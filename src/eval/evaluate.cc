@@ -372,6 +372,7 @@ void require_distinct(const std::vector<T>& list, const std::string& where) {
 void check_suite(const EvalSuite& suite, const std::string& where) {
   require_distinct(suite.tasks.turns, where + ": tasks.turns");
   require_distinct(suite.tasks.thinking, where + ": tasks.thinking");
+  check_needles(suite.needle, suite.text.corpus, where);
   if (suite.text.corpus.empty() && suite.tasks.problems_per_cell == 0) {
     fail(ErrorCode::kInvalidArgument,
          "{}: nothing to measure: set text.corpus to a prepared corpus, or tasks.problems_per_cell "
@@ -396,6 +397,11 @@ Json evaluate(const EvalSuite& suite, const EvalSubject& subject, Stream& stream
   if (!suite.text.corpus.empty())
     results["bits_per_byte"] = score_texts(suite.text, subject, stream);
   if (suite.tasks.problems_per_cell > 0) solve_tasks(suite, subject, stream, results);
+  if (!suite.needle.lengths.empty()) {
+    results["needle"] =
+        find_needles(suite.needle, suite.text.corpus, static_cast<uint64_t>(suite.seed),
+                     subject.name, subject.weights, subject.texts, stream);
+  }
   return results;
 }
 

@@ -12,7 +12,8 @@
 //   "greedy_exact_match", "mean_answer_tokens", "unfinished_share" (of the first setting),
 //   "too_long" (where prompts were), "samples": [{"turns", "thinking_on", "task", "language",
 //   "earlier": [{"prompt", "answer"}], "prompt", "thinking", "content", "expected", "right",
-//   "tokens", "finish" ("stop", "length"), "reasoning_closed"}]}.
+//   "tokens", "finish" ("stop", "length"), "reasoning_closed"}],
+//   "needle": [{"length", "depth", "right", "total", "digits_right", "digits", "gain_nats"}]}.
 // A setting is a number of turns with thinking on or off; the first is the headline, and cells and
 // samples stand setting by setting.
 // Who measures adds what it was measured with: "measured", "shape", "suite" (docs/evaluation.md).
@@ -27,6 +28,7 @@
 #include "chat/conversation.h"
 #include "data/tasks/mixture.h"
 #include "engine/sampler.h"
+#include "eval/needle.h"
 #include "eval/prompt_room.h"
 #include "model/weights.h"
 
@@ -88,11 +90,13 @@ struct EvalSuite {
   int64_t seed = 1;
   TextSuiteOptions text;
   TaskSuiteOptions tasks;
+  NeedleSuiteOptions needle;
   template <typename V>
   void visit(V& v) {
     v("seed", seed, "of the problems and of sampling");
     v("text", text, "bits per byte");
     v("tasks", tasks, "exact match");
+    v("needle", needle, "a code planted in text of growing length");
   }
 };
 

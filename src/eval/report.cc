@@ -21,6 +21,11 @@ constexpr const char* kBits =
     "Bits that the model needs for a byte of held-out text: less is better. xz -9e on the same "
     "text, for scale.";
 
+constexpr const char* kNeedles =
+    "Codes of four digits, planted in held-out text at a depth and asked for at its end: the share "
+    "that a greedy answer says right, and how much likelier, in nats a digit, the code is than "
+    "with another in its place.";
+
 struct Part {
   const char *id, *title;
   std::string body;  // empty: the part is left out
@@ -62,6 +67,16 @@ std::string text_part(const ReportInput& input) {
   return table.rows.empty() ? "" : paragraph(kBits, "about") + html_table(table);
 }
 
+std::string needle_part(const ReportInput& input) {
+  std::string out;
+  for (const Json& result : input.results) {
+    if (list_of(result, "needle").empty()) continue;
+    out +=
+        "<h3>" + escape_html(text_of(result, "name")) + "</h3>" + html_table(needle_table(result));
+  }
+  return out.empty() ? "" : paragraph(kNeedles, "about") + out;
+}
+
 std::string training_part(const ReportInput& input) {
   std::string out;
   for (const RunLog& log : input.logs) {
@@ -80,6 +95,7 @@ std::vector<Part> parts_of(const ReportInput& input) {
   return {{"result", "Result", result_part(input)},
           {"grid", "Percent right by task and language", grid_part(input)},
           {"text", "Held-out text", text_part(input)},
+          {"needles", "Needles", needle_part(input)},
           {"compared", "Runs compared", compared_part(input)},
           {"training", "Training", training_part(input)},
           {"samples", "Sample answers", samples_html(input.results)},
@@ -105,7 +121,13 @@ std::vector<Json> read_json_lines(const Path& path) {
 }
 
 std::string report_table(const ReportInput& input) {
-  return plain_table(summary_table(input.results));
+  std::string out = plain_table(summary_table(input.results));
+  for (const Json& result : input.results) {
+    if (list_of(result, "needle").empty()) continue;
+    out += "\n" + text_of(result, "name") + ": codes found, by length and depth (nats gained)\n" +
+           plain_table(needle_table(result));
+  }
+  return out;
 }
 
 std::string report_markdown(const ReportInput& input) {
@@ -119,6 +141,11 @@ std::string report_markdown(const ReportInput& input) {
     if (list_of(result, "exact_match").empty()) continue;
     out += "\n## " + text_of(result, "name") + ": percent right by task and language\n\n" +
            markdown_table(grid_table(input.results, result));
+  }
+  for (const Json& result : input.results) {
+    if (list_of(result, "needle").empty()) continue;
+    out += "\n## " + text_of(result, "name") + ": needles\n\n" + kNeedles + "\n\n" +
+           markdown_table(needle_table(result));
   }
   for (const Json& result : input.results) {
     if (const std::string samples = samples_markdown(result); !samples.empty())

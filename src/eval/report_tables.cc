@@ -172,6 +172,22 @@ Table summary_table(const std::vector<Json>& results) {
   return table;
 }
 
+Table needle_table(const Json& result) {
+  Table table{{"tokens"}, {}};
+  std::string last;
+  for (const Json& cell : list_of(result, "needle")) {
+    const auto number = [&](const char* key) { return number_of(cell, key).value_or(0); };
+    const std::string length = grouped(static_cast<int64_t>(number("length")));
+    if (length != last) table.rows.push_back({length});
+    last = length;
+    if (table.rows.size() == 1)
+      table.head.push_back(fmt::format("at {:.0f} %", 100 * number("depth")));
+    table.rows.back().push_back(fmt::format(
+        "{:.0f} % ({:+.2f})", 100 * number("right") / number("total"), number("gain_nats")));
+  }
+  return table;
+}
+
 Table grid_table(const std::vector<Json>& results, const Json& result) {
   const Mode mode = headline_mode(results);
   const auto text = [&](const std::string& task, const std::string& language) {

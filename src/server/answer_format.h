@@ -38,6 +38,7 @@ struct ChoiceEnd {
 struct AnswerTotals {
   int64_t prompt_tokens = 0, completion_tokens = 0, reasoning_tokens = 0;
   int64_t cached_tokens = 0;               // of the prompt
+  int64_t drafted = 0, accepted = 0;       // tokens guessed ahead, and those that stood
   double prompt_ms = 0, predicted_ms = 0;  // to the first token; from it to the last
 };
 

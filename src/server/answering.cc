@@ -98,6 +98,8 @@ void Answering::hear(size_t choice, const TokenEvent& event) {
             .token = event.token,
             .finish = event.finish,
             .cached_tokens = event.cached_tokens,
+            .drafted = event.drafted,
+            .accepted = event.accepted,
             .time = Clock::now()};
   if (event.error != nullptr) out.error = *event.error;
   if (event.token) {
@@ -144,6 +146,8 @@ void Answering::take(Event& event, std::string& out) {
     return fail(api_error_of(*event.error));
   }
   choice.cached_tokens = event.cached_tokens;
+  choice.drafted = event.drafted;
+  choice.accepted = event.accepted;
   if (event.token) {
     note_time(event);
     choice.untold.push_back(std::move(event.record));
@@ -207,6 +211,8 @@ AnswerTotals Answering::totals() const {
   for (const Choice& choice : choices_) {
     out.completion_tokens += choice.stream.token_count();
     out.reasoning_tokens += choice.stream.reasoning_count();
+    out.drafted += choice.drafted;
+    out.accepted += choice.accepted;
   }
   // Of several answers to one prompt the first reads it and the others find it: what all found.
   const auto least = std::min_element(
@@ -277,6 +283,12 @@ void Answering::cancel_all() {
 void Answering::on_tick() {
   if (over_ || exchange_->unsent_bytes() > 0) return;
   if (seconds(written_, Clock::now()) >= options_.ping_seconds) put(options_.format->ping());
+}
+
+// Whether somebody is left to read is known by writing.
+void Answering::on_input_end() {
+  if (over_ || std::exchange(probed_, true)) return;
+  put(options_.format->ping());
 }
 
 void Answering::on_closed() {

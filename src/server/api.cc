@@ -168,6 +168,10 @@ class Later final : public ExchangeListener {
 const std::vector<Api::Route>& Api::routes() {
   static const std::vector<Route> table = {
       {"/", "GET", &Api::page, Route::kOpen, Route::kNothing},
+      {"/page/", "GET", &Api::page_part, Route::kOpen, Route::kNothing},
+      {"/dure/engine", "GET", &Api::engine_state, Route::kKey, Route::kNothing},
+      {"/dure/runs", "GET", &Api::runs, Route::kKey, Route::kNothing},
+      {"/dure/runs/", "GET", &Api::run, Route::kKey, Route::kNothing},
       {"/health", "GET", &Api::health, Route::kOpen, Route::kNothing},
       {"/ping", "GET", &Api::health, Route::kOpen, Route::kNothing},
       {"/version", "GET", &Api::version, Route::kOpen, Route::kNothing},
@@ -269,6 +273,8 @@ bool Api::may_come_from(const HttpRequest& request, const std::string& origin) c
 void Api::add_cors(const HttpRequest& request, HttpResponse& out) const {
   const std::string* origin = request.header("origin");
   if (origin == nullptr || !may_come_from(request, *origin)) return;
+  // For the page alone, which comes from here.
+  if (plain_path(request.path).starts_with("/dure/")) return;
   out.headers.emplace_back("Access-Control-Allow-Origin", *origin);
   out.headers.emplace_back("Access-Control-Expose-Headers",
                            "X-Request-Id, Request-Id, Retry-After");
@@ -386,6 +392,7 @@ HttpResponse Api::refusal(int status, std::string_view message) {
   ApiError error = api_fault(status, code, std::string(message));
   if (status == 503) error.retry_after_s = 1;
   metrics_.add_http("(transport)", "-", status, 0);
+  if (options_.access_log) log_info("(no request) {}: {}", status, message);
   return error.response(ApiStyle::kOpenAi, "");
 }
 
@@ -400,7 +407,8 @@ void Api::handle(std::shared_ptr<Exchange> exchange) {
             .style = style_of(request),
             .path = plain_path(request.path)};
   const bool slow =
-      request.body.size() > kInlineBodyBytesMax || may_ask_for_form(request.body) ||
+      call.path.starts_with("/dure/runs") || request.body.size() > kInlineBodyBytesMax ||
+      may_ask_for_form(request.body) ||
       (call.path == "/completions" && request.body.find("\"echo\"") != std::string::npos);
   if (!slow) return prepare(call)();
   const auto later = std::make_shared<Later>();

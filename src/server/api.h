@@ -22,12 +22,17 @@ namespace dure {
 struct AnsweringOptions;
 struct AnsweringReport;
 
+// To whom the runs of this machine are shown (those who have a key, where keys are asked for).
+// Here: to who asks at a loopback address.
+enum class ShowRuns { kHere, kAlways, kNever };
+
 struct ApiOptions {
   std::vector<std::string> keys;          // none: everybody may ask everything
   std::vector<std::string> cors_origins;  // beside those of this machine; "*": all
   std::vector<std::string> hosts;         // Host names beside those of this machine
   bool metrics = true;
   bool vllm_metric_names = false;
+  ShowRuns runs = ShowRuns::kHere;
   bool access_log = false;           // a line a request, at info
   double ping_seconds = 15;          // of an answer's silence, until a sign of life is sent
   bool keys_share_prefixes = false;  // else what one key's prompts began with serves no other's
@@ -71,7 +76,13 @@ class Api final : public HttpHandler {
   void reply(const Call& call, HttpResponse response);
   void log(const Call& call, int status, const std::string& more);
 
+  bool shows_runs(const HttpRequest& request) const;
+
   HttpResponse page(const Call& call) const;
+  HttpResponse page_part(const Call& call) const;
+  HttpResponse engine_state(const Call& call) const;
+  HttpResponse runs(const Call& call) const;
+  HttpResponse run(const Call& call) const;
   HttpResponse health(const Call& call) const;
   HttpResponse version(const Call& call) const;
   HttpResponse metrics(const Call& call) const;

@@ -4,7 +4,6 @@
 #include "server/api_call.h"
 #include "server/completion_request.h"
 #include "server/messages_api.h"
-#include "server/page.h"
 #include "server/prepare.h"
 #include "server/responses_api.h"
 
@@ -40,13 +39,6 @@ int64_t count_prompt(const ChatRequest& request, const ServedModel& model) {
 }
 
 }  // namespace
-
-HttpResponse Api::page(const Call& call) const {
-  return {.headers = {{"Content-Type", "text/html; charset=utf-8"},
-                      {"Cache-Control", "no-cache"},
-                      {"X-Content-Type-Options", "nosniff"}},
-          .body = front_page(call.ready ? call.model().name() : "")};
-}
 
 HttpResponse Api::health(const Call& call) const {
   Json out = Json::object();

@@ -434,6 +434,9 @@ Json timings_json(const AnswerTotals& totals) {
   out["predicted_n"] = totals.completion_tokens;
   out["predicted_ms"] = totals.predicted_ms;
   out["predicted_per_second"] = rate(totals.completion_tokens - 1, totals.predicted_ms);
+  if (totals.drafted == 0) return out;
+  out["draft_n"] = totals.drafted;
+  out["draft_n_accepted"] = totals.accepted;
   return out;
 }
 

@@ -35,6 +35,8 @@ struct ServedModel {
       score_prompts;
   // Masks of answers that must have a form. Null: such requests are refused.
   std::shared_ptr<AnswerMasks> masks;
+  // For who looks at the engine: name to value (text or number), name to bytes.
+  Json facts = Json::object(), memory = Json::object();
   int64_t choices_max = 16, top_logprobs_max = 20;
 
   const std::string& name() const { return names.front(); }
