@@ -146,6 +146,48 @@ TEST_F(Bench, DepthsAndArithmeticsAreTestsOfTheirOwn) {
   EXPECT_EQ(measure("-p 0 -n 4 -d 40 --sequences 3 -b 16 -r 2").size(), 1u);
 }
 
+// The slice has no MTP layer: n-grams draft.
+TEST_F(Bench, DraftsAreTestsOfTheirOwn) {
+  const std::vector<Json> all =
+      measure("-p 0 -n 9 -r 2 --sequences 1,3 --draft 0,3,auto --drafter ngram");
+  ASSERT_EQ(all.size(), 6u);
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i].contains("n_draft"), i % 3 != 0);
+    EXPECT_EQ(all[i].at("n_sequences").as_int(), i < 3 ? 1 : 3);
+    EXPECT_GT(all[i].at("avg_ts").as_double(), 0);
+    if (i % 3 == 0) continue;
+    EXPECT_EQ(all[i].at("n_draft").as_int(), i % 3 == 1 ? 3 : 8);
+    EXPECT_EQ(all[i].at("draft_auto"), Json(i % 3 == 2));
+    EXPECT_EQ(all[i].at("drafter").as_string(), "ngram");
+    EXPECT_LE(all[i].at("n_draft_accepted").as_int(), all[i].at("n_drafted").as_int());
+  }
+  const Outcome table = bench("-p 0 -n 3 -r 1 --draft 2 --drafter ngram");
+  EXPECT_NE(table.out.find("tg3 + 2 ngram"), std::string::npos) << table.out << table.error;
+  expect_refusal(bench("-p 0 -n 3 --draft 2"), "no MTP layer");
+  expect_refusal(bench("-p 0 -n 3 --draft 65 --drafter ngram"),
+                 "--draft 65: give 0 to 64, or auto");
+  expect_refusal(bench("-p 0 -n 3 --draft 2 --drafter x"), "--drafter x");
+}
+
+TEST_F(Bench, WhatCheckingDraftsTakes) {
+  const std::vector<Json> all = measure("--verify 2,4 -d 0,20 -r 3");
+  ASSERT_EQ(all.size(), 6u);
+  const std::vector<int64_t> rows = {1, 2, 4, 1, 2, 4};
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i].at("n_verify").as_int(), rows[i]);
+    EXPECT_EQ(all[i].at("n_depth").as_int(), i < 3 ? 0 : 20);
+    EXPECT_GT(all[i].at("median_ns").as_int(), 0);
+    const double ratio = all[i].at("cost_ratio").as_double();
+    EXPECT_NEAR(all[i].at("gain_by_acceptance").at("0.5").as_double(),
+                (2 - std::pow(0.5, static_cast<double>(rows[i] - 1))) / ratio, 1e-9);
+  }
+  EXPECT_GT(all[2].at("byte_ratio").as_double(), all[1].at("byte_ratio").as_double());
+  const Outcome table = bench("--verify 3 -r 2");
+  EXPECT_NE(table.out.find("gain at 0.8"), std::string::npos) << table.out << table.error;
+  expect_refusal(bench("--verify 1"), "--verify 1: give 2 to");
+  expect_refusal(bench("--verify 2,200"), "the model's context is 128");
+}
+
 TEST_F(Bench, TheTableNamesEveryTest) {
   const Outcome outcome = bench("-p 8 -n 2 -d 0,16 -b 16 -r 1 --sequences 2 -t 1");
   ASSERT_EQ(outcome.code, 0) << outcome.error;

@@ -1,96 +1,11 @@
 // `dure chat` at a terminal, through a pseudo-terminal that types: UTF-8 keys in any locale, pasted
 // lines as one message, commands that confirm, and a way out of a full context; and the same from a
 // pipe, where the exit code speaks.
-#include <poll.h>
-#include <pty.h>
-#include <unistd.h>
-
-#include <csignal>
-
+#include "terminal.h"
 #include "tiny_model.h"
 
 namespace dure {
 namespace {
-
-constexpr int kPatienceMs = 60000;
-constexpr int kStepMs = 5;
-
-// The program with a terminal of its own. What it wrote is consumed by wait_for().
-class Terminal {
- public:
-  explicit Terminal(std::vector<std::string> arguments, const char* locale = nullptr) {
-    winsize size{.ws_row = 50, .ws_col = 200};
-    child_ = ::forkpty(&master_, nullptr, nullptr, &size);
-    if (child_ != 0) return;
-    for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) ::unsetenv(name);
-    if (locale != nullptr) ::setenv("LC_ALL", locale, 1);
-    ::setenv("TERM", "xterm", 1);
-    std::vector<char*> argv{const_cast<char*>("dure")};
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    ::execv(DURE_BINARY, argv.data());
-    ::_exit(127);
-  }
-  ~Terminal() {
-    if (child_ > 0 && !ended_) {
-      ::kill(child_, SIGKILL);
-      ::waitpid(child_, nullptr, 0);
-    }
-    ::close(master_);
-  }
-  Terminal(const Terminal&) = delete;
-  Terminal& operator=(const Terminal&) = delete;
-
-  void type(const std::string& keys) {
-    ASSERT_EQ(::write(master_, keys.data(), keys.size()), std::ssize(keys));
-  }
-  // What the program wrote up to the end of `text`.
-  std::string wait_for(const std::string& text) {
-    while (written_.find(text) == std::string::npos) {
-      if (!read_more()) {
-        ADD_FAILURE() << "no '" << text << "' in: " << written_;
-        return "";
-      }
-    }
-    const size_t end = written_.find(text) + text.size();
-    const std::string out = written_.substr(0, end);
-    written_.erase(0, end);
-    return out;
-  }
-  // All that is still to come, until the program has ended by itself.
-  std::string rest() {
-    while (read_more()) {
-    }
-    return std::move(written_);
-  }
-  // -1 where it did not end by itself.
-  int exit_code() {
-    int status = 0;
-    for (int waited = 0; ::waitpid(child_, &status, WNOHANG) == 0; waited += kStepMs) {
-      if (waited >= kPatienceMs) return -1;
-      ::usleep(kStepMs * 1000);
-    }
-    ended_ = true;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
-
- private:
-  bool read_more() {
-    pollfd in{.fd = master_, .events = POLLIN, .revents = 0};
-    if (::poll(&in, 1, kPatienceMs) != 1) return false;
-    char buffer[4096];
-    const ssize_t n = ::read(master_, buffer, sizeof(buffer));
-    if (n > 0) written_.append(buffer, static_cast<size_t>(n));
-    return n > 0;
-  }
-
-  int master_ = -1;
-  pid_t child_ = -1;
-  bool ended_ = false;
-  std::string written_;
-};
-
-constexpr const char* kReady = "\033[?2004h";  // Pastes are told from keys: it reads.
 
 size_t count_of(const std::string& text, const std::string& part) {
   size_t count = 0;
@@ -180,6 +95,21 @@ TEST_F(ChatTerminal, CommandsConfirmOrExplain) {
       {"/rest", "did you mean /reset?"},
       {"/nonsense", "/help lists them"},
       {"/help", "/reset "},
+      {"/?", "/stats "},
+      {"/set", "temperature 0, "},
+      {"/set temperature 0.7", "(temperature 0.7, "},
+      {"/set temperature default", "(temperature default, "},
+      {"/set temperature hot", "give a number of at least 0 and at most 2, or \"default\""},
+      {"/set tempreature 1", "did you mean temperature?"},
+      {"/set top_k", "give a value"},
+      {"/set max_tokens 0", "give a whole number of at least 1"},
+      {"/stats", "0 answers, 0 tokens)"},
+      {"/stats on", "told after every answer"},
+      {"/regen", "nothing was asked yet"},
+      {"/edit", "nothing was asked yet"},
+      {"/show", "[system] be brief"},
+      {"/save", "name a file"},
+      {"/load /no/such/file", "cannot"},
   };
   for (const char* end : {"/quit", "/exit", "exit", "quit", "\x04"}) {
     Terminal terminal(chat());
@@ -223,6 +153,144 @@ TEST_F(ChatTerminal, AFullContextOffersReset) {
   terminal.wait_for("(cut at 4 tokens");
   terminal.wait_for(kReady);
   leave(terminal);
+}
+
+TEST_F(ChatTerminal, CtrlCStopsTheAnswerAndNotTheProgram) {
+  copy_with_context("long", 100000);
+  Terminal terminal(
+      {"chat", at("long"), "--temperature", "0", "--threads", "1", "-n", "90000", "-c", "95000"});
+  for (int turn = 0; turn < 2; ++turn) {
+    terminal.wait_for(kReady);
+    terminal.type("the work\r");
+    terminal.wait_for("\033[?2004l");
+    ::usleep(300 * 1000);  // In the middle of it.
+    terminal.type("\x03");
+    terminal.wait_for("(stopped)");
+  }
+  terminal.wait_for(kReady);
+  terminal.type("/stats\r");  // What was said so far is kept.
+  terminal.wait_for("2 answers, ");
+  terminal.wait_for(kReady);
+  leave(terminal);
+}
+
+TEST_F(ChatTerminal, CtrlCAtThePromptEmptiesTheLine) {
+  Terminal terminal(chat());
+  terminal.wait_for(kReady);
+  for (const char* typed : {"/system oops\x03", "마을\x03", "\x03", "\"\"\"a\rb\x03"}) {
+    terminal.type(typed);
+    terminal.wait_for(kReady);
+  }
+  terminal.type("/system\r");
+  terminal.wait_for("(there is no system message;");
+  terminal.wait_for(kReady);
+  terminal.type("/show\r");
+  terminal.wait_for("(nothing was said yet)");
+  terminal.wait_for(kReady);
+  leave(terminal);
+}
+
+TEST_F(ChatTerminal, QuestionsAreAskedAgainAndChanged) {
+  Terminal terminal(chat());
+  terminal.wait_for(kReady);
+  terminal.type("the 마을 shares\r");
+  terminal.wait_for("(cut at 4 tokens");
+  terminal.wait_for(kReady);
+  terminal.type("/regen\r");
+  terminal.wait_for("(cut at 4 tokens");
+  terminal.wait_for(kReady);
+  terminal.type("/edit\r");
+  terminal.wait_for(kReady);
+  terminal.wait_for("the 마을 shares");  // The question is at the prompt.
+  terminal.type("\x7f\x7f work\r");
+  terminal.wait_for("(cut at 4 tokens");
+  terminal.wait_for(kReady);
+  terminal.type("/edit all new\r");
+  terminal.wait_for("(cut at 4 tokens");
+  terminal.wait_for(kReady);
+  terminal.type("again\r");
+  terminal.wait_for("(cut at 4 tokens");
+  terminal.wait_for(kReady);
+  terminal.type("/edit\r");
+  terminal.wait_for(kReady);
+  terminal.type("\x15 \r");  // Nothing instead.
+  terminal.wait_for(kReady);
+  terminal.type("/show\r");
+  const std::string shown = terminal.wait_for(kReady);
+  EXPECT_EQ(count_of(shown, "[user]"), 1u) << shown;
+  EXPECT_NE(shown.find("[user] all new"), std::string::npos) << shown;
+  leave(terminal);
+}
+
+TEST_F(ChatTerminal, ConversationsAreSavedAndGoOn) {
+  const std::string file = (folder_->path() / "talk.json").string();
+  write_file(folder_->path() / "other.json", "{\"a\": 1}");
+  {
+    Terminal terminal(chat({"--system", "be brief"}));
+    terminal.wait_for(kReady);
+    terminal.type("\"\"\"the\r마을\"\"\"\r");
+    terminal.wait_for("(cut at 4 tokens");
+    terminal.wait_for(kReady);
+    terminal.type("/save " + file + "\r");
+    terminal.wait_for("(3 messages are in");
+    terminal.wait_for(kReady);
+    terminal.type("/save " + (folder_->path() / "other.json").string() + "\r");
+    terminal.wait_for("holds no conversation");
+    terminal.wait_for(kReady);
+    leave(terminal);
+  }
+  const Json saved = parse_json(read_file(file), file);
+  EXPECT_EQ(saved.at("messages").at(size_t{1}).at("content").as_string(), "the\n마을");
+  Terminal terminal(chat());
+  terminal.wait_for(kReady);
+  terminal.type("/load " + file + "\r");
+  terminal.wait_for("(3 messages;");
+  terminal.wait_for(kReady);
+  terminal.type("/show\r");
+  terminal.wait_for("[system] be brief");
+  terminal.wait_for("[assistant]");
+  terminal.wait_for(kReady);
+  terminal.type("/regen\r");
+  terminal.wait_for("(cut at 4 tokens");
+  terminal.wait_for(kReady);
+  leave(terminal);
+}
+
+TEST_F(ChatTerminal, TypedLinesAreKeptForTheNextTime) {
+  const TemporaryFolder state;
+  {
+    Terminal terminal(chat(), nullptr, state.path().string());
+    terminal.wait_for(kReady);
+    terminal.type("/system 마을 words\r");
+    terminal.wait_for("is set");
+    terminal.wait_for(kReady);
+    leave(terminal);
+  }
+  const Path file = state.path() / "dure" / "chat_history";
+  EXPECT_EQ(std::filesystem::status(file).permissions() & std::filesystem::perms::others_read,
+            std::filesystem::perms::none);
+  Terminal terminal(chat(), nullptr, state.path().string());
+  terminal.wait_for(kReady);
+  terminal.type("\033[A\033[A\r");  // Twice up: the last was /quit.
+  terminal.wait_for("the system message is set");
+  terminal.wait_for(kReady);
+  terminal.type("/system\r");
+  terminal.wait_for("(the system message: 마을 words;");
+  terminal.wait_for(kReady);
+  leave(terminal);
+}
+
+TEST_F(ChatTerminal, AScriptHasItsCommandsToo) {
+  const std::string verb = "chat " + at("model") + " -n 4 --temperature 0";
+  const Outcome done = run_program(
+      verb,
+      {.input = "\"\"\"the\nwork?\n\"\"\"\n/regen\n/edit the village\n/set top_k 3\n/show\n"});
+  EXPECT_EQ(done.code, 0) << done.error;
+  EXPECT_EQ(count_of(done.out, "[user] the village"), 1u) << done.out;
+  EXPECT_EQ(count_of(done.out, "[user]"), 1u) << done.out;
+  EXPECT_EQ(done.out.find('\033'), std::string::npos);
+  EXPECT_EQ(run_program(verb, {.input = "/regen\n"}).code, 2);
+  EXPECT_EQ(run_program(verb, {.input = "x\n/edit\n"}).code, 2);
 }
 
 TEST_F(ChatTerminal, FromAPipeTheExitCodeSaysWhatWasNotAnswered) {

@@ -91,6 +91,33 @@ TEST_F(GenerateVerb, DraftsChangeNothingGreedy) {
   EXPECT_NE(talk.error.find("tokens/s"), std::string::npos) << talk.error;
 }
 
+// Whoever drafts, however many, greedy or sampled: the answer is the request's own.
+TEST_F(GenerateVerb, DraftsChangeNothing) {
+  for (const std::string sampling : {"--temperature 0", "--temperature 1 --top-p 0.95",
+                                     "--temperature 0.8 --top-k 20 "
+                                     "--repetition-penalty 1.1"}) {
+    const std::string flags = "-p 'the village' -n 60 --seed 8 " + sampling;
+    const Json plain = answer(flags);
+    for (const std::string way :
+         {" --draft 2", " --draft auto", " --drafter ngram", " --drafter mtp",
+          " --draft 3 --drafter auto", " --draft 4 --drafter ngram"}) {
+      const Json drafted = answer(flags + way);
+      for (const char* same : {"tokens", "logprobs", "text", "finish_reason"})
+        EXPECT_EQ(drafted.at(same), plain.at(same)) << same << way << ' ' << sampling;
+      const Json& by = drafted.at("drafts");
+      EXPECT_EQ(by.at("mtp").at("drafted").as_int() + by.at("ngram").at("drafted").as_int(),
+                drafted.at("drafted").as_int());
+      int64_t stood = 0;
+      const Json& positions = by.at("accepted_per_position");
+      for (size_t i = 0; i < positions.size(); ++i) stood += positions.at(i).as_int();
+      EXPECT_EQ(stood, drafted.at("accepted").as_int());
+      EXPECT_GT(by.at("pass_ms_by_rows").size(), 0u);
+      EXPECT_GT(by.at("passes_by_drafts").size(), 0u);
+    }
+    EXPECT_FALSE(answer(flags + " --drafter off").contains("drafts"));
+  }
+}
+
 TEST_F(GenerateVerb, DraftsNeedAnMtpLayer) {
   std::filesystem::copy(at("model"), at("headless"), std::filesystem::copy_options::recursive);
   const std::string file = at("headless") + "/config.json";
@@ -101,6 +128,9 @@ TEST_F(GenerateVerb, DraftsNeedAnMtpLayer) {
   expect_refusal(run_program("generate " + at("headless") + " -p x --draft 1"), "no MTP layer");
   expect_refusal(run_program("chat " + at("headless") + " --draft 1"), "no MTP layer");
   expect_refusal(run_program("plan " + at("headless") + " --draft 1"), "no MTP layer");
+  expect_refusal(run_program("generate " + at("headless") + " -p x --drafter mtp"), "no MTP layer");
+  for (const char* way : {"--draft auto", "--draft 3 --drafter ngram", "--drafter auto"})
+    EXPECT_EQ(run_program("generate " + at("headless") + " -p x -n 9 " + way).code, 0) << way;
 }
 
 TEST_F(GenerateVerb, ChatAnswersEveryLine) {
@@ -146,6 +176,10 @@ TEST_F(GenerateVerb, BadInputIsOneLine) {
   refuse(verb + " --preload later", "--preload later: give auto, yes or no");
   refuse(verb + " --draft -1", "--draft -1");
   refuse(verb + " --draft 65", "--draft 65");
+  refuse(verb + " --draft many", "--draft many: give 0 to 64, or auto");
+  refuse(verb + " --draft 2x", "--draft 2x");
+  refuse(verb + " --drafter eagle", "--drafter eagle: give mtp, ngram, auto or off");
+  refuse(verb + " --draft 2 --drafter off", "--drafter off");
   refuse("generate " + at("model") +
              " -c 8 -p 'the village shares its work, and then it shares it again'",
          "context");

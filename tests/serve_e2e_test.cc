@@ -1,68 +1,18 @@
 // `dure serve` as a process: what it prints, how it answers, what a signal does, and what it
 // refuses before it starts.
 #include <gtest/gtest.h>
-#include <signal.h>
 
 #include <chrono>
-#include <fstream>
 #include <thread>
 
 #include "program.h"
+#include "served.h"
 #include "server/loopback_client.h"
 #include "server/server_fixture.h"
 #include "tiny_model.h"
 
 namespace dure {
 namespace {
-
-// A server in a process of its own, at a port that was free.
-class Served {
- public:
-  Served(const std::string& model, const std::string& flags)
-      : out_((folder_.path() / "out").string()) {
-    const std::string command = "exec env DURE_LOG=info DURE_PROGRESS=off '" DURE_BINARY
-                                "' serve '" +
-                                model + "' --port 0 " + flags + " > '" + out_ + "' 2>&1";
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));
-      ::_exit(99);
-    }
-    for (int i = 0; i < 2000 && port_ == 0; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      const std::string text = said();
-      const size_t at = text.find("  page  http://127.0.0.1:");
-      if (at != std::string::npos && text.find('\n', at) != std::string::npos)
-        port_ = std::atol(text.c_str() + at + std::string_view("  page  http://127.0.0.1:").size());
-      if (::waitpid(pid_, &status_, WNOHANG) != 0) break;
-    }
-    EXPECT_GT(port_, 0) << said();
-  }
-  ~Served() {
-    if (!ended_) ::kill(pid_, SIGKILL);
-    wait();
-  }
-  std::string said() const { return path_exists(out_) ? read_file(out_) : ""; }
-  int64_t port() const { return port_; }
-  void signal(int number) const { ::kill(pid_, number); }
-  int wait() {  // The exit code; 1000 where a signal ended it.
-    if (!ended_) ::waitpid(pid_, &status_, 0);
-    ended_ = true;
-    return WIFEXITED(status_) ? WEXITSTATUS(status_) : 1000;
-  }
-  HttpAnswer get(std::string_view path) const { return LoopbackClient(port_).ask(http_get(path)); }
-  HttpAnswer post(std::string_view path, std::string_view body, std::string_view more = "") const {
-    return LoopbackClient(port_).ask(http_post(path, body, more));
-  }
-
- private:
-  TemporaryFolder folder_;
-  std::string out_;
-  pid_t pid_ = 0;
-  int status_ = 0;
-  int64_t port_ = 0;
-  bool ended_ = false;
-};
 
 class Serve : public TinyModel {
  protected:
@@ -118,6 +68,36 @@ TEST_F(Serve, AnswersInAFormAndForcedCalls) {
       "/v1/chat/completions", chat(R"("guided_json":{"type":"array","uniqueItems":true})"));
   EXPECT_EQ(refused.status, 400);
   EXPECT_NE(refused.body.find("#/uniqueItems"), std::string::npos) << refused.body;
+}
+
+TEST_F(Serve, DraftsAreToldAndChangeNothing) {
+  const std::string asked =
+      chat(R"("max_tokens":60,"ignore_eos":true,"seed":5,"temperature":1,"frequency_penalty":0.1)");
+  Json plain;
+  for (const char* way : {"", " --draft auto", " --draft 3 --drafter auto", " --drafter ngram"}) {
+    Served server(at("model"),
+                  std::string("--context 512 --max-sequences 4 --metrics-compat vllm") + way);
+    const HttpAnswer answer = server.post("/v1/chat/completions", asked);
+    ASSERT_EQ(answer.status, 200) << answer.body;
+    if (plain.is_null()) plain = answer.json();
+    EXPECT_EQ(answer.json().at("choices"), plain.at("choices")) << way;
+    const std::string page = server.get("/metrics").body;
+    const auto value = [&](const std::string& name) {
+      const size_t at = page.find("\n" + name);
+      return at == std::string::npos ? -1.0 : std::stod(page.substr(page.find("} ", at) + 2));
+    };
+    const Json timings = answer.json().at("timings");
+    const double drafted =
+        timings.contains("draft_n") ? static_cast<double>(timings.at("draft_n").as_int()) : 0;
+    EXPECT_EQ(value("vllm:spec_decode_num_draft_tokens_total{"), drafted) << way;
+    EXPECT_EQ(value("dure_spec_decode_chosen_length_total{") > 0, drafted > 0) << page;
+    if (std::string(way).find('3') == std::string::npos) continue;
+    EXPECT_GT(drafted, 0);
+    EXPECT_GT(value("vllm:spec_decode_num_drafts_total{"), 0);
+    EXPECT_NE(page.find("position=\"0\"} "), std::string::npos) << page;
+    EXPECT_NE(page.find("drafter=\"mtp\"} "), std::string::npos) << page;
+    EXPECT_LE(timings.at("draft_n_accepted").as_int(), timings.at("draft_n").as_int());
+  }
 }
 
 TEST_F(Serve, ASignalLetsAnswersEndAndASecondDoesNot) {
@@ -183,10 +163,68 @@ TEST_F(Serve, ATemplateOfTheOperatorsOwn) {
                  "no.jinja");
 }
 
+// The conversation goes on after a restart: with what was kept, and the bits of a server without.
+TEST_F(Serve, PrefixesOutliveTheServer) {
+  const std::string flags = "--context 512 --max-sequences 4",
+                    file = " --prefix-file '" + at("prefixes.kv") + "'";
+  const auto ask = [](const Served& server, const std::string& more) {
+    std::string text = "the village shares its work";
+    for (int i = 0; i < 6; ++i) text += " and its village shares the work";
+    const HttpAnswer answer = server.post(
+        "/v1/chat/completions",
+        R"({"messages":[{"role":"user","content":")" + text + more +
+            R"("}],"seed":1,"max_tokens":20,"ignore_eos":true,"logprobs":true,"top_logprobs":2})");
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    return answer.json();
+  };
+  const auto cached = [](const Json& answer) {
+    return answer.at("usage").at("prompt_tokens_details").at("cached_tokens").as_int();
+  };
+  std::vector<Json> cold;
+  for (const char* more : {"", " in winter"}) {
+    Served server(at("model"), flags);
+    cold.push_back(ask(server, more));
+    EXPECT_EQ(cached(cold.back()), 0);
+  }
+  {
+    Served server(at("model"), flags + file);
+    EXPECT_NE(server.said().find("not there yet"), std::string::npos);
+    EXPECT_EQ(ask(server, "").at("choices"), cold[0].at("choices"));
+    server.signal(SIGTERM);
+    EXPECT_EQ(server.wait(), 0);
+    EXPECT_NE(server.said().find("prefixes written"), std::string::npos) << server.said();
+  }
+  Served server(at("model"), flags + file);
+  const Json again = ask(server, ""), other = ask(server, " in winter");
+  EXPECT_GT(cached(again), 40);
+  EXPECT_GT(cached(other), 40);
+  EXPECT_EQ(again.at("choices"), cold[0].at("choices"));
+  EXPECT_EQ(other.at("choices"), cold[1].at("choices"));
+  server.signal(SIGTERM);
+  EXPECT_EQ(server.wait(), 0);
+  // Another's is refused before anything is answered, and stays as it is.
+  const std::string before = read_file(at("prefixes.kv"));
+  const auto refused = [&](const std::string& model, const std::string& more, const char* why) {
+    expect_refusal(run_program("serve '" + model + "' --port 0 " + flags + file + more), why);
+    EXPECT_EQ(read_file(at("prefixes.kv")), before);
+  };
+  refused(at("model"), " --kv-type bf16", "another type");
+  refused(at("model"), " --draft 1", "made without drafts");
+  copy_with_context("longer", 4096);
+  refused(at("longer"), "", "made with another model");
+  expect_refusal(run_program("serve '" + at("model") + "' --port 0 --prefix-file no/folder/x"),
+                 "no/folder");
+}
+
 TEST_F(Serve, WhatCannotBeServedIsOneLine) {
-  expect_refusal(run_program("serve no/such/model --port 0"), "no/such/model");
-  expect_refusal(run_program("serve '" + at("bare") + "' --port 0"), "no tokenizer");
   const std::string model = "'" + at("model") + "'";
+  expect_refusal(run_program("serve no/such/model --port 0"), "give a model's folder");
+  expect_refusal(run_program("serve nanoo --port 0"), "./dev quickstart");
+  expect_refusal(run_program("serve " + model + " --port 0 --max-sequences 100000000"),
+                 "lower --max-sequences");
+  write_file(at("empty.gguf"), "");
+  expect_refusal(run_program("serve '" + at("empty.gguf") + "' --port 0"), "an empty file");
+  expect_refusal(run_program("serve '" + at("bare") + "' --port 0"), "no tokenizer");
   expect_refusal(run_program("serve " + model + " --port 70000"), "--port 70000");
   expect_refusal(run_program("serve " + model + " --port 0 --host no.such.invalid"), "--host");
   expect_refusal(run_program("serve " + model + " --port 0 --max-sequences 0"), "--max-sequences");

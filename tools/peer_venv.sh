@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # A virtual environment with pinned peers, outside the tree; prints its Python.
-# usage: python=$(tools/peer_venv.sh torch|tokenizers|tensorboard|jinja2)
-# Lies in ${XDG_CACHE_HOME:-~/.cache}/dure/venv-NAME and is made again when the pins change. `torch` takes 5 GB and some minutes.
+# usage: python=$(tools/peer_venv.sh torch|tokenizers|tensorboard|jinja2|clients|clients-all)
+# Lies in ${XDG_CACHE_HOME:-~/.cache}/dure/venv-NAME and is made again when the pins change. `torch` takes 5 GB and some minutes, `clients` 110 MB, `clients-all` 900 MB.
 set -euo pipefail
 case ${1:-} in
   torch) packages=(torch==2.13.0 transformers==5.23.0 safetensors==0.8.0 gguf==0.19.0 jinja2==3.1.6) ;;
   tokenizers) packages=(tokenizers==0.23.3) ;;
   tensorboard) packages=(tensorboard==2.21.0) ;;
   jinja2) packages=(jinja2==3.1.6) ;;
+  clients) packages=(openai==3.57.0 anthropic==2.14.0) ;;
+  clients-all) packages=(openai==3.57.0 langchain-openai==1.7.4 "lm-eval[api]==0.4.13" numpy==2.4.6 datasets==5.2.0) ;;
   *) sed -n '2,4s/^# //p' "$0" >&2; exit 2 ;;
 esac
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/dure/venv-$1

@@ -81,6 +81,8 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
                    const nlohmann::detail::exception& error) override {
     // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
     std::string text = error.what();
+    if (const size_t end = text.find("] "); text.starts_with('[') && end != std::string::npos)
+      text = text.substr(end + 2);
     if (const size_t at = text.find("parse error"); at != std::string::npos)
       text = text.substr(at + 12);
     fail(ErrorCode::kCorrupt, "{}: not JSON, byte {}, {}", source_, position, text);

@@ -231,9 +231,9 @@ TEST_F(MaskedEngine, EveryAnswerIsInForm) {
     }
     EXPECT_GT(whole, 7);
     EXPECT_TRUE(drafts == 0 || generator.draft_counts().accepted > 0);
-    // Greedy answers are the same with drafts and without.
+    // Answers are the same with drafts and without.
     if (plain.empty()) plain = results;
-    for (size_t i = 4; i < results.size(); i += 5) EXPECT_EQ(results[i].tokens, plain[i].tokens);
+    for (size_t i = 0; i < results.size(); ++i) EXPECT_EQ(results[i].tokens, plain[i].tokens);
   }
 }
 

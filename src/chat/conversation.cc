@@ -1,6 +1,7 @@
 // Messages to prompt text and ids, and the parser's options that belong to that prompt.
 #include "chat/conversation.h"
 
+#include "base/error.h"
 #include "base/python_text.h"
 
 namespace dure {
@@ -16,11 +17,22 @@ void Conversation::reset(const std::string& system) {
 }
 
 std::string Conversation::render() const {
-  return texts_->chat_template.render(messages_, {.format = texts_->chat_template.format(),
-                                                  .add_generation_prompt = true,
-                                                  .enable_thinking = options_.thinking,
-                                                  .tools = options_.tools,
-                                                  .variables = options_.variables});
+  std::string out = texts_->chat_template.render(
+      messages_, {.format = texts_->chat_template.format(),
+                  .add_generation_prompt = options_.opens_turn && !options_.continue_last,
+                  .enable_thinking = options_.thinking,
+                  .tools = options_.tools,
+                  .variables = options_.variables});
+  if (!options_.continue_last) return out;
+  // Up to the end of what was said: templates close the turn, and most strip it.
+  const std::string_view said = python_strip(messages_.back().content);
+  const size_t at = out.rfind(said);
+  if (at == std::string::npos || said.empty()) {
+    fail(ErrorCode::kInvalidArgument,
+         "the last message cannot be gone on with: the template does not write it as it is");
+  }
+  out.resize(at + said.size());
+  return out;
 }
 
 std::vector<int32_t> Conversation::encode(const std::string& rendered) const {
@@ -29,7 +41,9 @@ std::vector<int32_t> Conversation::encode(const std::string& rendered) const {
 
 std::vector<int32_t> Conversation::prompt() const { return encode(render()); }
 
-AnswerStream Conversation::answer() const { return answer(options_.thinking); }
+AnswerStream Conversation::answer() const {
+  return answer(options_.thinking && !options_.continue_last);
+}
 
 AnswerStream Conversation::answer_to(const std::string& rendered) const {
   return answer(python_strip(rendered, StripSide::kRight).ends_with("<think>"));
@@ -39,6 +53,8 @@ AnswerStream Conversation::answer(bool thinking) const {
   return AnswerStream(*texts_, {.format = texts_->chat_template.format(),
                                 .thinking = thinking,
                                 .calls = options_.read_calls,
+                                .call_pieces = options_.call_pieces,
+                                .continues = options_.continue_last,
                                 .tools = options_.tools});
 }
 

@@ -25,10 +25,13 @@ constexpr auto enum_names(Thinking) {
 }
 
 struct ConversationOptions {
-  bool thinking = true;    // The answer begins with reasoning.
-  Json tools;              // List of tool declarations, or null.
-  bool read_calls = true;  // Else calls in the answer stay in its content.
-  Json variables;          // Further variables of the template: an object, or null.
+  bool thinking = true;        // The answer begins with reasoning.
+  Json tools;                  // List of tool declarations, or null.
+  bool read_calls = true;      // Else calls in the answer stay in its content.
+  bool call_pieces = false;    // Calls are told while they are written (OutputDelta).
+  bool opens_turn = true;      // The prompt ends with the opening of the assistant's turn.
+  bool continue_last = false;  // The answer goes on with the last message, which has content.
+  Json variables;              // Further variables of the template: an object, or null.
 };
 
 class Conversation {

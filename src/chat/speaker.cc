@@ -55,7 +55,9 @@ Speaker::Speaker(const OpenModel& model, const SpeakerOptions& options, Stream& 
                           .batch_rows_max = kRowsMax,
                           .kv_dtype = options.kv_dtype,
                           .draft_tokens_max = options.draft_tokens,
-                          .prefix = {.keep = true}};
+                          .prefix = {.keep = true},
+                          .drafter = options.drafter,
+                          .draft_length = options.draft_length};
   engine.prefix.bytes_max = prefix_bytes_for(model.weights.config, engine, kPrefixes);
   generator_ = std::make_unique<Generator>(model.weights, engine, stream);
 }
@@ -69,11 +71,14 @@ double Speaker::Result::tokens_per_s() const {
 std::string Speaker::Result::speed_text() const {
   std::string text =
       fmt::format("{} tokens, {:.1f} tokens/s", generation.tokens.size(), tokens_per_s());
-  if (drafts.drafted == 0) return text;
-  return text +
-         fmt::format(
-             ", {} of {} drafts accepted ({:.0f} %)", drafts.accepted, drafts.drafted,
-             100.0 * static_cast<double>(drafts.accepted) / static_cast<double>(drafts.drafted));
+  return drafts.drafted == 0 ? text : text + ", " + draft_text();
+}
+
+std::string Speaker::Result::draft_text() const {
+  if (drafts.drafted == 0) return "";
+  return fmt::format(
+      "{} of {} drafts accepted ({:.0f} %)", drafts.accepted, drafts.drafted,
+      100.0 * static_cast<double>(drafts.accepted) / static_cast<double>(drafts.drafted));
 }
 
 GenerationRequest Speaker::request_for(std::vector<int32_t> prompt) const {
@@ -87,8 +92,7 @@ GenerationRequest Speaker::request_for(std::vector<int32_t> prompt) const {
   return {.prompt = std::move(prompt),
           .sampling = options_.sampling,
           .new_tokens_max = std::min(options_.new_tokens_max, room),
-          .stop_tokens =
-              options_.ends_ignored ? std::vector<int32_t>{} : model_.texts.stops.tokens,
+          .stop_tokens = options_.ends_ignored ? std::vector<int32_t>{} : model_.texts.stops.tokens,
           .stream = answers_};
 }
 
@@ -115,7 +119,8 @@ Speaker::Result Speaker::answer(std::vector<int32_t> prompt, AnswerStream& out, 
   const Generator::DraftCounts after = generator_->draft_counts();
   return {.generation = std::move(generation),
           .decode_s = clock.seconds(),
-          .drafts = {after.drafted - before.drafted, after.accepted - before.accepted}};
+          .drafts = {after.drafted - before.drafted, after.accepted - before.accepted},
+          .draft_statistics = generator_->statistics().drafts};
 }
 
 }  // namespace dure

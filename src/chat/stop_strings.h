@@ -25,9 +25,14 @@ class StopStrings {
   const std::optional<std::string>& found() const { return found_; }
 
  private:
-  size_t held_size() const;
+  struct Search {
+    std::string string;
+    std::vector<size_t> shorter;  // of each beginning: the longest one that it ends with
+    size_t matched = 0;           // of the string, at the end of the text so far
+  };
+  static bool step(Search& search, char c);
 
-  std::vector<std::string> strings_;
+  std::vector<Search> searches_;
   bool included_ = false;
   std::string held_;
   std::optional<std::string> found_;

@@ -91,8 +91,13 @@ class Table : public BenchReport {
                model, size, parameters, arithmetic, threads, test, rate, median, of_peak);
   }
 
-  // What bounds the test: reading for one row a sequence, arithmetic for many rows.
+  // What bounds the test: reading for one row a sequence, arithmetic for many rows. With drafts the
+  // share that stood.
   std::string share_text(const BenchResult& result) const {
+    if (result.test.draft_tokens_max > 0) {
+      return fmt::format("{} of {} drafts stood", result.measured.accepted,
+                         result.measured.drafted);
+    }
     const Rates rates = rates_of(result, subject_.peak);
     if (result.test.prompt_tokens == 0)
       return fmt::format("{:.1f} GB/s, {:.0f} % read", rates.read_gbytes_s, 100 * rates.read_share);
@@ -154,6 +159,7 @@ class JsonLines : public BenchReport {
     out["arithmetic"] = std::string(arithmetic_name(result.arithmetic));
     out["isa"] = std::string(isa_name(isa()));
     out["n_sequences"] = result.test.sequence_count;
+    add_drafts(result, out);
     out["median_ts"] = result.measured.median_ts;
     out["weight_bytes_per_token"] = work.weight_bytes / tokens;
     out["kv_bytes_per_token"] = work.kv_bytes / tokens;
@@ -166,6 +172,16 @@ class JsonLines : public BenchReport {
     out["peak_read_gbytes_s"] = subject_.peak.read_gbytes_s;
     out["peak_int8_gops"] = subject_.peak.int8_gops;
     out["peak_f32_gflops"] = subject_.peak.fma_gflops;
+  }
+
+  static void add_drafts(const BenchResult& result, Json& out) {
+    const ThroughputTest& test = result.test;
+    if (test.draft_tokens_max == 0) return;
+    out["n_draft"] = test.draft_tokens_max;
+    out["draft_auto"] = test.draft_length == DraftLength::kMeasured;
+    out["drafter"] = name_of(test.drafter);
+    out["n_drafted"] = result.measured.drafted;
+    out["n_draft_accepted"] = result.measured.accepted;
   }
 
   const BenchSubject& subject_;

@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
           {"render", "the prompt text of a conversation", dure::declare_render},
           {"rl", "reinforcement learning with verifiable rewards (AGAPO, GRPO and relatives)",
            dure::declare_rl},
+          {"runs", "training, RL and evaluation runs of this machine", dure::declare_runs},
           {"score", "likelihood, logits and gradients of given ids or text", dure::declare_score},
           {"serve", "an HTTP server that OpenAI's clients work with", dure::declare_serve},
           {"tokenizer", "train a tokenizer; text to ids and back", dure::declare_tokenizer},

@@ -42,7 +42,8 @@ void PreloadFlag::run(const ModelWeights& weights, const std::string& source,
   if (name == "auto" && bytes > available) {
     log_warn(
         "{}: {} of weights, and {} of memory are free: they are read from the file as they are "
-        "needed, again and again",
+        "needed, again and again, which is slow; `dure quantize` makes them smaller, `dure plan` "
+        "says what fits",
         source, format_bytes(static_cast<double>(bytes)),
         format_bytes(static_cast<double>(available)));
     return;

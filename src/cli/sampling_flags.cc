@@ -21,7 +21,7 @@ uint64_t fresh_seed() {
 }  // namespace
 
 void SamplingFlags::declare(Args& args) {
-  args.option("-n,--max-tokens", new_tokens_max, "longest answer in tokens");
+  args.option("-n,--max-tokens", new_tokens_max, "longest answer in tokens (default: 512)");
   args.option("--temperature", temperature, "0 is greedy");
   args.option("--top-p", top_p, "nucleus share");
   args.option("--top-k", top_k, "most likely tokens kept (0: all)");
@@ -32,8 +32,7 @@ void SamplingFlags::declare(Args& args) {
   args.option("--seed", seed, "of sampling (default: a fresh one)");
   args.option("-c,--context", context_tokens,
               "longest conversation in tokens (default: 4096, or the model's own limit)");
-  args.option("--draft", draft_tokens,
-              "tokens the MTP layer drafts ahead; the model checks them together (0: off)");
+  draft.declare(args);
   arithmetic.declare(args);
   kv_type.declare(args);
   preload.declare(args);
@@ -65,18 +64,14 @@ int64_t SamplingFlags::context_of(const OpenModel& model) const {
 }
 
 SpeakerOptions SamplingFlags::speaker_options(const OpenModel& model) const {
-  constexpr int64_t kDraftMax = SpeakerOptions::kDraftTokensMax;
-  if (draft_tokens < 0 || draft_tokens > kDraftMax)
-    fail(ErrorCode::kInvalidArgument, "--draft {}: give 0 to {}", draft_tokens, kDraftMax);
-  if (draft_tokens > 0 && model.weights.config.mtp_layer_count == 0) {
-    fail(ErrorCode::kInvalidArgument,
-         "{}: --draft {}, but the model has no MTP layer to draft with; leave --draft away",
-         model.texts.source, draft_tokens);
-  }
+  static_assert(DraftFlags::kTokensMax == SpeakerOptions::kDraftTokensMax);
+  const DraftSettings drafts = draft.settings(model.weights.config, model.texts.source);
   return {.sampling = over(load_sampling(*model.files)),
-          .new_tokens_max = new_tokens_max,
+          .new_tokens_max = new_tokens_max.value_or(kNewTokensMax),
           .context_tokens = context_of(model),
-          .draft_tokens = draft_tokens,
+          .draft_tokens = drafts.tokens_max,
+          .drafter = drafts.drafter,
+          .draft_length = drafts.length,
           .kv_dtype = kv_type.wanted(arithmetic_in(model.weights))};
 }
 

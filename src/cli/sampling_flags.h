@@ -9,6 +9,7 @@
 
 #include "chat/speaker.h"
 #include "cli/arithmetic_flag.h"
+#include "cli/draft_flags.h"
 #include "cli/kv_type_flag.h"
 #include "cli/preload.h"
 
@@ -18,12 +19,13 @@ class Args;
 
 // What is not given follows the model's generation_config.json.
 struct SamplingFlags {
-  int64_t new_tokens_max = 512;
+  static constexpr int64_t kNewTokensMax = 512;
+  std::optional<int64_t> new_tokens_max;
   std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty,
       frequency_penalty;
   std::optional<int64_t> top_k, seed;
   std::optional<int64_t> context_tokens;
-  int64_t draft_tokens = 0;
+  DraftFlags draft;
   ArithmeticFlag arithmetic;
   KvTypeFlag kv_type;
   PreloadFlag preload;

@@ -2,20 +2,24 @@
 // measure on.
 #include <fmt/chrono.h>
 
+#include <array>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <memory>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/stale_files.h"
 #include "cli/args.h"
 #include "cli/bench_report.h"
+#include "cli/draft_flags.h"
 #include "cli/kv_type_flag.h"
 #include "cli/preload.h"
 #include "cli/verbs.h"
+#include "engine/verify_cost.h"
 #include "model/load.h"
 #include "quantise/slice.h"
 #include "tensor/cpu_stream.h"
@@ -37,6 +41,8 @@ struct BenchArgs {
   KvTypeFlag kv_type;
   int64_t repetitions = 5, batch_rows = 512, seed = 1;
   std::optional<int64_t> threads;
+  std::string drafts = "0";
+  std::optional<std::string> drafter, verify;
   SliceArgs slice;
 };
 
@@ -93,6 +99,17 @@ ThroughputOptions throughput_options(const BenchArgs& args, Arithmetic arithmeti
           .seed = static_cast<uint64_t>(args.seed)};
 }
 
+// As --draft and --drafter say, those without drafts apart.
+void add_generations(const BenchArgs& args, ThroughputTest test, std::vector<ThroughputTest>& out) {
+  for (const std::string& draft : split(args.drafts)) {
+    const DraftSettings s = DraftFlags::parse(draft, draft == "0" ? std::nullopt : args.drafter);
+    test.draft_tokens_max = s.tokens_max;
+    test.drafter = s.drafter;
+    test.draft_length = s.length;
+    out.push_back(test);
+  }
+}
+
 // At each depth the prompts, then the generations of each number of sequences. 0 tokens: no test.
 std::vector<ThroughputTest> tests_of(const BenchArgs& args) {
   const std::vector<int64_t> prompts = counts("-p", args.prompts, 0),
@@ -104,7 +121,8 @@ std::vector<ThroughputTest> tests_of(const BenchArgs& args) {
       if (p > 0) out.push_back({.prompt_tokens = p, .depth_tokens = depth});
     for (const int64_t n : news)
       for (const int64_t s : sequences)
-        if (n > 0) out.push_back({.new_tokens = n, .depth_tokens = depth, .sequence_count = s});
+        if (n > 0)
+          add_generations(args, {.new_tokens = n, .depth_tokens = depth, .sequence_count = s}, out);
   }
   if (out.empty()) fail(ErrorCode::kInvalidArgument, "-p 0 -n 0: no test is left; give one tokens");
   return out;
@@ -132,10 +150,68 @@ BenchResult measure(const ModelWeights& weights, const ThroughputTest& test,
   return out;
 }
 
+constexpr std::array<double, 5> kAcceptances = {0.5, 0.6, 0.7, 0.8, 0.9};
+
+void print_costs(const std::vector<VerifyCost>& costs, const BenchSubject& subject,
+                 const VerifyCostOptions& o, Arithmetic arithmetic) {
+  fmt::print("{}, {}, {} threads, behind {} tokens, medians of {}\n\n", subject.type,
+             arithmetic_name(arithmetic), subject.thread_count, o.depth_tokens, o.repetitions);
+  fmt::print("| rows |       ms | to one row | bytes to one row | pays from |");
+  for (const double a : kAcceptances) fmt::print(" gain at {:.1f} |", a);
+  fmt::print("\n| ---: | -------: | ---------: | ---------------: | --------: |");
+  for (size_t i = 0; i < kAcceptances.size(); ++i) fmt::print(" ----------: |");
+  for (const VerifyCost& c : costs) {
+    fmt::print("\n| {:4} | {:8.2f} | {:10.3f} | {:16.3f} | {:9.2f} |", c.rows, c.median_ns * 1e-6,
+               c.ratio, c.byte_ratio, c.break_even());
+    for (const double a : kAcceptances) fmt::print(" {:11.3f} |", c.gain(a));
+  }
+  fmt::print("\n");
+}
+
+void print_costs_json(const std::vector<VerifyCost>& costs, const BenchSubject& subject,
+                      const VerifyCostOptions& o, Arithmetic arithmetic) {
+  for (const VerifyCost& c : costs) {
+    Json out = Json::object();
+    out["model_filename"] = subject.model_path;
+    out["model_type"] = subject.type;
+    out["n_threads"] = subject.thread_count;
+    out["arithmetic"] = std::string(arithmetic_name(arithmetic));
+    out["n_depth"] = o.depth_tokens;
+    out["n_verify"] = c.rows;
+    out["median_ns"] = static_cast<int64_t>(c.median_ns);
+    out["cost_ratio"] = c.ratio;
+    out["byte_ratio"] = c.byte_ratio;
+    out["break_even_acceptance"] = c.break_even();
+    Json gains = Json::object();
+    for (const double a : kAcceptances) gains[fmt::format("{:.1f}", a)] = c.gain(a);
+    out["gain_by_acceptance"] = gains;
+    fmt::print("{}\n", out.dump());
+  }
+}
+
+// --verify: what passes that check drafts take.
+void verify(const BenchArgs& args, const ModelWeights& weights, const BenchSubject& subject,
+            Stream& stream) {
+  for (const int64_t depth : counts("-d", args.depths, 0)) {
+    const VerifyCostOptions options{.rows = counts("--verify", *args.verify, 2),
+                                    .depth_tokens = depth,
+                                    .repetitions = checked("-r", args.repetitions, 1, 10'000),
+                                    .kv_dtype = args.kv_type.wanted(arithmetic_in(weights)),
+                                    .seed = static_cast<uint64_t>(args.seed)};
+    Progress progress("bench, rows that check drafts", verify_cost_passes(options), "passes");
+    const auto costs =
+        measure_verify_cost(weights, options, stream, [&](int64_t made) { progress.update(made); });
+    progress.finish();
+    const Arithmetic arithmetic = arithmetic_in(weights);
+    (args.format == "jsonl" ? print_costs_json : print_costs)(costs, subject, options, arithmetic);
+  }
+}
+
 int bench(const BenchArgs& args) {
   const int threads = thread_count(args);
   const ThroughputOptions checked_options = throughput_options(args, Arithmetic::kExact);
-  const std::vector<ThroughputTest> tests = tests_of(args);
+  const std::vector<ThroughputTest> tests =
+      args.verify ? std::vector<ThroughputTest>{} : tests_of(args);
   const std::vector<Arithmetic> asked = arithmetics(args.arithmetic);
   const auto files = std::make_shared<const ModelFiles>(find_model(args.model));
   for (const ThroughputTest& test : tests) check_test(files->config(), test, checked_options);
@@ -147,6 +223,10 @@ int bench(const BenchArgs& args) {
   subject.thread_count = stream.thread_count();
   subject.peak = measure_peak(stream, 1);
   preload(opened.front(), stream);
+  if (args.verify) {
+    for (const ModelWeights& weights : opened) verify(args, weights, subject, stream);
+    return 0;
+  }
   report->begin();
   for (const ModelWeights& weights : opened) {
     const ThroughputOptions options = throughput_options(args, arithmetic_in(weights));
@@ -236,6 +316,8 @@ constexpr const char* kExamples =
     "  dure bench model.gguf -p 8,32,128,512 -n 32 -r 5 -o jsonl\n"
     "  dure bench model.gguf -p 0 -n 16 -d 0,4096,8192 --kv-type f16\n"
     "  dure bench model.gguf -p 0 --sequences 1,2,4,8\n"
+    "  dure bench model.gguf -p 0 --draft 0,1,2,auto\n"
+    "  dure bench model.gguf --verify 2,3,4 -d 0,4096\n"
     "  dure bench model.gguf --arithmetic integer8,exact\n"
     "  dure bench --make-slice slice.gguf\n"
     "  dure bench --make-slice global.gguf --layers 4 --pattern G\n"
@@ -264,6 +346,14 @@ std::function<int()> declare_bench(Args& args) {
   args.option("-n,--n-gen", options->news, "tokens of generation tests (0: none)");
   args.option("-d,--n-depth", options->depths, "tokens in the cache before each test");
   args.option("--sequences", options->sequences, "of generation tests: sequences at once");
+  args.option("--draft", options->drafts,
+              "of generation tests: tokens guessed ahead, a number or auto, or several: 0,2,auto");
+  args.option("--drafter", options->drafter,
+              "who guesses: mtp, ngram, auto (default: mtp, with --draft auto whichever promises "
+              "most)");
+  args.option("--verify", options->verify,
+              "instead of all tests: what passes of so many rows of one sequence take beside one "
+              "row, and what drafts may gain, such as 2,3,4");
   args.option("-r,--repetitions", options->repetitions, "times that a test is measured");
   args.option("-t", options->threads, "the same as --threads");
   args.option(

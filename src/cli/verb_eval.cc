@@ -17,6 +17,7 @@
 #include "eval/report.h"
 #include "formats/hf_config.h"
 #include "formats/tensor_names.h"
+#include "runs/run_registration.h"
 #include "tensor/cpu_stream.h"
 
 namespace dure {
@@ -174,6 +175,20 @@ RunLog run_log(const std::string& name, const Path& folder) {
   return log;
 }
 
+void measure(const EvalSuite& suite, const std::vector<NameAndPath>& models, const Given& given,
+             ReportInput& report) {
+  CpuStream stream;
+  for (const auto& [name, path] : models)
+    report.results.push_back(results_of(suite, name, path, given, stream));
+  write_file(Path(given.out) / "results.json", Json(report.results).dump(1) + "\n");
+  write_file(Path(given.out) / "report.md", report_markdown(report));
+  write_file(Path(given.out) / "report.html", report_html(report));
+  const std::string table = report_table(report);
+  write_file(Path(given.out) / "report.txt", table);
+  std::fputs(table.c_str(), stdout);
+  log_info("report: {}", (Path(given.out) / "report.html").string());
+}
+
 int run(const Given& given) {
   if (given.fields) {
     std::fputs(describe<EvalSuite>().c_str(), stdout);
@@ -196,16 +211,8 @@ int run(const Given& given) {
     report.logs.push_back(run_log(name, path));
   check_out(given.out, given.force);
   const OutputFolder out(given.out);
-  CpuStream stream;
-  for (const auto& [name, path] : models)
-    report.results.push_back(results_of(suite, name, path, given, stream));
-  write_file(Path(given.out) / "results.json", Json(report.results).dump(1) + "\n");
-  write_file(Path(given.out) / "report.md", report_markdown(report));
-  write_file(Path(given.out) / "report.html", report_html(report));
-  const std::string table = report_table(report);
-  write_file(Path(given.out) / "report.txt", table);
-  std::fputs(table.c_str(), stdout);
-  log_info("report: {}", (Path(given.out) / "report.html").string());
+  run_registered({"eval", given.out, to_json(suite)},
+                 [&] { measure(suite, models, given, report); });
   return 0;
 }
 

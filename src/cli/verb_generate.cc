@@ -70,6 +70,42 @@ void add_said(const Message& said, bool chat, Json& out) {
   out["tool_calls"] = calls != nullptr ? *calls : Json::array();
 }
 
+// As many as say something.
+template <typename T, size_t N>
+Json without_last_zeros(const std::array<T, N>& values, double scale = 1) {
+  Json out = Json::array();
+  size_t count = values.size();
+  while (count > 0 && values[count - 1] == 0) --count;
+  for (const T value : std::span(values).first(count)) {
+    if constexpr (std::is_integral_v<T>) {
+      out.push_back(value);
+    } else {
+      out.push_back(value * scale);
+    }
+  }
+  return out;
+}
+
+Json drafts_json(const DraftStatistics& s) {
+  const auto of = [](const DraftStatistics::OfDrafter& d) {
+    Json out = Json::object();
+    out["rounds"] = d.rounds;
+    out["drafted"] = d.drafted;
+    out["accepted"] = d.accepted;
+    return out;
+  };
+  Json out = Json::object();
+  out["mtp"] = of(s.mtp);
+  out["ngram"] = of(s.ngram);
+  out["drafted_per_position"] = without_last_zeros(s.drafted_at);
+  out["accepted_per_position"] = without_last_zeros(s.accepted_at);
+  out["passes_by_drafts"] = without_last_zeros(s.lengths);
+  out["pass_ms_by_rows"] = without_last_zeros(s.pass_s, 1000);
+  out["first_draft_ms"] = s.first_draft_s * 1000;
+  out["further_draft_ms"] = s.further_draft_s * 1000;
+  return out;
+}
+
 Json to_json(const Message& said, bool chat, int64_t prompt_tokens, const Speaker::Result& result,
              bool with_drafts) {
   Json tokens = Json::array();
@@ -86,6 +122,7 @@ Json to_json(const Message& said, bool chat, int64_t prompt_tokens, const Speake
   if (with_drafts) {
     out["drafted"] = result.drafts.drafted;
     out["accepted"] = result.drafts.accepted;
+    out["drafts"] = drafts_json(result.draft_statistics);
   }
   out["tokens"] = tokens;
   out["logprobs"] = log_probabilities;
@@ -103,7 +140,7 @@ int run(const Given& given) {
   Asked asked = ask(given, model.texts);
   given.sampling.preload.run(model.weights, model.texts.source, stream);
   const int64_t prompt_tokens = std::ssize(asked.prompt);
-  const bool with_drafts = given.sampling.draft_tokens > 0;
+  const bool with_drafts = options.draft_tokens > 0;
   const InterruptScope scope;
   const Speaker::Result result = speaker.answer(
       std::move(asked.prompt), asked.answer,
@@ -149,7 +186,7 @@ std::function<int()> declare_generate(Args& args) {
   args.examples(
       "  dure generate runs/nano/rl/model --chat -p '47+85=?'\n"
       "  dure generate model -p 'Once upon a time' -n 50 --temperature 0\n"
-      "  dure generate model -p 'Once upon a time' --draft 2\n"
+      "  dure generate model -p 'Once upon a time' --draft auto\n"
       "  printf 'Once upon' | dure generate model --json --seed 7\n");
   return [given] { return run(*given); };
 }

@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/thread_pool.h"
-#include "chat/speaker.h"
 #include "cli/args.h"
+#include "cli/draft_flags.h"
 #include "cli/kv_type_flag.h"
 #include "cli/memory_plan.h"
 #include "cli/verbs.h"
@@ -25,7 +25,8 @@ struct PlanArgs {
   std::string model;
   std::optional<std::string> optimiser;
   KvTypeFlag kv_type;
-  std::optional<int64_t> context, sequences, draft, prefixes, rows, tokens, vocabulary, memory_gib;
+  DraftFlags draft;
+  std::optional<int64_t> context, sequences, prefixes, rows, tokens, vocabulary, memory_gib;
   bool json = false, train = false, recompute = false;
 };
 
@@ -57,7 +58,7 @@ void refuse_given(std::initializer_list<std::pair<const char*, bool>> flags, con
 void refuse_serving_flags(const PlanArgs& args, const char* why) {
   refuse_given({{"--context", args.context.has_value()},
                 {"--sequences", args.sequences.has_value()},
-                {"--draft", args.draft.has_value()},
+                {"--draft or --drafter", args.draft.given()},
                 {"--prefixes", args.prefixes.has_value()},
                 {"--kv-type", args.kv_type.given()}},
                why);
@@ -297,12 +298,11 @@ GeneratorOptions serving_options(const ModelConfig& config, const ModelFiles* fi
              options.context_tokens_max, config.context_tokens, args.model);
     options.context_tokens_max = config.context_tokens;
   }
-  options.draft_tokens_max = args.draft.value_or(0);
+  args.draft.settings(config, args.model, options.sequences_max, options.batch_rows_max)
+      .give(options);
   options.batch_rows_max = std::max(options.batch_rows_max,
                                     pass_rows(options.sequences_max, 1 + options.draft_tokens_max,
                                               "--sequences x (1 + --draft)"));
-  if (options.draft_tokens_max > 0 && config.mtp_layer_count == 0)
-    fail(ErrorCode::kInvalidArgument, "--draft {}: the model has no MTP layer", *args.draft);
   options.kv_dtype =
       args.kv_type.wanted(integer8_bytes(files) > 0 ? Arithmetic::kInteger8 : Arithmetic::kExact);
   options.prefix.keep = args.prefixes.value_or(0) > 0;
@@ -335,7 +335,7 @@ void print_serving(const ModelConfig& c, const ServePlan& plan, const GeneratorO
             plan.ring_bytes - (plan.mtp_kv_bytes - mtp_pages));
   print_row(fmt::format("KV of {} global layers", c.layer_count() - sliding_layers(c)).c_str(),
             plan.page_bytes - mtp_pages);
-  if (options.draft_tokens_max > 0) print_row("KV of the MTP layer", plan.mtp_kv_bytes);
+  if (plan.mtp_kv_bytes > 0) print_row("KV of the MTP layer", plan.mtp_kv_bytes);
   if (options.prefix.keep) print_row("  of these, for kept prefixes", plan.prefix_bytes);
   print_row("  a token more of one sequence", plan.token_bytes);
   print_row("page tables", plan.table_bytes);
@@ -393,10 +393,7 @@ void check_args(const PlanArgs& args) {
   constexpr int64_t kMost = int64_t{1} << 32;
   check_range("--sequences", args.sequences, 1, kMost);
   check_range("--prefixes", args.prefixes, 0, 1 << 20);
-  if (args.draft && (*args.draft < 0 || *args.draft > SpeakerOptions::kDraftTokensMax)) {
-    fail(ErrorCode::kInvalidArgument, "--draft {}: give 0 to {}", *args.draft,
-         SpeakerOptions::kDraftTokensMax);
-  }
+  args.draft.check();
   check_range("--rows", args.rows, 1, kMost);
   check_range("--tokens", args.tokens, 1, kMost);
   check_range("--context", args.context, 1, kMost);
@@ -425,7 +422,7 @@ std::function<int()> declare_plan(Args& args) {
       "a model (folder, GGUF file, repo id), a config.json, or a recipe of training or RL (.yaml)");
   args.option("--context", options->context, "tokens of one sequence (default: the model's own)");
   args.option("--sequences", options->sequences, "sequences served together (default: 1)");
-  args.option("--draft", options->draft, "tokens the MTP layer drafts ahead (0: off)");
+  options->draft.declare(args);
   args.option("--prefixes", options->prefixes,
               "snapshots of prompts and answers kept beside what runs (default: 0)");
   options->kv_type.declare(args);

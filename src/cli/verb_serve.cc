@@ -1,5 +1,7 @@
 // `dure serve MODEL`: an HTTP server for clients of OpenAI's API. Binds first, so that a busy port
 // is known before minutes of reading, and answers "loading" meanwhile; a signal drains it.
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -17,11 +19,14 @@
 #include "chat/prompt_scorer.h"
 #include "cli/args.h"
 #include "cli/arithmetic_flag.h"
+#include "cli/draft_flags.h"
 #include "cli/kv_type_flag.h"
 #include "cli/memory_plan.h"
 #include "cli/preload.h"
 #include "cli/verbs.h"
 #include "cli/version.h"
+#include "formats/tensor_names.h"
+#include "model/touch.h"
 #include "server/api.h"
 #include "server/http_server.h"
 #include "tensor/cpu_stream.h"
@@ -35,13 +40,16 @@ constexpr int64_t kScoredTokensMax = 16384;
 struct Given {
   std::string model;
   std::vector<std::string> names, keys, cors_origins, hosts;
-  std::optional<std::string> key_file, metrics_compat, chat_template;
+  std::optional<std::string> key_file, metrics_compat, chat_template, prefix_file;
   HttpServerOptions http;
-  std::optional<int64_t> context_tokens;
-  int64_t sequences_max = 64, queue_max = 256, draft_tokens = 0;
+  std::optional<int64_t> context_tokens, thinking_tokens;
+  int64_t sequences_max = 64, queue_max = 256;
+  DraftFlags draft;
   int64_t body_mib_max = 32;
   double drain_seconds = 30;
+  std::string runs = "here";
   bool any_model = false, no_thinking = false, no_metrics = false, verbose_access = false;
+  bool share_prefixes = false;
   ArithmeticFlag arithmetic;
   KvTypeFlag kv_type;
   PreloadFlag preload;
@@ -50,8 +58,13 @@ struct Given {
 // A name of ./dev quickstart's, such as nano, is the model that it released.
 std::string resolved(const std::string& model) {
   const Path released = Path("runs") / model / "release";
-  if (path_exists(model) || !path_exists(released)) return find_model(model).string();
-  return released.string();
+  if (!path_exists(model) && path_exists(released)) return released.string();
+  const bool bare = model.find_first_of("/.") == std::string::npos;
+  if (path_exists(model) || !bare) return find_model(model).string();
+  fail(ErrorCode::kNotFound,
+       "{}: no such file or folder here, and no {}; `./dev quickstart` makes runs/nano, which "
+       "`dure serve nano` serves from the same folder",
+       model, released.string());
 }
 
 // One key a line; # begins a comment.
@@ -80,6 +93,13 @@ std::vector<std::string> keys_of(const Given& given) {
   return out;
 }
 
+std::optional<ShowRuns> show_runs(const std::string& word) {
+  if (word == "here") return ShowRuns::kHere;
+  if (word == "always") return ShowRuns::kAlways;
+  if (word == "never") return ShowRuns::kNever;
+  return std::nullopt;
+}
+
 void check(const Given& given) {
   const auto at_least = [](const char* flag, int64_t value, int64_t low) {
     if (value < low) fail(ErrorCode::kInvalidArgument, "{} {}: give at least {}", flag, value, low);
@@ -89,8 +109,14 @@ void check(const Given& given) {
   at_least("--max-body-size", given.body_mib_max, 1);
   at_least("--io-threads", given.http.thread_count, 1);
   if (given.context_tokens) at_least("--context", *given.context_tokens, 2);
-  if (given.draft_tokens < 0 || given.draft_tokens > 64)
-    fail(ErrorCode::kInvalidArgument, "--draft {}: give 0 to 64", given.draft_tokens);
+  given.draft.check();
+  if (given.prefix_file) {  // That it can be written, before it is needed.
+    check_replaceable_file(*given.prefix_file, true);
+    const StagedFile probe(*given.prefix_file);
+  }
+  if (!show_runs(given.runs))
+    fail(ErrorCode::kInvalidArgument, "--runs {}: give here, always or never", given.runs);
+  if (given.thinking_tokens) at_least("--thinking-budget", *given.thinking_tokens, 0);
   if (given.metrics_compat && *given.metrics_compat != "vllm")
     fail(ErrorCode::kInvalidArgument, "--metrics-compat {}: give vllm, or leave it away",
          *given.metrics_compat);
@@ -100,11 +126,6 @@ void check(const Given& given) {
 // fill.
 GeneratorOptions generator_options(const Given& given, const OpenModel& model) {
   const ModelConfig& config = model.weights.config;
-  if (given.draft_tokens > 0 && config.mtp_layer_count == 0) {
-    fail(ErrorCode::kInvalidArgument,
-         "{}: --draft {}, but the model has no MTP layer to draft with; leave --draft away",
-         model.texts.source, given.draft_tokens);
-  }
   const int64_t context =
       std::min(given.context_tokens.value_or(config.context_tokens), config.context_tokens);
   if (given.context_tokens.value_or(0) > config.context_tokens) {
@@ -114,11 +135,16 @@ GeneratorOptions generator_options(const Given& given, const OpenModel& model) {
   GeneratorOptions out{.sequences_max = given.sequences_max,
                        .context_tokens_max = context,
                        .kv_dtype = given.kv_type.wanted(arithmetic_in(model.weights)),
-                       .draft_tokens_max = given.draft_tokens,
                        .prefix = {.keep = true}};
-  out.batch_rows_max = std::max(out.batch_rows_max, given.sequences_max * (1 + given.draft_tokens));
+  given.draft.settings(config, model.texts.source, given.sequences_max, out.batch_rows_max)
+      .give(out);
+  out.batch_rows_max =
+      std::max(out.batch_rows_max, given.sequences_max * (1 + out.draft_tokens_max));
   const ServePlan plan = plan_serving(config, nullptr, out);
-  const int64_t allowed = machine_memory().available_bytes / 10 * 7;
+  // What is read of the weights stays in memory too, where it can.
+  const int64_t available = machine_memory().available_bytes;
+  const int64_t weights = std::min(touch_bytes(model.weights), available / 2);
+  const int64_t allowed = (available - weights) / 10 * 7;
   const int64_t fixed = plan.ring_bytes + plan.table_bytes + plan.activation_bytes;
   if (fixed + plan.page_bytes <= allowed) return out;
   if (fixed >= allowed) {
@@ -131,6 +157,15 @@ GeneratorOptions generator_options(const Given& given, const OpenModel& model) {
   return out;
 }
 
+// Each connection is an open file, and shells allow 1,024 unless asked for more.
+void allow_open_files(int64_t connections) {
+  const auto wanted = static_cast<rlim_t>(connections + 256);
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = std::min(wanted, limit.rlim_max);
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 // A template of the operator's own, with the special tokens that the model's knows.
 ChatTemplate template_of(const std::string& file, const OpenModel& model) {
   const std::optional<std::string>& config = model.files->texts().tokenizer_config;
@@ -139,8 +174,8 @@ ChatTemplate template_of(const std::string& file, const OpenModel& model) {
       config ? special_token_variables(parse_json(*config, "tokenizer_config.json")) : Json());
 }
 
-std::shared_ptr<const ServedModel> served_model(const Given& given, const OpenModel& model,
-                                                int64_t context_tokens, PromptScorer& scorer) {
+std::shared_ptr<ServedModel> served_model(const Given& given, const OpenModel& model,
+                                          int64_t context_tokens, PromptScorer& scorer) {
   auto out = std::make_shared<ServedModel>();
   out->names = given.names;
   if (out->names.empty()) {
@@ -159,12 +194,35 @@ std::shared_ptr<const ServedModel> served_model(const Given& given, const OpenMo
   out->created_s = static_cast<int64_t>(std::time(nullptr));
   out->any_name = given.any_model;
   out->thinking = !given.no_thinking;
+  out->thinking_tokens = given.thinking_tokens;
   out->masks = std::make_shared<AnswerMasks>(out->texts.require_tokenizer(), out->vocab_size,
                                              out->texts.stops.tokens);
   out->score_prompts = [&scorer](const std::vector<std::vector<int32_t>>& prompts, int64_t top) {
     return scorer.score(prompts, top);
   };
   return out;
+}
+
+// What there is to see of the model and of the memory that it was given.
+void add_facts(const OpenModel& model, const GeneratorOptions& options, ServedModel& out) {
+  const ModelConfig& config = model.weights.config;
+  const ModelCounts counts = count_model(config);
+  out.facts["parameters"] = counts.parameters;
+  out.facts["active_parameters"] = counts.active;
+  out.facts["layers"] = config.layer_count();
+  out.facts["vocabulary"] = config.vocab_size;
+  out.facts["arithmetic"] = arithmetic_name(arithmetic_in(model.weights));
+  out.facts["kv_type"] = kv_type_name(options.kv_dtype);
+  out.facts["batch_rows"] = options.batch_rows_max;
+  const ServePlan plan = plan_serving(config, model.files.get(), options);
+  out.memory["mapped"] = plan.mapped_bytes;
+  out.memory["copied"] = plan.copied_bytes;
+  out.memory["rings"] = plan.ring_bytes;
+  out.memory["pages"] = plan.page_bytes;
+  out.memory["tables"] = plan.table_bytes;
+  out.memory["activations"] = plan.activation_bytes;
+  out.memory["total"] = plan.total_bytes();
+  out.memory["machine"] = machine_memory().total_bytes;
 }
 
 void print_ready(const std::string& url, const ServedModel& model, const EngineThread& engine) {
@@ -197,6 +255,27 @@ void serve_until_signal(HttpServer& server, Api& api, EngineThread& engine, doub
   engine.stop();
 }
 
+PrefixFileOwner prefix_owner(const OpenModel& model) {
+  const BuildFacts facts = build_facts();
+  return {model.texts.source, fmt::format("{} {}", facts.version, facts.commit)};
+}
+
+// What an earlier server left, where it has left something.
+void load_prefixes(const Path& path, const OpenModel& model, EngineThread& engine) {
+  if (!path_exists(path)) {
+    log_info("{}: not there yet; prefixes are written to it at the end", path.string());
+    return;
+  }
+  const RestoredPrefixes there = engine.restore_prefixes(path, prefix_owner(model));
+  log_info("{}: {} prefixes{}", path.string(), there.snapshots,
+           there.left_away > 0 ? fmt::format(", {} more found no room", there.left_away) : "");
+}
+
+void save_prefixes(const Path& path, const OpenModel& model, EngineThread& engine) {
+  engine.save_prefixes(path, prefix_owner(model));
+  log_info("{}: {} prefixes written", path.string(), engine.statistics().generator.prefixes);
+}
+
 int run(const Given& given) {
   check(given);
   Given settled = given;
@@ -207,8 +286,11 @@ int run(const Given& given) {
            .hosts = given.hosts,
            .metrics = !given.no_metrics,
            .vllm_metric_names = given.metrics_compat.has_value(),
+           .runs = *show_runs(given.runs),
            .access_log = given.verbose_access,
+           .keys_share_prefixes = given.share_prefixes,
            .version = build_facts().version});
+  allow_open_files(settled.http.limits.connections_max);
   HttpServer server(settled.http, api);
   api.set_http([&server] { return server.statistics(); });
   server.start();
@@ -220,12 +302,15 @@ int run(const Given& given) {
   EngineThread engine(model.weights,
                       {.generator = options, .waiting_requests_max = given.queue_max}, stream);
   given.preload.run(model.weights, model.texts.source, stream);
+  if (given.prefix_file) load_prefixes(*given.prefix_file, model, engine);
   PromptScorer scorer(model, std::min(options.context_tokens_max, kScoredTokensMax));
   const auto served = served_model(given, model, options.context_tokens_max, scorer);
+  add_facts(model, options, *served);
   InterruptScope scope;
   api.set_ready(served, engine);
   print_ready(server.url(), *served, engine);
   serve_until_signal(server, api, engine, given.drain_seconds);
+  if (given.prefix_file) save_prefixes(*given.prefix_file, model, engine);
   return 0;
 }
 
@@ -252,9 +337,15 @@ std::function<int()> declare_serve(Args& args) {
   args.option("--max-queue", given->queue_max, "answers that may wait; more are refused (429)");
   args.option("--chat-template", given->chat_template,
               "Jinja file that renders conversations instead of the model's own");
-  args.option("--draft", given->draft_tokens, "tokens the MTP layer drafts ahead (0: off)");
+  given->draft.declare(args);
+  args.option("--prefix-file", given->prefix_file,
+              "keys and values of what prompts begin with: read at the start, written at the end");
   args.flag("--no-thinking", given->no_thinking,
             "answer without reasoning first where a request does not say");
+  args.option("--thinking-budget,--reasoning-budget", given->thinking_tokens,
+              "tokens after which the reasoning ends, where a request does not say");
+  args.flag("--share-prefixes", given->share_prefixes,
+            "let requests of one key begin at what another key's prompts left");
   args.options("--cors-origins,--cors-origin", given->cors_origins,
                "site whose pages may ask (may be repeated; \"*\": all; this machine's always may)");
   args.options("--allowed-host", given->hosts,
@@ -266,6 +357,9 @@ std::function<int()> declare_serve(Args& args) {
   args.option("--drain-seconds", given->drain_seconds,
               "how long answers may take to end after SIGTERM");
   args.option("--io-threads", given->http.thread_count, "threads for clients");
+  args.option("--runs", given->runs,
+              "who sees the runs of this machine on the page: here (who asks at a loopback "
+              "address), always, never");
   args.flag("--access-log", given->verbose_access, "a line for each request, with its timings");
   args.flag("--no-metrics", given->no_metrics, "nothing at /metrics");
   args.option("--metrics-compat", given->metrics_compat, "vllm: metrics under vLLM's names");
@@ -274,7 +368,7 @@ std::function<int()> declare_serve(Args& args) {
   given->preload.declare(args);
   args.examples(
       "  dure serve nano\n"
-      "  dure serve LGAI-EXAONE/K-EXAONE-236B-A23B --model-name k-exaone --draft 2\n"
+      "  dure serve LGAI-EXAONE/K-EXAONE-236B-A23B --model-name k-exaone --draft auto\n"
       "  dure serve model.gguf --host 0.0.0.0 --port 8080 --api-key-file keys.txt\n"
       "  curl localhost:8000/v1/models\n");
   return [given] { return run(*given); };

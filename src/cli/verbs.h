@@ -22,6 +22,7 @@ std::function<int()> declare_plan(Args& args);
 std::function<int()> declare_quantize(Args& args);
 std::function<int()> declare_render(Args& args);
 std::function<int()> declare_rl(Args& args);
+std::function<int()> declare_runs(Args& args);
 std::function<int()> declare_score(Args& args);
 std::function<int()> declare_serve(Args& args);
 std::function<int()> declare_tokenizer(Args& args);

@@ -268,6 +268,22 @@ void EngineThread::cancel(Ticket ticket) {
   s.wake.notify_one();
 }
 
+// The thread sleeps until something is submitted: until then the generator is the caller's.
+RestoredPrefixes EngineThread::restore_prefixes(const Path& path, const PrefixFileOwner& owner) {
+  State& s = *state_;
+  const std::lock_guard<std::mutex> lock(s.mutex);
+  DURE_CHECK(s.shown.submitted == 0 && !s.closed, "prefixes restored into an engine at work");
+  const RestoredPrefixes out = s.generator.restore_prefixes(path, owner);
+  s.shown.generator = s.generator.statistics();
+  return out;
+}
+
+void EngineThread::save_prefixes(const Path& path, const PrefixFileOwner& owner) {
+  const std::lock_guard<std::mutex> lock(state_->stop_mutex);
+  DURE_CHECK(!state_->thread.joinable(), "prefixes saved while the engine is at work");
+  state_->generator.save_prefixes(path, owner);
+}
+
 void EngineThread::drain() { static_cast<void>(drain_until(Clock::time_point::max())); }
 
 bool EngineThread::drain_until(Clock::time_point time) {

@@ -69,6 +69,10 @@ class EngineThread {
   // hear of the step that runs now. Nothing for one that has ended.
   void cancel(Ticket ticket);
 
+  // Prefixes from a file, before the first submit(), and to one, after stop(): as Generator's.
+  RestoredPrefixes restore_prefixes(const Path& path, const PrefixFileOwner& owner);
+  void save_prefixes(const Path& path, const PrefixFileOwner& owner);
+
   // Takes nothing new; returns when all have ended, or at the time given: whether they have.
   void drain();
   [[nodiscard]] bool drain_until(Clock::time_point time);

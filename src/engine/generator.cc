@@ -6,12 +6,11 @@
 #include <cmath>
 #include <new>
 
-#include "base/rng.h"
-#include "engine/drafter.h"
 #include "engine/known_tokens.h"
 #include "engine/scheduler.h"
 #include "engine/speculation.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/isa.h"
 #include "kernels/rows.h"
 #include "model/fingerprint.h"
 
@@ -36,13 +35,13 @@ Buffers lay_out(const ModelConfig& config, const GeneratorOptions& options, Aren
   return out;
 }
 
-ActivationOptions activation_options(const GeneratorOptions& options) {
-  return {.rows_max = options.batch_rows_max, .mtp = options.draft_tokens_max > 0};
+ActivationOptions activation_options(const ModelConfig& config, const GeneratorOptions& options) {
+  return {.rows_max = options.batch_rows_max, .mtp = drafts_with_mtp(config, options)};
 }
 
 int64_t arena_bytes(const ModelConfig& config, const GeneratorOptions& options) {
   Arena plan;
-  Activations(config, activation_options(options), plan);
+  Activations(config, activation_options(config, options), plan);
   lay_out(config, options, plan);
   return plan.used_bytes();
 }
@@ -74,12 +73,6 @@ std::optional<PrefixCache> make_prefixes(const GeneratorOptions& options, KvCach
 
 }  // namespace
 
-// What one thread needs to choose tokens.
-struct Chooser {
-  Sampler target, draft;
-  DraftJudge judge;
-};
-
 // The rows of one sequence's newest token and its drafts.
 struct Head {
   Sequence* sequence = nullptr;
@@ -97,13 +90,13 @@ struct Generator::State {
   Arena arena;
   Activations activations;
   Buffers buffers;
-  std::vector<Chooser> choosers;  // one a worker
-  std::optional<Drafter> drafter;
+  std::vector<Sampler> samplers;  // one a worker
+  std::optional<Speculation> speculation;
+  bool mtp_rows;  // the MTP layer has rows of its own
   std::optional<PrefixCache> prefixes;
   Scheduler scheduler;
   std::vector<Event> events;
   GeneratorStatistics counts;  // since construction
-  int64_t pass_count = 0;
 
   // The pass that is being made.
   std::vector<Sequence*> members, prompts;
@@ -123,9 +116,10 @@ struct Generator::State {
         cache(w.config, kv_cache_options(o), s),
         kv(cache),
         arena(arena_bytes(w.config, o), s.device()),
-        activations(w.config, activation_options(o), arena),
+        activations(w.config, activation_options(w.config, o), arena),
         buffers(lay_out(w.config, o, arena)),
-        choosers(static_cast<size_t>(s.host_threads().thread_count())),
+        samplers(static_cast<size_t>(s.host_threads().thread_count())),
+        mtp_rows(drafts_with_mtp(w.config, o)),
         prefixes(make_prefixes(options, cache)),
         scheduler(w.config, options, cache, prefixes ? &*prefixes : nullptr),
         ids(o.batch_rows_max, s.device()),
@@ -136,7 +130,7 @@ struct Generator::State {
         host_log_probability(head_rows(o), s.device()),
         host_log_sum_exp(head_rows(o), s.device()) {
     if (o.draft_tokens_max > 0)
-      drafter.emplace(weights, options, cache, activations, buffers.drafts, stream);
+      speculation.emplace(weights, options, cache, activations, buffers.drafts, stream);
     const auto sequences = static_cast<size_t>(o.sequences_max);
     members.reserve(sequences);
     prompts.reserve(sequences);
@@ -151,7 +145,7 @@ struct Generator::State {
   Sequence* next_alone(int64_t from_id);  // Of those that go alone; null: no more.
   void run_pass();
   void keep_rows();
-  void keep_drafts();
+  int64_t waiting_prompt_rows();
   void make_pass();
   void undo_pass(Error error);
   void retreat(Sequence& sequence);
@@ -159,10 +153,8 @@ struct Generator::State {
   void add_rows(Sequence& sequence);
   void settle_heads();
   void sample_heads(std::span<Head> some, int64_t row_count);
-  void choose_tokens(Head& head, Chooser& chooser, std::span<const float> logits,
+  void choose_tokens(Head& head, Sampler& sampler, std::span<const float> logits,
                      std::span<int32_t> chosen) const;
-  int32_t choose_token(Sequence& sequence, int64_t ahead, Chooser& chooser,
-                       std::span<const float> logits) const;
   void add_top(std::span<const Head> some, std::span<const float> logits, TensorView log_sum_exp);
   void settle(Head& head, std::span<const int32_t> chosen, std::span<const float> log_probability);
   void take_tokens(Sequence& sequence, std::span<const int32_t> chosen,
@@ -170,6 +162,7 @@ struct Generator::State {
   void accept(Sequence& sequence, int32_t token, float log_probability);
   void end_with(Sequence& sequence, Error error);
   void complete_events();
+  PrefixFileModel file_model(const PrefixFileOwner& owner) const;
 };
 
 void Generator::State::end_with(Sequence& s, Error error) {
@@ -240,6 +233,7 @@ void Generator::State::choose_rows() {
 }
 
 void Generator::State::make_pass() {
+  const Speculation::Clock::time_point start = Speculation::Clock::now();
   choose_rows();
   if (ids.empty()) return;
   kv.set_runs(runs, stream);
@@ -250,31 +244,26 @@ void Generator::State::make_pass() {
     fed[static_cast<size_t>(&run - runs.data())].sequence->fed += run.row_count;
   counts.rows += std::ssize(ids.values());
   settle_heads();
-  if (drafter) drafter->run(fed);
+  if (!speculation) return;
+  speculation->run({.fed = fed,
+                    .rows = std::ssize(ids.values()),
+                    .prompt_rows = waiting_prompt_rows(),
+                    .start = start});
 }
 
-// The drafts of a sequence that has no part in a pass, while others do: the drafter forgets them.
-void Generator::State::keep_drafts() {
-  for (auto next = scheduler.running().begin(); next != scheduler.running().end();) {
-    Sequence& s = *next++;  // It may move.
-    if (s.pass == pass_count) continue;
-    try {
-      s.keep_drafts();
-    } catch (...) {
-      retreat(s);
-    }
-  }
+// Of prompts that are not through yet.
+int64_t Generator::State::waiting_prompt_rows() {
+  int64_t rows = 0;
+  for (const Sequence& s : scheduler.running()) rows += s.decodes() ? 0 : s.unfed_count();
+  return rows;
 }
 
 void Generator::State::run_pass() {
   if (members.empty()) return;
-  ++pass_count;
   for (Sequence& s : scheduler.running()) {
     s.pass_from = s.fed;
     s.settled = false;
   }
-  for (Sequence* s : members) s->pass = pass_count;
-  if (drafter) keep_drafts();
   try {
     make_pass();
     keep_rows();
@@ -305,18 +294,17 @@ void Generator::State::undo_pass(Error error) {
   }
 }
 
-// To where it was before the pass; the row before its newest token is made again where that gave
-// its drafts. Rows that were written are overwritten, as those of rejected drafts are. One whose
-// token has been drawn keeps it; with drafts its MTP rows may be missing: it is read anew.
+// To where it was before the pass, without its drafts. Rows that were written are overwritten, as
+// those of rejected drafts are. One whose token has been drawn keeps it; where the MTP layer's rows
+// may be missing it is read anew.
 void Generator::State::retreat(Sequence& s) {
-  if (s.settled && !drafter) return;
+  if (s.settled && !mtp_rows) return;
   s.result.top.resize(static_cast<size_t>(s.new_count() * s.request.top_count));
   s.alone_until = 1 + (s.settled ? s.fed : s.pass_from);
-  const int64_t position = s.pass_from - (s.draft_count() > 0 ? 1 : 0);
-  if (s.settled || !cache.rewind(s.slot, position)) return scheduler.preempt(s);
+  if (s.settled || !cache.rewind(s.slot, s.pass_from)) return scheduler.preempt(s);
   s.drop_drafts();
-  s.fed = position;
-  s.kept = std::min(s.kept, position);
+  s.fed = s.pass_from;
+  s.kept = std::min(s.kept, s.fed);
 }
 
 void Generator::State::accept(Sequence& s, int32_t token, float log_probability) {
@@ -335,38 +323,23 @@ void Generator::State::accept(Sequence& s, int32_t token, float log_probability)
                     .log_probability = log_probability,
                     .finish = why});
   if (why == FinishReason::kRunning) return;
-  if (!drafter) s.kept = s.fed;
+  if (!mtp_rows) s.kept = std::min(s.fed, s.token_count() - 1);  // not those of further drafts
   scheduler.end(s, why);
 }
 
-// The token after `ahead` drafts, and so whether the next of them stands: it is the same.
-int32_t Generator::State::choose_token(Sequence& s, int64_t ahead, Chooser& chooser,
-                                       std::span<const float> logits) const {
-  const SamplingOptions& sampling = s.request.sampling;
-  const int64_t index = s.new_count() + ahead;
-  const double uniform =
-      Rng(sampling.seed, s.request.stream, 2 * static_cast<uint64_t>(index)).uniform();
-  const SamplingContext context = s.context(ahead, weights.config.vocab_size);
-  const auto p = chooser.target.distribution(sampling, logits, context);
-  if (ahead == s.draft_count()) return draw_token(p, uniform);
-  const Draft& draft = s.drafts[static_cast<size_t>(ahead)];
-  const auto q = chooser.draft.distribution(sampling, draft.logits, context);
-  return chooser.judge.judge(p, q, draft.token, Drafter::uniforms(s.request, index).accept, uniform)
-      .token;
-}
-
-// Tokens for a head's rows, as far as drafts stand and one more; kIgnore after them.
-void Generator::State::choose_tokens(Head& head, Chooser& chooser, std::span<const float> logits,
+// Tokens for a head's rows, as far as drafts stand and one more; kIgnore after them. Each is drawn
+// as if there were no drafts: one stands if it is that token.
+void Generator::State::choose_tokens(Head& head, Sampler& sampler, std::span<const float> logits,
                                      std::span<int32_t> chosen) const {
   Sequence& s = *head.sequence;
-  const size_t v = static_cast<size_t>(weights.config.vocab_size);
+  const int64_t v = weights.config.vocab_size;
   try {
     for (int64_t i = 0; i < head.row_count; ++i) {
-      const int32_t token =
-          choose_token(s, i, chooser, logits.subspan(static_cast<size_t>(i) * v, v));
+      const int32_t token = sampler.sample(
+          s.request.sampling, logits.subspan(static_cast<size_t>(i * v), static_cast<size_t>(v)),
+          s.context(i, v), draw_uniform(s.request, s.new_count() + i));
       chosen[static_cast<size_t>(i)] = token;
-      if (i == s.draft_count() || token != s.drafts[static_cast<size_t>(i)].token ||
-          s.stops_at(token))
+      if (i == s.draft_count() || token != s.drafts[static_cast<size_t>(i)] || s.stops_at(token))
         return;
     }
   } catch (...) {
@@ -393,12 +366,7 @@ void Generator::State::settle(Head& head, std::span<const int32_t> chosen,
 
 void Generator::State::take_tokens(Sequence& s, std::span<const int32_t> chosen,
                                    std::span<const float> log_probability) {
-  counts.drafted += s.draft_count();
-  for (int64_t i = 0; i < s.draft_count() &&
-                      chosen[static_cast<size_t>(i)] == s.drafts[static_cast<size_t>(i)].token;
-       ++i) {
-    ++counts.accepted;
-  }
+  if (speculation) speculation->judge(s, chosen);
   s.drop_drafts();
   for (size_t i = 0; i < chosen.size() && chosen[i] != kIgnore && !s.ended(); ++i) {
     if (!std::isfinite(log_probability[i])) {
@@ -426,10 +394,11 @@ void Generator::State::sample_heads(std::span<Head> some, int64_t row_count) {
     return list.subspan(static_cast<size_t>(head.logits_row) * width,
                         static_cast<size_t>(head.row_count) * width);
   };
+  const std::span<int32_t> chosen = tokens.values();  // Once: it notes the change.
   stream.host_threads().parallel_for(std::ssize(some), [&](int64_t i, int worker) {
     Head& head = some[static_cast<size_t>(i)];
-    choose_tokens(head, choosers[static_cast<size_t>(worker)], of_head(head, values, v),
-                  of_head(head, tokens.values(), 1));
+    choose_tokens(head, samplers[static_cast<size_t>(worker)], of_head(head, values, v),
+                  of_head(head, chosen, 1));
   });
   const TensorView log_probability = buffers.log_probability.rows(0, row_count),
                    log_sum_exp = buffers.log_sum_exp.rows(0, row_count);
@@ -437,7 +406,7 @@ void Generator::State::sample_heads(std::span<Head> some, int64_t row_count) {
   const std::span<const float> chosen_log_p = host_log_probability.of(log_probability, stream);
   add_top(some, values, log_sum_exp);
   for (Head& head : some)
-    settle(head, of_head(head, tokens.values(), 1), of_head(head, chosen_log_p, 1));
+    settle(head, of_head(head, chosen, 1), of_head(head, chosen_log_p, 1));
 }
 
 // For every chosen token of those who ask; there is room, and no more than tokens stays.
@@ -482,8 +451,14 @@ void Generator::State::complete_events() {
     if (event.token)
       event.top = std::span(s.result.top).subspan(static_cast<size_t>(event.index) * width, width);
     event.cached_tokens = s.result.cached_tokens;
+    event.drafted = s.result.drafted;
+    event.accepted = s.result.accepted;
     if (event.finish == FinishReason::kError) event.error = &*s.result.error;
   }
+}
+
+bool drafts_with_mtp(const ModelConfig& config, const GeneratorOptions& o) {
+  return o.draft_tokens_max > 0 && o.drafter != DrafterChoice::kNgram && config.mtp_layer_count > 0;
 }
 
 KvCacheOptions kv_cache_options(const GeneratorOptions& o) {
@@ -494,7 +469,7 @@ KvCacheOptions kv_cache_options(const GeneratorOptions& o) {
           .rows_max = o.batch_rows_max,
           .page_count = o.page_count,
           .dtype = o.kv_dtype,
-          .draft_tokens_max = o.draft_tokens_max,
+          .draft_tokens_max = o.drafter == DrafterChoice::kNgram ? 0 : o.draft_tokens_max,
           .prefix_bytes_max = o.prefix.keep ? o.prefix.bytes_max : 0,
           .prefix_stride_tokens = o.prefix.stride_tokens};
 }
@@ -525,9 +500,11 @@ Generator::Generator(const ModelWeights& weights, const GeneratorOptions& option
   DURE_CHECK(options.batch_rows_max >= options.sequences_max * (1 + options.draft_tokens_max),
              "{} rows for {} sequences with {} drafts", options.batch_rows_max,
              options.sequences_max, options.draft_tokens_max);
-  if (options.draft_tokens_max > 0 && weights.config.mtp_layer_count == 0) {
+  if (options.draft_tokens_max > 0 && options.drafter == DrafterChoice::kMtp &&
+      weights.config.mtp_layer_count == 0) {
     fail(ErrorCode::kInvalidArgument,
-         "{} draft tokens, but the model has no MTP layer to draft with: ask for 0",
+         "{} draft tokens, but the model has no MTP layer to draft with: ask for 0, or for drafts "
+         "by n-grams",
          options.draft_tokens_max);
   }
   state_ = std::make_unique<State>(weights, options, stream);
@@ -567,19 +544,22 @@ int64_t Generator::submit(GenerationRequest request) {
   return state_->scheduler.add(std::move(request)).id;
 }
 
-void Generator::save_prefixes(const Path& path, const std::string& model_name) {
-  State& s = *state_;
-  if (!s.prefixes) return;
-  const PrefixFileModel model{model_name, model_fingerprint(s.weights, s.stream)};
-  dure::save_prefixes(path, model, s.cache, s.prefixes->index());
+PrefixFileModel Generator::State::file_model(const PrefixFileOwner& owner) const {
+  return {owner.model, model_fingerprint(weights, stream),
+          fmt::format("{}, {}", isa_name(isa()), owner.build)};
 }
 
-RestoredPrefixes Generator::restore_prefixes(const Path& path, const std::string& model_name) {
+void Generator::save_prefixes(const Path& path, const PrefixFileOwner& owner) {
+  State& s = *state_;
+  if (!s.prefixes) return;
+  dure::save_prefixes(path, s.file_model(owner), s.cache, s.prefixes->index());
+}
+
+RestoredPrefixes Generator::restore_prefixes(const Path& path, const PrefixFileOwner& owner) {
   State& s = *state_;
   if (!s.prefixes)
     fail(ErrorCode::kInvalidArgument, "{}: prefixes, but none are kept here", path.string());
-  const PrefixFileModel model{model_name, model_fingerprint(s.weights, s.stream)};
-  return dure::restore_prefixes(path, model, s.cache, s.prefixes->index());
+  return dure::restore_prefixes(path, s.file_model(owner), s.cache, s.prefixes->index());
 }
 
 void Generator::forget_prefixes() {
@@ -645,7 +625,8 @@ std::vector<Generation> Generator::run(std::vector<GenerationRequest> requests,
 int64_t Generator::running_count() const { return std::ssize(state_->scheduler.running()); }
 
 Generator::DraftCounts Generator::draft_counts() const {
-  return {state_->counts.drafted, state_->counts.accepted};
+  const GeneratorStatistics s = statistics();
+  return {s.drafted, s.accepted};
 }
 
 GeneratorStatistics Generator::statistics() const {
@@ -653,6 +634,7 @@ GeneratorStatistics Generator::statistics() const {
   out.sequences_max = state_->options.sequences_max;
   out.batch_rows_max = state_->options.batch_rows_max;
   state_->scheduler.fill(out);
+  if (state_->speculation) state_->speculation->fill(out);
   if (state_->prefixes) state_->prefixes->fill(out);
   return out;
 }

@@ -4,15 +4,14 @@
 // Owns the KV cache, the requests, which rows go into the next forward, and sampling. Token ids
 // only: text, chat and tools live above. Not here: a thread, a bounded queue, deadlines
 // (engine_thread.h); who runs and who waits (scheduler.h); weights (the trainer's own are read in
-// place: a new optimiser step is seen at once); drafts (drafter.h, speculation.h).
+// place: a new optimiser step is seen at once); drafts (speculation.h).
 //
 // A request's tokens depend on its prompt, its options, its seed and its stream alone: not on what
 // else is in the batch, on chunk sizes, on threads, on the order of arrival, on being preempted, or
 // on a fault of another. Log-probabilities are the model's own (temperature 1, nothing filtered) by
-// the kernel the trainer uses: the same bits as TrainPass::log_probability(). With drafts, greedy
-// requests give the same tokens and log-probabilities as without, at any draft length; sampled ones
-// have the same distribution, and the same tokens for the same seed and draft length.
-// See docs/generation.md, docs/speculation.md.
+// the kernel the trainer uses: the same bits as TrainPass::log_probability(). Drafts change
+// neither: greedy or sampled, a request has the tokens and log-probabilities that it has without
+// any. See docs/generation.md, docs/speculation.md.
 #pragma once
 
 #include <array>
@@ -62,8 +61,9 @@ struct Generation {
   std::vector<float> log_probabilities;  // of tokens, under the model as it was when each was drawn
   std::vector<TokenLogProbability> top;  // top_count a token (all, where the vocabulary has fewer)
   FinishReason finish = FinishReason::kRunning;
-  std::optional<Error> error;  // of kError: what went wrong with this request
-  int64_t cached_tokens = 0;   // of the prompt, whose keys and values were there already
+  std::optional<Error> error;         // of kError: what went wrong with this request
+  int64_t cached_tokens = 0;          // of the prompt, whose keys and values were there already
+  int64_t drafted = 0, accepted = 0;  // tokens guessed ahead, and those that stood
 };
 
 // What happened to a request in a step.
@@ -72,6 +72,7 @@ struct TokenEvent {
   std::optional<int32_t> token;              // absent where the request ends without another one
   int64_t index = 0;                         // of the token in the answer
   int64_t cached_tokens = 0;                 // of the prompt: not read, but found in a prefix
+  int64_t drafted = 0, accepted = 0;         // of the request so far
   float log_probability = 0;                 // of the token
   std::span<const TokenLogProbability> top;  // likeliest first, ties by id
   FinishReason finish = FinishReason::kRunning;
@@ -86,6 +87,17 @@ struct PrefixOptions {
   int64_t tokens_min = 16;       // shorter ones are not kept, nor waited for
 };
 
+// Who guesses tokens ahead: the model's MTP layer, what the sequence itself said before
+// (ngram_drafter.h), or whichever of those that there are promises most.
+enum class DrafterChoice : uint8_t { kMtp, kNgram, kAuto };
+constexpr auto enum_names(DrafterChoice) {
+  return std::to_array<EnumName<DrafterChoice>>({{DrafterChoice::kMtp, "mtp"},
+                                                 {DrafterChoice::kNgram, "ngram"},
+                                                 {DrafterChoice::kAuto, "auto"}});
+}
+// As many drafts as there may be, or as many as pay (draft_policy.h).
+enum class DraftLength : uint8_t { kFixed, kMeasured };
+
 struct GeneratorOptions {
   int64_t sequences_max = 64;         // decoded together
   int64_t context_tokens_max = 2048;  // prompt and new tokens of one sequence
@@ -93,9 +105,14 @@ struct GeneratorOptions {
   int64_t chunk_tokens_max = 256;     // prefill rows of one sequence in one forward
   int64_t page_count = 0;             // 0: every sequence can reach the longest context
   DType kv_dtype = DType::kF32;       // F32: the bits of the trainer
-  int64_t draft_tokens_max = 0;       // drafted by the MTP layer before each forward; 0: none
+  int64_t draft_tokens_max = 0;       // drafted before each forward; 0: none
   PrefixOptions prefix;
+  DrafterChoice drafter = DrafterChoice::kMtp;
+  DraftLength draft_length = DraftLength::kFixed;
 };
+
+// Whether the MTP layer runs: its keys and values are kept beside the model's.
+bool drafts_with_mtp(const ModelConfig& config, const GeneratorOptions& options);
 
 // The cache a generator with these options makes.
 KvCacheOptions kv_cache_options(const GeneratorOptions& options);
@@ -108,6 +125,25 @@ int64_t pages_within(const ModelConfig& config, const GeneratorOptions& options,
 int64_t prefix_bytes_for(const ModelConfig& config, const GeneratorOptions& options,
                          int64_t snapshot_count);
 
+// What became of drafts, since construction, and what they and their checking take.
+struct DraftStatistics {
+  static constexpr int64_t kPositions = 16;  // later ones count as the last
+  static size_t place(int64_t i) {
+    return static_cast<size_t>(i < kPositions ? i : kPositions - 1);
+  }
+  struct OfDrafter {
+    int64_t rounds = 0;  // times that it drafted for a sequence
+    int64_t drafted = 0, accepted = 0;
+  };
+  OfDrafter mtp, ngram;
+  std::array<int64_t, kPositions> drafted_at = {}, accepted_at = {};
+  std::array<int64_t, kPositions> lengths = {};  // [n]: tokens that came with n drafts behind them
+  // Running estimates in seconds, 0: not measured. [n]: a pass of n + 1 rows; a draft for one
+  // sequence, the first and each further one.
+  std::array<double, kPositions> pass_s = {};
+  double first_draft_s = 0, further_draft_s = 0;
+};
+
 struct GeneratorStatistics {
   // Now. Pages hold 64 tokens of all global layers (a model without them has none).
   int64_t running = 0, waiting = 0, waiting_tokens = 0, pages_used = 0;
@@ -118,6 +154,7 @@ struct GeneratorStatistics {
   int64_t preemptions = 0, replayed_tokens = 0;
   int64_t faults = 0;  // requests that ended with an error
   int64_t drafted = 0, accepted = 0;
+  DraftStatistics drafts;
   // Prefixes: requests that began with one, and its tokens; tokens that others had read too, but
   // not up to a snapshot; requests that waited for a prompt; snapshots given up for memory.
   int64_t prefix_hits = 0, prefix_tokens = 0, prefix_replayed_tokens = 0, prefix_waits = 0;
@@ -128,7 +165,7 @@ struct GeneratorStatistics {
 class Generator {
  public:
   // Allocates everything (plan_bytes). `weights` must outlive the generator. Throws kOutOfMemory;
-  // kInvalidArgument where drafts are asked of a model without an MTP layer. Checked:
+  // kInvalidArgument where DrafterChoice::kMtp is asked of a model without an MTP layer. Checked:
   // batch_rows_max >= sequences_max * (1 + draft_tokens_max).
   Generator(const ModelWeights& weights, const GeneratorOptions& options, Stream& stream);
   ~Generator();
@@ -146,8 +183,8 @@ class Generator {
 
   // Prefixes to a file and back (prefix_file.h), between steps. Nothing is saved, and restore
   // refuses, where none are kept.
-  void save_prefixes(const Path& path, const std::string& model_name);
-  RestoredPrefixes restore_prefixes(const Path& path, const std::string& model_name);
+  void save_prefixes(const Path& path, const PrefixFileOwner& owner);
+  RestoredPrefixes restore_prefixes(const Path& path, const PrefixFileOwner& owner);
   // Forgets all prefixes, those of running requests too: whoever changes the weights calls it
   // before the next step.
   void forget_prefixes();

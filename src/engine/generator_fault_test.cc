@@ -54,9 +54,11 @@ using namespace testing_engine;
 constexpr GeneratorOptions kOptions{
     .sequences_max = 6, .context_tokens_max = 256, .batch_rows_max = 48, .chunk_tokens_max = 20};
 
+// Below 0: so many by whichever drafter promises most.
 GeneratorOptions with(int64_t drafts, int64_t pages = 0) {
   GeneratorOptions o = kOptions;
-  o.draft_tokens_max = drafts;
+  o.draft_tokens_max = std::abs(drafts);
+  if (drafts < 0) o.drafter = DrafterChoice::kAuto;
   o.page_count = pages;
   return o;
 }
@@ -159,7 +161,7 @@ void expect_only_those_end(Model& model, const GeneratorOptions& options, const 
 
 TEST(Fault, AMaskEndsItsRequestAlone) {
   Model model(drafting_config());
-  for (const int64_t drafts : {0, 3}) {
+  for (const int64_t drafts : {0, 3, -3}) {
     for (const BreakingMask::How how :
          {BreakingMask::How::kThrows, BreakingMask::How::kThrowsOther,
           BreakingMask::How::kAllowsNothing, BreakingMask::How::kTooShort}) {
@@ -177,7 +179,7 @@ TEST(Fault, AMaskEndsItsRequestAlone) {
 
 TEST(Fault, ABiasThatMakesALogitInfiniteEndsItsRequestAlone) {
   Model model(drafting_config());
-  for (const int64_t drafts : {0, 3}) {
+  for (const int64_t drafts : {0, 3, -3}) {
     expect_only_those_end(model, with(drafts), "bias ", ErrorCode::kInvalidArgument,
                           [](GenerationRequest& r) {
                             r.sampling.logit_bias = {{3, 3e38}, {3, 3e38}};
@@ -195,7 +197,7 @@ TEST(Fault, NumbersThatAreNotFiniteEndTheirRequestAlone) {
     Model model(drafting_config());
     const TensorView table = model.parameters.at("model.embed_tokens.weight").view;
     for (int64_t i = 0; i < table.dim(1); ++i) table.f32()[96 * table.dim(1) + i] = bad;
-    for (const int64_t drafts : {0, 3}) {
+    for (const int64_t drafts : {0, 3, -3}) {
       Generator generator(model.weights, with(drafts, 9), model.stream);
       std::vector<GenerationRequest> all = mixed_requests(24);
       for (GenerationRequest& r : all) {
@@ -258,7 +260,7 @@ struct FailingModel {
 // ends, alone the one whose it was.
 TEST(Fault, ATransferThatFailsOnceIsMadeGood) {
   FailingModel model(drafting_config());
-  for (const int64_t drafts : {0, 3}) {
+  for (const int64_t drafts : {0, 3, -3}) {
     Generator generator(model.weights, with(drafts, 12), model.stream);
     const std::vector<GenerationRequest> all = mixed_requests(7);
     model.stream.calls = 0;
@@ -292,7 +294,7 @@ TEST(Fault, ATransferThatFailsOnceIsMadeGood) {
 TEST(Fault, AForwardThatThrowsForOneEndsThatOne) {
   constexpr int32_t kPoison = 4999;
   FailingModel model(drafting_config(5000));
-  for (const int64_t drafts : {0, 3}) {
+  for (const int64_t drafts : {0, 3, -3}) {
     GeneratorOptions o = with(drafts);
     o.prefix = {.keep = true, .stride_tokens = 64};
     Generator generator(model.weights, o, model.stream);
@@ -339,8 +341,12 @@ std::vector<Generation> finish_failing(Generator& generator,
 
 TEST(Fault, AnAllocationThatFailsIsMadeGood) {
   Model model(drafting_config());
-  for (const auto& [drafts, keep] :
-       {std::pair<int64_t, bool>(0, false), {3, false}, {0, true}, {3, true}}) {
+  for (const auto& [drafts, keep] : {std::pair<int64_t, bool>(0, false),
+                                     {3, false},
+                                     {-3, false},
+                                     {0, true},
+                                     {3, true},
+                                     {-3, true}}) {
     GeneratorOptions o = with(drafts, 12);
     o.prefix = {.keep = keep, .stride_tokens = 64};
     Generator generator(model.weights, o, model.stream);
@@ -415,9 +421,11 @@ int64_t steady_allocations(Model& model, const GeneratorOptions& options,
 
 TEST(Fault, ASteadyStepAllocatesNothing) {
   Model model(drafting_config());
-  for (const int64_t drafts : {0, 3}) {
+  for (const auto& [drafts, length] :
+       {std::pair(0, DraftLength::kFixed), {3, DraftLength::kFixed}, {3, DraftLength::kMeasured}}) {
     for (const bool keep : {false, true}) {
       GeneratorOptions o = with(drafts);
+      o.draft_length = length;
       o.prefix.keep = keep;
       for (int kind = 0; kind < 8; ++kind)
         EXPECT_EQ(steady_allocations(model, o, {kind}), 0)
@@ -427,8 +435,7 @@ TEST(Fault, ASteadyStepAllocatesNothing) {
   }
 }
 
-// With threads too, where each worker has memory of its own; and while a long prompt is read in
-// chunks beside sequences that decode.
+// While a long prompt is read in chunks beside a sequence that decodes.
 TEST(Fault, AStepThatReadsAPromptAllocatesNothing) {
   Model model(drafting_config());
   for (const int64_t drafts : {0, 3}) {

@@ -170,13 +170,14 @@ TEST(Generator, PagesWithinABudget) {
 // the request alone.
 TEST(Generator, RandomCompanyChangesNothing) {
   Model model(drafting_config());
-  for (const int64_t drafts : {0, 2}) {
+  for (const auto& [drafts, drafter] :
+       {std::pair(0, DrafterChoice::kMtp), {2, DrafterChoice::kMtp}, {3, DrafterChoice::kAuto}}) {
     const auto all = varied_requests(24);
-    GeneratorOptions alone{.sequences_max = 1,
-                           .context_tokens_max = 256,
-                           .batch_rows_max = 256,
-                           .draft_tokens_max = drafts};
+    GeneratorOptions alone{.sequences_max = 1, .context_tokens_max = 256, .batch_rows_max = 256};
     const auto reference = Generator(model.weights, alone, model.stream).run(all);
+    alone.draft_tokens_max = drafts;
+    alone.drafter = drafter;
+    alone.draft_length = drafts == 3 ? DraftLength::kMeasured : DraftLength::kFixed;
     for (uint64_t seed = 0; seed < 4; ++seed) {
       Rng rng(77, seed);
       GeneratorOptions o = alone;

@@ -98,7 +98,14 @@ void add_prefixes(const KvCacheOptions& o, std::vector<GroupPlan>& groups) {
   }
 }
 
-std::vector<GroupPlan> plan_groups(const ModelConfig& config, const KvCacheOptions& options) {
+// Without the MTP layer nothing goes ahead of the model.
+KvCacheOptions with_drafts_of(const ModelConfig& config, KvCacheOptions options) {
+  if (config.mtp_layer_count == 0) options.draft_tokens_max = 0;
+  return options;
+}
+
+std::vector<GroupPlan> plan_groups(const ModelConfig& config, const KvCacheOptions& given) {
+  const KvCacheOptions options = with_drafts_of(config, given);
   std::vector<GroupPlan> groups(1);
   for (const auto& [mtp, window] : keepers(config, options)) {
     const size_t index = group_of(groups, window);
@@ -140,7 +147,7 @@ KvCachePlan kv_cache_plan(const ModelConfig& config, const KvCacheOptions& optio
 // Group by group: [blocks][layers of the group][keys, values (KvLayout::kHeads)]: a block is one
 // piece.
 KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options, Stream& stream)
-    : config_(config), options_(options), stream_(stream) {
+    : config_(config), options_(with_drafts_of(config, options)), stream_(stream) {
   DURE_CHECK(options.sequence_count_max >= 1 && options.context_tokens_max >= 1 &&
              options.append_tokens_max >= 1 && options.draft_tokens_max >= 0);
   DURE_CHECK(is_kv_type(options.dtype), "{}", dtype_info(options.dtype).name);

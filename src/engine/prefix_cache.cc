@@ -7,7 +7,9 @@
 namespace dure {
 
 PrefixCache::PrefixCache(const GeneratorOptions& options, KvCache& cache)
-    : options_(options), cache_(cache), index_(cache, options.draft_tokens_max > 0 ? 1 : 0) {
+    : options_(options),
+      cache_(cache),
+      index_(cache, cache.options().draft_tokens_max > 0 ? 1 : 0) {
   tokens_.reserve(static_cast<size_t>(options.context_tokens_max));
 }
 
@@ -22,10 +24,10 @@ std::span<const int32_t> PrefixCache::tokens_of(const Sequence& s, int64_t count
   return tokens_;
 }
 
-// The newest token is run for its logits. One that decodes with drafts makes the row before it
-// again, too: that gives the drafts which it would have had.
+// The newest token is run for its logits. One that decodes with the MTP layer makes the row before
+// it again, too: that gives the drafts which it would have had.
 int64_t PrefixCache::start_max(const Sequence& s) const {
-  const bool drafts = options_.draft_tokens_max > 0 && s.new_count() > 0;
+  const bool drafts = cache_.options().draft_tokens_max > 0 && s.new_count() > 0;
   return s.token_count() - (drafts ? 2 : 1);
 }
 

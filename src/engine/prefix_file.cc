@@ -13,7 +13,7 @@ namespace {
 
 constexpr char kMagic[8] = {'D', 'U', 'R', 'E', 'K', 'V', '0', '1'};
 // Raised whenever the bits of a forward, or what lies where in a block, change.
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 
 struct Head {
   char magic[8] = {};
@@ -27,9 +27,10 @@ struct Head {
   int64_t list_bytes = 0;  // of the snapshots
   int64_t file_bytes = 0;
   uint64_t list_checksum = 0;  // XXH64 of groups and list
+  char build[64] = {};         // text, zeros behind it
   uint64_t head_checksum = 0;  // XXH64 of what is before it
 };
-static_assert(sizeof(Head) == 96);
+static_assert(sizeof(Head) == 160);
 
 struct GroupHead {
   int64_t window_tokens = 0, block_bytes = 0;
@@ -83,6 +84,7 @@ Head head_for(const KvCache& cache, const PrefixIndex& index, const PrefixFileMo
   head.row_elements = cache.row_elements();
   head.key_tokens_ahead = index.key_tokens(0);
   head.group_count = cache.group_count();
+  model.build.copy(head.build, sizeof(head.build) - 1);
   return head;
 }
 
@@ -143,6 +145,9 @@ class Reader {
     if (xxh64(file_.text().substr(0, sizeof(Head) - 8)) != head_.head_checksum)
       refuse(path_, "its head is damaged");
     const Head here = head_for(cache_, index_, model_);
+    if (std::memcmp(head_.build, here.build, sizeof(here.build)) != 0)
+      refuse(path_, fmt::format("made by another program ({}) than this ({})",
+                                std::string_view(head_.build), std::string_view(here.build)));
     if (head_.model != here.model)
       refuse(path_, fmt::format("made with another model (fingerprint {:016x}) than {} ({:016x})",
                                 head_.model, model_.name, here.model));

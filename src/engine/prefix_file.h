@@ -2,8 +2,8 @@
 //
 // A sequence that begins with a restored prefix gives the bits of one that was read anew. A file
 // serves the model it was made with and no other: its header has the model's fingerprint
-// (model/fingerprint.h), the type and layout of keys and values, and a version that is raised
-// whenever the bits of a forward or of a block change. Every block has its checksum. See
+// (model/fingerprint.h), the type and layout of keys and values, and the program and instruction
+// set that made them, since another may round otherwise. Every block has its checksum. See
 // docs/kv-cache.md for the bytes. Not here: when to save (Generator's owner).
 #pragma once
 
@@ -14,9 +14,16 @@
 
 namespace dure {
 
+// Who writes or reads a file.
+struct PrefixFileOwner {
+  std::string model;  // its name, for messages
+  std::string build;  // of the program: a file of another one is refused
+};
+
 struct PrefixFileModel {
   std::string name;  // for messages
   uint64_t fingerprint = 0;
+  std::string build;  // of the program, and its instruction set
 };
 
 // All snapshots of the index. Written beside `path` and renamed; throws what StagedFile throws.

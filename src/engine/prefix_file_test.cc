@@ -9,11 +9,14 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "engine/engine_fixture.h"
+#include "kernels/isa.h"
 
 namespace dure {
 namespace {
 
 using namespace testing_engine;
+
+const PrefixFileOwner kOwner{"tiny", "this build"};
 
 GeneratorOptions options(int64_t drafts) {
   return {.sequences_max = 4,
@@ -45,7 +48,7 @@ TEST(PrefixFile, WarmAfterARestartIsColdToTheBit) {
       answers = first.run(all);
       snapshots = first.statistics().prefixes;
       bytes = first.statistics().prefix_bytes;
-      first.save_prefixes(path, "tiny");
+      first.save_prefixes(path, kOwner);
     }
     for (size_t i = 0; i < all.size(); ++i) {  // the next turn
       all[i].prompt.insert(all[i].prompt.end(), answers[i].tokens.begin(), answers[i].tokens.end());
@@ -54,7 +57,7 @@ TEST(PrefixFile, WarmAfterARestartIsColdToTheBit) {
     }
     GeneratorOptions o = options(drafts);
     Generator warm(model.weights, o, model.stream);
-    const RestoredPrefixes restored = warm.restore_prefixes(path, "tiny");
+    const RestoredPrefixes restored = warm.restore_prefixes(path, kOwner);
     EXPECT_EQ(restored.snapshots, snapshots);
     EXPECT_EQ(restored.left_away, 0);
     EXPECT_EQ(warm.statistics().prefix_bytes, bytes);
@@ -71,7 +74,7 @@ TEST(PrefixFile, WarmAfterARestartIsColdToTheBit) {
     o.page_count = 6;
     o.sequences_max = 1;
     Generator small(model.weights, o, model.stream);
-    const RestoredPrefixes some = small.restore_prefixes(path, "tiny");
+    const RestoredPrefixes some = small.restore_prefixes(path, kOwner);
     EXPECT_GT(some.snapshots, 0);
     EXPECT_GT(some.left_away, 0);
     expect_same(small.run(all), again, "some of them");
@@ -80,9 +83,10 @@ TEST(PrefixFile, WarmAfterARestartIsColdToTheBit) {
   }
 }
 
-std::string refusal(Generator& generator, const Path& path) {
+std::string refusal(Generator& generator, const Path& path,
+                    const PrefixFileOwner& owner = {"this one", kOwner.build}) {
   try {
-    generator.restore_prefixes(path, "this one");
+    generator.restore_prefixes(path, owner);
   } catch (const Error& error) {
     return error.what();
   }
@@ -96,10 +100,18 @@ TEST(PrefixFile, RefusesWhatIsNotItsOwn) {
   other.parameters.at("model.norm.weight").view.f32()[0] += 1;
   Generator generator(model.weights, options(0), model.stream);
   generator.run(requests(3));
-  generator.save_prefixes(path, "tiny");
+  generator.save_prefixes(path, kOwner);
   Generator others(other.weights, options(0), other.stream);
   EXPECT_NE(refusal(others, path).find("another model"), std::string::npos);
   EXPECT_NE(refusal(others, path).find("this one"), std::string::npos);
+  EXPECT_NE(refusal(generator, path, {"this one", "a later build"}).find("another program"),
+            std::string::npos);
+  if (isa() != Isa::kGeneric) {
+    const Isa before = isa();
+    set_isa(Isa::kGeneric);
+    EXPECT_NE(refusal(generator, path).find("than this (generic, this build)"), std::string::npos);
+    set_isa(before);
+  }
   GeneratorOptions o = options(0);
   o.kv_dtype = DType::kBF16;
   Generator rounded(model.weights, o, model.stream);
@@ -122,7 +134,7 @@ TEST(PrefixFile, DamageIsRefused) {
   {
     Generator generator(model.weights, options(0), model.stream);
     generator.run(requests(3));
-    generator.save_prefixes(path, "tiny");
+    generator.save_prefixes(path, kOwner);
   }
   const std::string whole = read_file(path);
   Generator generator(model.weights, options(0), model.stream);
@@ -146,14 +158,14 @@ TEST(PrefixFile, DamageIsRefused) {
     std::memcpy(&list_bytes, bytes.data() + 64, 8);
     const size_t list = 2 * 24 + static_cast<size_t>(list_bytes);
     for (int n = 0; n < 3; ++n) {
-      const size_t at = 96 + rng.below(list / 4) * 4;
+      const size_t at = 160 + rng.below(list / 4) * 4;
       const auto value = static_cast<int32_t>(rng.below(5) * rng.below(300)) - 2;
       std::memcpy(bytes.data() + at, &value, 4);
     }
-    uint64_t sum = xxh64(std::string_view(bytes).substr(96, list));
+    uint64_t sum = xxh64(std::string_view(bytes).substr(160, list));
     std::memcpy(bytes.data() + 80, &sum, 8);
-    sum = xxh64(std::string_view(bytes).substr(0, 88));
-    std::memcpy(bytes.data() + 88, &sum, 8);
+    sum = xxh64(std::string_view(bytes).substr(0, 152));
+    std::memcpy(bytes.data() + 152, &sum, 8);
     write_file(damaged, bytes);
     refused += refusal(generator, damaged).empty() ? 0 : 1;
     generator.forget_prefixes();

@@ -8,7 +8,6 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "engine/speculation.h"
 
 namespace dure {
 namespace {
@@ -185,6 +184,15 @@ void add_likeliest(std::span<const float> logits, float log_sum_exp, int64_t cou
                {static_cast<int32_t>(i), logits[i]});
   }
   for (size_t i = first; i < out.size(); ++i) out[i].log_probability -= log_sum_exp;
+}
+
+int32_t draw_token(std::span<const TokenProbability> distribution, double uniform) {
+  double sum = 0;
+  for (const TokenProbability& t : distribution) {
+    sum += t.probability;
+    if (uniform < sum) return t.token;
+  }
+  return distribution.back().token;  // The sum may end a rounding short of 1.
 }
 
 int32_t Sampler::sample(const SamplingOptions& options, std::span<const float> logits,

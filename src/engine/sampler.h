@@ -66,6 +66,9 @@ struct TokenLogProbability {
 void add_likeliest(std::span<const float> logits, float log_sum_exp, int64_t count,
                    std::vector<TokenLogProbability>& out);
 
+// The first token whose cumulative probability exceeds `uniform`, in [0, 1). Not empty.
+int32_t draw_token(std::span<const TokenProbability> distribution, double uniform);
+
 class Sampler {
  public:
   // The final distribution: survivors with probabilities that sum to 1; sorted (largest first, ties

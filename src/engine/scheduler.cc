@@ -81,7 +81,7 @@ void Scheduler::release(Sequence& s) {
 
 // The MTP layer writes the rows of all drafts but the last before the model sees them.
 int64_t Scheduler::rows_end(const Sequence& s, int64_t end) const {
-  const int64_t ahead = std::max<int64_t>(0, options_.draft_tokens_max - 1);
+  const int64_t ahead = std::max<int64_t>(0, cache_.options().draft_tokens_max - 1);
   return std::min(end + ahead, s.token_count_max());
 }
 

@@ -2,29 +2,40 @@
 //
 // Tokens are numbered from the prompt's first: 0 .. token_count() - 1 are settled, drafts come
 // after them and may still be thrown away. Not here: who decides (generator.cc), who runs
-// (scheduler.h), who drafts (drafter.h).
+// (scheduler.h), who drafts (drafter.h, speculation.h).
 #pragma once
 
 #include <algorithm>
 #include <optional>
 #include <vector>
 
+#include "base/rng.h"
+#include "engine/draft_policy.h"
 #include "engine/generator.h"
+#include "engine/ngram_index.h"
 
 namespace dure {
 
-struct Draft {
-  int32_t token = 0;
-  std::span<const float> logits;  // [V] of the MTP layer, what it was drawn from
-};
+// What draws a request's token i, and a draft for it.
+inline double draw_uniform(const GenerationRequest& request, int64_t index) {
+  return Rng(request.sampling.seed, request.stream, 2 * static_cast<uint64_t>(index)).uniform();
+}
 
 struct Sequence {
   int64_t id = 0;
   GenerationRequest request;
   Generation result;
-  int slot = -1;              // of the cache while it runs
-  int64_t fed = 0;            // rows in the cache; between steps only settled tokens have one
-  std::vector<Draft> drafts;  // of the tokens after the newest
+  int slot = -1;                // of the cache while it runs
+  int64_t fed = 0;              // rows in the cache; between steps only settled tokens have one
+  std::vector<int32_t> drafts;  // of the tokens after the newest
+
+  // Of speculation: who made the drafts, how often they stood, the row that the next are drawn from
+  // (mtp_drafter.h), and what was said (ngram_drafter.h).
+  DraftKind draft_kind = DraftKind::kMtp;
+  DraftRecord draft_record;
+  int64_t mtp_row = 0;
+  NgramIndex ngrams;
+  bool ngrams_end = false;  // there was no memory for more
 
   // Of prefixes (prefix_cache.h). Rows before `kept` are good, the MTP layer's too; snapshots were
   // left as far as `gone_by`, and are at `points`.
@@ -41,7 +52,6 @@ struct Sequence {
   // threw.
   int64_t alone_until = 0;
   // Of the pass that is being made.
-  int64_t pass = 0;       // the last one it had a part in
   int64_t pass_from = 0;  // rows there were before
   bool settled = false;   // its newest token was drawn in it
 
@@ -63,7 +73,7 @@ struct Sequence {
   int32_t token(int64_t i) const {
     if (i < prompt_count()) return request.prompt[static_cast<size_t>(i)];
     if (i < token_count()) return result.tokens[static_cast<size_t>(i - prompt_count())];
-    return drafts[static_cast<size_t>(i - token_count())].token;
+    return drafts[static_cast<size_t>(i - token_count())];
   }
   bool stops_at(int32_t token) const {
     const auto& stops = request.stop_tokens;
@@ -81,23 +91,13 @@ struct Sequence {
     if (request.sampling.penalises()) seen_.add(token);
     if (request.mask) with_drafts_.push_back(token);
   }
-  void add_draft(const Draft& draft) {
-    if (request.mask) with_drafts_.push_back(draft.token);
-    drafts.push_back(draft);
-  }
-  // Their logits out of the drafter's memory, which another pass is about to use.
-  void keep_drafts() {
-    if (!kept_logits_.empty() || drafts.empty()) return;
-    for (const Draft& draft : drafts)
-      kept_logits_.insert(kept_logits_.end(), draft.logits.begin(), draft.logits.end());
-    const size_t width = drafts[0].logits.size();
-    for (size_t i = 0; i < drafts.size(); ++i)
-      drafts[i].logits = std::span(kept_logits_).subspan(i * width, width);
+  void add_draft(int32_t token) {
+    if (request.mask) with_drafts_.push_back(token);
+    drafts.push_back(token);
   }
   void drop_drafts() {
     count_drafts(0);
     drafts.clear();
-    kept_logits_ = {};
     if (request.mask) with_drafts_.resize(result.tokens.size());
   }
   // What sampling sees after `ahead` drafts of those that are there; until the next call. Throws
@@ -123,14 +123,13 @@ struct Sequence {
   void count_drafts(int64_t count) {
     if (!request.sampling.penalises()) return;
     for (; counted_drafts_ < count; ++counted_drafts_)
-      seen_.add(drafts[static_cast<size_t>(counted_drafts_)].token);
+      seen_.add(drafts[static_cast<size_t>(counted_drafts_)]);
     for (; counted_drafts_ > count; --counted_drafts_)
-      seen_.remove(drafts[static_cast<size_t>(counted_drafts_ - 1)].token);
+      seen_.remove(drafts[static_cast<size_t>(counted_drafts_ - 1)]);
   }
 
   TokenCounts seen_;  // with the first `counted_drafts_`; where penalties look
   int64_t counted_drafts_ = 0;
-  std::vector<float> kept_logits_;    // [drafts, V], mostly empty
   std::vector<int32_t> with_drafts_;  // result.tokens and drafts; where a mask looks
 };
 

@@ -1,38 +1,60 @@
-// engine/speculation.h: when a drafted token may stand: the rule that leaves the model's own
-// distribution untouched.
+// engine/speculation.h: tokens guessed ahead and checked together: who drafts how many for whom,
+// and what became of them.
 //
-// A draft x drawn from q stands with probability min(1, p(x) / q(x)); otherwise the token is drawn
-// from max(0, p - q), normalised. Its distribution is then p exactly, whatever q was (Leviathan et
-// al., "Fast inference from transformers via speculative decoding", 2023, theorem 3.5; Chen et al.,
-// 2023). With temperature 0 both are single tokens, and the rule says: equal or replaced. Not here:
-// where p and q come from (sampler.h), who drafts (drafter.h).
+// What stands. The model's own row decides every token, by the very rule and random number as if
+// nothing had been drafted (Sampler::sample with draw_uniform()); a draft stands if it is that
+// token. So a request's tokens and log-probabilities do not depend on drafts, drafters or their
+// lengths: only when they come does. (Drafter-invariant speculative decoding: Daliri, Musco and
+// Suresh, "Coupling without communication and drafter-invariant speculative decoding", 2024. The
+// rule of Leviathan et al., 2023, accepts some more drafts, but its tokens change with them.)
+//
+// Owns the drafters and the policy, and counts. Not here: the check itself (generator.cc).
 #pragma once
 
-#include <span>
+#include <chrono>
+#include <optional>
 #include <vector>
 
-#include "engine/sampler.h"
+#include "engine/mtp_drafter.h"
+#include "engine/ngram_drafter.h"
 
 namespace dure {
 
-struct DraftVerdict {
-  int32_t token = 0;
-  bool accepted = false;
-};
-
-class DraftJudge {
+class Speculation {
  public:
-  // target: p, draft: q, each a distribution with every id once, in any order. drafted: drawn from
-  // q. The uniforms, in [0, 1), are independent of each other and of the draw.
-  DraftVerdict judge(std::span<const TokenProbability> target,
-                     std::span<const TokenProbability> draft, int32_t drafted,
-                     double accept_uniform, double replace_uniform);
+  using Clock = std::chrono::steady_clock;
+
+  // Everything given must outlive it. options.draft_tokens_max >= 1.
+  Speculation(const ModelWeights& weights, const GeneratorOptions& options, KvCache& cache,
+              Activations& activations, const DraftBuffers& buffers, Stream& stream);
+
+  struct Pass {
+    std::span<const FedRun> fed;
+    int64_t rows = 0;         // of all of them
+    int64_t prompt_rows = 0;  // that wait for the next pass
+    Clock::time_point start;
+  };
+  // After a pass of the model, whose tokens are drawn: keeps up with it and drafts for those that
+  // go on to decode.
+  void run(const Pass& pass);
+  // The model's tokens for a sequence's newest token and its drafts: as far as those stand, and one
+  // more. Before the drafts are dropped.
+  void judge(Sequence& sequence, std::span<const int32_t> chosen);
+  void fill(GeneratorStatistics& out) const;
 
  private:
-  std::vector<TokenProbability> target_, draft_;  // by id; the first becomes the residual
-};
+  int64_t wanted(const Sequence& sequence) const;
+  void ask(std::span<const FedRun> fed);
+  void draft();
 
-// The first token whose cumulative probability exceeds `uniform`. Not empty.
-int32_t draw_token(std::span<const TokenProbability> distribution, double uniform);
+  GeneratorOptions options_;
+  DraftPolicy policy_;
+  std::optional<MtpDrafter> mtp_;
+  std::optional<NgramDrafter> ngrams_;
+  std::vector<Sequence*> sequences_;  // that decode
+  std::vector<DraftPolicy::Asking> asking_;
+  std::vector<DraftTask> tasks_;
+  DraftStatistics counts_;
+};
 
 }  // namespace dure

@@ -1,9 +1,11 @@
-// Drafts change nothing but the speed: greedy tokens and log-probabilities bit for bit, sampled
-// tokens in distribution, at any draft length, in any company, with stop tokens, rings and pages.
+// Drafts change nothing but the speed: tokens and log-probabilities bit for bit, greedy or sampled,
+// by any drafter, at any length, fixed or measured, in any company, with masks, penalties, stop
+// tokens, rings, pages and prefixes.
 #include "engine/speculation.h"
 
 #include <cmath>
 #include <map>
+#include <string>
 
 #include "base/error.h"
 #include "engine/engine_fixture.h"
@@ -103,6 +105,163 @@ TEST(Speculation, SmallestRingsForgetNothingVisible) {
   }
 }
 
+// Which tokens may come depends on the one before, and on the place; at times only one.
+class ChainMask : public TokenMask {
+ public:
+  std::span<const uint64_t> allowed(std::span<const int32_t> generated) override {
+    words_.assign(2, 0);
+    const int32_t before = generated.empty() ? 3 : generated.back();
+    for (int32_t t = 0; t < 97; ++t) {
+      const bool fits =
+          generated.size() % 7 == 6 ? t == (before * 5 + 1) % 97 : (before + 2 * t) % 3 != 0;
+      if (fits) words_[static_cast<size_t>(t / 64)] |= uint64_t{1} << (t % 64);
+    }
+    return words_;
+  }
+
+ private:
+  std::vector<uint64_t> words_;
+};
+
+// Sampled and greedy, filtered, penalised, masked, with stop tokens, a least length, likeliest
+// tokens, and prompts that begin alike.
+std::vector<GenerationRequest> all_kinds(int count) {
+  std::vector<GenerationRequest> all = requests(count);
+  for (size_t i = 0; i < all.size(); ++i) {
+    GenerationRequest& r = all[i];
+    if (i % 5 == 0) r.sampling.temperature = 0;
+    if (i % 5 == 1) r.sampling.temperature = 0.1;  // Loops soon, at times not for ever.
+    if (i % 5 == 2) r.sampling.temperature = 0.5;
+    if (i % 4 == 1) r.sampling.repetition_penalty = 1.3;
+    if (i % 4 == 2) r.sampling.presence_penalty = 0.5;
+    if (i % 7 == 3) r.sampling.top_k = 5;
+    if (i % 3 == 2) r.mask = std::make_shared<ChainMask>();
+    if (i % 4 == 3) r.new_tokens_min = r.new_tokens_max / 2;
+    if (i % 6 == 1) r.top_count = 2;
+    if (i % 2 == 1 && r.prompt.size() < 100) {
+      const std::vector<int32_t>& shared = all[0].prompt;
+      r.prompt.insert(r.prompt.begin(), shared.begin(),
+                      shared.begin() + std::min<int64_t>(60, std::ssize(shared)));
+    }
+  }
+  return all;
+}
+
+struct Way {
+  DrafterChoice drafter = DrafterChoice::kMtp;
+  DraftLength length = DraftLength::kFixed;
+  int64_t drafts = 0;
+  std::string name() const {
+    return fmt::format("{} {} {}", name_of(drafter),
+                       length == DraftLength::kFixed ? "fixed" : "measured", drafts);
+  }
+};
+
+std::vector<Way> all_ways() {
+  std::vector<Way> ways;
+  for (const DrafterChoice drafter :
+       {DrafterChoice::kMtp, DrafterChoice::kNgram, DrafterChoice::kAuto}) {
+    for (const int64_t drafts : {1, 2, 3, 4})
+      ways.push_back({drafter, DraftLength::kFixed, drafts});
+    ways.push_back({drafter, DraftLength::kMeasured, 8});
+  }
+  return ways;
+}
+
+TEST(Speculation, TokensDependOnTheRequestAndItsSeedAlone) {
+  DraftingModel model(0.03, 4);
+  const auto plain = Generator(model.weights, kBase, model.stream).run(all_kinds(40));
+  for (const Way& way : all_ways()) {
+    for (const bool crowded : {false, true}) {
+      GeneratorOptions o = drafting(way.drafts);
+      o.drafter = way.drafter;
+      o.draft_length = way.length;
+      o.context_tokens_max = 320;
+      if (crowded) {
+        o.sequences_max = 5;
+        o.batch_rows_max = 5 * (1 + way.drafts) + 3;
+        o.chunk_tokens_max = 13;
+        o.page_count = 9;
+        o.prefix = {.keep = true, .bytes_max = 1 << 20, .stride_tokens = 64, .tokens_min = 2};
+      }
+      Generator generator(model.weights, o, model.stream);
+      const auto got = generator.run(all_kinds(40));
+      expect_same(got, plain, way.name().c_str());
+      const GeneratorStatistics s = generator.statistics();
+      EXPECT_EQ(s.pages_used, 0);
+      int64_t drafted = 0, accepted = 0;
+      for (const Generation& g : got) {
+        drafted += g.drafted;
+        accepted += g.accepted;
+      }
+      EXPECT_EQ(drafted, s.drafted);
+      EXPECT_EQ(accepted, s.accepted);
+      std::printf(
+          "%-18s %s: %4lld of %5lld drafts stood (mtp %lld of %lld), %lld preemptions\n",
+          way.name().c_str(), crowded ? "crowded" : "roomy  ", static_cast<long long>(accepted),
+          static_cast<long long>(drafted), static_cast<long long>(s.drafts.mtp.accepted),
+          static_cast<long long>(s.drafts.mtp.drafted), static_cast<long long>(s.preemptions));
+      EXPECT_GT(accepted, way.length == DraftLength::kFixed ? 5 : -1) << way.name();
+      EXPECT_EQ(s.drafts.ngram.drafted > 0, way.drafter != DrafterChoice::kMtp);
+      if (way.length == DraftLength::kFixed && way.drafter != DrafterChoice::kNgram)
+        EXPECT_GT(s.drafted, 500) << "the MTP layer drafts where n-grams have none";
+    }
+  }
+}
+
+// N-grams need no MTP layer, nor do they make one run.
+TEST(Speculation, NgramsServeAModelWithoutMtp) {
+  Model model;
+  const auto plain = Generator(model.weights, kBase, model.stream).run(all_kinds(24));
+  for (const DrafterChoice drafter : {DrafterChoice::kNgram, DrafterChoice::kAuto}) {
+    GeneratorOptions o = drafting(3);
+    o.context_tokens_max = 320;
+    o.drafter = drafter;
+    o.prefix = {.keep = true, .bytes_max = 1 << 20, .stride_tokens = 64, .tokens_min = 2};
+    Generator generator(model.weights, o, model.stream);
+    expect_same(generator.run(all_kinds(24)), plain, "n-grams");
+    expect_same(generator.run(all_kinds(24)), plain, "n-grams, prefixes kept");
+    EXPECT_GT(generator.statistics().drafts.ngram.accepted, 5);
+    EXPECT_GT(generator.statistics().prefix_hits, 5);
+    GeneratorOptions none = kBase;
+    none.context_tokens_max = 320;
+    none.batch_rows_max = o.batch_rows_max;
+    none.prefix = o.prefix;
+    EXPECT_LE(kv_cache_plan(model.config, kv_cache_options(o)).total_bytes(),
+              kv_cache_plan(model.config, kv_cache_options(none)).total_bytes());
+  }
+}
+
+// A loop is drafted whole, however long the drafts are, and drafts end with the answer.
+TEST(Speculation, NgramsFollowALoop) {
+  DraftingModel model(0, 0);  // The next token follows from the newest: greedy answers loop.
+  GeneratorOptions o = drafting(12);
+  o.sequences_max = 1;
+  o.drafter = DrafterChoice::kNgram;
+  Generator generator(model.weights, o, model.stream);
+  GenerationRequest request{.prompt = {1, 2, 3}, .new_tokens_max = 200};
+  request.sampling.temperature = 0;
+  const Generation got = generator.run({request})[0];
+  EXPECT_EQ(got.tokens.size(), 200u);
+  EXPECT_GT(got.accepted, got.drafted * 9 / 10);
+  EXPECT_LT(generator.statistics().steps, 120);
+  const DraftStatistics d = generator.statistics().drafts;
+  EXPECT_EQ(d.ngram.drafted, got.drafted);
+  EXPECT_EQ(d.accepted_at[0] + d.accepted_at[5] > 0, true);
+  EXPECT_GE(d.accepted_at[0], d.accepted_at[11]);
+  int64_t drafted = 0, accepted = 0, tokens = 0;
+  for (size_t i = 0; i < d.drafted_at.size(); ++i) {
+    drafted += d.drafted_at[i];
+    accepted += d.accepted_at[i];
+    tokens += d.lengths[i];
+  }
+  EXPECT_EQ(drafted, got.drafted);
+  EXPECT_EQ(accepted, got.accepted);
+  EXPECT_EQ(tokens + accepted, 199)
+      << "each checked token came with its drafts; the first with none";
+  EXPECT_GT(d.pass_s[12], 0);
+}
+
 TEST(Speculation, SeededDrawsDependOnNothingElse) {
   DraftingModel model(0.03, 0);
   const auto reference = Generator(model.weights, drafting(3), model.stream).run(requests(20));
@@ -144,27 +303,6 @@ TEST(Speculation, CancelledAndFinishedSequencesLeaveNothing) {
   const auto plain = Generator(model.weights, kBase, model.stream).run(all);
   for (size_t i = 1; i < 19; ++i) EXPECT_EQ(generator.take(ids[i]).tokens, plain[i].tokens) << i;
   EXPECT_EQ(generator.running_count(), 0);
-}
-
-// The rule alone, the uniforms integrated over a grid.
-TEST(DraftJudge, LeavesTheTargetsDistribution) {
-  const std::vector<TokenProbability> p = {{5, 0.4}, {1, 0.3}, {9, 0.2}, {2, 0.1}};
-  const std::vector<TokenProbability> q = {{2, 0.5}, {4, 0.2}, {5, 0.15}, {9, 0.15}};
-  DraftJudge judge;
-  std::map<int32_t, double> got;
-  constexpr int kGrid = 400;
-  for (const TokenProbability& draft : q) {
-    for (int a = 0; a < kGrid; ++a) {
-      for (int b = 0; b < kGrid; ++b) {
-        const DraftVerdict v = judge.judge(p, q, draft.token, (a + 0.5) / kGrid, (b + 0.5) / kGrid);
-        EXPECT_TRUE(!v.accepted || v.token == draft.token);
-        got[v.token] += draft.probability / (kGrid * kGrid);
-      }
-    }
-  }
-  for (const TokenProbability& t : p) EXPECT_NEAR(got[t.token], t.probability, 2.0 / kGrid);
-  EXPECT_EQ(got.size(), p.size());
-  EXPECT_TRUE(judge.judge(p, p, 9, 0.999999, 0.5).accepted);
 }
 
 constexpr size_t kLength = 5;  // of a continuation: one plain token, then up to four drafted

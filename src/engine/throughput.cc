@@ -28,16 +28,21 @@ int64_t fill_steps_max(const ThroughputTest& test, const ThroughputOptions& o) {
 
 // Tokens that a sequence of a generation test may be asked for, so that none ends by itself.
 int64_t room(const ThroughputTest& test, const ThroughputOptions& o) {
-  return test.new_tokens * o.repetitions + fill_steps_max(test, o) + 1;
+  return (test.new_tokens * o.repetitions + fill_steps_max(test, o)) + 1 +
+         test.draft_tokens_max * (test.new_tokens + 1) * o.repetitions;
 }
 
 GeneratorOptions generator_options(const ThroughputTest& test, const ThroughputOptions& o) {
   const int64_t behind = test.prompt_tokens > 0 ? test.prompt_tokens + 1 : 1 + room(test, o);
-  return {.sequences_max = test.sequence_count,
-          .context_tokens_max = test.depth_tokens + behind,
-          .batch_rows_max = o.batch_rows,
-          .chunk_tokens_max = o.batch_rows,
-          .kv_dtype = o.kv_dtype};
+  return {
+      .sequences_max = test.sequence_count,
+      .context_tokens_max = test.depth_tokens + behind,
+      .batch_rows_max = std::max(o.batch_rows, test.sequence_count * (1 + test.draft_tokens_max)),
+      .chunk_tokens_max = o.batch_rows,
+      .kv_dtype = o.kv_dtype,
+      .draft_tokens_max = test.draft_tokens_max,
+      .drafter = test.drafter,
+      .draft_length = test.draft_length};
 }
 
 class Measurement {
@@ -62,7 +67,10 @@ class Measurement {
       out.work = prompt_work();
     } else {
       generate(0, 1);
+      const Generator::DraftCounts before = generator_.draft_counts();
       out.samples_ns = generation_samples();
+      out.drafted = generator_.draft_counts().drafted - before.drafted;
+      out.accepted = generator_.draft_counts().accepted - before.accepted;
       out.work = generation_work();
     }
     return out;
@@ -92,6 +100,24 @@ class Measurement {
     const auto start = Clock::now();
     for (int64_t i = 0; i < count; ++i) step(rows);
     return std::chrono::nanoseconds(Clock::now() - start).count();
+  }
+
+  // Until all sequences together have so many tokens.
+  int64_t timed_tokens(int64_t wanted) {
+    const auto start = Clock::now();
+    int64_t tokens = 0;
+    while (tokens < wanted) {
+      step(0);
+      tokens += std::ssize(generator_.events());
+      fed_ += std::min(wanted, tokens) - std::min(wanted, tokens - std::ssize(generator_.events()));
+    }
+    const std::chrono::nanoseconds taken = Clock::now() - start;
+    return taken.count() * wanted / tokens;
+  }
+
+  int64_t generation_ns() {
+    if (test_.draft_tokens_max == 0) return timed_steps(test_.new_tokens, test_.sequence_count);
+    return timed_tokens(test_.tokens());
   }
 
   void forget() {
@@ -127,8 +153,7 @@ class Measurement {
       submit(std::max<int64_t>(1, depth), room(test_, options_));
     if (depth > 0) fill_depth();
     std::vector<int64_t> samples;
-    for (int64_t r = 0; r < repetitions; ++r)
-      samples.push_back(timed_steps(test_.new_tokens, test_.sequence_count));
+    for (int64_t r = 0; r < repetitions; ++r) samples.push_back(generation_ns());
     forget();
     return samples;
   }
@@ -207,6 +232,12 @@ std::string ThroughputTest::name() const {
   std::string out =
       prompt_tokens > 0 ? fmt::format("pp{}", prompt_tokens) : fmt::format("tg{}", new_tokens);
   if (sequence_count > 1) out += fmt::format(" x{}", sequence_count);
+  if (draft_tokens_max > 0) {
+    out += fmt::format(
+        " + {} {}",
+        draft_length == DraftLength::kMeasured ? "auto" : std::to_string(draft_tokens_max),
+        name_of(drafter));
+  }
   return depth_tokens > 0 ? fmt::format("{} @ d{}", out, depth_tokens) : out;
 }
 
@@ -222,6 +253,11 @@ void check_test(const ModelConfig& config, const ThroughputTest& test,
          "{}: {} sequences need as many rows of a forward, there are "
          "{}; raise --batch",
          test.name(), test.sequence_count, options.batch_rows);
+  if (test.draft_tokens_max > 0 && test.drafter == DrafterChoice::kMtp &&
+      config.mtp_layer_count == 0) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: the model has no MTP layer to draft with; --drafter ngram needs none", test.name());
+  }
   if (test.prompt_tokens > 0 && test.depth_tokens % options.batch_rows != 0)
     fail(ErrorCode::kInvalidArgument,
          "{}: the depth of a prompt test should be a multiple of --batch ({}); -p 0 leaves prompt "

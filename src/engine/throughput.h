@@ -7,7 +7,8 @@
 // whole repetition at depth 0 that is not counted. Prompt tests fill the depth anew each time; so
 // do generation tests without a depth start anew, while with one the repetitions follow each other
 // in the same sequences (R N tokens deeper at the end; with several sequences the first ones are
-// also ahead by the forwards that the last one's depth took).
+// also ahead by the forwards that the last one's depth took). With drafts a repetition ends with
+// the forward that gives its last token; what that gives beyond it counts in proportion.
 //
 // Not here: weights and peaks (the caller's), tables (cli/bench_report.h), work.h's counts.
 #pragma once
@@ -27,8 +28,13 @@ struct ThroughputTest {
   int64_t prompt_tokens = 0, new_tokens = 0;
   int64_t depth_tokens = 0;
   int64_t sequence_count = 1;  // of a generation test
+  // Of a generation test: tokens drafted ahead, by whom, and whether as many as pay.
+  int64_t draft_tokens_max = 0;
+  DrafterChoice drafter = DrafterChoice::kMtp;
+  DraftLength draft_length = DraftLength::kFixed;
   int64_t tokens() const { return (prompt_tokens + new_tokens) * sequence_count; }  // timed
-  std::string name() const;  // "pp512 @ d4096", "tg32 x8"
+  // "pp512 @ d4096", "tg32 x8", "tg32 + 2 mtp", "tg32 + auto ngram"
+  std::string name() const;
 };
 
 struct ThroughputOptions {
@@ -38,8 +44,8 @@ struct ThroughputOptions {
   uint64_t seed = 1;
 };
 
-// Throws kInvalidArgument: beyond the model's context, more sequences than rows, or a prompt test
-// at a depth that is not whole batches.
+// Throws kInvalidArgument: beyond the model's context, more sequences than rows, drafts of an MTP
+// layer that there is not, or a prompt test at a depth that is not whole batches.
 void check_test(const ModelConfig& config, const ThroughputTest& test,
                 const ThroughputOptions& options);
 
@@ -49,6 +55,7 @@ struct Throughput {
   std::vector<double> samples_ts;        // tokens a second
   double mean_ns = 0, deviation_ns = 0;  // of one repetition; the sample's standard deviation
   double mean_ts = 0, deviation_ts = 0, median_ts = 0;
+  int64_t drafted = 0, accepted = 0;  // in all repetitions
 };
 
 // Rows that a measurement feeds, for a progress bar.

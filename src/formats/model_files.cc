@@ -80,9 +80,10 @@ void ModelFiles::open_folder(Extent extent) {
 void ModelFiles::open_gguf(Extent extent) {
   if (!is_gguf(path_)) {
     refuse_mistaken_file(path_);
+    const std::string what = dure::file_size(path_) == 0 ? "an empty file; " : "";
     fail(ErrorCode::kUnsupported,
-         "{}: a model is a folder with config.json and safetensors, or a GGUF file",
-         path_.string());
+         "{}: {}a model is a folder with config.json and safetensors, or a GGUF file",
+         path_.string(), what);
   }
   auto file = std::make_unique<GgufFile>(path_, extent);
   config_ = parse_gguf_config(*file);

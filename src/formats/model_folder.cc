@@ -164,8 +164,10 @@ Path find_model(const std::string& model) {
     }
   }
   fail(ErrorCode::kNotFound,
-       "{}: no such file or folder, and no such model in the Hugging Face cache ({})", model,
-       cache_folder().string());
+       "{}: no such file or folder, and no such model in the Hugging Face cache ({}); give a "
+       "model's "
+       "folder, a GGUF file, or a repo id of that cache",
+       model, cache_folder().string());
 }
 
 namespace {

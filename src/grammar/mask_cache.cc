@@ -68,20 +68,20 @@ void MaskCache::fill(const Places& places, const StackArena& stacks, std::span<u
 }
 
 void MaskCache::add_place(const Place& place, const StackArena& stacks, std::span<uint64_t> mask) {
-  std::shared_ptr<View>& root = roots_[place.state];
+  View*& root = roots_[place.state];
   if (root == nullptr)
     root = make_view({.all = {{place.state, StackArena::kBottom}}}, follow_.from_state(place.state),
                      vocabulary_->trie());
-  View* view = root.get();
+  View* view = root;
   view->tokens.add_to(mask);
   for (int32_t at = place.stack; view->rest != nullptr && at != StackArena::kBottom;
        at = stacks.parent(at)) {
     const NodeId node = stacks.node(at);
-    std::shared_ptr<View>& above = view->above[node];
+    View*& above = view->above[node];
     if (above == nullptr)
       above = make_view(walker_.from_node(node, StackArena::kBottom), follow_.from_node(node),
                         *view->rest);
-    view = above.get();
+    view = above;
     view->tokens.add_to(mask);
   }
 }
@@ -164,14 +164,13 @@ class MaskCache::ViewMaker {
   std::vector<TokenBytes> rest_;
 };
 
-std::shared_ptr<MaskCache::View> MaskCache::make_view(Places from, int32_t loose,
-                                                      const TokenTrie& trie) {
+MaskCache::View* MaskCache::make_view(Places from, int32_t loose, const TokenTrie& trie) {
   return shared(ViewMaker(*this, trie).make(std::move(from), loose));
 }
 
 // The view kept already that holds the same: states that no token tells apart are many (places in a
 // long string).
-std::shared_ptr<MaskCache::View> MaskCache::shared(std::unique_ptr<View> view) {
+MaskCache::View* MaskCache::shared(std::unique_ptr<View> view) {
   const auto bytes_of = [](const auto& list) {
     return std::string_view(reinterpret_cast<const char*>(list.data()),
                             list.size() * sizeof(list[0]));
@@ -184,11 +183,11 @@ std::shared_ptr<MaskCache::View> MaskCache::shared(std::unique_ptr<View> view) {
   const auto [first, last] = views_.equal_range(hash);
   for (auto i = first; i != last; ++i)
     if (i->second->tokens == tokens && same_tree(i->second->rest.get(), view->rest.get()))
-      return i->second;
+      return i->second.get();
   if (view->rest != nullptr) bytes_ += view->rest->size_bytes();
   bytes_ += static_cast<int64_t>(sizeof(View) + tokens.few.size() * sizeof(int32_t)) + 128;
   ++view_count_;
-  return views_.emplace(hash, std::move(view))->second;
+  return views_.emplace(hash, std::move(view))->second.get();
 }
 
 MaskCache::TokenSet MaskCache::make_set(std::vector<int32_t> tokens) {

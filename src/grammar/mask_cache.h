@@ -47,9 +47,9 @@ class MaskCache {
     bool operator==(const TokenSet&) const = default;
   };
   struct View {
-    TokenSet tokens;                  // that end inside
-    std::unique_ptr<TokenTrie> rest;  // what is left of those that leave; null: none
-    std::unordered_map<NodeId, std::shared_ptr<View>> above;  // by the node returned to
+    TokenSet tokens;                          // that end inside
+    std::unique_ptr<TokenTrie> rest;          // what is left of those that leave; null: none
+    std::unordered_map<NodeId, View*> above;  // by the node returned to; at times itself
   };
   // Places above an unknown stack, numbered; their steps are found once.
   struct Known {
@@ -63,7 +63,7 @@ class MaskCache {
   static constexpr int32_t kDead = -1, kUnknown = -2;
 
   void add_place(const Place& place, const StackArena& stacks, std::span<uint64_t> mask);
-  std::shared_ptr<View> make_view(Places from, int32_t loose, const TokenTrie& trie);
+  View* make_view(Places from, int32_t loose, const TokenTrie& trie);
   TokenSet make_set(std::vector<int32_t> tokens);
   int32_t id_of(Places places);
   int32_t next(int32_t known, uint8_t byte);
@@ -75,9 +75,9 @@ class MaskCache {
   int64_t held_bytes() const { return bytes_ + follow_.size_bytes(); }
   mutable std::mutex mutex_;
   int64_t bytes_ = 0, view_count_ = 0;
-  std::shared_ptr<View> shared(std::unique_ptr<View> view);
-  std::unordered_map<int32_t, std::shared_ptr<View>> roots_;        // by state
-  std::unordered_multimap<uint64_t, std::shared_ptr<View>> views_;  // by what they hold
+  View* shared(std::unique_ptr<View> view);
+  std::unordered_map<int32_t, View*> roots_;                        // by state
+  std::unordered_multimap<uint64_t, std::unique_ptr<View>> views_;  // all, by what they hold
   std::unordered_map<uint64_t, std::vector<std::shared_ptr<const std::vector<uint64_t>>>> sets_;
   StackArena stacks_;  // of the places below
   Walker walker_;

@@ -38,6 +38,7 @@ struct ChoiceEnd {
 struct AnswerTotals {
   int64_t prompt_tokens = 0, completion_tokens = 0, reasoning_tokens = 0;
   int64_t cached_tokens = 0;               // of the prompt
+  int64_t drafted = 0, accepted = 0;       // tokens guessed ahead, and those that stood
   double prompt_ms = 0, predicted_ms = 0;  // to the first token; from it to the last
 };
 
@@ -70,6 +71,9 @@ class AnswerFormat {
   virtual std::string fail(const ApiError& error) = 0;  // after begin()
   virtual std::string ping() { return streams() ? ": ping\n\n" : " "; }
 };
+
+// The calls of a delta as pieces, the complete ones as one each.
+std::vector<CallPiece> pieces_of(const OutputDelta& delta);
 
 // One event of a stream: "data: ...".
 std::string sse_event(const std::string& data);

@@ -98,6 +98,8 @@ void Answering::hear(size_t choice, const TokenEvent& event) {
             .token = event.token,
             .finish = event.finish,
             .cached_tokens = event.cached_tokens,
+            .drafted = event.drafted,
+            .accepted = event.accepted,
             .time = Clock::now()};
   if (event.error != nullptr) out.error = *event.error;
   if (event.token) {
@@ -144,6 +146,8 @@ void Answering::take(Event& event, std::string& out) {
     return fail(api_error_of(*event.error));
   }
   choice.cached_tokens = event.cached_tokens;
+  choice.drafted = event.drafted;
+  choice.accepted = event.accepted;
   if (event.token) {
     note_time(event);
     choice.untold.push_back(std::move(event.record));
@@ -167,10 +171,12 @@ void Answering::note_time(const Event& event) {
 
 OutputDelta Answering::told(Choice& choice, OutputDelta delta) const {
   if (!options_.include_reasoning) delta.reasoning.clear();
-  if (options_.first_call_only && !delta.tool_calls.empty()) {
-    delta.tool_calls.resize(choice.called ? 0 : 1);
-  }
-  choice.called = choice.called || !delta.tool_calls.empty();
+  const auto beyond = [&](bool begins) {
+    if (begins) ++choice.calls;
+    return options_.first_call_only && choice.calls > 1;
+  };
+  std::erase_if(delta.tool_calls, [&](const ToolCall&) { return beyond(true); });
+  std::erase_if(delta.call_pieces, [&](const CallPiece& piece) { return beyond(piece.begins); });
   return delta;
 }
 
@@ -192,7 +198,7 @@ void Answering::end(Choice& choice, size_t index, FinishReason why, std::string&
                 .stop_token = choice.stream.stop_token()};
   const bool stopped = choice.stream.stopped();
   end.reason = stopped ? AnswerEnd::kStop : AnswerEnd::kLength;
-  if (stopped && choice.called && !options_.named_tool) end.reason = AnswerEnd::kToolCalls;
+  if (stopped && choice.calls > 0 && !options_.named_tool) end.reason = AnswerEnd::kToolCalls;
   ++record_.finished[stopped ? "stop" : finish_name(why)];
   out += options_.format->end_choice(
       {.choice = static_cast<int64_t>(index), .delta = std::move(last), .tokens = choice.untold},
@@ -205,6 +211,8 @@ AnswerTotals Answering::totals() const {
   for (const Choice& choice : choices_) {
     out.completion_tokens += choice.stream.token_count();
     out.reasoning_tokens += choice.stream.reasoning_count();
+    out.drafted += choice.drafted;
+    out.accepted += choice.accepted;
   }
   // Of several answers to one prompt the first reads it and the others find it: what all found.
   const auto least = std::min_element(
@@ -275,6 +283,12 @@ void Answering::cancel_all() {
 void Answering::on_tick() {
   if (over_ || exchange_->unsent_bytes() > 0) return;
   if (seconds(written_, Clock::now()) >= options_.ping_seconds) put(options_.format->ping());
+}
+
+// Whether somebody is left to read is known by writing.
+void Answering::on_input_end() {
+  if (over_ || std::exchange(probed_, true)) return;
+  put(options_.format->ping());
 }
 
 void Answering::on_closed() {

@@ -61,6 +61,7 @@ class Answering final : public ExchangeListener, public std::enable_shared_from_
   void on_wake() override { advance(); }
   void on_drained() override { advance(); }
   void on_tick() override;
+  void on_input_end() override;
   void on_closed() override;
 
   static constexpr size_t kQueuedBytesMax = 16 << 20;
@@ -71,15 +72,17 @@ class Answering final : public ExchangeListener, public std::enable_shared_from_
     std::optional<int32_t> token;
     TokenRecord record;  // where log-probabilities are asked for
     FinishReason finish = FinishReason::kRunning;
-    int64_t cached_tokens = 0;
+    int64_t cached_tokens = 0, drafted = 0, accepted = 0;
     std::optional<Error> error;
     std::chrono::steady_clock::time_point time;
   };
   struct Choice {
     AnswerStream stream;
     EngineThread::Ticket ticket = 0;
-    bool submitted = false, ended = false, called = false;
-    int64_t cached_tokens = 0;  // of its prompt
+    bool submitted = false, ended = false;
+    int64_t calls = 0;                // begun so far
+    int64_t cached_tokens = 0;        // of its prompt
+    int64_t drafted = 0, accepted = 0;
     std::vector<TokenRecord> untold;  // records of tokens whose text has not been sent
   };
 
@@ -106,6 +109,7 @@ class Answering final : public ExchangeListener, public std::enable_shared_from_
   size_t left_ = 0;    // choices that have not ended
   bool over_ = false;  // nothing more is sent
   bool begun_ = false;
+  bool probed_ = false;  // A client that sends no more was sent a byte.
   std::optional<std::chrono::steady_clock::time_point> first_, last_;
   std::vector<std::optional<std::chrono::steady_clock::time_point>> last_of_;  // by choice
   std::chrono::steady_clock::time_point written_;

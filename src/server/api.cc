@@ -10,6 +10,7 @@
 #include "server/answer_fields.h"
 #include "server/answering.h"
 #include "server/api_call.h"
+#include "server/prefix_salt.h"
 #include "server/prepare.h"
 
 namespace dure {
@@ -167,6 +168,10 @@ class Later final : public ExchangeListener {
 const std::vector<Api::Route>& Api::routes() {
   static const std::vector<Route> table = {
       {"/", "GET", &Api::page, Route::kOpen, Route::kNothing},
+      {"/page/", "GET", &Api::page_part, Route::kOpen, Route::kNothing},
+      {"/dure/engine", "GET", &Api::engine_state, Route::kKey, Route::kNothing},
+      {"/dure/runs", "GET", &Api::runs, Route::kKey, Route::kNothing},
+      {"/dure/runs/", "GET", &Api::run, Route::kKey, Route::kNothing},
       {"/health", "GET", &Api::health, Route::kOpen, Route::kNothing},
       {"/ping", "GET", &Api::health, Route::kOpen, Route::kNothing},
       {"/version", "GET", &Api::version, Route::kOpen, Route::kNothing},
@@ -182,6 +187,7 @@ const std::vector<Api::Route>& Api::routes() {
       {"/chat/completions", "POST", nullptr, Route::kKey, Route::kModel},
       {"/completions", "POST", nullptr, Route::kKey, Route::kModel},
       {"/responses", "POST", nullptr, Route::kKey, Route::kModel},
+      {"/responses/input_tokens", "POST", &Api::input_tokens, Route::kKey, Route::kModel},
       {"/messages", "POST", nullptr, Route::kKey, Route::kModel},
       {"/messages/count_tokens", "POST", &Api::count_tokens, Route::kKey, Route::kModel},
   };
@@ -267,6 +273,8 @@ bool Api::may_come_from(const HttpRequest& request, const std::string& origin) c
 void Api::add_cors(const HttpRequest& request, HttpResponse& out) const {
   const std::string* origin = request.header("origin");
   if (origin == nullptr || !may_come_from(request, *origin)) return;
+  // For the page alone, which comes from here.
+  if (plain_path(request.path).starts_with("/dure/")) return;
   out.headers.emplace_back("Access-Control-Allow-Origin", *origin);
   out.headers.emplace_back("Access-Control-Expose-Headers",
                            "X-Request-Id, Request-Id, Retry-After");
@@ -289,18 +297,29 @@ HttpResponse Api::preflight(const HttpRequest& request) const {
   return out;
 }
 
-bool Api::has_key(const HttpRequest& request) const {
-  if (options_.keys.empty()) return true;
+std::optional<std::string> Api::key_of(const HttpRequest& request) const {
+  if (options_.keys.empty()) return "";
   std::vector<std::string> given;
   if (const std::string* bearer = request.header("authorization")) {
     if (lower(bearer->substr(0, 7)) == "bearer ") given.push_back(bearer->substr(7));
   }
   if (const std::string* key = request.header("x-api-key")) given.push_back(*key);
-  bool known = false;
+  std::optional<std::string> out;
   for (const std::string& text : given) {
-    for (const std::string& key : options_.keys) known = same_secret(text, key) || known;
+    for (const std::string& key : options_.keys) {
+      if (same_secret(text, key)) out = key;
+    }
   }
-  return known;
+  return out;
+}
+
+// What one key's prompts began with is no other's to find, not even by how fast it is answered.
+void Api::part_prefixes(const Call& call, AnsweringOptions& out) const {
+  if (options_.keys_share_prefixes) return;
+  const std::string key = key_of(call.request()).value_or("");
+  if (key.empty()) return;
+  for (AnsweringChoice& choice : out.choices)
+    choice.request.prefix_salt = prefix_salt(key, std::to_string(choice.request.prefix_salt));
 }
 
 std::optional<HttpResponse> Api::refuse_route(const HttpRequest& request) const {
@@ -325,7 +344,7 @@ std::optional<HttpResponse> Api::refuse_route(const HttpRequest& request) const 
         std::string(at->method) + (at->method == std::string("GET") ? ", HEAD" : "") + ", OPTIONS";
     return refuse(error);
   }
-  if (at->access == Route::kKey && !has_key(request)) {
+  if (at->access == Route::kKey && !key_of(request)) {
     return refuse(
         api_fault(401, "invalid_api_key",
                   "no key, or a wrong one: give it as \"Authorization: Bearer KEY\" or as "
@@ -339,6 +358,11 @@ std::optional<HttpResponse> Api::refuse_route(const HttpRequest& request) const 
     }
     error.retry_after_s = kLoadingRetrySeconds;
     return refuse(error);
+  }
+  if (const std::string* coding = request.header("content-encoding");
+      coding != nullptr && !coding->empty() && lower(*coding) != "identity") {
+    return refuse(api_fault(415, "unsupported_media_type",
+                            "the body is compressed (Content-Encoding); send it as it is"));
   }
   if (request.method == "POST" && !may_be_json(request))
     return refuse(api_fault(415, "unsupported_media_type", "the body should be application/json"));
@@ -368,6 +392,7 @@ HttpResponse Api::refusal(int status, std::string_view message) {
   ApiError error = api_fault(status, code, std::string(message));
   if (status == 503) error.retry_after_s = 1;
   metrics_.add_http("(transport)", "-", status, 0);
+  if (options_.access_log) log_info("(no request) {}: {}", status, message);
   return error.response(ApiStyle::kOpenAi, "");
 }
 
@@ -382,7 +407,8 @@ void Api::handle(std::shared_ptr<Exchange> exchange) {
             .style = style_of(request),
             .path = plain_path(request.path)};
   const bool slow =
-      request.body.size() > kInlineBodyBytesMax || may_ask_for_form(request.body) ||
+      call.path.starts_with("/dure/runs") || request.body.size() > kInlineBodyBytesMax ||
+      may_ask_for_form(request.body) ||
       (call.path == "/completions" && request.body.find("\"echo\"") != std::string::npos);
   if (!slow) return prepare(call)();
   const auto later = std::make_shared<Later>();
@@ -424,6 +450,7 @@ std::function<void()> Api::prepare_answer(const Call& call) {
                                                    : prepare_chat;
   auto options = std::make_shared<AnsweringOptions>(prepare(body, call.model(), request.id));
   check_count(options->choices.size(), call.ready->engine->options());
+  part_prefixes(call, *options);
   options->arrived = call.arrived;
   options->ping_seconds = options_.ping_seconds;
   options->style = call.style;

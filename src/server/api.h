@@ -19,7 +19,12 @@
 
 namespace dure {
 
+struct AnsweringOptions;
 struct AnsweringReport;
+
+// To whom the runs of this machine are shown (those who have a key, where keys are asked for).
+// Here: to who asks at a loopback address.
+enum class ShowRuns { kHere, kAlways, kNever };
 
 struct ApiOptions {
   std::vector<std::string> keys;          // none: everybody may ask everything
@@ -27,8 +32,10 @@ struct ApiOptions {
   std::vector<std::string> hosts;         // Host names beside those of this machine
   bool metrics = true;
   bool vllm_metric_names = false;
-  bool access_log = false;   // a line a request, at info
-  double ping_seconds = 15;  // of an answer's silence, until a sign of life is sent
+  ShowRuns runs = ShowRuns::kHere;
+  bool access_log = false;           // a line a request, at info
+  double ping_seconds = 15;          // of an answer's silence, until a sign of life is sent
+  bool keys_share_prefixes = false;  // else what one key's prompts began with serves no other's
   std::string version;
 };
 
@@ -59,7 +66,9 @@ class Api final : public HttpHandler {
   HttpResponse preflight(const HttpRequest& request) const;
   void add_cors(const HttpRequest& request, HttpResponse& out) const;
   bool may_come_from(const HttpRequest& request, const std::string& origin) const;
-  bool has_key(const HttpRequest& request) const;
+  // The key that the request has; nothing where it has none of ours. Any, where we have none.
+  std::optional<std::string> key_of(const HttpRequest& request) const;
+  void part_prefixes(const Call& call, AnsweringOptions& out) const;
 
   std::function<void()> prepare(const Call& call);
   std::function<void()> prepare_answer(const Call& call);
@@ -67,7 +76,13 @@ class Api final : public HttpHandler {
   void reply(const Call& call, HttpResponse response);
   void log(const Call& call, int status, const std::string& more);
 
+  bool shows_runs(const HttpRequest& request) const;
+
   HttpResponse page(const Call& call) const;
+  HttpResponse page_part(const Call& call) const;
+  HttpResponse engine_state(const Call& call) const;
+  HttpResponse runs(const Call& call) const;
+  HttpResponse run(const Call& call) const;
   HttpResponse health(const Call& call) const;
   HttpResponse version(const Call& call) const;
   HttpResponse metrics(const Call& call) const;
@@ -79,6 +94,7 @@ class Api final : public HttpHandler {
   HttpResponse detokenize(const Call& call) const;
   HttpResponse apply_template(const Call& call) const;
   HttpResponse count_tokens(const Call& call) const;
+  HttpResponse input_tokens(const Call& call) const;
   HttpResponse embeddings(const Call& call) const;
 
   ApiOptions options_;

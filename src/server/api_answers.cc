@@ -4,8 +4,8 @@
 #include "server/api_call.h"
 #include "server/completion_request.h"
 #include "server/messages_api.h"
-#include "server/page.h"
 #include "server/prepare.h"
+#include "server/responses_api.h"
 
 namespace dure {
 namespace {
@@ -32,14 +32,13 @@ Json model_json(const ServedModel& model, const std::string& name) {
   return out;
 }
 
-}  // namespace
-
-HttpResponse Api::page(const Call& call) const {
-  return {.headers = {{"Content-Type", "text/html; charset=utf-8"},
-                      {"Cache-Control", "no-cache"},
-                      {"X-Content-Type-Options", "nosniff"}},
-          .body = front_page(call.ready ? call.model().name() : "")};
+int64_t count_prompt(const ChatRequest& request, const ServedModel& model) {
+  const std::vector<int32_t> ids = model.texts.require_tokenizer().encode(
+      render_prompt(request, model), {.add_special_tokens = false});
+  return std::ssize(ids);
 }
+
+}  // namespace
 
 HttpResponse Api::health(const Call& call) const {
   Json out = Json::object();
@@ -197,11 +196,16 @@ HttpResponse Api::apply_template(const Call& call) const {
 
 HttpResponse Api::count_tokens(const Call& call) const {
   const ChatRequest request = read_messages_request(parse_body(call.request().body), call.model());
-  const Tokenizer& tokenizer = call.model().texts.require_tokenizer();
-  const auto ids =
-      tokenizer.encode(render_prompt(request, call.model()), {.add_special_tokens = false});
   Json out = Json::object();
-  out["input_tokens"] = std::ssize(ids);
+  out["input_tokens"] = count_prompt(request, call.model());
+  return json_response(out);
+}
+
+HttpResponse Api::input_tokens(const Call& call) const {
+  const ChatRequest request = read_responses_request(parse_body(call.request().body), call.model());
+  Json out = Json::object();
+  out["object"] = "response.input_tokens";
+  out["input_tokens"] = count_prompt(request, call.model());
   return json_response(out);
 }
 

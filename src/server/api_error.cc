@@ -109,9 +109,9 @@ ApiError unsupported(std::string param, std::string message) {
   return out;
 }
 
-ApiError too_long(int64_t prompt_tokens, int64_t context_tokens) {
+ApiError too_long(int64_t prompt_tokens, int64_t context_tokens, const std::string& param) {
   ApiError out = bad_field(
-      "messages",
+      param,
       fmt::format("This model's maximum context length is {} tokens. However, your prompt has {} "
                   "tokens. Please reduce the length of the messages.",
                   context_tokens, prompt_tokens));

@@ -40,7 +40,9 @@ class ApiError : public std::exception {
 [[nodiscard]] ApiError bad_field(std::string param, std::string message);
 // Well-formed, and nothing that is done here (yet): 400 unsupported_parameter.
 [[nodiscard]] ApiError unsupported(std::string param, std::string message);
-[[nodiscard]] ApiError too_long(int64_t prompt_tokens, int64_t context_tokens);
+// `param`: the field that the prompt came from.
+[[nodiscard]] ApiError too_long(int64_t prompt_tokens, int64_t context_tokens,
+                                const std::string& param);
 // An error of the program's, as a request's answer: the user's input 400, the rest 500.
 [[nodiscard]] ApiError api_error_of(const Error& error);
 

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <regex>
+#include <set>
 #include <thread>
 
 #include "base/utf8.h"
@@ -26,8 +28,10 @@ class ApiTest : public testing::Test {
   }
   template <typename Condition>
   static bool soon(const Condition& holds, double seconds = 20) {
-    for (int i = 0; i < seconds * 200 && !holds(); ++i)
+    for (int i = 0; i < seconds * 200; ++i) {
+      if (holds()) return true;
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
     return holds();
   }
   static int64_t running(TestServer& server) {
@@ -268,6 +272,27 @@ TEST_F(ApiTest, ClientsThatLeaveFreeTheirPlace) {
   EXPECT_NE(server.get("/metrics").body.find("finished_reason=\"abort\"} 6"), std::string::npos);
 }
 
+TEST_F(ApiTest, HalfClosedClientsGetTheirAnswers) {
+  TestServer server(model(), {.sequences_max = 2});
+  std::vector<std::unique_ptr<LoopbackClient>> clients;
+  for (int i = 0; i < 6; ++i) {
+    clients.push_back(std::make_unique<LoopbackClient>(server.port()));
+    clients.back()->send(
+        http_post("/v1/chat/completions", chat(R"("ignore_eos":true,"max_tokens":200)")));
+    clients.back()->half_close();
+  }
+  for (const auto& client : clients) {
+    const HttpAnswer answer = client->answer();
+    EXPECT_TRUE(answer.whole);
+    EXPECT_EQ(answer.json().at("usage").at("completion_tokens").as_int(), 200);
+    EXPECT_TRUE(client->ended());
+  }
+  LoopbackClient stream(server.port());
+  stream.send(http_post("/v1/messages", chat(R"("max_tokens":200,"stream":true)")));
+  stream.half_close();
+  EXPECT_NE(stream.answer().body.find("message_stop"), std::string::npos);
+}
+
 TEST_F(ApiTest, ASlowReaderStallsNobody) {
   HttpServerOptions http;
   http.limits.unsent_high_bytes = 4096;
@@ -461,6 +486,32 @@ TEST_F(ApiTest, SilentAnswersGiveSignsOfLife) {
   EXPECT_TRUE(answer.whole);
   EXPECT_EQ(answer.json().at("usage").at("completion_tokens").as_int(), 3);
   EXPECT_EQ(events_of(stream.answer().body).back(), Json("[DONE]"));
+}
+
+TEST_F(ApiTest, TheDashboardNamesMetricsThatExist) {
+  TestServer server(model(), {});
+  EXPECT_EQ(server.post("/v1/chat/completions", chat(R"("max_tokens":2)")).status, 200);
+  const std::string metrics = server.get("/metrics").body;
+  const Json dashboard =
+      parse_json(read_file(DURE_SOURCE_DIR "/docs/grafana.json"), "docs/grafana.json");
+  std::set<std::string> names;
+  const auto note = [&](const std::string& text) {
+    static const std::regex name("\\b(dure|http|process)_[a-z0-9_]+");
+    for (std::sregex_iterator at(text.begin(), text.end(), name), end; at != end; ++at)
+      names.insert(at->str());
+  };
+  for (const Json& panel : dashboard.at("panels").as_array()) {
+    for (const Json& target : panel.at("targets").as_array()) note(target.at("expr").as_string());
+  }
+  for (const Json& variable : dashboard.at("templating").at("list").as_array()) {
+    if (variable.contains("definition")) note(variable.at("definition").as_string());
+  }
+  EXPECT_GT(names.size(), 20u);
+  for (const std::string& name : names) {
+    EXPECT_TRUE(metrics.find("\n" + name + "{") != std::string::npos ||
+                metrics.find("\n" + name + " ") != std::string::npos)
+        << name;
+  }
 }
 
 TEST_F(ApiTest, MoreThanCanEverWaitIsTheClientsFault) {

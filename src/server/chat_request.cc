@@ -7,21 +7,32 @@
 
 #include "base/log.h"
 #include "server/answer_fields.h"
+#include "server/thinking_fields.h"
 
 namespace dure {
 namespace {
 
-void check_parts(const Json& parts, const std::string& path) {
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const std::string place = fmt::format("{}.{}", path, i);
-    ApiFields part(parts.at(i), place);
-    const std::string type = part.string("type").value_or("text");
-    if (type != "text" && type != "input_text" && type != "output_text") {
-      throw bad_field(place, fmt::format("{}: a part of type '{}', but the model reads text alone",
-                                         place, type.substr(0, 40)));
-    }
-    if (!part.string("text")) throw bad_field(place + ".text", place + ".text is required");
+// A part as text: a text by itself, a text part, an assistant's refusal.
+std::string part_text(const Json& part, const std::string& place, const std::string& role) {
+  if (part.is_string()) return part.as_string();
+  ApiFields fields(part, place);
+  const std::string type = fields.string("type").value_or("text");
+  const bool refusal = type == "refusal" && role == "assistant";
+  if (!refusal && type != "text" && type != "input_text" && type != "output_text") {
+    throw bad_field(place, fmt::format("{}: a part of type '{}', but the model reads text alone",
+                                       place, type.substr(0, 40)));
   }
+  const char* name = refusal ? "refusal" : "text";
+  const auto text = fields.string(name);
+  if (!text) throw bad_field(fields.path(name), fields.path(name) + " is required");
+  return *text;
+}
+
+std::string parts_text(const Json& parts, const std::string& path, const std::string& role) {
+  std::string out;
+  for (size_t i = 0; i < parts.size(); ++i)
+    out += part_text(parts.at(i), fmt::format("{}.{}", path, i), role);
+  return out;
 }
 
 void check_calls(const Json& calls, const std::string& path) {
@@ -55,11 +66,8 @@ Json checked_message(const Json& message, const std::string& path) {
                                                path, role.substr(0, 40)));
   }
   const Json* content = fields.find("content");
-  if (content != nullptr && content->is_array()) {
-    check_parts(*content, path + ".content");
-  } else if (content != nullptr && !content->is_string()) {
+  if (content != nullptr && !content->is_array() && !content->is_string())
     throw wrong_kind(path + ".content", "a string or a list of parts", *content);
-  }
   const Json* calls = fields.array("tool_calls");
   if (calls != nullptr) check_calls(*calls, path + ".tool_calls");
   const bool thought = fields.string("reasoning_content") || fields.string("reasoning");
@@ -70,7 +78,9 @@ Json checked_message(const Json& message, const std::string& path) {
   for (const auto& [name, value] : message.as_object()) {
     const bool kept = name == "content" || name == "tool_calls" || name == "tool_call_id" ||
                       name == "reasoning_content" || name == "reasoning";
-    if (kept && !value.is_null()) out[name] = value;
+    if (!kept || value.is_null()) continue;
+    const bool parts = name == "content" && value.is_array();
+    out[name] = parts ? Json(parts_text(value, path + ".content", role)) : value;
   }
   out["role"] = role;
   return out;
@@ -89,6 +99,12 @@ void read_tool_choice(ApiFields& fields, ConversationOptions& out, Json& asked) 
     return;
   }
   ApiFields named(*choice, path);
+  if (const auto type = named.string("type").value_or("function"); type != "function") {
+    throw unsupported(named.path("type"),
+                      fmt::format("{}: '{}' is not known; a function by its name, \"auto\", "
+                                  "\"none\" or \"required\"",
+                                  named.path("type"), type.substr(0, 40)));
+  }
   const Json* function = named.object("function");
   ApiFields inner(function != nullptr ? *function : *choice, path + (function ? ".function" : ""));
   const std::optional<std::string> name = inner.string("name");
@@ -103,36 +119,9 @@ void check_response_format(ApiFields& fields) {
   ApiFields inner(*format, path);
   const auto type = inner.choice("type", {"text", "json_object", "json_schema"});
   if (!type) throw bad_field(path + ".type", path + ".type is required");
-  if (*type == "json_schema" && inner.find("json_schema") == nullptr &&
+  if (*type == "json_schema" && inner.object("json_schema") == nullptr &&
       inner.find("schema") == nullptr)
     throw bad_field(path + ".json_schema", path + ".json_schema is required");
-}
-
-void read_thinking(ApiFields& fields, ChatRequest& out) {
-  const auto effort = fields.choice("reasoning_effort",
-                                    {"none", "minimal", "low", "medium", "high", "xhigh", "max"});
-  if (effort) out.conversation.thinking = *effort != "none";
-  if (const Json* reasoning = fields.object("reasoning")) {  // OpenRouter's form.
-    ApiFields inner(*reasoning, fields.path("reasoning"));
-    if (const auto more = inner.string("effort")) out.conversation.thinking = *more != "none";
-    if (const auto enabled = inner.boolean("enabled")) out.conversation.thinking = *enabled;
-  }
-  if (const auto enabled = fields.boolean("enable_thinking")) out.conversation.thinking = *enabled;
-  if (const Json* variables = fields.object("chat_template_kwargs")) {
-    ApiFields inner(*variables, fields.path("chat_template_kwargs"));
-    if (const auto enabled = inner.boolean("enable_thinking")) out.conversation.thinking = *enabled;
-    out.conversation.variables = *variables;
-  }
-  if (fields.find("thinking_token_budget") != nullptr) {
-    throw unsupported(
-        fields.path("thinking_token_budget"),
-        "thinking_token_budget is not supported yet; max_tokens bounds the whole answer");
-  }
-  out.include_reasoning = fields.boolean("include_reasoning").value_or(true);
-  const auto format = fields.string("reasoning_format");
-  const bool apart = fields.boolean("separate_reasoning").value_or(true);
-  out.reasoning_in_content = !apart || (format && *format == "none");
-  fields.ignore({"stream_reasoning"});
 }
 
 void read_logprobs(ApiFields& fields, const ServedModel& model, GenerationFields& out) {
@@ -143,16 +132,25 @@ void read_logprobs(ApiFields& fields, const ServedModel& model, GenerationFields
   out.top_logprobs = top.value_or(0);
 }
 
+// The answer goes on with the last message, or begins one of its own.
+void read_continuation(ApiFields& fields, ChatRequest& out) {
+  const bool goes_on = fields.boolean("continue_final_message").value_or(false);
+  const auto prompt = fields.boolean("add_generation_prompt");
+  out.conversation.opens_turn = prompt.value_or(true);
+  if (!goes_on) return;
+  if (prompt == true) {
+    throw bad_field(fields.path("continue_final_message"),
+                    "continue_final_message and add_generation_prompt exclude each other");
+  }
+  if (!may_be_continued(out.messages.back())) {
+    throw bad_field(fields.path("continue_final_message"),
+                    "continue_final_message: the last message should be an assistant's, with text "
+                    "and without calls");
+  }
+  out.conversation.continue_last = true;
+}
+
 void refuse_unsupported(ApiFields& fields) {
-  if (fields.boolean("continue_final_message").value_or(false)) {
-    throw unsupported(
-        fields.path("continue_final_message"),
-        "continue_final_message is not supported yet; /v1/completions goes on with a text");
-  }
-  if (!fields.boolean("add_generation_prompt").value_or(true)) {
-    throw unsupported(fields.path("add_generation_prompt"),
-                      "add_generation_prompt: false is not supported");
-  }
   if (fields.find("chat_template") != nullptr) {
     throw unsupported(fields.path("chat_template"),
                       "a chat_template of the request's own is not allowed here");
@@ -177,6 +175,11 @@ std::vector<Message> read_messages(const Json& list, const std::string& path) {
   }
 }
 
+bool may_be_continued(const Message& message) {
+  return message.role == Role::kAssistant && message.tool_calls.empty() &&
+         message.content.find_first_not_of(" \t\r\n") != std::string::npos;
+}
+
 Json read_tools_field(const Json& list, const std::string& path) {
   if (list.size() == 0) throw bad_field(path, path + " is empty: leave it away, or name tools");
   Json out = Json::array();
@@ -192,10 +195,11 @@ Json read_tools_field(const Json& list, const std::string& path) {
     const Json* function = tool.object("function");
     ApiFields inner(function != nullptr ? *function : list.at(i),
                     function != nullptr ? place + ".function" : place);
-    if (!inner.string("name"))
+    if (inner.string("name").value_or("").empty())
       throw bad_field(inner.path("name"), inner.path("name") + " is required");
     inner.object("parameters");
     inner.string("description");
+    inner.boolean("strict");
     out.push_back(list.at(i));
   }
   return out.size() > 0 ? out : Json();
@@ -206,6 +210,7 @@ ChatRequest read_chat_request(const Json& body, const ServedModel& model) {
   check_model(fields, model);
   ChatRequest out;
   out.conversation.thinking = model.thinking;
+  out.generation.thinking_tokens = model.thinking_tokens;
   const Json* messages = fields.array("messages");
   if (messages == nullptr) throw bad_field("messages", "messages is required");
   out.messages = read_messages(*messages, "messages");
@@ -218,12 +223,13 @@ ChatRequest read_chat_request(const Json& body, const ServedModel& model) {
   asked["parallel_tool_calls"] = !out.first_call_only;
   check_response_format(fields);
   read_thinking(fields, out);
-  out.generation = read_generation(fields, model);
+  read_continuation(fields, out);
+  read_generation(fields, model, out.generation);
   read_answer_form(asked, model, out.generation);
   read_logprobs(fields, model, out.generation);
   refuse_unsupported(fields);
   fields.ignore({"modalities", "web_search_options", "add_special_tokens", "documents"});
-  out.unknown = fields.unknown();
+  out.unknown = unknown_fields(fields, out.generation);
   return out;
 }
 

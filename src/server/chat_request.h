@@ -24,6 +24,8 @@ ChatRequest read_chat_request(const Json& body, const ServedModel& model);
 
 // Of a "messages" list; `path` names it. Throws ApiError naming the message's field.
 std::vector<Message> read_messages(const Json& list, const std::string& path);
+// Whether an answer can go on with it: an assistant's text, with no call behind it.
+bool may_be_continued(const Message& message);
 // A list of declarations as templates read them, in the order and spelling they came in; kinds
 // other than functions are left out with a warning. Throws ApiError.
 Json read_tools_field(const Json& list, const std::string& path);

@@ -78,7 +78,8 @@ CompletionRequest read_completion_request(const Json& body, const ServedModel& m
   Json rest = body;
   if (score) rest["max_tokens"] = Json();
   ApiFields others(rest, "");
-  out.generation = read_generation(others, model);
+  out.generation.prompt_name = "prompt";
+  read_generation(others, model, out.generation);
   out.generation.tokens_max = score ? 0 : out.generation.tokens_max.value_or(kDefaultTokens);
   if (const auto top =
           others.integer("logprobs", {0, static_cast<double>(model.top_logprobs_max)})) {
@@ -95,7 +96,7 @@ CompletionRequest read_completion_request(const Json& body, const ServedModel& m
                       "prompt_logprobs is not supported yet; use echo and logprobs");
   out.prompts = read_prompts(others, model);
   others.ignore({"model", "echo"});
-  out.unknown = others.unknown();
+  out.unknown = unknown_fields(others, out.generation);
   return out;
 }
 

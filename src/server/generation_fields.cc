@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <mutex>
 #include <random>
+#include <set>
 
 #include "base/log.h"
 
@@ -69,15 +71,17 @@ void read_sampling(ApiFields& fields, const ServedModel& model, SamplingOptions&
 }
 
 void read_token_limits(ApiFields& fields, GenerationFields& out) {
-  // The first that is given.
+  // The first that is given; the others must be right all the same.
   for (const char* name :
        {"max_completion_tokens", "max_tokens", "max_output_tokens", "n_predict"}) {
     const std::optional<int64_t> value = fields.integer(name);
-    if (!value || out.tokens_max) continue;
+    const bool endless = name == std::string_view("n_predict") && value == -1;  // llama.cpp's
+    if (!value || endless) continue;
     if (*value < 1) {
       throw bad_field(fields.path(name),
                       fmt::format("{} should be at least 1, got {}", fields.path(name), *value));
     }
+    if (out.tokens_max) continue;
     out.tokens_max = value;
     out.tokens_max_name = name;
   }
@@ -112,6 +116,8 @@ void read_stream(ApiFields& fields, GenerationFields& out) {
   ApiFields inner(*options, fields.path("stream_options"));
   out.continuous_usage = inner.boolean("continuous_usage_stats").value_or(false);
   out.include_usage = inner.boolean("include_usage").value_or(out.continuous_usage);
+  inner.ignore({"include_obfuscation"});
+  out.note_unknown(inner);
 }
 
 void refuse_priority(ApiFields& fields) {
@@ -119,6 +125,27 @@ void refuse_priority(ApiFields& fields) {
     throw unsupported(fields.path("priority"),
                       "priority: there is one queue, first come, first in");
 }
+
+void read_salt(ApiFields& fields, GenerationFields& out) {
+  const auto salt = fields.string("cache_salt");
+  if (salt && salt->empty())
+    throw bad_field(fields.path("cache_salt"), "cache_salt is empty: leave it away, or name one");
+  out.cache_salt = salt.value_or("");
+}
+
+// Names that were told already. Bounded: clients can invent them.
+class ToldNames {
+ public:
+  bool tell(const std::string& name) {
+    const std::lock_guard lock(mutex_);
+    return names_.size() < kNamesMax && names_.insert(name).second;
+  }
+
+ private:
+  static constexpr size_t kNamesMax = 1000;
+  std::mutex mutex_;
+  std::set<std::string> names_;
+};
 
 }  // namespace
 
@@ -159,8 +186,17 @@ std::vector<std::string> read_stops(ApiFields& fields, const char* name, size_t 
   return out;
 }
 
-GenerationFields read_generation(ApiFields& fields, const ServedModel& model) {
-  GenerationFields out;
+void GenerationFields::note_unknown(const ApiFields& inner) {
+  for (std::string& name : inner.unknown()) unknown.push_back(std::move(name));
+}
+
+std::vector<std::string> unknown_fields(const ApiFields& body, const GenerationFields& generation) {
+  std::vector<std::string> out = body.unknown();
+  out.insert(out.end(), generation.unknown.begin(), generation.unknown.end());
+  return out;
+}
+
+void read_generation(ApiFields& fields, const ServedModel& model, GenerationFields& out) {
   out.sampling = model.defaults;
   read_sampling(fields, model, out.sampling);
   out.seed = fields.integer("seed");
@@ -171,17 +207,17 @@ GenerationFields read_generation(ApiFields& fields, const ServedModel& model) {
   out.choice_count = fields.integer("n", {1, static_cast<double>(model.choices_max)}).value_or(1);
   read_stream(fields, out);
   refuse_priority(fields);
+  read_salt(fields, out);
   fields.ignore({"user", "metadata", "store", "service_tier", "safety_identifier",
-                 "prompt_cache_key", "prompt_cache_retention", "cache_salt", "session_id",
-                 "request_id", "rid", "skip_special_tokens", "spaces_between_special_tokens",
-                 "cache_prompt", "id_slot", "verbosity"});
-  return out;
+                 "prompt_cache_key", "prompt_cache_retention", "session_id", "request_id", "rid",
+                 "skip_special_tokens", "spaces_between_special_tokens", "cache_prompt", "id_slot",
+                 "verbosity"});
 }
 
 int64_t answer_room(const GenerationFields& fields, int64_t prompt_tokens,
                     const ServedModel& model) {
   const int64_t room = model.context_tokens - prompt_tokens;
-  if (room < 1) throw too_long(prompt_tokens, model.context_tokens);
+  if (room < 1) throw too_long(prompt_tokens, model.context_tokens, fields.prompt_name);
   if (!fields.tokens_max) return room;
   if (*fields.tokens_max <= room) return *fields.tokens_max;
   ApiError error = bad_field(
@@ -197,7 +233,12 @@ int64_t answer_room(const GenerationFields& fields, int64_t prompt_tokens,
   throw error;
 }
 
-void warn_of_unknown(const std::vector<std::string>& names, const std::string& request_id) {
+void warn_of_unknown(const std::vector<std::string>& all, const std::string& request_id) {
+  static ToldNames told;
+  std::vector<std::string> names;
+  for (const std::string& name : all) {
+    if (told.tell(name.substr(0, 60))) names.push_back(name);
+  }
   if (names.empty()) return;
   constexpr size_t kNamesMax = 10;
   std::string list;

@@ -24,15 +24,24 @@ struct GenerationFields {
   int64_t choice_count = 1;
   bool logprobs = false;
   int64_t top_logprobs = 0;
-  std::optional<AnswerForm> form;  // of the answer (answer_fields.h)
+  std::optional<AnswerForm> form;          // of the answer (answer_fields.h)
+  std::optional<int64_t> thinking_tokens;  // after so many the reasoning ends; absent: no limit
+  std::string prompt_name = "messages";    // the field that the prompt comes from
+  std::string cache_salt;                  // prefixes are shared among requests of one salt alone
   bool stream = false, include_usage = false, continuous_usage = false;
+  std::vector<std::string> unknown;  // fields of objects inside the body that nobody knows
+
+  void note_unknown(const ApiFields& inner);
 };
+
+// All that nobody read: of the body and of objects inside it.
+std::vector<std::string> unknown_fields(const ApiFields& body, const GenerationFields& generation);
 
 // Refuses another model's name: 404. An absent one means this.
 void check_model(ApiFields& fields, const ServedModel& model);
 
-// Everything but logprobs, whose forms differ.
-GenerationFields read_generation(ApiFields& fields, const ServedModel& model);
+// Everything but logprobs, whose forms differ, into `out`.
+void read_generation(ApiFields& fields, const ServedModel& model, GenerationFields& out);
 
 // Strings at which the answer stops: one, a list of at most `count_max`, or none.
 std::vector<std::string> read_stops(ApiFields& fields, const char* name, size_t count_max);
@@ -42,7 +51,8 @@ std::vector<std::string> read_stops(ApiFields& fields, const char* name, size_t 
 int64_t answer_room(const GenerationFields& fields, int64_t prompt_tokens,
                     const ServedModel& model);
 
-// One line in the log for the fields that nobody read.
+// One line in the log for the fields that nobody read and that were not told before: a client
+// sends the same ones with every request.
 void warn_of_unknown(const std::vector<std::string>& names, const std::string& request_id);
 
 }  // namespace dure

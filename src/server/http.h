@@ -49,9 +49,12 @@ std::string_view http_reason(int status);
 class ExchangeListener {
  public:
   virtual ~ExchangeListener() = default;
-  virtual void on_wake() = 0;    // after wake(); once for any number of them
-  virtual void on_drained() {}   // unsent_bytes() fell below the low mark
-  virtual void on_tick() {}      // about twice a second
+  virtual void on_wake() = 0;   // after wake(); once for any number of them
+  virtual void on_drained() {}  // unsent_bytes() fell below the low mark
+  virtual void on_tick() {}     // about twice a second
+  // The client sends no more; perhaps it still reads. Only writing tells: whoever has a byte that
+  // means nothing writes it, and on_closed() follows where nobody takes it. May come several times.
+  virtual void on_input_end() {}
   virtual void on_closed() = 0;  // the client is gone before the answer was whole; the last call
 };
 

@@ -19,6 +19,9 @@ namespace {
 constexpr size_t kReadBytes = 8 << 10;
 constexpr size_t kAheadBytesMax = 64 << 10;  // Pipelined requests that wait.
 constexpr int64_t kLingerBytesMax = 64 << 20;
+// The shortest end of a chunked body, "0\r\n\r\n": as long as one is not whole, so much is to come.
+// The parser may not be given less (its own assertion ends the process).
+constexpr size_t kChunkedBytesMin = 5;
 constexpr auto kTick = std::chrono::milliseconds(500);
 
 double seconds_since(HttpClock::time_point from) {
@@ -79,7 +82,8 @@ struct Refusal {
 Refusal refusal_of(const error_code& ec) {
   if (ec == http::error::header_limit) return {431, "the request's header is too large"};
   if (ec == http::error::body_limit) return {413, "the request's body is too large"};
-  if (ec == http::error::bad_version) return {505, "this is not HTTP/1.0 or HTTP/1.1"};
+  // A fault of the client: 505 would be counted, and retried, as one of the server.
+  if (ec == http::error::bad_version) return {400, "this is not HTTP/1.0 or HTTP/1.1"};
   return {400, "the request is not well-formed HTTP"};
 }
 
@@ -142,6 +146,9 @@ class Turn final : public Exchange,
   void tick() {
     if (const auto listener = listener_) listener->on_tick();
   }
+  void end_input() {
+    if (const auto listener = listener_) listener->on_input_end();
+  }
   void lose() {  // The client is gone, or will not be answered any more.
     connection_ = nullptr;
     if (const auto listener = std::exchange(listener_, nullptr)) listener->on_closed();
@@ -199,6 +206,8 @@ class HttpConnection final : public std::enable_shared_from_this<HttpConnection>
   void begin_header();
   void read();
   void on_read(error_code ec, size_t count);
+  void end_input();
+  void end_unasked();
   void parse();
   bool accept_header();
   bool count_body();
@@ -229,6 +238,7 @@ class HttpConnection final : public std::enable_shared_from_this<HttpConnection>
   size_t written_ = 0;
   int64_t body_bytes_ = 0, lingered_bytes_ = 0;
   bool reading_ = false, was_high_ = false;
+  bool input_over_ = false;                   // The client sends no more: half-closed, or gone.
   bool first_ = true, header_begun_ = false;  // the connection's first request; its first byte came
   bool keep_alive_ = true, http10_ = false, head_ = false;
   std::string id_;
@@ -315,7 +325,7 @@ void HttpConnection::begin_header() {
 }
 
 void HttpConnection::read() {
-  if (reading_ || phase_ == Phase::kClosed) return;
+  if (reading_ || input_over_ || phase_ == Phase::kClosed) return;
   if (in_.size() >= kAheadBytesMax && (phase_ == Phase::kAnswering || is_behind())) return;
   reading_ = true;
   channel_->read_some(boost::asio::buffer(chunk_),
@@ -327,14 +337,8 @@ void HttpConnection::read() {
 
 void HttpConnection::on_read(error_code ec, size_t count) {
   if (phase_ == Phase::kClosed) return;
-  if (ec) {
-    // Whoever will send no more is taken to be gone; what is already said is still written.
-    if (phase_ != Phase::kAnswering && phase_ != Phase::kFlushing) return cut();
-    keep_alive_ = false;
-    lose_turn();
-    if (phase_ == Phase::kAnswering) begin_flush();
-    return;
-  }
+  if (ec == boost::asio::error::eof) return end_input();
+  if (ec) return cut();
   if (phase_ == Phase::kLingering) {
     lingered_bytes_ += static_cast<int64_t>(count);
     if (lingered_bytes_ > kLingerBytesMax) return cut();
@@ -346,9 +350,29 @@ void HttpConnection::on_read(error_code ec, size_t count) {
   read();
 }
 
+// The client has closed its side, or all of it: what it asked is answered, and where nobody is left
+// to take that, writing it breaks the connection.
+void HttpConnection::end_input() {
+  if (phase_ == Phase::kLingering) return cut();
+  input_over_ = true;
+  channel_->wait_broken([self = shared_from_this()] { self->cut(); });
+  if (const auto turn = turn_) turn->end_input();
+  parse();
+  flush();
+}
+
+// Where the input ended and no whole request is left in it.
+void HttpConnection::end_unasked() {
+  if (!input_over_ || is_behind() || (phase_ != Phase::kHeader && phase_ != Phase::kBody)) return;
+  if (phase_ == Phase::kBody || header_begun_) return refuse(400, "the request ends too early");
+  keep_alive_ = false;
+  begin_flush();
+}
+
 void HttpConnection::parse() {
   while ((phase_ == Phase::kHeader || phase_ == Phase::kBody) && !in_.empty() && !is_behind()) {
     if (phase_ == Phase::kHeader && !header_begun_) begin_header();
+    if (phase_ == Phase::kBody && parser_->chunked() && in_.size() < kChunkedBytesMin) break;
     error_code ec;
     const size_t used = parser_->put(boost::asio::buffer(in_), ec);
     in_.erase(0, used);
@@ -362,8 +386,9 @@ void HttpConnection::parse() {
     }
     if (phase_ == Phase::kBody && !count_body()) return;
     if (parser_->is_done()) return dispatch();
-    if (ec == http::error::need_more) return;
+    if (ec == http::error::need_more) break;
   }
+  end_unasked();
 }
 
 HttpRequest HttpConnection::make_request() const {
@@ -558,6 +583,7 @@ void HttpConnection::begin_flush() {
 
 // A socket closed with bytes unread takes the answer with it: the client gets a moment to read.
 void HttpConnection::linger() {
+  if (input_over_) return cut();  // Nothing is unread.
   enter(Phase::kLingering);
   channel_->shutdown_send();
   read();
@@ -609,7 +635,10 @@ void HttpConnection::tick() {
   if (waiting && spent > patience) return cut();
   if (phase_ == Phase::kLingering && spent > l.linger_seconds) return cut();
   if (unsent_bytes() > 0 && seconds_since(last_written_) > l.write_seconds) return cut();
-  if (const auto turn = turn_) turn->tick();
+  if (const auto turn = turn_) {
+    turn->tick();
+    if (input_over_) turn->end_input();  // For one that listens since.
+  }
   flush();
 }
 

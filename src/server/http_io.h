@@ -34,6 +34,9 @@ class ByteChannel {
   virtual void start(std::function<void(boost::system::error_code)> done) = 0;  // The handshake.
   virtual void read_some(boost::asio::mutable_buffer into, Done done) = 0;
   virtual void write_some(boost::asio::const_buffer from, Done done) = 0;
+  // Once the connection is broken (reset, or closed here): beside a read's end, which a client that
+  // only sends no more reaches too.
+  virtual void wait_broken(std::function<void()> done) = 0;
   virtual void shutdown_send() = 0;
   virtual void close() = 0;
 };

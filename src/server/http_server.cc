@@ -30,6 +30,9 @@ class TcpChannel final : public ByteChannel {
   void write_some(asio::const_buffer from, Done done) override {
     socket_.async_write_some(from, std::move(done));
   }
+  void wait_broken(std::function<void()> done) override {
+    socket_.async_wait(tcp::socket::wait_error, [done = std::move(done)](error_code) { done(); });
+  }
   void shutdown_send() override {
     error_code ignored;
     socket_.shutdown(tcp::socket::shutdown_send, ignored);
@@ -55,6 +58,10 @@ class TlsChannel final : public ByteChannel {
   }
   void write_some(asio::const_buffer from, Done done) override {
     stream_.async_write_some(from, std::move(done));
+  }
+  void wait_broken(std::function<void()> done) override {
+    stream_.lowest_layer().async_wait(tcp::socket::wait_error,
+                                      [done = std::move(done)](error_code) { done(); });
   }
   // No goodbye of TLS's own: lengths and chunks say where an answer ends.
   void shutdown_send() override {

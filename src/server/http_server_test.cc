@@ -2,6 +2,7 @@
 #include "server/http_server.h"
 
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 
 #include <atomic>
 #include <mutex>
@@ -41,12 +42,22 @@ class Streamer final : public ExchangeListener {
 class Waiter final : public ExchangeListener {
  public:
   explicit Waiter(std::shared_ptr<Exchange> exchange) : exchange_(std::move(exchange)) {}
-  void on_wake() override { exchange_->send({.body = "woken"}); }
+  void on_wake() override {
+    if (!probed_) return exchange_->send({.body = "woken"});
+    exchange_->write("woken");
+    exchange_->end();
+  }
+  void on_input_end() override {
+    if (std::exchange(probed_, true)) return;
+    exchange_->begin_stream(200, {});
+    exchange_->write(" ");
+  }
   void on_closed() override { ++closed; }
   inline static std::atomic<int> closed = 0;
 
  private:
   std::shared_ptr<Exchange> exchange_;
+  bool probed_ = false;
 };
 
 class TestHandler final : public HttpHandler {
@@ -90,8 +101,10 @@ class HttpServerTest : public testing::Test {
   }
   template <typename Condition>
   static bool soon(const Condition& holds, double seconds = 10) {
-    for (int i = 0; i < seconds * 100 && !holds(); ++i)
+    for (int i = 0; i < seconds * 100; ++i) {
+      if (holds()) return true;
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
     return holds();
   }
   int64_t port() const { return server->port(); }
@@ -140,6 +153,34 @@ TEST_F(HttpServerTest, ChunkedBodiesAndExpectations) {
   EXPECT_EQ(client.ask("ok").body, "POST /e  ok");
 }
 
+// Every place where a request can be torn, and every byte alone.
+TEST_F(HttpServerTest, TornRequestsAreWholeInTheEnd) {
+  start();
+  const std::string chunked = "POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const std::pair<std::string, std::string> requests[] = {
+      {chunked + "0\r\n\r\n", "POST /c  "},
+      {chunked + "3\r\nabc\r\n1;x=y\r\nd\r\n0\r\nTrailer: t\r\n\r\n", "POST /c  abcd"},
+      {chunked + "000\r\n\r\n", "POST /c  "},
+      {http_post("/p", "{}"), "POST /p  {}"},
+  };
+  const auto pause = [] { std::this_thread::sleep_for(std::chrono::microseconds(500)); };
+  for (const auto& [request, body] : requests) {
+    LoopbackClient client(port());
+    const int on = 1;
+    ::setsockopt(client.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    for (size_t at = 1; at < request.size(); ++at) {
+      client.send(request.substr(0, at));
+      pause();
+      EXPECT_EQ(client.ask(request.substr(at)).body, body) << at;
+    }
+    for (const char byte : request) {
+      client.send({&byte, 1});
+      pause();
+    }
+    EXPECT_EQ(client.answer().body, body);
+  }
+}
+
 TEST_F(HttpServerTest, HeadHasNoBodyAndOldClientsGetTheirEnd) {
   start();
   LoopbackClient client(port());
@@ -171,7 +212,7 @@ TEST_F(HttpServerTest, RefusesWhatIsTooLargeOrNoHttp) {
   EXPECT_EQ(status_of(http_get("/", "X: " + std::string(5000, 'y') + "\r\n")), 431);
   EXPECT_EQ(status_of("nonsense\r\n\r\n"), 400);
   EXPECT_EQ(status_of("GET / HTTP/1.1\r\n\r\n"), 400);  // no Host
-  EXPECT_EQ(status_of("GET / HTTP/3.7\r\nHost: h\r\n\r\n"), 505);
+  EXPECT_EQ(status_of("GET / HTTP/3.7\r\nHost: h\r\n\r\n"), 400);
   EXPECT_EQ(status_of("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -5\r\n\r\n"), 400);
   EXPECT_EQ(status_of("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n"
                       "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
@@ -269,6 +310,40 @@ TEST_F(HttpServerTest, WakesFromOtherThreadsAndClosedClientsAreNoticed) {
   EXPECT_EQ(server->statistics().exchanges, 0);
   server->stop();
   for (const auto& exchange : handler.waiting) exchange->wake();  // Long over: nothing happens.
+}
+
+TEST_F(HttpServerTest, AHalfClosedClientGetsItsAnswers) {
+  start();
+  LoopbackClient waiting(port()), pipelined(port()), cut_short(port()), silent(port());
+  waiting.send(http_get("/wait"));
+  ASSERT_TRUE(soon([&] {
+    const std::lock_guard lock(handler.mutex);
+    return handler.waiting.size() == 1;
+  }));
+  waiting.half_close();
+  EXPECT_TRUE(waiting.receive_until("\r\n \r\n"));              // The byte that means nothing.
+  std::this_thread::sleep_for(std::chrono::milliseconds(700));  // A tick.
+  handler.waiting[0]->wake();
+  const HttpAnswer answer = waiting.answer();
+  EXPECT_EQ(answer.body, " woken");
+  EXPECT_TRUE(answer.whole);
+  EXPECT_TRUE(waiting.ended());
+
+  pipelined.send(http_get("/stream") + http_post("/1", "x") + http_get("/stream/long"));
+  pipelined.half_close();
+  EXPECT_EQ(pipelined.answer().status, 200);
+  EXPECT_EQ(pipelined.answer().body, "POST /1  x");
+  EXPECT_EQ(pipelined.answer().body.size(), 20000u * 1001);
+  EXPECT_TRUE(pipelined.ended());
+
+  cut_short.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf");
+  cut_short.half_close();
+  EXPECT_EQ(cut_short.answer().status, 400);
+  EXPECT_TRUE(cut_short.ended());
+  silent.half_close();
+  EXPECT_TRUE(silent.ended());
+  EXPECT_EQ(silent.received(), "");
+  EXPECT_TRUE(soon([&] { return server->statistics().connections == 0; }));
 }
 
 TEST_F(HttpServerTest, DrainFinishesWhatIsUnderWay) {

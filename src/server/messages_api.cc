@@ -2,6 +2,7 @@
 #include "server/messages_api.h"
 
 #include "server/answer_fields.h"
+#include "server/thinking_fields.h"
 
 namespace dure {
 namespace {
@@ -39,6 +40,7 @@ ToolCall read_tool_use(ApiFields& block) {
 // A user's message may hold results of tools, each a message of its own before the text.
 void add_blocks(const Json& content, Role role, const std::string& path,
                 std::vector<Message>& out) {
+  if (content.size() == 0) throw bad_field(path, path + " is empty: give at least one block");
   Message message{.role = role};
   bool any = false;
   for (size_t i = 0; i < content.size(); ++i) {
@@ -99,7 +101,8 @@ Json read_declarations(const Json& list) {
   for (size_t i = 0; i < list.size(); ++i) {
     ApiFields tool(list.at(i), fmt::format("tools.{}", i));
     const auto name = tool.string("name");
-    if (!name) throw bad_field(tool.path("name"), tool.path("name") + " is required");
+    if (!name || name->empty())
+      throw bad_field(tool.path("name"), tool.path("name") + " is required");
     Json function = Json::object();
     function["name"] = *name;
     if (const auto description = tool.string("description")) function["description"] = *description;
@@ -142,12 +145,18 @@ const char* read_output_format(ApiFields& fields, Json& asked) {
   return "output_config.format";
 }
 
-void read_thinking(ApiFields& fields, ChatRequest& out) {
-  const Json* thinking = fields.object("thinking");
-  if (thinking == nullptr) return;
-  ApiFields inner(*thinking, "thinking");
-  const auto type = inner.choice("type", {"enabled", "disabled", "adaptive"});
-  if (type) out.conversation.thinking = *type != "disabled";
+// A word for the template; it switches nothing.
+void read_output_effort(ApiFields& fields, ChatRequest& out) {
+  const Json* config = fields.object("output_config");
+  if (config == nullptr) return;
+  ApiFields inner(*config, "output_config");
+  const auto effort = inner.choice("effort", {"low", "medium", "high", "xhigh", "max"});
+  inner.ignore({"format", "task_budget"});
+  out.generation.note_unknown(inner);
+  if (!effort) return;
+  if (out.conversation.variables.is_null()) out.conversation.variables = Json::object();
+  if (!out.conversation.variables.contains("reasoning_effort"))
+    out.conversation.variables["reasoning_effort"] = *effort;
 }
 
 // ---- Answers
@@ -196,11 +205,11 @@ Json text_block(const std::string& text) {
   return out;
 }
 
-Json tool_block(const ToolCall& call, Json input) {
+Json tool_block(const std::string& name, Json input) {
   Json out = Json::object();
   out["type"] = "tool_use";
   out["id"] = fresh_id("toolu_");
-  out["name"] = call.name;
+  out["name"] = name;
   out["input"] = std::move(input);
   return out;
 }
@@ -224,7 +233,7 @@ class MessagesWhole final : public AnswerFormat {
     if (!said_.content.empty()) content.push_back(text_block(said_.content));
     for (const ToolCall& call : said_.tool_calls)
       content.push_back(
-          tool_block(call, call.arguments.is_object() ? call.arguments : Json::object()));
+          tool_block(call.name, call.arguments.is_object() ? call.arguments : Json::object()));
     Json out = message_json(head_, std::move(content));
     out["stop_reason"] = stop_text(end_);
     out["stop_sequence"] = stop_sequence(end_);
@@ -259,6 +268,9 @@ class MessagesStream final : public AnswerFormat {
   }
   std::string add(const AnswerPart& part, const AnswerTotals&) override {
     std::string out;
+    const std::vector<CallPiece> pieces = pieces_of(part.delta);
+    size_t i = 0;
+    for (; i < pieces.size() && !pieces[i].begins; ++i) out += tell(pieces[i]);
     if (!part.delta.reasoning.empty()) {
       out += open(Block::kThinking, thinking_block(""));
       out += delta("thinking_delta", "thinking", part.delta.reasoning);
@@ -267,12 +279,7 @@ class MessagesStream final : public AnswerFormat {
       out += open(Block::kText, text_block(""));
       out += delta("text_delta", "text", part.delta.content);
     }
-    for (const ToolCall& call : part.delta.tool_calls) {
-      out += open(Block::kTool, tool_block(call, Json::object()));
-      const std::string input = call.arguments.is_object() ? call.arguments.dump() : "{}";
-      out += delta("input_json_delta", "partial_json", input);
-      out += close();
-    }
+    for (; i < pieces.size(); ++i) out += tell(pieces[i]);
     return out;
   }
   std::string end_choice(const AnswerPart& last, const ChoiceEnd& end) override {
@@ -303,7 +310,16 @@ class MessagesStream final : public AnswerFormat {
   static std::string event(const Json& data) {
     return sse_event(data.at("type").as_string().c_str(), data.dump());
   }
-  // Goes on with the block that is open, if it is of that kind; no tool's ever is.
+  std::string tell(const CallPiece& piece) {
+    std::string out;
+    if (piece.begins) {
+      out = close();
+      out += open(Block::kTool, tool_block(piece.name, Json::object()));
+    }
+    if (!piece.arguments.empty()) out += delta("input_json_delta", "partial_json", piece.arguments);
+    return piece.ends ? out + close() : out;
+  }
+  // Goes on with the block that is open, if it is of that kind.
   std::string open(Block kind, Json block) {
     if (open_ == kind) return "";
     std::string out = close();
@@ -346,6 +362,7 @@ ChatRequest read_messages_request(const Json& body, const ServedModel& model) {
   check_model(fields, model);
   ChatRequest out;
   out.conversation.thinking = model.thinking;
+  out.generation.thinking_tokens = model.thinking_tokens;
   out.messages = read_dialogue(fields);
   if (const Json* tools = fields.array("tools")) out.conversation.tools = read_declarations(*tools);
   Json asked = read_form_fields(fields);
@@ -353,13 +370,16 @@ ChatRequest read_messages_request(const Json& body, const ServedModel& model) {
   asked["tools"] = out.conversation.tools;
   const char* format_name = read_output_format(fields, asked);
   read_thinking(fields, out);
-  out.generation = read_generation(fields, model);
+  read_output_effort(fields, out);
+  // An assistant's text at the end is the beginning of the answer.
+  out.conversation.continue_last = may_be_continued(out.messages.back());
+  read_generation(fields, model, out.generation);
   out.generation.choice_count = 1;
   const std::vector<std::string> stops = read_stops(fields, "stop_sequences", kStopsMax);
   if (!stops.empty()) out.generation.stops.strings = stops;
   read_answer_form(asked, model, out.generation, format_name);
   fields.ignore({"context_management", "container", "mcp_servers", "betas"});
-  out.unknown = fields.unknown();
+  out.unknown = unknown_fields(fields, out.generation);
   return out;
 }
 

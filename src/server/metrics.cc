@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <numeric>
 
 namespace dure {
 namespace {
@@ -76,6 +78,54 @@ void add_process(Page& page) {
   put("process_start_time_seconds", kStartTime, "Unix time of the start.", "gauge");
 }
 
+// vLLM's names; what it has none for under our own in either case.
+void add_drafts(Page& page, const GeneratorStatistics& g) {
+  const DraftStatistics& d = g.drafts;
+  page.counter("spec_decode_num_drafts", static_cast<double>(d.mtp.rounds + d.ngram.rounds),
+               "Times that tokens were drafted for a sequence.");
+  page.counter("spec_decode_num_draft_tokens", static_cast<double>(g.drafted), "Drafted tokens.");
+  page.counter("spec_decode_num_accepted_tokens", static_cast<double>(g.accepted),
+               "Drafts that stood.");
+  if (g.drafted == 0) return;
+  const auto series = [&](const std::string& name, const char* help, const char* type,
+                          const char* label, auto values, auto each) {
+    page.head(name, help, type);
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (values[i] != 0) each(name, fmt::format("{},{}=", page.labels(), label), i, values[i]);
+    }
+  };
+  const auto by_number = [&](const std::string& name, const std::string& labels, size_t i,
+                             auto value) {
+    page.line(name, fmt::format("{}\"{}\"", labels, i), static_cast<double>(value));
+  };
+  series(page.prefix() + "spec_decode_num_accepted_tokens_per_pos_total",
+         "Drafts that stood, by their place among those of one pass.", "counter", "position",
+         d.accepted_at, by_number);
+  series("dure_spec_decode_num_draft_tokens_per_pos_total",
+         "Drafted tokens, by their place among those of one pass.", "counter", "position",
+         d.drafted_at, by_number);
+  series("dure_spec_decode_chosen_length_total",
+         "Passes of a sequence that decodes, by the number of its drafts.", "counter", "drafts",
+         d.lengths, by_number);
+  series("dure_spec_decode_pass_seconds", "What a pass takes, by its rows: a running estimate.",
+         "gauge", "rows", d.pass_s,
+         [&](const std::string& name, const std::string& labels, size_t i, double seconds) {
+           page.line(name, fmt::format("{}\"{}\"", labels, i + 1), seconds);
+         });
+  const std::array<std::pair<const char*, const DraftStatistics::OfDrafter*>, 2> drafters = {
+      {{"mtp", &d.mtp}, {"ngram", &d.ngram}}};
+  for (const bool stood : {false, true}) {
+    const std::string name = fmt::format("dure_spec_decode_num_{}_tokens_by_drafter_total",
+                                         stood ? "accepted" : "draft");
+    page.head(name, stood ? "Drafts that stood, by drafter." : "Drafted tokens, by drafter.",
+              "counter");
+    for (const auto& [drafter, of] : drafters) {
+      page.line(name, fmt::format("{},drafter=\"{}\"", page.labels(), drafter),
+                static_cast<double>(stood ? of->accepted : of->drafted));
+    }
+  }
+}
+
 void add_engine(Page& page, const EngineStatistics& s) {
   const GeneratorStatistics& g = s.generator;
   page.gauge("num_requests_running", static_cast<double>(g.running), "Sequences in the batch.");
@@ -90,9 +140,7 @@ void add_engine(Page& page, const EngineStatistics& s) {
   page.counter("engine_rows", static_cast<double>(g.rows), "Rows of those passes.");
   page.counter("requests_refused", static_cast<double>(s.refused), "Refused by a full queue.");
   page.counter("request_faults", static_cast<double>(g.faults), "Requests that ended by a fault.");
-  page.counter("spec_decode_num_draft_tokens", static_cast<double>(g.drafted), "Drafted tokens.");
-  page.counter("spec_decode_num_accepted_tokens", static_cast<double>(g.accepted),
-               "Drafts that stood.");
+  add_drafts(page, g);
 }
 
 }  // namespace
@@ -106,6 +154,23 @@ void Histogram::add(double value, int64_t times) {
 void Histogram::add(const Histogram& more) {
   for (size_t i = 0; i < counts_.size(); ++i) counts_[i] += more.counts_[i];
   sum_ += more.sum_;
+}
+
+int64_t Histogram::count() const {
+  return std::accumulate(counts_.begin(), counts_.end(), int64_t{0});
+}
+
+double Histogram::quantile(double share) const {
+  const double wanted = share * static_cast<double>(count());
+  double below = 0;
+  for (size_t i = 0; i < bounds_.size(); ++i) {
+    const double here = static_cast<double>(counts_[i]);
+    const double from = i == 0 ? 0 : bounds_[i - 1];
+    if (here > 0 && below + here >= wanted)
+      return from + (bounds_[i] - from) * (wanted - below) / here;
+    below += here;
+  }
+  return count() > 0 ? bounds_.back() : 0;
 }
 
 std::string Histogram::text(const std::string& name, const std::string& labels) const {
@@ -155,6 +220,23 @@ void ServerMetrics::add(const GenerationRecord& r) {
   completion_.add(static_cast<double>(r.completion_tokens));
   asked_.add(static_cast<double>(r.tokens_max));
   choices_.add(static_cast<double>(r.choice_count));
+}
+
+Json ServerMetrics::latency() const {
+  const std::lock_guard lock(mutex_);
+  Json out = Json::object();
+  const auto put = [&](const char* name, const Histogram& histogram) {
+    Json one = Json::object();
+    one["count"] = histogram.count();
+    one["p50"] = histogram.quantile(0.5);
+    one["p90"] = histogram.quantile(0.9);
+    one["p99"] = histogram.quantile(0.99);
+    out[name] = std::move(one);
+  };
+  put("first_token", first_);
+  put("between_tokens", gaps_);
+  put("whole", whole_);
+  return out;
 }
 
 std::string ServerMetrics::text(const Sources& sources) const {

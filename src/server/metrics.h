@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "engine/engine_thread.h"
 #include "server/http_server.h"
 
@@ -23,6 +24,10 @@ class Histogram {
       : bounds_(std::move(bounds)), counts_(bounds_.size() + 1) {}
   void add(double value, int64_t times = 1);
   void add(const Histogram& more);  // Of the same bounds.
+  int64_t count() const;
+  // The value below which `share` of what was added lies, linear within a bucket; 0 where nothing
+  // was.
+  double quantile(double share) const;
   // `labels`: inside the braces.
   std::string text(const std::string& name, const std::string& labels) const;
 
@@ -58,6 +63,8 @@ class ServerMetrics {
     HttpStatistics http;
   };
   std::string text(const Sources& sources) const;
+  // {"first_token", "between_tokens", "whole"}: each {"count", "p50", "p90", "p99"} in seconds.
+  Json latency() const;
 
  private:
   mutable std::mutex mutex_;

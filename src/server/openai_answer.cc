@@ -36,17 +36,8 @@ Json chat_token_json(const AnswerHead& head, int32_t token, float log_probabilit
 }
 
 Json chat_logprobs_json(const AnswerHead& head, std::span<const TokenRecord> tokens) {
-  Json content = Json::array();
-  for (const TokenRecord& record : tokens) {
-    Json item = chat_token_json(head, record.token, record.log_probability);
-    Json top = Json::array();
-    for (const TokenLogProbability& t : record.top)
-      top.push_back(chat_token_json(head, t.token, t.log_probability));
-    item["top_logprobs"] = std::move(top);
-    content.push_back(std::move(item));
-  }
   Json out = Json::object();
-  out["content"] = std::move(content);
+  out["content"] = logprobs_json(head, tokens);
   out["refusal"] = Json();
   return out;
 }
@@ -216,15 +207,16 @@ class ChatStream final : public ChunkFormat {
     if (!part.delta.reasoning.empty())
       put("\"reasoning_content\":" + json_quote(part.delta.reasoning));
     if (!part.delta.content.empty()) put("\"content\":" + json_quote(part.delta.content));
-    for (const ToolCall& call : part.delta.tool_calls) {
+    for (const CallPiece& piece : pieces_of(part.delta)) {
       int64_t& count = call_counts_[static_cast<size_t>(part.choice)];
-      put(fmt::format(
-          R"("tool_calls":[{{"index":{},"id":"{}","type":"function","function":{{"name":{},"arguments":""}}}}])",
-          count, fresh_id("call_"), json_quote(call.name)));
-      const std::string arguments = call.arguments.is_null() ? "{}" : call.arguments.dump();
-      put(fmt::format(R"("tool_calls":[{{"index":{},"function":{{"arguments":{}}}}}])", count,
-                      json_quote(arguments)));
-      ++count;
+      if (piece.begins) {
+        put(fmt::format(
+            R"("tool_calls":[{{"index":{},"id":"{}","type":"function","function":{{"name":{},"arguments":""}}}}])",
+            count++, fresh_id("call_"), json_quote(piece.name)));
+      }
+      if (piece.arguments.empty()) continue;
+      put(fmt::format(R"("tool_calls":[{{"index":{},"function":{{"arguments":{}}}}}])", count - 1,
+                      json_quote(piece.arguments)));
     }
     if (out.empty() && logprobs != "null") put("");
     return out;
@@ -238,7 +230,7 @@ class ChatStream final : public ChunkFormat {
   }
 
  private:
-  std::vector<int64_t> call_counts_;
+  std::vector<int64_t> call_counts_;  // begun so far, by choice
 };
 
 class CompletionStream final : public ChunkFormat {
@@ -387,6 +379,25 @@ std::string sse_event(const char* name, const std::string& data) {
   return fmt::format("event: {}\ndata: {}\n\n", name, data);
 }
 
+std::vector<CallPiece> pieces_of(const OutputDelta& delta) {
+  std::vector<CallPiece> out = delta.call_pieces;
+  for (const ToolCall& call : delta.tool_calls) out.push_back(whole_piece(call));
+  return out;
+}
+
+Json logprobs_json(const AnswerHead& head, std::span<const TokenRecord> tokens) {
+  Json out = Json::array();
+  for (const TokenRecord& record : tokens) {
+    Json item = chat_token_json(head, record.token, record.log_probability);
+    Json top = Json::array();
+    for (const TokenLogProbability& t : record.top)
+      top.push_back(chat_token_json(head, t.token, t.log_probability));
+    item["top_logprobs"] = std::move(top);
+    out.push_back(std::move(item));
+  }
+  return out;
+}
+
 std::string fresh_id(const char* prefix) {
   thread_local std::mt19937_64 random = [] {
     std::random_device device;
@@ -423,6 +434,9 @@ Json timings_json(const AnswerTotals& totals) {
   out["predicted_n"] = totals.completion_tokens;
   out["predicted_ms"] = totals.predicted_ms;
   out["predicted_per_second"] = rate(totals.completion_tokens - 1, totals.predicted_ms);
+  if (totals.drafted == 0) return out;
+  out["draft_n"] = totals.drafted;
+  out["draft_n_accepted"] = totals.accepted;
   return out;
 }
 

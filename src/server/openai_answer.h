@@ -21,6 +21,8 @@ struct CompletionHead {
 std::unique_ptr<AnswerFormat> completion_stream_format(CompletionHead head);
 std::unique_ptr<AnswerFormat> completion_whole_format(CompletionHead head);
 
+// Each token with its log-probability and the likeliest, as OpenAI has them.
+Json logprobs_json(const AnswerHead& head, std::span<const TokenRecord> tokens);
 Json usage_json(const AnswerTotals& totals);
 Json timings_json(const AnswerTotals& totals);  // llama.cpp's names
 

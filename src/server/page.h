@@ -1,11 +1,17 @@
-// server/page.h: what a browser sees at the server's root.
+// server/page.h: the web page: index.html at the root and its files below /page/, out of the
+// program itself.
+//
+// Owns the headers: types, ETag, compression, and a policy under which the browser runs no script
+// and loads nothing but these files, and makes no HTML of any text. Not here: the files
+// (server/page/), their table (page_files.h), what they ask the server for (page_api.cc).
 #pragma once
 
-#include <string>
+#include "server/http.h"
 
 namespace dure {
 
-// `model`: the served name; empty while it is being read.
-std::string front_page(const std::string& model);
+// `name` without "/page/"; "index.html" is the root's. Status 404 where there is none, 304 where
+// the browser has it.
+HttpResponse page_file(const HttpRequest& request, std::string_view name);
 
 }  // namespace dure

@@ -2,11 +2,14 @@
 #include "server/prepare.h"
 
 #include <ctime>
+#include <set>
 
+#include "chat/thinking_budget.h"
 #include "server/answer_fields.h"
 #include "server/completion_request.h"
 #include "server/messages_api.h"
 #include "server/openai_answer.h"
+#include "server/prefix_salt.h"
 #include "server/responses_api.h"
 
 namespace dure {
@@ -22,7 +25,8 @@ GenerationRequest make_request(std::vector<int32_t> prompt, const GenerationFiel
           .stop_tokens = fields.stops.stop_tokens(model.texts.stops),
           .top_count = fields.logprobs ? fields.top_logprobs : 0,
           .mask = std::move(mask),
-          .stream = static_cast<uint64_t>(index)};
+          .stream = static_cast<uint64_t>(index),
+          .prefix_salt = prefix_salt("", fields.cache_salt)};
 }
 
 Conversation conversation_of(const ChatRequest& request, const ServedModel& model) {
@@ -30,6 +34,7 @@ Conversation conversation_of(const ChatRequest& request, const ServedModel& mode
   // What is written in a form that was asked for is no call, whatever it looks like.
   const std::optional<AnswerForm>& form = request.generation.form;
   options.read_calls = !options.tools.is_null() && (!form || form->kind == AnswerKind::kToolCalls);
+  options.call_pieces = request.generation.stream;
   Conversation out(model.texts, std::move(options));
   for (const Message& message : request.messages) out.add(message);
   return out;
@@ -97,12 +102,18 @@ ChatChoices make_chat_choices(const ChatRequest& request, const ServedModel& mod
             ? AnswerStream(model.texts, {.format = model.texts.chat_template.format(),
                                          .thinking = false,
                                          .calls = conversation.options().read_calls,
+                                         .call_pieces = conversation.options().call_pieces,
+                                         .continues = conversation.options().continue_last,
                                          .tools = conversation.options().tools})
             : conversation.answer_to(text);
     stream.stop_at(request.generation.stops);
+    std::shared_ptr<TokenMask> mask = make_mask(request.generation, model, reasons, not_held);
+    if (reasons && request.generation.thinking_tokens) {
+      mask = std::make_shared<ThinkingBudget>(model.texts.require_tokenizer(), model.vocab_size,
+                                              *request.generation.thinking_tokens, std::move(mask));
+    }
     out.choices.push_back(
-        {.request = make_request(prompt, request.generation, room, model, i,
-                                 make_mask(request.generation, model, reasons, not_held)),
+        {.request = make_request(prompt, request.generation, room, model, i, std::move(mask)),
          .stream = std::move(stream)});
   }
   warn_of_not_held(not_held, request_id);
@@ -135,6 +146,7 @@ AnsweringOptions prepare_messages(const Json& body, const ServedModel& model,
                         ? messages_stream_format(std::move(head), choices.prompt_tokens)
                         : messages_whole_format(std::move(head)),
           .prompt_tokens = choices.prompt_tokens,
+          .include_reasoning = request.include_reasoning,
           .first_call_only = request.first_call_only};
 }
 
@@ -150,6 +162,7 @@ AnsweringOptions prepare_responses(const Json& body, const ServedModel& model,
                         ? responses_stream_format(std::move(head), body, sampling)
                         : responses_whole_format(std::move(head), body, sampling),
           .prompt_tokens = choices.prompt_tokens,
+          .include_reasoning = request.include_reasoning,
           .first_call_only = request.first_call_only};
 }
 
@@ -166,7 +179,7 @@ AnsweringOptions prepare_completion(const Json& body, const ServedModel& model,
     out.prompt_tokens += std::ssize(prompt);
     if (fields.tokens_max > 0) rooms.push_back(answer_room(fields, std::ssize(prompt), model));
     if (std::ssize(prompt) > model.context_tokens)
-      throw too_long(std::ssize(prompt), model.context_tokens);
+      throw too_long(std::ssize(prompt), model.context_tokens, fields.prompt_name);
   }
   if (request.echo) add_echoes(request, model, head);
   if (rooms.empty()) out.silent_choices = head.head.choice_count;

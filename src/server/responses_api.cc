@@ -6,6 +6,8 @@
 
 #include "base/log.h"
 #include "server/answer_fields.h"
+#include "server/openai_answer.h"
+#include "server/thinking_fields.h"
 
 namespace dure {
 namespace {
@@ -112,8 +114,11 @@ Json read_declarations(const Json& list) {
                printable(type, 40));
       continue;
     }
-    if (!tool.string("name"))
+    if (tool.string("name").value_or("").empty())
       throw bad_field(tool.path("name"), tool.path("name") + " is required");
+    tool.object("parameters");
+    tool.string("description");
+    tool.boolean("strict");
     Json function = Json::object();
     for (const auto& [name, value] : list.at(i).as_object()) {
       if (name != "type" && !value.is_null()) function[name] = value;
@@ -152,6 +157,18 @@ void read_tool_choice(ApiFields& fields, ChatRequest& out, Json& asked) {
                       "tool_choice: a function by its name, \"auto\", \"none\" or \"required\"");
   }
   asked["tool_choice"] = forced_tool(out.conversation.tools, *name);
+}
+
+// Log-probabilities are one of the things that an answer may include.
+void read_logprobs(ApiFields& fields, const ServedModel& model, GenerationFields& out) {
+  if (const Json* include = fields.array("include")) {
+    for (const Json& item : include->as_array()) {
+      if (!item.is_string()) throw wrong_kind("include", "a list of names", item);
+      out.logprobs = out.logprobs || item.as_string() == "message.output_text.logprobs";
+    }
+  }
+  const FieldRange range{0, static_cast<double>(model.top_logprobs_max)};
+  out.top_logprobs = fields.integer("top_logprobs", range).value_or(0);
 }
 
 void refuse_state(ApiFields& fields) {
@@ -200,14 +217,17 @@ class ResponsesFormat : public AnswerFormat {
   }
   std::string add(const AnswerPart& part, const AnswerTotals&) override {
     std::string out;
-    if (!part.delta.reasoning.empty()) out += say(Kind::kReasoning, part.delta.reasoning);
-    if (!part.delta.content.empty()) out += say(Kind::kMessage, part.delta.content);
-    for (const ToolCall& call : part.delta.tool_calls) out += add_call(call);
+    const std::vector<CallPiece> pieces = pieces_of(part.delta);
+    size_t i = 0;
+    for (; i < pieces.size() && !pieces[i].begins; ++i) out += tell(pieces[i]);
+    if (!part.delta.reasoning.empty()) out += say(Kind::kReasoning, part.delta.reasoning, {});
+    if (!part.delta.content.empty()) out += say(Kind::kMessage, part.delta.content, part.tokens);
+    for (; i < pieces.size(); ++i) out += tell(pieces[i]);
     return out;
   }
   std::string end_choice(const AnswerPart& last, const ChoiceEnd& end) override {
-    std::string out = add(last, {});
     cut_ = end.reason == AnswerEnd::kLength;
+    const std::string out = add(last, {});
     return out + close();
   }
   std::string end(const AnswerTotals& totals) override {
@@ -227,7 +247,7 @@ class ResponsesFormat : public AnswerFormat {
   }
 
  private:
-  enum class Kind { kNone, kReasoning, kMessage };
+  enum class Kind { kNone, kReasoning, kMessage, kCall };
 
   std::string event(const char* type, Json data) {
     if (!streams_) return "";
@@ -279,10 +299,21 @@ class ResponsesFormat : public AnswerFormat {
     out["text"] = text_;
     if (open_ == Kind::kReasoning) return out;
     out["annotations"] = Json::array();
-    out["logprobs"] = Json::array();
+    out["logprobs"] = logprobs_;
+    return out;
+  }
+  Json call_item(const char* status) const {
+    Json out = Json::object();
+    out["id"] = item_id_;
+    out["type"] = "function_call";
+    out["status"] = status;
+    out["call_id"] = call_id_;
+    out["name"] = call_name_;
+    out["arguments"] = text_;
     return out;
   }
   Json item(const char* status, bool with_part) const {
+    if (open_ == Kind::kCall) return call_item(status);
     Json out = Json::object();
     out["id"] = item_id_;
     out["type"] = open_ == Kind::kReasoning ? "reasoning" : "message";
@@ -316,57 +347,68 @@ class ResponsesFormat : public AnswerFormat {
     return data;
   }
 
-  std::string say(Kind kind, const std::string& text) {
+  std::string say(Kind kind, const std::string& text, std::span<const TokenRecord> tokens) {
     std::string out;
     if (open_ != kind) {
       out = close();
       open_ = kind;
       item_id_ = fresh_id(kind == Kind::kReasoning ? "rs_" : "msg_");
       text_.clear();
+      logprobs_ = Json::array();
       out += event("response.output_item.added", item_event(item("in_progress", false)));
       out += event("response.content_part.added", with(place(true), "part", part()));
     }
     text_ += text;
     Json data = with(place(true), "delta", text);
-    if (kind == Kind::kMessage) data["logprobs"] = Json::array();
+    if (kind == Kind::kMessage) {
+      Json list = head_.logprobs ? logprobs_json(head_, tokens) : Json::array();
+      for (const Json& one : list.as_array()) logprobs_.push_back(one);
+      data["logprobs"] = std::move(list);
+    }
     return out + event(kind == Kind::kReasoning ? "response.reasoning_text.delta"
                                                 : "response.output_text.delta",
                        std::move(data));
   }
   std::string close() {
     if (open_ == Kind::kNone) return "";
-    Json data = with(place(true), "text", text_);
-    if (open_ == Kind::kMessage) data["logprobs"] = Json::array();
-    std::string out = event(
-        open_ == Kind::kReasoning ? "response.reasoning_text.done" : "response.output_text.done",
-        std::move(data));
-    out += event("response.content_part.done", with(place(true), "part", part()));
+    std::string out = open_ == Kind::kCall ? call_done() : part_done();
     Json done = item(cut_ ? "incomplete" : "completed", true);
     out += event("response.output_item.done", item_event(done));
     output_.push_back(std::move(done));
     open_ = Kind::kNone;
     return out;
   }
-  std::string add_call(const ToolCall& call) {
-    std::string out = close();
-    item_id_ = fresh_id("fc_");
-    const std::string arguments = call.arguments.is_null() ? "{}" : call.arguments.dump();
-    Json made = Json::object();
-    made["id"] = item_id_;
-    made["type"] = "function_call";
-    made["status"] = "in_progress";
-    made["call_id"] = fresh_id("call_");
-    made["name"] = call.name;
-    made["arguments"] = "";
-    out += event("response.output_item.added", item_event(made));
-    out += event("response.function_call_arguments.delta", with(place(false), "delta", arguments));
-    out += event("response.function_call_arguments.done",
-                 with(with(place(false), "arguments", arguments), "name", call.name));
-    made["status"] = "completed";
-    made["arguments"] = arguments;
-    out += event("response.output_item.done", item_event(made));
-    output_.push_back(std::move(made));
-    return out;
+  std::string part_done() {
+    Json data = with(place(true), "text", text_);
+    if (open_ == Kind::kMessage) data["logprobs"] = logprobs_;
+    const char* type =
+        open_ == Kind::kReasoning ? "response.reasoning_text.done" : "response.output_text.done";
+    const std::string out = event(type, std::move(data));
+    return out + event("response.content_part.done", with(place(true), "part", part()));
+  }
+  std::string call_done() {
+    return event("response.function_call_arguments.done",
+                 with(with(place(false), "arguments", text_), "name", call_name_));
+  }
+
+  std::string tell(const CallPiece& piece) {
+    std::string out;
+    if (piece.begins) {
+      out = close();
+      open_ = Kind::kCall;
+      item_id_ = fresh_id("fc_");
+      call_id_ = fresh_id("call_");
+      call_name_ = piece.name;
+      text_.clear();
+      out += event("response.output_item.added", item_event(item("in_progress", false)));
+    }
+    text_ += piece.arguments;
+    if (!piece.arguments.empty()) {
+      out += event("response.function_call_arguments.delta",
+                   with(place(false), "delta", piece.arguments));
+    }
+    // One that the answer's length cut is closed with the answer, which knows.
+    return piece.ends && !cut_ ? out + close() : out;
   }
 
   AnswerHead head_;
@@ -375,7 +417,9 @@ class ResponsesFormat : public AnswerFormat {
   AnswerTotals totals_;
   int64_t sequence_ = 0;
   Kind open_ = Kind::kNone;
-  std::string item_id_, text_;
+  std::string item_id_, text_;  // text_: of a call, its arguments
+  std::string call_id_, call_name_;
+  Json logprobs_ = Json::array();  // of the message that is open
 };
 
 }  // namespace
@@ -386,23 +430,25 @@ ChatRequest read_responses_request(const Json& body, const ServedModel& model) {
   refuse_state(fields);
   ChatRequest out;
   out.conversation.thinking = model.thinking;
+  out.generation.thinking_tokens = model.thinking_tokens;
+  out.generation.prompt_name = "input";
   out.messages = read_input(fields);
   if (const Json* tools = fields.array("tools")) out.conversation.tools = read_declarations(*tools);
   Json asked = read_form_fields(fields);
   read_tool_choice(fields, out, asked);
   asked["tools"] = out.conversation.tools;
   read_text_format(fields, asked);
-  if (const Json* reasoning = fields.object("reasoning")) {
-    const auto effort = ApiFields(*reasoning, "reasoning").string("effort");
-    if (effort) out.conversation.thinking = *effort != "none";
-  }
+  read_thinking(fields, out);
   out.first_call_only = !fields.boolean("parallel_tool_calls").value_or(true);
   asked["parallel_tool_calls"] = !out.first_call_only;
-  out.generation = read_generation(fields, model);
+  read_generation(fields, model, out.generation);
   read_answer_form(asked, model, out.generation, "text.format");
   out.generation.choice_count = 1;
-  fields.ignore({"include", "truncation", "top_logprobs", "max_tool_calls", "background"});
-  out.unknown = fields.unknown();
+  read_logprobs(fields, model, out.generation);
+  fields.choice("truncation", {"auto", "disabled"});
+  fields.integer("max_tool_calls");
+  fields.ignore({"background"});
+  out.unknown = unknown_fields(fields, out.generation);
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,15 +25,18 @@ struct ServedModel {
   int64_t context_tokens = 0;
   int64_t vocab_size = 0;
   int64_t parameter_count = 0;
-  int64_t created_s = 0;  // when it was loaded, in Unix time
-  bool any_name = false;  // every `model` means this one
-  bool thinking = true;   // where a request is silent
+  int64_t created_s = 0;                   // when it was loaded, in Unix time
+  bool any_name = false;                   // every `model` means this one
+  bool thinking = true;                    // where a request is silent
+  std::optional<int64_t> thinking_tokens;  // where a request is silent; absent: no limit
   // Scores given prompts (echo with logprobs): waits for its turn. Empty: that is refused.
   std::function<std::vector<std::vector<PromptScore>>(
       const std::vector<std::vector<int32_t>>& prompts, int64_t top_count)>
       score_prompts;
   // Masks of answers that must have a form. Null: such requests are refused.
   std::shared_ptr<AnswerMasks> masks;
+  // For who looks at the engine: name to value (text or number), name to bytes.
+  Json facts = Json::object(), memory = Json::object();
   int64_t choices_max = 16, top_logprobs_max = 20;
 
   const std::string& name() const { return names.front(); }

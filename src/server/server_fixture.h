@@ -18,6 +18,7 @@ struct TestServerOptions {
   ApiOptions api;
   HttpServerOptions http;
   int64_t context_tokens = 1024, sequences_max = 8, queue_max = 64, page_count = 0;
+  bool keep_prefixes = false;
   bool ready = true;  // else it answers as one that still reads the model
 };
 
@@ -29,7 +30,8 @@ class TestServer {
         engine_(model_.weights,
                 {.generator = {.sequences_max = options.sequences_max,
                                .context_tokens_max = options.context_tokens,
-                               .page_count = options.page_count},
+                               .page_count = options.page_count,
+                               .prefix = {.keep = options.keep_prefixes}},
                  .waiting_requests_max = options.queue_max},
                 stream_),
         api_(std::move(options.api)),

@@ -109,6 +109,31 @@ TEST(Chat, TrainedTextContinuesTheGenerationPrompt) {
   }
 }
 
+// The pieces of each call as one. That only the first begins it, and only the last ends it, is
+// checked.
+std::vector<CallPiece> merged(const std::vector<CallPiece>& pieces) {
+  std::vector<CallPiece> out;
+  for (const CallPiece& piece : pieces) {
+    EXPECT_FALSE(piece.empty());
+    EXPECT_EQ(piece.begins, out.empty() || out.back().ends);
+    EXPECT_TRUE(piece.begins || piece.name.empty());
+    if (piece.begins) {
+      out.push_back(piece);
+    } else if (!out.empty()) {
+      out.back().arguments += piece.arguments;
+      out.back().ends = piece.ends;
+    }
+  }
+  return out;
+}
+
+std::string shown(const std::vector<CallPiece>& pieces) {
+  std::string out;
+  for (const CallPiece& call : merged(pieces))
+    out += call.name + call.arguments + (call.ends ? ";" : "...");
+  return out;
+}
+
 // What a cut in every place gives, and one character at a time.
 void expect_same_for_every_cut(const std::string& text, const OutputParserOptions& options) {
   const OutputDelta whole = parse_output(text, options);
@@ -124,6 +149,7 @@ void expect_same_for_every_cut(const std::string& text, const OutputParserOption
     EXPECT_EQ(sum.reasoning, whole.reasoning) << text;
     EXPECT_EQ(sum.content, whole.content) << text;
     EXPECT_EQ(sum.tool_calls, whole.tool_calls) << text;
+    EXPECT_EQ(shown(sum.call_pieces), shown(whole.call_pieces)) << text;
   };
   for (size_t cut = 1; cut < text.size(); ++cut)
     run([&](size_t i) { return i == 0 ? cut : text.size(); });
@@ -193,6 +219,8 @@ TEST(OutputParser, RandomTextIsTheSameForEveryCut) {
                          "<tool_call>",
                          "</tool_call>",
                          "{\"name\": \"f\", \"arguments\": {}}",
+                         "{\"name\": \"g\", \"arguments\": {\"a\": [",
+                         "]}}",
                          "{\"name\": \"",
                          "\"}",
                          "\n",
@@ -214,8 +242,10 @@ TEST(OutputParser, RandomTextIsTheSameForEveryCut) {
     std::string text;
     for (int64_t n = rng.between(1, 14); n > 0; --n) text += parts[rng.below(std::size(parts))];
     for (ChatFormat format : {ChatFormat::kK1, ChatFormat::kK2}) {
-      expect_same_for_every_cut(text,
-                                {.format = format, .thinking = rng.below(2) == 0, .tools = {}});
+      expect_same_for_every_cut(text, {.format = format,
+                                       .thinking = rng.below(2) == 0,
+                                       .call_pieces = rng.below(2) == 0,
+                                       .tools = {}});
     }
   }
 }
@@ -238,12 +268,81 @@ TEST(OutputParser, ReadsBackWhatTheFormatWrites) {
   }
 }
 
+std::string pieces_of(const std::string& text, ChatFormat format = ChatFormat::kK1) {
+  const OutputParserOptions options{
+      .format = format, .thinking = false, .call_pieces = true, .tools = {}};
+  expect_same_for_every_cut(text, options);
+  const OutputDelta parsed = parse_output(text, options);
+  EXPECT_TRUE(parsed.tool_calls.empty());
+  return shown(parsed.call_pieces) + "|" + parsed.content;
+}
+
+TEST(OutputParser, TellsACallWhileItIsWritten) {
+  OutputParser parser({.thinking = false, .call_pieces = true});
+  EXPECT_TRUE(parser.push("<tool_call>{\"name\": \"f\", \"argu").empty());
+  EXPECT_EQ(shown(parser.push("ments\": {\"city\"").call_pieces), "f{\"city\"...");
+  EXPECT_TRUE(parser.inside_call());
+  OutputDelta more = parser.push(": \"서");
+  ASSERT_EQ(more.call_pieces.size(), 1u);
+  EXPECT_EQ(more.call_pieces[0].arguments, ": \"서");
+  EXPECT_FALSE(more.call_pieces[0].begins);
+  more = parser.push("\"}}</tool_call>\nand <tool_call>{\"name\":\"g\",\"arguments\":{");
+  ASSERT_EQ(more.call_pieces.size(), 2u);
+  EXPECT_EQ(more.call_pieces[0].arguments, "\"}");
+  EXPECT_TRUE(more.call_pieces[0].ends);
+  EXPECT_EQ(more.call_pieces[1].name, "g");
+  EXPECT_EQ(more.content, "and");
+  const OutputDelta end = parser.finish();  // The answer was cut.
+  ASSERT_EQ(end.call_pieces.size(), 1u);
+  EXPECT_TRUE(end.call_pieces[0].ends);
+}
+
+TEST(OutputParser, PiecesOfCallsHaveTheirText) {
+  EXPECT_EQ(
+      pieces_of(R"(x<tool_call>{"name": "f", "arguments": {"a": {"b": "}\"]"}}}</tool_call> y)"),
+      R"(f{"a": {"b": "}\"]"}};|x y)");
+  EXPECT_EQ(
+      pieces_of(R"(<tool_call>{"name":"f","arguments":{"t":"a </tool_call> b"}}</tool_call>)"),
+      R"(f{"t":"a </tool_call> b"};|)");
+  // What cannot be told early is told whole.
+  EXPECT_EQ(
+      pieces_of("<tool_call>```json\n{\"arguments\": {\"a\": 1}, \"name\": \"f\"}```</tool_call>"),
+      R"(f{"a":1};|)");
+  EXPECT_EQ(pieces_of(R"(<tool_call>{"name": "f"}</tool_call><tool_call>{"name": 3}</tool_call>)"),
+            R"(f{};|<tool_call>{"name": 3}</tool_call>)");
+  // Once begun it is a call, however it goes on.
+  EXPECT_EQ(pieces_of("<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": tru</tool_call>x"),
+            "f{\"a\": tru;|x");
+  EXPECT_EQ(pieces_of("<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": \"\n</tool_call>x"),
+            "f{\"a\": \"\n;|x");
+  EXPECT_EQ(pieces_of("<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1"), "f{\"a\": 1;|");
+}
+
+TEST(OutputParser, PiecesOfTagsAreParameters) {
+  const std::string head = "<tool_call>\n<function=f>\n";
+  EXPECT_EQ(pieces_of(head + "<parameter=a>\n1\n</parameter>\n<parameter=b c>\n</tool_call>\n"
+                             "</parameter>\n</function>\n</tool_call>x",
+                      ChatFormat::kK2),
+            R"(f{"a":"1","b c":"</tool_call>"};|x)");
+  EXPECT_EQ(pieces_of(head + "</function></tool_call>", ChatFormat::kK2), "f{};|");
+  EXPECT_EQ(
+      pieces_of(head + "<parameter=a>1</parameter>oh</function></tool_call>x", ChatFormat::kK2),
+      R"(f{"a":"1"};|x)");
+  EXPECT_EQ(pieces_of(head + "<parameter=a>1</parameter><parameter=b>2", ChatFormat::kK2),
+            R"(f{"a":"1";|)");
+}
+
 TEST(OutputParser, ManyMalformedCallsTakeLinearTime) {
   std::string text;
   for (int i = 0; i < 20000; ++i)
     text += R"(<tool_call>{"a</tool_call><tool_call>[",","</tool_call>)";
   for (ChatFormat format : {ChatFormat::kK1, ChatFormat::kK2}) {
-    EXPECT_EQ(parse_output(text, {.format = format, .thinking = false, .tools = {}}).content, text);
+    for (const bool pieces : {false, true}) {
+      EXPECT_EQ(parse_output(
+                    text, {.format = format, .thinking = false, .call_pieces = pieces, .tools = {}})
+                    .content,
+                text);
+    }
   }
 }
 

@@ -31,6 +31,7 @@ OutputDelta& OutputDelta::operator+=(OutputDelta next) {
   reasoning += next.reasoning;
   content += next.content;
   for (ToolCall& call : next.tool_calls) tool_calls.push_back(std::move(call));
+  for (CallPiece& piece : next.call_pieces) call_pieces.push_back(std::move(piece));
   return *this;
 }
 
@@ -49,7 +50,9 @@ void OutputParser::Stripper::add(std::string& out, std::string_view text, bool l
 
 OutputParser::OutputParser(OutputParserOptions options)
     : options_(std::move(options)),
-      state_(options_.thinking ? State::kReasoning : State::kContent) {}
+      state_(options_.thinking ? State::kReasoning : State::kContent) {
+  content_.started = options_.continues;
+}
 
 OutputDelta OutputParser::push(std::string_view text) {
   OutputDelta delta;
@@ -77,6 +80,9 @@ void OutputParser::advance(OutputDelta& delta, bool last) {
         break;
       case State::kCall:
         more = advance_call(delta, last);
+        break;
+      case State::kPieces:
+        more = advance_pieces(delta, last);
         break;
     }
   }
@@ -108,11 +114,30 @@ bool OutputParser::advance_content(OutputDelta& delta, bool last) {
   scanned_ = kCallBegin.size();
   first_close_end_ = 0;
   close_count_ = 0;
+  if (options_.call_pieces) reader_.emplace(options_.format);
   return true;
+}
+
+// Whether what follows <tool_call> is a call for certain.
+bool OutputParser::begin_pieces() {
+  const size_t head = reader_->head_size(undecided().substr(kCallBegin.size()));
+  if (head == 0) return false;
+  decided_ += kCallBegin.size() + head;
+  state_ = State::kPieces;
+  return true;
+}
+
+bool OutputParser::advance_pieces(OutputDelta& delta, bool last) {
+  CallPiece piece;
+  decided_ += reader_->read(undecided(), last, options_.tools, piece);
+  if (reader_->ended()) state_ = State::kContent;
+  if (!piece.empty()) delta.call_pieces.push_back(std::move(piece));
+  return state_ == State::kContent;
 }
 
 // The undecided text begins with <tool_call>.
 bool OutputParser::advance_call(OutputDelta& delta, bool last) {
+  if (options_.call_pieces && begin_pieces()) return true;
   const std::string_view text = undecided();
   const size_t at = text.find(kCallEnd, scanned_);
   if (at == std::string_view::npos) {
@@ -132,7 +157,11 @@ bool OutputParser::advance_call(OutputDelta& delta, bool last) {
     return true;
   }
   if (syntax == CallSyntax::kGood) {
-    delta.tool_calls.push_back(std::move(call));
+    if (options_.call_pieces) {
+      delta.call_pieces.push_back(whole_piece(call));
+    } else {
+      delta.tool_calls.push_back(std::move(call));
+    }
     decided_ += end;
     state_ = State::kContent;
   } else {

@@ -8,14 +8,16 @@
 // Rules (docs/chat-format.md): with thinking on the text begins inside the reasoning, and the first
 // </think> ends it; without one, everything is reasoning. In the content,
 // <tool_call>...</tool_call> is a call if it is well-formed, and stays in the content if not.
-// Reasoning and content are stripped of white space at both ends.
+// Reasoning and content are stripped of white space at both ends. Told in pieces, a call is one
+// from the moment its arguments begin, however it goes on (call_reader.h).
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "text/chat.h"
+#include "text/call_reader.h"
 
 namespace dure {
 
@@ -23,15 +25,22 @@ struct OutputDelta {
   std::string reasoning;             // To be appended to what came before.
   std::string content;               // Likewise.
   std::vector<ToolCall> tool_calls;  // Complete ones; `arguments` is an object, `id` empty.
-  bool empty() const { return reasoning.empty() && content.empty() && tool_calls.empty(); }
+  // Instead, where calls are told in pieces. A call that was begun before goes on before `content`;
+  // one that begins here comes after it.
+  std::vector<CallPiece> call_pieces;
+  bool empty() const {
+    return reasoning.empty() && content.empty() && tool_calls.empty() && call_pieces.empty();
+  }
   OutputDelta& operator+=(OutputDelta next);  // The two as one.
 };
 
 struct OutputParserOptions {
   ChatFormat format = ChatFormat::kK1;
-  bool thinking = true;  // The prompt ended inside the reasoning.
-  bool calls = true;     // Else <tool_call> is text as any other.
-  Json tools;            // The declarations, or null: their schemas give K2 arguments their types.
+  bool thinking = true;      // The prompt ended inside the reasoning.
+  bool calls = true;         // Else <tool_call> is text as any other.
+  bool call_pieces = false;  // Calls are told while they are written.
+  bool continues = false;    // A content that was begun: white space at its start counts.
+  Json tools;  // The declarations, or null: their schemas give K2 arguments their types.
 };
 
 class OutputParser {
@@ -42,14 +51,16 @@ class OutputParser {
   OutputDelta finish();  // The end of the turn: releases what was held back. Once.
 
   bool in_reasoning() const { return state_ == State::kReasoning; }
-  bool inside_call() const { return state_ == State::kCall; }
+  bool inside_call() const { return state_ == State::kCall || state_ == State::kPieces; }
 
  private:
-  enum class State { kReasoning, kContent, kCall };
+  enum class State { kReasoning, kContent, kCall, kPieces };
   void advance(OutputDelta& delta, bool last);
   bool advance_reasoning(OutputDelta& delta, bool last);
   bool advance_content(OutputDelta& delta, bool last);
   bool advance_call(OutputDelta& delta, bool last);
+  bool begin_pieces();
+  bool advance_pieces(OutputDelta& delta, bool last);
   void leave_call_in_content(OutputDelta& delta, size_t size);
 
   // Emits text without the white space at both ends of the whole.
@@ -67,6 +78,7 @@ class OutputParser {
   size_t scanned_ = 0;          // kCall: where in undecided() to look for the next </tool_call>.
   size_t first_close_end_ = 0;  // kCall: one past the first </tool_call>, 0 before it was seen.
   int close_count_ = 0;
+  std::optional<CallReader> reader_;  // kCall, kPieces: of the call that is read
   Stripper reasoning_, content_;
 };
 

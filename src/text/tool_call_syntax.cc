@@ -52,17 +52,6 @@ bool consume(std::string_view& text, std::string_view prefix) {
   return true;
 }
 
-// "<function=add>": what stands between `opening` and '>', on one line and not empty.
-std::optional<std::string> take_named_tag(std::string_view& text, std::string_view opening) {
-  if (!text.starts_with(opening)) return std::nullopt;
-  const size_t end = text.find_first_of(">\n", opening.size());
-  if (end == std::string_view::npos || text[end] != '>' || end == opening.size())
-    return std::nullopt;
-  std::string name(text.substr(opening.size(), end - opening.size()));
-  text.remove_prefix(end + 1);
-  return name;
-}
-
 const Json* find_parameter_schema(const Json& tools, const std::string& function_name,
                                   const std::string& key) {
   if (!tools.is_array()) return nullptr;
@@ -125,6 +114,23 @@ Json typed_value(std::string_view text, const Json* schema) {
 
 }  // namespace
 
+std::optional<std::string> take_named_tag(std::string_view& text, std::string_view opening) {
+  if (!text.starts_with(opening)) return std::nullopt;
+  const size_t end = text.find_first_of(">\n", opening.size());
+  if (end == std::string_view::npos || text[end] != '>' || end == opening.size())
+    return std::nullopt;
+  std::string name(text.substr(opening.size(), end - opening.size()));
+  text.remove_prefix(end + 1);
+  return name;
+}
+
+Json k2_value(std::string_view text, const Json& tools, const std::string& function,
+              const std::string& key) {
+  consume(text, "\n");
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  return typed_value(text, find_parameter_schema(tools, function, key));
+}
+
 CallSyntax parse_k1_call(std::string_view body, ToolCall& call) {
   std::optional<Json> json = try_parse_json(without_fence(body));
   if (!json.has_value())
@@ -156,11 +162,8 @@ CallSyntax parse_k2_call(std::string_view body, const Json& tools, ToolCall& cal
       return rest.find("</function>") == std::string_view::npos ? CallSyntax::kInsideValue
                                                                 : CallSyntax::kMalformed;
     }
-    std::string_view value = rest.substr(0, end);
+    call.arguments[*key] = k2_value(rest.substr(0, end), tools, *name, *key);
     rest.remove_prefix(end + std::string_view("</parameter>").size());
-    consume(value, "\n");
-    if (value.ends_with('\n')) value.remove_suffix(1);
-    call.arguments[*key] = typed_value(value, find_parameter_schema(tools, *name, *key));
   }
   return python_strip(rest).empty() ? CallSyntax::kGood : CallSyntax::kMalformed;
 }

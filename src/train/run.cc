@@ -7,6 +7,7 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "runs/run_registration.h"
 #include "train/run_identity.h"
 
 namespace dure {
@@ -51,6 +52,11 @@ Run::Run(RunOptions options, Stage& stage)
 void Run::run() {
   if (is_finished()) return;
   open();
+  run_registered({options_.title, options_.folder, options_.config, options_.steps},
+                 [this] { take_steps(); });
+}
+
+void Run::take_steps() {
   const InterruptScope scope;
   Progress progress(options_.title, options_.steps * options_.progress_per_step,
                     options_.progress_unit);

@@ -2,9 +2,9 @@
 // leave the model.
 //
 // Owns the run folder (docs/training.md): config.json, metrics.jsonl, tensorboard/, checkpoints/,
-// model/; the check that a folder holds the same run; progress, interrupts, and the refusal of
-// weights that are not finite. A Stage owns what is learnt and how: pretraining and fine-tuning
-// (next_token_stage.h), reinforcement learning (rl/rl_stage.h).
+// model/; its row in the registry (runs/); the check that a folder holds the same run; progress,
+// interrupts, and the refusal of weights that are not finite. A Stage owns what is learnt and how:
+// pretraining and fine-tuning (next_token_stage.h), reinforcement learning (rl/rl_stage.h).
 //
 // A run is a function of its configuration, inputs and seed: killed at any point and started again,
 // it goes on from the last checkpoint to the same bits. A step is a transaction: it is recorded,
@@ -83,6 +83,7 @@ class Run {
   bool is_finished() const;
   void open();
   void say_continuing() const;
+  void take_steps();
   std::string one_step();
   bool is_due_to_save() const;
   void save();

@@ -126,11 +126,17 @@ struct RowLists {
   float* y[kRowBlockMax];
 };
 
-RowBlock row_block(const Run& run, int64_t g, int64_t first, RowLists& lists) {
+// Rows of a task's blocks: of nearly the same size, or all that a body takes together.
+int64_t rows_of_block(const Run& run) {
+  const int64_t most = run.body.row_block;
+  return run.body.rows_together ? most : divide_up(run.count(), divide_up(run.count(), most));
+}
+
+RowBlock row_block(const Run& run, int64_t g, int64_t first, int64_t most, RowLists& lists) {
   const RoundedRows x = run.call.x;  // A copy: stores to the lists leave it alone.
   const int32_t* const take = run.call.take;
   const int64_t begin = run.task.row_begin + first;
-  const auto count = static_cast<int>(std::min<int64_t>(run.body.row_block, run.count() - first));
+  const auto count = static_cast<int>(std::min(most, run.count() - first));
   float* y = run.room.results + first * kTileColumns;
   for (int i = 0; i < count; ++i, y += kTileColumns) {
     const int64_t r = take == nullptr ? begin + i : take[begin + i];
@@ -171,8 +177,8 @@ TileMemory memory_of(const WeightView& w, int64_t part, int64_t tile, int64_t gr
 }
 
 // Asks for the rows of x that the block after this one reads.
-void fetch_rows(const Run& run, int64_t g, int64_t first) {
-  for (int64_t i = first; i < std::min(first + run.body.row_block, run.count()); ++i) {
+void fetch_rows(const Run& run, int64_t g, int64_t first, int64_t most) {
+  for (int64_t i = first; i < std::min(first + most, run.count()); ++i) {
     const int8_t* const at = run.values_at(g, i);
     for (int64_t line = 0; line < kPanelElements; line += 64) __builtin_prefetch(at + line, 0, 3);
   }
@@ -182,6 +188,7 @@ void run_tile(const Run& run, int64_t tile) {
   const Task& task = run.task;
   const WeightView& w = task.job->product->w;
   const int64_t groups = run.call.x.groups, bytes = row_bytes(w.dtype(), kPanelElements);
+  const int64_t step = rows_of_block(run);
   std::memset(run.room.results, 0, static_cast<size_t>(run.count() * kTileColumns) * sizeof(float));
   PanelRows rows[kTilePanels];
   for (int p = 0; p < kTilePanels; ++p) rows[p] = stored_rows(w, task.part, tile * kTilePanels + p);
@@ -196,9 +203,10 @@ void run_tile(const Run& run, int64_t tile) {
       run.body.unpack(w.dtype(), rows[p], elements, run.room.panels[p]);
       for (const uint8_t*& at : rows[p].at) at += bytes;
     }
-    for (int64_t r = 0; r < run.count(); r += run.body.row_block) {
-      fetch_rows(run, g, r + run.body.row_block);
-      run.body.multiply(*task.job->format, run.room.panels, elements, row_block(run, g, r, lists));
+    for (int64_t r = 0; r < run.count(); r += step) {
+      fetch_rows(run, g, r + step, step);
+      run.body.multiply(*task.job->format, run.room.panels, elements,
+                        row_block(run, g, r, step, lists));
     }
   }
 }

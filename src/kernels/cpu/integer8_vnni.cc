@@ -61,13 +61,16 @@ DURE_INLINE void dots(const Panel* tile, int b, const RowBlock& rows, const int3
         start == nullptr ? _mm512_setzero_si512() : _mm512_set1_epi32(start[r][b]);
     sums.of[0][r] = sums.of[1][r] = first;
   }
+  // From 0 on, so that the compiler sees how many: it unrolls all of them then.
+  const auto* const first = tile[0].values + b * kSteps;
+  const auto* const second = tile[1].values + b * kSteps;
 #pragma GCC unroll 8
-  for (int i = b * kSteps; i < (b + 1) * kSteps; ++i) {
-    const __m512i w0 = _mm512_load_si512(tile[0].values[i]);
-    const __m512i w1 = _mm512_load_si512(tile[1].values[i]);
+  for (int i = 0; i < kSteps; ++i) {
+    const __m512i w0 = _mm512_load_si512(first[i]);
+    const __m512i w1 = _mm512_load_si512(second[i]);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      const __m512i x = broadcast(rows.values[r] + 4 * i);
+      const __m512i x = broadcast(rows.values[r] + 4 * (b * kSteps + i));
       sums.of[0][r] = _mm512_dpbusd_epi32(sums.of[0][r], w0, x);
       sums.of[1][r] = _mm512_dpbusd_epi32(sums.of[1][r], w1, x);
     }
@@ -90,28 +93,53 @@ DURE_INLINE __m512 add_scaled(__m512i sum, __m512 scales, __m512 y) {
   return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scales, y);
 }
 
-// Sum over the sub-blocks of minima * (sum of x).
-template <int kSub>
-DURE_INLINE __m512i minima_sum(const Panel& panel, const int32_t* pairs) {
+// Sums over the sub-blocks of minima * (sum of x), of every row's pairs.
+template <int kSub, int kRows>
+DURE_INLINE void minima_sums(const Panel* tile, const int32_t (*pairs)[8], Sums<kRows>& low) {
   constexpr int kPairs = kPanelElements / kSub / 2;
-  __m512i low = _mm512_setzero_si512();
 #pragma GCC unroll 8
-  for (int p = 0; p < kPairs; ++p)
-    low = _mm512_dpwssd_epi32(low, _mm512_load_si512(panel.minima[p]), _mm512_set1_epi32(pairs[p]));
-  return low;
+  for (int r = 0; r < kRows; ++r) low.of[0][r] = low.of[1][r] = _mm512_setzero_si512();
+#pragma GCC unroll 8
+  for (int p = 0; p < kPairs; ++p) {
+    const __m512i first = _mm512_load_si512(tile[0].minima[p]);
+    const __m512i second = _mm512_load_si512(tile[1].minima[p]);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const __m512i x = _mm512_set1_epi32(pairs[r][p]);
+      low.of[0][r] = _mm512_dpwssd_epi32(low.of[0][r], first, x);
+      low.of[1][r] = _mm512_dpwssd_epi32(low.of[1][r], second, x);
+    }
+  }
 }
 
-template <int kSub, bool kMinima>
-DURE_INLINE void finish_whole(const Panel& panel, __m512i weighted, float scale,
-                              const int32_t* pairs, float* y) {
-  const __m512 s = _mm512_set1_ps(scale);
-  __m512 sum =
-      add_scaled(weighted, _mm512_mul_ps(_mm512_load_ps(panel.d[0]), s), _mm512_loadu_ps(y));
-  if constexpr (kMinima) {
-    const __m512 low = _mm512_cvtepi32_ps(minima_sum<kSub>(panel, pairs));
-    sum = _mm512_fnmadd_ps(low, _mm512_mul_ps(_mm512_load_ps(panel.low[0]), s), sum);
+// y += d * scale * weighted, for both panels of every row; y -= low * scale * minima likewise.
+template <int kRows>
+DURE_INLINE void add_weighted(const Panel* tile, const Sums<kRows>& weighted, const RowBlock& rows) {
+#pragma GCC unroll 2
+  for (int p = 0; p < kTilePanels; ++p) {
+    const __m512 d = _mm512_load_ps(tile[p].d[0]);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      float* const y = rows.y[r] + p * kPanelColumns;
+      const __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(*rows.scales[r]));
+      _mm512_storeu_ps(y, add_scaled(weighted.of[p][r], scale, _mm512_loadu_ps(y)));
+    }
   }
-  _mm512_storeu_ps(y, sum);
+}
+
+template <int kRows>
+DURE_INLINE void subtract_minima(const Panel* tile, const Sums<kRows>& low, const RowBlock& rows) {
+#pragma GCC unroll 2
+  for (int p = 0; p < kTilePanels; ++p) {
+    const __m512 of_column = _mm512_load_ps(tile[p].low[0]);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      float* const y = rows.y[r] + p * kPanelColumns;
+      const __m512 scale = _mm512_mul_ps(of_column, _mm512_set1_ps(*rows.scales[r]));
+      const __m512 sum = _mm512_cvtepi32_ps(low.of[p][r]);
+      _mm512_storeu_ps(y, _mm512_fnmadd_ps(sum, scale, _mm512_loadu_ps(y)));
+    }
+  }
 }
 
 template <int kSub, bool kMinima, int kRows>
@@ -119,6 +147,11 @@ void multiply_whole(const IntegerFormat& format, const Panel* tile, int, const R
   alignas(64) int32_t starts_of[kRows][16];
   if constexpr (!kMinima) starts<kSub, kRows>(rows, format.offset, starts_of);
   const auto* const start = kMinima ? nullptr : starts_of;  // Types with minima have no offset.
+  // Written long before they are read, one by one: a store just before would be waited for.
+  alignas(64) int32_t pairs[kRows][8];
+  if constexpr (kMinima) {
+    for (int r = 0; r < kRows; ++r) sum_pairs<kSub>(rows.sums[r], pairs[r]);
+  }
   Sums<kRows> weighted, sums;
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) weighted.of[0][r] = weighted.of[1][r] = _mm512_setzero_si512();
@@ -134,14 +167,10 @@ void multiply_whole(const IntegerFormat& format, const Panel* tile, int, const R
             _mm512_add_epi32(weighted.of[p][r], _mm512_mullo_epi32(sums.of[p][r], scale));
     }
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-    alignas(64) int32_t pairs[8];
-    if constexpr (kMinima) sum_pairs<kSub>(rows.sums[r], pairs);
-#pragma GCC unroll 2
-    for (int p = 0; p < kTilePanels; ++p)
-      finish_whole<kSub, kMinima>(tile[p], weighted.of[p][r], *rows.scales[r], pairs,
-                                  rows.y[r] + p * kPanelColumns);
+  add_weighted<kRows>(tile, weighted, rows);
+  if constexpr (kMinima) {
+    minima_sums<kSub, kRows>(tile, pairs, sums);
+    subtract_minima<kRows>(tile, sums, rows);
   }
 }
 
@@ -151,6 +180,9 @@ void multiply_blocks(const IntegerFormat& format, const Panel* tile, int element
   alignas(64) int32_t start[kRows][16], x_sums[kRows][16];
   starts<32, kRows>(rows, format.offset, start);
   if (kMinima) starts<32, kRows>(rows, -1, x_sums);
+  // A copy, so that the loop keeps a pointer to each row's values and no more.
+  alignas(64) float scales[kRows][8];
+  for (int r = 0; r < kRows; ++r) std::memcpy(scales[r], rows.scales[r], sizeof(scales[r]));
   __m512 y[kTilePanels][kRows];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -166,7 +198,7 @@ void multiply_blocks(const IntegerFormat& format, const Panel* tile, int element
       const __m512 d = _mm512_load_ps(tile[p].d[b]), low = _mm512_load_ps(tile[p].low[b]);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
-        const __m512 scale = _mm512_set1_ps(rows.scales[r][b]);
+        const __m512 scale = _mm512_set1_ps(scales[r][b]);
         y[p][r] = add_scaled(sums.of[p][r], _mm512_mul_ps(d, scale), y[p][r]);
         if (!kMinima) continue;
         const __m512 x = _mm512_cvtepi32_ps(_mm512_set1_epi32(x_sums[r][b]));
@@ -195,22 +227,34 @@ void multiply_rows(const IntegerFormat& f, const Panel* tile, int elements, cons
                   : multiply_whole<16, false, kRows>(f, tile, elements, rows);
 }
 
-// Six rows and two panels fill the registers: 12 sums, as many weighted ones, weights, x.
+void multiply_piece(const IntegerFormat& f, const Panel* tile, int elements, const RowBlock& rows) {
+  switch (rows.count) {
+    case 1:
+      return multiply_rows<1>(f, tile, elements, rows);
+    case 2:
+      return multiply_rows<2>(f, tile, elements, rows);
+    case 3:
+      return multiply_rows<3>(f, tile, elements, rows);
+    case 4:
+      return multiply_rows<4>(f, tile, elements, rows);
+    case 5:
+      return multiply_rows<5>(f, tile, elements, rows);
+    default:
+      return multiply_rows<6>(f, tile, elements, rows);
+  }
+}
+
+// Six rows and two panels fill the registers: 12 sums, as many weighted ones, weights, x. Types of
+// 32 elements do better with four. Pieces of nearly the same size: one row alone waits for itself.
 void multiply(const IntegerFormat& f, const Panel* tile, int elements, const RowBlock& rows) {
+  const int most = f.elements == 32 ? 4 : 6;
   RowBlock rest = rows;
-  while (rest.count >= 6) {
-    multiply_rows<6>(f, tile, elements, rest);
-    drop_rows(rest, 6);
+  for (int pieces = (rows.count + most - 1) / most; pieces > 0; --pieces) {
+    RowBlock piece = rest;
+    piece.count = (rest.count + pieces - 1) / pieces;
+    multiply_piece(f, tile, elements, piece);
+    drop_rows(rest, piece.count);
   }
-  if (rest.count >= 4) {
-    multiply_rows<4>(f, tile, elements, rest);
-    drop_rows(rest, 4);
-  }
-  if (rest.count >= 2) {
-    multiply_rows<2>(f, tile, elements, rest);
-    drop_rows(rest, 2);
-  }
-  if (rest.count == 1) multiply_rows<1>(f, tile, elements, rest);
 }
 
 double chains(int64_t rounds, int32_t* out) {
