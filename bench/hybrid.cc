@@ -191,7 +191,7 @@ int engine(const std::string& real_path, const std::string& global_path, int64_t
 
 // --- training ---
 
-// Four layers small enough for a step of 32K tokens: 15,000 keys cost a row of a layer as much as
+// Four layers small enough for long documents: 15,000 keys cost a row of a layer as much as
 // all its other products (28,000 in the 236B), so that what windows save shows at half the length.
 ModelConfig training_config() {
   ModelConfig c;

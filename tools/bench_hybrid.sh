@@ -21,5 +21,5 @@ measure() {
 measure engine engine "$folder/real.gguf" "$folder/global.gguf" 256 0,8192,32768,131072 5
 measure engine-256k engine "$folder/real.gguf" "$folder/global.gguf" 256 262144 5
 measure training-8k training 8192 2
-measure training-32k training 32768 1
+measure training-16k training 16384 2
 $build/bench_hybrid report "$out" "$folder"/*.jsonl
