@@ -18,6 +18,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/progress.h"
 #include "bench_main.h"
 #include "cli/kv_type_flag.h"
@@ -105,6 +106,9 @@ class Subject {
 
   const ModelConfig& config() const { return weights_.config; }
   const KvCache& cache() const { return cache_; }
+  int64_t planned_bytes() const {
+    return weights_.owned_bytes() + cache_.allocated_bytes() + arena_.peak_bytes();
+  }
 
  private:
   ModelWeights weights_;
@@ -177,29 +181,34 @@ int engine(const std::string& real_path, const std::string& global_path, int64_t
     print_line(engine_line(real, "LLLG", depth, rows, chunks.first, tokens.first));
     print_line(engine_line(global, "G", depth, rows, chunks.second, tokens.second));
   }
+  const int64_t planned = real.planned_bytes() + global.planned_bytes();
+  std::fprintf(stderr, "memory: %s planned for both (%s the pages of the global one), %s touched\n",
+               format_bytes(static_cast<double>(planned)).c_str(),
+               format_bytes(static_cast<double>(global.cache().allocated_bytes())).c_str(),
+               format_bytes(static_cast<double>(touched_bytes())).c_str());
   return 0;
 }
 
 // --- training ---
 
-// Four layers in which, as in the 236B, about 28,000 keys cost a row of a layer as much as all its
-// other products.
+// Four layers small enough for long documents: 15,000 keys cost a row of a layer as much as
+// all its other products (28,000 in the 236B), so that what windows save shows at half the length.
 ModelConfig training_config() {
   ModelConfig c;
   c.vocab_size = 4096;
-  c.hidden_size = 1024;
+  c.hidden_size = 512;
   c.head_count = 8;
   c.kv_head_count = 1;
-  c.head_width = 32;
+  c.head_width = 16;
   c.context_tokens = 262144;
   set_layers(
       c, 4, 128,
-      {.dense_width = 4608,
-       .experts = {.count = 16, .per_token = 8, .width = 512, .shared_count = 1, .scale = 2.5}});
+      {.dense_width = 2304,
+       .experts = {.count = 16, .per_token = 8, .width = 256, .shared_count = 1, .scale = 2.5}});
   return c;
 }
 
-constexpr int64_t kKeptTokensMax = 8192;  // Longer documents compute their activations again.
+constexpr int64_t kKeptTokensMax = 32768;  // Longer documents compute their activations again.
 
 double training_step_s(const ModelConfig& config, int64_t tokens, int64_t steps, Stream& stream) {
   LearnerOptions options;
@@ -285,6 +294,7 @@ Costs costs_of(const ModelConfig& c, int64_t length) {
 std::string number_text(double value, const char* unit) {
   static constexpr const char* kPrefixes[] = {"", "k", "M", "G", "T", "P", "E", "Z"};
   size_t i = 0;
+  if (value < 1 && *unit == 's') return fmt::format("{:.3g} ms", 1e3 * value);
   for (; value >= 1000 && i + 1 < std::size(kPrefixes); ++i) value /= 1000;
   return fmt::format("{:.{}f} {}{}", value,
                      value < 10    ? 2
@@ -297,39 +307,65 @@ std::string percent(double part, double whole) {
 }
 std::string length_text(int64_t tokens) { return fmt::format("{}K", tokens / 1024); }
 
-void row(const std::string& length, const std::string& what, double real, double global,
-         const char* unit) {
-  std::printf("| %s | %s | %s | %s | %s |\n", length.c_str(), what.c_str(),
-              number_text(real, unit).c_str(), number_text(global, unit).c_str(),
-              percent(real, global).c_str());
+// "506 MB of 1.61 GB: **31 %**"
+std::string cell(double real, double global, const char* unit) {
+  return number_text(real, unit) + " of " + number_text(global, unit) + ": **" +
+         percent(real, global) + "**";
 }
+
+// Rows of what is compared, a column a length.
+class Comparison {
+ public:
+  explicit Comparison(const std::string& title) : title_(title) {}
+  void column(const std::string& head) { heads_ += " " + head + " |"; }
+  void add(const std::string& what, const std::string& text) {
+    for (auto& [name, cells] : rows_)
+      if (name == what) return void(cells += " " + text + " |");
+    rows_.emplace_back(what, " " + text + " |");
+  }
+  void print() const {
+    std::printf("\n%s\n\n| |%s\n|---|", title_.c_str(), heads_.c_str());
+    for (const char c : heads_)
+      if (c == '|') std::printf("--:|");
+    std::printf("\n");
+    for (const auto& [name, cells] : rows_) std::printf("| %s |%s\n", name.c_str(), cells.c_str());
+  }
+
+ private:
+  std::string title_, heads_;
+  std::vector<std::pair<std::string, std::string>> rows_;
+};
 
 void print_counted() {
   const ModelConfig real = k_exaone_236b(), global = every_layer_global(real);
-  std::printf("\nCounted: K-EXAONE-236B, one sequence, keys and values in 16 bits\n\n");
-  std::printf("| length | what | LLLG | every layer global | left |\n|--:|---|--:|--:|--:|\n");
+  Comparison table("Counted: K-EXAONE-236B of the same with every layer global");
   for (const int64_t n : kLengths) {
     const Costs a = costs_of(real, n), b = costs_of(global, n);
-    const std::string length = length_text(n);
-    row(length, "keys and values cached", a.kv_bytes, b.kv_bytes, "B");
-    row(length, "prompt, operations", a.prefill, b.prefill, "");
-    row(length, "of these in attention", a.attention, b.attention, "");
-    row(length, "the next token, operations", a.token, b.token, "");
-    row(length, "the next token, keys and values read", a.read_bytes, b.read_bytes, "B");
-    row(length, "training on one document, operations", a.training, b.training, "");
+    table.column(length_text(n));
+    table.add("keys and values", cell(a.kv_bytes, b.kv_bytes, "B"));
+    table.add("prompt, operations", cell(a.prefill, b.prefill, ""));
+    table.add("... of attention", cell(a.attention, b.attention, ""));
+    table.add("next token, operations", cell(a.token, b.token, ""));
+    table.add("... keys and values read", cell(a.read_bytes, b.read_bytes, "B"));
+    table.add("training on a document, operations", cell(a.training, b.training, ""));
   }
-  const ModelConfig four = exaone_4_32b();
-  std::printf("\nCounted: K-EXAONE-236B beside EXAONE 4.0 32B\n\n");
-  std::printf("| length | what | K-EXAONE | EXAONE 4.0 | share |\n|--:|---|--:|--:|--:|\n");
+  table.print();
+}
+
+void print_exaone_4() {
+  const ModelConfig real = k_exaone_236b(), four = exaone_4_32b();
+  Comparison table("Counted: K-EXAONE-236B of EXAONE 4.0 32B");
   for (const int64_t n : kLengths) {
     if (n > four.context_tokens) continue;
     const Costs a = costs_of(real, n), b = costs_of(four, n),
                 c = costs_of(every_layer_global(four), n);
-    row(length_text(n), "keys and values cached", a.kv_bytes, b.kv_bytes, "B");
-    row(length_text(n), "the same, were EXAONE 4.0 all global", a.kv_bytes, c.kv_bytes, "B");
-    row(length_text(n), "prompt, operations", a.prefill, b.prefill, "");
-    row(length_text(n), "of these in attention", a.attention, b.attention, "");
+    table.column(length_text(n));
+    table.add("keys and values", cell(a.kv_bytes, b.kv_bytes, "B"));
+    table.add("... were EXAONE 4.0 all global", cell(a.kv_bytes, c.kv_bytes, "B"));
+    table.add("prompt, operations", cell(a.prefill, b.prefill, ""));
+    table.add("... of attention", cell(a.attention, b.attention, ""));
   }
+  table.print();
 }
 
 double field(const Json& line, const char* name) { return line.at(name).as_double(name); }
@@ -374,46 +410,38 @@ std::map<int64_t, std::pair<double, double>> prompts_of(const Pairs& pairs) {
 void print_engine(const Pairs& pairs, int64_t hidden) {
   if (pairs.empty()) return;
   const Json& any = pairs.begin()->second.first;
-  std::printf("\nMeasured: %lld layers of width %lld, chunks of %lld rows\n\n",
-              static_cast<long long>(any.at("layers").as_int()), static_cast<long long>(hidden),
-              static_cast<long long>(any.at("rows").as_int()));
-  std::printf(
-      "| depth | what | LLLG | every layer global | left | left of operations |\n"
-      "|--:|---|--:|--:|--:|--:|\n");
+  Comparison table(fmt::format("Measured: {} layers of width {}, chunks of {} rows",
+                               any.at("layers").as_int(), hidden, any.at("rows").as_int()));
   const auto prompts = prompts_of(pairs);
   for (const auto& [depth, pair] : pairs) {
     const auto& [a, b] = pair;
-    const std::string length = length_text(depth);
-    const auto line = [&](const char* what, double x, double y, const char* unit,
-                          const std::string& counted) {
-      std::printf("| %s | %s | %s | %s | %s | %s |\n", length.c_str(), what,
-                  number_text(x, unit).c_str(), number_text(y, unit).c_str(), percent(x, y).c_str(),
-                  counted.c_str());
+    const auto of = [&](const char* name, const char* unit) {
+      return cell(field(a, name), field(b, name), unit);
     };
-    if (depth > 0) line("keys and values", field(a, "kv_bytes"), field(b, "kv_bytes"), "B", "");
-    line("a chunk", 1e3 * field(a, "chunk_s"), 1e3 * field(b, "chunk_s"), "ms",
-         percent(field(a, "chunk_operations"), field(b, "chunk_operations")));
-    if (depth > 0)
-      line("the whole prompt, from the chunks", prompts.at(depth).first, prompts.at(depth).second,
-           "s", "");
-    line("one token", 1e3 * field(a, "token_s"), 1e3 * field(b, "token_s"), "ms",
-         percent(field(a, "token_operations"), field(b, "token_operations")));
+    table.column(length_text(depth));
+    table.add("keys and values", depth > 0 ? of("kv_bytes", "B") : "");
+    table.add("a chunk", of("chunk_s", "s"));
+    table.add("... its operations",
+              percent(field(a, "chunk_operations"), field(b, "chunk_operations")));
+    const auto& [real_s, global_s] = prompts.at(depth);
+    table.add("the whole prompt", depth > 0 ? cell(real_s, global_s, "s") : "");
+    table.add("the next token", of("token_s", "s"));
+    table.add("... the token's operations",
+              percent(field(a, "token_operations"), field(b, "token_operations")));
   }
+  table.print();
 }
 
 void print_training(const Pairs& pairs) {
   if (pairs.empty()) return;
-  std::printf("\nMeasured: a training step on one document, four layers of width 1,024\n\n");
-  std::printf(
-      "| tokens | LLLG | every layer global | left | left of operations "
-      "|\n|--:|--:|--:|--:|--:|\n");
+  Comparison table("Measured: a training step on one document, four layers of width 512");
   for (const auto& [tokens, pair] : pairs) {
     const auto& [a, b] = pair;
-    std::printf("| %s | %.1f s | %.1f s | %s | %s |\n", length_text(tokens).c_str(),
-                field(a, "step_s"), field(b, "step_s"),
-                percent(field(a, "step_s"), field(b, "step_s")).c_str(),
-                percent(field(a, "operations"), field(b, "operations")).c_str());
+    table.column(length_text(tokens));
+    table.add("a step", cell(field(a, "step_s"), field(b, "step_s"), "s"));
+    table.add("its operations", cell(field(a, "operations"), field(b, "operations"), ""));
   }
+  table.print();
 }
 
 Chart counted_chart() {
@@ -465,6 +493,7 @@ int report(const std::string& svg, const std::vector<std::string>& files) {
       if (!line.empty()) lines.push_back(parse_json(line, file));
   }
   print_counted();
+  print_exaone_4();
   Chart chart = counted_chart();
   std::map<int64_t, bool> widths;
   for (const Json& line : lines)

@@ -257,8 +257,8 @@ TEST_F(Bench, BadShapesAreRefusedInOneLine) {
   expect_refusal(make("slice.bin"), ".gguf");
   expect_refusal(make("a.gguf", "--type Q9_K"), "Q9_K");
   expect_refusal(make("a.gguf", "--head-type Q4_K_M"), "--head-type 'Q4_K_M'");
-  expect_refusal(run_program("bench --make-slice " + quoted("a.gguf") + " --layers 1"),
-                 "--layers 1");
+  expect_refusal(run_program("bench --make-slice " + quoted("a.gguf") + " --layers 0"),
+                 "--layers 0");
   expect_refusal(run_program("bench --make-slice " + quoted("a.gguf") + " --window 0"),
                  "--window 0");
   expect_refusal(run_program("bench --make-slice " + quoted("a.gguf") + " --heads 7"), "--make");

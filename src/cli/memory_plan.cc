@@ -1,27 +1,15 @@
 // Sums over the plans of the parts; the longest context and the most rows that fit are found by
-// bisection over these sums. The machine's memory is /proc/meminfo, under the cgroup's limit.
+// bisection over these sums.
 #include "cli/memory_plan.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <sstream>
 
-#include "base/error.h"
 #include "kernels/optimiser.h"
 #include "model/load.h"
 #include "model/tensors.h"
 
 namespace dure {
 namespace {
-
-int64_t number_in(const Path& path) {
-  if (!path_exists(path)) return 0;
-  try {
-    return std::atoll(read_file(path).c_str());  // "max" gives 0.
-  } catch (const Error&) {
-    return 0;
-  }
-}
 
 // The largest n from 1 to `most` with fits(n), which holds up to some n and never after it.
 template <typename Fits>
@@ -106,23 +94,6 @@ RlPlan plan_rl(const ModelConfig& config, const RlConfig& run, const PromptRoom&
   plan.generator_bytes = Generator::plan_bytes(config, engine) - plan.kv_bytes;
   plan.answer_bytes = rl_answer_bytes(run, room);
   return plan;
-}
-
-MachineMemory machine_memory() {
-  MachineMemory out;
-  std::istringstream in(read_file("/proc/meminfo"));
-  std::string name, unit;
-  for (int64_t value = 0; in >> name >> value; std::getline(in, unit)) {
-    if (name == "MemTotal:") out.total_bytes = value * 1024;
-    if (name == "MemAvailable:") out.available_bytes = value * 1024;
-  }
-  if (const int64_t limit = number_in("/sys/fs/cgroup/memory.max"); limit > 0) {
-    out.total_bytes = std::min(out.total_bytes, limit);
-    out.available_bytes =
-        std::min(out.available_bytes,
-                 std::max<int64_t>(0, limit - number_in("/sys/fs/cgroup/memory.current")));
-  }
-  return out;
 }
 
 }  // namespace dure

@@ -2,13 +2,15 @@
 // of files alone.
 //
 // Every number comes from the planner of the part that allocates it (engine, model, train), so that
-// plan and run cannot drift apart. Not here: the disk; worker stacks and the program itself (a few
+// plan and run cannot drift apart. Not here: the
+// machine (base/memory.h), the disk; worker stacks and the program itself (a few
 // MiB).
 #pragma once
 
 #include <cstdint>
 #include <optional>
 
+#include "base/memory.h"
 #include "engine/generator.h"
 #include "formats/model_files.h"
 #include "rl/rl_sizes.h"
@@ -74,10 +76,5 @@ struct RlPlan {
 };
 RlPlan plan_rl(const ModelConfig& config, const RlConfig& run, const PromptRoom& room,
                int64_t thread_count);
-
-struct MachineMemory {
-  int64_t total_bytes = 0, available_bytes = 0;  // the container's limit where there is one
-};
-MachineMemory machine_memory();
 
 }  // namespace dure

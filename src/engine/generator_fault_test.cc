@@ -3,6 +3,7 @@
 // without it, the generator goes on, and no memory stays behind.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstdlib>
 #include <limits>
 #include <new>
@@ -376,19 +377,74 @@ TEST(Fault, AnAllocationThatFailsIsMadeGood) {
   }
 }
 
+// Forbids one token after another, in memory of its own.
+class RollingMask : public TokenMask {
+ public:
+  std::span<const uint64_t> allowed(std::span<const int32_t> generated) override {
+    bits_[0] = bits_[1] = ~uint64_t{0};
+    const size_t place = generated.size() % 90;
+    bits_[place / 64] &= ~(uint64_t{1} << place % 64);
+    return bits_;
+  }
+
+ private:
+  std::array<uint64_t, 2> bits_{};
+};
+
+// Every kind of request, told apart by what it asks of the sampler.
+GenerationRequest steady_request(int kind) {
+  GenerationRequest r{.prompt = {1, 2, 3 + kind}, .new_tokens_max = 100};
+  r.sampling.seed = 5;
+  r.stream = static_cast<uint64_t>(kind);
+  if (kind == 0) r.top_count = 2;
+  if (kind == 1) r.sampling.temperature = 0;
+  if (kind == 2) r.sampling.top_p = 0.9;
+  if (kind == 3) r.sampling.repetition_penalty = 1.2;
+  if (kind == 4) r.sampling.presence_penalty = 0.4;
+  if (kind == 5) r.mask = std::make_shared<RollingMask>();
+  if (kind == 6) r.sampling.logit_bias = {{3, 1.5}, {9, -2.0}};
+  if (kind == 7) r.sampling.top_k = 5;
+  return r;
+}
+
+int64_t steady_allocations(Model& model, const GeneratorOptions& options,
+                           const std::vector<int>& kinds) {
+  Generator generator(model.weights, options, model.stream);
+  for (const int kind : kinds) generator.submit(steady_request(kind));
+  for (int i = 0; i < 12; ++i) generator.step();
+  {
+    const Armed arm(-1);
+    for (int i = 0; i < 12; ++i) generator.step();
+  }
+  return allocations;
+}
+
 TEST(Fault, ASteadyStepAllocatesNothing) {
   Model model(drafting_config());
   for (const auto& [drafts, length] :
        {std::pair(0, DraftLength::kFixed), {3, DraftLength::kFixed}, {3, DraftLength::kMeasured}}) {
-    GeneratorOptions o = with(drafts);
-    o.draft_length = length;
-    o.prefix.keep = true;
-    Generator generator(model.weights, o, model.stream);
-    for (int i = 0; i < 6; ++i) {
-      GenerationRequest r{.prompt = {1, 2, 3 + i}, .new_tokens_max = 100};
-      r.top_count = 2;
-      generator.submit(std::move(r));
+    for (const bool keep : {false, true}) {
+      GeneratorOptions o = with(drafts);
+      o.draft_length = length;
+      o.prefix.keep = keep;
+      for (int kind = 0; kind < 8; ++kind)
+        EXPECT_EQ(steady_allocations(model, o, {kind}), 0)
+            << drafts << " drafts, request of kind " << kind << ", " << keep;
+      EXPECT_EQ(steady_allocations(model, o, {0, 3, 4, 5, 6, 7}), 0) << drafts << " drafts, all";
     }
+  }
+}
+
+// While a long prompt is read in chunks beside a sequence that decodes.
+TEST(Fault, AStepThatReadsAPromptAllocatesNothing) {
+  Model model(drafting_config());
+  for (const int64_t drafts : {0, 3}) {
+    GeneratorOptions o = with(drafts);
+    o.context_tokens_max = 1024;
+    Generator generator(model.weights, o, model.stream);
+    generator.submit(steady_request(0));
+    GenerationRequest long_one{.prompt = std::vector<int32_t>(900, 4), .new_tokens_max = 8};
+    generator.submit(std::move(long_one));
     for (int i = 0; i < 12; ++i) generator.step();
     {
       const Armed arm(-1);

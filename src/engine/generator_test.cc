@@ -312,6 +312,30 @@ TEST(Generator, PromptsTakeTurns) {
   EXPECT_LE(quick_after, 2);
 }
 
+// At the end of a context of 256K, whose earlier rows are there as zeros: places, tables,
+// partitions and rotations there are those of any other position, whatever the chunk.
+TEST(KvCache, FarPositionsHaveTheSameBitsInAnyChunk) {
+  constexpr int64_t kFar = 262'144 - 200;
+  Model model;
+  std::vector<int32_t> tokens(static_cast<size_t>(kFar) + 200);
+  Rng rng(3);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(rng.below(97));
+  std::vector<std::vector<float>> ends;
+  for (const int64_t chunk : {1, 7, 64, 200}) {
+    const KvCacheOptions options{.context_tokens_max = 262'144, .append_tokens_max = chunk};
+    KvCache cache(model.config, options, model.stream);
+    EXPECT_EQ(cache.allocated_bytes(), kv_cache_plan(model.config, options).total_bytes());
+    const int slot = cache.open();
+    Feeder feeder(model, cache);
+    ASSERT_TRUE(cache.reserve(slot, kFar));
+    feeder.skip(slot, kFar);
+    ends.push_back(feeder.feed(slot, tokens, kFar));
+    EXPECT_EQ(cache.length(slot), 262'144);
+    EXPECT_FALSE(cache.reserve(slot, 1));
+  }
+  for (const std::vector<float>& end : ends) EXPECT_EQ(end, ends[0]);
+}
+
 TEST(KvCache, RewindKeepsWhatItPromises) {
   Model model;
   const KvCacheOptions options{

@@ -81,7 +81,9 @@ struct Sequence {
   }
 
   void start() {
-    if (request.sampling.penalises()) seen_ = TokenCounts(request.prompt, {});
+    const int64_t more = std::min(request.new_tokens_max, kRoomMax);
+    if (request.sampling.penalises()) seen_ = TokenCounts(request.prompt, {}, more);
+    if (request.mask) with_drafts_.reserve(static_cast<size_t>(more));
   }
   void add_token(int32_t token, float log_probability) {
     result.tokens.push_back(token);
@@ -115,6 +117,9 @@ struct Sequence {
   }
 
  private:
+  // Longer answers make their lists longer as they go, now and then.
+  static constexpr int64_t kRoomMax = 4096;
+
   void count_drafts(int64_t count) {
     if (!request.sampling.penalises()) return;
     for (; counted_drafts_ < count; ++counted_drafts_)

@@ -135,9 +135,9 @@ class SliceWriter {
 }  // namespace
 
 ModelConfig slice_config(const SliceShape& s) {
-  if (s.layers < 2)
+  if (s.layers < 1)
     fail(ErrorCode::kInvalidArgument,
-         "--layers {}: give at least 2; the first is dense, the others have experts", s.layers);
+         "--layers {}: give at least 1; the first is dense, the others have experts", s.layers);
   if (s.window_tokens < 1)
     fail(ErrorCode::kInvalidArgument, "--window {}: give at least 1 token", s.window_tokens);
   if (s.pattern.empty() || s.pattern.find_first_not_of("LG") != std::string::npos)

@@ -4,17 +4,43 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/progress.h"
 #include "tensor/fenced_stream.h"
 
 namespace dure {
 
+namespace {
+
+// Memory is given out as it is touched: what is reserved and not yet touched is spoken for. Only
+// large buffers are asked about and counted, as the question costs a system call or two.
+constexpr int64_t kLargeBytes = int64_t{64} << 20;
+std::atomic<int64_t> g_large_bytes{0};
+
+bool is_large(int64_t bytes) { return bytes >= kLargeBytes; }
+
+// Refused before it is reserved: a process that outgrows memory is killed in the middle of a run.
+void require_free(int64_t bytes) {
+  const MachineMemory memory = machine_memory();
+  if (memory.total_bytes == 0) return;  // unknown
+  const int64_t spoken_for = std::max<int64_t>(0, g_large_bytes.load() - touched_bytes()),
+                there = std::max<int64_t>(0, memory.available_bytes - spoken_for);
+  if (bytes <= there + memory.free_swap_bytes) return;
+  fail(ErrorCode::kOutOfMemory,
+       "no memory for {} ({} bytes): {} are free; `dure plan` shows what a run needs and what fits",
+       format_bytes(static_cast<double>(bytes)), bytes, format_bytes(static_cast<double>(there)));
+}
+
+}  // namespace
+
 Buffer::Buffer(int64_t bytes, Device device) : bytes_(bytes), device_(device) {
   DURE_CHECK(bytes >= 0, "{} bytes", bytes);
   if (bytes == 0) return;
+  if (is_large(bytes)) require_free(bytes);
   void* data = ::mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) {
@@ -23,6 +49,7 @@ Buffer::Buffer(int64_t bytes, Device device) : bytes_(bytes), device_(device) {
   }
   if (bytes >= (int64_t{4} << 20)) ::madvise(data, static_cast<size_t>(bytes), MADV_HUGEPAGE);
   data_ = data;
+  if (is_large(bytes)) g_large_bytes += bytes;
   if (device == Device::kFenced) add_fenced(data, static_cast<size_t>(bytes));
 }
 
@@ -30,6 +57,7 @@ Buffer::~Buffer() {
   if (data_ == nullptr) return;
   if (device_ == Device::kFenced) remove_fenced(data_);
   ::munmap(data_, static_cast<size_t>(bytes_));
+  if (is_large(bytes_)) g_large_bytes -= bytes_;
 }
 
 Buffer::Buffer(Buffer&& other) noexcept

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "base/error.h"
+#include "base/memory.h"
 #include "tensor/cpu_stream.h"
 #include "tensor/fenced_stream.h"
 #include "tensor/host_array.h"
@@ -84,6 +86,32 @@ void round_trip(Stream& stream) {
   array.clear();
   EXPECT_TRUE(read(array.on(stream)).empty());
   copy_from_host(std::span<const int32_t>(), view.rows(0, 0), stream);
+}
+
+std::string refusal_of(int64_t bytes) {
+  try {
+    const Buffer buffer(bytes);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kOutOfMemory);
+    return error.what();
+  }
+  return "";
+}
+
+// Memory that is reserved and not yet touched is spoken for: two buffers that would fit alone do
+// not fit together, and the second is refused when it is asked for, not when a run has filled both.
+TEST(Buffer, WhatDoesNotFitIsRefusedBeforeItIsReserved) {
+  const MachineMemory memory = machine_memory();
+  ASSERT_GT(memory.available_bytes, 0);
+  const int64_t all = memory.available_bytes + memory.free_swap_bytes;
+  const std::string said = refusal_of(all + (int64_t{1} << 32));
+  EXPECT_NE(said.find("are free; `dure plan`"), std::string::npos) << said;
+  const int64_t most = all / 10 * 7;
+  {
+    const Buffer first(most);
+    EXPECT_NE(refusal_of(most), "");
+  }
+  EXPECT_EQ(refusal_of(most), "");
 }
 
 TEST(HostArray, RoundTripsOnTheCpuAndBehindTheFence) {
