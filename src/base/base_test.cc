@@ -1,11 +1,14 @@
 // What base/ promises: JSON and YAML round trips, options refused by name, atomic files,
 // counter-based numbers, loops.
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <ctime>
 #include <numeric>
 #include <optional>
+#include <thread>
 
 #include "base/file.h"
 #include "base/interrupt.h"
@@ -259,6 +262,48 @@ TEST(ThreadPool, RunsEveryIndexOnceAndRethrows) {
                  Error);
     pool.parallel_for(3, [&](int64_t, int) { pool.parallel_for(2, [](int64_t, int) {}); });
   }
+}
+
+int cpus_of_this_thread() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  EXPECT_EQ(sched_getaffinity(0, sizeof(set), &set), 0);
+  return CPU_COUNT(&set);
+}
+
+// Workers are bound where that is asked for and there is a CPU for each; the caller never.
+TEST(ThreadPool, PinsWorkersWhereAsked) {
+  const int allowed = cpus_of_this_thread();
+  for (const char* value : {"off", "on"}) {
+    ::setenv("DURE_PIN", value, 1);
+    for (const int threads : {2, allowed + 1}) {
+      ThreadPool pool(threads);
+      const bool bound = std::string_view(value) == "on" && threads <= allowed;
+      std::vector<int> seen(static_cast<size_t>(threads), -1);
+      for (int round = 0; round < 50; ++round) {
+        pool.parallel_for(2 * threads, [&](int64_t, int worker) {
+          seen[static_cast<size_t>(worker)] = cpus_of_this_thread();
+          std::this_thread::yield();
+        });
+      }
+      EXPECT_EQ(seen[0], allowed);
+      for (size_t i = 1; i < seen.size(); ++i)
+        EXPECT_TRUE(seen[i] == -1 || seen[i] == (bound ? 1 : allowed)) << value << " " << threads;
+    }
+  }
+  ::setenv("DURE_PIN", "2", 1);
+  EXPECT_THROW(ThreadPool(2), Error);
+  ::unsetenv("DURE_PIN");
+}
+
+// Idle workers sleep: the process's own time stands still.
+TEST(ThreadPool, TakesNoTimeWhenIdle) {
+  ThreadPool pool(4);
+  pool.parallel_for(8, [](int64_t, int) {});
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const std::clock_t before = std::clock();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_LT(static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC, 0.02);
 }
 
 TEST(Interrupt, EndsAtOnceWhereNothingLooks) {

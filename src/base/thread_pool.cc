@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <exception>
 #include <mutex>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -25,6 +26,38 @@ thread_local int t_worker =
 constexpr int kSpinRounds = 2000;
 
 inline void pause_cpu() { __builtin_ia32_pause(); }
+
+// The CPUs that this process may use; empty: not known.
+std::vector<int> allowed_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int> out;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return out;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) out.push_back(cpu);
+  }
+  return out;
+}
+
+// Where it cannot be done the thread goes wherever the kernel puts it.
+void pin_to(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  static_cast<void>(sched_setaffinity(0, sizeof(set), &set));
+}
+
+// DURE_PIN=on binds each worker to a CPU of its own, of those that this process may use; the
+// caller's thread stays where its owner put it. Off by default: two processes that pin would share
+// CPUs while others idle, and the kernel places as well (LOG.md).
+bool pins() {
+  const char* text = std::getenv("DURE_PIN");
+  if (text == nullptr || *text == 0) return false;
+  const std::string_view value = text;
+  if (value != "on" && value != "off")
+    fail(ErrorCode::kInvalidArgument, "DURE_PIN is '{}': give on or off", value);
+  return value == "on";
+}
 
 }  // namespace
 
@@ -84,16 +117,22 @@ int ThreadPool::default_thread_count() {
     }
     return static_cast<int>(value);
   }
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
+  const auto count = static_cast<int>(allowed_cpus().size());
+  return count > 0 ? count : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
 ThreadPool::ThreadPool(int thread_count) : state_(std::make_unique<State>()) {
   state_->thread_count = thread_count > 0 ? thread_count : default_thread_count();
+  // The first CPU is left to the caller. With fewer CPUs than workers nobody has one of his own.
+  std::vector<int> cpus;
+  if (pins()) cpus = allowed_cpus();
+  if (std::ssize(cpus) < state_->thread_count) cpus.clear();
   for (int i = 1; i < state_->thread_count; ++i) {
-    state_->threads.emplace_back([state = state_.get(), i] { state->worker_loop(i); });
+    const int cpu = cpus.empty() ? -1 : cpus[static_cast<size_t>(i)];
+    state_->threads.emplace_back([state = state_.get(), i, cpu] {
+      if (cpu >= 0) pin_to(cpu);
+      state->worker_loop(i);
+    });
   }
 }
 
