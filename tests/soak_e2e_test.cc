@@ -150,7 +150,9 @@ TEST_F(Soak, HostileClientsHarmNobody) {
   for (const std::string& fault : tally.faults()) ADD_FAILURE() << fault;
   // Caches fill and the allocator's arenas settle in the first minutes.
   const double slack = soak_seconds() < 120 ? 96 : 16;
-  if (kMemoryIsOurs) EXPECT_LT(after, before * 1.1 + slack) << "memory grows";
+  if (kMemoryIsOurs) {
+    EXPECT_LT(after, before * 1.1 + slack) << "memory grows";
+  }
   double connections = metric(server, "http_connections");  // That one among them.
   for (int i = 0; i < 900 && connections > 1; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
@@ -183,7 +185,9 @@ TEST_F(Soak, BrokenTlsHarmsNobody) {
   crowd.join();
   std::printf("soak: TLS: %s\n", tally.text().c_str());
   for (const std::string& fault : tally.faults()) ADD_FAILURE() << fault;
-  if (kMemoryIsOurs) EXPECT_LT(after, before * 1.1 + 16) << "memory grows";
+  if (kMemoryIsOurs) {
+    EXPECT_LT(after, before * 1.1 + 16) << "memory grows";
+  }
   server.signal(SIGTERM);
   EXPECT_EQ(server.wait(), 0);
 }
@@ -209,7 +213,9 @@ TEST_F(Soak, AThousandStreamsThatWaitAreCheap) {
   EXPECT_EQ(opened, kStreams);
   const double cost = resident_mib(server.pid()) - before;
   std::printf("soak: %d streams that wait: %.1f MiB\n", kStreams, cost);
-  if (kMemoryIsOurs) EXPECT_LT(cost, 200);
+  if (kMemoryIsOurs) {
+    EXPECT_LT(cost, 200);
+  }
 }
 
 }  // namespace

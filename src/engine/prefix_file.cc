@@ -119,8 +119,7 @@ class Cursor {
 };
 
 [[noreturn]] void refuse(const Path& path, std::string_view why) {
-  fail(ErrorCode::kInvalidArgument, "{}: {}; the prompts will be read anew without it",
-       path.string(), why);
+  fail(ErrorCode::kInvalidArgument, "{}: {}; delete it, or give another file", path.string(), why);
 }
 
 class Reader {

@@ -37,7 +37,9 @@ TEST(Needle, TheTextHasItsLengthAndTheCodeItsPlace) {
     ASSERT_NE(at, text.ids.end()) << depth;
     EXPECT_GT(at - text.ids.begin(), last_place);
     last_place = at - text.ids.begin();
-    if (depth == 0) EXPECT_EQ(last_place, 0);
+    if (depth == 0) {
+      EXPECT_EQ(last_place, 0);
+    }
   }
   EXPECT_EQ(needle_text(tokenizer, filling(), {200, 1, 13}, "Anna", "4821", "4821").ids[0], 313);
 }
