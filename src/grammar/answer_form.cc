@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "grammar/tagged_call.h"
 #include "grammar/token_trie.h"
 
 namespace dure {
@@ -103,6 +104,7 @@ class AnswerBuilder {
 
   // Behind the opening mark, the closing one included.
   RuleId call_body() {
+    const bool tags = form_.call_format == ChatFormat::kK2;
     std::vector<RuleId> calls;
     for (const Json& tool : form_.tools.is_array() ? form_.tools.as_array() : Json::Array()) {
       const Json* wrapped = tool.find("function");
@@ -110,16 +112,38 @@ class AnswerBuilder {
       const Json* name = function.find("name");
       if (name == nullptr || !name->is_string()) continue;  // Another kind of tool.
       if (!form_.tool_name.empty() && name->as_string() != form_.tool_name) continue;
-      calls.push_back(call_of(name->as_string(), function));
+      calls.push_back(tags ? tagged_call(name->as_string(), function)
+                           : call_of(name->as_string(), function));
     }
     if (calls.empty()) {
       fail(ErrorCode::kInvalidArgument, "tool_choice: {}",
            form_.tool_name.empty() ? "there are no tools"
                                    : fmt::format("no tool is named '{}'", form_.tool_name));
     }
-    const RuleId space = builder_.pattern("\n?");
+    const RuleId space = tags ? builder_.literal("\n") : builder_.pattern("\n?");
     return builder_.sequence({space, builder_.choice(std::move(calls)), space, mark(kCallEnd)});
   }
+  // <function=NAME>, a tag for each parameter, </function>.
+  RuleId tagged_call(const std::string& name, const Json& function) {
+    if (name.find_first_of("<>\n") != std::string::npos)
+      fail(ErrorCode::kUnsupported, "tool {}: a name that no tag can hold", name);
+    return builder_.sequence({builder_.literal("<function=" + name + ">\n"),
+                              tagged_arguments(name, function), builder_.literal("</function>")});
+  }
+  RuleId tagged_arguments(const std::string& name, const Json& function) {
+    const Json* parameters = function.find("parameters");
+    if (parameters == nullptr || parameters->is_null()) return builder_.literal("");
+    return held_or_any(
+        name, function,
+        [&](GrammarBuilder& builder) {
+          const TaggedArguments made =
+              add_tagged_arguments(builder, form_.spacing, *parameters, form_.schema_options);
+          not_held_.insert(made.ignored.begin(), made.ignored.end());
+          return made.rule;
+        },
+        [&] { return add_any_tagged_arguments(builder_); });
+  }
+
   RuleId call_of(const std::string& name, const Json& function) {
     return builder_.sequence({json_.open('{'), json_.key("name"), json_.colon(), json_.key(name),
                               json_.comma(), json_.key("arguments"), json_.colon(),
@@ -133,19 +157,33 @@ class AnswerBuilder {
     documents_.push_back(std::make_unique<Json>(*parameters));
     Json& document = *documents_.back();
     if (document.is_object() && !document.contains("type")) document["type"] = "object";
+    return held_or_any(
+        name, function,
+        [&](GrammarBuilder& builder) {
+          JsonGrammar json(builder, form_.spacing);
+          const JsonSchemaRule made = add_json_schema(json, document, form_.schema_options);
+          not_held_.insert(made.ignored.begin(), made.ignored.end());
+          return made.rule;
+        },
+        [&] { return json_.object(); });
+  }
+
+  // Arguments held to their schema; of a tool that does not insist on it, any where they cannot be.
+  template <typename Held, typename Any>
+  RuleId held_or_any(const std::string& name, const Json& function, const Held& held,
+                     const Any& any) {
     const Json* strict = function.find("strict");
     const bool must = strict != nullptr && strict->is_bool() && strict->as_bool();
     try {
       // Apart first: a rule that can match nothing is seen only when a grammar is built.
       GrammarBuilder apart;
-      JsonGrammar json(apart, form_.spacing);
-      apart.build(add_json_schema(json, document, form_.schema_options).rule);
-      return schema(document);
+      apart.build(held(apart));
+      return held(builder_);
     } catch (const Error& e) {
       const std::string what = fmt::format("tool {}: {}", name, e.what());
       if (must) throw Error(e.code(), what);
       not_held_.insert(what);
-      return json_.object();
+      return any();
     }
   }
 
@@ -168,6 +206,7 @@ std::string AnswerForm::key() const {
   out["use"] = static_cast<int>(tool_use);
   out["name"] = tool_name;
   out["several"] = several_calls;
+  out["format"] = static_cast<int>(call_format);
   out["reasoning"] = after_reasoning;
   out["spacing"] = static_cast<int>(spacing);
   out["unlisted"] = static_cast<int>(schema_options.unlisted);

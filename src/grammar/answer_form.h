@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "grammar/json_schema.h"
+#include "text/chat.h"
 
 namespace dure {
 
@@ -37,8 +38,9 @@ struct AnswerForm {
   // not `strict` and cannot be held leaves the arguments any JSON object.
   Json tools;
   ToolUse tool_use = ToolUse::kMay;
-  std::string tool_name;         // Only this one; empty: any.
-  bool several_calls = true;     // one after another
+  std::string tool_name;                     // Only this one; empty: any.
+  bool several_calls = true;                 // one after another
+  ChatFormat call_format = ChatFormat::kK1;  // how the model writes them
   bool after_reasoning = false;  // The answer begins inside its reasoning, which </think> ends.
   JsonSpacing spacing = JsonSpacing::kFlexible;
   JsonSchemaOptions schema_options;

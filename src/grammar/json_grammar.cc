@@ -43,8 +43,10 @@ void add_utf16(ByteNfa& nfa, ByteNfa::Node u, ByteNfa::Node to) {
 }
 
 // One character of a JSON string, in any of its spellings.
-void add_string_char(ByteNfa& nfa, ByteNfa::Node from, ByteNfa::Node to) {
-  const CharSet raw = CharSet({{0, 0x1F}, {'"', '"'}, {'\\', '\\'}}).complement();
+// `escaped`: not as it stands.
+void add_string_char(ByteNfa& nfa, ByteNfa::Node from, ByteNfa::Node to, char escaped) {
+  const auto e = static_cast<char32_t>(escaped);
+  const CharSet raw = CharSet({{0, 0x1F}, {'"', '"'}, {'\\', '\\'}, {e, e}}).complement();
   add_chars(nfa, from, raw, TextEncoding::kPlain, to);
   const ByteNfa::Node slash = after_any(nfa, from, "\\");
   nfa.add_skip(after_any(nfa, slash, "\"\\/bfnrt"), to);
@@ -58,12 +60,12 @@ class StringChars {
   enum class Count { kExactly, kAtMost };
   enum class Ending { kNone, kQuote };
 
-  StringChars(Count how, int64_t count, Ending ending)
+  StringChars(Count how, int64_t count, Ending ending, char escaped)
       : how_(how), count_(static_cast<int32_t>(count)), ending_(ending) {
     ByteNfa nfa;
     const ByteNfa::Node begin = nfa.add_node();
     const ByteNfa::Node end = nfa.add_node();
-    add_string_char(nfa, begin, end);
+    add_string_char(nfa, begin, end, escaped);
     one_ = nfa.determinise(begin, end);
   }
 
@@ -106,23 +108,26 @@ class StringChars {
   ByteDfa one_;
 };
 
-ByteDfa exactly_chars(int64_t count) {
-  return StringChars(StringChars::Count::kExactly, count, StringChars::Ending::kNone).build();
+ByteDfa exactly_chars(int64_t count, char escaped) {
+  return StringChars(StringChars::Count::kExactly, count, StringChars::Ending::kNone, escaped)
+      .build();
 }
-ByteDfa at_most_chars(int64_t count) {
-  return StringChars(StringChars::Count::kAtMost, count, StringChars::Ending::kQuote).build();
+ByteDfa at_most_chars(int64_t count, char escaped) {
+  return StringChars(StringChars::Count::kAtMost, count, StringChars::Ending::kQuote, escaped)
+      .build();
 }
-ByteDfa any_chars() {
+ByteDfa any_chars(char escaped) {
   ByteNfa nfa;
   const ByteNfa::Node begin = nfa.add_node();
-  add_string_char(nfa, begin, begin);
+  add_string_char(nfa, begin, begin, escaped);
   return nfa.determinise(begin, nfa.add_text(begin, "\""));
 }
 
 }  // namespace
 
-JsonGrammar::JsonGrammar(GrammarBuilder& builder, JsonSpacing spacing)
-    : builder_(builder), spacing_(spacing) {}
+JsonGrammar::JsonGrammar(GrammarBuilder& builder, JsonSpacing spacing,
+                         std::vector<std::string> never)
+    : builder_(builder), spacing_(spacing), never_(std::move(never)) {}
 
 RuleId JsonGrammar::value() {
   if (value_) return *value_;
@@ -164,9 +169,9 @@ RuleId JsonGrammar::string_of(int64_t min, std::optional<int64_t> max) {
 RuleId JsonGrammar::chars(const char* how, int64_t count) {
   const auto [found, fresh] = chars_.try_emplace({*how, count}, 0);
   if (fresh)
-    found->second = builder_.terminal(*how == '='   ? exactly_chars(count)
-                                      : *how == '<' ? at_most_chars(count)
-                                                    : any_chars());
+    found->second = builder_.terminal(*how == '='   ? exactly_chars(count, escaped())
+                                      : *how == '<' ? at_most_chars(count, escaped())
+                                                    : any_chars(escaped()));
   return found->second;
 }
 
@@ -184,11 +189,15 @@ RuleId JsonGrammar::quoted(const ByteDfa& contents) {
   ByteNfa nfa;
   const ByteNfa::Node begin = nfa.add_node();
   const ByteNfa::Node end = nfa.add_node();
-  nfa.add_dfa(nfa.add_text(begin, "\""), contents, end);
+  ByteDfa left = contents;
+  for (const std::string& text : never_) left = difference(left, holding(text));
+  nfa.add_dfa(nfa.add_text(begin, "\""), left, end);
   return builder_.terminal(nfa.determinise(begin, nfa.add_text(end, "\"")));
 }
 
 RuleId JsonGrammar::key(std::string_view name) {
+  for (const std::string& text : never_)
+    if (name.find(text) != std::string_view::npos) return builder_.choice({});
   return builder_.literal(fmt::format("\"{}\"", spelt(name, TextEncoding::kJsonString)));
 }
 
@@ -219,6 +228,15 @@ RuleId JsonGrammar::spaced(std::string_view text, bool before, bool after) {
   if (spacing_ == JsonSpacing::kCompact) return builder_.literal(text);
   return builder_.pattern((before ? kSpace : "") + ("\\" + std::string(text)) +
                           (after ? kSpace : ""));
+}
+
+ByteDfa holding(std::string_view part) {
+  ByteNfa nfa;
+  const ByteNfa::Node begin = nfa.add_node();
+  nfa.add_bytes(begin, 0x00, 0xFE, begin);
+  const ByteNfa::Node end = nfa.add_text(begin, part);
+  nfa.add_bytes(end, 0x00, 0xFE, end);
+  return nfa.determinise(begin, end);
 }
 
 const ByteDfa& any_json_text() {

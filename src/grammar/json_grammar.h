@@ -6,7 +6,9 @@
 
 #include <map>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "base/json.h"
 #include "grammar/char_set.h"
@@ -23,7 +25,9 @@ enum class JsonSpacing : uint8_t {
 
 class JsonGrammar {
  public:
-  JsonGrammar(GrammarBuilder& builder, JsonSpacing spacing);
+  // No string holds one of the texts `never`, as it stands: free strings escape its first
+  // character, which all of them share.
+  JsonGrammar(GrammarBuilder& builder, JsonSpacing spacing, std::vector<std::string> never = {});
   GrammarBuilder& builder() { return builder_; }
 
   RuleId value();  // any JSON value
@@ -55,12 +59,18 @@ class JsonGrammar {
   RuleId chars(const char* how, int64_t count);
 
   GrammarBuilder& builder_;
+  char escaped() const { return never_.empty() ? '"' : never_[0][0]; }
+
   JsonSpacing spacing_;
+  std::vector<std::string> never_;
   std::optional<RuleId> value_;
   std::map<std::pair<char, int64_t>, RuleId> chars_;
 };
 
 // Contents of JSON strings: any text in its one spelling (char_set.h).
 const ByteDfa& any_json_text();
+
+// Texts that hold `part`.
+ByteDfa holding(std::string_view part);
 
 }  // namespace dure

@@ -29,16 +29,10 @@ bool is_strict(const Json& tool) {
 }
 
 // Whether the calls of this form are held to it.
-bool holds_calls(const AnswerForm& form, const ServedModel& model) {
-  const bool written = model.texts.chat_template.format() == ChatFormat::kK1;
-  if (form.tool_use == ToolUse::kMust) {
-    if (written) return true;
-    throw unsupported("tool_choice",
-                      "tool_choice: this model writes its calls in tags of XML, which cannot be "
-                      "forced yet; use \"auto\"");
-  }
+bool holds_calls(const AnswerForm& form) {
+  if (form.tool_use == ToolUse::kMust) return true;
   const Json::Array& tools = form.tools.as_array();
-  return written && std::any_of(tools.begin(), tools.end(), is_strict);
+  return std::any_of(tools.begin(), tools.end(), is_strict);
 }
 
 // An answer in form ends where the form does.
@@ -96,7 +90,7 @@ void read_answer_form(const Json& asked, const ServedModel& model, GenerationFie
   }
   if (!out.form) return;
   out.form->field = renamed(out.form->field, format_name);
-  if (out.form->kind == AnswerKind::kToolCalls && !holds_calls(*out.form, model)) {
+  if (out.form->kind == AnswerKind::kToolCalls && !holds_calls(*out.form)) {
     out.form.reset();
   } else {
     check_beside(out, model);
@@ -108,6 +102,7 @@ std::shared_ptr<TokenMask> make_mask(const GenerationFields& fields, const Serve
   if (!fields.form) return nullptr;
   AnswerForm form = *fields.form;
   form.after_reasoning = after_reasoning;
+  form.call_format = model.texts.chat_template.format();
   try {
     AnswerMasks::Mask made = model.masks->mask(form);
     not_held.merge(made.not_held);

@@ -243,14 +243,46 @@ TEST_F(AnswerForms, StrictToolsAreHeldOnceACallIsOpened) {
   EXPECT_GE(choice.at("message").at("tool_calls").size(), 1u);
 }
 
-TEST_F(AnswerForms, CallsInTagsOfXmlCannotBeForced) {
+// Calls in tags: what is forced is read back as the schema says, text as text, all else as JSON.
+TEST_F(AnswerForms, CallsInTagsAreForcedAndRead) {
   TestServer server(model("k2"), {});
-  const Json refused =
-      error(server, "/v1/chat/completions", chat(chat_tool() + R"(,"tool_choice":"required")"));
-  EXPECT_EQ(refused.at("param").as_string(), "tool_choice");
-  EXPECT_EQ(refused.at("code").as_string(), "unsupported_parameter");
-  ask(server, "/v1/chat/completions",
-      chat(chat_tool(R"(,"strict":true)") + R"(,"tool_choice":"auto")"));
+  const std::string tools =
+      R"("tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"type":"object","properties":{)"
+      R"("city":{"type":"string","maxLength":6},"unit":{"type":"string","enum":["C","F"]},"n":{"type":"integer","minimum":3,"maximum":12},)"
+      R"("when":{"anyOf":[{"type":"string","pattern":"^\\d\\d:\\d\\d$"},{"type":"null"}]},)"
+      R"("tags":{"type":"array","items":{"type":"string","maxLength":4},"maxItems":2}},)"
+      R"("required":["city","n","when","tags"]}}}],"parallel_tool_calls":false,)";
+  for (int64_t seed = 0; seed < 6; ++seed) {
+    for (const char* choice : {R"("required")", R"({"type":"function","function":{"name":"f"}})"}) {
+      const Json got =
+          first_choice(server, chat(tools + R"("tool_choice":)" + std::string(choice), seed));
+      const Json& calls = got.at("message").at("tool_calls");
+      ASSERT_EQ(calls.size(), 1u) << got.dump();
+      const Json& function = calls.at(size_t{0}).at("function");
+      EXPECT_EQ(function.at("name").as_string(), "f");
+      const Json given = parse_json(function.at("arguments").as_string(), "call");
+      EXPECT_TRUE(given.at("city").is_string()) << given.dump();
+      EXPECT_GE(given.at("n").as_int(), 3);
+      EXPECT_LE(given.at("n").as_int(), 12);
+      const Json& when = given.at("when");
+      EXPECT_TRUE(when.is_null() || (when.is_string() && when.as_string().size() == 5))
+          << when.dump();
+      ASSERT_TRUE(given.at("tags").is_array()) << given.dump();
+      EXPECT_LE(given.at("tags").size(), 2u);
+      if (const Json* unit = given.find("unit")) {
+        EXPECT_TRUE(*unit == Json("C") || *unit == Json("F"));
+      }
+    }
+  }
+  // Tools of which nothing is known but their names, and none that is held.
+  const Json any = first_choice(
+      server, chat(chat_tool() + R"(,"tool_choice":"required","parallel_tool_calls":false)"));
+  EXPECT_EQ(any.at("message").at("tool_calls").size(), 1u) << any.dump();
+  const Json refused = error(
+      server, "/v1/chat/completions",
+      chat(
+          R"("tool_choice":"required","tools":[{"function":{"name":"f","strict":true,"parameters":{"properties":{"a":{"type":"string"}},"required":["b"]}}}])"));
+  EXPECT_EQ(refused.at("param").as_string(), "tools") << refused.dump();
   expect_person(content(server, chat(std::string(R"("guided_json":)") + kPerson)));
 }
 
