@@ -181,7 +181,7 @@ TEST_F(Serve, PrefixesOutliveTheServer) {
     return answer.at("usage").at("prompt_tokens_details").at("cached_tokens").as_int();
   };
   std::vector<Json> cold;
-  for (const char* more : {"", " in winter"}) {
+  for (const char* more : {"", " in winter", " in spring"}) {
     Served server(at("model"), flags);
     cold.push_back(ask(server, more));
     EXPECT_EQ(cached(cold.back()), 0);
@@ -195,11 +195,14 @@ TEST_F(Serve, PrefixesOutliveTheServer) {
     EXPECT_NE(server.said().find("prefixes written"), std::string::npos) << server.said();
   }
   Served server(at("model"), flags + file);
-  const Json again = ask(server, ""), other = ask(server, " in winter");
+  const Json again = ask(server, "");
   EXPECT_GT(cached(again), 40);
-  EXPECT_GT(cached(other), 40);
   EXPECT_EQ(again.at("choices"), cold[0].at("choices"));
-  EXPECT_EQ(other.at("choices"), cold[1].at("choices"));
+  // The first one that parts from it leaves a snapshot there, the second one finds it.
+  EXPECT_EQ(ask(server, " in winter").at("choices"), cold[1].at("choices"));
+  const Json other = ask(server, " in spring");
+  EXPECT_GT(cached(other), 40);
+  EXPECT_EQ(other.at("choices"), cold[2].at("choices"));
   server.signal(SIGTERM);
   EXPECT_EQ(server.wait(), 0);
   // Another's is refused before anything is answered, and stays as it is.
