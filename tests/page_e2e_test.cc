@@ -193,8 +193,8 @@ TEST_F(Page, ThinkingIsFoldedAndKeysAreEnough) {
 
 TEST_F(Page, ToolCallsAreShownAndAnswered) {
   settings(
-      R"({"enable_thinking": false, "tool_choice": "required", "parallel_tool_calls": false, "tools": [{"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 9}}, "required": ["a"]}}}]})",
-      "64");
+      R"({"seed": 1, "enable_thinking": false, "tool_choice": "required", "parallel_tool_calls": false, "tools": [{"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 9}}, "required": ["a"]}}}]})",
+      "160");
   say("the village");
   ASSERT_TRUE(answered());
   EXPECT_EQ(browser().text(".call .head b"), "add");
