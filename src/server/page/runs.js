@@ -76,7 +76,8 @@ async function loadList() {
     problem = error.status === 404 ? t("runsHidden") : error.message;
   }
   drawList();
-  if (!chosen && matchMedia("(min-width: 900px)").matches && list.length) location.replace(`#runs/${list[0].id}`);
+  // Unless another tab was opened while the list was on its way.
+  if (location.hash === "#runs" && !chosen && matchMedia("(min-width: 900px)").matches && list.length) location.replace(`#runs/${list[0].id}`);
 }
 
 // ---- Curves
