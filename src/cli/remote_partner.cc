@@ -154,6 +154,7 @@ class RemotePartner final : public ChatPartner {
     ChunkReader chunks(say);
     SseReader events;
     std::string whole;
+    std::optional<bool> streams;  // known from the first byte
     const auto read = [&](const SseEvent& event) {
       if (event.data != "[DONE]") chunks.read(parse_json(event.data, "the server's event"));
     };
@@ -161,8 +162,8 @@ class RemotePartner final : public ChatPartner {
         request("POST", "/chat/completions", body(turn).dump()),
         [&](std::string_view bytes) {
           // One that does not stream answers with a JSON object.
-          if (!streams_) streams_ = bytes.front() != '{' && bytes.front() != ' ';
-          if (*streams_) {
+          if (!streams) streams = bytes.front() != '{' && bytes.front() != ' ';
+          if (*streams) {
             events.push(bytes, read);
           } else {
             whole += bytes;
@@ -171,7 +172,6 @@ class RemotePartner final : public ChatPartner {
         keep_on);
     if (!answer.stopped) require_good(answer);
     if (!whole.empty() && !answer.stopped) chunks.read(parse_json(whole, "the server's answer"));
-    streams_.reset();
     ChatAnswer out = chunks.finish(answer.stopped);
     out.tokens_max = turn.settings.max_tokens.value_or(0);
     return out;
@@ -263,7 +263,6 @@ class RemotePartner final : public ChatPartner {
 
   HttpClient client_;
   std::string key_, model_;
-  std::optional<bool> streams_;  // the answer under way
 };
 
 }  // namespace

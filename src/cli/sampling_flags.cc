@@ -21,15 +21,16 @@ uint64_t fresh_seed() {
 }  // namespace
 
 void SamplingFlags::declare(Args& args) {
-  args.option("-n,--max-tokens", new_tokens_max, "longest answer in tokens (default: 512)");
-  args.option("--temperature", temperature, "0 is greedy");
-  args.option("--top-p", top_p, "nucleus share");
-  args.option("--top-k", top_k, "most likely tokens kept (0: all)");
-  args.option("--min-p", min_p, "least share of the largest probability");
-  args.option("--repetition-penalty", repetition_penalty, "over prompt and answer (1: none)");
-  args.option("--presence-penalty", presence_penalty, "over the answer");
-  args.option("--frequency-penalty", frequency_penalty, "over the answer");
-  args.option("--seed", seed, "of sampling (default: a fresh one)");
+  args.option("-n,--max-tokens", settings.max_tokens, "longest answer in tokens (default: 512)");
+  args.option("--temperature", settings.temperature, "0 is greedy");
+  args.option("--top-p", settings.top_p, "nucleus share");
+  args.option("--top-k", settings.top_k, "most likely tokens kept (0: all)");
+  args.option("--min-p", settings.min_p, "least share of the largest probability");
+  args.option("--repetition-penalty", settings.repetition_penalty,
+              "over prompt and answer (1: none)");
+  args.option("--presence-penalty", settings.presence_penalty, "over the answer");
+  args.option("--frequency-penalty", settings.frequency_penalty, "over the answer");
+  args.option("--seed", settings.seed, "of sampling (default: a fresh one)");
   args.option("-c,--context", context_tokens,
               "longest conversation in tokens (default: 4096, or the model's own limit)");
   draft.declare(args);
@@ -39,15 +40,8 @@ void SamplingFlags::declare(Args& args) {
 }
 
 SamplingOptions SamplingFlags::over(const SamplingOptions& defaults) const {
-  SamplingOptions o = defaults;
-  o.temperature = temperature.value_or(o.temperature);
-  o.top_p = top_p.value_or(o.top_p);
-  o.top_k = top_k.value_or(o.top_k);
-  o.min_p = min_p.value_or(o.min_p);
-  o.repetition_penalty = repetition_penalty.value_or(o.repetition_penalty);
-  o.presence_penalty = presence_penalty.value_or(o.presence_penalty);
-  o.frequency_penalty = frequency_penalty.value_or(o.frequency_penalty);
-  o.seed = seed ? static_cast<uint64_t>(*seed) : fresh_seed();
+  SamplingOptions o = settings.over(defaults);
+  if (!settings.seed) o.seed = fresh_seed();
   return o;
 }
 
@@ -67,7 +61,7 @@ SpeakerOptions SamplingFlags::speaker_options(const OpenModel& model) const {
   static_assert(DraftFlags::kTokensMax == SpeakerOptions::kDraftTokensMax);
   const DraftSettings drafts = draft.settings(model.weights.config, model.texts.source);
   return {.sampling = over(load_sampling(*model.files)),
-          .new_tokens_max = new_tokens_max.value_or(kNewTokensMax),
+          .new_tokens_max = settings.max_tokens.value_or(kNewTokensMax),
           .context_tokens = context_of(model),
           .draft_tokens = drafts.tokens_max,
           .drafter = drafts.drafter,

@@ -9,6 +9,7 @@
 
 #include "chat/speaker.h"
 #include "cli/arithmetic_flag.h"
+#include "cli/chat_settings.h"
 #include "cli/draft_flags.h"
 #include "cli/kv_type_flag.h"
 #include "cli/preload.h"
@@ -20,10 +21,7 @@ class Args;
 // What is not given follows the model's generation_config.json.
 struct SamplingFlags {
   static constexpr int64_t kNewTokensMax = 512;
-  std::optional<int64_t> new_tokens_max;
-  std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty,
-      frequency_penalty;
-  std::optional<int64_t> top_k, seed;
+  ChatSettings settings;
   std::optional<int64_t> context_tokens;
   DraftFlags draft;
   ArithmeticFlag arithmetic;

@@ -44,18 +44,6 @@ std::string history_file(const Given& given) {
   return std::string(home) + "/.local/state/dure/chat_history";
 }
 
-ChatSettings settings_of(const SamplingFlags& flags) {
-  return {.temperature = flags.temperature,
-          .top_p = flags.top_p,
-          .min_p = flags.min_p,
-          .repetition_penalty = flags.repetition_penalty,
-          .presence_penalty = flags.presence_penalty,
-          .frequency_penalty = flags.frequency_penalty,
-          .top_k = flags.top_k,
-          .seed = flags.seed,
-          .max_tokens = flags.new_tokens_max};
-}
-
 void refuse_beside_address(const char* flag, bool given) {
   if (given)
     fail(ErrorCode::kInvalidArgument, "{}: is for a model opened here; the server has its own",
@@ -85,7 +73,7 @@ TalkOptions options_of(const Given& given, bool terminal) {
                   .colour = shows_colour(),
                   .guarded = isatty(STDOUT_FILENO) == 1,
                   .terminal = terminal,
-                  .settings = settings_of(given.sampling)};
+                  .settings = given.sampling.settings};
   if (given.no_thinking) out.thinking = false;
   return out;
 }

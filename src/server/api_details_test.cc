@@ -10,17 +10,8 @@
 namespace dure {
 namespace {
 
-class ApiDetails : public testing::Test {
+class ApiDetails : public TinyModelTest {
  protected:
-  static void SetUpTestSuite() {
-    folder_ = std::make_unique<TemporaryFolder>();
-    testing_chat::write_tiny_model(folder_->path() / "model", testing_chat::tiny_texts());
-  }
-  static void TearDownTestSuite() { folder_.reset(); }
-  static std::string model() { return (folder_->path() / "model").string(); }
-  static std::string chat(const std::string& more) {
-    return R"({"messages":[{"role":"user","content":"the village"}],"seed":1,)" + more + "}";
-  }
   static Json ask(const TestServer& server, const char* path, const std::string& body,
                   const std::string& headers = "") {
     const HttpAnswer answer = server.post(path, body, headers);
@@ -32,8 +23,6 @@ class ApiDetails : public testing::Test {
     EXPECT_EQ(answer.status, 400) << path << " " << body << answer.body;
     return answer.status == 400 ? answer.json().at("error") : Json::object();
   }
-
-  inline static std::unique_ptr<TemporaryFolder> folder_;
 };
 
 const char* const kTools =

@@ -15,17 +15,8 @@
 namespace dure {
 namespace {
 
-class ApiTest : public testing::Test {
+class ApiTest : public TinyModelTest {
  protected:
-  static void SetUpTestSuite() {
-    folder_ = std::make_unique<TemporaryFolder>();
-    testing_chat::write_tiny_model(folder_->path() / "model", testing_chat::tiny_texts());
-  }
-  static void TearDownTestSuite() { folder_.reset(); }
-  static std::string model() { return (folder_->path() / "model").string(); }
-  static std::string chat(const std::string& more) {
-    return R"({"messages":[{"role":"user","content":"the village"}],"seed":1,)" + more + "}";
-  }
   template <typename Condition>
   static bool soon(const Condition& holds, double seconds = 20) {
     for (int i = 0; i < seconds * 200; ++i) {
@@ -47,8 +38,6 @@ class ApiTest : public testing::Test {
     EXPECT_EQ(error.at("param").is_null() ? "" : error.at("param").as_string(), param) << body;
     EXPECT_NE(error.at("message").as_string(), "");
   }
-
-  inline static std::unique_ptr<TemporaryFolder> folder_;
 };
 
 TEST_F(ApiTest, WrongFieldsAreNamed) {

@@ -100,4 +100,20 @@ inline std::vector<Json> events_of(const std::string& body) {
   return out;
 }
 
+// Tests of requests to one tiny model, which lies in a folder of its own.
+class TinyModelTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = std::make_unique<TemporaryFolder>();
+    testing_chat::write_tiny_model(folder_->path() / "model", testing_chat::tiny_texts());
+  }
+  static void TearDownTestSuite() { folder_.reset(); }
+  static std::string model() { return (folder_->path() / "model").string(); }
+  static std::string chat(const std::string& more) {
+    return R"({"messages":[{"role":"user","content":"the village"}],"seed":1,)" + more + "}";
+  }
+
+  inline static std::unique_ptr<TemporaryFolder> folder_;
+};
+
 }  // namespace dure

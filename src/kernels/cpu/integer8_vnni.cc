@@ -114,7 +114,8 @@ DURE_INLINE void minima_sums(const Panel* tile, const int32_t (*pairs)[8], Sums<
 
 // y += d * scale * weighted, for both panels of every row; y -= low * scale * minima likewise.
 template <int kRows>
-DURE_INLINE void add_weighted(const Panel* tile, const Sums<kRows>& weighted, const RowBlock& rows) {
+DURE_INLINE void add_weighted(const Panel* tile, const Sums<kRows>& weighted,
+                              const RowBlock& rows) {
 #pragma GCC unroll 2
   for (int p = 0; p < kTilePanels; ++p) {
     const __m512 d = _mm512_load_ps(tile[p].d[0]);
@@ -213,11 +214,17 @@ void multiply_blocks(const IntegerFormat& format, const Panel* tile, int element
   }
 }
 
+// Six rows and two panels fill the registers: 12 sums, as many weighted ones, weights, x. Types of
+// 32 elements do better with four.
+constexpr int kWholeRowsMax = 6, kBlocksRowsMax = 4;
+
 template <int kRows>
 void multiply_rows(const IntegerFormat& f, const Panel* tile, int elements, const RowBlock& rows) {
-  if (f.elements == 32) {
-    return f.minima ? multiply_blocks<true, kRows>(f, tile, elements, rows)
-                    : multiply_blocks<false, kRows>(f, tile, elements, rows);
+  if constexpr (kRows <= kBlocksRowsMax) {
+    if (f.elements == 32) {
+      return f.minima ? multiply_blocks<true, kRows>(f, tile, elements, rows)
+                      : multiply_blocks<false, kRows>(f, tile, elements, rows);
+    }
   }
   if (f.sub_block == 32) {
     return f.minima ? multiply_whole<32, true, kRows>(f, tile, elements, rows)
@@ -244,10 +251,9 @@ void multiply_piece(const IntegerFormat& f, const Panel* tile, int elements, con
   }
 }
 
-// Six rows and two panels fill the registers: 12 sums, as many weighted ones, weights, x. Types of
-// 32 elements do better with four. Pieces of nearly the same size: one row alone waits for itself.
+// Pieces of nearly the same size: one row alone waits for itself.
 void multiply(const IntegerFormat& f, const Panel* tile, int elements, const RowBlock& rows) {
-  const int most = f.elements == 32 ? 4 : 6;
+  const int most = f.elements == 32 ? kBlocksRowsMax : kWholeRowsMax;
   RowBlock rest = rows;
   for (int pieces = (rows.count + most - 1) / most; pieces > 0; --pieces) {
     RowBlock piece = rest;
