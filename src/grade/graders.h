@@ -1,0 +1,37 @@
+// grade/graders.h: graders by the names that tasks give them.
+//
+// Owns the table. A task says `grader: choice`, or `grader: {name: choice, letters: 10}`: the other
+// fields are the grader's own options, each with a `visit` (base/options.h), refused by name where
+// unknown. Not here: tasks (suite/), the graders themselves (a file each).
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/json.h"
+#include "grade/grader.h"
+
+namespace dure {
+
+// What a grader may need of the world outside; given by those who make it.
+struct GraderWorld {
+  // The judge's answer to a conversation. Empty: there is no judge, and judged tasks are refused.
+  std::function<std::string(const std::vector<Message>&)> ask_judge;
+};
+
+// `options`: the grader's fields without "name"; null where there are none. `where`: names the task
+// in errors ("task gsm8k: grader").
+using GraderMaker = std::function<std::unique_ptr<Grader>(
+    const Json& options, const GraderWorld& world, const std::string& where)>;
+using GraderTable = std::map<std::string, GraderMaker>;
+
+GraderTable standard_graders();
+
+// `spec`: a name, or an object with "name". Throws kInvalidArgument naming `where`: no such grader
+// (the message lists those there are), an unknown or wrong option.
+std::unique_ptr<Grader> make_grader(const GraderTable& table, const Json& spec,
+                                    const GraderWorld& world, const std::string& where);
+
+}  // namespace dure
