@@ -193,17 +193,17 @@ void run_tile(const Run& run, int64_t tile) {
   PanelRows rows[kTilePanels];
   for (int p = 0; p < kTilePanels; ++p) rows[p] = stored_rows(w, task.part, tile * kTilePanels + p);
   RowLists lists;
-  TileMemory ahead = memory_of(w, task.part, tile + 1, groups);
+  TileMemory ahead = memory_of(w, task.part, tile + 1, groups * divide_up(run.count(), step));
   if (tile + 1 == task.tile_end) ahead.bytes = 0;
   for (int64_t g = 0; g < groups; ++g) {
     const int elements =
         static_cast<int>(std::min<int64_t>(kPanelElements, w.columns() - g * kPanelElements));
-    ahead.advance();
     for (int p = 0; p < kTilePanels; ++p) {
       run.body.unpack(w.dtype(), rows[p], elements, run.room.panels[p]);
       for (const uint8_t*& at : rows[p].at) at += bytes;
     }
     for (int64_t r = 0; r < run.count(); r += step) {
+      ahead.advance();
       fetch_rows(run, g, r + step, step);
       run.body.multiply(*task.job->format, run.room.panels, elements,
                         row_block(run, g, r, step, lists));
