@@ -204,7 +204,10 @@ void run_tile(const Run& run, int64_t tile) {
     }
     for (int64_t r = 0; r < run.count(); r += step) {
       ahead.advance();
-      fetch_rows(run, g, r + step, step);
+      if (r + step < run.count())
+        fetch_rows(run, g, r + step, step);
+      else if (g + 1 < groups)
+        fetch_rows(run, g + 1, 0, step);
       run.body.multiply(*task.job->format, run.room.panels, elements,
                         row_block(run, g, r, step, lists));
     }
