@@ -1,13 +1,24 @@
-// kernels/cpu/integer8_unpack-inl.h: the common quantised types taken apart into a panel, 16
-// columns at a time; included by each instruction set's file, in its namespace, after
+// kernels/cpu/integer8_unpack-inl.h: the common quantised types taken apart, 16 columns at a time,
+// for whoever takes the values: a panel (ToPanel), or products that need no panel. Included by each
+// instruction set's file, in its namespace, after
 //
 //   Words                 16 words of 32 bits, one of each column
 //   load_words, load_pairs, load_quarters   64 bytes of every row, transposed to Words t[16]
 //   load_header           16 bytes of every row, transposed to Words t[4]
 //   all, bits_of, left, either, exclusive, minus, look_up, store, store_halves
 //
+// An Out has `panel`, whose scales, minima, d and low are written before the values they belong to,
+// and values(first, i, w): w is line first + i of the panel, `i` a constant once the compiler has
+// unrolled; the lines of a sub-block come in order, a block's sub-blocks too or two by two.
+//
 // Layouts: block_decode.cc, whose values these are (integer8_test.cc compares every type).
 #pragma once
+
+// Into a panel.
+struct ToPanel {
+  Panel& panel;
+  DURE_INLINE void values(int first, int i, Words w) { store(panel.values[first + i], w); }
+};
 
 constexpr int kNibbles = 0x0f0f0f0f, kTwoBits = 0x03030303, kOneBit = 0x01010101;
 
@@ -52,45 +63,49 @@ DURE_INLINE void unpack_k_scales(const PanelRows& rows, Panel& panel) {
   store_minima(minima, 4, panel);
 }
 
-void unpack_q4_k(const PanelRows& rows, Panel& panel) {
-  unpack_k_scales(rows, panel);
+template <typename Out>
+DURE_INLINE void unpack_q4_k(const PanelRows& rows, Out& out) {
+  unpack_k_scales(rows, out.panel);
   for (int half = 0; half < 2; ++half) {
     Words t[16];
     load_words(rows, 16 + 64 * half, t);
 #pragma GCC unroll 16
     for (int j = 0; j < 16; ++j) {
-      const int line = 32 * half + j / 8 * 16 + j % 8;
-      store(panel.values[line], bits_of(t[j], 0, kNibbles));
-      store(panel.values[line + 8], bits_of(t[j], 4, kNibbles));
+      const int line = j / 8 * 16 + j % 8;
+      out.values(32 * half, line, bits_of(t[j], 0, kNibbles));
+      out.values(32 * half, line + 8, bits_of(t[j], 4, kNibbles));
     }
   }
 }
 
 // 32 bytes of nibbles: sub-blocks 2c and 2c + 1, with the fifth bits of `high`.
-DURE_INLINE void store_q5(const Words* t, const Words* high, int c, Panel& panel) {
+template <typename Out>
+DURE_INLINE void take_q5(const Words* t, const Words* high, int c, Out& out) {
 #pragma GCC unroll 8
   for (int j = 0; j < 8; ++j) {
-    const int line = 16 * c + j;
-    store(panel.values[line],
-          either(bits_of(t[j], 0, kNibbles), left(bits_of(high[j], 2 * c, kOneBit), 4)));
-    store(panel.values[line + 8],
-          either(bits_of(t[j], 4, kNibbles), left(bits_of(high[j], 2 * c + 1, kOneBit), 4)));
+    out.values(16 * c, j,
+               either(bits_of(t[j], 0, kNibbles), left(bits_of(high[j], 2 * c, kOneBit), 4)));
+    out.values(16 * c, j + 8,
+               either(bits_of(t[j], 4, kNibbles), left(bits_of(high[j], 2 * c + 1, kOneBit), 4)));
   }
 }
 
-void unpack_q5_k(const PanelRows& rows, Panel& panel) {
-  unpack_k_scales(rows, panel);
+template <typename Out>
+DURE_INLINE void unpack_q5_k(const PanelRows& rows, Out& out) {
+  unpack_k_scales(rows, out.panel);
   Words first[16], rest[16];
   load_words(rows, 16, first);  // The fifth bits, then the first 32 bytes of nibbles.
-  store_q5(first + 8, first, 0, panel);
+  take_q5(first + 8, first, 0, out);
   load_words(rows, 80, rest);
-  store_q5(rest, first, 1, panel);
-  store_q5(rest + 8, first, 2, panel);
+  take_q5(rest, first, 1, out);
+  take_q5(rest + 8, first, 2, out);
   load_words(rows, 112, rest);  // Again, so as not to read beyond the block.
-  store_q5(rest + 8, first, 3, panel);
+  take_q5(rest + 8, first, 3, out);
 }
 
-void unpack_q6_k(const PanelRows& rows, Panel& panel) {
+template <typename Out>
+DURE_INLINE void unpack_q6_k(const PanelRows& rows, Out& out) {
+  Panel& panel = out.panel;
   unpack_halves(rows, 208, panel.d[0]);
   Words h[4];
   load_header(rows, 192, h);
@@ -106,13 +121,15 @@ void unpack_q6_k(const PanelRows& rows, Panel& panel) {
     for (int i = 0; i < 32; ++i) {
       const int part = i / 8, j = i % 8;
       const Words nibble = bits_of(low[part % 2 * 8 + j], part / 2 * 4, kNibbles);
-      store(panel.values[32 * half + i],
-            either(nibble, left(bits_of(high[8 * half + j], 2 * part, kTwoBits), 4)));
+      out.values(32 * half, i,
+                 either(nibble, left(bits_of(high[8 * half + j], 2 * part, kTwoBits), 4)));
     }
   }
 }
 
-void unpack_q2_k(const PanelRows& rows, Panel& panel) {
+template <typename Out>
+DURE_INLINE void unpack_q2_k(const PanelRows& rows, Out& out) {
+  Panel& panel = out.panel;
   unpack_halves(rows, 80, panel.d[0]);
   unpack_halves(rows, 82, panel.low[0]);
   Words h[4], minima[16], t[16];
@@ -127,7 +144,7 @@ void unpack_q2_k(const PanelRows& rows, Panel& panel) {
   load_words(rows, 16, t);
 #pragma GCC unroll 64
   for (int i = 0; i < 64; ++i)
-    store(panel.values[i], bits_of(t[i / 32 * 8 + i % 8], i % 32 / 8 * 2, kTwoBits));
+    out.values(0, i, bits_of(t[i / 32 * 8 + i % 8], i % 32 / 8 * 2, kTwoBits));
 }
 
 // The six-bit scales of Q3_K, less 32; s: three words of bytes.
@@ -140,7 +157,9 @@ DURE_INLINE void unpack_q3_scales(const Words* s, Panel& panel) {
   }
 }
 
-void unpack_q3_k(const PanelRows& rows, Panel& panel) {
+template <typename Out>
+DURE_INLINE void unpack_q3_k(const PanelRows& rows, Out& out) {
+  Panel& panel = out.panel;
   unpack_halves(rows, 108, panel.d[0]);
   Words h[4], first[16], rest[16];
   load_header(rows, 92, h);
@@ -151,7 +170,7 @@ void unpack_q3_k(const PanelRows& rows, Panel& panel) {
   for (int i = 0; i < 64; ++i) {
     const int j = i % 8;
     const Words two = bits_of(i < 32 ? first[8 + j] : rest[5 + j], i % 32 / 8 * 2, kTwoBits);
-    store(panel.values[i], either(two, left(bits_of(first[j], i / 8, kOneBit), 2)));
+    out.values(0, i, either(two, left(bits_of(first[j], i / 8, kOneBit), 2)));
   }
 }
 
@@ -160,20 +179,21 @@ alignas(16) constexpr uint8_t kShiftedLevels[16] = {1,   24,  45,  63,  79,  93,
                                                     129, 141, 153, 166, 181, 197, 217, 241};
 
 // Four groups of 16 bytes: low nibbles are the first half of 32 elements, high ones the second.
-// value(nibbles, line of the panel).
-template <typename Value>
-DURE_INLINE void store_split_nibbles(const Words* t, int group, Value value, Panel& panel) {
-#pragma GCC unroll 16
-  for (int j = 0; j < 16; ++j) {
-    const int line = 8 * (group + j / 4) + j % 4;
-    store(panel.values[line], value(bits_of(t[j], 0, kNibbles), line));
-    store(panel.values[line + 4], value(bits_of(t[j], 4, kNibbles), line + 4));
+// value(nibbles, line from the first group's on).
+template <typename Value, typename Out>
+DURE_INLINE void take_split_nibbles(const Words* t, int group, Value value, Out& out) {
+#pragma GCC unroll 32
+  for (int i = 0; i < 32; ++i) {
+    const Words w = bits_of(t[i / 8 * 4 + i % 4], i % 8 / 4 * 4, kNibbles);
+    out.values(8 * group, i, value(w, i));
   }
 }
 
 DURE_INLINE Words level(Words codes) { return look_up(kShiftedLevels, codes); }
 
-void unpack_iq4_xs(const PanelRows& rows, Panel& panel) {
+template <typename Out>
+DURE_INLINE void unpack_iq4_xs(const PanelRows& rows, Out& out) {
+  Panel& panel = out.panel;
   Words h[4];
   load_header(rows, 0, h);
   store_halves(panel.d[0], bits_of(h[0], 0, 0xffff));
@@ -185,12 +205,14 @@ void unpack_iq4_xs(const PanelRows& rows, Panel& panel) {
   for (int half = 0; half < 2; ++half) {
     Words t[16];
     load_words(rows, 8 + 64 * half, t);
-    store_split_nibbles(
-        t, 4 * half, [](Words w, int) DURE_LAMBDA_INLINE { return level(w); }, panel);
+    take_split_nibbles(
+        t, 4 * half, [](Words w, int) DURE_LAMBDA_INLINE { return level(w); }, out);
   }
 }
 
-void unpack_q8_0(const PanelRows& rows, Panel& panel) {
+template <typename Out>
+DURE_INLINE void unpack_q8_0(const PanelRows& rows, Out& out) {
+  Panel& panel = out.panel;
   for (int b = 0; b < 8; b += 2) {
     unpack_halves(rows, 34 * b, panel.d[b]);
     unpack_halves(rows, 34 * b + 34, panel.d[b + 1]);
@@ -198,7 +220,7 @@ void unpack_q8_0(const PanelRows& rows, Panel& panel) {
     load_pairs(rows, 34 * b + 2, 34 * b + 36, t);
     const Words sign = all(static_cast<int>(0x80808080));
 #pragma GCC unroll 16
-    for (int j = 0; j < 16; ++j) store(panel.values[8 * b + j], exclusive(t[j], sign));
+    for (int j = 0; j < 16; ++j) out.values(8 * b, j, exclusive(t[j], sign));
   }
 }
 
@@ -216,8 +238,9 @@ DURE_INLINE Words fifth_bits(Words all_bits, int first) {
   return left(bits_of(spread, 0, kOneBit), 4);
 }
 
-template <NibbleBlock kBlock, typename Value>
-DURE_INLINE void unpack_nibble_blocks(const PanelRows& rows, Value value, Panel& panel) {
+template <NibbleBlock kBlock, typename Value, typename Out>
+DURE_INLINE void unpack_nibble_blocks(const PanelRows& rows, Value value, Out& out) {
+  Panel& panel = out.panel;
   for (int b = 0; b < 8; b += 4) {
     Words high[4], t[16];
     for (int i = b; i < b + 4; ++i) {
@@ -231,56 +254,62 @@ DURE_INLINE void unpack_nibble_blocks(const PanelRows& rows, Value value, Panel&
     load_quarters(rows, kBlock.bytes * b + kBlock.nibbles, kBlock.bytes, t);
     const auto whole = [&](Words w, int line) DURE_LAMBDA_INLINE {
       if constexpr (kBlock.fifth == 0) return value(w);
-      return either(w, fifth_bits(high[line / 8 - b], line % 8 * 4));
+      return either(w, fifth_bits(high[line / 8], line % 8 * 4));
     };
-    store_split_nibbles(t, b, whole, panel);
+    take_split_nibbles(t, b, whole, out);
   }
 }
 
 DURE_INLINE Words as_it_is(Words w) { return w; }
-void unpack_q4_0(const PanelRows& rows, Panel& panel) {
-  unpack_nibble_blocks<NibbleBlock{18, 2}>(rows, as_it_is, panel);
+template <typename Out>
+DURE_INLINE void unpack_q4_0(const PanelRows& rows, Out& out) {
+  unpack_nibble_blocks<NibbleBlock{18, 2}>(rows, as_it_is, out);
 }
-void unpack_q4_1(const PanelRows& rows, Panel& panel) {
-  unpack_nibble_blocks<NibbleBlock{20, 4, 2}>(rows, as_it_is, panel);
+template <typename Out>
+DURE_INLINE void unpack_q4_1(const PanelRows& rows, Out& out) {
+  unpack_nibble_blocks<NibbleBlock{20, 4, 2}>(rows, as_it_is, out);
 }
-void unpack_q5_0(const PanelRows& rows, Panel& panel) {
-  unpack_nibble_blocks<NibbleBlock{22, 6, 0, 2}>(rows, as_it_is, panel);
+template <typename Out>
+DURE_INLINE void unpack_q5_0(const PanelRows& rows, Out& out) {
+  unpack_nibble_blocks<NibbleBlock{22, 6, 0, 2}>(rows, as_it_is, out);
 }
-void unpack_q5_1(const PanelRows& rows, Panel& panel) {
-  unpack_nibble_blocks<NibbleBlock{24, 8, 2, 4}>(rows, as_it_is, panel);
+template <typename Out>
+DURE_INLINE void unpack_q5_1(const PanelRows& rows, Out& out) {
+  unpack_nibble_blocks<NibbleBlock{24, 8, 2, 4}>(rows, as_it_is, out);
 }
-void unpack_iq4_nl(const PanelRows& rows, Panel& panel) {
-  unpack_nibble_blocks<NibbleBlock{18, 2}>(rows, level, panel);
+template <typename Out>
+DURE_INLINE void unpack_iq4_nl(const PanelRows& rows, Out& out) {
+  unpack_nibble_blocks<NibbleBlock{18, 2}>(rows, level, out);
 }
 
-void unpack(DType dtype, const PanelRows& rows, int elements, Panel& panel) {
+[[maybe_unused]] void unpack(DType dtype, const PanelRows& rows, int elements, Panel& panel) {
   if (elements < kPanelElements) return unpack_generic(dtype, rows, elements, panel);
+  ToPanel out{panel};
   switch (dtype) {
     case DType::kQ8_0:
-      return unpack_q8_0(rows, panel);
+      return unpack_q8_0(rows, out);
     case DType::kQ4_0:
-      return unpack_q4_0(rows, panel);
+      return unpack_q4_0(rows, out);
     case DType::kQ4_1:
-      return unpack_q4_1(rows, panel);
+      return unpack_q4_1(rows, out);
     case DType::kQ5_0:
-      return unpack_q5_0(rows, panel);
+      return unpack_q5_0(rows, out);
     case DType::kQ5_1:
-      return unpack_q5_1(rows, panel);
+      return unpack_q5_1(rows, out);
     case DType::kIQ4_NL:
-      return unpack_iq4_nl(rows, panel);
+      return unpack_iq4_nl(rows, out);
     case DType::kIQ4_XS:
-      return unpack_iq4_xs(rows, panel);
+      return unpack_iq4_xs(rows, out);
     case DType::kQ2_K:
-      return unpack_q2_k(rows, panel);
+      return unpack_q2_k(rows, out);
     case DType::kQ3_K:
-      return unpack_q3_k(rows, panel);
+      return unpack_q3_k(rows, out);
     case DType::kQ4_K:
-      return unpack_q4_k(rows, panel);
+      return unpack_q4_k(rows, out);
     case DType::kQ5_K:
-      return unpack_q5_k(rows, panel);
+      return unpack_q5_k(rows, out);
     case DType::kQ6_K:
-      return unpack_q6_k(rows, panel);
+      return unpack_q6_k(rows, out);
     default:
       return unpack_generic(dtype, rows, elements, panel);
   }
