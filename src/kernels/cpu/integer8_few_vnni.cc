@@ -6,6 +6,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include <bit>
 #include <cstring>
 
 #pragma GCC push_options
@@ -81,7 +82,14 @@ struct ToSums {
   }
 
   // Line first + i.
-  DURE_INLINE void values(int first, int i, Words w) {
+  DURE_INLINE void values(int first, int i, Words w) { add(first, i, w, 0); }
+  // Sixteen times their values: the sum is taken down once, not every line. Types without offset.
+  DURE_INLINE void upper_nibbles(int first, int i, Words w) {
+    add(first, i, _mm512_and_si512(w, all(static_cast<int>(0xf0f0f0f0))), 4);
+  }
+
+  // `up`: what the sum of a sub-block is to be shifted down by.
+  DURE_INLINE void add(int first, int i, Words w, int up) {
     const int b = first / kSteps + i / kSteps, slot = i / kSteps % 2;
     if (i % 2 == 0) ask(first, i);
 #pragma GCC unroll 4
@@ -91,7 +99,11 @@ struct ToSums {
       std::memcpy(&four, x[r] + 4 * (first + i), sizeof(four));
       sums[slot][r] = _mm512_dpbusd_epi32(sums[slot][r], w, all(four));
     }
-    if (i % kSteps == kSteps - 1) end_sub_block(b, slot);
+    if (i % kSteps != kSteps - 1) return;
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows && up > 0; ++r)
+      sums[slot][r] = _mm512_srai_epi32(sums[slot][r], static_cast<unsigned>(up));
+    end_sub_block(b, slot);
   }
 
   DURE_INLINE Words start(int r, int b) const {

@@ -8,8 +8,9 @@
 //   all, bits_of, left, either, exclusive, minus, look_up, store, store_halves
 //
 // An Out has `panel`, whose scales, minima, d and low are written before the values they belong to,
-// and values(first, i, w): w is line first + i of the panel, `i` a constant once the compiler has
+// and values(first, i, w): w is line first + i of the panel, both constants once the compiler has
 // unrolled; the lines of a sub-block come in order, a block's sub-blocks too or two by two.
+// upper_nibbles(first, i, w) likewise: the upper half of every byte of w.
 //
 // Layouts: block_decode.cc, whose values these are (integer8_test.cc compares every type).
 #pragma once
@@ -18,9 +19,13 @@
 struct ToPanel {
   Panel& panel;
   DURE_INLINE void values(int first, int i, Words w) { store(panel.values[first + i], w); }
+  DURE_INLINE void upper_nibbles(int first, int i, Words w) {
+    values(first, i, bits_of(w, 4, 0x0f0f0f0f));
+  }
 };
 
-constexpr int kNibbles = 0x0f0f0f0f, kTwoBits = 0x03030303, kOneBit = 0x01010101;
+constexpr int kNibbles = 0x0f0f0f0f, kTwoBits = 0x03030303, kOneBit = 0x01010101,
+              kFifth = 0x10101010;
 
 // Byte i of words[i / 4] of every column.
 DURE_INLINE Words byte_of(const Words* words, int i) {
@@ -40,32 +45,38 @@ DURE_INLINE void unpack_halves(const PanelRows& rows, int64_t offset, float* out
   store_halves(out, bits);
 }
 
-DURE_INLINE void store_minima(const Words* minima, int pairs, Panel& panel) {
-  for (int p = 0; p < pairs; ++p)
-    store(panel.minima[p], either(minima[2 * p], left(minima[2 * p + 1], 16)));
+// The bits of `mask` of w moved down, or (shift below 0) up.
+DURE_INLINE Words moved(Words w, int shift, int mask) {
+  return shift >= 0 ? bits_of(w, shift, mask) : bits_of(left(w, -shift), 0, mask);
+}
+
+// Bytes of four sub-blocks of every column: as 32-bit scales, as pairs of 16-bit minima.
+DURE_INLINE void store_scales(Words bytes, int first, Panel& panel) {
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) store(panel.scales[first + j], bits_of(bytes, 8 * j, 255));
+}
+DURE_INLINE void store_minima(Words bytes, int first, Panel& panel) {
+  store(panel.minima[first / 2], either(bits_of(bytes, 0, 255), moved(bytes, -8, 0xff0000)));
+  store(panel.minima[first / 2 + 1], either(bits_of(bytes, 16, 255), moved(bytes, 8, 0xff0000)));
 }
 
 // d, low and the six-bit scales and minima of Q4_K and Q5_K.
 DURE_INLINE void unpack_k_scales(const PanelRows& rows, Panel& panel) {
-  Words h[4], minima[8];
+  constexpr int kSix = 0x3f3f3f3f, kUpperTwo = 0x30303030;
+  Words h[4];
   load_header(rows, 0, h);
   store_halves(panel.d[0], bits_of(h[0], 0, 0xffff));
   store_halves(panel.low[0], bits_of(h[0], 16, 0xffff));
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    const Words first = byte_of(h + 1, j), second = byte_of(h + 1, j + 4),
-                third = byte_of(h + 1, j + 8);
-    store(panel.scales[j], bits_of(first, 0, 63));
-    minima[j] = bits_of(second, 0, 63);
-    store(panel.scales[j + 4], either(bits_of(third, 0, 15), left(bits_of(first, 6, 3), 4)));
-    minima[j + 4] = either(bits_of(third, 4, 15), left(bits_of(second, 6, 3), 4));
-  }
-  store_minima(minima, 4, panel);
+  store_scales(bits_of(h[1], 0, kSix), 0, panel);
+  store_minima(bits_of(h[2], 0, kSix), 0, panel);
+  store_scales(either(bits_of(h[3], 0, kNibbles), moved(h[1], 2, kUpperTwo)), 4, panel);
+  store_minima(either(bits_of(h[3], 4, kNibbles), moved(h[2], 2, kUpperTwo)), 4, panel);
 }
 
 template <typename Out>
 DURE_INLINE void unpack_q4_k(const PanelRows& rows, Out& out) {
   unpack_k_scales(rows, out.panel);
+#pragma GCC unroll 2
   for (int half = 0; half < 2; ++half) {
     Words t[16];
     load_words(rows, 16 + 64 * half, t);
@@ -73,7 +84,7 @@ DURE_INLINE void unpack_q4_k(const PanelRows& rows, Out& out) {
     for (int j = 0; j < 16; ++j) {
       const int line = j / 8 * 16 + j % 8;
       out.values(32 * half, line, bits_of(t[j], 0, kNibbles));
-      out.values(32 * half, line + 8, bits_of(t[j], 4, kNibbles));
+      out.upper_nibbles(32 * half, line + 8, t[j]);
     }
   }
 }
@@ -83,10 +94,9 @@ template <typename Out>
 DURE_INLINE void take_q5(const Words* t, const Words* high, int c, Out& out) {
 #pragma GCC unroll 8
   for (int j = 0; j < 8; ++j) {
-    out.values(16 * c, j,
-               either(bits_of(t[j], 0, kNibbles), left(bits_of(high[j], 2 * c, kOneBit), 4)));
+    out.values(16 * c, j, either(bits_of(t[j], 0, kNibbles), moved(high[j], 2 * c - 4, kFifth)));
     out.values(16 * c, j + 8,
-               either(bits_of(t[j], 4, kNibbles), left(bits_of(high[j], 2 * c + 1, kOneBit), 4)));
+               either(bits_of(t[j], 4, kNibbles), moved(high[j], 2 * c - 3, kFifth)));
   }
 }
 
@@ -114,6 +124,7 @@ DURE_INLINE void unpack_q6_k(const PanelRows& rows, Out& out) {
     store(panel.scales[j], minus(exclusive(byte_of(h, j), all(128)), all(128)));
   Words high[16];
   load_words(rows, 128, high);
+#pragma GCC unroll 2
   for (int half = 0; half < 2; ++half) {
     Words low[16];
     load_words(rows, 64 * half, low);
@@ -121,8 +132,7 @@ DURE_INLINE void unpack_q6_k(const PanelRows& rows, Out& out) {
     for (int i = 0; i < 32; ++i) {
       const int part = i / 8, j = i % 8;
       const Words nibble = bits_of(low[part % 2 * 8 + j], part / 2 * 4, kNibbles);
-      out.values(32 * half, i,
-                 either(nibble, left(bits_of(high[8 * half + j], 2 * part, kTwoBits), 4)));
+      out.values(32 * half, i, either(nibble, moved(high[8 * half + j], 2 * part - 4, 0x30303030)));
     }
   }
 }
@@ -132,15 +142,13 @@ DURE_INLINE void unpack_q2_k(const PanelRows& rows, Out& out) {
   Panel& panel = out.panel;
   unpack_halves(rows, 80, panel.d[0]);
   unpack_halves(rows, 82, panel.low[0]);
-  Words h[4], minima[16], t[16];
+  Words h[4], t[16];
   load_header(rows, 0, h);
-#pragma GCC unroll 16
-  for (int j = 0; j < 16; ++j) {
-    const Words both = byte_of(h, j);
-    store(panel.scales[j], bits_of(both, 0, 15));
-    minima[j] = bits_of(both, 4, 15);
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    store_scales(bits_of(h[j], 0, kNibbles), 4 * j, panel);
+    store_minima(bits_of(h[j], 4, kNibbles), 4 * j, panel);
   }
-  store_minima(minima, 8, panel);
   load_words(rows, 16, t);
 #pragma GCC unroll 64
   for (int i = 0; i < 64; ++i)
@@ -170,7 +178,7 @@ DURE_INLINE void unpack_q3_k(const PanelRows& rows, Out& out) {
   for (int i = 0; i < 64; ++i) {
     const int j = i % 8;
     const Words two = bits_of(i < 32 ? first[8 + j] : rest[5 + j], i % 32 / 8 * 2, kTwoBits);
-    out.values(0, i, either(two, left(bits_of(first[j], i / 8, kOneBit), 2)));
+    out.values(0, i, either(two, moved(first[j], i / 8 - 2, 0x04040404)));
   }
 }
 
@@ -202,6 +210,7 @@ DURE_INLINE void unpack_iq4_xs(const PanelRows& rows, Out& out) {
     const Words low = bits_of(h[1], 4 * j, 15), high = bits_of(h[0], 16 + 2 * j, 3);
     store(panel.scales[j], minus(either(low, left(high, 4)), all(32)));
   }
+#pragma GCC unroll 2
   for (int half = 0; half < 2; ++half) {
     Words t[16];
     load_words(rows, 8 + 64 * half, t);
@@ -213,6 +222,7 @@ DURE_INLINE void unpack_iq4_xs(const PanelRows& rows, Out& out) {
 template <typename Out>
 DURE_INLINE void unpack_q8_0(const PanelRows& rows, Out& out) {
   Panel& panel = out.panel;
+#pragma GCC unroll 4
   for (int b = 0; b < 8; b += 2) {
     unpack_halves(rows, 34 * b, panel.d[b]);
     unpack_halves(rows, 34 * b + 34, panel.d[b + 1]);
@@ -241,6 +251,7 @@ DURE_INLINE Words fifth_bits(Words all_bits, int first) {
 template <NibbleBlock kBlock, typename Value, typename Out>
 DURE_INLINE void unpack_nibble_blocks(const PanelRows& rows, Value value, Out& out) {
   Panel& panel = out.panel;
+#pragma GCC unroll 2
   for (int b = 0; b < 8; b += 4) {
     Words high[4], t[16];
     for (int i = b; i < b + 4; ++i) {

@@ -58,7 +58,9 @@ DURE_INLINE void load_quarters(const PanelRows& rows, int64_t offset, int64_t st
 
 DURE_INLINE Words all(int value) { return _mm512_set1_epi32(value); }
 DURE_INLINE Words bits_of(Words w, int shift, int mask) {
-  return _mm512_and_si512(_mm512_srli_epi32(w, static_cast<unsigned>(shift)), all(mask));
+  if (shift > 0) w = _mm512_srli_epi32(w, static_cast<unsigned>(shift));
+  return shift + std::popcount(static_cast<unsigned>(mask)) == 32 ? w
+                                                                  : _mm512_and_si512(w, all(mask));
 }
 DURE_INLINE Words left(Words w, int shift) {
   return _mm512_slli_epi32(w, static_cast<unsigned>(shift));
