@@ -91,7 +91,7 @@ struct ToSums {
   // `up`: what the sum of a sub-block is to be shifted down by.
   DURE_INLINE void add(int first, int i, Words w, int up) {
     const int b = first / kSteps + i / kSteps, slot = i / kSteps % 2;
-    if (i % 2 == 0) ask(first, i);
+    if (i % 2 == 0) ask(first, i, w);
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
       if (i % kSteps == 0) sums[slot][r] = start(r, b);
@@ -111,12 +111,14 @@ struct ToSums {
     return all(starts[r][b]);
   }
 
-  // An even share of the next panel's lines for every second line of this one.
-  DURE_INLINE void ask(int first, int i) const {
+  // An even share of the next panel's lines for every second line of this one. As if the word
+  // depended on them: compilers would ask for all at once, and what is read meanwhile would wait.
+  DURE_INLINE void ask(int first, int i, Words& w) const {
     constexpr int kAsked = (kPanelColumns * kFacts.bytes + 63) / 64, kTimes = kLines / 2;
     const int begin = (first + i) / 2 * kAsked / kTimes;
     const int end = ((first + i) / 2 + 1) * kAsked / kTimes;
-    for (int line = begin; line < end; ++line) __builtin_prefetch(next + 64 * line, 0, 2);
+    for (int line = begin; line < end; ++line)
+      asm volatile("prefetcht1 %1" : "+v"(w) : "m"(next[64 * line]));
   }
 
   DURE_INLINE void end_sub_block(int b, int slot) {
