@@ -2,6 +2,8 @@
 #include "grade/graders.h"
 
 #include "base/error.h"
+#include "grade/choice.h"
+#include "grade/match.h"
 
 namespace dure {
 namespace {
@@ -24,6 +26,8 @@ Json options_of(const Json& spec) {
 
 GraderTable standard_graders() {
   GraderTable table;
+  add_choice_graders(table);
+  add_match_graders(table);
   return table;
 }
 
