@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "grade/choice.h"
 #include "grade/match.h"
+#include "grade/maths.h"
 
 namespace dure {
 namespace {
@@ -28,6 +29,7 @@ GraderTable standard_graders() {
   GraderTable table;
   add_choice_graders(table);
   add_match_graders(table);
+  add_maths_graders(table);
   return table;
 }
 
