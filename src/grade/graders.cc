@@ -2,6 +2,9 @@
 #include "grade/graders.h"
 
 #include "base/error.h"
+#include "grade/choice.h"
+#include "grade/match.h"
+#include "grade/maths.h"
 
 namespace dure {
 namespace {
@@ -24,6 +27,9 @@ Json options_of(const Json& spec) {
 
 GraderTable standard_graders() {
   GraderTable table;
+  add_choice_graders(table);
+  add_match_graders(table);
+  add_maths_graders(table);
   return table;
 }
 
