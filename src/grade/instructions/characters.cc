@@ -146,6 +146,20 @@ Chars lower(CharsView text) {
 }
 std::string lower(std::string_view utf8) { return utf8_of(lower(chars_of(utf8))); }
 
+Chars decomposed(CharsView text) {
+  Chars out;
+  for (const char32_t c : text) {
+    utf8proc_int32_t parts[32];
+    int boundary = 0;
+    const auto count = utf8proc_decompose_char(
+        static_cast<utf8proc_int32_t>(c), parts, 32,
+        static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT), &boundary);
+    for (utf8proc_ssize_t i = 0; i < std::min<utf8proc_ssize_t>(count, 32); ++i)
+      out += static_cast<char32_t>(parts[i]);
+  }
+  return out;
+}
+
 CharsView strip(CharsView text) {
   while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
   while (!text.empty() && is_space(text.back())) text.remove_suffix(1);

@@ -33,8 +33,9 @@ bool is_punctuation(char32_t c);  // string.punctuation: 32 of ASCII
 // str.isupper(), str.islower(): some cased character, and none of the other case.
 bool all_upper(CharsView text);
 bool all_lower(CharsView text);
-bool all_digits(CharsView text);  // and some
-Chars lower(CharsView text);      // with Python's final sigma
+bool all_digits(CharsView text);   // and some
+Chars lower(CharsView text);       // with Python's final sigma
+Chars decomposed(CharsView text);  // NFKD
 std::string lower(std::string_view utf8);
 
 CharsView strip(CharsView text);

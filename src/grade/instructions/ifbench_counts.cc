@@ -7,6 +7,7 @@
 
 #include "grade/instructions/english.h"
 #include "grade/instructions/instruction.h"
+#include "grade/instructions/rule_sentences.h"
 
 namespace dure::instructions {
 namespace {
@@ -178,7 +179,7 @@ struct SentenceEnds {
 };
 SentenceEnds ends_of(const Text& text) {
   SentenceEnds out;
-  for (const CharsView sentence : english_sentences(text.chars)) {
+  for (const Chars& sentence : rule_sentences(text.chars)) {
     out.stops += sentence.ends_with(U'.');
     out.questions += sentence.ends_with(U'?');
     out.exclamations += sentence.ends_with(U'!');
@@ -200,9 +201,9 @@ Verdict has_sentence_balance(const Text& text) {
 }
 
 Verdict has_three_alike_sentences(const Text& text) {
-  const std::vector<CharsView> sentences = english_sentences(text.chars);
+  const std::vector<Chars> sentences = rule_sentences(text.chars);
   if (sentences.size() != 3) return exactly(static_cast<int64_t>(sentences.size()), 3, "sentences");
-  for (const CharsView sentence : sentences)
+  for (const Chars& sentence : sentences)
     if (strip(sentence).size() != strip(sentences[0]).size())
       return Verdict::no("sentences of different lengths");
   return Verdict::yes();

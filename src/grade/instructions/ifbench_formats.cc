@@ -9,6 +9,7 @@
 #include "grade/instructions/checks.h"
 #include "grade/instructions/emoji.h"
 #include "grade/instructions/english.h"
+#include "grade/instructions/rule_sentences.h"
 
 namespace dure::instructions {
 namespace {
@@ -95,7 +96,7 @@ bool ends_in_emoji(CharsView bare) {
 // An emoji behind the full stop begins the next sentence.
 Verdict ends_sentences_in_emoji(const Text& text) {
   std::vector<Chars> bare;
-  for (const CharsView sentence : english_sentences(text.chars))
+  for (const Chars& sentence : rule_sentences(text.chars))
     bare.emplace_back(strip(without_punctuation(sentence)));
   for (size_t i = 0; i < bare.size(); ++i) {
     if (bare[i].empty()) return Verdict::no("a sentence of marks alone");
@@ -189,7 +190,7 @@ Verdict has_sentences_then_bullets(const Text& text) {
       if (sentences < 2) return Verdict::no("a bullet before two sentences");
       ++bullets;
     } else if (more_sentences) {
-      const size_t here = english_sentences(line).size();
+      const size_t here = rule_sentences(line).size();
       sentences += here;
       more_sentences = here > 0;
     } else {

@@ -5,6 +5,7 @@
 
 #include "grade/instructions/checks.h"
 #include "grade/instructions/english.h"
+#include "grade/instructions/rule_sentences.h"
 
 namespace dure::instructions {
 namespace {
@@ -28,7 +29,7 @@ int64_t alliterating_words(CharsView sentence) {
 
 Verdict alliterates_more_and_more(const Text& text) {
   int64_t before = -1;
-  for (const CharsView sentence : english_sentences(text.chars)) {
+  for (const Chars& sentence : rule_sentences(text.chars)) {
     const int64_t count = alliterating_words(sentence);
     if (count <= before)
       return Verdict::no(fmt::format("{} alliterating words after {}", count, before));
@@ -41,7 +42,7 @@ Check grows_by(const Arguments& arguments) {
   const int64_t step = arguments.integer("small_n");
   return [step](const Text& text) {
     int64_t before = -1;
-    for (const CharsView sentence : english_sentences(text.chars)) {
+    for (const Chars& sentence : rule_sentences(text.chars)) {
       const auto count = static_cast<int64_t>(split(without_punctuation(sentence)).size());
       if (before >= 0 && count != before + step)
         return Verdict::no(
@@ -56,7 +57,7 @@ Check has_keyword_in_sentence(const Arguments& arguments) {
   const Chars word = lower(arguments.chars("word"));
   const auto nth = static_cast<size_t>(std::max<int64_t>(arguments.integer("N"), 1));
   return [=](const Text& text) {
-    const std::vector<CharsView> sentences = english_sentences(text.chars);
+    const std::vector<Chars> sentences = rule_sentences(text.chars);
     if (sentences.size() < nth) return Verdict::no(fmt::format("no sentence {}", nth));
     return Verdict::of(contains(lower(sentences[nth - 1]), CharsView(word)),
                        fmt::format("no \"{}\" in sentence {}", utf8_of(word), nth));

@@ -1,12 +1,12 @@
 // IFBench's kinds custom: each the rule of one prompt.
 #include <fmt/format.h>
-#include <utf8proc.h>
 
 #include <algorithm>
 #include <optional>
 
 #include "grade/instructions/checks.h"
 #include "grade/instructions/english.h"
+#include "grade/instructions/rule_sentences.h"
 
 namespace dure::instructions {
 namespace {
@@ -14,15 +14,8 @@ namespace {
 // NFKD, and of that the ASCII alone: "São" is "Sao".
 std::string ascii_of(CharsView text) {
   std::string out;
-  for (const char32_t c : text) {
-    utf8proc_int32_t parts[32];
-    int boundary = 0;
-    const auto count = utf8proc_decompose_char(
-        static_cast<utf8proc_int32_t>(c), parts, 32,
-        static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT), &boundary);
-    for (utf8proc_ssize_t i = 0; i < std::min<utf8proc_ssize_t>(count, 32); ++i)
-      if (parts[i] < 0x80) out += static_cast<char>(parts[i]);
-  }
+  for (const char32_t c : decomposed(text))
+    if (c < 0x80) out += static_cast<char>(c);
   return out;
 }
 
@@ -123,7 +116,7 @@ Verdict says_words_backwards(const Text& text) {
   std::reverse(words.begin(), words.end());
   const Chars sentence = join(words, U" ");
   if (!contains(sentence, CharsView(U"bald eagle"))) return Verdict::no("no bald eagle");
-  const std::vector<CharsView> sentences = english_sentences(sentence);
+  const std::vector<Chars> sentences = rule_sentences(sentence);
   return Verdict::of(std::find(sentences.begin(), sentences.end(), sentence) != sentences.end(),
                      "more than one sentence");
 }
@@ -133,7 +126,7 @@ Verdict says_letters_backwards(const Text& text) {
 }
 
 Verdict has_alphabet_of_sentences(const Text& text) {
-  const std::vector<CharsView> sentences = english_sentences(text.chars);
+  const std::vector<Chars> sentences = rule_sentences(text.chars);
   if (sentences.size() != 26)
     return exactly(static_cast<int64_t>(sentences.size()), 26, "sentences");
   for (size_t i = 0; i < sentences.size(); ++i) {
@@ -245,7 +238,6 @@ bool is_special(CharsView field) {
   const size_t last = line.rfind(U'"');
   for (size_t i = 1; i < last; ++i)
     if (!is_word_char(line[i]) && !is_space(line[i])) return true;
-  // The character itself may be a line end's neighbour only where `.` reaches: nothing more to try.
   return false;
 }
 

@@ -6,6 +6,7 @@
 
 #include "grade/instructions/checks.h"
 #include "grade/instructions/english.h"
+#include "grade/instructions/rule_sentences.h"
 #include "grade/instructions/syllables.h"
 #include "grade/instructions/verbs.h"
 
@@ -105,7 +106,7 @@ Verdict has_no_alliteration(const Text& text) {
 }
 
 Verdict chains_sentences(const Text& text) {
-  const std::vector<CharsView> sentences = english_sentences(text.chars);
+  const std::vector<Chars> sentences = rule_sentences(text.chars);
   for (size_t i = 1; i < sentences.size(); ++i) {
     const auto last = split(strip_right(sentences[i - 1], kPunctuationAndBlank));
     const auto first = split(strip_left(sentences[i], kPunctuationAndBlank));
@@ -137,7 +138,7 @@ Check has_word_at(const Arguments& arguments) {
   const auto nth = static_cast<size_t>(std::max<int64_t>(arguments.integer("n"), 1));
   const auto place = static_cast<size_t>(std::max<int64_t>(arguments.integer("m"), 1));
   return [=](const Text& text) {
-    const std::vector<CharsView> sentences = english_sentences(text.chars);
+    const std::vector<Chars> sentences = rule_sentences(text.chars);
     if (sentences.size() < nth) return Verdict::no(fmt::format("no sentence {}", nth));
     const std::vector<Chars> words = english_words(sentences[nth - 1]);
     if (words.size() < place)

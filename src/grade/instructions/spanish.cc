@@ -12,7 +12,9 @@ namespace {
 constexpr CharsView kMarks = U"…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪";
 constexpr CharsView kQuotes = U"'\"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉⟦⟧";
 constexpr CharsView kCurrencies =
-    U"$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺₻₼₾"
+    U"$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺₻"
+    U"₼"
+    U"₾"
     U"₿";
 
 utf8proc_category_t category_of(char32_t c) {

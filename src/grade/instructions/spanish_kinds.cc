@@ -1,4 +1,6 @@
 // M-IFEval's Spanish kinds, where they differ from IFEval's: relations, markers, words, letters.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "grade/instructions/checks.h"
@@ -7,6 +9,36 @@
 
 namespace dure::instructions {
 namespace {
+
+// Without the marks of lists at line starts: ^\s*\d+\.\s* and ^\s*[-*]\s*, line ends among the
+// white space. (One star of "**" goes too.)
+Chars without_list_marks(CharsView text) {
+  Chars out;
+  for (size_t i = 0; i < text.size();) {
+    size_t mark = i;
+    while (mark < text.size() && is_space(text[mark])) ++mark;
+    size_t end = mark;
+    while (end < text.size() && is_decimal(text[end])) ++end;
+    if (end > mark)
+      end = end < text.size() && text[end] == U'.' ? end + 1 : mark;
+    else if (mark < text.size() && contains(U"-*", text[mark]))
+      end = mark + 1;
+    if (end > mark) {
+      while (end < text.size() && is_space(text[end])) ++end;
+      i = end;
+    } else {
+      mark = std::min(mark, text.size());
+      out += text.substr(i, mark - i);  // blank lines stay where no mark follows
+      i = mark;
+    }
+    // What is taken away may end at the start of a line: the next mark counts only then.
+    if (i > 0 && i < text.size() && text[i - 1] == U'\n' && end > mark) continue;
+    const size_t line = std::min(text.find(U'\n', i), text.size() - 1) + 1;
+    out += text.substr(i, line - i);
+    i = line;
+  }
+  return out;
+}
 
 template <typename Test>
 int64_t count_words(CharsView text, const Test& test) {
@@ -18,7 +50,8 @@ Check has_words(const Arguments& arguments) {
   const Relation relation = relation_of(arguments, "relation");
   const int64_t asked = arguments.integer("num_words");
   return [=](const Text& text) {
-    const int64_t count = count_words(text.chars, [](CharsView word) { return !is_mark(word); });
+    const Chars line = replaced(without_list_marks(text.chars), U"\n", U" ");
+    const int64_t count = count_words(line, [](CharsView word) { return !is_mark(word); });
     return compare(count, relation, asked, "words");
   };
 }
@@ -27,7 +60,8 @@ Check has_sentences(const Arguments& arguments) {
   const Relation relation = relation_of(arguments, "relation");
   const int64_t asked = arguments.integer("num_sentences");
   return [=](const Text& text) {
-    return compare(spanish_sentence_count(text.chars), relation, asked, "sentences");
+    return compare(spanish_sentence_count(without_list_marks(text.chars)), relation, asked,
+                   "sentences");
   };
 }
 
@@ -63,8 +97,12 @@ Check has_accented_words(const Arguments& arguments) {
   };
 }
 
+// Every letter of the decomposed text is a capital: the published rule takes accents apart first.
+bool is_capital(char32_t c) { return is_upper(c) || !is_letter(c); }
 Verdict is_spanish_capitals(const Text& text) {
-  if (!all_upper(text.chars)) return Verdict::no("not all in capitals");
+  const Chars parts = decomposed(text.chars);
+  if (!std::all_of(parts.begin(), parts.end(), is_capital))
+    return Verdict::no("not all in capitals");
   return in_language(text, "es");
 }
 Verdict is_spanish_lower_case(const Text& text) {
@@ -95,6 +133,33 @@ Check has_bullets(const Arguments& arguments) {
   const int64_t asked = arguments.integer("num_bullets");
   return [asked](const Text& text) {
     return exactly(bullet_count(text.chars, U'*'), asked, "bullets");
+  };
+}
+
+// The first words, punctuation taken out of each.
+Check paragraph_begins(const Arguments& arguments) {
+  const int64_t asked = arguments.integer("num_paragraphs");
+  const int64_t nth = arguments.integer("nth_paragraph");
+  const Chars first = lower(arguments.chars("first_word"));
+  return [=](const Text& text) {
+    const Paragraphs found = paragraphs_of(text.chars, nth);
+    if (found.nth.empty()) return Verdict::no(fmt::format("no paragraph {}", nth));
+    const std::vector<CharsView> words = split(found.nth), wanted = split(first);
+    bool same = words.size() >= wanted.size();
+    for (size_t i = 0; i < wanted.size() && same; ++i)
+      same = lower(without_punctuation(words[i])) == wanted[i];
+    if (!same) return Verdict::no(fmt::format("paragraph {} begins otherwise", nth));
+    return exactly(found.count, asked, "paragraphs");
+  };
+}
+
+// A full stop behind the phrase is overlooked.
+Check ends_in_phrase(const Arguments& arguments) {
+  const Chars phrase = lower(strip(arguments.chars("end_phrase")));
+  return [phrase](const Text& text) {
+    Chars end = lower(strip(strip(text.chars), U"\""));
+    if (end.ends_with(U'.')) end.pop_back();
+    return Verdict::of(end.ends_with(phrase), "does not end with \"" + utf8_of(phrase) + "\"");
   };
 }
 
@@ -130,7 +195,7 @@ void add_spanish_kinds(Kinds& kinds) {
   kinds["es:keywords:frequency"] = has_keyword_often;
   kinds["es:keywords:letter_frequency"] = has_letter_often;
   kinds["es:language:response_language"] = is_in_language;
-  kinds["es:length_constraints:nth_paragraph_first_word"] = paragraph_begins_with;
+  kinds["es:length_constraints:nth_paragraph_first_word"] = paragraph_begins;
   kinds["es:length_constraints:number_paragraphs"] = has_paragraphs;
   kinds["es:length_constraints:number_sentences"] = has_sentences;
   kinds["es:length_constraints:number_words"] = has_words;
@@ -140,7 +205,7 @@ void add_spanish_kinds(Kinds& kinds) {
   kinds["es:special_character:dieresis"] = has_words_with<U'ü'>;
   kinds["es:special_character:enie"] = has_words_with<U'ñ'>;
   kinds["es:special_character:tildes"] = has_accented_words;
-  kinds["es:startend:end_checker"] = ends_with;
+  kinds["es:startend:end_checker"] = ends_in_phrase;
   kinds["es:startend:quotation"] = plain(is_quoted);
 }
 
