@@ -194,7 +194,8 @@ int64_t spanish_sentence_count(CharsView text) {
       ++count;
     }
     word_since = word_since || (!blank && !is_mark(word));
-    if ((word_since && ends_sentence(word)) || (blank && contains(word, U'\n'))) {
+    // Line ends by themselves end nothing: the parser joins headings and what they head.
+    if (word_since && ends_sentence(word)) {
       open = false;
       word_since = false;
     }
