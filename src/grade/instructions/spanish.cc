@@ -12,7 +12,8 @@ namespace {
 constexpr CharsView kMarks = U"…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪";
 constexpr CharsView kQuotes = U"'\"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉⟦⟧";
 constexpr CharsView kCurrencies =
-    U"$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺₻"
+    U"$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺"
+    U"₻"
     U"₼"
     U"₾"
     U"₿";
@@ -39,7 +40,8 @@ bool is_exception(CharsView word) {
       U":-P",      U":o",     U":O",     U"xD",     U"XD",     U"<3",    U"^_^",    U"-_-"};
   if (word.size() == 2 && word[1] == U'.')
     return (word[0] >= U'a' && word[0] <= U'z') || contains(U"äöü", word[0]);
-  return words.contains(word);
+  constexpr size_t kLongest = 10;
+  return word.size() <= kLongest && words.contains(word);
 }
 
 size_t dots_at(CharsView text, size_t i) {  // two or more
