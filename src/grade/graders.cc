@@ -5,6 +5,7 @@
 #include "grade/choice.h"
 #include "grade/match.h"
 #include "grade/maths.h"
+#include "grade/instructions/instruction_grader.h"
 
 namespace dure {
 namespace {
@@ -30,6 +31,7 @@ GraderTable standard_graders() {
   add_choice_graders(table);
   add_match_graders(table);
   add_maths_graders(table);
+  add_instruction_graders(table);
   return table;
 }
 
