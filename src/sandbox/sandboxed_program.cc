@@ -3,6 +3,7 @@
 #include "sandbox/sandboxed_program.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -162,7 +163,7 @@ class Run {
   void stop(SandboxStop why);
   void end_all();
   int tick_ms() const;
-  bool too_many_files() const;
+  bool too_many_files();
 
   const SandboxLimits limits_;
   const Clock::time_point begin_ = Clock::now();
@@ -251,9 +252,21 @@ void Run::wait_for_news() {
   if (seconds_since(watched_) * 1000 >= tick_ms()) watch();
 }
 
-bool Run::too_many_files() const {
+// The program's /tmp, known by its size: until bubblewrap has come so far, the first process sees
+// other folders under that name, this machine's own among them.
+bool Run::too_many_files() {
   struct statfs facts;
-  if (!tmp_.open() || ::fstatfs(tmp_.number(), &facts) != 0) return false;
+  if (!tmp_.open()) {
+    const std::string tmp = "/proc/" + std::to_string(first_) + "/root/tmp";
+    Descriptor folder(::open(tmp.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!folder.open() || ::fstatfs(folder.number(), &facts) != 0) return false;
+    const int64_t size = static_cast<int64_t>(facts.f_blocks) * facts.f_bsize;
+    const bool rounded =
+        size >= limits_.tmp_bytes_max && size - limits_.tmp_bytes_max < facts.f_bsize;
+    if (facts.f_type != TMPFS_MAGIC || !rounded) return false;
+    tmp_ = std::move(folder);
+  }
+  if (::fstatfs(tmp_.number(), &facts) != 0) return false;
   return static_cast<int64_t>(facts.f_files - facts.f_ffree) > limits_.tmp_files_max;
 }
 
@@ -263,10 +276,6 @@ void Run::watch() {
   if (first_ == 0) return;
   const ProcessTreeUse use = process_tree_use(first_);
   result_.cpu_seconds = std::max(result_.cpu_seconds, use.cpu_seconds);
-  if (!tmp_.open()) {
-    const std::string tmp = "/proc/" + std::to_string(first_) + "/root/tmp";
-    tmp_ = Descriptor(::open(tmp.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  }
   if (use.cpu_seconds > limits_.cpu_seconds) return stop(SandboxStop::kCpuTime);
   if (too_many_files()) return stop(SandboxStop::kFiles);
   if (use.private_bytes > limits_.memory_bytes_max &&
