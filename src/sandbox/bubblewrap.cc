@@ -67,6 +67,7 @@ Words bubblewrap(const SandboxedProgram& program, const SandboxLimits& limits) {
                  "PATH",          "/usr/bin:/bin", "--setenv",
                  "HOME",          "/tmp",          "--setenv",
                  "LANG",          "C.UTF-8"};
+  for (const auto& [name, value] : program.environment) add(words, {"--setenv", name, value});
   add_system(words);
   add_devices(words);
   add(words,

@@ -8,11 +8,12 @@
 //
 // What the program sees: /usr, read-only; its files in /program, read-only; /tmp, which is its
 // working directory, its home and the only place it may write to, in memory and bounded; five
-// devices; no network, no /proc, no environment but PATH, HOME and LANG. It is user 1000 of a
+// devices; no network, no /proc, no environment but PATH, HOME, LANG and its own. It is user 1000 of a
 // machine named "sandbox" with one other process.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@ struct SandboxFile {
 struct SandboxedProgram {
   std::string program = "/usr/bin/python3";  // under /usr
   std::vector<std::string> arguments;
+  std::map<std::string, std::string> environment;  // besides PATH, HOME, LANG
   std::vector<SandboxFile> files;
   std::string input;  // what it reads on standard input
 };
