@@ -6,6 +6,7 @@
 #include "grade/match.h"
 #include "grade/maths.h"
 #include "grade/instructions/instruction_grader.h"
+#include "grade/code.h"
 
 namespace dure {
 namespace {
@@ -32,6 +33,7 @@ GraderTable standard_graders() {
   add_match_graders(table);
   add_maths_graders(table);
   add_instruction_graders(table);
+  add_code_graders(table);
   return table;
 }
 
