@@ -247,7 +247,7 @@ std::vector<Path> convert_to_gguf(const ModelFiles& files, const Path& out,
     metadata.set("general.file_type", GgufValue::u32(gguf_file_type(main_type(tensors, ids))));
   }
   if (is_quantised(tensors)) metadata.set("general.quantization_version", GgufValue::u32(2));
-  if (!is_plain_exaone_moe(files.config())) {
+  if (!other_programs_know(files.config())) {
     log_warn(
         "{}: llama.cpp's exaone-moe cannot say this model's layers; written as architecture "
         "'dure-exaone-moe', which other programs refuse",
