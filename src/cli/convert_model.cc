@@ -253,6 +253,13 @@ std::vector<Path> convert_to_gguf(const ModelFiles& files, const Path& out,
         "'dure-exaone-moe', which other programs refuse",
         out.string());
   }
+  const RopeFacts& rope = common_rope(files.config());
+  if (rope.kind == RopeKind::kYarn && !rope.truncate) {
+    log_warn(
+        "{}: llama.cpp counts YaRN's pairs from whole ones, this model does not (truncate false): "
+        "its logits there will differ a little; Dure reads the model's own from the file",
+        out.string());
+  }
   for (const Path& file : gguf_set_files(out, tensors, options.part_bytes_max))
     check_replaceable(files, file, options.replace);
   const InterruptScope scope;

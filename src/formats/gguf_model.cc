@@ -208,13 +208,17 @@ std::string read_architecture(const GgufFile& file) {
   if (value == nullptr)
     fail(ErrorCode::kNotFound, "{}: no key 'general.architecture'", file.where());
   const std::string name = value->as_string(file.where() + ": general.architecture");
-  if (is_exaone(name) || name == kQwen3Moe || name == kGptOss) return name;
+  if (is_gguf_architecture(name)) return name;
   fail(ErrorCode::kUnsupported,
        "{}: architecture '{}'; Dure knows '{}', '{}', '{}' and its own '{}'", file.where(), name,
        kPlain, kQwen3Moe, kGptOss, kExtended);
 }
 
 }  // namespace
+
+bool is_gguf_architecture(const std::string& name) {
+  return is_exaone(name) || name == kQwen3Moe || name == kGptOss;
+}
 
 int64_t gguf_layer_count(const GgufKeys& k, int64_t mtp_layers) {
   const int64_t layers = k.integer("block_count") - mtp_layers;

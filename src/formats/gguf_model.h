@@ -27,6 +27,8 @@ ModelConfig parse_gguf_config(const GgufFile& file);
 // the keys say once (check_common_facts()).
 GgufMetadata gguf_config(const ModelConfig& config);
 
+bool is_gguf_architecture(const std::string& name);  // One that parse_gguf_config() reads.
+
 // Throws kUnsupported where no architecture can say the layers.
 std::string gguf_architecture(const ModelConfig& config);
 // False for this program's own architecture.

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "base/check.h"
+#include "formats/hf_packing.h"
 
 namespace dure {
 namespace {
@@ -300,18 +301,22 @@ int64_t active_of(const ImpliedTensor& tensor, const ModelConfig& config) {
   return tensor.id.expert >= experts.per_token ? 0 : n;
 }
 
+void add_tensor(const ImpliedTensor& tensor, const ModelConfig& config, ModelCounts& counts) {
+  const int64_t n = tensor.shape.elements();
+  const bool mtp = tensor.id.layer == config.layer_count();
+  counts.parameters += n;
+  counts.mtp_parameters += mtp ? n : 0;
+  counts.bytes_16bit += n * (tensor.always_f32() ? 4 : 2);
+  counts.active += mtp ? 0 : active_of(tensor, config);
+}
+
 }  // namespace
 
 ModelCounts count_model(const ModelConfig& config) {
   ModelCounts counts;
-  for (const ImpliedTensor& tensor : implied_tensors(config)) {
-    const int64_t n = tensor.shape.elements();
-    const bool mtp = tensor.id.layer == config.layer_count();
+  for (const StoredTensor& stored : stored_tensors(config)) {
     counts.tensors += 1;
-    counts.parameters += n;
-    counts.mtp_parameters += mtp ? n : 0;
-    counts.bytes_16bit += n * (tensor.always_f32() ? 4 : 2);
-    counts.active += mtp ? 0 : active_of(tensor, config);
+    for (const ImpliedTensor& tensor : stored.parts) add_tensor(tensor, config, counts);
   }
   const int64_t embedding = config.vocab_size * config.hidden_size;
   counts.active_without_embedding = counts.active - (config.tied_embeddings ? 0 : embedding);

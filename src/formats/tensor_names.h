@@ -127,7 +127,7 @@ class TensorIndex {
 };
 
 struct ModelCounts {
-  int64_t tensors = 0;
+  int64_t tensors = 0;     // of a Hugging Face folder
   int64_t parameters = 0;  // all, MTP included
   int64_t mtp_parameters = 0;
   int64_t active = 0;  // that one token meets in the main model, its embedding table included
