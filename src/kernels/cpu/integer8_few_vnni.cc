@@ -149,6 +149,8 @@ DURE_INLINE void store_floats(float* at, Floats v) { _mm512_storeu_ps(at, v); }
 // By measurement (bench_integer8, 1 to 12 rows).
 int few_rows_vnni(DType dtype) {
   switch (dtype) {
+    case DType::kMXFP4:
+      return 0;
     case DType::kQ6_K:
       return 8;
     case DType::kIQ4_XS:
