@@ -66,7 +66,7 @@ TEST(Generator, FactsOfOtherFamiliesKeepThePromises) {
     expect_trainer_log_probabilities(model, all, reference);
     GeneratorOptions other = base;
     other.chunk_tokens_max = 3;
-    other.batch_rows_max = 16;
+    other.batch_rows_max = 40;
     other.page_count = 5;
     other.draft_tokens_max = 3;
     other.drafter = DrafterChoice::kNgram;
