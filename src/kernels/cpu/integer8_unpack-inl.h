@@ -294,6 +294,32 @@ DURE_INLINE void unpack_iq4_nl(const PanelRows& rows, Out& out) {
 }
 
 [[maybe_unused]] void unpack(DType dtype, const PanelRows& rows, int elements, Panel& panel) {
+// As integer_block.cc takes MXFP4 apart: doubled E2M1 codes, 16 added.
+alignas(16) constexpr uint8_t kShiftedE2M1[16] = {16, 17, 18, 19, 20, 22, 24, 28,
+                                                  16, 15, 14, 13, 12, 10, 8,  4};
+
+// 2^(byte - 128) of each row's byte at `offset`; the two smallest are no normal numbers.
+DURE_INLINE void unpack_powers(const PanelRows& rows, int64_t offset, float* out) {
+#pragma GCC unroll 16
+  for (int r = 0; r < 16; ++r) {
+    const auto exponent = static_cast<uint8_t>(rows.at[r][offset]);
+    const uint32_t bits =
+        exponent < 2 ? uint32_t{0x00200000} << exponent : (uint32_t{exponent} - 1) << 23;
+    std::memcpy(out + r, &bits, sizeof(bits));
+  }
+}
+
+void unpack_mxfp4(const PanelRows& rows, Panel& panel) {
+  for (int b = 0; b < 8; b += 4) {
+    for (int i = b; i < b + 4; ++i) unpack_powers(rows, 17 * i, panel.d[i]);
+    Words t[16];
+    load_quarters(rows, 17 * b + 1, 17, t);
+    store_split_nibbles(
+        t, b, [](Words w, int) DURE_LAMBDA_INLINE { return look_up(kShiftedE2M1, w); }, panel);
+  }
+}
+
+void unpack(DType dtype, const PanelRows& rows, int elements, Panel& panel) {
   if (elements < kPanelElements) return unpack_generic(dtype, rows, elements, panel);
   ToPanel out{panel};
   switch (dtype) {
@@ -309,6 +335,9 @@ DURE_INLINE void unpack_iq4_nl(const PanelRows& rows, Out& out) {
       return unpack_q5_1(rows, out);
     case DType::kIQ4_NL:
       return unpack_iq4_nl(rows, out);
+      return unpack_iq4_nl(rows, panel);
+    case DType::kMXFP4:
+      return unpack_mxfp4(rows, panel);
     case DType::kIQ4_XS:
       return unpack_iq4_xs(rows, out);
     case DType::kQ2_K:
