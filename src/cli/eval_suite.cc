@@ -65,12 +65,14 @@ std::vector<PreparedTask> prepared_tasks(const Suite& suite, const EvalSuiteFlag
   for (const SuiteEntry& entry : suite.entries) {
     check_metrics(entry.task, entry.ask.samples, "task " + entry.task.name);
     const std::vector<FoundFile> files = find_files(entry.task.source, folders);
-    if (all_found(files)) {
+    const std::string unsupported = unsupported_text(entry.task);
+    if (all_found(files) && unsupported.empty()) {
       out.push_back(prepare_task(entry, folders, world));
       continue;
     }
     ++missing_count;
-    missing += "\n" + missing_text(entry.task, files, folders);
+    missing +=
+        "\n" + (unsupported.empty() ? missing_text(entry.task, files, folders) : unsupported);
   }
   if (missing_count == 0) return out;
   if (flags.present && !out.empty()) {
@@ -78,7 +80,7 @@ std::vector<PreparedTask> prepared_tasks(const Suite& suite, const EvalSuiteFlag
              suite.entries.size(), missing);
     return out;
   }
-  fail(ErrorCode::kNotFound, "{} of {} tasks lack files{}:{}", missing_count, suite.entries.size(),
+  fail(ErrorCode::kNotFound, "{} of {} tasks cannot be measured here{}:{}", missing_count, suite.entries.size(),
        out.empty() ? "" : " (--present measures the others)", missing);
 }
 
@@ -187,6 +189,7 @@ GraderWorld world_of(const EvalSuiteFlags& flags) {
 }
 
 std::string presence_text(const TaskSpec& task, const DataFolders& folders) {
+  if (!unsupported_text(task).empty()) return "not supported";
   if (!task.source.generated.empty()) return "generated";
   return all_found(find_files(task.source, folders)) ? "present" : "missing";
 }
@@ -250,7 +253,8 @@ int list_suites(const EvalSuiteFlags& flags) {
     std::fputs(fmt::format("{}: {}\n", name, suite.about).c_str(), stdout);
     std::string present, missing;
     for (const SuiteEntry& entry : suite.entries) {
-      const bool there = presence_text(entry.task, folders) != "missing";
+      const std::string presence = presence_text(entry.task, folders);
+      const bool there = presence == "present" || presence == "generated";
       std::string& list = there ? present : missing;
       list += (list.empty() ? "" : ", ") + entry.task.name;
     }

@@ -65,13 +65,15 @@ double part_of(const AnswerRow& row, const std::string& name) {
   return part->is_bool() ? (part->as_bool() ? 1 : 0) : part->as_double(name);
 }
 
-// "NAME" or "NAME/OTHER", of grades' parts.
+// "NAME", "NAME/OTHER" or "NAME*OTHER", of grades' parts.
 Share part_share(const Samples& samples, const std::string& name) {
-  const size_t slash = name.find('/');
+  const size_t mark = name.find_first_of("/*");
   Share out{0, 0};
   for (const AnswerRow* row : samples) {
-    out.of += part_of(*row, name.substr(0, slash));
-    out.in += slash == std::string::npos ? 1 : part_of(*row, name.substr(slash + 1));
+    const double part = part_of(*row, name.substr(0, mark));
+    const double other = mark == std::string::npos ? 1 : part_of(*row, name.substr(mark + 1));
+    out.of += mark != std::string::npos && name[mark] == '*' ? part * other : part;
+    out.in += other;
   }
   return out;
 }

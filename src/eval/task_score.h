@@ -9,8 +9,8 @@
 //                 "tau-bench", 2024 (there pass^K).
 //   majority      the score of what most answers say (of `extracted`; the earliest of equals)
 //   macro_f1      mean F1 of the labels in `extracted` against the reference. No interval by group.
-//   NAME          mean of a part of the grades, and NAME/OTHER: the sum of one over the sum of
-//                 another
+//   NAME          mean of a part of the grades; NAME/OTHER: the sum of one over the sum of another;
+//                 NAME*OTHER: its mean weighted by another
 // An answer that could not be graded scores 0, and is counted by itself. Not here: grades
 // (grade/), what is shown (suite_results.h).
 #pragma once

@@ -55,6 +55,13 @@ std::vector<Path> matches(const Path& folder, const std::string& pattern) {
   return out;
 }
 
+// "shipped:NAME" lies in the program.
+std::vector<Path> shipped_items(const SourceFile& file) {
+  for (const std::string& name : file.paths)
+    if (name.starts_with(kShippedItems)) return {name};
+  return {};
+}
+
 std::vector<Path> named_in(const Path& folder, const std::string& name) {
   if (name.find('*') != std::string::npos) return matches(folder, name);
   const Path path = folder / name;
@@ -76,6 +83,9 @@ std::vector<Path> snapshots(const TaskSource& source, const Path& hub) {
 }
 
 std::vector<Path> find_file(const SourceFile& file, const std::vector<Path>& folders) {
+  if (std::vector<Path> shipped = shipped_items(file); !shipped.empty()) return shipped;
+  for (const std::string& name : file.paths)
+    if (Path(name).is_absolute() && is_file(name)) return {name};
   for (const Path& folder : folders) {
     for (const std::string& name : file.paths) {
       if (std::vector<Path> found = named_in(folder, name); !found.empty()) return found;

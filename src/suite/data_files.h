@@ -15,6 +15,9 @@
 
 namespace dure {
 
+// Before the name of a file in the program (shipped.h: items/).
+inline constexpr std::string_view kShippedItems = "shipped:";
+
 struct DataFolders {
   std::vector<Path> folders;
   Path hub;  // the cache's folder of data sets; empty: none

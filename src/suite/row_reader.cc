@@ -1,8 +1,14 @@
 // One function a format; all end in objects.
 #include "suite/row_reader.h"
 
+#include <zlib.h>
+
+#include <algorithm>
+
 #include "base/error.h"
 #include "data/input.h"
+#include "suite/expression.h"
+#include "suite/shipped.h"
 
 namespace dure {
 namespace {
@@ -119,6 +125,96 @@ std::vector<Json> rows_of_table(std::vector<std::vector<std::string>> cells,
   return out;
 }
 
+constexpr size_t kUnpackedMax = size_t{1} << 30;
+
+std::string from_base64(std::string_view text, const std::string& where) {
+  constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  uint32_t bits = 0;
+  int count = 0;
+  for (const char c : text) {
+    if (c == '=' || c == '\n') continue;
+    const size_t digit = kDigits.find(c);
+    if (digit == std::string_view::npos) fail(ErrorCode::kCorrupt, "{}: it is no base64", where);
+    bits = bits << 6 | static_cast<uint32_t>(digit);
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    out += static_cast<char>(bits >> count & 255);
+  }
+  return out;
+}
+
+std::string inflated(const std::string& bytes, const std::string& where) {
+  z_stream stream = {};
+  inflateInit(&stream);
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  std::string out;
+  int code = Z_OK;
+  while (code == Z_OK && out.size() < kUnpackedMax) {
+    char buffer[1 << 16];
+    stream.next_out = reinterpret_cast<Bytef*>(buffer);
+    stream.avail_out = sizeof(buffer);
+    code = inflate(&stream, Z_NO_FLUSH);
+    out.append(buffer, sizeof(buffer) - stream.avail_out);
+  }
+  inflateEnd(&stream);
+  if (code != Z_STREAM_END) fail(ErrorCode::kCorrupt, "{}: zlib's data do not end well", where);
+  return out;
+}
+
+// The first text of a pickle: opcode X (4 bytes of length) or \x8d (8), little-endian; nothing of
+// it is ever run. Source: CPython, Lib/pickletools.py.
+std::string pickled_text(const std::string& bytes, const std::string& where) {
+  size_t at = bytes.size() > 2 && bytes[0] == '\x80' ? 2 : 0;
+  if (at + 9 < bytes.size() && bytes[at] == '\x95') at += 9;
+  const size_t width = at < bytes.size() && bytes[at] == 'X'      ? 4
+                       : at < bytes.size() && bytes[at] == '\x8d' ? 8
+                                                                  : 0;
+  uint64_t size = 0;
+  for (size_t i = 0; i < width && at + 1 + i < bytes.size(); ++i)
+    size |= static_cast<uint64_t>(static_cast<unsigned char>(bytes[at + 1 + i])) << (8 * i);
+  if (width == 0 || size > bytes.size() - std::min(bytes.size(), at + 1 + width))
+    fail(ErrorCode::kCorrupt, "{}: a pickle that does not hold one text", where);
+  return bytes.substr(at + 1 + width, size);
+}
+
+void unpack(std::vector<Json>& rows, const std::vector<std::string>& fields,
+            const std::string& where) {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    for (const std::string& field : fields) {
+      const std::string place = fmt::format("{}: row {}: {}", where, i + 1, field);
+      const Json* value = rows[i].find(field);
+      if (value == nullptr || !value->is_string()) continue;
+      rows[i][field] = parse_json(unpacked_text(value->as_string(), place), place);
+    }
+  }
+}
+
+Json documents_of(const Json& row, const Path& path, const SourceFile& file) {
+  const std::string names = text_of_value(row.at(file.documents));
+  Json out = Json::array();
+  for (size_t at = 0; at < names.size();) {
+    const size_t end = std::min(names.find(';', at), names.size());
+    const std::string name = names.substr(at, end - at);
+    at = end + 1;
+    std::string looked;
+    bool found = false;
+    for (const std::string& form : file.document_folders) {
+      const Path text =
+          path.parent_path() / Expression(Json(form), "document_folders").text(row) / name;
+      looked += (looked.empty() ? "" : ", ") + text.string();
+      if (found || !path_exists(text)) continue;
+      out.push_back(read_input(text));
+      found = true;
+    }
+    if (!found) fail(ErrorCode::kNotFound, "{}: no document at {}", path.string(), looked);
+  }
+  return out;
+}
+
 std::string without_mark(std::string text) {
   if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
   return text;
@@ -160,7 +256,24 @@ std::vector<std::vector<std::string>> parse_csv(std::string_view text, const std
   return out;
 }
 
-std::vector<Json> read_rows_of(const Path& path, const SourceFile& file) {
+namespace {
+
+std::vector<Json> shipped_rows(const std::string& name) {
+  const ShippedFile* file = find_shipped("items", name);
+  if (file == nullptr) fail(ErrorCode::kNotFound, "the program holds no items '{}'", name);
+  std::vector<Json> out;
+  std::string_view rest = file->text;
+  while (!rest.empty()) {
+    const size_t end = std::min(rest.find('\n'), rest.size());
+    if (end > 0) out.push_back(parse_json(rest.substr(0, end), name));
+    rest.remove_prefix(std::min(rest.size(), end + 1));
+  }
+  return out;
+}
+
+std::vector<Json> plain_rows(const Path& path, const SourceFile& file) {
+  if (const std::string name = path.string(); name.starts_with(kShippedItems))
+    return shipped_rows(name.substr(kShippedItems.size()));
   switch (format_of(path, file.format)) {
     case RowFormat::kJson:
       return rows_of_json(path, file.list);
@@ -177,6 +290,22 @@ std::vector<Json> read_rows_of(const Path& path, const SourceFile& file) {
     default:
       return rows_of_lines(path);
   }
+}
+
+}  // namespace
+
+std::string unpacked_text(const std::string& text, const std::string& where) {
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  if (first != std::string::npos && (text[first] == '[' || text[first] == '{')) return text;
+  return pickled_text(inflated(from_base64(text, where), where), where);
+}
+
+std::vector<Json> read_rows_of(const Path& path, const SourceFile& file) {
+  std::vector<Json> rows = plain_rows(path, file);
+  unpack(rows, file.unpack, path.string());
+  if (file.documents.empty()) return rows;
+  for (Json& row : rows) row["documents"] = documents_of(row, path, file);
+  return rows;
 }
 
 }  // namespace dure

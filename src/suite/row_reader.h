@@ -16,6 +16,10 @@ namespace dure {
 // than the header; kInvalidArgument for a format the name does not tell.
 std::vector<Json> read_rows_of(const Path& path, const SourceFile& file);
 
+// Of base64 of zlib of a pickle that holds one text: that text. A plain JSON text stays as it is.
+// Throws kCorrupt naming `where`. For tests.
+std::string unpacked_text(const std::string& text, const std::string& where);
+
 // Parts of a CSV text; for tests.
 std::vector<std::vector<std::string>> parse_csv(std::string_view text, const std::string& where);
 

@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "suite/expression.h"
 #include "suite/generated_items.h"
 #include "suite/task_items.h"
 
@@ -58,12 +59,17 @@ GraderTable suite_graders() {
   return table;
 }
 
+std::string unsupported_text(const TaskSpec& task) {
+  if (task.environment.is_null()) return "";
+  return fmt::format("{}: its simulated environment ({}) is not part of this program", task.name,
+                     text_of_value(task.environment));
+}
+
 std::unique_ptr<Environment> task_environment(const TaskSpec& task, const DataFolders& folders,
                                               const GraderWorld& world) {
   const std::string where = "task " + task.name;
-  if (!task.environment.is_null())
-    fail(ErrorCode::kUnsupported, "{}: environment: there is no '{}'", where,
-         task.environment.dump());
+  if (const std::string why = unsupported_text(task); !why.empty())
+    fail(ErrorCode::kUnsupported, "{}", why);
   return single_turn(make_grader(suite_graders(), task.grader, world, where + ": grader"));
 }
 

@@ -82,6 +82,7 @@ class Choices {
       fail(ErrorCode::kInvalidArgument, "{}: give texts and right", where_);
   }
 
+  bool any() const { return texts_ != nullptr; }
   void add_to(Json& variables, const std::string& item) const {
     if (texts_ == nullptr) return;
     std::vector<Choice> choices = read(variables, item);
@@ -150,7 +151,8 @@ class ItemMaker {
         group_(task.group, where_ + ": group"),
         prompt_(task.prompt, where_ + ": prompt"),
         tools_(task.tools, where_ + ": tools"),
-        continuations_(task.continuations, where_ + ": continuations"),
+        continuations_(part_of(task.continuations, "each"), where_ + ": continuations"),
+        continuation_(part_of(task.continuations, "text"), where_ + ": continuations"),
         reference_(task.reference, where_ + ": reference"),
         keep_(task.keep, where_ + ": keep"),
         choices_(task.choices, where_) {}
@@ -187,11 +189,27 @@ class ItemMaker {
     item.tools = tools_.value(variables);
     item.reference = reference_.value(variables);
     item.fields = keep_.value(variables);
+    if (const Json* choices = variables.find("choices"); choices != nullptr && choices_.any())
+      item.fields["options"] = choice_texts(*choices);
     if (task_.mode == TaskMode::kGenerate) return item;
     const Json texts = continuations_.value(variables);
-    for (const Json& text : texts.as_array("continuations"))
-      item.continuations.push_back(text_of_value(text));
+    const bool formed = task_.continuations.is_object();
+    for (const Json& text : texts.as_array("continuations")) {
+      variables["it"] = text;
+      item.continuations.push_back(formed ? continuation_.text(variables) : text_of_value(text));
+    }
     return item;
+  }
+  // Of {each, text}; what is no object is its own "each".
+  static Json part_of(const Json& continuations, const char* name) {
+    if (!continuations.is_object())
+      return name == std::string_view("each") ? continuations : Json();
+    return continuations.at(name);
+  }
+  static Json choice_texts(const Json& choices) {
+    Json out = Json::array();
+    for (const Json& one : choices.as_array()) out.push_back(one.at("text"));
+    return out;
   }
   static std::vector<Message> messages(const Json& prompt) {
     if (prompt.is_null()) return {};
@@ -201,7 +219,7 @@ class ItemMaker {
 
   const TaskSpec& task_;
   std::string where_;
-  Expression keeps_, id_, group_, prompt_, tools_, continuations_, reference_, keep_;
+  Expression keeps_, id_, group_, prompt_, tools_, continuations_, continuation_, reference_, keep_;
   Choices choices_;
 };
 

@@ -46,6 +46,13 @@ struct SourceFile {
   std::string list;                       // of a JSON file: the field that holds the rows
   std::string on = "id", as;
   std::string group;  // of all its rows, as the field `file_group`
+  // Fields that are JSON as text, or base64 of zlib of a pickled JSON text (LiveCodeBench's tests):
+  // they are unpacked.
+  std::vector<std::string> unpack;
+  // The field that names text files (";" between them), whose texts become the field `documents`;
+  // they lie below one of `document_folders`, templates of a path beside the file.
+  std::string documents;
+  std::vector<std::string> document_folders;
   template <typename V>
   void visit(V& v) {
     v("paths", paths, "names of the file in the layouts it comes in; * stands for anything");
@@ -56,6 +63,9 @@ struct SourceFile {
     v("on", on, "join: the field whose equal value joins");
     v("as", as, "join, shots: the name that templates know it by");
     v("group", group, "the field file_group of its rows");
+    v("unpack", unpack, "fields that are JSON as text, also packed by zlib and base64");
+    v("documents", documents, "the field that names text files, read into the field documents");
+    v("document_folders", document_folders, "templates of where these lie, beside the file");
   }
 };
 
@@ -137,9 +147,10 @@ struct TaskSpec {
   Json choices;  // {texts, right, labels, shuffle}: of a multiple-choice question; or null
   Json prompt;   // a template (of the user's message), or a list of {role, content}; or a template
                  // of such a list
-  Json tools, continuations, reference;  // templates, or null
-  Json keep;                             // an object of templates: Item::fields; or null
-  Json grader;                           // as make_grader() takes it; null with an environment
+  // Templates, or null. `continuations` is a list, or {each: a list, text: a template over `it`}.
+  Json tools, continuations, reference;
+  Json keep;         // an object of templates: Item::fields; or null
+  Json grader;       // as make_grader() takes it; null with an environment
   Json environment;  // a name or an object with "name": conversations of several turns
   TaskMode mode = TaskMode::kGenerate;
   PromptForm form = PromptForm::kChat;
