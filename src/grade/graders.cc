@@ -3,10 +3,10 @@
 
 #include "base/error.h"
 #include "grade/choice.h"
+#include "grade/code.h"
+#include "grade/instructions/instruction_grader.h"
 #include "grade/match.h"
 #include "grade/maths.h"
-#include "grade/instructions/instruction_grader.h"
-#include "grade/code.h"
 
 namespace dure {
 namespace {

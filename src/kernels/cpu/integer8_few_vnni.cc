@@ -148,22 +148,6 @@ DURE_INLINE void store_floats(float* at, Floats v) { _mm512_storeu_ps(at, v); }
 }  // namespace
 
 void few_by_row_vnni(DType dtype, const FewTile& tile) { few(dtype, tile); }
-// By measurement (bench_integer8, 1 to 12 rows).
-int few_rows_vnni(DType dtype) {
-  switch (dtype) {
-    case DType::kMXFP4:
-      return 0;
-    case DType::kQ6_K:
-      return 8;
-    case DType::kIQ4_XS:
-    case DType::kIQ4_NL:
-    case DType::kQ4_0:
-      return 2;
-    default:
-      return 3;
-  }
-}
-void few_vnni(DType dtype, const FewTile& tile) { few(dtype, tile); }
 
 }  // namespace dure::cpu
 #pragma GCC pop_options

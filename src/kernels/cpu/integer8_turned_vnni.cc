@@ -173,6 +173,7 @@ DURE_TYPE(Q41, unpack_q4_1, 160, 32, 0, true, false);
 DURE_TYPE(Q50, unpack_q5_0, 176, 32, 16, false, false);
 DURE_TYPE(Q51, unpack_q5_1, 192, 32, 0, true, false);
 DURE_TYPE(IQ4NL, unpack_iq4_nl, 144, 32, 128, false, false);
+DURE_TYPE(MXFP4, unpack_mxfp4, 136, 32, 16, false, false);
 DURE_TYPE(Q2K, unpack_q2_k, 84, 16, 0, true, true);
 DURE_TYPE(Q3K, unpack_q3_k, 110, 16, 4, false, true);
 DURE_TYPE(Q4K, unpack_q4_k, 144, 32, 0, true, true);
@@ -235,6 +236,8 @@ void few_vnni(DType dtype, const FewTile& tile) {
       return run<Q80>(tile);
     case DType::kIQ4_NL:
       return run<IQ4NL>(tile);
+    case DType::kMXFP4:
+      return run<MXFP4>(tile);
     case DType::kQ2_K:
       return run<Q2K>(tile);
     case DType::kQ3_K:

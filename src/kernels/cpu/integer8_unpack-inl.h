@@ -293,7 +293,6 @@ DURE_INLINE void unpack_iq4_nl(const PanelRows& rows, Out& out) {
   unpack_nibble_blocks<NibbleBlock{18, 2}>(rows, level, out);
 }
 
-[[maybe_unused]] void unpack(DType dtype, const PanelRows& rows, int elements, Panel& panel) {
 // As integer_block.cc takes MXFP4 apart: doubled E2M1 codes, 16 added.
 alignas(16) constexpr uint8_t kShiftedE2M1[16] = {16, 17, 18, 19, 20, 22, 24, 28,
                                                   16, 15, 14, 13, 12, 10, 8,  4};
@@ -309,17 +308,19 @@ DURE_INLINE void unpack_powers(const PanelRows& rows, int64_t offset, float* out
   }
 }
 
-void unpack_mxfp4(const PanelRows& rows, Panel& panel) {
+template <typename Out>
+DURE_INLINE void unpack_mxfp4(const PanelRows& rows, Out& out) {
+#pragma GCC unroll 2
   for (int b = 0; b < 8; b += 4) {
-    for (int i = b; i < b + 4; ++i) unpack_powers(rows, 17 * i, panel.d[i]);
+    for (int i = b; i < b + 4; ++i) unpack_powers(rows, 17 * i, out.panel.d[i]);
     Words t[16];
     load_quarters(rows, 17 * b + 1, 17, t);
-    store_split_nibbles(
-        t, b, [](Words w, int) DURE_LAMBDA_INLINE { return look_up(kShiftedE2M1, w); }, panel);
+    take_split_nibbles(
+        t, b, [](Words w, int) DURE_LAMBDA_INLINE { return look_up(kShiftedE2M1, w); }, out);
   }
 }
 
-void unpack(DType dtype, const PanelRows& rows, int elements, Panel& panel) {
+[[maybe_unused]] void unpack(DType dtype, const PanelRows& rows, int elements, Panel& panel) {
   if (elements < kPanelElements) return unpack_generic(dtype, rows, elements, panel);
   ToPanel out{panel};
   switch (dtype) {
@@ -335,9 +336,8 @@ void unpack(DType dtype, const PanelRows& rows, int elements, Panel& panel) {
       return unpack_q5_1(rows, out);
     case DType::kIQ4_NL:
       return unpack_iq4_nl(rows, out);
-      return unpack_iq4_nl(rows, panel);
     case DType::kMXFP4:
-      return unpack_mxfp4(rows, panel);
+      return unpack_mxfp4(rows, out);
     case DType::kIQ4_XS:
       return unpack_iq4_xs(rows, out);
     case DType::kQ2_K:
