@@ -25,19 +25,25 @@ std::set<std::string> from_lines(const Path& path) {
 
 std::set<std::string> from_list(const Path& path) {
   std::set<std::string> answers;
-  for (const Json& row : load_json(path).as_array()) answers.insert(row.at("answer").as_string());
+  const Json rows = load_json(path);
+  for (const Json& row : rows.as_array()) answers.insert(row.at("answer").as_string());
   return answers;
 }
 
-// The third field of a CSV file whose fields may be quoted.
+// The third field of a CSV file: fields that begin with a quote end with one, and double those
+// inside.
 std::set<std::string> from_csv(const Path& path) {
   std::set<std::string> answers;
   const std::string text = read_file(path);
   std::string field;
   bool quoted = false;
   int64_t column = 0, row = 0;
-  for (const char c : text) {
-    if (c == '"') {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"' && quoted && i + 1 < text.size() && text[i + 1] == '"') {
+      field += c;
+      ++i;
+    } else if (c == '"' && (quoted || field.empty())) {
       quoted = !quoted;
     } else if (!quoted && (c == ',' || c == '\n')) {
       if (column == 2 && row > 0) answers.insert(field);
@@ -55,7 +61,7 @@ std::string respelled(const std::string& text) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
     if (text.compare(i, 5, "\\frac") == 0 || text.compare(i, 5, "\\sqrt") == 0) out += "\\,";
-    if (text[i] != '$') out += text[i];
+    if (text[i] != '$' || (i > 0 && text[i - 1] == '\\')) out += text[i];
     if (text[i] == '+' || text[i] == '=') out += ' ';
   }
   return "\\displaystyle " + out;

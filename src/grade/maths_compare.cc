@@ -186,8 +186,8 @@ class TreeComparer {
     if (contains(a, MathsKind::kEllipsis) || contains(b, MathsKind::kEllipsis))
       return Verdict::kUnknown;
     if (is_equation(a) || is_equation(b)) return equations(a, b);
-    if (a.kind == MathsKind::kRelation && a.name == "in") return compare(a.kids[1], b);
-    if (b.kind == MathsKind::kRelation && b.name == "in") return compare(a, b.kids[1]);
+    if (is_membership(a) && is_name(a.kids[0])) return compare(a.kids[1], b);
+    if (is_membership(b) && is_name(b.kids[0])) return compare(a, b.kids[1]);
     const bool alternatives = is_alternatives(a) || is_alternatives(b);
     if (is_alternatives(a) && is_alternatives(b)) return unordered(a, b);
     if (is_interval_like(a) || is_interval_like(b)) return sets(a, b);
@@ -205,6 +205,9 @@ class TreeComparer {
     return node.kind == MathsKind::kChain &&
            std::all_of(node.kids.begin(), node.kids.end(),
                        [](const MathsNode& kid) { return kid.name == "="; });
+  }
+  static bool is_membership(const MathsNode& node) {
+    return node.kind == MathsKind::kRelation && node.name == "in";
   }
   static const MathsNode& left_of(const MathsNode& node) {
     return node.kind == MathsKind::kChain ? node.kids.front().kids[0] : node.kids[0];
