@@ -254,8 +254,10 @@ class TreeComparer {
 
   Verdict equation_and_value(const MathsNode& equation, const MathsNode& value) {
     const Verdict verdict = compare(right_of(equation), value);
-    if (is_name(left_of(equation)) || is_same(verdict)) return verdict;
-    return Verdict::kUnknown;
+    if (is_name(left_of(equation))) return verdict;
+    // "2 + 3 = 5" is 5; "x + y = 5" is not.
+    const bool worked_out = !contains(left_of(equation), MathsKind::kSymbol);
+    return worked_out && is_same(verdict) ? verdict : Verdict::kUnknown;
   }
 
   static MathsNode difference(const MathsNode& a, const MathsNode& b) {
@@ -516,6 +518,11 @@ MathsNode as_share(const MathsNode& node) {
   return times(node, {.kind = MathsKind::kNumber, .number = Rational(BigInt(1), BigInt(100))});
 }
 
+std::string unit_of(const MathsUnits& units) {
+  if (!units.unit.empty()) return units.unit;
+  return units.degrees ? "degree" : units.percent ? "per cent" : "";
+}
+
 // As written; else with the per cents or degrees of one side worked out.
 MathsComparison compare_readings(const MathsReading& a, const MathsReading& b) {
   const MathsEffort effort(kStepsMax);
@@ -530,9 +537,9 @@ MathsComparison compare_readings(const MathsReading& a, const MathsReading& b) {
     };
     retry(&MathsUnits::percent, as_share);
     retry(&MathsUnits::degrees, as_radians);
-    if (is_same(verdict) && !a.units.unit.empty() && !b.units.unit.empty() &&
-        a.units.unit != b.units.unit)
-      return {Verdict::kUnknown, "the units differ: " + a.units.unit + ", " + b.units.unit};
+    const std::string unit_a = unit_of(a.units), unit_b = unit_of(b.units);
+    if (is_same(verdict) && !unit_a.empty() && !unit_b.empty() && unit_a != unit_b)
+      return {Verdict::kUnknown, "the units differ: " + unit_a + ", " + unit_b};
     return {verdict,
             verdict == Verdict::kUnknown ? "neither equality nor difference is shown" : ""};
   } catch (const MathsGivenUp& given_up) {
