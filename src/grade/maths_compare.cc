@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "base/python_text.h"
 #include "grade/maths_canonical.h"
@@ -18,8 +19,9 @@ namespace {
 
 using Verdict = MathsVerdict;
 
-constexpr int64_t kStepsMax = 4'000'000;  // of one comparison of two readings
-constexpr size_t kItemsMax = 100;         // of a list
+constexpr int64_t kStepsMax = 3'000'000;      // of one comparison of two readings
+constexpr int64_t kFormStepsMax = 1'000'000;  // of the canonical forms of one pair of scalars
+constexpr size_t kItemsMax = 100;             // of a list
 constexpr int64_t kPointsNeeded = 8;
 
 bool is_same(Verdict verdict) { return verdict == Verdict::kEqual || verdict == Verdict::kNumeric; }
@@ -33,12 +35,14 @@ Verdict all_of(Verdict a, Verdict b) {
 
 enum class Nearness { kSame, kApart, kUnsure };
 
-Nearness nearness(const MathsValue& a, const MathsValue& b) {
+// Constants must agree in absolute terms too: e^(pi sqrt 163) is no integer. Formulas do so at many
+// points instead.
+Nearness nearness(const MathsValue& a, const MathsValue& b, long double bound_max) {
   const long double difference = std::abs(a.value - b.value);
   const long double bound = 4 * (a.error + b.error);
   if (difference > bound) return Nearness::kApart;
   const long double scale = std::max({1.0L, std::abs(a.value), std::abs(b.value)});
-  return bound <= 1e-12L * scale && bound <= 1e-9L ? Nearness::kSame : Nearness::kUnsure;
+  return bound <= 1e-12L * scale && bound <= bound_max ? Nearness::kSame : Nearness::kUnsure;
 }
 
 bool contains(const MathsNode& node, MathsKind kind) {
@@ -102,9 +106,10 @@ class ScalarComparer {
   Verdict verdict() {
     auto form = MathsAlgebra::Equality::kNotShown;
     try {
+      const MathsEffort effort(kFormStepsMax);
       form = algebra_.compare(a_, b_);
     } catch (const MathsGivenUp&) {
-      MathsEffort::charge(0);  // Out of steps altogether: it is thrown again.
+      MathsEffort::charge(0);  // Where all steps are used up, it is thrown again.
     }
     if (form == MathsAlgebra::Equality::kUnequal) return Verdict::kDifferent;
     const Verdict by_value = numeric();
@@ -126,7 +131,7 @@ class ScalarComparer {
     const MathsPoint point{.symbols = {}, .complex_allowed = true, .plain_log_is_base_10 = base_10};
     const auto a = maths_value(a_, point), b = maths_value(b_, point);
     if (!a || !b) return Verdict::kUnknown;
-    switch (nearness(*a, *b)) {
+    switch (nearness(*a, *b, 1e-9L)) {
       case Nearness::kSame:
         return Verdict::kNumeric;
       case Nearness::kApart:
@@ -147,7 +152,7 @@ class ScalarComparer {
         point.symbols[name] = coordinate(kind, p, index++);
       const auto a = maths_value(a_, point), b = maths_value(b_, point);
       if (!a || !b) continue;
-      const Nearness near = nearness(*a, *b);
+      const Nearness near = nearness(*a, *b, std::numeric_limits<long double>::infinity());
       ++(near == Nearness::kSame ? out.same : near == Nearness::kApart ? out.apart : out.unsure);
     }
     return out;
@@ -181,11 +186,12 @@ class TreeComparer {
     if (contains(a, MathsKind::kEllipsis) || contains(b, MathsKind::kEllipsis))
       return Verdict::kUnknown;
     if (is_equation(a) || is_equation(b)) return equations(a, b);
-    if (a.kind == MathsKind::kRelation && a.name == "in") return compare(a.kids[1], b);
-    if (b.kind == MathsKind::kRelation && b.name == "in") return compare(a, b.kids[1]);
-    const bool open_a = is_alternatives(a), open_b = is_alternatives(b);
-    if (open_a && open_b) return unordered(a, b);
+    if (is_membership(a) && is_name(a.kids[0])) return compare(a.kids[1], b);
+    if (is_membership(b) && is_name(b.kids[0])) return compare(a, b.kids[1]);
+    const bool alternatives = is_alternatives(a) || is_alternatives(b);
+    if (is_alternatives(a) && is_alternatives(b)) return unordered(a, b);
     if (is_interval_like(a) || is_interval_like(b)) return sets(a, b);
+    if (alternatives && is_one_or_list(a) && is_one_or_list(b)) return unordered(a, b);
     if (a.kind == MathsKind::kTuple && b.kind == MathsKind::kTuple) return tuples(a, b);
     if (is_collection(a.kind) || is_collection(b.kind)) return collections(a, b);
     return scalars(a, b);
@@ -199,6 +205,9 @@ class TreeComparer {
     return node.kind == MathsKind::kChain &&
            std::all_of(node.kids.begin(), node.kids.end(),
                        [](const MathsNode& kid) { return kid.name == "="; });
+  }
+  static bool is_membership(const MathsNode& node) {
+    return node.kind == MathsKind::kRelation && node.name == "in";
   }
   static const MathsNode& left_of(const MathsNode& node) {
     return node.kind == MathsKind::kChain ? node.kids.front().kids[0] : node.kids[0];
@@ -231,7 +240,10 @@ class TreeComparer {
           left_a.kids[1].kind == MathsKind::kSymbol && left_b.kids[1].kind == MathsKind::kSymbol)
         return compare(right_of(a), renamed(right_of(b), left_b.kids[1].name, left_a.kids[1].name));
     }
-    return implicit(a, b);
+    const Verdict verdict = implicit(a, b);
+    if (is_same(verdict) || !is_name(left_a) || !is_name(left_b)) return verdict;
+    // x = 5 and y = 5: perhaps a slip of the name.
+    return is_same(compare(right_of(a), right_of(b))) ? Verdict::kUnknown : verdict;
   }
 
   static MathsNode renamed(MathsNode node, const std::string& from, const std::string& to) {
@@ -242,8 +254,10 @@ class TreeComparer {
 
   Verdict equation_and_value(const MathsNode& equation, const MathsNode& value) {
     const Verdict verdict = compare(right_of(equation), value);
-    if (is_name(left_of(equation)) || is_same(verdict)) return verdict;
-    return Verdict::kUnknown;
+    if (is_name(left_of(equation))) return verdict;
+    // "2 + 3 = 5" is 5; "x + y = 5" is not.
+    const bool worked_out = !contains(left_of(equation), MathsKind::kSymbol);
+    return worked_out && is_same(verdict) ? verdict : Verdict::kUnknown;
   }
 
   static MathsNode difference(const MathsNode& a, const MathsNode& b) {
@@ -275,8 +289,7 @@ class TreeComparer {
   // What \pm and commas list, as a flat list.
   static std::vector<MathsNode> items(const MathsNode& node) {
     std::vector<MathsNode> out;
-    if (is_alternatives(node) && node.kind != MathsKind::kAdd &&
-        (node.kind == MathsKind::kList || node.kind == MathsKind::kSet)) {
+    if (node.kind == MathsKind::kList || node.kind == MathsKind::kSet) {
       for (const MathsNode& kid : node.kids)
         for (MathsNode& item : items(kid)) out.push_back(std::move(item));
     } else if (contains(node, MathsKind::kPlusMinus)) {
@@ -290,8 +303,8 @@ class TreeComparer {
   }
 
   static bool is_alternatives(const MathsNode& node) {
-    return (node.kind == MathsKind::kList && node.name != "or") || node.kind == MathsKind::kSet ||
-           (node.kind == MathsKind::kList && !is_inequality(node.kids[0])) ||
+    return node.kind == MathsKind::kSet ||
+           (node.kind == MathsKind::kList && (node.name != "or" || !is_inequality(node.kids[0]))) ||
            (!is_collection(node.kind) && contains(node, MathsKind::kPlusMinus));
   }
 
@@ -383,9 +396,6 @@ class TreeComparer {
       // "3, 5, 7" may be given as "(3, 7, 5)"; a tuple that was asked for has its order.
       if (a.kind == MathsKind::kList && !is_same(in_order)) return matched_or_apart(*left, *right);
       return in_order;
-    }
-    if (is_alternatives(a) || is_alternatives(b)) {
-      if (is_one_or_list(a) && is_one_or_list(b)) return unordered(a, b);
     }
     return Verdict::kDifferent;
   }
@@ -508,6 +518,11 @@ MathsNode as_share(const MathsNode& node) {
   return times(node, {.kind = MathsKind::kNumber, .number = Rational(BigInt(1), BigInt(100))});
 }
 
+std::string unit_of(const MathsUnits& units) {
+  if (!units.unit.empty()) return units.unit;
+  return units.degrees ? "degree" : units.percent ? "per cent" : "";
+}
+
 // As written; else with the per cents or degrees of one side worked out.
 MathsComparison compare_readings(const MathsReading& a, const MathsReading& b) {
   const MathsEffort effort(kStepsMax);
@@ -522,9 +537,9 @@ MathsComparison compare_readings(const MathsReading& a, const MathsReading& b) {
     };
     retry(&MathsUnits::percent, as_share);
     retry(&MathsUnits::degrees, as_radians);
-    if (is_same(verdict) && !a.units.unit.empty() && !b.units.unit.empty() &&
-        a.units.unit != b.units.unit)
-      return {Verdict::kUnknown, "the units differ: " + a.units.unit + ", " + b.units.unit};
+    const std::string unit_a = unit_of(a.units), unit_b = unit_of(b.units);
+    if (is_same(verdict) && !unit_a.empty() && !unit_b.empty() && unit_a != unit_b)
+      return {Verdict::kUnknown, "the units differ: " + unit_a + ", " + unit_b};
     return {verdict,
             verdict == Verdict::kUnknown ? "neither equality nor difference is shown" : ""};
   } catch (const MathsGivenUp& given_up) {
@@ -545,6 +560,13 @@ MathsComparison best_of(const MathsReadings& reference, const MathsReadings& ans
   return best;
 }
 
+// More digits than are read.
+bool is_huge_integer(std::string_view answer) {
+  return answer.size() > 2000 &&
+         answer.find_first_not_of("0123456789., ") == std::string_view::npos;
+}
+bool is_number(const MathsNode& node) { return node.kind == MathsKind::kNumber; }
+
 }  // namespace
 
 MathsComparison compare_maths(std::string_view reference, std::string_view answer) {
@@ -552,8 +574,10 @@ MathsComparison compare_maths(std::string_view reference, std::string_view answe
   if (said.empty()) return {Verdict::kDifferent, "the answer is empty"};
   if (maths_plain(reference) == maths_plain(answer)) return {Verdict::kEqual, ""};
   const MathsReadings known = read_maths(reference), given = read_maths(answer);
+  if (is_huge_integer(answer) && !known.list.empty() && is_number(known.list[0].tree))
+    return {Verdict::kDifferent, ""};
   if (!known.list.empty() && !given.list.empty()) return best_of(known, given);
-  if (words == said) return {Verdict::kEqual, ""};
+  if (words == said || begins_with_letter(said, words)) return {Verdict::kEqual, ""};
   if (known.list.empty() && is_one_word(words) && (is_one_word(said) || !given.list.empty()))
     return {Verdict::kDifferent, ""};
   if (given.list.empty() && is_one_word(said) && !is_number_word(said) && !known.list.empty())

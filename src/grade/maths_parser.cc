@@ -13,7 +13,10 @@ namespace {
 using Kind = MathsTokenKind;
 
 constexpr int kDepthMax = 60;
+constexpr int kChainMax = 40;
 constexpr int64_t kStepsMax = 200'000;  // of one reading
+
+constexpr const char* kDegreeFactor = "degree";  // of an angle that a function takes
 
 // What a product right of a slash belongs to: "1/2x" is x/2 or 1/(2x).
 enum class Slash { kTakesOneFactor, kTakesProduct };
@@ -53,6 +56,11 @@ class Parser {
   };
 
   [[noreturn]] static void give_up(const char* why) { throw MathsGivenUp{why}; }
+  // Operators that nest to the left make trees as deep as the chain is long.
+  static void check_chain(int length) {
+    MathsEffort::charge(1);
+    if (length > kChainMax) give_up("a chain of operators is too long");
+  }
   const MathsToken& peek(size_t offset = 0) const {
     return tokens_[std::min(at_ + offset, tokens_.size() - 1)];
   }
@@ -109,7 +117,8 @@ class Parser {
 
   MathsNode collection() {
     MathsNode left = sum();
-    for (;;) {
+    for (int length = 0;; ++length) {
+      check_chain(length);
       if (take_sign("cup")) {
         left = node_of(MathsKind::kUnion, {std::move(left), sum()});
       } else if (take_sign("setminus")) {
@@ -165,7 +174,8 @@ class Parser {
   MathsNode term() {
     const Deeper deeper(depth_);
     MathsNode left = product();
-    for (;;) {
+    for (int length = 0;; ++length) {
+      check_chain(length);
       if (take_sign("/")) {
         MathsNode right = slash_ == Slash::kTakesProduct ? product() : signed_factor();
         left = node_of(MathsKind::kDivide, {std::move(left), std::move(right)});
@@ -176,7 +186,6 @@ class Parser {
       } else {
         return left;
       }
-      MathsEffort::charge(1);
     }
   }
 
@@ -212,8 +221,8 @@ class Parser {
   MathsNode factor() {
     const Deeper deeper(depth_);
     MathsNode node = primary();
-    for (;;) {
-      MathsEffort::charge(1);
+    for (int length = 0;; ++length) {
+      check_chain(length);
       if (take_sign("^")) {
         node = node_of(MathsKind::kPower, {std::move(node), exponent()});
       } else if (is_sign("!") && !is_sign("=", 1)) {
@@ -235,6 +244,7 @@ class Parser {
   }
 
   MathsNode exponent() {
+    const Deeper deeper(depth_);
     const bool minus = take_sign("-");
     MathsNode node = is_sign("{") || is_sign("(") ? group() : primary();
     if (is_sign("^")) {
@@ -411,6 +421,10 @@ class Parser {
   }
 
   MathsNode symbol(std::string name) {
+    if (name == kDegreeFactor) {
+      MathsNode pi = node_of(MathsKind::kSymbol, {}, "pi");
+      return node_of(MathsKind::kDivide, {std::move(pi), number_node(180)});
+    }
     if (take_sign("_")) name += "_" + subscript();
     return node_of(MathsKind::kSymbol, {}, std::move(name));
   }
@@ -610,10 +624,14 @@ class UnitTaker {
   // Degrees, wherever they stand, with their "^"; currencies; a per cent sign at the end.
   void take_signs() {
     std::vector<MathsToken> kept;
+    const bool angles = std::any_of(tokens_.begin(), tokens_.end(), [](const MathsToken& token) {
+      return token.kind == Kind::kFunction;
+    });
     for (size_t i = 0; i < tokens_.size(); ++i) {
       const size_t degree = degree_length(i);
       if (degree > 0) {
-        units_.degrees = true;
+        if (angles) kept.push_back({Kind::kName, kDegreeFactor});
+        units_.degrees = !angles;
         i += degree - 1;
       } else if (is_sign(tokens_[i], "currency")) {
         unit_ = "dollar";
