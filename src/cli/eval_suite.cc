@@ -29,6 +29,7 @@ namespace dure {
 namespace {
 
 constexpr int64_t kLocalConcurrency = 32, kRemoteConcurrency = 16;
+constexpr int64_t kJudgeThreads = 16;  // each waits for the judge
 // Of conversations with an environment, whose length nobody knows.
 constexpr int64_t kEpisodeTokens = 16384;
 
@@ -113,7 +114,7 @@ MeasureOptions measure_options(const EvalSuiteFlags& flags, const Suite& suite,
                                int64_t concurrency) {
   return {.seed = static_cast<uint64_t>(suite.seed),
           .concurrency = flags.concurrency.value_or(concurrency),
-          .grading_threads = 2};
+          .grading_threads = flags.judge.empty() ? 2 : kJudgeThreads};
 }
 
 void begin(AnswerStore& store, const std::string& name, const Json& identity, Json facts,

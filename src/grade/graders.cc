@@ -2,6 +2,7 @@
 #include "grade/graders.h"
 
 #include "base/error.h"
+#include "grade/judge.h"
 
 namespace dure {
 namespace {
@@ -24,6 +25,7 @@ Json options_of(const Json& spec) {
 
 GraderTable standard_graders() {
   GraderTable table;
+  add_judge_graders(table);
   return table;
 }
 
