@@ -17,6 +17,7 @@
 #include "eval/local_answerer.h"
 #include "eval/measure.h"
 #include "eval/remote_answerer.h"
+#include "eval/suite_page.h"
 #include "eval/suite_report.h"
 #include "eval/suite_results.h"
 #include "runs/run_registration.h"
@@ -28,6 +29,7 @@ namespace dure {
 namespace {
 
 constexpr int64_t kLocalConcurrency = 32, kRemoteConcurrency = 16;
+constexpr int64_t kJudgeThreads = 16;  // each waits for the judge
 // Of conversations with an environment, whose length nobody knows.
 constexpr int64_t kEpisodeTokens = 16384;
 
@@ -80,8 +82,8 @@ std::vector<PreparedTask> prepared_tasks(const Suite& suite, const EvalSuiteFlag
              suite.entries.size(), missing);
     return out;
   }
-  fail(ErrorCode::kNotFound, "{} of {} tasks cannot be measured here{}:{}", missing_count, suite.entries.size(),
-       out.empty() ? "" : " (--present measures the others)", missing);
+  fail(ErrorCode::kNotFound, "{} of {} tasks cannot be measured here{}:{}", missing_count,
+       suite.entries.size(), out.empty() ? "" : " (--present measures the others)", missing);
 }
 
 // The longest question and its answer, of what is known before.
@@ -112,7 +114,7 @@ MeasureOptions measure_options(const EvalSuiteFlags& flags, const Suite& suite,
                                int64_t concurrency) {
   return {.seed = static_cast<uint64_t>(suite.seed),
           .concurrency = flags.concurrency.value_or(concurrency),
-          .grading_threads = 2};
+          .grading_threads = flags.judge.empty() ? 2 : kJudgeThreads};
 }
 
 void begin(AnswerStore& store, const std::string& name, const Json& identity, Json facts,
@@ -162,6 +164,7 @@ void write_reports(const AnswerStore& store, const Path& out) {
   const SuiteResults results = suite_results(store);
   write_file(out / "results.json", results_json(results).dump(1) + "\n");
   write_file(out / "report.md", suite_markdown(results));
+  write_file(out / "report.html", suite_html(results, store));
   const std::string table = suite_table(results);
   write_file(out / "report.txt", table);
   std::fputs(table.c_str(), stdout);
@@ -217,6 +220,9 @@ void EvalSuiteFlags::declare(Args& args) {
   args.option("--judge-model", judge_model, "that model (the first the server names)");
   args.option("--model", model, "of an address: the model to ask (the first it names)");
   args.option("--report", report, "make the report of this folder's answers anew");
+  args.flag("--compare", compare,
+            "compare answers instead: MODEL is a folder of an earlier --out, or FOLDER:NAME");
+  args.flag("--kl", kl, "with --compare: also how far the models' distributions lie apart");
   args.flag("--present", present, "leave out the tasks whose files are missing");
   args.flag("--suites", list_suites, "list the suites");
   args.flag("--tasks", list_tasks, "list the tasks, and whether their files are there");

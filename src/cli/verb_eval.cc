@@ -9,6 +9,7 @@
 #include "chat/open_model.h"
 #include "cli/args.h"
 #include "cli/arithmetic_flag.h"
+#include "cli/eval_compare.h"
 #include "cli/eval_suite.h"
 #include "cli/kv_type_flag.h"
 #include "cli/machine_facts.h"
@@ -27,6 +28,7 @@ namespace {
 struct Given {
   std::vector<std::string> models, logs, settings;
   std::string suite, out = "report", title = "Evaluation";
+  std::optional<std::string> out_given;
   EvalSuiteFlags suites;
   ArithmeticFlag arithmetic;
   KvTypeFlag kv_type;
@@ -183,12 +185,18 @@ int run_suite(const Given& given) {
 }
 
 int run(Given& given) {
+  if (given.out_given) given.out = *given.out_given;
   if (given.fields) {
     std::fputs(describe<EvalSuite>().c_str(), stdout);
     return 0;
   }
   if (given.suites.list_suites) return list_suites(given.suites);
   if (given.suites.list_tasks) return list_tasks(given.suites);
+  if (given.suites.compare) {
+    return eval_compare({.sides = given.models,
+                         .out = given.out_given ? *given.out_given : "",
+                         .kl = given.suites.kl});
+  }
   if (!given.suites.report.empty()) return remake_report(given.suites.report);
   take_suite(given);
   if (!given.suite.empty() && names_a_suite(given.suite)) return run_suite(given);
@@ -226,7 +234,8 @@ std::function<int()> declare_eval(Args& args) {
   args.options("--set", given->settings, "one field of the suite, as FIELD=VALUE; may be repeated");
   args.options("--log", given->logs,
                "run folder whose curves the report shows, PATH or NAME=PATH; may be repeated");
-  args.option("--out", given->out, "folder of results.json, report.md, report.html");
+  args.option("--out", given->out_given,
+              "folder of results.json, report.md, report.html, answers.sqlite (report)");
   args.option("--title", given->title, "title of the report");
   given->suites.declare(args);
   given->arithmetic.declare(args);

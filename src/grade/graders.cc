@@ -5,6 +5,7 @@
 #include "grade/choice.h"
 #include "grade/code.h"
 #include "grade/instructions/instruction_grader.h"
+#include "grade/judge.h"
 #include "grade/match.h"
 #include "grade/maths.h"
 
@@ -34,6 +35,7 @@ GraderTable standard_graders() {
   add_maths_graders(table);
   add_instruction_graders(table);
   add_code_graders(table);
+  add_judge_graders(table);
   return table;
 }
 

@@ -165,14 +165,13 @@ std::string inflated(const std::string& bytes, const std::string& where) {
   return out;
 }
 
-// The first text of a pickle: opcode X (4 bytes of length) or \x8d (8), little-endian; nothing of
-// it is ever run. Source: CPython, Lib/pickletools.py.
+// The first text of a pickle: opcode \x8c (1 byte of length), X (4) or \x8d (8), little-endian;
+// nothing of it is ever run. Source: CPython, Lib/pickletools.py.
 std::string pickled_text(const std::string& bytes, const std::string& where) {
   size_t at = bytes.size() > 2 && bytes[0] == '\x80' ? 2 : 0;
   if (at + 9 < bytes.size() && bytes[at] == '\x95') at += 9;
-  const size_t width = at < bytes.size() && bytes[at] == 'X'      ? 4
-                       : at < bytes.size() && bytes[at] == '\x8d' ? 8
-                                                                  : 0;
+  const char opcode = at < bytes.size() ? bytes[at] : '\0';
+  const size_t width = opcode == 'X' ? 4 : opcode == '\x8d' ? 8 : opcode == '\x8c' ? 1 : 0;
   uint64_t size = 0;
   for (size_t i = 0; i < width && at + 1 + i < bytes.size(); ++i)
     size |= static_cast<uint64_t>(static_cast<unsigned char>(bytes[at + 1 + i])) << (8 * i);

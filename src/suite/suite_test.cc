@@ -283,6 +283,61 @@ TEST(Shipped, EverySuiteAndTableLoads) {
   EXPECT_NEAR(sum / 13, 72.13, 0.005);
 }
 
+// Rows as the sets that do not lie here are published: what is asked and expected.
+TEST_F(SuiteTest, ReadsFormsOfSetsThatAreNotHere) {
+  write("gpqa/gpqa_diamond.csv",
+        "Question,Correct Answer,Incorrect Answer 1,Incorrect Answer 2,Incorrect Answer 3,Record "
+        "ID,High-level domain\nWhy?, right ,w1,w2,w3,rec1,Physics\n");
+  write(
+      "hle/hle.jsonl",
+      "{\"id\":\"h1\",\"question\":\"Q\",\"image\":\"\",\"answer\":\"42\",\"category\":\"Math\"}\n"
+      "{\"id\":\"h2\",\"question\":\"Q\",\"image\":\"data:x\",\"answer\":\"1\"}\n");
+  write(
+      "livecodebench/test.jsonl",
+      "{\"question_id\":\"a\",\"question_content\":\"P\",\"starter_code\":\"\",\"metadata\":\"{}\","
+      "\"public_test_cases\":\"[{\\\"input\\\":\\\"1\\\",\\\"output\\\":\\\"2\\\"}]\","
+      "\"private_test_cases\":\"[]\"}\n");
+  write("livecodebench/test2.jsonl",
+        "{\"question_id\":\"b\",\"question_content\":\"P\",\"starter_code\":\"class Solution:\","
+        "\"metadata\":\"{\\\"func_name\\\":\\\"f\\\"}\",\"public_test_cases\":\"[]\","
+        "\"private_test_cases\":\"[{\\\"input\\\":\\\"3\\\",\\\"output\\\":\\\"4\\\"}]\"}\n");
+  write("kmmlu_pro/test.jsonl",
+        "{\"question\":\"Q\",\"options\":[\"a\",\"b\",\"c\",\"d\",\"e\"],\"solution\":\"5\"}\n");
+  write("Dataset/Culture/Law.json",
+        "[{\"id\":\"1\",\"paragraph\":\"\",\"question\":\"Q\",\"choices\":[\"x\",\"y "
+        "\"],\"answer\":\"y\"}]");
+  write("kobalt/kobalt.jsonl",
+        "{\"ID\":\"k\",\"Question\":\"Q\\nA: x\\nB: y\",\"Answer\":\"B\"}\n");
+  for (const char* name : {"GSM8K", "MATH", "OMNI_MATH", "MMMLU", "KSM"})
+    write(fmt::format("hrm8k/{}.jsonl", name), "{\"question\":\"Q\",\"answer\":18.0}\n");
+  write("aa_lcr/AA-LCR_Dataset.csv",
+        "document_category,document_set_id,question_id,question,answer,data_source_filenames\n"
+        "Law,s1,1,Who?,me,one.txt;two.txt\n");
+  write("aa_lcr/lcr/Law/s1/one.txt", "First text");
+  write("aa_lcr/lcr/Law/s1/two.txt", "Second text");
+  const auto items = [&](const char* task) {
+    return task_items(load_suite(task, {}).entries.at(0).task, folders());
+  };
+  const Item gpqa = items("gpqa_diamond").at(0);
+  EXPECT_EQ(gpqa.id, "rec1");
+  EXPECT_NE(gpqa.messages[0].content.find(gpqa.reference.as_string() + ". right"),
+            std::string::npos);
+  ASSERT_EQ(items("hle").size(), 1u);
+  EXPECT_EQ(items("hle").at(0).messages.size(), 2u);
+  const std::vector<Item> code = items("livecodebench_v6");
+  EXPECT_EQ(code.at(0).reference, parse_json(R"({"inputs":["1"],"outputs":["2"]})", "r"));
+  EXPECT_EQ(code.at(1).reference,
+            parse_json(R"({"inputs":["3"],"outputs":["4"],"fn_name":"f"})", "r"));
+  EXPECT_EQ(items("kmmlu_pro").at(0).reference, Json("E"));
+  EXPECT_EQ(items("click").at(0).reference, Json("B"));
+  EXPECT_EQ(items("kobalt").at(0).reference, Json("B"));
+  EXPECT_EQ(items("hrm8k").size(), 5u);
+  EXPECT_EQ(items("hrm8k").at(4).group, "KSM");
+  const std::string asked = items("aa_lcr").at(0).messages[0].content;
+  for (const char* part : {"First text", "Second text", "Who?"})
+    EXPECT_NE(asked.find(part), std::string::npos) << part;
+}
+
 // The published files, where they lie beside the tree: how many items each task makes of them.
 TEST(Shipped, ReadsPublishedFiles) {
   const Path data = Path(DURE_SOURCE_DIR) / "../shared/data/eval";
@@ -335,6 +390,16 @@ TEST(Shipped, ReadsPublishedFiles) {
     std::vector<Item> items;
     EXPECT_EQ(error_of([&] { items = task_items(task, folders); }), "(no error)") << name;
     EXPECT_EQ(items.size(), count) << name;
+    // What grades them takes every item; judges are asked nothing here.
+    const GraderWorld world{.ask_judge = [](const std::vector<Message>&) { return "yes"; }};
+    if (!unsupported_text(task).empty()) continue;
+    if (name.starts_with("bfcl") && !suite_graders().contains("function_call")) continue;
+    const auto environment = task_environment(task, folders, world);
+    for (const Item& item : items) {
+      const std::string said = error_of([&] { environment->check(item); });
+      EXPECT_EQ(said, "(no error)") << name << ": " << item.id;
+      if (said != "(no error)") break;
+    }
   }
 }
 
