@@ -131,8 +131,18 @@ class TreeComparer {
     return node;
   }
 
+  // Whether the sides of "x = 1 + 2 = 3" agree, but for a name in front.
+  bool holds(const MathsNode& equation) {
+    if (equation.kind == MathsKind::kChain)
+      return std::all_of(equation.kids.begin(), equation.kids.end(),
+                         [&](const MathsNode& kid) { return holds(kid); });
+    return is_name(equation.kids[0]) || contains(equation.kids[0], MathsKind::kSymbol) ||
+           is_same(compare(equation.kids[0], equation.kids[1]));
+  }
+
   Verdict equation_and_value(const MathsNode& equation, const MathsNode& value) {
     const Verdict verdict = compare(right_of(equation), value);
+    if (is_same(verdict) && !holds(equation)) return Verdict::kUnknown;
     if (is_name(left_of(equation))) return verdict;
     // "2 + 3 = 5" is 5; "x + y = 5" is not.
     const bool worked_out = !contains(left_of(equation), MathsKind::kSymbol);
@@ -215,6 +225,7 @@ class TreeComparer {
     if (left.size() != right.size()) return Verdict::kDifferent;
     const Verdict in_order = ordered(left, right);
     if (is_same(in_order)) return in_order;
+    if (are_defined(left) != are_defined(right)) return Verdict::kUnknown;
     const Verdict in_any_order = matched(left, right);
     return sequence && is_same(in_any_order) ? Verdict::kUnknown : in_any_order;
   }
@@ -272,11 +283,33 @@ class TreeComparer {
     const auto left = vector_of(a), right = vector_of(b);
     if (left && right) {
       const Verdict in_order = ordered(*left, *right);
+      if (!is_same(in_order) && are_named(*left) != are_named(*right)) return Verdict::kUnknown;
       // "3, 5, 7" may be given as "(3, 7, 5)"; a tuple that was asked for has its order.
       if (a.kind == MathsKind::kList && !is_same(in_order)) return matched_or_apart(*left, *right);
       return in_order;
     }
     return Verdict::kDifferent;
+  }
+
+  // "y = 2, x = 1": definitions of several names that are not in their order.
+  static bool are_named(const std::vector<MathsNode>& list) {
+    std::string last;
+    bool sorted = true;
+    for (const MathsNode& item : list) {
+      if (!is_equation(item) || left_of(item).kind != MathsKind::kSymbol) return false;
+      sorted &= last < left_of(item).name;
+      last = left_of(item).name;
+    }
+    return !sorted && list.size() > 1 && left_of(list[0]).name != last;
+  }
+  // "x = 1, y = 2" next to values without names.
+  static bool are_defined(const std::vector<MathsNode>& list) {
+    return list.size() > 1 &&
+           std::all_of(list.begin(), list.end(),
+                       [](const MathsNode& item) {
+                         return is_equation(item) && left_of(item).kind == MathsKind::kSymbol;
+                       }) &&
+           left_of(list.front()).name != left_of(list.back()).name;
   }
 
   Verdict matched_or_apart(const std::vector<MathsNode>& a, const std::vector<MathsNode>& b) {
@@ -358,7 +391,17 @@ class TreeComparer {
       return a.name.empty() ? based(b, a) : based(a, b);
     if (is_set_name(a) || is_set_name(b))
       return is_set_name(a) && is_set_name(b) ? Verdict::kDifferent : Verdict::kUnknown;
-    return compare_scalars(algebra_, a, b);
+    const Verdict verdict = compare_scalars(algebra_, a, b);
+    if (verdict != Verdict::kDifferent) return verdict;
+    return may_be_unit(a, b) || may_be_unit(b, a) ? Verdict::kUnknown : verdict;
+  }
+
+  // "5 m" next to 5: perhaps metres.
+  bool may_be_unit(const MathsNode& a, const MathsNode& b) {
+    return a.kind == MathsKind::kMultiply && a.kids.size() == 2 &&
+           a.kids[0].kind == MathsKind::kNumber && a.kids[1].kind == MathsKind::kSymbol &&
+           std::string_view("mgshLlJNWVAKCF").find(a.kids[1].name) != std::string_view::npos &&
+           !contains(b, MathsKind::kSymbol) && is_same(compare(a.kids[0], b));
   }
 
   static bool is_set_name(const MathsNode& node) {

@@ -103,6 +103,10 @@ class Parser {
   MathsNode part() {
     if (take_sign("...")) return node_of(MathsKind::kEllipsis);
     MathsNode left = collection();
+    if (take_sign("approx")) {  // "1/3 \approx 0.333" is 1/3, "x \approx 3" is 3.
+      MathsNode right = collection();
+      return left.kind == MathsKind::kSymbol ? right : left;
+    }
     std::vector<MathsNode> relations;
     for (std::string sign; !(sign = relation_sign()).empty();) {
       MathsNode right = collection();
@@ -175,7 +179,7 @@ class Parser {
     MathsNode left = product();
     for (int length = 0;; ++length) {
       check_chain(length);
-      if (take_sign("/")) {
+      if (take_sign("/") || take_ratio(length)) {
         MathsNode right = slash_ == Slash::kTakesProduct ? product() : signed_factor();
         left = node_of(MathsKind::kDivide, {std::move(left), std::move(right)});
         if (slash_ == Slash::kTakesOneFactor && starts_factor())
@@ -186,6 +190,13 @@ class Parser {
         return left;
       }
     }
+  }
+
+  // "2:3" is a quotient, "1:2:3" is none.
+  bool take_ratio(int length) {
+    if (!is_sign(":")) return false;
+    if (length > 0) give_up("a ratio has more than two terms");
+    return take_sign(":");
   }
 
   // Factors side by side.
@@ -212,7 +223,7 @@ class Parser {
     if (token.kind == Kind::kName || token.kind == Kind::kFunction) return true;
     if (token.kind == Kind::kNumber) return at_ > 0 && tokens_[at_ - 1].kind != Kind::kNumber;
     if (token.kind != Kind::kSign) return false;
-    static constexpr std::string_view kStarts[] = {"(",     "{",      "frac",  "sqrt",
+    static constexpr std::string_view kStarts[] = {"(",     "{",      "frac",  "sqrt",    "root",
                                                    "binom", "floor(", "ceil(", "infinity"};
     return std::find(std::begin(kStarts), std::end(kStarts), token.text) != std::end(kStarts);
   }
@@ -313,7 +324,7 @@ class Parser {
       MathsNode top = argument();
       return node_of(MathsKind::kFunction, {std::move(top), argument()}, "binom");
     }
-    if (sign == "sqrt") return root();
+    if (sign == "sqrt" || sign == "root") return root(sign);
     if (sign == "floor(" || sign == "ceil(") {
       const bool floor = sign == "floor(";
       MathsNode inside = sum();
@@ -551,14 +562,15 @@ class Parser {
     return node_of(MathsKind::kFunction, {std::move(inside)}, "abs");
   }
 
-  MathsNode root() {
+  // LaTeX's \sqrt takes one digit without braces, a plain root the whole number.
+  MathsNode root(const std::string& sign) {
     MathsNode index = number_node(2);
     if (is_sign("[")) {
       ++at_;
       index = sum();
       expect("]");
     }
-    MathsNode inside = is_sign("(") ? group() : argument();
+    MathsNode inside = is_sign("(") ? group() : sign == "root" ? primary() : argument();
     return node_of(MathsKind::kRoot, {std::move(inside), std::move(index)});
   }
 
@@ -601,6 +613,8 @@ MathsReadings read_maths(std::string_view text) {
     out.why_none = "it is too long";
     return out;
   }
+  std::string unit;
+  text = without_compound_unit(text, unit);
   std::vector<std::string> keys;
   for (const MathsCommas commas : {MathsCommas::kGroupThousands, MathsCommas::kSeparate}) {
     for (const Slash slash : {Slash::kTakesOneFactor, Slash::kTakesProduct}) {
@@ -609,6 +623,7 @@ MathsReadings read_maths(std::string_view text) {
         std::vector<MathsToken> tokens = maths_tokens(text, commas);
         MathsReading reading;
         reading.units = take_maths_units(tokens);
+        if (!unit.empty()) reading.units.unit = unit;
         reading.tree = Parser(std::move(tokens), slash).whole();
         std::string key = key_of(reading);
         if (std::find(keys.begin(), keys.end(), key) != keys.end()) continue;

@@ -144,6 +144,19 @@ class UnitTaker {
 
 }  // namespace
 
+std::string_view without_compound_unit(std::string_view text, std::string& unit) {
+  for (const std::string_view known : {"m/s^2", "m/s", "km/h", "km/hr", "mi/h", "mi/hr", "ft/s",
+                                       "cm/s", "g/cm^3", "kg/m^3", "km/s"}) {
+    if (!text.ends_with(known)) continue;
+    std::string_view rest = text.substr(0, text.size() - known.size());
+    while (rest.ends_with(' ')) rest.remove_suffix(1);
+    if (rest.empty() || rest.back() < '0' || rest.back() > '9') continue;
+    unit = known;
+    return rest;
+  }
+  return text;
+}
+
 MathsUnits take_maths_units(std::vector<MathsToken>& tokens) { return UnitTaker(tokens).take(); }
 
 }  // namespace dure
