@@ -3,6 +3,9 @@
 
 #include "base/error.h"
 #include "grade/choice.h"
+#include "grade/code.h"
+#include "grade/instructions/instruction_grader.h"
+#include "grade/judge.h"
 #include "grade/match.h"
 #include "grade/maths.h"
 
@@ -30,6 +33,9 @@ GraderTable standard_graders() {
   add_choice_graders(table);
   add_match_graders(table);
   add_maths_graders(table);
+  add_instruction_graders(table);
+  add_code_graders(table);
+  add_judge_graders(table);
   return table;
 }
 
