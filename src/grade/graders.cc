@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "grade/code.h"
+#include "grade/function_call.h"
 
 namespace dure {
 namespace {
@@ -26,6 +27,7 @@ Json options_of(const Json& spec) {
 GraderTable standard_graders() {
   GraderTable table;
   add_code_graders(table);
+  add_function_call_graders(table);
   return table;
 }
 
