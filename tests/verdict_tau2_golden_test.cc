@@ -72,7 +72,9 @@ TEST(Tau2, MockTasks) {
     const Grade right = grade(*environment, item, false);
     const bool cannot = item.id == "update_task_with_user_tools";
     EXPECT_EQ(right.score, cannot ? 0.0 : 1.0) << item.id << ": " << right.reason;
-    if (cannot) EXPECT_EQ(right.parts.dump(), R"({"db":0.0,"action":1.0,"env_assertion":1.0})");
+    if (cannot) {
+      EXPECT_EQ(right.parts.dump(), R"({"db":0.0,"action":1.0,"env_assertion":1.0})");
+    }
     whole += right.score == 1.0 ? 1 : 0;
     const Grade idle = grade(*environment, item, true);
     // Its assertions are for a judge, and its reward basis leaves them out: nothing is asked for.
