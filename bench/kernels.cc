@@ -106,7 +106,7 @@ struct Bench {
                     s.head_width, s.window_tokens, documents.size());
     const double flops = 4 * pairs * static_cast<double>(s.head_count * s.head_width);
     multiplied(name, rows, flops,
-               [&] { attention(s, segments, q.view, out.view, lse.view, stream); });
+               [&] { attention(s, segments, q.view, {}, out.view, lse.view, stream); });
     multiplied("  backward", rows, 2.5 * flops, [&] {
       attention_backward(s, segments, {q.view, k.view, v.view, out.view, lse.view}, dout.view,
                          dq.view, dk.view, dv.view, stream);
@@ -145,7 +145,7 @@ struct Bench {
                       dtype_info(dtype).name, s.head_count, s.kv_head_count, s.head_width,
                       s.window_tokens),
           count, 2.0 * static_cast<double>(count * seen * row_bytes(dtype, width)),
-          [&] { attention(s, segments, q.view, out.view, {}, stream); });
+          [&] { attention(s, segments, q.view, {}, out.view, {}, stream); });
   }
 
   // A chunk of `rows` of one sequence behind `depth` positions in its cache.
@@ -169,7 +169,7 @@ struct Bench {
                            dtype_info(dtype).name, s.head_count, s.kv_head_count, s.head_width,
                            s.window_tokens),
                rows, 4 * pairs * static_cast<double>(s.head_count * s.head_width), [&] {
-                 attention(s, {&segment, 1}, q.view, out.view, {}, stream);
+                 attention(s, {&segment, 1}, q.view, {}, out.view, {}, stream);
                });
   }
 
@@ -182,9 +182,9 @@ struct Bench {
       rms_norm_backward(x.view, w.view, r.view, dy.view, dx.view, Write::kAdd, dw.view, stream);
     });
     moved(fmt::format("swiglu [{}, {}]", T, C), T, 3 * bytes,
-          [&] { swiglu(x.view, dy.view, 0, y.view, stream); });
+          [&] { swiglu(x.view, dy.view, {}, y.view, stream); });
     moved("  backward", T, 5 * bytes,
-          [&] { swiglu_backward(x.view, dy.view, 0, y.view, dx.view, y.view, stream); });
+          [&] { swiglu_backward(x.view, dy.view, {}, y.view, dx.view, y.view, stream); });
     moved(fmt::format("add_to [{}, {}]", T, C), T, 3 * bytes,
           [&] { add_to(x.view, dx.view, stream); });
     std::vector<int32_t> ids;

@@ -62,7 +62,8 @@ TEST(BpeVectors, IdsOfGgufVocabularies) {
       const std::string where = fmt::format("{} text {}", inputs.filename().string(), i);
       report.add(vocabulary.stem().string(), ids == wanted ? 0 : 1, where);
       EXPECT_EQ(ids, wanted) << where << ": " << texts[i];
-      EXPECT_EQ(tokenizer.decode(tokenizer.encode(texts[i], {.add_special_tokens = false})), texts[i])
+      EXPECT_EQ(tokenizer.decode(tokenizer.encode(texts[i], {.add_special_tokens = false})),
+                texts[i])
           << where;
     }
   }

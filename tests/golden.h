@@ -1,8 +1,9 @@
 // tests/golden.h: where golden cases lie, and how the largest difference of a quantity is reported.
 //
 // Roots: the project's own tests/golden/ and the folder in DURE_GOLDEN (default: ../shared/golden
-// beside the source tree, where it exists). A kind (such as "hf") may be present in both, in one,
-// or in none: a test then says so and passes. A folder that DURE_GOLDEN names must be there.
+// and ../shared/golden-rivals beside the source tree, where they exist). A kind (such as "hf") may
+// be present in both, in one, or in none: a test then says so and passes. A folder that DURE_GOLDEN
+// names must be there.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -26,9 +27,15 @@ inline std::vector<Path> roots(const std::string& kind) {
   EXPECT_TRUE(named == nullptr || std::filesystem::is_directory(named))
       << "DURE_GOLDEN is " << named << ", which is no folder";
   std::vector<Path> found;
-  for (const Path& root :
-       {source / "tests" / "golden",
-        named != nullptr ? Path(named) : source.parent_path() / "shared" / "golden"}) {
+  const Path shared = source.parent_path() / "shared";
+  std::vector<Path> all = {source / "tests" / "golden"};
+  if (named != nullptr) {
+    all.emplace_back(named);
+  } else {
+    all.push_back(shared / "golden");
+    all.push_back(shared / "golden-rivals");
+  }
+  for (const Path& root : all) {
     if (std::filesystem::is_directory(root / kind)) found.push_back(root / kind);
   }
   if (found.empty()) std::printf("skipped: no golden folder '%s'\n", kind.c_str());

@@ -247,10 +247,17 @@ std::vector<Path> convert_to_gguf(const ModelFiles& files, const Path& out,
     metadata.set("general.file_type", GgufValue::u32(gguf_file_type(main_type(tensors, ids))));
   }
   if (is_quantised(tensors)) metadata.set("general.quantization_version", GgufValue::u32(2));
-  if (!is_plain_exaone_moe(files.config())) {
+  if (!other_programs_know(files.config())) {
     log_warn(
         "{}: llama.cpp's exaone-moe cannot say this model's layers; written as architecture "
         "'dure-exaone-moe', which other programs refuse",
+        out.string());
+  }
+  const RopeFacts& rope = common_rope(files.config());
+  if (rope.kind == RopeKind::kYarn && !rope.truncate) {
+    log_warn(
+        "{}: llama.cpp counts YaRN's pairs from whole ones, this model does not (truncate false): "
+        "its logits there will differ a little; Dure reads the model's own from the file",
         out.string());
   }
   for (const Path& file : gguf_set_files(out, tensors, options.part_bytes_max))

@@ -10,6 +10,7 @@
 #include "cli/args.h"
 #include "cli/verbs.h"
 #include "data/model_texts.h"
+#include "formats/gguf_model.h"
 #include "formats/hf_config.h"
 #include "formats/model_files.h"
 #include "formats/model_folder.h"
@@ -39,9 +40,36 @@ std::string facts_text(const LayerFacts& layer) {
       layer.window_tokens > 0 ? fmt::format("sliding, window {}", layer.window_tokens) : "global";
   out += layer.rotary() ? ", RoPE" : ", no positions";
   out += layer.sparse ? ", experts" : ", dense";
-  if (layer.activation.limit > 0)
-    out += fmt::format(", SwiGLU clamped at {}", layer.activation.limit);
+  if (!layer.attention.qk_norm) out += ", heads not normed";
+  if (layer.attention.sinks) out += ", sinks";
+  if (layer.attention.biases) out += ", biases of attention";
+  if (layer.sparse && layer.experts.biases) out += ", biases of router and experts";
+  const ActivationFacts& activation = layer.activation;
+  if (activation.limit > 0) out += fmt::format(", SwiGLU clamped at {}", activation.limit);
+  if (activation.alpha != 1 || activation.up_offset != 0)
+    out += fmt::format(", SwiGLU alpha {}, offset {}", activation.alpha, activation.up_offset);
   return out;
+}
+
+std::string router_text(const ExpertFacts& e) {
+  std::string out = e.score == RouterScore::kSigmoid ? "sigmoid" : "softmax";
+  if (e.selection_bias) out += ", a bias for the choice";
+  return out + (e.normalise ? "; weights to the sum 1" : "; weights as they are");
+}
+
+std::string rope_text(const RopeFacts& rope) {
+  switch (rope.kind) {
+    case RopeKind::kNone:
+    case RopeKind::kPlain:
+      return "default";
+    case RopeKind::kLlama3:
+      return "llama3";
+    case RopeKind::kYarn:
+      break;
+  }
+  return fmt::format("yarn: factor {} from {} tokens, turns {} to {}{}, times {:.6g}", rope.factor,
+                     rope.original_context_tokens, rope.beta_slow, rope.beta_fast,
+                     rope.truncate ? " in whole pairs" : "", rope.attention_factor);
 }
 
 // One line for each run of equal layers.
@@ -67,7 +95,8 @@ void print_config(const ModelConfig& c) {
   std::printf("  hidden            %lld, %lld query and %lld key heads of %lld\n",
               static_cast<long long>(c.hidden_size), static_cast<long long>(c.head_count),
               static_cast<long long>(c.kv_head_count), static_cast<long long>(c.head_width));
-  std::printf("  dense FFN         %lld\n", static_cast<long long>(common_dense_width(c)));
+  if (c.sparse_layer_count() < c.layer_count() || c.mtp_layer_count > 0)
+    std::printf("  dense FFN         %lld\n", static_cast<long long>(common_dense_width(c)));
   if (c.sparse_layer_count() > 0) {
     const ExpertFacts& e = common_experts(c);
     std::printf(
@@ -76,13 +105,13 @@ void print_config(const ModelConfig& c) {
         static_cast<long long>(e.count), static_cast<long long>(e.width),
         static_cast<long long>(e.per_token), static_cast<long long>(e.shared_count),
         static_cast<long long>(e.group_count), static_cast<long long>(e.groups_kept), e.scale);
+    std::printf("  router            %s\n", router_text(e).c_str());
   }
   std::printf("  vocabulary        %s%s\n", grouped(c.vocab_size).c_str(),
               c.tied_embeddings ? ", head tied to the embedding" : "");
   const RopeFacts& rope = common_rope(c);
   std::printf("  context           %s tokens; RoPE theta %g, %s\n",
-              grouped(c.context_tokens).c_str(), rope.theta,
-              rope.kind == RopeKind::kLlama3 ? "llama3" : "default");
+              grouped(c.context_tokens).c_str(), rope.theta, rope_text(rope).c_str());
 }
 
 void print_counts(const ModelConfig& c) {
@@ -158,8 +187,18 @@ Json layer_json(const LayerFacts& layer) {
   out["attention"] = layer.window_tokens > 0 ? "sliding_attention" : "full_attention";
   out["window"] = layer.window_tokens;
   out["rope"] = layer.rotary();
+  out["qk_norm"] = layer.attention.qk_norm;
+  out["attention_bias"] = layer.attention.biases;
+  out["sinks"] = layer.attention.sinks;
   out["mlp"] = layer.sparse ? "sparse" : "dense";
+  if (layer.sparse) {
+    out["router"] = layer.experts.score == RouterScore::kSigmoid ? "sigmoid" : "softmax";
+    out["selection_bias"] = layer.experts.selection_bias;
+    out["expert_bias"] = layer.experts.biases;
+  }
   out["swiglu_limit"] = layer.activation.limit;
+  out["swiglu_alpha"] = layer.activation.alpha;
+  out["swiglu_offset"] = layer.activation.up_offset;
   return out;
 }
 
@@ -343,7 +382,7 @@ bool is_known_gguf(const GgufFile& file) {
   const GgufValue* architecture = file.metadata().find("general.architecture");
   return architecture != nullptr && architecture->is_array() == false &&
          architecture->element() == GgufType::kString &&
-         architecture->as_string("").ends_with("exaone-moe");
+         is_gguf_architecture(architecture->as_string(""));
 }
 
 int inspect(const InspectArgs& args) {

@@ -170,7 +170,7 @@ int quantize(const QuantizeArgs& args) {
   add_quantisation_keys(args, options, job.choices, importance, job.metadata);
   check_importance(job);
   remove_stale_temporaries(job.out);
-  if (!is_plain_exaone_moe(files.config()))
+  if (!other_programs_know(files.config()))
     log_warn(
         "{}: llama.cpp's exaone-moe cannot say this model's layers; written as architecture "
         "'dure-exaone-moe', which other programs refuse",

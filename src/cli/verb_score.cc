@@ -19,6 +19,7 @@
 #include "cli/verbs.h"
 #include "data/input.h"
 #include "engine/scorer.h"
+#include "formats/hf_packing.h"
 #include "kernels/cross_entropy.h"
 #include "model/context_fit.h"
 #include "model/load.h"
@@ -167,18 +168,33 @@ Scored score_with_gradients(const ModelWeights& weights, const IdRows& rows, dou
   return out;
 }
 
-// f32, under Hugging Face names, experts one by one. A parameter that the loss does not reach has
+// f32, as a Hugging Face folder of the family has its weights: its names, and experts packed where
+// it packs them. A parameter that the loss does not reach has
 // zeros.
 void write_gradients(const std::string& path, const Parameters& gradients) {
-  const std::vector<ImpliedTensor> tensors = implied_tensors(gradients.config());
+  const std::vector<StoredTensor> tensors = stored_tensors(gradients.config());
   std::vector<TensorInfo> infos;
-  for (const ImpliedTensor& tensor : tensors)
+  for (const StoredTensor& tensor : tensors)
     infos.push_back({tensor.name, DType::kF32, tensor.shape});
   SafetensorsWriter writer(path, infos);
-  const std::unique_ptr<TensorProvider> provider = provide(gradients);
-  Buffer unused;
-  for (const ImpliedTensor& tensor : tensors)
-    writer.write(tensor.name, provider->fetch(tensor, unused));
+  const auto fetch = [&](const ImpliedTensor& part) {
+    const TensorView view = gradients.view(part.id);
+    return std::span<const float>(view.f32(), static_cast<size_t>(view.elements()));
+  };
+  std::vector<float> values;
+  for (const StoredTensor& tensor : tensors) {
+    if (!tensor.packed) {
+      writer.write(tensor.name, gradients.view(tensor.parts[0].id));
+      continue;
+    }
+    for (int64_t i = 0; i < tensor.pieces(); ++i) {
+      packed_piece(tensor, i, gradients.config(), fetch, values);
+      const int64_t bytes = static_cast<int64_t>(values.size() * sizeof(float));
+      writer.write_piece(
+          tensor.name, i * bytes,
+          {reinterpret_cast<const char*>(values.data()), static_cast<size_t>(bytes)});
+    }
+  }
   writer.commit();
 }
 

@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "engine/generator.h"
 #include "formats/config_fixture.h"
+#include "kernels/random.h"
 #include "model/train_pass.h"
 #include "tensor/cpu_stream.h"
 
@@ -32,6 +33,44 @@ inline ModelConfig tiny_config() {
   return c;
 }
 
+// GPT-OSS in small: sinks, biases, YaRN, a window of 5 on every second layer, a clamped SwiGLU with
+// alpha and offset.
+inline ModelConfig tiny_gptoss() {
+  ModelConfig c = tiny_config();
+  LayerFacts each = sparse_layer(sliding_layer(c.layers[0], 5));
+  each.rope = {.kind = RopeKind::kYarn,
+               .theta = 1000,
+               .factor = 4,
+               .original_context_tokens = 40,
+               .attention_factor = 1.14};
+  each.attention = {.qk_norm = false, .biases = true, .sinks = true};
+  each.experts = {.count = 8,
+                  .per_token = 3,
+                  .width = 24,
+                  .score = RouterScore::kSoftmax,
+                  .selection_bias = false,
+                  .biases = true};
+  each.activation = {.limit = 2, .alpha = 1.702, .up_offset = 1};
+  LayerFacts whole = each;
+  whole.window_tokens = 0;
+  c.layers = {each, whole, each, whole};
+  return c;
+}
+
+// Qwen3-MoE in small: a softmax router, RoPE on every layer, no window.
+inline ModelConfig tiny_qwen3() {
+  ModelConfig c = tiny_config();
+  LayerFacts each = c.layers[0];
+  each.window_tokens = 0;
+  each.experts = {.count = 8,
+                  .per_token = 3,
+                  .width = 24,
+                  .score = RouterScore::kSoftmax,
+                  .selection_bias = false};
+  c.layers = {sparse_layer(each), each, sparse_layer(each)};
+  return c;
+}
+
 struct Model {
   ModelConfig config;
   CpuStream stream;
@@ -40,6 +79,12 @@ struct Model {
   explicit Model(const ModelConfig& c = tiny_config(), int threads = 1)
       : config(c), stream(threads) {
     parameters.initialise(11, stream);
+    // Fresh biases and sinks are 0: these say something.
+    for (const Parameter& p : parameters.list()) {
+      if (p.kind == TensorKind::kBias)
+        fill_normal(p.view, {.seed = 12, .stream = stream_id(p.name.c_str()), .deviation = 0.5},
+                    stream);
+    }
     weights = bind_weights(parameters, stream);
   }
 };

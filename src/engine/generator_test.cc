@@ -52,6 +52,29 @@ TEST(Generator, SamplerEqualsTrainerBitForBit) {
   expect_trainer_log_probabilities(model, all, generated);
 }
 
+// The other families' facts: whatever the chunks, the company, the pages and the threads (which
+// share out the partitions of a row: sinks come after them), and the trainer.
+TEST(Generator, FactsOfOtherFamiliesKeepThePromises) {
+  for (const ModelConfig& config : {tiny_gptoss(), tiny_qwen3()}) {
+    Model model(config), two_threads(config, 2);
+    const GeneratorOptions base{.sequences_max = 8,
+                                .context_tokens_max = 256,
+                                .batch_rows_max = 64,
+                                .chunk_tokens_max = 64};
+    const auto all = requests(12);
+    const auto reference = Generator(model.weights, base, model.stream).run(all);
+    expect_trainer_log_probabilities(model, all, reference);
+    GeneratorOptions other = base;
+    other.chunk_tokens_max = 3;
+    other.batch_rows_max = 40;
+    other.page_count = 5;
+    other.draft_tokens_max = 3;
+    other.drafter = DrafterChoice::kNgram;
+    expect_same(Generator(two_threads.weights, other, two_threads.stream).run(all), reference,
+                "chunks, few pages, drafts and two threads");
+  }
+}
+
 // Without a number of pages every sequence has its own: all run together.
 TEST(Generator, DefaultPagesKeepNobodyWaiting) {
   Model model;

@@ -59,13 +59,14 @@ class Conversations {
 struct Case {
   const char* name;
   int64_t window, mtp_window, drafts, pages, prefix_bytes, stride;
+  bool sinks = false;  // GPT-OSS's facts
 };
 
 class Branching : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Branching, BitsAreThoseWithoutPrefixes) {
   const Case& c = GetParam();
-  Model model(windowed(c.window, c.mtp_window));
+  Model model(c.sinks ? tiny_gptoss() : windowed(c.window, c.mtp_window));
   GeneratorOptions o{.sequences_max = 5,
                      .context_tokens_max = 420,
                      .batch_rows_max = 96,
@@ -138,6 +139,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"windows over a block", 100, 0, 0, 0, 12 << 20, 128},
                       Case{"tiny budget", 70, 0, 0, 9, 0, 64}, Case{"few pages", 5, 0, 0, 7, 0, 64},
                       Case{"drafts", 5, 4, 3, 0, 12 << 20, 64},
+                      Case{"sinks", 5, 0, 0, 0, 12 << 20, 64, true},
                       Case{"drafts, global MTP layer", 66, 0, 2, 0, 12 << 20, 64},
                       Case{"drafts, tiny budget", 66, 66, 2, 9, 0, 64}),
     [](const auto& info) {

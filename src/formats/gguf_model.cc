@@ -7,51 +7,25 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "formats/gguf_keys.h"
 #include "formats/gguf_known_keys.h"
+#include "formats/hf_family.h"
 #include "formats/tensor_names.h"
 
 namespace dure {
 namespace {
 
-constexpr char kPlain[] = "exaone-moe", kExtended[] = "dure-exaone-moe";
-constexpr int64_t kSigmoid = 2;  // expert_gating_func
+constexpr char kPlain[] = "exaone-moe", kExtended[] = "dure-exaone-moe", kQwen3Moe[] = "qwen3moe",
+               kGptOss[] = "gpt-oss";
 
-// Keys of one file, with the architecture's prefix, naming file and key in errors.
-class Keys {
- public:
-  Keys(const GgufMetadata& metadata, std::string file, std::string prefix)
-      : metadata_(metadata), file_(std::move(file)), prefix_(std::move(prefix)) {}
+bool is_exaone(const std::string& architecture) {
+  return architecture == kPlain || architecture == kExtended;
+}
 
-  const GgufValue* find(const std::string& key) const { return metadata_.find(prefix_ + key); }
-  const GgufValue* global(const char* key) const { return metadata_.find(key); }
-  std::string place(const std::string& key) const { return file_ + ": " + prefix_ + key; }
-  const GgufValue& at(const std::string& key) const {
-    if (const GgufValue* found = find(key)) return *found;
-    fail(ErrorCode::kNotFound, "{}: no key '{}{}'", file_, prefix_, key);
-  }
-  int64_t integer(const std::string& key) const { return at(key).as_int(place(key)); }
-  int64_t integer(const std::string& key, int64_t otherwise) const {
-    return find(key) == nullptr ? otherwise : integer(key);
-  }
-  double number(const std::string& key) const { return at(key).as_double(place(key)); }
-  bool boolean(const std::string& key) const { return at(key).as_bool(place(key)); }
-  std::vector<int64_t> integers(const std::string& key, int64_t count) const {
-    const std::vector<int64_t>& values = at(key).as_ints(place(key));
-    if (static_cast<int64_t>(values.size()) < count)
-      fail(ErrorCode::kInvalidArgument, "{} has {} entries, there are {} layers", place(key),
-           values.size(), count);
-    return values;
-  }
-  const std::string& file() const { return file_; }
-  bool extended() const { return prefix_ == std::string(kExtended) + "."; }
-
- private:
-  const GgufMetadata& metadata_;
-  std::string file_, prefix_;
-};
+constexpr int64_t kSoftmax = 1, kSigmoid = 2;  // expert_gating_func
 
 // llama.cpp takes a file without a type as linearly scaled.
-void refuse_factor(const Keys& k) {
+void refuse_factor(const GgufKeys& k) {
   const GgufValue* factor = k.find("rope.scaling.factor");
   const double by = factor == nullptr ? 1 : factor->as_double(k.place("rope.scaling.factor"));
   if (by != 1 && by != 0)
@@ -59,7 +33,7 @@ void refuse_factor(const Keys& k) {
          k.place("rope.scaling.factor"), by);
 }
 
-RopeFacts read_rope(const Keys& k) {
+RopeFacts read_rope(const GgufKeys& k) {
   RopeFacts rope{.kind = RopeKind::kPlain, .theta = k.number("rope.freq_base")};
   const GgufValue* scaling = k.find("rope.scaling.type");
   if (scaling == nullptr) {
@@ -83,10 +57,12 @@ RopeFacts read_rope(const Keys& k) {
 }
 
 // `each`: what every layer starts from, rotary.
-void read_sizes(const Keys& k, ModelConfig& c, LayerFacts& each) {
+void read_sizes(const GgufKeys& k, ModelConfig& c, LayerFacts& each) {
   c.context_tokens = k.integer("context_length");
   c.hidden_size = k.integer("embedding_length");
   each.dense_width = k.integer("feed_forward_length");
+  // A file of a model without dense layers may say 0.
+  if (each.dense_width == 0) each.dense_width = k.integer("expert_feed_forward_length", 0);
   c.head_count = k.integer("attention.head_count");
   c.kv_head_count = k.integer("attention.head_count_kv");
   c.head_width = k.integer("attention.key_length");
@@ -95,10 +71,9 @@ void read_sizes(const Keys& k, ModelConfig& c, LayerFacts& each) {
     fail(ErrorCode::kUnsupported, "{} is {}, the keys' width {}; they should be the same",
          k.place("attention.value_length"), values, c.head_width);
   c.norm_epsilon = k.number("attention.layer_norm_rms_epsilon");
-  each.rope = read_rope(k);
 }
 
-RouterScore read_score(const Keys& k) {
+RouterScore read_score(const GgufKeys& k) {
   const int64_t gate = k.integer("expert_gating_func");
   if (gate != kSigmoid)
     fail(ErrorCode::kUnsupported, "{} is {}; only {} (sigmoid) is known",
@@ -106,7 +81,7 @@ RouterScore read_score(const Keys& k) {
   return RouterScore::kSigmoid;
 }
 
-ExpertFacts read_experts(const Keys& k) {
+ExpertFacts read_experts(const GgufKeys& k) {
   ExpertFacts e;
   e.count = k.integer("expert_count");
   e.per_token = k.integer("expert_used_count");
@@ -131,7 +106,7 @@ void set_rotary(bool rotary, LayerFacts& layer) {
 
 // Pattern: true = sliding, a layer each; or a period n, whose every n-th layer is global; absent: a
 // period of 4.
-void read_plain_layers(const Keys& k, ModelConfig& c) {
+void read_plain_layers(const GgufKeys& k, ModelConfig& c) {
   const int64_t window = k.integer("attention.sliding_window"),
                 dense = k.integer("leading_dense_block_count");
   const char* key = "attention.sliding_window_pattern";
@@ -152,7 +127,7 @@ void read_plain_layers(const Keys& k, ModelConfig& c) {
   }
 }
 
-void read_extended_layers(const Keys& k, ModelConfig& c) {
+void read_extended_layers(const GgufKeys& k, ModelConfig& c) {
   const int64_t count = c.layer_count();
   const auto windows = k.integers("layer_windows", count),
              rotary = k.integers("layer_rotary", count), sparse = k.integers("layer_sparse", count);
@@ -174,12 +149,12 @@ void read_extended_layers(const Keys& k, ModelConfig& c) {
   }
 }
 
-int64_t global_int(const Keys& k, const char* key, int64_t otherwise) {
+int64_t global_int(const GgufKeys& k, const char* key, int64_t otherwise) {
   const GgufValue* value = k.global(key);
   return value == nullptr ? otherwise : value->as_int(k.file() + ": " + key);
 }
 
-void read_own_keys(const Keys& k, ModelConfig& c) {
+void read_own_keys(const GgufKeys& k, ModelConfig& c) {
   c.mtp_steps = c.mtp_layer_count == 0 ? 1 : global_int(k, "dure.mtp_steps", 1);
   c.mtp_layer.window_tokens = c.mtp_layer_count == 0 ? 0 : global_int(k, "dure.mtp_window", 0);
   set_rotary(c.mtp_layer.window_tokens > 0, c.mtp_layer);
@@ -194,7 +169,7 @@ void read_own_keys(const Keys& k, ModelConfig& c) {
     c.initializer_range = range->as_double("dure.initializer_range");
 }
 
-int64_t vocabulary(const Keys& k, const GgufFile& file) {
+int64_t vocabulary(const GgufKeys& k, const GgufFile& file) {
   const std::string name = gguf_name({TensorRole::kEmbedding}, {});
   const TensorInfo* embedding = file.find(name);
   if (embedding == nullptr || embedding->shape.rank() != 2)
@@ -214,32 +189,60 @@ std::string dtype_name(const GgufFile& file) {
 
 }  // namespace
 
-ModelConfig parse_gguf_config(const GgufFile& file) {
-  const GgufValue* value = file.metadata().find("general.architecture");
-  if (value == nullptr)
-    fail(ErrorCode::kNotFound, "{}: no key 'general.architecture'", file.where());
-  const std::string architecture = value->as_string(file.where() + ": general.architecture");
-  if (architecture != kPlain && architecture != kExtended) {
-    fail(ErrorCode::kUnsupported, "{}: architecture '{}'; Dure knows '{}' and its own '{}'",
-         file.where(), architecture, kPlain, kExtended);
-  }
-  const Keys k(file.metadata(), file.where(), architecture + ".");
-  ModelConfig c;
-  LayerFacts each;
-  read_sizes(k, c, each);
+namespace {
+
+// The layers of an exaone file: `each` with its rotation and experts.
+void read_exaone(const GgufKeys& k, LayerFacts each, ModelConfig& c) {
   each.experts = read_experts(k);
-  c.vocab_size = vocabulary(k, file);
-  check_gguf_keys(file.metadata(), architecture + ".", each.rope.theta, c, file.where());
   c.mtp_layer_count = k.integer("nextn_predict_layers", 0);
-  const int64_t layers = k.integer("block_count") - c.mtp_layer_count;
   if (c.mtp_layer_count < 0 || c.mtp_layer_count > 1)
     fail(ErrorCode::kUnsupported, "{} is {}; Dure runs one", k.place("nextn_predict_layers"),
          c.mtp_layer_count);
+  if (c.mtp_layer_count > 0) c.mtp_layer = each;
+  c.layers.assign(static_cast<size_t>(gguf_layer_count(k, c.mtp_layer_count)), each);
+  k.extended() ? read_extended_layers(k, c) : read_plain_layers(k, c);
+}
+
+std::string read_architecture(const GgufFile& file) {
+  const GgufValue* value = file.metadata().find("general.architecture");
+  if (value == nullptr)
+    fail(ErrorCode::kNotFound, "{}: no key 'general.architecture'", file.where());
+  const std::string name = value->as_string(file.where() + ": general.architecture");
+  if (is_gguf_architecture(name)) return name;
+  fail(ErrorCode::kUnsupported,
+       "{}: architecture '{}'; Dure knows '{}', '{}', '{}' and its own '{}'", file.where(), name,
+       kPlain, kQwen3Moe, kGptOss, kExtended);
+}
+
+}  // namespace
+
+bool is_gguf_architecture(const std::string& name) {
+  return is_exaone(name) || name == kQwen3Moe || name == kGptOss;
+}
+
+int64_t gguf_layer_count(const GgufKeys& k, int64_t mtp_layers) {
+  const int64_t layers = k.integer("block_count") - mtp_layers;
   if (layers < 1 || layers > 4096)
     fail(ErrorCode::kInvalidArgument, "{} leaves {} layers", k.place("block_count"), layers);
-  c.layers.assign(static_cast<size_t>(layers), each);
-  if (c.mtp_layer_count > 0) c.mtp_layer = each;
-  architecture == kPlain ? read_plain_layers(k, c) : read_extended_layers(k, c);
+  return layers;
+}
+
+ModelConfig parse_gguf_config(const GgufFile& file) {
+  const std::string architecture = read_architecture(file);
+  const GgufKeys k(file.metadata(), file.where(), architecture + ".");
+  ModelConfig c;
+  LayerFacts each;
+  read_sizes(k, c, each);
+  each.rope = is_exaone(architecture) ? read_rope(k) : read_gguf_yarn(k, c.context_tokens);
+  c.vocab_size = vocabulary(k, file);
+  check_gguf_keys(file.metadata(), k.prefix(), each.rope.theta, c, file.where());
+  if (architecture == kQwen3Moe) {
+    read_gguf_qwen3moe(k, each, c);
+  } else if (architecture == kGptOss) {
+    read_gguf_gpt_oss(k, each, c);
+  } else {
+    read_exaone(k, each, c);
+  }
   read_own_keys(k, c);
   c.tied_embeddings = file.find(gguf_name({TensorRole::kHead}, c)) == nullptr;
   c.dtype = dtype_name(file);
@@ -314,6 +317,8 @@ int64_t gating_function(RouterScore score) {
   switch (score) {
     case RouterScore::kSigmoid:
       return kSigmoid;
+    case RouterScore::kSoftmax:
+      return kSoftmax;
   }
   return 0;
 }
@@ -353,14 +358,35 @@ void check_ends(const ModelConfig& c) {
 
 }  // namespace
 
+std::string gguf_architecture(const ModelConfig& c) {
+  switch (hf_family_of(c)) {
+    case HfFamily::kQwen3Moe:
+      return kQwen3Moe;
+    case HfFamily::kGptOss:
+      return kGptOss;
+    case HfFamily::kExaoneMoe:
+    case HfFamily::kExaone4:
+      break;
+  }
+  // Facts that neither of the two has a key for.
+  for (const LayerFacts& layer : c.layers) {
+    if (!is_exaone_layer(layer))
+      fail(ErrorCode::kUnsupported, "GGUF has no architecture for a model with such layers");
+  }
+  return is_plain_exaone_moe(c) ? kPlain : kExtended;
+}
+
+bool other_programs_know(const ModelConfig& config) {
+  return gguf_architecture(config) != kExtended;
+}
+
 GgufMetadata gguf_config(const ModelConfig& c) {
   check_config(c, "configuration");
   check_ends(c);
   check_common_facts(c, "GGUF");
   if (c.mtp_layer_count > 0 && c.mtp_layer.norm_order != NormOrder::kPre)
     fail(ErrorCode::kUnsupported, "a post-norm MTP layer cannot be written as GGUF");
-  const bool plain = is_plain_exaone_moe(c);
-  const std::string architecture = plain ? kPlain : kExtended, p = architecture + ".";
+  const std::string architecture = gguf_architecture(c), p = architecture + ".";
   GgufMetadata out;
   out.set("general.architecture", GgufValue::string(architecture));
   out.set("general.type", GgufValue::string("model"));
@@ -375,11 +401,17 @@ GgufMetadata gguf_config(const ModelConfig& c) {
   out.set(p + "attention.layer_norm_rms_epsilon", GgufValue::f32(c.norm_epsilon));
   out.set(p + "rope.freq_base", GgufValue::f32(common_rope(c).theta));
   out.set(p + "rope.dimension_count", GgufValue::u32(c.head_width));
-  write_rope_scaling(common_rope(c), p, out);
   out.set(p + "vocab_size", GgufValue::u32(c.vocab_size));
-  write_experts(common_experts(c), p, out);
-  plain ? write_plain_layers(c, p, out) : write_extended_layers(c, p, out);
-  out.set(p + "nextn_predict_layers", GgufValue::u32(c.mtp_layer_count));
+  if (architecture == kQwen3Moe) {
+    write_gguf_qwen3moe(c, p, out);
+  } else if (architecture == kGptOss) {
+    write_gguf_gpt_oss(c, p, out);
+  } else {
+    write_rope_scaling(common_rope(c), p, out);
+    write_experts(common_experts(c), p, out);
+    architecture == kPlain ? write_plain_layers(c, p, out) : write_extended_layers(c, p, out);
+    out.set(p + "nextn_predict_layers", GgufValue::u32(c.mtp_layer_count));
+  }
   write_own_keys(c, out);
   return out;
 }

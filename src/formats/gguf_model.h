@@ -1,6 +1,7 @@
 // formats/gguf_model.h: GGUF metadata <-> ModelConfig (docs/gguf.md).
 //
-// Architecture "exaone-moe" is llama.cpp's. What it cannot say (several windows, SwiGLU clamps,
+// Architectures "exaone-moe", "qwen3moe" and "gpt-oss" are llama.cpp's; the last two by their own
+// file (gguf_families.cc). What "exaone-moe" cannot say (several windows, SwiGLU clamps,
 // dense layers elsewhere than in front, no sliding layer at all) is written under "dure-exaone-moe"
 // with per-layer keys: other engines then refuse the file instead of running another model. Facts
 // that llama.cpp does not use go into "dure.*" keys of either. Not here: names of tensors
@@ -26,6 +27,12 @@ ModelConfig parse_gguf_config(const GgufFile& file);
 // the keys say once (check_common_facts()).
 GgufMetadata gguf_config(const ModelConfig& config);
 
+bool is_gguf_architecture(const std::string& name);  // One that parse_gguf_config() reads.
+
+// Throws kUnsupported where no architecture can say the layers.
+std::string gguf_architecture(const ModelConfig& config);
+// False for this program's own architecture.
+bool other_programs_know(const ModelConfig& config);
 bool is_plain_exaone_moe(const ModelConfig& config);  // True where "exaone-moe" can say everything.
 
 // general.file_type for files whose matrices are mostly of this type.

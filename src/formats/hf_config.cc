@@ -8,55 +8,81 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "formats/hf_config_parts.h"
 #include "formats/hf_known_fields.h"
-#include "formats/json_fields.h"
 
 namespace dure {
 namespace {
 
 using Kinds = std::vector<std::string>;
 
-enum class Family { kExaoneMoe, kExaone4 };
+// By its architecture, also under the spelling that early uploads have; nullopt: none that is
+// known.
+std::optional<HfFamily> family_by(const std::string& name, const char* HfFamilyNames::*spelling) {
+  if (name == "ExaoneMoEForCausalLM") return HfFamily::kExaoneMoe;
+  for (const HfFamily family :
+       {HfFamily::kExaoneMoe, HfFamily::kExaone4, HfFamily::kQwen3Moe, HfFamily::kGptOss}) {
+    if (name == hf_family_names(family).*spelling) return family;
+  }
+  return std::nullopt;
+}
 
-Family read_family(JsonFields& f) {
+HfFamily read_family(JsonFields& f) {
   const std::string type = f.text("model_type").value_or("");
   std::string architecture;
   if (const Json* list = f.find("architectures")) {
     for (const Json& item : list->as_array(f.place("architectures")))
       architecture = item.as_string(f.place("architectures"));
   }
-  const bool moe = architecture == "ExaoneMoeForCausalLM" || architecture == "ExaoneMoEForCausalLM";
-  const bool dense = architecture == "Exaone4ForCausalLM";
   if (type.empty() && architecture.empty())
     fail(ErrorCode::kInvalidArgument,
          "{}: neither model_type nor architectures is there: not a model's config.json?",
          f.where());
-  if ((type == "exaone_moe" || type.empty()) && (moe || architecture.empty()))
-    return Family::kExaoneMoe;
-  if ((type == "exaone4" || type.empty()) && (dense || architecture.empty()))
-    return Family::kExaone4;
-  if (moe || dense)
+  const auto by_type = family_by(type, &HfFamilyNames::model_type),
+             by_architecture = family_by(architecture, &HfFamilyNames::architecture);
+  if (by_type && (architecture.empty() || by_type == by_architecture)) return *by_type;
+  if (by_architecture && type.empty()) return *by_architecture;
+  if (by_architecture)
     fail(ErrorCode::kInvalidArgument, "{}: model_type '{}' contradicts architectures '{}'",
          f.where(), type, architecture);
   fail(ErrorCode::kUnsupported,
-       "{}: model_type '{}', architecture '{}'; Dure knows exaone_moe and the text models of "
-       "exaone4",
+       "{}: model_type '{}', architecture '{}'; Dure knows exaone_moe, qwen3_moe, gpt_oss and the "
+       "text models of exaone4",
        f.where(), type, architecture);
 }
 
+// What a class of transformers takes where the file says nothing.
+struct Defaults {
+  double norm_epsilon = 1e-5;
+  int64_t context_tokens = 2048;
+  std::optional<int64_t> head_width;
+};
+Defaults defaults_of(HfFamily family) {
+  if (family == HfFamily::kQwen3Moe) return {.norm_epsilon = 1e-6, .context_tokens = 32768};
+  if (family == HfFamily::kGptOss) return {.context_tokens = 131072, .head_width = 64};
+  return {};
+}
+
+bool is_exaone(HfFamily family) {
+  return family == HfFamily::kExaoneMoe || family == HfFamily::kExaone4;
+}
+
 // `each`: what every layer starts from.
-void read_sizes(JsonFields& f, ModelConfig& c, LayerFacts& each) {
+void read_sizes(JsonFields& f, HfFamily family, ModelConfig& c, LayerFacts& each) {
+  const Defaults defaults = defaults_of(family);
   c.vocab_size = f.needed("vocab_size");
   c.hidden_size = f.needed("hidden_size");
   each.dense_width = f.needed("intermediate_size");
   c.head_count = f.needed("num_attention_heads");
-  c.kv_head_count = f.integer("num_key_value_heads").value_or(c.head_count);
-  c.norm_epsilon = f.number("rms_norm_eps").value_or(1e-5);
+  c.kv_head_count = is_exaone(family) ? f.integer("num_key_value_heads").value_or(c.head_count)
+                                      : f.needed("num_key_value_heads");
+  c.norm_epsilon = f.number("rms_norm_eps").value_or(defaults.norm_epsilon);
   c.initializer_range = f.number("initializer_range").value_or(0.02);
-  c.context_tokens = f.integer("max_position_embeddings").value_or(2048);
+  c.context_tokens = f.integer("max_position_embeddings").value_or(defaults.context_tokens);
   c.tied_embeddings = f.boolean("tie_word_embeddings").value_or(false);
-  if (const auto head = f.integer("head_dim")) {
-    c.head_width = *head;
+  const auto head = f.integer("head_dim");
+  if (head || defaults.head_width) {
+    c.head_width = head.value_or(defaults.head_width.value_or(0));
   } else {
     if (c.head_count < 1 || c.hidden_size % c.head_count != 0) {
       fail(ErrorCode::kInvalidArgument,
@@ -71,12 +97,12 @@ void read_sizes(JsonFields& f, ModelConfig& c, LayerFacts& each) {
          activation);
 }
 
-void read_tokens(JsonFields& f, ModelConfig& c) {
+void read_tokens(JsonFields& f, HfFamily family, ModelConfig& c) {
   c.bos_token = f.integer("bos_token_id").value_or(1);
   c.pad_token = f.integer("pad_token_id").value_or(0);
   c.eos_tokens = f.integers("eos_token_id");
   // transformers' default, where the vocabulary has it; null names none.
-  if (!f.says("eos_token_id") && c.vocab_size > 53) c.eos_tokens = {53};
+  if (is_exaone(family) && !f.says("eos_token_id") && c.vocab_size > 53) c.eos_tokens = {53};
   const auto old_name = f.text("torch_dtype");
   c.dtype = f.text("dtype").value_or(old_name.value_or("float32"));
 }
@@ -105,11 +131,35 @@ struct WrittenRope {
   bool operator==(const WrittenRope&) const = default;
 };
 
-RopeKind rope_kind(const std::string& type, const std::string& where) {
+// Whose rotation is read, and what an object may leave to the rest of the file.
+struct RopeReader {
+  HfFamily family;
+  int64_t context_tokens;
+};
+
+RopeKind rope_kind(const std::string& type, HfFamily family, const std::string& where) {
   if (type == "default") return RopeKind::kPlain;
   if (type == "llama3") return RopeKind::kLlama3;
-  fail(ErrorCode::kUnsupported, "{}: rope type '{}'; Dure knows 'default' and 'llama3'", where,
-       type);
+  if (type == "yarn" && !is_exaone(family)) return RopeKind::kYarn;
+  fail(ErrorCode::kUnsupported, "{}: rope type '{}'; Dure knows 'default' and 'llama3'{}", where,
+       type, is_exaone(family) ? "" : " and 'yarn'");
+}
+
+// As transformers' _compute_yarn_parameters takes it.
+void read_yarn(JsonFields& f, int64_t context_tokens, RopeFacts& rope) {
+  rope.original_context_tokens =
+      f.integer("original_max_position_embeddings").value_or(context_tokens);
+  rope.factor = f.number("factor").value_or(static_cast<double>(context_tokens) /
+                                            static_cast<double>(rope.original_context_tokens));
+  rope.beta_fast = f.number("beta_fast").value_or(32);
+  rope.beta_slow = f.number("beta_slow").value_or(1);
+  rope.truncate = f.boolean("truncate").value_or(true);
+  const double mscale = f.number("mscale").value_or(0),
+               all = f.number("mscale_all_dim").value_or(0);
+  const double usual = mscale != 0 && all != 0 ? yarn_attention_factor(rope.factor, mscale) /
+                                                     yarn_attention_factor(rope.factor, all)
+                                               : yarn_attention_factor(rope.factor);
+  rope.attention_factor = f.number("attention_factor").value_or(usual);
 }
 
 // Gemma's form: {"sliding_attention": {...}, "full_attention": {...}}.
@@ -125,13 +175,14 @@ void refuse_rope_by_layer_type(const Json& json, const std::string& where) {
   }
 }
 
-void read_rope_object(const Json& json, const std::string& where, WrittenRope& rope,
-                      std::optional<double>& theta) {
+void read_rope_object(const Json& json, const std::string& where, const RopeReader& reader,
+                      WrittenRope& rope, std::optional<double>& theta) {
   JsonFields f(json, where);
   const auto old_name = f.text("type");
   refuse_rope_by_layer_type(json, where);
   rope.type = f.text("rope_type").value_or(old_name.value_or("default"));
-  rope_kind(rope.type, where);  // A type that is not known explains the fields it brings.
+  rope_kind(rope.type, reader.family,
+            where);  // A type that is not known explains the fields it brings.
   merge_theta(theta, f.number("rope_theta"), where);
   const double rotated = f.number("partial_rotary_factor").value_or(1);
   if (rotated != 1)
@@ -141,6 +192,8 @@ void read_rope_object(const Json& json, const std::string& where, WrittenRope& r
     rope.facts.low_frequency_factor = f.number("low_freq_factor").value_or(1);
     rope.facts.high_frequency_factor = f.number("high_freq_factor").value_or(4);
     rope.facts.original_context_tokens = f.needed("original_max_position_embeddings");
+  } else if (rope.type == "yarn") {
+    read_yarn(f, reader.context_tokens, rope.facts);
   }
   for (const auto& [name, value] : json.as_object()) {
     if (!f.known().contains(name) && !value.is_null()) {
@@ -150,13 +203,15 @@ void read_rope_object(const Json& json, const std::string& where, WrittenRope& r
   }
 }
 
-WrittenRope read_rope_objects(JsonFields& f, std::optional<double>& theta) {
+WrittenRope read_rope_objects(JsonFields& f, const RopeReader& reader,
+                              std::optional<double>& theta) {
   const Json* modern = f.find("rope_parameters");
   const Json* scaling = f.find("rope_scaling");
   WrittenRope rope, other;
-  if (scaling != nullptr) read_rope_object(*scaling, f.place("rope_scaling"), rope, theta);
+  if (scaling != nullptr) read_rope_object(*scaling, f.place("rope_scaling"), reader, rope, theta);
   if (modern != nullptr)
-    read_rope_object(*modern, f.place("rope_parameters"), scaling != nullptr ? other : rope, theta);
+    read_rope_object(*modern, f.place("rope_parameters"), reader, scaling != nullptr ? other : rope,
+                     theta);
   if (modern != nullptr && scaling != nullptr && !(other == rope)) {
     fail(ErrorCode::kInvalidArgument, "{}: rope_parameters and rope_scaling contradict each other",
          f.where());
@@ -165,9 +220,9 @@ WrittenRope read_rope_objects(JsonFields& f, std::optional<double>& theta) {
 }
 
 // Gives the rotation to the layers that read_attention() and read_mtp() found to have one.
-void read_rope(JsonFields& f, ModelConfig& c) {
+void read_rope(JsonFields& f, HfFamily family, ModelConfig& c) {
   std::optional<double> theta;
-  const WrittenRope written = read_rope_objects(f, theta);
+  const WrittenRope written = read_rope_objects(f, {family, c.context_tokens}, theta);
   merge_theta(theta, f.number("rope_theta"), f.where());
   const auto rotates = [](const LayerFacts& layer) { return layer.rotary(); };
   const bool any = std::any_of(c.layers.begin(), c.layers.end(), rotates) || c.mtp_layer.rotary();
@@ -178,18 +233,10 @@ void read_rope(JsonFields& f, ModelConfig& c) {
          f.where());
   }
   RopeFacts rope = written.facts;
-  rope.kind = rope_kind(written.type, f.where());
+  rope.kind = rope_kind(written.type, family, f.where());
   rope.theta = theta.value_or(rope.theta);
   for (LayerFacts& layer : c.layers) give_rope(rope, layer);
   if (c.mtp_layer_count > 0) give_rope(rope, c.mtp_layer);
-}
-
-bool is_sliding(const Json& kind, const std::string& place) {
-  const std::string& name = kind.as_string(place);
-  if (name == "sliding_attention") return true;
-  if (name == "full_attention") return false;
-  fail(ErrorCode::kUnsupported,
-       "{}: layer type '{}'; known are 'sliding_attention' and 'full_attention'", place, name);
 }
 
 // The pattern, used only where no list says it: n (every n-th layer is global) or letters such as
@@ -363,27 +410,45 @@ void read_mtp(JsonFields& f, ModelConfig& c, std::optional<int64_t> window, bool
 
 }  // namespace
 
-ModelConfig parse_hf_config(const Json& json, const std::string& where, bool mtp_tensors_present) {
-  JsonFields f(json, where);
-  ModelConfig c;
-  const Family family = read_family(f);
-  LayerFacts each;
-  read_sizes(f, c, each);
-  read_tokens(f, c);
-  const int64_t count = f.needed("num_hidden_layers");
-  if (count < 1 || count > 4096)
-    fail(ErrorCode::kInvalidArgument, "{}: num_hidden_layers is {}, should be from 1 to 4096",
-         where, count);
-  c.layers.assign(static_cast<size_t>(count), each);
+bool is_sliding(const Json& kind, const std::string& place) {
+  const std::string& name = kind.as_string(place);
+  if (name == "sliding_attention") return true;
+  if (name == "full_attention") return false;
+  fail(ErrorCode::kUnsupported,
+       "{}: layer type '{}'; known are 'sliding_attention' and 'full_attention'", place, name);
+}
+
+namespace {
+
+void read_layers(JsonFields& f, HfFamily family, bool mtp_tensors_present, ModelConfig& c) {
+  if (family == HfFamily::kQwen3Moe) return read_qwen3_moe(f, c);
+  if (family == HfFamily::kGptOss) return read_gpt_oss(f, c);
   const std::optional<int64_t> window = read_window(f);
-  read_attention(f, c, count, window);
-  if (family == Family::kExaoneMoe) {
+  read_attention(f, c, c.layer_count(), window);
+  if (family == HfFamily::kExaoneMoe) {
     read_experts(f, c);
     read_mtp(f, c, window, mtp_tensors_present);
   } else {
     for (LayerFacts& layer : c.layers) layer.norm_order = NormOrder::kPost;
   }
-  read_rope(f, c);
+}
+
+}  // namespace
+
+ModelConfig parse_hf_config(const Json& json, const std::string& where, bool mtp_tensors_present) {
+  JsonFields f(json, where);
+  ModelConfig c;
+  const HfFamily family = read_family(f);
+  LayerFacts each;
+  read_sizes(f, family, c, each);
+  read_tokens(f, family, c);
+  const int64_t count = f.needed("num_hidden_layers");
+  if (count < 1 || count > 4096)
+    fail(ErrorCode::kInvalidArgument, "{}: num_hidden_layers is {}, should be from 1 to 4096",
+         where, count);
+  c.layers.assign(static_cast<size_t>(count), each);
+  read_layers(f, family, mtp_tensors_present, c);
+  read_rope(f, family, c);
   refuse_unknown_fields(f, json);
   check_config(c, where);
   return c;

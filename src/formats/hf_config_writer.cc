@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "formats/hf_config.h"
+#include "formats/hf_config_parts.h"
 
 namespace dure {
 namespace {
@@ -19,9 +20,11 @@ std::optional<int64_t> common_window(const ModelConfig& c) {
   return common;
 }
 
-void check_expressible(const ModelConfig& c) {
-  check_config(c, "configuration");
-  check_common_facts(c, "config.json");
+void check_exaone_layers(const ModelConfig& c) {
+  for (int64_t i = 0; i < c.layer_count() + c.mtp_layer_count; ++i) {
+    if (!is_exaone_layer(c.layer(i)))
+      fail(ErrorCode::kUnsupported, "config.json of no family says what layer {} is", i);
+  }
   const bool any = common_window(c) != 0;
   for (int64_t i = 0; i < c.layer_count(); ++i) {
     const LayerFacts& layer = c.layer(i);
@@ -47,10 +50,6 @@ void check_expressible(const ModelConfig& c) {
   }
 }
 
-const char* kind_name(int64_t window) {
-  return window > 0 ? "sliding_attention" : "full_attention";
-}
-
 Json per_layer(const ModelConfig& c, const std::function<Json(const LayerFacts&)>& fact) {
   Json list = Json::array();
   for (const LayerFacts& layer : c.layers) list.push_back(fact(layer));
@@ -66,19 +65,28 @@ void write_attention(const ModelConfig& c, Json& out) {
         per_layer(c, [](const LayerFacts& layer) { return Json(layer.window_tokens); });
   }
   out["layer_types"] =
-      per_layer(c, [](const LayerFacts& layer) { return Json(kind_name(layer.window_tokens)); });
+      per_layer(c, [](const LayerFacts& layer) { return Json(layer_type(layer.window_tokens)); });
 }
 
 void write_rope(const RopeFacts& rope, Json& out) {
-  const bool llama3 = rope.kind == RopeKind::kLlama3;
+  const bool llama3 = rope.kind == RopeKind::kLlama3, yarn = rope.kind == RopeKind::kYarn;
   Json fields = Json::object();
-  fields["rope_type"] = llama3 ? "llama3" : "default";
+  fields["rope_type"] = llama3 ? "llama3" : yarn ? "yarn" : "default";
   fields["rope_theta"] = rope.theta;
   if (llama3) {
     fields["factor"] = rope.factor;
     fields["low_freq_factor"] = rope.low_frequency_factor;
     fields["high_freq_factor"] = rope.high_frequency_factor;
     fields["original_max_position_embeddings"] = rope.original_context_tokens;
+  }
+  if (yarn) {
+    fields["factor"] = rope.factor;
+    fields["original_max_position_embeddings"] = rope.original_context_tokens;
+    fields["beta_fast"] = rope.beta_fast;
+    fields["beta_slow"] = rope.beta_slow;
+    fields["truncate"] = rope.truncate;
+    if (rope.attention_factor != yarn_attention_factor(rope.factor))
+      fields["attention_factor"] = rope.attention_factor;
   }
   out["rope_parameters"] = fields;
 }
@@ -87,6 +95,8 @@ const char* score_name(RouterScore score) {
   switch (score) {
     case RouterScore::kSigmoid:
       return "sigmoid";
+    case RouterScore::kSoftmax:
+      return "softmax";
   }
   return "";
 }
@@ -119,7 +129,7 @@ void write_mtp(const ModelConfig& c, Json& out) {
   out["num_nextn_predict_layers"] = c.mtp_layer_count;
   if (c.mtp_layer_count == 0) return;
   out["mtp_layer_types"] =
-      Json::array_of(std::initializer_list<const char*>{kind_name(c.mtp_layer.window_tokens)});
+      Json::array_of(std::initializer_list<const char*>{layer_type(c.mtp_layer.window_tokens)});
   out["mtp_sliding_windows"] =
       Json::array_of(std::initializer_list<int64_t>{c.mtp_layer.window_tokens});
   if (c.mtp_steps == 1) return;
@@ -127,15 +137,50 @@ void write_mtp(const ModelConfig& c, Json& out) {
   out["mtp_share_layers"] = true;
 }
 
+void write_layers(HfFamily family, const ModelConfig& c, Json& out) {
+  switch (family) {
+    case HfFamily::kQwen3Moe:
+      return write_qwen3_moe(c, out);
+    case HfFamily::kGptOss:
+      return write_gpt_oss(c, out);
+    case HfFamily::kExaoneMoe:
+      write_attention(c, out);
+      write_experts(c, out);
+      return write_mtp(c, out);
+    case HfFamily::kExaone4:
+      return write_attention(c, out);
+  }
+}
+
+// A layer with a fact that the family's file has no field for comes back as another.
+void check_says_all(HfFamily family, const ModelConfig& c, const Json& written) {
+  const std::vector<LayerFacts> wanted = used_facts(c),
+                                said = used_facts(parse_hf_config(written, "configuration"));
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (said[i] == wanted[i]) continue;
+    fail(ErrorCode::kUnsupported, "config.json of {} cannot say what layer {} is",
+         hf_family_names(family).model_type, i);
+  }
+  if (c.mtp_layer_count > 0)
+    fail(ErrorCode::kUnsupported, "config.json of {} has no MTP layer",
+         hf_family_names(family).model_type);
+}
+
 }  // namespace
 
+const char* layer_type(int64_t window_tokens) {
+  return window_tokens > 0 ? "sliding_attention" : "full_attention";
+}
+
 Json write_hf_config(const ModelConfig& c) {
-  check_expressible(c);
-  const bool moe = c.layer(0).norm_order == NormOrder::kPre;
+  check_config(c, "configuration");
+  check_common_facts(c, "config.json");
+  const HfFamily family = hf_family_of(c);
+  if (family == HfFamily::kExaoneMoe || family == HfFamily::kExaone4) check_exaone_layers(c);
   Json out = Json::object();
-  out["architectures"] = Json::array_of(
-      std::initializer_list<const char*>{moe ? "ExaoneMoeForCausalLM" : "Exaone4ForCausalLM"});
-  out["model_type"] = moe ? "exaone_moe" : "exaone4";
+  out["architectures"] =
+      Json::array_of(std::initializer_list<const char*>{hf_family_names(family).architecture});
+  out["model_type"] = hf_family_names(family).model_type;
   out["vocab_size"] = c.vocab_size;
   out["hidden_size"] = c.hidden_size;
   out["intermediate_size"] = common_dense_width(c);
@@ -153,13 +198,10 @@ Json write_hf_config(const ModelConfig& c) {
   out["eos_token_id"] =
       c.eos_tokens.size() == 1 ? Json(c.eos_tokens[0]) : Json::array_of(c.eos_tokens);
   out["pad_token_id"] = c.pad_token;
-  write_attention(c, out);
+  write_layers(family, c, out);
   write_rope(common_rope(c), out);
-  if (moe) {
-    write_experts(c, out);
-    write_mtp(c, out);
-  }
   out["dtype"] = c.dtype;
+  if (family == HfFamily::kQwen3Moe || family == HfFamily::kGptOss) check_says_all(family, c, out);
   return out;
 }
 

@@ -97,6 +97,7 @@ constexpr std::array kHarmless = {
     "expert_dropout",
     "classifier_dropout",
     "router_jitter_noise",
+    "initial_context_length",
     "router_z_loss_coef",
     "z_loss_coef",
     "num_labels",

@@ -73,18 +73,34 @@ void check_layer(const LayerFacts& layer, const ModelConfig& c, const std::strin
   const double limit = layer.activation.limit;
   if (!(limit >= 0) || !std::isfinite(limit))
     fail(ErrorCode::kInvalidArgument, "{}: swiglu limit {} is below 0", where, limit);
+  check_positive(where, "swiglu_alpha", layer.activation.alpha);
+  if (!std::isfinite(layer.activation.up_offset))
+    fail(ErrorCode::kInvalidArgument, "{}: the offset of the up half is not finite", where);
   if (layer.rotary() && c.head_width % 2 != 0)
     fail(ErrorCode::kInvalidArgument, "{}: rotary positions need an even head_dim, not {}", where,
          c.head_width);
 }
 
+void check_yarn(const RopeFacts& rope, const std::string& where) {
+  check_positive(where, "beta_slow", rope.beta_slow);
+  check_positive(where, "attention_factor", rope.attention_factor);
+  if (!(rope.beta_fast > rope.beta_slow) || !std::isfinite(rope.beta_fast)) {
+    fail(ErrorCode::kInvalidArgument, "{}: beta_fast {} should be above beta_slow {}", where,
+         rope.beta_fast, rope.beta_slow);
+  }
+  if (rope.theta == 1)
+    fail(ErrorCode::kInvalidArgument, "{}: rope_theta is 1; YaRN needs wavelengths that differ",
+         where);
+}
+
 void check_rope(const RopeFacts& rope, const std::string& where) {
   check_positive(where, "rope_theta", rope.theta);
-  if (rope.kind != RopeKind::kLlama3) return;
+  if (rope.kind != RopeKind::kLlama3 && rope.kind != RopeKind::kYarn) return;
   check_positive(where, "rope factor", rope.factor);
-  check_positive(where, "low_freq_factor", rope.low_frequency_factor);
   check_range(where, "original_max_position_embeddings", rope.original_context_tokens, 1,
               int64_t{1} << 40);
+  if (rope.kind == RopeKind::kYarn) return check_yarn(rope, where);
+  check_positive(where, "low_freq_factor", rope.low_frequency_factor);
   if (!(rope.high_frequency_factor > rope.low_frequency_factor)) {
     fail(ErrorCode::kInvalidArgument, "{}: high_freq_factor {} should be above low_freq_factor {}",
          where, rope.high_frequency_factor, rope.low_frequency_factor);

@@ -4,7 +4,7 @@
 // Read from and written to Hugging Face config.json (hf_config.h) and GGUF metadata. Every layer
 // owns its rotation, widths, routing and activation, so that layers may differ; a family's file
 // that says a fact once for all layers gives it to each of them, and common_*() below finds it
-// again. Another family (Qwen3-MoE, GPT-OSS) joins by other values or new fields of these structs.
+// again. The families' values: docs/model.md.
 #pragma once
 
 #include <cstdint>
@@ -13,20 +13,28 @@
 
 namespace dure {
 
-// kNone: q and k are not turned (NoPE). kLlama3: long wavelengths are rescaled.
-enum class RopeKind : uint8_t { kNone, kPlain, kLlama3 };
+// kNone: q and k are not turned (NoPE). kLlama3, kYarn: long wavelengths are rescaled.
+enum class RopeKind : uint8_t { kNone, kPlain, kLlama3, kYarn };
 
 // RoPE on q and k after their norms.
 struct RopeFacts {
   RopeKind kind = RopeKind::kNone;
   double theta = 1e6;
-  double factor = 1, low_frequency_factor = 1, high_frequency_factor = 4;  // llama3 only
-  int64_t original_context_tokens = 0;                                     // llama3 only
+  double factor = 1;                                           // of the rescaled kinds
+  double low_frequency_factor = 1, high_frequency_factor = 4;  // llama3 only
+  int64_t original_context_tokens = 0;                         // of the rescaled kinds
+  // YaRN only: turns within the original context above which a pair keeps its frequency, and below
+  // which it is divided by `factor`; whether the pairs between are counted from whole ones; what
+  // sine and cosine are multiplied by.
+  double beta_fast = 32, beta_slow = 1;
+  bool truncate = true;
+  double attention_factor = 1;
   bool operator==(const RopeFacts&) const = default;
 };
 
-// How a router's logits become the probabilities that choose and weigh experts.
-enum class RouterScore : uint8_t { kSigmoid };
+// How a router's logits become the probabilities that choose and weigh experts. kSoftmax: over all
+// experts; with `normalise` that is a softmax over the chosen ones.
+enum class RouterScore : uint8_t { kSigmoid, kSoftmax };
 
 struct ExpertFacts {
   int64_t count = 0;         // E
@@ -34,6 +42,8 @@ struct ExpertFacts {
   int64_t width = 0;         // I of one expert
   int64_t shared_count = 0;  // one shared FFN of width I * this; 0: none
   RouterScore score = RouterScore::kSigmoid;
+  bool selection_bias = true;  // added to the probabilities that choose, never to the weights
+  bool biases = false;         // of the router's logits and of the experts' three products
   int64_t group_count = 1, groups_kept = 1;
   bool normalise = true;  // the weights of a token's experts, to the sum 1 before `scale`
   double scale = 1;
@@ -46,7 +56,17 @@ struct ExpertFacts {
 struct ActivationFacts {
   // c > 0: gate <- min(gate, c), up <- clamp(up, -c, c) before the activation. 0: none.
   double limit = 0;
+  double alpha = 1;  // inside the sigmoid: gate * sigmoid(alpha gate) * (up + up_offset)
+  double up_offset = 0;
   bool operator==(const ActivationFacts&) const = default;
+};
+
+// What attention has beside its window and its rotation.
+struct AttentionFacts {
+  bool qk_norm = true;  // RMSNorm on each head of q and k
+  bool biases = false;  // of the q, k, v and output products
+  bool sinks = false;   // a learned logit a head in the softmax's sum
+  bool operator==(const AttentionFacts&) const = default;
 };
 
 // Norm before each block (exaone_moe), or on its output (EXAONE 4.0).
@@ -55,6 +75,7 @@ enum class NormOrder : uint8_t { kPre, kPost };
 struct LayerFacts {
   int64_t window_tokens = 0;  // W: a query at p sees keys p-W+1 .. p. 0: global, every key up to p.
   RopeFacts rope;
+  AttentionFacts attention;
   bool sparse = false;      // Mixture of experts instead of one dense FFN.
   int64_t dense_width = 0;  // F; read where the layer is dense
   ExpertFacts experts;      // read where it is sparse

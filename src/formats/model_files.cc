@@ -171,6 +171,27 @@ std::optional<ModelFiles::Location> ModelFiles::locate_fused(const ImpliedTensor
   return std::nullopt;
 }
 
+// The matrices' own tensor, or the blocks and scales of MXFP4.
+std::optional<ModelFiles::Location> ModelFiles::locate_packed(const ImpliedTensor& tensor,
+                                                              const PackedPlace& place) const {
+  if (const std::optional<size_t> source = find_shaped(place.name, place.shape)) {
+    find_scale(*source);  // Refuses what is no plain type.
+    return Location{.source = *source, .packed = place};
+  }
+  if (!is_expert(tensor.id.role) || tensor.shape[1] % 32 != 0) return std::nullopt;
+  const int64_t count = place.shape[0], rows = place.shape[2], groups = tensor.shape[1] / 32;
+  const auto blocks = find_shaped(place.name + "_blocks", {count, rows, groups, 16}),
+             scales = find_shaped(place.name + "_scales", {count, rows, groups});
+  if (!blocks || !scales) return std::nullopt;
+  for (const size_t part : {*blocks, *scales}) {
+    const TensorInfo& info = source_->tensors()[part];
+    if (info.dtype != DType::kU8)
+      fail(ErrorCode::kUnsupported, "{}: tensor '{}' is {}, MXFP4 has U8", path_.string(),
+           info.name, dtype_info(info.dtype).name);
+  }
+  return Location{.source = *blocks, .scale = *scales, .packed = place};
+}
+
 std::optional<size_t> ModelFiles::find_scale(size_t source) const {
   const TensorInfo& info = source_->tensors()[source];
   if (info.dtype == DType::kF32 || info.dtype == DType::kBF16 || info.dtype == DType::kF16 ||
@@ -224,6 +245,12 @@ std::optional<ModelFiles::Location> ModelFiles::beside_first_expert(
 
 std::optional<ModelFiles::Location> ModelFiles::locate(const ImpliedTensor& tensor) const {
   if (gguf_ != nullptr) return locate_gguf(tensor);
+  if (const auto place = packed_place(tensor.id, config_)) {
+    // One by one they are in this program's own checkpoints.
+    if (const auto packed = locate_packed(tensor, *place)) return packed;
+    const std::optional<size_t> own = find_shaped(tensor.name, tensor.shape);
+    return own ? std::optional(Location{.source = *own}) : std::nullopt;
+  }
   if (const std::optional<size_t> source = find_shaped(tensor.name, tensor.shape))
     return Location{.source = *source};
   for (const std::string& name : hf_other_names(tensor.id, config_)) {
@@ -243,9 +270,11 @@ void ModelFiles::locate_all() {
       locations_[i] = *beside;
     } else if (const std::optional<Location> found = locate(tensor)) {
       locations_[i] = *found;
-      locations_[i].scale = find_scale(found->source);
+      if (!found->packed) locations_[i].scale = find_scale(found->source);
     } else if (gguf_ == nullptr) {
-      missing.push_back(tensor.name);
+      const auto place = packed_place(tensor.id, config_);  // Packed experts count once.
+      const std::string& name = place ? place->name : tensor.name;
+      if (missing.empty() || missing.back() != name) missing.push_back(name);
     } else if (tensor.id.expert <= 0) {  // A GGUF stack counts once.
       missing.push_back(gguf_name(tensor.id, config_));
     }
@@ -301,12 +330,13 @@ size_t ModelFiles::index_of(TensorId id) const {
 
 DType ModelFiles::dtype(TensorId id) const {
   const Location& location = locations_[index_of(id)];
-  return location.scale ? DType::kBF16 : source_->tensors()[location.source].dtype;
+  if (!location.scale) return source_->tensors()[location.source].dtype;
+  return location.packed ? DType::kMXFP4 : DType::kBF16;
 }
 
 bool ModelFiles::in_place(TensorId id) const {
   const Location& location = locations_[index_of(id)];
-  return !location.scale && source_->in_place(location.source);
+  return !location.scale && !location.packed && source_->in_place(location.source);
 }
 
 ConstTensorView ModelFiles::raw(size_t index) const {
@@ -317,24 +347,36 @@ ConstTensorView ModelFiles::raw(size_t index) const {
   return view.reshaped({rows, view.dim(2)}).rows(*location.first_row, implied_[index].shape[0]);
 }
 
+void ModelFiles::unpack_into(size_t index, TensorView out) const {
+  const Location& location = locations_[index];
+  const ConstTensorView stored = source_->view_at(location.source);
+  const int64_t expert = implied_[index].id.expert;
+  if (!location.packed) {
+    decode_fp8(raw(index), source_->view_at(*location.scale), kFp8Block, out);
+  } else if (location.scale) {
+    unpack_mxfp4(stored, source_->view_at(*location.scale), *location.packed, expert, out);
+  } else {
+    unpack(stored, *location.packed, expert, out);
+  }
+}
+
 ConstTensorView ModelFiles::load(TensorId id, Buffer& scratch) const {
   const size_t index = index_of(id);
-  const ConstTensorView stored = raw(index);
-  const std::optional<size_t> scale = locations_[index].scale;
-  if (!scale) return stored;
-  const int64_t bytes = 2 * stored.elements();
-  if (scratch.bytes() < bytes) scratch = Buffer(bytes);
-  const TensorView out = scratch.view(DType::kBF16, stored.shape);
-  decode_fp8(stored, source_->view_at(*scale), kFp8Block, out);
+  const Location& location = locations_[index];
+  if (!location.scale && !location.packed) return raw(index);
+  TensorView out{nullptr, implied_[index].shape, dtype(id), Device::kCpu};
+  if (scratch.bytes() < out.bytes()) scratch = Buffer(out.bytes());
+  out = scratch.view(out.dtype, out.shape);
+  unpack_into(index, out);
   return out;
 }
 
 ConstTensorView ModelFiles::tensor(TensorId id) const {
   const size_t index = index_of(id);
-  if (!locations_[index].scale) return raw(index);
+  if (!locations_[index].scale && !locations_[index].packed) return raw(index);
   const std::lock_guard lock(mutex_);
   Buffer& kept = decoded_[index];
-  if (kept.bytes() > 0) return kept.view(DType::kBF16, implied_[index].shape);
+  if (kept.bytes() > 0) return kept.view(dtype(id), implied_[index].shape);
   return load(id, kept);
 }
 

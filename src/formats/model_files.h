@@ -3,9 +3,10 @@
 //
 // Opens a Hugging Face folder (single or sharded safetensors, experts one by one or fused, FP8 with
 // scales), a GGUF file (also the first of a split set), or a repo id found in the Hugging Face
-// cache. Every tensor that the configuration implies is located, and its shape checked, when the
-// object is made: what is missing, extra or mis-shaped is named, and no name is looked up again.
-// Not here: arithmetic on weights (kernels/), the model itself (model/).
+// cache. Experts that a file packs (hf_packing.h) are unpacked on use. Every tensor that the
+// configuration implies is located, and its shape checked, when the object is made: what is
+// missing, extra or mis-shaped is named, and no name is looked up again. Not here: arithmetic on
+// weights (kernels/), the model itself (model/).
 #pragma once
 
 #include <functional>
@@ -20,6 +21,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "formats/gguf.h"
+#include "formats/hf_packing.h"
 #include "formats/model_config.h"
 #include "formats/safetensors.h"
 #include "formats/tensor_names.h"
@@ -74,13 +76,14 @@ class ModelFiles {
   const std::vector<ImpliedTensor>& tensors() const { return implied_; }
   bool has(TensorId id) const { return index_.find(id).has_value(); }
   // The rest takes ids of the model (checked) and costs no search.
-  DType dtype(TensorId id) const;  // Of what tensor() gives: as stored, BF16 where FP8 is stored.
-  // True where tensor() is the map's own bytes: neither decoded from FP8 nor moved to an address
-  // that its type can have. Needs headers alone.
+  // Of what tensor() gives: as stored, BF16 where FP8 is stored, MXFP4 where its parts are.
+  DType dtype(TensorId id) const;
+  // True where tensor() is the map's own bytes: neither decoded from FP8, nor unpacked, nor moved
+  // to an address that its type can have. Needs headers alone.
   bool in_place(TensorId id) const;
 
   // The tensor, in the map where it can be; what cannot lives as long as this object (load(): FP8
-  // is decoded into `scratch`, which a streaming reader reuses).
+  // is decoded, packed experts unpacked into `scratch`, which a streaming reader reuses).
   ConstTensorView tensor(TensorId id) const;
   ConstTensorView load(TensorId id, Buffer& scratch) const;
   // All experts of an expert role: at a stride in a GGUF file's stack or a fused gate_up_proj or
@@ -90,10 +93,11 @@ class ModelFiles {
 
  private:
   struct Location {
-    size_t source = 0;                 // in source().tensors()
-    std::optional<int64_t> first_row;  // Of an expert in the stack [E * rows, K] of all; absent:
-                                       // the tensor is its own.
-    std::optional<size_t> scale;       // of FP8, in source().tensors()
+    size_t source = 0;                  // in source().tensors()
+    std::optional<int64_t> first_row;   // Of an expert in the stack [E * rows, K] of all; absent:
+                                        // the tensor is its own.
+    std::optional<size_t> scale;        // of FP8 or MXFP4, in source().tensors()
+    std::optional<PackedPlace> packed;  // its columns, or rows of MXFP4, in the source
   };
   void open_folder(Extent extent);
   void open_gguf(Extent extent);
@@ -105,6 +109,8 @@ class ModelFiles {
   std::optional<Location> locate(const ImpliedTensor& tensor) const;
   std::optional<Location> locate_gguf(const ImpliedTensor& tensor) const;
   std::optional<Location> locate_fused(const ImpliedTensor& tensor) const;
+  std::optional<Location> locate_packed(const ImpliedTensor& tensor,
+                                        const PackedPlace& place) const;
   std::optional<Location> beside_first_expert(const ImpliedTensor& tensor) const;
   // The named tensor's index, where it is there. Throws kCorrupt where its shape is another.
   std::optional<size_t> find_shaped(const std::string& name, const Shape& wanted) const;
@@ -113,6 +119,7 @@ class ModelFiles {
   void collect_ignored();
   size_t index_of(TensorId id) const;
   ConstTensorView raw(size_t index) const;  // As stored.
+  void unpack_into(size_t index, TensorView out) const;
   void check_one_type(TensorRole role, int64_t layer) const;
 
   Path path_;

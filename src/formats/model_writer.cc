@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "formats/hf_config.h"
+#include "formats/hf_packing.h"
 #include "formats/model_files.h"
 #include "tensor/narrowing.h"
 
@@ -32,6 +33,30 @@ float read_value(ConstTensorView view, int64_t i) {
 void check_float(DType dtype) {
   DURE_CHECK(dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16, "{}",
              dtype_info(dtype).name);
+}
+
+// A packed tensor, an expert at a time.
+void write_packed(SafetensorsWriter& writer, const Path& path, const StoredTensor& stored,
+                  const ModelConfig& config, TensorProvider& provider, DType to) {
+  Narrowing narrowing(fmt::format("{}: tensor '{}'", path.string(), stored.name), stored.shape, to);
+  Buffer scratch;
+  std::vector<float> part, values;
+  const auto fetch = [&](const ImpliedTensor& tensor) {
+    const ConstTensorView view = provider.fetch(tensor, scratch);
+    check_float(view.dtype);
+    part.resize(static_cast<size_t>(view.elements()));
+    for (size_t i = 0; i < part.size(); ++i) part[i] = read_value(view, static_cast<int64_t>(i));
+    return std::span<const float>(part);
+  };
+  const int64_t size = row_bytes(to, 1);
+  for (int64_t i = 0; i < stored.pieces(); ++i) {
+    packed_piece(stored, i, config, fetch, values);
+    std::string piece(values.size() * static_cast<size_t>(size), '\0');
+    const int64_t first = i * static_cast<int64_t>(values.size());
+    narrowing.put(values, first, piece.data());
+    writer.write_piece(stored.name, first * size, piece);
+  }
+  narrowing.finish();
 }
 
 void write_converted(SafetensorsWriter& writer, const Path& path, const std::string& name,
@@ -63,11 +88,12 @@ struct Shard {
   int64_t bytes = 0;
 };
 
-std::vector<Shard> split(const std::vector<ImpliedTensor>& tensors, const TensorProvider& provider,
+std::vector<Shard> split(const std::vector<StoredTensor>& tensors, const TensorProvider& provider,
                          const HfFolderOptions& options) {
   std::vector<Shard> shards(1);
   for (size_t i = 0; i < tensors.size(); ++i) {
-    TensorInfo info{tensors[i].name, stored_dtype(tensors[i], provider, options), tensors[i].shape};
+    TensorInfo info{tensors[i].name, stored_dtype(tensors[i].parts[0], provider, options),
+                    tensors[i].shape};
     const int64_t bytes = info.bytes();
     if (!shards.back().tensors.empty() && shards.back().bytes + bytes > options.shard_bytes_max)
       shards.emplace_back();
@@ -79,17 +105,27 @@ std::vector<Shard> split(const std::vector<ImpliedTensor>& tensors, const Tensor
   return shards;
 }
 
+struct Stored {
+  const ModelConfig& config;
+  const std::vector<StoredTensor>& tensors;
+};
+
 // `target`: the file's final name, for messages.
-void write_shard(const Path& path, const Path& target, const Shard& shard,
-                 const std::vector<ImpliedTensor>& tensors, TensorProvider& provider) {
+void write_shard(const Path& path, const Path& target, const Shard& shard, const Stored& stored,
+                 TensorProvider& provider) {
   SafetensorsWriter writer(path, shard.infos, torch_metadata());
   Buffer scratch;
   for (size_t k = 0; k < shard.tensors.size(); ++k) {
-    const ImpliedTensor& tensor = tensors[shard.tensors[k]];
-    const ConstTensorView view = provider.fetch(tensor, scratch);
+    const StoredTensor& tensor = stored.tensors[shard.tensors[k]];
+    const DType to = shard.infos[k].dtype;
+    if (tensor.packed) {
+      write_packed(writer, target, tensor, stored.config, provider, to);
+      continue;
+    }
+    const ConstTensorView view = provider.fetch(tensor.parts[0], scratch);
     DURE_CHECK(view.shape == tensor.shape, "'{}': {}, not {}", tensor.name, view.shape.text(),
                tensor.shape.text());
-    write_converted(writer, target, tensor.name, view, shard.infos[k].dtype);
+    write_converted(writer, target, tensor.name, view, to);
   }
   writer.commit();
 }
@@ -133,10 +169,10 @@ const char* torch_name(DType dtype) {
 
 void write_hf_folder(const Path& folder, const ModelConfig& config, const ModelTexts& texts,
                      TensorProvider& provider, const HfFolderOptions& options) {
-  const std::vector<ImpliedTensor> tensors = implied_tensors(config);
+  const std::vector<StoredTensor> tensors = stored_tensors(config);
   const std::vector<Shard> shards = split(tensors, provider, options);
   ModelConfig written = config;
-  written.dtype = torch_name(options.dtype.value_or(provider.dtype(tensors[0])));
+  written.dtype = torch_name(options.dtype.value_or(provider.dtype(tensors[0].parts[0])));
   const std::string config_text = write_hf_config(written).dump(2) + "\n";
   StagedFolder staged(folder);
   write_file(staged.path() / "config.json", config_text);
@@ -144,8 +180,8 @@ void write_hf_folder(const Path& folder, const ModelConfig& config, const ModelT
   const int64_t count = static_cast<int64_t>(shards.size());
   for (int64_t s = 0; s < count; ++s) {
     const std::string name = shard_name("model", s, count);
-    write_shard(staged.path() / name, folder / name, shards[static_cast<size_t>(s)], tensors,
-                provider);
+    write_shard(staged.path() / name, folder / name, shards[static_cast<size_t>(s)],
+                {config, tensors}, provider);
   }
   if (count > 1) write_index(staged.path() / "model.safetensors.index.json", shards);
   staged.commit();

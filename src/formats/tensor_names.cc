@@ -7,12 +7,13 @@
 #include <array>
 
 #include "base/check.h"
+#include "formats/hf_packing.h"
 
 namespace dure {
 namespace {
 
 // One dimension of a shape, in the symbols of ARCHITECTURE.md.
-enum class Size : uint8_t { kNone, kV, kD, k2D, kQH, kGH, kH, kF, kE, kI, kS };
+enum class Size : uint8_t { kNone, kV, kD, k2D, kQ, kQH, kGH, kH, kF, kE, kI, kS };
 
 // `layer`: the one that has the tensor; of no account for tensors outside.
 int64_t size_of(Size size, const ModelConfig& c, const LayerFacts& layer) {
@@ -25,6 +26,8 @@ int64_t size_of(Size size, const ModelConfig& c, const LayerFacts& layer) {
       return c.hidden_size;
     case Size::k2D:
       return 2 * c.hidden_size;
+    case Size::kQ:
+      return c.head_count;
     case Size::kQH:
       return c.head_count * c.head_width;
     case Size::kGH:
@@ -45,14 +48,19 @@ int64_t size_of(Size size, const ModelConfig& c, const LayerFacts& layer) {
 
 // Which part of the model has a tensor of this role.
 enum class Where : uint8_t {
-  kOutside,   // once, in no layer
-  kMtp,       // once, around the MTP layer
-  kLayer,     // in each layer
-  kPreNorm,   // in layers with norms before their blocks,
-  kPostNorm,  // or on their outputs
-  kDense,     // in dense layers
-  kSparse,    // in layers with experts,
-  kShared,    // where there is a shared one
+  kOutside,        // once, in no layer
+  kMtp,            // once, around the MTP layer
+  kLayer,          // in each layer
+  kPreNorm,        // in layers with norms before their blocks,
+  kPostNorm,       // or on their outputs
+  kQkNorm,         // where heads are normed,
+  kBiased,         // where attention has biases,
+  kSink,           // or sinks
+  kDense,          // in dense layers
+  kSparse,         // in layers with experts,
+  kSelection,      // where their choice has a bias,
+  kBiasedExperts,  // where they and the router have biases,
+  kShared,         // where there is a shared one
 };
 
 bool layer_has(Where where, const LayerFacts& layer) {
@@ -66,10 +74,20 @@ bool layer_has(Where where, const LayerFacts& layer) {
       return layer.norm_order == NormOrder::kPre;
     case Where::kPostNorm:
       return layer.norm_order == NormOrder::kPost;
+    case Where::kQkNorm:
+      return layer.attention.qk_norm;
+    case Where::kBiased:
+      return layer.attention.biases;
+    case Where::kSink:
+      return layer.attention.sinks;
     case Where::kDense:
       return !layer.sparse;
     case Where::kSparse:
       return layer.sparse;
+    case Where::kSelection:
+      return layer.sparse && layer.experts.selection_bias;
+    case Where::kBiasedExperts:
+      return layer.sparse && layer.experts.biases;
     case Where::kShared:
       return layer.has_shared_expert();
   }
@@ -98,18 +116,27 @@ constexpr std::array kRoles = std::to_array<RoleFacts>({
     {kK, "k", "self_attn.k_proj.weight", "attn_k.weight", In::kLayer, Is::kMatrix, Size::kGH, Size::kD},
     {kV, "v", "self_attn.v_proj.weight", "attn_v.weight", In::kLayer, Is::kMatrix, Size::kGH, Size::kD},
     {kO, "o", "self_attn.o_proj.weight", "attn_output.weight", In::kLayer, Is::kMatrix, Size::kD, Size::kQH},
-    {kQNorm, "q norm", "self_attn.q_norm.weight", "attn_q_norm.weight", In::kLayer, Is::kNorm, Size::kH},
-    {kKNorm, "k norm", "self_attn.k_norm.weight", "attn_k_norm.weight", In::kLayer, Is::kNorm, Size::kH},
+    {kQBias, "q bias", "self_attn.q_proj.bias", "attn_q.bias", In::kBiased, Is::kBias, Size::kQH},
+    {kKBias, "k bias", "self_attn.k_proj.bias", "attn_k.bias", In::kBiased, Is::kBias, Size::kGH},
+    {kVBias, "v bias", "self_attn.v_proj.bias", "attn_v.bias", In::kBiased, Is::kBias, Size::kGH},
+    {kOBias, "o bias", "self_attn.o_proj.bias", "attn_output.bias", In::kBiased, Is::kBias, Size::kD},
+    {kQNorm, "q norm", "self_attn.q_norm.weight", "attn_q_norm.weight", In::kQkNorm, Is::kNorm, Size::kH},
+    {kKNorm, "k norm", "self_attn.k_norm.weight", "attn_k_norm.weight", In::kQkNorm, Is::kNorm, Size::kH},
+    {kSinks, "sinks", "self_attn.sinks", "attn_sinks.weight", In::kSink, Is::kBias, Size::kQ},
     {kAttentionOutputNorm, "attention output norm", "post_attention_layernorm.weight", "post_attention_norm.weight", In::kPostNorm, Is::kNorm, Size::kD},
     {kFfnNorm, "FFN norm", "post_attention_layernorm.weight", "ffn_norm.weight", In::kPreNorm, Is::kNorm, Size::kD},
     {kGate, "gate", "mlp.gate_proj.weight", "ffn_gate.weight", In::kDense, Is::kMatrix, Size::kF, Size::kD},
     {kUp, "up", "mlp.up_proj.weight", "ffn_up.weight", In::kDense, Is::kMatrix, Size::kF, Size::kD},
     {kDown, "down", "mlp.down_proj.weight", "ffn_down.weight", In::kDense, Is::kMatrix, Size::kD, Size::kF},
     {kRouter, "router", "mlp.gate.weight", "ffn_gate_inp.weight", In::kSparse, Is::kRouter, Size::kE, Size::kD},
-    {kRouterBias, "router bias", "mlp.e_score_correction_bias", "exp_probs_b.bias", In::kSparse, Is::kRouterBias, Size::kE},
+    {kRouterLogitBias, "router logit bias", "mlp.router.bias", "ffn_gate_inp.bias", In::kBiasedExperts, Is::kBias, Size::kE},
+    {kRouterBias, "router bias", "mlp.e_score_correction_bias", "exp_probs_b.bias", In::kSelection, Is::kRouterBias, Size::kE},
     {kExpertGate, "expert gate", "mlp.experts.gate_proj.weight", "ffn_gate_exps.weight", In::kSparse, Is::kExperts, Size::kI, Size::kD},
     {kExpertUp, "expert up", "mlp.experts.up_proj.weight", "ffn_up_exps.weight", In::kSparse, Is::kExperts, Size::kI, Size::kD},
     {kExpertDown, "expert down", "mlp.experts.down_proj.weight", "ffn_down_exps.weight", In::kSparse, Is::kExperts, Size::kD, Size::kI},
+    {kExpertGateBias, "expert gate bias", "mlp.experts.gate_proj.bias", "ffn_gate_exps.bias", In::kBiasedExperts, Is::kBias, Size::kE, Size::kI},
+    {kExpertUpBias, "expert up bias", "mlp.experts.up_proj.bias", "ffn_up_exps.bias", In::kBiasedExperts, Is::kBias, Size::kE, Size::kI},
+    {kExpertDownBias, "expert down bias", "mlp.experts.down_proj.bias", "ffn_down_exps.bias", In::kBiasedExperts, Is::kBias, Size::kE, Size::kD},
     {kSharedGate, "shared gate", "mlp.shared_experts.gate_proj.weight", "ffn_gate_shexp.weight", In::kShared, Is::kMatrix, Size::kS, Size::kD},
     {kSharedUp, "shared up", "mlp.shared_experts.up_proj.weight", "ffn_up_shexp.weight", In::kShared, Is::kMatrix, Size::kS, Size::kD},
     {kSharedDown, "shared down", "mlp.shared_experts.down_proj.weight", "ffn_down_shexp.weight", In::kShared, Is::kMatrix, Size::kD, Size::kS},
@@ -191,6 +218,10 @@ const char* role_name(TensorRole role) { return facts_of(role).text; }
 
 TensorKind role_kind(TensorRole role) { return facts_of(role).kind; }
 
+bool is_vector(TensorKind kind) {
+  return kind == TensorKind::kNorm || kind == TensorKind::kBias || kind == TensorKind::kRouterBias;
+}
+
 bool is_expert(TensorRole role) { return role_kind(role) == TensorKind::kExperts; }
 
 std::vector<ImpliedTensor> implied_tensors(const ModelConfig& config) {
@@ -206,6 +237,8 @@ std::string hf_name(TensorId id, const ModelConfig& config) {
   if (facts.where == Where::kOutside) return facts.hf;
   if (facts.where == Where::kMtp) return fmt::format("mtp.{}", facts.hf);
   std::string name = layer_prefix(id.layer, config) + facts.hf;
+  if (id.role == kRouter && config.layer(id.layer).experts.biases)  // as its bias
+    name = layer_prefix(id.layer, config) + "mlp.router.weight";
   if (id.expert >= 0) name.insert(name.find("experts.") + 8, fmt::format("{}.", id.expert));
   return name;
 }
@@ -213,8 +246,10 @@ std::string hf_name(TensorId id, const ModelConfig& config) {
 std::string gguf_name(TensorId id, const ModelConfig& config) {
   const RoleFacts& facts = facts_of(id.role);
   if (facts.where == Where::kOutside) return facts.gguf;
+  // llama.cpp names the norm before the FFN of the family with sinks by what it comes after.
+  const bool renamed = id.role == kFfnNorm && config.layer(id.layer).attention.sinks;
   return fmt::format("blk.{}.{}", facts.where == Where::kMtp ? config.layer_count() : id.layer,
-                     facts.gguf);
+                     renamed ? "post_attention_norm.weight" : facts.gguf);
 }
 
 Shape tensor_shape(TensorId id, const ModelConfig& config) {
@@ -235,9 +270,7 @@ std::vector<std::string> hf_other_names(TensorId id, const ModelConfig& config) 
 }
 
 bool gguf_always_f32(TensorRole role) {
-  const TensorKind kind = role_kind(role);
-  return kind == TensorKind::kNorm || kind == TensorKind::kRouter ||
-         kind == TensorKind::kRouterBias;
+  return is_vector(role_kind(role)) || role_kind(role) == TensorKind::kRouter;
 }
 
 void TensorIndex::add(TensorId id, size_t place) {
@@ -256,18 +289,34 @@ std::optional<size_t> TensorIndex::find(TensorId id) const {
   return table_[row][column];
 }
 
+namespace {
+
+// Elements that one token meets: as many experts, and rows of their biases, as it goes to.
+int64_t active_of(const ImpliedTensor& tensor, const ModelConfig& config) {
+  const int64_t n = tensor.shape.elements();
+  if (tensor.id.layer < 0) return n;
+  const ExpertFacts& experts = config.layer(tensor.id.layer).experts;
+  if (tensor.kind == TensorKind::kBias && tensor.shape.rank() == 2)
+    return n / experts.count * experts.per_token;
+  return tensor.id.expert >= experts.per_token ? 0 : n;
+}
+
+void add_tensor(const ImpliedTensor& tensor, const ModelConfig& config, ModelCounts& counts) {
+  const int64_t n = tensor.shape.elements();
+  const bool mtp = tensor.id.layer == config.layer_count();
+  counts.parameters += n;
+  counts.mtp_parameters += mtp ? n : 0;
+  counts.bytes_16bit += n * (tensor.always_f32() ? 4 : 2);
+  counts.active += mtp ? 0 : active_of(tensor, config);
+}
+
+}  // namespace
+
 ModelCounts count_model(const ModelConfig& config) {
   ModelCounts counts;
-  for (const ImpliedTensor& tensor : implied_tensors(config)) {
-    const int64_t n = tensor.shape.elements();
-    const bool mtp = tensor.id.layer == config.layer_count();
+  for (const StoredTensor& stored : stored_tensors(config)) {
     counts.tensors += 1;
-    counts.parameters += n;
-    counts.mtp_parameters += mtp ? n : 0;
-    counts.bytes_16bit += n * (tensor.always_f32() ? 4 : 2);
-    const bool idle = tensor.id.expert >= 0 &&
-                      tensor.id.expert >= config.layer(tensor.id.layer).experts.per_token;
-    counts.active += mtp || idle ? 0 : n;
+    for (const ImpliedTensor& tensor : stored.parts) add_tensor(tensor, config, counts);
   }
   const int64_t embedding = config.vocab_size * config.hidden_size;
   counts.active_without_embedding = counts.active - (config.tied_embeddings ? 0 : embedding);

@@ -25,18 +25,27 @@ enum class TensorRole : uint8_t {
   kK,
   kV,
   kO,
+  kQBias,
+  kKBias,
+  kVBias,
+  kOBias,
   kQNorm,
   kKNorm,
+  kSinks,
   kAttentionOutputNorm,
   kFfnNorm,
   kGate,
   kUp,
   kDown,
   kRouter,
+  kRouterLogitBias,
   kRouterBias,
   kExpertGate,
   kExpertUp,
   kExpertDown,
+  kExpertGateBias,
+  kExpertUpBias,
+  kExpertDownBias,
   kSharedGate,
   kSharedUp,
   kSharedDown,
@@ -56,6 +65,7 @@ enum class TensorKind : uint8_t {
   kExperts,     // [E, N, K]
   kRouter,      // [E, D]
   kNorm,        // [C]
+  kBias,        // [C], or [E, C]: of products, and sinks
   kRouterBias,  // [E]: moved by its own rule, never by a gradient; F32 in every file
   kAdapter,     // [R, K] or [N, R]: a factor of a low-rank addition to a matrix; no role has it
 };
@@ -63,6 +73,7 @@ enum class TensorKind : uint8_t {
 const char* role_name(TensorRole role);  // "expert gate"
 TensorKind role_kind(TensorRole role);
 bool is_expert(TensorRole role);  // Of kind kExperts.
+bool is_vector(TensorKind kind);  // Norms and biases: read as f32, never multiplied with.
 
 // The layer is -1 for tensors outside layers; config.layer_count() is the MTP layer and what stands
 // around it. The expert is -1 except for expert roles (where -1 means the whole stack).
@@ -94,11 +105,14 @@ std::string hf_name(TensorId id, const ModelConfig& config);
 std::string gguf_name(TensorId id, const ModelConfig& config);
 Shape tensor_shape(TensorId id, const ModelConfig& config);  // Of one expert, or of the stack.
 
+// hf_name() of experts and their biases where a family's files pack them (hf_packing.h) is this
+// program's own: no file has it.
+//
 // Names under which older or newer files hold the same tensor, most usual first; the canonical one
 // is not repeated.
 std::vector<std::string> hf_other_names(TensorId id, const ModelConfig& config);
 
-// True for the tensors that are F32 in every GGUF file: norms, router and its bias.
+// True for the tensors that are F32 in every GGUF file: norms, biases, router.
 bool gguf_always_f32(TensorRole role);
 
 // Where each tensor of a list stands in it, by id: a table, so that nobody searches names.
@@ -113,7 +127,7 @@ class TensorIndex {
 };
 
 struct ModelCounts {
-  int64_t tensors = 0;
+  int64_t tensors = 0;     // of a Hugging Face folder
   int64_t parameters = 0;  // all, MTP included
   int64_t mtp_parameters = 0;
   int64_t active = 0;  // that one token meets in the main model, its embedding table included

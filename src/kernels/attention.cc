@@ -38,14 +38,18 @@ void check_segment(const AttentionShape& shape, const AttentionSegment& s, int64
 }  // namespace
 
 void attention(const AttentionShape& shape, std::span<const AttentionSegment> segments,
-               ConstTensorView q, TensorView out, TensorView log_sum_exp, Stream& stream) {
+               ConstTensorView q, ConstTensorView sinks, TensorView out, TensorView log_sum_exp,
+               Stream& stream) {
   check_shape(shape);
+  DURE_CHECK(!sinks || sinks.elements() == shape.head_count, "{} sinks of {} heads",
+             sinks.elements(), shape.head_count);
   const int64_t rows = q.elements() / (shape.head_count * shape.head_width);
   for (const AttentionSegment& segment : segments) check_segment(shape, segment, rows);
   DURE_CHECK(out.elements() == q.elements(), "out {}, q {}", out.shape.text(), q.shape.text());
   DURE_CHECK(!log_sum_exp || log_sum_exp.elements() == rows * shape.head_count, "log_sum_exp {}",
              log_sum_exp.shape.text());
-  dispatch(stream, [&](CpuStream& s) { cpu::attention(shape, segments, q, out, log_sum_exp, s); });
+  dispatch(stream,
+           [&](CpuStream& s) { cpu::attention(shape, segments, q, sinks, out, log_sum_exp, s); });
 }
 
 void attention_backward(const AttentionShape& shape, std::span<const AttentionSegment> segments,
@@ -62,6 +66,22 @@ void attention_backward(const AttentionShape& shape, std::span<const AttentionSe
              "k {}, v {}", forward.k.shape.text(), forward.v.shape.text());
   dispatch(stream, [&](CpuStream& s) {
     cpu::attention_backward(shape, segments, forward, dout, dq, dk, dv, s);
+  });
+}
+
+void attention_sink_gradient(const AttentionShape& shape, ConstTensorView sinks,
+                             const AttentionForward& forward, ConstTensorView dout,
+                             TensorView dsinks, Stream& stream) {
+  check_shape(shape);
+  DURE_CHECK(sinks.elements() == shape.head_count && dsinks.elements() == shape.head_count,
+             "sinks {}, dsinks {}, {} heads", sinks.shape.text(), dsinks.shape.text(),
+             shape.head_count);
+  DURE_CHECK(dout.elements() == forward.out.elements() &&
+                 dout.elements() == forward.log_sum_exp.elements() * shape.head_width,
+             "dout {}, out {}, log_sum_exp {}", dout.shape.text(), forward.out.shape.text(),
+             forward.log_sum_exp.shape.text());
+  dispatch(stream, [&](CpuStream& s) {
+    cpu::attention_sink_gradient(shape, sinks, forward, dout, dsinks, s);
   });
 }
 

@@ -15,10 +15,12 @@
 // l + 48 as (0 + 1) + (2 + 3)), then the 16-lane tree; output times f, then one fma chain over the
 // visible keys ascending. Partitions are merged in a chain, ascending, from the first with a
 // visible key on: a' what stands, b the next, m = max of both maxima, fa = exp(ma - m), fb = exp(mb
-// - m); sum and output = fma(a, fa, b * fb). At the end times 1 / sum. Keys outside the visible
-// range of a row contribute nothing to it, even as zeros times something. Stored 16-bit values are
-// widened first, exactly. exp() is the kernels' own (cpu/lanes-inl.h): all results, gradients too,
-// have the same bits on every instruction set.
+// - m); sum and output = fma(a, fa, b * fb). Where the head has a sink s (a score
+// without a key or a value), it comes last, after all partitions: m' = max(m, s), f = exp(m - m'),
+// output times f, sum = fma(sum, f, exp(s - m')). At the end times 1 / sum. Keys outside the
+// visible range of a row contribute nothing to it, even as zeros times something. Stored 16-bit
+// values are widened first, exactly. exp() is the kernels' own (cpu/lanes-inl.h): all results,
+// gradients too, have the same bits on every instruction set.
 //
 // Why partitions: one decoding sequence has as many (key head, partition) pairs as it takes to keep
 // every thread busy, and its bits do not tell how many threads there were. 512: at a depth of 8,192
@@ -49,10 +51,12 @@ struct AttentionSegment {
   KvView kv;                   // holds every position its rows may see, their own included
 };
 
-// out: [T, Q, H] =. log_sum_exp: [T, Q] = (natural log of the softmax sum of the scaled scores), or
-// an empty view.
+// sinks: [Q] f32, one a head, neither scaled nor masked; empty: none. out: [T, Q, H] =.
+// log_sum_exp: [T, Q] = (natural log of the softmax sum of the scaled scores, the sink's included),
+// or an empty view. Source of sinks: transformers, gpt_oss (eager_attention_forward).
 void attention(const AttentionShape& shape, std::span<const AttentionSegment> segments,
-               ConstTensorView q, TensorView out, TensorView log_sum_exp, Stream& stream);
+               ConstTensorView q, ConstTensorView sinks, TensorView out, TensorView log_sum_exp,
+               Stream& stream);
 
 // What the forward read and left.
 struct AttentionForward {
@@ -63,9 +67,16 @@ struct AttentionForward {
 // Training: segments are whole documents (first_position 0) whose keys and values are the same rows
 // of k and v: [T, G, H]. dq: [T, Q, H] =, one chain over keys ascending. dk, dv: [T, G, H] =, one
 // chain over tiles of rows ascending, in a tile (the largest power of two of positions with at most
-// 64 (position, head) pairs) head by head, rows ascending. Q / G <= 64.
+// 64 (position, head) pairs) head by head, rows ascending. Q / G <= 64. With sinks nothing changes
+// here: their share of the sum stands in log_sum_exp.
 void attention_backward(const AttentionShape& shape, std::span<const AttentionSegment> segments,
                         const AttentionForward& forward, ConstTensorView dout, TensorView dq,
                         TensorView dk, TensorView dv, Stream& stream);
+
+// dsinks: [Q] += over all rows ascending, one subtraction each, of exp(sink - log_sum_exp) times
+// dout . out (16 lanes, fixed tree): a sink takes weight from every value. k and v are not read.
+void attention_sink_gradient(const AttentionShape& shape, ConstTensorView sinks,
+                             const AttentionForward& forward, ConstTensorView dout,
+                             TensorView dsinks, Stream& stream);
 
 }  // namespace dure

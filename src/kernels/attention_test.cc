@@ -68,7 +68,9 @@ struct Inputs {
   KvView view(int64_t first, int64_t length) const {
     return contiguous_kv(k.view.rows(first, length), v.view.rows(first, length));
   }
-  void forward(Stream& stream) { attention(c.shape, segments, q.view, out.view, lse.view, stream); }
+  void forward(Stream& stream) {
+    attention(c.shape, segments, q.view, {}, out.view, lse.view, stream);
+  }
   void backward(Stream& stream) {
     attention_backward(c.shape, segments, {q.view, k.view, v.view, out.view, lse.view}, dout.view,
                        dq.view, dk.view, dv.view, stream);
@@ -226,6 +228,118 @@ TEST(Attention, TwinsGradientsAreThoseOfFiniteDifferences) {
   }
 }
 
+// Sinks of every size against the scores: far below, beside and far above them.
+Tensor sinks_of(const AttentionShape& shape) {
+  Tensor sinks = random_tensor({shape.head_count}, 9, 2);
+  sinks.data()[0] = shape.head_count > 1 ? 30 : 3;
+  return sinks;
+}
+
+// The bounds are those without sinks: each weight shrinks, and its error with it; the sink is one
+// more term of the sum.
+TEST(AttentionSinks, EqualTheTwinWithTheirGradient) {
+  CpuStream stream(2);
+  Comparison out("sinks out"), lse("sinks log_sum_exp"), dq("sinks dq"), dk("sinks dk"),
+      dv("sinks dv"), ds("dsinks");
+  for (const Case& c : cases()) {
+    Inputs in(c);
+    const Tensor sinks = sinks_of(c.shape);
+    Tensor dsinks = filled({c.shape.head_count}, 0.25f);
+    Truth t = truth_of(in);
+    attention(c.shape, in.segments, in.q.view, sinks.view, in.out.view, in.lse.view, stream);
+    in.backward(stream);
+    attention_sink_gradient(c.shape, sinks.view,
+                            {in.q.view, in.k.view, in.v.view, in.out.view, in.lse.view},
+                            in.dout.view, dsinks.view, stream);
+    Doubles dsink_truth(static_cast<size_t>(c.shape.head_count), 0.25), dsink_bound = dsink_truth;
+    Truth with;
+    for (const AttentionSegment& s : in.segments) {
+      const auto part = [&](const Tensor& x) {
+        return ref::widen(x.view.rows(s.first_row, s.row_count));
+      };
+      const auto r = ref::attention(c.shape, part(in.q), part(in.k), part(in.v), 0, sinks.wide());
+      const auto d = ref::attention_backward(c.shape, part(in.q), part(in.k), part(in.v),
+                                             part(in.dout), 0, sinks.wide());
+      const auto append = [](Doubles& to, const Doubles& from) {
+        to.insert(to.end(), from.begin(), from.end());
+      };
+      append(with.out, r.out);
+      append(with.lse, r.log_sum_exp);
+      append(with.dq, d.dq);
+      append(with.dk, d.dk);
+      append(with.dv, d.dv);
+      for (size_t h = 0; h < dsink_truth.size(); ++h) dsink_truth[h] += d.dsinks[h];
+    }
+    // A sink of 30 rounds the differences of scores to it by gamma(2) of its size.
+    const double more = gamma(8) * 40;
+    for (double& b : t.lse_bound) b += more;
+    for (Doubles* bounds : {&t.out_bound, &t.dq_bound, &t.dk_bound, &t.dv_bound})
+      for (double& b : *bounds) b = 2 * b + more;
+    for (size_t i = 0; i < t.lse_bound.size(); ++i) {
+      double size = 0;
+      const auto width = static_cast<size_t>(c.shape.head_width);
+      for (size_t h = i * width; h < (i + 1) * width; ++h)
+        size += std::abs(double{in.dout.data()[h]} * in.out.data()[h]);
+      dsink_bound[i % dsink_bound.size()] +=
+          size * (2 * t.lse_bound[i] + gamma(c.shape.head_width + in.rows + 8)) + 1e-6;
+    }
+    for (double& b : dsink_bound) b -= 0.25 - 1e-6;
+    out.add(in.out, with.out, t.out_bound, name_of(c));
+    lse.add(in.lse, with.lse, t.lse_bound, name_of(c));
+    dq.add(in.dq, with.dq, t.dq_bound, name_of(c));
+    dk.add(in.dk, with.dk, t.dk_bound, name_of(c));
+    dv.add(in.dv, with.dv, t.dv_bound, name_of(c));
+    ds.add(dsinks, dsink_truth, dsink_bound, name_of(c));
+  }
+}
+
+TEST(AttentionSinks, TwinsGradientsAreThoseOfFiniteDifferences) {
+  const Case c{{4, 2, 6, 3}, {9}};
+  const Inputs in(c);
+  const Doubles q = in.q.wide(), k = in.k.wide(), v = in.v.wide(), dout = in.dout.wide(),
+                sinks = random_tensor({4}, 9).wide();
+  const auto d = ref::attention_backward(c.shape, q, k, v, dout, 0, sinks);
+  const auto loss = [&](const Doubles& a, const Doubles& b, const Doubles& x, const Doubles& s) {
+    return dot(ref::attention(c.shape, a, b, x, 0, s).out, dout);
+  };
+  expect_gradient(
+      q, d.dq, [&](const Doubles& x) { return loss(x, k, v, sinks); }, "dq");
+  expect_gradient(
+      k, d.dk, [&](const Doubles& x) { return loss(q, x, v, sinks); }, "dk");
+  expect_gradient(
+      v, d.dv, [&](const Doubles& x) { return loss(q, k, x, sinks); }, "dv");
+  expect_gradient(
+      sinks, d.dsinks, [&](const Doubles& x) { return loss(q, k, v, x); }, "dsinks");
+}
+
+// Threads share the partitions of one row; a chunk or a row alone is the whole pass.
+TEST(AttentionSinks, SameBitsForThreadsInstructionSetsAndRowsAlone) {
+  for (const Case& c : std::vector<Case>{{{8, 2, 16, 0}, {1400}}, {{4, 2, 16, 100}, {600, 3}}}) {
+    Inputs in(c);
+    const Tensor sinks = sinks_of(c.shape);
+    Tensor dsinks({c.shape.head_count});
+    expect_same_everywhere(name_of(c), [&](Stream& stream) {
+      std::fill_n(dsinks.data(), c.shape.head_count, 0.0f);
+      attention(c.shape, in.segments, in.q.view, sinks.view, in.out.view, in.lse.view, stream);
+      attention_sink_gradient(c.shape, sinks.view,
+                              {in.q.view, in.k.view, in.v.view, in.out.view, in.lse.view},
+                              in.dout.view, dsinks.view, stream);
+      std::vector<float> all = in.out.values();
+      for (const Tensor* t : {&in.lse, &dsinks})
+        all.insert(all.end(), t->data(), t->data() + t->view.elements());
+      return all;
+    });
+    const int64_t length = c.documents[0], last = length - 1;
+    const AttentionSegment newest{0, 1, last, in.view(0, length)};
+    Tensor out(Shape{1, c.shape.head_count, c.shape.head_width});
+    CpuStream many(3);
+    attention(c.shape, {&newest, 1}, in.q.view.rows(last, 1), sinks.view, out.view, {}, many);
+    const auto at = last * c.shape.head_count * c.shape.head_width;
+    expect_same_bits({in.out.data() + at, in.out.data() + at + out.view.elements()}, out.values(),
+                     "row alone");
+  }
+}
+
 TEST(Attention, SameBitsForThreadsAndInstructionSets) {
   for (const Case& c : cases()) {
     Inputs in(c);
@@ -356,7 +470,7 @@ void in_chunks(const Inputs& in, Kept kept, bool ring, int64_t first, int64_t ch
         ring && shape.window_tokens > 0 ? std::max<int64_t>(0, first - shape.window_tokens + 1) : 0;
     Store store{.in = &in, .kept = kept};
     const AttentionSegment segment{first, count, first, store.view(begin, first + count)};
-    attention(shape, {&segment, 1}, in.q.view, out.view, lse.view, stream);
+    attention(shape, {&segment, 1}, in.q.view, {}, out.view, lse.view, stream);
   }
 }
 
@@ -433,7 +547,7 @@ TEST(Attention, LongAndShortSequencesTogetherKeepTheirBits) {
   for (const AttentionSegment& s : in.segments)
     newest.push_back({s.first_row + s.row_count - 1, 1, s.row_count - 1, s.kv});
   Tensor out(in.q_shape());
-  attention(in.c.shape, newest, in.q.view, out.view, {}, many);
+  attention(in.c.shape, newest, in.q.view, {}, out.view, {}, many);
   for (const AttentionSegment& s : newest) {
     const auto row = [&](const Tensor& t) {
       const float* from = t.view.slice(s.first_row).f32();
@@ -476,7 +590,7 @@ TEST(Attention, ReadsWhatStoreKvWrote) {
                                       .blocks = list(table),
                                       .layout = KvLayout::kHeads,
                                       .end = in.rows}};
-      attention(in.c.shape, {&segment, 1}, in.q.view, out.view, {}, stream);
+      attention(in.c.shape, {&segment, 1}, in.q.view, {}, out.view, {}, stream);
       round_to(dtype, in.k);
       round_to(dtype, in.v);
       in.forward(stream);
@@ -493,7 +607,7 @@ TEST(Attention, RowsOfManySequencesTogetherOrAlone) {
   std::vector<AttentionSegment> last_rows;  // One decoded row of each sequence, in one call.
   for (const AttentionSegment& s : in.segments)
     last_rows.push_back({s.first_row + s.row_count - 1, 1, s.row_count - 1, s.kv});
-  attention(in.c.shape, last_rows, in.q.view, out.view, {}, stream);
+  attention(in.c.shape, last_rows, in.q.view, {}, out.view, {}, stream);
   for (const AttentionSegment& s : last_rows) {
     const auto row = [&](const Tensor& t) {
       const float* from = t.view.slice(s.first_row).f32();

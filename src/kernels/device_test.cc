@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "kernels/attention.h"
+#include "kernels/bias.h"
 #include "kernels/convert.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
@@ -170,8 +171,9 @@ struct Packed {
                 {70, 5, 0, contiguous_kv(k.rows(70, 5), v.rows(70, 5))}};
   }
   void run(Rig& r) {
-    const TensorView out = r.floats(forward.q.shape), lse = r.floats({75, 4});
-    attention(shape, segments, forward.q, out, lse, r.stream);
+    const TensorView out = r.floats(forward.q.shape), lse = r.floats({75, 4}),
+                     sinks = r.floats({4});
+    attention(shape, segments, forward.q, sinks, out, lse, r.stream);
     forward.out = out;
     forward.log_sum_exp = lse;
   }
@@ -188,6 +190,13 @@ std::vector<Operation> attention_and_vocabulary() {
                             r.floats({75, 4, 16}), r.floats({75, 2, 16}), r.floats({75, 2, 16}),
                             r.stream);
        }},
+      {"attention_sink_gradient",
+       [](Rig& r) {
+         Packed p(r);
+         p.run(r);
+         attention_sink_gradient(p.shape, r.floats({4}), p.forward, r.floats({75, 4, 16}),
+                                 r.floats({4}), r.stream);
+       }},
       {"store_kv",  // read back through a table of blocks
        [](Rig& r) {
          const TensorView keys = r.halves({3, 64 * 32}), values = r.halves({3, 64 * 32});
@@ -203,7 +212,7 @@ std::vector<Operation> attention_and_vocabulary() {
                                          .blocks = r.of(std::vector<int32_t>{2, 0}),
                                          .layout = KvLayout::kHeads,
                                          .end = 65}};
-         attention({4, 2, 16, 0}, {&segment, 1}, r.floats({1, 4, 16}), r.floats({1, 4, 16}), {},
+         attention({4, 2, 16, 0}, {&segment, 1}, r.floats({1, 4, 16}), {}, r.floats({1, 4, 16}), {},
                    r.stream);
        }},
       {"token_log_probability",
@@ -242,13 +251,24 @@ std::vector<Operation> norms_and_elements() {
                                  r.indices(9, 5000), r.floats({9, 2}), r.floats({9, 2, 16}),
                                  r.floats({9, 2, 16}), r.floats({16}), r.stream);
        }},
+      {"head_rope",
+       [](Rig& r) {
+         head_rope(r.floats({9, 2, 16}), {r.floats({8}), 1.25}, r.indices(9, 5000),
+                   r.floats({9, 2, 16}), r.stream);
+       }},
+      {"head_rope_backward",
+       [](Rig& r) {
+         head_rope_backward(r.floats({9, 2, 16}), {r.floats({8}), 1.25}, r.indices(9, 5000),
+                            r.floats({9, 2, 16}), r.stream);
+       }},
       {"swiglu",
        [](Rig& r) {
-         swiglu(r.floats({9, 40}), r.floats({9, 40}), 1, r.floats({9, 40}), r.stream);
+         swiglu(r.floats({9, 40}), r.floats({9, 40}), {.limit = 1}, r.floats({9, 40}), r.stream);
        }},
       {"swiglu_backward",
        [](Rig& r) {
-         swiglu_backward(r.floats({9, 40}), r.floats({9, 40}), 1, r.floats({9, 40}),
+         swiglu_backward(r.floats({9, 40}), r.floats({9, 40}),
+                         {.limit = 1, .alpha = 1.7, .offset = 1}, r.floats({9, 40}),
                          r.floats({9, 40}), r.floats({9, 40}), r.stream);
        }},
       {"widen",
@@ -314,6 +334,22 @@ std::vector<Operation> rows_and_sums() {
        [](Rig& r) {
          add_squares(r.floats({21, 5}), r.of(kGroups), r.of({4, 5}, std::vector<double>(20, 0.5)),
                      r.stream);
+       }},
+      {"add_bias",
+       [](Rig& r) {
+         add_bias(r.floats({40}), r.floats({9, 40}), r.stream);
+       }},
+      {"bias_gradient",
+       [](Rig& r) {
+         bias_gradient(r.floats({9, 40}), r.floats({40}), r.stream);
+       }},
+      {"add_grouped_bias",
+       [](Rig& r) {
+         add_grouped_bias(r.floats({4, 5}), r.of(kGroups), r.floats({21, 5}), r.stream);
+       }},
+      {"grouped_bias_gradient",
+       [](Rig& r) {
+         grouped_bias_gradient(r.of(kGroups), r.floats({21, 5}), r.floats({4, 5}), r.stream);
        }},
       {"add_sum",
        [](Rig& r) { add_sum(r.floats({99}), r.of(std::vector<double>{0.5}), r.stream); }},

@@ -13,19 +13,20 @@ void check_same(ConstTensorView a, ConstTensorView b) {
 
 }  // namespace
 
-void swiglu(ConstTensorView gate, ConstTensorView up, double limit, TensorView h, Stream& stream) {
+void swiglu(ConstTensorView gate, ConstTensorView up, const SwigluFacts& facts, TensorView h,
+            Stream& stream) {
   check_same(gate, up);
   check_same(gate, h);
-  dispatch(stream, [&](CpuStream& s) { cpu::swiglu(gate, up, limit, h, s); });
+  dispatch(stream, [&](CpuStream& s) { cpu::swiglu(gate, up, facts, h, s); });
 }
 
-void swiglu_backward(ConstTensorView gate, ConstTensorView up, double limit, ConstTensorView dh,
-                     TensorView dgate, TensorView dup, Stream& stream) {
+void swiglu_backward(ConstTensorView gate, ConstTensorView up, const SwigluFacts& facts,
+                     ConstTensorView dh, TensorView dgate, TensorView dup, Stream& stream) {
   check_same(gate, up);
   check_same(gate, dh);
   check_same(gate, dgate);
   check_same(gate, dup);
-  dispatch(stream, [&](CpuStream& s) { cpu::swiglu_backward(gate, up, limit, dh, dgate, dup, s); });
+  dispatch(stream, [&](CpuStream& s) { cpu::swiglu_backward(gate, up, facts, dh, dgate, dup, s); });
 }
 
 }  // namespace dure

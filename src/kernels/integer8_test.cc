@@ -31,6 +31,7 @@ const std::vector<Type>& types() {
       {DType::kQ5_1, {0, 2}},   {DType::kQ8_0, {0}},    {DType::kIQ4_NL, {0}},
       {DType::kQ2_K, {80, 82}}, {DType::kQ3_K, {108}},  {DType::kQ4_K, {0, 2}},
       {DType::kQ5_K, {0, 2}},   {DType::kQ6_K, {208}},  {DType::kIQ4_XS, {0}},
+      {DType::kMXFP4, {}},
   };
   return all;
 }
@@ -43,6 +44,7 @@ Tensor random_blocks(const Type& type, Shape shape, uint64_t stream) {
   for (int64_t i = 0; i < w.view.bytes(); ++i) bytes[i] = static_cast<uint8_t>(rng.below(256));
   const int64_t block = dtype_info(type.dtype).block_bytes;
   for (int64_t at = 0; at < w.view.bytes(); at += block) {
+    if (type.dtype == DType::kMXFP4) bytes[at] = static_cast<uint8_t>(118 + bytes[at] % 8);
     for (const int half : type.halves) {
       const uint16_t bits = f32_to_f16(static_cast<float>(rng.normal() * 0.01));
       std::memcpy(bytes + at + half, &bits, sizeof(bits));
@@ -226,6 +228,7 @@ TEST(Integer8, TilesHoldTheLargestSums) {
         std::memset(w.view.data, byte, static_cast<size_t>(w.view.bytes()));
         const int64_t block = dtype_info(type.dtype).block_bytes;
         for (int64_t at = 0; at < w.view.bytes(); at += block) {
+          if (type.dtype == DType::kMXFP4) static_cast<uint8_t*>(w.view.data)[at] = 127;
           for (const int half : type.halves) {
             const uint16_t one = f32_to_f16(1);
             std::memcpy(static_cast<char*>(w.view.data) + at + half, &one, sizeof(one));

@@ -3,6 +3,7 @@
 #include "kernels/integer_block.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "base/check.h"
@@ -70,6 +71,15 @@ void iq4_nl(Bytes b, IntegerBlock& out) {
   for (int j = 0; j < 16; ++j) {
     out.values[j] = level4(b[2 + j] & 15);
     out.values[j + 16] = level4(b[2 + j] >> 4);
+  }
+}
+
+// Doubled E2M1 codes, 16 added; the scale is a power of two.
+void mxfp4(Bytes b, IntegerBlock& out) {
+  single(std::ldexp(1.0f, static_cast<int>(b[0]) - 128), 0, out);
+  for (int j = 0; j < 16; ++j) {
+    out.values[j] = u8(kLevelsE2M1[b[1 + j] & 15] + 16);
+    out.values[j + 16] = u8(kLevelsE2M1[b[1 + j] >> 4] + 16);
   }
 }
 
@@ -154,6 +164,7 @@ constexpr Row kRows[] = {
     {DType::kQ5_1, {32, 32, 0, 31, true}, q5_1},
     {DType::kQ8_0, {32, 32, 128, 255, false}, q8_0},
     {DType::kIQ4_NL, {32, 32, 128, 255, false}, iq4_nl},
+    {DType::kMXFP4, {32, 32, 16, 28, false}, mxfp4},
     {DType::kQ2_K, {256, 16, 0, 3, true}, q2_k},
     {DType::kQ3_K, {256, 16, 4, 7, false}, q3_k},
     {DType::kQ4_K, {256, 32, 0, 15, true}, q4_k},

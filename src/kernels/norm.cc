@@ -12,8 +12,8 @@ void check_rows(ConstTensorView x, ConstTensorView w, ConstTensorView y) {
              x.shape.text(), w.shape.text(), y.shape.text());
 }
 
-void check_heads(ConstTensorView x, ConstTensorView w, RopeTable rope, ConstTensorView positions) {
-  const int64_t tokens = positions.elements(), width = w.elements();
+void check_heads(ConstTensorView x, int64_t width, RopeTable rope, ConstTensorView positions) {
+  const int64_t tokens = positions.elements();
   positions.expect(DType::kI32);
   DURE_CHECK(width <= cpu::kHeadWidthMax && (!rope.inverse_frequency || width % 2 == 0),
              "head width {}", width);
@@ -44,7 +44,7 @@ void head_norm_rope(ConstTensorView x, ConstTensorView w, double epsilon, RopeTa
                     ConstTensorView positions, TensorView y, TensorView inverse_rms,
                     Stream& stream) {
   check_rows(x, w, y);
-  check_heads(x, w, rope, positions);
+  check_heads(x, w.elements(), rope, positions);
   dispatch(stream, [&](CpuStream& s) {
     cpu::head_norm_rope(x, w, epsilon, rope, positions, y, inverse_rms, s);
   });
@@ -55,10 +55,24 @@ void head_norm_rope_backward(ConstTensorView x, ConstTensorView w, RopeTable rop
                              ConstTensorView dy, TensorView dx, TensorView dw, Stream& stream) {
   check_rows(x, w, dy);
   check_rows(x, dw, dx);
-  check_heads(x, w, rope, positions);
+  check_heads(x, w.elements(), rope, positions);
   dispatch(stream, [&](CpuStream& s) {
     cpu::head_norm_rope_backward(x, w, rope, positions, inverse_rms, dy, dx, dw, s);
   });
+}
+
+void head_rope(ConstTensorView x, RopeTable rope, ConstTensorView positions, TensorView y,
+               Stream& stream) {
+  check_heads(x, x.shape.back(), rope, positions);
+  DURE_CHECK(x.elements() == y.elements(), "x {}, y {}", x.shape.text(), y.shape.text());
+  dispatch(stream, [&](CpuStream& s) { cpu::head_rope(x, rope, positions, y, s); });
+}
+
+void head_rope_backward(ConstTensorView dy, RopeTable rope, ConstTensorView positions,
+                        TensorView dx, Stream& stream) {
+  check_heads(dy, dy.shape.back(), rope, positions);
+  DURE_CHECK(dx.elements() == dy.elements(), "dy {}, dx {}", dy.shape.text(), dx.shape.text());
+  dispatch(stream, [&](CpuStream& s) { cpu::head_rope_backward(dy, rope, positions, dx, s); });
 }
 
 }  // namespace dure

@@ -22,10 +22,11 @@ void rms_norm_backward(ConstTensorView x, ConstTensorView w, ConstTensorView inv
                        ConstTensorView dy, TensorView dx, Write write, TensorView dw,
                        Stream& stream);
 
-// Inverse frequencies [H/2] in f32; scaled forms (llama3) differ only in these. Empty: no rotation
-// (NoPE).
+// Inverse frequencies [H/2] in f32; scaled forms (llama3, YaRN) differ in these alone, and YaRN in
+// `scale`, which sine and cosine are multiplied by. Empty: no rotation (NoPE).
 struct RopeTable {
   ConstTensorView inverse_frequency;
+  double scale = 1;
 };
 
 // x: [T, N, H] raw projection of N heads; w: [H] shared by the heads; positions: [T] i32. y: [T, N,
@@ -37,5 +38,12 @@ void head_norm_rope(ConstTensorView x, ConstTensorView w, double epsilon, RopeTa
 void head_norm_rope_backward(ConstTensorView x, ConstTensorView w, RopeTable rope,
                              ConstTensorView positions, ConstTensorView inverse_rms,
                              ConstTensorView dy, TensorView dx, TensorView dw, Stream& stream);
+
+// Heads without a norm. x, y: [T, N, H]: y = rope(x), a copy where the table is empty.
+void head_rope(ConstTensorView x, RopeTable rope, ConstTensorView positions, TensorView y,
+               Stream& stream);
+// dx: [T, N, H] =.
+void head_rope_backward(ConstTensorView dy, RopeTable rope, ConstTensorView positions,
+                        TensorView dx, Stream& stream);
 
 }  // namespace dure

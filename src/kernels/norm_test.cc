@@ -160,6 +160,51 @@ TEST(Norm, TwinsGradientsAreThoseOfFiniteDifferences) {
       w, turned.dw, [&](const Doubles& v) { return loss(x, v); }, "rope dw");
 }
 
+// Each element: two products of a sine, off by 1.3e-7, and the factor's rounding.
+TEST(HeadRope, TurnsAsItsTwinAndBack) {
+  Comparison forward("head_rope"), backward("head_rope dx");
+  for (const Case& c : kCases) {
+    for (const double scale : {1.0, 1.2079}) {
+      Inputs in(c);
+      const RopeTable rope{in.rope().inverse_frequency, scale};
+      const Doubles x = in.x.wide(), dy = in.dy.wide();
+      const auto bound = [&](const Doubles& from) {
+        Doubles out(from.size());
+        for (size_t i = 0; i < from.size(); ++i) {
+          const size_t width = static_cast<size_t>(c.columns), j = i % width,
+                       other = j < width / 2 ? i + width / 2 : i - width / 2;
+          out[i] = in.can_turn()
+                       ? scale * (std::abs(from[i]) + std::abs(from[other])) * (gamma(4) + 1.3e-7)
+                       : 1e-37;
+        }
+        return out;
+      };
+      CpuStream stream(2);
+      head_rope(in.x.view, rope, list(in.positions), in.y.view, stream);
+      forward.add(in.y, ref::head_rope(x, c.columns, in.twin_rope(), scale, in.positions), bound(x),
+                  in.name());
+      head_rope_backward(in.dy.view, rope, list(in.positions), in.dx.view, stream);
+      backward.add(in.dx, ref::head_rope(dy, c.columns, in.twin_rope(), scale, in.positions, -1),
+                   bound(dy), in.name());
+    }
+  }
+}
+
+TEST(HeadRope, SameBitsForThreadsAndInstructionSets) {
+  Inputs in({300, 3, 24});
+  expect_same_everywhere("head_rope", [&](Stream& stream) {
+    const RopeTable rope{in.rope().inverse_frequency, 1.3};
+    head_rope(in.x.view, rope, list(in.positions), in.y.view, stream);
+    head_rope_backward(in.dy.view, rope, list(in.positions), in.dx.view, stream);
+    std::vector<float> all = in.y.values();
+    all.insert(all.end(), in.dx.data(), in.dx.data() + in.dx.view.elements());
+    head_norm_rope(in.x.view, in.w.view, kEpsilon, rope, list(in.positions), in.y.view, in.r.view,
+                   stream);
+    all.insert(all.end(), in.y.data(), in.y.data() + in.y.view.elements());
+    return all;
+  });
+}
+
 TEST(Norm, AddingWritesOnTopAndInPlaceIsTheSame) {
   Inputs in({70, 1, 40});
   CpuStream stream(2);

@@ -53,7 +53,8 @@ void check_rows(const ExpertDispatch& d, ConstTensorView by_token, ConstTensorVi
 void route(const RouterFacts& facts, ConstTensorView logits, ConstTensorView bias,
            TensorView probabilities, TensorView experts, TensorView weights, Stream& stream) {
   check_tokens(facts, logits, experts, weights);
-  DURE_CHECK(bias.elements() == facts.expert_count && probabilities.elements() == logits.elements(),
+  DURE_CHECK((!bias || bias.elements() == facts.expert_count) &&
+                 probabilities.elements() == logits.elements(),
              "bias {}, probabilities {}", bias.shape.text(), probabilities.shape.text());
   dispatch(stream, [&](CpuStream& s) {
     cpu::route(facts, logits, bias, probabilities, experts, weights, s);

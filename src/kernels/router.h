@@ -1,25 +1,32 @@
 // kernels/router.h: expert selection, dispatch and combination, and load balancing: the sequence
 // balance loss, counts, the bias. All in f32 unless said.
 //
-// Symbols: T tokens, E experts, K experts a token, D width. p = sigmoid(logits); selection by p +
-// bias (groups first, where there are several: a group's score is the sum of its two largest, the
-// best groups compete); ties, of groups and of experts, go to the lowest id. Weights: p of the
-// selected (without bias), divided by (sum + 1e-20) where `normalise`, times `scale`. The selected
-// are listed in ascending id: that is also the order in which their outputs are summed.
+// Symbols: T tokens, E experts, K experts a token, D width. p = sigmoid(logits), or softmax(logits)
+// over all experts (largest logit taken off first; sum in 16 lanes, a lane's chain, the tree; one
+// division each); selection by p + bias (by p where there is no bias; groups first, where there are
+// several: a group's score is the sum of its two largest, the best groups compete); ties, of groups
+// and of experts, go to the lowest id. Weights: p of the selected (without bias), divided by (sum +
+// 1e-20) where `normalise`, times `scale`; a softmax over the selected alone is the softmax over
+// all, normalised. The selected are listed in ascending id: that is also the order in which their
+// outputs are summed.
 #pragma once
 
 #include "tensor/tensor_view.h"
 
 namespace dure {
 
+enum class RouterScoring : uint8_t { kSigmoid, kSoftmax };
+
 struct RouterFacts {
   int64_t expert_count = 0, experts_per_token = 0;  // E, K
   int64_t group_count = 1, groups_kept = 1;
   bool normalise = true;
   double scale = 1;
+  RouterScoring scoring = RouterScoring::kSigmoid;
 };
 
-// logits: [T, E]; bias: [E]. probabilities: [T, E] =; experts: [T*K] i32 ascending within a token
+// logits: [T, E]; bias: [E], or empty: none. probabilities: [T, E] =; experts: [T*K] i32 ascending
+// within a token
 // =; weights: [T, K] =.
 void route(const RouterFacts& facts, ConstTensorView logits, ConstTensorView bias,
            TensorView probabilities, TensorView experts, TensorView weights, Stream& stream);

@@ -23,14 +23,22 @@ RouterFacts facts(int64_t experts, int64_t slots, int64_t groups = 1, int64_t ke
           .normalise = normalise,
           .scale = 2.5};
 }
+RouterFacts softmax(int64_t experts, int64_t slots, bool normalise) {
+  RouterFacts f = facts(experts, slots, 1, 1, normalise);
+  f.scoring = RouterScoring::kSoftmax;
+  return f;
+}
 const std::vector<RouterFacts> kFacts = {
-    facts(1, 1),        facts(8, 3),   facts(16, 4),        facts(17, 16),
-    facts(16, 4, 4, 2), facts(128, 8), facts(256, 8, 8, 4), facts(512, 16, 1, 1, false),
-    facts(12, 2, 6, 1)};
+    facts(1, 1),           facts(8, 3),         facts(16, 4),          facts(17, 16),
+    facts(16, 4, 4, 2),    facts(128, 8),       facts(256, 8, 8, 4),   facts(512, 16, 1, 1, false),
+    facts(12, 2, 6, 1),    softmax(8, 3, true), softmax(128, 8, true), softmax(60, 4, false),
+    softmax(17, 17, false)};
 
 struct Routed {
   Tensor logits, bias, p, w;
   std::vector<int32_t> experts;
+  ConstTensorView selection_bias = bias.view;  // empty with a softmax
+  Doubles wide_bias() const { return selection_bias ? bias.wide() : Doubles(); }
   // Logits on a coarse grid where `ties`: many are equal, and sums of p and bias too.
   Routed(const RouterFacts& f, int64_t tokens, bool ties)
       : logits(random_tensor({tokens, f.expert_count}, 1, 2)),
@@ -38,6 +46,7 @@ struct Routed {
         p({tokens, f.expert_count}),
         w({tokens, f.experts_per_token}),
         experts(static_cast<size_t>(tokens * f.experts_per_token), -1) {
+    if (f.scoring == RouterScoring::kSoftmax) selection_bias = {};
     if (!ties) return;
     for (int64_t i = 0; i < logits.view.elements(); ++i)
       logits.data()[i] = std::round(logits.data()[i]);
@@ -56,14 +65,18 @@ TEST(Router, SelectsAsTheTwinAndWeighsWithinBounds) {
       for (const bool ties : {false, true}) {
         const int64_t tokens = 150;
         Routed r(f, tokens, ties);
-        route(f, r.logits.view, r.bias.view, r.p.view, list(r.experts), r.w.view, stream);
-        const auto twin = ref::route(f, r.logits.wide(), r.bias.wide());
+        route(f, r.logits.view, r.selection_bias, r.p.view, list(r.experts), r.w.view, stream);
+        const auto twin = ref::route(f, r.logits.wide(), r.wide_bias());
         ASSERT_EQ(r.experts, twin.experts) << f.expert_count << " experts, ties " << ties;
         const Tensor dw = random_tensor({tokens, f.experts_per_token}, 3);
         Tensor d = filled({tokens, f.expert_count}, 9);
         route_backward(f, r.p.view, list(r.experts), dw.view, d.view, stream);
-        Doubles w_bound = twin.weights, d_bound(twin.probabilities.size());
-        for (double& b : w_bound) b = gamma(f.experts_per_token + 16) * std::abs(b);
+        Doubles w_bound = twin.weights;
+        // A softmax also has its differences of logits, up to 16, and its sum.
+        const int64_t more = f.scoring == RouterScoring::kSoftmax ? f.expert_count / 16 + 40 : 0;
+        // The twin rounds to nearly 0 what cancels: the logits that are not chosen.
+        Doubles d_bound(twin.probabilities.size(), more > 0 ? 1e-15 : 0);
+        for (double& b : w_bound) b = gamma(f.experts_per_token + 16 + more) * std::abs(b);
         for (size_t i = 0; i < twin.experts.size(); ++i) {
           const size_t K = static_cast<size_t>(f.experts_per_token), t = i / K;
           double sum = 0, size = std::abs(dw.data()[i]);
@@ -75,8 +88,15 @@ TEST(Router, SelectsAsTheTwinAndWeighsWithinBounds) {
           const auto at =
               t * static_cast<size_t>(f.expert_count) + static_cast<size_t>(twin.experts[i]);
           const double p = twin.probabilities[at], share = f.normalise ? 2 * size / sum : size;
-          d_bound[at] = gamma(2 * f.experts_per_token + 30) * f.scale * share * p +
+          d_bound[at] = gamma(2 * f.experts_per_token + 30 + 2 * more) * f.scale * share * p +
                         1e-37;  // p (1 - p) errs by u p near p = 1.
+          if (more == 0 || f.normalise) continue;
+          const auto row = t * static_cast<size_t>(f.expert_count);  // all logits share in it
+          for (size_t e = row; e < row + static_cast<size_t>(f.expert_count); ++e) {
+            d_bound[e] = gamma(2 * f.experts_per_token + 30 + 2 * more) * f.scale * 2 * size *
+                             twin.probabilities[e] +
+                         1e-37;
+          }
         }
         weights.add(r.w, twin.weights, w_bound,
                     fmt::format("E{} K{}", f.expert_count, f.experts_per_token));
@@ -89,20 +109,21 @@ TEST(Router, SelectsAsTheTwinAndWeighsWithinBounds) {
 }
 
 TEST(Router, TwinsGradientsAreThoseOfFiniteDifferences) {
-  const RouterFacts f = facts(8, 3);
-  const Routed r(f, 6, false);
-  const Doubles x = r.logits.wide(), dw = random_tensor({6, 3}, 3).wide();
-  const auto twin = ref::route(f, x, r.bias.wide());
-  expect_gradient(
-      x, ref::route_backward(f, twin.probabilities, twin.experts, dw),
-      [&](const Doubles& v) { return dot(ref::route_weights(f, v, twin.experts), dw); }, "route");
-  const std::vector<int64_t> lengths = {1, 3, 2};
-  expect_gradient(
-      x, ref::sequence_balance(f, x, twin.experts, lengths, 0.7).dlogits,
-      [&](const Doubles& v) {
-        return ref::sequence_balance(f, v, twin.experts, lengths, 0.7).loss;
-      },
-      "balance");
+  for (const RouterFacts& f : {facts(8, 3), softmax(8, 3, true), softmax(8, 3, false)}) {
+    const Routed r(f, 6, false);
+    const Doubles x = r.logits.wide(), dw = random_tensor({6, 3}, 3).wide();
+    const auto twin = ref::route(f, x, r.wide_bias());
+    expect_gradient(
+        x, ref::route_backward(f, twin.probabilities, twin.experts, dw),
+        [&](const Doubles& v) { return dot(ref::route_weights(f, v, twin.experts), dw); }, "route");
+    const std::vector<int64_t> lengths = {1, 3, 2};
+    expect_gradient(
+        x, ref::sequence_balance(f, x, twin.experts, lengths, 0.7).dlogits,
+        [&](const Doubles& v) {
+          return ref::sequence_balance(f, v, twin.experts, lengths, 0.7).loss;
+        },
+        "balance");
+  }
 }
 
 // What the loss becomes that was `before`.
@@ -123,14 +144,16 @@ TEST(Router, BalanceLossEqualsItsTwin) {
   for (const RouterFacts& f : kFacts) {
     const std::vector<int64_t> lengths = {1, 50, 7, 92};
     Routed r(f, 150, false);
-    route(f, r.logits.view, r.bias.view, r.p.view, list(r.experts), r.w.view, stream);
+    route(f, r.logits.view, r.selection_bias, r.p.view, list(r.experts), r.w.view, stream);
     const auto twin = ref::sequence_balance(f, r.logits.wide(), r.experts, lengths, 0.01);
     Tensor d = filled({150, f.expert_count}, 0);
     const BalanceScales scales{.coefficient = 0.01, .scale = 3};
     const double value = balance_loss(f, r, lengths, scales, d.view, stream);
     EXPECT_EQ(value, balance_loss(f, r, lengths, scales, {}, stream));
     EXPECT_EQ(0.5 + value, balance_loss(f, r, lengths, scales, {}, stream, 0.5)) << "added";
-    const double unit = gamma(f.expert_count / 16 + 30);
+    const double unit =
+        gamma(f.expert_count / 16 + 30 +
+              (f.scoring == RouterScoring::kSoftmax ? f.expert_count / 16 + 40 : 0));
     loss.add(value, 3 * twin.loss, 3 * unit * twin.loss * 2,
              [&] { return fmt::format("E{}", f.expert_count); });
     Doubles truth = twin.dlogits, bound(truth.size());
@@ -294,9 +317,9 @@ TEST(Router, SameBitsAloneForThreadsAndInstructionSets) {
     const Tensor dw = random_tensor({150, f.experts_per_token}, 3);
     expect_same_everywhere(
         fmt::format("E{} K{}", f.expert_count, f.experts_per_token), [&](Stream& stream) {
-          route(f, r.logits.view, r.bias.view, r.p.view, list(r.experts), r.w.view, stream);
+          route(f, r.logits.view, r.selection_bias, r.p.view, list(r.experts), r.w.view, stream);
           Routed one(f, 1, false);
-          route(f, r.logits.view.rows(149, 1), r.bias.view, one.p.view, list(one.experts),
+          route(f, r.logits.view.rows(149, 1), r.selection_bias, one.p.view, list(one.experts),
                 one.w.view, stream);
           EXPECT_EQ(one.experts,
                     (std::vector<int32_t>(r.experts.end() - f.experts_per_token, r.experts.end())));
@@ -333,7 +356,7 @@ TEST(Router, DivergedLogitsStillGiveDistinctExperts) {
   const RouterFacts f = facts(8, 3, 2, 1);
   Routed r(f, 2, false);
   std::fill_n(r.logits.data(), 8, NAN);
-  route(f, r.logits.view, r.bias.view, r.p.view, list(r.experts), r.w.view, stream);
+  route(f, r.logits.view, r.selection_bias, r.p.view, list(r.experts), r.w.view, stream);
   EXPECT_EQ((std::vector<int32_t>(r.experts.begin(), r.experts.begin() + 3)),
             (std::vector<int32_t>{0, 1, 2}));
 }

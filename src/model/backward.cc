@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernels/attention.h"
+#include "kernels/bias.h"
 #include "kernels/elementwise.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
@@ -33,7 +34,7 @@ void ffn_backward(const FfnWeights& w, const FfnGradients& g, const ActivationFa
   dinner.shape = a.h.shape;
   weight_gradient(w.down, dy, a.h, g.down, stream);
   linear_input_gradient(w.down, dy, dinner, Write::kSet, stream);
-  swiglu_backward(a.gate, a.up, facts.limit, dinner, a.gate, a.up,
+  swiglu_backward(a.gate, a.up, swiglu_facts(facts), dinner, a.gate, a.up,
                   stream);  // gate and up become their gradients
   weight_gradient(w.gate, a.gate, h, g.gate, stream);
   weight_gradient(w.up, a.up, h, g.up, stream);
@@ -51,6 +52,7 @@ void router_backward(const LayerContext& c, const LayerBackwardOptions& options,
                      options.balance_loss, scratch.dlogits, c.stream);
   }
   weight_gradient(w.router, scratch.dlogits, h, g.router, c.stream);
+  if (g.router_logit_bias) bias_gradient(scratch.dlogits, g.router_logit_bias, c.stream);
   linear_input_gradient(w.router, scratch.dlogits, dh, Write::kSet, c.stream);
 }
 
@@ -64,10 +66,15 @@ void moe_backward(const LayerContext& c, const LayerBackwardOptions& options, co
   combine_experts_backward(dispatch, a.outputs, a.weights, dy, s.drows, s.dweights, stream);
   router_backward(c, options, w, a, h, s, dh, g);
   expert_weight_gradient(w.expert_down, dispatch.offsets, s.drows, a.ffn.h, g.expert_down, stream);
+  if (g.expert_down_bias)
+    grouped_bias_gradient(dispatch.offsets, s.drows, g.expert_down_bias, stream);
   grouped_linear_input_gradient(w.expert_down, dispatch.offsets, s.drows, s.dexpert, Write::kSet,
                                 stream);
-  swiglu_backward(a.ffn.gate, a.ffn.up, activation.limit, s.dexpert, a.ffn.gate, a.ffn.up,
+  swiglu_backward(a.ffn.gate, a.ffn.up, swiglu_facts(activation), s.dexpert, a.ffn.gate, a.ffn.up,
                   stream);  // as in ffn_backward
+  if (g.expert_gate_bias)
+    grouped_bias_gradient(dispatch.offsets, a.ffn.gate, g.expert_gate_bias, stream);
+  if (g.expert_up_bias) grouped_bias_gradient(dispatch.offsets, a.ffn.up, g.expert_up_bias, stream);
   gather_rows(h, dispatch.row_token, a.inputs, stream);
   expert_weight_gradient(w.expert_gate, dispatch.offsets, a.ffn.gate, a.inputs, g.expert_gate,
                          stream);
@@ -91,22 +98,45 @@ struct InputGradient {
   Write write = Write::kSet;
 };
 
+// The gradient of a projection: through norm and rotation, or the rotation alone.
+struct HeadGradient {
+  ConstTensorView raw, inverse_rms, norm, dy;
+  TensorView draw, dnorm;
+};
+void heads_backward(const LayerContext& c, const HeadGradient& h) {
+  const RopeTable rope = c.weights.rope(c.facts.rope);
+  if (h.norm) {
+    head_norm_rope_backward(h.raw, h.norm, rope, c.positions, h.inverse_rms, h.dy, h.draw, h.dnorm,
+                            c.stream);
+  } else {
+    head_rope_backward(h.dy, rope, c.positions, h.draw, c.stream);
+  }
+}
+
+// Of the biases that there are and that are not frozen.
+void attention_bias_gradients(const LayerScratch& s, ConstTensorView dout, const LayerGradients& g,
+                              Stream& stream) {
+  if (g.q_bias) bias_gradient(flat_rows(s.dq_raw), g.q_bias, stream);
+  if (g.k_bias) bias_gradient(flat_rows(s.dk_raw), g.k_bias, stream);
+  if (g.v_bias) bias_gradient(flat_rows(s.dv), g.v_bias, stream);
+  if (g.o_bias) bias_gradient(dout, g.o_bias, stream);
+}
+
 // dout: [T, D] gradient of the output product's result.
 void attention_block_backward(const LayerContext& c, const LayerWeights& w, LayerActivations& a,
                               LayerScratch& s, ConstTensorView dout, const InputGradient& in,
                               const LayerGradients& g) {
   Stream& stream = c.stream;
-  const RopeTable rope = c.weights.rope(c.facts.rope);
+  const AttentionShape shape = attention_shape(c.weights.config, c.facts);
+  const AttentionForward forward{
+      .q = a.q, .k = a.k, .v = a.v, .out = a.attended, .log_sum_exp = a.log_sum_exp};
   weight_gradient(w.o, dout, flat_rows(a.attended), g.o, stream);
   linear_input_gradient(w.o, dout, flat_rows(s.dattended), Write::kSet, stream);
-  attention_backward(
-      attention_shape(c.weights.config, c.facts), c.kv.segments(c.index),
-      {.q = a.q, .k = a.k, .v = a.v, .out = a.attended, .log_sum_exp = a.log_sum_exp}, s.dattended,
-      s.dq, s.dk, s.dv, stream);
-  head_norm_rope_backward(a.q_raw, w.q_norm, rope, c.positions, a.q_inverse_rms, s.dq, s.dq_raw,
-                          g.q_norm, stream);
-  head_norm_rope_backward(a.k_raw, w.k_norm, rope, c.positions, a.k_inverse_rms, s.dk, s.dk_raw,
-                          g.k_norm, stream);
+  attention_backward(shape, c.kv.segments(c.index), forward, s.dattended, s.dq, s.dk, s.dv, stream);
+  if (g.sinks) attention_sink_gradient(shape, w.sinks, forward, s.dattended, g.sinks, stream);
+  heads_backward(c, {a.q_raw, a.q_inverse_rms, w.q_norm, s.dq, s.dq_raw, g.q_norm});
+  heads_backward(c, {a.k_raw, a.k_inverse_rms, w.k_norm, s.dk, s.dk_raw, g.k_norm});
+  attention_bias_gradients(s, dout, g, stream);
   weight_gradient(w.q, flat_rows(s.dq_raw), in.input, g.q, stream);
   weight_gradient(w.k, flat_rows(s.dk_raw), in.input, g.k, stream);
   weight_gradient(w.v, flat_rows(s.dv), in.input, g.v, stream);

@@ -1,5 +1,6 @@
 // The forward pass: a layer's blocks, the layers, the head, the MTP layer.
 #include "kernels/attention.h"
+#include "kernels/bias.h"
 #include "kernels/elementwise.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
@@ -11,29 +12,45 @@
 namespace dure {
 namespace {
 
+// Norm and rotation of q or k, or the rotation alone.
+void prepare_heads(const LayerContext& c, ConstTensorView norm, ConstTensorView raw, TensorView y,
+                   TensorView inverse_rms) {
+  const RopeTable rope = c.weights.rope(c.facts.rope);
+  if (norm) {
+    head_norm_rope(raw, norm, c.weights.config.norm_epsilon, rope, c.positions, y, inverse_rms,
+                   c.stream);
+  } else {
+    head_rope(raw, rope, c.positions, y, c.stream);
+  }
+}
+
 // input: [T, D]; out: [T, D] of the output product.
 void attention_block(const LayerContext& c, const LayerWeights& w, LayerActivations& a,
                      ConstTensorView input, TensorView out) {
-  const ModelConfig& config = c.weights.config;
-  const double epsilon = config.norm_epsilon;
   Stream& stream = c.stream;
   const Product qkv[] = {
       {w.q, flat_rows(a.q_raw)}, {w.k, flat_rows(a.k_raw)}, {w.v, flat_rows(a.v)}};
   linear(qkv, input, stream);
-  const RopeTable rope = c.weights.rope(c.facts.rope);
-  head_norm_rope(a.q_raw, w.q_norm, epsilon, rope, c.positions, a.q, a.q_inverse_rms, stream);
-  head_norm_rope(a.k_raw, w.k_norm, epsilon, rope, c.positions, a.k, a.k_inverse_rms, stream);
+  if (w.q_bias) {
+    add_bias(w.q_bias, flat_rows(a.q_raw), stream);
+    add_bias(w.k_bias, flat_rows(a.k_raw), stream);
+    add_bias(w.v_bias, flat_rows(a.v), stream);
+  }
+  prepare_heads(c, w.q_norm, a.q_raw, a.q, a.q_inverse_rms);
+  prepare_heads(c, w.k_norm, a.k_raw, a.k, a.k_inverse_rms);
   c.kv.append(c.index, a.k, a.v, stream);
-  attention(attention_shape(config, c.facts), c.kv.segments(c.index), a.q, a.attended,
-            a.log_sum_exp, stream);
+  attention(attention_shape(c.weights.config, c.facts), c.kv.segments(c.index), a.q, w.sinks,
+            a.attended, a.log_sum_exp, stream);
   linear(w.o, flat_rows(a.attended), out, stream);
+  if (w.o_bias) add_bias(w.o_bias, out, stream);
 }
 
 void moe_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h, MoeActivations& a,
                TensorView out) {
-  const double limit = c.facts.activation.limit;
+  const SwigluFacts activation = swiglu_facts(c.facts.activation);
   Stream& stream = c.stream;
   linear(w.router, h, a.logits, stream);
+  if (w.router_logit_bias) add_bias(w.router_logit_bias, a.logits, stream);
   const RouterFacts facts = router_facts(c.facts.experts);
   route(facts, a.logits, w.router_bias, a.probabilities, a.experts, a.weights, stream);
   const ExpertDispatch dispatch = a.dispatch();
@@ -45,12 +62,17 @@ void moe_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h, 
     gather_rows(h, dispatch.row_token, a.inputs, stream);
     grouped_linear(gate_up, dispatch.offsets, a.inputs, stream);
   }
-  swiglu(a.ffn.gate, a.ffn.up, limit, a.ffn.h, stream);
+  if (w.expert_gate_bias) {
+    add_grouped_bias(w.expert_gate_bias, dispatch.offsets, a.ffn.gate, stream);
+    add_grouped_bias(w.expert_up_bias, dispatch.offsets, a.ffn.up, stream);
+  }
+  swiglu(a.ffn.gate, a.ffn.up, activation, a.ffn.h, stream);
   grouped_linear(w.expert_down, dispatch.offsets, a.ffn.h, a.outputs, stream);
+  if (w.expert_down_bias) add_grouped_bias(w.expert_down_bias, dispatch.offsets, a.outputs, stream);
   if (w.shared_gate) {
     const Product shared[] = {{w.shared_gate, a.shared.gate}, {w.shared_up, a.shared.up}};
     linear(shared, h, stream);
-    swiglu(a.shared.gate, a.shared.up, limit, a.shared.h, stream);
+    swiglu(a.shared.gate, a.shared.up, activation, a.shared.h, stream);
     linear(w.shared_down, a.shared.h, a.shared_output, stream);
   }
   combine_experts(dispatch, a.outputs, a.weights, a.shared_output, out, stream);
@@ -60,7 +82,7 @@ void dense_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h
                  TensorView out) {
   const Product gate_up[] = {{w.gate, a.gate}, {w.up, a.up}};
   linear(gate_up, h, c.stream);
-  swiglu(a.gate, a.up, c.facts.activation.limit, a.h, c.stream);
+  swiglu(a.gate, a.up, swiglu_facts(c.facts.activation), a.h, c.stream);
   linear(w.down, a.h, out, c.stream);
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/check.h"
+#include "kernels/elementwise.h"
 #include "kernels/linear.h"
 #include "model/activations.h"
 #include "model/kv_access.h"
@@ -70,13 +71,17 @@ void layer_backward(const LayerContext& context, const LayerBackwardOptions& opt
                     TensorView dx, const LayerGradients& g);
 
 inline RouterFacts router_facts(const ExpertFacts& experts) {
-  DURE_CHECK(experts.score == RouterScore::kSigmoid, "the kernels know no other score");
   return {.expert_count = experts.count,
           .experts_per_token = experts.per_token,
           .group_count = experts.group_count,
           .groups_kept = experts.groups_kept,
           .normalise = experts.normalise,
-          .scale = experts.scale};
+          .scale = experts.scale,
+          .scoring = experts.score == RouterScore::kSoftmax ? RouterScoring::kSoftmax
+                                                            : RouterScoring::kSigmoid};
+}
+inline SwigluFacts swiglu_facts(const ActivationFacts& facts) {
+  return {.limit = facts.limit, .alpha = facts.alpha, .offset = facts.up_offset};
 }
 inline AttentionShape attention_shape(const ModelConfig& config, const LayerFacts& facts) {
   return {.head_count = config.head_count,

@@ -13,9 +13,9 @@ int64_t stored_bytes(const ModelFiles& files, const ImpliedTensor& tensor) {
   return TensorView{nullptr, tensor.shape, files.dtype(tensor.id), Device::kCpu}.bytes();
 }
 
-// Norms and the router's bias are read as f32.
+// Norms and biases are read as f32.
 bool is_widened(const ModelFiles& files, const ImpliedTensor& tensor) {
-  return tensor.shape.rank() == 1 && files.dtype(tensor.id) != DType::kF32;
+  return is_vector(tensor.kind) && files.dtype(tensor.id) != DType::kF32;
 }
 
 // What `files` keeps of its own for the tensor once it is asked for: decoded from FP8, or moved.

@@ -17,11 +17,11 @@ namespace dure {
 void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& stream);
 
 // Weights to run. Matrices keep their stored type and place, experts too, whether the files have
-// them one by one or in stacks. Copied, and counted by owned_bytes(): norms and the router's bias
-// that are not f32, FP8 (decoded to bf16), tensors at an address that their type cannot have. Keeps
-// `files` alive. Matrices multiply as `arithmetic` where their type can and they are no router's,
-// exactly elsewhere. Throws kUnsupported where experts of a layer differ in type, and where kBf16
-// is asked for and a matrix that multiplies is not BF16.
+// them one by one or in stacks. Copied, and counted by owned_bytes(): norms and biases that are
+// not f32, FP8 (decoded to bf16), packed experts (hf_packing.h), tensors at an address that their
+// type cannot have. Keeps `files` alive. Matrices multiply as `arithmetic` where their type can and
+// they are no router's, exactly elsewhere. Throws kUnsupported where experts of a layer differ in
+// type, and where kBf16 is asked for and a matrix that multiplies is not BF16.
 ModelWeights open_weights(std::shared_ptr<const ModelFiles> files,
                           Arithmetic arithmetic = Arithmetic::kExact);
 

@@ -72,6 +72,55 @@ inline ModelConfig tiny_exaone4() {
   return c;
 }
 
+// Qwen3-MoE in small: a softmax over all experts, normalised or not, a dense layer among the sparse
+// ones, attention biases, RoPE without windows.
+inline ModelConfig tiny_qwen3() {
+  ModelConfig c = tiny_k1();
+  LayerFacts each = c.mtp_layer;
+  each.rope = {.kind = RopeKind::kPlain, .theta = 30};
+  each.experts = {.count = 7,
+                  .per_token = 3,
+                  .width = 5,
+                  .score = RouterScore::kSoftmax,
+                  .selection_bias = false};
+  LayerFacts plain = sparse_layer(each);
+  plain.experts.normalise = false;
+  plain.attention.biases = true;
+  c.layers = {sparse_layer(each), each, plain};
+  c.mtp_layer = each;
+  return c;
+}
+
+// GPT-OSS in small: sinks, biases everywhere, YaRN whose blend falls into the pairs of this head,
+// windows in turn, no norm of heads, a clamped SwiGLU with alpha and offset.
+inline ModelConfig tiny_gptoss() {
+  ModelConfig c = tiny_k1();
+  LayerFacts each = sparse_layer(c.mtp_layer);
+  each.rope = {.kind = RopeKind::kYarn,
+               .theta = 9,
+               .factor = 4,
+               .original_context_tokens = 40,
+               .beta_fast = 6,
+               .beta_slow = 1,
+               .truncate = false,
+               .attention_factor = 1.14};
+  each.attention = {.qk_norm = false, .biases = true, .sinks = true};
+  each.experts = {.count = 6,
+                  .per_token = 2,
+                  .width = 7,
+                  .score = RouterScore::kSoftmax,
+                  .selection_bias = false,
+                  .biases = true};
+  each.activation = {.limit = 0.5, .alpha = 1.702, .up_offset = 1};
+  LayerFacts whole = each;
+  whole.rope.truncate = true;
+  each.window_tokens = 4;
+  c.layers = {each, whole, each};
+  c.mtp_layer.rope = whole.rope;
+  c.mtp_layer.attention.sinks = true;
+  return c;
+}
+
 // No family's: whatever a layer may say for itself differs from layer to layer, the widest of each
 // fact in another layer.
 inline ModelConfig tiny_mixed() {
@@ -105,9 +154,7 @@ inline ModelConfig tiny_mixed() {
 inline void randomise(Parameters& parameters, uint64_t seed) {
   for (const Parameter& p : parameters.list()) {
     Rng rng(seed, stream_id(p.name.c_str()));
-    const double scale = p.kind == TensorKind::kNorm         ? 0.2
-                         : p.kind == TensorKind::kRouterBias ? 0.1
-                                                             : 0.4;
+    const double scale = p.kind == TensorKind::kNorm ? 0.2 : is_vector(p.kind) ? 0.1 : 0.4;
     for (int64_t i = 0; i < p.view.elements(); ++i) {
       p.view.f32()[i] =
           static_cast<float>((p.kind == TensorKind::kNorm ? 1 : 0) + scale * rng.normal());

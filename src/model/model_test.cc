@@ -90,7 +90,8 @@ double value_bound(const ModelConfig& config) {
 class ModelTest : public ::testing::TestWithParam<int> {
  protected:
   ModelConfig config() const {
-    constexpr std::array kConfigs = {tiny_k1, tiny_k2, tiny_exaone4, tiny_mixed};
+    constexpr std::array kConfigs = {tiny_k1,    tiny_k2,    tiny_exaone4,
+                                     tiny_mixed, tiny_qwen3, tiny_gptoss};
     return kConfigs.at(static_cast<size_t>(GetParam()))();
   }
   Batch batch() const { return random_batch(config(), {7, 1, 5, 2}, 3); }
@@ -456,14 +457,15 @@ TEST_P(ModelTest, DocumentsDoNotSeeEachOther) {
 }
 
 std::string config_name(const ::testing::TestParamInfo<int>& info) {
-  constexpr std::array kNames = {"K1", "K2", "Exaone4", "Mixed"};
+  constexpr std::array kNames = {"K1", "K2", "Exaone4", "Mixed", "Qwen3", "GptOss"};
   return kNames.at(static_cast<size_t>(info.param));
 }
 
-INSTANTIATE_TEST_SUITE_P(Family, ModelTest, ::testing::Values(0, 1, 2, 3), config_name);
+INSTANTIATE_TEST_SUITE_P(Family, ModelTest, ::testing::Range(0, 6), config_name);
 
 TEST(Parameters, LayoutIsDenseAlignedAndComplete) {
-  for (const ModelConfig& config : {tiny_k1(), tiny_k2(), tiny_exaone4()}) {
+  for (const ModelConfig& config :
+       {tiny_k1(), tiny_k2(), tiny_exaone4(), tiny_qwen3(), tiny_gptoss()}) {
     Parameters parameters(config);
     int64_t end = 0;
     for (const Parameter& p : parameters.list()) {

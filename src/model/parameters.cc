@@ -17,7 +17,7 @@ int64_t padded(int64_t elements) { return (elements + kAlign - 1) / kAlign * kAl
 void initialise_tensor(const Parameter& parameter, uint64_t seed, double deviation,
                        Stream& stream) {
   if (parameter.kind == TensorKind::kNorm) return fill(parameter.view, 1, stream);
-  if (parameter.kind == TensorKind::kRouterBias) return zero(parameter.view, stream);
+  if (is_vector(parameter.kind)) return zero(parameter.view, stream);
   fill_normal(parameter.view,
               {.seed = seed,
                .stream = stream_id(("initialise " + parameter.name).c_str()),

@@ -37,8 +37,8 @@ class Parameters {
   // bytes), 0 for good.
   TensorView flat() const { return flat_; }
 
-  // Fresh weights: matrices normal(0, initializer_range), norms 1, router bias 0. Element i of a
-  // tensor depends on the seed, the tensor's name and i alone.
+  // Fresh weights: matrices normal(0, initializer_range), norms 1, biases and sinks 0. Element i of
+  // a tensor depends on the seed, the tensor's name and i alone.
   void initialise(uint64_t seed, Stream& stream);
   void zero(Stream& stream);
 

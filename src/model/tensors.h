@@ -20,14 +20,18 @@ namespace dure {
 // One decoder layer. Either the dense fields or the sparse ones are set (LayerFacts::sparse).
 template <typename Matrix, typename Vector>
 struct LayerOf {
-  Vector attention_norm;                       // [D] before attention, or on its output
-  Matrix q, k, v, o;                           // [Q*H, D], [G*H, D], [G*H, D], [D, Q*H]
-  Vector q_norm, k_norm;                       // [H]
-  Vector ffn_norm;                             // [D] before the FFN, or on its output
-  Matrix gate, up, down;                       // dense: [F, D], [F, D], [D, F]
-  Matrix router;                               // [E, D]
-  Vector router_bias;                          // [E]
-  Matrix expert_gate, expert_up, expert_down;  // [E, I, D], [E, I, D], [E, D, I]
+  Vector attention_norm;                  // [D] before attention, or on its output
+  Matrix q, k, v, o;                      // [Q*H, D], [G*H, D], [G*H, D], [D, Q*H]
+  Vector q_bias, k_bias, v_bias, o_bias;  // [Q*H], [G*H], [G*H], [D]; unset where there are none
+  Vector q_norm, k_norm;                  // [H]; unset where heads are not normed
+  Vector sinks;                           // [Q]; unset where there are none
+  Vector ffn_norm;                        // [D] before the FFN, or on its output
+  Matrix gate, up, down;                  // dense: [F, D], [F, D], [D, F]
+  Matrix router;                          // [E, D]
+  Vector router_logit_bias;               // [E], added to the logits; unset where there is none
+  Vector router_bias;                     // [E], for the choice; unset where there is none
+  Matrix expert_gate, expert_up, expert_down;                 // [E, I, D], [E, I, D], [E, D, I]
+  Vector expert_gate_bias, expert_up_bias, expert_down_bias;  // [E, I], [E, I], [E, D]; or unset
   Matrix shared_gate, shared_up, shared_down;  // [S, D], [S, D], [D, S]; unset where S = 0
 };
 
@@ -77,6 +81,16 @@ void use_layer_field(LayerOf<Matrix, Vector>& layer, TensorRole role, Use&& use)
       return use(layer.v);
     case TensorRole::kO:
       return use(layer.o);
+    case TensorRole::kQBias:
+      return use(layer.q_bias);
+    case TensorRole::kKBias:
+      return use(layer.k_bias);
+    case TensorRole::kVBias:
+      return use(layer.v_bias);
+    case TensorRole::kOBias:
+      return use(layer.o_bias);
+    case TensorRole::kSinks:
+      return use(layer.sinks);
     case TensorRole::kQNorm:
       return use(layer.q_norm);
     case TensorRole::kKNorm:
@@ -92,6 +106,8 @@ void use_layer_field(LayerOf<Matrix, Vector>& layer, TensorRole role, Use&& use)
       return use(layer.down);
     case TensorRole::kRouter:
       return use(layer.router);
+    case TensorRole::kRouterLogitBias:
+      return use(layer.router_logit_bias);
     case TensorRole::kRouterBias:
       return use(layer.router_bias);
     case TensorRole::kExpertGate:
@@ -100,6 +116,12 @@ void use_layer_field(LayerOf<Matrix, Vector>& layer, TensorRole role, Use&& use)
       return use(layer.expert_up);
     case TensorRole::kExpertDown:
       return use(layer.expert_down);
+    case TensorRole::kExpertGateBias:
+      return use(layer.expert_gate_bias);
+    case TensorRole::kExpertUpBias:
+      return use(layer.expert_up_bias);
+    case TensorRole::kExpertDownBias:
+      return use(layer.expert_down_bias);
     case TensorRole::kSharedGate:
       return use(layer.shared_gate);
     case TensorRole::kSharedUp:

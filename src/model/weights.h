@@ -40,8 +40,10 @@ struct ModelWeights : ModelOf<WeightView, ConstTensorView> {
 // Views of `parameters`, which must outlive them, on the stream's device.
 ModelWeights bind_weights(const Parameters& parameters, Stream& stream);
 
-// theta^(-2j/H), and the llama3 rescaling where the facts ask for it: long wavelengths divided by
-// `factor`, short ones kept, a linear blend between (Llama 3.1, section on context length).
+// theta^(-2j/H), rescaled where the facts ask for it: long wavelengths divided by `factor`, short
+// ones kept, a linear blend between, in the wavelength's inverse (llama3: Llama 3.1, section on
+// context length) or in j (YaRN: arXiv 2309.00071, section 3.2, as transformers'
+// _compute_yarn_parameters has it).
 std::vector<float> rope_inverse_frequency(const RopeFacts& facts, int64_t head_width);
 
 }  // namespace dure

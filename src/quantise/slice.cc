@@ -105,8 +105,7 @@ class SliceWriter {
   void fill(size_t index, int64_t first, int64_t piece, std::span<uint8_t> out) {
     const TypeChoice& choice = job_.types.choices[index];
     const TensorKind kind = role_kind(choice.id.role);
-    if (kind == TensorKind::kNorm || kind == TensorKind::kRouterBias)
-      return fill_constant(kind == TensorKind::kNorm ? 1.0f : 0.0f, out);
+    if (is_vector(kind)) return fill_constant(kind == TensorKind::kNorm ? 1.0f : 0.0f, out);
     const double rms = 1 / std::sqrt(static_cast<double>(choice.info.shape.back()));
     const int64_t size = std::ssize(out);
     stream_.host_threads().parallel_for((size + piece - 1) / piece, [&](int64_t p, int) {

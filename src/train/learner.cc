@@ -10,10 +10,18 @@
 #include "model/load.h"
 
 namespace dure {
+namespace {
+
+// What gives the router's logits.
+bool is_of_router(const ImpliedTensor& tensor) {
+  return tensor.kind == TensorKind::kRouter || tensor.id.role == TensorRole::kRouterLogitBias;
+}
+
+}  // namespace
 
 bool is_trained(const LearnerOptions& options, const ModelConfig& config,
                 const ImpliedTensor& tensor) {
-  const bool frozen = tensor.kind == TensorKind::kRouter && !options.train_router;
+  const bool frozen = is_of_router(tensor) && !options.train_router;
   const bool unused = tensor.id.layer == config.layer_count() && !options.pass.mtp;
   return tensor.trainable() && !frozen && !unused;
 }
@@ -137,8 +145,7 @@ void Learner::load_moments(const Checkpoint& checkpoint) {
 bool Learner::may_leave_training(const std::string& moment) const {
   for (const Parameter& p : parameters_.list()) {
     if (!moment.ends_with("." + p.name)) continue;
-    if (p.kind == TensorKind::kRouter || p.id.layer == parameters_.config().layer_count())
-      return true;
+    if (is_of_router(p) || p.id.layer == parameters_.config().layer_count()) return true;
   }
   return false;
 }

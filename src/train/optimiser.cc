@@ -15,9 +15,7 @@ int64_t aligned_bytes(const Shape& shape) {
 }
 
 // Decay pulls towards 0, which is not where norms and biases rest.
-bool decays(TensorKind kind) {
-  return kind != TensorKind::kNorm && kind != TensorKind::kRouterBias;
-}
+bool decays(TensorKind kind) { return !is_vector(kind); }
 
 // Largest matrices first, so that the last tasks of the loop are short; those of one shape
 // together.

@@ -44,7 +44,7 @@ constexpr int64_t kTasksAThread = 4;
 
 struct ForwardCall {
   const AttentionShape& shape;
-  const float* q;
+  const float *q, *sinks;  // sinks: null where there are none
   float *out, *log_sum_exp;
 
   ForwardTile tile(const AttentionSegment& s, int64_t kv_head, int64_t first, int64_t last) const {
@@ -57,7 +57,8 @@ struct ForwardCall {
                              .row_count = last - first,
                              .q = q + head * shape.head_width,
                              .out = out + head * shape.head_width,
-                             .log_sum_exp = log_sum_exp == nullptr ? nullptr : log_sum_exp + head};
+                             .log_sum_exp = log_sum_exp == nullptr ? nullptr : log_sum_exp + head,
+                             .sinks = sinks == nullptr ? nullptr : sinks + kv_head * group};
     return {tile, tile.row_count * group * (tile.last_key() + 1 - tile.first_key())};
   }
 };
@@ -190,11 +191,13 @@ void list_backward_tasks(const AttentionShape& shape, std::span<const AttentionS
 }  // namespace
 
 void attention(const AttentionShape& shape, std::span<const AttentionSegment> segments,
-               ConstTensorView q, TensorView out, TensorView log_sum_exp, CpuStream& stream) {
+               ConstTensorView q, ConstTensorView sinks, TensorView out, TensorView log_sum_exp,
+               CpuStream& stream) {
   std::vector<ForwardTile>& tiles = kept_list<ForwardTile>();
   std::vector<ForwardTask>& tasks = kept_list<ForwardTask>();
-  list_tiles({shape, q.f32(), out.f32(), log_sum_exp ? log_sum_exp.f32() : nullptr}, segments,
-             tiles);
+  list_tiles({shape, q.f32(), sinks ? sinks.f32() : nullptr, out.f32(),
+              log_sum_exp ? log_sum_exp.f32() : nullptr},
+             segments, tiles);
   list_tasks(stream.threads().loop_threads(), stream, tiles, tasks);
   stream.threads().parallel_for(static_cast<int64_t>(tasks.size()), [&](int64_t index, int worker) {
     const ForwardTask& task = tasks[static_cast<size_t>(index)];
@@ -229,6 +232,23 @@ void attention_backward(const AttentionShape& shape, std::span<const AttentionSe
                                   .dv = dv.f32() + key_at};
     attention_backward_part(a, task.part,
                             static_cast<float*>(stream.scratch(worker, scratch_bytes)));
+  });
+}
+
+void attention_sink_gradient(const AttentionShape& shape, ConstTensorView sinks,
+                             const AttentionForward& forward, ConstTensorView dout,
+                             TensorView dsinks, CpuStream& stream) {
+  const int64_t rows = forward.log_sum_exp.elements() / shape.head_count;
+  stream.threads().parallel_for(shape.head_count, [&](int64_t head, int) {
+    const int64_t at = head * shape.head_width;
+    attention_sink_head({.row_count = rows,
+                         .head_count = shape.head_count,
+                         .head_width = shape.head_width,
+                         .sink = sinks.f32()[head],
+                         .out = forward.out.f32() + at,
+                         .dout = dout.f32() + at,
+                         .log_sum_exp = forward.log_sum_exp.f32() + head,
+                         .dsink = dsinks.f32() + head});
   });
 }
 

@@ -7,9 +7,13 @@
 namespace dure::cpu {
 
 void attention(const AttentionShape& shape, std::span<const AttentionSegment> segments,
-               ConstTensorView q, TensorView out, TensorView log_sum_exp, CpuStream& stream);
+               ConstTensorView q, ConstTensorView sinks, TensorView out, TensorView log_sum_exp,
+               CpuStream& stream);
 void attention_backward(const AttentionShape& shape, std::span<const AttentionSegment> segments,
                         const AttentionForward& forward, ConstTensorView dout, TensorView dq,
                         TensorView dk, TensorView dv, CpuStream& stream);
+void attention_sink_gradient(const AttentionShape& shape, ConstTensorView sinks,
+                             const AttentionForward& forward, ConstTensorView dout,
+                             TensorView dsinks, CpuStream& stream);
 
 }  // namespace dure::cpu

@@ -163,6 +163,17 @@ void part_backward(const AttentionBackwardHead& a, const AttentionBackwardPart& 
   }
 }
 
+void sink_gradient(const AttentionSinkHead& h) {
+  const int64_t pitch = h.head_count * h.head_width;
+  float gradient = *h.dsink;
+  for (int64_t i = 0; i < h.row_count; ++i) {
+    float share[kLanes];
+    store(exp_of_nonpositive(set16(h.sink - h.log_sum_exp[i * h.head_count])), share);
+    gradient = gradient - share[0] * dot(h.dout + i * pitch, h.out + i * pitch, h.head_width);
+  }
+  *h.dsink = gradient;
+}
+
 }  // namespace dure::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -170,6 +181,7 @@ HWY_AFTER_NAMESPACE();
 namespace dure::cpu {
 
 HWY_EXPORT(part_backward);
+HWY_EXPORT(sink_gradient);
 
 size_t attention_backward_scratch_bytes(const AttentionShape& shape) {
   return sizeof(float) * static_cast<size_t>(2 * KvView::kTokens * (shape.head_width + 64));
@@ -179,6 +191,8 @@ void attention_backward_part(const AttentionBackwardHead& head, const AttentionB
                              float* scratch) {
   DURE_DISPATCH(part_backward)(head, part, scratch);
 }
+
+void attention_sink_head(const AttentionSinkHead& head) { DURE_DISPATCH(sink_gradient)(head); }
 
 }  // namespace dure::cpu
 #endif

@@ -278,8 +278,24 @@ HWY_ATTR void merge(const State& to, const State& next, int64_t rows, int64_t pi
   }
 }
 
+// The sinks of the rows' heads: more of the sum, and no value.
+HWY_ATTR void add_sinks(const AttentionTile& tile, const State& state) {
+  const int64_t heads = tile.shape.head_count / tile.shape.kv_head_count,
+                pitch = padded(tile.shape.head_width);
+  for (int64_t row = 0; row < rows_of(tile); ++row) {
+    const float sink = tile.sinks[row % heads], maximum = std::max(state.maximum[row], sink);
+    float kept[kLanes], added[kLanes];
+    store(exp_of_nonpositive(set16(state.maximum[row] - maximum)), kept);
+    store(exp_of_nonpositive(set16(sink - maximum)), added);
+    rescale(state.out + row * pitch, pitch, kept[0]);
+    state.sum[row] = std::fma(state.sum[row], kept[0], added[0]);
+    state.maximum[row] = maximum;
+  }
+}
+
 // out / sum, and the logarithm of the whole softmax sum.
 HWY_ATTR void finish(const AttentionTile& tile, const State& state) {
+  if (tile.sinks != nullptr) add_sinks(tile, state);
   const AttentionShape& s = tile.shape;
   const int64_t heads = s.head_count / s.kv_head_count, width = s.head_width, pitch = padded(width);
   for (int64_t row = 0; row < tile.row_count * heads; ++row) {

@@ -51,6 +51,7 @@ struct AttentionTile {
   const float* q = nullptr;      // [row_count, Q, H], already at the first of the N heads
   float* out = nullptr;          // likewise
   float* log_sum_exp = nullptr;  // [row_count, Q], likewise; or null
+  const float* sinks = nullptr;  // [N] of the N heads; or null
   // What some row sees.
   int64_t first_key() const {
     return shape.window_tokens > 0 ? std::max<int64_t>(0, first_position - shape.window_tokens + 1)
@@ -93,5 +94,15 @@ struct AttentionBackwardPart {
 size_t attention_backward_scratch_bytes(const AttentionShape& shape);
 void attention_backward_part(const AttentionBackwardHead& head, const AttentionBackwardPart& part,
                              float* scratch);
+
+// One head's sink over all rows. Pointers are at the head in the first row; rows are Q * H (out,
+// dout) and Q (log_sum_exp) apart.
+struct AttentionSinkHead {
+  int64_t row_count = 0, head_count = 0, head_width = 0;
+  float sink = 0;
+  const float *out = nullptr, *dout = nullptr, *log_sum_exp = nullptr;
+  float* dsink = nullptr;  // +=
+};
+void attention_sink_head(const AttentionSinkHead& head);
 
 }  // namespace dure::cpu

@@ -18,10 +18,13 @@ namespace {
 DURE_LANE_OP F16 clamp_above(F16 x, F16 limit) { return select(less(limit, x), limit, x); }
 DURE_LANE_OP F16 clamp_below(F16 x, F16 limit) { return select(less(x, limit), limit, x); }
 
-}  // namespace
+bool is_plain(const Swiglu& s) { return s.alpha == 1 && s.offset == 0; }
 
-void swiglu_forward(const Swiglu& s, int64_t first, int64_t last) {
-  const F16 limit = set16(s.limit), low = set16(-s.limit);
+// silu, or with the alpha and the offset of another family: chosen outside the loop.
+template <bool kPlain>
+HWY_ATTR void forward_range(const Swiglu& s, int64_t first, int64_t last) {
+  const F16 alpha = set16(s.alpha), offset = set16(s.offset), limit = set16(s.limit),
+            low = set16(-s.limit);
   for (int64_t i = first; i < last; i += kLanes) {
     const int64_t n = last - i;
     F16 g = load16_n(s.gate + i, n), u = load16_n(s.up + i, n);
@@ -29,22 +32,26 @@ void swiglu_forward(const Swiglu& s, int64_t first, int64_t last) {
       g = clamp_above(g, limit);
       u = clamp_below(clamp_above(u, limit), low);
     }
-    store_n(mul(mul(g, sigmoid(g)), u), s.h + i, n);
+    const F16 p = sigmoid(kPlain ? g : mul(alpha, g));
+    store_n(mul(mul(g, p), kPlain ? u : add(u, offset)), s.h + i, n);
   }
 }
 
-// d silu(g) / dg = s (1 + g (1 - s)), s = sigmoid(g). A clamped input has no gradient; one at the
-// limit itself has.
-void swiglu_gradient(const Swiglu& s, int64_t first, int64_t last) {
-  const F16 limit = set16(s.limit), low = set16(-s.limit), zero = set16(0.0f), one = set16(1.0f);
+// d g s / dg = s (1 + alpha g (1 - s)), s = sigmoid(alpha g). A clamped input has no gradient; one
+// at the limit itself has.
+template <bool kPlain>
+HWY_ATTR void gradient_range(const Swiglu& s, int64_t first, int64_t last) {
+  const F16 alpha = set16(s.alpha), offset = set16(s.offset), limit = set16(s.limit),
+            low = set16(-s.limit), zero = set16(0.0f), one = set16(1.0f);
   for (int64_t i = first; i < last; i += kLanes) {
     const int64_t n = last - i;
     const F16 gate = load16_n(s.gate + i, n), up = load16_n(s.up + i, n),
               dh = load16_n(s.dh + i, n);
     const F16 g = s.limit > 0 ? clamp_above(gate, limit) : gate;
-    const F16 u = s.limit > 0 ? clamp_below(clamp_above(up, limit), low) : up;
-    const F16 p = sigmoid(g);
-    F16 dgate = mul(mul(dh, u), mul(p, fma(g, sub(one, p), one)));
+    F16 u = s.limit > 0 ? clamp_below(clamp_above(up, limit), low) : up;
+    if constexpr (!kPlain) u = add(u, offset);
+    const F16 z = kPlain ? g : mul(alpha, g), p = sigmoid(z);
+    F16 dgate = mul(mul(dh, u), mul(p, fma(z, sub(one, p), one)));
     F16 dup = mul(dh, mul(g, p));
     if (s.limit > 0) {
       dgate = select(less(limit, gate), zero, dgate);
@@ -53,6 +60,16 @@ void swiglu_gradient(const Swiglu& s, int64_t first, int64_t last) {
     store_n(dgate, s.dgate + i, n);
     store_n(dup, s.dup + i, n);
   }
+}
+
+}  // namespace
+
+void swiglu_forward(const Swiglu& s, int64_t first, int64_t last) {
+  is_plain(s) ? forward_range<true>(s, first, last) : forward_range<false>(s, first, last);
+}
+
+void swiglu_gradient(const Swiglu& s, int64_t first, int64_t last) {
+  is_plain(s) ? gradient_range<true>(s, first, last) : gradient_range<false>(s, first, last);
 }
 
 void add_lanes(const float* x, float* y, int64_t count) {

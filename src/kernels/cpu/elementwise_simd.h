@@ -9,6 +9,7 @@ namespace dure::cpu {
 struct Swiglu {
   const float *gate = nullptr, *up = nullptr;
   float limit = 0;  // 0: none
+  float alpha = 1, offset = 0;
   float* h = nullptr;
   // Backward only.
   const float* dh = nullptr;

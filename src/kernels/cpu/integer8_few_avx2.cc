@@ -163,7 +163,9 @@ DURE_INLINE void store_floats(float* at, Floats v) { _mm256_storeu_ps(at, v); }
 }  // namespace
 
 // By measurement (bench_integer8, 1 to 12 rows).
-int few_rows_avx2(DType dtype) { return dtype == DType::kQ6_K ? 8 : kFewRows; }
+int few_rows_avx2(DType dtype) {
+  return dtype == DType::kMXFP4 ? 0 : dtype == DType::kQ6_K ? 8 : kFewRows;
+}
 void few_avx2(DType dtype, const FewTile& tile) { few(dtype, tile); }
 
 }  // namespace dure::cpu

@@ -34,14 +34,16 @@ void chunked_weight_gradient(int64_t tokens, TensorView dw, CpuStream& stream, B
   add_chunks(chunks, count, columns, dw.f32());
 }
 
+// w: empty for heads without a norm.
 NormRows head_facts(ConstTensorView x, ConstTensorView w, RopeTable rope,
                     ConstTensorView positions) {
-  const int64_t tokens = positions.elements(), width = w.elements();
+  const int64_t tokens = positions.elements(), width = x.shape.back();
   return {.columns = width,
           .x = x.f32(),
-          .w = w.f32(),
+          .w = w ? w.f32() : nullptr,
           .heads = tokens == 0 ? 1 : x.elements() / (tokens * width),
           .inverse_frequency = rope.inverse_frequency ? rope.inverse_frequency.f32() : nullptr,
+          .rope_scale = static_cast<float>(rope.scale),
           .positions = positions.i32()};
 }
 
@@ -97,6 +99,23 @@ void head_norm_rope_backward(ConstTensorView x, ConstTensorView w, RopeTable rop
                           [&](int64_t first, int64_t last, float* part) {
                             head_norm_rope_backward_rows(n, first, last, part);
                           });
+}
+
+void head_rope(ConstTensorView x, RopeTable rope, ConstTensorView positions, TensorView y,
+               CpuStream& stream) {
+  NormRows n = head_facts(x, {}, rope, positions);
+  n.y = y.f32();
+  parallel_rows(stream, positions.elements(), n.heads * n.columns,
+                [&](int64_t first, int64_t last) { head_rope_rows(n, first, last); });
+}
+
+void head_rope_backward(ConstTensorView dy, RopeTable rope, ConstTensorView positions,
+                        TensorView dx, CpuStream& stream) {
+  NormRows n = head_facts(dy, {}, rope, positions);
+  n.dy = dy.f32();
+  n.dx = dx.f32();
+  parallel_rows(stream, positions.elements(), n.heads * n.columns,
+                [&](int64_t first, int64_t last) { head_rope_backward_rows(n, first, last); });
 }
 
 }  // namespace dure::cpu

@@ -19,5 +19,9 @@ void head_norm_rope(ConstTensorView x, ConstTensorView w, double epsilon, RopeTa
 void head_norm_rope_backward(ConstTensorView x, ConstTensorView w, RopeTable rope,
                              ConstTensorView positions, ConstTensorView inverse_rms,
                              ConstTensorView dy, TensorView dx, TensorView dw, CpuStream& stream);
+void head_rope(ConstTensorView x, RopeTable rope, ConstTensorView positions, TensorView y,
+               CpuStream& stream);
+void head_rope_backward(ConstTensorView dy, RopeTable rope, ConstTensorView positions,
+                        TensorView dx, CpuStream& stream);
 
 }  // namespace dure::cpu

@@ -54,14 +54,21 @@ HWY_ATTR void row_backward(const NormRows& n, const float* x, const float* dy, f
 struct Turns {
   alignas(64) float cosine[kHeadWidthMax / 2], sine[kHeadWidthMax / 2];
 };
-HWY_ATTR void turns_at(int32_t position, const float* inverse_frequency, int64_t half,
-                       Turns& turns) {
+HWY_ATTR void turns_at(const NormRows& n, int64_t token, Turns& turns) {
+  const int64_t half = n.columns / 2;
+  const float* inverse_frequency = n.inverse_frequency;
+  const int32_t position = n.positions[token];
   for (int64_t j = 0; j < half; j += kLanes) {
     F16 sine, cosine;
     sine_cosine(mul(set16(static_cast<float>(position)), load16_n(inverse_frequency + j, half - j)),
                 sine, cosine);
     store(cosine, turns.cosine + j);
     store(sine, turns.sine + j);
+  }
+  if (n.rope_scale == 1) return;
+  for (int64_t j = 0; j < half; j += kLanes) {
+    store(mul(load16(turns.cosine + j), set16(n.rope_scale)), turns.cosine + j);
+    store(mul(load16(turns.sine + j), set16(n.rope_scale)), turns.sine + j);
   }
 }
 
@@ -91,7 +98,7 @@ void head_rows(const NormRows& n, int64_t first, int64_t last) {
   Turns turns;
   const int64_t half = n.columns / 2;
   for (int64_t t = first; t < last; ++t) {
-    if (n.inverse_frequency != nullptr) turns_at(n.positions[t], n.inverse_frequency, half, turns);
+    if (n.inverse_frequency != nullptr) turns_at(n, t, turns);
     rms_rows(n, t * n.heads, (t + 1) * n.heads);
     if (n.inverse_frequency == nullptr) continue;
     for (int64_t i = t * n.heads; i < (t + 1) * n.heads; ++i)
@@ -113,7 +120,7 @@ void head_backward(const NormRows& n, int64_t first, int64_t last, float* dw) {
   const int64_t half = n.columns / 2;
   std::fill_n(dw, n.columns, 0.0f);
   for (int64_t t = first; t < last; ++t) {
-    if (n.inverse_frequency != nullptr) turns_at(n.positions[t], n.inverse_frequency, half, turns);
+    if (n.inverse_frequency != nullptr) turns_at(n, t, turns);
     for (int64_t i = t * n.heads; i < (t + 1) * n.heads; ++i) {
       const float* dy = n.dy + i * n.columns;
       if (n.inverse_frequency != nullptr) {
@@ -123,6 +130,34 @@ void head_backward(const NormRows& n, int64_t first, int64_t last, float* dw) {
       row_backward(n, n.x + i * n.columns, dy, n.saved_inverse_rms[i], n.dx + i * n.columns, dw);
     }
   }
+}
+
+namespace {
+
+// Heads of tokens turned by their angles or back, or copied.
+HWY_ATTR void turn_heads(const NormRows& n, int64_t first, int64_t last, const float* from,
+                         bool backward, float* to) {
+  Turns turns;
+  const int64_t width = n.heads * n.columns;
+  if (n.inverse_frequency == nullptr) {
+    std::copy_n(from + first * width, (last - first) * width, to + first * width);
+    return;
+  }
+  for (int64_t t = first; t < last; ++t) {
+    turns_at(n, t, turns);
+    for (int64_t i = t * n.heads; i < (t + 1) * n.heads; ++i)
+      turn(turns, from + i * n.columns, n.columns / 2, backward, to + i * n.columns);
+  }
+}
+
+}  // namespace
+
+void rope_rows(const NormRows& n, int64_t first, int64_t last) {
+  turn_heads(n, first, last, n.x, false, n.y);
+}
+
+void rope_backward(const NormRows& n, int64_t first, int64_t last) {
+  turn_heads(n, first, last, n.dy, true, n.dx);
 }
 
 }  // namespace dure::cpu::HWY_NAMESPACE
@@ -135,12 +170,20 @@ HWY_EXPORT(rms_rows);
 HWY_EXPORT(head_rows);
 HWY_EXPORT(rms_backward);
 HWY_EXPORT(head_backward);
+HWY_EXPORT(rope_rows);
+HWY_EXPORT(rope_backward);
 
 void rms_norm_rows(const NormRows& n, int64_t first, int64_t last) {
   DURE_DISPATCH(rms_rows)(n, first, last);
 }
 void head_norm_rope_rows(const NormRows& n, int64_t first, int64_t last) {
   DURE_DISPATCH(head_rows)(n, first, last);
+}
+void head_rope_rows(const NormRows& n, int64_t first, int64_t last) {
+  DURE_DISPATCH(rope_rows)(n, first, last);
+}
+void head_rope_backward_rows(const NormRows& n, int64_t first, int64_t last) {
+  DURE_DISPATCH(rope_backward)(n, first, last);
 }
 void rms_norm_backward_rows(const NormRows& n, int64_t first, int64_t last, float* dw) {
   DURE_DISPATCH(rms_backward)(n, first, last, dw);

@@ -20,6 +20,7 @@ struct NormRows {
   // Heads only.
   int64_t heads = 1;                         // N
   const float* inverse_frequency = nullptr;  // [H/2], or null: no rotation
+  float rope_scale = 1;                      // of sine and cosine
   const int32_t* positions = nullptr;        // [T]
   // Backward only.
   const float* saved_inverse_rms = nullptr;
@@ -30,6 +31,9 @@ struct NormRows {
 
 void rms_norm_rows(const NormRows& n, int64_t first, int64_t last);
 void head_norm_rope_rows(const NormRows& n, int64_t first_token, int64_t last_token);
+// Without the norm.
+void head_rope_rows(const NormRows& n, int64_t first_token, int64_t last_token);
+void head_rope_backward_rows(const NormRows& n, int64_t first_token, int64_t last_token);
 // dw: [C] =, the sum over the range, rows ascending.
 void rms_norm_backward_rows(const NormRows& n, int64_t first, int64_t last, float* dw);
 void head_norm_rope_backward_rows(const NormRows& n, int64_t first_token, int64_t last_token,

@@ -13,7 +13,7 @@ void route(const RouterFacts& facts, ConstTensorView logits, ConstTensorView bia
            TensorView probabilities, TensorView experts, TensorView weights, CpuStream& stream) {
   const Routing r{.facts = facts,
                   .logits = logits.f32(),
-                  .bias = bias.f32(),
+                  .bias = bias ? bias.f32() : nullptr,
                   .probabilities = probabilities.f32(),
                   .experts = experts.i32(),
                   .weights = weights.f32()};

@@ -64,12 +64,42 @@ HWY_ATTR void keep_best_groups(const RouterFacts& f, float* z) {
   }
 }
 
+HWY_ATTR void sigmoid_row(const float* logits, int64_t experts, float* p) {
+  for (int64_t e = 0; e < experts; e += kLanes)
+    store_n(sigmoid(load16_n(logits + e, experts - e)), p + e, experts - e);
+}
+
+HWY_ATTR void softmax_row(const float* logits, int64_t experts, float* p) {
+  const F16 unavailable = set16(kUnavailable);
+  F16 top = unavailable, sum = set16(0.0f);
+  for (int64_t e = 0; e < experts; e += kLanes)
+    top = max(top, keep_first(load16_n(logits + e, experts - e), experts - e, unavailable));
+  const F16 largest = set16(max16(top));
+  for (int64_t e = 0; e < experts; e += kLanes) {
+    const int64_t n = experts - e;
+    const F16 x =
+        keep_first(exp_of_nonpositive(sub(load16_n(logits + e, n), largest)), n, set16(0.0f));
+    sum = add(sum, x);
+    store_n(x, p + e, n);
+  }
+  const F16 total = set16(sum16(sum));
+  for (int64_t e = 0; e < experts; e += kLanes)
+    store_n(div(load16_n(p + e, experts - e), total), p + e, experts - e);
+}
+
+HWY_ATTR void probability_row(const RouterFacts& f, const float* logits, float* p) {
+  f.scoring == RouterScoring::kSigmoid ? sigmoid_row(logits, f.expert_count, p)
+                                       : softmax_row(logits, f.expert_count, p);
+}
+
 // p + bias, not below the lowest number: NaN too, so that there are always enough experts to
 // choose; a diverged model fails later, with a message.
+template <bool kBiased>
 HWY_ATTR void selection_scores(const float* p, const float* bias, int64_t experts, float* z) {
   const F16 lowest = set16(kLowest), unavailable = set16(kUnavailable);
   for (int64_t e = 0; e < experts; e += kLanes) {
-    const F16 score = add(load16_n(p + e, experts - e), load16_n(bias + e, experts - e));
+    F16 score = load16_n(p + e, experts - e);
+    if constexpr (kBiased) score = add(score, load16_n(bias + e, experts - e));
     store(keep_first(select(less(lowest, score), score, lowest), experts - e, unavailable), z + e);
   }
 }
@@ -81,10 +111,9 @@ void route_range(const Routing& r, int64_t first, int64_t last) {
   alignas(64) float z[kExpertsMax];
   for (int64_t t = first; t < last; ++t) {
     float* p = r.probabilities + t * E;
-    for (int64_t e = 0; e < E; e += kLanes) {
-      store_n(sigmoid(load16_n(r.logits + t * E + e, E - e)), p + e, E - e);
-    }
-    selection_scores(p, r.bias, E, z);
+    probability_row(r.facts, r.logits + t * E, p);
+    r.bias != nullptr ? selection_scores<true>(p, r.bias, E, z)
+                      : selection_scores<false>(p, nullptr, E, z);
     if (r.facts.group_count > 1) keep_best_groups(r.facts, z);
     int32_t* experts = r.experts + t * K;
     take_largest(z, E, K, experts);
@@ -96,7 +125,10 @@ void route_range(const Routing& r, int64_t first, int64_t last) {
   }
 }
 
-void route_gradient(const RoutingGradient& r, int64_t first, int64_t last) {
+namespace {
+
+// Of independent sigmoids: dlogit = dp p (1 - p) of the chosen alone.
+HWY_ATTR void sigmoid_gradient(const RoutingGradient& r, int64_t first, int64_t last) {
   const int64_t E = r.facts.expert_count, K = r.facts.experts_per_token;
   const float scale = static_cast<float>(r.facts.scale);
   for (int64_t t = first; t < last; ++t) {
@@ -117,7 +149,36 @@ void route_gradient(const RoutingGradient& r, int64_t first, int64_t last) {
   }
 }
 
-double balance(const BalanceDocument& d) {
+// Of a softmax the logits of all share: dlogit_j = scale p_j (dw_j - sum p dw), the chosen's dw,
+// 0 elsewhere; normalised weights are a softmax over the chosen alone.
+HWY_ATTR void softmax_gradient(const RoutingGradient& r, int64_t first, int64_t last) {
+  const int64_t E = r.facts.expert_count, K = r.facts.experts_per_token;
+  const float scale = static_cast<float>(r.facts.scale);
+  for (int64_t t = first; t < last; ++t) {
+    const float* p = r.probabilities + t * E;
+    const int32_t* experts = r.experts + t * K;
+    const float* dw = r.dweights + t * K;
+    float* dlogits = r.dlogits + t * E;
+    float sum = 1e-20f, weighted = 0;
+    for (int64_t s = 0; s < K; ++s) {
+      sum += p[experts[s]];
+      weighted = std::fma(dw[s], p[experts[s]], weighted);
+    }
+    if (r.facts.normalise) {
+      weighted = weighted / sum;
+      std::fill_n(dlogits, E, 0.0f);
+    } else {
+      sum = 1;
+      for (int64_t e = 0; e < E; ++e) dlogits[e] = scale * p[e] * -weighted;
+    }
+    for (int64_t s = 0; s < K; ++s)
+      dlogits[experts[s]] = scale * (p[experts[s]] / sum) * (dw[s] - weighted);
+  }
+}
+
+// d(p_e / sum p) / dlogit_e but for the mean: p (1 - p) of a sigmoid, p of a softmax.
+template <bool kSoftmax>
+HWY_ATTR double balance_of(const BalanceDocument& d) {
   const int64_t E = d.facts.expert_count, K = d.facts.experts_per_token;
   alignas(64) float f[kExpertsMax] = {};
   for (int64_t i = 0; i < d.length * K; ++i) f[d.experts[i]] += 1;
@@ -140,12 +201,24 @@ double balance(const BalanceDocument& d) {
     const F16 rate = set16(d.rate / static_cast<float>(d.length) / total), middle = set16(mean);
     for (int64_t e = 0; e < E; e += kLanes) {  // d/dlogit = (f_e - sum f p / S) / S p (1 - p)
       const F16 x = load16_n(p + e, E - e);
-      const F16 gradient = mul(mul(sub(load16(f + e), middle), rate), mul(x, sub(one, x)));
+      const F16 gradient =
+          mul(mul(sub(load16(f + e), middle), rate), kSoftmax ? x : mul(x, sub(one, x)));
       float* to = d.dlogits + t * E + e;
       store_n(add(load16_n(to, E - e), gradient), to, E - e);
     }
   }
   return loss / static_cast<double>(d.length);
+}
+
+}  // namespace
+
+void route_gradient(const RoutingGradient& r, int64_t first, int64_t last) {
+  r.facts.scoring == RouterScoring::kSigmoid ? sigmoid_gradient(r, first, last)
+                                             : softmax_gradient(r, first, last);
+}
+
+double balance(const BalanceDocument& d) {
+  return d.facts.scoring == RouterScoring::kSigmoid ? balance_of<false>(d) : balance_of<true>(d);
 }
 
 void row_sum(const RowSum& s, int64_t columns) {

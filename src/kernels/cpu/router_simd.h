@@ -9,7 +9,7 @@ namespace dure::cpu {
 struct Routing {
   RouterFacts facts;
   const float* logits = nullptr;  // [T, E]
-  const float* bias = nullptr;    // [E]
+  const float* bias = nullptr;    // [E], or null
   float* probabilities = nullptr;
   int32_t* experts = nullptr;  // [T, K]
   float* weights = nullptr;    // [T, K]

@@ -73,4 +73,12 @@ NormGradients head_norm_rope_backward(DoubleSpan x, DoubleSpan w, double epsilon
   return rms_norm_backward(x, w, epsilon, turned);
 }
 
+Doubles head_rope(DoubleSpan x, int64_t width, std::span<const float> inverse_frequency,
+                  double scale, std::span<const int32_t> positions, double direction) {
+  Doubles y(x.begin(), x.end());
+  rotate(y, static_cast<size_t>(width), inverse_frequency, positions, direction);
+  for (double& value : y) value *= inverse_frequency.empty() ? 1 : scale;
+  return y;
+}
+
 }  // namespace dure::ref

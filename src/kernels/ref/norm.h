@@ -26,4 +26,8 @@ NormGradients head_norm_rope_backward(DoubleSpan x, DoubleSpan w, double epsilon
                                       std::span<const float> inverse_frequency,
                                       std::span<const int32_t> positions, DoubleSpan dy);
 
+// The rotation alone of heads of `width`, times `scale`; direction -1: its gradient.
+Doubles head_rope(DoubleSpan x, int64_t width, std::span<const float> inverse_frequency,
+                  double scale, std::span<const int32_t> positions, double direction = 1);
+
 }  // namespace dure::ref

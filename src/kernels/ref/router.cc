@@ -11,6 +11,20 @@ namespace {
 
 double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
 
+// [E] of one token.
+Doubles probabilities(const RouterFacts& f, DoubleSpan logits) {
+  Doubles p(logits.begin(), logits.end());
+  if (f.scoring == RouterScoring::kSigmoid) {
+    for (double& value : p) value = sigmoid(value);
+    return p;
+  }
+  const double largest = *std::max_element(p.begin(), p.end());
+  double sum = 0;
+  for (double& value : p) sum += value = std::exp(value - largest);
+  for (double& value : p) value /= sum;
+  return p;
+}
+
 // The `count` best of `candidates` by score, ties to the lowest id, returned ascending.
 std::vector<int32_t> best(std::vector<int32_t> candidates, const Doubles& score, int64_t count) {
   std::stable_sort(candidates.begin(), candidates.end(), [&](int32_t a, int32_t b) {
@@ -48,12 +62,12 @@ std::vector<int32_t> candidates(const RouterFacts& f, const Doubles& z) {
 Doubles route_weights(const RouterFacts& f, DoubleSpan logits, std::span<const int32_t> experts) {
   Doubles weights(experts.size());
   for (size_t i = 0; i < experts.size(); i += static_cast<size_t>(f.experts_per_token)) {
-    const size_t token = i / static_cast<size_t>(f.experts_per_token);
+    const size_t width = static_cast<size_t>(f.expert_count),
+                 token = i / static_cast<size_t>(f.experts_per_token);
+    const Doubles p = probabilities(f, logits.subspan(token * width, width));
     double sum = 0;
-    for (size_t s = i; s < i + static_cast<size_t>(f.experts_per_token); ++s) {
-      sum += weights[s] = sigmoid(
-          logits[token * static_cast<size_t>(f.expert_count) + static_cast<size_t>(experts[s])]);
-    }
+    for (size_t s = i; s < i + static_cast<size_t>(f.experts_per_token); ++s)
+      sum += weights[s] = p[static_cast<size_t>(experts[s])];
     for (size_t s = i; s < i + static_cast<size_t>(f.experts_per_token); ++s)
       weights[s] *= f.scale / (f.normalise ? sum + 1e-20 : 1);
   }
@@ -64,11 +78,10 @@ Routing route(const RouterFacts& f, DoubleSpan logits, DoubleSpan bias) {
   Routing r;
   const size_t width = static_cast<size_t>(f.expert_count);
   for (size_t t = 0; t < logits.size(); t += width) {
-    Doubles z(width);
-    for (size_t e = 0; e < width; ++e) {
-      r.probabilities.push_back(sigmoid(logits[t + e]));
-      z[e] = r.probabilities.back() + bias[e];
-    }
+    const Doubles p = probabilities(f, logits.subspan(t, width));
+    r.probabilities.insert(r.probabilities.end(), p.begin(), p.end());
+    Doubles z = p;
+    for (size_t e = 0; e < width && !bias.empty(); ++e) z[e] += bias[e];
     for (const int32_t e : best(candidates(f, z), z, f.experts_per_token)) r.experts.push_back(e);
   }
   r.weights = route_weights(f, logits, r.experts);
@@ -76,7 +89,7 @@ Routing route(const RouterFacts& f, DoubleSpan logits, DoubleSpan bias) {
 }
 
 // w_i = scale p_i / S with S = sum_j p_j + 1e-20; dp_i = scale (dw_i - sum_j dw_j p_j / S) / S;
-// dlogit = dp p (1 - p).
+// dlogit = dp p (1 - p), or through a softmax over all: dlogit_j = p_j (dp_j - sum_k p_k dp_k).
 Doubles route_backward(const RouterFacts& f, DoubleSpan probabilities,
                        std::span<const int32_t> experts, DoubleSpan dweights) {
   Doubles dlogits(probabilities.size());
@@ -89,10 +102,17 @@ Doubles route_backward(const RouterFacts& f, DoubleSpan probabilities,
       sum += p;
       weighted += dweights[s] * p;
     }
+    Doubles dp(static_cast<size_t>(f.expert_count));
+    double mean = 0;
     for (size_t s = i; s < i + slots; ++s) {
-      const double p = probabilities[base + static_cast<size_t>(experts[s])];
-      const double dp = f.normalise ? (dweights[s] - weighted / sum) / sum : dweights[s];
-      dlogits[base + static_cast<size_t>(experts[s])] = f.scale * dp * p * (1 - p);
+      const auto e = static_cast<size_t>(experts[s]);
+      dp[e] = f.scale * (f.normalise ? (dweights[s] - weighted / sum) / sum : dweights[s]);
+      mean += dp[e] * probabilities[base + e];
+    }
+    for (size_t e = 0; e < dp.size(); ++e) {
+      const double p = probabilities[base + e];
+      dlogits[base + e] =
+          f.scoring == RouterScoring::kSigmoid ? dp[e] * p * (1 - p) : p * (dp[e] - mean);
     }
   }
   return dlogits;
@@ -114,14 +134,15 @@ Balance sequence_balance(const RouterFacts& facts, DoubleSpan logits,
           static_cast<double>(width) / static_cast<double>(slots * static_cast<size_t>(length));
     }
     for (size_t t = first; t < last; ++t) {
-      double sum = 0, weighted = 0;
-      for (size_t e = 0; e < width; ++e) sum += sigmoid(logits[t * width + e]);
-      for (size_t e = 0; e < width; ++e) weighted += f[e] * sigmoid(logits[t * width + e]) / sum;
+      const Doubles p = probabilities(facts, logits.subspan(t * width, width));
+      const double sum = std::accumulate(p.begin(), p.end(), 0.0);
+      double weighted = 0;
+      for (size_t e = 0; e < width; ++e) weighted += f[e] * p[e] / sum;
       result.loss += share * weighted / static_cast<double>(length);
       for (size_t e = 0; e < width; ++e) {
-        const double p = sigmoid(logits[t * width + e]);
+        const double slope = facts.scoring == RouterScoring::kSigmoid ? p[e] * (1 - p[e]) : p[e];
         result.dlogits[t * width + e] =
-            share / static_cast<double>(length) * (f[e] - weighted) / sum * p * (1 - p);
+            share / static_cast<double>(length) * (f[e] - weighted) / sum * slope;
       }
     }
     first = last;

@@ -15,7 +15,7 @@ struct Routing {
   std::vector<int32_t> experts;  // [T, K] ascending
   Doubles weights;               // [T, K]
 };
-Routing route(const RouterFacts& facts, DoubleSpan logits, DoubleSpan bias);
+Routing route(const RouterFacts& facts, DoubleSpan logits, DoubleSpan bias);  // bias may be empty
 Doubles route_weights(const RouterFacts& facts, DoubleSpan logits,
                       std::span<const int32_t> experts);  // Selection given.
 Doubles route_backward(const RouterFacts& facts, DoubleSpan probabilities,

@@ -44,12 +44,31 @@ Row add(Row x, const Row& y) {
 
 double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
 
+// YaRN: the pair, as a number, that turns `rounds` times within the original context.
+double pair_of(const RopeFacts& rope, int64_t width, double rounds) {
+  return static_cast<double>(width) *
+         std::log(static_cast<double>(rope.original_context_tokens) / (2 * M_PI * rounds)) /
+         (2 * std::log(rope.theta));
+}
+
+double yarn(const RopeFacts& rope, int64_t width, int64_t j, double plain) {
+  const double first = pair_of(rope, width, rope.beta_fast),
+               second = pair_of(rope, width, rope.beta_slow);
+  const double low = std::max(0.0, rope.truncate ? std::floor(first) : first),
+               high = std::min(static_cast<double>(width - 1),
+                               rope.truncate ? std::ceil(second) : second);
+  const double stretched =
+      std::clamp((static_cast<double>(j) - low) / (high == low ? 0.001 : high - low), 0.0, 1.0);
+  return plain * (1 - stretched + stretched / rope.factor);
+}
+
 // Radians a position that pair j of a head turns by. llama3: how often it turns round within the
 // original context says where it lies between the two factors.
 double turning(const RopeFacts& rope, int64_t width, int64_t j) {
   const double plain =
       std::pow(rope.theta, -2.0 * static_cast<double>(j) / static_cast<double>(width));
   if (rope.kind == RopeKind::kPlain) return plain;
+  if (rope.kind == RopeKind::kYarn) return yarn(rope, width, j, plain);
   const double rounds = static_cast<double>(rope.original_context_tokens) * plain / (2 * M_PI);
   const double kept = std::clamp((rounds - rope.low_frequency_factor) /
                                      (rope.high_frequency_factor - rope.low_frequency_factor),
@@ -57,13 +76,14 @@ double turning(const RopeFacts& rope, int64_t width, int64_t j) {
   return plain * (kept + (1 - kept) / rope.factor);
 }
 
-// Turns pairs (j, j + H/2) of one head.
+// Turns pairs (j, j + H/2) of one head; YaRN makes them longer too.
 void turn(double* head, int64_t width, const RopeFacts& rope, int64_t position) {
   for (int64_t j = 0; j < width / 2; ++j) {
     const double angle = static_cast<double>(position) * turning(rope, width, j);
     const double u = head[j], v = head[j + width / 2];
-    head[j] = u * std::cos(angle) - v * std::sin(angle);
-    head[j + width / 2] = v * std::cos(angle) + u * std::sin(angle);
+    const double longer = rope.kind == RopeKind::kYarn ? rope.attention_factor : 1;
+    head[j] = longer * (u * std::cos(angle) - v * std::sin(angle));
+    head[j + width / 2] = longer * (v * std::cos(angle) + u * std::sin(angle));
   }
 }
 
@@ -114,21 +134,33 @@ class Runner {
                  c_.vocab_size, x);
   }
 
+  // M h, plus the bias where `biased`; name: "q".
+  Row project(const Row& h, const std::string& prefix, const char* name, int64_t out,
+              bool biased) const {
+    const std::string all = prefix + "self_attn." + name + "_proj.";
+    Row y = apply(w(all + "weight").data(), out, h);
+    return biased ? add(std::move(y), w(all + "bias")) : y;
+  }
+
+  // q or k of row t: projected, normed where the layer norms heads, turned.
   Row heads(const Row& h, const std::string& prefix, const char* name, int64_t count,
-            const Row* norm_weight, const RopeFacts& rope, int64_t position) const {
-    Row y =
-        apply(w(prefix + "self_attn." + name + "_proj.weight").data(), count * c_.head_width, h);
-    for (int64_t n = 0; n < count && norm_weight != nullptr; ++n) {
+            const LayerFacts& facts, int64_t position) const {
+    Row y = project(h, prefix, name, count * c_.head_width, facts.attention.biases);
+    for (int64_t n = 0; n < count; ++n) {
       double* one = y.data() + n * c_.head_width;
-      const Row normed = norm(Row(one, one + c_.head_width), *norm_weight, c_.norm_epsilon);
-      std::copy(normed.begin(), normed.end(), one);
-      if (rope.kind != RopeKind::kNone) turn(one, c_.head_width, rope, position);
+      if (facts.attention.qk_norm) {
+        const Row normed = norm(Row(one, one + c_.head_width),
+                                w(prefix + "self_attn." + name + "_norm.weight"), c_.norm_epsilon);
+        std::copy(normed.begin(), normed.end(), one);
+      }
+      if (facts.rotary()) turn(one, c_.head_width, facts.rope, position);
     }
     return y;
   }
 
-  // Row t's attention over rows of its document.
-  Row attend(const Rows& q, const Rows& k, const Rows& v, size_t t, int64_t window) const {
+  // Row t's attention over rows of its document. sinks: [Q] or null.
+  Row attend(const Rows& q, const Rows& k, const Rows& v, size_t t, int64_t window,
+             const Row* sinks) const {
     Row out(static_cast<size_t>(c_.head_count * c_.head_width));
     const int64_t position = positions_[t];
     const int64_t oldest = window > 0 ? std::max<int64_t>(0, position - window + 1) : 0;
@@ -142,7 +174,7 @@ class Runner {
                          std::sqrt(static_cast<double>(c_.head_width)));
       }
       const double largest = *std::max_element(scores.begin(), scores.end());
-      double total = 0;
+      double total = sinks == nullptr ? 0 : std::exp((*sinks)[static_cast<size_t>(n)] - largest);
       for (double& score : scores) total += score = std::exp(score - largest);
       for (size_t j = first; j <= t; ++j) {
         for (int64_t h = 0; h < c_.head_width; ++h) {
@@ -160,15 +192,15 @@ class Runner {
     Rows q, k, v, out;
     for (size_t t = 0; t < x.size(); ++t) {
       const Row h = post ? x[t] : norm(x[t], w(prefix + "input_layernorm.weight"), c_.norm_epsilon);
-      q.push_back(heads(h, prefix, "q", c_.head_count, &w(prefix + "self_attn.q_norm.weight"),
-                        facts.rope, positions_[t]));
-      k.push_back(heads(h, prefix, "k", c_.kv_head_count, &w(prefix + "self_attn.k_norm.weight"),
-                        facts.rope, positions_[t]));
-      v.push_back(heads(h, prefix, "v", c_.kv_head_count, nullptr, {}, 0));
+      q.push_back(heads(h, prefix, "q", c_.head_count, facts, positions_[t]));
+      k.push_back(heads(h, prefix, "k", c_.kv_head_count, facts, positions_[t]));
+      v.push_back(
+          project(h, prefix, "v", c_.kv_head_count * c_.head_width, facts.attention.biases));
     }
-    const Row& o = w(prefix + "self_attn.o_proj.weight");
+    const Row* sinks = facts.attention.sinks ? &w(prefix + "self_attn.sinks") : nullptr;
     for (size_t t = 0; t < x.size(); ++t) {
-      const Row y = apply(o.data(), c_.hidden_size, attend(q, k, v, t, facts.window_tokens));
+      const Row y = project(attend(q, k, v, t, facts.window_tokens, sinks), prefix, "o",
+                            c_.hidden_size, facts.attention.biases);
       out.push_back(post ? norm(y, w(prefix + "post_attention_layernorm.weight"), c_.norm_epsilon)
                          : y);
     }
@@ -176,16 +208,25 @@ class Runner {
   }
 
   // Expert `e` of a stack, or e = 0 of a plain FFN. prefix: ".../mlp." or ".../mlp.experts."
-  Row ffn(const Row& h, const std::string& prefix, int64_t width, int64_t e, double limit) const {
+  Row ffn(const Row& h, const std::string& prefix, int64_t width, int64_t e,
+          const ActivationFacts& facts, bool biased = false) const {
     const int64_t size = width * c_.hidden_size;
-    Row gate = apply(w(prefix + "gate_proj.weight").data() + e * size, width, h);
-    const Row up = apply(w(prefix + "up_proj.weight").data() + e * size, width, h);
+    const double limit = facts.limit;
+    const auto product = [&](const char* name, int64_t out, const Row& x) {
+      Row y = apply(w(prefix + name + "_proj.weight").data() + e * size, out, x);
+      for (int64_t n = 0; biased && n < out; ++n)
+        y[static_cast<size_t>(n)] +=
+            w(prefix + name + "_proj.bias")[static_cast<size_t>(e * out + n)];
+      return y;
+    };
+    Row gate = product("gate", width, h);
+    const Row up = product("up", width, h);
     for (size_t i = 0; i < gate.size(); ++i) {
       const double g = limit > 0 ? std::min(gate[i], limit) : gate[i];
       const double u = limit > 0 ? std::clamp(up[i], -limit, limit) : up[i];
-      gate[i] = g * sigmoid(g) * u;
+      gate[i] = g * sigmoid(facts.alpha * g) * (u + facts.up_offset);
     }
-    return apply(w(prefix + "down_proj.weight").data() + e * size, c_.hidden_size, gate);
+    return product("down", c_.hidden_size, gate);
   }
 
   // Experts that may be chosen: those of the best groups.
@@ -222,19 +263,33 @@ class Runner {
     return chosen;
   }
 
+  static Row probabilities(const ExpertFacts& facts, Row logits) {
+    if (facts.score == RouterScore::kSigmoid) {
+      for (double& value : logits) value = sigmoid(value);
+      return logits;
+    }
+    double sum = 0;
+    for (const double value : logits) sum += std::exp(value);
+    for (double& value : logits) value = std::exp(value) / sum;
+    return logits;
+  }
+
   Row mixture(const Row& h, const std::string& prefix, const LayerFacts& facts,
               RefRouting& routing) const {
     const ExpertFacts& experts = facts.experts;
-    Row p = apply(w(prefix + "gate.weight").data(), experts.count, h);
-    for (double& value : p) value = sigmoid(value);
-    const std::vector<int> chosen = choose(experts, add(p, w(prefix + "e_score_correction_bias")));
+    Row p = apply(w(prefix + (experts.biases ? "router.weight" : "gate.weight")).data(),
+                  experts.count, h);
+    if (experts.biases) p = add(std::move(p), w(prefix + "router.bias"));
+    p = probabilities(experts, std::move(p));
+    const std::vector<int> chosen =
+        choose(experts, experts.selection_bias ? add(p, w(prefix + "e_score_correction_bias")) : p);
     double sum = 0;
     for (const int e : chosen) sum += p[static_cast<size_t>(e)];
     Row y(h.size()), shares;
     for (const int e : chosen) {
       const double share =
           p[static_cast<size_t>(e)] / (experts.normalise ? sum + 1e-20 : 1.0) * experts.scale;
-      Row one = ffn(h, prefix + "experts.", experts.width, e, facts.activation.limit);
+      Row one = ffn(h, prefix + "experts.", experts.width, e, facts.activation, experts.biases);
       for (double& value : one) value *= share;
       y = add(std::move(y), one);
       shares.push_back(share);
@@ -243,8 +298,8 @@ class Runner {
     routing.weights.push_back(shares);
     routing.experts.push_back(chosen);
     if (experts.shared_count == 0) return y;
-    return add(std::move(y), ffn(h, prefix + "shared_experts.", experts.shared_width(), 0,
-                                 facts.activation.limit));
+    return add(std::move(y),
+               ffn(h, prefix + "shared_experts.", experts.shared_width(), 0, facts.activation));
   }
 
   Rows layer(const Rows& input, const std::string& prefix, const LayerFacts& facts, int64_t index) {
@@ -257,7 +312,7 @@ class Runner {
       const Row h =
           post ? row : norm(row, w(prefix + "post_attention_layernorm.weight"), c_.norm_epsilon);
       Row y = facts.sparse ? mixture(h, prefix + "mlp.", facts, routing)
-                           : ffn(h, prefix + "mlp.", facts.dense_width, 0, facts.activation.limit);
+                           : ffn(h, prefix + "mlp.", facts.dense_width, 0, facts.activation);
       if (post) y = norm(y, w(prefix + "post_feedforward_layernorm.weight"), c_.norm_epsilon);
       row = add(std::move(y), row);
     }

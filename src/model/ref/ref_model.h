@@ -3,7 +3,7 @@
 //
 // The twin of model/: it shares no kernel, no layout and no order of work with it. Tests compare
 // values with it, and differentiate it numerically to judge the hand-written backward. Sources: the
-// reference facts of exaone_moe, sections 2.1-2.9 and 7.
+// reference facts of exaone_moe, sections 2.1-2.9 and 7; transformers, gpt_oss and qwen3_moe.
 #pragma once
 
 #include <cstdint>
