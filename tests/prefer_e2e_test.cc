@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/testing.h"
+#include "eval/answer_store.h"
 #include "program.h"
 #include "rl/prefer_trainer.h"
 #include "tiny_runs.h"
@@ -271,6 +272,81 @@ TEST_F(PreferTest, TheVerbReadsConfigurationsAndExplainsItself) {
   write_file(at("rl.yaml"), R"({"init": "x", "rollout": {}})");
   EXPECT_NE(run_program("prefer '" + at("rl.yaml").string() + "'").error.find("dure rl"),
             std::string::npos);
+}
+
+// Right over wrong, of answers that were verified.
+TEST_F(PreferTest, VerifiedAnswersBecomePairs) {
+  std::string samples;
+  const auto add = [&](const char* prompt, const char* content, double reward, const char* more) {
+    samples += fmt::format(
+        R"({{"step":1,"task":"t","language":"en","prompt":"{}","thinking":"why","content":"{}","reward":{}{}}})",
+        prompt, content, reward, more);
+    samples += "\n";
+  };
+  for (const char* content : {"4", "5", "6", "4", ""}) add("2+2", content, *content == '4', "");
+  add("1+1", "3", 0, "");
+  add("3+3", "6", 1, R"(,"earlier":[])");
+  write_file(at("samples.jsonl"), samples);
+  const std::string source = "data pairs '" + at("samples.jsonl").string() + "' --out '";
+  const Outcome done = run_program(source + at("made.jsonl").string() + "'");
+  ASSERT_EQ(done.code, 0) << done.error;
+  EXPECT_NE(done.out.find("1 rows"), std::string::npos) << done.out;
+  EXPECT_EQ(
+      read_file(at("made.jsonl")),
+      R"({"prompt":[{"role":"user","content":"2+2"}],"chosen":[{"role":"assistant","content":"4","reasoning_content":"why"}],"rejected":[{"role":"assistant","content":"5","reasoning_content":"why"}]})"
+      "\n");
+  ASSERT_EQ(run_program(source + at("made-groups.jsonl").string() + "' --groups").code, 0);
+  for (const char* file : {"made.jsonl", "made-groups.jsonl"}) {
+    PreferConfig c = prefer(std::string("run-") + file);
+    c.steps = 1;
+    c.data.files[0].path = at(file).string();
+    c.data.heldout_fraction = 0;
+    run_prefer(c);
+  }
+  EXPECT_EQ(run_program("data pairs '" + at("base").string() + "' --out x.jsonl").code, 2);
+}
+
+TEST_F(PreferTest, AnswersOfAMeasurementBecomePairs) {
+  make_folders(at("report"));
+  {
+    AnswerStore store(at("report/answers.sqlite"));
+    store.begin_subject({.name = "m", .identity = Json("i"), .facts = Json::object()});
+    store.begin_measure("m", {.task = "t",
+                              .settings = Json::object(),
+                              .about = Json::object(),
+                              .items = {"1"},
+                              .items_total = 1,
+                              .samples = 4});
+    for (int64_t sample = 0; sample < 4; ++sample) {
+      AnswerRow row{.task = "t", .item = "1", .sample = sample};
+      row.messages = parse_json(R"([{"role":"user","content":"2+2"}])", "m");
+      row.answer.content = std::to_string(3 + sample);
+      row.grade = sample == 1 ? Grade::right("4") : Grade::wrong("x", "no");
+      if (sample == 0) row.end = SaidEnd::kLength;
+      store.put("m", row);
+    }
+  }
+  const Outcome done = run_program("data pairs '" + at("report").string() + "' --out '" +
+                                   at("measured.jsonl").string() + "'");
+  ASSERT_EQ(done.code, 0) << done.error;
+  EXPECT_EQ(
+      read_file(at("measured.jsonl")),
+      R"({"prompt":[{"role":"user","content":"2+2"}],"chosen":[{"role":"assistant","content":"4"}],"rejected":[{"role":"assistant","content":"5"}]})"
+      "\n");
+}
+
+TEST_F(PreferTest, APlanCountsTheLongestPair) {
+  PreferConfig c = prefer("planned");
+  c.micro_rows_max = 64;
+  c.data.heldout_fraction = 0;
+  c.data.files[0].path = at("long.jsonl").string();
+  write_file(at("long.jsonl"),
+             R"({"prompt":"Q","chosen":"A","rejected":")" + std::string(100, 'x') + "\"}\n");
+  write_file(at("plan.yaml"), to_json(c).dump());
+  const Outcome plan = run_program("plan '" + at("plan.yaml").string() + "'");
+  EXPECT_EQ(plan.code, 0) << plan.error;
+  EXPECT_NE(plan.out.find("rows a pass"), std::string::npos);
+  EXPECT_EQ(plan.out.find(" 64 rows a pass"), std::string::npos) << "a pair is longer";
 }
 
 }  // namespace

@@ -47,6 +47,29 @@ size_t next_file(const std::vector<PreferenceFile>& files, const std::vector<int
 
 }  // namespace
 
+PreferenceSet open_preferences(const PreferConfig& config, const ModelFiles& files) {
+  const ModelConfig& model = files.config();
+  const ChatTexts texts = load_chat_texts(files);
+  const TrainingFormat format(texts.require_tokenizer(), texts.chat_template, texts.stops,
+                              config.data.without_reasoning);
+  const int64_t length = config.data.max_length > 0 ? config.data.max_length : model.context_tokens;
+  warn_beyond_context(model, length, "data.max_length");
+  return load_preferences(config.data, shape_of(config.objective.objective), length, format);
+}
+
+LearnerOptions preference_learner_options(const PreferConfig& config, const PreferenceSet& set) {
+  const PreferenceShape shape = shape_of(config.objective.objective);
+  int64_t rows = config.micro_rows_max;
+  const auto look = [&](const std::vector<PreferenceItem>& items) {
+    for (const PreferenceItem& item : items) rows = std::max(rows, unit_rows(shape, item));
+  };
+  for (const auto& file : set.files) look(file);
+  look(set.heldout);
+  LearnerOptions options = preference_learner_options(config.optimiser, rows);
+  options.arithmetic = config.train.arithmetic;
+  return options;
+}
+
 PreferenceStage::PreferenceStage(const PreferConfig& config)
     : config_(config), init_(input_path(config.init)) {}
 
@@ -74,26 +97,17 @@ Json PreferenceStage::identity() const {
 
 void PreferenceStage::open(const Checkpoint* from) {
   files_ = std::make_shared<ModelFiles>(from == nullptr ? init_ : from->path());
-  const ModelConfig& model = files_->config();
-  const ChatTexts texts = load_chat_texts(*files_);
-  folder_texts_ = folder_texts(*files_, texts.require_tokenizer());
-  const TrainingFormat format(texts.require_tokenizer(), texts.chat_template, texts.stops,
-                              config_.data.without_reasoning);
-  const int64_t length =
-      config_.data.max_length > 0 ? config_.data.max_length : model.context_tokens;
-  warn_beyond_context(model, length, "data.max_length");
-  const PreferenceShape shape = shape_of(config_.objective.objective);
-  set_ = load_preferences(config_.data, shape, length, format);
+  folder_texts_ = folder_texts(*files_, load_chat_texts(*files_).require_tokenizer());
+  set_ = open_preferences(config_, *files_);
   if (config_.record.eval_steps > 0 && set_.heldout.empty())
     log_warn(
         "record.eval_steps is {}, but no prompt is held out (data.heldout_fraction {}): nothing "
         "will be measured",
         config_.record.eval_steps, config_.data.heldout_fraction);
   drawn_.assign(set_.files.size(), 0);
-  step_options_ = {.objective = config_.objective, .rows_max = rows_max()};
-  LearnerOptions options = preference_learner_options(config_.optimiser, step_options_.rows_max);
-  options.arithmetic = config_.train.arithmetic;
-  learner_.emplace(model, options, stream_);
+  const LearnerOptions options = preference_learner_options(config_, set_);
+  step_options_ = {.objective = config_.objective, .rows_max = options.pass.rows_max};
+  learner_.emplace(files_->config(), options, stream_);
   if (from == nullptr) {
     load_parameters(*files_, learner_->parameters(), stream_);
   } else {
@@ -102,17 +116,6 @@ void PreferenceStage::open(const Checkpoint* from) {
   }
   learner_->parameters_changed();
   open_references(from);
-}
-
-int64_t PreferenceStage::rows_max() const {
-  const PreferenceShape shape = shape_of(config_.objective.objective);
-  int64_t rows = config_.micro_rows_max;
-  const auto look = [&](const std::vector<PreferenceItem>& items) {
-    for (const PreferenceItem& item : items) rows = std::max(rows, unit_rows(shape, item));
-  };
-  for (const auto& file : set_.files) look(file);
-  look(set_.heldout);
-  return rows;
 }
 
 // Every document, in the order of reference_logps.bin: by file, then the held-out ones.

@@ -1,8 +1,9 @@
 // rl/preference_stage.h: preference learning as the stage of a run: the data and its order, the
 // reference model's log-probabilities, a step, held-out measurements.
 //
-// Its state beside the learner's is how many items of each file were drawn. Not here: the order of
-// a run (train/run.h), what a step computes (preference_step.h).
+// open_preferences() and preference_learner_options() serve `dure plan` too. Its state beside the
+// learner's is how many items of each file were drawn. Not here: the order of a run (train/run.h),
+// what a step computes (preference_step.h).
 #pragma once
 
 #include <memory>
@@ -18,6 +19,12 @@
 
 namespace dure {
 
+// The data of a run as its model's tokens. Logs and throws as load_preferences() does.
+PreferenceSet open_preferences(const PreferConfig& config, const ModelFiles& files);
+
+// What the run asks of the learner: a pass holds micro_rows_max tokens, or the longest pair.
+LearnerOptions preference_learner_options(const PreferConfig& config, const PreferenceSet& set);
+
 class PreferenceStage : public Stage {
  public:
   // Opens nothing.
@@ -32,7 +39,6 @@ class PreferenceStage : public Stage {
   void save(Json& state) const override;
 
  private:
-  int64_t rows_max() const;
   Json init_hash(const Checkpoint* from) const;
   std::vector<const TokenDocument*> documents() const;
   void open_references(const Checkpoint* from);
