@@ -296,6 +296,9 @@ TEST_F(PreferTest, VerifiedAnswersBecomePairs) {
       R"({"prompt":[{"role":"user","content":"2+2"}],"chosen":[{"role":"assistant","content":"4","reasoning_content":"why"}],"rejected":[{"role":"assistant","content":"5","reasoning_content":"why"}]})"
       "\n");
   ASSERT_EQ(run_program(source + at("made-groups.jsonl").string() + "' --groups").code, 0);
+  EXPECT_NE(read_file(at("made-groups.jsonl")).find(R"("rewards":[1.0,0.0,0.0,1.0,0.0])"),
+            std::string::npos)
+      << read_file(at("made-groups.jsonl"));
   for (const char* file : {"made.jsonl", "made-groups.jsonl"}) {
     PreferConfig c = prefer(std::string("run-") + file);
     c.steps = 1;

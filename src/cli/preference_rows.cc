@@ -21,6 +21,13 @@ struct Scored {
   bool is_right() const { return score >= 0.5; }
 };
 
+// Equal answers once.
+void add_new(const Scored& answer, std::vector<Scored>& list) {
+  const bool known =
+      std::ranges::any_of(list, [&](const Scored& s) { return s.message == answer.message; });
+  if (!known) list.push_back(answer);
+}
+
 class Prompts {
  public:
   explicit Prompts(PreferenceRowsReport& report) : report_(report) {}
@@ -45,9 +52,7 @@ class Prompts {
       answers_.emplace_back();
     }
     std::vector<Scored>& list = answers_[at->second];
-    const bool known =
-        std::ranges::any_of(list, [&](const Scored& s) { return s.message == message; });
-    if (!known) list.push_back({message, score});
+    list.push_back({message, score});
   }
 
   std::string rows(const PreferenceRowsOptions& options) {
@@ -55,7 +60,7 @@ class Prompts {
     report_.prompts = std::ssize(prompts_);
     for (size_t i = 0; i < prompts_.size(); ++i) {
       std::vector<Scored> right, wrong;
-      for (const Scored& s : answers_[i]) (s.is_right() ? right : wrong).push_back(s);
+      for (const Scored& s : answers_[i]) add_new(s, s.is_right() ? right : wrong);
       if (right.empty() || wrong.empty()) {
         ++report_.one_sided;
         continue;

@@ -25,8 +25,10 @@ struct PreferenceRowsReport {
 };
 
 // `source`: a folder of `dure eval` or `dure rl`, or one of its files. Right: a score of at least
-// 0.5. Equal answers to a prompt count once. Replaces `out`. Throws kNotFound where the source
-// holds no answers, kInvalidArgument where no row comes of them.
+// 0.5. Of pairs equal answers count once; a group keeps them: how often the model gives an answer
+// is part of it (grouper's advantages do not sum to 0, so what is left out moves it). Replaces
+// `out`. Throws kNotFound where the source holds no answers, kInvalidArgument where no row comes of
+// them.
 PreferenceRowsReport write_preference_rows(const Path& source, const Path& out,
                                            const PreferenceRowsOptions& options);
 
