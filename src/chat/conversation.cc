@@ -42,16 +42,27 @@ std::vector<int32_t> Conversation::encode(const std::string& rendered) const {
 std::vector<int32_t> Conversation::prompt() const { return encode(render()); }
 
 AnswerStream Conversation::answer() const {
-  return answer(options_.thinking && !options_.continue_last);
+  Conversation probe = *this;
+  if (probe.messages_.empty()) probe.add({.role = Role::kUser, .content = "?"});
+  try {
+    return answer_to(probe.render());
+  } catch (const Error&) {  // The prompt says why; who reads an answer alone needs no prompt.
+    return answer({.thinking = options_.thinking && !options_.continue_last});
+  }
 }
 
 AnswerStream Conversation::answer_to(const std::string& rendered) const {
-  return answer(python_strip(rendered, StripSide::kRight).ends_with("<think>"));
+  const std::string_view prompt = python_strip(rendered, StripSide::kRight);
+  const bool thinking = prompt.ends_with("<think>");
+  return answer({.thinking = thinking,
+                 .opens_reasoning = !thinking && !options_.continue_last && options_.opens_turn &&
+                                    !prompt.ends_with("</think>")});
 }
 
-AnswerStream Conversation::answer(bool thinking) const {
+AnswerStream Conversation::answer(Opening opening) const {
   return AnswerStream(*texts_, {.format = texts_->chat_template.format(),
-                                .thinking = thinking,
+                                .thinking = opening.thinking,
+                                .opens_reasoning = opening.opens_reasoning,
                                 .calls = options_.read_calls,
                                 .call_pieces = options_.call_pieces,
                                 .continues = options_.continue_last,

@@ -58,13 +58,17 @@ class Conversation {
   std::vector<int32_t> prompt() const;
   // The ids of what render() gave.
   std::vector<int32_t> encode(const std::string& rendered) const;
-  // Reads the answer to that prompt. Given what was rendered, that decides whether the answer
-  // begins inside the reasoning, whatever was asked for: a template may know nothing of thinking.
+  // Reads the answer to that prompt. What is rendered decides whether the answer begins inside the
+  // reasoning, or may begin with <think>, whatever was asked for: a template may know nothing of
+  // thinking. answer() renders (without messages, one of its own).
   AnswerStream answer() const;
   AnswerStream answer_to(const std::string& rendered) const;
 
  private:
-  AnswerStream answer(bool thinking) const;
+  struct Opening {
+    bool thinking = false, opens_reasoning = false;
+  };
+  AnswerStream answer(Opening opening) const;
 
   const ChatTexts* texts_;
   ConversationOptions options_;

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "grade/choice.h"
 #include "grade/code.h"
+#include "grade/function_call.h"
 #include "grade/instructions/instruction_grader.h"
 #include "grade/judge.h"
 #include "grade/match.h"
@@ -35,6 +36,7 @@ GraderTable standard_graders() {
   add_maths_graders(table);
   add_instruction_graders(table);
   add_code_graders(table);
+  add_function_call_graders(table);
   add_judge_graders(table);
   return table;
 }

@@ -3,12 +3,10 @@
 #include "grade/maths_compare.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 
 #include "base/python_text.h"
 #include "grade/maths_canonical.h"
-#include "grade/maths_numeric.h"
+#include "grade/maths_scalars.h"
 #include "grade/maths_sets.h"
 #include "grade/maths_tree.h"
 #include "grade/maths_words.h"
@@ -18,9 +16,8 @@ namespace {
 
 using Verdict = MathsVerdict;
 
-constexpr int64_t kStepsMax = 4'000'000;  // of one comparison of two readings
+constexpr int64_t kStepsMax = 3'000'000;  // of one comparison of two readings
 constexpr size_t kItemsMax = 100;         // of a list
-constexpr int64_t kPointsNeeded = 8;
 
 bool is_same(Verdict verdict) { return verdict == Verdict::kEqual || verdict == Verdict::kNumeric; }
 
@@ -29,16 +26,6 @@ Verdict all_of(Verdict a, Verdict b) {
   if (a == Verdict::kDifferent || b == Verdict::kDifferent) return Verdict::kDifferent;
   if (a == Verdict::kUnknown || b == Verdict::kUnknown) return Verdict::kUnknown;
   return a == Verdict::kNumeric || b == Verdict::kNumeric ? Verdict::kNumeric : Verdict::kEqual;
-}
-
-enum class Nearness { kSame, kApart, kUnsure };
-
-Nearness nearness(const MathsValue& a, const MathsValue& b) {
-  const long double difference = std::abs(a.value - b.value);
-  const long double bound = 4 * (a.error + b.error);
-  if (difference > bound) return Nearness::kApart;
-  const long double scale = std::max({1.0L, std::abs(a.value), std::abs(b.value)});
-  return bound <= 1e-12L * scale && bound <= 1e-9L ? Nearness::kSame : Nearness::kUnsure;
 }
 
 bool contains(const MathsNode& node, MathsKind kind) {
@@ -67,109 +54,6 @@ MathsNode with_signs(const MathsNode& node, bool upper) {
   return out;
 }
 
-// ---- Scalars
-// --------------------------------------------------------------------------------------
-
-// Fixed points: whole and positive ones, positive ones, ones of both signs.
-struct PointKind {
-  bool whole;
-  bool positive;
-};
-
-long double coordinate(PointKind kind, int64_t point, int64_t symbol) {
-  // A multiplicative hash: points must not lie on a line that a formula may have.
-  uint64_t h = static_cast<uint64_t>(point * 64 + symbol + 1) * 0x9E3779B97F4A7C15ULL;
-  h ^= h >> 29;
-  h *= 0xBF58476D1CE4E5B9ULL;
-  h ^= h >> 32;
-  if (kind.whole) return static_cast<long double>(2 + h % 11);
-  const long double size = 0.3L + static_cast<long double>(h % 1'000'003) / 400'000.0L;
-  return !kind.positive && (h >> 40) % 2 == 0 ? -size : size;
-}
-
-struct Tally {
-  int64_t same = 0, apart = 0, unsure = 0;
-};
-
-class ScalarComparer {
- public:
-  ScalarComparer(MathsAlgebra& algebra, const MathsNode& a, const MathsNode& b)
-      : algebra_(algebra), a_(a), b_(b) {
-    symbols_.add(a);
-    symbols_.add(b);
-  }
-
-  Verdict verdict() {
-    auto form = MathsAlgebra::Equality::kNotShown;
-    try {
-      form = algebra_.compare(a_, b_);
-    } catch (const MathsGivenUp&) {
-      MathsEffort::charge(0);  // Out of steps altogether: it is thrown again.
-    }
-    if (form == MathsAlgebra::Equality::kUnequal) return Verdict::kDifferent;
-    const Verdict by_value = numeric();
-    if (form == MathsAlgebra::Equality::kEqual)
-      return by_value == Verdict::kDifferent ? Verdict::kUnknown : Verdict::kEqual;
-    return by_value;
-  }
-
- private:
-  Verdict numeric() const {
-    const Verdict natural = symbols_.names.empty() ? of_constants(false) : of_points(false);
-    if (!symbols_.has_plain_log || natural == Verdict::kNumeric) return natural;
-    const Verdict common = symbols_.names.empty() ? of_constants(true) : of_points(true);
-    if (common == Verdict::kNumeric) return Verdict::kUnknown;  // Which logarithm was meant?
-    return natural == common ? natural : Verdict::kUnknown;
-  }
-
-  Verdict of_constants(bool base_10) const {
-    const MathsPoint point{.symbols = {}, .complex_allowed = true, .plain_log_is_base_10 = base_10};
-    const auto a = maths_value(a_, point), b = maths_value(b_, point);
-    if (!a || !b) return Verdict::kUnknown;
-    switch (nearness(*a, *b)) {
-      case Nearness::kSame:
-        return Verdict::kNumeric;
-      case Nearness::kApart:
-        return Verdict::kDifferent;
-      default:
-        return Verdict::kUnknown;
-    }
-  }
-
-  Tally tally(PointKind kind, int64_t first, int64_t count, bool base_10) const {
-    Tally out;
-    for (int64_t p = first; p < first + count; ++p) {
-      MathsPoint point{.symbols = {},
-                       .complex_allowed = symbols_.has_imaginary,
-                       .plain_log_is_base_10 = base_10};
-      int64_t index = 0;
-      for (const std::string& name : symbols_.names)
-        point.symbols[name] = coordinate(kind, p, index++);
-      const auto a = maths_value(a_, point), b = maths_value(b_, point);
-      if (!a || !b) continue;
-      const Nearness near = nearness(*a, *b);
-      ++(near == Nearness::kSame ? out.same : near == Nearness::kApart ? out.apart : out.unsure);
-    }
-    return out;
-  }
-
-  Verdict of_points(bool base_10) const {
-    const Tally whole = tally({.whole = true, .positive = true}, 0, 12, base_10);
-    const Tally positive = tally({.whole = false, .positive = true}, 100, 8, base_10);
-    const Tally any = tally({.whole = false, .positive = false}, 200, 8, base_10);
-    if (whole.apart > 0) return Verdict::kDifferent;
-    const int64_t apart = positive.apart + any.apart;
-    if (apart > 0) return whole.same > 0 ? Verdict::kUnknown : Verdict::kDifferent;
-    const int64_t same = whole.same + positive.same + any.same;
-    const int64_t unsure = whole.unsure + positive.unsure + any.unsure;
-    return same >= kPointsNeeded && unsure == 0 ? Verdict::kNumeric : Verdict::kUnknown;
-  }
-
-  MathsAlgebra& algebra_;
-  const MathsNode &a_, &b_;
-  MathsSymbols symbols_;
-};
-
 // ---- Trees
 // ----------------------------------------------------------------------------------------
 
@@ -181,11 +65,12 @@ class TreeComparer {
     if (contains(a, MathsKind::kEllipsis) || contains(b, MathsKind::kEllipsis))
       return Verdict::kUnknown;
     if (is_equation(a) || is_equation(b)) return equations(a, b);
-    if (a.kind == MathsKind::kRelation && a.name == "in") return compare(a.kids[1], b);
-    if (b.kind == MathsKind::kRelation && b.name == "in") return compare(a, b.kids[1]);
-    const bool open_a = is_alternatives(a), open_b = is_alternatives(b);
-    if (open_a && open_b) return unordered(a, b);
+    if (is_membership(a) && is_name(a.kids[0])) return compare(a.kids[1], b);
+    if (is_membership(b) && is_name(b.kids[0])) return compare(a, b.kids[1]);
+    const bool alternatives = is_alternatives(a) || is_alternatives(b);
+    if (is_alternatives(a) && is_alternatives(b)) return unordered(a, b);
     if (is_interval_like(a) || is_interval_like(b)) return sets(a, b);
+    if (alternatives && is_one_or_list(a) && is_one_or_list(b)) return unordered(a, b);
     if (a.kind == MathsKind::kTuple && b.kind == MathsKind::kTuple) return tuples(a, b);
     if (is_collection(a.kind) || is_collection(b.kind)) return collections(a, b);
     return scalars(a, b);
@@ -199,6 +84,9 @@ class TreeComparer {
     return node.kind == MathsKind::kChain &&
            std::all_of(node.kids.begin(), node.kids.end(),
                        [](const MathsNode& kid) { return kid.name == "="; });
+  }
+  static bool is_membership(const MathsNode& node) {
+    return node.kind == MathsKind::kRelation && node.name == "in";
   }
   static const MathsNode& left_of(const MathsNode& node) {
     return node.kind == MathsKind::kChain ? node.kids.front().kids[0] : node.kids[0];
@@ -231,7 +119,10 @@ class TreeComparer {
           left_a.kids[1].kind == MathsKind::kSymbol && left_b.kids[1].kind == MathsKind::kSymbol)
         return compare(right_of(a), renamed(right_of(b), left_b.kids[1].name, left_a.kids[1].name));
     }
-    return implicit(a, b);
+    const Verdict verdict = implicit(a, b);
+    if (is_same(verdict) || !is_name(left_a) || !is_name(left_b)) return verdict;
+    // x = 5 and y = 5: perhaps a slip of the name.
+    return is_same(compare(right_of(a), right_of(b))) ? Verdict::kUnknown : verdict;
   }
 
   static MathsNode renamed(MathsNode node, const std::string& from, const std::string& to) {
@@ -240,10 +131,22 @@ class TreeComparer {
     return node;
   }
 
+  // Whether the sides of "x = 1 + 2 = 3" agree, but for a name in front.
+  bool holds(const MathsNode& equation) {
+    if (equation.kind == MathsKind::kChain)
+      return std::all_of(equation.kids.begin(), equation.kids.end(),
+                         [&](const MathsNode& kid) { return holds(kid); });
+    return is_name(equation.kids[0]) || contains(equation.kids[0], MathsKind::kSymbol) ||
+           is_same(compare(equation.kids[0], equation.kids[1]));
+  }
+
   Verdict equation_and_value(const MathsNode& equation, const MathsNode& value) {
     const Verdict verdict = compare(right_of(equation), value);
-    if (is_name(left_of(equation)) || is_same(verdict)) return verdict;
-    return Verdict::kUnknown;
+    if (is_same(verdict) && !holds(equation)) return Verdict::kUnknown;
+    if (is_name(left_of(equation))) return verdict;
+    // "2 + 3 = 5" is 5; "x + y = 5" is not.
+    const bool worked_out = !contains(left_of(equation), MathsKind::kSymbol);
+    return worked_out && is_same(verdict) ? verdict : Verdict::kUnknown;
   }
 
   static MathsNode difference(const MathsNode& a, const MathsNode& b) {
@@ -275,8 +178,7 @@ class TreeComparer {
   // What \pm and commas list, as a flat list.
   static std::vector<MathsNode> items(const MathsNode& node) {
     std::vector<MathsNode> out;
-    if (is_alternatives(node) && node.kind != MathsKind::kAdd &&
-        (node.kind == MathsKind::kList || node.kind == MathsKind::kSet)) {
+    if (node.kind == MathsKind::kList || node.kind == MathsKind::kSet) {
       for (const MathsNode& kid : node.kids)
         for (MathsNode& item : items(kid)) out.push_back(std::move(item));
     } else if (contains(node, MathsKind::kPlusMinus)) {
@@ -290,8 +192,8 @@ class TreeComparer {
   }
 
   static bool is_alternatives(const MathsNode& node) {
-    return (node.kind == MathsKind::kList && node.name != "or") || node.kind == MathsKind::kSet ||
-           (node.kind == MathsKind::kList && !is_inequality(node.kids[0])) ||
+    return node.kind == MathsKind::kSet ||
+           (node.kind == MathsKind::kList && (node.name != "or" || !is_inequality(node.kids[0]))) ||
            (!is_collection(node.kind) && contains(node, MathsKind::kPlusMinus));
   }
 
@@ -323,6 +225,7 @@ class TreeComparer {
     if (left.size() != right.size()) return Verdict::kDifferent;
     const Verdict in_order = ordered(left, right);
     if (is_same(in_order)) return in_order;
+    if (are_defined(left) != are_defined(right)) return Verdict::kUnknown;
     const Verdict in_any_order = matched(left, right);
     return sequence && is_same(in_any_order) ? Verdict::kUnknown : in_any_order;
   }
@@ -380,14 +283,33 @@ class TreeComparer {
     const auto left = vector_of(a), right = vector_of(b);
     if (left && right) {
       const Verdict in_order = ordered(*left, *right);
+      if (!is_same(in_order) && are_named(*left) != are_named(*right)) return Verdict::kUnknown;
       // "3, 5, 7" may be given as "(3, 7, 5)"; a tuple that was asked for has its order.
       if (a.kind == MathsKind::kList && !is_same(in_order)) return matched_or_apart(*left, *right);
       return in_order;
     }
-    if (is_alternatives(a) || is_alternatives(b)) {
-      if (is_one_or_list(a) && is_one_or_list(b)) return unordered(a, b);
-    }
     return Verdict::kDifferent;
+  }
+
+  // "y = 2, x = 1": definitions of several names that are not in their order.
+  static bool are_named(const std::vector<MathsNode>& list) {
+    std::string last;
+    bool sorted = true;
+    for (const MathsNode& item : list) {
+      if (!is_equation(item) || left_of(item).kind != MathsKind::kSymbol) return false;
+      sorted &= last < left_of(item).name;
+      last = left_of(item).name;
+    }
+    return !sorted && list.size() > 1 && left_of(list[0]).name != last;
+  }
+  // "x = 1, y = 2" next to values without names.
+  static bool are_defined(const std::vector<MathsNode>& list) {
+    return list.size() > 1 &&
+           std::all_of(list.begin(), list.end(),
+                       [](const MathsNode& item) {
+                         return is_equation(item) && left_of(item).kind == MathsKind::kSymbol;
+                       }) &&
+           left_of(list.front()).name != left_of(list.back()).name;
   }
 
   Verdict matched_or_apart(const std::vector<MathsNode>& a, const std::vector<MathsNode>& b) {
@@ -469,7 +391,17 @@ class TreeComparer {
       return a.name.empty() ? based(b, a) : based(a, b);
     if (is_set_name(a) || is_set_name(b))
       return is_set_name(a) && is_set_name(b) ? Verdict::kDifferent : Verdict::kUnknown;
-    return ScalarComparer(algebra_, a, b).verdict();
+    const Verdict verdict = compare_scalars(algebra_, a, b);
+    if (verdict != Verdict::kDifferent) return verdict;
+    return may_be_unit(a, b) || may_be_unit(b, a) ? Verdict::kUnknown : verdict;
+  }
+
+  // "5 m" next to 5: perhaps metres.
+  bool may_be_unit(const MathsNode& a, const MathsNode& b) {
+    return a.kind == MathsKind::kMultiply && a.kids.size() == 2 &&
+           a.kids[0].kind == MathsKind::kNumber && a.kids[1].kind == MathsKind::kSymbol &&
+           std::string_view("mgshLlJNWVAKCF").find(a.kids[1].name) != std::string_view::npos &&
+           !contains(b, MathsKind::kSymbol) && is_same(compare(a.kids[0], b));
   }
 
   static bool is_set_name(const MathsNode& node) {
@@ -508,6 +440,11 @@ MathsNode as_share(const MathsNode& node) {
   return times(node, {.kind = MathsKind::kNumber, .number = Rational(BigInt(1), BigInt(100))});
 }
 
+std::string unit_of(const MathsUnits& units) {
+  if (!units.unit.empty()) return units.unit;
+  return units.degrees ? "degree" : units.percent ? "per cent" : "";
+}
+
 // As written; else with the per cents or degrees of one side worked out.
 MathsComparison compare_readings(const MathsReading& a, const MathsReading& b) {
   const MathsEffort effort(kStepsMax);
@@ -522,9 +459,9 @@ MathsComparison compare_readings(const MathsReading& a, const MathsReading& b) {
     };
     retry(&MathsUnits::percent, as_share);
     retry(&MathsUnits::degrees, as_radians);
-    if (is_same(verdict) && !a.units.unit.empty() && !b.units.unit.empty() &&
-        a.units.unit != b.units.unit)
-      return {Verdict::kUnknown, "the units differ: " + a.units.unit + ", " + b.units.unit};
+    const std::string unit_a = unit_of(a.units), unit_b = unit_of(b.units);
+    if (is_same(verdict) && !unit_a.empty() && !unit_b.empty() && unit_a != unit_b)
+      return {Verdict::kUnknown, "the units differ: " + unit_a + ", " + unit_b};
     return {verdict,
             verdict == Verdict::kUnknown ? "neither equality nor difference is shown" : ""};
   } catch (const MathsGivenUp& given_up) {
@@ -545,6 +482,13 @@ MathsComparison best_of(const MathsReadings& reference, const MathsReadings& ans
   return best;
 }
 
+// More digits than are read.
+bool is_huge_integer(std::string_view answer) {
+  return answer.size() > 2000 &&
+         answer.find_first_not_of("0123456789., ") == std::string_view::npos;
+}
+bool is_number(const MathsNode& node) { return node.kind == MathsKind::kNumber; }
+
 }  // namespace
 
 MathsComparison compare_maths(std::string_view reference, std::string_view answer) {
@@ -552,8 +496,10 @@ MathsComparison compare_maths(std::string_view reference, std::string_view answe
   if (said.empty()) return {Verdict::kDifferent, "the answer is empty"};
   if (maths_plain(reference) == maths_plain(answer)) return {Verdict::kEqual, ""};
   const MathsReadings known = read_maths(reference), given = read_maths(answer);
+  if (is_huge_integer(answer) && !known.list.empty() && is_number(known.list[0].tree))
+    return {Verdict::kDifferent, ""};
   if (!known.list.empty() && !given.list.empty()) return best_of(known, given);
-  if (words == said) return {Verdict::kEqual, ""};
+  if (words == said || begins_with_letter(said, words)) return {Verdict::kEqual, ""};
   if (known.list.empty() && is_one_word(words) && (is_one_word(said) || !given.list.empty()))
     return {Verdict::kDifferent, ""};
   if (given.list.empty() && is_one_word(said) && !is_number_word(said) && !known.list.empty())

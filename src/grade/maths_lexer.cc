@@ -90,6 +90,7 @@ const std::map<std::string, std::string, std::less<>>& command_signs() {
                                                                          {"varnothing", "empty"},
                                                                          {"begin", "begin"},
                                                                          {"end", "end"},
+                                                                         {"approx", "approx"},
                                                                          {"overline", "overline"},
                                                                          {"prime", "'"},
                                                                          {"lor", "or"},
@@ -122,9 +123,13 @@ bool is_text(std::string_view name) {
   return kNames.count(name) > 0;
 }
 
+bool is_ordinal(std::string_view word) {
+  return word == "th" || word == "st" || word == "nd" || word == "rd";
+}
+
 const std::map<std::string, std::string, std::less<>>& word_meanings() {
   static const std::map<std::string, std::string, std::less<>> kWords = {
-      {"sqrt", "sqrt"},      {"infinity", "infinity"}, {"inf", "infinity"},
+      {"sqrt", "root"},      {"infinity", "infinity"}, {"inf", "infinity"},
       {"infty", "infinity"}, {"and", "and"},           {"or", "or"},
       {"in", "in"},          {"union", "cup"},         {"cup", "cup"}};
   return kWords;
@@ -133,13 +138,13 @@ const std::map<std::string, std::string, std::less<>>& word_meanings() {
 // Unicode signs by what plain text writes.
 const std::map<char32_t, std::string>& unicode_signs() {
   static const std::map<char32_t, std::string> kSigns = {
-      {U'×', "*"},     {U'·', "*"},        {U'⋅', "*"},      {U'÷', "/"},      {U'−', "-"},
-      {U'–', "-"},     {U'≤', "<="},       {U'≥', ">="},     {U'≠', "!="},     {U'±', "+-"},
-      {U'∓', "-+"},    {U'∞', "infinity"}, {U'√', "sqrt"},   {U'∪', "cup"},    {U'∩', "cap"},
-      {U'∈', "in"},    {U'∖', "setminus"}, {U'°', "degree"}, {U'⌊', "floor("}, {U'⌋', ")floor"},
-      {U'⌈', "ceil("}, {U'⌉', ")ceil"},    {U'…', "..."},    {U'⋯', "..."},    {U'∅', "empty"},
-      {U'′', "'"},     {U'，', ","},       {U'（', "("},     {U'）', ")"},     {U'／', "/"},
-      {U'＝', "="},    {U'％', "%"}};
+      {U'×', "*"},      {U'·', "*"},     {U'⋅', "*"},        {U'÷', "/"},      {U'−', "-"},
+      {U'–', "-"},      {U'≤', "<="},    {U'≥', ">="},       {U'≠', "!="},     {U'≈', "approx"},
+      {U'±', "+-"},     {U'∓', "-+"},    {U'∞', "infinity"}, {U'√', "root"},   {U'∪', "cup"},
+      {U'∩', "cap"},    {U'∈', "in"},    {U'∖', "setminus"}, {U'°', "degree"}, {U'⌊', "floor("},
+      {U'⌋', ")floor"}, {U'⌈', "ceil("}, {U'⌉', ")ceil"},    {U'…', "..."},    {U'⋯', "..."},
+      {U'∅', "empty"},  {U'′', "'"},     {U'，', ","},       {U'（', "("},     {U'）', ")"},
+      {U'／', "/"},     {U'＝', "="},    {U'％', "%"}};
   return kSigns;
 }
 
@@ -169,6 +174,8 @@ class Lexer {
   }
   void sign(std::string text, size_t length) {
     at_ += length;
+    if (text == "(" || text == "[" || text == "\\{") ++bracket_depth_;
+    if (text == ")" || text == "]" || text == "\\}") --bracket_depth_;
     add(MathsTokenKind::kSign, std::move(text));
   }
 
@@ -198,19 +205,32 @@ class Lexer {
     } else if (at < text_.size() && text_[at] == ',') {
       gap = 1;
     } else {
-      return 0;
+      return spaced_thousands_gap(at);
     }
-    if (text_.compare(at + gap, 2, "\\!") == 0) {
+    if (at + gap <= text_.size() && text_.compare(at + gap, 2, "\\!") == 0) {
       gap += 2;
       sure = true;
       while (at + gap < text_.size() && text_[at + gap] == ' ') ++gap;
     }
-    if (!sure && commas_ == MathsCommas::kSeparate) return 0;
+    // In brackets a comma parts the items of a tuple.
+    if (!sure && (commas_ == MathsCommas::kSeparate || bracket_depth_ > 0)) return 0;
     const size_t digits = at + gap;
     for (size_t k = 0; k < 3; ++k)
       if (digits + k >= text_.size() || !is_digit(text_[digits + k])) return 0;
     if (digits + 3 < text_.size() && is_digit(text_[digits + 3])) return 0;
     return gap;
+  }
+
+  // "1 000 000", which is no number else; not "1 234/567".
+  size_t spaced_thousands_gap(size_t at) const {
+    size_t gap = 0;
+    if (text_.compare(at, 1, " ") == 0 || text_.compare(at, 1, "~") == 0) gap = 1;
+    if (text_.compare(at, 2, "\\,") == 0 || text_.compare(at, 2, "\\ ") == 0) gap = 2;
+    if (gap == 0) return 0;
+    for (size_t k = 0; k < 3; ++k)
+      if (at + gap + k >= text_.size() || !is_digit(text_[at + gap + k])) return 0;
+    const char next = at + gap + 3 < text_.size() ? text_[at + gap + 3] : '\0';
+    return is_digit(next) || next == '/' ? 0 : gap;
   }
 
   void number() {
@@ -251,6 +271,8 @@ class Lexer {
     while (end < text_.size() && is_letter(text_[end])) ++end;
     const std::string word(text_.substr(at_, end - at_));
     at_ = end;
+    if (is_ordinal(word) && !space_ && !out_.empty() && out_.back().kind == MathsTokenKind::kNumber)
+      return;
     if (word.size() == 1) return add(MathsTokenKind::kName, word);
     if (!plain_word(word)) add(MathsTokenKind::kWord, word);
   }
@@ -311,7 +333,21 @@ class Lexer {
     if (functions().count(name) > 0) return add(MathsTokenKind::kFunction, name);
     if (greek().count(name) > 0) return add(MathsTokenKind::kName, name);
     if (name == "mathbb") return blackboard();
+    if (run_together(name)) return;
     throw MathsGivenUp{"a command of LaTeX is not known"};
+  }
+
+  // "\cotx" is no command, but what is meant is plain.
+  bool run_together(const std::string& name) {
+    for (size_t size = name.size() - 1; size >= 2; --size) {
+      const std::string head = name.substr(0, size);
+      const bool is_function = functions().count(head) > 0;
+      if (!is_function && head != "pi") continue;
+      add(is_function ? MathsTokenKind::kFunction : MathsTokenKind::kName, head);
+      at_ -= name.size() - size;
+      return true;
+    }
+    return false;
   }
 
   void escaped_sign() {
@@ -346,6 +382,7 @@ class Lexer {
   void text_command(const std::string& name) {
     const std::string inside(python_strip(braces()));
     if (inside.empty()) return;
+    if (is_ordinal(inside)) return without_raising();
     if (inside == "and" || inside == "or") return add(MathsTokenKind::kSign, inside);
     if (functions().count(inside) > 0) return add(MathsTokenKind::kFunction, inside);
     const bool is_mathematics = name == "mathrm" || name == "operatorname" || name == "textbf" ||
@@ -356,6 +393,16 @@ class Lexer {
       return add(MathsTokenKind::kNumber, inside);
     if (inside == ",") return add(MathsTokenKind::kSign, ",");
     add(MathsTokenKind::kWord, inside);
+  }
+
+  // "12^{\text{th}}" is 12.
+  void without_raising() {
+    if (!out_.empty() && out_.back().text == "{") {
+      out_.pop_back();
+      while (at(0) == ' ') ++at_;
+      if (at(0) == '}') ++at_;
+    }
+    if (!out_.empty() && out_.back().text == "^") out_.pop_back();
   }
 
   void environment() {
@@ -417,6 +464,7 @@ class Lexer {
   MathsCommas commas_;
   size_t at_ = 0;
   bool space_ = false;
+  int64_t bracket_depth_ = 0;
   std::vector<MathsToken> out_;
 };
 

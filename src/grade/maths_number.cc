@@ -17,9 +17,10 @@ MathsEffort::MathsEffort(int64_t steps_max) : left_(steps_max), outer_(t_effort)
 }
 MathsEffort::~MathsEffort() { t_effort = outer_; }
 void MathsEffort::charge(int64_t steps) {
-  if (t_effort == nullptr) return;
-  t_effort->left_ -= steps;
-  if (t_effort->left_ < 0) throw MathsGivenUp{"it takes too much work"};
+  for (MathsEffort* scope = t_effort; scope != nullptr; scope = scope->outer_) {
+    scope->left_ -= steps;
+    if (scope->left_ < 0) throw MathsGivenUp{"it takes too much work"};
+  }
 }
 
 BigInt::BigInt(int64_t value) : negative_(value < 0) {

@@ -18,7 +18,7 @@ struct MathsGivenUp {
   const char* why;
 };
 
-// Counts elementary steps of this thread's comparison; the innermost scope's count is charged.
+// Counts elementary steps of this thread's work, within each of the scopes that are open.
 class MathsEffort {
  public:
   explicit MathsEffort(int64_t steps_max);

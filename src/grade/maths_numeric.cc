@@ -211,6 +211,7 @@ class Evaluator {
     long double product = 1;
     const long double step = name == "factorial" ? 1 : 2;
     for (long double k = x.value.real(); k > 1; k -= step) product *= k;
+    if (is_small_integer(product)) return {product, 0};
     return rounded(product, product * kEpsilon * x.value.real());
   }
 
@@ -222,7 +223,13 @@ class Evaluator {
     if (some < 0 || some > all) return {0, 0};
     some = std::min(some, all - some);
     long double product = 1;
-    for (long double j = 1; j <= some; ++j) product *= (all - some + j) / j;
+    long double largest = 1;
+    for (long double j = 1; j <= some; ++j) {
+      product *= all - some + j;
+      largest = std::max(largest, product);
+      product /= j;  // exact while the product was: it is a binomial coefficient
+    }
+    if (is_small_integer(largest)) return {product, 0};
     return rounded(product, product * kEpsilon * 3 * some);
   }
 

@@ -6,10 +6,10 @@
 namespace dure {
 namespace {
 
-int64_t checked(__int128 value) {
+int64_t checked(int64_t value) {
   if (value > std::numeric_limits<int32_t>::max() || value < std::numeric_limits<int32_t>::min())
     throw MathsGivenUp{"an exponent is too large"};
-  return static_cast<int64_t>(value);
+  return value;
 }
 
 }  // namespace

@@ -56,7 +56,20 @@ std::string maths_words(std::string_view text) {
   const bool letters = std::none_of(inside.begin(), inside.end(), [](char c) { return c == ','; });
   while (letters && (encloses_all(inside, '(', ')') || encloses_all(inside, '"', '"')))
     inside = python_strip(inside.substr(1, inside.size() - 2));
+  for (const std::string_view article : {"a ", "an ", "the "}) {
+    if (!inside.starts_with(article)) continue;
+    inside.remove_prefix(article.size());
+    break;
+  }
   return std::string(inside);
+}
+
+bool begins_with_letter(std::string_view words, std::string_view letter) {
+  if (letter.size() != 1 || !is_one_word(letter)) return false;
+  const bool open = words.starts_with('(');
+  if (open) words.remove_prefix(1);
+  if (words.size() < 3 || words[0] != letter[0]) return false;
+  return (words[1] == ')' || (!open && (words[1] == '.' || words[1] == ':'))) && words[2] == ' ';
 }
 
 bool is_one_word(std::string_view words) {

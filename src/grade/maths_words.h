@@ -13,6 +13,8 @@ std::string maths_words(std::string_view text);
 std::string maths_plain(std::string_view text);
 // Letters alone, of `maths_words`: "ellipse", "c".
 bool is_one_word(std::string_view words);
+// "(c) ellipse", "c. ellipse" or "c: ..." where `letter` is "c": an option with its text.
+bool begins_with_letter(std::string_view words, std::string_view letter);
 bool is_number_word(std::string_view word);  // "five", "none", "infinitely": it may mean a number
 
 }  // namespace dure

@@ -100,6 +100,13 @@ void read_answer_form(const Json& asked, const ServedModel& model, GenerationFie
 std::shared_ptr<TokenMask> make_mask(const GenerationFields& fields, const ServedModel& model,
                                      bool after_reasoning, std::set<std::string>& not_held) {
   if (!fields.form) return nullptr;
+  if (model.texts.chat_template.format() == ChatFormat::kHarmony) {
+    throw blamed(fields.form->field,
+                 fmt::format("{}: this model answers in messages on channels (harmony), which are "
+                             "not held to a form; leave {} away",
+                             fields.form->field, fields.form->field),
+                 ErrorCode::kUnsupported);
+  }
   AnswerForm form = *fields.form;
   form.after_reasoning = after_reasoning;
   form.call_format = model.texts.chat_template.format();

@@ -17,7 +17,9 @@
 
 namespace dure {
 
-enum class ChatFormat { kK1, kK2 };
+// kHarmony: GPT-OSS's, read (harmony_parser.h) and rendered by the model's own template; the typed
+// renderer of this header has none.
+enum class ChatFormat { kK1, kK2, kHarmony };
 enum class Role { kSystem, kUser, kAssistant, kTool };
 
 const char* role_name(Role role);  // "system", "user", "assistant", "tool"

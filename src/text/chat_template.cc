@@ -60,6 +60,19 @@ Json with_parsed_arguments(Json messages) {
   return messages;
 }
 
+// Harmony's template calls reasoning `thinking`, and takes it beside calls only without content.
+void name_thinking(Json& messages) {
+  for (Json& message : messages.as_array()) {
+    if (!message.is_object() || message.contains("thinking")) continue;
+    const Json* reasoning = find_given(message, "reasoning_content");
+    if (reasoning == nullptr) reasoning = find_given(message, "reasoning");
+    const Json* content = find_given(message, "content");
+    const bool said = content != nullptr && *content != Json("");
+    if (reasoning == nullptr || (said && message.contains("tool_calls"))) continue;
+    message["thinking"] = Json(*reasoning);
+  }
+}
+
 }  // namespace
 
 ChatTemplate::ChatTemplate(ChatFormat format)
@@ -79,6 +92,7 @@ ChatTemplate ChatTemplate::named(Json variables) {
 void ChatTemplate::add_named(const std::string& name, std::string_view jinja_text,
                              const std::string& source) {
   if (jinja_text.find("<function=") != std::string_view::npos) format_ = ChatFormat::kK2;
+  if (jinja_text.find("<|channel|>") != std::string_view::npos) format_ = ChatFormat::kHarmony;
   if (texts_.empty() || name == "default") source_ = source;
   texts_[name] = {std::string(jinja_text), std::make_shared<jinja::Template>(jinja_text, source)};
 }
@@ -129,6 +143,7 @@ std::string ChatTemplate::render(const Json& messages, const Json& variables) co
     for (const auto& [name, value] : more->as_object()) all[name] = value;
   }
   all["messages"] = messages.is_array() ? with_parsed_arguments(messages) : messages;
+  if (format_ == ChatFormat::kHarmony && messages.is_array()) name_thinking(all["messages"]);
   return chosen(find_given(all, "tools") != nullptr)
       .compiled->render(all, {.now = now_, .limits = {}});
 }

@@ -46,8 +46,8 @@ class ChatTemplate {
   std::string render(const Json& messages, const Json& variables) const;
   std::string render(const std::vector<Message>& messages, const ChatOptions& options) const;
 
-  // How the model writes its calls, for OutputParser: K2 where the template text holds
-  // "<function=".
+  // How the model writes its answers, for OutputParser: harmony where the template text holds
+  // "<|channel|>", K2 where it holds "<function=".
   ChatFormat format() const { return format_; }
   bool is_typed() const { return texts_.empty(); }
   // Renders what the typed format renders: it, or one of the templates of released models.

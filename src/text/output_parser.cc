@@ -11,50 +11,28 @@
 namespace dure {
 namespace {
 
-constexpr std::string_view kThinkEnd = "</think>", kCallBegin = "<tool_call>",
-                           kCallEnd = "</tool_call>";
+constexpr std::string_view kThinkBegin = "<think>", kThinkEnd = "</think>",
+                           kCallBegin = "<tool_call>", kCallEnd = "</tool_call>";
 // How many </tool_call> may stand inside one call's values. Bounds the work on text made to be
 // scanned again and again.
 constexpr int kCloseCountMax = 16;
 
-// Length of the longest end of `text` that begins `tag`: it may become the tag with the next piece.
-size_t partial_tag_size(std::string_view text, std::string_view tag) {
-  for (size_t size = std::min(text.size(), tag.size() - 1); size > 0; --size) {
-    if (text.ends_with(tag.substr(0, size))) return size;
-  }
-  return 0;
-}
-
 }  // namespace
-
-OutputDelta& OutputDelta::operator+=(OutputDelta next) {
-  reasoning += next.reasoning;
-  content += next.content;
-  for (ToolCall& call : next.tool_calls) tool_calls.push_back(std::move(call));
-  for (CallPiece& piece : next.call_pieces) call_pieces.push_back(std::move(piece));
-  return *this;
-}
-
-void OutputParser::Stripper::add(std::string& out, std::string_view text, bool last) {
-  held += text;
-  // Never cut a character: its first bytes are no white space, but the whole may be (U+3000).
-  const size_t partial = last ? 0 : held.size() - complete_utf8_prefix(held);
-  std::string_view whole = std::string_view(held).substr(0, held.size() - partial);
-  if (!started) whole = python_strip(whole, StripSide::kLeft);
-  const size_t skipped = held.size() - partial - whole.size();
-  const std::string_view solid = python_strip(whole, StripSide::kRight);
-  started = started || !solid.empty();
-  out += solid;
-  held.erase(0, skipped + solid.size());
-}
 
 OutputParser::OutputParser(OutputParserOptions options)
     : options_(std::move(options)),
-      state_(options_.thinking ? State::kReasoning : State::kContent) {
-  content_.started = options_.continues;
+      state_(options_.thinking          ? State::kReasoning
+             : options_.opens_reasoning ? State::kOpening
+                                        : State::kContent) {
+  if (options_.continues) content_.start();
+  if (options_.format != ChatFormat::kHarmony) return;
+  harmony_.emplace(HarmonyOptions{.calls = options_.calls,
+                                  .call_pieces = options_.call_pieces,
+                                  .continues = options_.continues});
 }
 
 OutputDelta OutputParser::push(std::string_view text) {
+  if (harmony_) return harmony_->push(text);
   OutputDelta delta;
   buffer_ += text;
   advance(delta, false);
@@ -62,6 +40,7 @@ OutputDelta OutputParser::push(std::string_view text) {
 }
 
 OutputDelta OutputParser::finish() {
+  if (harmony_) return harmony_->finish();
   OutputDelta delta;
   advance(delta, true);
   return delta;
@@ -72,6 +51,9 @@ void OutputParser::advance(OutputDelta& delta, bool last) {
   bool more = true;
   while (more) {
     switch (state_) {
+      case State::kOpening:
+        more = advance_opening(last);
+        break;
       case State::kReasoning:
         more = advance_reasoning(delta, last);
         break;
@@ -88,6 +70,19 @@ void OutputParser::advance(OutputDelta& delta, bool last) {
   }
   buffer_.erase(0, decided_);
   decided_ = 0;
+}
+
+// White space, then perhaps the mark of a model that opens its reasoning itself.
+bool OutputParser::advance_opening(bool last) {
+  const std::string_view text = python_strip(undecided(), StripSide::kLeft);
+  if (!last && (text.empty() || kThinkBegin.starts_with(text))) return false;
+  if (text.starts_with(kThinkBegin)) {
+    decided_ += undecided().size() - text.size() + kThinkBegin.size();
+    state_ = State::kReasoning;
+  } else {
+    state_ = State::kContent;
+  }
+  return true;
 }
 
 bool OutputParser::advance_reasoning(OutputDelta& delta, bool last) {

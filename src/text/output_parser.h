@@ -1,5 +1,5 @@
-// text/output_parser.h: what a K-EXAONE model says, while it says it: reasoning, content, tool
-// calls.
+// text/output_parser.h: what a model says, while it says it: reasoning, content, tool calls. Of
+// models whose turns are messages on channels harmony_parser.h reads all.
 //
 // The inverse of chat.h for one assistant turn (without its <|endofturn|>). Streaming: whatever way
 // the text is cut into pieces, the sum of all deltas is the same, and nothing emitted is ever taken
@@ -17,26 +17,16 @@
 #include <string_view>
 #include <vector>
 
-#include "text/call_reader.h"
+#include "text/harmony_parser.h"
+#include "text/output_delta.h"
 
 namespace dure {
 
-struct OutputDelta {
-  std::string reasoning;             // To be appended to what came before.
-  std::string content;               // Likewise.
-  std::vector<ToolCall> tool_calls;  // Complete ones; `arguments` is an object, `id` empty.
-  // Instead, where calls are told in pieces. A call that was begun before goes on before `content`;
-  // one that begins here comes after it.
-  std::vector<CallPiece> call_pieces;
-  bool empty() const {
-    return reasoning.empty() && content.empty() && tool_calls.empty() && call_pieces.empty();
-  }
-  OutputDelta& operator+=(OutputDelta next);  // The two as one.
-};
-
 struct OutputParserOptions {
   ChatFormat format = ChatFormat::kK1;
-  bool thinking = true;      // The prompt ended inside the reasoning.
+  bool thinking = true;  // The prompt ended inside the reasoning.
+  // It did not, and the model may begin with <think>, as Qwen3's do.
+  bool opens_reasoning = false;
   bool calls = true;         // Else <tool_call> is text as any other.
   bool call_pieces = false;  // Calls are told while they are written.
   bool continues = false;    // A content that was begun: white space at its start counts.
@@ -50,25 +40,23 @@ class OutputParser {
   OutputDelta push(std::string_view text);  // `text` may end inside a character.
   OutputDelta finish();  // The end of the turn: releases what was held back. Once.
 
-  bool in_reasoning() const { return state_ == State::kReasoning; }
-  bool inside_call() const { return state_ == State::kCall || state_ == State::kPieces; }
+  bool in_reasoning() const {
+    return harmony_ ? harmony_->in_reasoning() : state_ == State::kReasoning;
+  }
+  bool inside_call() const {
+    return harmony_ ? harmony_->inside_call() : state_ == State::kCall || state_ == State::kPieces;
+  }
 
  private:
-  enum class State { kReasoning, kContent, kCall, kPieces };
+  enum class State { kOpening, kReasoning, kContent, kCall, kPieces };
   void advance(OutputDelta& delta, bool last);
+  bool advance_opening(bool last);
   bool advance_reasoning(OutputDelta& delta, bool last);
   bool advance_content(OutputDelta& delta, bool last);
   bool advance_call(OutputDelta& delta, bool last);
   bool begin_pieces();
   bool advance_pieces(OutputDelta& delta, bool last);
   void leave_call_in_content(OutputDelta& delta, size_t size);
-
-  // Emits text without the white space at both ends of the whole.
-  struct Stripper {
-    std::string held;  // White space (or half a character) that counts only if more text follows.
-    bool started = false;
-    void add(std::string& out, std::string_view text, bool last);
-  };
 
   OutputParserOptions options_;
   State state_;
@@ -79,7 +67,8 @@ class OutputParser {
   size_t first_close_end_ = 0;  // kCall: one past the first </tool_call>, 0 before it was seen.
   int close_count_ = 0;
   std::optional<CallReader> reader_;  // kCall, kPieces: of the call that is read
-  Stripper reasoning_, content_;
+  EdgeStripper reasoning_, content_;
+  std::optional<HarmonyParser> harmony_;  // Instead of all the rest.
 };
 
 // The parts of a whole output at once.

@@ -615,5 +615,32 @@ TEST(Gguf, BosPaddingAndAPatternThatIsNotNamed) {
   }
 }
 
+std::vector<std::string> pieces_of(const char* name, const std::string& text) {
+  const GgufPreTokeniser* entry = find_gguf_pretokeniser(name);
+  const PreTokeniser cut({entry->patterns.begin(), entry->patterns.end()}, name);
+  std::vector<size_t> ends;
+  cut.split(text, ends);
+  std::vector<std::string> out;
+  size_t begin = 0;
+  for (const size_t end : ends) {
+    out.push_back(text.substr(begin, end - begin));
+    begin = end;
+  }
+  return out;
+}
+
+// GPT-OSS's (o200k) and Qwen's: letters by case and their contractions, digits by threes or one by
+// one, slashes and line breaks behind punctuation.
+TEST(PreTokeniser, PatternsOfOtherFamilies) {
+  using Pieces = std::vector<std::string>;
+  const std::string text = "HelloWorld's XMLHttp 12345 don't\n\n  두레마을 a/b//\n end";
+  EXPECT_EQ(pieces_of("gpt-4o", text),
+            (Pieces{"Hello", "World's", " XMLHttp", " ", "123", "45", " don't", "\n\n", " ",
+                    " 두레마을", " a", "/b", "//\n", " end"}));
+  EXPECT_EQ(pieces_of("qwen2", text),
+            (Pieces{"HelloWorld", "'s", " XMLHttp", " ", "1", "2", "3", "4", "5", " don", "'t",
+                    "\n\n", " ", " 두레마을", " a", "/b", "//\n", " end"}));
+}
+
 }  // namespace
 }  // namespace dure

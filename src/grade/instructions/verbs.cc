@@ -1,4 +1,4 @@
-// Verbs by list where the base form opens a request, by ending elsewhere.
+// Endings first; a base form counts by the word behind it, as it does for the tagger.
 #include "grade/instructions/verbs.h"
 
 #include <unordered_set>
@@ -6,93 +6,84 @@
 namespace dure::instructions {
 namespace {
 
-const std::unordered_set<CharsView>& base_verbs() {
-  static const std::vector<CharsView> list = split(
-      U"accept access achieve acquire act adapt add address adjust adopt advise aim allow alter "
-      U"analyze analyse announce answer apply appreciate approach arrange arrive ask assemble "
-      U"assess "
-      U"assign assist assume attach attempt attend avoid bake be become begin believe boil book "
-      U"boost "
-      U"borrow bring browse build buy calculate call calm capture care carry catch celebrate "
-      U"change "
-      U"charge check choose chop clarify clean click climb close collaborate collect combine come "
-      U"compare compile complete compose conduct confirm connect consider construct consult "
-      U"contact "
-      U"contain continue contribute convert cook cool copy count cover craft create cultivate cut "
-      U"dance "
-      U"decide declare decorate decrease define delete deliver demonstrate describe design "
-      U"determine "
-      U"develop devise dig discover discuss display divide do draft draw dream drink drive drop "
-      U"earn "
-      U"eat edit educate eliminate embark embrace emphasize employ empower enable encourage engage "
-      U"enhance enjoy ensure enter establish estimate evaluate evolve examine execute exercise "
-      U"expand "
-      U"expect experience experiment explain explore express extend extract face fall feed feel "
-      U"fetch "
-      U"figure fill find finish fix fly focus fold follow forget form formulate foster gather "
-      U"generate "
-      U"get give go grab grasp grow guess guide handle hang harness have hear help hide highlight "
-      U"hire "
-      U"hold identify ignore illustrate imagine implement import improve include incorporate "
-      U"increase "
-      U"indulge inform initialize insert inspect install introduce invest investigate invite join "
-      U"journey jump keep know launch lead leap learn leave lend let leverage lie lift limit link "
-      U"list "
-      U"listen live load locate look lose love maintain make manage mark master maximize measure "
-      U"meet "
-      U"mention merge mind minimize mix model modify monitor motivate move multiply name navigate "
-      U"need "
-      U"note notice observe obtain offer open operate optimize order organize outline overcome "
-      U"pack "
-      U"paint pause pay perform pick place plan plant play ponder pour practice prepare present "
-      U"preserve press prevent print prioritize proceed process produce promote protect prove "
-      U"provide "
-      U"publish pull purchase pursue push put raise reach read realize recall receive recognize "
-      U"recommend record reduce refer refine reflect refuse register reimagine relax release rely "
-      U"remain remember remind remove rename repeat replace reply report represent request require "
-      U"research reserve resolve respect respond rest restore retrieve return reveal review revise "
-      U"ride rinse rise roll run save say schedule search season secure see seek select sell send "
-      U"separate serve set share shift shop show sign simplify simulate sing sip sit skip sleep "
-      U"slice "
-      U"smile solve sort speak specify spend split spread spring sprinkle stand start state stay "
-      U"steal "
-      U"step stir stop store strengthen stretch strive study submit substitute subtract suggest "
-      U"summarize support suppose surround survey sustain swim switch take talk taste teach tell "
-      U"test "
-      U"thank think throw toss touch track trade train transfer transform translate travel treat "
-      U"trust try turn type understand unite unleash unlock unveil update upgrade uplift use "
-      U"utilize "
-      U"validate verify view visit visualize wait wake walk want warm wash watch wear weave "
-      U"welcome "
-      U"whip whisk wish witness wonder work write yield");
-  static const std::unordered_set<CharsView> verbs(list.begin(), list.end());
+using Set = std::unordered_set<CharsView>;
+
+Set set_of(CharsView words) {
+  const std::vector<CharsView> list = split(words);
+  return {list.begin(), list.end()};
+}
+
+// Base forms that are taken for verbs before an article, a pronoun or "that".
+const Set& base_verbs() {
+  static const Set verbs = set_of(
+      U"thank rewrite does has accept add adopt advise allow apply arrange ask assist assume "
+      U"attempt attend avoid be "
+      U"become begin boost borrow bring build buy call catch change charge check choose clarify "
+      U"collect come compose conduct connect consider continue contribute create decide deliver "
+      U"determine develop devise do draw drink eliminate emphasize encourage engage enjoy ensure "
+      U"enter establish evaluate examine expect explain extend extract fall feed feel fetch find "
+      U"finish fly forget get give go grab grow have hear help hold identify initialize keep "
+      U"launch lead learn leave lend let lift link listen live look lose love maintain make "
+      U"maximize measure merge minimize modify move need note observe optimize organize preserve "
+      U"prioritize proceed promote protect prove provide publish put raise read realize recall "
+      U"receive recognize recommend refer refine reflect refuse reimagine remain remove rename "
+      U"repeat replace require resolve respect return revise rise save secure see seek select "
+      U"sell send serve shift simplify sing sleep solve specify spend stay stop stretch "
+      U"substitute summarize suppose sustain switch take talk taste teach tell think throw track "
+      U"train transfer translate travel treat try turn type utilize verify visualize wait wake "
+      U"walk want watch wear weave welcome wish wonder work write yield");
   return verbs;
 }
 
-const std::unordered_set<CharsView>& other_forms() {
-  static const std::unordered_set<CharsView> forms = {
-      U"am",    U"is",   U"are",     U"was",  U"were",  U"been",  U"has",     U"had",  U"does",
-      U"did",   U"got",  U"went",    U"came", U"saw",   U"said",  U"made",    U"took", U"given",
-      U"known", U"born", U"founded", U"lost", U"found", U"built", U"thought", U"felt"};
-  return forms;
+// Those that are before a preposition or "how" too.
+const Set& plain_verbs() {
+  static const Set verbs = set_of(
+      U"accept assume attend avoid be begin buy call catch change choose clarify come consider "
+      U"continue develop do eliminate emphasize encourage establish expect explain extend feel "
+      U"find get give go grow have hold identify keep leave lend let look lose love make "
+      U"maximize minimize modify move need note optimize organize prioritize publish put raise "
+      U"read realize recall recognize recommend remove resolve revise rise see seek send serve "
+      U"simplify sing solve specify spend stop summarize suppose take think throw treat try turn "
+      U"utilize verify visualize wait walk want watch wear wish write");
+  return verbs;
 }
 
-const std::unordered_set<CharsView>& not_verbs() {
-  static const std::unordered_set<CharsView> words = {
-      U"during",  U"nothing", U"something", U"anything",  U"everything", U"morning",
-      U"evening", U"ceiling", U"wedding",   U"building",  U"pudding",    U"spring",
-      U"string",  U"sibling", U"indeed",    U"hundred",   U"sacred",     U"naked",
-      U"wicked",  U"speed",   U"breed",     U"regarding", U"according",  U"excluding"};
-  return words;
+bool is_article_or_like(CharsView word) {
+  static const Set words = set_of(
+      U"the a an this these those its their my our your each all any some every his her it you me "
+      U"them us him that");
+  return words.contains(word);
+}
+
+bool is_preposition_or_how(CharsView word) {
+  static const Set words =
+      set_of(U"in at to for with by on into about from of how what why whether");
+  return words.contains(word);
+}
+
+bool is_other_form(CharsView word) {
+  static const Set words = set_of(
+      U"is are had do have let lost given known made found got born built thought felt said");
+  return words.contains(word);
+}
+
+bool has_verb_ending(CharsView word) {
+  static const Set others = set_of(
+      U"during nothing something anything everything morning evening ceiling wedding spring string "
+      U"thing bring swing sting cling "
+      U"sibling indeed hundred sacred naked wicked speed breed");
+  if (others.contains(word)) return false;
+  return (word.size() > 4 && word.ends_with(U"ing")) || (word.size() > 4 && word.ends_with(U"ed"));
 }
 
 }  // namespace
 
 bool is_opening_verb(const std::vector<Chars>& words) {
   const Chars word = lower(words[0]);
-  if (not_verbs().contains(word)) return false;
-  if (base_verbs().contains(word) || other_forms().contains(word)) return true;
-  return (word.size() > 5 && word.ends_with(U"ing")) || (word.size() > 4 && word.ends_with(U"ed"));
+  if (has_verb_ending(word) || is_other_form(word)) return true;
+  const Chars next = words.size() > 1 ? lower(words[1]) : Chars();
+  if (is_article_or_like(next)) return base_verbs().contains(word);
+  return is_preposition_or_how(next) && plain_verbs().contains(word);
 }
 
 }  // namespace dure::instructions

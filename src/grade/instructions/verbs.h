@@ -1,8 +1,9 @@
 // grade/instructions/verbs.h: whether an English text opens with a verb.
 //
 // Stands for the part-of-speech tagger of the published checker (an averaged perceptron, whose
-// weights are not copied) where only its first tag is asked for: a list of verbs that open
-// sentences, forms of be, have and do, and endings. Not here: tags of other words.
+// weights are not copied) where only its first tag is asked for. That tagger takes most capitalised
+// base forms for names ("Build resilient teams") unless an article or a pronoun follows ("Build the
+// house"); so does this, with lists of our own. Not here: tags of other words.
 #pragma once
 
 #include <vector>
