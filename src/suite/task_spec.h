@@ -131,6 +131,12 @@ constexpr auto enum_names(PromptForm) {
   return std::to_array<EnumName<PromptForm>>(
       {{PromptForm::kChat, "chat"}, {PromptForm::kPlain, "plain"}});
 }
+// How `tools` declares: as OpenAI's API does, or as BFCL is published (function_call.h).
+enum class ToolForm : uint8_t { kOpenAi, kBfcl };
+constexpr auto enum_names(ToolForm) {
+  return std::to_array<EnumName<ToolForm>>(
+      {{ToolForm::kOpenAi, "openai"}, {ToolForm::kBfcl, "bfcl"}});
+}
 // Of the items' scores: each counts the same, or each group does.
 enum class GroupMean : uint8_t { kItems, kGroups };
 constexpr auto enum_names(GroupMean) {
@@ -154,6 +160,7 @@ struct TaskSpec {
   Json environment;  // a name or an object with "name": conversations of several turns
   TaskMode mode = TaskMode::kGenerate;
   PromptForm form = PromptForm::kChat;
+  ToolForm tool_form = ToolForm::kOpenAi;
   std::vector<std::string> stop;     // texts that end an answer
   std::string metric = "mean";       // metrics.h lists them; the headline
   std::vector<std::string> metrics;  // further ones
@@ -175,6 +182,7 @@ struct TaskSpec {
     v("group", group, "template of its subject, language or kind");
     v("mode", mode, "answers are sampled, or continuations scored");
     v("form", form, "messages in the model's chat format, or their texts as they are");
+    v("tool_form", tool_form, "how tools are declared");
     v("stop", stop, "texts that end an answer");
     v("metric", metric, "the headline: mean, pass@K, all@K, majority@K, or a part of the grade");
     v("metrics", metrics, "further ones");
