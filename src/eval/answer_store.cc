@@ -203,7 +203,10 @@ struct AnswerStore::Database {
       fail(ErrorCode::kIo, "{}: {}", file.string(),
            handle != nullptr ? sqlite3_errmsg(handle) : "no memory");
     sqlite3_busy_timeout(handle, 5000);
-    if (how == Open::kExisting) return check_version(file, how);
+    if (how == Open::kExisting) {
+      check_version(file, how);
+      return;
+    }
     Statement(handle, "PRAGMA journal_mode=WAL").run();
     Statement(handle, "PRAGMA synchronous=NORMAL").run();
     check_version(file, how);
