@@ -71,21 +71,27 @@ struct SourceFile {
 
 struct TaskSource {
   std::vector<SourceFile> files;
-  std::string generated;               // items made by the program instead: "drills", "needles"
-  std::string repository;              // where it comes from: an address
-  std::string huggingface;             // ORG/NAME of the data set
+  std::string generated;    // items made by the program instead: "drills", "needles", "haystack"
+  std::string repository;   // where it comes from: an address
+  std::string huggingface;  // ORG/NAME of the data set
   std::string config, split = "test";  // of the data set there
   std::string licence, place;          // `place`: how to put it there, where that takes more words
   template <typename V>
   void visit(V& v) {
     v("files", files, "the files it is read from");
-    v("generated", generated, "items made by the program instead: drills, needles");
+    v("generated", generated, "items made by the program instead: drills, needles, haystack");
     v("repository", repository, "where the files come from");
     v("huggingface", huggingface, "ORG/NAME of the data set on Hugging Face");
     v("config", config, "its configuration there");
     v("split", split, "its split there");
     v("licence", licence, "of the data");
     v("place", place, "what to do to have the files, where there is more to it than copying");
+  }
+  // Its rows are all there is to it: no texts beside them.
+  bool documents_free() const {
+    for (const SourceFile& file : files)
+      if (!file.documents.empty()) return false;
+    return true;
   }
 };
 
