@@ -9,15 +9,17 @@
 #include "chat/open_model.h"
 #include "cli/args.h"
 #include "cli/arithmetic_flag.h"
+#include "cli/eval_compare.h"
+#include "cli/eval_suite.h"
 #include "cli/kv_type_flag.h"
 #include "cli/machine_facts.h"
+#include "cli/model_identity.h"
 #include "cli/verbs.h"
 #include "data/corpus.h"
 #include "eval/evaluate.h"
 #include "eval/report.h"
-#include "formats/hf_config.h"
-#include "formats/tensor_names.h"
 #include "runs/run_registration.h"
+#include "suite/suite.h"
 #include "tensor/cpu_stream.h"
 
 namespace dure {
@@ -26,6 +28,8 @@ namespace {
 struct Given {
   std::vector<std::string> models, logs, settings;
   std::string suite, out = "report", title = "Evaluation";
+  std::optional<std::string> out_given;
+  EvalSuiteFlags suites;
   ArithmeticFlag arithmetic;
   KvTypeFlag kv_type;
   bool no_thinking = false;
@@ -98,43 +102,16 @@ std::string fingerprint(const EvalSuite& suite, const ModelFiles& files, Arithme
   std::string text =
       fmt::format("{}|{}|{}|{}|{}", kResultsVersion, to_json(suite).dump(),
                   arithmetic_name(arithmetic), kv_type_name(kv_dtype), files.path().string());
+  text += "|" + model_files_hash(files);
   const auto add = [&](const Path& path) {
     text += fmt::format("|{}:{:x}", path.filename().string(), xxh64(MappedFile(path).text()));
   };
-  if (!std::filesystem::is_directory(files.path())) add(files.path());  // GGUF
-  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "tokenizer.json",
-                           "chat_template.jinja", "config.json"}) {
-    if (path_exists(files.path() / name)) add(files.path() / name);
-  }
   const Path corpus(suite.text.corpus);
   if (!corpus.empty()) {
     for (const std::string& language : heldout_languages(corpus))
       add(heldout_file(corpus, language));
   }
   return fmt::format("{:016x}", xxh64(text));
-}
-
-// The model as a reader of the report knows it.
-Json shape_of(const ModelConfig& c) {
-  const ModelCounts counts = count_model(c);
-  Json shape = Json::object();
-  shape["parameters"] = counts.parameters;
-  shape["active_parameters"] = counts.active;
-  shape["layers"] = c.layer_count();
-  if (c.mtp_layer_count > 0) shape["mtp_layers"] = c.mtp_layer_count;
-  shape["hidden"] = c.hidden_size;
-  shape["heads"] = c.head_count;
-  shape["kv_heads"] = c.kv_head_count;
-  shape["head_width"] = c.head_width;
-  if (c.sparse_layer_count() > 0) {
-    const ExpertFacts& experts = common_experts(c);
-    shape["experts"] = experts.count;
-    shape["experts_per_token"] = experts.per_token;
-    shape["shared_experts"] = experts.shared_count;
-  }
-  shape["vocabulary"] = c.vocab_size;
-  shape["context_tokens"] = c.context_tokens;
-  return shape;
 }
 
 Json results_of(const EvalSuite& suite, const std::string& name, const std::string& path,
@@ -189,11 +166,40 @@ void measure(const EvalSuite& suite, const std::vector<NameAndPath>& models, con
   log_info("report: {}", (Path(given.out) / "report.html").string());
 }
 
-int run(const Given& given) {
+// The suite may stand behind the models.
+void take_suite(Given& given) {
+  const bool last = given.suite.empty() && !given.models.empty();
+  if (!last || !names_a_suite(given.models.back())) return;
+  given.suite = given.models.back();
+  given.models.pop_back();
+}
+
+int run_suite(const Given& given) {
+  return eval_suite(given.suites, {.models = names_and_paths(given.models, "MODEL"),
+                                   .suite = given.suite,
+                                   .out = given.out,
+                                   .settings = given.settings,
+                                   .arithmetic = given.arithmetic,
+                                   .kv_type = given.kv_type,
+                                   .no_thinking = given.no_thinking});
+}
+
+int run(Given& given) {
+  if (given.out_given) given.out = *given.out_given;
   if (given.fields) {
     std::fputs(describe<EvalSuite>().c_str(), stdout);
     return 0;
   }
+  if (given.suites.list_suites) return list_suites(given.suites);
+  if (given.suites.list_tasks) return list_tasks(given.suites);
+  if (given.suites.compare) {
+    return eval_compare({.sides = given.models,
+                         .out = given.out_given ? *given.out_given : "",
+                         .kl = given.suites.kl});
+  }
+  if (!given.suites.report.empty()) return remake_report(given.suites.report);
+  take_suite(given);
+  if (!given.suite.empty() && names_a_suite(given.suite)) return run_suite(given);
   if (given.models.empty())
     fail(ErrorCode::kInvalidArgument, "name at least one model to evaluate");
   EvalSuite suite;
@@ -220,13 +226,18 @@ int run(const Given& given) {
 
 std::function<int()> declare_eval(Args& args) {
   auto given = std::make_shared<Given>();
-  args.positionals("MODEL", given->models, "models, each PATH or NAME=PATH", /*required=*/false);
+  args.positionals("MODEL", given->models,
+                   "models or addresses, each PATH or NAME=PATH; then a suite: its name, a YAML or "
+                   "JSONL file",
+                   /*required=*/false);
   args.option("--suite", given->suite, "YAML file; see recipes/nano/eval.yaml");
   args.options("--set", given->settings, "one field of the suite, as FIELD=VALUE; may be repeated");
   args.options("--log", given->logs,
                "run folder whose curves the report shows, PATH or NAME=PATH; may be repeated");
-  args.option("--out", given->out, "folder of results.json, report.md, report.html");
+  args.option("--out", given->out_given,
+              "folder of results.json, report.md, report.html, answers.sqlite (report)");
   args.option("--title", given->title, "title of the report");
+  given->suites.declare(args);
   given->arithmetic.declare(args);
   given->kv_type.declare(args);
   args.flag("--no-thinking", given->no_thinking,

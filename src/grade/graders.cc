@@ -2,6 +2,13 @@
 #include "grade/graders.h"
 
 #include "base/error.h"
+#include "grade/choice.h"
+#include "grade/code.h"
+#include "grade/function_call.h"
+#include "grade/instructions/instruction_grader.h"
+#include "grade/judge.h"
+#include "grade/match.h"
+#include "grade/maths.h"
 
 namespace dure {
 namespace {
@@ -24,6 +31,13 @@ Json options_of(const Json& spec) {
 
 GraderTable standard_graders() {
   GraderTable table;
+  add_choice_graders(table);
+  add_match_graders(table);
+  add_maths_graders(table);
+  add_instruction_graders(table);
+  add_code_graders(table);
+  add_function_call_graders(table);
+  add_judge_graders(table);
   return table;
 }
 

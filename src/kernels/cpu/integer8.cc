@@ -193,18 +193,21 @@ void run_tile(const Run& run, int64_t tile) {
   PanelRows rows[kTilePanels];
   for (int p = 0; p < kTilePanels; ++p) rows[p] = stored_rows(w, task.part, tile * kTilePanels + p);
   RowLists lists;
-  TileMemory ahead = memory_of(w, task.part, tile + 1, groups);
+  TileMemory ahead = memory_of(w, task.part, tile + 1, groups * divide_up(run.count(), step));
   if (tile + 1 == task.tile_end) ahead.bytes = 0;
   for (int64_t g = 0; g < groups; ++g) {
     const int elements =
         static_cast<int>(std::min<int64_t>(kPanelElements, w.columns() - g * kPanelElements));
-    ahead.advance();
     for (int p = 0; p < kTilePanels; ++p) {
       run.body.unpack(w.dtype(), rows[p], elements, run.room.panels[p]);
       for (const uint8_t*& at : rows[p].at) at += bytes;
     }
     for (int64_t r = 0; r < run.count(); r += step) {
-      fetch_rows(run, g, r + step, step);
+      ahead.advance();
+      if (r + step < run.count())
+        fetch_rows(run, g, r + step, step);
+      else if (g + 1 < groups)
+        fetch_rows(run, g + 1, 0, step);
       run.body.multiply(*task.job->format, run.room.panels, elements,
                         row_block(run, g, r, step, lists));
     }
@@ -227,12 +230,21 @@ bool uses_few(const Call& call, const Task& task) {
          task.row_end - task.row_begin <= call.body.few_rows(w.dtype());
 }
 
+// Where the 16 stored rows after `panel` begin; those of the panel itself (which are in a cache)
+// where the task or the weight ends.
+const uint8_t* after_panel(const WeightView& w, const Task& task, int64_t panel) {
+  const bool last =
+      panel + 1 >= std::min(task.tile_end * kTilePanels, divide_up(w.rows(), kPanelColumns));
+  return stored_rows(w, task.part, last ? panel : panel + 1).at[0];
+}
+
 // A tile for few rows; kFewRows at a time, after the first of which the stored rows are in a cache.
 void run_few(const Call& call, const Task& task, int64_t tile, void* room, float* results) {
   const WeightView& w = task.job->product->w;
   FewTile few{.columns = w.columns(), .x = &call.x, .room = room};
   for (int p = 0; p < kTilePanels; ++p) {
     few.rows = stored_rows(w, task.part, tile * kTilePanels + p);
+    few.next = after_panel(w, task, tile * kTilePanels + p);
     for (int64_t first = task.row_begin; first < task.row_end; first += kFewRows) {
       few.count = static_cast<int>(std::min<int64_t>(kFewRows, task.row_end - first));
       for (int i = 0; i < few.count; ++i) {
@@ -267,7 +279,10 @@ void run_task(const Call& call, const Task& task, int worker) {
       task.row_end - task.row_begin < call.body.rows_min ? integer8_vnni() : call.body;
   const Run run{call, body, task, room_for(call, body, task, few, worker)};
   std::optional<AmxSession> session;
-  if (!few) {
+  if (few) {
+    const TileMemory first = memory_of(w, task.part, task.tile_begin, call.x.groups);
+    fetch(first.next, first.bytes / kTilePanels);
+  } else {
     if (run.room.gathered != nullptr) gather(run);
     if (body.tile_config != nullptr) session.emplace(body.tile_config(*task.job->format));
     // Nobody has fetched the first tile ahead.
@@ -344,7 +359,7 @@ std::atomic<const Integer8Body*> g_chosen_body{nullptr};
 size_t few_room_bytes(int64_t columns) {
   const int64_t words = std::max(few_room_stride(columns / 32) * (kFewRows + 1),
                                  few_room_stride(columns / kPanelElements) * (2 * kFewRows + 1));
-  return static_cast<size_t>(kPanelColumns * words) * sizeof(int32_t);
+  return std::max(static_cast<size_t>(kPanelColumns * words) * sizeof(int32_t), sizeof(Panel));
 }
 
 void set_integer8_body(const Integer8Body* body) {

@@ -1,4 +1,5 @@
-// Products with very few rows of x, AVX-512 with VNNI: a register for 64 values of k.
+// Products with very few rows of x, stored row by stored row, AVX-512 with VNNI: a register for 64
+// values of k. What is left to it: types whose turning (integer8_turned_vnni.cc) is dear.
 #include "kernels/cpu/integer8_panel.h"
 
 #if defined(__x86_64__)
@@ -146,28 +147,12 @@ DURE_INLINE void store_floats(float* at, Floats v) { _mm512_storeu_ps(at, v); }
 
 }  // namespace
 
-// By measurement (bench_integer8, 1 to 12 rows).
-int few_rows_vnni(DType dtype) {
-  switch (dtype) {
-    case DType::kMXFP4:
-      return 0;
-    case DType::kQ6_K:
-      return 8;
-    case DType::kIQ4_XS:
-    case DType::kIQ4_NL:
-    case DType::kQ4_0:
-      return 2;
-    default:
-      return 3;
-  }
-}
-void few_vnni(DType dtype, const FewTile& tile) { few(dtype, tile); }
+void few_by_row_vnni(DType dtype, const FewTile& tile) { few(dtype, tile); }
 
 }  // namespace dure::cpu
 #pragma GCC pop_options
 #else
 namespace dure::cpu {
-int few_rows_vnni(DType) { return 0; }
-void few_vnni(DType, const FewTile&) {}
+void few_by_row_vnni(DType, const FewTile&) {}
 }  // namespace dure::cpu
 #endif

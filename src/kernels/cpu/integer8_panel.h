@@ -90,6 +90,9 @@ struct FewTile {
   int64_t x_row[kFewRows];
   float* y[kFewRows];    // [16] each, set
   void* room = nullptr;  // few_room_bytes(), 64-byte aligned
+  // What is to be asked for meanwhile: as many bytes as the 16 stored rows have, at least the
+  // address of something.
+  const uint8_t* next = nullptr;
 };
 size_t few_room_bytes(int64_t columns);
 // Words between the blocks of two stored rows.
@@ -127,6 +130,7 @@ const Integer8Body& integer8_amx();       // needs amx_available() and VNNI
 const Integer8Body& integer8_amx_twin();  // the same on PortableTiles; needs VNNI
 int few_rows_vnni(DType dtype);
 void few_vnni(DType dtype, const FewTile& tile);
+void few_by_row_vnni(DType dtype, const FewTile& tile);
 int few_rows_avx2(DType dtype);
 void few_avx2(DType dtype, const FewTile& tile);
 

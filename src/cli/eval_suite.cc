@@ -1,0 +1,299 @@
+// One subject after the other: a model opened here, or a server; their answers in one file.
+#include "cli/eval_suite.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <set>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/output_folder.h"
+#include "base/progress.h"
+#include "chat/open_model.h"
+#include "cli/machine_facts.h"
+#include "cli/model_identity.h"
+#include "client/web_address.h"
+#include "eval/local_answerer.h"
+#include "eval/measure.h"
+#include "eval/remote_answerer.h"
+#include "eval/suite_page.h"
+#include "eval/suite_report.h"
+#include "eval/suite_results.h"
+#include "runs/run_registration.h"
+#include "suite/shipped.h"
+#include "suite/task_items.h"
+#include "tensor/cpu_stream.h"
+
+namespace dure {
+namespace {
+
+constexpr int64_t kLocalConcurrency = 32, kRemoteConcurrency = 16;
+constexpr int64_t kJudgeThreads = 16;  // each waits for the judge
+// Of conversations with an environment, whose length nobody knows.
+constexpr int64_t kEpisodeTokens = 16384;
+
+Json ask_overrides(const EvalSuiteFlags& flags, const EvalSuiteCall& call) {
+  Json out = Json::object();
+  const auto put = [&](const char* name, const auto& value) {
+    if (value) out[name] = *value;
+  };
+  put("samples", flags.samples);
+  put("temperature", flags.temperature);
+  put("top_p", flags.top_p);
+  put("top_k", flags.top_k);
+  put("new_tokens_max", flags.tokens);
+  if (call.no_thinking) out["thinking"] = false;
+  for (const std::string& one : call.settings) set_path(out, one);
+  return out;
+}
+
+SuiteOverrides overrides_of(const EvalSuiteFlags& flags, const EvalSuiteCall& call) {
+  SuiteOverrides out{.ask = ask_overrides(flags, call),
+                     .items_max = flags.limit.value_or(0),
+                     .only = flags.only,
+                     .seed = flags.seed.value_or(-1)};
+  if (!flags.grader.empty()) out.grader = parse_yaml(flags.grader, "--grader");
+  return out;
+}
+
+// Why a task cannot be measured, whatever files there are; empty where it can.
+std::string cannot_measure(const TaskSpec& task, const GraderWorld& world) {
+  const Json* name = task.grader.is_object() ? task.grader.find("name") : &task.grader;
+  if (*name == Json("judge") && !world.ask_judge)
+    return task.name + ": a judge grades it: give --judge URL, a server whose model judges";
+  return unsupported_text(task);
+}
+
+// Tasks whose files are there. What is missing is told: all of it at once.
+std::vector<PreparedTask> prepared_tasks(const Suite& suite, const EvalSuiteFlags& flags,
+                                         const GraderWorld& world) {
+  const DataFolders folders = data_folders(flags.data);
+  std::vector<PreparedTask> out;
+  std::string missing;
+  int64_t missing_count = 0;
+  for (const SuiteEntry& entry : suite.entries) {
+    check_metrics(entry.task, entry.ask.samples, "task " + entry.task.name);
+    const std::vector<FoundFile> files = find_files(entry.task.source, folders);
+    const std::string unsupported = cannot_measure(entry.task, world);
+    if (all_found(files) && unsupported.empty()) {
+      out.push_back(prepare_task(entry, folders, world));
+      continue;
+    }
+    ++missing_count;
+    if (!all_found(files)) missing += "\n" + missing_text(entry.task, files, folders);
+    if (!unsupported.empty()) missing += "\n" + unsupported;
+  }
+  if (missing_count == 0) return out;
+  if (flags.present && !out.empty()) {
+    log_warn("{} of {} tasks are left out, so that the suite has no mean:{}", missing_count,
+             suite.entries.size(), missing);
+    return out;
+  }
+  fail(ErrorCode::kNotFound, "{} of {} tasks cannot be measured here{}:{}", missing_count,
+       suite.entries.size(), out.empty() ? "" : " (--present measures the others)", missing);
+}
+
+// The longest question and its answer, of what is known before.
+int64_t context_needed(const OpenModel& model, const std::vector<PreparedTask>& tasks) {
+  int64_t most = 2;
+  for (const PreparedTask& task : tasks) {
+    const SuiteEntry& entry = task.entry;
+    if (!entry.task.environment.is_null()) most = std::max(most, kEpisodeTokens);
+    for (const Item& item : task.items) {
+      const Question question{
+          .messages = item.messages,
+          .tools = item.tools,
+          .settings = entry.ask,
+          .form = item.continuations.empty() ? entry.task.form : PromptForm::kPlain,
+          .stop = entry.task.stop};
+      const int64_t limit =
+          item.limits.new_tokens_max > 0 ? item.limits.new_tokens_max : entry.ask.new_tokens_max;
+      int64_t behind = item.continuations.empty() ? limit : 0;
+      for (const std::string& text : item.continuations)
+        behind = std::max<int64_t>(behind, std::ssize(text) + 8);
+      if (!item.messages.empty()) most = std::max(most, question_tokens(model, question) + behind);
+    }
+  }
+  return most;
+}
+
+MeasureOptions measure_options(const EvalSuiteFlags& flags, const Suite& suite,
+                               int64_t concurrency) {
+  return {.seed = static_cast<uint64_t>(suite.seed),
+          .concurrency = flags.concurrency.value_or(concurrency),
+          .grading_threads = flags.judge.empty() ? 2 : kJudgeThreads};
+}
+
+void begin(AnswerStore& store, const std::string& name, const Json& identity, Json facts,
+           const std::vector<PreparedTask>& tasks, const Suite& suite) {
+  store.begin_subject({name, identity, std::move(facts)});
+  for (const PreparedTask& task : tasks)
+    store.begin_measure(name, measure_row(task, static_cast<uint64_t>(suite.seed)));
+}
+
+void measure_local(const std::string& name, const std::string& path, const Suite& suite,
+                   const std::vector<PreparedTask>& tasks, const EvalSuiteFlags& flags,
+                   const EvalSuiteCall& call, AnswerStore& store) {
+  CpuStream stream;
+  const Arithmetic arithmetic = call.arithmetic.wanted();
+  const OpenModel model = open_model(path, arithmetic);
+  const DType kv_dtype = call.kv_type.wanted(arithmetic_in(model.weights));
+  Json identity = Json::object();
+  identity["files"] = model_files_hash(*model.files);
+  identity["arithmetic"] = arithmetic_name(arithmetic);
+  identity["kv_type"] = kv_type_name(kv_dtype);
+  Json facts = measured_facts(stream.thread_count());
+  facts["model"] = path;
+  facts["shape"] = shape_of(model.weights.config);
+  begin(store, name, identity, std::move(facts), tasks, suite);
+  const MeasureOptions options = measure_options(flags, suite, kLocalConcurrency);
+  const int64_t needed = context_needed(model, tasks);
+  LocalAnswerer answerer(model,
+                         {.concurrency = options.concurrency,
+                          .context_tokens = flags.context.value_or(needed),
+                          .kv_dtype = kv_dtype,
+                          .identity = identity},
+                         stream);
+  measure(tasks, name, answerer, store, options);
+}
+
+void measure_remote(const std::string& name, const std::string& address, const Suite& suite,
+                    const std::vector<PreparedTask>& tasks, const EvalSuiteFlags& flags,
+                    AnswerStore& store) {
+  RemoteAnswerer answerer({.address = address, .model = flags.model});
+  Json facts = measured_facts(0);
+  facts["model"] = answerer.model() + " at " + address;
+  begin(store, name, answerer.identity(), std::move(facts), tasks, suite);
+  measure(tasks, name, answerer, store, measure_options(flags, suite, kRemoteConcurrency));
+}
+
+void write_reports(const AnswerStore& store, const Path& out) {
+  const SuiteResults results = suite_results(store);
+  write_file(out / "results.json", results_json(results).dump(1) + "\n");
+  write_file(out / "report.md", suite_markdown(results));
+  write_file(out / "report.html", suite_html(results, store));
+  const std::string table = suite_table(results);
+  write_file(out / "report.txt", table);
+  std::fputs(table.c_str(), stdout);
+  log_info("report: {}", (out / "report.html").string());
+}
+
+// What lies in a folder of answers is gone on with; other things are not mixed with.
+void check_folder(const Path& out) {
+  const bool other = std::filesystem::is_directory(out) && !std::filesystem::is_empty(out) &&
+                     !path_exists(out / "answers.sqlite");
+  if (other) {
+    fail(ErrorCode::kInvalidArgument,
+         "{} holds other things and no answers: give --out another folder", out.string());
+  }
+}
+
+GraderWorld world_of(const EvalSuiteFlags& flags) {
+  GraderWorld out;
+  if (flags.judge.empty()) return out;
+  const auto judge = std::make_shared<RemoteAnswerer>(
+      RemoteAnswererOptions{.address = flags.judge, .model = flags.judge_model});
+  log_info("judge: {}", judge->model());
+  out.ask_judge = [judge](const std::vector<Message>& messages) { return judge->reply(messages); };
+  return out;
+}
+
+std::string presence_text(const TaskSpec& task, const DataFolders& folders) {
+  if (!unsupported_text(task).empty()) return "not supported";
+  if (!task.source.generated.empty()) return "generated";
+  return all_found(find_files(task.source, folders)) ? "present" : "missing";
+}
+
+TaskSpec shipped_task_named(const std::string& name) {
+  return load_suite(name, {}).entries.front().task;
+}
+
+}  // namespace
+
+void EvalSuiteFlags::declare(Args& args) {
+  args.options("--data", data, "folder of benchmark files; may be repeated (also DURE_DATA)");
+  args.options("--only", only, "measure this task of the suite alone; may be repeated");
+  args.option("--samples", samples, "answers to every item");
+  args.option("--limit", limit, "items of each task, evenly spaced over all");
+  args.option("--temperature", temperature, "of sampling; 0: the likeliest token");
+  args.option("--top-p", top_p, "share of the probability that is drawn from");
+  args.option("--top-k", top_k, "tokens drawn from");
+  args.option("-n,--tokens", tokens, "longest answer");
+  args.option("--seed", seed, "of sampling");
+  args.option("--concurrency", concurrency, "questions at a time (32; of an address 16)");
+  args.option("--context", context, "tokens of a question and its answer (as many as needed)");
+  args.option("--grader", grader, "of a JSONL of items: a grader's name, or {name: ..., options}");
+  args.option("--judge", judge, "address of the server whose model judges");
+  args.option("--judge-model", judge_model, "that model (the first the server names)");
+  args.option("--model", model, "of an address: the model to ask (the first it names)");
+  args.option("--report", report, "make the report of this folder's answers anew");
+  args.flag("--compare", compare,
+            "compare answers instead: MODEL is a folder of an earlier --out, or FOLDER:NAME");
+  args.flag("--kl", kl, "with --compare: also how far the models' distributions lie apart");
+  args.flag("--present", present, "leave out the tasks whose files are missing");
+  args.flag("--suites", list_suites, "list the suites");
+  args.flag("--tasks", list_tasks, "list the tasks, and whether their files are there");
+}
+
+int eval_suite(const EvalSuiteFlags& flags, const EvalSuiteCall& call) {
+  if (call.models.empty())
+    fail(ErrorCode::kInvalidArgument, "name at least one model or address to evaluate");
+  const Suite suite = load_suite(call.suite, overrides_of(flags, call));
+  const GraderWorld world = world_of(flags);
+  check_folder(call.out);
+  const std::vector<PreparedTask> tasks = prepared_tasks(suite, flags, world);
+  const OutputFolder folder(call.out);
+  const Path out = call.out;
+  run_registered({"eval", out, suite_facts(suite)}, [&] {
+    AnswerStore store(out / "answers.sqlite");
+    store.set_suite(suite_facts(suite));
+    for (const auto& [name, model] : call.models) {
+      if (is_web_address(model)) {
+        measure_remote(name, model, suite, tasks, flags, store);
+      } else {
+        measure_local(name, model, suite, tasks, flags, call, store);
+      }
+    }
+    write_reports(store, out);
+  });
+  return 0;
+}
+
+int list_suites(const EvalSuiteFlags& flags) {
+  const DataFolders folders = data_folders(flags.data);
+  for (const std::string& name : shipped_names("suites")) {
+    const Suite suite = load_suite(name, {});
+    std::fputs(fmt::format("{}: {}\n", name, suite.about).c_str(), stdout);
+    std::string present, missing;
+    for (const SuiteEntry& entry : suite.entries) {
+      const std::string presence = presence_text(entry.task, folders);
+      const bool there = presence == "present" || presence == "generated";
+      std::string& list = there ? present : missing;
+      list += (list.empty() ? "" : ", ") + entry.task.name;
+    }
+    if (!present.empty()) std::fputs(("    present: " + present + "\n").c_str(), stdout);
+    if (!missing.empty()) std::fputs(("    missing: " + missing + "\n").c_str(), stdout);
+  }
+  return 0;
+}
+
+int list_tasks(const EvalSuiteFlags& flags) {
+  const DataFolders folders = data_folders(flags.data);
+  for (const std::string& name : shipped_names("tasks")) {
+    const TaskSpec task = shipped_task_named(name);
+    const std::string presence = presence_text(task, folders);
+    std::fputs(fmt::format("{} ({}): {}\n", name, presence, task.about).c_str(), stdout);
+    if (presence != "missing") continue;
+    const std::string text = missing_text(task, find_files(task.source, folders), folders);
+    std::fputs(("    " + text.substr(text.find(": ") + 2) + "\n").c_str(), stdout);
+  }
+  return 0;
+}
+
+int remake_report(const std::string& folder) {
+  write_reports(AnswerStore::open_existing(Path(folder) / "answers.sqlite"), folder);
+  return 0;
+}
+
+}  // namespace dure

@@ -1,0 +1,45 @@
+// cli/eval_suite.h: `dure eval MODEL|URL SUITE` from its flags to its report.
+//
+// Owns the flags of measuring with a suite of tasks, and the order: suite, files, models, answers,
+// report. Not here: the older suites of bits per byte and problems (verb_eval.cc).
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cli/args.h"
+#include "cli/arithmetic_flag.h"
+#include "cli/kv_type_flag.h"
+
+namespace dure {
+
+struct EvalSuiteFlags {
+  std::vector<std::string> data, only;
+  std::optional<int64_t> samples, limit, tokens, seed, top_k, concurrency, context;
+  std::optional<double> temperature, top_p;
+  std::string grader, judge, judge_model, model, report;
+  bool present = false, list_suites = false, list_tasks = false, compare = false, kl = false;
+
+  void declare(Args& args);
+};
+
+struct EvalSuiteCall {
+  std::vector<std::pair<std::string, std::string>> models;  // name, model or address
+  std::string suite, out;
+  std::vector<std::string> settings;  // FIELD=VALUE of AskSettings
+  const ArithmeticFlag& arithmetic;
+  const KvTypeFlag& kv_type;
+  bool no_thinking = false;
+};
+
+int eval_suite(const EvalSuiteFlags& flags, const EvalSuiteCall& call);
+
+// `--suites`, `--tasks`: what there is, and which files are there.
+int list_suites(const EvalSuiteFlags& flags);
+int list_tasks(const EvalSuiteFlags& flags);
+
+// `--report`: the report of a folder's answers, made anew.
+int remake_report(const std::string& folder);
+
+}  // namespace dure

@@ -1,0 +1,382 @@
+// Threads that converse take the next question from one list; what they end goes through a bounded
+// queue to threads that grade and store.
+#include "eval/measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/interrupt.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "base/rng.h"
+#include "suite/task_items.h"
+
+namespace dure {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+struct Job {
+  const PreparedTask* task = nullptr;
+  const Item* item = nullptr;
+  int64_t sample = 0;
+};
+
+// A conversation that ended and waits for its grade.
+struct Ended {
+  Job job;
+  AnswerRow row;
+  std::unique_ptr<Episode> episode;
+};
+
+// Ids for calls that have none: results name them.
+void name_calls(Answer& answer, int64_t turn) {
+  for (size_t i = 0; i < answer.tool_calls.size(); ++i) {
+    if (answer.tool_calls[i].id.empty())
+      answer.tool_calls[i].id = fmt::format("call_{}_{}", turn, i);
+  }
+}
+
+Message spoken(const Answer& answer) {
+  return {.role = Role::kAssistant,
+          .content = answer.content,
+          .reasoning = answer.reasoning,
+          .tool_calls = answer.tool_calls};
+}
+
+class Conversing {
+ public:
+  Conversing(const Job& job, Answerer& answerer, uint64_t seed)
+      : job_(job), answerer_(answerer), seed_(seed) {}
+
+  Ended run() {
+    const Item& item = *job_.item;
+    Ended out{.job = job_};
+    out.row = {.task = job_.task->entry.task.name,
+               .item = item.id,
+               .sample = job_.sample,
+               .group = item.group,
+               .expected = item.reference,
+               .turns = 0};
+    out.episode = job_.task->environment->begin(item);
+    EpisodeTurn turn = out.episode->start();
+    std::vector<Message> said = std::move(turn.messages);
+    const int64_t turns_max =
+        item.limits.turns_max > 0 ? item.limits.turns_max : job_.task->entry.ask.turns_max;
+    while (!turn.over && out.row.turns < turns_max && out.row.end != SaidEnd::kTooLong) {
+      if (out.row.turns > 0) said.push_back(spoken(out.row.answer));
+      if (out.row.turns > 0) append(said, turn.messages);
+      turn = one_turn(said, out);
+    }
+    out.row.messages = messages_to_json(said);
+    return out;
+  }
+
+ private:
+  static void append(std::vector<Message>& said, std::vector<Message>& more) {
+    std::move(more.begin(), more.end(), std::back_inserter(said));
+  }
+  EpisodeTurn one_turn(const std::vector<Message>& said, Ended& out) {
+    const Item& item = *job_.item;
+    const SuiteEntry& entry = job_.task->entry;
+    const Question question{
+        .messages = said,
+        .tools = out.episode->tools(),
+        .settings = entry.ask,
+        .form = entry.task.form,
+        .stop = entry.task.stop,
+        .new_tokens_max =
+            item.limits.new_tokens_max > 0 ? item.limits.new_tokens_max : entry.ask.new_tokens_max,
+        .seed = seed_,
+        .stream = answer_stream(entry.task.name, item.id, job_.sample, out.row.turns)};
+    Said answer = item.continuations.empty() ? answerer_.answer(question)
+                                             : answerer_.score(question, item.continuations);
+    name_calls(answer.answer, out.row.turns);
+    ++out.row.turns;
+    out.row.end = answer.end;
+    out.row.prompt_tokens += answer.prompt_tokens;
+    out.row.tokens += answer.tokens;
+    out.row.seconds += answer.seconds;
+    out.row.answer = std::move(answer.answer);
+    return out.episode->reply(out.row.answer);
+  }
+
+  const Job& job_;
+  Answerer& answerer_;
+  uint64_t seed_;
+};
+
+class Measuring {
+ public:
+  Measuring(const std::vector<PreparedTask>& tasks, const std::string& subject, Answerer& answerer,
+            AnswerStore& store, const MeasureOptions& options)
+      : subject_(subject), answerer_(answerer), store_(store), options_(options) {
+    for (const PreparedTask& task : tasks) add_jobs(task);
+  }
+
+  void run() {
+    if (jobs_.empty()) return;
+    Progress progress(subject_, total_, "answers");
+    progress.start_at(total_ - std::ssize(jobs_));
+    std::vector<std::thread> threads;
+    const int64_t talkers = std::min<int64_t>(options_.concurrency, std::ssize(jobs_));
+    talkers_ = talkers;
+    for (int64_t i = 0; i < talkers; ++i) threads.emplace_back([this] { talk(); });
+    for (int64_t i = 0; i < options_.grading_threads; ++i)
+      threads.emplace_back([this] { grade(); });
+    watch(progress);
+    for (std::thread& thread : threads) thread.join();
+    tell(progress);
+  }
+
+ private:
+  void add_jobs(const PreparedTask& task) {
+    const auto known = store_.answered(subject_, task.entry.task.name);
+    total_ += std::ssize(task.items) * task.entry.ask.samples;
+    for (const Item& item : task.items) {
+      for (int64_t sample = 0; sample < task.entry.ask.samples; ++sample) {
+        if (!known.contains({item.id, sample})) jobs_.push_back({&task, &item, sample});
+      }
+    }
+  }
+
+  std::optional<Job> next() {
+    const std::lock_guard lock(mutex_);
+    if (ended_ || next_ == jobs_.size()) return std::nullopt;
+    return jobs_[next_++];
+  }
+
+  void talk() {
+    while (const std::optional<Job> job = next()) {
+      try {
+        Ended ended = Conversing(*job, answerer_, options_.seed).run();
+        hand_on(std::move(ended));
+      } catch (const Error& error) {
+        if (error.code() == ErrorCode::kInterrupted) break;
+        count_failure(*job, error);
+      } catch (...) {
+        give_up(std::current_exception());
+      }
+    }
+    const std::lock_guard lock(mutex_);
+    --talkers_;
+    changed_.notify_all();
+  }
+
+  void hand_on(Ended ended) {
+    std::unique_lock lock(mutex_);
+    failures_in_row_ = 0;
+    const size_t waiting_max = static_cast<size_t>(4 * options_.concurrency);
+    changed_.wait(lock, [&] { return waiting_.size() < waiting_max || ended_; });
+    waiting_.push_back(std::move(ended));
+    changed_.notify_all();
+  }
+
+  void count_failure(const Job& job, const Error& error) {
+    std::unique_lock lock(mutex_);
+    const bool hopeless =
+        error.code() == ErrorCode::kUnsupported || error.code() == ErrorCode::kInvalidArgument;
+    if (++failures_in_row_ >= options_.failures_max || hopeless) {
+      lock.unlock();
+      return give_up(std::make_exception_ptr(
+          Error(error.code(), fmt::format("task {}, item {}: {}", job.task->entry.task.name,
+                                          job.item->id, error.what()))));
+    }
+    if (failures_++ == 0)
+      log_warn("task {}, item {}: stays unanswered: {}", job.task->entry.task.name, job.item->id,
+               error.what());
+  }
+
+  void give_up(std::exception_ptr why) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!fault_) fault_ = std::move(why);
+      ended_ = true;
+      changed_.notify_all();
+    }
+    answerer_.stop();
+  }
+
+  std::optional<Ended> next_ended() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !waiting_.empty() || talkers_ == 0; });
+    if (waiting_.empty()) return std::nullopt;
+    Ended out = std::move(waiting_.front());
+    waiting_.pop_front();
+    changed_.notify_all();
+    return out;
+  }
+
+  void grade() {
+    while (std::optional<Ended> ended = next_ended()) {
+      try {
+        grade(*ended);
+      } catch (const Error& error) {
+        give_up(std::make_exception_ptr(
+            Error(error.code(), fmt::format("task {}, item {}: grading: {}", ended->row.task,
+                                            ended->row.item, error.what()))));
+      } catch (...) {
+        give_up(std::current_exception());
+      }
+    }
+  }
+  void grade(Ended& ended) {
+    const Clock::time_point begin = Clock::now();
+    if (ended.row.end == SaidEnd::kTooLong) {
+      ended.row.grade = Grade::wrong("", fmt::format("the question ({} tokens) leaves no room for "
+                                                     "an answer in the model's context",
+                                                     ended.row.prompt_tokens));
+    } else {
+      ended.row.grade = ended.episode->finish();
+    }
+    ended.row.grade_seconds = seconds_since(begin);
+    store_.put(subject_, ended.row);
+    const std::lock_guard lock(mutex_);
+    ++graded_;
+    const std::optional<double>& score = ended.row.grade.score;
+    score_sum_ += score.value_or(0);
+    task_ = ended.row.task;
+    changed_.notify_all();
+  }
+
+  // Until all is graded, or ended.
+  void watch(Progress& progress) {
+    const InterruptScope scope;
+    const int64_t before = total_ - std::ssize(jobs_);
+    std::unique_lock lock(mutex_);
+    while (talkers_ > 0 || !waiting_.empty()) {
+      changed_.wait_for(lock, std::chrono::milliseconds(100));
+      progress.update(before + graded_, note());
+      if (ended_ || !interrupted()) continue;
+      ended_ = interrupted_ = true;
+      changed_.notify_all();
+      lock.unlock();
+      answerer_.stop();
+      lock.lock();
+    }
+  }
+  std::string note() const {
+    if (graded_ == 0) return "";
+    return fmt::format("{}, {:.1f} % so far", task_,
+                       100 * score_sum_ / static_cast<double>(graded_));
+  }
+
+  void tell(Progress& progress) {
+    progress.update(total_ - std::ssize(jobs_) + graded_, note());
+    progress.finish(note());
+    if (fault_) std::rethrow_exception(fault_);
+    if (interrupted_) {
+      const InterruptScope scope;
+      throw_if_interrupted("the answers so far are kept: the same command goes on");
+    }
+    if (failures_ > 0)
+      log_warn("{}: {} questions stay unanswered; the same command asks them again", subject_,
+               failures_);
+  }
+
+  std::string subject_;
+  Answerer& answerer_;
+  AnswerStore& store_;
+  MeasureOptions options_;
+  std::vector<Job> jobs_;
+  int64_t total_ = 0;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  size_t next_ = 0;
+  std::deque<Ended> waiting_;
+  int64_t talkers_ = 0, graded_ = 0, failures_ = 0, failures_in_row_ = 0;
+  double score_sum_ = 0;
+  std::string task_;
+  bool ended_ = false, interrupted_ = false;
+  std::exception_ptr fault_;
+};
+
+std::string items_hash(const std::vector<Item>& items) {
+  uint64_t hash = 0;
+  for (const Item& item : items) hash = xxh64(item_to_json(item).dump(), hash);
+  return fmt::format("{:016x}", hash);
+}
+
+}  // namespace
+
+uint64_t answer_stream(const std::string& task, const std::string& item, int64_t sample,
+                       int64_t turn) {
+  return stream_id("answers", xxh64(task + '\n' + item),
+                   static_cast<uint64_t>(sample * 100000 + turn));
+}
+
+PreparedTask prepare_task(const SuiteEntry& entry, const DataFolders& folders,
+                          const GraderWorld& world) {
+  PreparedTask out{.entry = entry};
+  out.environment = task_environment(entry.task, folders, world);
+  std::vector<Item> items = task_items(entry.task, folders);
+  out.items_total = std::ssize(items);
+  out.items_hash = items_hash(items);
+  out.items = spaced_items(std::move(items), entry.items_max);
+  for (const Item& item : out.items) {
+    try {
+      out.environment->check(item);
+    } catch (const Error& error) {
+      fail(error.code(), "task {}: {}", entry.task.name, error.what());
+    }
+  }
+  return out;
+}
+
+Json measure_settings(const PreparedTask& task, uint64_t seed) {
+  const TaskSpec& spec = task.entry.task;
+  Json ask = Json::object();
+  const Json all = to_json(task.entry.ask);
+  for (const auto& [name, value] : all.as_object())
+    if (name != "samples") ask[name] = value;
+  Json out = Json::object();
+  out["seed"] = static_cast<int64_t>(seed);
+  out["ask"] = std::move(ask);
+  out["mode"] = name_of(spec.mode);
+  out["form"] = name_of(spec.form);
+  if (!spec.stop.empty()) out["stop"] = Json::array_of(spec.stop);
+  out["grader"] = spec.environment.is_null() ? spec.grader : spec.environment;
+  out["items"] = task.items_hash;
+  return out;
+}
+
+MeasureRow measure_row(const PreparedTask& task, uint64_t seed) {
+  const TaskSpec& spec = task.entry.task;
+  Json about = Json::object();
+  about["title"] = spec.label();
+  about["about"] = spec.about;
+  about["category"] = spec.category;
+  about["metric"] = spec.metric;
+  about["metrics"] = Json::array_of(spec.metrics);
+  about["mean"] = name_of(spec.mean);
+  about["licence"] = spec.source.licence;
+  about["source"] =
+      spec.source.repository.empty() ? spec.source.huggingface : spec.source.repository;
+  std::vector<std::string> ids;
+  for (const Item& item : task.items) ids.push_back(item.id);
+  return {.task = spec.name,
+          .settings = measure_settings(task, seed),
+          .about = std::move(about),
+          .items = std::move(ids),
+          .items_total = task.items_total,
+          .samples = task.entry.ask.samples};
+}
+
+void measure(const std::vector<PreparedTask>& tasks, const std::string& subject, Answerer& answerer,
+             AnswerStore& store, const MeasureOptions& options) {
+  Measuring(tasks, subject, answerer, store, options).run();
+}
+
+}  // namespace dure

@@ -1,0 +1,216 @@
+// A small world of our own: tools, the user's side, rewards one by one, and every way to end badly.
+#include "grade/tau2.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/testing.h"
+#include "grade/tau2_world.h"
+
+namespace dure {
+namespace {
+
+constexpr const char* kDatabase = R"({"tasks": {"task_1": {"task_id": "task_1", "title": "Sweep",
+  "description": "The yard", "status": "pending"}},
+  "users": {"ann": {"user_id": "ann", "name": "Ann", "tasks": ["task_1"]}}})";
+constexpr const char* kUserDatabase = R"({"notifications": {"n1": {"notification_id": "n1",
+  "message": "Sweep", "status": "unread", "task_id": "task_1"}}})";
+
+Tau2Domain domain() {
+  return {.policy = "Be kind.",
+          .database = parse_json(kDatabase, "db"),
+          .user_database = parse_json(kUserDatabase, "user db")};
+}
+
+Item item_of(const std::string& criteria, const std::string& state = "null") {
+  return {
+      .id = "t",
+      .reference = parse_json(
+          R"({"id": "t", "user_scenario": {"instructions": "Have task_1 done."}, "initial_state": )" +
+              state + R"(, "evaluation_criteria": )" + criteria + "}",
+          "task")};
+}
+
+ToolCall call(const std::string& name, const std::string& arguments) {
+  return {.id = "c", .name = name, .arguments = parse_json(arguments, "arguments")};
+}
+
+struct Played {
+  Grade grade;
+  std::vector<Message> messages;
+  bool over = false;
+};
+
+// The assistant's turns, as far as the episode goes, against a user's.
+Played play(const Item& item, const std::vector<Answer>& answers,
+            const std::vector<UserTurn>& user = {{.text = "Please do it."}}) {
+  const auto environment = tau2_environment(domain(), scripted_user(user));
+  environment->check(item);
+  const auto episode = environment->begin(item);
+  EpisodeTurn turn = episode->start();
+  Played played{.messages = turn.messages, .over = turn.over};
+  for (const Answer& answer : answers) {
+    if (played.over) break;
+    turn = episode->reply(answer);
+    played.messages.insert(played.messages.end(), turn.messages.begin(), turn.messages.end());
+    played.over = turn.over;
+  }
+  played.grade = episode->finish();
+  return played;
+}
+
+const Answer kDone{
+    .tool_calls = {call("update_task_status", R"({"task_id": "task_1", "status": "completed"})")}};
+const Answer kTold{.content = "It is done: 1,250 points for you."};
+constexpr const char* kUpdate =
+    R"("actions": [{"action_id": "1", "name": "update_task_status",
+       "arguments": {"task_id": "task_1", "status": "completed"}}])";
+
+TEST(Tau2, AnEpisode) {
+  const Played played = play(item_of("{" + std::string(kUpdate) + "}"), {kDone, kTold});
+  EXPECT_TRUE(played.over);
+  EXPECT_EQ(played.grade.score, 1.0) << played.grade.reason;
+  EXPECT_EQ(played.grade.parts.dump(), R"({"db":1.0,"communicate":1.0})");
+  ASSERT_EQ(played.messages.size(), 4u);
+  EXPECT_NE(played.messages[0].content.find("Be kind."), std::string::npos);
+  EXPECT_EQ(played.messages[1].role, Role::kAssistant);
+  EXPECT_EQ(played.messages[2].content, "Please do it.");
+  EXPECT_EQ(played.messages[3].tool_call_id, "c");
+  EXPECT_EQ(
+      played.messages[3].content,
+      R"({"task_id":"task_1","title":"Sweep","description":"The yard","status":"completed"})");
+}
+
+TEST(Tau2, TheWorldMustBeAsTheActionsLeaveIt) {
+  const Item item = item_of("{" + std::string(kUpdate) + "}");
+  EXPECT_EQ(play(item, {kTold}).grade.score, 0.0);
+  const Answer more{.tool_calls = {call("create_task", R"({"user_id": "ann", "title": "More"})")}};
+  EXPECT_EQ(play(item, {kDone, more, kTold}).grade.score, 0.0);
+  // Another way to the same state is as good.
+  const Answer undone{
+      .tool_calls = {call("update_task_status", R"({"task_id": "task_1", "status": "pending"})")}};
+  EXPECT_EQ(play(item, {kDone, undone, kDone, kTold}).grade.score, 1.0);
+}
+
+TEST(Tau2, Communicate) {
+  const std::string criteria = std::string("{") + kUpdate + R"(, "communicate_info": ["1250"]})";
+  EXPECT_EQ(play(item_of(criteria), {kDone, kTold}).grade.score, 1.0);
+  const Played silent = play(item_of(criteria), {kDone, {.content = "Done."}});
+  EXPECT_EQ(silent.grade.score, 0.0);
+  EXPECT_EQ(silent.grade.reason, "was not said: 1250");
+}
+
+TEST(Tau2, Actions) {
+  const std::string handed = R"({"actions": [{"name": "transfer_to_human_agents",
+      "arguments": {"summary": "x"}, "compare_args": []}], "reward_basis": ["DB", "ACTION"]})";
+  const Answer transfer{.tool_calls = {call("transfer_to_human_agents", R"({"summary": "y"})")}};
+  EXPECT_EQ(play(item_of(handed), {transfer, kTold}).grade.score, 1.0);
+  EXPECT_EQ(play(item_of(handed), {kTold}).grade.score, 0.0);
+  const std::string exact = std::string("{") + kUpdate + R"(, "reward_basis": ["ACTION"]})";
+  EXPECT_EQ(play(item_of(exact), {kDone, kTold}).grade.score, 1.0);
+  const Answer other{
+      .tool_calls = {call("update_task_status", R"({"task_id": "task_1", "status": "pending"})")}};
+  EXPECT_EQ(play(item_of(exact), {other, kTold}).grade.score, 0.0);
+}
+
+TEST(Tau2, AssertionsAndTheUsersTools) {
+  const std::string criteria = R"({"env_assertions": [{"env_type": "user",
+      "func_name": "assert_notification_status",
+      "arguments": {"notification_id": "n2", "expected_status": "read"}}, {"env_type": "assistant",
+      "func_name": "assert_task_status", "assert_value": false,
+      "arguments": {"task_id": "task_1", "expected_status": "completed"}}],
+      "reward_basis": ["ENV_ASSERTION"]})";
+  const std::string state = R"({"initialization_actions": [{"env_type": "user",
+      "func_name": "add_notification",
+      "arguments": {"notification_id": "n2", "message": "m", "task_id": "task_1"}}]})";
+  const Item item = item_of(criteria, state);
+  const UserTurn dismissal{
+      .tool_calls = {call("dismiss_notification", R"({"notification_id": "n2"})")}};
+  const Played played = play(item, {kTold}, {{.text = "Hm."}, dismissal});
+  EXPECT_EQ(played.grade.score, 1.0) << played.grade.reason;
+  EXPECT_EQ(played.messages.size(), 3u);  // the user's calls are its own
+  EXPECT_EQ(play(item, {kTold}).grade.score, 0.0);
+  EXPECT_EQ(play(item, {kDone, kTold}, {{.text = "Hm."}, dismissal}).grade.score, 0.0);
+}
+
+TEST(Tau2, InitialData) {
+  const std::string state = R"({"initialization_data": {"agent_data": {"tasks": {"task_1":
+      {"status": "completed"}}}}})";
+  const std::string criteria = R"({"env_assertions": [{"func_name": "assert_task_status",
+      "arguments": {"task_id": "task_1", "expected_status": "completed"}},
+      {"func_name": "assert_number_of_tasks", "arguments": {"user_id": "ann", "expected_number": 1}}],
+      "reward_basis": ["ENV_ASSERTION"]})";
+  EXPECT_EQ(play(item_of(criteria, state), {kTold}).grade.score, 1.0);
+  EXPECT_EQ(play(item_of(criteria), {kTold}).grade.score, 0.0);
+  EXPECT_NE(message_of([&] {
+              play(item_of("{}", R"({"initialization_actions": [{"func_name": "fly",
+                                     "arguments": {}}]})"),
+                   {});
+            }).find("no function 'fly'"),
+            std::string::npos);
+}
+
+TEST(Tau2, BadEnds) {
+  const Item item = item_of("{" + std::string(kUpdate) + "}");
+  EXPECT_EQ(play(item, {kDone}).grade.score, 0.0);      // out of turns
+  EXPECT_EQ(play(item, {kDone, {}}).grade.score, 0.0);  // not a word
+  const Answer wrong{.tool_calls = {call("delete_task", R"({"task_id": "task_1"})")}};
+  const Played failing = play(item, std::vector<Answer>(20, wrong));
+  EXPECT_TRUE(failing.over);
+  EXPECT_EQ(failing.grade.reason, "too many calls failed");
+  EXPECT_EQ(failing.messages.back().content, "Error: Tool 'delete_task' not found.");
+  const UserTurn checking{.tool_calls = {call("check_notifications", "{}")}};
+  EXPECT_EQ(play(item, {kDone, kTold}, std::vector<UserTurn>(50, checking)).grade.score, 0.0);
+  EXPECT_EQ(play(item_of(R"({"reward_basis": ["NL_ASSERTION"]})"), {kTold}).grade.score,
+            std::nullopt);
+}
+
+TEST(Tau2, ToolsSayWhatIsWrong) {
+  const auto world = tau2_mock_world(parse_json(kDatabase, "db"), {});
+  const auto said = [&](const char* name, const Json& arguments) {
+    return world->call(Tau2Side::kAssistant, name, arguments).text;
+  };
+  EXPECT_EQ(said("create_task", parse_json(R"({"user_id": "bob", "title": "x"})", "a")),
+            "Error: User bob not found");
+  EXPECT_EQ(said("create_task", parse_json(R"({"user_id": "ann"})", "a")),
+            "Error: missing argument: 'title'");
+  EXPECT_EQ(said("get_users", parse_json(R"({"all": true})", "a")),
+            "Error: unexpected argument: 'all'");
+  EXPECT_EQ(said("get_users", "no object"), "Error: the arguments are no object");
+  EXPECT_EQ(said("assert_task_status", Json::object()),
+            "Error: Tool 'assert_task_status' not found.");
+  EXPECT_EQ(
+      said("update_task_status", parse_json(R"({"task_id": 1, "status": "x"})", "a")).substr(0, 6),
+      "Error:");
+  EXPECT_EQ(said("get_users", Json::object()),
+            R"([{"user_id": "ann", "name": "Ann", "tasks": ["task_1"]}])");
+}
+
+// A model that plays the user gets its part, the conversation from its side, and its tools.
+TEST(Tau2, AModelAsTheUser) {
+  const Item item = item_of("{" + std::string(kUpdate) + "}");
+  int asked = 0;
+  const auto environment = tau2_environment(
+      domain(), model_user([&](const std::vector<Message>& messages, const Json& tools) {
+        EXPECT_NE(messages[0].content.find("Have task_1 done."), std::string::npos);
+        EXPECT_EQ(messages[1].role, Role::kUser);
+        EXPECT_EQ(tools.size(), 2u);
+        return Answer{.content = ++asked == 1 ? "Do it." : "Thanks! ###STOP###"};
+      }));
+  const auto episode = environment->begin(item);
+  EXPECT_EQ(episode->start().messages.back().content, "Do it.");
+  EXPECT_FALSE(episode->reply(kDone).over);
+  EXPECT_TRUE(episode->reply(kTold).over);
+  EXPECT_EQ(episode->finish().score, 1.0);
+}
+
+TEST(Tau2, OtherDomainsAreRefused) {
+  ErrorCode code{};
+  const std::string message =
+      message_of([] { tau2_environment({.name = "telecom"}, scripted_user({})); }, &code);
+  EXPECT_EQ(code, ErrorCode::kUnsupported);
+  EXPECT_NE(message.find("'telecom'"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace dure

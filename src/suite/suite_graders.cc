@@ -1,0 +1,90 @@
+// The graders of this folder, and the way from a task to what grades it.
+#include <map>
+#include <mutex>
+
+#include "base/error.h"
+#include "suite/expression.h"
+#include "suite/generated_items.h"
+#include "suite/task_items.h"
+
+namespace dure {
+namespace {
+
+// Of a user's own file: each row may name its own grader (Item::fields "grader"); `otherwise` is
+// that of the others.
+class RowGrader : public Grader {
+ public:
+  RowGrader(Json otherwise, GraderWorld world, std::string where)
+      : otherwise_(std::move(otherwise)), world_(std::move(world)), where_(std::move(where)) {}
+
+  Grade grade(const Item& item, const Answer& answer) const override {
+    return of(item).grade(item, answer);
+  }
+  void check(const Item& item) const override { of(item).check(item); }
+
+ private:
+  const Grader& of(const Item& item) const {
+    const Json* own = item.fields.find("grader");
+    const Json& spec = own != nullptr && !own->is_null() ? *own : otherwise_;
+    if (spec.is_null()) {
+      fail(ErrorCode::kInvalidArgument,
+           "{}: item {} names no grader: give --grader NAME, or each row a field \"grader\"",
+           where_, item.id);
+    }
+    const std::lock_guard lock(mutex_);
+    std::unique_ptr<Grader>& made = graders_[spec.dump()];
+    if (made == nullptr) made = make_grader(suite_graders(), spec, world_, where_);
+    return *made;
+  }
+
+  Json otherwise_;
+  GraderWorld world_;
+  std::string where_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::string, std::unique_ptr<Grader>> graders_;
+};
+
+std::unique_ptr<Grader> make_row_grader(const Json& options, const GraderWorld& world,
+                                        const std::string& where) {
+  const Json* otherwise = options.find("otherwise");
+  return std::make_unique<RowGrader>(otherwise != nullptr ? *otherwise : Json(), world, where);
+}
+
+// Plain comparisons by their own names, for a user's items: `exact` is {name: match, style: exact}.
+void add_short_names(GraderTable& table) {
+  const GraderMaker match = table.at("match");
+  for (const char* style : {"exact", "normalised", "contains", "integer"}) {
+    table[style] = [match, style](const Json& options, const GraderWorld& world,
+                                  const std::string& where) {
+      Json with_style = options.is_null() ? Json::object() : options;
+      with_style["style"] = style;
+      return match(with_style, world, where);
+    };
+  }
+}
+
+}  // namespace
+
+GraderTable suite_graders() {
+  GraderTable table = standard_graders();
+  add_short_names(table);
+  add_generated_graders(table);
+  table["row_grader"] = make_row_grader;
+  return table;
+}
+
+std::string unsupported_text(const TaskSpec& task) {
+  if (task.environment.is_null()) return "";
+  return fmt::format("{}: its simulated environment ({}) is not part of this program", task.name,
+                     text_of_value(task.environment));
+}
+
+std::unique_ptr<Environment> task_environment(const TaskSpec& task, const DataFolders& folders,
+                                              const GraderWorld& world) {
+  const std::string where = "task " + task.name;
+  if (const std::string why = unsupported_text(task); !why.empty())
+    fail(ErrorCode::kUnsupported, "{}", why);
+  return single_turn(make_grader(suite_graders(), task.grader, world, where + ": grader"));
+}
+
+}  // namespace dure
