@@ -250,8 +250,7 @@ class Case {
   std::vector<double> gradient_of(const StoredTensor& tensor) const {
     if (!tensor.packed) return widened(gradients_.view(tensor.parts[0].id));
     const auto fetch = [this](const ImpliedTensor& part) {
-      const TensorView view = gradients_.view(part.id);
-      return std::span<const float>(view.f32(), static_cast<size_t>(view.elements()));
+      return ConstTensorView(gradients_.view(part.id));
     };
     std::vector<double> out;
     std::vector<float> piece;

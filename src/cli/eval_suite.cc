@@ -57,6 +57,17 @@ SuiteOverrides overrides_of(const EvalSuiteFlags& flags, const EvalSuiteCall& ca
   return out;
 }
 
+// Why a task cannot be measured, whatever files there are; empty where it can.
+std::string cannot_measure(const TaskSpec& task, const GraderWorld& world) {
+  const Json* name = task.grader.is_object() ? task.grader.find("name") : &task.grader;
+  if (*name == Json("judge") && !world.ask_judge)
+    return task.name + ": a judge grades it: give --judge URL, a server whose model judges";
+  const std::string why = unsupported_text(task);
+  if (why.empty() && !task.environment.is_null() && !world.ask_judge)
+    return task.name + ": a model plays the user: give --judge URL, a server whose model does";
+  return why;
+}
+
 // Tasks whose files are there. What is missing is told: all of it at once.
 std::vector<PreparedTask> prepared_tasks(const Suite& suite, const EvalSuiteFlags& flags,
                                          const GraderWorld& world) {
@@ -67,14 +78,14 @@ std::vector<PreparedTask> prepared_tasks(const Suite& suite, const EvalSuiteFlag
   for (const SuiteEntry& entry : suite.entries) {
     check_metrics(entry.task, entry.ask.samples, "task " + entry.task.name);
     const std::vector<FoundFile> files = find_files(entry.task.source, folders);
-    const std::string unsupported = unsupported_text(entry.task);
+    const std::string unsupported = cannot_measure(entry.task, world);
     if (all_found(files) && unsupported.empty()) {
       out.push_back(prepare_task(entry, folders, world));
       continue;
     }
     ++missing_count;
-    missing +=
-        "\n" + (unsupported.empty() ? missing_text(entry.task, files, folders) : unsupported);
+    if (!all_found(files)) missing += "\n" + missing_text(entry.task, files, folders);
+    if (!unsupported.empty()) missing += "\n" + unsupported;
   }
   if (missing_count == 0) return out;
   if (flags.present && !out.empty()) {

@@ -177,14 +177,13 @@ void write_gradients(const std::string& path, const Parameters& gradients) {
   for (const StoredTensor& tensor : tensors)
     infos.push_back({tensor.name, DType::kF32, tensor.shape});
   SafetensorsWriter writer(path, infos);
-  const auto fetch = [&](const ImpliedTensor& part) {
-    const TensorView view = gradients.view(part.id);
-    return std::span<const float>(view.f32(), static_cast<size_t>(view.elements()));
-  };
+  const std::unique_ptr<TensorProvider> provider = provide(gradients);
+  Buffer unused;
+  const auto fetch = [&](const ImpliedTensor& part) { return provider->fetch(part, unused); };
   std::vector<float> values;
   for (const StoredTensor& tensor : tensors) {
     if (!tensor.packed) {
-      writer.write(tensor.name, gradients.view(tensor.parts[0].id));
+      writer.write(tensor.name, fetch(tensor.parts[0]));
       continue;
     }
     for (int64_t i = 0; i < tensor.pieces(); ++i) {

@@ -135,14 +135,16 @@ void packed_piece(const StoredTensor& stored, int64_t index, const ModelConfig& 
   for (const ImpliedTensor& part : stored.parts) {
     if (part.id.expert >= 0 && part.id.expert != index) continue;
     const PackedPlace place = *packed_place(part.id, config);
-    const std::span<const float> from = fetch(part);
+    const ConstTensorView view = fetch(part);
+    view.expect(DType::kF32);
+    const auto* from = static_cast<const float*>(view.data);
     const int64_t rows = part.shape[0], width = part.shape[1];
     const bool turned = part.id.expert >= 0;
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t c = 0; c < width; ++c) {
         const int64_t at = turned ? c * columns + place.first + r * place.step
                                   : r * columns + place.first + c * place.step;
-        values[static_cast<size_t>(at)] = from[static_cast<size_t>(r * width + c)];
+        values[static_cast<size_t>(at)] = from[r * width + c];
       }
     }
   }

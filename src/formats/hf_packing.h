@@ -14,7 +14,6 @@
 
 #include <functional>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -52,8 +51,8 @@ struct StoredTensor {
 std::vector<StoredTensor> stored_tensors(const ModelConfig& config);
 
 // Piece `index` of a packed tensor in the file's order, of as many values as shape.elements() /
-// pieces(). `fetch`: the values of a part, row-major.
-using FetchValues = std::function<std::span<const float>(const ImpliedTensor&)>;
+// pieces(). `fetch`: a part in F32, in host memory, there until the next call.
+using FetchValues = std::function<ConstTensorView(const ImpliedTensor&)>;
 void packed_piece(const StoredTensor& stored, int64_t index, const ModelConfig& config,
                   const FetchValues& fetch, std::vector<float>& values);
 

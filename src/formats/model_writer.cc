@@ -46,7 +46,7 @@ void write_packed(SafetensorsWriter& writer, const Path& path, const StoredTenso
     check_float(view.dtype);
     part.resize(static_cast<size_t>(view.elements()));
     for (size_t i = 0; i < part.size(); ++i) part[i] = read_value(view, static_cast<int64_t>(i));
-    return std::span<const float>(part);
+    return host_view(std::span<const float>(part)).reshaped(tensor.shape);
   };
   const int64_t size = row_bytes(to, 1);
   for (int64_t i = 0; i < stored.pieces(); ++i) {

@@ -1,7 +1,7 @@
 // grade/item.h: one item of a benchmark: what is asked, what it is graded against, and its limits.
 //
 // The same item is measured by evaluation and rewarded by RL. Owns the struct and its JSON form
-// (docs/benchmarks-format.md). Not here: where items come from (suite/), what an answer is worth
+// (docs/evaluation.md). Not here: where items come from (suite/), what an answer is worth
 // (grader.h), conversations of several turns (episode.h).
 #pragma once
 

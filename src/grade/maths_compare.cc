@@ -3,13 +3,10 @@
 #include "grade/maths_compare.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
-#include <limits>
 
 #include "base/python_text.h"
 #include "grade/maths_canonical.h"
-#include "grade/maths_numeric.h"
+#include "grade/maths_scalars.h"
 #include "grade/maths_sets.h"
 #include "grade/maths_tree.h"
 #include "grade/maths_words.h"
@@ -19,10 +16,8 @@ namespace {
 
 using Verdict = MathsVerdict;
 
-constexpr int64_t kStepsMax = 3'000'000;      // of one comparison of two readings
-constexpr int64_t kFormStepsMax = 1'000'000;  // of the canonical forms of one pair of scalars
-constexpr size_t kItemsMax = 100;             // of a list
-constexpr int64_t kPointsNeeded = 8;
+constexpr int64_t kStepsMax = 3'000'000;  // of one comparison of two readings
+constexpr size_t kItemsMax = 100;         // of a list
 
 bool is_same(Verdict verdict) { return verdict == Verdict::kEqual || verdict == Verdict::kNumeric; }
 
@@ -31,18 +26,6 @@ Verdict all_of(Verdict a, Verdict b) {
   if (a == Verdict::kDifferent || b == Verdict::kDifferent) return Verdict::kDifferent;
   if (a == Verdict::kUnknown || b == Verdict::kUnknown) return Verdict::kUnknown;
   return a == Verdict::kNumeric || b == Verdict::kNumeric ? Verdict::kNumeric : Verdict::kEqual;
-}
-
-enum class Nearness { kSame, kApart, kUnsure };
-
-// Constants must agree in absolute terms too: e^(pi sqrt 163) is no integer. Formulas do so at many
-// points instead.
-Nearness nearness(const MathsValue& a, const MathsValue& b, long double bound_max) {
-  const long double difference = std::abs(a.value - b.value);
-  const long double bound = 4 * (a.error + b.error);
-  if (difference > bound) return Nearness::kApart;
-  const long double scale = std::max({1.0L, std::abs(a.value), std::abs(b.value)});
-  return bound <= 1e-12L * scale && bound <= bound_max ? Nearness::kSame : Nearness::kUnsure;
 }
 
 bool contains(const MathsNode& node, MathsKind kind) {
@@ -70,110 +53,6 @@ MathsNode with_signs(const MathsNode& node, bool upper) {
   for (MathsNode& kid : out.kids) kid = with_signs(kid, upper);
   return out;
 }
-
-// ---- Scalars
-// --------------------------------------------------------------------------------------
-
-// Fixed points: whole and positive ones, positive ones, ones of both signs.
-struct PointKind {
-  bool whole;
-  bool positive;
-};
-
-long double coordinate(PointKind kind, int64_t point, int64_t symbol) {
-  // A multiplicative hash: points must not lie on a line that a formula may have.
-  uint64_t h = static_cast<uint64_t>(point * 64 + symbol + 1) * 0x9E3779B97F4A7C15ULL;
-  h ^= h >> 29;
-  h *= 0xBF58476D1CE4E5B9ULL;
-  h ^= h >> 32;
-  if (kind.whole) return static_cast<long double>(2 + h % 11);
-  const long double size = 0.3L + static_cast<long double>(h % 1'000'003) / 400'000.0L;
-  return !kind.positive && (h >> 40) % 2 == 0 ? -size : size;
-}
-
-struct Tally {
-  int64_t same = 0, apart = 0, unsure = 0;
-};
-
-class ScalarComparer {
- public:
-  ScalarComparer(MathsAlgebra& algebra, const MathsNode& a, const MathsNode& b)
-      : algebra_(algebra), a_(a), b_(b) {
-    symbols_.add(a);
-    symbols_.add(b);
-  }
-
-  Verdict verdict() {
-    auto form = MathsAlgebra::Equality::kNotShown;
-    try {
-      const MathsEffort effort(kFormStepsMax);
-      form = algebra_.compare(a_, b_);
-    } catch (const MathsGivenUp&) {
-      MathsEffort::charge(0);  // Where all steps are used up, it is thrown again.
-    }
-    if (form == MathsAlgebra::Equality::kUnequal) return Verdict::kDifferent;
-    const Verdict by_value = numeric();
-    if (form == MathsAlgebra::Equality::kEqual)
-      return by_value == Verdict::kDifferent ? Verdict::kUnknown : Verdict::kEqual;
-    return by_value;
-  }
-
- private:
-  Verdict numeric() const {
-    const Verdict natural = symbols_.names.empty() ? of_constants(false) : of_points(false);
-    if (!symbols_.has_plain_log || natural == Verdict::kNumeric) return natural;
-    const Verdict common = symbols_.names.empty() ? of_constants(true) : of_points(true);
-    if (common == Verdict::kNumeric) return Verdict::kUnknown;  // Which logarithm was meant?
-    return natural == common ? natural : Verdict::kUnknown;
-  }
-
-  Verdict of_constants(bool base_10) const {
-    const MathsPoint point{.symbols = {}, .complex_allowed = true, .plain_log_is_base_10 = base_10};
-    const auto a = maths_value(a_, point), b = maths_value(b_, point);
-    if (!a || !b) return Verdict::kUnknown;
-    switch (nearness(*a, *b, 1e-9L)) {
-      case Nearness::kSame:
-        return Verdict::kNumeric;
-      case Nearness::kApart:
-        return Verdict::kDifferent;
-      default:
-        return Verdict::kUnknown;
-    }
-  }
-
-  Tally tally(PointKind kind, int64_t first, int64_t count, bool base_10) const {
-    Tally out;
-    for (int64_t p = first; p < first + count; ++p) {
-      MathsPoint point{.symbols = {},
-                       .complex_allowed = symbols_.has_imaginary,
-                       .plain_log_is_base_10 = base_10};
-      int64_t index = 0;
-      for (const std::string& name : symbols_.names)
-        point.symbols[name] = coordinate(kind, p, index++);
-      const auto a = maths_value(a_, point), b = maths_value(b_, point);
-      if (!a || !b) continue;
-      const Nearness near = nearness(*a, *b, std::numeric_limits<long double>::infinity());
-      ++(near == Nearness::kSame ? out.same : near == Nearness::kApart ? out.apart : out.unsure);
-    }
-    return out;
-  }
-
-  Verdict of_points(bool base_10) const {
-    const Tally whole = tally({.whole = true, .positive = true}, 0, 12, base_10);
-    const Tally positive = tally({.whole = false, .positive = true}, 100, 8, base_10);
-    const Tally any = tally({.whole = false, .positive = false}, 200, 8, base_10);
-    if (whole.apart > 0) return Verdict::kDifferent;
-    const int64_t apart = positive.apart + any.apart;
-    if (apart > 0) return whole.same > 0 ? Verdict::kUnknown : Verdict::kDifferent;
-    const int64_t same = whole.same + positive.same + any.same;
-    const int64_t unsure = whole.unsure + positive.unsure + any.unsure;
-    return same >= kPointsNeeded && unsure == 0 ? Verdict::kNumeric : Verdict::kUnknown;
-  }
-
-  MathsAlgebra& algebra_;
-  const MathsNode &a_, &b_;
-  MathsSymbols symbols_;
-};
 
 // ---- Trees
 // ----------------------------------------------------------------------------------------
@@ -252,8 +131,18 @@ class TreeComparer {
     return node;
   }
 
+  // Whether the sides of "x = 1 + 2 = 3" agree, but for a name in front.
+  bool holds(const MathsNode& equation) {
+    if (equation.kind == MathsKind::kChain)
+      return std::all_of(equation.kids.begin(), equation.kids.end(),
+                         [&](const MathsNode& kid) { return holds(kid); });
+    return is_name(equation.kids[0]) || contains(equation.kids[0], MathsKind::kSymbol) ||
+           is_same(compare(equation.kids[0], equation.kids[1]));
+  }
+
   Verdict equation_and_value(const MathsNode& equation, const MathsNode& value) {
     const Verdict verdict = compare(right_of(equation), value);
+    if (is_same(verdict) && !holds(equation)) return Verdict::kUnknown;
     if (is_name(left_of(equation))) return verdict;
     // "2 + 3 = 5" is 5; "x + y = 5" is not.
     const bool worked_out = !contains(left_of(equation), MathsKind::kSymbol);
@@ -336,6 +225,7 @@ class TreeComparer {
     if (left.size() != right.size()) return Verdict::kDifferent;
     const Verdict in_order = ordered(left, right);
     if (is_same(in_order)) return in_order;
+    if (are_defined(left) != are_defined(right)) return Verdict::kUnknown;
     const Verdict in_any_order = matched(left, right);
     return sequence && is_same(in_any_order) ? Verdict::kUnknown : in_any_order;
   }
@@ -393,11 +283,33 @@ class TreeComparer {
     const auto left = vector_of(a), right = vector_of(b);
     if (left && right) {
       const Verdict in_order = ordered(*left, *right);
+      if (!is_same(in_order) && are_named(*left) != are_named(*right)) return Verdict::kUnknown;
       // "3, 5, 7" may be given as "(3, 7, 5)"; a tuple that was asked for has its order.
       if (a.kind == MathsKind::kList && !is_same(in_order)) return matched_or_apart(*left, *right);
       return in_order;
     }
     return Verdict::kDifferent;
+  }
+
+  // "y = 2, x = 1": definitions of several names that are not in their order.
+  static bool are_named(const std::vector<MathsNode>& list) {
+    std::string last;
+    bool sorted = true;
+    for (const MathsNode& item : list) {
+      if (!is_equation(item) || left_of(item).kind != MathsKind::kSymbol) return false;
+      sorted &= last < left_of(item).name;
+      last = left_of(item).name;
+    }
+    return !sorted && list.size() > 1 && left_of(list[0]).name != last;
+  }
+  // "x = 1, y = 2" next to values without names.
+  static bool are_defined(const std::vector<MathsNode>& list) {
+    return list.size() > 1 &&
+           std::all_of(list.begin(), list.end(),
+                       [](const MathsNode& item) {
+                         return is_equation(item) && left_of(item).kind == MathsKind::kSymbol;
+                       }) &&
+           left_of(list.front()).name != left_of(list.back()).name;
   }
 
   Verdict matched_or_apart(const std::vector<MathsNode>& a, const std::vector<MathsNode>& b) {
@@ -479,7 +391,17 @@ class TreeComparer {
       return a.name.empty() ? based(b, a) : based(a, b);
     if (is_set_name(a) || is_set_name(b))
       return is_set_name(a) && is_set_name(b) ? Verdict::kDifferent : Verdict::kUnknown;
-    return ScalarComparer(algebra_, a, b).verdict();
+    const Verdict verdict = compare_scalars(algebra_, a, b);
+    if (verdict != Verdict::kDifferent) return verdict;
+    return may_be_unit(a, b) || may_be_unit(b, a) ? Verdict::kUnknown : verdict;
+  }
+
+  // "5 m" next to 5: perhaps metres.
+  bool may_be_unit(const MathsNode& a, const MathsNode& b) {
+    return a.kind == MathsKind::kMultiply && a.kids.size() == 2 &&
+           a.kids[0].kind == MathsKind::kNumber && a.kids[1].kind == MathsKind::kSymbol &&
+           std::string_view("mgshLlJNWVAKCF").find(a.kids[1].name) != std::string_view::npos &&
+           !contains(b, MathsKind::kSymbol) && is_same(compare(a.kids[0], b));
   }
 
   static bool is_set_name(const MathsNode& node) {

@@ -90,6 +90,7 @@ const std::map<std::string, std::string, std::less<>>& command_signs() {
                                                                          {"varnothing", "empty"},
                                                                          {"begin", "begin"},
                                                                          {"end", "end"},
+                                                                         {"approx", "approx"},
                                                                          {"overline", "overline"},
                                                                          {"prime", "'"},
                                                                          {"lor", "or"},
@@ -128,7 +129,7 @@ bool is_ordinal(std::string_view word) {
 
 const std::map<std::string, std::string, std::less<>>& word_meanings() {
   static const std::map<std::string, std::string, std::less<>> kWords = {
-      {"sqrt", "sqrt"},      {"infinity", "infinity"}, {"inf", "infinity"},
+      {"sqrt", "root"},      {"infinity", "infinity"}, {"inf", "infinity"},
       {"infty", "infinity"}, {"and", "and"},           {"or", "or"},
       {"in", "in"},          {"union", "cup"},         {"cup", "cup"}};
   return kWords;
@@ -137,13 +138,13 @@ const std::map<std::string, std::string, std::less<>>& word_meanings() {
 // Unicode signs by what plain text writes.
 const std::map<char32_t, std::string>& unicode_signs() {
   static const std::map<char32_t, std::string> kSigns = {
-      {U'×', "*"},     {U'·', "*"},        {U'⋅', "*"},      {U'÷', "/"},      {U'−', "-"},
-      {U'–', "-"},     {U'≤', "<="},       {U'≥', ">="},     {U'≠', "!="},     {U'±', "+-"},
-      {U'∓', "-+"},    {U'∞', "infinity"}, {U'√', "sqrt"},   {U'∪', "cup"},    {U'∩', "cap"},
-      {U'∈', "in"},    {U'∖', "setminus"}, {U'°', "degree"}, {U'⌊', "floor("}, {U'⌋', ")floor"},
-      {U'⌈', "ceil("}, {U'⌉', ")ceil"},    {U'…', "..."},    {U'⋯', "..."},    {U'∅', "empty"},
-      {U'′', "'"},     {U'，', ","},       {U'（', "("},     {U'）', ")"},     {U'／', "/"},
-      {U'＝', "="},    {U'％', "%"}};
+      {U'×', "*"},      {U'·', "*"},     {U'⋅', "*"},        {U'÷', "/"},      {U'−', "-"},
+      {U'–', "-"},      {U'≤', "<="},    {U'≥', ">="},       {U'≠', "!="},     {U'≈', "approx"},
+      {U'±', "+-"},     {U'∓', "-+"},    {U'∞', "infinity"}, {U'√', "root"},   {U'∪', "cup"},
+      {U'∩', "cap"},    {U'∈', "in"},    {U'∖', "setminus"}, {U'°', "degree"}, {U'⌊', "floor("},
+      {U'⌋', ")floor"}, {U'⌈', "ceil("}, {U'⌉', ")ceil"},    {U'…', "..."},    {U'⋯', "..."},
+      {U'∅', "empty"},  {U'′', "'"},     {U'，', ","},       {U'（', "("},     {U'）', ")"},
+      {U'／', "/"},     {U'＝', "="},    {U'％', "%"}};
   return kSigns;
 }
 

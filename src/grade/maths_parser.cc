@@ -6,6 +6,7 @@
 #include "base/python_text.h"
 #include "grade/maths_lexer.h"
 #include "grade/maths_tree.h"
+#include "grade/maths_units.h"
 
 namespace dure {
 namespace {
@@ -15,8 +16,6 @@ using Kind = MathsTokenKind;
 constexpr int kDepthMax = 60;
 constexpr int kChainMax = 40;
 constexpr int64_t kStepsMax = 200'000;  // of one reading
-
-constexpr const char* kDegreeFactor = "degree";  // of an angle that a function takes
 
 // What a product right of a slash belongs to: "1/2x" is x/2 or 1/(2x).
 enum class Slash { kTakesOneFactor, kTakesProduct };
@@ -104,6 +103,10 @@ class Parser {
   MathsNode part() {
     if (take_sign("...")) return node_of(MathsKind::kEllipsis);
     MathsNode left = collection();
+    if (take_sign("approx")) {  // "1/3 \approx 0.333" is 1/3, "x \approx 3" is 3.
+      MathsNode right = collection();
+      return left.kind == MathsKind::kSymbol ? right : left;
+    }
     std::vector<MathsNode> relations;
     for (std::string sign; !(sign = relation_sign()).empty();) {
       MathsNode right = collection();
@@ -176,7 +179,7 @@ class Parser {
     MathsNode left = product();
     for (int length = 0;; ++length) {
       check_chain(length);
-      if (take_sign("/")) {
+      if (take_sign("/") || take_ratio(length)) {
         MathsNode right = slash_ == Slash::kTakesProduct ? product() : signed_factor();
         left = node_of(MathsKind::kDivide, {std::move(left), std::move(right)});
         if (slash_ == Slash::kTakesOneFactor && starts_factor())
@@ -187,6 +190,13 @@ class Parser {
         return left;
       }
     }
+  }
+
+  // "2:3" is a quotient, "1:2:3" is none.
+  bool take_ratio(int length) {
+    if (!is_sign(":")) return false;
+    if (length > 0) give_up("a ratio has more than two terms");
+    return take_sign(":");
   }
 
   // Factors side by side.
@@ -213,7 +223,7 @@ class Parser {
     if (token.kind == Kind::kName || token.kind == Kind::kFunction) return true;
     if (token.kind == Kind::kNumber) return at_ > 0 && tokens_[at_ - 1].kind != Kind::kNumber;
     if (token.kind != Kind::kSign) return false;
-    static constexpr std::string_view kStarts[] = {"(",     "{",      "frac",  "sqrt",
+    static constexpr std::string_view kStarts[] = {"(",     "{",      "frac",  "sqrt",    "root",
                                                    "binom", "floor(", "ceil(", "infinity"};
     return std::find(std::begin(kStarts), std::end(kStarts), token.text) != std::end(kStarts);
   }
@@ -314,7 +324,7 @@ class Parser {
       MathsNode top = argument();
       return node_of(MathsKind::kFunction, {std::move(top), argument()}, "binom");
     }
-    if (sign == "sqrt") return root();
+    if (sign == "sqrt" || sign == "root") return root(sign);
     if (sign == "floor(" || sign == "ceil(") {
       const bool floor = sign == "floor(";
       MathsNode inside = sum();
@@ -421,7 +431,7 @@ class Parser {
   }
 
   MathsNode symbol(std::string name) {
-    if (name == kDegreeFactor) {
+    if (name == kMathsDegree) {
       MathsNode pi = node_of(MathsKind::kSymbol, {}, "pi");
       return node_of(MathsKind::kDivide, {std::move(pi), number_node(180)});
     }
@@ -552,14 +562,15 @@ class Parser {
     return node_of(MathsKind::kFunction, {std::move(inside)}, "abs");
   }
 
-  MathsNode root() {
+  // LaTeX's \sqrt takes one digit without braces, a plain root the whole number.
+  MathsNode root(const std::string& sign) {
     MathsNode index = number_node(2);
     if (is_sign("[")) {
       ++at_;
       index = sum();
       expect("]");
     }
-    MathsNode inside = is_sign("(") ? group() : argument();
+    MathsNode inside = is_sign("(") ? group() : sign == "root" ? primary() : argument();
     return node_of(MathsKind::kRoot, {std::move(inside), std::move(index)});
   }
 
@@ -585,140 +596,6 @@ class Parser {
   int depth_ = 0;
 };
 
-// ---- Units
-// ---------------------------------------------------------------------------------------
-
-bool is_sign(const MathsToken& token, std::string_view text) {
-  return token.kind == Kind::kSign && token.text == text;
-}
-
-std::string lower(std::string_view text) {
-  std::string out;
-  for (const char c : text) out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return out;
-}
-
-// Words that say something rather than count something.
-bool is_statement(std::string_view word) {
-  for (const char* other : {"is", "if", "for", "are", "where", "when", "with", "prime", "odd",
-                            "even", "all", "otherwise", "such", "not", "no", "only", "mod"})
-    if (word == other) return true;
-  return false;
-}
-
-class UnitTaker {
- public:
-  explicit UnitTaker(std::vector<MathsToken>& tokens) : tokens_(tokens) {}
-
-  MathsUnits take() {
-    take_signs();
-    while (take_word()) {
-    }
-    for (const MathsToken& token : tokens_)
-      if (token.kind == Kind::kWord) throw MathsGivenUp{"there are words in it"};
-    units_.unit = normal(unit_);
-    return units_;
-  }
-
- private:
-  // Degrees, wherever they stand, with their "^"; currencies; a per cent sign at the end.
-  void take_signs() {
-    std::vector<MathsToken> kept;
-    const bool angles = std::any_of(tokens_.begin(), tokens_.end(), [](const MathsToken& token) {
-      return token.kind == Kind::kFunction;
-    });
-    for (size_t i = 0; i < tokens_.size(); ++i) {
-      const size_t degree = degree_length(i);
-      if (degree > 0) {
-        if (angles) kept.push_back({Kind::kName, kDegreeFactor});
-        units_.degrees = !angles;
-        i += degree - 1;
-      } else if (is_sign(tokens_[i], "currency")) {
-        unit_ = "dollar";
-      } else if (is_sign(tokens_[i], "%")) {
-        if (i + 2 < tokens_.size() && tokens_[i + 1].kind != Kind::kWord)
-          throw MathsGivenUp{"a per cent sign is not at the end"};
-        units_.percent = true;
-      } else {
-        kept.push_back(std::move(tokens_[i]));
-      }
-    }
-    tokens_ = std::move(kept);
-  }
-
-  size_t degree_length(size_t i) const {
-    const auto at = [&](size_t k, std::string_view text) {
-      return i + k < tokens_.size() && is_sign(tokens_[i + k], text);
-    };
-    if (at(0, "degree")) return 1;
-    if (at(0, "^") && at(1, "degree")) return 2;
-    if (at(0, "^") && at(1, "{") && at(2, "degree") && at(3, "}")) return 4;
-    return 0;
-  }
-
-  // The last word, with a power such as ^2, where a quantity stands in front of it.
-  bool take_word() {
-    size_t end = tokens_.size() - 1;  // of kEnd
-    std::string power;
-    if (end >= 4 && is_sign(tokens_[end - 1], "}") && tokens_[end - 2].kind == Kind::kNumber &&
-        is_sign(tokens_[end - 3], "{") && is_sign(tokens_[end - 4], "^")) {
-      power = "^" + tokens_[end - 2].text;
-      end -= 4;
-    } else if (end >= 2 && tokens_[end - 1].kind == Kind::kNumber &&
-               is_sign(tokens_[end - 2], "^")) {
-      power = "^" + tokens_[end - 1].text;
-      end -= 2;
-    }
-    if (end < 2 || tokens_[end - 1].kind != Kind::kWord || !is_quantity_before(end - 1))
-      return false;
-    const std::string word = lower(tokens_[end - 1].text);
-    if (is_statement(word)) return false;
-    tokens_.erase(tokens_.begin() + static_cast<std::ptrdiff_t>(end - 1), tokens_.end() - 1);
-    if (word == "degrees" || word == "degree") {
-      units_.degrees = true;
-    } else if (word == "percent") {
-      units_.percent = true;
-    } else {
-      unit_ = word + power + (unit_.empty() ? "" : " " + unit_);
-    }
-    return true;
-  }
-
-  // A number or a closing bracket, perhaps with further words between.
-  bool is_quantity_before(size_t i) const {
-    while (i > 0 && tokens_[i - 1].kind == Kind::kWord) --i;
-    if (i == 0) return false;
-    const MathsToken& token = tokens_[i - 1];
-    return token.kind == Kind::kNumber || is_sign(token, ")") || is_sign(token, "}") ||
-           (token.kind == Kind::kName && token.text == "pi");
-  }
-
-  // "square inches" and "inches^2" are "inch^2".
-  static std::string normal(std::string unit) {
-    int power = 1;
-    for (const auto& [word, n] : {std::pair{"square ", 2}, {"sq ", 2}, {"cubic ", 3}, {"cu ", 3}}) {
-      if (!unit.starts_with(word)) continue;
-      unit.erase(0, std::string_view(word).size());
-      power = n;
-    }
-    std::string tail;
-    if (const size_t hat = unit.find('^'); hat != std::string::npos) {
-      tail = unit.substr(hat);
-      unit.resize(hat);
-    }
-    if (unit.size() > 3 && unit.ends_with("ches")) {
-      unit.resize(unit.size() - 2);
-    } else if (unit.size() > 2 && unit.ends_with('s')) {
-      unit.pop_back();
-    }
-    return unit + (power > 1 ? "^" + std::to_string(power) : tail);
-  }
-
-  std::vector<MathsToken>& tokens_;
-  MathsUnits units_;
-  std::string unit_;
-};
-
 std::string key_of(const MathsReading& reading) {
   return maths_text(reading.tree) + "|" + reading.units.unit;
 }
@@ -736,6 +613,8 @@ MathsReadings read_maths(std::string_view text) {
     out.why_none = "it is too long";
     return out;
   }
+  std::string unit;
+  text = without_compound_unit(text, unit);
   std::vector<std::string> keys;
   for (const MathsCommas commas : {MathsCommas::kGroupThousands, MathsCommas::kSeparate}) {
     for (const Slash slash : {Slash::kTakesOneFactor, Slash::kTakesProduct}) {
@@ -743,7 +622,8 @@ MathsReadings read_maths(std::string_view text) {
       try {
         std::vector<MathsToken> tokens = maths_tokens(text, commas);
         MathsReading reading;
-        reading.units = UnitTaker(tokens).take();
+        reading.units = take_maths_units(tokens);
+        if (!unit.empty()) reading.units.unit = unit;
         reading.tree = Parser(std::move(tokens), slash).whole();
         std::string key = key_of(reading);
         if (std::find(keys.begin(), keys.end(), key) != keys.end()) continue;

@@ -67,6 +67,7 @@ TEST(MathsCompare, Radicals) {
               {"\\sqrt{3+2\\sqrt2}", "1+sqrt(2)", kEqual},
               {"\\sqrt{\\sqrt{13}}", "13^{1/4}", kEqual},
               {"\\sqrt[3]{-8}", "-2", kEqual},
+              {"\\sqrt{13}", "√13", kEqual},
               {"\\sqrt[3]{2+\\sqrt5}+\\sqrt[3]{2-\\sqrt5}", "1", kNumeric},
               {"\\sqrt{-3}", "i\\sqrt3", kEqual},
               {"(1+i)^2", "2i", kEqual},
@@ -117,7 +118,19 @@ TEST(MathsCompare, EquationsAndInequalities) {
               {"x>3", "(3,\\infty)", kEqual},
               {"0<k\\le\\frac49", "(0,4/9]", kEqual},
               {"0<k\\le\\frac49", "0<k<4/9", kDifferent},
-              {"x \\in [-2,7]", "[-2, 7]", kEqual}});
+              {"x \\in [-2,7]", "[-2, 7]", kEqual},
+              {"5", "2+3=5", kEqual},
+              {"5", "x = 2+3 = 5", kEqual},
+              {"5", "4=5", kUnknown},
+              {"5", "x=4=5", kUnknown},
+              {"0", "5x-7y=0", kUnknown},
+              {"3", "x \\approx 3", kEqual},
+              {"2:3", "2/3", kEqual},
+              {"(1,2)", "x=1, y=2", kEqual},
+              {"(1,2)", "x=2, y=1", kDifferent},
+              {"(1,2)", "y=2, x=1", kUnknown},
+              {"x=1,y=2", "y=2, x=1", kEqual},
+              {"x=1,y=2", "2,1", kUnknown}});
 }
 
 TEST(MathsCompare, Collections) {
@@ -154,6 +167,10 @@ TEST(MathsCompare, UnitsAndWords) {
               {"15\\mbox{ cm}^2", "15", kEqual},
               {"864 \\mbox{ inches}^2", "864 square inches", kEqual},
               {"5.4 \\text{ cents}", "\\$5.4", kUnknown},
+              {"36^\\circ", "\\$36", kUnknown},
+              {"60", "60 km/h", kEqual},
+              {"5", "5 m", kUnknown},
+              {"5", "6 m", kDifferent},
               {"\\$32,\\!348", "$32348", kEqual},
               {"\\text{Evelyn}", "evelyn.", kEqual},
               {"\\text{Evelyn}", "Angela", kDifferent},

@@ -100,13 +100,29 @@ void fill_plain(DType dtype, float limit, uint64_t key, std::span<uint8_t> out) 
   }
 }
 
+// Scales are powers of two: of two neighbours, each as often as the mean square asks for.
+void fill_mxfp4(double rms, uint64_t key, std::span<uint8_t> out) {
+  // Of the sixteen E2M1 values, evenly: 2 (0 + 1/4 + 1 + 9/4 + 4 + 9 + 16 + 36) / 16.
+  const double scale = rms / std::sqrt(68.5 / 8);
+  const int low = static_cast<int>(std::floor(std::log2(scale)));
+  const double times = scale * scale / std::exp2(2.0 * low);  // 1 to 4
+  fill_bytes(key, out);
+  SplitMix random{~key};
+  for (size_t at = 0; at < out.size(); at += 17) {
+    const bool upper = static_cast<double>(random.next() >> 11) * 0x1p-53 < (times - 1) / 3;
+    out[at] = static_cast<uint8_t>(std::clamp(low + (upper ? 1 : 0) + 127, 0, 254));
+  }
+}
+
 bool is_plain_float(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
 }
 
 }  // namespace
 
-bool has_random_rows(DType dtype) { return is_plain_float(dtype) || scales_of(dtype) != nullptr; }
+bool has_random_rows(DType dtype) {
+  return is_plain_float(dtype) || dtype == DType::kMXFP4 || scales_of(dtype) != nullptr;
+}
 
 void fill_random(DType dtype, double rms, uint64_t key, std::span<uint8_t> out) {
   DURE_CHECK(has_random_rows(dtype) &&
@@ -114,6 +130,7 @@ void fill_random(DType dtype, double rms, uint64_t key, std::span<uint8_t> out) 
              "{} bytes of {}", out.size(), dtype_info(dtype).name);
   if (is_plain_float(dtype))
     return fill_plain(dtype, static_cast<float>(rms * std::sqrt(3.0)), key, out);
+  if (dtype == DType::kMXFP4) return fill_mxfp4(rms, key, out);
   const Scales& scales = *scales_of(dtype);
   constexpr double kLeast = 0x1p-24;  // The smallest f16 above 0.
   fill_blocks(scales, static_cast<float>(std::max(kLeast, rms / unit_rms(scales))), key, out);

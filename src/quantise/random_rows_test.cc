@@ -47,7 +47,7 @@ TEST(RandomRows, EveryTypeHasTheSizeAskedFor) {
       EXPECT_LT(std::abs(sum / count), (two_bits ? 0.5 : 0.125) * rms);
     }
   }
-  EXPECT_EQ(types, 25);
+  EXPECT_EQ(types, 26);
 }
 
 TEST(RandomRows, TheKeyDecides) {

@@ -74,9 +74,57 @@ double mean_bits_per_byte(const Json& result) {
   return bytes > 0 ? bits / bytes : 0;
 }
 
+// Results of a suite of tasks: an object with "models" (docs/evaluation.md). Null for the older
+// form, a list.
+const Json* suite_models(const Json& results) {
+  const Json* models = results.is_object() ? results.find("models") : nullptr;
+  return models != nullptr && models->is_array() ? models : nullptr;
+}
+
+const Json* mean_score(const Json& model) {
+  const Json* mean = model.find("mean");
+  return mean != nullptr ? mean->find("value") : nullptr;
+}
+
+Json suite_summary(const Json& models) {
+  Json list = Json::array();
+  for (const Json& model : models.as_array()) {
+    Json row = Json::object();
+    const Json* name = model.find("name");
+    row["name"] = name != nullptr && name->is_string() ? *name : Json("?");
+    if (const Json* score = mean_score(model); score != nullptr && score->is_number())
+      row["score"] = *score;
+    list.push_back(std::move(row));
+  }
+  Json out = Json::object();
+  out["models"] = std::move(list);
+  return out;
+}
+
+// A model's tasks with the headline of each: what a table shows.
+Json suite_model(const Json& model) {
+  Json out = Json::object();
+  for (const char* name : {"name", "mean", "missing", "facts"})
+    if (const Json* value = model.find(name); value != nullptr) out[name] = *value;
+  Json tasks = Json::array();
+  const Json* all = model.find("tasks");
+  for (const Json& task : all != nullptr && all->is_array() ? all->as_array() : Json::Array{}) {
+    Json row = Json::object();
+    for (const char* name : {"task", "title", "items", "samples", "missing"})
+      if (const Json* value = task.find(name); value != nullptr) row[name] = *value;
+    const Json* metrics = task.find("metrics");
+    if (metrics != nullptr && metrics->is_array() && metrics->size() > 0)
+      row["score"] = metrics->at(size_t{0});
+    tasks.push_back(std::move(row));
+  }
+  out["tasks"] = std::move(tasks);
+  return out;
+}
+
 Json eval_summary(const Path& folder) {
   Json models = Json::array();
   const Json results = json_of(folder / "results.json");
+  if (const Json* suite = suite_models(results); suite != nullptr) return suite_summary(*suite);
   for (const Json& result : results.is_array() ? results.as_array() : Json::Array{}) {
     Json row = Json::object();
     const Json* name = result.find("name");
@@ -121,6 +169,7 @@ std::optional<std::string> run_kind(const Path& folder) {
 Json run_config(const Path& folder, const std::string& kind) {
   if (kind != "eval") return json_of(folder / "config.json");
   const Json results = json_of(folder / "results.json");
+  if (suite_models(results) != nullptr && results.contains("suite")) return results.at("suite");
   if (!results.is_array() || results.size() == 0) return {};
   const Json* suite = results.at(size_t{0}).find("suite");
   return suite != nullptr ? *suite : Json();
@@ -195,8 +244,12 @@ Json run_summary(const Path& folder, const std::string& kind) {
 
 Json eval_results(const Path& folder) {
   const Json results = json_of(folder / "results.json");
-  if (!results.is_array()) return {};
   Json out = Json::array();
+  if (const Json* models = suite_models(results); models != nullptr) {
+    for (const Json& model : models->as_array()) out.push_back(suite_model(model));
+    return out;
+  }
+  if (!results.is_array()) return {};
   for (const Json& result : results.as_array()) {
     Json kept = Json::object();
     for (const char* name : {"name", "model", "bits_per_byte", "settings", "exact_match",

@@ -103,6 +103,18 @@ Json samples_json(const Path& folder, std::string_view query) {
   return out;
 }
 
+// A report as a page of its own: what a model said stands in it, so it may run and load nothing,
+// and has no origin (sandbox).
+HttpResponse report_response(const Path& file) {
+  if (!path_exists(file)) throw api_fault(404, "not_found", "this run has no report");
+  return {.headers = {{"Content-Type", "text/html; charset=utf-8"},
+                      {"Cache-Control", "no-store"},
+                      {"X-Content-Type-Options", "nosniff"},
+                      {"Content-Security-Policy",
+                       "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"}},
+          .body = read_file(file)};
+}
+
 Json generator_json(const GeneratorStatistics& g) {
   Json out = Json::object();
   const auto put = [&](const char* name, int64_t value) { out[name] = value; };
@@ -188,7 +200,7 @@ HttpResponse Api::runs(const Call& call) const {
   return json_response(out);
 }
 
-// /dure/runs/ID, and below it /metrics, /samples, /results.
+// /dure/runs/ID, and below it /metrics, /samples, /results, /report.
 HttpResponse Api::run(const Call& call) const {
   if (!shows_runs(call.request()))
     throw api_fault(404, "not_found", "runs are not shown here (--runs)");
@@ -215,7 +227,9 @@ HttpResponse Api::run(const Call& call) const {
     out["results"] = eval_results(folder);
     return json_response(out);
   }
-  throw api_fault(404, "not_found", "a run has /metrics, /samples and /results, and no such part");
+  if (part == "/report") return report_response(folder / "report.html");
+  throw api_fault(404, "not_found",
+                  "a run has /metrics, /samples, /results and /report, and no such part");
 }
 
 }  // namespace dure

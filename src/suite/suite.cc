@@ -65,6 +65,20 @@ Json take_ask(Json& json) {
   return out;
 }
 
+// A suite has fields of its own and those of AskSettings: both are suggested.
+void check_suite_fields(const Json& rest, const std::string& origin) {
+  const Json head = to_json(SuiteHead()), ask = to_json(AskSettings());
+  std::vector<std::string> known = {"tasks"};
+  for (const Json* one : {&head, &ask})
+    for (const auto& [name, value] : one->as_object()) known.push_back(name);
+  for (const auto& [name, value] : rest.as_object()) {
+    if (head.contains(name)) continue;
+    const std::string near = nearest_name(name, known);
+    fail(ErrorCode::kInvalidArgument, "{}: unknown field '{}'{}", origin, name,
+         near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
+  }
+}
+
 struct EntryForm {
   TaskSpec task;
   Json ask;
@@ -135,6 +149,7 @@ Suite suite_from_json(const Json& json, const std::string& origin, const Path& f
   rest.as_object(origin);
   const Json tasks = take(rest, "tasks");
   const Json ask = take_ask(rest);
+  check_suite_fields(rest, origin);
   SuiteHead head;
   from_json(head, rest, origin);
   Suite out{.name = head.name.empty() ? Path(origin).stem().string() : head.name,
@@ -156,6 +171,8 @@ Suite suite_from_json(const Json& json, const std::string& origin, const Path& f
     lay_over(entry.ask, ask, origin);
     lay_over(entry.ask, form.ask, where);
     lay_over(entry.ask, overrides.ask, "settings");
+    // Nothing is drawn: a second answer would be the first.
+    if (entry.task.mode == TaskMode::kLogLikelihood) entry.ask.samples = 1;
     entry.items_max = overrides.items_max > 0 ? overrides.items_max
                       : form.items_max > 0    ? form.items_max
                                               : head.items_max;

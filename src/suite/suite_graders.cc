@@ -52,6 +52,19 @@ std::unique_ptr<Grader> make_row_grader(const Json& options, const GraderWorld& 
   return std::make_unique<RowGrader>(otherwise != nullptr ? *otherwise : Json(), world, where);
 }
 
+// Plain comparisons by their own names, for a user's items: `exact` is {name: match, style: exact}.
+void add_short_names(GraderTable& table) {
+  const GraderMaker match = table.at("match");
+  for (const char* style : {"exact", "normalised", "contains", "integer"}) {
+    table[style] = [match, style](const Json& options, const GraderWorld& world,
+                                  const std::string& where) {
+      Json with_style = options.is_null() ? Json::object() : options;
+      with_style["style"] = style;
+      return match(with_style, world, where);
+    };
+  }
+}
+
 constexpr std::string_view kTau2Mock = "tau2_mock";
 
 std::string environment_name(const TaskSpec& task) {
@@ -83,6 +96,7 @@ std::unique_ptr<Environment> tau2_mock(const TaskSpec& task, const DataFolders& 
 
 GraderTable suite_graders() {
   GraderTable table = standard_graders();
+  add_short_names(table);
   add_generated_graders(table);
   table["row_grader"] = make_row_grader;
   return table;

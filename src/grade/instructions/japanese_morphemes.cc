@@ -66,7 +66,7 @@ class Tagger {
   std::mutex mutex_;
 };
 
-constexpr size_t kPieceMax = 4096;  // characters; longer pieces are cut, for memory's sake
+constexpr size_t kPieceMax = 1024;  // characters; longer pieces are cut, for memory's sake
 
 void add_piece(Tagger& tagger, CharsView piece, std::vector<Morpheme>& out) {
   const Chars lines = chars_of(tagger.lines_of(utf8_of(piece)));

@@ -26,7 +26,7 @@ struct BlockMemory {
   const float* dout[kTileRows];
 };
 
-HWY_ATTR float dot(const float* a, const float* b, int64_t n) {
+DURE_LANE_OP float dot(const float* a, const float* b, int64_t n) {
   F16 sum = set16(0.0f);
   for (int64_t c = 0; c < n; c += kLanes)
     sum = fma(load16_n(a + c, n - c), load16_n(b + c, n - c), sum);

@@ -22,7 +22,7 @@ bool is_plain(const Swiglu& s) { return s.alpha == 1 && s.offset == 0; }
 
 // silu, or with the alpha and the offset of another family: chosen outside the loop.
 template <bool kPlain>
-HWY_ATTR void forward_range(const Swiglu& s, int64_t first, int64_t last) {
+HWY_ATTR HWY_NOINLINE void forward_range(const Swiglu& s, int64_t first, int64_t last) {
   const F16 alpha = set16(s.alpha), offset = set16(s.offset), limit = set16(s.limit),
             low = set16(-s.limit);
   for (int64_t i = first; i < last; i += kLanes) {
@@ -40,7 +40,7 @@ HWY_ATTR void forward_range(const Swiglu& s, int64_t first, int64_t last) {
 // d g s / dg = s (1 + alpha g (1 - s)), s = sigmoid(alpha g). A clamped input has no gradient; one
 // at the limit itself has.
 template <bool kPlain>
-HWY_ATTR void gradient_range(const Swiglu& s, int64_t first, int64_t last) {
+HWY_ATTR HWY_NOINLINE void gradient_range(const Swiglu& s, int64_t first, int64_t last) {
   const F16 alpha = set16(s.alpha), offset = set16(s.offset), limit = set16(s.limit),
             low = set16(-s.limit), zero = set16(0.0f), one = set16(1.0f);
   for (int64_t i = first; i < last; i += kLanes) {

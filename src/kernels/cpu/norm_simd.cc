@@ -54,10 +54,8 @@ HWY_ATTR void row_backward(const NormRows& n, const float* x, const float* dy, f
 struct Turns {
   alignas(64) float cosine[kHeadWidthMax / 2], sine[kHeadWidthMax / 2];
 };
-HWY_ATTR void turns_at(const NormRows& n, int64_t token, Turns& turns) {
-  const int64_t half = n.columns / 2;
-  const float* inverse_frequency = n.inverse_frequency;
-  const int32_t position = n.positions[token];
+HWY_ATTR void turns_at(int32_t position, const float* inverse_frequency, int64_t half,
+                       Turns& turns) {
   for (int64_t j = 0; j < half; j += kLanes) {
     F16 sine, cosine;
     sine_cosine(mul(set16(static_cast<float>(position)), load16_n(inverse_frequency + j, half - j)),
@@ -65,11 +63,18 @@ HWY_ATTR void turns_at(const NormRows& n, int64_t token, Turns& turns) {
     store(cosine, turns.cosine + j);
     store(sine, turns.sine + j);
   }
-  if (n.rope_scale == 1) return;
+}
+HWY_ATTR HWY_NOINLINE void scale_turns(float scale, int64_t half, Turns& turns) {
   for (int64_t j = 0; j < half; j += kLanes) {
-    store(mul(load16(turns.cosine + j), set16(n.rope_scale)), turns.cosine + j);
-    store(mul(load16(turns.sine + j), set16(n.rope_scale)), turns.sine + j);
+    store(mul(load16(turns.cosine + j), set16(scale)), turns.cosine + j);
+    store(mul(load16(turns.sine + j), set16(scale)), turns.sine + j);
   }
+}
+// The turns of one token's heads; without frequencies none.
+DURE_LANE_OP void turns_of(const NormRows& n, int64_t token, int64_t half, Turns& turns) {
+  if (n.inverse_frequency == nullptr) return;
+  turns_at(n.positions[token], n.inverse_frequency, half, turns);
+  if (n.rope_scale != 1) scale_turns(n.rope_scale, half, turns);
 }
 
 // y = x turned by the angles, or (backward) by their negatives. y may be x.
@@ -98,7 +103,7 @@ void head_rows(const NormRows& n, int64_t first, int64_t last) {
   Turns turns;
   const int64_t half = n.columns / 2;
   for (int64_t t = first; t < last; ++t) {
-    if (n.inverse_frequency != nullptr) turns_at(n, t, turns);
+    turns_of(n, t, half, turns);
     rms_rows(n, t * n.heads, (t + 1) * n.heads);
     if (n.inverse_frequency == nullptr) continue;
     for (int64_t i = t * n.heads; i < (t + 1) * n.heads; ++i)
@@ -120,7 +125,7 @@ void head_backward(const NormRows& n, int64_t first, int64_t last, float* dw) {
   const int64_t half = n.columns / 2;
   std::fill_n(dw, n.columns, 0.0f);
   for (int64_t t = first; t < last; ++t) {
-    if (n.inverse_frequency != nullptr) turns_at(n, t, turns);
+    turns_of(n, t, half, turns);
     for (int64_t i = t * n.heads; i < (t + 1) * n.heads; ++i) {
       const float* dy = n.dy + i * n.columns;
       if (n.inverse_frequency != nullptr) {
@@ -144,7 +149,7 @@ HWY_ATTR void turn_heads(const NormRows& n, int64_t first, int64_t last, const f
     return;
   }
   for (int64_t t = first; t < last; ++t) {
-    turns_at(n, t, turns);
+    turns_of(n, t, n.columns / 2, turns);
     for (int64_t i = t * n.heads; i < (t + 1) * n.heads; ++i)
       turn(turns, from + i * n.columns, n.columns / 2, backward, to + i * n.columns);
   }

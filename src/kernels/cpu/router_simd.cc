@@ -64,7 +64,7 @@ HWY_ATTR void keep_best_groups(const RouterFacts& f, float* z) {
   }
 }
 
-HWY_ATTR void sigmoid_row(const float* logits, int64_t experts, float* p) {
+DURE_LANE_OP void sigmoid_row(const float* logits, int64_t experts, float* p) {
   for (int64_t e = 0; e < experts; e += kLanes)
     store_n(sigmoid(load16_n(logits + e, experts - e)), p + e, experts - e);
 }
@@ -87,15 +87,10 @@ HWY_ATTR void softmax_row(const float* logits, int64_t experts, float* p) {
     store_n(div(load16_n(p + e, experts - e), total), p + e, experts - e);
 }
 
-HWY_ATTR void probability_row(const RouterFacts& f, const float* logits, float* p) {
-  f.scoring == RouterScoring::kSigmoid ? sigmoid_row(logits, f.expert_count, p)
-                                       : softmax_row(logits, f.expert_count, p);
-}
-
 // p + bias, not below the lowest number: NaN too, so that there are always enough experts to
 // choose; a diverged model fails later, with a message.
 template <bool kBiased>
-HWY_ATTR void selection_scores(const float* p, const float* bias, int64_t experts, float* z) {
+DURE_LANE_OP void selection_scores(const float* p, const float* bias, int64_t experts, float* z) {
   const F16 lowest = set16(kLowest), unavailable = set16(kUnavailable);
   for (int64_t e = 0; e < experts; e += kLanes) {
     F16 score = load16_n(p + e, experts - e);
@@ -104,16 +99,14 @@ HWY_ATTR void selection_scores(const float* p, const float* bias, int64_t expert
   }
 }
 
-}  // namespace
-
-void route_range(const Routing& r, int64_t first, int64_t last) {
+template <bool kSoftmax, bool kBiased>
+HWY_ATTR void route_as(const Routing& r, int64_t first, int64_t last) {
   const int64_t E = r.facts.expert_count, K = r.facts.experts_per_token;
   alignas(64) float z[kExpertsMax];
   for (int64_t t = first; t < last; ++t) {
     float* p = r.probabilities + t * E;
-    probability_row(r.facts, r.logits + t * E, p);
-    r.bias != nullptr ? selection_scores<true>(p, r.bias, E, z)
-                      : selection_scores<false>(p, nullptr, E, z);
+    kSoftmax ? softmax_row(r.logits + t * E, E, p) : sigmoid_row(r.logits + t * E, E, p);
+    selection_scores<kBiased>(p, r.bias, E, z);
     if (r.facts.group_count > 1) keep_best_groups(r.facts, z);
     int32_t* experts = r.experts + t * K;
     take_largest(z, E, K, experts);
@@ -123,6 +116,16 @@ void route_range(const Routing& r, int64_t first, int64_t last) {
                 scale = static_cast<float>(r.facts.scale);
     for (int64_t s = 0; s < K; ++s) r.weights[t * K + s] = p[experts[s]] / divisor * scale;
   }
+}
+
+}  // namespace
+
+// What the router is, is chosen once for all tokens.
+void route_range(const Routing& r, int64_t first, int64_t last) {
+  const bool softmax = r.facts.scoring == RouterScoring::kSoftmax, biased = r.bias != nullptr;
+  if (softmax)
+    return biased ? route_as<true, true>(r, first, last) : route_as<true, false>(r, first, last);
+  biased ? route_as<false, true>(r, first, last) : route_as<false, false>(r, first, last);
 }
 
 namespace {

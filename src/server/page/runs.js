@@ -32,7 +32,7 @@ const stateMark = (state) => h("span", { class: `state ${state}` }, h("i", {}), 
 function headline(one) {
   const { summary, kind } = one;
   if (!summary) return "";
-  if (kind === "eval") return (summary.models ?? []).map((model) => `${model.name} ${model.total ? `${((100 * model.right) / model.total).toFixed(1)} %` : ""}`).join(" · ");
+  if (kind === "eval") return (summary.models ?? []).map((model) => `${model.name} ${model.total ? `${((100 * model.right) / model.total).toFixed(1)} %` : model.score !== undefined ? `${(100 * model.score).toFixed(1)} %` : ""}`).join(" · ");
   if (kind === "rl" && summary.reward !== undefined) return `${t("reward")} ${short(summary.reward)}`;
   return summary.loss !== undefined ? `loss ${short(summary.loss)}` : "";
 }
@@ -262,6 +262,24 @@ function taskTable() {
   return table([settingName(first), ...results.map(({ name }) => name)], tasks.map((task) => [task, ...sums.map((one) => (one[task] ? share(...one[task]) : h("td", {}, "–")))]));
 }
 
+// Of a suite of tasks: a row a task, a column a model.
+function suiteTable() {
+  const rows = new Map();
+  for (const { tasks } of results) for (const { task, title } of tasks ?? []) rows.set(task, title ?? task);
+  if (!rows.size) return null;
+  const cell = ({ tasks }, name) => {
+    const task = tasks?.find((one) => one.task === name);
+    if (!task?.score) return h("td", {}, "–");
+    const { value, low, high } = task.score;
+    const out = h("td", { class: "share", title: `${(100 * low).toFixed(1)}–${(100 * high).toFixed(1)} %` }, (100 * value).toFixed(1));
+    out.style.setProperty("--share", value);
+    return out;
+  };
+  return table(["%", ...results.map(({ name }) => name)], [...rows].map(([name, title]) => [title, ...results.map((one) => cell(one, name))]));
+}
+
+const reportLink = () => h("p", {}, h("a", { href: `/dure/runs/${run.id}/report`, target: "_blank", rel: "noopener noreferrer" }, t("report")));
+
 function drawResults() {
   if (!results || !parts.results) return;
   const settings = results.find(({ settings }) => settings?.length)?.settings ?? [];
@@ -270,6 +288,8 @@ function drawResults() {
   replace(
     parts.results,
     h("h2", {}, t("results")),
+    reportLink(),
+    suiteTable(),
     settings.length ? table([t("modelColumn"), ...settings.map(settingName)], results.map((one) => [one.name, ...settings.map((_, i) => share(one.settings?.[i]?.right ?? 0, one.settings?.[i]?.total ?? 0))])) : null,
     taskTable(),
     bits.length ? table([t("bitsPerByte"), ...bits.map(({ language }) => language)], results.map((one) => [one.name, ...bits.map(({ language }) => h("td", {}, short(ofLanguage(one, language))))])) : null,

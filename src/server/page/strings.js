@@ -122,6 +122,7 @@ const kWords = {
   older: ["Older", "이전"],
   config: ["Configuration", "설정값"],
   results: ["Results", "결과"],
+  report: ["Open the whole report", "전체 보고서 열기"],
   modelColumn: ["Model", "모델"],
   bitsPerByte: ["Bits per byte", "바이트당 비트"],
   turns: ["turns: {n}", "{n}턴"],
