@@ -79,11 +79,13 @@ Words bubblewrap(const SandboxedProgram& program, const SandboxLimits& limits) {
   return words;
 }
 
-// The program does not begin before its master has heard that the sandbox would die with it: one
-// that is killed earlier leaves nothing behind. What follows are words, never read as a script.
+// bubblewrap's inner process asks to die with the outer one some time after it is made; once this
+// runs inside it, it has asked. The program begins when its master has heard so, and was therefore
+// alive, and the outer process with it: one that is killed earlier leaves nothing behind. What
+// follows are words, never read as a script.
 Words behind_gate() {
-  static_assert(kGate == 5 && kStatusKept == 6);
-  return {kShell, "-c", "read -r go <&5 && exec \"$0\" \"$@\" 5<&- 6<&-"};
+  static_assert(kGate == 5 && kStatusKept == 6 && kReady == 7);
+  return {kShell, "-c", "echo >&7 && read -r go <&5 && exec \"$0\" \"$@\" 5<&- 6<&- 7>&-"};
 }
 
 // A limit that this process already has is never raised.

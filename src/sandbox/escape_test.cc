@@ -595,6 +595,7 @@ TEST_F(Escape, GoesWithItsMaster) {
     ::kill(master, SIGKILL);
     ::waitpid(master, nullptr, 0);
     for (int i = 0; i < 50 && processes_of(token) > 0; ++i) ::usleep(20'000);
+    for (int i = 0; i < 500 && programs_of(token) > 0; ++i) ::usleep(20'000);
     EXPECT_EQ(programs_of(token), 0) << "killed after " << delay_ms << " ms";
     never_begun += processes_of(token);
   }

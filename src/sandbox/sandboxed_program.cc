@@ -168,6 +168,8 @@ class Run {
   bool take_output(Descriptor& from, std::string& to);
   void take_status();
   void note_first_process(pid_t process);
+  void take_ready();
+  void let_begin();
   int exit_status() const;
   void stop(SandboxStop why);
   void end_all();
@@ -178,7 +180,7 @@ class Run {
   const SandboxLimits limits_;
   const Clock::time_point begin_ = Clock::now();
   SandboxResult result_;
-  Descriptor output_, errors_, status_;  // ours to read
+  Descriptor output_, errors_, status_, ready_;  // ours to read
   Pipe gate_;        // lets the program begin; its reading end is kept so that writing never fails
   pid_t outer_ = 0;  // bubblewrap, our child; 0 once waited for
   int outer_status_ = 0;
@@ -194,11 +196,12 @@ class Run {
 void Run::start(const SandboxedProgram& program) {
   adopt_orphans();
   const Descriptor input = memory_file(program.input), filter = memory_file(system_call_filter());
-  Pipe output = make_pipe(), errors = make_pipe(), status = make_pipe();
+  Pipe output = make_pipe(), errors = make_pipe(), status = make_pipe(), ready = make_pipe();
   gate_ = make_pipe();
   SpawnFiles files;
   for (const Descriptor* given : std::initializer_list<const Descriptor*>{
-           &input, &output.write, &errors.write, &filter, &status.write, &gate_.read, &status.read})
+           &input, &output.write, &errors.write, &filter, &status.write, &gate_.read, &status.read,
+           &ready.write})
     files.give(*given);
   for (const SandboxFile& file : program.files) files.give(memory_file(file.content));
   outer_ = spawn(sandbox_command(program, limits_), files);
@@ -207,7 +210,8 @@ void Run::start(const SandboxedProgram& program) {
   output_ = std::move(output.read);
   errors_ = std::move(errors.read);
   status_ = std::move(status.read);
-  for (const Descriptor* ours : {&output_, &errors_, &status_}) do_not_wait(*ours);
+  ready_ = std::move(ready.read);
+  for (const Descriptor* ours : {&output_, &errors_, &status_, &ready_}) do_not_wait(*ours);
 }
 
 // As much as is there; true where something was, or may still be.
@@ -240,13 +244,25 @@ void Run::take_status() {
 }
 
 // The number is held by a handle from now on; where it is already someone else's, it is not ours.
-// Bubblewrap tells it after it has asked to die with us: the program may begin.
 void Run::note_first_process(pid_t process) {
   first_handle_ = process_handle(process);
   const std::string stat = "/proc/" + std::to_string(process) + "/stat";
   std::error_code gone;
   if (!first_handle_.open() || !std::filesystem::exists(stat, gone)) return first_handle_.reset();
   first_ = process;
+  let_begin();
+}
+
+void Run::take_ready() {
+  char line;
+  if (!ready_.open() || (::read(ready_.number(), &line, 1) < 0 && errno == EAGAIN)) return;
+  ready_.reset();
+  let_begin();
+}
+
+// When the program is ready, and known.
+void Run::let_begin() {
+  if (ready_.open() || first_ == 0 || !gate_.write.open()) return;
   if (::write(gate_.write.number(), "\n", 1) != 1) fail_errno("sandbox: cannot let it begin");
   gate_ = {};
 }
@@ -254,13 +270,15 @@ void Run::note_first_process(pid_t process) {
 int Run::tick_ms() const { return std::min(kFirstTickMs << std::min(ticks_, 8), kLastTickMs); }
 
 void Run::wait_for_news() {
-  std::array<pollfd, 4> news = {
+  std::array<pollfd, 5> news = {
       pollfd{output_.number(), POLLIN, 0}, pollfd{errors_.number(), POLLIN, 0},
-      pollfd{status_.number(), POLLIN, 0}, pollfd{outer_handle_.number(), POLLIN, 0}};
+      pollfd{status_.number(), POLLIN, 0}, pollfd{outer_handle_.number(), POLLIN, 0},
+      pollfd{ready_.number(), POLLIN, 0}};
   const double left = limits_.wall_seconds - seconds_since(begin_);
   const int pause = std::clamp(static_cast<int>(std::ceil(left * 1000)), 0, tick_ms());
   ::poll(news.data(), news.size(), pause);
   if (news[2].revents != 0) take_status();
+  if (news[4].revents != 0) take_ready();
   take_output(output_, result_.output);
   take_output(errors_, result_.errors);
   if (news[3].revents != 0) ended_ = true;
