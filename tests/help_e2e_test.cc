@@ -180,6 +180,7 @@ TEST(Help, WhatTheQuickstartMakesIsSaidWhereItIsMissing) {
   refuse("train " DURE_SOURCE_DIR "/recipes/nano/pretrain.yaml", "`./dev quickstart` makes");
   refuse("train " DURE_SOURCE_DIR "/recipes/nano/sft.yaml", "`./dev quickstart` makes");
   refuse("rl " DURE_SOURCE_DIR "/recipes/nano/rl.yaml", "`./dev quickstart` makes");
+  refuse("prefer " DURE_SOURCE_DIR "/recipes/nano/prefer.yaml", "`./dev quickstart` makes");
   refuse("plan " DURE_SOURCE_DIR "/recipes/nano/rl.yaml", "`./dev quickstart` makes");
   refuse("inspect runs/nano-brief/release", "`./dev quickstart --brief` makes runs/nano-brief");
   refuse("inspect runs/small/release", "`./dev quickstart --recipe small` makes runs/small");

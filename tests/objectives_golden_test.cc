@@ -6,6 +6,8 @@
 // gradients, cross-entropy and sampling of the same folder are tested where their kernels are.
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "base/json.h"
 #include "golden.h"
 #include "kernels/ref/optimiser.h"
@@ -136,44 +138,48 @@ TEST(ObjectivesGolden, PolicyLosses) {
   EXPECT_LE(differences.worst("response scale"), kDoubleBound);
 }
 
+ResponseLogProbability response_of(std::span<const double> logprobs,
+                                   std::span<const double> reference = {}) {
+  return {.sum = std::accumulate(logprobs.begin(), logprobs.end(), 0.0),
+          .tokens = std::ssize(logprobs),
+          .reference_sum = std::accumulate(reference.begin(), reference.end(), 0.0)};
+}
+
 void check_grouper(const Json& c, Differences& differences) {
   const std::vector<double> rewards = doubles(c.at("rewards"));
   const std::vector<double> advantages = grouper_advantages(rewards);
   EXPECT_EQ(advantages.empty(), c.at("dropped").as_bool());
   double loss = 0;
   for (size_t i = 0; i < rewards.size(); ++i) {
-    const std::vector<double> logprobs = doubles(c.at("logprobs").at(i)),
-                              want = doubles(c.at("grad_logprobs").at(i));
-    std::vector<double> grad(logprobs.size(), 0.0);
+    const std::vector<double> logprobs = doubles(c.at("logprobs").at(i));
     const double advantage = advantages.empty() ? 0 : advantages[i];
+    ResponseLoss got;
     if (!advantages.empty())
-      loss +=
-          grouper_loss<double>(advantage, static_cast<int64_t>(rewards.size()), 1, logprobs, grad);
+      got = grouper_loss(advantage, std::ssize(rewards), response_of(logprobs));
+    loss += got.loss;
     differences.note("grouper", advantage, c.at("advantages").at(i).as_double());
-    for (size_t t = 0; t < grad.size(); ++t) differences.note("grouper", grad[t], want[t]);
+    for (const double want : doubles(c.at("grad_logprobs").at(i)))
+      differences.note("grouper", got.slope, want);
   }
   differences.note("grouper", loss, c.at("loss").as_double());
 }
 
 void check_pair(const Json& c, Differences& differences) {
   const std::string name = c.at("objective").as_string();
-  const std::vector<double> chosen = doubles(c.at("chosen")), rejected = doubles(c.at("rejected"));
-  std::vector<double> grad_chosen(chosen.size()), grad_rejected(rejected.size());
-  double loss = 0;
-  if (name == "simper") {
-    loss = simper_loss<double>(1, chosen, rejected, grad_chosen, grad_rejected);
-  } else {
-    const std::vector<double> reference_chosen = doubles(c.at("reference_chosen")),
-                              reference_rejected = doubles(c.at("reference_rejected"));
-    loss = dpo_loss<double>(c.at("beta").as_double(), 1, chosen, rejected, reference_chosen,
-                            reference_rejected, grad_chosen, grad_rejected)
-               .loss;
+  PreferenceOptions options(enum_from_name<PreferenceObjective>(name, "objective"));
+  std::vector<double> reference_chosen, reference_rejected;
+  if (name == "dpo") {
+    options.beta = c.at("beta").as_double();
+    reference_chosen = doubles(c.at("reference_chosen"));
+    reference_rejected = doubles(c.at("reference_rejected"));
   }
-  differences.note(name, loss, c.at("loss").as_double());
-  for (size_t t = 0; t < chosen.size(); ++t)
-    differences.note(name, grad_chosen[t], c.at("grad_chosen").at(t).as_double());
-  for (size_t t = 0; t < rejected.size(); ++t)
-    differences.note(name, grad_rejected[t], c.at("grad_rejected").at(t).as_double());
+  const PairLoss got = pair_loss(options, response_of(doubles(c.at("chosen")), reference_chosen),
+                                 response_of(doubles(c.at("rejected")), reference_rejected));
+  differences.note(name, got.loss, c.at("loss").as_double());
+  for (const double want : doubles(c.at("grad_chosen")))
+    differences.note(name, got.chosen_slope, want);
+  for (const double want : doubles(c.at("grad_rejected")))
+    differences.note(name, got.rejected_slope, want);
 }
 
 TEST(ObjectivesGolden, Preferences) {

@@ -21,6 +21,8 @@ int main(int argc, char** argv) {
            dure::declare_inspect},
           {"plan", "what a run will need before it starts, and what fits this machine",
            dure::declare_plan},
+          {"prefer", "learning from preferences: DPO and relatives, SimPER, GROUPER",
+           dure::declare_prefer},
           {"quantize", "a model's matrices in fewer bits, as a GGUF file", dure::declare_quantize},
           {"render", "the prompt text of a conversation", dure::declare_render},
           {"rl", "reinforcement learning with verifiable rewards (AGAPO, GRPO and relatives)",

@@ -1,4 +1,5 @@
-// `dure data prepare|inspect`: corpora for training, and what is in them.
+// `dure data prepare|inspect|pairs`: corpora for training, and what is in them; verified answers as
+// preferences.
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -9,6 +10,7 @@
 #include "base/progress.h"
 #include "base/rng.h"
 #include "cli/args.h"
+#include "cli/preference_rows.h"
 #include "cli/verbs.h"
 #include "data/corpus.h"
 #include "data/inspect.h"
@@ -159,6 +161,40 @@ void declare_data_prepare(Args& data) {
       "  dure data prepare --fields\n");
 }
 
+struct PairsArgs {
+  std::string source, out;
+  int64_t pairs_max = 4;
+  bool groups = false;
+};
+
+void declare_data_pairs(Args& data) {
+  auto given = std::make_shared<PairsArgs>();
+  Args& args = data.verb("pairs", "verified answers as preferences: right over wrong", [given] {
+    if (given->out.empty())
+      fail(ErrorCode::kInvalidArgument, "--out is missing: the JSONL file to write");
+    if (given->pairs_max < 1)
+      fail(ErrorCode::kInvalidArgument, "--per-prompt is {}: at least 1", given->pairs_max);
+    const PreferenceRowsReport report = write_preference_rows(
+        given->source, given->out, {.pairs_max = given->pairs_max, .groups = given->groups});
+    std::printf(
+        "%s: %lld rows\n  %lld answers, %lld left out (cut, empty, ungraded, several turns, tool "
+        "calls)\n  %lld prompts, %lld without a right answer or without a wrong one\n",
+        given->out.c_str(), static_cast<long long>(report.rows),
+        static_cast<long long>(report.answers), static_cast<long long>(report.skipped),
+        static_cast<long long>(report.prompts), static_cast<long long>(report.one_sided));
+    return 0;
+  });
+  args.positional(
+      "SOURCE", given->source,
+      "folder of `dure eval` (answers.sqlite) or `dure rl` (samples.jsonl), or the file");
+  args.option("-o,--out", given->out, "JSONL file to write (required)");
+  args.option("--per-prompt", given->pairs_max, "pairs of one prompt at most (4)");
+  args.flag("--groups", given->groups, "a prompt's answers with their scores, for grouper");
+  args.examples(
+      "  dure data pairs runs/report --out pairs.jsonl\n"
+      "  dure data pairs runs/nano/rl --groups --out groups.jsonl\n");
+}
+
 struct InspectArgs {
   std::string path, tokenizer;
   int64_t samples = 3, sample_bytes = 400, seed = 0;
@@ -294,6 +330,7 @@ void declare_data_inspect(Args& data) {
 std::function<int()> declare_data(Args& args) {
   declare_data_prepare(args);
   declare_data_inspect(args);
+  declare_data_pairs(args);
   return {};
 }
 

@@ -14,6 +14,7 @@
 #include "formats/hf_config.h"
 #include "formats/model_folder.h"
 #include "kernels/arithmetic.h"
+#include "rl/preference_stage.h"
 #include "text/tokenizer.h"
 #include "train/starting_model.h"
 #include "train/trainer.h"
@@ -47,6 +48,12 @@ bool is_rl_recipe(const Json& json) {
   for (const char* field : {"rollout", "tasks", "objective", "updates_per_step", "micro_rows_max"})
     if (json.find(field) != nullptr) return true;
   return false;
+}
+
+// Its data is files of preferences.
+bool is_prefer_recipe(const Json& json) {
+  const Json* data = json.find("data");
+  return data != nullptr && data->find("files") != nullptr && json.find("stage") == nullptr;
 }
 
 // Flags of one kind of plan have no effect on another: refused, naming the first.
@@ -85,6 +92,19 @@ Subject read_rl_recipe(const Path& path, const Json& json) {
   return out;
 }
 
+// The model and the data have to be there: the longest pair says how many rows a pass has.
+Subject read_prefer_recipe(const Path& path, const Json& json) {
+  PreferConfig config;
+  from_json(config, json, path.string());
+  check_prefer(config);
+  Subject out;
+  const ModelFiles files(find_model(config.init), Extent::kHeader);
+  out.config = files.config();
+  out.train = true;
+  out.learner = preference_learner_options(config, open_preferences(config, files));
+  return out;
+}
+
 // The ids of a new model: those of its tokenizer, or as many as were said where that is not made
 // yet.
 int64_t recipe_vocabulary(const TrainConfig& config, const PlanArgs& args, const Path& path) {
@@ -112,6 +132,10 @@ Subject read_recipe(const Path& path, const PlanArgs& args) {
   Json json = load_yaml(path), plain = Json::object(), model;
   refuse_serving_flags(args, "the plan is of a recipe of training");
   refuse_training_flags(args, "the recipe says it; change its field instead");
+  if (json.is_object() && is_prefer_recipe(json)) {
+    refuse_vocabulary(args, "the model that the recipe starts from has its own");
+    return read_prefer_recipe(path, json);
+  }
   if (json.is_object() && is_rl_recipe(json)) {
     refuse_given({{"--train", args.train}}, "the recipe is one of reinforcement learning");
     refuse_vocabulary(args, "the model that the recipe starts from has its own");
@@ -417,9 +441,9 @@ int plan(const PlanArgs& args) {
 
 std::function<int()> declare_plan(Args& args) {
   auto options = std::make_shared<PlanArgs>();
-  args.positional(
-      "MODEL", options->model,
-      "a model (folder, GGUF file, repo id), a config.json, or a recipe of training or RL (.yaml)");
+  args.positional("MODEL", options->model,
+                  "a model (folder, GGUF file, repo id), a config.json, or a recipe of training, "
+                  "RL or preferences (.yaml)");
   args.option("--context", options->context, "tokens of one sequence (default: the model's own)");
   args.option("--sequences", options->sequences, "sequences served together (default: 1)");
   options->draft.declare(args);

@@ -19,6 +19,7 @@ std::function<int()> declare_generate(Args& args);
 std::function<int()> declare_imatrix(Args& args);
 std::function<int()> declare_inspect(Args& args);
 std::function<int()> declare_plan(Args& args);
+std::function<int()> declare_prefer(Args& args);
 std::function<int()> declare_quantize(Args& args);
 std::function<int()> declare_render(Args& args);
 std::function<int()> declare_rl(Args& args);

@@ -110,7 +110,9 @@ Json messages_of_instruction(const Json& record, const Json& instruction, const 
       "write it as {\"messages\": [{\"role\": \"user\", \"content\": ...}, {\"role\": "
       "\"assistant\", \"content\": ...}]}";
   if (present(record, "chosen") != nullptr)
-    refuse("a preference pair ('chosen'), not a conversation: {}", kWrite);
+    refuse(
+        "a preference pair ('chosen'), not a conversation: learn from it with `dure prefer`, or {}",
+        kWrite);
   for (const char* key : {"prompt", "instruction", "question", "query", "completion", "input"}) {
     if (present(record, key) != nullptr) {
       refuse(

@@ -107,6 +107,30 @@ std::string loss_figure(const RunLog& log) {
                          .series = {series_of(log, "loss", "training"), std::move(heldout)}}});
 }
 
+// Of a run that learns from preferences: "NAME" of the steps, "eval_NAME" of held-out prompts.
+std::string preference_figure(const RunLog& log, const std::string& name, Figure figure) {
+  ChartSeries heldout = series_of(log, "eval_" + name, "held out");
+  heldout.mark = ChartMark::kPoints;
+  figure.chart.series = {series_of(log, name, "training"), std::move(heldout)};
+  return draw(std::move(figure));
+}
+
+std::string preference_figures(const RunLog& log) {
+  std::string out;
+  out += preference_figure(log, "rewards/accuracies",
+                           {.title = "preference accuracy",
+                            .unit = "share",
+                            .chart = {.options = {.from_zero = true, .to_one = true}}});
+  out += preference_figure(log, "rewards/margins", {.title = "reward margin"});
+  out += preference_figure(log, "logps/chosen",
+                           {.title = "log-probability of chosen responses", .unit = "nats"});
+  out += preference_figure(log, "lengths/chosen",
+                           {.title = "length of chosen responses",
+                            .unit = "tokens",
+                            .chart = {.options = {.from_zero = true}}});
+  return out;
+}
+
 std::string bits_figure(const RunLog& log) {
   ChartSeries series = series_of(log, "eval_bits_per_byte", "held out");
   series.mark = ChartMark::kPoints;
@@ -242,6 +266,8 @@ const std::vector<Comparison>& comparisons() {
       {"reward", "reward", "step", "step", "share right", true},
       {"length of answers", "completions/mean_length", "step", "step", "tokens", true},
       {"entropy", "entropy", "step", "step", "nats a token", true},
+      {"held-out accuracy of preferences", "eval_rewards/accuracies", "step", "step", "share",
+       true},
   };
   return all;
 }
@@ -337,6 +363,7 @@ std::string run_figures(const RunLog& log) {
   out += curve(
       log, "entropy",
       {.title = "entropy", .unit = "nats a token", .chart = {.options = {.from_zero = true}}});
+  out += preference_figures(log);
   out += mismatch_figure(log);
   out += curve(log, "frac_reward_zero_std",
                {.title = "groups without variance",

@@ -9,7 +9,6 @@
 #include <numeric>
 
 #include "base/rng.h"
-#include "rl/preference.h"
 
 namespace dure {
 namespace {
@@ -242,22 +241,6 @@ TEST(Objectives, OneNameIsAWholeConfiguration) {
   // Writing changes nothing, whatever was set by hand.
   again.objective = Objective::kDapo;
   EXPECT_EQ(to_json(again).at("clip_high"), Json(0.001));
-}
-
-TEST(Preference, GrouperDropsEqualRewardsAndSpansMinusOneToOne) {
-  EXPECT_TRUE(grouper_advantages(std::vector<double>{0.1, 0.1, 0.1}).empty());
-  EXPECT_TRUE(grouper_advantages(std::vector<double>{0.1}).empty());
-  EXPECT_EQ(grouper_advantages(std::vector<double>{1, 3, 2}), (std::vector<double>{-1, 1, 0}));
-}
-
-TEST(Preference, DpoIsFiniteForAnyMargin) {
-  for (const float margin : {-1e4f, 0.0f, 1e4f}) {
-    std::vector<float> good = {margin}, bad = {0}, zero = {0}, grad_good(1), grad_bad(1);
-    const DpoResult result = dpo_loss<float>(1, 1, good, bad, zero, zero, grad_good, grad_bad);
-    EXPECT_TRUE(std::isfinite(result.loss) && std::isfinite(grad_good[0]));
-    EXPECT_EQ(grad_good[0], -grad_bad[0]);
-    EXPECT_EQ(grad_good[0], margin < 0 ? -1.0f : margin == 0 ? -0.5f : 0.0f);
-  }
 }
 
 }  // namespace

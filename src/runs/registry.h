@@ -33,7 +33,7 @@ constexpr auto enum_names(RunState) {
 
 struct RunRecord {
   std::string id;    // ten hexadecimal digits
-  std::string kind;  // "pretrain", "sft", "rl", "eval"
+  std::string kind;  // "pretrain", "sft", "rl", "prefer", "eval"
   std::string path;  // absolute
   Json config, summary;
   double started_s = 0, ended_s = 0;  // Unix time; ended 0: not yet

@@ -161,6 +161,9 @@ std::optional<std::string> run_kind(const Path& folder) {
   const Json config = json_of(folder / "config.json");
   if (member(config, "objective", "objective") != nullptr && config.contains("rollout"))
     return "rl";
+  if (member(config, "objective", "objective") != nullptr &&
+      member(config, "data", "files") != nullptr)
+    return "prefer";
   const Json* stage = config.find("stage");
   if (stage == nullptr || !stage->is_string()) return std::nullopt;
   return stage->as_string();
@@ -234,8 +237,9 @@ Json run_summary(const Path& folder, const std::string& kind) {
   if (kind == "eval") return eval_summary(folder);
   Json out = Json::object();
   const Json row = last_row(folder / "metrics.jsonl");
-  for (const char* name : {"step", "reward", "loss", "entropy", "eval_loss", "eval_bits_per_byte",
-                           "num_tokens", "tokens_per_second"}) {
+  for (const char* name :
+       {"step", "reward", "loss", "entropy", "eval_loss", "eval_bits_per_byte",
+        "rewards/accuracies", "eval_rewards/accuracies", "num_tokens", "tokens_per_second"}) {
     if (const Json* value = row.find(name); value != nullptr && value->is_number())
       out[name] = *value;
   }

@@ -16,7 +16,7 @@
 
 namespace dure {
 
-// "pretrain", "sft", "rl" or "eval"; absent where the folder is no run's.
+// "pretrain", "sft", "rl", "prefer" or "eval"; absent where the folder is no run's.
 std::optional<std::string> run_kind(const Path& folder);
 
 // Null where it is not there or does not parse.

@@ -94,6 +94,7 @@ TEST_F(Runs, FoldersAreFoundAgain) {
   make("runs/x/pretrain", 4, "\"stage\":\"pretrain\"");
   make_folders(at("runs/x/pretrain/model"));
   make("runs/x/deep/er/rl", 2, R"("objective":{"objective":"grpo"},"rollout":{})");
+  make("runs/x/prefer", 2, R"("objective":{"objective":"dpo"},"data":{"files":[]})");
   make_folders(at("runs/report"));
   write_file(at("runs/report/report.html"), "");
   write_file(at("runs/report/results.json"),
@@ -101,12 +102,13 @@ TEST_F(Runs, FoldersAreFoundAgain) {
   make_folders(at("runs/no-run"));
   Registry registry(file());
   EXPECT_TRUE(registry.is_new());
-  EXPECT_EQ(registry.scan(at("runs")), 3);
+  EXPECT_EQ(registry.scan(at("runs")), 4);
   EXPECT_EQ(registry.scan(at("runs")), 0);
   const auto found = [&](const char* name) { return registry.find(run_id(at(name))); };
   EXPECT_EQ(found("runs/x/pretrain")->state, RunState::kFinished);
   EXPECT_EQ(found("runs/x/deep/er/rl")->state, RunState::kInterrupted);
   EXPECT_EQ(found("runs/x/deep/er/rl")->kind, "rl");
+  EXPECT_EQ(found("runs/x/prefer")->kind, "prefer");
   EXPECT_EQ(found("runs/report")->summary.at("models").at(size_t{0}).at("right").as_int(), 3);
   EXPECT_FALSE(eval_results(at("runs/report")).at(size_t{0}).contains("samples"));
   // The beginning of an id names it; what is no id names nothing.

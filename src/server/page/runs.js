@@ -7,7 +7,7 @@ import { hasWord, t } from "/page/strings.js";
 const kListMs = 4000;
 const kCurveMs = 2000;
 const kPage = 10;
-const kMain = ["reward", "loss", "eval_loss", "eval_bits_per_byte", "rewards", "eval_loss by language", "entropy", "kl", "completions/mean_length", "grad_norm", "learning_rate", "frac_reward_zero_std", "mtp_loss", "tokens_per_second", "rollout_tokens_per_second"];
+const kMain = ["reward", "loss", "eval_loss", "eval_bits_per_byte", "rewards", "eval_loss by language", "rewards/accuracies", "rewards/margins", "eval_rewards", "logps", "lengths", "entropy", "kl", "completions/mean_length", "grad_norm", "learning_rate", "frac_reward_zero_std", "mtp_loss", "tokens_per_second", "rollout_tokens_per_second"];
 const kNotCurves = new Set(["step", "num_tokens"]);
 
 let place = null;
@@ -97,6 +97,8 @@ function take(rows) {
 function chartOf(name) {
   let match;
   if ((match = /^rewards\/(.+)\/mean$/.exec(name))) return ["rewards", match[1]];
+  if ((match = /^((?:eval_)?(?:rewards|logps|lengths))\/(chosen|rejected)$/.exec(name))) return [match[1], match[2]];
+  if ((match = /^(eval_)?(rewards\/(?:accuracies|margins))$/.exec(name))) return [match[2], match[1] ? "eval" : "train"];
   if ((match = /^(.+)\/(\d+)$/.exec(name))) return [match[1], match[2]];
   if ((match = /^eval_loss_(.+)$/.exec(name))) return ["eval_loss by language", match[1]];
   return [name, name];

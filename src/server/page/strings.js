@@ -98,6 +98,7 @@ const kWords = {
   pretrain: ["Pretraining", "사전 학습"],
   sft: ["Fine-tuning", "미세 조정"],
   rl: ["RL", "강화 학습"],
+  prefer: ["Preferences", "선호 학습"],
   eval: ["Evaluation", "평가"],
   step: ["Step", "단계"],
   stepOf: ["Step {n} of {all}", "{all}단계 중 {n}"],
