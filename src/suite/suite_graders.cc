@@ -1,4 +1,5 @@
 // The graders of this folder, and the way from a task to what grades it.
+#include <algorithm>
 #include <map>
 #include <mutex>
 
@@ -23,6 +24,12 @@ class RowGrader : public Grader {
     return of(item).grade(item, answer);
   }
   void check(const Item& item) const override { of(item).check(item); }
+  int64_t concurrency() const override {
+    const std::lock_guard lock(mutex_);
+    int64_t out = 1;
+    for (const auto& [spec, grader] : graders_) out = std::max(out, grader->concurrency());
+    return out;
+  }
 
  private:
   const Grader& of(const Item& item) const {
