@@ -6,6 +6,7 @@
 #include <cstring>
 #include <set>
 
+#include "base/error.h"
 #include "base/json.h"
 #include "cli/convert_model.h"
 #include "golden.h"
@@ -47,12 +48,29 @@ void expect_same(const ModelFiles& a, const ModelFiles& b, bool same_types, gold
   }
 }
 
+// What llama.cpp's architecture has no words for is refused, saying what; nothing is written.
+bool is_said(const ModelFiles& original, const Path& to) {
+  try {
+    convert_to_gguf(original, to, {});
+    return true;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported) << error.what();
+    EXPECT_NE(std::string(error.what()).find("cannot say that layer"), std::string::npos)
+        << error.what();
+    EXPECT_FALSE(std::filesystem::exists(to));
+    return false;
+  }
+}
+
 TEST(GoldenConvert, FoldersThereAndBack) {
   golden::Report report("convert");
   for (const Path& path : golden::case_folders("hf")) {
     const TemporaryFolder folder;
     const ModelFiles original(path);
-    convert_to_gguf(original, folder.path() / "m.gguf", {});
+    if (!is_said(original, folder.path() / "m.gguf")) {
+      std::printf("%s: refused\n", path.filename().c_str());
+      continue;
+    }
     convert_to_gguf(original, folder.path() / "s.gguf",
                     {.part_bytes_max = original.stored_bytes() / 3});
     const ModelFiles gguf(folder.path() / "m.gguf");

@@ -4,7 +4,7 @@
 Usage: make_golden.py OUT [--only hf|chat|gguf|quant|tokenizer] [--seed 1]
 
 OUT/hf:   models with a float64 forward of the architecture's equations (golden_hf.py), its autograd gradients, and transformers' logits
-          (golden_exaone4.py adds EXAONE 4.0, of transformers' own making)
+          (golden_exaone4.py and golden_rivals.py add EXAONE 4.0, Qwen3-MoE and GPT-OSS, of transformers' own making)
 OUT/chat: templates rendered by jinja2 as transformers sets it up, model outputs built from their parts (golden_chat.py)
 OUT/gguf: files written and blocks decoded by the `gguf` package, logits from the same float64 forward (golden_gguf.py)
 OUT/quant: rows encoded and decoded by ggml (golden_quant.py; needs llama.cpp, which tools/peer_llama.sh builds)
@@ -35,7 +35,8 @@ def main():
         else:
             __import__("golden_" + kind).make(args.out / kind, args.seed)
     if args.only in (None, "hf"):
-        __import__("golden_exaone4").make(args.out / "hf", args.seed)
+        for family in ("exaone4", "rivals"):
+            __import__("golden_" + family).make(args.out / "hf", args.seed)
     return 0
 
 

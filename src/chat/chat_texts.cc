@@ -33,6 +33,16 @@ void read_sampling(JsonFields& fields, SamplingOptions& out) {
   if (!fields.boolean("do_sample").value_or(true)) out.temperature = 0;
 }
 
+// A call ends an answer as its last word does; config.json and a GGUF file's keys name one of them.
+std::vector<int64_t> harmony_ends(const Tokenizer& tokenizer) {
+  std::vector<int64_t> out;
+  for (const char* mark : {"<|return|>", "<|call|>"}) {
+    const std::optional<int32_t> id = tokenizer.token_id(mark);
+    if (id && tokenizer.is_special(*id)) out.push_back(*id);
+  }
+  return out;
+}
+
 }  // namespace
 
 const Tokenizer& ChatTexts::require_tokenizer() const {
@@ -53,7 +63,10 @@ ChatTexts load_chat_texts(const ModelFiles& files) {
   ChatTexts texts{.source = files.path().string(),
                   .tokenizer = load_tokenizer(files),
                   .chat_template = load_chat_template(files)};
-  texts.stops = stop_rule(find_stops(files, texts.tokenizer ? &*texts.tokenizer : nullptr));
+  StopSources stops = find_stops(files, texts.tokenizer ? &*texts.tokenizer : nullptr);
+  if (texts.tokenizer && texts.chat_template.format() == ChatFormat::kHarmony)
+    stops.chat_format = harmony_ends(*texts.tokenizer);
+  texts.stops = stop_rule(stops);
   return texts;
 }
 

@@ -10,6 +10,7 @@
 #include "cli/kv_type_flag.h"
 #include "cli/machine_facts.h"
 #include "cli/version.h"
+#include "formats/hf_family.h"
 #include "kernels/isa.h"
 
 namespace dure {
@@ -192,7 +193,8 @@ class JsonLines : public BenchReport {
 BenchSubject bench_subject(const ModelFiles& files, const std::string& path) {
   BenchSubject out{.model_path = path, .bytes = files.stored_bytes()};
   out.parameters = count_model(files.config()).parameters;
-  out.type = fmt::format("exaone-moe {} {}", billions(out.parameters), main_type(files));
+  out.type = fmt::format("{} {} {}", hf_family_names(hf_family_of(files.config())).gguf_name,
+                         billions(out.parameters), main_type(files));
   return out;
 }
 

@@ -62,7 +62,10 @@ std::string cannot_measure(const TaskSpec& task, const GraderWorld& world) {
   const Json* name = task.grader.is_object() ? task.grader.find("name") : &task.grader;
   if (*name == Json("judge") && !world.ask_judge)
     return task.name + ": a judge grades it: give --judge URL, a server whose model judges";
-  return unsupported_text(task);
+  const std::string why = unsupported_text(task);
+  if (why.empty() && !task.environment.is_null() && !world.ask_judge)
+    return task.name + ": a model plays the user: give --judge URL, a server whose model does";
+  return why;
 }
 
 // Tasks whose files are there. What is missing is told: all of it at once.

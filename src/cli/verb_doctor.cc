@@ -11,6 +11,7 @@
 #include "cli/verbs.h"
 #include "kernels/isa.h"
 #include "kernels/peak.h"
+#include "sandbox/sandboxed_program.h"
 #include "tensor/cpu_stream.h"
 
 namespace dure {
@@ -59,6 +60,12 @@ void print_missing() {
   if (guide && on_path("xz")) std::printf("packages: nothing missing\n");
 }
 
+void print_sandbox() {
+  const auto& missing = sandbox_missing();
+  std::printf("sandbox: %s\n",
+              missing ? missing->c_str() : "programs can be run (bubblewrap, seccomp)");
+}
+
 void print_isa() {
   std::printf("instruction set: %s (", isa_name(isa()).data());
   for (const Isa i : kIsas) {
@@ -96,6 +103,7 @@ std::function<int()> declare_doctor(Args& args) {
     print_peak(stream);
     print_gpus();
     print_missing();
+    print_sandbox();
     return 0;
   };
 }

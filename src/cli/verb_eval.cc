@@ -1,5 +1,5 @@
-// `dure eval MODEL... --suite FILE`: measures models and writes a report: JSON, Markdown and one
-// HTML file.
+// `dure eval`: measures models and writes a report. Suites of tasks are eval_suite.h's; here are
+// those a training run is followed with.
 #include <cstdio>
 #include <memory>
 
@@ -230,7 +230,8 @@ std::function<int()> declare_eval(Args& args) {
                    "models or addresses, each PATH or NAME=PATH; then a suite: its name, a YAML or "
                    "JSONL file",
                    /*required=*/false);
-  args.option("--suite", given->suite, "YAML file; see recipes/nano/eval.yaml");
+  args.option("--suite", given->suite,
+              "a suite's name, a YAML file (docs/evaluation.md) or a JSONL of items");
   args.options("--set", given->settings, "one field of the suite, as FIELD=VALUE; may be repeated");
   args.options("--log", given->logs,
                "run folder whose curves the report shows, PATH or NAME=PATH; may be repeated");
@@ -245,7 +246,11 @@ std::function<int()> declare_eval(Args& args) {
   args.flag("--force", given->force, "write into a folder that holds other things");
   args.flag("--fields", given->fields, "list every field of a suite with its default and meaning");
   args.examples(
-      "  dure eval runs/rl/model --suite recipes/nano/eval.yaml\n"
+      "  dure eval runs/rl/model quick --out report\n"
+      "  dure eval MODEL k-exaone-13 --data DIR --judge http://localhost:9000 --out report\n"
+      "  dure eval served=http://localhost:8000 math --data DIR --only gsm8k --limit 100\n"
+      "  dure eval MODEL mine.jsonl --grader exact\n"
+      "  dure eval --compare report-bf16 report-q4 --kl\n"
       "  dure eval base=runs/pretrain/model rl=runs/rl/model --suite recipes/nano/eval.yaml --log "
       "rl=runs/rl --out runs/report\n");
   return [given] { return run(*given); };

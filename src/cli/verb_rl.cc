@@ -14,6 +14,7 @@ std::function<int()> declare_rl(Args& args) {
     std::vector<std::string> settings;
     bool no_thinking = false;
     bool describe = false;
+    bool filter_only = false;
   };
   auto given = std::make_shared<Given>();
   args.positional("CONFIG", given->config, "YAML file; see recipes/nano/rl.yaml",
@@ -21,10 +22,14 @@ std::function<int()> declare_rl(Args& args) {
   args.options("--set", given->settings, "one field, as FIELD=VALUE; may be repeated");
   args.flag("--no-thinking", given->no_thinking,
             "answer without reasoning first (rollout.thinking=off)");
+  args.flag("--filter-only", given->filter_only,
+            "measure how often the model is right on each item (filter.samples), and stop there");
   args.flag("--fields", given->describe, "list every field with its default and meaning");
   args.examples(
       "  dure rl recipes/nano/rl.yaml\n"
       "  dure rl recipes/nano/rl.yaml --set objective.objective=grpo --set output=runs/grpo\n"
+      "  dure rl recipes/own-task/rl.yaml     your own items and verifier (docs/verifiers.md)\n"
+      "  dure rl recipes/own-task/rl.yaml --set filter.samples=8 --filter-only\n"
       "  dure rl --fields\n");
   return [given] {
     if (given->describe) {
@@ -43,7 +48,11 @@ std::function<int()> declare_rl(Args& args) {
     RlConfig config;
     blame_assignments(given->config, given->settings,
                       [&] { from_json(config, json, given->config); });
-    run_rl(config);
+    if (given->filter_only) {
+      run_rl_filter(config);
+    } else {
+      run_rl(config);
+    }
     return 0;
   };
 }

@@ -66,7 +66,8 @@ bool StopRule::stops_at(int32_t token) const {
 
 StopRule stop_rule(const StopSources& sources) {
   StopRule rule;
-  for (const auto* ids : {&sources.config, &sources.generation, &sources.gguf_turn}) {
+  for (const auto* ids :
+       {&sources.config, &sources.generation, &sources.gguf_turn, &sources.chat_format}) {
     for (const int64_t id : *ids) rule.tokens.push_back(static_cast<int32_t>(id));
   }
   if (sources.tokenizer) rule.tokens.push_back(*sources.tokenizer);

@@ -22,6 +22,7 @@ struct StopSources {
   std::vector<int64_t> generation;   // eos_token_id of generation_config.json
   std::vector<int64_t> gguf_turn;    // a GGUF file's eot_token_id and eom_token_id
   std::optional<int32_t> tokenizer;  // the end token that the tokenizer names
+  std::vector<int64_t> chat_format;  // marks that end an answer in the model's chat format
 };
 
 struct StopRule {

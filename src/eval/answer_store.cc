@@ -194,32 +194,42 @@ struct AnswerStore::Database {
   sqlite3* handle = nullptr;
   mutable std::mutex mutex;
 
-  explicit Database(const Path& file) {
-    const int code =
-        sqlite3_open_v2(file.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+  enum class Open { kMake, kExisting };
+  // One that is there is only looked at: another process may be writing it.
+  Database(const Path& file, Open how) {
+    const int flags = SQLITE_OPEN_READWRITE | (how == Open::kMake ? SQLITE_OPEN_CREATE : 0);
+    const int code = sqlite3_open_v2(file.c_str(), &handle, flags, nullptr);
     if (code != SQLITE_OK)
       fail(ErrorCode::kIo, "{}: {}", file.string(),
            handle != nullptr ? sqlite3_errmsg(handle) : "no memory");
     sqlite3_busy_timeout(handle, 5000);
+    if (how == Open::kExisting) {
+      check_version(file, how);
+      return;
+    }
     Statement(handle, "PRAGMA journal_mode=WAL").run();
     Statement(handle, "PRAGMA synchronous=NORMAL").run();
-    check_version(file);
+    check_version(file, how);
     if (sqlite3_exec(handle, kTables, nullptr, nullptr, nullptr) != SQLITE_OK)
       fail(ErrorCode::kIo, "{}: {}", file.string(), sqlite3_errmsg(handle));
   }
   ~Database() { sqlite3_close(handle); }
 
-  void check_version(const Path& file) const {
+  void check_version(const Path& file, Open how) const {
     Statement version(handle, "PRAGMA user_version");
     const int64_t found = version.row() ? version.integer() : 0;
     if (found > kVersion)
       fail(ErrorCode::kUnsupported, "{}: made by a newer program (form {}; {} is known here)",
            file.string(), found, kVersion);
+    if (found == 0 && how == Open::kExisting)
+      fail(ErrorCode::kCorrupt, "{}: it holds no answers", file.string());
     if (found == 0) Statement(handle, fmt::format("PRAGMA user_version={}", kVersion)).run();
   }
 };
 
-AnswerStore::AnswerStore(const Path& file) : database_(std::make_unique<Database>(file)) {}
+AnswerStore::AnswerStore(const Path& file)
+    : database_(std::make_unique<Database>(file, Database::Open::kMake)) {}
+AnswerStore::AnswerStore(std::unique_ptr<Database> database) : database_(std::move(database)) {}
 AnswerStore::~AnswerStore() = default;
 AnswerStore::AnswerStore(AnswerStore&&) noexcept = default;
 
@@ -227,7 +237,7 @@ AnswerStore AnswerStore::open_existing(const Path& file) {
   if (!path_exists(file))
     fail(ErrorCode::kNotFound, "{}: there are no answers here (`dure eval --out` writes them)",
          file.string());
-  return AnswerStore(file);
+  return AnswerStore(std::make_unique<Database>(file, Database::Open::kExisting));
 }
 
 void AnswerStore::begin_subject(const SubjectRow& subject) {

@@ -76,6 +76,7 @@ class AnswerStore {
 
  private:
   struct Database;
+  explicit AnswerStore(std::unique_ptr<Database> database);
   std::unique_ptr<Database> database_;
 };
 

@@ -185,8 +185,10 @@ class Measuring {
 
   void count_failure(const Job& job, const Error& error) {
     std::unique_lock lock(mutex_);
+    // Where nothing was answered yet, a refusal is of the way it was asked, not of one item.
     const bool hopeless =
-        error.code() == ErrorCode::kUnsupported || error.code() == ErrorCode::kInvalidArgument;
+        error.code() == ErrorCode::kUnsupported ||
+        (error.code() == ErrorCode::kInvalidArgument && graded_ == 0 && waiting_.empty());
     if (++failures_in_row_ >= options_.failures_max || hopeless) {
       lock.unlock();
       return give_up(std::make_exception_ptr(
@@ -233,10 +235,9 @@ class Measuring {
   }
   void grade(Ended& ended) {
     const Clock::time_point begin = Clock::now();
-    if (ended.row.end == SaidEnd::kTooLong) {
-      ended.row.grade = Grade::wrong("", fmt::format("the question ({} tokens) leaves no room for "
-                                                     "an answer in the model's context",
-                                                     ended.row.prompt_tokens));
+    if (ended.row.end == SaidEnd::kTooLong && ended.row.turns == 1) {
+      ended.row.grade =
+          Grade::wrong("", "the question leaves no room for an answer in the context");
     } else {
       ended.row.grade = ended.episode->finish();
     }

@@ -14,6 +14,17 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// The question, or the question and its longest answer, are beyond the model's context.
+struct BeyondContext {};
+
+bool says_beyond_context(const WebAnswer& answer) {
+  if (answer.status != 400 && answer.status != 413 && answer.status != 422) return false;
+  const std::string said = api_error_text(answer.body);
+  return answer.body.find("context_length_exceeded") != std::string::npos ||
+         said.find("maximum context length") != std::string::npos ||
+         said.find("context window") != std::string::npos;
+}
+
 bool worth_another_try(int status) { return status == 429 || status == 408 || status >= 500; }
 
 Json api_call(const ToolCall& call) {
@@ -163,6 +174,7 @@ Json RemoteAnswerer::ask(const char* path, const Json& body) {
       if (answer.stopped) fail(ErrorCode::kInterrupted, "interrupted");
       if (!worth_another_try(answer.status) || !pause(tries)) {
         if (stopped_) fail(ErrorCode::kInterrupted, "interrupted");
+        if (says_beyond_context(answer)) throw BeyondContext();
         require_good(answer, client_.address(), !key_.empty());
         return parse_json(answer.body, "the server's answer");
       }
@@ -190,6 +202,22 @@ Json RemoteAnswerer::settings_json(const Question& question) const {
   return out;
 }
 
+// Servers that refuse an answer longer than the rest of the context are asked for that rest.
+Said RemoteAnswerer::ask_within_context(const char* path, Json body, bool chat) {
+  try {
+    return read_answer(ask(path, body), chat);
+  } catch (const BeyondContext&) {
+  }
+  body["max_tokens"] = Json();
+  try {
+    return read_answer(ask(path, body), chat);
+  } catch (const BeyondContext&) {
+    Said out{.end = SaidEnd::kTooLong};
+    out.answer.finished = false;
+    return out;
+  }
+}
+
 Said RemoteAnswerer::answer(const Question& question) {
   const Clock::time_point begin = Clock::now();
   const bool chat = question.form == PromptForm::kChat;
@@ -203,7 +231,7 @@ Said RemoteAnswerer::answer(const Question& question) {
   } else {
     body["prompt"] = plain_prompt(question.messages);
   }
-  Said out = read_answer(ask(chat ? "/chat/completions" : "/completions", body), chat);
+  Said out = ask_within_context(chat ? "/chat/completions" : "/completions", std::move(body), chat);
   out.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   return out;
 }
@@ -220,7 +248,11 @@ Said RemoteAnswerer::score(const Question& question,
     body["max_tokens"] = 0;
     body["echo"] = true;
     body["logprobs"] = 0;
-    add_score(ask("/completions", body), prompt, out, client_.address().text());
+    try {
+      add_score(ask("/completions", body), prompt, out, client_.address().text());
+    } catch (const BeyondContext&) {
+      return {.answer = {.finished = false}, .end = SaidEnd::kTooLong};
+    }
   }
   out.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   return out;
@@ -231,7 +263,11 @@ std::string RemoteAnswerer::reply(const std::vector<Message>& messages) {
   body["model"] = model_;
   body["messages"] = api_messages(messages);
   body["temperature"] = 0;
-  return read_answer(ask("/chat/completions", body), true).answer.content;
+  try {
+    return read_answer(ask("/chat/completions", body), true).answer.content;
+  } catch (const BeyondContext&) {
+    return "(the conversation is beyond the context of " + model_ + ")";
+  }
 }
 
 }  // namespace dure

@@ -39,6 +39,7 @@ class RemoteAnswerer : public Answerer {
 
  private:
   Json ask(const char* path, const Json& body);
+  Said ask_within_context(const char* path, Json body, bool chat);
   bool pause(int64_t tries) const;
   Json settings_json(const Question& question) const;
 

@@ -139,6 +139,16 @@ std::string rival_legend(const SuiteResults& results) {
   return "<div class='legend'>" + out + "</div>";
 }
 
+std::string subject_legend(const SuiteResults& results) {
+  if (results.subjects.size() < 2) return "";
+  std::string out;
+  for (size_t i = 0; i < results.subjects.size(); ++i)
+    out += fmt::format(
+        "<span><svg class='dot' viewBox='0 0 14 14'><g class='s{}'>{}</g></svg>{}</span>", i % 8,
+        shape_svg(i, 7, 7), escape_html(results.subjects[i].subject.name));
+  return "<div class='legend'>" + out + "</div>";
+}
+
 std::string group_figure(const SuiteResults& results, const std::string& task) {
   std::vector<IntervalGroup> groups;
   for (size_t s = 0; s < results.subjects.size(); ++s) {

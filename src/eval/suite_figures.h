@@ -14,6 +14,8 @@ namespace dure {
 std::string task_bars_svg(const SuiteResults& results);
 // What the marks are: "" where there are none.
 std::string rival_legend(const SuiteResults& results);
+// The shapes of the subjects in figures of groups; "" for one alone.
+std::string subject_legend(const SuiteResults& results);
 // The groups of one task, all subjects; "" where it has none.
 std::string group_figure(const SuiteResults& results, const std::string& task);
 // The mean over checkpoints or other subjects in their order: "" below three.

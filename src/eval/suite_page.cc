@@ -148,11 +148,11 @@ std::string rival_table(const SuiteResults& results, const RivalTable& table) {
 }
 
 std::string ratio_table(const SubjectResult& subject, const RivalTable& table) {
-  std::vector<Cells> rows = {{"rival", "theirs", "ours", "ours / theirs", "tasks"}};
+  std::vector<Cells> rows = {{"rival", "ours / theirs", "ours", "theirs", "tasks"}};
   for (const RivalResult& rival : subject.rivals) {
     if (rival.table != table.name) continue;
-    rows.push_back({escape_html(rival.model), fmt::format("{:.2f} %", 100 * rival.theirs),
-                    score_cell(rival.ours), "<b>" + ratio_text(rival.ratio) + "</b>",
+    rows.push_back({escape_html(rival.model), "<b>" + ratio_text(rival.ratio) + "</b>",
+                    score_cell(rival.ours), fmt::format("{:.2f} %", 100 * rival.theirs),
                     fmt::format("{} of {}", rival.tasks.size(), rival.tasks_of_suite)});
   }
   if (rows.size() == 1) return "";
@@ -170,14 +170,21 @@ std::string rivals_section(const SuiteResults& results) {
   return out;
 }
 
+std::string title_of(const SuiteResults& results, const std::string& task) {
+  for (const SubjectResult& subject : results.subjects)
+    if (const TaskResult* found = subject.find(task)) return title_of(*found);
+  return task;
+}
+
 std::string groups_section(const SuiteResults& results) {
   std::string out;
   for (const std::string& name : names_of(results.suite.at("tasks"))) {
     const std::string figure = group_figure(results, name);
     if (figure.empty()) continue;
-    out += "<figure><figcaption>" + escape_html(name) + "</figcaption>" + figure + "</figure>";
+    out += "<figure><figcaption>" + escape_html(title_of(results, name)) + "</figcaption>" +
+           figure + "</figure>";
   }
-  return out.empty() ? "" : "<div class='grid'>" + out + "</div>";
+  return out.empty() ? "" : subject_legend(results) + "<div class='grid'>" + out + "</div>";
 }
 
 std::string metrics_section(const SuiteResults& results) {
@@ -263,17 +270,16 @@ std::string failure_html(const AnswerRow& row) {
 
 std::string failures_of(const SubjectResult& subject, const TaskResult& task,
                         const AnswerStore& store) {
-  std::string shown;
-  size_t count = 0;
-  for (const AnswerRow& row : store.answers(subject.subject.name, task.measure.task)) {
-    if (row.grade.score.value_or(0) >= 1) continue;
-    if (count++ < kFailuresShown) shown += failure_html(row);
-  }
+  std::vector<AnswerRow> failed = store.answers(subject.subject.name, task.measure.task);
+  std::erase_if(failed, [](const AnswerRow& row) { return row.grade.score.value_or(0) >= 1; });
+  const size_t count = failed.size(), some = std::min(count, kFailuresShown);
+  std::string shown;  // from all over the task
+  for (size_t i = 0; i < some; ++i) shown += failure_html(failed[i * count / some]);
   if (count == 0) return "";
   std::string out = fmt::format("<h3>{} · {}</h3>", escape_html(title_of(task)),
                                 escape_html(subject.subject.name));
   out += paragraph(fmt::format("{} of {} answers are not wholly right; {} are shown.", count,
-                               task.score.answers, std::min(count, kFailuresShown)),
+                               task.score.answers, some),
                    "about");
   return out + shown;
 }

@@ -8,10 +8,10 @@ namespace dure {
 namespace {
 
 constexpr std::array kFamilies = {
-    HfFamilyNames{HfFamily::kExaoneMoe, "exaone_moe", "ExaoneMoeForCausalLM"},
-    HfFamilyNames{HfFamily::kExaone4, "exaone4", "Exaone4ForCausalLM"},
-    HfFamilyNames{HfFamily::kQwen3Moe, "qwen3_moe", "Qwen3MoeForCausalLM"},
-    HfFamilyNames{HfFamily::kGptOss, "gpt_oss", "GptOssForCausalLM"},
+    HfFamilyNames{HfFamily::kExaoneMoe, "exaone_moe", "ExaoneMoeForCausalLM", "exaone-moe"},
+    HfFamilyNames{HfFamily::kExaone4, "exaone4", "Exaone4ForCausalLM", "exaone4"},
+    HfFamilyNames{HfFamily::kQwen3Moe, "qwen3_moe", "Qwen3MoeForCausalLM", "qwen3moe"},
+    HfFamilyNames{HfFamily::kGptOss, "gpt_oss", "GptOssForCausalLM", "gpt-oss"},
 };
 
 bool any_layer(const ModelConfig& config, bool (*is_so)(const LayerFacts&)) {

@@ -12,6 +12,7 @@ struct HfFamilyNames {
   HfFamily family;
   const char* model_type;    // "qwen3_moe"
   const char* architecture;  // "Qwen3MoeForCausalLM"
+  const char* gguf_name;     // "qwen3moe", as llama.cpp calls it
 };
 const HfFamilyNames& hf_family_names(HfFamily family);
 

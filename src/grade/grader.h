@@ -29,11 +29,13 @@ struct Answer {
 };
 
 struct Grade {
-  // In [0, 1]. Absent: the grader cannot tell, which is counted by itself and scores nothing.
+  // In [0, 1] (a verifier of one's own: any finite number). Absent: the grader cannot tell, which
+  // is counted by itself and scores nothing.
   std::optional<double> score;
   std::string extracted;  // what was read out of the answer and compared; empty: nothing was found
   std::string reason;     // for a person: "C is the answer", "instruction 2 of 3 not followed: ..."
   Json parts;             // further numbers by name ("strict_prompt": 1, ...): an object, or null
+  std::string failure = {};  // of a verifier that did not grade: "timeout", ... (verifier.h)
 
   static Grade right(std::string extracted, std::string reason = "") {
     return {1.0, std::move(extracted), std::move(reason), {}};
@@ -56,6 +58,8 @@ class Grader {
   // Throws kInvalidArgument, naming the item, where it could not be graded: asked of every item
   // before any is put to a model.
   virtual void check(const Item& item) const {}
+  // Grades at the same time that are of use.
+  virtual int64_t concurrency() const { return 1; }
 };
 
 }  // namespace dure

@@ -9,6 +9,7 @@
 #include "grade/judge.h"
 #include "grade/match.h"
 #include "grade/maths.h"
+#include "grade/verifier.h"
 
 namespace dure {
 namespace {
@@ -38,6 +39,7 @@ GraderTable standard_graders() {
   add_code_graders(table);
   add_function_call_graders(table);
   add_judge_graders(table);
+  add_verifier_graders(table);
   return table;
 }
 

@@ -19,6 +19,8 @@ namespace dure {
 struct GraderWorld {
   // The judge's answer to a conversation. Empty: there is no judge, and judged tasks are refused.
   std::function<std::string(const std::vector<Message>&)> ask_judge;
+  // Where verifiers leave what they say on standard error (verifier.log). Empty: nowhere.
+  std::string folder;
 };
 
 // `options`: the grader's fields without "name"; null where there are none. `where`: names the task

@@ -189,7 +189,13 @@ class Reader {
   static int64_t floored(int64_t a, int64_t b) {
     return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0);
   }
+  // Python refuses what overflows; so do we, where it would count on with larger integers.
   static Json computed(char operation, const Json& a, const Json& b) {
+    Json result = computed_value(operation, a, b);
+    if (result.is_number() && !std::isfinite(result.as_double())) throw NoPython();
+    return result;
+  }
+  static Json computed_value(char operation, const Json& a, const Json& b) {
     if (operation == '+' && a.is_string() && b.is_string()) return a.as_string() + b.as_string();
     if (!a.is_number() || !b.is_number()) throw NoPython();
     const bool whole = a.is_int() && b.is_int();

@@ -24,6 +24,15 @@ RolloutStats rollout_stats(const std::vector<Rollout>& rollouts);
 // "rewards/TASK/mean" of every task that was drawn.
 void add_task_rewards(const RolloutStats& stats, Json& row);
 
+// Of items: "rewards/SOURCE/mean"; "verifier/failures" and "verifier/failures/KIND", where a
+// verifier failed; "dropped_answers", where any was.
+void add_item_rewards(const std::vector<Rollout>& rollouts, const ItemPool& items, Json& row);
+// "reward_parts/NAME/mean" of the parts that have a weight, "verifier_parts/NAME/mean" of those
+// that graders tell.
+void add_reward_parts(const std::vector<Rollout>& rollouts, Json& row);
+// "eval_reward" and "eval_reward_SOURCE": the graders' mean scores, without other parts.
+void add_heldout_rewards(const std::vector<Rollout>& answers, const ItemPool& items, Json& row);
+
 // A few answers a step, spread over the groups: curves alone hide what a reward is given for.
 class SampleLog {
  public:

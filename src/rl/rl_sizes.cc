@@ -4,18 +4,77 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+#include "base/log.h"
 #include "rl/rl_step.h"
 
 namespace dure {
 
+namespace {
+
+// The longest prompt of items that stay; those above `largest` are treated as configured.
+int64_t longest_item(const RlConfig& config, const ChatTexts& texts, int64_t largest,
+                     ItemPool& items) {
+  int64_t longest = 1;
+  int64_t too_long = 0;
+  const RolloutOptions& rollout = config.rollout;
+  items.keep(
+      [&](const PoolItem& item) {
+        const int64_t tokens = std::ssize(item_prompt(item.item, texts, rollout.thinking));
+        const bool fits = tokens <= largest;
+        too_long += fits ? 0 : 1;
+        if (!fits && rollout.long_prompts == TooLong::kRefuse) {
+          fail(ErrorCode::kInvalidArgument,
+               "items {}: item {}: a prompt of {} tokens, and {} are left for one; shorten "
+               "rollout.new_tokens_max, raise rollout.context_tokens_max, or set "
+               "rollout.long_prompts to drop or truncate",
+               items.source_name(item.source), item.item.id, tokens, largest);
+        }
+        longest = std::max(longest, std::min(tokens, largest));
+        return fits || rollout.long_prompts == TooLong::kTruncate;
+      },
+      fmt::format(": all prompts are longer than {} tokens", largest));
+  if (too_long > 0) {
+    log_warn(
+        "items: {} prompts are longer than {} tokens: {}", too_long, largest,
+        rollout.long_prompts == TooLong::kDrop ? "they are left out" : "only their ends are read");
+  }
+  return longest;
+}
+
+}  // namespace
+
+std::unique_ptr<ItemPool> rl_items(const RlConfig& config) {
+  if (config.items.empty()) return nullptr;
+  return std::make_unique<ItemPool>(
+      ItemPool::Options{.sources = config.items,
+                        .verifier = config.verifier,
+                        .tasks_weight = config.tasks_weight,
+                        .heldout_one_in = config.heldout.one_in,
+                        .prompts_per_step = config.rollout.prompts_per_step,
+                        .seed = static_cast<uint64_t>(config.seed)});
+}
+
 PromptRoom rl_room(const RlConfig& config, const ChatTexts& texts, int64_t model_tokens) {
+  const std::unique_ptr<ItemPool> items = rl_items(config);
+  return rl_room(config, texts, model_tokens, items.get());
+}
+
+PromptRoom rl_room(const RlConfig& config, const ChatTexts& texts, int64_t model_tokens,
+                   ItemPool* items) {
+  const PromptRoom largest = largest_room({.context_tokens_max = config.rollout.context_tokens_max,
+                                           .new_tokens_max = config.rollout.new_tokens_max,
+                                           .model_tokens = model_tokens},
+                                          "rollout");
+  PromptRoom room{.prompt_tokens_max = 1, .new_tokens_max = largest.new_tokens_max};
+  int64_t longest = 1;
+  if (items != nullptr) longest = longest_item(config, texts, largest.prompt_tokens_max, *items);
   const PromptSource prompts{config.rollout, config.tasks, static_cast<uint64_t>(config.seed),
                              texts};
-  return measure_room(prompts, {.begin = 0, .end = config.steps},
-                      largest_room({.context_tokens_max = config.rollout.context_tokens_max,
-                                    .new_tokens_max = config.rollout.new_tokens_max,
-                                    .model_tokens = model_tokens},
-                                   "rollout"));
+  if (items == nullptr || config.tasks_weight > 0)
+    room = measure_room(prompts, {.begin = 0, .end = config.steps}, largest);
+  room.prompt_tokens_max = std::max(room.prompt_tokens_max, longest);
+  return room;
 }
 
 LearnerOptions rl_learner_options(const RlConfig& config, const PromptRoom& room) {

@@ -11,7 +11,13 @@
 namespace dure {
 
 // The room of all the run's prompts and their answers. Throws and warns as measure_room() does.
+// Reads the files of items where the configuration names any.
 PromptRoom rl_room(const RlConfig& config, const ChatTexts& texts, int64_t model_tokens);
+// `items`: null where there are none; what is too long leaves it, or is refused.
+PromptRoom rl_room(const RlConfig& config, const ChatTexts& texts, int64_t model_tokens,
+                   ItemPool* items);
+// Null where the configuration names none.
+std::unique_ptr<ItemPool> rl_items(const RlConfig& config);
 
 LearnerOptions rl_learner_options(const RlConfig& config, const PromptRoom& room);
 GeneratorOptions rl_generator_options(const RlConfig& config, const PromptRoom& room);

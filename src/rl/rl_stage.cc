@@ -8,6 +8,7 @@
 #include "data/model_texts.h"
 #include "formats/model_files.h"
 #include "model/load.h"
+#include "rl/pass_rate.h"
 #include "rl/rl_sizes.h"
 #include "train/run_identity.h"
 
@@ -18,7 +19,8 @@ constexpr int64_t kQuietStepsMax = 5;  // without an update, before a warning
 
 }  // namespace
 
-RlStage::RlStage(const RlConfig& config) : config_(config), init_(input_path(config.init)) {}
+RlStage::RlStage(const RlConfig& config)
+    : config_(config), init_(input_path(config.init)), items_(rl_items(config)) {}
 
 // Length, rates, clips and when to save may be changed when a run is continued; what its steps are
 // made of may not.
@@ -29,6 +31,13 @@ Json RlStage::identity() const {
     out[name] = all.at(name);
   out["objective"] = name_of(config_.objective.objective);
   out["optimiser.kind"] = name_of(config_.optimiser.kind);
+  if (items_ != nullptr) {
+    out["items"] = items_->identity();
+    out["tasks_weight"] = config_.tasks_weight;
+    out["heldout.one_in"] = config_.heldout.one_in;
+    if (config_.filter.samples > 0) out["filter"] = all.at("filter");
+  }
+  if (config_.reward != RewardOptions{}) out["reward"] = all.at("reward");
   add_identity(config_.train, out);
   out["init content"] = content_hash(init_, "model.safetensors");
   return out;
@@ -38,17 +47,55 @@ void RlStage::open(const Checkpoint* from) {
   files_ = std::make_shared<ModelFiles>(from == nullptr ? init_ : from->path());
   texts_ = load_chat_texts(*files_);
   folder_texts_ = folder_texts(*files_, texts_.require_tokenizer());
-  room_ = rl_room(config_, texts_, files_->config().context_tokens);
+  room_ = rl_room(config_, texts_, files_->config().context_tokens, items_.get());
+  make_folders(config_.output);
+  if (items_ != nullptr) items_->open_graders(config_.output);
   learner_options_ = rl_learner_options(config_, room_);
   learner_.emplace(files_->config(), learner_options_, stream_);
   generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
   samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
   if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
   learner_->parameters_changed();
+  if (config_.filter.samples > 0) filter_items(from != nullptr);
+}
+
+// What pass rates depend on: nothing of how is learnt from the items afterwards.
+Json RlStage::filter_settings() const {
+  const Json all = identity();
+  Json out = Json::object();
+  for (const char* name : {"init content", "seed", "rollout", "items"}) out[name] = all.at(name);
+  out["samples"] = config_.filter.samples;
+  out["arithmetic"] = name_of(config_.train.arithmetic);
+  out["verifier"] = to_json(config_.verifier);
+  Json graders = Json::array();
+  for (const ItemSourceOptions& source : config_.items) graders.push_back(source.grader.json);
+  out["graders"] = std::move(graders);
+  return out;
+}
+
+// A run that goes on has the pass rates that it began with: its weights have moved since.
+void RlStage::filter_items(bool continued) {
+  PassRateTable table(Path(config_.output) / "filter.jsonl", filter_settings(), continued);
+  keep_by_pass_rate(
+      {.samples = config_.filter.samples, .min = config_.filter.min, .max = config_.filter.max},
+      prompts(), room_, *generator_, table, *items_);
 }
 
 PromptSource RlStage::prompts() const {
-  return {config_.rollout, config_.tasks, static_cast<uint64_t>(config_.seed), texts_};
+  return {config_.rollout, config_.tasks, static_cast<uint64_t>(config_.seed),
+          texts_,          items_.get(),  config_.reward};
+}
+
+void RlStage::add_heldout(Json& row) {
+  if (items_ == nullptr || items_->heldout().empty()) return;
+  std::vector<const PoolItem*> asked;
+  const int64_t total = std::ssize(items_->heldout());
+  const int64_t count = std::min(config_.heldout.items_max, total);
+  for (int64_t i = 0; i < count; ++i)
+    asked.push_back(&items_->heldout()[static_cast<size_t>(i * total / count)]);
+  const std::vector<Rollout> answers = answer_items(
+      prompts(), {.items = std::move(asked), .stream = "rl held out"}, room_, *generator_);
+  add_heldout_rewards(answers, *items_, row);
 }
 
 StepReport RlStage::step(const StepContext& context) {
@@ -63,7 +110,10 @@ StepReport RlStage::step(const StepContext& context) {
                                               context, *learner_, stream_);
   note_signal(context, learnt);
   samples_->write(context.index + 1, rollouts, config_.log_samples);
-  return report(rollout_stats(rollouts), learnt, rollout_time.count());
+  StepReport out = report(rollout_stats(rollouts), learnt, rollout_time.count());
+  if (items_ != nullptr) add_item_rewards(rollouts, *items_, out.row);
+  add_reward_parts(rollouts, out.row);
+  return out;
 }
 
 // A step whose groups are all right or all wrong moves nothing.

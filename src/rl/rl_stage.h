@@ -1,9 +1,10 @@
 // rl/rl_stage.h: reinforcement learning as the stage of a run: rollouts, advantages, the weighted
 // updates.
 //
-// Owns the engine that samples from the learner's own weights, and what is reported. Its state
-// beside the learner's is the step alone. Not here: the order of a run (train/run.h), what is
-// learnt from rollouts (rl_step.h), what is written about them (rl_record.h).
+// Owns the engine that samples from the learner's own weights, the items and their graders, and
+// what is reported. Its state beside the learner's is the step alone. Not here: the order of a run
+// (train/run.h), what is learnt from rollouts (rl_step.h), what is written about them
+// (rl_record.h).
 #pragma once
 
 #include <memory>
@@ -29,8 +30,12 @@ class RlStage : public Stage {
   Learner& learner() override { return *learner_; }
   const ModelTexts& texts() const override { return folder_texts_; }
   StepReport step(const StepContext& context) override;
+  // "eval_reward", and "eval_reward_NAME" of each source, on the items that are held out.
+  void add_heldout(Json& row) override;
 
  private:
+  Json filter_settings() const;
+  void filter_items(bool continued);
   PromptSource prompts() const;
   void note_signal(const StepContext& context, const RlLearnt& learnt);
   StepReport report(const RolloutStats& stats, const RlLearnt& learnt, double rollout_s) const;
@@ -44,6 +49,7 @@ class RlStage : public Stage {
   std::optional<Learner> learner_;
   std::optional<Generator> generator_;
   std::optional<SampleLog> samples_;
+  std::unique_ptr<ItemPool> items_;  // null: generated problems alone
   LearnerOptions learner_options_;
   PromptRoom room_;                   // of prompts and answers, fixed when the run is opened
   int64_t steps_done_ = 0;            // of this process

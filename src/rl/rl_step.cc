@@ -6,15 +6,31 @@
 namespace dure {
 namespace {
 
+// Dropped answers are in no group and no count; their places stay, with nothing in them.
 ResponseWeights weigh(const ObjectiveOptions& objective, const std::vector<Rollout>& rollouts) {
   std::vector<int64_t> groups, counts;
   std::vector<double> rewards;
-  for (const Rollout& r : rollouts) {
+  std::vector<size_t> places;
+  for (size_t i = 0; i < rollouts.size(); ++i) {
+    const Rollout& r = rollouts[i];
+    if (r.dropped) continue;
+    places.push_back(i);
     groups.push_back(r.group);
     rewards.push_back(r.reward);
     counts.push_back(answer_length(r));
   }
-  return weigh_responses(objective, groups, rewards, counts);
+  ResponseWeights kept = weigh_responses(objective, groups, rewards, counts);
+  if (places.size() == rollouts.size()) return kept;
+  ResponseWeights out = kept;
+  out.live.assign(rollouts.size(), 0);
+  out.advantages.assign(rollouts.size(), 0);
+  out.scales.assign(rollouts.size(), 0);
+  for (size_t k = 0; k < places.size(); ++k) {
+    out.live[places[k]] = kept.live[k];
+    out.advantages[places[k]] = kept.advantages[k];
+    out.scales[places[k]] = kept.scales[k];
+  }
+  return out;
 }
 
 // The groups of share k of `shares` equal ones.

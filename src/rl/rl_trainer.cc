@@ -17,17 +17,37 @@ RunOptions run_options(const RlConfig& config) {
       .schedule = make_schedule(config.schedule, config.optimiser.learning_rate, config.steps),
       .checkpoint_steps = config.checkpoint.every_steps,
       .keep_last = config.checkpoint.keep_last,
+      .heldout_steps = config.items.empty() ? 0 : config.heldout.every_steps,
   };
 }
 
+void check_without_items(const RlConfig& config) {
+  if (config.tasks_weight == 0)
+    fail(ErrorCode::kInvalidArgument, "tasks_weight is 0 and there are no items: nothing is asked");
+  if (config.verifier.given())
+    fail(ErrorCode::kInvalidArgument,
+         "verifier: it grades items, and there are none: name a file under items (generated "
+         "problems have their own verifier)");
+  if (config.filter.samples > 0)
+    fail(ErrorCode::kInvalidArgument, "filter: it chooses among items, and there are none");
+}
+
 }  // namespace
+
+void RlConfig::take_defaults(const Json& fields, const std::string&) {
+  const Json* given = fields.find("items");
+  const bool any = given != nullptr && given->size() > 0;
+  tasks_weight = any && !fields.contains("tasks") ? 0 : 1;
+}
 
 void check_rl(const RlConfig& config) {
   if (config.init.empty())
     fail(ErrorCode::kInvalidArgument, "init is empty: name the model folder to start from");
   if (config.output.empty())
     fail(ErrorCode::kInvalidArgument, "output is empty: name the folder of the run");
-  check_mixture(config.tasks, "tasks");
+  if (config.items.empty() || config.tasks_weight > 0) check_mixture(config.tasks, "tasks");
+  if (config.items.empty()) check_without_items(config);
+  if (config.verifier.given()) make_verifier(config.verifier, "", "verifier");
 }
 
 void run_rl(const RlConfig& config) {
@@ -36,6 +56,17 @@ void run_rl(const RlConfig& config) {
   require_init(config.init, options.folder);
   RlStage stage(config);
   Run(options, stage).run();
+}
+
+void run_rl_filter(const RlConfig& config) {
+  check_rl(config);
+  if (config.filter.samples == 0)
+    fail(ErrorCode::kInvalidArgument, "filter.samples is 0: say how many answers to each item");
+  const RunOptions options = run_options(config);
+  require_init(config.init, options.folder);
+  RlStage stage(config);
+  const Run run(options, stage);  // Only looks: whether the folder is free.
+  stage.open(nullptr);
 }
 
 }  // namespace dure

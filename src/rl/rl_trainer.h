@@ -34,6 +34,36 @@ struct RlCheckpointOptions {
   }
 };
 
+struct HeldoutItemOptions {
+  int64_t one_in = 10;
+  int64_t every_steps = 10;
+  int64_t items_max = 64;
+  template <typename V>
+  void visit(V& v) {
+    v("one_in", one_in,
+      "one item in so many, by a hash of its prompt, is never learnt from (0: none)",
+      between(0, 1000000));
+    v("every_steps", every_steps, "steps between their measurements, eval_reward (0: never)",
+      at_least(0));
+    v("items_max", items_max, "of them asked each time, the same ones", at_least(1));
+  }
+};
+
+// A first pass over the items to learn from: those that the model always or never gets right teach
+// nothing. Source: K-EXAONE technical report, 2601.01739 (RL data).
+struct PassRateOptions {
+  int64_t samples = 0;
+  double min = 0, max = 1;
+  template <typename V>
+  void visit(V& v) {
+    v("samples", samples,
+      "answers to each item before the run, to keep those between min and max (0: no such pass)",
+      between(0, 4096));
+    v("min", min, "kept is what earns more than this on average");
+    v("max", max, "and less than this");
+  }
+};
+
 struct RlConfig {
   std::string init;    // model folder to start from
   std::string output;  // run folder
@@ -45,11 +75,20 @@ struct RlConfig {
   int64_t log_samples = 2;        // answers written to samples.jsonl a step
   RolloutOptions rollout;
   TaskMixture tasks;
-  ObjectiveOptions objective;
+  double tasks_weight = 1;
+  std::vector<ItemSourceOptions> items;
+  VerifierOptions verifier;
+  RewardOptions reward;
+  HeldoutItemOptions heldout;
+  PassRateOptions filter;
+  ObjectiveOptions objective = ObjectiveOptions();
   PrecisionOptions train;
   OptimiserOptions optimiser{.learning_rate = 1e-3, .weight_decay = 0};
   ScheduleOptions schedule{.warmup_steps = 5, .decay_fraction = 0};
   RlCheckpointOptions checkpoint;
+
+  // Items without `tasks` are all that is asked.
+  void take_defaults(const Json& fields, const std::string& where);
 
   template <typename V>
   void visit(V& v) {
@@ -65,6 +104,14 @@ struct RlConfig {
     v("log_samples", log_samples, "answers written to samples.jsonl a step", at_least(0));
     v("rollout", rollout, "what is sampled");
     v("tasks", tasks, "problems drawn");
+    v("tasks_weight", tasks_weight,
+      "share of these problems, relative to the weights of items (with items and without tasks: 0)",
+      at_least(0));
+    v("items", items, "items of one's own: files, their graders and weights");
+    v("verifier", verifier, "grades items that name no grader: a program, or an address");
+    v("reward", reward, "parts of the reward, with weights");
+    v("heldout", heldout, "items that are measured, and never learnt from");
+    v("filter", filter, "which items are learnt from: by a first pass");
     v("objective", objective, "what is maximised");
     v("train", train, "how products round, the sampler's too");
     v("optimiser", optimiser, "how the parameters move");
@@ -80,5 +127,9 @@ void check_rl(const RlConfig& config);
 // as it is. Leaves OUTPUT/model (a Hugging Face folder). Throws kInterrupted after saving,
 // kDiverged naming the step, and whatever files and options get wrong.
 void run_rl(const RlConfig& config);
+
+// The first pass alone: leaves OUTPUT/filter.jsonl, which run_rl() then reads. Throws
+// kInvalidArgument where filter.samples is 0.
+void run_rl_filter(const RlConfig& config);
 
 }  // namespace dure

@@ -1,4 +1,5 @@
-// rl/rollout.h: prompts of verifiable problems, G answers each from the engine, and their rewards.
+// rl/rollout.h: prompts of verifiable problems and of one's own items, G answers each from the
+// engine, and their rewards.
 //
 // The engine reads the trainer's own parameters: there is no second copy of the weights. Everything
 // about step s follows from (seed, s) and the weights, so an interrupted step is made again with
@@ -17,6 +18,8 @@
 #include "engine/generator.h"
 #include "eval/grader.h"
 #include "eval/prompt_room.h"
+#include "rl/item_pool.h"
+#include "rl/reward.h"
 
 namespace dure {
 
@@ -48,17 +51,23 @@ struct RolloutOptions {
 };
 
 struct Rollout {
-  int64_t group = 0;  // index of its problem in the step
-  Problem problem;    // the last question, the one that is answered
+  int64_t group = 0;     // index of its problem in the step
+  Problem problem = {};  // the last question, the one that is answered; empty where `item` is given
   std::vector<Problem> earlier = {};
+  const PoolItem* item = nullptr;    // one's own
   std::vector<int32_t> prompt = {};  // ids, the generation prompt included
   Generation generation;
   std::string reasoning, content;
-  double reward = 0;  // 1: finished, reasoning closed, and verified exactly; else 0
+  double reward = 0;  // as RewardOptions weigh its parts
+  double score = 0;   // the grader's; problems: 1 where finished, closed, verified exactly; else 0
+  bool dropped = false;  // it has no reward, and leaves the loss and every statistic
+  Json parts = {};       // of the reward; null where it is the score alone
+  Grade grade = {};      // of an item
 };
 
 struct RolloutPrompt {
   Dialogue dialogue;
+  const PoolItem* item = nullptr;
   std::vector<int32_t> ids;
   int64_t too_long = 0;  // prompts that were dropped or cut for it: 0 mostly
 };
@@ -69,6 +78,9 @@ struct PromptSource {
   const TaskMixture& tasks;
   uint64_t seed = 0;
   const ChatTexts& texts;
+  const ItemPool* items = nullptr;  // with its graders where answers are collected
+  const RewardOptions& reward = kPlainReward;
+  inline static const RewardOptions kPlainReward{};
 
   // From the train split, of 1 to tasks.turns_max questions. One longer than `prompt_tokens_max` is
   // treated as options.long_prompts says. Throws kInvalidArgument where it may not be, or where
@@ -83,6 +95,19 @@ struct StepRange {
   int64_t begin = 0, end = 0;
 };
 PromptRoom measure_room(const PromptSource& source, StepRange steps, const PromptRoom& largest);
+
+// The prompt of an item, as long as it is.
+std::vector<int32_t> item_prompt(const Item& item, const ChatTexts& texts, Thinking thinking);
+
+// One answer to each of `items`, `copies` times, a group an item; drawn from `stream` by place.
+struct ItemQuestions {
+  std::vector<const PoolItem*> items;
+  int64_t copies = 1;
+  const char* stream = "";
+  uint64_t stream_step = 0;
+};
+std::vector<Rollout> answer_items(const PromptSource& source, const ItemQuestions& questions,
+                                  const PromptRoom& room, Generator& generator);
 
 // prompts_per_step * group_size rollouts of `step`, a problem's group together. Throws
 // kInvalidArgument where no token of `texts` ends an answer, and as prompt() does.

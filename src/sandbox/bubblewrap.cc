@@ -16,6 +16,7 @@ namespace {
 constexpr const char* kSetpriv = "/usr/bin/setpriv";
 constexpr const char* kBubblewrap = "/usr/bin/bwrap";
 constexpr const char* kPrlimit = "/usr/bin/prlimit";
+constexpr const char* kShell = "/usr/bin/sh";
 
 using Words = std::vector<std::string>;
 
@@ -78,6 +79,15 @@ Words bubblewrap(const SandboxedProgram& program, const SandboxLimits& limits) {
   return words;
 }
 
+// bubblewrap's inner process asks to die with the outer one some time after it is made; once this
+// runs inside it, it has asked. The program begins when its master has heard so, and was therefore
+// alive, and the outer process with it: one that is killed earlier leaves nothing behind. What
+// follows are words, never read as a script.
+Words behind_gate() {
+  static_assert(kGate == 5 && kStatusKept == 6 && kReady == 7);
+  return {kShell, "-c", "echo >&7 && read -r go <&5 && exec \"$0\" \"$@\" 5<&- 6<&- 7>&-"};
+}
+
 // A limit that this process already has is never raised.
 std::string limit_word(const char* name, int resource, int64_t value) {
   rlimit now{};
@@ -109,6 +119,7 @@ std::vector<std::string> sandbox_command(const SandboxedProgram& program,
                                          const SandboxLimits& limits) {
   Words words = as_nobody();
   add(words, bubblewrap(program, limits));
+  add(words, behind_gate());
   add(words, limited(limits));
   words.push_back(program.program);
   add(words, program.arguments);
@@ -117,8 +128,9 @@ std::vector<std::string> sandbox_command(const SandboxedProgram& program,
 
 std::optional<std::string> missing_program() {
   if (!path_exists(kBubblewrap)) return "bubblewrap is not installed: apt-get install bubblewrap";
-  for (const char* path : {kSetpriv, kPrlimit})
-    if (!path_exists(path)) return std::string(path) + " is not there: apt-get install util-linux";
+  for (const char* path : {kSetpriv, kPrlimit, kShell})
+    if (!path_exists(path))
+      return std::string(path) + " is not there: apt-get install util-linux dash";
   return std::nullopt;
 }
 

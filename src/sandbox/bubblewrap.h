@@ -15,7 +15,21 @@ namespace dure {
 
 // The numbers of the descriptors that the command is given. Those from kFirstFile on hold the
 // program's files, in their order.
-enum SandboxDescriptor : int { kInput, kOutput, kErrors, kFilter, kStatus, kFirstFile };
+// On kReady a line says that the program stands behind the gate. A line on kGate lets it begin; its
+// end without one lets the sandbox end. kStatusKept is
+// the other end of kStatus: bubblewrap must not die of writing there when its master is gone, since
+// it would leave its child waiting.
+enum SandboxDescriptor : int {
+  kInput,
+  kOutput,
+  kErrors,
+  kFilter,
+  kStatus,
+  kGate,
+  kStatusKept,
+  kReady,
+  kFirstFile
+};
 
 // argv, its first the program's path.
 std::vector<std::string> sandbox_command(const SandboxedProgram& program,

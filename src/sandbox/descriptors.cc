@@ -36,9 +36,11 @@ void Descriptor::reset() {
 Pipe make_pipe() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) fail_errno("sandbox: cannot make a pipe");
-  Pipe pipe{Descriptor(ends[0]), Descriptor(ends[1])};
-  ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
-  return pipe;
+  return {Descriptor(ends[0]), Descriptor(ends[1])};
+}
+
+void do_not_wait(const Descriptor& descriptor) {
+  ::fcntl(descriptor.number(), F_SETFL, O_NONBLOCK);
 }
 
 Descriptor memory_file(std::string_view content) {

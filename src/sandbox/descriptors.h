@@ -31,7 +31,8 @@ class Descriptor {
 struct Pipe {
   Descriptor read, write;
 };
-Pipe make_pipe();  // its reading end does not wait
+Pipe make_pipe();
+void do_not_wait(const Descriptor& descriptor);  // reading what is not there yet
 
 // At its beginning, and sealed: whoever holds it can neither change it nor make it grow.
 Descriptor memory_file(std::string_view content);

@@ -7,6 +7,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -45,6 +47,13 @@ Descriptor process_handle(pid_t process) {
 }
 void kill_by_handle(const Descriptor& handle) {
   ::syscall(SYS_pidfd_send_signal, handle.number(), SIGKILL, nullptr, 0);
+}
+
+// A namespace's first process outlives bubblewrap by a moment: its end is ours to wait for. Where
+// nobody did (a container whose first program waits for nothing), they would pile up.
+void adopt_orphans() {
+  static const int done = ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  (void)done;
 }
 
 double seconds_since(Clock::time_point start) {
@@ -159,17 +168,21 @@ class Run {
   bool take_output(Descriptor& from, std::string& to);
   void take_status();
   void note_first_process(pid_t process);
+  void take_ready();
+  void let_begin();
   int exit_status() const;
   void stop(SandboxStop why);
   void end_all();
+  void take_first();
   int tick_ms() const;
   bool too_many_files();
 
   const SandboxLimits limits_;
   const Clock::time_point begin_ = Clock::now();
   SandboxResult result_;
-  Descriptor output_, errors_, status_;  // ours to read
-  pid_t outer_ = 0;                      // bubblewrap, our child; 0 once waited for
+  Descriptor output_, errors_, status_, ready_;  // ours to read
+  Pipe gate_;        // lets the program begin; its reading end is kept so that writing never fails
+  pid_t outer_ = 0;  // bubblewrap, our child; 0 once waited for
   int outer_status_ = 0;
   Descriptor outer_handle_;
   pid_t first_ = 0;  // the namespace's first process: the child of outer_ that all others come from
@@ -181,11 +194,14 @@ class Run {
 };
 
 void Run::start(const SandboxedProgram& program) {
+  adopt_orphans();
   const Descriptor input = memory_file(program.input), filter = memory_file(system_call_filter());
-  Pipe output = make_pipe(), errors = make_pipe(), status = make_pipe();
+  Pipe output = make_pipe(), errors = make_pipe(), status = make_pipe(), ready = make_pipe();
+  gate_ = make_pipe();
   SpawnFiles files;
   for (const Descriptor* given : std::initializer_list<const Descriptor*>{
-           &input, &output.write, &errors.write, &filter, &status.write})
+           &input, &output.write, &errors.write, &filter, &status.write, &gate_.read, &status.read,
+           &ready.write})
     files.give(*given);
   for (const SandboxFile& file : program.files) files.give(memory_file(file.content));
   outer_ = spawn(sandbox_command(program, limits_), files);
@@ -194,6 +210,8 @@ void Run::start(const SandboxedProgram& program) {
   output_ = std::move(output.read);
   errors_ = std::move(errors.read);
   status_ = std::move(status.read);
+  ready_ = std::move(ready.read);
+  for (const Descriptor* ours : {&output_, &errors_, &status_, &ready_}) do_not_wait(*ours);
 }
 
 // As much as is there; true where something was, or may still be.
@@ -232,18 +250,35 @@ void Run::note_first_process(pid_t process) {
   std::error_code gone;
   if (!first_handle_.open() || !std::filesystem::exists(stat, gone)) return first_handle_.reset();
   first_ = process;
+  let_begin();
+}
+
+void Run::take_ready() {
+  char line;
+  if (!ready_.open() || (::read(ready_.number(), &line, 1) < 0 && errno == EAGAIN)) return;
+  ready_.reset();
+  let_begin();
+}
+
+// When the program is ready, and known.
+void Run::let_begin() {
+  if (ready_.open() || first_ == 0 || !gate_.write.open()) return;
+  if (::write(gate_.write.number(), "\n", 1) != 1) fail_errno("sandbox: cannot let it begin");
+  gate_ = {};
 }
 
 int Run::tick_ms() const { return std::min(kFirstTickMs << std::min(ticks_, 8), kLastTickMs); }
 
 void Run::wait_for_news() {
-  std::array<pollfd, 4> news = {
+  std::array<pollfd, 5> news = {
       pollfd{output_.number(), POLLIN, 0}, pollfd{errors_.number(), POLLIN, 0},
-      pollfd{status_.number(), POLLIN, 0}, pollfd{outer_handle_.number(), POLLIN, 0}};
+      pollfd{status_.number(), POLLIN, 0}, pollfd{outer_handle_.number(), POLLIN, 0},
+      pollfd{ready_.number(), POLLIN, 0}};
   const double left = limits_.wall_seconds - seconds_since(begin_);
   const int pause = std::clamp(static_cast<int>(std::ceil(left * 1000)), 0, tick_ms());
   ::poll(news.data(), news.size(), pause);
   if (news[2].revents != 0) take_status();
+  if (news[4].revents != 0) take_ready();
   take_output(output_, result_.output);
   take_output(errors_, result_.errors);
   if (news[3].revents != 0) ended_ = true;
@@ -303,6 +338,22 @@ void Run::end_all() {
   while (::waitpid(outer_, &outer_status_, 0) < 0 && errno == EINTR) {
   }
   outer_ = 0;
+  if (first_handle_.open()) take_first();
+}
+
+// An orphan by now, and so our child (adopt_orphans()), unless bubblewrap was quick enough. It has
+// waited for the program: its time is the whole time.
+void Run::take_first() {
+  siginfo_t end{};
+  rusage use{};
+  const long taken =
+      ::syscall(SYS_waitid, P_PIDFD, first_handle_.number(), &end, WEXITED | WNOHANG, &use);
+  if (taken != 0 || end.si_pid == 0) return;
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  };
+  result_.cpu_seconds =
+      std::max(result_.cpu_seconds, seconds(use.ru_utime) + seconds(use.ru_stime));
 }
 
 // Bubblewrap says the code where it had come as far as the program; else its complaint is all that

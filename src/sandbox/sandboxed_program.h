@@ -8,8 +8,8 @@
 //
 // What the program sees: /usr, read-only; its files in /program, read-only; /tmp, which is its
 // working directory, its home and the only place it may write to, in memory and bounded; five
-// devices; no network, no /proc, no environment but PATH, HOME, LANG and its own. It is user 1000 of a
-// machine named "sandbox" with one other process.
+// devices; no network, no /proc, no environment but PATH, HOME, LANG and its own. It is user 1000
+// of a machine named "sandbox" with one other process.
 #pragma once
 
 #include <cstdint>
@@ -58,7 +58,7 @@ struct SandboxResult {
   SandboxStop stopped = SandboxStop::kNone;
   std::string output, errors;  // cut at output_bytes_max
   double wall_seconds = 0;
-  double cpu_seconds = 0;  // of all its processes, as last looked at: may lack the last tick
+  double cpu_seconds = 0;  // of all its processes; where it was stopped, as last looked at
   bool timed_out() const {
     return stopped == SandboxStop::kWallTime || stopped == SandboxStop::kCpuTime;
   }
@@ -66,7 +66,8 @@ struct SandboxResult {
 };
 
 // Thread-safe, as many at the same time as the machine bears. No process of the program is left
-// when it returns or throws. Throws kUnsupported with sandbox_missing()'s line, kNotFound (no such
+// when it returns or throws. This process becomes the one that orphans of its children go to
+// (PR_SET_CHILD_SUBREAPER). Throws kUnsupported with sandbox_missing()'s line, kNotFound (no such
 // program), kIo (the sandbox could not be made). Checked: files' names, limits above 0.
 SandboxResult run_sandboxed(const SandboxedProgram& program, const SandboxLimits& limits = {});
 

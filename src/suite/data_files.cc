@@ -105,15 +105,19 @@ std::string file_names(const SourceFile& file) {
   return out;
 }
 
-// A line that writes the split as JSONL where the task looks first.
+// A line that writes the split where the task looks first; "" where that is no form it can write.
 std::string export_command(const TaskSpec& task, const std::string& folder) {
   const TaskSource& s = task.source;
   std::string name = s.files.front().paths.front();
-  if (const size_t star = name.find('*'); star != std::string::npos) name = task.name + ".jsonl";
+  if (name.find('*') != std::string::npos) name = name.substr(0, name.find('*')) + "test.jsonl";
+  if (name.ends_with(".json")) name += "l";
+  const bool csv = name.ends_with(".csv");
+  if (!csv && !name.ends_with(".jsonl")) return "";
   return fmt::format(
-      "python3 -c \"from datasets import load_dataset; load_dataset('{}'{}, split='{}')"
-      ".to_json('{}/{}', force_ascii=False)\"",
-      s.huggingface, s.config.empty() ? "" : ", '" + s.config + "'", s.split, folder, name);
+      "python3 -c \"from datasets import load_dataset; load_dataset('{}'{}, "
+      "split='{}').{}('{}/{}'{})\"",
+      s.huggingface, s.config.empty() ? "" : ", '" + s.config + "'", s.split,
+      csv ? "to_csv" : "to_json", folder, name, csv ? "" : ", force_ascii=False");
 }
 
 std::string looked_in(const DataFolders& folders) {
@@ -174,7 +178,9 @@ std::string missing_text(const TaskSpec& task, const std::vector<FoundFile>& fil
   if (source.huggingface.empty()) return out;
   if (holds_parquet(snapshots(source, folders.hub)))
     out += "\n    its Parquet files are in the Hugging Face cache, but Parquet is not read here";
-  out += "\n    as JSONL: " + export_command(task, folder);
+  if (const std::string command = export_command(task, folder);
+      !command.empty() && source.documents_free())
+    out += "\n    export: " + command;
   return out;
 }
 

@@ -7,7 +7,9 @@
 #include "base/error.h"
 #include "base/options.h"
 #include "base/rng.h"
+#include "data/input.h"
 #include "data/tasks/dialogue.h"
+#include "suite/needle_items.h"
 
 namespace dure {
 namespace {
@@ -156,6 +158,23 @@ std::vector<Item> needles(const NeedleOptions& options, const std::string& where
   return out;
 }
 
+// Codes in a text of the user's, by length, depth and number; lengths in characters.
+struct HaystackOptions : NeedleItemOptions {
+  std::string text;
+  template <typename V>
+  void visit(V& v) {
+    NeedleItemOptions::visit(v);
+    v("text", text, "a text file to hide codes in; empty: a few sentences of the program's own");
+  }
+};
+
+std::vector<Item> haystack(const Json& json, const std::string& where) {
+  HaystackOptions options;
+  from_json(options, json, where);
+  const std::string text = options.text.empty() ? "" : read_text_input(options.text);
+  return needle_items(options, text, count_characters, where);
+}
+
 class NeedleGrader : public Grader {
  public:
   Grade grade(const Item& item, const Answer& answer) const override {
@@ -202,8 +221,10 @@ std::vector<Item> generated_items(const TaskSpec& task) {
     from_json(needle, options, where);
     return needles(needle, where);
   }
-  fail(ErrorCode::kInvalidArgument, "task {}: source: generated: '{}' is none of drills, needles",
-       task.name, task.source.generated);
+  if (task.source.generated == "haystack") return haystack(options, where);
+  fail(ErrorCode::kInvalidArgument,
+       "task {}: source: generated: '{}' is none of drills, needles, haystack", task.name,
+       task.source.generated);
 }
 
 void add_generated_graders(GraderTable& table) {

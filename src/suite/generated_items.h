@@ -16,6 +16,7 @@ namespace dure {
 // By task.source.generated, with task.generator's options. Throws kInvalidArgument naming the task.
 // drills: group is the kind of problem; reference {task, language, prompt, answer, key}.
 // needles: group is the length; reference: list of the codes that are asked for.
+// haystack: the same in any text (needle_items.h).
 std::vector<Item> generated_items(const TaskSpec& task);
 
 // `drill`: the exact verifier that rewards RL. `needles`: the share of the codes that the answer

@@ -200,8 +200,9 @@ TaskSpec task_of_items_file(const Path& path, const Json& grader) {
   json["prompt"] = "{{ messages if messages is defined else prompt }}";
   json["tools"] = "{{ tools if tools is defined else none }}";
   json["reference"] =
-      "{{ reference if reference is defined else (answers if answers is defined else answer) }}";
-  json["keep"] = parse_json(R"({"grader":"{{ grader if grader is defined else none }}"})", name);
+      "{{ reference if reference is defined else (answers if answers is defined else "
+      "(answer if answer is defined else none)) }}";
+  json["keep"] = "{{ row }}";
   json["grader"] = parse_json(R"({"name":"row_grader"})", name);
   if (!grader.is_null()) json["grader"]["otherwise"] = grader;
   return task_from_json(json, path.string());

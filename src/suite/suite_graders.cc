@@ -1,8 +1,11 @@
 // The graders of this folder, and the way from a task to what grades it.
+#include <algorithm>
 #include <map>
 #include <mutex>
 
 #include "base/error.h"
+#include "base/file.h"
+#include "grade/tau2.h"
 #include "suite/expression.h"
 #include "suite/generated_items.h"
 #include "suite/task_items.h"
@@ -21,6 +24,12 @@ class RowGrader : public Grader {
     return of(item).grade(item, answer);
   }
   void check(const Item& item) const override { of(item).check(item); }
+  int64_t concurrency() const override {
+    const std::lock_guard lock(mutex_);
+    int64_t out = 1;
+    for (const auto& [spec, grader] : graders_) out = std::max(out, grader->concurrency());
+    return out;
+  }
 
  private:
   const Grader& of(const Item& item) const {
@@ -63,6 +72,33 @@ void add_short_names(GraderTable& table) {
   }
 }
 
+constexpr std::string_view kTau2Mock = "tau2_mock";
+
+std::string environment_name(const TaskSpec& task) {
+  const Json* name = task.environment.find("name");
+  return text_of_value(name == nullptr ? task.environment : *name);
+}
+
+// Its files by the names that the task gives them; the judge plays the user, in words alone.
+std::unique_ptr<Environment> tau2_mock(const TaskSpec& task, const DataFolders& folders,
+                                       const GraderWorld& world) {
+  if (!world.ask_judge) {
+    fail(ErrorCode::kInvalidArgument, "task {}: a model has to play the user: give --judge ADDRESS",
+         task.name);
+  }
+  Tau2Domain domain;
+  for (const FoundFile& found : find_files(task.source, folders)) {
+    if (found.paths.empty()) fail(ErrorCode::kNotFound, "task {}: a file is missing", task.name);
+    if (found.file->as == "policy") domain.policy = read_file(found.paths[0]);
+    if (found.file->as == "db") domain.database = load_json(found.paths[0]);
+    if (found.file->as == "user_db") domain.user_database = load_json(found.paths[0]);
+  }
+  const auto ask = [world](const std::vector<Message>& messages, const Json&) {
+    return Answer{.content = world.ask_judge(messages)};
+  };
+  return tau2_environment(std::move(domain), model_user(ask));
+}
+
 }  // namespace
 
 GraderTable suite_graders() {
@@ -74,7 +110,7 @@ GraderTable suite_graders() {
 }
 
 std::string unsupported_text(const TaskSpec& task) {
-  if (task.environment.is_null()) return "";
+  if (task.environment.is_null() || environment_name(task) == kTau2Mock) return "";
   return fmt::format("{}: its simulated environment ({}) is not part of this program", task.name,
                      text_of_value(task.environment));
 }
@@ -84,6 +120,7 @@ std::unique_ptr<Environment> task_environment(const TaskSpec& task, const DataFo
   const std::string where = "task " + task.name;
   if (const std::string why = unsupported_text(task); !why.empty())
     fail(ErrorCode::kUnsupported, "{}", why);
+  if (!task.environment.is_null()) return tau2_mock(task, folders, world);
   return single_turn(make_grader(suite_graders(), task.grader, world, where + ": grader"));
 }
 

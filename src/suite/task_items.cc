@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "grade/function_call.h"
 #include "suite/expression.h"
 #include "suite/generated_items.h"
 #include "suite/row_reader.h"
@@ -186,7 +187,7 @@ class ItemMaker {
     choices_.add_to(variables, item.id);
     item.group = group_.text(variables);
     item.messages = messages(prompt_.value(variables));
-    item.tools = tools_.value(variables);
+    item.tools = declared(tools_.value(variables));
     item.reference = reference_.value(variables);
     item.fields = keep_.value(variables);
     if (const Json* choices = variables.find("choices"); choices != nullptr && choices_.any())
@@ -210,6 +211,11 @@ class ItemMaker {
     Json out = Json::array();
     for (const Json& one : choices.as_array()) out.push_back(one.at("text"));
     return out;
+  }
+  // BFCL's bare declarations become tools as servers and templates take them.
+  static Json declared(const Json& tools) {
+    const bool bare = tools.is_array() && tools.size() > 0 && tools.at(size_t{0}).contains("name");
+    return bare ? openai_tools(tools) : tools;
   }
   static std::vector<Message> messages(const Json& prompt) {
     if (prompt.is_null()) return {};

@@ -71,21 +71,27 @@ struct SourceFile {
 
 struct TaskSource {
   std::vector<SourceFile> files;
-  std::string generated;               // items made by the program instead: "drills", "needles"
-  std::string repository;              // where it comes from: an address
-  std::string huggingface;             // ORG/NAME of the data set
+  std::string generated;    // items made by the program instead: "drills", "needles", "haystack"
+  std::string repository;   // where it comes from: an address
+  std::string huggingface;  // ORG/NAME of the data set
   std::string config, split = "test";  // of the data set there
   std::string licence, place;          // `place`: how to put it there, where that takes more words
   template <typename V>
   void visit(V& v) {
     v("files", files, "the files it is read from");
-    v("generated", generated, "items made by the program instead: drills, needles");
+    v("generated", generated, "items made by the program instead: drills, needles, haystack");
     v("repository", repository, "where the files come from");
     v("huggingface", huggingface, "ORG/NAME of the data set on Hugging Face");
     v("config", config, "its configuration there");
     v("split", split, "its split there");
     v("licence", licence, "of the data");
     v("place", place, "what to do to have the files, where there is more to it than copying");
+  }
+  // Its rows are all there is to it: no texts beside them.
+  bool documents_free() const {
+    for (const SourceFile& file : files)
+      if (!file.documents.empty()) return false;
+    return true;
   }
 };
 
@@ -131,6 +137,12 @@ constexpr auto enum_names(PromptForm) {
   return std::to_array<EnumName<PromptForm>>(
       {{PromptForm::kChat, "chat"}, {PromptForm::kPlain, "plain"}});
 }
+// How `tools` declares: as OpenAI's API does, or as BFCL is published (function_call.h).
+enum class ToolForm : uint8_t { kOpenAi, kBfcl };
+constexpr auto enum_names(ToolForm) {
+  return std::to_array<EnumName<ToolForm>>(
+      {{ToolForm::kOpenAi, "openai"}, {ToolForm::kBfcl, "bfcl"}});
+}
 // Of the items' scores: each counts the same, or each group does.
 enum class GroupMean : uint8_t { kItems, kGroups };
 constexpr auto enum_names(GroupMean) {
@@ -154,6 +166,7 @@ struct TaskSpec {
   Json environment;  // a name or an object with "name": conversations of several turns
   TaskMode mode = TaskMode::kGenerate;
   PromptForm form = PromptForm::kChat;
+  ToolForm tool_form = ToolForm::kOpenAi;
   std::vector<std::string> stop;     // texts that end an answer
   std::string metric = "mean";       // metrics.h lists them; the headline
   std::vector<std::string> metrics;  // further ones
@@ -175,6 +188,7 @@ struct TaskSpec {
     v("group", group, "template of its subject, language or kind");
     v("mode", mode, "answers are sampled, or continuations scored");
     v("form", form, "messages in the model's chat format, or their texts as they are");
+    v("tool_form", tool_form, "how tools are declared");
     v("stop", stop, "texts that end an answer");
     v("metric", metric, "the headline: mean, pass@K, all@K, majority@K, or a part of the grade");
     v("metrics", metrics, "further ones");

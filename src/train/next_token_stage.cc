@@ -81,11 +81,16 @@ PackingOptions NextTokenStage::packing_options() const {
           .seed = static_cast<uint64_t>(config_.seed)};
 }
 
+// A model without the layer has no such loss.
+double NextTokenStage::mtp_coefficient() const {
+  return start_->config.mtp_layer_count > 0 ? config_.loss.mtp_coefficient : 0;
+}
+
 LearnerOptions NextTokenStage::learner_options() const {
   return {.optimiser = config_.optimiser,
           .pass = {.rows_max = micro_rows() * config_.batch.tokens,
                    .recompute = config_.batch.recompute,
-                   .mtp = config_.loss.mtp_coefficient > 0},
+                   .mtp = mtp_coefficient() > 0},
           .router_bias_rate = config_.loss.router_bias_rate,
           .arithmetic = config_.train.arithmetic,
           .train_router = config_.loss.train_router};
@@ -94,9 +99,8 @@ LearnerOptions NextTokenStage::learner_options() const {
 StepReport NextTokenStage::step(const StepContext& context) {
   draw_micro_batches();
   StepReport report = next_token_step(
-      micro_batches_,
-      {.mtp = config_.loss.mtp_coefficient, .balance = config_.loss.balance_coefficient}, context,
-      *learner_);
+      micro_batches_, {.mtp = mtp_coefficient(), .balance = config_.loss.balance_coefficient},
+      context, *learner_);
   if (is_sft()) report.row["dropped_documents"] = batches_->dropped_documents();
   return report;
 }

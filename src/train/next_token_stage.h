@@ -35,6 +35,7 @@ class NextTokenStage : public Stage {
   bool is_sft() const { return config_.stage == TrainStage::kSft; }
   int64_t micro_rows() const;
   PackingOptions packing_options() const;
+  double mtp_coefficient() const;
   LearnerOptions learner_options() const;
   void draw_micro_batches();
 
