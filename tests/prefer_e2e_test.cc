@@ -286,6 +286,8 @@ TEST_F(PreferTest, VerifiedAnswersBecomePairs) {
   for (const char* content : {"4", "5", "6", "4", ""}) add("2+2", content, *content == '4', "");
   add("1+1", "3", 0, "");
   add("3+3", "6", 1, R"(,"earlier":[])");
+  add("2+2", "7", 0, R"(,"dropped":true)");
+  add("4+4", "9", 0, R"(,"messages":[{"role":"system","content":"S"}])");
   write_file(at("samples.jsonl"), samples);
   const std::string source = "data pairs '" + at("samples.jsonl").string() + "' --out '";
   const Outcome done = run_program(source + at("made.jsonl").string() + "'");

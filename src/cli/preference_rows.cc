@@ -136,12 +136,16 @@ void read_samples(const Path& file, Prompts& prompts, PreferenceRowsReport& repo
     const std::string where = fmt::format("{}:{}", file.string(), lines.number());
     const Json row = parse_json(line, where);
     ++report.answers;
-    if (row.contains("earlier")) {
+    if (row.contains("earlier") || row.contains("dropped")) {
       ++report.skipped;
       continue;
     }
-    const Json prompt =
-        messages_to_json({{.role = Role::kUser, .content = row.at("prompt").as_string(where)}});
+    // Of an item with more than a question.
+    const Json* messages = row.find("messages");
+    const Json prompt = messages != nullptr
+                            ? *messages
+                            : messages_to_json({{.role = Role::kUser,
+                                                 .content = row.at("prompt").as_string(where)}});
     prompts.add(prompt,
                 {.role = Role::kAssistant,
                  .content = row.at("content").as_string(where),
