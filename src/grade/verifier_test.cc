@@ -241,6 +241,24 @@ TEST_F(VerifierTest, NothingOfItIsLeft) {
   EXPECT_FALSE(path_exists(mark));
 }
 
+// The whole verifier that docs/verifiers.md shows.
+TEST_F(VerifierTest, ThePagesExampleWorks) {
+  const std::string page = read_file(Path(DURE_SOURCE_DIR) / "docs/verifiers.md");
+  const size_t begin = page.find("```python\n") + 10;
+  const auto grader = script(page.substr(begin, page.find("```", begin) - begin));
+  EXPECT_EQ(ask(*grader, " 1 ").score, 1);
+  EXPECT_EQ(ask(*grader, "2").reason, "wrong");
+}
+
+TEST_F(VerifierTest, TheRecipesScriptWorks) {
+  const auto grader =
+      script(read_file(Path(DURE_SOURCE_DIR) / "recipes/own-task/score.py"), {.workers = 1});
+  Item words = item();
+  words.fields = parse_json(R"({"words": ["mountain", "village", "boat"]})", "test");
+  EXPECT_EQ(ask(*grader, "mountain, village, boat", words).score, 1);
+  EXPECT_EQ(ask(*grader, "boat", words).score, 0);
+}
+
 TEST(VerifierReply, IsReadExactly) {
   EXPECT_EQ(read_verifier_reply(R"({"id": "3", "reward": true})", 3).reward, 1);
   EXPECT_EQ(read_verifier_reply(R"({"id": 3, "reward": -2.5})", 3).reward, -2.5);

@@ -29,7 +29,8 @@ Json sample_of_item(const Rollout& r, int64_t step) {
   if (item.messages.size() > 1) sample["messages"] = messages_to_json(item.messages);
   sample["thinking"] = r.reasoning;
   sample["content"] = r.content;
-  sample["expected"] = item.reference.is_string() ? item.reference : Json(item.reference.dump());
+  if (!item.reference.is_null())
+    sample["expected"] = item.reference.is_string() ? item.reference : Json(item.reference.dump());
   sample["reward"] = r.reward;
   if (!r.grade.reason.empty()) sample["reason"] = r.grade.reason;
   if (!r.grade.failure.empty()) sample["failure"] = r.grade.failure;

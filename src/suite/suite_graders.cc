@@ -37,7 +37,8 @@ class RowGrader : public Grader {
     const Json& spec = own != nullptr && !own->is_null() ? *own : otherwise_;
     if (spec.is_null()) {
       fail(ErrorCode::kInvalidArgument,
-           "{}: item {} names no grader: give --grader NAME, or each row a field \"grader\"",
+           "{}: item {} names no grader: give one (dure eval: --grader NAME; dure rl: grader or "
+           "verifier), or each row a field \"grader\"",
            where_, item.id);
     }
     const std::lock_guard lock(mutex_);
@@ -56,7 +57,9 @@ class RowGrader : public Grader {
 std::unique_ptr<Grader> make_row_grader(const Json& options, const GraderWorld& world,
                                         const std::string& where) {
   const Json* otherwise = options.find("otherwise");
-  return std::make_unique<RowGrader>(otherwise != nullptr ? *otherwise : Json(), world, where);
+  // Its own name says nothing to who wrote the items.
+  return std::make_unique<RowGrader>(otherwise != nullptr ? *otherwise : Json(), world,
+                                     where.substr(0, where.rfind(' ')));
 }
 
 // Plain comparisons by their own names, for a user's items: `exact` is {name: match, style: exact}.
