@@ -129,6 +129,10 @@ VerifierProcess::VerifierProcess(const std::vector<std::string>& command, Verifi
 
 void VerifierProcess::start(const std::vector<std::string>& command) {
   Pipe in = make_pipe(), out = make_pipe(), err = make_pipe();
+  for (const Pipe* theirs : {&out, &err}) {
+    set_waiting(theirs->read, false);
+    set_waiting(theirs->write, true);
+  }
   set_waiting(in.read, true);
   set_waiting(in.write, false);
   // Low numbers would be overwritten while the child's files are put in place.
