@@ -103,18 +103,6 @@ class Statement {
   int bound_ = 0, column_ = 0;
 };
 
-Json calls_json(const std::vector<ToolCall>& calls) {
-  Json out = Json::array();
-  for (const ToolCall& call : calls) {
-    Json one = Json::object();
-    if (!call.id.empty()) one["id"] = call.id;
-    one["name"] = call.name;
-    one["arguments"] = call.arguments;
-    out.push_back(std::move(one));
-  }
-  return out;
-}
-
 std::vector<ToolCall> calls_of(const Json& json) {
   std::vector<ToolCall> out;
   for (const Json& one : json.as_array()) {
@@ -306,7 +294,7 @@ void AnswerStore::put(const std::string& subject, const AnswerRow& row) {
                 "INSERT OR REPLACE INTO answers VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
   put.bind(subject).bind(row.task).bind(row.item).bind(row.sample).bind(row.group);
   put.bind(row.messages).bind(row.expected).bind(row.answer.content).bind(row.answer.reasoning);
-  put.bind(calls_json(row.answer.tool_calls)).bind(likelihoods_json(row.answer));
+  put.bind(plain_calls_json(row.answer.tool_calls)).bind(likelihoods_json(row.answer));
   put.bind(std::string(name_of(row.end))).bind(row.turns).bind(row.prompt_tokens);
   put.bind(row.tokens).bind(row.seconds).bind(row.grade_seconds).bind(row.grade.score);
   put.bind(row.grade.extracted).bind(row.grade.reason).bind(row.grade.parts).run();

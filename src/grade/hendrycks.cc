@@ -5,17 +5,10 @@
 #include <vector>
 
 #include "grade/match.h"
+#include "grade/normal_text.h"
 
 namespace dure {
 namespace {
-
-std::string replaced(std::string_view text, std::string_view from, std::string_view to) {
-  std::string out;
-  size_t begin = 0;
-  for (size_t at; (at = text.find(from, begin)) != std::string_view::npos; begin = at + from.size())
-    out.append(text, begin, at - begin).append(to);
-  return out.append(text, begin);
-}
 
 std::vector<std::string_view> split(std::string_view text, std::string_view by) {
   std::vector<std::string_view> parts;

@@ -9,22 +9,14 @@
 namespace dure {
 namespace {
 
-std::string without(std::string_view text, std::string_view part, std::string_view instead) {
-  std::string out;
-  size_t from = 0;
-  for (size_t at; (at = text.find(part, from)) != std::string_view::npos; from = at + part.size())
-    out.append(text, from, at - from).append(instead);
-  return out.append(text, from);
-}
-
 // "\text{east}" as "east": the command goes, its braces do where they enclose all.
 std::string without_wrappings(std::string_view text) {
   std::string out(text);
-  for (const char* part : {"\\left", "\\right", "\\!", "$"}) out = without(out, part, "");
-  for (const char* part : {"\\,", "\\;", "\\ ", "\\quad", "~"}) out = without(out, part, " ");
+  for (const char* part : {"\\left", "\\right", "\\!", "$"}) out = replaced(out, part, "");
+  for (const char* part : {"\\,", "\\;", "\\ ", "\\quad", "~"}) out = replaced(out, part, " ");
   for (const char* part :
        {"\\text{", "\\textbf{", "\\textit{", "\\mbox{", "\\mathrm{", "\\textrm{"})
-    if (out.find(part) != std::string::npos) out = without(without(out, part, ""), "}", "");
+    if (out.find(part) != std::string::npos) out = replaced(replaced(out, part, ""), "}", "");
   return out;
 }
 
@@ -42,7 +34,7 @@ bool encloses_all(std::string_view text, char open, char close) {
 
 std::string maths_plain(std::string_view text) {
   std::string plain =
-      normal_text(without(text, "$", ""),
+      normal_text(replaced(text, "$", ""),
                   {.ignore_case = false, .ignore_punctuation = false, .ignore_articles = false});
   if (plain.ends_with('.') && !plain.ends_with("..")) plain.pop_back();
   return plain;

@@ -51,6 +51,14 @@ std::string joined_words(std::string_view text, bool drop_articles) {
 
 }  // namespace
 
+std::string replaced(std::string_view text, std::string_view from, std::string_view to) {
+  std::string out;
+  size_t begin = 0;
+  for (size_t at; (at = text.find(from, begin)) != std::string_view::npos; begin = at + from.size())
+    out.append(text, begin, at - begin).append(to);
+  return out.append(text, begin);
+}
+
 std::string folded_case(std::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size();) {

@@ -22,6 +22,8 @@ struct NormalTextOptions {
 // NFC, then what the options ask for, then white space: single spaces, none at the ends. The order
 // is that of the SQuAD evaluation: case, punctuation, articles, white space.
 std::string normal_text(std::string_view text, const NormalTextOptions& options);
+// `from` wherever it stands, from left to right; not empty.
+std::string replaced(std::string_view text, std::string_view from, std::string_view to);
 std::string folded_case(std::string_view text);  // of valid UTF-8
 
 // A reference that is a text, a number, or a list of those (any of them is right). Throws

@@ -1,7 +1,6 @@
 // posix_spawn, three pipes that do not wait, and poll() with a deadline.
 #include "grade/verifier_process.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -90,10 +89,6 @@ int spawn(const std::vector<std::string>& command, const ChildEnds& ends, pid_t&
   return error;
 }
 
-void set_waiting(const Descriptor& file, bool waits) {
-  ::fcntl(file.number(), F_SETFL, waits ? 0 : O_NONBLOCK);
-}
-
 bool would_wait() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
 
 int wait_ms(VerifierProcess::Clock::time_point deadline) {
@@ -129,12 +124,7 @@ VerifierProcess::VerifierProcess(const std::vector<std::string>& command, Verifi
 
 void VerifierProcess::start(const std::vector<std::string>& command) {
   Pipe in = make_pipe(), out = make_pipe(), err = make_pipe();
-  for (const Pipe* theirs : {&out, &err}) {
-    set_waiting(theirs->read, false);
-    set_waiting(theirs->write, true);
-  }
-  set_waiting(in.read, true);
-  set_waiting(in.write, false);
+  for (const Descriptor* ours : {&in.write, &out.read, &err.read}) do_not_wait(*ours);
   // Low numbers would be overwritten while the child's files are put in place.
   const Descriptor input = raised(in.read, 3), output = raised(out.write, 3),
                    errors = raised(err.write, 3);

@@ -26,18 +26,6 @@ std::string cut_text(const std::string& text) {
   return text.substr(0, end) + "...";
 }
 
-Json calls_json(const std::vector<ToolCall>& calls) {
-  Json out = Json::array();
-  for (const ToolCall& call : calls) {
-    Json one = Json::object();
-    if (!call.id.empty()) one["id"] = call.id;
-    one["name"] = call.name;
-    one["arguments"] = call.arguments;
-    out.push_back(std::move(one));
-  }
-  return out;
-}
-
 // As Python writes numbers that JSON does not have.
 bool holds_no_number(std::string_view line) {
   return line.starts_with('{') && (line.find("NaN") != std::string_view::npos ||
@@ -110,7 +98,7 @@ std::string verifier_request(const std::string& id, const Item& item, const Answ
   Json said = Json::object();
   said["reasoning"] = answer.reasoning;
   said["content"] = answer.content;
-  said["tool_calls"] = calls_json(answer.tool_calls);
+  said["tool_calls"] = plain_calls_json(answer.tool_calls);
   said["finished"] = answer.finished;
   Json about = Json::object();
   about["id"] = item.id;

@@ -32,7 +32,8 @@ struct Pipe {
   Descriptor read, write;
 };
 Pipe make_pipe();
-void do_not_wait(const Descriptor& descriptor);  // reading what is not there yet
+// Reading what is not there yet, or writing what has no room, is refused; without it both wait.
+void do_not_wait(const Descriptor& descriptor);
 
 // At its beginning, and sealed: whoever holds it can neither change it nor make it grow.
 Descriptor memory_file(std::string_view content);

@@ -270,6 +270,18 @@ Json parsed_arguments(const Json& text) {
   return text;
 }
 
+Json plain_calls_json(const std::vector<ToolCall>& calls) {
+  Json out = Json::array();
+  for (const ToolCall& call : calls) {
+    Json one = Json::object();
+    if (!call.id.empty()) one["id"] = call.id;
+    one["name"] = call.name;
+    one["arguments"] = call.arguments;
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
 Json messages_to_json(const std::vector<Message>& messages) {
   Json out = Json::array();
   for (const Message& message : messages) {

@@ -50,6 +50,9 @@ std::vector<Message> messages_from_json(const Json& list, std::string_view sourc
 // OpenAI's arguments, an object's JSON text, as that object; any other string as it is.
 Json parsed_arguments(const Json& text);
 Json messages_to_json(const std::vector<Message>& messages);
+// {"id" (where there is one), "name", "arguments"} each: what was called, without the API's
+// wrapping.
+Json plain_calls_json(const std::vector<ToolCall>& calls);
 
 struct ChatOptions {
   ChatFormat format = ChatFormat::kK1;

@@ -40,6 +40,8 @@ struct Paragraphs {
   CharsView nth;      // stripped; empty: none, or blank
 };
 Paragraphs paragraphs_of(CharsView text, int64_t nth);
+// So many paragraphs, and one of them begins as `begins` asks; its `why`: how it does begin.
+Check nth_paragraph(const Arguments& arguments, Verdict (*begins)(CharsView nth, CharsView first));
 
 // A kind without arguments.
 inline std::function<Check(const Arguments&)> plain(Verdict (*check)(const Text&)) {

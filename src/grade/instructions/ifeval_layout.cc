@@ -120,20 +120,26 @@ Paragraphs paragraphs_of(CharsView text, int64_t nth) {
   return out;
 }
 
-Check paragraph_begins_with(const Arguments& arguments) {
+Check nth_paragraph(const Arguments& arguments, Verdict (*begins)(CharsView nth, CharsView first)) {
   const int64_t asked = arguments.integer("num_paragraphs");
   const int64_t nth = arguments.integer("nth_paragraph");
   const Chars first = lower(arguments.chars("first_word"));
   return [=](const Text& text) {
     const Paragraphs found = paragraphs_of(text.chars, nth);
     if (found.nth.empty()) return Verdict::no(fmt::format("no paragraph {}", nth));
-    CharsView word = split(found.nth)[0];
-    word = strip_left(strip_left(word, U"'"), U"\"");
-    word = word.substr(0, word.find_first_of(U".,?!'\""));
-    if (lower(word) != first)
-      return Verdict::no(fmt::format("paragraph {} begins with \"{}\"", nth, utf8_of(word)));
+    const Verdict beginning = begins(found.nth, first);
+    if (!beginning.followed)
+      return Verdict::no(fmt::format("paragraph {} begins {}", nth, beginning.why));
     return exactly(found.count, asked, "paragraphs");
   };
+}
+
+Check paragraph_begins_with(const Arguments& arguments) {
+  return nth_paragraph(arguments, [](CharsView nth, CharsView first) {
+    CharsView word = strip_left(strip_left(split(nth)[0], U"'"), U"\"");
+    word = word.substr(0, word.find_first_of(U".,?!'\""));
+    return Verdict::of(lower(word) == first, fmt::format("with \"{}\"", utf8_of(word)));
+  });
 }
 
 Verdict is_json(const Text& text) {

@@ -200,16 +200,10 @@ Check ends_all_in(const Arguments& arguments) {
 }
 
 Check paragraph_begins(const Arguments& arguments) {
-  const int64_t asked = arguments.integer("num_paragraphs");
-  const int64_t nth = arguments.integer("nth_paragraph");
-  const Chars first = lower(arguments.chars("first_word"));
-  return [=](const Text& text) {
-    const Paragraphs found = paragraphs_of(text.chars, nth);
-    if (found.nth.empty()) return Verdict::no(fmt::format("no paragraph {}", nth));
-    if (!strip_left(strip_left(found.nth, U"「"), U"『").starts_with(first))
-      return Verdict::no(fmt::format("paragraph {} begins otherwise", nth));
-    return exactly(found.count, asked, "paragraphs");
-  };
+  return nth_paragraph(arguments, [](CharsView nth, CharsView first) {
+    const CharsView bare = strip_left(strip_left(nth, U"「"), U"『");
+    return Verdict::of(bare.starts_with(first), "otherwise");
+  });
 }
 
 Check repeats_request(const Arguments& arguments) {

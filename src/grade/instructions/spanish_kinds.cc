@@ -138,19 +138,13 @@ Check has_bullets(const Arguments& arguments) {
 
 // The first words, punctuation taken out of each.
 Check paragraph_begins(const Arguments& arguments) {
-  const int64_t asked = arguments.integer("num_paragraphs");
-  const int64_t nth = arguments.integer("nth_paragraph");
-  const Chars first = lower(arguments.chars("first_word"));
-  return [=](const Text& text) {
-    const Paragraphs found = paragraphs_of(text.chars, nth);
-    if (found.nth.empty()) return Verdict::no(fmt::format("no paragraph {}", nth));
-    const std::vector<CharsView> words = split(found.nth), wanted = split(first);
+  return nth_paragraph(arguments, [](CharsView nth, CharsView first) {
+    const std::vector<CharsView> words = split(nth), wanted = split(first);
     bool same = words.size() >= wanted.size();
     for (size_t i = 0; i < wanted.size() && same; ++i)
       same = lower(without_punctuation(words[i])) == wanted[i];
-    if (!same) return Verdict::no(fmt::format("paragraph {} begins otherwise", nth));
-    return exactly(found.count, asked, "paragraphs");
-  };
+    return Verdict::of(same, "otherwise");
+  });
 }
 
 // A full stop behind the phrase is overlooked.

@@ -166,7 +166,36 @@ DURE_INLINE void store_floats(float* at, Floats v) { _mm256_storeu_ps(at, v); }
 int few_rows_avx2(DType dtype) {
   return dtype == DType::kMXFP4 ? 0 : dtype == DType::kQ6_K ? 8 : kFewRows;
 }
-void few_avx2(DType dtype, const FewTile& tile) { few(dtype, tile); }
+void few_avx2(DType dtype, const FewTile& tile) {
+  switch (dtype) {
+    case DType::kQ4_0:
+      return run<Blocks<Q40>>(tile);
+    case DType::kQ4_1:
+      return run<Blocks<Q41>>(tile);
+    case DType::kQ5_0:
+      return run<Blocks<Q50>>(tile);
+    case DType::kQ5_1:
+      return run<Blocks<Q51>>(tile);
+    case DType::kQ8_0:
+      return run<Blocks<Q80>>(tile);
+    case DType::kIQ4_NL:
+      return run<Blocks<IQ4NL>>(tile);
+    case DType::kQ2_K:
+      return run<Whole<Q2K>>(tile);
+    case DType::kQ3_K:
+      return run<Whole<Q3K>>(tile);
+    case DType::kQ4_K:
+      return run<Whole<Q4K>>(tile);
+    case DType::kQ5_K:
+      return run<Whole<Q5K>>(tile);
+    case DType::kQ6_K:
+      return run<Whole<Q6K>>(tile);
+    case DType::kIQ4_XS:
+      return run<Whole<IQ4XS>>(tile);
+    default:
+      return;
+  }
+}
 
 }  // namespace dure::cpu
 #pragma GCC pop_options

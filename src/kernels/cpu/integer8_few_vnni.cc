@@ -147,12 +147,12 @@ DURE_INLINE void store_floats(float* at, Floats v) { _mm512_storeu_ps(at, v); }
 
 }  // namespace
 
-void few_by_row_vnni(DType dtype, const FewTile& tile) { few(dtype, tile); }
+void few_q6_k_by_row_vnni(const FewTile& tile) { run<Whole<Q6K>>(tile); }
 
 }  // namespace dure::cpu
 #pragma GCC pop_options
 #else
 namespace dure::cpu {
-void few_by_row_vnni(DType, const FewTile&) {}
+void few_q6_k_by_row_vnni(const FewTile&) {}
 }  // namespace dure::cpu
 #endif

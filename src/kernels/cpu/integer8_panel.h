@@ -130,7 +130,7 @@ const Integer8Body& integer8_amx();       // needs amx_available() and VNNI
 const Integer8Body& integer8_amx_twin();  // the same on PortableTiles; needs VNNI
 int few_rows_vnni(DType dtype);
 void few_vnni(DType dtype, const FewTile& tile);
-void few_by_row_vnni(DType dtype, const FewTile& tile);
+void few_q6_k_by_row_vnni(const FewTile& tile);
 int few_rows_avx2(DType dtype);
 void few_avx2(DType dtype, const FewTile& tile);
 

@@ -37,7 +37,7 @@ constexpr int kLines = kPanelElements / 4;  // of a panel's values
 // The sums of kRows rows of x with one panel after another of the same 16 stored rows.
 template <Facts kFacts, int kRows>
 struct ToSums {
-  static constexpr int kSteps = kFacts.sub_block / 4;  // lines of a sub-block
+  static constexpr int kSub = kFacts.sub_block, kSteps = kSub / 4;  // lines of a sub-block
   static constexpr int kSubBlocks = kLines / kSteps;
 
   Panel& panel;  // scales and minima; its values are not used
@@ -51,21 +51,6 @@ struct ToSums {
   Words weighted[kRows];
   __m512 y[kRows];
 
-  // Sums of x over each sub-block.
-  DURE_INLINE static __m512i sums_of(const int16_t* of) {
-    const __m256i sixteen = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(of));
-    if constexpr (kFacts.sub_block == 16) return _mm512_cvtepi16_epi32(sixteen);
-    return _mm512_zextsi256_si512(_mm256_madd_epi16(sixteen, _mm256_set1_epi16(1)));
-  }
-  DURE_INLINE static void store_pairs(const int16_t* of, int32_t* out) {
-    if constexpr (kFacts.sub_block == 16) {
-      std::memcpy(out, of, 32);
-    } else {
-      const __m256i eight = _mm512_castsi512_si256(sums_of(of));
-      _mm_store_si128(reinterpret_cast<__m128i*>(out), _mm256_cvtepi32_epi16(eight));
-    }
-  }
-
   DURE_INLINE void begin(const FewTile& tile, int64_t group) {
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
@@ -74,9 +59,9 @@ struct ToSums {
       x[r] = tile.x->values_at(group, row);
       x_scales[r] = tile.x->scales_at(group, row);
       if constexpr (kFacts.offset != 0)
-        store(starts[r], _mm512_mullo_epi32(sums_of(of), all(-kFacts.offset)));
-      if constexpr (kFacts.minima && kFacts.whole) store_pairs(of, x_sums[r]);
-      if constexpr (kFacts.minima && !kFacts.whole) store(x_sums[r], sums_of(of));
+        store(starts[r], _mm512_mullo_epi32(sums_of<kSub>(of), all(-kFacts.offset)));
+      if constexpr (kFacts.minima && kFacts.whole) sum_pairs<kSub>(of, x_sums[r]);
+      if constexpr (kFacts.minima && !kFacts.whole) store(x_sums[r], sums_of<kSub>(of));
       weighted[r] = _mm512_setzero_si512();
     }
   }
@@ -222,7 +207,7 @@ int few_rows_vnni(DType) { return 8; }
 
 void few_vnni(DType dtype, const FewTile& tile) {
   // Six bits are turned as three words a group, not two: one or two rows are faster as they lie.
-  if (dtype == DType::kQ6_K && tile.count <= 2) return few_by_row_vnni(dtype, tile);
+  if (dtype == DType::kQ6_K && tile.count <= 2) return few_q6_k_by_row_vnni(tile);
   switch (dtype) {
     case DType::kQ4_0:
       return run<Q40>(tile);

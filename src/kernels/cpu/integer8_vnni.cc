@@ -19,17 +19,9 @@ namespace {
 
 #define DURE_LAMBDA_INLINE __attribute__((always_inline))
 
-#include "kernels/cpu/transpose_avx512-inl.h"
+#include "kernels/cpu/integer8_words_avx512-inl.h"
 
 // ---- multiply
-
-// Sums of 16 values of x as 16 lanes, or of 32 in the lower eight.
-template <int kSub>
-DURE_INLINE __m512i sums_of(const int16_t* sums) {
-  const __m256i sixteen = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums));
-  if constexpr (kSub == 16) return _mm512_cvtepi16_epi32(sixteen);
-  return _mm512_zextsi256_si512(_mm256_madd_epi16(sixteen, _mm256_set1_epi16(1)));
-}
 
 DURE_INLINE __m512i broadcast(const void* at) {
   int32_t four;
@@ -75,17 +67,6 @@ DURE_INLINE void dots(const Panel* tile, int b, const RowBlock& rows, const int3
       sums.of[0][r] = _mm512_dpbusd_epi32(sums.of[0][r], w0, x);
       sums.of[1][r] = _mm512_dpbusd_epi32(sums.of[1][r], w1, x);
     }
-  }
-}
-
-// Pairs of 16-bit sums of x, as dpwssd takes them.
-template <int kSub>
-DURE_INLINE void sum_pairs(const int16_t* sums, int32_t* out) {
-  if constexpr (kSub == 16) {
-    std::memcpy(out, sums, 32);
-  } else {
-    const __m256i eight = _mm512_castsi512_si256(sums_of<32>(sums));
-    _mm_store_si128(reinterpret_cast<__m128i*>(out), _mm256_cvtepi32_epi16(eight));
   }
 }
 
@@ -282,7 +263,6 @@ double chains(int64_t rounds, int32_t* out) {
 
 // ---- unpack
 
-#include "kernels/cpu/integer8_words_avx512-inl.h"
 // After the words it is written in:
 #include "kernels/cpu/integer8_unpack-inl.h"
 

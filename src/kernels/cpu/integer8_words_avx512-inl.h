@@ -1,5 +1,6 @@
 // kernels/cpu/integer8_words_avx512-inl.h: what integer8_unpack-inl.h asks for, in registers of 16
-// columns; included before it, inside the namespace of a file that is compiled for AVX-512.
+// columns, and the sums of x that products of any shape start from; included before it, inside the
+// namespace of a file that is compiled for AVX-512.
 #pragma once
 
 #include "kernels/cpu/transpose_avx512-inl.h"
@@ -79,4 +80,23 @@ DURE_INLINE void store_halves(float* at, Words words) {
 }
 DURE_INLINE void store_halves(float* at, const uint16_t* bits) {
   _mm512_store_ps(at, _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(bits))));
+}
+
+// Sums of 16 values of x as 16 lanes, or of 32 in the lower eight.
+template <int kSub>
+DURE_INLINE __m512i sums_of(const int16_t* sums) {
+  const __m256i sixteen = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums));
+  if constexpr (kSub == 16) return _mm512_cvtepi16_epi32(sixteen);
+  return _mm512_zextsi256_si512(_mm256_madd_epi16(sixteen, _mm256_set1_epi16(1)));
+}
+
+// Pairs of 16-bit sums of x, as dpwssd takes them.
+template <int kSub>
+DURE_INLINE void sum_pairs(const int16_t* sums, int32_t* out) {
+  if constexpr (kSub == 16) {
+    std::memcpy(out, sums, 32);
+  } else {
+    const __m256i eight = _mm512_castsi512_si256(sums_of<32>(sums));
+    _mm_store_si128(reinterpret_cast<__m128i*>(out), _mm256_cvtepi32_epi16(eight));
+  }
 }
