@@ -1,8 +1,11 @@
 // The block of an adapter's factors, and the model's fields bound to them.
 #include "model/adapter.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
+#include "base/hash.h"
 #include "base/rng.h"
 #include "kernels/random.h"
 #include "kernels/rows.h"
@@ -26,6 +29,23 @@ std::string factor_name(const AdapterTarget& target, const ModelConfig& config, 
   std::string name = hf_name(target.id(), config);
   if (name.ends_with(".weight")) name.resize(name.size() - 7);
   return name + (up ? ".lora_B" : ".lora_A");
+}
+
+// Of everything that a forward reads of it.
+uint64_t fingerprint_of(const AdapterContent& content, const ModelConfig& config) {
+  uint64_t hash = 0;
+  const auto add = [&](std::span<const float> values) {
+    hash = xxh64({reinterpret_cast<const char*>(values.data()), values.size_bytes()}, hash);
+  };
+  for (size_t i = 0; i < content.layout.size(); ++i) {
+    const AdapterTarget& target = content.layout[i];
+    hash = xxh64(fmt::format("{} {} {} {}", factor_name(target, config, false), target.rank,
+                             target.scale(), target.shares_down),
+                 hash);
+    add(content.factors[i].down);
+    add(content.factors[i].up);
+  }
+  return hash == 0 ? 1 : hash;
 }
 
 }  // namespace
@@ -128,11 +148,13 @@ ModelAdapterGradients AdapterParameters::by_place() const {
 std::shared_ptr<const ModelAdapter> open_adapter(const Path& path, const ModelConfig& base,
                                                  Stream& stream) {
   AdapterContent content = read_adapter(path, base);
+  const uint64_t fingerprint = fingerprint_of(content, base);
   auto values =
       std::make_shared<AdapterParameters>(base, std::move(content.layout), stream.device());
   content.layout = values->layout();
   values->load(content, stream);
   auto adapter = std::make_shared<ModelAdapter>(values->bind());
+  adapter->fingerprint = fingerprint;
   adapter->source = std::move(values);
   return adapter;
 }

@@ -40,6 +40,9 @@ using LayerAdapterGradients = LayerOf<LowRankGradient, NoTensor>;
 using ModelAdapterGradients = ModelOf<LowRankGradient, NoTensor>;
 struct ModelAdapter : ModelOf<LowRank, NoTensor> {
   int64_t rank_max = 0;
+  // Of an adapter from files: its layout and values, never 0. Keys and values of one adapter are of
+  // no use to another. 0: they may change (a trainer's).
+  uint64_t fingerprint = 0;
   std::shared_ptr<const void> source;  // keeps the values alive, where they are its own
 };
 
