@@ -36,7 +36,9 @@ Buffers lay_out(const ModelConfig& config, const GeneratorOptions& options, Aren
 }
 
 ActivationOptions activation_options(const ModelConfig& config, const GeneratorOptions& options) {
-  return {.rows_max = options.batch_rows_max, .mtp = drafts_with_mtp(config, options)};
+  return {.rows_max = options.batch_rows_max,
+          .mtp = drafts_with_mtp(config, options),
+          .adapter_rank = options.adapter_rank};
 }
 
 int64_t arena_bytes(const ModelConfig& config, const GeneratorOptions& options) {
@@ -386,7 +388,7 @@ void Generator::State::sample_heads(std::span<Head> some, int64_t row_count) {
   const TensorView rows = buffers.chosen.rows(0, row_count),
                    logits = buffers.logits.rows(0, row_count);
   gather_rows(activations.hidden(), head_index.on(stream), rows, stream);
-  head_logits(weights, rows, logits, stream);
+  head_logits(weights, rows, logits, stream, {.inner = activations.adapter_inner()});
   const std::span<const float> values = host_logits.of(logits, stream);
   const auto v = static_cast<size_t>(weights.config.vocab_size);
   tokens.assign(static_cast<size_t>(row_count), kIgnore);
@@ -405,8 +407,7 @@ void Generator::State::sample_heads(std::span<Head> some, int64_t row_count) {
   token_log_probability(logits, tokens.on(stream), log_probability, log_sum_exp, {}, stream);
   const std::span<const float> chosen_log_p = host_log_probability.of(log_probability, stream);
   add_top(some, values, log_sum_exp);
-  for (Head& head : some)
-    settle(head, of_head(head, chosen, 1), of_head(head, chosen_log_p, 1));
+  for (Head& head : some) settle(head, of_head(head, chosen, 1), of_head(head, chosen_log_p, 1));
 }
 
 // For every chosen token of those who ask; there is room, and no more than tokens stays.
@@ -507,7 +508,9 @@ Generator::Generator(const ModelWeights& weights, const GeneratorOptions& option
          "by n-grams",
          options.draft_tokens_max);
   }
-  state_ = std::make_unique<State>(weights, options, stream);
+  GeneratorOptions planned = options;
+  planned.adapter_rank = std::max(options.adapter_rank, weights.adapter_rank());
+  state_ = std::make_unique<State>(weights, planned, stream);
 }
 
 Generator::~Generator() = default;

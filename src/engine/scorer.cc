@@ -37,9 +37,13 @@ struct HeadBuffers {
   }
 };
 
+ActivationOptions activation_options(const ScorerOptions& options) {
+  return {.rows_max = options.chunk_tokens, .adapter_rank = options.adapter_rank};
+}
+
 int64_t arena_bytes(const ModelConfig& config, const ScorerOptions& options) {
   Arena plan;
-  Activations(config, {.rows_max = options.chunk_tokens}, plan);
+  Activations(config, activation_options(options), plan);
   HeadBuffers(config, options, plan);
   return plan.peak_bytes();
 }
@@ -73,7 +77,7 @@ struct Scorer::State {
         options(o),
         stream(s),
         arena(arena_bytes(w.config, o), s.device()),
-        activations(w.config, {.rows_max = o.chunk_tokens}, arena),
+        activations(w.config, activation_options(o), arena),
         head(w.config, o, arena),
         cache(w.config, cache_options(o), s),
         kv(cache),
@@ -130,7 +134,8 @@ void Scorer::State::run_head(const Stretch& stretch,
                   row = stretch.first_row + first;
     const TensorView logits = head.logits.rows(0, count),
                      log_p = head.log_probability.rows(0, count);
-    head_logits(weights, activations.hidden().rows(row, count), logits, stream);
+    head_logits(weights, activations.hidden().rows(row, count), logits, stream,
+                {.inner = activations.adapter_inner()});
     token_log_probability(logits, targets.on(stream).rows(row, count), log_p,
                           head.log_sum_exp.rows(0, count), {}, stream);
     sink({.sequence = stretch.sequence,
@@ -145,7 +150,9 @@ Scorer::Scorer(const ModelWeights& weights, const ScorerOptions& options, Stream
       options.sequence_tokens_max >= 1 && options.chunk_tokens >= 1 && options.sequences_max >= 1,
       "{} tokens, chunks of {}, {} sequences", options.sequence_tokens_max, options.chunk_tokens,
       options.sequences_max);
-  state_ = std::make_unique<State>(weights, options, stream);
+  ScorerOptions planned = options;
+  planned.adapter_rank = std::max(options.adapter_rank, weights.adapter_rank());
+  state_ = std::make_unique<State>(weights, planned, stream);
 }
 
 Scorer::~Scorer() = default;
