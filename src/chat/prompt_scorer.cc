@@ -14,7 +14,7 @@ namespace dure {
 
 struct PromptScorer::State {
   const OpenModel& model;
-  int64_t prompt_tokens_max, adapter_rank_max;
+  int64_t prompt_tokens_max, adapter_rank;
   std::mutex mutex;
   std::optional<CpuStream> stream;
   std::optional<Scorer> scorer;
@@ -26,7 +26,7 @@ struct PromptScorer::State {
                      ScorerOptions{.sequence_tokens_max = prompt_tokens_max,
                                    .chunk_tokens = std::min<int64_t>(prompt_tokens_max, 256),
                                    .sequences_max = 8,
-                                   .adapter_rank_max = adapter_rank_max},
+                                   .adapter_rank = adapter_rank},
                      *stream);
     }
     return *scorer;
@@ -34,8 +34,8 @@ struct PromptScorer::State {
 };
 
 PromptScorer::PromptScorer(const OpenModel& model, int64_t prompt_tokens_max,
-                           int64_t adapter_rank_max)
-    : state_(new State{model, prompt_tokens_max, adapter_rank_max, {}, {}, {}}) {}
+                           int64_t adapter_rank)
+    : state_(new State{model, prompt_tokens_max, adapter_rank, {}, {}, {}}) {}
 
 PromptScorer::~PromptScorer() = default;
 

@@ -23,8 +23,8 @@ struct PromptScore {
 class PromptScorer {
  public:
   // `model` must outlive it. Prompts have at most `prompt_tokens_max` tokens: memory for that many
-  // is taken at the first use. `adapter_rank_max`: of adapters given to score().
-  PromptScorer(const OpenModel& model, int64_t prompt_tokens_max, int64_t adapter_rank_max = 0);
+  // is taken at the first use. `adapter_rank`: of adapters given to score().
+  PromptScorer(const OpenModel& model, int64_t prompt_tokens_max, int64_t adapter_rank = 0);
   ~PromptScorer();
 
   // One list a prompt, one score a token, with `adapter` added to the model (null: with nothing).

@@ -152,7 +152,7 @@ int64_t largest_rank(std::span<const ServedAdapter> adapters) {
 // As many pages as fit into most of the memory that is free, at most as many as all sequences can
 // fill.
 GeneratorOptions generator_options(const Given& given, const OpenModel& model,
-                                   int64_t adapter_rank_max) {
+                                   int64_t adapter_rank) {
   const ModelConfig& config = model.weights.config;
   const int64_t context =
       std::min(given.context_tokens.value_or(config.context_tokens), config.context_tokens);
@@ -163,7 +163,7 @@ GeneratorOptions generator_options(const Given& given, const OpenModel& model,
   GeneratorOptions out{.sequences_max = given.sequences_max,
                        .context_tokens_max = context,
                        .kv_dtype = given.kv_type.wanted(arithmetic_in(model.weights)),
-                       .adapter_rank_max = adapter_rank_max,
+                       .adapter_rank = adapter_rank,
                        .prefix = {.keep = true}};
   given.draft.settings(config, model.texts.source, given.sequences_max, out.batch_rows_max)
       .give(out);

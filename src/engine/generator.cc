@@ -39,7 +39,7 @@ Buffers lay_out(const ModelConfig& config, const GeneratorOptions& options, Aren
 ActivationOptions activation_options(const ModelConfig& config, const GeneratorOptions& options) {
   return {.rows_max = options.batch_rows_max,
           .mtp = drafts_with_mtp(config, options),
-          .adapter_rank = options.adapter_rank_max};
+          .adapter_rank = options.adapter_rank};
 }
 
 int64_t arena_bytes(const ModelConfig& config, const GeneratorOptions& options) {
@@ -569,7 +569,7 @@ Generator::Generator(const ModelWeights& weights, const GeneratorOptions& option
          options.draft_tokens_max);
   }
   GeneratorOptions planned = options;
-  planned.adapter_rank_max = std::max(planned.adapter_rank_max, weights.adapter_rank());
+  planned.adapter_rank = std::max(options.adapter_rank, weights.adapter_rank());
   state_ = std::make_unique<State>(weights, planned, stream);
 }
 
@@ -596,9 +596,9 @@ void Generator::check(const GenerationRequest& request) const {
     fail(ErrorCode::kInvalidArgument, "{} likeliest tokens: give 0 to {}", request.top_count,
          GenerationRequest::kTopCountMax);
   }
-  if (request.adapter != nullptr && request.adapter->rank_max > state_->options.adapter_rank_max) {
+  if (request.adapter != nullptr && request.adapter->rank_max > state_->options.adapter_rank) {
     fail(ErrorCode::kInvalidArgument, "an adapter of rank {}, where {} is the highest planned",
-         request.adapter->rank_max, state_->options.adapter_rank_max);
+         request.adapter->rank_max, state_->options.adapter_rank);
   }
   require_known_tokens(request.prompt, vocab, "prompt token");
   state_->scheduler.check_room(prompt, request.new_tokens_max);

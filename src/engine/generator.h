@@ -110,8 +110,7 @@ struct GeneratorOptions {
   int64_t page_count = 0;             // 0: every sequence can reach the longest context
   DType kv_dtype = DType::kF32;       // F32: the bits of the trainer
   int64_t draft_tokens_max = 0;       // drafted before each forward; 0: none
-  // The largest of requests' adapters and of the weights' own; 0: there are none.
-  int64_t adapter_rank_max = 0;
+  int64_t adapter_rank = 0;  // of adapters that requests may bring; the weights' own counts anyway
   PrefixOptions prefix;
   DrafterChoice drafter = DrafterChoice::kMtp;
   DraftLength draft_length = DraftLength::kFixed;

@@ -64,7 +64,7 @@ struct Fixture {
   }
   Generator generator(GeneratorOptions options) {
     options.context_tokens_max = 300;
-    options.adapter_rank_max = 7;
+    options.adapter_rank = 7;
     return Generator(model.weights, options, model.stream);
   }
 };
@@ -122,7 +122,7 @@ TEST(GeneratorAdapter, APrefixIsOfItsAdapterAlone) {
 
 TEST(GeneratorAdapter, ARankBeyondThePlanIsRefused) {
   Fixture f(tiny_config());
-  Generator generator(f.model.weights, {.adapter_rank_max = 4}, f.model.stream);
+  Generator generator(f.model.weights, {.adapter_rank = 4}, f.model.stream);
   GenerationRequest request{.prompt = {1}};
   request.adapter = f.a;
   generator.check(request);

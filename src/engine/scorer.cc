@@ -38,7 +38,7 @@ struct HeadBuffers {
 };
 
 ActivationOptions activation_options(const ScorerOptions& options) {
-  return {.rows_max = options.chunk_tokens, .adapter_rank = options.adapter_rank_max};
+  return {.rows_max = options.chunk_tokens, .adapter_rank = options.adapter_rank};
 }
 
 int64_t arena_bytes(const ModelConfig& config, const ScorerOptions& options) {
@@ -160,7 +160,7 @@ Scorer::Scorer(const ModelWeights& weights, const ScorerOptions& options, Stream
       "{} tokens, chunks of {}, {} sequences", options.sequence_tokens_max, options.chunk_tokens,
       options.sequences_max);
   ScorerOptions planned = options;
-  planned.adapter_rank_max = std::max(planned.adapter_rank_max, weights.adapter_rank());
+  planned.adapter_rank = std::max(options.adapter_rank, weights.adapter_rank());
   state_ = std::make_unique<State>(weights, planned, stream);
 }
 
@@ -174,7 +174,7 @@ void Scorer::score(std::span<const std::span<const int32_t>> sequences,
                    const std::function<void(const ScoredRows&)>& sink,
                    const ModelAdapter* adapter) {
   State& s = *state_;
-  DURE_CHECK(adapter == nullptr || adapter->rank_max <= s.options.adapter_rank_max,
+  DURE_CHECK(adapter == nullptr || adapter->rank_max <= s.options.adapter_rank,
              "an adapter of a higher rank than was planned");
   s.adapter = adapter;
   for (size_t i = 0; i < sequences.size(); ++i) {

@@ -22,7 +22,7 @@ struct ScorerOptions {
   int64_t chunk_tokens = 512;          // rows of one forward
   int64_t sequences_max = 64;          // that share a chunk
   DType kv_dtype = DType::kF32;
-  int64_t adapter_rank_max = 0;  // of adapters given to score(); the weights' own counts by itself
+  int64_t adapter_rank = 0;  // as GeneratorOptions has it
 };
 
 // Neighbouring rows of one sequence. Row t is at position first_position + t and predicts the token

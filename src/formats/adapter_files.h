@@ -50,6 +50,10 @@ struct AdapterWriteOptions {
 // ranks are said by rank_pattern).
 void write_peft_adapter(const Path& folder, const ModelConfig& config,
                         const AdapterContent& adapter, const AdapterWriteOptions& options);
+// Its two files one by one, for who fills a folder of his own.
+std::string peft_adapter_config(const ModelConfig& config, const AdapterContent& adapter,
+                                const AdapterWriteOptions& options);
+void write_peft_tensors(const Path& file, const ModelConfig& config, const AdapterContent& adapter);
 // One file for llama.cpp's --lora. A shared `down` is written for each of its targets. GGUF has one
 // alpha: targets whose scales differ from it are written with their `up` multiplied by the ratio.
 void write_gguf_adapter(const Path& file, const ModelConfig& config, const AdapterContent& adapter,

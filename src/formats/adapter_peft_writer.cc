@@ -268,21 +268,23 @@ Json config_of(const std::vector<PeftPair>& pairs, const ModelConfig& config,
 
 }  // namespace
 
-void write_peft_adapter(const Path& folder, const ModelConfig& config,
-                        const AdapterContent& adapter, const AdapterWriteOptions& options) {
+std::string peft_adapter_config(const ModelConfig& config, const AdapterContent& adapter,
+                                const AdapterWriteOptions& options) {
   DURE_CHECK(!adapter.layout.empty(), "an adapter without targets");
   const std::vector<PeftPair> pairs = PeftPairs(config, adapter).all();
-  StagedFolder staged(folder);
-  write_file(staged.path() / "adapter_config.json",
-             config_of(pairs, config, adapter, options).dump(2) + "\n");
+  return config_of(pairs, config, adapter, options).dump(2) + "\n";
+}
+
+void write_peft_tensors(const Path& file, const ModelConfig& config,
+                        const AdapterContent& adapter) {
+  const std::vector<PeftPair> pairs = PeftPairs(config, adapter).all();
   std::vector<TensorInfo> tensors;
   for (const PeftPair& pair : pairs) {
     const std::string name = "base_model.model." + pair.module;
     tensors.push_back({name + ".lora_A.weight", DType::kF32, pair.a_shape});
     tensors.push_back({name + ".lora_B.weight", DType::kF32, pair.b_shape});
   }
-  SafetensorsWriter writer(staged.path() / "adapter_model.safetensors", tensors,
-                           {{"format", "pt"}});
+  SafetensorsWriter writer(file, tensors, {{"format", "pt"}});
   for (size_t i = 0; i < pairs.size(); ++i) {
     writer.write(tensors[2 * i].name,
                  host_view(std::span<const float>(pairs[i].a)).reshaped(pairs[i].a_shape));
@@ -290,6 +292,13 @@ void write_peft_adapter(const Path& folder, const ModelConfig& config,
                  host_view(std::span<const float>(pairs[i].b)).reshaped(pairs[i].b_shape));
   }
   writer.commit();
+}
+
+void write_peft_adapter(const Path& folder, const ModelConfig& config,
+                        const AdapterContent& adapter, const AdapterWriteOptions& options) {
+  StagedFolder staged(folder);
+  write_file(staged.path() / "adapter_config.json", peft_adapter_config(config, adapter, options));
+  write_peft_tensors(staged.path() / "adapter_model.safetensors", config, adapter);
   staged.commit();
 }
 

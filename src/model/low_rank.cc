@@ -45,11 +45,13 @@ struct Rows {
   }
 
   void add(std::span<const LowRankProduct> products, ConstTensorView x, TensorView inner) const {
-    const void* computed = nullptr;
+    const LowRank* before = nullptr;
     TensorView u;
     for (const LowRankProduct& p : products) {
-      if (p.added->down.data.data != computed) u = scaled(p.added->down, p.added->scale, x, inner);
-      computed = p.added->down.data.data;
+      const bool shared = before != nullptr && before->down.data.data == p.added->down.data.data &&
+                          before->scale == p.added->scale;
+      if (!shared) u = scaled(p.added->down, p.added->scale, x, inner);
+      before = p.added;
       multiply_back(p.added->up, u, p.y);
     }
   }

@@ -33,7 +33,7 @@ class TestServer {
                 {.generator = {.sequences_max = options.sequences_max,
                                .context_tokens_max = options.context_tokens,
                                .page_count = options.page_count,
-                               .adapter_rank_max = rank_max(),
+                               .adapter_rank = rank_max(),
                                .prefix = {.keep = options.keep_prefixes}},
                  .waiting_requests_max = options.queue_max},
                 stream_),
