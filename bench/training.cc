@@ -1,8 +1,9 @@
 // How fast is a whole training step (forward, losses, backward, clipping, optimiser), and what
 // share of the machine's f32 peak does it use?
 //
-//   bench_training [CONFIG.json|nano [ROWS TOKENS [adamw|muon [STEPS [exact|bf16]]]]]    (nano 8
-//   256 muon 20 exact)
+//   bench_training [CONFIG.json|nano [ROWS TOKENS [adamw|muon [STEPS [exact|bf16 [RANK]]]]]]
+//   (nano 8 256 muon 20 exact)
+// RANK: an adapter of attention and experts is trained instead, the weights stay.
 // STEPS "-": commands are read from standard input, one a line: "steps N" or "peak SECONDS"; each
 // is answered by one line of JSON (tools/bench_training_peer.py alternates with a peer that way).
 //
@@ -80,12 +81,23 @@ struct StepTimes {
 class Bench {
  public:
   Bench(const ModelConfig& config, int64_t rows, int64_t tokens, const std::string& optimiser,
-        Arithmetic arithmetic)
-      : config_(config),
-        learner_(config, options(config, rows, tokens, optimiser, arithmetic), stream_),
-        lengths_(static_cast<size_t>(rows), tokens) {
-    learner_.parameters().initialise(1, stream_);
-    learner_.parameters_changed();
+        Arithmetic arithmetic, int64_t rank)
+      : config_(config), lengths_(static_cast<size_t>(rows), tokens) {
+    const LearnerOptions o = options(config, rows, tokens, optimiser, arithmetic);
+    if (rank > 0) {
+      base_.emplace(config);
+      base_->initialise(1, stream_);
+      const LoraOptions lora{.rank = rank,
+                             .targets = {LoraTarget::kAttention, LoraTarget::kExperts}};
+      learner_.emplace(
+          AdapterStart{bind_weights(*base_, stream_), adapter_layout(lora, config, "bench")}, o,
+          stream_);
+      learner_->adapter()->initialise(1, stream_);
+    } else {
+      learner_.emplace(config, o, stream_);
+      learner_->parameters().initialise(1, stream_);
+    }
+    learner_->parameters_changed();
     Rng rng(1);
     for (int64_t t = 0; t < rows * tokens; ++t)
       ids_.push_back(static_cast<int32_t>(rng.below(static_cast<uint64_t>(config.vocab_size))));
@@ -100,11 +112,11 @@ class Bench {
                            .balance_coefficient = 1e-4};
     const double processor = processor_seconds();
     const auto start = Clock::now();
-    learner_.pass().forward(learner_.weights(), input, stream_);
+    learner_->pass().forward(learner_->weights(), input, stream_);
     const auto forward = Clock::now();
-    loss_ = learner_.backward(loss).loss_sum / static_cast<double>(ids_.size());
+    loss_ = learner_->backward(loss).loss_sum / static_cast<double>(ids_.size());
     const auto backward = Clock::now();
-    learner_.update(1e-4, "bench");
+    learner_->update(1e-4, "bench");
     const auto end = Clock::now();
     const auto seconds = [](auto d) { return std::chrono::duration<double>(d).count(); };
     return {seconds(forward - start), seconds(backward - forward), seconds(end - backward),
@@ -132,7 +144,8 @@ class Bench {
 
   ModelConfig config_;
   CpuStream stream_;
-  Learner learner_;
+  std::optional<Parameters> base_;  // of an adapter
+  std::optional<Learner> learner_;
   std::vector<int32_t> ids_, targets_;
   std::vector<int64_t> lengths_;
   double loss_ = 0;
@@ -210,7 +223,8 @@ int run(int argc, char** argv) {
   const std::string model = word(1, "nano"), steps = word(5, "20");
   const ModelConfig config = model == "nano" ? nano() : parse_hf_config(load_json(model), model);
   Bench bench(config, std::atoll(word(2, "8").c_str()), std::atoll(word(3, "256").c_str()),
-              word(4, "muon"), enum_from_name<Arithmetic>(word(6, "exact"), "arithmetic"));
+              word(4, "muon"), enum_from_name<Arithmetic>(word(6, "exact"), "arithmetic"),
+              std::atoll(word(7, "0").c_str()));
   if (steps == "-") {
     serve(bench);
   } else {

@@ -48,7 +48,7 @@ void expect_round_trip(Learner& learner, const LearnerOptions& options, Stream& 
   CheckpointContent content;
   learner.save(content);
   const Checkpoint checkpoint(store.save(content));
-  learner.export_model(folder.path() / "model", {});
+  learner.export_result(folder.path(), {});
   Learner again(tiny(), options, stream), released(tiny(), options, stream);
   again.load(checkpoint);
   load_parameters(ModelFiles(folder.path() / "model"), released.parameters(), stream);

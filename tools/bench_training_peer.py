@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Tokens a second of a whole float32 training step, Dure beside transformers, and the share of the machine's measured f32 peak.
 
-Usage: bench_training_peer.py --bench build/release/bench_training [a] [b] [c] [--rounds 5] [--seconds 2] [--threads N]
+Usage: bench_training_peer.py --bench build/release/bench_training [a] [b] [c] [--rounds 5] [--seconds 2] [--threads N] [--lora RANK]
 
+With --lora an adapter of attention and routed experts is trained on both sides, by PEFT there (target_parameters); the operations then
+count the whole step as without it.
 Both sides train the same architecture (no MTP layer: transformers has none) on rows of random tokens: forward, loss, backward, clipping,
 AdamW. The peer uses `experts_implementation="grouped_mm"`, its fastest. The two take turns of about --seconds each, --rounds times;
 the peak is measured before every round. Medians over all steps; wall time decides on a quiet machine, processor time (of all threads) is
@@ -40,10 +42,10 @@ def config_of(facts):
 
 
 class Dure:
-    def __init__(self, bench, config, rows, tokens, threads):
+    def __init__(self, bench, config, rows, tokens, threads, lora):
         self.file = tempfile.NamedTemporaryFile("w", suffix=".json")
         json.dump(config, self.file), self.file.flush()
-        self.process = subprocess.Popen([bench, self.file.name, str(rows), str(tokens), "adamw", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        self.process = subprocess.Popen([bench, self.file.name, str(rows), str(tokens), "adamw", "-", "exact", str(lora)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         env=dict(os.environ, DURE_THREADS=str(threads)))
 
     def ask(self, line):
@@ -60,7 +62,7 @@ class Dure:
 
 
 class Peer:
-    def __init__(self, config, rows, tokens, threads):
+    def __init__(self, config, rows, tokens, threads, lora):
         import torch
         import transformers
         transformers.utils.logging.set_verbosity_error()
@@ -68,10 +70,16 @@ class Peer:
         self.torch = torch
         known = transformers.AutoConfig.for_model(**{k: v for k, v in config.items() if k not in ("architectures", "dtype")})
         self.model = transformers.AutoModelForCausalLM.from_config(known, dtype=torch.float32, attn_implementation="sdpa", experts_implementation="grouped_mm").train()
+        if lora:
+            import peft
+            self.model = peft.get_peft_model(self.model, peft.LoraConfig(
+                r=lora, lora_alpha=2 * lora, target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],
+                target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"], task_type="CAUSAL_LM"))
         self.ids = torch.randint(0, config["vocab_size"], (rows, tokens))
-        decayed = [p for p in self.model.parameters() if p.dim() >= 2]
-        plain = [p for p in self.model.parameters() if p.dim() < 2]
-        self.optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}], lr=1e-4, betas=(0.9, 0.95), fused=True)
+        decayed = [p for p in self.model.parameters() if p.requires_grad and p.dim() >= 2]
+        plain = [p for p in self.model.parameters() if p.requires_grad and p.dim() < 2]
+        groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=1e-4, betas=(0.9, 0.95), fused=True)
 
     def steps(self, count):
         out = []
@@ -89,7 +97,7 @@ class Peer:
 def compare(name, args):
     rows, tokens, facts = SHAPES[name]
     config = config_of(facts)
-    ours, peer = Dure(args.bench, config, rows, tokens, args.threads), Peer(config, rows, tokens, args.threads)
+    ours, peer = Dure(args.bench, config, rows, tokens, args.threads, args.lora), Peer(config, rows, tokens, args.threads, args.lora)
     sides, times, counts, peaks = (ours, peer), ([], []), [], []
     for side in sides:
         side.steps(1)
@@ -119,6 +127,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="of one turn")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--lora", type=int, default=0, help="rank of an adapter")
     args = parser.parse_args()
     print("| shape | Dure, tokens/s | PyTorch, tokens/s | ratio (by processor time) | of the f32 peak, 6 x active | counted | PyTorch, 6 x active |\n|---|--:|--:|--:|--:|--:|--:|", flush=True)
     results = [compare(name, args) for name in args.shapes]

@@ -1,7 +1,7 @@
 // llama.cpp at work on a GGUF file, through its library: what check_llama.py and bench_quantise.py
 // compare with. Built against it by peer_llama.sh; no part of Dure.
 //
-//   llama_peer logits MODEL.gguf TOKENS.txt LOGITS.f32 NEW_TOKENS
+//   llama_peer logits MODEL.gguf TOKENS.txt LOGITS.f32 NEW_TOKENS [LORA.gguf]
 //     TOKENS.txt: lines of token ids, a sequence each. Writes raw float32 [T, V] of all rows, in
 //     order; prints for each sequence NEW_TOKENS greedy ids and the distances of the two best
 //     logits. KV in float32, no flash attention, one thread.
@@ -46,12 +46,15 @@ llama_context* new_context(llama_model* model, int rows) {
   return llama_init_from_model(model, params);
 }
 
-bool run_sequence(llama_model* model, const std::vector<llama_token>& tokens, int new_tokens,
-                  std::ofstream& out) {
+bool run_sequence(llama_model* model, llama_adapter_lora* lora,
+                  const std::vector<llama_token>& tokens, int new_tokens, std::ofstream& out) {
   const int vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
   const int rows = static_cast<int>(tokens.size());
   llama_context* context = new_context(model, std::max(256, rows + new_tokens));
-  if (context == nullptr || !decode(context, tokens, 0, true)) return false;
+  if (context == nullptr) return false;
+  float scale = 1;
+  if (lora != nullptr && llama_set_adapters_lora(context, &lora, 1, &scale) != 0) return false;
+  if (!decode(context, tokens, 0, true)) return false;
   for (int t = 0; t < rows; ++t)
     out.write(reinterpret_cast<const char*>(llama_get_logits_ith(context, t)),
               static_cast<std::streamsize>(sizeof(float)) * vocab);
@@ -98,13 +101,16 @@ llama_model* load(const char* path, bool vocab_only) {
 
 int logits(char** arguments) {
   llama_model* model = load(arguments[0], false);
+  llama_adapter_lora* lora =
+      arguments[4] == nullptr ? nullptr : llama_adapter_lora_init(model, arguments[4]);
+  if (arguments[4] != nullptr && lora == nullptr) return 1;
   std::ifstream in(arguments[1]);
   std::ofstream out(arguments[2], std::ios::binary);
   for (std::string line; std::getline(in, line);) {
     std::istringstream numbers(line);
     std::vector<llama_token> tokens;
     for (llama_token id; numbers >> id;) tokens.push_back(id);
-    if (!tokens.empty() && !run_sequence(model, tokens, std::atoi(arguments[3]), out)) return 1;
+    if (!tokens.empty() && !run_sequence(model, lora, tokens, std::atoi(arguments[3]), out)) return 1;
   }
   llama_model_free(model);
   return 0;
@@ -139,7 +145,7 @@ int main(int argc, char** argv) {
       },
       nullptr);
   llama_backend_init();
-  if (verb == "logits" && argc == 6) return logits(argv + 2);
+  if (verb == "logits" && (argc == 6 || argc == 7)) return logits(argv + 2);
   if (verb == "encode" && argc == 4) {
     encode_lines(load(argv[2], true), argv[3]);
     return 0;

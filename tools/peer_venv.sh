@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # A virtual environment with pinned peers, outside the tree; prints its Python.
-# usage: python=$(tools/peer_venv.sh torch|tokenizers|tensorboard|jinja2|clients|clients-all)
-# Lies in ${XDG_CACHE_HOME:-~/.cache}/dure/venv-NAME and is made again when the pins change. `torch` takes 5 GB and some minutes, `clients` 110 MB, `clients-all` 900 MB.
+# usage: python=$(tools/peer_venv.sh torch|tokenizers|tensorboard|jinja2|peft|clients|clients-all)
+# Lies in ${XDG_CACHE_HOME:-~/.cache}/dure/venv-NAME and is made again when the pins change. `torch` takes 5 GB and some minutes, `peft` stands on it, `clients` 110 MB, `clients-all` 900 MB.
 set -euo pipefail
 case ${1:-} in
   torch) packages=(torch==2.13.0 transformers==5.23.0 safetensors==0.8.0 gguf==0.19.0 jinja2==3.1.6) ;;
+  peft) packages=(peft==0.21.2 accelerate==1.15.0 psutil==7.2.2) ;;  # beside `torch`, whose packages it sees
   tokenizers) packages=(tokenizers==0.23.3) ;;
   tensorboard) packages=(tensorboard==2.21.0) ;;
   jinja2) packages=(jinja2==3.1.6) ;;
@@ -17,7 +18,13 @@ if [ "$(cat "$folder/pinned" 2>/dev/null)" != "${packages[*]}" ]; then
   printf 'making %s with %s\n' "$folder" "${packages[*]}" >&2
   rm -rf "$folder"
   python3 -m venv "$folder" >&2
-  "$folder/bin/python" -m pip install --quiet --no-input --disable-pip-version-check "${packages[@]}" >&2
+  deps=()
+  if [ "$1" = peft ]; then
+    below=$("$("$0" torch)" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    printf '%s\n' "$below" > "$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch.pth"
+    deps=(--no-deps)
+  fi
+  "$folder/bin/python" -m pip install --quiet --no-input --disable-pip-version-check "${deps[@]}" "${packages[@]}" >&2
   printf '%s\n' "${packages[*]}" > "$folder/pinned"
 fi
 printf '%s\n' "$folder/bin/python"

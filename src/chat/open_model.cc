@@ -2,6 +2,7 @@
 #include "chat/open_model.h"
 
 #include "data/model_texts.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -20,6 +21,11 @@ OpenModel checked(OpenModel model) {
 }
 
 }  // namespace
+
+void add_adapter(OpenModel& model, const std::string& path) {
+  CpuStream stream;
+  model.weights.adapter = open_adapter(path, model.weights.config, stream);
+}
 
 OpenModel open_model(const std::string& model, Arithmetic arithmetic) {
   OpenModel out = open_weights_of(model, arithmetic);

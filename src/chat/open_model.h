@@ -24,6 +24,10 @@ struct OpenModel {
 // matrices multiply in 8-bit integers, unless they are asked to be exact (kernels/arithmetic.h).
 OpenModel open_model(const std::string& model, Arithmetic arithmetic = Arithmetic::kInteger8);
 
+// Reads an adapter (a PEFT folder, a GGUF file) that all rows of the model go through from now on.
+// Throws as read_adapter() does.
+void add_adapter(OpenModel& model, const std::string& path);
+
 // For those who answer nothing (scores, calibration): exact unless told, and of the texts the
 // tokenizer alone. What says how to talk and to sample is not read, so it cannot be in the way.
 OpenModel open_model_to_read(const std::string& model, Arithmetic arithmetic = Arithmetic::kExact);

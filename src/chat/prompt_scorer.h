@@ -23,14 +23,16 @@ struct PromptScore {
 class PromptScorer {
  public:
   // `model` must outlive it. Prompts have at most `prompt_tokens_max` tokens: memory for that many
-  // is taken at the first use.
-  PromptScorer(const OpenModel& model, int64_t prompt_tokens_max);
+  // is taken at the first use. `adapter_rank`: of adapters given to score().
+  PromptScorer(const OpenModel& model, int64_t prompt_tokens_max, int64_t adapter_rank = 0);
   ~PromptScorer();
 
-  // One list a prompt, one score a token. From any thread. Throws kInvalidArgument for an id
-  // outside the vocabulary. Checked: prompts of 1 to context_tokens tokens.
+  // One list a prompt, one score a token, with `adapter` added to the model (null: with nothing).
+  // From any thread. Throws kInvalidArgument for an id outside the vocabulary. Checked: prompts of
+  // 1 to context_tokens tokens.
   std::vector<std::vector<PromptScore>> score(const std::vector<std::vector<int32_t>>& prompts,
-                                              int64_t top_count);
+                                              int64_t top_count,
+                                              const ModelAdapter* adapter = nullptr);
 
  private:
   struct State;

@@ -40,11 +40,16 @@ Narrowing put_plain(const std::string& what, ConstTensorView view, DType to, Put
   return narrowing;
 }
 
+ConstTensorView with_adapter(AdapterMerger* adapter, TensorId id, ConstTensorView stored) {
+  return adapter != nullptr && adapter->changes(id) ? adapter->merged(id, stored) : stored;
+}
+
 // What write_hf_folder() takes, from files of any kind.
 class FilesProvider : public TensorProvider {
  public:
-  explicit FilesProvider(const ModelFiles& files)
+  FilesProvider(const ModelFiles& files, AdapterMerger* adapter)
       : files_(files),
+        adapter_(adapter),
         progress_("convert", static_cast<int64_t>(files.tensors().size()), "tensors") {
     matrices_ = files.dtype({TensorRole::kEmbedding, -1, -1});
     if (is_block(matrices_)) matrices_ = DType::kF32;
@@ -63,7 +68,8 @@ class FilesProvider : public TensorProvider {
   ConstTensorView fetch(const ImpliedTensor& tensor, Buffer& scratch) override {
     throw_if_interrupted("nothing was written; start again");
     progress_.update(++done_);
-    const ConstTensorView stored = files_.load(tensor.id, scratch);
+    const ConstTensorView stored =
+        with_adapter(adapter_, tensor.id, files_.load(tensor.id, scratch));
     const DType wanted = dtype(tensor);
     if (stored.dtype == wanted) return stored;
     const int64_t bytes = stored.elements() * row_bytes(wanted, 1);
@@ -77,6 +83,7 @@ class FilesProvider : public TensorProvider {
 
  private:
   const ModelFiles& files_;
+  AdapterMerger* adapter_;
   DType matrices_ = DType::kF32;
   Buffer converted_;
   Progress progress_;
@@ -99,14 +106,27 @@ DType gguf_dtype_of(const ModelFiles& files, TensorId id, const ConvertOptions& 
   return first;
 }
 
+// Blocks are not encoded here.
+void check_mergeable(const ModelFiles& files, const ImpliedTensor& stack,
+                     const ConvertOptions& options) {
+  const TensorId id{stack.id.role, stack.id.layer, is_expert(stack.id.role) ? 0 : -1};
+  if (options.dtype || options.adapter == nullptr || !options.adapter->changes(id)) return;
+  if (is_block(files.dtype(id)))
+    fail(
+        ErrorCode::kUnsupported,
+        "{}: {} is {}: an adapter is merged into plain types: give --type (bf16, f16 or f32), then "
+        "`dure quantize`",
+        files.path().string(), stack.name, dtype_info(files.dtype(id)).name);
+}
+
 void put_tensor(const ModelFiles& files, TensorId id, const TensorInfo& info, Buffer& scratch,
-                GgufSetWriter& writer) {
+                AdapterMerger* adapter, GgufSetWriter& writer) {
   const int64_t count = is_expert(id.role) ? info.shape[0] : 1;
   const int64_t part_bytes = info.bytes() / count;
   for (int64_t e = 0; e < count; ++e) {
     throw_if_interrupted("nothing was written; start again");
-    const ConstTensorView view =
-        files.load({id.role, id.layer, is_expert(id.role) ? e : -1}, scratch);
+    const TensorId one{id.role, id.layer, is_expert(id.role) ? e : -1};
+    const ConstTensorView view = with_adapter(adapter, one, files.load(one, scratch));
     const auto put = [&](int64_t offset, std::string_view piece) {
       writer.write_piece(info.name, e * part_bytes + offset, piece);
     };
@@ -225,7 +245,7 @@ std::vector<Path> convert_to_folder(const ModelFiles& files, const Path& out,
                                     const ConvertOptions& options) {
   check_replaceable_folder(files, out, options.replace);
   const InterruptScope scope;
-  FilesProvider provider(files);
+  FilesProvider provider(files, options.adapter);
   HfFolderOptions folder{.dtype = options.dtype};
   if (options.part_bytes_max > 0) folder.shard_bytes_max = options.part_bytes_max;
   write_hf_folder(out, files.config(), folder_texts(files), provider, folder);
@@ -239,6 +259,7 @@ std::vector<Path> convert_to_gguf(const ModelFiles& files, const Path& out,
   std::vector<TensorInfo> tensors;
   for (const ImpliedTensor& stack : implied_stacks(files.config())) {
     ids.push_back(stack.id);
+    check_mergeable(files, stack, options);
     tensors.push_back({gguf_name(stack.id, files.config()), gguf_dtype_of(files, stack.id, options),
                        stack.shape});
   }
@@ -267,7 +288,7 @@ std::vector<Path> convert_to_gguf(const ModelFiles& files, const Path& out,
   Progress progress("convert", static_cast<int64_t>(ids.size()), "tensors");
   Buffer scratch;
   for (size_t i = 0; i < ids.size(); ++i) {
-    put_tensor(files, ids[i], tensors[i], scratch, writer);
+    put_tensor(files, ids[i], tensors[i], scratch, options.adapter, writer);
     progress.update(static_cast<int64_t>(i + 1));
   }
   writer.commit();

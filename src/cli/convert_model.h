@@ -10,13 +10,15 @@
 
 #include "formats/gguf.h"
 #include "formats/model_files.h"
+#include "model/merge.h"
 
 namespace dure {
 
 struct ConvertOptions {
-  std::optional<DType> dtype;  // F32, F16 or BF16 for all weights
-  int64_t part_bytes_max = 0;  // of one file; 0: one GGUF file, shards of 5 GB
-  bool replace = false;        // what is there under a name that is written
+  std::optional<DType> dtype;        // F32, F16 or BF16 for all weights
+  int64_t part_bytes_max = 0;        // of one file; 0: one GGUF file, shards of 5 GB
+  bool replace = false;              // what is there under a name that is written
+  AdapterMerger* adapter = nullptr;  // folded into the matrices it adds to
 };
 
 // Return the files of weights that they wrote. Throw kInvalidArgument, before anything is written,

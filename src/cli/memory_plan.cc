@@ -23,6 +23,18 @@ std::optional<int64_t> largest_that(const Fits& fits, int64_t most) {
   return low;
 }
 
+// Nothing but the factors has gradients and moments.
+TrainPlan plan_adapter(const ModelConfig& config, const LearnerOptions& options,
+                       const AdapterSubject& adapter) {
+  TrainPlan plan{.base_bytes = adapter.base.mapped, .base_copied_bytes = adapter.base.copied};
+  plan.weight_bytes = plan.gradient_bytes = AdapterParameters::bytes(config, adapter.layout);
+  plan.moment_bytes = 2 * plan.weight_bytes;
+  TrainPassOptions pass = options.pass;
+  pass.adapter_rank = largest_rank(adapter.layout);
+  plan.activation_bytes = TrainPass::bytes(config, pass);
+  return plan;
+}
+
 }  // namespace
 
 ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files,
@@ -60,7 +72,8 @@ std::optional<int64_t> largest_context(const ModelConfig& config, const ModelFil
 }
 
 TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options,
-                        int64_t thread_count) {
+                        int64_t thread_count, const AdapterSubject* adapter) {
+  if (adapter != nullptr) return plan_adapter(config, options, *adapter);
   TrainPlan plan;
   plan.weight_bytes = plan.gradient_bytes = Parameters::bytes(config);
   if (options.arithmetic == Arithmetic::kBf16) plan.copy_bytes = Bf16Copies::bytes(config);
@@ -77,19 +90,20 @@ TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options
 }
 
 std::optional<int64_t> most_rows(const ModelConfig& config, LearnerOptions options,
-                                 int64_t thread_count, int64_t memory_bytes) {
+                                 int64_t thread_count, int64_t memory_bytes,
+                                 const AdapterSubject* adapter) {
   const auto fits = [&](int64_t rows) {
     options.pass.rows_max = rows;
-    return plan_training(config, options, thread_count).total_bytes() <= memory_bytes;
+    return plan_training(config, options, thread_count, adapter).total_bytes() <= memory_bytes;
   };
   return largest_that(fits, int64_t{1} << 24);
 }
 
 RlPlan plan_rl(const ModelConfig& config, const RlConfig& run, const PromptRoom& room,
-               int64_t thread_count) {
+               int64_t thread_count, const AdapterSubject* adapter) {
   const GeneratorOptions engine = rl_generator_options(run, room);
   RlPlan plan;
-  plan.learner = plan_training(config, rl_learner_options(run, room), thread_count);
+  plan.learner = plan_training(config, rl_learner_options(run, room), thread_count, adapter);
   plan.kv_bytes = kv_cache_plan(config, kv_cache_options(engine)).total_bytes();
   plan.generator_bytes = Generator::plan_bytes(config, engine) - plan.kv_bytes;
   plan.answer_bytes = rl_answer_bytes(run, room);

@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "engine/generator.h"
 #include "formats/model_files.h"
+#include "model/load.h"
 #include "rl/rl_sizes.h"
 #include "train/learner.h"
 
@@ -45,24 +46,34 @@ ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files,
 std::optional<int64_t> largest_context(const ModelConfig& config, const ModelFiles* files,
                                        GeneratorOptions options, int64_t memory_bytes);
 
+// What stands beside the factors where an adapter is trained.
+struct AdapterSubject {
+  AdapterLayout layout;
+  WeightBytes base;  // in its stored types
+};
+
 struct TrainPlan {
-  int64_t weight_bytes = 0;  // f32 masters
-  int64_t copy_bytes = 0;    // BF16 copies of the masters, with that arithmetic
+  int64_t base_bytes = 0;         // of an adapter's base: used in place, pages of the file
+  int64_t base_copied_bytes = 0;  // of it: memory of the process
+  int64_t weight_bytes = 0;       // f32 masters, or an adapter's factors
+  int64_t copy_bytes = 0;         // BF16 copies of the masters, with that arithmetic
   int64_t gradient_bytes = 0;
   int64_t moment_bytes = 0;
   int64_t scratch_bytes = 0;  // Muon's, of all threads
   int64_t activation_bytes = 0;
   int64_t total_bytes() const {
-    return weight_bytes + copy_bytes + gradient_bytes + moment_bytes + scratch_bytes +
-           activation_bytes;
+    return base_bytes + base_copied_bytes + weight_bytes + copy_bytes + gradient_bytes +
+           moment_bytes + scratch_bytes + activation_bytes;
   }
 };
+// `adapter` is null where all weights are trained.
 TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options,
-                        int64_t thread_count);
+                        int64_t thread_count, const AdapterSubject* adapter = nullptr);
 // The most rows (tokens) of one pass with which a step fits into `memory_bytes`; absent where none
 // does.
 std::optional<int64_t> most_rows(const ModelConfig& config, LearnerOptions options,
-                                 int64_t thread_count, int64_t memory_bytes);
+                                 int64_t thread_count, int64_t memory_bytes,
+                                 const AdapterSubject* adapter = nullptr);
 
 // Learner and engine stand in memory together; the engine samples from the learner's own weights.
 struct RlPlan {
@@ -75,6 +86,6 @@ struct RlPlan {
   }
 };
 RlPlan plan_rl(const ModelConfig& config, const RlConfig& run, const PromptRoom& room,
-               int64_t thread_count);
+               int64_t thread_count, const AdapterSubject* adapter = nullptr);
 
 }  // namespace dure

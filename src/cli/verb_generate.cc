@@ -16,7 +16,7 @@ namespace {
 
 struct Given {
   std::string model;
-  std::optional<std::string> prompt, system;
+  std::optional<std::string> prompt, system, adapter;
   bool chat = false, no_thinking = false, json = false, ignore_eos = false;
   SamplingFlags sampling;
 };
@@ -132,7 +132,8 @@ Json to_json(const Message& said, bool chat, int64_t prompt_tokens, const Speake
 int run(const Given& given) {
   if (!given.chat && (given.system || given.no_thinking))
     fail(ErrorCode::kInvalidArgument, "--system and --no-thinking need --chat");
-  const OpenModel model = open_model(given.model, given.sampling.arithmetic.wanted());
+  OpenModel model = open_model(given.model, given.sampling.arithmetic.wanted());
+  if (given.adapter) add_adapter(model, *given.adapter);
   CpuStream stream;
   SpeakerOptions options = given.sampling.speaker_options(model);
   options.ends_ignored = given.ignore_eos;
@@ -178,6 +179,7 @@ std::function<int()> declare_generate(Args& args) {
       "the prompt is a user's message, not a text to continue; reasoning goes to standard error");
   args.option("--system", given->system, "system message, with --chat");
   args.flag("--no-thinking", given->no_thinking, "with --chat: answer without reasoning first");
+  args.option("--adapter", given->adapter, "an adapter to the model: a PEFT folder or a GGUF file");
   args.flag("--ignore-eos", given->ignore_eos, "go on behind end tokens, up to --max-tokens");
   args.flag("--json", given->json,
             "one JSON object: text (with --chat: reasoning, content, tool_calls), tokens, "

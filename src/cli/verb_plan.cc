@@ -14,6 +14,7 @@
 #include "formats/hf_config.h"
 #include "formats/model_folder.h"
 #include "kernels/arithmetic.h"
+#include "quantise/type_choice.h"
 #include "rl/preference_stage.h"
 #include "text/tokenizer.h"
 #include "train/starting_model.h"
@@ -27,7 +28,8 @@ struct PlanArgs {
   std::optional<std::string> optimiser;
   KvTypeFlag kv_type;
   DraftFlags draft;
-  std::optional<int64_t> context, sequences, prefixes, rows, tokens, vocabulary, memory_gib;
+  std::optional<int64_t> context, sequences, prefixes, rows, tokens, vocabulary, memory_gib, lora;
+  std::optional<std::string> lora_targets, type;
   bool json = false, train = false, recompute = false;
 };
 
@@ -37,7 +39,9 @@ struct Subject {
   std::unique_ptr<ModelFiles> files;
   bool train = false;
   LearnerOptions learner;
+  std::optional<AdapterSubject> adapter;
   std::optional<RlConfig> rl;
+  const AdapterSubject* adapter_or_null() const { return adapter ? &*adapter : nullptr; }
   PromptRoom room;  // rl
 };
 
@@ -74,11 +78,20 @@ void refuse_training_flags(const PlanArgs& args, const char* why) {
   refuse_given({{"--rows", args.rows.has_value()},
                 {"--tokens", args.tokens.has_value()},
                 {"--optimiser", args.optimiser.has_value()},
+                {"--lora", args.lora.has_value()},
+                {"--lora-targets", args.lora_targets.has_value()},
+                {"--type", args.type.has_value()},
                 {"--recompute", args.recompute}},
                why);
 }
 void refuse_vocabulary(const PlanArgs& args, const char* why) {
   refuse_given({{"--vocabulary", args.vocabulary.value_or(0) != 0}}, why);
+}
+
+std::optional<AdapterSubject> adapter_subject(const LoraOptions& lora, const ModelFiles& files,
+                                              const std::string& source) {
+  if (!lora.wanted()) return std::nullopt;
+  return AdapterSubject{adapter_layout(lora, files.config(), source), open_weights_bytes(files)};
 }
 
 // The model it starts from has to be there: its tokenizer and template say how long prompts are.
@@ -89,6 +102,7 @@ Subject read_rl_recipe(const Path& path, const Json& json) {
   const ModelFiles files(find_model(out.rl->init), Extent::kHeader);
   out.config = files.config();
   out.room = rl_room(*out.rl, load_chat_texts(files), out.config.context_tokens);
+  out.adapter = adapter_subject(out.rl->lora, files, path.string());
   return out;
 }
 
@@ -102,6 +116,7 @@ Subject read_prefer_recipe(const Path& path, const Json& json) {
   out.config = files.config();
   out.train = true;
   out.learner = preference_learner_options(config, open_preferences(config, files));
+  out.adapter = adapter_subject(config.lora, files, path.string());
   return out;
 }
 
@@ -149,7 +164,9 @@ Subject read_recipe(const Path& path, const PlanArgs& args) {
   out.train = true;
   if (!config.init.empty()) {
     refuse_vocabulary(args, "the model that the recipe starts from has its own");
-    out.config = ModelFiles(find_model(config.init), Extent::kHeader).config();
+    const ModelFiles files(find_model(config.init), Extent::kHeader);
+    out.config = files.config();
+    out.adapter = adapter_subject(config.lora, files, path.string());
   } else {
     set_vocabulary(model, recipe_vocabulary(config, args, path), path.string() + ": model");
     out.config = parse_hf_config(model, path.string() + ": model");
@@ -162,6 +179,46 @@ Subject read_recipe(const Path& path, const PlanArgs& args) {
   out.learner.train_router = config.loss.train_router;
   out.learner.arithmetic = config.train.arithmetic;
   return out;
+}
+
+// Bytes of a base that is not there, were it stored as a mixture has it, or in 16 bits.
+WeightBytes imagined_base(const ModelConfig& config, const std::optional<std::string>& type) {
+  if (!type) return {.mapped = count_model(config).bytes_16bit};
+  WeightBytes out;
+  for (const TypeChoice& choice : choose_types(config, {.mixture = find_mixture(*type)}))
+    out.mapped += choice.info.bytes();
+  return out;
+}
+
+LoraOptions lora_flags(const PlanArgs& args) {
+  LoraOptions out{.rank = *args.lora};
+  if (!args.lora_targets) return out;
+  out.targets.clear();
+  std::string_view rest = *args.lora_targets;
+  while (!rest.empty()) {
+    const size_t end = std::min(rest.find(','), rest.size());
+    out.targets.push_back(
+        enum_from_name<LoraTarget>(std::string(rest.substr(0, end)), "--lora-targets"));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return out;
+}
+
+// What --lora, --lora-targets and --type ask for.
+void plan_adapter_flags(const PlanArgs& args, Subject& out) {
+  if (!args.lora) {
+    if (args.lora_targets || args.type)
+      fail(ErrorCode::kInvalidArgument, "{} needs --lora RANK",
+           args.type ? "--type" : "--lora-targets");
+    return;
+  }
+  if (args.type && out.files)
+    fail(ErrorCode::kInvalidArgument, "--type {}: the model is there and has types of its own",
+         *args.type);
+  if (*args.lora < 1) fail(ErrorCode::kInvalidArgument, "--lora {}: a rank from 1 on", *args.lora);
+  out.adapter = AdapterSubject{
+      adapter_layout(lora_flags(args), out.config, "--lora-targets"),
+      out.files ? open_weights_bytes(*out.files) : imagined_base(out.config, args.type)};
 }
 
 Subject read_subject(const PlanArgs& args) {
@@ -189,6 +246,7 @@ Subject read_subject(const PlanArgs& args) {
   out.learner.pass = {
       .rows_max = pass_rows(args.rows.value_or(1), args.tokens.value_or(4096), "--rows x --tokens"),
       .recompute = args.recompute};
+  plan_adapter_flags(args, out);
   return out;
 }
 
@@ -225,6 +283,8 @@ void add_verdict(Json& out, int64_t total_bytes, const MachineMemory& memory) {
 }
 
 void add_learner(Json& out, const TrainPlan& plan) {
+  if (plan.base_bytes + plan.base_copied_bytes > 0)
+    out["base_bytes"] = plan.base_bytes + plan.base_copied_bytes;
   out["weight_bytes"] = plan.weight_bytes;
   out["copy_bytes"] = plan.copy_bytes;
   out["gradient_bytes"] = plan.gradient_bytes;
@@ -232,7 +292,10 @@ void add_learner(Json& out, const TrainPlan& plan) {
   out["activation_bytes"] = plan.activation_bytes;
 }
 void print_learner(const TrainPlan& plan) {
-  print_row("weights, f32", plan.weight_bytes);
+  const bool adapter = plan.base_bytes + plan.base_copied_bytes > 0;
+  if (adapter) print_row("base, as stored (mapped)", plan.base_bytes);
+  if (plan.base_copied_bytes > 0) print_row("base, copied", plan.base_copied_bytes);
+  print_row(adapter ? "adapter, f32" : "weights, f32", plan.weight_bytes);
   if (plan.copy_bytes > 0) print_row("their copies in BF16", plan.copy_bytes);
   print_row("gradients, f32", plan.gradient_bytes);
   print_row("optimiser", plan.moment_bytes + plan.scratch_bytes);
@@ -241,7 +304,8 @@ void print_learner(const TrainPlan& plan) {
 
 int show_rl(const Subject& subject, const MachineMemory& memory, bool as_json) {
   const int64_t threads = ThreadPool::default_thread_count();
-  const RlPlan plan = plan_rl(subject.config, *subject.rl, subject.room, threads);
+  const RlPlan plan =
+      plan_rl(subject.config, *subject.rl, subject.room, threads, subject.adapter_or_null());
   const LearnerOptions learner = rl_learner_options(*subject.rl, subject.room);
   const GeneratorOptions engine = rl_generator_options(*subject.rl, subject.room);
   if (as_json) {
@@ -278,9 +342,10 @@ int show_rl(const Subject& subject, const MachineMemory& memory, bool as_json) {
 
 int show_training(const Subject& subject, const MachineMemory& memory, bool as_json) {
   const TrainPlan plan =
-      plan_training(subject.config, subject.learner, ThreadPool::default_thread_count());
+      plan_training(subject.config, subject.learner, ThreadPool::default_thread_count(),
+                    subject.adapter_or_null());
   const auto rows = most_rows(subject.config, subject.learner, ThreadPool::default_thread_count(),
-                              memory.available_bytes);
+                              memory.available_bytes, subject.adapter_or_null());
   if (as_json) {
     Json out = Json::object();
     out["kind"] = "training";
@@ -455,6 +520,13 @@ std::function<int()> declare_plan(Args& args) {
   args.option("--tokens", options->tokens, "training: tokens of a row (default: 4096)");
   args.option("--optimiser", options->optimiser, "training: adamw (default) or muon");
   args.flag("--recompute", options->recompute, "training: keep only layer inputs");
+  args.option("--lora", options->lora,
+              "training: of an adapter of this rank; the model stays as it is stored");
+  args.option("--lora-targets", options->lora_targets,
+              "of attention (default), dense, shared, experts, head; several with commas");
+  args.option("--type", options->type,
+              "with --lora and a config.json: the base as a quantised file of this mixture "
+              "(Q4_K_M, ...)");
   args.option("--vocabulary", options->vocabulary,
               "a recipe whose tokenizer is not made yet: its number of ids");
   args.option("--memory", options->memory_gib, "GiB of another machine to plan for");

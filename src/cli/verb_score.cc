@@ -32,7 +32,7 @@ namespace {
 
 struct ScoreArgs {
   std::string model;
-  std::optional<std::string> ids, text, logits, gradients;
+  std::optional<std::string> ids, text, logits, gradients, adapter;
   double mtp_coefficient = 0;
   ArithmeticFlag arithmetic{"exact"};
   KvTypeFlag kv_type{"f32"};
@@ -124,8 +124,9 @@ Scored score_in_chunks(const ModelWeights& weights, const IdRows& rows, DType kv
   return out;
 }
 
-void write_pass_logits(const ModelWeights& weights, TensorView hidden, LogitsFile& out,
+void write_pass_logits(const ModelWeights& weights, TrainPass& pass, LogitsFile& out,
                        Stream& stream) {
+  const TensorView hidden = pass.hidden();
   constexpr int64_t kRows = 64;
   const Buffer buffer =
       Buffer::of(DType::kF32, {kRows, weights.config.vocab_size}, stream.device());
@@ -133,16 +134,26 @@ void write_pass_logits(const ModelWeights& weights, TensorView hidden, LogitsFil
   for (int64_t first = 0; first < hidden.dim(0); first += kRows) {
     const int64_t count = std::min(kRows, hidden.dim(0) - first);
     const TensorView logits = buffer.view(DType::kF32, {count, weights.config.vocab_size});
-    head_logits(weights, hidden.rows(first, count), logits, stream);
+    head_logits(weights, hidden.rows(first, count), logits, stream,
+                {.inner = pass.activations().adapter_inner()});
     out.write(values.of(logits, stream));
   }
 }
 
+// Of all weights, or of an adapter's factors beside a base that has none.
+struct Gradients {
+  ModelGradients weights;
+  std::optional<ModelAdapterGradients> factors;
+  const ModelAdapterGradients* adapter() const { return factors ? &*factors : nullptr; }
+};
+
 // One row a pass; gradients add up over the rows, divided by the counts of all of them.
 Scored score_with_gradients(const ModelWeights& weights, const IdRows& rows, double mtp_coefficient,
-                            LogitsFile& logits, const ModelGradients& gradients, Stream& stream) {
-  TrainPass pass(weights.config,
-                 {.rows_max = longest_of(rows), .documents_max = 1, .mtp = mtp_coefficient != 0});
+                            LogitsFile& logits, const Gradients& gradients, Stream& stream) {
+  TrainPass pass(weights.config, {.rows_max = longest_of(rows),
+                                  .documents_max = 1,
+                                  .mtp = mtp_coefficient != 0,
+                                  .adapter_rank = weights.adapter_rank()});
   Progress progress("score", static_cast<int64_t>(rows.size()), "rows");
   LossOptions options{.mtp_coefficient = mtp_coefficient};
   for (const auto& row : rows) {
@@ -156,8 +167,9 @@ Scored score_with_gradients(const ModelWeights& weights, const IdRows& rows, dou
     const int64_t length = static_cast<int64_t>(row.size());
     pass.forward(weights, {.ids = row, .targets = targets, .document_lengths = {&length, 1}},
                  stream);
-    if (logits) write_pass_logits(weights, pass.hidden(), logits, stream);
-    const LossResult& result = pass.backward(options, gradients, stream);
+    if (logits) write_pass_logits(weights, pass, logits, stream);
+    const LossResult& result =
+        pass.backward(options, gradients.weights, stream, gradients.adapter());
     out.row_sum.push_back(result.loss_sum);
     out.tokens += length;
     out.predicted += result.valid;
@@ -261,7 +273,8 @@ int run_score(const ScoreArgs& args) {
   if (args.gradients && kv_dtype != DType::kF32)
     fail(ErrorCode::kInvalidArgument, "--gradients keep every bit: leave --kv-type away");
   check_outputs(args);
-  const OpenModel model = open_model_to_read(args.model, args.arithmetic.wanted());
+  OpenModel model = open_model_to_read(args.model, args.arithmetic.wanted());
+  if (args.adapter) add_adapter(model, *args.adapter);
   if (args.mtp_coefficient != 0 && (!args.gradients || model.weights.config.mtp_layer_count == 0)) {
     fail(ErrorCode::kInvalidArgument,
          "--mtp-coefficient needs --gradients and a model with an MTP layer");
@@ -282,10 +295,19 @@ int run_score(const ScoreArgs& args) {
   CpuStream stream;
   LogitsFile logits(args.logits);
   Scored scored;
-  if (args.gradients) {
+  if (args.gradients && args.adapter) {
+    const ModelConfig& config = model.weights.config;
+    const AdapterParameters factors(config, read_adapter(*args.adapter, config).layout);
+    Gradients gradients{.factors = factors.by_place()};
+    gradients.weights.layers.resize(config.layers.size());
+    scored =
+        score_with_gradients(model.weights, rows, args.mtp_coefficient, logits, gradients, stream);
+    require_finite(scored, args.model);
+    write_peft_tensors(*args.gradients, config, factors.content(stream));
+  } else if (args.gradients) {
     const Parameters gradients(model.weights.config);
     scored = score_with_gradients(model.weights, rows, args.mtp_coefficient, logits,
-                                  gradients.by_place(), stream);
+                                  {.weights = gradients.by_place()}, stream);
     require_finite(scored, args.model);
     write_gradients(*args.gradients, gradients);
   } else {
@@ -313,7 +335,9 @@ std::function<int()> declare_score(Args& args) {
               "a file of text, encoded by the model's tokenizer as one row; - for standard input");
   args.option("--logits", a->logits, "write raw float32 [T, V], rows in order");
   args.option("--gradients", a->gradients,
-              "write the gradient of the mean loss for every parameter, as safetensors");
+              "write the gradient of the mean loss for every parameter (with --adapter: for every "
+              "factor of it), as safetensors");
+  args.option("--adapter", a->adapter, "an adapter to the model: a PEFT folder or a GGUF file");
   args.option("--mtp-coefficient", a->mtp_coefficient,
               "add this times the MTP layer's mean loss before taking gradients");
   a->arithmetic.declare(args);

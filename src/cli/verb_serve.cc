@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <thread>
 
@@ -39,7 +40,7 @@ constexpr int64_t kScoredTokensMax = 16384;
 
 struct Given {
   std::string model;
-  std::vector<std::string> names, keys, cors_origins, hosts;
+  std::vector<std::string> names, keys, cors_origins, hosts, adapters;
   std::optional<std::string> key_file, metrics_compat, chat_template, prefix_file;
   HttpServerOptions http;
   std::optional<int64_t> context_tokens, thinking_tokens;
@@ -122,9 +123,36 @@ void check(const Given& given) {
          *given.metrics_compat);
 }
 
+// Each NAME=PATH, or PATH, whose last part is the name then.
+std::vector<ServedAdapter> open_adapters(const Given& given, const OpenModel& model,
+                                         Stream& stream) {
+  std::vector<ServedAdapter> out;
+  std::set<std::string> names(given.names.begin(), given.names.end());
+  for (const std::string& text : given.adapters) {
+    const size_t sign = text.find('=');
+    const std::string path = sign == std::string::npos ? text : text.substr(sign + 1);
+    std::string name =
+        sign == std::string::npos ? Path(path).filename().string() : text.substr(0, sign);
+    if (name.empty() || path.empty())
+      fail(ErrorCode::kInvalidArgument, "--adapter {}: give NAME=PATH", text);
+    if (!names.insert(name).second)
+      fail(ErrorCode::kInvalidArgument, "--adapter {}: the name {} is given twice", text, name);
+    out.push_back({std::move(name), path, open_adapter(path, model.weights.config, stream)});
+    log_info("adapter {}: rank {}", out.back().name, out.back().adapter->rank_max);
+  }
+  return out;
+}
+
+int64_t largest_rank(std::span<const ServedAdapter> adapters) {
+  int64_t out = 0;
+  for (const ServedAdapter& one : adapters) out = std::max(out, one.adapter->rank_max);
+  return out;
+}
+
 // As many pages as fit into most of the memory that is free, at most as many as all sequences can
 // fill.
-GeneratorOptions generator_options(const Given& given, const OpenModel& model) {
+GeneratorOptions generator_options(const Given& given, const OpenModel& model,
+                                   int64_t adapter_rank) {
   const ModelConfig& config = model.weights.config;
   const int64_t context =
       std::min(given.context_tokens.value_or(config.context_tokens), config.context_tokens);
@@ -135,6 +163,7 @@ GeneratorOptions generator_options(const Given& given, const OpenModel& model) {
   GeneratorOptions out{.sequences_max = given.sequences_max,
                        .context_tokens_max = context,
                        .kv_dtype = given.kv_type.wanted(arithmetic_in(model.weights)),
+                       .adapter_rank = adapter_rank,
                        .prefix = {.keep = true}};
   given.draft.settings(config, model.texts.source, given.sequences_max, out.batch_rows_max)
       .give(out);
@@ -197,8 +226,9 @@ std::shared_ptr<ServedModel> served_model(const Given& given, const OpenModel& m
   out->thinking_tokens = given.thinking_tokens;
   out->masks = std::make_shared<AnswerMasks>(out->texts.require_tokenizer(), out->vocab_size,
                                              out->texts.stops.tokens);
-  out->score_prompts = [&scorer](const std::vector<std::vector<int32_t>>& prompts, int64_t top) {
-    return scorer.score(prompts, top);
+  out->score_prompts = [&scorer](const std::vector<std::vector<int32_t>>& prompts, int64_t top,
+                                 const ModelAdapter* adapter) {
+    return scorer.score(prompts, top, adapter);
   };
   return out;
 }
@@ -298,13 +328,16 @@ int run(const Given& given) {
   const OpenModel model = open_model(path, given.arithmetic.wanted());
   model.texts.require_tokenizer();
   CpuStream stream;
-  const GeneratorOptions options = generator_options(given, model);
+  std::vector<ServedAdapter> adapters = open_adapters(given, model, stream);
+  const int64_t rank_max = largest_rank(adapters);
+  const GeneratorOptions options = generator_options(given, model, rank_max);
   EngineThread engine(model.weights,
                       {.generator = options, .waiting_requests_max = given.queue_max}, stream);
   given.preload.run(model.weights, model.texts.source, stream);
   if (given.prefix_file) load_prefixes(*given.prefix_file, model, engine);
-  PromptScorer scorer(model, std::min(options.context_tokens_max, kScoredTokensMax));
+  PromptScorer scorer(model, std::min(options.context_tokens_max, kScoredTokensMax), rank_max);
   const auto served = served_model(given, model, options.context_tokens_max, scorer);
+  served->adapters = std::move(adapters);
   add_facts(model, options, *served);
   InterruptScope scope;
   api.set_ready(served, engine);
@@ -326,6 +359,10 @@ std::function<int()> declare_serve(Args& args) {
   args.option("--port", given->http.port, "port (0: one that is free)");
   args.options("--model-name,--served-model-name,-a,--alias", given->names,
                "name that clients ask for (may be repeated; default: MODEL as given)");
+  args.options(
+      "--adapter,--lora,--lora-modules", given->adapters,
+      "NAME=PATH of a PEFT folder or GGUF adapter that answers requests for the model NAME "
+      "(may be repeated)");
   args.flag("--any-model", given->any_model, "answer whatever model a request names");
   args.options("--api-key", given->keys,
                "key that clients must give (may be repeated; also DURE_API_KEY)");
@@ -369,6 +406,7 @@ std::function<int()> declare_serve(Args& args) {
   args.examples(
       "  dure serve nano\n"
       "  dure serve LGAI-EXAONE/K-EXAONE-236B-A23B --model-name k-exaone --draft auto\n"
+      "  dure serve base.gguf --adapter support=runs/support/adapter --adapter law=law.gguf\n"
       "  dure serve model.gguf --host 0.0.0.0 --port 8080 --api-key-file keys.txt\n"
       "  curl localhost:8000/v1/models\n");
   return [given] { return run(*given); };

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <new>
 
+#include "base/hash.h"
 #include "engine/known_tokens.h"
 #include "engine/scheduler.h"
 #include "engine/speculation.h"
@@ -36,7 +37,9 @@ Buffers lay_out(const ModelConfig& config, const GeneratorOptions& options, Aren
 }
 
 ActivationOptions activation_options(const ModelConfig& config, const GeneratorOptions& options) {
-  return {.rows_max = options.batch_rows_max, .mtp = drafts_with_mtp(config, options)};
+  return {.rows_max = options.batch_rows_max,
+          .mtp = drafts_with_mtp(config, options),
+          .adapter_rank = options.adapter_rank};
 }
 
 int64_t arena_bytes(const ModelConfig& config, const GeneratorOptions& options) {
@@ -81,6 +84,26 @@ struct Head {
   std::optional<Error> error;            // no token could be chosen
 };
 
+// What a sequence adds to the next forward.
+struct Share {
+  Sequence* sequence = nullptr;
+  int64_t row_count = 0;
+  bool with_head = false;  // its newest token is among the rows
+  bool laid = false;
+};
+
+// Adds rows [first, first + count) to what goes through `adapter` (null: nothing is added to them).
+void add_stretch(std::vector<AdapterRows>& list, const ModelAdapter* adapter, int64_t first,
+                 int64_t count) {
+  if (adapter == nullptr) return;
+  if (!list.empty() && list.back().adapter == adapter &&
+      list.back().first + list.back().count == first) {
+    list.back().count += count;
+  } else {
+    list.push_back({adapter, first, count});
+  }
+}
+
 struct Generator::State {
   const ModelWeights& weights;
   GeneratorOptions options;
@@ -100,6 +123,8 @@ struct Generator::State {
 
   // The pass that is being made.
   std::vector<Sequence*> members, prompts;
+  std::vector<Share> shares;
+  std::vector<AdapterRows> adapters, head_adapters;
   HostArray<int32_t> ids, positions;
   std::vector<BatchKv::Run> runs;
   std::vector<FedRun> fed;  // as `runs`
@@ -137,6 +162,9 @@ struct Generator::State {
     runs.reserve(sequences);
     fed.reserve(sequences);
     heads.reserve(sequences);
+    shares.reserve(sequences);
+    adapters.reserve(sequences);
+    head_adapters.reserve(sequences);
     // A pass gives a sequence a token, its drafts and an error at most; one may fail to enter.
     events.reserve(sequences * static_cast<size_t>(o.draft_tokens_max + 2) + 1);
   }
@@ -150,7 +178,10 @@ struct Generator::State {
   void undo_pass(Error error);
   void retreat(Sequence& sequence);
   void choose_rows();
-  void add_rows(Sequence& sequence);
+  int64_t take_share(Sequence& sequence, int64_t rows_left);
+  void lay_rows();
+  void add_rows(Share& share);
+  const ModelAdapter* adapter_of(const Sequence& sequence) const;
   void settle_heads();
   void sample_heads(std::span<Head> some, int64_t row_count);
   void choose_tokens(Head& head, Sampler& sampler, std::span<const float> logits,
@@ -190,12 +221,24 @@ Sequence* Generator::State::next_alone(int64_t from_id) {
   return nullptr;
 }
 
-void Generator::State::add_rows(Sequence& s) {
-  const int64_t replay = s.replay_count(), first_row = std::ssize(ids.values()),
+const ModelAdapter* Generator::State::adapter_of(const Sequence& s) const {
+  return s.request.adapter != nullptr ? s.request.adapter.get() : weights.adapter.get();
+}
+
+// The rows that `s` adds, of so many that are left.
+int64_t Generator::State::take_share(Sequence& s, int64_t rows_left) {
+  const int64_t replay = s.replay_count(),
                 left = replay > 0 ? replay : s.unfed_count() + s.draft_count();
-  const int64_t count =
-      std::min({left, options.batch_rows_max - first_row, cache.options().append_tokens_max});
-  if (count <= 0 || !s.runs() || !scheduler.make_room(s, s.fed + count)) return;
+  const int64_t count = std::min({left, rows_left, cache.options().append_tokens_max});
+  if (count <= 0 || !s.runs() || !scheduler.make_room(s, s.fed + count)) return 0;
+  s.fed_step = counts.steps;
+  shares.push_back({&s, count, replay == 0 && count == left});
+  return count;
+}
+
+void Generator::State::add_rows(Share& share) {
+  Sequence& s = *share.sequence;
+  const int64_t first_row = std::ssize(ids.values()), count = share.row_count;
   for (int64_t i = 0; i < count; ++i) {
     ids.push_back(s.token(s.fed + i));
     positions.push_back(static_cast<int32_t>(s.fed + i));
@@ -203,10 +246,22 @@ void Generator::State::add_rows(Sequence& s) {
   runs.push_back(
       {.slot = s.slot, .first_row = first_row, .row_count = count, .first_position = s.fed});
   fed.push_back({&s, first_row, s.fed});
-  s.fed_step = counts.steps;
-  if (replay > 0 || count < left) return;
+  add_stretch(adapters, adapter_of(s), first_row, count);
+  share.laid = true;
+  if (!share.with_head) return;
   const int64_t head_count = 1 + s.draft_count();
   heads.push_back({&s, first_row + count - head_count, head_count});
+}
+
+// In the order of the shares, but those of one adapter together (adapter.h).
+void Generator::State::lay_rows() {
+  for (size_t i = 0; i < shares.size(); ++i) {
+    if (shares[i].laid) continue;
+    const ModelAdapter* const adapter = adapter_of(*shares[i].sequence);
+    for (size_t j = i; j < shares.size(); ++j) {
+      if (!shares[j].laid && adapter_of(*shares[j].sequence) == adapter) add_rows(shares[j]);
+    }
+  }
 }
 
 // Sequences that decode come first, the oldest first (their newest token and their drafts: there is
@@ -218,10 +273,13 @@ void Generator::State::choose_rows() {
   runs.clear();
   fed.clear();
   heads.clear();
+  shares.clear();
+  adapters.clear();
   prompts.clear();
+  int64_t left = options.batch_rows_max;
   for (Sequence* s : members) {
     if (s->decodes()) {
-      add_rows(*s);
+      left -= take_share(*s, left);
     } else {
       prompts.push_back(s);
     }
@@ -229,7 +287,8 @@ void Generator::State::choose_rows() {
   std::sort(prompts.begin(), prompts.end(), [](const Sequence* a, const Sequence* b) {
     return a->fed_step != b->fed_step ? a->fed_step < b->fed_step : a->id < b->id;
   });
-  for (Sequence* s : prompts) add_rows(*s);
+  for (Sequence* s : prompts) left -= take_share(*s, left);
+  lay_rows();
 }
 
 void Generator::State::make_pass() {
@@ -237,8 +296,8 @@ void Generator::State::make_pass() {
   choose_rows();
   if (ids.empty()) return;
   kv.set_runs(runs, stream);
-  forward(weights, {.ids = ids.on(stream), .positions = positions.on(stream)}, kv, activations,
-          stream);
+  forward(weights, {.ids = ids.on(stream), .positions = positions.on(stream), .adapters = adapters},
+          kv, activations, stream);
   kv.commit();
   for (const BatchKv::Run& run : runs)
     fed[static_cast<size_t>(&run - runs.data())].sequence->fed += run.row_count;
@@ -379,14 +438,17 @@ void Generator::State::take_tokens(Sequence& s, std::span<const int32_t> chosen,
 
 void Generator::State::sample_heads(std::span<Head> some, int64_t row_count) {
   head_index.clear();
+  head_adapters.clear();
   for (const Head& head : some) {
+    add_stretch(head_adapters, adapter_of(*head.sequence), std::ssize(head_index.values()),
+                head.row_count);
     for (int64_t i = 0; i < head.row_count; ++i)
       head_index.push_back(static_cast<int32_t>(head.first_row + i));
   }
   const TensorView rows = buffers.chosen.rows(0, row_count),
                    logits = buffers.logits.rows(0, row_count);
   gather_rows(activations.hidden(), head_index.on(stream), rows, stream);
-  head_logits(weights, rows, logits, stream);
+  head_logits(weights, rows, logits, stream, {activations.adapter_inner(), head_adapters});
   const std::span<const float> values = host_logits.of(logits, stream);
   const auto v = static_cast<size_t>(weights.config.vocab_size);
   tokens.assign(static_cast<size_t>(row_count), kIgnore);
@@ -405,8 +467,7 @@ void Generator::State::sample_heads(std::span<Head> some, int64_t row_count) {
   token_log_probability(logits, tokens.on(stream), log_probability, log_sum_exp, {}, stream);
   const std::span<const float> chosen_log_p = host_log_probability.of(log_probability, stream);
   add_top(some, values, log_sum_exp);
-  for (Head& head : some)
-    settle(head, of_head(head, chosen, 1), of_head(head, chosen_log_p, 1));
+  for (Head& head : some) settle(head, of_head(head, chosen, 1), of_head(head, chosen_log_p, 1));
 }
 
 // For every chosen token of those who ask; there is room, and no more than tokens stays.
@@ -507,7 +568,9 @@ Generator::Generator(const ModelWeights& weights, const GeneratorOptions& option
          "by n-grams",
          options.draft_tokens_max);
   }
-  state_ = std::make_unique<State>(weights, options, stream);
+  GeneratorOptions planned = options;
+  planned.adapter_rank = std::max(options.adapter_rank, weights.adapter_rank());
+  state_ = std::make_unique<State>(weights, planned, stream);
 }
 
 Generator::~Generator() = default;
@@ -533,6 +596,10 @@ void Generator::check(const GenerationRequest& request) const {
     fail(ErrorCode::kInvalidArgument, "{} likeliest tokens: give 0 to {}", request.top_count,
          GenerationRequest::kTopCountMax);
   }
+  if (request.adapter != nullptr && request.adapter->rank_max > state_->options.adapter_rank) {
+    fail(ErrorCode::kInvalidArgument, "an adapter of rank {}, where {} is the highest planned",
+         request.adapter->rank_max, state_->options.adapter_rank);
+  }
   require_known_tokens(request.prompt, vocab, "prompt token");
   state_->scheduler.check_room(prompt, request.new_tokens_max);
   check_sampling(request.sampling, vocab);
@@ -541,11 +608,16 @@ void Generator::check(const GenerationRequest& request) const {
 int64_t Generator::submit(GenerationRequest request) {
   check(request);
   request.top_count = std::min(request.top_count, state_->weights.config.vocab_size);
+  if (request.adapter != nullptr) {
+    const uint64_t of_adapter[2] = {request.prefix_salt, request.adapter->fingerprint};
+    request.prefix_salt = xxh64({reinterpret_cast<const char*>(of_adapter), sizeof(of_adapter)});
+  }
   return state_->scheduler.add(std::move(request)).id;
 }
 
 PrefixFileModel Generator::State::file_model(const PrefixFileOwner& owner) const {
-  return {owner.model, model_fingerprint(weights, stream),
+  const uint64_t added = weights.adapter != nullptr ? weights.adapter->fingerprint : 0;
+  return {owner.model, model_fingerprint(weights, stream) ^ added,
           fmt::format("{}, {}", isa_name(isa()), owner.build)};
 }
 

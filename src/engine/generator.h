@@ -41,7 +41,11 @@ struct GenerationRequest {
   int64_t top_count = 0;            // likeliest tokens told with each one, at most kTopCountMax
   std::shared_ptr<TokenMask> mask;  // Its own, no other request's; null: every token may come.
   uint64_t stream = 0;              // Draw i of this request is uniform(seed, stream, i).
-  uint64_t prefix_salt = 0;         // Prefixes are shared among requests of one salt alone.
+  uint64_t prefix_salt = 0;         // Prefixes are shared among requests of one salt alone,
+                                    // and of one adapter.
+  // What is added to the weights for this request; null: what the weights have of their own, if
+  // anything. Any number of them goes through one forward.
+  std::shared_ptr<const ModelAdapter> adapter;
 
   static constexpr int64_t kTopCountMax = 1024;
 };
@@ -106,6 +110,7 @@ struct GeneratorOptions {
   int64_t page_count = 0;             // 0: every sequence can reach the longest context
   DType kv_dtype = DType::kF32;       // F32: the bits of the trainer
   int64_t draft_tokens_max = 0;       // drafted before each forward; 0: none
+  int64_t adapter_rank = 0;  // of adapters that requests may bring; the weights' own counts anyway
   PrefixOptions prefix;
   DrafterChoice drafter = DrafterChoice::kMtp;
   DraftLength draft_length = DraftLength::kFixed;
@@ -173,8 +178,8 @@ class Generator {
   const GeneratorOptions& options() const;
 
   // Throws kInvalidArgument, naming what is wrong: an empty prompt, a token outside the vocabulary,
-  // sampling out of its range, a request longer than the context or than all pages (with the
-  // numbers). From any thread.
+  // sampling out of its range, an adapter of a higher rank than was planned, a request longer than
+  // the context or than all pages (with the numbers). From any thread.
   void check(const GenerationRequest& request) const;
   // Checks and queues a request; returns its id.
   int64_t submit(GenerationRequest request);

@@ -99,7 +99,7 @@ void MtpDrafter::draw() {
   for (const Link& link : links_) rows_.push_back(static_cast<int32_t>(link.row));
   const TensorView hidden = buffers_.hidden.rows(0, count), logits = buffers_.logits.rows(0, count);
   gather_rows(activations_.mtp().y, rows_.on(stream_), hidden, stream_);
-  head_logits(weights_, hidden, logits, stream_);
+  head_logits(weights_, hidden, logits, stream_, {.inner = activations_.adapter_inner()});
   const auto v = static_cast<size_t>(logits.dim(1));
   const std::span<const float> values = host_logits_.of(logits, stream_);
   stream_.host_threads().parallel_for(count, [&](int64_t i, int worker) {

@@ -37,9 +37,13 @@ struct HeadBuffers {
   }
 };
 
+ActivationOptions activation_options(const ScorerOptions& options) {
+  return {.rows_max = options.chunk_tokens, .adapter_rank = options.adapter_rank};
+}
+
 int64_t arena_bytes(const ModelConfig& config, const ScorerOptions& options) {
   Arena plan;
-  Activations(config, {.rows_max = options.chunk_tokens}, plan);
+  Activations(config, activation_options(options), plan);
   HeadBuffers(config, options, plan);
   return plan.peak_bytes();
 }
@@ -67,13 +71,14 @@ struct Scorer::State {
   HostCopy<float> host_logits, host_log_probability;
   std::vector<Stretch> stretches;
   std::vector<BatchKv::Run> runs;
+  const ModelAdapter* adapter = nullptr;  // of what is being scored
 
   State(const ModelWeights& w, const ScorerOptions& o, Stream& s)
       : weights(w),
         options(o),
         stream(s),
         arena(arena_bytes(w.config, o), s.device()),
-        activations(w.config, {.rows_max = o.chunk_tokens}, arena),
+        activations(w.config, activation_options(o), arena),
         head(w.config, o, arena),
         cache(w.config, cache_options(o), s),
         kv(cache),
@@ -84,6 +89,11 @@ struct Scorer::State {
         host_log_probability(head.logits.dim(0), s.device()) {}
 
   int64_t add_rows(size_t sequence, std::span<const int32_t> all, int64_t done, int slot);
+  // All `count` rows of a pass, or of a head, through the adapter that was given, if any.
+  AdapterRows adapter_rows(int64_t count) const { return {adapter, 0, count}; }
+  std::span<const AdapterRows> listed(const AdapterRows& rows) const {
+    return {&rows, adapter != nullptr ? size_t{1} : size_t{0}};
+  }
   void run(const std::function<void(const ScoredRows&)>& sink);
   void run_head(const Stretch& stretch, const std::function<void(const ScoredRows&)>& sink);
 };
@@ -108,8 +118,10 @@ int64_t Scorer::State::add_rows(size_t sequence, std::span<const int32_t> all, i
 
 void Scorer::State::run(const std::function<void(const ScoredRows&)>& sink) {
   kv.set_runs(runs, stream);
-  forward(weights, {.ids = ids.on(stream), .positions = positions.on(stream)}, kv, activations,
-          stream);
+  const AdapterRows rows = adapter_rows(std::ssize(ids.values()));
+  forward(weights,
+          {.ids = ids.on(stream), .positions = positions.on(stream), .adapters = listed(rows)}, kv,
+          activations, stream);
   kv.commit();
   for (const Stretch& stretch : stretches) {
     run_head(stretch, sink);
@@ -130,7 +142,9 @@ void Scorer::State::run_head(const Stretch& stretch,
                   row = stretch.first_row + first;
     const TensorView logits = head.logits.rows(0, count),
                      log_p = head.log_probability.rows(0, count);
-    head_logits(weights, activations.hidden().rows(row, count), logits, stream);
+    const AdapterRows added = adapter_rows(count);
+    head_logits(weights, activations.hidden().rows(row, count), logits, stream,
+                {activations.adapter_inner(), listed(added)});
     token_log_probability(logits, targets.on(stream).rows(row, count), log_p,
                           head.log_sum_exp.rows(0, count), {}, stream);
     sink({.sequence = stretch.sequence,
@@ -145,7 +159,9 @@ Scorer::Scorer(const ModelWeights& weights, const ScorerOptions& options, Stream
       options.sequence_tokens_max >= 1 && options.chunk_tokens >= 1 && options.sequences_max >= 1,
       "{} tokens, chunks of {}, {} sequences", options.sequence_tokens_max, options.chunk_tokens,
       options.sequences_max);
-  state_ = std::make_unique<State>(weights, options, stream);
+  ScorerOptions planned = options;
+  planned.adapter_rank = std::max(options.adapter_rank, weights.adapter_rank());
+  state_ = std::make_unique<State>(weights, planned, stream);
 }
 
 Scorer::~Scorer() = default;
@@ -155,8 +171,12 @@ int64_t Scorer::plan_bytes(const ModelConfig& config, const ScorerOptions& optio
 }
 
 void Scorer::score(std::span<const std::span<const int32_t>> sequences,
-                   const std::function<void(const ScoredRows&)>& sink) {
+                   const std::function<void(const ScoredRows&)>& sink,
+                   const ModelAdapter* adapter) {
   State& s = *state_;
+  DURE_CHECK(adapter == nullptr || adapter->rank_max <= s.options.adapter_rank,
+             "an adapter of a higher rank than was planned");
+  s.adapter = adapter;
   for (size_t i = 0; i < sequences.size(); ++i) {
     const std::span<const int32_t> all = sequences[i];
     DURE_CHECK(!all.empty() && std::ssize(all) <= s.options.sequence_tokens_max,

@@ -22,6 +22,7 @@ struct ScorerOptions {
   int64_t chunk_tokens = 512;          // rows of one forward
   int64_t sequences_max = 64;          // that share a chunk
   DType kv_dtype = DType::kF32;
+  int64_t adapter_rank = 0;  // as GeneratorOptions has it
 };
 
 // Neighbouring rows of one sequence. Row t is at position first_position + t and predicts the token
@@ -43,9 +44,11 @@ class Scorer {
 
   // Calls `sink` for all rows of all sequences: sequences ascending, rows ascending. What it is
   // given is valid until it returns. Throws kInvalidArgument for an id outside the vocabulary.
+  // `adapter`: what is added to the weights this time; null: what they have of their own, if any.
   // Checked: lengths between 1 and sequence_tokens_max.
   void score(std::span<const std::span<const int32_t>> sequences,
-             const std::function<void(const ScoredRows&)>& sink);
+             const std::function<void(const ScoredRows&)>& sink,
+             const ModelAdapter* adapter = nullptr);
 
  private:
   struct State;

@@ -43,8 +43,10 @@ class Passes {
         stream_(stream),
         cache_(weights.config, cache_options(o), stream),
         kv_(cache_),
-        arena_(arena_bytes(weights.config, o), stream.device()),
-        activations_(weights.config, {.rows_max = pass_rows_max(o)}, arena_),
+        arena_(arena_bytes(weights.config, o, weights.adapter_rank()), stream.device()),
+        activations_(weights.config,
+                     {.rows_max = pass_rows_max(o), .adapter_rank = weights.adapter_rank()},
+                     arena_),
         chosen_(arena_.take_f32({rows_max(o), weights.config.hidden_size})),
         logits_(arena_.take_f32({rows_max(o), weights.config.vocab_size})),
         ids_(pass_rows_max(o), stream.device()),
@@ -64,7 +66,8 @@ class Passes {
     index_.clear();
     for (int64_t i = 0; i < rows; ++i) index_.push_back(static_cast<int32_t>(i));
     gather_rows(activations_.hidden(), index_.on(stream_), chosen_.rows(0, rows), stream_);
-    head_logits(weights_, chosen_.rows(0, rows), logits_.rows(0, rows), stream_);
+    head_logits(weights_, chosen_.rows(0, rows), logits_.rows(0, rows), stream_,
+                {.inner = activations_.adapter_inner()});
     host_logits_.of(logits_.rows(0, rows), stream_);
     const std::chrono::duration<double, std::nano> taken = Clock::now() - start;
     DURE_CHECK(cache_.rewind(slot_, depth_), "a ring forgot rows before {}", depth_);
@@ -72,9 +75,10 @@ class Passes {
   }
 
  private:
-  static int64_t arena_bytes(const ModelConfig& config, const VerifyCostOptions& o) {
+  static int64_t arena_bytes(const ModelConfig& config, const VerifyCostOptions& o,
+                             int64_t adapter_rank) {
     Arena plan;
-    Activations(config, {.rows_max = pass_rows_max(o)}, plan);
+    Activations(config, {.rows_max = pass_rows_max(o), .adapter_rank = adapter_rank}, plan);
     plan.take_f32({rows_max(o), config.hidden_size});
     plan.take_f32({rows_max(o), config.vocab_size});
     return plan.used_bytes();

@@ -35,7 +35,7 @@ void rms_norm_backward(ConstTensorView x, ConstTensorView w, ConstTensorView inv
                        ConstTensorView dy, TensorView dx, Write write, TensorView dw,
                        Stream& stream) {
   check_rows(x, w, dy);
-  check_rows(x, dw, dx);
+  check_rows(x, dw ? dw : w, dx);
   dispatch(stream,
            [&](CpuStream& s) { cpu::rms_norm_backward(x, w, inverse_rms, dy, dx, write, dw, s); });
 }
@@ -54,7 +54,7 @@ void head_norm_rope_backward(ConstTensorView x, ConstTensorView w, RopeTable rop
                              ConstTensorView positions, ConstTensorView inverse_rms,
                              ConstTensorView dy, TensorView dx, TensorView dw, Stream& stream) {
   check_rows(x, w, dy);
-  check_rows(x, dw, dx);
+  check_rows(x, dw ? dw : w, dx);
   check_heads(x, w.elements(), rope, positions);
   dispatch(stream, [&](CpuStream& s) {
     cpu::head_norm_rope_backward(x, w, rope, positions, inverse_rms, dy, dx, dw, s);

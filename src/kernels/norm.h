@@ -17,7 +17,7 @@ namespace dure {
 // x, y: [R, C]; w: [C]. inverse_rms: [R] =, or empty where no gradient follows. y may be x.
 void rms_norm(ConstTensorView x, ConstTensorView w, double epsilon, TensorView y,
               TensorView inverse_rms, Stream& stream);
-// dx: [R, C] set or added; dw: [C] +=.
+// dx: [R, C] set or added; dw: [C] +=, or empty where the weights are frozen.
 void rms_norm_backward(ConstTensorView x, ConstTensorView w, ConstTensorView inverse_rms,
                        ConstTensorView dy, TensorView dx, Write write, TensorView dw,
                        Stream& stream);
@@ -34,7 +34,7 @@ struct RopeTable {
 void head_norm_rope(ConstTensorView x, ConstTensorView w, double epsilon, RopeTable rope,
                     ConstTensorView positions, TensorView y, TensorView inverse_rms,
                     Stream& stream);
-// dx: [T, N, H] =; dw: [H] +=.
+// dx: [T, N, H] =; dw: [H] +=, or empty.
 void head_norm_rope_backward(ConstTensorView x, ConstTensorView w, RopeTable rope,
                              ConstTensorView positions, ConstTensorView inverse_rms,
                              ConstTensorView dy, TensorView dx, TensorView dw, Stream& stream);

@@ -10,4 +10,8 @@ void fill_normal(TensorView y, const NormalDraw& draw, Stream& stream) {
   dispatch(stream, [&](CpuStream& s) { cpu::fill_normal(y, draw, s); });
 }
 
+void fill_uniform(TensorView y, const UniformDraw& draw, Stream& stream) {
+  dispatch(stream, [&](CpuStream& s) { cpu::fill_uniform(y, draw, s); });
+}
+
 }  // namespace dure

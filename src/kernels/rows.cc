@@ -59,6 +59,10 @@ void add_to(ConstTensorView x, TensorView y, Stream& stream) {
   dispatch(stream, [&](CpuStream& s) { cpu::add_to(x, y, s); });
 }
 
+void scale_by(float factor, TensorView y, Stream& stream) {
+  dispatch(stream, [&](CpuStream& s) { cpu::scale_by(factor, y, s); });
+}
+
 void copy_to(ConstTensorView x, TensorView y, Stream& stream) {
   DURE_CHECK(x.dtype == y.dtype && x.bytes() == y.bytes(), "{} {} to {} {}",
              dtype_info(x.dtype).name, x.shape.text(), dtype_info(y.dtype).name, y.shape.text());

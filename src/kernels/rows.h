@@ -20,6 +20,7 @@ void scatter_rows(ConstTensorView x, ConstTensorView to, TensorView y, Stream& s
 void compact_rows(TensorView x, ConstTensorView from, Stream& stream);
 
 void add_to(ConstTensorView x, TensorView y, Stream& stream);   // y += x
+void scale_by(float factor, TensorView y, Stream& stream);      // y *= factor, one rounding each
 void copy_to(ConstTensorView x, TensorView y, Stream& stream);  // y = x, of any type
 void zero(TensorView y, Stream& stream);                        // of any type
 void fill(TensorView y, float value, Stream& stream);

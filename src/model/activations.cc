@@ -185,6 +185,10 @@ Activations::Activations(const ModelConfig& config, const ActivationOptions& opt
   const Needs needs = needs_of(config, mtp, backward);
   MoeActivations scratch;
   if (needs.sparse()) taker.moe_scratch(needs.sizes, scratch);
+  if (options.adapter_rank > 0) {
+    const int64_t each = std::max<int64_t>(1, needs.sizes.experts_per_token);
+    adapter_inner_ = taker.take({options.rows_max * each, options.adapter_rank});
+  }
   // One set for all layers, or a set each.
   LayerActivations shared;
   if (options.keep != KeepActivations::kEverything) shared = taker.layer(needs, scratch);

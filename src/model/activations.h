@@ -91,8 +91,9 @@ enum class KeepActivations : uint8_t {
 struct ActivationOptions {
   int64_t rows_max = 0;  // T never exceeds this
   KeepActivations keep = KeepActivations::kNothing;
-  bool mtp = false;       // room for the MTP layer as well
-  bool observed = false;  // a layer's input outlives the layer, for a LayerObserver
+  bool mtp = false;          // room for the MTP layer as well
+  bool observed = false;     // a layer's input outlives the layer, for a LayerObserver
+  int64_t adapter_rank = 0;  // the largest of any adapter that rows will go through; 0: none
 };
 
 class Activations {
@@ -108,6 +109,8 @@ class Activations {
   TensorView& x_last() { return x_last_; }            // [T, D] output of the last layer
   TensorView& hidden() { return hidden_; }            // [T, D] after the final norm
   TensorView& inverse_rms() { return inverse_rms_; }  // [T] of the final norm; training only
+  // [T*max(K, 1), adapter_rank], of the planned T: A x of one product after another; scratch.
+  TensorView adapter_inner() const { return adapter_inner_; }
   // Where layer i leaves its result.
   TensorView output_of(int64_t i) { return i + 1 < layer_count() ? layer(i + 1).x : x_last_; }
   int64_t layer_count() const { return static_cast<int64_t>(layers_.size()); }
@@ -117,7 +120,7 @@ class Activations {
   int64_t row_count_ = 0;
   std::vector<LayerActivations> layers_;
   MtpActivations mtp_;
-  TensorView x_last_, hidden_, inverse_rms_;
+  TensorView x_last_, hidden_, inverse_rms_, adapter_inner_;
 };
 
 }  // namespace dure

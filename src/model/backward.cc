@@ -9,6 +9,7 @@
 #include "kernels/router.h"
 #include "kernels/rows.h"
 #include "model/layer.h"
+#include "model/low_rank.h"
 
 namespace dure {
 namespace {
@@ -18,6 +19,39 @@ void expert_weight_gradient(const WeightView& w, ConstTensorView offsets, ConstT
   if (dw) grouped_linear_weight_gradient(offsets, dy, x, dw, w.gradient_arithmetic(), stream);
 }
 
+// Where a product's adapter and the gradients of its factors lie.
+struct AdapterPlace {
+  LowRank LayerAdapter::*factors;
+  LowRankGradient LayerAdapterGradients::*gradients;
+};
+
+// What a backward of one product reads and adds to: x [T, K], dy [T, N], dx [T, K] +=.
+struct ProductRows {
+  ConstTensorView x, dy;
+  TensorView dx;
+};
+
+// The adapter's share of a product's gradients; rows by expert where there are offsets.
+void adapter_backward(const LayerContext& c, const LayerBackwardOptions& options,
+                      const AdapterPlace& place, const ProductRows& rows, const LayerScratch& s,
+                      ConstTensorView offsets = {}) {
+  for (const AdapterRows& stretch : c.adapters) {
+    const LowRank& added = c.layer_of(*stretch.adapter).*place.factors;
+    if (!added) continue;
+    const LowRankGradient g =
+        options.adapter != nullptr ? options.adapter->*place.gradients : LowRankGradient{};
+    const LowRankScratch room{c.adapter_inner, s.dadapter};
+    if (offsets) {
+      grouped_low_rank_backward(added, g, offsets, rows.x, rows.dy, rows.dx, room, c.stream);
+    } else {
+      low_rank_backward(added, g, rows.x, rows.dy, rows.dx, room, c.stream);
+    }
+  }
+}
+
+#define DURE_PLACE(field) \
+  AdapterPlace { &LayerAdapter::field, &LayerAdapterGradients::field }
+
 // Matrices of one FFN over plain rows.
 struct FfnWeights {
   const WeightView &gate, &up, &down;
@@ -25,21 +59,29 @@ struct FfnWeights {
 struct FfnGradients {
   TensorView gate, up, down;
 };
+struct FfnAdapters {
+  AdapterPlace gate, up, down;
+};
 
 // h: [T, D] input, dy: [T, D] gradient of the output; dh: [T, D] set or added.
-void ffn_backward(const FfnWeights& w, const FfnGradients& g, const ActivationFacts& facts,
-                  const FfnActivations& a, ConstTensorView h, ConstTensorView dy,
-                  LayerScratch& scratch, TensorView dh, Write write, Stream& stream) {
+void ffn_backward(const LayerContext& c, const LayerBackwardOptions& options, const FfnWeights& w,
+                  const FfnGradients& g, const FfnAdapters& adapters, const FfnActivations& a,
+                  ConstTensorView h, ConstTensorView dy, LayerScratch& scratch, TensorView dh,
+                  Write write) {
+  Stream& stream = c.stream;
   TensorView dinner = scratch.dinner;
   dinner.shape = a.h.shape;
   weight_gradient(w.down, dy, a.h, g.down, stream);
   linear_input_gradient(w.down, dy, dinner, Write::kSet, stream);
-  swiglu_backward(a.gate, a.up, swiglu_facts(facts), dinner, a.gate, a.up,
+  adapter_backward(c, options, adapters.down, {a.h, dy, dinner}, scratch);
+  swiglu_backward(a.gate, a.up, swiglu_facts(c.facts.activation), dinner, a.gate, a.up,
                   stream);  // gate and up become their gradients
   weight_gradient(w.gate, a.gate, h, g.gate, stream);
   weight_gradient(w.up, a.up, h, g.up, stream);
   linear_input_gradient(w.gate, a.gate, dh, write, stream);
   linear_input_gradient(w.up, a.up, dh, Write::kAdd, stream);
+  adapter_backward(c, options, adapters.gate, {h, a.gate, dh}, scratch);
+  adapter_backward(c, options, adapters.up, {h, a.up, dh}, scratch);
 }
 
 void router_backward(const LayerContext& c, const LayerBackwardOptions& options,
@@ -70,6 +112,8 @@ void moe_backward(const LayerContext& c, const LayerBackwardOptions& options, co
     grouped_bias_gradient(dispatch.offsets, s.drows, g.expert_down_bias, stream);
   grouped_linear_input_gradient(w.expert_down, dispatch.offsets, s.drows, s.dexpert, Write::kSet,
                                 stream);
+  adapter_backward(c, options, DURE_PLACE(expert_down), {a.ffn.h, s.drows, s.dexpert}, s,
+                   dispatch.offsets);
   swiglu_backward(a.ffn.gate, a.ffn.up, swiglu_facts(activation), s.dexpert, a.ffn.gate, a.ffn.up,
                   stream);  // as in ffn_backward
   if (g.expert_gate_bias)
@@ -83,11 +127,16 @@ void moe_backward(const LayerContext& c, const LayerBackwardOptions& options, co
                                 stream);
   grouped_linear_input_gradient(w.expert_up, dispatch.offsets, a.ffn.up, s.drows, Write::kAdd,
                                 stream);
+  adapter_backward(c, options, DURE_PLACE(expert_gate), {a.inputs, a.ffn.gate, s.drows}, s,
+                   dispatch.offsets);
+  adapter_backward(c, options, DURE_PLACE(expert_up), {a.inputs, a.ffn.up, s.drows}, s,
+                   dispatch.offsets);
   gather_experts_backward(dispatch, s.drows, dh, stream);
   if (w.shared_gate) {
-    ffn_backward({w.shared_gate, w.shared_up, w.shared_down},
-                 {g.shared_gate, g.shared_up, g.shared_down}, activation, a.shared, h, dy, s, dh,
-                 Write::kAdd, stream);
+    ffn_backward(c, options, {w.shared_gate, w.shared_up, w.shared_down},
+                 {g.shared_gate, g.shared_up, g.shared_down},
+                 {DURE_PLACE(shared_gate), DURE_PLACE(shared_up), DURE_PLACE(shared_down)},
+                 a.shared, h, dy, s, dh, Write::kAdd);
   }
 }
 
@@ -123,8 +172,9 @@ void attention_bias_gradients(const LayerScratch& s, ConstTensorView dout, const
 }
 
 // dout: [T, D] gradient of the output product's result.
-void attention_block_backward(const LayerContext& c, const LayerWeights& w, LayerActivations& a,
-                              LayerScratch& s, ConstTensorView dout, const InputGradient& in,
+void attention_block_backward(const LayerContext& c, const LayerBackwardOptions& options,
+                              const LayerWeights& w, LayerActivations& a, LayerScratch& s,
+                              ConstTensorView dout, const InputGradient& in,
                               const LayerGradients& g) {
   Stream& stream = c.stream;
   const AttentionShape shape = attention_shape(c.weights.config, c.facts);
@@ -132,6 +182,8 @@ void attention_block_backward(const LayerContext& c, const LayerWeights& w, Laye
       .q = a.q, .k = a.k, .v = a.v, .out = a.attended, .log_sum_exp = a.log_sum_exp};
   weight_gradient(w.o, dout, flat_rows(a.attended), g.o, stream);
   linear_input_gradient(w.o, dout, flat_rows(s.dattended), Write::kSet, stream);
+  adapter_backward(c, options, DURE_PLACE(o), {flat_rows(a.attended), dout, flat_rows(s.dattended)},
+                   s);
   attention_backward(shape, c.kv.segments(c.index), forward, s.dattended, s.dq, s.dk, s.dv, stream);
   if (g.sinks) attention_sink_gradient(shape, w.sinks, forward, s.dattended, g.sinks, stream);
   heads_backward(c, {a.q_raw, a.q_inverse_rms, w.q_norm, s.dq, s.dq_raw, g.q_norm});
@@ -143,6 +195,9 @@ void attention_block_backward(const LayerContext& c, const LayerWeights& w, Laye
   linear_input_gradient(w.q, flat_rows(s.dq_raw), in.dinput, in.write, stream);
   linear_input_gradient(w.k, flat_rows(s.dk_raw), in.dinput, Write::kAdd, stream);
   linear_input_gradient(w.v, flat_rows(s.dv), in.dinput, Write::kAdd, stream);
+  adapter_backward(c, options, DURE_PLACE(q), {in.input, flat_rows(s.dq_raw), in.dinput}, s);
+  adapter_backward(c, options, DURE_PLACE(k), {in.input, flat_rows(s.dk_raw), in.dinput}, s);
+  adapter_backward(c, options, DURE_PLACE(v), {in.input, flat_rows(s.dv), in.dinput}, s);
 }
 
 // h: [T, D] the block's input, dy: [T, D] gradient of its output; dh: [T, D] set, not dy.
@@ -151,8 +206,9 @@ void ffn_block_backward(const LayerContext& c, const LayerBackwardOptions& optio
                         ConstTensorView dy, LayerScratch& s, TensorView dh,
                         const LayerGradients& g) {
   if (c.facts.sparse) return moe_backward(c, options, w, a.moe, h, dy, s, dh, g);
-  ffn_backward({w.gate, w.up, w.down}, {g.gate, g.up, g.down}, c.facts.activation, a.dense, h, dy,
-               s, dh, Write::kSet, c.stream);
+  ffn_backward(c, options, {w.gate, w.up, w.down}, {g.gate, g.up, g.down},
+               {DURE_PLACE(gate), DURE_PLACE(up), DURE_PLACE(down)}, a.dense, h, dy, s, dh,
+               Write::kSet);
 }
 
 void pre_norm_backward(const LayerContext& c, const LayerBackwardOptions& options,
@@ -161,7 +217,8 @@ void pre_norm_backward(const LayerContext& c, const LayerBackwardOptions& option
   ffn_block_backward(c, options, w, a, a.ffn_normed, dx, s, s.dnormed, g);
   rms_norm_backward(a.x_mid, w.ffn_norm, a.mid_inverse_rms, s.dnormed, dx, Write::kAdd, g.ffn_norm,
                     c.stream);
-  attention_block_backward(c, w, a, s, dx, {a.attention_normed, s.dnormed, Write::kSet}, g);
+  attention_block_backward(c, options, w, a, s, dx, {a.attention_normed, s.dnormed, Write::kSet},
+                           g);
   rms_norm_backward(a.x, w.attention_norm, a.x_inverse_rms, s.dnormed, dx, Write::kAdd,
                     g.attention_norm, c.stream);
 }
@@ -175,7 +232,7 @@ void post_norm_backward(const LayerContext& c, const LayerBackwardOptions& optio
   add_to(s.dffn_input, dx, c.stream);
   rms_norm_backward(a.attention_output, w.attention_norm, a.x_inverse_rms, dx, s.dnormed,
                     Write::kSet, g.attention_norm, c.stream);
-  attention_block_backward(c, w, a, s, s.dnormed, {a.x, dx, Write::kAdd}, g);
+  attention_block_backward(c, options, w, a, s, s.dnormed, {a.x, dx, Write::kAdd}, g);
 }
 
 }  // namespace
@@ -190,7 +247,8 @@ void layer_backward(const LayerContext& c, const LayerBackwardOptions& options,
   }
 }
 
-LayerScratch::LayerScratch(const ModelConfig& config, int64_t rows_max, Arena& arena)
+LayerScratch::LayerScratch(const ModelConfig& config, int64_t rows_max, int64_t adapter_rank,
+                           Arena& arena)
     : rows_max_(rows_max), row_count_(rows_max) {
   const int64_t t = rows_max, q = config.head_count, g = config.kv_head_count,
                 h = config.head_width;
@@ -205,6 +263,8 @@ LayerScratch::LayerScratch(const ModelConfig& config, int64_t rows_max, Arena& a
   for (TensorView* view : {&dattended, &dq, &dq_raw}) *view = arena.take_f32({t, q, h});
   for (TensorView* view : {&dk, &dv, &dk_raw}) *view = arena.take_f32({t, g, h});
   dinner = arena.take_f32({t, std::max(sizes.dense_width, sizes.shared_width)});
+  if (adapter_rank > 0)
+    dadapter = arena.take_f32({t * std::max<int64_t>(1, sizes.experts_per_token), adapter_rank});
   if (sizes.experts == 0) return;
   drows = arena.take_f32({t * sizes.experts_per_token, config.hidden_size});
   dexpert = arena.take_f32({t * sizes.experts_per_token, sizes.expert_width});

@@ -7,10 +7,58 @@
 #include "kernels/router.h"
 #include "kernels/rows.h"
 #include "model/layer.h"
+#include "model/low_rank.h"
 #include "model/model.h"
 
 namespace dure {
 namespace {
+
+// A product that adapters may add to: the place of its factors in a layer's adapter.
+struct Adapted {
+  LowRank LayerAdapter::*place;
+  TensorView y;
+};
+
+// What the adapters of the batch add to products that read x: [T, K].
+void add_adapters(const LayerContext& c, std::initializer_list<Adapted> products,
+                  ConstTensorView x) {
+  for (const AdapterRows& rows : c.adapters) {
+    std::array<LowRankProduct, 3> list;
+    size_t count = 0;
+    for (const Adapted& p : products) {
+      const LowRank& added = c.layer_of(*rows.adapter).*p.place;
+      if (added) list[count++] = {&added, p.y.rows(rows.first, rows.count)};
+    }
+    if (count > 0)
+      add_low_rank({list.data(), count}, x.rows(rows.first, rows.count), c.adapter_inner, c.stream);
+  }
+}
+
+// The same of experts' products; x: [T*K, K] rows by expert. One adapter for all rows.
+void add_expert_adapters(const LayerContext& c, std::initializer_list<Adapted> products,
+                         ConstTensorView offsets, ConstTensorView x) {
+  for (const AdapterRows& rows : c.adapters) {
+    std::array<LowRankProduct, 2> list;
+    size_t count = 0;
+    for (const Adapted& p : products) {
+      const LowRank& added = c.layer_of(*rows.adapter).*p.place;
+      if (added) list[count++] = {&added, p.y};
+    }
+    if (count == 0) continue;
+    DURE_CHECK(rows.first == 0 && rows.count == c.positions.elements(),
+               "an adapter of experts for rows [{}, +{}) of {}", rows.first, rows.count,
+               c.positions.elements());
+    add_grouped_low_rank({list.data(), count}, offsets, x, c.adapter_inner, c.stream);
+  }
+}
+
+bool adds_to_experts(const LayerContext& c) {
+  for (const AdapterRows& rows : c.adapters) {
+    const LayerAdapter& layer = c.layer_of(*rows.adapter);
+    if (layer.expert_gate || layer.expert_up) return true;
+  }
+  return false;
+}
 
 // Norm and rotation of q or k, or the rotation alone.
 void prepare_heads(const LayerContext& c, ConstTensorView norm, ConstTensorView raw, TensorView y,
@@ -31,6 +79,11 @@ void attention_block(const LayerContext& c, const LayerWeights& w, LayerActivati
   const Product qkv[] = {
       {w.q, flat_rows(a.q_raw)}, {w.k, flat_rows(a.k_raw)}, {w.v, flat_rows(a.v)}};
   linear(qkv, input, stream);
+  add_adapters(c,
+               {{&LayerAdapter::q, flat_rows(a.q_raw)},
+                {&LayerAdapter::k, flat_rows(a.k_raw)},
+                {&LayerAdapter::v, flat_rows(a.v)}},
+               input);
   if (w.q_bias) {
     add_bias(w.q_bias, flat_rows(a.q_raw), stream);
     add_bias(w.k_bias, flat_rows(a.k_raw), stream);
@@ -42,6 +95,7 @@ void attention_block(const LayerContext& c, const LayerWeights& w, LayerActivati
   attention(attention_shape(c.weights.config, c.facts), c.kv.segments(c.index), a.q, w.sinks,
             a.attended, a.log_sum_exp, stream);
   linear(w.o, flat_rows(a.attended), out, stream);
+  add_adapters(c, {{&LayerAdapter::o, out}}, flat_rows(a.attended));
   if (w.o_bias) add_bias(w.o_bias, out, stream);
 }
 
@@ -56,24 +110,33 @@ void moe_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h, 
   const ExpertDispatch dispatch = a.dispatch();
   dispatch_experts(a.experts, facts, dispatch, stream);
   const Product gate_up[] = {{w.expert_gate, a.ffn.gate}, {w.expert_up, a.ffn.up}};
-  if (takes_rows(w.expert_gate) && takes_rows(w.expert_up)) {
+  const bool takes = takes_rows(w.expert_gate) && takes_rows(w.expert_up);
+  if (!takes || adds_to_experts(c)) gather_rows(h, dispatch.row_token, a.inputs, stream);
+  if (takes) {
     grouped_linear_take(gate_up, dispatch.offsets, dispatch.row_token, h, stream);
   } else {
-    gather_rows(h, dispatch.row_token, a.inputs, stream);
     grouped_linear(gate_up, dispatch.offsets, a.inputs, stream);
   }
+  add_expert_adapters(
+      c, {{&LayerAdapter::expert_gate, a.ffn.gate}, {&LayerAdapter::expert_up, a.ffn.up}},
+      dispatch.offsets, a.inputs);
   if (w.expert_gate_bias) {
     add_grouped_bias(w.expert_gate_bias, dispatch.offsets, a.ffn.gate, stream);
     add_grouped_bias(w.expert_up_bias, dispatch.offsets, a.ffn.up, stream);
   }
   swiglu(a.ffn.gate, a.ffn.up, activation, a.ffn.h, stream);
   grouped_linear(w.expert_down, dispatch.offsets, a.ffn.h, a.outputs, stream);
+  add_expert_adapters(c, {{&LayerAdapter::expert_down, a.outputs}}, dispatch.offsets, a.ffn.h);
   if (w.expert_down_bias) add_grouped_bias(w.expert_down_bias, dispatch.offsets, a.outputs, stream);
   if (w.shared_gate) {
     const Product shared[] = {{w.shared_gate, a.shared.gate}, {w.shared_up, a.shared.up}};
     linear(shared, h, stream);
+    add_adapters(
+        c, {{&LayerAdapter::shared_gate, a.shared.gate}, {&LayerAdapter::shared_up, a.shared.up}},
+        h);
     swiglu(a.shared.gate, a.shared.up, activation, a.shared.h, stream);
     linear(w.shared_down, a.shared.h, a.shared_output, stream);
+    add_adapters(c, {{&LayerAdapter::shared_down, a.shared_output}}, a.shared.h);
   }
   combine_experts(dispatch, a.outputs, a.weights, a.shared_output, out, stream);
 }
@@ -82,8 +145,10 @@ void dense_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h
                  TensorView out) {
   const Product gate_up[] = {{w.gate, a.gate}, {w.up, a.up}};
   linear(gate_up, h, c.stream);
+  add_adapters(c, {{&LayerAdapter::gate, a.gate}, {&LayerAdapter::up, a.up}}, h);
   swiglu(a.gate, a.up, swiglu_facts(c.facts.activation), a.h, c.stream);
   linear(w.down, a.h, out, c.stream);
+  add_adapters(c, {{&LayerAdapter::down, out}}, a.h);
 }
 
 void ffn_block(const LayerContext& c, const LayerWeights& w, ConstTensorView input,
@@ -122,10 +187,14 @@ void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
   const ModelConfig& config = weights.config;
   DURE_CHECK_EQ(batch.ids.elements(), batch.positions.elements());
   activations.set_rows(batch.ids.elements());
+  const AdapterRows all{weights.adapter.get(), 0, batch.ids.elements()};
+  const std::span<const AdapterRows> adapters = adapters_of(weights, batch.adapters, all);
   embedding(weights.embedding, batch.ids, activations.layer(0).x, stream);
   for (int64_t i = 0; i < config.layer_count(); ++i) {
-    const LayerContext context{
-        weights, config.layers[static_cast<size_t>(i)], i, batch.positions, kv, stream};
+    const LayerContext context{weights,  config.layers[static_cast<size_t>(i)],
+                               i,        batch.positions,
+                               kv,       stream,
+                               adapters, activations.adapter_inner()};
     layer_forward(context, weights.layers[static_cast<size_t>(i)], activations.layer(i),
                   activations.output_of(i));
     if (observer != nullptr) observer->layer_done(i, activations.layer(i));
@@ -159,8 +228,14 @@ void forward_mtp(const ModelWeights& weights, ConstTensorView hidden, const RowB
 }
 
 void head_logits(const ModelWeights& weights, ConstTensorView hidden, TensorView logits,
-                 Stream& stream) {
+                 Stream& stream, const HeadAdapters& adapters) {
   linear(weights.head, hidden, logits, stream);
+  const AdapterRows all{weights.adapter.get(), 0, hidden.dim(0)};
+  for (const AdapterRows& rows : adapters_of(weights, adapters.rows, all)) {
+    if (!rows.adapter->head) continue;
+    const LowRankProduct product{&rows.adapter->head, logits.rows(rows.first, rows.count)};
+    add_low_rank({&product, 1}, hidden.rows(rows.first, rows.count), adapters.inner, stream);
+  }
 }
 
 }  // namespace dure

@@ -23,7 +23,22 @@ struct LayerContext {
   ConstTensorView positions;  // [T] i32
   KvAccess& kv;
   Stream& stream;
+  std::span<const AdapterRows> adapters = {};  // none where the layer is the MTP layer
+  TensorView adapter_inner;                    // Activations::adapter_inner()
+
+  const LayerAdapter& layer_of(const ModelAdapter& adapter) const {
+    return adapter.layers[static_cast<size_t>(index)];
+  }
 };
+
+// The adapters of a batch: those that it lists, else the weights' own for all rows (`all`), else
+// none.
+inline std::span<const AdapterRows> adapters_of(const ModelWeights& weights,
+                                                std::span<const AdapterRows> listed,
+                                                const AdapterRows& all) {
+  if (!listed.empty()) return listed;
+  return {&all, weights.adapter != nullptr ? size_t{1} : size_t{0}};
+}
 
 // a.x: [T, D] holds the input; out: [T, D] = result, which may be a.x itself where no backward
 // follows.
@@ -32,9 +47,10 @@ void layer_forward(const LayerContext& context, const LayerWeights& w, LayerActi
 
 // What the backward of a layer needs beside the activations.
 struct LayerBackwardOptions {
-  ConstTensorView document_offsets;  // [Dn+1] i64
-  BalanceScales balance;             // coefficient 0: no balance loss
-  TensorView balance_loss;           // [1] f64 +=
+  ConstTensorView document_offsets;                // [Dn+1] i64
+  BalanceScales balance;                           // coefficient 0: no balance loss
+  TensorView balance_loss;                         // [1] f64 +=
+  const LayerAdapterGradients* adapter = nullptr;  // += of its factors; null: they are frozen
 };
 
 // dw += dy^T x of the matrix w, unless it is empty: then the matrix is frozen.
@@ -45,7 +61,7 @@ inline void weight_gradient(const WeightView& w, ConstTensorView dy, ConstTensor
 
 // Room for the gradients of one layer's intermediates; shared by all layers, as wide as the widest.
 struct LayerScratch {
-  LayerScratch(const ModelConfig& config, int64_t rows_max, Arena& arena);
+  LayerScratch(const ModelConfig& config, int64_t rows_max, int64_t adapter_rank, Arena& arena);
   void set_rows(int64_t row_count);
   // The shapes of a sparse layer's views below, for the rows set.
   void fit(const ExpertFacts& experts);
@@ -58,6 +74,7 @@ struct LayerScratch {
   TensorView drows;                  // [T*K, D]
   TensorView dexpert;                // [T*K, I]
   TensorView dweights, dlogits;      // [T, K], [T, E]
+  TensorView dadapter;               // [T*K, R] of an adapter's inner rows
 
  private:
   int64_t rows_max_ = 0, row_count_ = 0;

@@ -14,6 +14,9 @@ namespace dure {
 struct RowBatch {
   ConstTensorView ids;        // [T] i32 tokens
   ConstTensorView positions;  // [T] i32 in their sequences
+  // Which rows go through which adapter; none listed: all of them through weights.adapter, where
+  // there is one.
+  std::span<const AdapterRows> adapters = {};
 };
 
 // Sees a layer's activations when the layer is done, before the next one takes their place; its
@@ -36,8 +39,14 @@ void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
 void forward_mtp(const ModelWeights& weights, ConstTensorView hidden, const RowBatch& batch,
                  KvAccess& kv, Activations& activations, Stream& stream);
 
+// Of the rows of a head, as a batch has them of its own: `inner` is Activations::adapter_inner(),
+// needed where an adapter adds to the head.
+struct HeadAdapters {
+  TensorView inner;
+  std::span<const AdapterRows> rows = {};
+};
 // logits: [R, V] = of hidden rows [R, D].
 void head_logits(const ModelWeights& weights, ConstTensorView hidden, TensorView logits,
-                 Stream& stream);
+                 Stream& stream, const HeadAdapters& adapters = {});
 
 }  // namespace dure

@@ -10,6 +10,7 @@
 #include "kernels/rows.h"
 #include "model/document_kv.h"
 #include "model/layer.h"
+#include "model/low_rank.h"
 #include "tensor/host_array.h"
 
 namespace dure {
@@ -62,6 +63,7 @@ struct HeadChunk {
 struct HeadPass {
   bool entropy = false;
   const ModelGradients* gradients = nullptr;  // null: losses alone
+  const ModelAdapterGradients* adapter = nullptr;
 };
 
 }  // namespace
@@ -87,6 +89,7 @@ struct TrainPass::State {
   std::vector<float> row_log_probability, row_entropy;
   LossResult result;
   const ModelWeights* weights = nullptr;
+  AdapterRows adapter_rows;  // all rows, where the weights have an adapter
   bool mtp_ready = false;
 
   State(const ModelConfig& c, const TrainPassOptions& p, Arena a)
@@ -94,7 +97,7 @@ struct TrainPass::State {
         pass_options(p),
         arena(std::move(a)),
         activations(c, activation_options(c, p), arena),
-        scratch(c, p.rows_max, arena) {
+        scratch(c, p.rows_max, p.adapter_rank, arena) {
     const Shape wide{p.rows_max, c.hidden_size};
     dhidden = arena.take_f32(wide);
     dx = arena.take_f32(wide);
@@ -130,14 +133,24 @@ struct TrainPass::State {
   static ActivationOptions activation_options(const ModelConfig& c, const TrainPassOptions& p) {
     return {.rows_max = p.rows_max,
             .keep = p.recompute ? KeepActivations::kLayerInputs : KeepActivations::kEverything,
-            .mtp = p.mtp && c.mtp_layer_count > 0};
+            .mtp = p.mtp && c.mtp_layer_count > 0,
+            .adapter_rank = p.adapter_rank};
   }
 
   bool has_mtp() const { return pass_options.mtp && config.mtp_layer_count > 0; }
   int64_t row_count() const { return static_cast<int64_t>(ids.size()); }
 
   LayerContext context(int64_t layer, Stream& stream) {
-    return {*weights, config.layer(layer), layer, positions.on(stream), kv, stream};
+    const bool adapted = layer < config.layer_count();
+    adapter_rows = {weights->adapter.get(), 0, row_count()};
+    return {*weights,
+            config.layer(layer),
+            layer,
+            positions.on(stream),
+            kv,
+            stream,
+            adapted ? adapters_of(*weights, {}, adapter_rows) : std::span<const AdapterRows>{},
+            activations.adapter_inner()};
   }
 
   void take_input(const TrainInput& in);
@@ -157,9 +170,13 @@ struct TrainPass::State {
   void set_main_coefficients(const LossOptions& options);
   double mtp_scale(const LossOptions& options) const;
 
+  void add_head_adapter(ConstTensorView dlogits, ConstTensorView x, TensorView dx,
+                        const HeadPass& pass, Stream& stream);
   LayerBackwardOptions layer_options(const LossOptions& options, Stream& stream);
-  void backward_mtp(const LossOptions& options, const ModelGradients& g, Stream& stream);
-  void backward_layers(const LossOptions& options, const ModelGradients& g, Stream& stream);
+  void backward_mtp(const LossOptions& options, const ModelGradients& g,
+                    const ModelAdapterGradients* adapter, Stream& stream);
+  void backward_layers(const LossOptions& options, const ModelGradients& g,
+                       const ModelAdapterGradients* adapter, Stream& stream);
   void add_balance(const LossOptions& options, Stream& stream);
   void start_result(Stream& stream);
   void finish_result(const LossOptions& options, Stream& stream);
@@ -260,6 +277,15 @@ ConstTensorView TrainPass::State::hidden_chunk(const HeadChunk& chunk, ConstTens
   return packed.rows(0, chunk.count);
 }
 
+// dx += the share of the adapter that the head has.
+void TrainPass::State::add_head_adapter(ConstTensorView dlogits, ConstTensorView x, TensorView dx,
+                                        const HeadPass& pass, Stream& stream) {
+  if (weights->adapter == nullptr || !weights->adapter->head) return;
+  const LowRankGradient g = pass.adapter != nullptr ? pass.adapter->head : LowRankGradient{};
+  low_rank_backward(weights->adapter->head, g, x, dlogits, dx,
+                    {activations.adapter_inner(), scratch.dadapter}, stream);
+}
+
 void TrainPass::State::head_gradients(HeadRows& head, const HeadChunk& chunk, ConstTensorView x,
                                       TensorView dhidden_rows, const HeadPass& pass,
                                       Stream& stream) {
@@ -267,15 +293,12 @@ void TrainPass::State::head_gradients(HeadRows& head, const HeadChunk& chunk, Co
   log_probability_backward(dlogits, chunk.targets, head.log_sum_exp.rows(chunk.first, chunk.count),
                            head.coefficients.on(stream).rows(chunk.first, chunk.count), stream);
   weight_gradient(weights->head, dlogits, x, pass.gradients->head, stream);
-  if (chunk.neighbours_from) {
-    linear_input_gradient(weights->head, dlogits,
-                          dhidden_rows.rows(*chunk.neighbours_from, chunk.count), Write::kSet,
-                          stream);
-    return;
-  }
-  const TensorView d = dpacked.rows(0, chunk.count);
+  const bool in_place = chunk.neighbours_from.has_value();
+  const TensorView d = in_place ? dhidden_rows.rows(*chunk.neighbours_from, chunk.count)
+                                : dpacked.rows(0, chunk.count);
   linear_input_gradient(weights->head, dlogits, d, Write::kSet, stream);
-  scatter_rows(d, chunk.rows, dhidden_rows, stream);
+  add_head_adapter(dlogits, x, d, pass, stream);
+  if (!in_place) scatter_rows(d, chunk.rows, dhidden_rows, stream);
 }
 
 void TrainPass::State::run_head(HeadRows& head, ConstTensorView hidden, TensorView dhidden_rows,
@@ -287,7 +310,7 @@ void TrainPass::State::run_head(HeadRows& head, ConstTensorView hidden, TensorVi
     const HeadChunk chunk = chunk_of(head, first, std::min(step, head.count() - first), stream);
     const ConstTensorView x = hidden_chunk(chunk, hidden, stream);
     const TensorView rows = logits.rows(0, chunk.count);
-    head_logits(*weights, x, rows, stream);
+    head_logits(*weights, x, rows, stream, {.inner = activations.adapter_inner()});
     if (!head.known || pass.entropy) {
       token_log_probability(rows, chunk.targets, head.log_probability.rows(first, chunk.count),
                             head.log_sum_exp.rows(first, chunk.count),
@@ -328,12 +351,12 @@ LayerBackwardOptions TrainPass::State::layer_options(const LossOptions& options,
 
 // Adds to dhidden, which holds the main head's gradient already.
 void TrainPass::State::backward_mtp(const LossOptions& options, const ModelGradients& g,
-                                    Stream& stream) {
+                                    const ModelAdapterGradients* adapter, Stream& stream) {
   MtpActivations& a = activations.mtp();
   const MtpWeights& w = weights->mtp;
   mtp.coefficients.assign(mtp.rows.size(), static_cast<float>(-mtp_scale(options)));
   const TensorView dy = scratch.dnormed;
-  run_head(mtp, a.y, dy, {.entropy = false, .gradients = &g}, stream);
+  run_head(mtp, a.y, dy, {.entropy = false, .gradients = &g, .adapter = adapter}, stream);
   rms_norm_backward(a.x, w.norm, a.inverse_rms, dy, dx, Write::kSet, g.mtp.norm, stream);
   kv.point_at(a.layer.k, a.layer.v);
   const LayerContext c = context(config.layer_count(), stream);
@@ -350,8 +373,8 @@ void TrainPass::State::backward_mtp(const LossOptions& options, const ModelGradi
 }
 
 void TrainPass::State::backward_layers(const LossOptions& options, const ModelGradients& g,
-                                       Stream& stream) {
-  const LayerBackwardOptions layer = layer_options(options, stream);
+                                       const ModelAdapterGradients* adapter, Stream& stream) {
+  LayerBackwardOptions layer = layer_options(options, stream);
   rms_norm_backward(activations.x_last(), weights->norm, activations.inverse_rms(), dhidden, dx,
                     Write::kSet, g.norm, stream);
   for (int64_t i = config.layer_count() - 1; i >= 0; --i) {
@@ -362,6 +385,7 @@ void TrainPass::State::backward_layers(const LossOptions& options, const ModelGr
     // input is not needed any more.
     if (pass_options.recompute) layer_forward(c, weights->layers[at], a, scratch.dnormed);
     kv.point_at(a.k, a.v);
+    if (adapter != nullptr) layer.adapter = &adapter->layers[at];
     layer_backward(c, layer, weights->layers[at], a, scratch, dx, g.layers[at]);
   }
   if (g.embedding) embedding_backward(ids.on(stream), dx, g.embedding, stream);
@@ -475,16 +499,17 @@ std::span<const float> TrainPass::entropy() const {
 }
 
 const LossResult& TrainPass::backward(const LossOptions& options, const ModelGradients& gradients,
-                                      Stream& stream) {
+                                      Stream& stream, const ModelAdapterGradients* adapter) {
   State& s = *state_;
   DURE_CHECK(s.weights != nullptr, "backward before forward");
   s.start_result(stream);
   s.set_main_coefficients(options);
   if (options.mtp_coefficient != 0) s.forward_mtp_layer(stream);
   s.run_head(s.main, s.activations.hidden(), s.dhidden,
-             {.entropy = options.want_entropy, .gradients = &gradients}, stream);
-  if (options.mtp_coefficient != 0) s.backward_mtp(options, gradients, stream);
-  s.backward_layers(options, gradients, stream);
+             {.entropy = options.want_entropy, .gradients = &gradients, .adapter = adapter},
+             stream);
+  if (options.mtp_coefficient != 0) s.backward_mtp(options, gradients, adapter, stream);
+  s.backward_layers(options, gradients, adapter, stream);
   s.finish_result(options, stream);
   s.spread_rows(options.want_entropy, stream);
   s.weights = nullptr;  // the activations are used up

@@ -34,6 +34,7 @@ struct TrainPassOptions {
   bool recompute = false;     // keep only the layers' inputs
   bool mtp = true;            // room for the MTP loss (where the model has the layer)
   int64_t head_rows = 0;      // rows of logits at a time; 0: about 4 MiB of them
+  int64_t adapter_rank = 0;   // of the weights' adapter, 0: none
 };
 
 struct TrainInput {
@@ -106,9 +107,9 @@ class TrainPass {
 
   // Losses, and gradients added to `gradients` (empty for a matrix that is frozen; the gradient
   // still flows through it). The weights are those of forward(). Uses up what forward() left: once
-  // each.
+  // each. `adapter`: of the weights' adapter's factors, null: frozen.
   const LossResult& backward(const LossOptions& options, const ModelGradients& gradients,
-                             Stream& stream);
+                             Stream& stream, const ModelAdapterGradients* adapter = nullptr);
   // Losses alone; a backward() may follow.
   const LossResult& losses(const LossOptions& options, Stream& stream);
 

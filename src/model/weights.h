@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/norm.h"  // RopeTable
+#include "model/adapter.h"
 #include "model/parameters.h"
 
 namespace dure {
@@ -29,6 +30,10 @@ struct ModelWeights : ModelOf<WeightView, ConstTensorView> {
   std::vector<std::vector<const void*>> addresses;  // the tables of WeightView::parts
   std::shared_ptr<const void> source;               // keeps the mapped files alive
   int64_t source_bytes = 0;                         // of these, what is memory and not map
+  // What all rows go through unless their batch says otherwise (RowBatch::adapters); null: the base
+  // alone. Who makes Activations for these weights plans rank_max() of inner rows.
+  std::shared_ptr<const ModelAdapter> adapter;
+  int64_t adapter_rank() const { return adapter == nullptr ? 0 : adapter->rank_max; }
 
   // Empty for a layer without RoPE. Checked: some layer of the config that the tables were made
   // from turns in that way.

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "data/preference_data.h"
+#include "formats/adapter_layout.h"
 #include "rl/preference.h"
 #include "train/optimiser.h"
 #include "train/precision.h"
@@ -47,6 +48,7 @@ struct PreferConfig {
   PreferenceDataOptions data;
   PreferenceOptions objective;
   PrecisionOptions train;
+  LoraOptions lora;
   OptimiserOptions optimiser{.learning_rate = 1e-6, .weight_decay = 0};
   ScheduleOptions schedule{.warmup_steps = 5, .decay_fraction = 0};
   PreferRecordOptions record;
@@ -66,6 +68,7 @@ struct PreferConfig {
     v("data", data, "what is compared");
     v("objective", objective, "how responses are compared");
     v("train", train, "how products round");
+    v("lora", lora, "an adapter is trained, the model stays as it is stored");
     v("optimiser", optimiser, "how the parameters move");
     v("schedule", schedule, "learning rate over the steps");
     v("record", record, "metrics and checkpoints");

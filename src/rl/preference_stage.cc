@@ -67,6 +67,7 @@ LearnerOptions preference_learner_options(const PreferConfig& config, const Pref
   look(set.heldout);
   LearnerOptions options = preference_learner_options(config.optimiser, rows);
   options.arithmetic = config.train.arithmetic;
+  options.pass.adapter_rank = config.lora.rank;
   return options;
 }
 
@@ -91,12 +92,15 @@ Json PreferenceStage::identity() const {
   out["objective"] = name_of(config_.objective.objective);
   out["optimiser.kind"] = name_of(config_.optimiser.kind);
   add_identity(config_.train, out);
+  if (config_.lora.wanted()) out["lora"] = to_json(config_.lora);
   out["init content"] = content_hash(init_, "model.safetensors");
   return out;
 }
 
 void PreferenceStage::open(const Checkpoint* from) {
-  files_ = std::make_shared<ModelFiles>(from == nullptr ? init_ : from->path());
+  // A checkpoint holds the whole model, or an adapter to what the run started from.
+  const bool adapted = config_.lora.wanted();
+  files_ = std::make_shared<ModelFiles>(from == nullptr || adapted ? init_ : from->path());
   folder_texts_ = folder_texts(*files_, load_chat_texts(*files_).require_tokenizer());
   set_ = open_preferences(config_, *files_);
   if (config_.record.eval_steps > 0 && set_.heldout.empty())
@@ -107,10 +111,16 @@ void PreferenceStage::open(const Checkpoint* from) {
   drawn_.assign(set_.files.size(), 0);
   const LearnerOptions options = preference_learner_options(config_, set_);
   step_options_ = {.objective = config_.objective, .rows_max = options.pass.rows_max};
-  learner_.emplace(files_->config(), options, stream_);
-  if (from == nullptr) {
-    load_parameters(*files_, learner_->parameters(), stream_);
+  if (adapted) {
+    learner_.emplace(
+        start_adapter(config_.lora, files_, config_.train.arithmetic, config_.init, config_.output),
+        options, stream_);
+    learner_->adapter()->initialise(static_cast<uint64_t>(config_.seed), stream_);
   } else {
+    learner_.emplace(files_->config(), options, stream_);
+    if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
+  }
+  if (from != nullptr) {
     const Json& drawn = from->state().at("drawn");
     for (size_t i = 0; i < drawn_.size(); ++i) drawn_[i] = drawn.at(i).as_int("drawn");
   }
@@ -167,7 +177,8 @@ std::vector<double> PreferenceStage::compute_references(
       fail(ErrorCode::kInvalidArgument, "{}: init ({}) is not the model that the run started from",
            config_.output, config_.init);
     log_warn("{}: reference_logps.bin is missing or not of this run: made again", config_.output);
-    load_parameters(ModelFiles(init_), learner_->parameters(), stream_);
+    // A fresh adapter adds nothing: the weights are the first model's as they are.
+    if (!config_.lora.wanted()) load_parameters(ModelFiles(init_), learner_->parameters(), stream_);
     learner_->parameters_changed();
   }
   constexpr size_t kTogether = 256;

@@ -81,6 +81,7 @@ LearnerOptions rl_learner_options(const RlConfig& config, const PromptRoom& room
   LearnerOptions options =
       rl_learner_options(config.optimiser, std::max(config.micro_rows_max, room.context_tokens()));
   options.arithmetic = config.train.arithmetic;
+  options.pass.adapter_rank = config.lora.rank;
   return options;
 }
 
@@ -90,6 +91,7 @@ GeneratorOptions rl_generator_options(const RlConfig& config, const PromptRoom& 
   return {.sequences_max = together,
           .context_tokens_max = room.context_tokens(),
           .batch_rows_max = std::max<int64_t>(512, together),
+          .adapter_rank = config.lora.rank,
           .prefix = {.keep = true}};
 }
 

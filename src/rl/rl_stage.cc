@@ -39,22 +39,32 @@ Json RlStage::identity() const {
   }
   if (config_.reward != RewardOptions{}) out["reward"] = all.at("reward");
   add_identity(config_.train, out);
+  if (config_.lora.wanted()) out["lora"] = all.at("lora");
   out["init content"] = content_hash(init_, "model.safetensors");
   return out;
 }
 
 void RlStage::open(const Checkpoint* from) {
-  files_ = std::make_shared<ModelFiles>(from == nullptr ? init_ : from->path());
+  // A checkpoint holds the whole model, or an adapter to what the run started from.
+  const bool adapted = config_.lora.wanted();
+  files_ = std::make_shared<ModelFiles>(from == nullptr || adapted ? init_ : from->path());
   texts_ = load_chat_texts(*files_);
   folder_texts_ = folder_texts(*files_, texts_.require_tokenizer());
   room_ = rl_room(config_, texts_, files_->config().context_tokens, items_.get());
   make_folders(config_.output);
   if (items_ != nullptr) items_->open_graders(config_.output);
   learner_options_ = rl_learner_options(config_, room_);
-  learner_.emplace(files_->config(), learner_options_, stream_);
+  if (adapted) {
+    learner_.emplace(
+        start_adapter(config_.lora, files_, config_.train.arithmetic, config_.init, config_.output),
+        learner_options_, stream_);
+    learner_->adapter()->initialise(static_cast<uint64_t>(config_.seed), stream_);
+  } else {
+    learner_.emplace(files_->config(), learner_options_, stream_);
+    if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
+  }
   generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
   samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
-  if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
   learner_->parameters_changed();
   if (config_.filter.samples > 0) filter_items(from != nullptr);
 }

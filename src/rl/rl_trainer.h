@@ -16,6 +16,7 @@
 
 #include <string>
 
+#include "formats/adapter_layout.h"
 #include "rl/advantages.h"
 #include "rl/rollout.h"
 #include "train/optimiser.h"
@@ -83,6 +84,7 @@ struct RlConfig {
   PassRateOptions filter;
   ObjectiveOptions objective = ObjectiveOptions();
   PrecisionOptions train;
+  LoraOptions lora;
   OptimiserOptions optimiser{.learning_rate = 1e-3, .weight_decay = 0};
   ScheduleOptions schedule{.warmup_steps = 5, .decay_fraction = 0};
   RlCheckpointOptions checkpoint;
@@ -114,6 +116,7 @@ struct RlConfig {
     v("filter", filter, "which items are learnt from: by a first pass");
     v("objective", objective, "what is maximised");
     v("train", train, "how products round, the sampler's too");
+    v("lora", lora, "an adapter is trained, the model stays as it is stored");
     v("optimiser", optimiser, "how the parameters move");
     v("schedule", schedule, "learning rate over the steps");
     v("checkpoint", checkpoint, "when the state is saved");

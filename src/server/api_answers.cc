@@ -32,6 +32,13 @@ Json model_json(const ServedModel& model, const std::string& name) {
   return out;
 }
 
+Json adapter_json(const ServedModel& model, const ServedAdapter& adapter) {
+  Json out = model_json(model, adapter.name);
+  out["root"] = adapter.path;
+  out["parent"] = model.name();
+  return out;
+}
+
 int64_t count_prompt(const ChatRequest& request, const ServedModel& model) {
   const std::vector<int32_t> ids = model.texts.require_tokenizer().encode(
       render_prompt(request, model), {.add_special_tokens = false});
@@ -74,6 +81,8 @@ HttpResponse Api::metrics(const Call& call) const {
 HttpResponse Api::models(const Call& call) const {
   Json data = Json::array();
   for (const std::string& name : call.model().names) data.push_back(model_json(call.model(), name));
+  for (const ServedAdapter& adapter : call.model().adapters)
+    data.push_back(adapter_json(call.model(), adapter));
   Json out = Json::object();
   out["object"] = "list";
   out["data"] = std::move(data);
@@ -83,6 +92,8 @@ HttpResponse Api::models(const Call& call) const {
 HttpResponse Api::model(const Call& call) const {
   const std::string name = call.path.substr(std::string_view("/models/").size());
   const auto& names = call.model().names;
+  if (const ServedAdapter* adapter = call.model().find_adapter(name))
+    return json_response(adapter_json(call.model(), *adapter));
   if (std::find(names.begin(), names.end(), name) == names.end()) {
     ApiError error = api_fault(404, "model_not_found",
                                fmt::format("The model `{}` does not exist. Here is: {}.",

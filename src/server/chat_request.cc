@@ -207,8 +207,8 @@ Json read_tools_field(const Json& list, const std::string& path) {
 
 ChatRequest read_chat_request(const Json& body, const ServedModel& model) {
   ApiFields fields(body, "");
-  check_model(fields, model);
   ChatRequest out;
+  out.generation.adapter = check_model(fields, model);
   out.conversation.thinking = model.thinking;
   out.generation.thinking_tokens = model.thinking_tokens;
   const Json* messages = fields.array("messages");

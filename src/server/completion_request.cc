@@ -69,8 +69,8 @@ std::vector<int32_t> read_tokens(const Json& list, const std::string& path,
 
 CompletionRequest read_completion_request(const Json& body, const ServedModel& model) {
   ApiFields fields(body, "");
-  check_model(fields, model);
   CompletionRequest out;
+  out.generation.adapter = check_model(fields, model);
   out.echo = fields.boolean("echo").value_or(false);
   // Nothing new, the prompt scored: the one request whose answer may be of no token.
   const Json* given = fields.find("max_tokens");

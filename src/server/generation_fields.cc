@@ -149,12 +149,15 @@ class ToldNames {
 
 }  // namespace
 
-void check_model(ApiFields& fields, const ServedModel& model) {
+const ServedAdapter* check_model(ApiFields& fields, const ServedModel& model) {
   const std::optional<std::string> name = fields.string("model");
-  if (!name || model.any_name) return;
-  if (std::find(model.names.begin(), model.names.end(), *name) != model.names.end()) return;
+  if (!name) return nullptr;
+  if (const ServedAdapter* adapter = model.find_adapter(*name)) return adapter;
+  if (model.any_name) return nullptr;
+  if (std::find(model.names.begin(), model.names.end(), *name) != model.names.end()) return nullptr;
   std::string names;
   for (const std::string& known : model.names) names += (names.empty() ? "" : ", ") + known;
+  for (const ServedAdapter& known : model.adapters) names += ", " + known.name;
   ApiError error = bad_field("model", fmt::format("The model `{}` does not exist. Here is: {}.",
                                                   name->substr(0, 100), names));
   error.status = 404;

@@ -16,6 +16,7 @@
 namespace dure {
 
 struct GenerationFields {
+  const ServedAdapter* adapter = nullptr;  // that `model` names; null: the model alone
   SamplingOptions sampling;
   std::optional<int64_t> seed;
   std::optional<int64_t> tokens_max;           // absent: all the room the context leaves
@@ -37,8 +38,9 @@ struct GenerationFields {
 // All that nobody read: of the body and of objects inside it.
 std::vector<std::string> unknown_fields(const ApiFields& body, const GenerationFields& generation);
 
-// Refuses another model's name: 404. An absent one means this.
-void check_model(ApiFields& fields, const ServedModel& model);
+// The adapter that `model` names, null for the model itself, which an absent name means too.
+// Refuses any other name: 404.
+const ServedAdapter* check_model(ApiFields& fields, const ServedModel& model);
 
 // Everything but logprobs, whose forms differ, into `out`.
 void read_generation(ApiFields& fields, const ServedModel& model, GenerationFields& out);

@@ -359,8 +359,8 @@ class MessagesStream final : public AnswerFormat {
 
 ChatRequest read_messages_request(const Json& body, const ServedModel& model) {
   ApiFields fields(body, "");
-  check_model(fields, model);
   ChatRequest out;
+  out.generation.adapter = check_model(fields, model);
   out.conversation.thinking = model.thinking;
   out.generation.thinking_tokens = model.thinking_tokens;
   out.messages = read_dialogue(fields);

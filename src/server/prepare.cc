@@ -26,7 +26,8 @@ GenerationRequest make_request(std::vector<int32_t> prompt, const GenerationFiel
           .top_count = fields.logprobs ? fields.top_logprobs : 0,
           .mask = std::move(mask),
           .stream = static_cast<uint64_t>(index),
-          .prefix_salt = prefix_salt("", fields.cache_salt)};
+          .prefix_salt = prefix_salt("", fields.cache_salt),
+          .adapter = fields.adapter != nullptr ? fields.adapter->adapter : nullptr};
 }
 
 Conversation conversation_of(const ChatRequest& request, const ServedModel& model) {
@@ -58,7 +59,9 @@ void add_echoes(const CompletionRequest& request, const ServedModel& model, Comp
   if (!model.score_prompts) {
     throw unsupported("echo", "echo with logprobs: this server does not score prompts");
   }
-  for (auto& scores : model.score_prompts(request.prompts, request.generation.top_logprobs)) {
+  const ServedAdapter* const adapter = request.generation.adapter;
+  for (auto& scores : model.score_prompts(request.prompts, request.generation.top_logprobs,
+                                          adapter != nullptr ? adapter->adapter.get() : nullptr)) {
     std::vector<TokenRecord> records;
     for (PromptScore& score : scores)
       records.push_back({score.token, score.log_probability, std::move(score.top)});
@@ -73,7 +76,7 @@ AnswerHead make_head(const GenerationFields& fields, const ServedModel& model,
                      const char* id_prefix) {
   return {.id = fresh_id(id_prefix),
           .created_s = static_cast<int64_t>(std::time(nullptr)),
-          .model = model.name(),
+          .model = fields.adapter != nullptr ? fields.adapter->name : model.name(),
           .choice_count = fields.choice_count,
           .include_usage = fields.include_usage,
           .continuous_usage = fields.continuous_usage,

@@ -426,9 +426,9 @@ class ResponsesFormat : public AnswerFormat {
 
 ChatRequest read_responses_request(const Json& body, const ServedModel& model) {
   ApiFields fields(body, "");
-  check_model(fields, model);
-  refuse_state(fields);
   ChatRequest out;
+  out.generation.adapter = check_model(fields, model);
+  refuse_state(fields);
   out.conversation.thinking = model.thinking;
   out.generation.thinking_tokens = model.thinking_tokens;
   out.generation.prompt_name = "input";

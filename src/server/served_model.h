@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "chat/answer_masks.h"
@@ -17,9 +18,16 @@
 
 namespace dure {
 
+// What is added to the model for requests that name it.
+struct ServedAdapter {
+  std::string name, path;
+  std::shared_ptr<const ModelAdapter> adapter;
+};
+
 struct ServedModel {
   std::vector<std::string> names;  // the first is what answers say
-  std::string root;                // the MODEL argument
+  std::vector<ServedAdapter> adapters;
+  std::string root;  // the MODEL argument
   ChatTexts texts;
   SamplingOptions defaults;  // where a request is silent
   int64_t context_tokens = 0;
@@ -29,9 +37,11 @@ struct ServedModel {
   bool any_name = false;                   // every `model` means this one
   bool thinking = true;                    // where a request is silent
   std::optional<int64_t> thinking_tokens;  // where a request is silent; absent: no limit
-  // Scores given prompts (echo with logprobs): waits for its turn. Empty: that is refused.
+  // Scores given prompts (echo with logprobs), of an adapter or of the model alone: waits for its
+  // turn. Empty: that is refused.
   std::function<std::vector<std::vector<PromptScore>>(
-      const std::vector<std::vector<int32_t>>& prompts, int64_t top_count)>
+      const std::vector<std::vector<int32_t>>& prompts, int64_t top_count,
+      const ModelAdapter* adapter)>
       score_prompts;
   // Masks of answers that must have a form. Null: such requests are refused.
   std::shared_ptr<AnswerMasks> masks;
@@ -40,6 +50,14 @@ struct ServedModel {
   int64_t choices_max = 16, top_logprobs_max = 20;
 
   const std::string& name() const { return names.front(); }
+  const ServedAdapter* find_adapter(std::string_view adapter) const;  // null: there is none
 };
+
+inline const ServedAdapter* ServedModel::find_adapter(std::string_view adapter) const {
+  for (const ServedAdapter& known : adapters) {
+    if (known.name == adapter) return &known;
+  }
+  return nullptr;
+}
 
 }  // namespace dure

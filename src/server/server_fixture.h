@@ -19,6 +19,7 @@ struct TestServerOptions {
   HttpServerOptions http;
   int64_t context_tokens = 1024, sequences_max = 8, queue_max = 64, page_count = 0;
   bool keep_prefixes = false;
+  std::vector<std::pair<std::string, std::string>> adapters;  // name, path
   bool ready = true;  // else it answers as one that still reads the model
 };
 
@@ -26,11 +27,13 @@ class TestServer {
  public:
   TestServer(const std::string& folder, TestServerOptions options)
       : model_(open_model(folder)),
-        scorer_(model_, options.context_tokens),
+        adapters_(open_adapters(options)),
+        scorer_(model_, options.context_tokens, rank_max()),
         engine_(model_.weights,
                 {.generator = {.sequences_max = options.sequences_max,
                                .context_tokens_max = options.context_tokens,
                                .page_count = options.page_count,
+                               .adapter_rank = rank_max(),
                                .prefix = {.keep = options.keep_prefixes}},
                  .waiting_requests_max = options.queue_max},
                 stream_),
@@ -40,14 +43,15 @@ class TestServer {
     auto served = std::make_shared<ServedModel>();
     served->names = {"nano", "alias/of/it"};
     served->root = folder;
+    served->adapters = adapters_;
     served->texts = model_.texts;
     served->defaults = load_sampling(*model_.files);
     served->context_tokens = options.context_tokens;
     served->vocab_size = model_.weights.config.vocab_size;
     served->masks = std::make_shared<AnswerMasks>(served->texts.require_tokenizer(),
                                                   served->vocab_size, served->texts.stops.tokens);
-    served->score_prompts = [this](const auto& prompts, int64_t top) {
-      return scorer_.score(prompts, top);
+    served->score_prompts = [this](const auto& prompts, int64_t top, const ModelAdapter* adapter) {
+      return scorer_.score(prompts, top, adapter);
     };
     served_ = served;
     if (options.ready) set_ready();
@@ -74,6 +78,17 @@ class TestServer {
   }
 
  private:
+  std::vector<ServedAdapter> open_adapters(const TestServerOptions& options) {
+    std::vector<ServedAdapter> out;
+    for (const auto& [name, path] : options.adapters)
+      out.push_back({name, path, open_adapter(path, model_.weights.config, stream_)});
+    return out;
+  }
+  int64_t rank_max() const {
+    int64_t out = 0;
+    for (const ServedAdapter& a : adapters_) out = std::max(out, a.adapter->rank_max);
+    return out;
+  }
   static HttpServerOptions with_any_port(HttpServerOptions options) {
     options.port = 0;
     return options;
@@ -81,6 +96,7 @@ class TestServer {
 
   CpuStream stream_{1};
   OpenModel model_;
+  std::vector<ServedAdapter> adapters_;
   PromptScorer scorer_;
   EngineThread engine_;
   Api api_;

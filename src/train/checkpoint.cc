@@ -228,6 +228,10 @@ Path CheckpointStore::save(const CheckpointContent& content) {
     write_tensors(staged.path() / name, tensors, content.stream);
     files[name] = describe_file(staged.path() / name);
   }
+  for (const auto& [name, write] : content.writers) {
+    write(staged.path() / name);
+    files[name] = describe_file(staged.path() / name);
+  }
   for (const auto& [name, text] : content.files) {
     make_folders((staged.path() / name).parent_path());
     write_file(staged.path() / name, text);

@@ -7,6 +7,7 @@
 // must save: it hands it over (run.h).
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -26,6 +27,8 @@ struct CheckpointContent {
   // device (null: host memory).
   std::map<std::string, std::vector<NamedTensor>> tensors;
   Stream* stream = nullptr;
+  // File name -> who writes it, whole.
+  std::map<std::string, std::function<void(const Path&)>> writers;
   // "config.json" -> text, so that other verbs open the folder.
   std::map<std::string, std::string> files;
   Json state = Json::object();  // RNG counters, data position, whatever the caller needs.

@@ -17,6 +17,17 @@ bool is_of_router(const ImpliedTensor& tensor) {
   return tensor.kind == TensorKind::kRouter || tensor.id.role == TensorRole::kRouterLogitBias;
 }
 
+ModelGradients frozen(const ModelConfig& config) {
+  ModelGradients out;
+  out.layers.resize(config.layers.size());
+  return out;
+}
+
+TrainPassOptions with_rank(TrainPassOptions options, int64_t rank) {
+  options.adapter_rank = rank;
+  return options;
+}
+
 }  // namespace
 
 bool is_trained(const LearnerOptions& options, const ModelConfig& config,
@@ -29,21 +40,50 @@ bool is_trained(const LearnerOptions& options, const ModelConfig& config,
 Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream)
     : options_(options),
       stream_(stream),
-      parameters_(config, stream.device()),
-      gradients_(config, stream.device()),
-      weights_(bind_weights(parameters_, stream)),
-      by_place_(gradients_.by_place()),
+      parameters_(std::in_place, config, stream.device()),
+      gradients_(std::in_place, config, stream.device()),
+      weights_(bind_weights(*parameters_, stream)),
+      by_place_(gradients_->by_place()),
       optimiser_(options.optimiser, trained_tensors(), stream),
       pass_(config, options.pass, stream.device()),
       expert_counts_(config.layer_count() * config.expert_count_max(), stream.device()) {
   if (options.arithmetic == Arithmetic::kBf16) {
-    copies_.emplace(parameters_, stream);
+    copies_.emplace(*parameters_, stream);
     copies_->bind(weights_);
   }
   if (!options.train_router) {
     for (LayerGradients& layer : by_place_.layers) layer.router = {};
   }
   clear_counts();
+}
+
+AdapterStart start_adapter(const LoraOptions& options, std::shared_ptr<const ModelFiles> files,
+                           Arithmetic arithmetic, const std::string& init,
+                           const std::string& source) {
+  AdapterLayout layout = adapter_layout(options, files->config(), source);
+  return {open_weights(std::move(files), arithmetic), std::move(layout), init};
+}
+
+Learner::Learner(AdapterStart start, const LearnerOptions& options, Stream& stream)
+    : options_(options),
+      stream_(stream),
+      adapter_(std::in_place, start.base.config, start.layout, stream.device()),
+      adapter_gradients_(std::in_place, start.base.config, start.layout, stream.device()),
+      base_name_(std::move(start.base_name)),
+      weights_(std::move(start.base)),
+      by_place_(frozen(weights_.config)),
+      adapter_by_place_(adapter_gradients_->by_place()),
+      optimiser_(options.optimiser, adapter_tensors(), stream),
+      pass_(weights_.config, with_rank(options.pass, largest_rank(start.layout)), stream.device()),
+      expert_counts_(weights_.config.layer_count() * weights_.config.expert_count_max(),
+                     stream.device()) {
+  weights_.adapter = std::make_shared<ModelAdapter>(adapter_->bind());
+  clear_counts();
+}
+
+Parameters& Learner::parameters() {
+  DURE_CHECK(parameters_.has_value(), "the weights of an adapter's base are not trained");
+  return *parameters_;
 }
 
 void Learner::clear_counts() {
@@ -53,10 +93,19 @@ void Learner::clear_counts() {
 
 std::vector<TrainedTensor> Learner::trained_tensors() const {
   std::vector<TrainedTensor> tensors;
-  for (size_t i = 0; i < parameters_.list().size(); ++i) {
-    const Parameter& p = parameters_.list()[i];
-    if (!is_trained(options_, parameters_.config(), p)) continue;
-    tensors.push_back({p.name, p.kind, p.view, gradients_.list()[i].view});
+  for (size_t i = 0; i < parameters_->list().size(); ++i) {
+    const Parameter& p = parameters_->list()[i];
+    if (!is_trained(options_, parameters_->config(), p)) continue;
+    tensors.push_back({p.name, p.kind, p.view, gradients_->list()[i].view});
+  }
+  return tensors;
+}
+
+std::vector<TrainedTensor> Learner::adapter_tensors() const {
+  std::vector<TrainedTensor> tensors;
+  for (size_t i = 0; i < adapter_->list().size(); ++i) {
+    const AdapterParameter& p = adapter_->list()[i];
+    tensors.push_back({p.name, TensorKind::kAdapter, p.view, adapter_gradients_->list()[i].view});
   }
   return tensors;
 }
@@ -66,7 +115,7 @@ void Learner::parameters_changed() {
 }
 
 bool Learner::weights_finite() const {
-  const ConstTensorView flat = parameters_.flat();
+  const ConstTensorView flat = adapter_ ? adapter_->flat() : parameters_->flat();
   return std::isfinite(sum_of_squares({&flat, 1}, stream_));
 }
 
@@ -76,7 +125,8 @@ const LossResult& Learner::accumulate(const TrainInput& input, const LossOptions
 }
 
 const LossResult& Learner::backward(const LossOptions& options) {
-  const LossResult& result = pass_.backward(options, by_place_, stream_);
+  const LossResult& result =
+      pass_.backward(options, by_place_, stream_, adapter_ ? &adapter_by_place_ : nullptr);
   for (size_t i = 0; i < expert_counts_.size(); ++i) expert_counts_[i] += result.expert_counts[i];
   return result;
 }
@@ -84,7 +134,7 @@ const LossResult& Learner::backward(const LossOptions& options) {
 void Learner::move_router_bias() {
   const int64_t stride = config().expert_count_max();
   const ConstTensorView counts = expert_counts_.on(stream_);
-  for (const Parameter& p : parameters_.list()) {
+  for (const Parameter& p : parameters_->list()) {
     if (p.kind != TensorKind::kRouterBias) continue;
     dure::move_router_bias(counts.rows(p.id.layer * stride, p.view.elements()),
                            options_.router_bias_rate, p.view, stream_);
@@ -101,26 +151,37 @@ UpdateResult Learner::update(double learning_rate, const std::string& where) {
   }
   const UpdateResult result{norm, optimiser_.clip_factor(norm)};
   optimiser_.step(learning_rate, result.clip_factor);
-  if (options_.router_bias_rate > 0) move_router_bias();
+  if (parameters_ && options_.router_bias_rate > 0) move_router_bias();
   parameters_changed();
-  gradients_.zero(stream_);
+  if (gradients_) gradients_->zero(stream_);
+  if (adapter_gradients_) adapter_gradients_->zero(stream_);
   clear_counts();
   return result;
 }
 
 std::vector<NamedTensor> Learner::weight_tensors() const {
   std::vector<NamedTensor> tensors;
-  for (const ImpliedTensor& implied : implied_tensors(parameters_.config()))
-    tensors.push_back({implied.name, parameters_.view(implied.id)});
+  for (const ImpliedTensor& implied : implied_tensors(config()))
+    tensors.push_back({implied.name, parameters_->view(implied.id)});
   return tensors;
 }
 
 void Learner::save(CheckpointContent& content) const {
-  content.tensors["model.safetensors"] = weight_tensors();
   content.tensors["optimiser.safetensors"] = optimiser_.state();
   content.stream = &stream_;
-  content.files["config.json"] = write_hf_config(parameters_.config()).dump(2) + "\n";
   content.state["optimiser_steps"] = optimiser_.step_count();
+  if (adapter_) return save_adapter(content);
+  content.tensors["model.safetensors"] = weight_tensors();
+  content.files["config.json"] = write_hf_config(config()).dump(2) + "\n";
+}
+
+void Learner::save_adapter(CheckpointContent& content) const {
+  auto values = std::make_shared<const AdapterContent>(adapter_->content(stream_));
+  content.files["adapter_config.json"] =
+      peft_adapter_config(config(), *values, {.base = base_name_});
+  content.writers["adapter_model.safetensors"] = [config = config(), values](const Path& file) {
+    write_peft_tensors(file, config, *values);
+  };
 }
 
 // What is trained may change while a run is continued (the router frozen or not, the MTP layer with
@@ -143,22 +204,43 @@ void Learner::load_moments(const Checkpoint& checkpoint) {
 }
 
 bool Learner::may_leave_training(const std::string& moment) const {
-  for (const Parameter& p : parameters_.list()) {
+  if (adapter_) return false;
+  for (const Parameter& p : parameters_->list()) {
     if (!moment.ends_with("." + p.name)) continue;
-    if (is_of_router(p) || p.id.layer == parameters_.config().layer_count()) return true;
+    if (is_of_router(p) || p.id.layer == config().layer_count()) return true;
   }
   return false;
 }
 
 void Learner::load(const Checkpoint& checkpoint) {
-  checkpoint.load("model.safetensors", weight_tensors(), stream_);
+  if (adapter_) {
+    const AdapterContent content = read_adapter(checkpoint.path(), config());
+    if (content.layout != adapter_->layout())
+      fail(ErrorCode::kInvalidArgument,
+           "checkpoint {}: its adapter has other targets, ranks or scales than this run's lora: "
+           "choose another output, or remove it",
+           checkpoint.path().string());
+    adapter_->load(content, stream_);
+  } else {
+    checkpoint.load("model.safetensors", weight_tensors(), stream_);
+  }
   parameters_changed();
   load_moments(checkpoint);
   optimiser_.set_step_count(checkpoint.state().at("optimiser_steps").as_int("optimiser_steps"));
 }
 
-void Learner::export_model(const Path& folder, const ModelTexts& texts) const {
-  write_hf_folder(folder, config(), texts, *provide(parameters_, &stream_));
+void Learner::export_result(const Path& run_folder, const ModelTexts& texts) const {
+  const Path folder = result_file(run_folder).parent_path();
+  if (adapter_) {
+    write_peft_adapter(folder, config(), adapter_->content(stream_), {.base = base_name_});
+  } else {
+    write_hf_folder(folder, config(), texts, *provide(*parameters_, &stream_));
+  }
+}
+
+Path Learner::result_file(const Path& run_folder) const {
+  return adapter_ ? run_folder / "adapter" / "adapter_config.json"
+                  : run_folder / "model" / "config.json";
 }
 
 }  // namespace dure

@@ -1,8 +1,9 @@
 // train/learner.h: what pretraining, fine-tuning and RL share: parameters, gradients, moments, and
 // one update.
 //
-// Owns the f32 masters, their gradients, the optimiser and the training pass; the weights that a
-// Generator samples from are views of the same masters. Not here: where batches come from (data/),
+// Owns what is trained (the f32 masters of all weights, or an adapter beside a base that stays as
+// it is stored), its gradients, the optimiser and the training pass; the weights that a Generator
+// samples from are views of the same. Not here: where batches come from (data/),
 // the order of a run (run.h).
 #pragma once
 
@@ -34,21 +35,39 @@ struct LearnerOptions {
 bool is_trained(const LearnerOptions& options, const ModelConfig& config,
                 const ImpliedTensor& tensor);
 
+// What a learner of an adapter starts from: the base in its stored types, mapped.
+struct AdapterStart {
+  ModelWeights base;
+  AdapterLayout layout;
+  std::string base_name;  // as the adapter's files name it
+};
+
 struct UpdateResult {
   double gradient_norm = 0;  // before clipping
   double clip_factor = 1;
 };
 
+// The start of an adapter that `options` ask for, beside the model of `files`. `init` is its name
+// for the adapter's files, `source` the configuration's for messages.
+AdapterStart start_adapter(const LoraOptions& options, std::shared_ptr<const ModelFiles> files,
+                           Arithmetic arithmetic, const std::string& init,
+                           const std::string& source);
+
 class Learner {
  public:
   // Allocates everything: parameters, gradients, moments, activations. Throws kOutOfMemory.
   Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream);
+  // The same for an adapter: nothing but its factors has gradients or moments, and no f32 copy of
+  // the base is made. pass.adapter_rank is set here.
+  Learner(AdapterStart start, const LearnerOptions& options, Stream& stream);
   Learner(const Learner&) = delete;
   Learner& operator=(const Learner&) = delete;
 
-  const ModelConfig& config() const { return parameters_.config(); }
-  // The f32 masters. Who writes to them says so: parameters_changed().
-  Parameters& parameters() { return parameters_; }
+  const ModelConfig& config() const { return weights_.config; }
+  // The f32 masters. Who writes to them says so: parameters_changed(). Checked: no adapter's.
+  Parameters& parameters();
+  // What is trained in their place; null where the weights themselves are.
+  AdapterParameters* adapter() { return adapter_ ? &*adapter_ : nullptr; }
   void parameters_changed();
   // Views of the masters, or of their BF16 copies: every update is seen at once.
   const ModelWeights& weights() const { return weights_; }
@@ -67,28 +86,35 @@ class Learner {
   // As LossResult has them, since the last update.
   std::span<const int64_t> expert_counts() const { return expert_counts_.values(); }
 
-  // model.safetensors under Hugging Face names (with config.json: a folder every verb opens) and
-  // optimiser.safetensors.
+  // model.safetensors under Hugging Face names (with config.json: a folder every verb opens), or
+  // the adapter as a PEFT folder has it; and optimiser.safetensors.
   void save(CheckpointContent& content) const;
   void load(const Checkpoint& checkpoint);
-  // Writes the folder that ends a stage: weights, config.json, and `texts`; replaces one of that
-  // name.
-  void export_model(const Path& folder, const ModelTexts& texts) const;
+  // Writes the folder that ends a stage into that of its run, and replaces one of that name:
+  // "model" (weights, config.json, and `texts`), or "adapter" (a PEFT folder).
+  void export_result(const Path& run_folder, const ModelTexts& texts) const;
+  // The file of it whose presence says that it was written.
+  Path result_file(const Path& run_folder) const;
 
  private:
   std::vector<TrainedTensor> trained_tensors() const;
+  std::vector<TrainedTensor> adapter_tensors() const;
   std::vector<NamedTensor> weight_tensors() const;
   void load_moments(const Checkpoint& checkpoint);
   bool may_leave_training(const std::string& moment) const;
   void move_router_bias();
+  void save_adapter(CheckpointContent& content) const;
   void clear_counts();
 
   LearnerOptions options_;
   Stream& stream_;
-  Parameters parameters_, gradients_;
+  std::optional<Parameters> parameters_, gradients_;
+  std::optional<AdapterParameters> adapter_, adapter_gradients_;
+  std::string base_name_;
   ModelWeights weights_;
   std::optional<Bf16Copies> copies_;
-  ModelGradients by_place_;
+  ModelGradients by_place_;  // of an adapter's base: all frozen
+  ModelAdapterGradients adapter_by_place_;
   Optimiser optimiser_;
   TrainPass pass_;
   HostArray<int64_t> expert_counts_;

@@ -1,6 +1,7 @@
 // What a run of pretraining or fine-tuning opens, draws for a step, and must keep.
 #include "train/next_token_stage.h"
 
+#include "base/error.h"
 #include "base/log.h"
 #include "model/context_fit.h"
 #include "model/load.h"
@@ -33,6 +34,7 @@ Json NextTokenStage::identity() const {
   out["batch.tokens"] = config_.batch.tokens;
   out["optimiser.kind"] = name_of(config_.optimiser.kind);
   add_identity(config_.train, out);
+  if (config_.lora.wanted()) out["lora"] = all.at("lora");
   out["model"] = model_;
   out["tokenizer content"] = content_hash(tokenizer_path_, "tokenizer.json");
   if (!init_.empty()) out["init content"] = content_hash(init_, "model.safetensors");
@@ -41,7 +43,12 @@ Json NextTokenStage::identity() const {
 }
 
 void NextTokenStage::open(const Checkpoint* from) {
-  start_.emplace(from == nullptr
+  // A checkpoint holds the whole model, or an adapter to what the run started from.
+  const bool adapted = config_.lora.wanted();
+  if (adapted && init_.empty())
+    fail(ErrorCode::kInvalidArgument, "{}: lora needs a model to add to: name it with init",
+         source_);
+  start_.emplace(from == nullptr || adapted
                      ? open_starting_model(init_, tokenizer_path_, model_, source_)
                      : open_starting_model(from->path(), from->path(), Json(), source_));
   warn_beyond_context(start_->config, config_.batch.tokens, source_ + ": batch.tokens");
@@ -58,11 +65,19 @@ void NextTokenStage::open(const Checkpoint* from) {
           config_.data.corpus.empty() ? "data" : config_.data.corpus);
     }
   }
-  learner_.emplace(start_->config, learner_options(), stream_);
+  if (adapted) {
+    learner_.emplace(
+        start_adapter(config_.lora, start_->files, config_.train.arithmetic, config_.init, source_),
+        learner_options(), stream_);
+  } else {
+    learner_.emplace(start_->config, learner_options(), stream_);
+  }
   if (from != nullptr) {
     BatchState state;
     from_json(state, from->state().at("data"), from->path().string() + ": data");
     batches_->restore(state);
+  } else if (adapted) {
+    learner_->adapter()->initialise(static_cast<uint64_t>(config_.seed), stream_);
   } else if (start_->files) {
     load_parameters(*start_->files, learner_->parameters(), stream_);
   } else {
@@ -90,7 +105,8 @@ LearnerOptions NextTokenStage::learner_options() const {
   return {.optimiser = config_.optimiser,
           .pass = {.rows_max = micro_rows() * config_.batch.tokens,
                    .recompute = config_.batch.recompute,
-                   .mtp = mtp_coefficient() > 0},
+                   .mtp = mtp_coefficient() > 0,
+                   .adapter_rank = config_.lora.rank},
           .router_bias_rate = config_.loss.router_bias_rate,
           .arithmetic = config_.train.arithmetic,
           .train_router = config_.loss.train_router};

@@ -30,6 +30,14 @@ void add_texts(const ModelTexts& texts, CheckpointContent& content) {
     content.files["additional_chat_templates/" + name + ".jinja"] = text;
 }
 
+// What a finished run has left: its model, or its adapter.
+std::optional<Path> result_of(const Path& folder) {
+  for (const char* file : {"model/config.json", "adapter/adapter_config.json"}) {
+    if (path_exists(folder / file)) return (folder / file).parent_path();
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Run::Run(RunOptions options, Stage& stage)
@@ -40,12 +48,12 @@ Run::Run(RunOptions options, Stage& stage)
   if (const auto latest = store_.latest()) {
     checkpoint_.emplace(*latest);
     identity_ = require_same_run(*checkpoint_, identity_, options_.folder);
-  } else if (const Path model = options_.folder / "model"; path_exists(model / "config.json")) {
-    fail(
-        ErrorCode::kInvalidArgument,
-        "{}: a run left its model there (model/), but no checkpoint to go on from: a new run would "
-        "replace it; choose another output, or remove {}",
-        options_.folder.string(), model.string());
+  } else if (const std::optional<Path> result = result_of(options_.folder)) {
+    const std::string what = result->filename().string();
+    fail(ErrorCode::kInvalidArgument,
+         "{}: a run left its {} there ({}/), but no checkpoint to go on from: a new run would "
+         "replace it; choose another output, or remove {}",
+         options_.folder.string(), what, what, result->string());
   }
 }
 
@@ -70,15 +78,14 @@ void Run::take_steps() {
     if (stop) throw_if_interrupted("the state is saved: run the same command to continue");
   }
   progress.finish(note);
-  stage_.learner().export_model(options_.folder / "model", stage_.texts());
+  stage_.learner().export_result(options_.folder, stage_.texts());
 }
 
 bool Run::is_finished() const {
-  const Path model = options_.folder / "model";
-  if (!checkpoint_ || checkpoint_->step() < options_.steps || !path_exists(model / "config.json"))
-    return false;
-  log_info("{}: done before ({} steps); the model is in {}", options_.folder.string(),
-           checkpoint_->step(), model.string());
+  const std::optional<Path> result = result_of(options_.folder);
+  if (!checkpoint_ || checkpoint_->step() < options_.steps || !result) return false;
+  log_info("{}: done before ({} steps); the {} is in {}", options_.folder.string(),
+           checkpoint_->step(), result->filename().string(), result->string());
   return true;
 }
 

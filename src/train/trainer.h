@@ -11,6 +11,7 @@
 #include "data/row_fit.h"
 #include "data/sft.h"
 #include "data/tasks/mixture.h"
+#include "formats/adapter_layout.h"
 #include "train/optimiser.h"
 #include "train/precision.h"
 #include "train/schedule.h"
@@ -117,6 +118,7 @@ struct TrainConfig {
   TrainBatchOptions batch;
   TrainLossOptions loss;
   PrecisionOptions train;
+  LoraOptions lora;
   OptimiserOptions optimiser;
   ScheduleOptions schedule;
   TrainRecordOptions record;
@@ -134,6 +136,7 @@ struct TrainConfig {
     v("batch", batch, "how much at a time");
     v("loss", loss, "terms of the loss");
     v("train", train, "how products round");
+    v("lora", lora, "an adapter is trained, the model stays as it is stored");
     v("optimiser", optimiser, "how the parameters move");
     v("schedule", schedule, "learning rate over the steps");
     v("record", record, "metrics and checkpoints");

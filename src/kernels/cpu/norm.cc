@@ -23,15 +23,16 @@ void add_chunks(float* chunks, int64_t count, int64_t columns, float* dw) {
 // Runs body(first, last, dw of the chunk) over chunks of `tokens`. The chunks' sums lie in worker
 // 0's scratch: the bodies ask for none.
 template <typename Body>
-void chunked_weight_gradient(int64_t tokens, TensorView dw, CpuStream& stream, Body&& body) {
-  const int64_t columns = dw.elements(), count = (tokens + kChunkTokens - 1) / kChunkTokens;
+void chunked_weight_gradient(int64_t tokens, int64_t columns, TensorView dw, CpuStream& stream,
+                             Body&& body) {
+  const int64_t count = (tokens + kChunkTokens - 1) / kChunkTokens;
   auto* chunks =
       static_cast<float*>(stream.scratch(0, sizeof(float) * static_cast<size_t>(count * columns)));
   stream.threads().parallel_for(count, [&](int64_t chunk, int) {
     body(chunk * kChunkTokens, std::min(tokens, (chunk + 1) * kChunkTokens),
          chunks + chunk * columns);
   });
-  add_chunks(chunks, count, columns, dw.f32());
+  if (dw) add_chunks(chunks, count, columns, dw.f32());
 }
 
 // w: empty for heads without a norm.
@@ -71,7 +72,7 @@ void rms_norm_backward(ConstTensorView x, ConstTensorView w, ConstTensorView inv
                    .dy = dy.f32(),
                    .dx = dx.f32(),
                    .write = write};
-  chunked_weight_gradient(x.elements() / n.columns, dw, stream,
+  chunked_weight_gradient(x.elements() / n.columns, n.columns, dw, stream,
                           [&](int64_t first, int64_t last, float* part) {
                             rms_norm_backward_rows(n, first, last, part);
                           });
@@ -95,7 +96,7 @@ void head_norm_rope_backward(ConstTensorView x, ConstTensorView w, RopeTable rop
   n.saved_inverse_rms = inverse_rms.f32();
   n.dy = dy.f32();
   n.dx = dx.f32();
-  chunked_weight_gradient(positions.elements(), dw, stream,
+  chunked_weight_gradient(positions.elements(), n.columns, dw, stream,
                           [&](int64_t first, int64_t last, float* part) {
                             head_norm_rope_backward_rows(n, first, last, part);
                           });

@@ -7,5 +7,6 @@
 namespace dure::cpu {
 
 void fill_normal(TensorView y, const NormalDraw& draw, CpuStream& stream);
+void fill_uniform(TensorView y, const UniformDraw& draw, CpuStream& stream);
 
 }  // namespace dure::cpu

@@ -102,6 +102,13 @@ void add_to(ConstTensorView x, TensorView y, CpuStream& stream) {
   });
 }
 
+void scale_by(float factor, TensorView y, CpuStream& stream) {
+  float* to = y.f32();
+  parallel_elements(stream, y.elements(), [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) to[i] *= factor;
+  });
+}
+
 void copy_to(ConstTensorView x, TensorView y, CpuStream& stream) {
   parallel_elements(stream, x.bytes(), [&](int64_t first, int64_t last) {
     std::memcpy(static_cast<char*>(y.data) + first, static_cast<const char*>(x.data) + first,

@@ -13,6 +13,7 @@ void gather_rows(ConstTensorView x, ConstTensorView from, TensorView y, CpuStrea
 void scatter_rows(ConstTensorView x, ConstTensorView to, TensorView y, CpuStream& stream);
 void compact_rows(TensorView x, ConstTensorView from, CpuStream& stream);
 void add_to(ConstTensorView x, TensorView y, CpuStream& stream);
+void scale_by(float factor, TensorView y, CpuStream& stream);
 void copy_to(ConstTensorView x, TensorView y, CpuStream& stream);
 void zero(TensorView y, CpuStream& stream);
 void fill(TensorView y, float value, CpuStream& stream);

@@ -1,0 +1,275 @@
+// PEFT folders read: names to places in the model, patterns to ranks, 3-D wrappers to experts.
+#include <map>
+#include <set>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "formats/adapter_parts.h"
+#include "formats/hf_packing.h"
+#include "formats/name_pattern.h"
+#include "formats/safetensors.h"
+
+namespace dure {
+namespace {
+
+constexpr std::string_view kPrefix = "base_model.model.";
+constexpr const char *kA = ".lora_A.weight", *kB = ".lora_B.weight";
+
+// adapter_config.json, as far as it decides what is computed.
+struct PeftFacts {
+  std::string where;
+  Json json;
+  bool rank_stabilised = false;
+
+  // Of the module or parameter with one of these names: the pattern that fits, else `field`.
+  double by_pattern(const char* patterns, const char* field,
+                    std::initializer_list<std::string> names) const {
+    const Json* table = json.find(patterns);
+    if (table != nullptr && !table->is_null()) {
+      for (const auto& [pattern, value] : table->as_object(where + ": " + patterns)) {
+        for (const std::string& name : names) {
+          if (name_matches(pattern, name, where)) return value.as_double(where + ": " + patterns);
+        }
+      }
+    }
+    return number(field);
+  }
+  double number(const char* field) const {
+    const Json* value = json.find(field);
+    if (value == nullptr) fail(ErrorCode::kNotFound, "{}: no field {}", where, field);
+    return value->as_double(where + ": " + field);
+  }
+  // Whether target_parameters names the parameter.
+  bool targets(const std::string& parameter) const {
+    const Json* list = json.find("target_parameters");
+    if (list == nullptr || list->is_null()) return false;
+    for (const Json& item : list->as_array(where + ": target_parameters")) {
+      const std::string& name = item.as_string(where + ": target_parameters");
+      if (parameter == name || parameter.ends_with("." + name)) return true;
+    }
+    return false;
+  }
+};
+
+bool is_set(const Json& value) {
+  if (value.is_null()) return false;
+  if (value.is_bool()) return value.as_bool();
+  if (value.is_array() || value.is_object()) return value.size() > 0;
+  return true;
+}
+
+PeftFacts read_facts(const Path& folder) {
+  const Path file = folder / "adapter_config.json";
+  PeftFacts facts{file.string(), load_json(file)};
+  const Json* type = facts.json.find("peft_type");
+  if (type == nullptr || *type != Json("LORA"))
+    fail(ErrorCode::kUnsupported, "{}: peft_type is {}: only \"LORA\" is read", facts.where,
+         type == nullptr ? "not given" : type->dump());
+  const Json* bias = facts.json.find("bias");
+  if (bias != nullptr && *bias != Json("none"))
+    fail(ErrorCode::kUnsupported, "{}: bias is {}: only \"none\" is read", facts.where,
+         bias->dump());
+  for (const char* field :
+       {"use_dora", "lora_bias", "fan_in_fan_out", "modules_to_save", "use_qalora", "use_bdlora",
+        "layer_replication", "alora_invocation_tokens", "trainable_token_indices", "arrow_config",
+        "kasa_config", "monteclora_config", "velora_config"}) {
+    const Json* value = facts.json.find(field);
+    if (value != nullptr && is_set(*value))
+      fail(ErrorCode::kUnsupported, "{}: {} is {}: such adapters are not read", facts.where, field,
+           value->dump().substr(0, 60));
+  }
+  const Json* rslora = facts.json.find("use_rslora");
+  facts.rank_stabilised = rslora != nullptr && is_set(*rslora);
+  return facts;
+}
+
+class PeftReader {
+ public:
+  PeftReader(const Path& folder, const ModelConfig& base)
+      : facts_(read_facts(folder)), file_(tensor_file(folder)), base_(base) {}
+
+  AdapterContent read() {
+    require_one_type(file_);
+    collect_pairs();
+    if (const Json* name = facts_.json.find("base_model_name_or_path"); name && name->is_string())
+      out_.base = name->as_string();
+    for (const ImpliedTensor& tensor : adaptable_tensors(base_)) {
+      if (tensor.kind != TensorKind::kExperts) {
+        add_plain(tensor);
+      } else if (tensor.id.role == TensorRole::kExpertGate) {
+        add_experts(tensor.id.layer);
+      }
+    }
+    report_unknown();
+    return std::move(out_);
+  }
+
+ private:
+  static Path tensor_file(const Path& folder) {
+    const Path file = folder / "adapter_model.safetensors";
+    if (!path_exists(file) && path_exists(folder / "adapter_model.bin"))
+      fail(ErrorCode::kUnsupported,
+           "{}: adapter_model.bin is a pickle: save the adapter with safe_serialization=True",
+           folder.string());
+    if (!path_exists(file))
+      fail(ErrorCode::kNotFound, "{}: no adapter_model.safetensors", folder.string());
+    return file;
+  }
+
+  void collect_pairs() {
+    for (size_t i = 0; i < file_.tensors().size(); ++i) {
+      const std::string& name = file_.tensors()[i].name;
+      const bool is_a = name.ends_with(kA);
+      if (!name.starts_with(kPrefix) || (!is_a && !name.ends_with(kB)))
+        fail(ErrorCode::kUnsupported,
+             "{}: '{}' is no factor of a matrix ({}MODULE{} or {}): such adapters are not read",
+             file_.where(), name, kPrefix, kA, kB);
+      const size_t length = name.size() - kPrefix.size() - std::string_view(kA).size();
+      StoredPair& pair = pairs_[name.substr(kPrefix.size(), length)];
+      (is_a ? pair.a : pair.b) = i;
+    }
+  }
+
+  // The pair of a module, taken out of those that are left.
+  std::optional<StoredPair> take(const std::string& module) {
+    const auto found = pairs_.find(module);
+    if (found == pairs_.end()) return std::nullopt;
+    const StoredPair pair = found->second;
+    require_both(file_, pair, std::string(kPrefix) + module, kA, kB);
+    pairs_.erase(found);
+    return pair;
+  }
+
+  AdapterTarget target_of(TensorId id, std::initializer_list<std::string> names) const {
+    const double rank = facts_.by_pattern("rank_pattern", "r", names);
+    if (!(rank >= 1 && rank <= 1e6) || rank != static_cast<double>(static_cast<int64_t>(rank)))
+      fail(ErrorCode::kInvalidArgument,
+           "{}: the rank of {} is {}: a whole number from 1 on is "
+           "needed",
+           facts_.where, *names.begin(), rank);
+    return {.role = id.role,
+            .layer = id.layer,
+            .rank = static_cast<int64_t>(rank),
+            .alpha = facts_.by_pattern("alpha_pattern", "lora_alpha", names),
+            .rank_stabilised = facts_.rank_stabilised};
+  }
+
+  // Throws where the stored rank is not the configuration's: said apart from an unlike base.
+  void check_rank(const StoredPair& pair, int64_t rows_of_a) const {
+    const TensorInfo& a = file_.tensors()[*pair.a];
+    if (a.shape.rank() == 2 && a.shape[0] == rows_of_a) return;
+    fail(ErrorCode::kInvalidArgument, "{}: '{}' has shape {}, its rank in {} asks for {} rows",
+         file_.where(), a.name, a.shape.text(), facts_.where, rows_of_a);
+  }
+
+  void add_plain(const ImpliedTensor& tensor) {
+    const std::string module = tensor.name.substr(0, tensor.name.size() - 7);  // ".weight"
+    const std::optional<StoredPair> pair = take(module);
+    if (!pair) return;
+    const AdapterTarget target = target_of(tensor.id, {module, tensor.name});
+    const int64_t outputs = tensor.shape[0];
+    check_rank(*pair, target.rank);
+    require_shape(file_, *pair->a, {target.rank, tensor.shape[1]});
+    require_shape(file_, *pair->b, {outputs, target.rank});
+    out_.layout.push_back(target);
+    out_.factors.push_back({stored_values(file_, *pair->a),
+                            transposed(stored_values(file_, *pair->b), outputs, target.rank)});
+  }
+
+  void add_experts(int64_t layer) {
+    const std::string experts = fmt::format("model.layers.{}.mlp.experts", layer);
+    const std::optional<StoredPair> inner = take(experts + ".base_layer"), outer = take(experts);
+    if (!inner && !outer) return;
+    if (packed_place({TensorRole::kExpertGate, layer, 0}, base_))
+      fail(ErrorCode::kUnsupported,
+           "{}: {} of this model are packed in its files: adapters of such experts are not read",
+           file_.where(), experts);
+    if (!outer)
+      fail(ErrorCode::kCorrupt, "{}: no tensor '{}{}{}' beside that of its base_layer",
+           file_.where(), kPrefix, experts, kA);
+    const bool gate_up_alone = !inner && is_gate_up(*outer, experts, layer);
+    if (inner || gate_up_alone) add_gate_up(layer, experts, inner ? *inner : *outer);
+    if (!gate_up_alone) add_down(layer, experts, *outer);
+  }
+
+  // Which parameter a single wrapper is of.
+  bool is_gate_up(const StoredPair& pair, const std::string& experts, int64_t layer) const {
+    const bool gate_up = facts_.targets(experts + ".gate_up_proj"),
+               down = facts_.targets(experts + ".down_proj");
+    if (gate_up && down)
+      fail(ErrorCode::kCorrupt,
+           "{}: {} names gate_up_proj and down_proj of {}, but there is one wrapper's pair: no "
+           "tensor '{}{}.base_layer{}'",
+           file_.where(), facts_.where, experts, kPrefix, experts, kA);
+    if (gate_up || down) return gate_up;
+    const TensorInfo& a = file_.tensors()[*pair.a];
+    return a.shape.back() == base_.hidden_size &&
+           base_.hidden_size != base_.layer(layer).experts.width;
+  }
+
+  int64_t expert_count(int64_t layer) const { return base_.layer(layer).experts.count; }
+
+  // Rows [first, first + outputs) of B: [N, R*E], column r*E + e, as [E, R, outputs].
+  std::vector<float> expert_up(const std::vector<float>& b, int64_t first, const Shape& up) const {
+    const int64_t experts = up[0], rank = up[1], outputs = up[2];
+    std::vector<float> out(static_cast<size_t>(up.elements()));
+    for (int64_t e = 0; e < experts; ++e) {
+      for (int64_t r = 0; r < rank; ++r) {
+        for (int64_t n = 0; n < outputs; ++n)
+          out[static_cast<size_t>((e * rank + r) * outputs + n)] =
+              b[static_cast<size_t>((first + n) * rank * experts + r * experts + e)];
+      }
+    }
+    return out;
+  }
+
+  void check_expert_pair(const StoredPair& pair, const AdapterTarget& target, int64_t outputs) {
+    const int64_t rows = expert_count(target.layer) * target.rank;
+    check_rank(pair, rows);
+    require_shape(file_, *pair.a, {rows, down_shape(target, base_).back()});
+    require_shape(file_, *pair.b, {outputs, rows});
+  }
+
+  void add_gate_up(int64_t layer, const std::string& experts, const StoredPair& pair) {
+    AdapterTarget target = target_of({TensorRole::kExpertGate, layer}, {experts + ".gate_up_proj"});
+    const Shape up = up_shape(target, base_);
+    check_expert_pair(pair, target, 2 * up[2]);
+    const std::vector<float> b = stored_values(file_, *pair.b);
+    out_.layout.push_back(target);
+    out_.factors.push_back({stored_values(file_, *pair.a), expert_up(b, 0, up)});
+    target.role = TensorRole::kExpertUp;
+    target.shares_down = true;
+    out_.layout.push_back(target);
+    out_.factors.push_back({{}, expert_up(b, up[2], up)});
+  }
+
+  void add_down(int64_t layer, const std::string& experts, const StoredPair& pair) {
+    const AdapterTarget target =
+        target_of({TensorRole::kExpertDown, layer}, {experts + ".down_proj"});
+    const Shape up = up_shape(target, base_);
+    check_expert_pair(pair, target, up[2]);
+    out_.layout.push_back(target);
+    out_.factors.push_back(
+        {stored_values(file_, *pair.a), expert_up(stored_values(file_, *pair.b), 0, up)});
+  }
+
+  void report_unknown() const {
+    if (pairs_.empty()) return;
+    fail(ErrorCode::kInvalidArgument, "{}: '{}{}{}' adds to a module that this model does not have",
+         file_.where(), kPrefix, pairs_.begin()->first, pairs_.begin()->second.a ? kA : kB);
+  }
+
+  PeftFacts facts_;
+  SafetensorsFile file_;
+  const ModelConfig& base_;
+  std::map<std::string, StoredPair> pairs_;
+  AdapterContent out_;
+};
+
+}  // namespace
+
+AdapterContent read_peft_adapter(const Path& folder, const ModelConfig& base) {
+  return PeftReader(folder, base).read();
+}
+
+}  // namespace dure

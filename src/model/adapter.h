@@ -1,0 +1,106 @@
+// model/adapter.h: adapters beside a model's weights: the low-rank additions as the passes read
+// them, as one trained block, and which rows go through which adapter.
+//
+// Order contract, of each row alone: u = A x, exact (arithmetic.h), one rounding each by the scale,
+// v = B u exact from 0 over the rank ascending, y = y + v after W x in the base's own arithmetic
+// and before any bias. It does not depend on other rows, nor on whether a batch has one adapter or
+// several: what a trainer computes is what a sampler computes, to the bit. Base weights know
+// nothing of adapters and are shared by all. Not here: files (formats/adapter_files.h), which
+// matrices (formats/adapter_layout.h), requests (engine/).
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "formats/adapter_files.h"
+#include "model/tensors.h"
+#include "tensor/buffer.h"
+
+namespace dure {
+
+// The addition to one product; f32, exact. Empty: none.
+struct LowRank {
+  WeightView down;  // [R, K], or [E, R, K]
+  WeightView up;    // [R, N], or [E, R, N]: B transposed
+  float scale = 1;
+  explicit operator bool() const { return static_cast<bool>(down); }
+};
+// What a backward adds to; `down` of two that share it is one view.
+struct LowRankGradient {
+  TensorView down, up;
+};
+struct NoTensor {};
+
+// By place, beside LayerWeights and ModelWeights: the fields that an adapter does not add to are
+// empty.
+using LayerAdapter = LayerOf<LowRank, NoTensor>;
+using LayerAdapterGradients = LayerOf<LowRankGradient, NoTensor>;
+using ModelAdapterGradients = ModelOf<LowRankGradient, NoTensor>;
+struct ModelAdapter : ModelOf<LowRank, NoTensor> {
+  int64_t rank_max = 0;
+  // Of an adapter from files: its layout and values, never 0. Keys and values of one adapter are of
+  // no use to another. 0: they may change (a trainer's).
+  uint64_t fingerprint = 0;
+  std::shared_ptr<const void> source;  // keeps the values alive, where they are its own
+};
+
+// Rows [first, first + count) of a batch go through `adapter`. A batch lists its stretches
+// ascending, without overlap; rows in none have no adapter. Who batches several adapters orders the
+// rows by adapter: then a stretch of any matrix's x is a view, and within an expert's rows (tokens
+// ascending) those of a stretch are neighbours too.
+struct AdapterRows {
+  const ModelAdapter* adapter = nullptr;
+  int64_t first = 0, count = 0;
+};
+
+// One factor of a target in an AdapterParameters block.
+struct AdapterParameter {
+  size_t target = 0;  // in the layout
+  bool is_up = false;
+  std::string name;    // "model.layers.3.self_attn.q_proj.lora_A"; of a shared `down` its first
+                       // target's
+  TensorView view;     // f32
+  int64_t offset = 0;  // of its first element in flat()
+};
+
+// All factors of an adapter as one f32 block; the same layout serves gradients and moments.
+class AdapterParameters {
+ public:
+  // Allocates bytes(), zeroed. Throws kOutOfMemory.
+  AdapterParameters(const ModelConfig& config, AdapterLayout layout, Device device = Device::kCpu);
+  static int64_t bytes(const ModelConfig& config, const AdapterLayout& layout);
+
+  const AdapterLayout& layout() const { return layout_; }
+  std::span<const AdapterParameter> list() const { return list_; }
+  TensorView flat() const { return flat_; }
+
+  // As PEFT begins: `down` uniform in +-1/sqrt(K) (Kaiming's with a = sqrt(5)), `up` 0: the model
+  // is the base. Element i of a factor depends on the seed, its name and i alone.
+  void initialise(uint64_t seed, Stream& stream);
+  // Checked: the content's layout is this one.
+  void load(const AdapterContent& content, Stream& stream);
+  AdapterContent content(Stream& stream) const;
+  void zero(Stream& stream);
+
+  ModelAdapter bind() const;  // Views; this must outlive them.
+  ModelAdapterGradients by_place() const;
+
+ private:
+  TensorView factor(size_t target, bool up) const;
+
+  ModelConfig config_;
+  AdapterLayout layout_;
+  std::vector<AdapterParameter> list_;
+  std::vector<size_t> down_, up_;  // of each target, in list_
+  Buffer buffer_;
+  TensorView flat_;
+};
+
+// An adapter from files, to be given to ModelWeights::adapter or to a batch's rows; it owns its
+// values. Throws as read_adapter() does.
+std::shared_ptr<const ModelAdapter> open_adapter(const Path& path, const ModelConfig& base,
+                                                 Stream& stream);
+
+}  // namespace dure

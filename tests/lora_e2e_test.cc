@@ -1,0 +1,202 @@
+// Whole runs that train an adapter: fine-tuning, RL and preferences on a base that stays as it is
+// stored, kills and resuming to the same bits, the adapter used, merged and planned.
+#include <cmath>
+#include <cstring>
+
+#include "base/testing.h"
+#include "cli/memory_plan.h"
+#include "formats/adapter_files.h"
+#include "program.h"
+#include "rl/prefer_trainer.h"
+#include "tensor/cpu_stream.h"
+#include "tiny_rl.h"
+
+namespace dure {
+namespace {
+
+class LoraTest : public RlTest {
+ protected:
+  static void SetUpTestSuite() {
+    RlTest::SetUpTestSuite();
+    const Outcome made = run_program(
+        fmt::format("quantize '{}' '{}' Q8_0", at("sft/model").string(), at("q8.gguf").string()));
+    ASSERT_EQ(made.code, 0) << made.error;
+  }
+  static void TearDownTestSuite() { RlTest::TearDownTestSuite(); }
+  void TestBody() override {}
+
+  static LoraOptions lora() {
+    return {.rank = 4, .alpha = 8, .targets = {LoraTarget::kAttention, LoraTarget::kExperts}};
+  }
+  TrainConfig tune(const std::string& output, const std::string& init) const {
+    TrainConfig c = tuning(output, init);
+    c.data.tasks = tasks();
+    c.steps = 8;
+    c.lora = lora();
+    c.optimiser.weight_decay = 0;
+    return c;
+  }
+  std::string adapter_of(const std::string& output) const {
+    return read_file(at(output) / "adapter" / "adapter_model.safetensors");
+  }
+};
+
+TEST_F(LoraTest, FineTuningMovesTheAdapterAloneOnAnyBase) {
+  for (const char* init : {"base/model", "q8.gguf"}) {
+    const Path file =
+        std::filesystem::is_directory(at(init)) ? at(init) / "model.safetensors" : at(init);
+    const std::string before = read_file(file);
+    const std::string output = std::string("tuned-") + (init[0] == 'q' ? "q8" : "f32");
+    TrainConfig c = tune(output, init);
+    c.steps = 14;
+    run(c);
+    EXPECT_TRUE(read_file(file) == before) << init;
+    EXPECT_FALSE(path_exists(at(output) / "model"));
+    const std::vector<double> losses = losses_of(output);
+    EXPECT_LT(losses.back(), losses.front()) << init;
+    const ModelFiles files(at(init), Extent::kHeader);
+    const AdapterContent adapter = read_adapter(at(output) / "adapter", files.config());
+    EXPECT_EQ(adapter.layout, adapter_layout(lora(), files.config(), "test"));
+    double moved = 0;
+    for (const AdapterFactors& factors : adapter.factors)
+      for (const float value : factors.up) moved = std::max(moved, std::abs(double{value}));
+    EXPECT_GT(moved, 0);
+  }
+}
+
+TEST_F(LoraTest, KilledAnywhereItEndsInTheSameBits) {
+  run(tune("whole", "q8.gguf"));
+  Rng rng(static_cast<uint64_t>(::getpid()));
+  for (int kills = 0; kills < 3; ++kills) {
+    const size_t after = steps_written("cut") + static_cast<size_t>(rng.between(1, 3));
+    TrainConfig c = tune("cut", "q8.gguf");
+    c.record.checkpoint_steps = rng.between(1, 3);
+    do_apart([&] { run(c); }, nullptr,
+             [&](pid_t child) {
+               while (steps_written("cut") < after && ::waitpid(child, nullptr, WNOHANG) == 0)
+                 ::usleep(2000);
+               ::usleep(static_cast<useconds_t>(rng.between(0, 10000)));
+               ::kill(child, SIGKILL);
+             });
+  }
+  run(tune("cut", "q8.gguf"));
+  EXPECT_TRUE(adapter_of("cut") == adapter_of("whole")) << "seed " << ::getpid();
+  // A checkpoint is an adapter too.
+  const Path checkpoint = *latest_checkpoint(at("whole/checkpoints"));
+  EXPECT_TRUE(is_adapter(checkpoint));
+  EXPECT_TRUE(read_file(checkpoint / "adapter_model.safetensors") == adapter_of("whole"));
+  TrainConfig other = tune("whole", "q8.gguf");
+  other.steps = 9;
+  other.lora.rank = 5;
+  const auto [code, message] = error_of(other);
+  EXPECT_EQ(code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(message.find("lora.rank"), std::string::npos) << message;
+}
+
+TEST_F(LoraTest, InRlTheSamplerIsTheTrainerToTheBit) {
+  for (const char* init : {"sft/model", "q8.gguf"}) {
+    const std::string output = std::string("rl-") + (init[0] == 'q' ? "q8" : "f32");
+    RlConfig c = rl(output);
+    c.init = at(init).string();
+    c.lora = lora();
+    c.lora.targets = {LoraTarget::kAttention, LoraTarget::kDense, LoraTarget::kShared,
+                      LoraTarget::kExperts, LoraTarget::kHead};
+    c.optimiser.learning_rate = 0.01;
+    c.steps = 4;
+    run_rl(c);
+    for (const double mismatch : column_of(output, "sampler_mismatch_max"))
+      EXPECT_EQ(mismatch, 0.0) << init;
+    EXPECT_TRUE(is_adapter(at(output) / "adapter"));
+  }
+}
+
+TEST_F(LoraTest, PreferencesStartAtTheReferenceAndLearn) {
+  std::string pairs;
+  for (int i = 0; i < 40; ++i)
+    pairs +=
+        fmt::format(R"({{"prompt":"many hands {}","chosen":"shares","rejected":"rests"}})", i) +
+        "\n";
+  write_file(at("pairs.jsonl"), pairs);
+  PreferConfig c;
+  c.init = at("q8.gguf").string();
+  c.output = at("prefer").string();
+  c.steps = 6;
+  c.items_per_step = 8;
+  c.micro_rows_max = 256;
+  c.lora = lora();
+  c.data.files = {{.path = at("pairs.jsonl").string()}};
+  c.objective = PreferenceOptions(PreferenceObjective::kDpo);
+  c.optimiser.learning_rate = 1e-2;
+  c.schedule = {.warmup_steps = 1, .decay_fraction = 0};
+  c.record = {.checkpoint_steps = 2};
+  run_prefer(c);
+  const std::vector<Json> rows = read_metrics(at("prefer/metrics.jsonl"));
+  EXPECT_EQ(rows.front().at("rewards/margins").as_double(), 0.0);
+  EXPECT_GT(rows.back().at("rewards/margins").as_double(), 0.0);
+  EXPECT_TRUE(is_adapter(at("prefer") / "adapter"));
+}
+
+// Unmerged, merged into either container, and as a GGUF adapter: one model.
+TEST_F(LoraTest, AnAdapterIsUsedAndMergedByTheVerbs) {
+  run(tune("used", "base/model"));
+  const std::string model = at("base/model").string(), adapter = (at("used") / "adapter").string();
+  const auto score = [&](const std::string& arguments) {
+    const Outcome outcome =
+        run_program("score " + arguments + " --ids - --json", {.input = "[[5,9,2,7,11,30,8]]"});
+    EXPECT_EQ(outcome.code, 0) << outcome.error;
+    return parse_json(outcome.out, "score").at("nll").as_double();
+  };
+  const double plain = score(model), with = score(model + " --adapter " + adapter);
+  EXPECT_GT(std::abs(plain - with), 1e-4);
+  for (const char* out : {"merged", "merged.gguf"}) {
+    const Outcome made = run_program(
+        fmt::format("convert '{}' '{}' --adapter '{}'", model, at(out).string(), adapter));
+    ASSERT_EQ(made.code, 0) << made.error;
+    EXPECT_NEAR(score(at(out).string()), with, 1e-6 * with) << out;
+  }
+  const std::string gguf = at("lora.gguf").string();
+  const Outcome turned =
+      run_program(fmt::format("convert '{}' '{}' --base '{}'", adapter, gguf, model));
+  EXPECT_EQ(turned.code, 0) << turned.error;
+  EXPECT_NEAR(score(model + " --adapter " + gguf), with, 1e-9);
+  expect_refusal(run_program(fmt::format("convert '{}' '{}'", adapter, at("x").string())),
+                 "is an adapter: say to which model (--base)");
+  const Outcome said = run_program("generate " + model + " --adapter " + adapter + " -p x -n 3");
+  EXPECT_EQ(said.code, 0) << said.error;
+  expect_refusal(run_program("generate " + model + " --adapter /nowhere -p x"),
+                 "/nowhere: there is no such adapter");
+  expect_refusal(run_program(fmt::format("convert '{}' '{}' --adapter '{}'", at("q8.gguf").string(),
+                                         at("merged-q8.gguf").string(), adapter)),
+                 "an adapter is merged into plain types: give --type");
+}
+
+TEST_F(LoraTest, WhatCannotBeIsOneLine) {
+  TrainConfig c = config("new");
+  c.lora = lora();
+  EXPECT_NE(error_of(c).second.find("lora needs a model to add to: name it with init"),
+            std::string::npos)
+      << error_of(c).second;
+  c = tune("dropout", "base/model");
+  c.lora.dropout = 0.1;
+  EXPECT_NE(error_of(c).second.find("lora: dropout is 0.1"), std::string::npos);
+}
+
+// The plan of a base that is there, and of the largest one, in Q4_K, which is not.
+TEST_F(LoraTest, ThePlanCountsWhatTheLearnerHolds) {
+  const auto files = std::make_shared<ModelFiles>(at("q8.gguf"));
+  const AdapterLayout layout = adapter_layout(lora(), files->config(), "test");
+  const LearnerOptions options{.pass = {.rows_max = 64}};
+  const AdapterSubject subject{layout, open_weights_bytes(*files)};
+  const TrainPlan plan = plan_training(files->config(), options, 1, &subject);
+  EXPECT_EQ(plan.base_bytes + plan.base_copied_bytes, files->stored_bytes());
+  EXPECT_EQ(plan.weight_bytes, AdapterParameters::bytes(files->config(), layout));
+  CpuStream stream(1);
+  Learner learner(start_adapter(lora(), files, Arithmetic::kExact, "", "test"), options, stream);
+  int64_t moments = 0;
+  for (const NamedTensor& moment : learner.optimiser().state()) moments += moment.view.bytes();
+  EXPECT_NEAR(static_cast<double>(moments), static_cast<double>(plan.moment_bytes),
+              0.01 * static_cast<double>(plan.moment_bytes));
+}
+
+}  // namespace
+}  // namespace dure
