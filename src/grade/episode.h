@@ -60,6 +60,7 @@ struct EpisodeSeed {
 struct EpisodeLimits {
   int64_t turns_max = 0;   // answers
   int64_t tokens_max = 0;  // of all that is said, the beginning included
+  bool cut_ends = false;   // an answer that was cut by its length is the last
 };
 
 class Environment {
@@ -76,7 +77,13 @@ class Environment {
 // Items of one question, graded by `grader`, which it keeps.
 std::unique_ptr<Environment> single_turn(std::unique_ptr<Grader> grader);
 
-// Of all answers to an item in one run or measure.
-uint64_t episode_seed(uint64_t seed, const Item& item);
+// Of all answers of a group. `draw`: which time that the item is asked; in a measure always 0.
+uint64_t episode_seed(uint64_t seed, const Item& item, uint64_t draw = 0);
+
+// Ids for calls that have none, so that results can name them: "call_TURN_PLACE".
+void name_calls(std::vector<ToolCall>& calls, int64_t turn);
+
+// What was said, as a message of the conversation.
+Message spoken(const Answer& answer);
 
 }  // namespace dure

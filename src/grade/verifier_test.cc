@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/testing.h"
 #include "grade/verifier_protocol.h"
+#include "grade/workers.h"
 
 namespace dure {
 namespace {
