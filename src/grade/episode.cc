@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include "base/error.h"
 #include "base/hash.h"
 #include "base/rng.h"
 
@@ -40,6 +41,8 @@ class SingleTurns : public Environment {
 };
 
 }  // namespace
+
+void Episode::refuse(const std::string& why) { fail(ErrorCode::kInvalidArgument, "{}", why); }
 
 uint64_t episode_seed(uint64_t seed, const Item& item, uint64_t draw) {
   // Numbers of JSON below it are read alike everywhere.

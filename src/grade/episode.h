@@ -47,6 +47,9 @@ class Episode {
   // said that it is over.
   virtual Grade finish(EpisodeEnd end = EpisodeEnd::kDone) = 0;
   virtual const Json& tools() const = 0;  // list of declarations, or null; of matter after start()
+  // What the last turn said cannot be put to a model: the environment has failed.
+  virtual void refuse(const std::string& why);
+  virtual bool late() const { return false; }  // the environment's work took too long, and ended it
 };
 
 // What an environment draws from. The answers of one group have one seed, so that they are compared

@@ -78,7 +78,7 @@ class ProgramEpisode : public Episode {
   }
 
   Grade finish(EpisodeEnd end) override {
-    if (late_ && failure_ == VerifierFailure::kNone) end = EpisodeEnd::kSeconds;
+    if (late_) end = EpisodeEnd::kSeconds;
     if (over_) end = EpisodeEnd::kDone;
     VerifierReply reply;
     if (failure_ == VerifierFailure::kNone) {
@@ -100,6 +100,10 @@ class ProgramEpisode : public Episode {
   }
 
   const Json& tools() const override { return tools_; }
+  void refuse(const std::string& why) override {
+    note_failure(VerifierFailure::kReply, "the chat template: " + why);
+  }
+  bool late() const override { return late_ && !over_ && failure_ == VerifierFailure::kNone; }
 
  private:
   template <typename Ask>
@@ -124,12 +128,13 @@ class ProgramEpisode : public Episode {
     EnvironmentReply reply = caught_up(ask);
     if (seasoned && reply.failure == VerifierFailure::kDied) reply = caught_up(ask);
     worked_ += Clock::now() - begin;
-    if (reply.failure != VerifierFailure::kNone) {
-      failure_ = reply.failure;
-      what_ = reply.what;
-      shared_.failures.add(item_.id, failure_, what_);
-    }
+    if (reply.failure != VerifierFailure::kNone) note_failure(reply.failure, reply.what);
     return reply;
+  }
+  void note_failure(VerifierFailure failure, const std::string& what) {
+    failure_ = failure;
+    what_ = what;
+    shared_.failures.add(item_.id, failure_, what_);
   }
 
   template <typename Ask>
