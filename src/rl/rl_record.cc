@@ -5,12 +5,15 @@
 #include <cmath>
 #include <map>
 
+#include "data/inspect.h"
 #include "eval/grader.h"
 #include "rl/response_batches.h"
 #include "train/metrics.h"
 
 namespace dure {
 namespace {
+
+constexpr size_t kShownBytesMax = 4096;  // of a message: environments may say megabytes
 
 // What was asked last, as a person reads it.
 std::string question_of(const Item& item) {
@@ -20,7 +23,9 @@ std::string question_of(const Item& item) {
 }
 
 void add_episode(const PlayedEpisode& episode, Json& sample) {
-  sample["messages"] = messages_to_json(episode.messages);
+  std::vector<Message> messages = episode.messages;
+  for (Message& message : messages) message.content = shortened(message.content, kShownBytesMax);
+  sample["messages"] = messages_to_json(messages);
   sample["turns"] = std::ssize(episode.answers);
   sample["end"] = name_of(episode.end);
 }
