@@ -52,7 +52,7 @@ class EnvironmentTest : public testing::Test {
     return script(kCount + before + kSay, options);
   }
   static EnvironmentOptions hasty() {
-    return {.workers = 1, .timeout_s = 0.4, .start_s = 0.8, .failure_reward = -1};
+    return {.workers = 1, .timeout_s = 0.5, .start_s = 2, .failure_reward = -1};
   }
   Path seen() const { return folder_.path() / "seen"; }
   int64_t seen_count(const std::string& call) const {
@@ -242,6 +242,37 @@ TEST_F(EnvironmentTest, WorkBeyondItsSecondsEndsAnEpisode) {
   const Grade grade = play(*environment->begin(item_));
   EXPECT_EQ(grade.reason, "seconds");
   EXPECT_LE(grade.score, 0.5);
+}
+
+// Guesses by halves, whoever is the game.
+double guess(const Environment& environment) {
+  const Item item{.id = "g",
+                  .messages = {{.content = "My number is 1 to 15."}},
+                  .fields = parse_json(R"({"high": 15})", "test")};
+  const auto episode = environment.begin(item, {.seed = 5});
+  EpisodeTurn turn = episode->start();
+  EXPECT_EQ(turn.messages, item.messages);
+  int64_t low = 1, top = 20;
+  for (int i = 0; i < 6 && !turn.over; ++i) {
+    const int64_t n = (low + top) / 2;
+    Json arguments = Json::object();
+    arguments["n"] = n;
+    turn = episode->reply(
+        {.tool_calls = {{.id = "c", .name = "guess", .arguments = std::move(arguments)}}});
+    if (turn.over) break;
+    const bool higher = turn.messages.at(0).content == "higher";
+    (higher ? low : top) = higher ? n + 1 : n - 1;
+  }
+  return episode->finish().score.value_or(-1);
+}
+
+TEST_F(EnvironmentTest, TheRecipesProgramAndThePagesWork) {
+  const Path source(DURE_SOURCE_DIR);
+  EXPECT_GT(guess(*script(read_file(source / "recipes/own-environment/game.py"))), 0.1);
+  const std::string page = read_file(source / "docs/environments.md");
+  const std::string mark = "```python\n";
+  const size_t begin = page.find(mark) + mark.size();
+  EXPECT_GT(guess(*script(page.substr(begin, page.find("```", begin) - begin))), 0.1);
 }
 
 TEST_F(EnvironmentTest, WhatIsWrongIsSaidBeforeAnyEpisode) {
