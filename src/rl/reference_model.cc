@@ -20,6 +20,11 @@ ModelConfig config_of(const Path& init) {
 
 }  // namespace
 
+int64_t ReferenceModel::bytes(const ModelConfig& config, Arithmetic arithmetic) {
+  return Parameters::bytes(config) +
+         (arithmetic == Arithmetic::kBf16 ? Bf16Copies::bytes(config) : 0);
+}
+
 ReferenceModel::ReferenceModel(const Path& init, Arithmetic arithmetic, Stream& stream)
     : parameters_(config_of(init), stream.device()), weights_(bind_weights(parameters_, stream)) {
   load_parameters(ModelFiles(init), parameters_, stream);

@@ -21,6 +21,7 @@ class ReferenceModel {
   ReferenceModel(const ReferenceModel&) = delete;
   ReferenceModel& operator=(const ReferenceModel&) = delete;
 
+  static int64_t bytes(const ModelConfig& config, Arithmetic arithmetic);
   const ModelWeights& weights() const { return weights_; }
 
  private:
