@@ -7,6 +7,7 @@
 #include "kernels/optimiser.h"
 #include "model/load.h"
 #include "model/tensors.h"
+#include "rl/reference_model.h"
 
 namespace dure {
 namespace {
