@@ -271,5 +271,100 @@ TEST_F(RlItemsTest, AFirstPassKeepsWhatIsNeitherAlwaysNorNeverRight) {
   EXPECT_NE(message_of([&] { run_rl(torn); }).find("filter.min"), std::string::npos);
 }
 
+TEST_F(RlItemsTest, GroupsWithNothingToTeachAreRefilledWithinABound) {
+  RlConfig c = own("refilled");
+  c.rollout.refill_rounds = 2;
+  run_rl(c);
+  double groups = 0;
+  for (const Json& row : read_metrics(at("refilled/metrics.jsonl"))) {
+    const double more = row.at("refill_groups").as_double();
+    EXPECT_LE(more, 2 * 6);
+    // Refilled for those that were dead, until 6 live or the rounds are over.
+    const double live = (6 + more) * (1 - row.at("frac_reward_zero_std").as_double());
+    EXPECT_TRUE(live >= 6 - 1e-9 || more > 0);
+    groups += more;
+  }
+  EXPECT_GT(groups, 0);
+  do_apart(
+      [&] {
+        c.output = at("refilled-cut").string();
+        run_rl(c);
+      },
+      nullptr,
+      [&](pid_t child) {
+        while (steps_written("refilled-cut") < 3 && ::waitpid(child, nullptr, WNOHANG) == 0)
+          ::usleep(2000);
+        ::kill(child, SIGKILL);
+      });
+  c.output = at("refilled-cut").string();
+  run_rl(c);
+  EXPECT_TRUE(weights_of("refilled-cut") == weights_of("refilled"));
+  c.output = at("refilled-wrong").string();
+  c.objective.drop_zero_variance = false;
+  EXPECT_NE(message_of([&] { run_rl(c); }).find("refill_rounds"), std::string::npos);
+}
+
+TEST_F(RlItemsTest, TheDivergenceFromTheFirstModelIsZeroAtFirstAndHoldsItBack) {
+  std::map<double, double> last;
+  for (const double beta : {1e-9, 3.0}) {
+    RlConfig c = own(fmt::format("kl-{}", beta));
+    c.kl = {.beta = beta, .estimator = KlEstimator::kK2};
+    run_rl(c);
+    const std::vector<Json> rows = read_metrics(Path(c.output) / "metrics.jsonl");
+    EXPECT_EQ(rows.front().at("reference_kl"), Json(0.0)) << "the same bits";
+    EXPECT_GT(rows.back().at("reference_kl").as_double(), 0);
+    last[beta] = rows.back().at("reference_kl").as_double();
+  }
+  EXPECT_LT(last[3.0], last[1e-9]);
+}
+
+TEST_F(RlItemsTest, AnEntropyFloorWarnsOrStops) {
+  RlConfig c = own("sure");
+  c.steps = 2;
+  c.entropy = {.floor = 50, .action = EntropyAction::kStop};
+  EXPECT_NE(message_of([&] { run_rl(c); }).find("below entropy.floor (50)"), std::string::npos);
+  c.output = at("sure-warned").string();
+  c.entropy.action = EntropyAction::kWarn;
+  run_rl(c);
+}
+
+TEST_F(RlItemsTest, TheBestCheckpointIsKeptByTheHeldOutScore) {
+  RlConfig c = own("best");
+  c.steps = 8;
+  c.heldout = {.one_in = 3, .every_steps = 1, .items_max = 8};
+  c.checkpoint = {.every_steps = 2, .keep_last = 1};
+  run_rl(c);
+  double most = -1;
+  int64_t step = 0;
+  const std::vector<Json> rows = read_metrics(at("best/metrics.jsonl"));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const double score = rows[i].at("eval_reward").as_double();
+    if (score > most) step = static_cast<int64_t>(i) + 1;
+    most = std::max(most, score);
+  }
+  const Json best = load_json(at("best/best.json"));
+  EXPECT_EQ(best.at("step").as_int(), step);
+  EXPECT_EQ(best.at("value").as_double(), most);
+  EXPECT_EQ(Checkpoint(at("best") / best.at("checkpoint").as_string()).step(), step);
+  EXPECT_LE(list_checkpoints(at("best/checkpoints")).size(), 2u);
+}
+
+TEST_F(RlItemsTest, TemperatureAndTopPChangeWhatIsDrawnAlone) {
+  RlConfig c = own("cold");
+  c.steps = 1;
+  c.rollout.temperature = 0.01;
+  run_rl(c);
+  std::map<std::string, std::set<std::string>> answers;
+  for (const Json& sample : samples_of("cold"))
+    answers[sample.at("item").as_string()].insert(sample.at("content").as_string());
+  for (const auto& [item, said] : answers) EXPECT_EQ(said.size(), 1u) << item;
+  c = own("narrow");
+  c.steps = 1;
+  c.rollout.top_p = 0.5;
+  run_rl(c);
+  const Json row = read_metrics(at("narrow/metrics.jsonl"))[0];
+  EXPECT_EQ(row.at("sampler_mismatch_max"), Json(0.0)) << "the model's own probabilities";
+}
+
 }  // namespace
 }  // namespace dure

@@ -54,6 +54,10 @@ SuiteOverrides overrides_of(const EvalSuiteFlags& flags, const EvalSuiteCall& ca
                      .only = flags.only,
                      .seed = flags.seed.value_or(-1)};
   if (!flags.grader.empty()) out.grader = parse_yaml(flags.grader, "--grader");
+  if (!flags.environment.empty()) out.environment = parse_yaml(flags.environment, "--environment");
+  if (!flags.grader.empty() && !flags.environment.empty())
+    fail(ErrorCode::kInvalidArgument,
+         "give --grader or --environment: an environment says itself what an episode is worth");
   return out;
 }
 
@@ -63,7 +67,7 @@ std::string cannot_measure(const TaskSpec& task, const GraderWorld& world) {
   if (*name == Json("judge") && !world.ask_judge)
     return task.name + ": a judge grades it: give --judge URL, a server whose model judges";
   const std::string why = unsupported_text(task);
-  if (why.empty() && !task.environment.is_null() && !world.ask_judge)
+  if (why.empty() && has_simulated_user(task) && !world.ask_judge)
     return task.name + ": a model plays the user: give --judge URL, a server whose model does";
   return why;
 }
@@ -102,7 +106,9 @@ int64_t context_needed(const OpenModel& model, const std::vector<PreparedTask>& 
   int64_t most = 2;
   for (const PreparedTask& task : tasks) {
     const SuiteEntry& entry = task.entry;
-    if (!entry.task.environment.is_null()) most = std::max(most, kEpisodeTokens);
+    const int64_t episode = task.environment->limits().tokens_max;
+    if (!entry.task.environment.is_null())
+      most = std::max(most, episode > 0 ? episode : kEpisodeTokens);
     for (const Item& item : task.items) {
       const Question question{
           .messages = item.messages,
@@ -227,6 +233,9 @@ void EvalSuiteFlags::declare(Args& args) {
   args.option("--concurrency", concurrency, "questions at a time (32; of an address 16)");
   args.option("--context", context, "tokens of a question and its answer (as many as needed)");
   args.option("--grader", grader, "of a JSONL of items: a grader's name, or {name: ..., options}");
+  args.option("--environment", environment,
+              "of a JSONL of items: {command: [...], ...}, a program to talk with over several "
+              "turns (docs/environments.md)");
   args.option("--judge", judge, "address of the server whose model judges");
   args.option("--judge-model", judge_model, "that model (the first the server names)");
   args.option("--model", model, "of an address: the model to ask (the first it names)");

@@ -18,7 +18,7 @@ struct EvalSuiteFlags {
   std::vector<std::string> data, only;
   std::optional<int64_t> samples, limit, tokens, seed, top_k, concurrency, context;
   std::optional<double> temperature, top_p;
-  std::string grader, judge, judge_model, model, report;
+  std::string grader, environment, judge, judge_model, model, report;
   bool present = false, list_suites = false, list_tasks = false, compare = false, kl = false;
 
   void declare(Args& args);

@@ -7,6 +7,7 @@
 #include "kernels/optimiser.h"
 #include "model/load.h"
 #include "model/tensors.h"
+#include "rl/reference_model.h"
 
 namespace dure {
 namespace {
@@ -107,6 +108,7 @@ RlPlan plan_rl(const ModelConfig& config, const RlConfig& run, const PromptRoom&
   plan.kv_bytes = kv_cache_plan(config, kv_cache_options(engine)).total_bytes();
   plan.generator_bytes = Generator::plan_bytes(config, engine) - plan.kv_bytes;
   plan.answer_bytes = rl_answer_bytes(run, room);
+  if (run.kl.beta > 0) plan.reference_bytes = ReferenceModel::bytes(config, run.train.arithmetic);
   return plan;
 }
 

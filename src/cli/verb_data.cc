@@ -15,6 +15,8 @@
 #include "data/corpus.h"
 #include "data/inspect.h"
 #include "data/model_texts.h"
+#include "eval/report.h"
+#include "eval/rollout_view.h"
 
 namespace dure {
 namespace {
@@ -283,12 +285,42 @@ void inspect_shard(const Path& path, const InspectArgs& args, Json& out) {
   if (!args.tokenizer.empty()) print_shard_samples(shard, args);
 }
 
+void inspect_rollouts(const Path& file, const InspectArgs& args, Json& out) {
+  const std::vector<Json> samples = read_json_lines(file);
+  const RolloutCounts counts = count_rollouts(samples);
+  if (args.json) {
+    Json& entry = out[file.filename().string()];
+    entry["rollouts"] = counts.rollouts;
+    entry["steps"] = counts.steps;
+    entry["conversations"] = counts.conversations;
+    entry["turns_mean"] = counts.turns_mean;
+    entry["dropped"] = counts.dropped;
+    entry["failed"] = counts.failed;
+    entry["first_reward"] = counts.first_reward;
+    entry["last_reward"] = counts.last_reward;
+    return;
+  }
+  std::fputs(
+      fmt::format("{}: {} rollouts of {} steps, {} of them conversations of {:.1f} turns; {} "
+                  "dropped, {} failed; mean reward {:.3f} in the first step, {:.3f} in the "
+                  "last\n",
+                  file.string(), counts.rollouts, counts.steps, counts.conversations,
+                  counts.turns_mean, counts.dropped, counts.failed, counts.first_reward,
+                  counts.last_reward)
+          .c_str(),
+      stdout);
+  for (const Json* sample : spread_rollouts(samples, args.samples))
+    std::fputs(rollout_text(*sample, static_cast<size_t>(args.sample_bytes)).c_str(), stdout);
+}
+
 int inspect(const InspectArgs& args) {
   if (args.samples < 0 || args.sample_bytes < 0)
     fail(ErrorCode::kInvalidArgument, "--samples and --sample-bytes must not be negative");
   const Path path(args.path);
   Json out = Json::object();
-  if (std::filesystem::is_directory(path)) {
+  if (const Path rollouts = rollout_file(path); !rollouts.empty()) {
+    inspect_rollouts(rollouts, args, out);
+  } else if (std::filesystem::is_directory(path)) {
     const Json manifest = corpus_manifest(path);
     for (const auto& [name, entry] : manifest.at("files").as_object())
       inspect_records(path / name, args, out);
@@ -312,7 +344,8 @@ void declare_data_inspect(Args& data) {
                 "counts, languages, lengths and samples of a corpus, a JSONL file or a token shard",
                 [given] { return inspect(*given); });
   args.positional("PATH", given->path,
-                  "a prepared folder, a .jsonl file (also .gz, .zst), or a .shard");
+                  "a prepared folder, a .jsonl file (also .gz, .zst), a .shard, or the folder of a "
+                  "`dure rl` run (its samples.jsonl): rollouts");
   args.option("--tokenizer", given->tokenizer,
               "for a shard: a tokenizer.json or its folder, to show documents as text");
   args.option("--samples", given->samples, "documents to show");
@@ -321,6 +354,7 @@ void declare_data_inspect(Args& data) {
   args.flag("--json", given->json, "numbers as JSON");
   args.examples(
       "  dure data inspect runs/nano/corpus\n"
+      "  dure data inspect runs/own-task --samples 5\n"
       "  dure data inspect runs/nano/pretrain/cache/train-*.shard --tokenizer "
       "runs/nano/tokenizer\n");
 }

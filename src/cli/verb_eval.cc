@@ -18,6 +18,7 @@
 #include "data/corpus.h"
 #include "eval/evaluate.h"
 #include "eval/report.h"
+#include "eval/rollout_view.h"
 #include "runs/run_registration.h"
 #include "suite/suite.h"
 #include "tensor/cpu_stream.h"
@@ -145,6 +146,8 @@ RunLog run_log(const std::string& name, const Path& folder) {
   RunLog log{.name = name,
              .rows = read_json_lines(folder / "metrics.jsonl"),
              .config = load_if_there(folder / "config.json")};
+  if (const Path rollouts = rollout_file(folder); !rollouts.empty())
+    log.rollouts = read_json_lines(rollouts);
   if (const Json* data = log.config.find("data"); data != nullptr) {
     if (const Json* corpus = data->find("corpus"); corpus != nullptr && corpus->is_string())
       log.corpus = load_if_there(Path(corpus->as_string()) / "manifest.json");

@@ -320,6 +320,7 @@ int show_rl(const Subject& subject, const MachineMemory& memory, bool as_json) {
     out["kv_bytes"] = plan.kv_bytes;
     out["generator_bytes"] = plan.generator_bytes;
     out["answer_bytes"] = plan.answer_bytes;
+    if (plan.reference_bytes > 0) out["reference_bytes"] = plan.reference_bytes;
     add_verdict(out, plan.total_bytes(), memory);
     std::printf("%s\n", out.dump(2).c_str());
     return 0;
@@ -335,6 +336,7 @@ int show_rl(const Subject& subject, const MachineMemory& memory, bool as_json) {
   print_row("keys and values of the answers, f32", plan.kv_bytes);
   print_row("activations of sampling", plan.generator_bytes);
   print_row("a step's answers, log-probabilities", plan.answer_bytes);
+  if (plan.reference_bytes > 0) print_row("reference model (kl)", plan.reference_bytes);
   print_row("together", plan.total_bytes());
   print_verdict(plan.total_bytes(), memory);
   return 0;

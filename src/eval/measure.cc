@@ -38,22 +38,8 @@ struct Ended {
   Job job;
   AnswerRow row;
   std::unique_ptr<Episode> episode;
+  EpisodeEnd end = EpisodeEnd::kDone;
 };
-
-// Ids for calls that have none: results name them.
-void name_calls(Answer& answer, int64_t turn) {
-  for (size_t i = 0; i < answer.tool_calls.size(); ++i) {
-    if (answer.tool_calls[i].id.empty())
-      answer.tool_calls[i].id = fmt::format("call_{}_{}", turn, i);
-  }
-}
-
-Message spoken(const Answer& answer) {
-  return {.role = Role::kAssistant,
-          .content = answer.content,
-          .reasoning = answer.reasoning,
-          .tool_calls = answer.tool_calls};
-}
 
 class Conversing {
  public:
@@ -69,12 +55,13 @@ class Conversing {
                .group = item.group,
                .expected = item.reference,
                .turns = 0};
-    out.episode = job_.task->environment->begin(item);
+    const Environment& environment = *job_.task->environment;
+    limits_ = environment.limits();
+    out.episode =
+        environment.begin(item, {.seed = episode_seed(seed_, item), .sample = job_.sample});
     EpisodeTurn turn = out.episode->start();
     std::vector<Message> said = std::move(turn.messages);
-    const int64_t turns_max =
-        item.limits.turns_max > 0 ? item.limits.turns_max : job_.task->entry.ask.turns_max;
-    while (!turn.over && out.row.turns < turns_max && out.row.end != SaidEnd::kTooLong) {
+    while (!turn.over && !has_ended(out)) {
       if (out.row.turns > 0) said.push_back(spoken(out.row.answer));
       if (out.row.turns > 0) append(said, turn.messages);
       turn = one_turn(said, out);
@@ -86,6 +73,22 @@ class Conversing {
  private:
   static void append(std::vector<Message>& said, std::vector<Message>& more) {
     std::move(more.begin(), more.end(), std::back_inserter(said));
+  }
+  // Says in `out` why there is no further turn, where there is none.
+  bool has_ended(Ended& out) const {
+    const auto ends = [&](bool does, EpisodeEnd end) {
+      if (does) out.end = end;
+      return does;
+    };
+    return ends(limits_.cut_ends && out.row.end == SaidEnd::kLength, EpisodeEnd::kCut) ||
+           ends(out.row.end == SaidEnd::kTooLong, EpisodeEnd::kTokens) ||
+           ends(limits_.tokens_max > 0 && tokens_ >= limits_.tokens_max, EpisodeEnd::kTokens) ||
+           ends(out.row.turns >= turns_max(), EpisodeEnd::kTurns);
+  }
+  int64_t turns_max() const {
+    const int64_t own = job_.item->limits.turns_max;
+    const int64_t asked = own > 0 ? own : job_.task->entry.ask.turns_max;
+    return limits_.turns_max > 0 ? std::min(asked, limits_.turns_max) : asked;
   }
   EpisodeTurn one_turn(const std::vector<Message>& said, Ended& out) {
     const Item& item = *job_.item;
@@ -102,7 +105,8 @@ class Conversing {
         .stream = answer_stream(entry.task.name, item.id, job_.sample, out.row.turns)};
     Said answer = item.continuations.empty() ? answerer_.answer(question)
                                              : answerer_.score(question, item.continuations);
-    name_calls(answer.answer, out.row.turns);
+    name_calls(answer.answer.tool_calls, out.row.turns);
+    tokens_ = answer.prompt_tokens + answer.tokens;
     ++out.row.turns;
     out.row.end = answer.end;
     out.row.prompt_tokens += answer.prompt_tokens;
@@ -115,6 +119,8 @@ class Conversing {
   const Job& job_;
   Answerer& answerer_;
   uint64_t seed_;
+  EpisodeLimits limits_;
+  int64_t tokens_ = 0;  // of the conversation
 };
 
 class Measuring {
@@ -239,7 +245,7 @@ class Measuring {
       ended.row.grade =
           Grade::wrong("", "the question leaves no room for an answer in the context");
     } else {
-      ended.row.grade = ended.episode->finish();
+      ended.row.grade = ended.episode->finish(ended.end);
     }
     ended.row.grade_seconds = seconds_since(begin);
     store_.put(subject_, ended.row);

@@ -11,6 +11,7 @@
 #include "eval/report_samples.h"
 #include "eval/report_style.h"
 #include "eval/report_tables.h"
+#include "eval/rollout_view.h"
 
 namespace dure {
 namespace {
@@ -86,6 +87,15 @@ std::string training_part(const ReportInput& input) {
   return out;
 }
 
+std::string rollouts_part(const ReportInput& input) {
+  std::string out;
+  for (const RunLog& log : input.logs) {
+    if (const std::string cards = rollouts_html(log.rollouts); !cards.empty())
+      out += "<h3>" + escape_html(log.name) + "</h3>" + cards;
+  }
+  return out;
+}
+
 std::string compared_part(const ReportInput& input) {
   const std::string figures = comparison_figures(input.logs);
   return figures.empty() ? "" : "<div class='grid'>" + figures + "</div>";
@@ -98,6 +108,7 @@ std::vector<Part> parts_of(const ReportInput& input) {
           {"needles", "Needles", needle_part(input)},
           {"compared", "Runs compared", compared_part(input)},
           {"training", "Training", training_part(input)},
+          {"rollouts", "Rollouts", rollouts_part(input)},
           {"samples", "Sample answers", samples_html(input.results)},
           {"made", "How this was made", facts_html(input)}};
 }

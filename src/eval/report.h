@@ -15,10 +15,11 @@
 namespace dure {
 
 struct RunLog {
-  std::string name;        // "pretraining", "fine-tuning", "reinforcement learning"
-  std::vector<Json> rows;  // one object a logged step
-  Json config;             // as it was run, or null
-  Json corpus;             // manifest of the corpus that it read, or null
+  std::string name;                 // "pretraining", "fine-tuning", "reinforcement learning"
+  std::vector<Json> rows;           // one object a logged step
+  Json config;                      // as it was run, or null
+  Json corpus;                      // manifest of the corpus that it read, or null
+  std::vector<Json> rollouts = {};  // of its samples.jsonl
 };
 
 struct ReportInput {

@@ -250,7 +250,7 @@ class Tau2Episode : public Episode {
     return turn;
   }
 
-  Grade finish() override {
+  Grade finish(EpisodeEnd) override {
     if (!stopped_)
       return Grade::wrong("", failed_calls_ >= kFailedCallsMax
                                   ? "too many calls failed"
@@ -333,7 +333,7 @@ class Tau2Environment : public Environment {
             domain.policy),
         user_(std::move(user)) {}
 
-  std::unique_ptr<Episode> begin(const Item& item) const override {
+  std::unique_ptr<Episode> begin(const Item& item, const EpisodeSeed&) const override {
     return std::make_unique<Tau2Episode>(item, *world_, system_, user_(item.reference));
   }
   void check(const Item& item) const override {

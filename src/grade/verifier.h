@@ -5,7 +5,8 @@
 // again when they end, timed out by answer. Nothing that a verifier does stops who asks it: what it
 // fails to grade earns `failure_reward`, or no score (on_failure: drop), and says so in
 // Grade::failure. A score is the verifier's reward: any finite number. Not here: what is said
-// (verifier_protocol.h), one process (verifier_process.h). Page: docs/verifiers.md.
+// (verifier_protocol.h), workers (workers.h), one process (verifier_process.h). Page:
+// docs/verifiers.md.
 #pragma once
 
 #include <array>
@@ -51,10 +52,9 @@ struct VerifierOptions {
 // check() of its first item starts the workers. Throws kInvalidArgument naming `where`: neither
 // command nor url, or both; in check(): kNotFound (there is no such program), kInvalidArgument (it
 // ended at once). `log`: the file that what a program says on standard error goes to, at most
-// kVerifierLogBytesMax of it; empty: nowhere.
+// kVerifierLogBytesMax (workers.h) of it; empty: nowhere.
 std::unique_ptr<Grader> make_verifier(const VerifierOptions& options, const std::string& log,
                                       const std::string& where);
-inline constexpr int64_t kVerifierLogBytesMax = 1 << 20;
 
 // Adds `command` and `http`: the options above; the log lies in GraderWorld::folder.
 void add_verifier_graders(GraderTable& table);

@@ -90,16 +90,24 @@ const char* verifier_failure_name(VerifierFailure failure) {
       return "too_long";
     case VerifierFailure::kServer:
       return "server";
+    case VerifierFailure::kReply:
+      return "bad_reply";
+    case VerifierFailure::kDiffers:
+      return "not_repeatable";
   }
   return "";
 }
 
+Json answer_json(const Answer& answer) {
+  Json out = Json::object();
+  out["reasoning"] = answer.reasoning;
+  out["content"] = answer.content;
+  out["tool_calls"] = plain_calls_json(answer.tool_calls);
+  out["finished"] = answer.finished;
+  return out;
+}
+
 std::string verifier_request(const std::string& id, const Item& item, const Answer& answer) {
-  Json said = Json::object();
-  said["reasoning"] = answer.reasoning;
-  said["content"] = answer.content;
-  said["tool_calls"] = plain_calls_json(answer.tool_calls);
-  said["finished"] = answer.finished;
   Json about = Json::object();
   about["id"] = item.id;
   about["group"] = item.group;
@@ -109,23 +117,26 @@ std::string verifier_request(const std::string& id, const Item& item, const Answ
   Json out = Json::object();
   out["id"] = id;
   out["messages"] = messages_to_json(item.messages);
-  out["answer"] = std::move(said);
+  out["answer"] = answer_json(answer);
   out["item"] = std::move(about);
   return out.dump();
 }
 
-VerifierReply read_verifier_reply(std::string_view line, int64_t asked) {
-  Json reply;
+ReplyHead read_reply_head(std::string_view line, int64_t asked) {
+  const auto failed = [](VerifierFailure failure, std::string what) {
+    return ReplyHead{.failure = failure, .what = std::move(what)};
+  };
+  ReplyHead out;
   try {
-    reply = parse_json(line, "reply");
+    out.reply = parse_json(line, "reply");
   } catch (const Error&) {
     if (holds_no_number(line))
       return failed(VerifierFailure::kReward, "no finite number: " + beginning(line));
     return failed(VerifierFailure::kNotJson, "a line that is no JSON: " + beginning(line));
   }
-  if (!reply.is_object())
+  if (!out.reply.is_object())
     return failed(VerifierFailure::kNotJson, "a line that is no JSON object: " + beginning(line));
-  const Json* id = reply.find("id");
+  const Json* id = out.reply.find("id");
   const int64_t number = id != nullptr ? number_of(*id) : -1;
   if (number >= 1 && number < asked) return {.stale = true};
   if (number != asked) {
@@ -133,7 +144,14 @@ VerifierReply read_verifier_reply(std::string_view line, int64_t asked) {
                                                  ? "a reply without \"id\""
                                                  : "a reply to id " + beginning(id->dump()));
   }
-  return read_object(reply);
+  return out;
+}
+
+VerifierReply read_verifier_reply(std::string_view line, int64_t asked) {
+  const ReplyHead head = read_reply_head(line, asked);
+  if (head.stale) return {.stale = true};
+  if (head.failure != VerifierFailure::kNone) return failed(head.failure, head.what);
+  return read_object(head.reply);
 }
 
 }  // namespace dure

@@ -24,6 +24,9 @@ enum class VerifierFailure : uint8_t {
   kReward,   // "bad_reward": none, or no finite number
   kTooLong,  // "too_long": a line above kVerifierLineBytesMax
   kServer,   // "server": http: not reached, or a status that is not 2xx
+  // Of environments (environment_protocol.h).
+  kReply,    // "bad_reply": messages that are none
+  kDiffers,  // "not_repeatable": told the same, it replied otherwise than before
 };
 const char* verifier_failure_name(VerifierFailure failure);
 inline constexpr size_t kVerifierLineBytesMax = size_t{4} << 20;
@@ -33,6 +36,18 @@ inline constexpr size_t kVerifierTextBytesMax = 4096;  // of a reply's text that
 // "group", "tools", "reference", "fields"}} without a line break. Any bytes: what is no UTF-8
 // becomes U+FFFD.
 std::string verifier_request(const std::string& id, const Item& item, const Answer& answer);
+
+// {"reasoning", "content", "tool_calls", "finished"}.
+Json answer_json(const Answer& answer);
+
+// The object of a line that replies to the request `asked`, or what is wrong with it.
+struct ReplyHead {
+  VerifierFailure failure = VerifierFailure::kNone;
+  std::string what;
+  bool stale = false;  // a second reply to an earlier request
+  Json reply;
+};
+ReplyHead read_reply_head(std::string_view line, int64_t asked);
 
 struct VerifierReply {
   VerifierFailure failure = VerifierFailure::kNone;

@@ -43,24 +43,32 @@ ItemPool::ItemPool(const Options& options)
       heldout_one_in_(options.heldout_one_in),
       prompts_per_step_(options.prompts_per_step),
       seed_(options.seed) {
-  for (const ItemSourceOptions& source : options.sources) read(source, options.verifier);
+  for (const ItemSourceOptions& source : options.sources) read(source, options);
   require_items("; give it more items, or a smaller held-out share (heldout_one_in)");
   counts_.assign(sources_.size(), 0);
   orders_.resize(sources_.size());
 }
 
-void ItemPool::read(const ItemSourceOptions& options, const VerifierOptions& verifier) {
+void ItemPool::read(const ItemSourceOptions& options, const Options& all) {
+  const VerifierOptions& verifier = all.verifier;
   const std::string where = fmt::format("items {}", sources_.size() + 1);
   if (options.file.empty()) fail(ErrorCode::kInvalidArgument, "{}: file is empty", where);
   if (!path_exists(options.file))
     fail(ErrorCode::kNotFound, "{}: file: there is no {}", where, options.file);
   if (options.file.find(".jsonl") == std::string::npos)
     fail(ErrorCode::kInvalidArgument, "{}: file: {} is no .jsonl", where, options.file);
+  if (options.environment.given() && !options.grader.json.is_null())
+    fail(ErrorCode::kInvalidArgument,
+         "{}: give a grader or an environment: an environment says itself what an episode is worth",
+         where);
   const TaskSpec task = task_of_items_file(options.file, spec_of(options, verifier));
   Source source{.name = options.name.empty() ? task.name : options.name,
                 .file = options.file,
                 .weight = options.weight,
-                .grader_spec = task.grader};
+                .grader_spec = task.grader,
+                .environment_options = options.environment};
+  if (!options.environment.given() && options.grader.json.is_null())
+    source.environment_options = all.environment;
   for (const Source& other : sources_) {
     if (other.name == source.name)
       fail(ErrorCode::kInvalidArgument, "{}: another source is named '{}': give it a name", where,
@@ -85,11 +93,19 @@ void ItemPool::require_items(const std::string& why) const {
 void ItemPool::open_graders(const std::string& folder) {
   const GraderTable table = suite_graders();
   const GraderWorld world{.ask_judge = nullptr, .folder = folder};
+  const std::string log = folder.empty() ? "" : (Path(folder) / "environment.log").string();
   for (Source& source : sources_) {
+    if (source.environment_options.given()) {
+      source.environment = make_environment(source.environment_options, log,
+                                            "items " + source.file + ": environment");
+      for (const PoolItem& item : source.train) source.environment->check(item.item);
+      continue;
+    }
     source.grader = make_grader(table, source.grader_spec, world, "items " + source.file);
     for (const PoolItem& item : source.train) source.grader->check(item.item);
   }
-  for (const PoolItem& item : heldout_) grader(item).check(item.item);
+  for (const PoolItem& item : heldout_)
+    if (environment(item) == nullptr) grader(item).check(item.item);
 }
 
 const Grader& ItemPool::grader(const PoolItem& item) const {
@@ -98,7 +114,24 @@ const Grader& ItemPool::grader(const PoolItem& item) const {
 
 int64_t ItemPool::grading_threads() const {
   int64_t out = 1;
-  for (const Source& source : sources_) out = std::max(out, source.grader->concurrency());
+  for (const Source& source : sources_)
+    if (source.grader != nullptr) out = std::max(out, source.grader->concurrency());
+  return out;
+}
+
+const Environment* ItemPool::environment(const PoolItem& item) const {
+  return sources_[static_cast<size_t>(item.source)].environment.get();
+}
+
+bool ItemPool::has_environment(const PoolItem& item) const {
+  return sources_[static_cast<size_t>(item.source)].environment_options.given();
+}
+
+int64_t ItemPool::episode_tokens_max() const {
+  int64_t out = 0;
+  for (const Source& source : sources_)
+    if (source.environment_options.given())
+      out = std::max(out, source.environment_options.max_tokens);
   return out;
 }
 
@@ -148,6 +181,15 @@ const PoolItem* ItemPool::next(int64_t source, int64_t count) const {
   return &items[order.places[static_cast<size_t>(count % std::ssize(items))]];
 }
 
+const PoolItem* ItemPool::draw(int64_t step, int64_t group) const {
+  if (group < prompts_per_step_) return draws(step)[static_cast<size_t>(group)];
+  const int64_t source = choose(step, group);
+  if (source == kGenerated) return nullptr;
+  const std::vector<PoolItem>& items = sources_[static_cast<size_t>(source)].train;
+  Rng rng(seed_, stream_id("rl refill", static_cast<uint64_t>(step), static_cast<uint64_t>(group)));
+  return &items[static_cast<size_t>(rng.below(std::ssize(items)))];
+}
+
 const std::vector<const PoolItem*>& ItemPool::draws(int64_t step) const {
   if (step == drawn_step_) return draws_;
   if (step < counted_) {
@@ -175,6 +217,10 @@ Json ItemPool::identity() const {
     one["name"] = source.name;
     one["content"] = source.hash;
     one["weight"] = source.weight;
+    if (source.environment_options.given()) {
+      one["max_turns"] = source.environment_options.max_turns;
+      one["max_tokens"] = source.environment_options.max_tokens;
+    }
     out.push_back(std::move(one));
   }
   return out;

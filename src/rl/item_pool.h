@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/options.h"
+#include "grade/program_environment.h"
 #include "grade/verifier.h"
 
 namespace dure {
@@ -39,12 +40,15 @@ struct ItemSourceOptions {
   std::string file;
   std::string name;
   GraderSpec grader;
+  EnvironmentOptions environment;  // instead
   double weight = 1;
   template <typename V>
   void visit(V& v) {
     v("file", file, "JSONL of items: prompt or messages, answer or reference, any fields");
     v("name", name, "in metrics (empty: the file's own)");
     v("grader", grader, "of rows that name none: as `dure eval --grader` takes it");
+    v("environment", environment,
+      "instead of a grader: its items are conversations with a program");
     v("weight", weight, "share of this source, relative to the others", above(0));
   }
 };
@@ -59,22 +63,30 @@ class ItemPool {
   struct Options {
     const std::vector<ItemSourceOptions>& sources;
     const VerifierOptions& verifier;  // of sources that name no grader; may be none
-    double tasks_weight = 0;          // of the generated problems
-    int64_t heldout_one_in = 10;      // 0: none is held out
+    const EnvironmentOptions& environment = kNoEnvironment;  // the same
+    double tasks_weight = 0;                                 // of the generated problems
+    int64_t heldout_one_in = 10;                             // 0: none is held out
     int64_t prompts_per_step = 1;
     uint64_t seed = 0;
+    inline static const EnvironmentOptions kNoEnvironment{};
   };
   // Reads the files. Throws kInvalidArgument, kNotFound, kCorrupt naming file and row; where a
   // source has nothing to learn from.
   explicit ItemPool(const Options& options);
 
-  // Makes the graders and asks them to check every item. `folder`: of their logs.
+  // Makes graders and environments and asks them to check every item. `folder`: of their logs.
   void open_graders(const std::string& folder);
-  const Grader& grader(const PoolItem& item) const;
+  const Grader& grader(const PoolItem& item) const;  // of one without an environment
+  bool has_environment(const PoolItem& item) const;
+  const Environment* environment(const PoolItem& item) const;  // null: it has none
+  int64_t episode_tokens_max() const;  // of all environments; 0: there are none
   int64_t grading_threads() const;
 
   // What step `step` draws for each of its prompts; null: a generated problem.
   const std::vector<const PoolItem*>& draws(int64_t step) const;
+  // Of one prompt. Groups beyond prompts_per_step are drawn by chance alone, beside that order: how
+  // many there are depends on what was answered.
+  const PoolItem* draw(int64_t step, int64_t group) const;
   using Keeps = std::function<bool(const PoolItem& item)>;
   // Only those for which it says true. Before the first draws(). Throw kInvalidArgument (`why` in
   // it) where a source has none left to learn from.
@@ -98,8 +110,10 @@ class ItemPool {
     std::string hash;  // of all its items
     std::vector<PoolItem> train;
     std::unique_ptr<Grader> grader;
+    EnvironmentOptions environment_options;
+    std::unique_ptr<Environment> environment;
   };
-  void read(const ItemSourceOptions& options, const VerifierOptions& verifier);
+  void read(const ItemSourceOptions& source, const Options& options);
   void require_items(const std::string& why) const;
   int64_t choose(int64_t step, int64_t group) const;
   const PoolItem* next(int64_t source, int64_t count) const;

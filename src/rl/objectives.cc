@@ -62,6 +62,39 @@ double sum_of_terms(double scale, std::span<const T> logprobs, std::span<const T
 
 }  // namespace
 
+KlTerm kl_term(KlEstimator estimator, double log_probability, double reference) {
+  const double d = log_probability - reference;
+  switch (estimator) {
+    case KlEstimator::kK1:
+      return {d, 1};
+    case KlEstimator::kK2:
+      return {0.5 * d * d, d};
+    case KlEstimator::kK3:
+      return {std::expm1(-d) + d, -std::expm1(-d)};
+  }
+  return {};
+}
+
+template <typename T>
+double kl_loss(const KlOptions& options, double scale, std::span<const T> logprobs,
+               std::span<const T> reference, std::span<T> grad, double& value_sum) {
+  DURE_CHECK(logprobs.size() == reference.size() && grad.size() == logprobs.size());
+  double loss = 0;
+  for (size_t t = 0; t < logprobs.size(); ++t) {
+    const KlTerm term = kl_term(options.estimator, static_cast<double>(logprobs[t]),
+                                static_cast<double>(reference[t]));
+    value_sum += term.value;
+    loss += scale * options.beta * term.value;
+    grad[t] += static_cast<T>(scale * options.beta * term.derivative);
+  }
+  return loss;
+}
+
+template double kl_loss(const KlOptions&, double, std::span<const float>, std::span<const float>,
+                        std::span<float>, double&);
+template double kl_loss(const KlOptions&, double, std::span<const double>, std::span<const double>,
+                        std::span<double>, double&);
+
 template <typename T>
 double response_loss(const ObjectiveOptions& options, double advantage, double scale,
                      std::span<const T> logprobs, std::span<const T> sampler_logprobs,

@@ -14,6 +14,50 @@
 
 namespace dure {
 
+// How far the policy is from a reference, from a token's log-probabilities under both: with
+// d = log p - log p_ref,
+//   k1: d, whose mean is the divergence KL(policy | reference), and whose gradient by itself has
+//       mean 0 on policy: it weighs as a number, and pulls at nothing.
+//   k2: d^2 / 2, biased; its gradient's mean is that of the divergence on policy.
+//   k3: exp(-d) - 1 + d, unbiased and at least 0; its gradient's mean is that of KL(reference |
+//       policy). GRPO's (2402.03300, equation 4).
+// Source: J. Schulman, "Approximating KL divergence", 2020.
+enum class KlEstimator : uint8_t { kK1, kK2, kK3 };
+constexpr auto enum_names(KlEstimator) {
+  return std::to_array<EnumName<KlEstimator>>(
+      {{KlEstimator::kK1, "k1"}, {KlEstimator::kK2, "k2"}, {KlEstimator::kK3, "k3"}});
+}
+
+struct KlOptions {
+  double beta = 0;
+  KlEstimator estimator = KlEstimator::kK3;
+  bool operator==(const KlOptions&) const = default;
+  template <typename V>
+  void visit(V& v) {
+    v("beta", beta,
+      "weight in the loss of the divergence from the model that the run began with (0: none, and "
+      "no "
+      "such model in memory)",
+      at_least(0));
+    v("estimator", estimator, "of a token: k1, k2 or k3");
+  }
+};
+
+struct KlTerm {
+  double value = 0, derivative = 0;  // by the policy's log-probability
+};
+KlTerm kl_term(KlEstimator estimator, double log_probability, double reference);
+
+// Returns scale * beta * sum_t of a response, and adds its derivative to `grad`. `value_sum`: the
+// estimates' own sum is added, whatever the scale.
+template <typename T>
+double kl_loss(const KlOptions& options, double scale, std::span<const T> logprobs,
+               std::span<const T> reference, std::span<T> grad, double& value_sum);
+extern template double kl_loss(const KlOptions&, double, std::span<const float>,
+                               std::span<const float>, std::span<float>, double&);
+extern template double kl_loss(const KlOptions&, double, std::span<const double>,
+                               std::span<const double>, std::span<double>, double&);
+
 // What a batch looked like; sums over tokens, to be divided by token_count. Added to, never reset,
 // by response_loss.
 struct ObjectiveStats {

@@ -243,5 +243,83 @@ TEST(Objectives, OneNameIsAWholeConfiguration) {
   EXPECT_EQ(to_json(again).at("clip_high"), Json(0.001));
 }
 
+TEST(KlTerms, AreTheirFormulasAndDerivatives) {
+  constexpr double kStep = 1e-6;
+  for (const double p : {-0.01, -0.7, -3.0, -9.0}) {
+    for (const double reference : {-0.02, -0.7, -2.0, -12.0}) {
+      const double d = p - reference;
+      EXPECT_DOUBLE_EQ(kl_term(KlEstimator::kK1, p, reference).value, d);
+      EXPECT_DOUBLE_EQ(kl_term(KlEstimator::kK2, p, reference).value, d * d / 2);
+      EXPECT_NEAR(kl_term(KlEstimator::kK3, p, reference).value, std::exp(-d) - 1 + d,
+                  1e-12 * std::exp(std::abs(d)));
+      EXPECT_GE(kl_term(KlEstimator::kK3, p, reference).value, 0);
+      for (const auto kind : {KlEstimator::kK1, KlEstimator::kK2, KlEstimator::kK3}) {
+        const double slope = (kl_term(kind, p + kStep, reference).value -
+                              kl_term(kind, p - kStep, reference).value) /
+                             (2 * kStep);
+        EXPECT_NEAR(kl_term(kind, p, reference).derivative, slope, 1e-6 * (1 + std::abs(slope)));
+      }
+    }
+  }
+}
+
+// Over all tokens of a small vocabulary: what the estimates and their gradients are on average.
+TEST(KlTerms, EstimateTheDivergenceAsTheHeaderSays) {
+  const std::vector<double> logits = {0.3, -1.2, 0.8, 0.1}, before = {0.1, -0.9, 1.0, -0.3};
+  const auto log_softmax = [](const std::vector<double>& x) {
+    double sum = 0;
+    for (const double v : x) sum += std::exp(v);
+    std::vector<double> out;
+    for (const double v : x) out.push_back(v - std::log(sum));
+    return out;
+  };
+  const std::vector<double> p = log_softmax(logits), q = log_softmax(before);
+  const auto divergence = [](const std::vector<double>& a, const std::vector<double>& b) {
+    double out = 0;
+    for (size_t i = 0; i < a.size(); ++i) out += std::exp(a[i]) * (a[i] - b[i]);
+    return out;
+  };
+  const auto mean_value = [&](KlEstimator kind) {
+    double out = 0;
+    for (size_t i = 0; i < p.size(); ++i) out += std::exp(p[i]) * kl_term(kind, p[i], q[i]).value;
+    return out;
+  };
+  // Mean of derivative x d log p_i / d logit_k.
+  const auto mean_gradient = [&](KlEstimator kind, size_t k) {
+    double out = 0;
+    for (size_t i = 0; i < p.size(); ++i)
+      out += std::exp(p[i]) * kl_term(kind, p[i], q[i]).derivative *
+             ((i == k ? 1 : 0) - std::exp(p[k]));
+    return out;
+  };
+  const auto slope = [&](size_t k, const auto& of) {
+    std::vector<double> more = logits, less = logits;
+    more[k] += 1e-6;
+    less[k] -= 1e-6;
+    return (of(log_softmax(more)) - of(log_softmax(less))) / 2e-6;
+  };
+  EXPECT_NEAR(mean_value(KlEstimator::kK1), divergence(p, q), 1e-12);
+  EXPECT_NEAR(mean_value(KlEstimator::kK3), divergence(p, q), 1e-12);
+  for (size_t k = 0; k < p.size(); ++k) {
+    EXPECT_NEAR(mean_gradient(KlEstimator::kK1, k), 0, 1e-12);
+    EXPECT_NEAR(mean_gradient(KlEstimator::kK2, k),
+                slope(k, [&](const std::vector<double>& x) { return divergence(x, q); }), 1e-8);
+    EXPECT_NEAR(mean_gradient(KlEstimator::kK3, k),
+                slope(k, [&](const std::vector<double>& x) { return divergence(q, x); }), 1e-8);
+  }
+}
+
+TEST(KlTerms, AResponsesLossAddsToItsGradient) {
+  const std::vector<double> now = {-1, -2}, then = {-1.5, -1};
+  std::vector<double> gradient = {10, 20};
+  double sum = 0;
+  const KlOptions options{.beta = 0.5, .estimator = KlEstimator::kK2};
+  const double loss = kl_loss<double>(options, 0.25, now, then, gradient, sum);
+  EXPECT_DOUBLE_EQ(sum, 0.125 + 0.5);
+  EXPECT_DOUBLE_EQ(loss, 0.25 * 0.5 * 0.625);
+  EXPECT_DOUBLE_EQ(gradient[0], 10 + 0.125 * 0.5);
+  EXPECT_DOUBLE_EQ(gradient[1], 20 - 0.125);
+}
+
 }  // namespace
 }  // namespace dure

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 
+#include "data/inspect.h"
 #include "eval/grader.h"
 #include "rl/response_batches.h"
 #include "train/metrics.h"
@@ -12,11 +13,21 @@
 namespace dure {
 namespace {
 
+constexpr size_t kShownBytesMax = 4096;  // of a message: environments may say megabytes
+
 // What was asked last, as a person reads it.
 std::string question_of(const Item& item) {
   for (auto message = item.messages.rbegin(); message != item.messages.rend(); ++message)
     if (message->role == Role::kUser) return message->content;
   return item.messages.empty() ? "" : item.messages.back().content;
+}
+
+void add_episode(const PlayedEpisode& episode, Json& sample) {
+  std::vector<Message> messages = episode.messages;
+  for (Message& message : messages) message.content = shortened(message.content, kShownBytesMax);
+  sample["messages"] = messages_to_json(messages);
+  sample["turns"] = std::ssize(episode.answers);
+  sample["end"] = name_of(episode.end);
 }
 
 Json sample_of_item(const Rollout& r, int64_t step) {
@@ -27,6 +38,7 @@ Json sample_of_item(const Rollout& r, int64_t step) {
   sample["item"] = item.id;
   sample["prompt"] = question_of(item);
   if (item.messages.size() > 1) sample["messages"] = messages_to_json(item.messages);
+  if (r.episode) add_episode(*r.episode, sample);
   sample["thinking"] = r.reasoning;
   sample["content"] = r.content;
   if (!item.reference.is_null())
@@ -130,7 +142,7 @@ void add_item_rewards(const std::vector<Rollout>& rollouts, const ItemPool& item
     dropped += r.dropped ? 1 : 0;
     if (r.item == nullptr) continue;
     if (!r.dropped) means.add(items.source_name(r.item->source), r.score);
-    if (r.grade.failure.empty()) continue;
+    if (r.grade.failure.empty() || r.episode) continue;
     ++failures[r.grade.failure];
     ++failed;
   }
@@ -149,6 +161,25 @@ void add_reward_parts(const std::vector<Rollout>& rollouts, Json& row) {
   }
   own.write("reward_parts/", "/mean", row);
   told.write("verifier_parts/", "/mean", row);
+}
+
+void add_episodes(const std::vector<Rollout>& rollouts, Json& row) {
+  std::map<std::string, int64_t> counts;
+  Means means;
+  for (const Rollout& r : rollouts) {
+    if (!r.episode) continue;
+    if (!r.grade.failure.empty()) {
+      ++counts["environment/failures"];
+      ++counts["environment/failures/" + r.grade.failure];
+      continue;
+    }
+    ++counts[r.episode->too_long ? std::string("episodes/too_long")
+                                 : fmt::format("episodes/end/{}", name_of(r.episode->end))];
+    means.add("turns", static_cast<double>(r.episode->answers.size()));
+    means.add("tokens", static_cast<double>(r.prompt.size() + r.generation.tokens.size()));
+  }
+  means.write("episodes/", "", row);
+  for (const auto& [name, count] : counts) row[name] = count;
 }
 
 void add_heldout_rewards(const std::vector<Rollout>& answers, const ItemPool& items, Json& row) {

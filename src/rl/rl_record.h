@@ -30,6 +30,10 @@ void add_item_rewards(const std::vector<Rollout>& rollouts, const ItemPool& item
 // "reward_parts/NAME/mean" of the parts that have a weight, "verifier_parts/NAME/mean" of those
 // that graders tell.
 void add_reward_parts(const std::vector<Rollout>& rollouts, Json& row);
+// Of conversations with environments: "episodes/turns", "episodes/tokens" (means),
+// "episodes/end/END" (counts); "environment/failures" and "environment/failures/KIND";
+// "episodes/too_long", of which nothing could be asked.
+void add_episodes(const std::vector<Rollout>& rollouts, Json& row);
 // "eval_reward" and "eval_reward_SOURCE": the graders' mean scores, without other parts.
 void add_heldout_rewards(const std::vector<Rollout>& answers, const ItemPool& items, Json& row);
 

@@ -20,6 +20,7 @@ int64_t longest_item(const RlConfig& config, const ChatTexts& texts, int64_t lar
   const RolloutOptions& rollout = config.rollout;
   items.keep(
       [&](const PoolItem& item) {
+        if (items.has_environment(item)) return true;  // it says itself what is asked
         const int64_t tokens = std::ssize(item_prompt(item.item, texts, rollout.thinking));
         const bool fits = tokens <= largest;
         too_long += fits ? 0 : 1;
@@ -42,6 +43,16 @@ int64_t longest_item(const RlConfig& config, const ChatTexts& texts, int64_t lar
   return longest;
 }
 
+void make_room_for_episodes(int64_t tokens, const PromptRoom& largest, PromptRoom& room) {
+  if (tokens > largest.context_tokens()) {
+    fail(ErrorCode::kInvalidArgument,
+         "environment: max_tokens is {}, and a conversation may have {}: lower it, or raise "
+         "rollout.context_tokens_max within the model's context",
+         tokens, largest.context_tokens());
+  }
+  room.prompt_tokens_max = std::max(room.prompt_tokens_max, tokens - room.new_tokens_max);
+}
+
 }  // namespace
 
 std::unique_ptr<ItemPool> rl_items(const RlConfig& config) {
@@ -49,6 +60,7 @@ std::unique_ptr<ItemPool> rl_items(const RlConfig& config) {
   return std::make_unique<ItemPool>(
       ItemPool::Options{.sources = config.items,
                         .verifier = config.verifier,
+                        .environment = config.environment,
                         .tasks_weight = config.tasks_weight,
                         .heldout_one_in = config.heldout.one_in,
                         .prompts_per_step = config.rollout.prompts_per_step,
@@ -74,6 +86,7 @@ PromptRoom rl_room(const RlConfig& config, const ChatTexts& texts, int64_t model
   if (items == nullptr || config.tasks_weight > 0)
     room = measure_room(prompts, {.begin = 0, .end = config.steps}, largest);
   room.prompt_tokens_max = std::max(room.prompt_tokens_max, longest);
+  if (items != nullptr) make_room_for_episodes(items->episode_tokens_max(), largest, room);
   return room;
 }
 
@@ -100,7 +113,8 @@ int64_t rl_answer_bytes(const RlConfig& config, const PromptRoom& room) {
   // its target.
   const int64_t prompt = room.prompt_tokens_max * (2 * 4 + 2 * 4);
   const int64_t answer = room.new_tokens_max * (4 + 4 + 2 * 4);
-  return config.rollout.prompts_per_step * config.rollout.group_size * (prompt + answer);
+  return config.rollout.prompts_per_step * (1 + config.rollout.refill_rounds) *
+         config.rollout.group_size * (prompt + answer);
 }
 
 }  // namespace dure

@@ -17,6 +17,17 @@ namespace {
 
 constexpr int64_t kQuietStepsMax = 5;  // without an update, before a warning
 
+// Fields that came later are there where they say anything, so that older runs go on.
+Json rollout_identity(const RolloutOptions& options) {
+  const Json all = to_json(options), plain = to_json(RolloutOptions{});
+  Json out = Json::object();
+  for (const auto& [name, value] : all.as_object()) {
+    const bool later = name == "temperature" || name == "top_p" || name == "refill_rounds";
+    if (!later || value != plain.at(name)) out[name] = value;
+  }
+  return out;
+}
+
 }  // namespace
 
 RlStage::RlStage(const RlConfig& config)
@@ -27,8 +38,9 @@ RlStage::RlStage(const RlConfig& config)
 Json RlStage::identity() const {
   const Json all = to_json(config_);
   Json out = Json::object();
-  for (const char* name : {"seed", "updates_per_step", "rollout", "tasks"})
-    out[name] = all.at(name);
+  for (const char* name : {"seed", "updates_per_step", "tasks"}) out[name] = all.at(name);
+  out["rollout"] = rollout_identity(config_.rollout);
+  if (config_.kl.beta > 0) out["kl"] = all.at("kl");
   out["objective"] = name_of(config_.objective.objective);
   out["optimiser.kind"] = name_of(config_.optimiser.kind);
   if (items_ != nullptr) {
@@ -64,6 +76,8 @@ void RlStage::open(const Checkpoint* from) {
     if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
   }
   generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
+  if (config_.kl.beta > 0)
+    reference_ = std::make_unique<ReferenceModel>(init_, config_.train.arithmetic, stream_);
   samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
   learner_->parameters_changed();
   if (config_.filter.samples > 0) filter_items(from != nullptr);
@@ -77,6 +91,7 @@ Json RlStage::filter_settings() const {
   out["samples"] = config_.filter.samples;
   out["arithmetic"] = name_of(config_.train.arithmetic);
   out["verifier"] = to_json(config_.verifier);
+  if (config_.environment.given()) out["environment"] = to_json(config_.environment);
   Json graders = Json::array();
   for (const ItemSourceOptions& source : config_.items) graders.push_back(source.grader.json);
   out["graders"] = std::move(graders);
@@ -110,20 +125,59 @@ void RlStage::add_heldout(Json& row) {
 
 StepReport RlStage::step(const StepContext& context) {
   const auto start = std::chrono::steady_clock::now();
-  const std::vector<Rollout> rollouts =
-      collect_rollouts(prompts(), context.index, room_, *generator_);
+  const std::vector<Rollout> rollouts = sample(context.index);
   const std::chrono::duration<double> rollout_time = std::chrono::steady_clock::now() - start;
-  const RlLearnt learnt = learn_from_rollouts(rollouts,
-                                              {.objective = config_.objective,
-                                               .updates = config_.updates_per_step,
-                                               .rows_max = learner_options_.pass.rows_max},
-                                              context, *learner_, stream_);
+  const RlLearnt learnt =
+      learn_from_rollouts(rollouts,
+                          {.objective = config_.objective,
+                           .kl = config_.kl,
+                           .reference = reference_ != nullptr ? &reference_->weights() : nullptr,
+                           .updates = config_.updates_per_step,
+                           .rows_max = learner_options_.pass.rows_max},
+                          context, *learner_, stream_);
+  note_entropy(context, learnt);
   note_signal(context, learnt);
   samples_->write(context.index + 1, rollouts, config_.log_samples);
   StepReport out = report(rollout_stats(rollouts), learnt, rollout_time.count());
   if (items_ != nullptr) add_item_rewards(rollouts, *items_, out.row);
   add_reward_parts(rollouts, out.row);
+  add_episodes(rollouts, out.row);
+  const int64_t drawn = rollouts.back().group + 1;
+  if (config_.rollout.refill_rounds > 0)
+    out.row["refill_groups"] = drawn - config_.rollout.prompts_per_step;
   return out;
+}
+
+// Source: Yu et al., DAPO, 2503.14476 (dynamic sampling), with a bound.
+std::vector<Rollout> RlStage::sample(int64_t step) {
+  const int64_t wanted = config_.rollout.prompts_per_step;
+  std::vector<Rollout> out = collect_rollouts(prompts(), step, room_, *generator_);
+  int64_t drawn = wanted;
+  for (int64_t round = 0; round < config_.rollout.refill_rounds; ++round) {
+    const int64_t missing = wanted - weigh_rollouts(config_.objective, out).live_group_count;
+    if (missing <= 0) break;
+    std::vector<Rollout> more = collect_rollouts(
+        prompts(), step, {.begin = drawn, .end = drawn + missing}, room_, *generator_);
+    std::move(more.begin(), more.end(), std::back_inserter(out));
+    drawn += missing;
+  }
+  return out;
+}
+
+void RlStage::note_entropy(const StepContext& context, const RlLearnt& learnt) {
+  if (learnt.objective.token_count == 0 || config_.entropy.floor == 0) return;
+  const double entropy = learnt.entropy_sum / static_cast<double>(learnt.objective.token_count);
+  if (entropy >= config_.entropy.floor) return;
+  if (config_.entropy.action == EntropyAction::kStop) {
+    fail(ErrorCode::kDiverged,
+         "{}: the mean entropy is {:.4f} nats a token, below entropy.floor ({}); go on from the "
+         "last checkpoint with a lower learning rate, a higher rollout.temperature or kl.beta, or "
+         "a lower floor",
+         context.where, entropy, config_.entropy.floor);
+  }
+  if (steps_below_entropy_++ % 100 == 0)
+    log_warn("{}: the mean entropy is {:.4f} nats a token, below entropy.floor ({})", context.where,
+             entropy, config_.entropy.floor);
 }
 
 // A step whose groups are all right or all wrong moves nothing.
@@ -153,6 +207,7 @@ StepReport RlStage::report(const RolloutStats& stats, const RlLearnt& learnt,
   row["loss"] = learnt.loss / static_cast<double>(std::max<int64_t>(1, learnt.updates.count));
   row["entropy"] = objective.token_count > 0 ? Json(entropy) : Json();
   row["kl"] = objective.kl_sum / tokens;
+  if (reference_ != nullptr) row["reference_kl"] = learnt.reference_kl_sum / tokens;
   row["sampler_mismatch_max"] = objective.mismatch_max;
   row["clip_ratio"] = static_cast<double>(objective.clipped_count) / tokens;
   row["grad_norm"] = learnt.updates.mean_gradient_norm();

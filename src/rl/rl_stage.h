@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "rl/reference_model.h"
 #include "rl/rl_record.h"
 #include "rl/rl_step.h"
 #include "rl/rl_trainer.h"
@@ -37,6 +38,9 @@ class RlStage : public Stage {
   Json filter_settings() const;
   void filter_items(bool continued);
   PromptSource prompts() const;
+  // Rollouts of a step, with those of further prompts where groups have nothing to teach.
+  std::vector<Rollout> sample(int64_t step);
+  void note_entropy(const StepContext& context, const RlLearnt& learnt);
   void note_signal(const StepContext& context, const RlLearnt& learnt);
   StepReport report(const RolloutStats& stats, const RlLearnt& learnt, double rollout_s) const;
 
@@ -48,12 +52,14 @@ class RlStage : public Stage {
   ModelTexts folder_texts_;  // what a checkpoint and the released model carry
   std::optional<Learner> learner_;
   std::optional<Generator> generator_;
+  std::unique_ptr<ReferenceModel> reference_;  // null: no KL term
   std::optional<SampleLog> samples_;
   std::unique_ptr<ItemPool> items_;  // null: generated problems alone
   LearnerOptions learner_options_;
   PromptRoom room_;                   // of prompts and answers, fixed when the run is opened
   int64_t steps_done_ = 0;            // of this process
   int64_t steps_without_signal_ = 0;  // in a row, up to now
+  int64_t steps_below_entropy_ = 0;   // of this process
 };
 
 }  // namespace dure

@@ -4,10 +4,10 @@
 #include <algorithm>
 
 namespace dure {
-namespace {
 
-// Dropped answers are in no group and no count; their places stay, with nothing in them.
-ResponseWeights weigh(const ObjectiveOptions& objective, const std::vector<Rollout>& rollouts) {
+// The places of dropped answers stay, with nothing in them.
+ResponseWeights weigh_rollouts(const ObjectiveOptions& objective,
+                               const std::vector<Rollout>& rollouts) {
   std::vector<int64_t> groups, counts;
   std::vector<double> rewards;
   std::vector<size_t> places;
@@ -33,6 +33,8 @@ ResponseWeights weigh(const ObjectiveOptions& objective, const std::vector<Rollo
   return out;
 }
 
+namespace {
+
 // The groups of share k of `shares` equal ones.
 ResponseRange range_of_share(const std::vector<Rollout>& rollouts, int64_t k, int64_t shares) {
   const int64_t groups = rollouts.back().group + 1;
@@ -47,26 +49,46 @@ ResponseRange range_of_share(const std::vector<Rollout>& rollouts, int64_t k, in
 // What a batch's backward needs beside the batch.
 struct Accumulation {
   const std::vector<Rollout>& rollouts;
-  const ObjectiveOptions& objective;
+  const RlStepOptions& options;
   double share_count = 1;
   Learner& learner;
   Stream& stream;
 
+  // Of the rows of a batch, under the model that the run began with; empty where nothing asks.
+  std::vector<float> reference_rows(const ResponseBatch& batch) const {
+    if (options.kl.beta == 0) return {};
+    TrainPass& pass = learner.pass();
+    pass.forward(*options.reference, batch.input(), stream);
+    pass.token_log_probabilities(/*want_entropy=*/false, stream);
+    const std::span<const float> rows = pass.log_probability();
+    return {rows.begin(), rows.end()};
+  }
+
   void add(const ResponseBatch& batch, RlLearnt& learnt) const {
     TrainPass& pass = learner.pass();
+    const std::vector<float> reference = reference_rows(batch);
     pass.forward(learner.weights(), batch.input(), stream);
     pass.token_log_probabilities(/*want_entropy=*/true, stream);
     std::vector<float> coefficients(batch.ids.size(), 0.0f);
     for (size_t m = 0; m < batch.members.size(); ++m) {
       const size_t member = batch.members[m];
-      const Generation& answer = rollouts[member].generation;
+      const Rollout& rollout = rollouts[member];
       const size_t row = static_cast<size_t>(batch.answer_rows[m]);
-      const size_t count = answer.tokens.size();
-      learnt.loss += response_loss<float>(
-          objective, learnt.responses.advantages[member],
-          learnt.responses.scales[member] * share_count, pass.log_probability().subspan(row, count),
-          answer.log_probabilities, std::span(coefficients).subspan(row, count), &learnt.objective);
-      for (const float h : pass.entropy().subspan(row, count)) learnt.entropy_sum += h;
+      const size_t count = rollout.generation.tokens.size();
+      const double scale = learnt.responses.scales[member] * share_count;
+      const auto now = of_answers(rollout, pass.log_probability().subspan(row, count));
+      const auto drawn = of_answers(rollout, rollout.generation.log_probabilities);
+      std::vector<float> gradient(now.size());
+      learnt.loss += response_loss<float>(options.objective, learnt.responses.advantages[member],
+                                          scale, now, drawn, gradient, &learnt.objective);
+      if (!reference.empty()) {
+        const auto then = of_answers(rollout, std::span(reference).subspan(row, count));
+        learnt.loss +=
+            kl_loss<float>(options.kl, scale, now, then, gradient, learnt.reference_kl_sum);
+      }
+      to_answers(rollout, gradient, std::span(coefficients).subspan(row, count));
+      for (const float h : of_answers(rollout, pass.entropy().subspan(row, count)))
+        learnt.entropy_sum += h;
     }
     learner.backward({.row_coefficients = coefficients});
   }
@@ -81,11 +103,10 @@ LearnerOptions rl_learner_options(const OptimiserOptions& optimiser, int64_t row
 
 RlLearnt learn_from_rollouts(const std::vector<Rollout>& rollouts, const RlStepOptions& options,
                              const StepContext& context, Learner& learner, Stream& stream) {
-  RlLearnt learnt{.responses = weigh(options.objective, rollouts)};
+  RlLearnt learnt{.responses = weigh_rollouts(options.objective, rollouts)};
   if (rollouts.empty()) return learnt;
   const int64_t shares = std::min(options.updates, rollouts.back().group + 1);
-  const Accumulation accumulation{rollouts, options.objective, static_cast<double>(shares), learner,
-                                  stream};
+  const Accumulation accumulation{rollouts, options, static_cast<double>(shares), learner, stream};
   for (int64_t share = 0; share < shares; ++share) {
     const auto batches = response_batches(
         rollouts, learnt.responses, range_of_share(rollouts, share, shares), options.rows_max);

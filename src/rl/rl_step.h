@@ -16,8 +16,10 @@ namespace dure {
 
 struct RlStepOptions {
   ObjectiveOptions objective;
-  int64_t updates = 1;   // at most as many as there are groups
-  int64_t rows_max = 0;  // of a forward and backward; each rollout fits
+  KlOptions kl;
+  const ModelWeights* reference = nullptr;  // where kl.beta is above 0
+  int64_t updates = 1;                      // at most as many as there are groups
+  int64_t rows_max = 0;                     // of a forward and backward; each rollout fits
 };
 
 // What learns from rollouts: the router (matrix and bias) frozen, the MTP layer left out.
@@ -26,9 +28,14 @@ LearnerOptions rl_learner_options(const OptimiserOptions& optimiser, int64_t row
 struct RlLearnt {
   ResponseWeights responses;
   double loss = 0, entropy_sum = 0;  // over all updates
+  double reference_kl_sum = 0;       // the estimates, over tokens
   ObjectiveStats objective;
   StepUpdates updates;
 };
+
+// Which of them count, and how much. Dropped ones are in no group and no count.
+ResponseWeights weigh_rollouts(const ObjectiveOptions& objective,
+                               const std::vector<Rollout>& rollouts);
 
 // `rollouts`: a group's together, numbered from 0. The updates are over equal shares of the groups,
 // in order; a share in which nothing counts makes none. Advantages and scales are those of the

@@ -17,6 +17,7 @@ RunOptions run_options(const RlConfig& config) {
       .schedule = make_schedule(config.schedule, config.optimiser.learning_rate, config.steps),
       .checkpoint_steps = config.checkpoint.every_steps,
       .keep_last = config.checkpoint.keep_last,
+      .best_metric = config.checkpoint.keep_best && !config.items.empty() ? "eval_reward" : "",
       .heldout_steps = config.items.empty() ? 0 : config.heldout.every_steps,
   };
 }
@@ -28,8 +29,23 @@ void check_without_items(const RlConfig& config) {
     fail(ErrorCode::kInvalidArgument,
          "verifier: it grades items, and there are none: name a file under items (generated "
          "problems have their own verifier)");
+  if (config.environment.given())
+    fail(ErrorCode::kInvalidArgument,
+         "environment: its conversations begin with items, and there are none: name a file under "
+         "items");
   if (config.filter.samples > 0)
     fail(ErrorCode::kInvalidArgument, "filter: it chooses among items, and there are none");
+}
+
+void check_environments(const RlConfig& config) {
+  if (config.environment.given()) make_environment(config.environment, "", "environment");
+  if (config.environment.given() && config.verifier.given())
+    fail(ErrorCode::kInvalidArgument,
+         "give verifier or environment, or each source its own (items: grader, environment)");
+  for (const ItemSourceOptions& source : config.items) {
+    if (source.environment.given())
+      make_environment(source.environment, "", "items " + source.file + ": environment");
+  }
 }
 
 }  // namespace
@@ -48,6 +64,11 @@ void check_rl(const RlConfig& config) {
   if (config.items.empty() || config.tasks_weight > 0) check_mixture(config.tasks, "tasks");
   if (config.items.empty()) check_without_items(config);
   if (config.verifier.given()) make_verifier(config.verifier, "", "verifier");
+  check_environments(config);
+  if (config.rollout.refill_rounds > 0 && !config.objective.drop_zero_variance)
+    fail(ErrorCode::kInvalidArgument,
+         "rollout.refill_rounds: it draws further prompts for groups that are dropped, and "
+         "objective.drop_zero_variance is false: none is");
 }
 
 void run_rl(const RlConfig& config) {

@@ -5,8 +5,8 @@
 // the engine, which reads the learner's own parameters; exact rewards; weigh_responses(); then
 // `updates_per_step` updates over shares of the groups: forward, log-probabilities (on the first
 // update the sampler's own bits), the objective's derivative per token, backward, clip, step. The
-// router is frozen (matrix and bias) and the MTP layer is not trained, as K-EXAONE does. No KL
-// term, no reference model.
+// router is frozen (matrix and bias) and the MTP layer is not trained, as K-EXAONE does. A KL term,
+// with the model that the run began with in memory, only where kl.beta asks.
 //
 // Resume: a checkpoint holds weights, moments and the step; a step is a function of those and the
 // seed, so an interrupted step, rollouts in flight included, is made again with the same bits. Not
@@ -18,6 +18,7 @@
 
 #include "formats/adapter_layout.h"
 #include "rl/advantages.h"
+#include "rl/objectives.h"
 #include "rl/rollout.h"
 #include "train/optimiser.h"
 #include "train/precision.h"
@@ -28,10 +29,13 @@ namespace dure {
 struct RlCheckpointOptions {
   int64_t every_steps = 10;
   int64_t keep_last = 2;
+  bool keep_best = true;
   template <typename V>
   void visit(V& v) {
     v("every_steps", every_steps, "steps between checkpoints", at_least(1));
     v("keep_last", keep_last, "checkpoints kept", at_least(1));
+    v("keep_best", keep_best,
+      "also keep the one with the highest eval_reward; best.json says which (with held-out items)");
   }
 };
 
@@ -65,6 +69,23 @@ struct PassRateOptions {
   }
 };
 
+// The mean entropy of a token, where it is learnt from: a policy that has none left explores
+// nothing.
+enum class EntropyAction : uint8_t { kWarn, kStop };
+constexpr auto enum_names(EntropyAction) {
+  return std::to_array<EnumName<EntropyAction>>(
+      {{EntropyAction::kWarn, "warn"}, {EntropyAction::kStop, "stop"}});
+}
+struct EntropyOptions {
+  double floor = 0;
+  EntropyAction action = EntropyAction::kWarn;
+  template <typename V>
+  void visit(V& v) {
+    v("floor", floor, "least mean entropy of a step, in nats a token (0: any)", at_least(0));
+    v("action", action, "below it: a warning, or the run stops at its last checkpoint");
+  }
+};
+
 struct RlConfig {
   std::string init;    // model folder to start from
   std::string output;  // run folder
@@ -79,10 +100,13 @@ struct RlConfig {
   double tasks_weight = 1;
   std::vector<ItemSourceOptions> items;
   VerifierOptions verifier;
+  EnvironmentOptions environment;
   RewardOptions reward;
   HeldoutItemOptions heldout;
   PassRateOptions filter;
   ObjectiveOptions objective = ObjectiveOptions();
+  KlOptions kl;
+  EntropyOptions entropy;
   PrecisionOptions train;
   LoraOptions lora;
   OptimiserOptions optimiser{.learning_rate = 1e-3, .weight_decay = 0};
@@ -111,10 +135,14 @@ struct RlConfig {
       at_least(0));
     v("items", items, "items of one's own: files, their graders and weights");
     v("verifier", verifier, "grades items that name no grader: a program, or an address");
+    v("environment", environment,
+      "items that name no grader are conversations with it: a program, or an address");
     v("reward", reward, "parts of the reward, with weights");
     v("heldout", heldout, "items that are measured, and never learnt from");
     v("filter", filter, "which items are learnt from: by a first pass");
     v("objective", objective, "what is maximised");
+    v("kl", kl, "distance from the model that the run began with, as a part of the loss");
+    v("entropy", entropy, "what happens when the policy becomes too sure");
     v("train", train, "how products round, the sampler's too");
     v("lora", lora, "an adapter is trained, the model stays as it is stored");
     v("optimiser", optimiser, "how the parameters move");

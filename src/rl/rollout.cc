@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "grade/language.h"
+#include "rl/episode_player.h"
 
 namespace dure {
 namespace {
@@ -61,7 +62,15 @@ class Scoring {
     bool closed = true;
   };
 
+  // Of a conversation with an environment: read while it was played.
+  static Read read_episode(const Rollout& r) {
+    Read out{.closed = r.episode->reasoning_closed};
+    out.answer.finished = r.generation.finish != FinishReason::kLength;
+    return out;
+  }
+
   Read read(Rollout& r) const {
+    if (r.episode) return read_episode(r);
     const Thinking thinking = source_.options.thinking;
     Read out;
     if (r.item == nullptr) {
@@ -88,7 +97,7 @@ class Scoring {
   void grade_items() {
     std::vector<size_t> mine;
     for (size_t i = 0; i < rollouts_.size(); ++i)
-      if (rollouts_[i].item != nullptr) mine.push_back(i);
+      if (rollouts_[i].item != nullptr && !rollouts_[i].episode) mine.push_back(i);
     if (mine.empty()) return;
     std::atomic<size_t> next = 0;
     const auto work = [&] {
@@ -122,13 +131,23 @@ class Scoring {
     Reward all = reward_of(options, {.score = r.score,
                                      .finished = read.answer.finished,
                                      .reasoning_closed = read.closed,
-                                     .tokens = std::ssize(r.generation.tokens),
-                                     .tokens_max = source_.options.new_tokens_max,
+                                     .tokens = tokens_of(r),
+                                     .tokens_max = tokens_max_of(r),
                                      .content = r.content,
                                      .language = language});
     r.reward = all.value;
     r.parts = std::move(all.parts);
     if (options.mask_cut && r.generation.finish == FinishReason::kLength) r.dropped = true;
+    if (r.episode && r.episode->too_long) r.dropped = true;
+  }
+
+  // An episode's limit is of all that is said in it.
+  static int64_t tokens_of(const Rollout& r) {
+    return std::ssize(r.generation.tokens) + (r.episode ? std::ssize(r.prompt) : 0);
+  }
+  int64_t tokens_max_of(const Rollout& r) const {
+    return r.episode ? source_.items->environment(*r.item)->limits().tokens_max
+                     : source_.options.new_tokens_max;
   }
 
   const PromptSource& source_;
@@ -138,7 +157,66 @@ class Scoring {
   std::exception_ptr fault_;
 };
 
+// Rollouts of one question are sampled together, then those with an environment are played.
+class Sampling {
+ public:
+  Sampling(const PromptSource& source, Generator& generator)
+      : source_(source), generator_(generator) {}
+
+  void add(Rollout rollout, uint64_t stream, EpisodeSeed seed) {
+    const bool plays = rollout.item != nullptr && source_.items->has_environment(*rollout.item);
+    rollouts_.push_back(std::move(rollout));
+    const size_t place = rollouts_.size() - 1;
+    if (plays) {
+      episodes_.push_back({.place = place, .seed = seed, .stream = stream});
+    } else {
+      places_.push_back(place);
+      streams_.push_back(stream);
+    }
+  }
+
+  std::vector<Rollout> run(const std::function<void(int64_t)>& on_progress) {
+    generator_.forget_prefixes();  // They are of the weights before the last update.
+    std::vector<GenerationRequest> requests;
+    for (size_t i = 0; i < places_.size(); ++i) {
+      GenerationRequest request{.prompt = rollouts_[places_[i]].prompt,
+                                .sampling = rollout_sampling(source_),
+                                .new_tokens_max = source_.options.new_tokens_max,
+                                .stop_tokens = source_.texts.require_stop_tokens(),
+                                .stream = streams_[i]};
+      requests.push_back(std::move(request));
+    }
+    std::vector<Generation> generations = generator_.run(std::move(requests), on_progress);
+    for (size_t i = 0; i < places_.size(); ++i)
+      rollouts_[places_[i]].generation = std::move(generations[i]);
+    if (!episodes_.empty()) play_episodes(source_, episodes_, rollouts_, generator_);
+    Scoring(source_, rollouts_).run();
+    return std::move(rollouts_);
+  }
+
+ private:
+  const PromptSource& source_;
+  Generator& generator_;
+  std::vector<Rollout> rollouts_;
+  std::vector<size_t> places_;  // of those with one question
+  std::vector<uint64_t> streams_;
+  std::vector<EpisodeToPlay> episodes_;
+};
+
 }  // namespace
+
+int64_t answer_length(const Rollout& r) {
+  if (!r.episode) return std::ssize(r.generation.tokens);
+  int64_t out = 0;
+  for (const PlayedEpisode::Span& span : r.episode->answers) out += span.count;
+  return out;
+}
+
+SamplingOptions rollout_sampling(const PromptSource& source) {
+  return {.temperature = source.options.temperature,
+          .top_p = source.options.top_p,
+          .seed = source.seed};
+}
 
 std::vector<int32_t> item_prompt(const Item& item, const ChatTexts& texts, Thinking thinking) {
   return item_conversation(item, texts, thinking).prompt();
@@ -147,7 +225,8 @@ std::vector<int32_t> item_prompt(const Item& item, const ChatTexts& texts, Think
 RolloutPrompt PromptSource::prompt(int64_t step, int64_t group, int64_t prompt_tokens_max) const {
   Rng rng(seed, stream_id("rl problem", static_cast<uint64_t>(step), static_cast<uint64_t>(group)));
   RolloutPrompt out;
-  out.item = items != nullptr ? items->draws(step)[static_cast<size_t>(group)] : nullptr;
+  out.item = items != nullptr ? items->draw(step, group) : nullptr;
+  if (out.item != nullptr && items->has_environment(*out.item)) return out;
   if (out.item != nullptr) {
     out.ids = item_prompt(out.item->item, texts, options.thinking);
     if (std::ssize(out.ids) > prompt_tokens_max) keep_last(out.ids, prompt_tokens_max);
@@ -191,64 +270,58 @@ PromptRoom measure_room(const PromptSource& source, StepRange steps, const Promp
   return room;
 }
 
-std::vector<Rollout> collect_rollouts(const PromptSource& source, int64_t step,
+std::vector<Rollout> collect_rollouts(const PromptSource& source, int64_t step, GroupRange groups,
                                       const PromptRoom& room, Generator& generator,
                                       const std::function<void(int64_t)>& on_progress) {
   const RolloutOptions& options = source.options;
-  const ChatTexts& texts = source.texts;
-  const std::vector<int32_t>& stop_tokens = texts.require_stop_tokens();
-  std::vector<Rollout> rollouts;
-  std::vector<GenerationRequest> requests;
-  for (int64_t group = 0; group < options.prompts_per_step; ++group) {
+  source.texts.require_stop_tokens();
+  Sampling sampling(source, generator);
+  for (int64_t group = groups.begin; group < groups.end; ++group) {
     const RolloutPrompt prompt = source.prompt(step, group, room.prompt_tokens_max);
     for (int64_t member = 0; member < options.group_size; ++member) {
       const uint64_t index = static_cast<uint64_t>(group * options.group_size + member);
-      GenerationRequest request{.prompt = prompt.ids,
-                                .new_tokens_max = options.new_tokens_max,
-                                .stop_tokens = stop_tokens};
-      request.sampling.seed = source.seed;
-      request.stream = stream_id("rl rollout", static_cast<uint64_t>(step), index);
-      requests.push_back(std::move(request));
-      rollouts.push_back({.group = group,
-                          .problem = prompt.dialogue.problem,
-                          .earlier = prompt.dialogue.earlier,
-                          .item = prompt.item,
-                          .prompt = prompt.ids});
+      EpisodeSeed seed{.sample = member};
+      if (prompt.item != nullptr)
+        seed.seed = episode_seed(source.seed, prompt.item->item, static_cast<uint64_t>(step) + 1);
+      sampling.add({.group = group,
+                    .problem = prompt.dialogue.problem,
+                    .earlier = prompt.dialogue.earlier,
+                    .item = prompt.item,
+                    .prompt = prompt.ids},
+                   stream_id("rl rollout", static_cast<uint64_t>(step), index), seed);
     }
   }
-  generator.forget_prefixes();  // They are of the weights before the last update.
-  std::vector<Generation> generations = generator.run(std::move(requests), on_progress);
-  for (size_t i = 0; i < rollouts.size(); ++i) rollouts[i].generation = std::move(generations[i]);
-  Scoring(source, rollouts).run();
-  return rollouts;
+  return sampling.run(on_progress);
+}
+
+std::vector<Rollout> collect_rollouts(const PromptSource& source, int64_t step,
+                                      const PromptRoom& room, Generator& generator,
+                                      const std::function<void(int64_t)>& on_progress) {
+  return collect_rollouts(source, step, {.begin = 0, .end = source.options.prompts_per_step}, room,
+                          generator, on_progress);
 }
 
 std::vector<Rollout> answer_items(const PromptSource& source, const ItemQuestions& questions,
                                   const PromptRoom& room, Generator& generator) {
-  std::vector<Rollout> rollouts;
-  std::vector<GenerationRequest> requests;
+  source.texts.require_stop_tokens();
+  Sampling sampling(source, generator);
   for (size_t group = 0; group < questions.items.size(); ++group) {
     const PoolItem& item = *questions.items[group];
-    std::vector<int32_t> ids = item_prompt(item.item, source.texts, source.options.thinking);
+    std::vector<int32_t> ids;
+    if (!source.items->has_environment(item))
+      ids = item_prompt(item.item, source.texts, source.options.thinking);
     if (std::ssize(ids) > room.prompt_tokens_max) keep_last(ids, room.prompt_tokens_max);
+    const uint64_t seed = episode_seed(source.seed, item.item);
     for (int64_t copy = 0; copy < questions.copies; ++copy) {
-      GenerationRequest request{.prompt = ids,
-                                .new_tokens_max = source.options.new_tokens_max,
-                                .stop_tokens = source.texts.require_stop_tokens()};
-      request.sampling.seed = source.seed;
       // By the item and not by its place: the same whichever others are asked beside it.
-      request.stream =
+      const uint64_t stream =
           stream_id(questions.stream, xxh64(item.item.id, static_cast<uint64_t>(item.source)),
                     static_cast<uint64_t>(copy) + (questions.stream_step << 20));
-      requests.push_back(std::move(request));
-      rollouts.push_back({.group = static_cast<int64_t>(group), .item = &item, .prompt = ids});
+      sampling.add({.group = static_cast<int64_t>(group), .item = &item, .prompt = ids}, stream,
+                   {.seed = seed, .sample = copy});
     }
   }
-  generator.forget_prefixes();
-  std::vector<Generation> generations = generator.run(std::move(requests));
-  for (size_t i = 0; i < rollouts.size(); ++i) rollouts[i].generation = std::move(generations[i]);
-  Scoring(source, rollouts).run();
-  return rollouts;
+  return sampling.run(nullptr);
 }
 
 }  // namespace dure

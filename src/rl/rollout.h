@@ -3,12 +3,13 @@
 //
 // The engine reads the trainer's own parameters: there is no second copy of the weights. Everything
 // about step s follows from (seed, s) and the weights, so an interrupted step is made again with
-// the same bits instead of being saved half-done. Not here: advantages and losses (advantages.h,
-// objectives.h), the update (rl_step.h).
+// the same bits instead of being saved half-done. Not here: conversations with an environment
+// (episode_player.h), advantages and losses (advantages.h, objectives.h), the update (rl_step.h).
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,8 @@ struct RolloutOptions {
   int64_t context_tokens_max = 0;
   TooLong long_prompts = TooLong::kDrop;
   Thinking thinking = Thinking::kOn;
+  double temperature = 1, top_p = 1;
+  int64_t refill_rounds = 0;
 
   template <typename V>
   void visit(V& v) {
@@ -47,7 +50,28 @@ struct RolloutOptions {
       "a prompt that leaves no room for an answer: draw another problem, keep its last tokens, or "
       "refuse the run at its start");
     v("thinking", thinking, "answers with reasoning first (on), or at once (off)");
+    v("temperature", temperature,
+      "of sampling; what is learnt from are the model's own probabilities whatever it is",
+      between(0.01, 10));
+    v("top_p", top_p, "share of the probability that is drawn from", between(0.01, 1));
+    v("refill_rounds", refill_rounds,
+      "times that further prompts are drawn in a step, for those whose answers all earned the same",
+      between(0, 100));
   }
+};
+
+// What a conversation with an environment was.
+struct PlayedEpisode {
+  // Of Rollout::generation.tokens, which begin behind the first prompt: an answer each. What stands
+  // between them the environment said; it has log-probability 0 there, and is never learnt from.
+  struct Span {
+    int64_t begin = 0, count = 0;
+  };
+  std::vector<Span> answers;
+  std::vector<Message> messages;  // all of them
+  EpisodeEnd end = EpisodeEnd::kDone;
+  bool reasoning_closed = true;  // of every answer
+  bool too_long = false;         // its beginning left no room: nothing was answered
 };
 
 struct Rollout {
@@ -63,7 +87,11 @@ struct Rollout {
   bool dropped = false;  // it has no reward, and leaves the loss and every statistic
   Json parts = {};       // of the reward; null where it is the score alone
   Grade grade = {};      // of an item
+  std::optional<PlayedEpisode> episode = {};  // of an item with an environment
 };
+
+// Tokens that the model drew.
+int64_t answer_length(const Rollout& r);
 
 struct RolloutPrompt {
   Dialogue dialogue;
@@ -84,9 +112,13 @@ struct PromptSource {
 
   // From the train split, of 1 to tasks.turns_max questions. One longer than `prompt_tokens_max` is
   // treated as options.long_prompts says. Throws kInvalidArgument where it may not be, or where
-  // 1,000 problems in turn are too long.
+  // 1,000 problems in turn are too long. Of an item with an environment the ids are empty: it says
+  // itself what its episodes begin with. Groups beyond prompts_per_step are those of refills.
   RolloutPrompt prompt(int64_t step, int64_t group, int64_t prompt_tokens_max) const;
 };
+
+// How every answer of the run is drawn.
+SamplingOptions rollout_sampling(const PromptSource& source);
 
 // The room that the steps begin .. end-1 need: as long as their longest prompt, at most `largest`.
 // Logs how many prompts are too long. Throws as prompt() does. Looks at the first 65,536 prompts
@@ -109,8 +141,17 @@ struct ItemQuestions {
 std::vector<Rollout> answer_items(const PromptSource& source, const ItemQuestions& questions,
                                   const PromptRoom& room, Generator& generator);
 
-// prompts_per_step * group_size rollouts of `step`, a problem's group together. Throws
-// kInvalidArgument where no token of `texts` ends an answer, and as prompt() does.
+// Groups of one step; their numbers say what is drawn.
+struct GroupRange {
+  int64_t begin = 0, end = 0;
+};
+
+// group_size rollouts of each group of `step`, a group's together. Throws kInvalidArgument where no
+// token of `texts` ends an answer, and as prompt() does.
+std::vector<Rollout> collect_rollouts(
+    const PromptSource& source, int64_t step, GroupRange groups, const PromptRoom& room,
+    Generator& generator, const std::function<void(int64_t finished)>& on_progress = nullptr);
+// Of all prompts_per_step groups.
 std::vector<Rollout> collect_rollouts(
     const PromptSource& source, int64_t step, const PromptRoom& room, Generator& generator,
     const std::function<void(int64_t finished)>& on_progress = nullptr);

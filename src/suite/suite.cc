@@ -183,7 +183,7 @@ Suite suite_from_json(const Json& json, const std::string& origin, const Path& f
   return out;
 }
 
-TaskSpec task_of_items_file(const Path& path, const Json& grader) {
+TaskSpec task_of_items_file(const Path& path, const Json& grader, const Json& environment) {
   std::string name = path.filename().string();
   name.resize(name.find(".jsonl"));
   Json json = Json::object();
@@ -203,6 +203,13 @@ TaskSpec task_of_items_file(const Path& path, const Json& grader) {
       "{{ reference if reference is defined else (answers if answers is defined else "
       "(answer if answer is defined else none)) }}";
   json["keep"] = "{{ row }}";
+  if (!environment.is_null()) {
+    environment.as_object(path.string() + ": environment");
+    json["environment"] = environment;
+    if (!environment.contains("name"))
+      json["environment"]["name"] = environment.contains("url") ? "http" : "command";
+    return task_from_json(json, path.string());
+  }
   json["grader"] = parse_json(R"({"name":"row_grader"})", name);
   if (!grader.is_null()) json["grader"]["otherwise"] = grader;
   return task_from_json(json, path.string());
@@ -223,8 +230,9 @@ Suite load_suite(const std::string& given, const SuiteOverrides& overrides) {
   if (const ShippedFile* file = find_shipped("suites", given); file != nullptr && !is_yaml(given))
     return suite_from_json(parse_yaml(file->text, std::string(file->name)), given, ".", overrides);
   if (is_items(given))
-    return suite_from_json(wrapped(task_of_items_file(given, overrides.grader)), given, ".",
-                           overrides);
+    return suite_from_json(
+        wrapped(task_of_items_file(given, overrides.grader, overrides.environment)), given, ".",
+        overrides);
   if (is_yaml(given)) {
     const Json json = load_yaml(given);
     if (json.contains("source"))

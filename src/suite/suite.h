@@ -34,6 +34,7 @@ struct SuiteOverrides {
   std::vector<std::string> only;  // of its tasks; empty: all
   int64_t seed = -1;              // -1: as the suite says
   Json grader;                    // of a user's own file; or null
+  Json environment;               // instead: {command: [...], ...}; or null
 };
 
 // `given`: the name of a shipped suite or task; a YAML file (docs/evaluation.md); a JSONL file of
@@ -50,7 +51,8 @@ Suite suite_from_json(const Json& json, const std::string& origin, const Path& f
 bool names_a_suite(const std::string& given);
 
 // A JSONL of {prompt | messages, answer | answers | reference, id?, group?, grader?, tools?,
-// continuations?} as a task. `grader`: of rows that name none; or null.
-TaskSpec task_of_items_file(const Path& path, const Json& grader);
+// continuations?} as a task. `grader`: of rows that name none; or null. `environment`: instead, as
+// make_environment() takes it; or null.
+TaskSpec task_of_items_file(const Path& path, const Json& grader, const Json& environment = {});
 
 }  // namespace dure

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "grade/program_environment.h"
 #include "grade/tau2.h"
 #include "suite/expression.h"
 #include "suite/generated_items.h"
@@ -82,6 +83,11 @@ std::string environment_name(const TaskSpec& task) {
   return text_of_value(name == nullptr ? task.environment : *name);
 }
 
+bool is_program(const TaskSpec& task) {
+  const std::string name = environment_name(task);
+  return name == "command" || name == "http";
+}
+
 // Its files by the names that the task gives them; the judge plays the user, in words alone.
 std::unique_ptr<Environment> tau2_mock(const TaskSpec& task, const DataFolders& folders,
                                        const GraderWorld& world) {
@@ -113,9 +119,14 @@ GraderTable suite_graders() {
 }
 
 std::string unsupported_text(const TaskSpec& task) {
-  if (task.environment.is_null() || environment_name(task) == kTau2Mock) return "";
+  if (task.environment.is_null() || environment_name(task) == kTau2Mock || is_program(task))
+    return "";
   return fmt::format("{}: its simulated environment ({}) is not part of this program", task.name,
                      text_of_value(task.environment));
+}
+
+bool has_simulated_user(const TaskSpec& task) {
+  return !task.environment.is_null() && environment_name(task) == kTau2Mock;
 }
 
 std::unique_ptr<Environment> task_environment(const TaskSpec& task, const DataFolders& folders,
@@ -123,6 +134,8 @@ std::unique_ptr<Environment> task_environment(const TaskSpec& task, const DataFo
   const std::string where = "task " + task.name;
   if (const std::string why = unsupported_text(task); !why.empty())
     fail(ErrorCode::kUnsupported, "{}", why);
+  if (!task.environment.is_null() && is_program(task))
+    return make_environment(task.environment, world, where + ": environment");
   if (!task.environment.is_null()) return tau2_mock(task, folders, world);
   return single_turn(make_grader(suite_graders(), task.grader, world, where + ": grader"));
 }

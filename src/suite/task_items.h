@@ -30,6 +30,8 @@ std::vector<Item> spaced_items(std::vector<Item> items, int64_t count);
 GraderTable suite_graders();
 // Why the program cannot measure a task, whatever files there are; empty where it can.
 std::string unsupported_text(const TaskSpec& task);
+// Whether a model plays the user, whom the judge's address gives.
+bool has_simulated_user(const TaskSpec& task);
 // Of a task: its environment, or its grader as one of a single turn. Throws as make_grader().
 std::unique_ptr<Environment> task_environment(const TaskSpec& task, const DataFolders& folders,
                                               const GraderWorld& world);

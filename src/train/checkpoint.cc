@@ -247,7 +247,7 @@ Path CheckpointStore::save(const CheckpointContent& content) {
   staged.commit();
   const auto all = list_checkpoints(folder_);
   for (size_t i = 0; i + static_cast<size_t>(keep_last_) < all.size(); ++i)
-    remove_checkpoint(all[i].second);
+    if (all[i].first != kept_) remove_checkpoint(all[i].second);
   return target;
 }
 

@@ -78,6 +78,9 @@ class CheckpointStore {
   // any Error the earlier checkpoints stand as they were and nothing of the new one is left.
   Path save(const CheckpointContent& content);
 
+  // The checkpoint of this step stays, however many come later; of the last such call alone.
+  void keep(int64_t step) { kept_ = step; }
+
   std::optional<Path> latest() const;
   const Path& folder() const { return folder_; }
 
@@ -85,6 +88,7 @@ class CheckpointStore {
   OutputFolder output_;
   Path folder_;
   int64_t keep_last_;
+  std::optional<int64_t> kept_;
   int lock_ = -1;
 };
 

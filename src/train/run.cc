@@ -38,6 +38,13 @@ std::optional<Path> result_of(const Path& folder) {
   return std::nullopt;
 }
 
+Json best_json(int64_t step, double value) {
+  Json out = Json::object();
+  out["step"] = step;
+  out["value"] = value;
+  return out;
+}
+
 }  // namespace
 
 Run::Run(RunOptions options, Stage& stage)
@@ -97,6 +104,11 @@ void Run::open() {
     // Absent where an older version's RL run saved it.
     const Json* tokens = checkpoint_->state().find("num_tokens");
     if (tokens != nullptr) tokens_ = tokens->as_int("num_tokens");
+    if (const Json* best = checkpoint_->state().find("best")) {
+      best_ = {.step = best->at("step").as_int("step"),
+               .value = best->at("value").as_double("value")};
+      store_.keep(best_->step);
+    }
   }
   metrics_.emplace(options_.folder, step_, options_.tensorboard);
   write_file(options_.folder / "config.json", options_.config.dump(2) + "\n");
@@ -127,14 +139,17 @@ std::string Run::one_step() {
   if (report.tokens > 0)
     report.row["tokens_per_second"] = static_cast<double>(report.tokens) / seconds;
   const int64_t every = options_.heldout_steps;
-  if (every > 0 && (step_ % every == 0 || step_ == options_.steps)) stage_.add_heldout(report.row);
+  if (every > 0 && (step_ % every == 0 || step_ == options_.steps)) {
+    stage_.add_heldout(report.row);
+    note_best(report.row);
+  }
   metrics_->write(step_, report.row);
   return report.note;
 }
 
 bool Run::is_due_to_save() const {
   const double minutes = options_.checkpoint_minutes;
-  return step_ == options_.steps || step_ % options_.checkpoint_steps == 0 ||
+  return best_is_new_ || step_ == options_.steps || step_ % options_.checkpoint_steps == 0 ||
          (minutes > 0 && seconds_since(saved_) >= 60 * minutes);
 }
 
@@ -147,9 +162,28 @@ void Run::save() {
   content.state["identity"] = identity_;
   content.state["config"] = options_.config;
   content.state["num_tokens"] = tokens_;
+  if (best_) content.state["best"] = best_json(best_->step, best_->value);
   stage_.save(content.state);
+  if (best_) store_.keep(best_->step);
   store_.save(content);
+  if (best_is_new_) write_best();
+  best_is_new_ = false;
   saved_ = Clock::now();
+}
+
+void Run::note_best(const Json& row) {
+  const Json* value = options_.best_metric.empty() ? nullptr : row.find(options_.best_metric);
+  if (value == nullptr || !value->is_number()) return;
+  if (best_ && value->as_double() <= best_->value) return;
+  best_ = {.step = step_, .value = value->as_double()};
+  best_is_new_ = true;
+}
+
+void Run::write_best() const {
+  Json out = best_json(best_->step, best_->value);
+  out["metric"] = options_.best_metric;
+  out["checkpoint"] = fmt::format("checkpoints/step-{:08d}", best_->step);
+  write_file(options_.folder / "best.json", out.dump(2) + "\n");
 }
 
 // Weights that are not finite are not worth a checkpoint: the older ones must stay.

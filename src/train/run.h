@@ -2,9 +2,10 @@
 // leave the model.
 //
 // Owns the run folder (docs/training.md): config.json, metrics.jsonl, tensorboard/, checkpoints/,
-// model/; its row in the registry (runs/); the check that a folder holds the same run; progress,
-// interrupts, and the refusal of weights that are not finite. A Stage owns what is learnt and how:
-// pretraining and fine-tuning (next_token_stage.h), reinforcement learning (rl/rl_stage.h).
+// model/, best.json; its row in the registry (runs/); the check that a folder holds the same run;
+// progress, interrupts, and the refusal of weights that are not finite. A Stage owns what is learnt
+// and how: pretraining and fine-tuning (next_token_stage.h), reinforcement learning
+// (rl/rl_stage.h).
 //
 // A run is a function of its configuration, inputs and seed: killed at any point and started again,
 // it goes on from the last checkpoint to the same bits. A step is a transaction: it is recorded,
@@ -60,7 +61,10 @@ struct RunOptions {
   int64_t checkpoint_steps = 50;   // >= 1; after the last step always
   double checkpoint_minutes = 10;  // as well; 0: by steps alone
   int64_t keep_last = 2;           // checkpoints kept, >= 1
-  int64_t heldout_steps = 0;       // held-out metrics every so many steps and at the end; 0: never
+  // The checkpoint with the highest value of this held-out metric is kept beside the last ones, and
+  // named in best.json; empty: none is.
+  std::string best_metric;
+  int64_t heldout_steps = 0;  // held-out metrics every so many steps and at the end; 0: never
   bool tensorboard = true;
   std::string progress_unit = "steps";
   int64_t progress_per_step = 1;  // units
@@ -88,6 +92,8 @@ class Run {
   bool is_due_to_save() const;
   void save();
   void require_finite_weights();
+  void note_best(const Json& row);
+  void write_best() const;
 
   RunOptions options_;
   Stage& stage_;
@@ -97,6 +103,12 @@ class Run {
   std::optional<MetricsLog> metrics_;
   int64_t step_ = 0;    // steps done
   int64_t tokens_ = 0;  // learnt from, over all steps
+  struct Best {
+    int64_t step = 0;
+    double value = 0;
+  };
+  std::optional<Best> best_;
+  bool best_is_new_ = false;  // and not saved yet
   Clock::time_point saved_;
 };
 

@@ -1,0 +1,159 @@
+// A worker starts its process when it is asked, and kills it when a reply is none.
+#include "grade/workers.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace dure {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+Clock::duration seconds(double s) {
+  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(s));
+}
+
+ReadLine failed(VerifierFailure failure, std::string what) {
+  return {.failure = failure, .what = std::move(what)};
+}
+
+}  // namespace
+
+class Workers::OfProgram : public Worker {
+ public:
+  explicit OfProgram(Workers& all) : all_(all) {}
+
+  void begin() {
+    try {
+      process_ = std::make_unique<VerifierProcess>(all_.options_.command, all_.log_);
+    } catch (const Error& error) {
+      fail(error.code(), "{}: command: {}", all_.where_, error.what());
+    }
+    asked_ = 0;
+    ++starts_;
+  }
+  void close_input() {
+    if (process_ != nullptr) process_->close_input();
+  }
+  void require_alive_for(std::chrono::milliseconds wait) {
+    if (!process_->ends_within(std::max(wait, std::chrono::milliseconds(0)))) return;
+    fail(ErrorCode::kInvalidArgument, "{}: command {} {} before it was asked anything", all_.where_,
+         all_.options_.command[0], process_->how_it_ended());
+  }
+
+  ReadLine ask(const WriteRequest& request, const ReadReply& read) override {
+    try {
+      if (process_ == nullptr) begin();
+    } catch (const Error& error) {
+      return failed(VerifierFailure::kStart, error.what());
+    }
+    const int64_t number = ++asked_;
+    const double limit = all_.options_.timeout_s + (number == 1 ? all_.options_.start_s : 0);
+    ReadLine reply;
+    const auto outcome = process_->exchange(
+        request(std::to_string(number)), Clock::now() + seconds(limit), [&](std::string_view line) {
+          reply = read(line, number);
+          return !reply.stale;
+        });
+    if (outcome.failure != VerifierFailure::kNone) reply = failed(outcome.failure, outcome.what);
+    if (reply.failure != VerifierFailure::kNone) process_->kill();
+    if (reply.failure != VerifierFailure::kNone || !outcome.what.empty()) process_.reset();
+    return reply;
+  }
+  bool seasoned() const override { return process_ != nullptr && process_->answered() > 0; }
+  int64_t starts() const override { return starts_ + (process_ == nullptr ? 1 : 0); }
+
+ private:
+  Workers& all_;
+  std::unique_ptr<VerifierProcess> process_;
+  int64_t asked_ = 0;  // of this process
+  int64_t starts_ = 0;
+};
+
+class Workers::OfServer : public Worker {
+ public:
+  explicit OfServer(Workers& all) : all_(all) {}
+
+  ReadLine ask(const WriteRequest& request, const ReadReply& read) override {
+    const Clock::time_point until = Clock::now() + seconds(all_.options_.timeout_s);
+    try {
+      const WebAnswer answer = all_.client_->ask({.method = "POST",
+                                                  .headers = {{"Content-Type", "application/json"}},
+                                                  .body = request("1")},
+                                                 nullptr, [&] { return Clock::now() < until; });
+      if (answer.stopped) return failed(VerifierFailure::kTimeout, "no reply in time");
+      if (answer.status / 100 != 2)
+        return failed(VerifierFailure::kServer, fmt::format("status {}", answer.status));
+      return read(answer.body, 1);
+    } catch (const Error& error) {
+      const bool late = Clock::now() >= until;
+      return failed(late ? VerifierFailure::kTimeout : VerifierFailure::kServer, error.what());
+    }
+  }
+
+ private:
+  Workers& all_;
+};
+
+Workers::Workers(const WorkerOptions& options, const std::string& log, const std::string& where)
+    : options_(options), where_(where), log_(log, kVerifierLogBytesMax) {
+  if (options.command.empty() == options.url.empty())
+    fail(ErrorCode::kInvalidArgument,
+         "{}: give command: [PROGRAM, ARGUMENT, ...] or url, one of them", where);
+  if (!options.url.empty()) {
+    client_ = std::make_unique<HttpClient>(
+        parse_web_address(options.url),
+        HttpClientOptions{.connect_seconds = std::min(10.0, options.timeout_s),
+                          .silent_seconds = options.timeout_s,
+                          .body_bytes_max = kVerifierLineBytesMax});
+  }
+  for (int64_t i = 0; i < options.workers; ++i) {
+    if (client_ != nullptr) {
+      workers_.push_back(std::make_unique<OfServer>(*this));
+      continue;
+    }
+    auto program = std::make_unique<OfProgram>(*this);
+    programs_.push_back(program.get());
+    workers_.push_back(std::move(program));
+  }
+}
+
+Workers::~Workers() {
+  for (OfProgram* program : programs_) program->close_input();
+}
+
+// One look at each: a script that is not there ends in less.
+void Workers::start() {
+  constexpr std::chrono::milliseconds kLook{300};
+  const std::lock_guard lock(mutex_);
+  if (started_) return;
+  started_ = true;
+  for (OfProgram* program : programs_) program->begin();
+  const Clock::time_point until = Clock::now() + kLook;
+  for (OfProgram* program : programs_) {
+    program->require_alive_for(
+        std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()));
+  }
+}
+
+FailureCount::~FailureCount() {
+  if (counts_.empty()) return;
+  std::string kinds;
+  int64_t total = 0;
+  for (const auto& [name, count] : counts_) {
+    kinds += (kinds.empty() ? "" : ", ") + fmt::format("{} {}", count, name);
+    total += count;
+  }
+  log_warn("{}: {}: {} ({})", where_, words_.what, total, kinds);
+}
+
+void FailureCount::add(const std::string& item, VerifierFailure failure, const std::string& what) {
+  const std::lock_guard lock(mutex_);
+  if (counts_[verifier_failure_name(failure)]++ == 0)
+    log_warn("{}: item {}: {} ({}): {}", where_, item, words_.one, verifier_failure_name(failure),
+             what);
+}
+
+}  // namespace dure

@@ -1,0 +1,97 @@
+// grade/workers.h: the workers behind a verifier or an environment of one's own: processes, or
+// places at a server, each asked one thing at a time.
+//
+// Owns their starts and restarts, the time that a reply may take, and the count of what went wrong.
+// Not here: one process (verifier_process.h), what is said (verifier_protocol.h,
+// environment_protocol.h), who asks what (verifier.h, program_environment.h).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "client/http_client.h"
+#include "grade/verifier_process.h"
+#include "grade/verifier_protocol.h"
+
+namespace dure {
+
+struct WorkerOptions {
+  std::vector<std::string> command;
+  std::string url;  // instead
+  int64_t workers = 1;
+  double timeout_s = 20, start_s = 10;
+};
+
+// What was made of a line; of a failure, `what` is for a person.
+struct ReadLine {
+  VerifierFailure failure = VerifierFailure::kNone;
+  std::string what;
+  bool stale = false;  // a second reply to an earlier request: to be ignored
+};
+using WriteRequest = std::function<std::string(const std::string& id)>;
+// `asked`: the number of the request, whose id is that number as text.
+using ReadReply = std::function<ReadLine(std::string_view line, int64_t asked)>;
+
+class Worker {
+ public:
+  virtual ~Worker() = default;
+  // One at a time. After a failure a process is killed; the next request starts another.
+  virtual ReadLine ask(const WriteRequest& request, const ReadReply& read) = 0;
+  // Of the process that is there, it has replied before: its end may be no fault of what is asked.
+  virtual bool seasoned() const { return false; }
+  // The number of the process that will be asked next, from 1; 0 where there are none. What an
+  // earlier one was told, this one knows not.
+  virtual int64_t starts() const { return 0; }
+};
+
+class Workers {
+ public:
+  // Throws kInvalidArgument naming `where`: neither command nor url, or both.
+  Workers(const WorkerOptions& options, const std::string& log, const std::string& where);
+  ~Workers();
+  // Once. Throws kNotFound (there is no such program), kInvalidArgument (it ended at once).
+  void start();
+  int64_t count() const { return std::ssize(workers_); }
+  Worker& at(int64_t i) { return *workers_[static_cast<size_t>(i)]; }
+
+ private:
+  class OfProgram;
+  class OfServer;
+  WorkerOptions options_;
+  std::string where_;
+  VerifierLog log_;
+  std::unique_ptr<HttpClient> client_;
+  std::mutex mutex_;
+  bool started_ = false;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<OfProgram*> programs_;
+};
+
+// What failed, told once by its kind while it happens and once at the end. Thread-safe.
+class FailureCount {
+ public:
+  // `what`: "answers that could not be graded"; `one`: "not graded".
+  struct Words {
+    std::string what, one;
+  };
+  FailureCount(std::string where, Words words)
+      : where_(std::move(where)), words_(std::move(words)) {}
+  ~FailureCount();
+  void add(const std::string& item, VerifierFailure failure, const std::string& what);
+
+ private:
+  std::string where_;
+  Words words_;
+  std::mutex mutex_;
+  std::map<std::string, int64_t> counts_;
+};
+
+inline constexpr int64_t kVerifierLogBytesMax = 1 << 20;
+
+}  // namespace dure

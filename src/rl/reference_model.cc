@@ -1,0 +1,36 @@
+// Loaded and bound as the learner's parameters are.
+#include "rl/reference_model.h"
+
+#include "base/error.h"
+#include "formats/model_files.h"
+#include "model/load.h"
+
+namespace dure {
+namespace {
+
+ModelConfig config_of(const Path& init) {
+  if (!path_exists(init)) {
+    fail(ErrorCode::kNotFound,
+         "kl: {}: the model that the run began with is gone, and kl.beta measures the distance "
+         "from it; put it back, or set kl.beta to 0",
+         init.string());
+  }
+  return ModelFiles(init).config();
+}
+
+}  // namespace
+
+int64_t ReferenceModel::bytes(const ModelConfig& config, Arithmetic arithmetic) {
+  return Parameters::bytes(config) +
+         (arithmetic == Arithmetic::kBf16 ? Bf16Copies::bytes(config) : 0);
+}
+
+ReferenceModel::ReferenceModel(const Path& init, Arithmetic arithmetic, Stream& stream)
+    : parameters_(config_of(init), stream.device()), weights_(bind_weights(parameters_, stream)) {
+  load_parameters(ModelFiles(init), parameters_, stream);
+  if (arithmetic != Arithmetic::kBf16) return;
+  copies_.emplace(parameters_, stream);
+  copies_->bind(weights_);
+}
+
+}  // namespace dure

@@ -1,0 +1,33 @@
+// rl/reference_model.h: the model that a run began with, kept beside the one that learns: what a KL
+// term measures the distance from.
+//
+// Its weights as the learner holds its own, so that before the first update both give the same
+// bits. Memory: the parameters once more. Not here: the term (objectives.h).
+#pragma once
+
+#include <optional>
+
+#include "base/file.h"
+#include "model/bf16_copies.h"
+#include "model/parameters.h"
+#include "model/weights.h"
+
+namespace dure {
+
+class ReferenceModel {
+ public:
+  // Throws kNotFound where the model folder is gone, and what reading it throws.
+  ReferenceModel(const Path& init, Arithmetic arithmetic, Stream& stream);
+  ReferenceModel(const ReferenceModel&) = delete;
+  ReferenceModel& operator=(const ReferenceModel&) = delete;
+
+  static int64_t bytes(const ModelConfig& config, Arithmetic arithmetic);
+  const ModelWeights& weights() const { return weights_; }
+
+ private:
+  Parameters parameters_;
+  ModelWeights weights_;
+  std::optional<Bf16Copies> copies_;
+};
+
+}  // namespace dure
