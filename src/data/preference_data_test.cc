@@ -67,6 +67,20 @@ TEST(PreferenceRecord, EveryFormIsAPromptAndItsResponses) {
   EXPECT_EQ(record_of(R"({"prompt":"Q","completion":"A","label":false})").rewards[0], 0);
 }
 
+TEST(PreferenceRecord, OpenAisPreferenceFilesAreRead) {
+  const PreferenceRecord record = read_preference_record(
+      parse_json(
+          R"({"input":{"messages":[{"role":"user","content":"Q"}],"tools":[{"type":"function","function":{"name":"f"}}],"parallel_tool_calls":true},)"
+          R"("preferred_output":[{"role":"assistant","content":"A"}],"non_preferred_output":[{"role":"assistant","content":"B"}]})",
+          "row"),
+      "test");
+  EXPECT_EQ(record.form, PreferenceForm::kPair);
+  EXPECT_EQ(record.prompt.size(), 1u);
+  EXPECT_EQ(record.tools.size(), 1u);
+  EXPECT_EQ(record.responses.at(0).at(0).at("content"), Json("A"));
+  EXPECT_EQ(record.rewards, (std::vector<double>{1, 0}));
+}
+
 TEST(PreferenceRecord, ToolsReasoningAndSeveralMessages) {
   const PreferenceRecord record = record_of(
       R"({"prompt":[{"role":"system","content":"S"},{"role":"user","content":"Q"},{"role":"assistant","content":"H"},{"role":"user","content":"R"}],)"
@@ -83,6 +97,11 @@ TEST(PreferenceRecord, BadRowsSayTheFieldAndWhatToDo) {
   const std::pair<const char*, const char*> rows[] = {
       {"[]", "a list, not an object"},
       {"{}", "neither 'chosen' and 'rejected'"},
+      {R"({"input":{"messages":[{"role":"user","content":"Q"}]},"preferred_output":[{"role":"assistant","content":"A"}]})",
+       "'preferred_output' without 'non_preferred_output'"},
+      {R"({"input":"Q","preferred_output":[{"role":"assistant","content":"A"}],"non_preferred_output":[{"role":"assistant","content":"B"}]})",
+       "no 'input' with 'messages'"},
+      {R"({"chosen":"A","preferred_output":"A"})", "fields of several forms"},
       {R"({"prompt":"Q","chosen":"A"})", "'chosen' without 'rejected'"},
       {R"({"prompt":"Q","rejected":"A","chosen":null})", "'rejected' without 'chosen'"},
       {R"({"chosen":"A","rejected":"B"})", "no 'prompt'"},
