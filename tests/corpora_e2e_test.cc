@@ -72,9 +72,12 @@ TEST_F(CorporaTest, SharesFollowTheWeightsAndAreRecorded) {
   EXPECT_GT(row.at("sources/more/epochs").as_double(), 1);
   EXPECT_TRUE(row.contains("eval_loss_village_en"));
   TrainConfig c = mixed("capped");
-  c.data.corpora[1].epochs = 1;
+  c.data.corpora[0].epochs = 0.1;
+  c.data.corpora[1].epochs = 3;
+  c.steps = 0;
   run(c);
-  EXPECT_EQ(column_of("capped", "sources/more/epochs").back(), 1);
+  EXPECT_EQ(column_of("capped", "sources/more/epochs").back(), 3);
+  EXPECT_NEAR(column_of("capped", "sources/village/epochs").back(), 0.1, 0.005);
 }
 
 TEST_F(CorporaTest, AMixCutAnywhereGoesOnToTheSameBits) {
@@ -105,17 +108,18 @@ TEST_F(CorporaTest, EpochsEndARunAndFilesAreReadAsTheyAre) {
   run(chatting("chat"));  // Finished: left as it is.
   EXPECT_EQ(steps_written("chat"), steps);
   // Started anew in another folder and cut on the way: the same steps, the same bits.
-  EXPECT_EQ(run_apart(chatting("cut"), nullptr,
-                      [&](pid_t child) {
-                        while (steps_written("cut") < 2 && ::waitpid(child, nullptr, WNOHANG) == 0)
-                          ::usleep(1000);
-                        ::kill(child, SIGKILL);
-                      }) == 0,
-            false);
+  EXPECT_EQ(
+      run_apart(chatting("chat-cut"), nullptr,
+                [&](pid_t child) {
+                  while (steps_written("chat-cut") < 2 && ::waitpid(child, nullptr, WNOHANG) == 0)
+                    ::usleep(1000);
+                  ::kill(child, SIGKILL);
+                }) == 0,
+      false);
   std::filesystem::rename(at("chats.jsonl"), at("elsewhere.jsonl"));  // Prepared, it may be gone.
-  run(chatting("cut"));
+  run(chatting("chat-cut"));
   std::filesystem::rename(at("elsewhere.jsonl"), at("chats.jsonl"));
-  EXPECT_TRUE(weights_of("cut") == weights_of("chat"));
+  EXPECT_TRUE(weights_of("chat-cut") == weights_of("chat"));
   TrainConfig longer = chatting("long");
   longer.steps = static_cast<int64_t>(steps) + 1;
   expect_refused(longer,
