@@ -82,14 +82,27 @@ void ItemPool::require_items(const std::string& why) const {
   }
 }
 
+namespace {
+
+void check_item(const Grader& grader, const Item& item, const std::string& file) {
+  try {
+    grader.check(item);
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", file, error.what());
+  }
+}
+
+}  // namespace
+
 void ItemPool::open_graders(const std::string& folder) {
   const GraderTable table = suite_graders();
   const GraderWorld world{.ask_judge = nullptr, .folder = folder};
   for (Source& source : sources_) {
     source.grader = make_grader(table, source.grader_spec, world, "items " + source.file);
-    for (const PoolItem& item : source.train) source.grader->check(item.item);
+    for (const PoolItem& item : source.train) check_item(*source.grader, item.item, source.file);
   }
-  for (const PoolItem& item : heldout_) grader(item).check(item.item);
+  for (const PoolItem& item : heldout_)
+    check_item(grader(item), item.item, sources_[static_cast<size_t>(item.source)].file);
 }
 
 const Grader& ItemPool::grader(const PoolItem& item) const {
