@@ -116,22 +116,19 @@ TEST(ChatForm, BrokenRecordsAreNamed) {
       {R"({"conversations":[{"from":5,"value":"x"}]})", "'from' of a message is not a string"},
       {R"({"conversations":[{"from":"alien","value":"x"}]})", "unknown role 'alien'"},
       {R"({"conversations":[{"from":"human","value":"q"},{"from":"function_call","value":"f"}]})",
-       "\"tool_calls\""
-}
-, {R"({"conversations":[{"from":"human","value":"q"},{"from":"gpt"}]})", "neither 'content'"},
-    {R"({"instruction":"i","output":""})", "empty"},
-    {R"({"instruction":["i"],"output":"o"})", "'instruction' is not a string"},
-    {R"({"instruction":"i","input":5,"output":"o"})", "'input' is not a string"},
-    {R"({"instruction":"i","output":"o","history":"x"})", "'history' is no list"},
-    {R"({"instruction":"i","output":"o","history":[["a"]]})", "[question, answer] pair"},
-    {R"({"prompt":5,"completion":"c"})", "'prompt' is neither a string nor a list"},
-    {R"({"prompt":"p","completion":" "})", "empty"},
-    {R"({"input":{"messages":[]},"preferred_output":[]})", "dure prefer"},
-    {R"({"prompt":"p"})", "'prompt' with 'completion'"}, {
-  R"({})", "neither 'text' nor 'messages'"
-}
-};
-for (const auto& [line, part] : cases) expect_part(refusal(line), part, line);
+       "\"tool_calls\""},
+      {R"({"conversations":[{"from":"human","value":"q"},{"from":"gpt"}]})", "neither 'content'"},
+      {R"({"instruction":"i","output":""})", "empty"},
+      {R"({"instruction":["i"],"output":"o"})", "'instruction' is not a string"},
+      {R"({"instruction":"i","input":5,"output":"o"})", "'input' is not a string"},
+      {R"({"instruction":"i","output":"o","history":"x"})", "'history' is no list"},
+      {R"({"instruction":"i","output":"o","history":[["a"]]})", "[question, answer] pair"},
+      {R"({"prompt":5,"completion":"c"})", "'prompt' is neither a string nor a list"},
+      {R"({"prompt":"p","completion":" "})", "empty"},
+      {R"({"input":{"messages":[]},"preferred_output":[]})", "dure prefer"},
+      {R"({"prompt":"p"})", "'prompt' with 'completion'"},
+      {R"({})", "neither 'text' nor 'messages'"}};
+  for (const auto& [line, part] : cases) expect_part(refusal(line), part, line);
 }
 
 TEST(ChatForm, FilesAreCountedByFormAndAFormMayBeNamed) {

@@ -1,6 +1,7 @@
 // A list is parsed whole; lines are read one by one.
 #include "data/json_rows.h"
 
+#include "base/error.h"
 #include "base/json.h"
 #include "data/input.h"
 
@@ -24,6 +25,13 @@ bool read_list(const Path& path, const UseRow& use) {
 }  // namespace
 
 void for_each_row(const Path& path, const UseRow& use) {
+  const std::string kind = content_extension(path);
+  for (const char* table : {".csv", ".tsv", ".parquet", ".arrow", ".xlsx", ".sqlite"}) {
+    if (kind == table)
+      fail(ErrorCode::kInvalidArgument,
+           "{}: tables ({}) are not read: write the rows as JSONL, an object a line", path.string(),
+           kind);
+  }
   if (read_list(path, use)) return;
   LineReader lines(path);
   std::string line;

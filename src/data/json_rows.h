@@ -13,7 +13,8 @@
 namespace dure {
 
 // `number`: the line, or the place in the list, from 1. False from `use` ends the reading. Blank
-// lines are passed over. Throws as LineReader does, and kCorrupt where a list is no JSON.
+// lines are passed over. Throws as LineReader does, kCorrupt where a list is no JSON,
+// kInvalidArgument for a table by its name.
 using UseRow = std::function<bool(const std::string& text, int64_t number)>;
 void for_each_row(const Path& path, const UseRow& use);
 

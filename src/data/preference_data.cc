@@ -193,6 +193,8 @@ class FileReader {
                    ? "left out with what they are compared with; raise data.max_length, or set "
                      "data.too_long to truncate"
                    : "truncated");
+    if (rows_ == 0)
+      fail(ErrorCode::kInvalidArgument, "{}: holds no row: an object a line is needed", path_);
     if (sides_[0]->empty())
       fail(ErrorCode::kInvalidArgument,
            "{}: none of its {} rows is left to learn from; see the warnings above, or lower "

@@ -224,6 +224,20 @@ TEST_F(PreferenceFiles, BadRowsAreRefusedOrCounted) {
   EXPECT_EQ(load(equal + good, PreferenceShape::kGroups).count(), 1);
 }
 
+TEST_F(PreferenceFiles, EmptyFilesAndTablesAreNamed) {
+  const auto said = [&](const std::string& name, const std::string& text) {
+    write_file(folder_.path() / name, text);
+    PreferenceDataOptions options;
+    options.files = {{.path = (folder_.path() / name).string()}};
+    return message_of([&] {
+      load_preferences(options, PreferenceShape::kPairs, 1000, TrainingFormat(small_tokenizer()));
+    });
+  };
+  EXPECT_NE(said("none.jsonl", "\n").find("none.jsonl: holds no row"), std::string::npos);
+  EXPECT_NE(said("a.csv", "prompt,chosen\n").find("a.csv: tables (.csv) are not read"),
+            std::string::npos);
+}
+
 TEST_F(PreferenceFiles, TooLongIsDroppedCutOrRefused) {
   const std::string longer(600, 'x');
   const std::string text = R"({"prompt":"Q","chosen":"A","rejected":")" + longer + "\"}\n" +
