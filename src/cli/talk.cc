@@ -8,26 +8,11 @@
 #include "base/interrupt.h"
 #include "base/options.h"
 #include "cli/stop_key.h"
+#include "cli/terminal_text.h"
 #include "data/input.h"
 
 namespace dure {
 namespace {
-
-// Control characters in an answer are not for the terminal: it would obey them.
-std::string harmless(const std::string& text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    const bool c1 =
-        c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
-    if (c1) {
-      ++i;
-    } else if ((c >= 0x20 && c != 0x7F) || c == '\n' || c == '\t') {
-      out += text[i];
-    }
-  }
-  return out;
-}
 
 // Shows one answer as it comes.
 class AnswerDisplay {

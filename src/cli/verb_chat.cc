@@ -13,6 +13,7 @@
 #include "cli/sampling_flags.h"
 #include "cli/stop_key.h"
 #include "cli/talk.h"
+#include "cli/terminal_text.h"
 #include "cli/verbs.h"
 #include "client/web_address.h"
 #include "data/input.h"
@@ -28,11 +29,6 @@ struct Given {
 };
 
 constexpr int kExitUnanswered = 2;
-
-bool shows_colour() {
-  const char* no = std::getenv("NO_COLOR");
-  return isatty(STDOUT_FILENO) == 1 && (no == nullptr || *no == '\0');
-}
 
 // Lines that were typed before, in the folder that the XDG rules name; empty: they are not kept.
 std::string history_file(const Given& given) {

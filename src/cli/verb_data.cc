@@ -10,6 +10,7 @@
 #include "base/progress.h"
 #include "base/rng.h"
 #include "cli/args.h"
+#include "cli/loss_inspect.h"
 #include "cli/preference_rows.h"
 #include "cli/verbs.h"
 #include "data/corpus.h"
@@ -24,7 +25,7 @@ namespace {
 struct PrepareArgs {
   std::vector<std::string> inputs, changes;
   std::string out;
-  std::optional<std::string> language;
+  std::optional<std::string> language, format;
   std::optional<double> heldout_fraction;
   bool force = false, fields = false;
 };
@@ -50,6 +51,7 @@ CorpusOptions options_of(const PrepareArgs& args) {
   for (const std::string& change : args.changes) set_path(json, change);
   blame_assignments(where, args.changes, [&] { from_json(options, json, where); });
   if (args.language) files.language = *args.language;
+  if (args.format) files.format = enum_from_name<RecordForm>(*args.format, "--format");
   if (args.heldout_fraction) files.heldout_fraction = *args.heldout_fraction;
   if (!(files.heldout_fraction >= 0 && files.heldout_fraction <= 1)) {
     fail(ErrorCode::kInvalidArgument, "--heldout-fraction is {}: it must be from 0 to 1",
@@ -66,6 +68,11 @@ void print_unknown_keys(const UnknownKeys& keys) {
   for (const auto& [key, count] : keys)
     list += fmt::format("{}'{}' ({})", list.empty() ? "" : ", ", key, count);
   std::printf("  keys of messages that play no part: %s\n", list.c_str());
+}
+
+void print_forms(const ChatNotes& notes) {
+  for (const auto& [form, count] : notes.forms)
+    std::printf("  %-24s %8lld read\n", described(form), static_cast<long long>(count));
 }
 
 void print_reasoning(const ChatNotes& notes) {
@@ -115,6 +122,7 @@ void print_report(const CorpusReport& report, const std::string& out) {
     std::printf("  passed over: %lld files of other kinds\n",
                 static_cast<long long>(report.skipped_file_count));
   print_nothing_held_out(report);
+  print_forms(report.notes);
   print_unknown_keys(report.notes.unknown_keys);
   print_reasoning(report.notes);
   if (report.bad.count() == 0) return;
@@ -150,6 +158,9 @@ void declare_data_prepare(Args& data) {
                    /*required=*/false);
   args.option("-o,--out", given->out, "folder to make (required)");
   args.option("--language", given->language, "language of the files given here, such as ko");
+  args.option("--format", given->format,
+              "form of the JSONL records given here (auto, text, messages, sharegpt, alpaca, "
+              "prompt_completion); auto: as their fields show");
   args.option("--heldout-fraction", given->heldout_fraction,
               "share of the files given here to hold out (0.02)");
   args.options("--set", given->changes, "FIELD=VALUE: change a field of the configuration");
@@ -198,9 +209,10 @@ void declare_data_pairs(Args& data) {
 }
 
 struct InspectArgs {
-  std::string path, tokenizer;
+  std::string path, tokenizer, model, without_reasoning, format = "auto";
   int64_t samples = 3, sample_bytes = 400, seed = 0;
-  bool json = false;
+  std::optional<int64_t> line;
+  bool json = false, loss = false;
 };
 
 // Languages or sources: a line is for a person, all of them are in --json.
@@ -316,6 +328,16 @@ void inspect_rollouts(const Path& file, const InspectArgs& args, Json& out) {
 int inspect(const InspectArgs& args) {
   if (args.samples < 0 || args.sample_bytes < 0)
     fail(ErrorCode::kInvalidArgument, "--samples and --sample-bytes must not be negative");
+  if (args.loss) {
+    inspect_loss({.path = args.path,
+                  .model = args.model,
+                  .without_reasoning = args.without_reasoning,
+                  .format = args.format,
+                  .rows = args.samples,
+                  .line = args.line,
+                  .json = args.json});
+    return 0;
+  }
   const Path path(args.path);
   Json out = Json::object();
   if (const Path rollouts = rollout_file(path); !rollouts.empty()) {
@@ -352,11 +374,23 @@ void declare_data_inspect(Args& data) {
   args.option("--sample-bytes", given->sample_bytes, "bytes of each to show");
   args.option("--seed", given->seed, "which ones");
   args.flag("--json", given->json, "numbers as JSON");
+  args.flag("--loss", given->loss,
+            "which tokens of the first rows would be learnt: in green, or between [[ and ]]; "
+            "conversations of any form, texts, preferences");
+  args.option("--model", given->model,
+              "with --loss: the model to train, whose tokenizer and chat template decide");
+  args.option("--line", given->line, "with --loss: this row alone");
+  args.option("--format", given->format,
+              "with --loss: form of the records (auto: as their fields show)");
+  args.option("--without-reasoning", given->without_reasoning,
+              "with --loss: what answers without reasoning follow, off, on or both "
+              "(data.without_reasoning; both, of preferences off)");
   args.examples(
       "  dure data inspect runs/nano/corpus\n"
       "  dure data inspect runs/own-task --samples 5\n"
       "  dure data inspect runs/nano/pretrain/cache/train-*.shard --tokenizer "
-      "runs/nano/tokenizer\n");
+      "runs/nano/tokenizer\n"
+      "  dure data inspect mine.jsonl --loss --model runs/nano/sft/model\n");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Conversations of records: other forms made OpenAI's, then judged as training will read them.
+// Conversations of records (chat_form.h), judged as training will read them.
 #include "data/chat_record.h"
 
 #include <set>
@@ -29,131 +29,6 @@ const Json* first_present(const Json& object, std::initializer_list<const char*>
   }
   return nullptr;
 }
-
-// --- Other forms, as a list of messages.
-
-Json message_of(const char* role, const Json& content) {
-  Json message = Json::object();
-  message["role"] = role;
-  message["content"] = content;
-  return message;
-}
-
-std::string role_of_speaker(const std::string& from) {
-  if (from == "human" || from == "user") return "user";
-  if (from == "gpt" || from == "chatgpt" || from == "assistant" || from == "model" || from == "bot")
-    return "assistant";
-  if (from == "observation" || from == "function_response") return "tool";
-  if (from == "function_call")
-    refuse("'from' is 'function_call': write a call as \"tool_calls\" of an assistant's message");
-  return from;  // "system", "tool"; others are refused as unknown roles.
-}
-
-// {"from": "human", "value": "..."} as {"role": "user", "content": "..."}; others as they are.
-Json without_speaker(const Json& message) {
-  const Json* from = present(message, "from");
-  if (from == nullptr || present(message, "role") != nullptr) return message;
-  if (!from->is_string()) refuse("'from' of a message is not a string");
-  Json out = Json::object();
-  out["role"] = role_of_speaker(from->as_string());
-  for (const auto& [key, value] : message.as_object()) {
-    if (key == "value") {
-      out["content"] = value;
-    } else if (key != "from" && key != "role") {
-      out[key] = value;
-    }
-  }
-  return out;
-}
-
-Json without_speakers(const Json& list) {
-  if (!list.is_array()) return list;
-  Json out = Json::array();
-  for (const Json& message : list.as_array()) out.push_back(without_speaker(message));
-  return out;
-}
-
-void append_side(Json& list, const Json& side, const char* name, const char* role) {
-  if (side.is_string()) return list.push_back(message_of(role, side));
-  if (!side.is_array()) refuse("'{}' is neither a string nor a list of messages", name);
-  for (const Json& message : side.as_array()) list.push_back(without_speaker(message));
-}
-
-// Only the completion is to be learnt.
-Json messages_of_completion(const Json& prompt, const Json& completion) {
-  Json list = Json::array();
-  append_side(list, prompt, "prompt", "user");
-  for (Json& message : list.as_array()) {
-    const Json* role = message.find("role");
-    if (role != nullptr && *role == Json("assistant")) message["weight"] = 0;
-  }
-  append_side(list, completion, "completion", "assistant");
-  return list;
-}
-
-Json messages_of_instruction(const Json& record, const Json& instruction, const Json& output) {
-  if (!instruction.is_string()) refuse("'instruction' is not a string");
-  if (!output.is_string()) refuse("'output' is not a string");
-  std::string text = instruction.as_string();
-  if (const Json* input = present(record, "input")) {
-    if (!input->is_string()) refuse("'input' is not a string");
-    if (!input->as_string().empty()) text += "\n\n" + input->as_string();
-  }
-  Json list = Json::array();
-  list.push_back(message_of("user", text));
-  list.push_back(message_of("assistant", output));
-  return list;
-}
-
-[[noreturn]] void refuse_other_form(const Json& record) {
-  constexpr const char* kWrite =
-      "write it as {\"messages\": [{\"role\": \"user\", \"content\": ...}, {\"role\": "
-      "\"assistant\", \"content\": ...}]}";
-  if (present(record, "chosen") != nullptr)
-    refuse(
-        "a preference pair ('chosen'), not a conversation: learn from it with `dure prefer`, or {}",
-        kWrite);
-  for (const char* key : {"prompt", "instruction", "question", "query", "completion", "input"}) {
-    if (present(record, key) != nullptr) {
-      refuse(
-          "neither 'text' nor 'messages', but '{}': 'prompt' with 'completion' and 'instruction' "
-          "with 'output' are read; else {}",
-          key, kWrite);
-    }
-  }
-  refuse("neither 'text' nor 'messages'");
-}
-
-std::optional<Json> messages_of(const Json& record) {
-  if (const Json* messages = present(record, "messages")) return without_speakers(*messages);
-  if (present(record, "text") != nullptr) return std::nullopt;
-  const Json* conversation = first_present(record, {"conversations", "conversation"});
-  const Json* prompt = present(record, "prompt");
-  const Json* completion = present(record, "completion");
-  const Json* instruction = present(record, "instruction");
-  const Json* output = first_present(record, {"output", "response"});
-  Json list;
-  if (conversation != nullptr) {
-    list = without_speakers(*conversation);
-    if (!list.is_array()) refuse("'conversations' is not a list");
-  } else if (prompt != nullptr && completion != nullptr) {
-    list = messages_of_completion(*prompt, *completion);
-  } else if (instruction != nullptr && output != nullptr) {
-    list = messages_of_instruction(record, *instruction, *output);
-  } else {
-    refuse_other_form(record);
-  }
-  const Json* system = present(record, "system");
-  if (system == nullptr || !system->is_string() || system->as_string().empty()) return list;
-  if (list.size() > 0 && list.at(0).find("role") != nullptr && *list.at(0).find("role") == "system")
-    return list;
-  Json with_system = Json::array();
-  with_system.push_back(message_of("system", *system));
-  for (const Json& message : list.as_array()) with_system.push_back(message);
-  return with_system;
-}
-
-// --- Judging.
 
 void check_shape(const Json& message) {
   check_message(message);
@@ -247,6 +122,7 @@ void split_reasoning(Json& list, const std::string& place, int64_t left_before, 
 
 ChatNotes& ChatNotes::operator+=(const ChatNotes& more) {
   for (const auto& [key, count] : more.unknown_keys) unknown_keys[key] += count;
+  for (const auto& [form, count] : more.forms) forms[form] += count;
   reasoning_split += more.reasoning_split;
   reasoning_left += more.reasoning_left;
   return *this;
@@ -285,19 +161,21 @@ Json read_tools(const Json& given) {
 }
 
 std::optional<ChatRecord> read_chat_record(const Json& record, const std::string& place,
-                                           ChatNotes& notes) {
-  std::optional<Json> messages = messages_of(record);
-  if (!messages) return std::nullopt;
-  if (!messages->is_array()) refuse("'messages' is not a list");
-  for (const Json& message : messages->as_array()) check_shape(message);
+                                           ChatNotes& notes, RecordForm wanted) {
+  const RecordForm form = form_of(record, wanted);
+  if (form == RecordForm::kText) return std::nullopt;
+  Json messages = messages_in(record, form);
+  if (!messages.is_array()) refuse("'messages' is not a list");
+  for (const Json& message : messages.as_array()) check_shape(message);
   ChatNotes met;
-  split_reasoning(*messages, place, notes.reasoning_left, met);
-  check_messages(messages_from_json(*messages, "conversation"));
+  split_reasoning(messages, place, notes.reasoning_left, met);
+  check_messages(messages_from_json(messages, "conversation"));
   const Json* given = present(record, "tools");
   Json tools = given != nullptr ? read_tools(*given) : Json();
-  for (const Json& message : messages->as_array()) count_unknown_keys(message, met.unknown_keys);
+  for (const Json& message : messages.as_array()) count_unknown_keys(message, met.unknown_keys);
+  met.forms[form] = 1;
   notes += met;
-  return ChatRecord{.messages = *std::move(messages), .tools = std::move(tools)};
+  return ChatRecord{.messages = std::move(messages), .tools = std::move(tools)};
 }
 
 }  // namespace dure

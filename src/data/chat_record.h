@@ -2,9 +2,8 @@
 // stands.
 //
 // The one judge of conversations: `dure data prepare` counts as bad what this refuses, and training
-// reads through it again. Known forms: "messages" (OpenAI), "conversations" (ShareGPT: from,
-// value), "prompt" and "completion", "instruction" and "output" (docs/data.md). Not here: lines,
-// texts (jsonl.h), the meaning of a message (text/chat.h), chat markup.
+// reads through it again. Not here: the forms (chat_form.h), lines, texts (jsonl.h), the meaning of
+// a message (text/chat.h), chat markup.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +12,7 @@
 #include <string>
 
 #include "base/json.h"
+#include "data/chat_form.h"
 
 namespace dure {
 
@@ -22,6 +22,7 @@ using UnknownKeys = std::map<std::string, int64_t>;
 // What was met in good records and is worth a word.
 struct ChatNotes {
   UnknownKeys unknown_keys;
+  std::map<RecordForm, int64_t> forms;  // Conversations by the form in which they stood.
   // Answers whose content held their reasoning between <think> marks (text/inline_reasoning.h):
   // taken apart; or left in the content, because what the marks mean cannot be told.
   int64_t reasoning_split = 0;
@@ -42,10 +43,10 @@ void check_message(const Json& message);
 // kInvalidArgument for anything else.
 Json read_tools(const Json& tools);
 
-// Absent where the record holds no conversation. Logs, naming `place`, the first answers in which
+// Absent where the record is a text. Logs, naming `place`, the first answers in which
 // marks of reasoning are left. Throws kInvalidArgument saying what is wrong with the one it holds,
-// or how a record of a form that is not read could be written.
+// that it has several forms, or how a record of a form that is not read could be written.
 std::optional<ChatRecord> read_chat_record(const Json& record, const std::string& place,
-                                           ChatNotes& notes);
+                                           ChatNotes& notes, RecordForm wanted = RecordForm::kAuto);
 
 }  // namespace dure

@@ -208,8 +208,10 @@ constexpr const char* kNothingWritten = "nothing was written; run it again to pr
 
 class Preparation {
  public:
-  Preparation(const CorpusOptions& options, const Path& folder)
-      : options_(options), writer_(folder) {}
+  Preparation(const CorpusOptions& options, const Path& folder, const std::string& refuse_bad)
+      : options_(options), writer_(folder) {
+    report_.bad.refuse(refuse_bad);
+  }
 
   void read_source(const SourceInputs& inputs, Progress& progress, int64_t& file_count) {
     for (const InputFile& file : inputs.files) {
@@ -263,6 +265,7 @@ class Preparation {
     manifest["bad_records_named"] = Json::array_of(report_.bad.named());
     for (const auto& [key, count] : report_.notes.unknown_keys)
       manifest["unknown_keys"][key] = count;
+    for (const auto& [form, count] : report_.notes.forms) manifest["forms"][name_of(form)] = count;
     manifest["reasoning_split"] = report_.notes.reasoning_split;
     manifest["reasoning_left"] = report_.notes.reasoning_left;
     manifest["duplicates"] = report_.duplicate_count;
@@ -356,7 +359,7 @@ CorpusReport prepare_corpus(const CorpusOptions& options, const PrepareOptions& 
   if (prepare.out.has_parent_path()) make_folders(prepare.out.parent_path());
   const InterruptScope scope;
   StagedFolder folder(prepare.out);
-  Preparation preparation(options, folder.path());
+  Preparation preparation(options, folder.path(), prepare.refuse_bad);
   Progress progress("prepare", file_count, "files");
   int64_t done = 0;
   for (const SourceInputs& source : inputs) preparation.read_source(source, progress, done);

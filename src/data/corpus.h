@@ -38,6 +38,7 @@ struct CorpusSource {
   std::vector<std::string> paths;  // Files or folders.
   std::vector<std::string> include;
   std::vector<std::string> exclude;
+  RecordForm format = RecordForm::kAuto;
   std::string language;
   std::vector<std::string> languages;
   SplitRule split = SplitRule::kHash;
@@ -51,6 +52,7 @@ struct CorpusSource {
     v("paths", paths, "files or folders: text, Markdown, HTML, JSONL, JSON; also .gz and .zst");
     v("include", include, "patterns such as *.html: in folders, only files that match one");
     v("exclude", exclude, "patterns: in folders, no file that matches one");
+    v("format", format, "form of JSONL records; auto: each as its fields show");
     v("language", language,
       "language of documents that do not say; empty: the name of a folder such as ko/, else 'und'");
     v("languages", languages, "keep only documents in these; empty: all");
@@ -110,11 +112,12 @@ struct CorpusReport {
 // Makes the folder `out` (committed by rename), or leaves it where it was made from the same inputs
 // and options and `force` is not set. Replaces a corpus of the same options whose input files have
 // changed; one of other options only by `force`. Throws kNotFound (a path is missing),
-// kInvalidArgument (options; `out` is some other folder or corpus, or holds an input), kCorrupt (no
-// usable document).
+// kInvalidArgument (options; `out` is some other folder or corpus, or holds an input; a bad record
+// where they are refused), kCorrupt (no usable document).
 struct PrepareOptions {
   Path out;
   bool force = false;
+  std::string refuse_bad = {};  // Not empty: the first bad record is an error, ending in this.
 };
 CorpusReport prepare_corpus(const CorpusOptions& corpus, const PrepareOptions& prepare);
 

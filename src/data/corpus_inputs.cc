@@ -159,7 +159,8 @@ void add_folder(Search& search, const Path& folder, int64_t& skipped_count) {
         {.path = folder / relative,
          .label = source.name.empty() ? relative.string() : source.name + "/" + relative.string(),
          .language = source.language.empty() ? language : source.language,
-         .heldout = search.prepared.heldout(folder / relative)});
+         .heldout = search.prepared.heldout(folder / relative),
+         .form = source.format});
   }
 }
 
@@ -171,7 +172,8 @@ void add_file(Search& search, const Path& path) {
   search.files.push_back({.path = path,
                           .label = source.name.empty() ? label : source.name + "/" + label,
                           .language = source.language.empty() ? folder_language : source.language,
-                          .heldout = search.prepared.heldout(path)});
+                          .heldout = search.prepared.heldout(path),
+                          .form = source.format});
 }
 
 void use_record(const InputFile& file, const JsonlReader& reader, Record record,
@@ -182,6 +184,14 @@ void use_record(const InputFile& file, const JsonlReader& reader, Record record,
   if (record.language.empty()) record.language = file.language;
   if (record.source.empty()) record.source = fmt::format("{}:{}", file.label, reader.number());
   use(std::move(record));
+}
+
+// A prepared file holds messages, whatever they were.
+void log_forms(const InputFile& file, const ChatNotes& notes) {
+  std::string list;
+  for (const auto& [form, count] : notes.forms)
+    list += fmt::format("{}{} {}", list.empty() ? "" : ", ", count, described(form));
+  if (!list.empty() && !file.heldout) log_info("{}: {}", file.path.string(), list);
 }
 
 void read_records(const InputFile& file, JsonlReader& reader, CorpusReport& report,
@@ -200,6 +210,7 @@ void read_records(const InputFile& file, JsonlReader& reader, CorpusReport& repo
     if (error.code() != ErrorCode::kCorrupt) throw;
     report.bad.add(file.path.string(), reader.number() + 1, error.what());
   }
+  log_forms(file, reader.notes());
   report.notes += reader.notes();
 }
 
@@ -252,7 +263,7 @@ void read_documents(const InputFile& file, CorpusReport& report,
   const Kind kind = kind_of(file.path);
   try {
     if (kind == Kind::kJsonl || kind == Kind::kJson) {
-      JsonlReader reader(file.path);
+      JsonlReader reader(file.path, file.form);
       return read_records(file, reader, report, use);
     }
     Record record{.text = text_of_file(file),

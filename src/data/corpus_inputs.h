@@ -16,6 +16,7 @@ struct InputFile {
   std::string language;  // "" where neither the source nor a folder says.
   // The side on which a prepared corpus has it; absent where it is no file of one.
   std::optional<bool> heldout = {};
+  RecordForm form = RecordForm::kAuto;  // Of its records.
 };
 
 // All files of a source in a fixed order (paths as given, each folder sorted). Adds to

@@ -29,12 +29,19 @@ bool is_present(const element& record, const char* name) {
   return record[name].get(value) == simdjson::SUCCESS && !value.is_null();
 }
 
-std::string read_conversation(const element& json, const std::string& place, Record& record,
-                              ChatNotes& notes) {
+std::string take_text(const element& json, Record& record) {
+  std::string_view text;
+  if (json["text"].get(text) != simdjson::SUCCESS) return "'text' is not a string";
+  record.text = text;
+  return record.text.empty() ? "'text' is empty" : "";
+}
+
+std::string read_conversation(const element& json, const std::string& place, RecordForm form,
+                              Record& record, ChatNotes& notes) {
   try {
     const Json parsed = parse_json(std::string(simdjson::minify(json)), "record");
-    const std::optional<ChatRecord> chat = read_chat_record(parsed, place, notes);
-    if (!chat) return "'text' is not a string";
+    const std::optional<ChatRecord> chat = read_chat_record(parsed, place, notes, form);
+    if (!chat) return take_text(json, record);
     const Json* given = parsed.find("messages");
     const bool as_given = given != nullptr && *given == chat->messages;  // Keeps its bytes.
     record.messages = as_given ? simdjson::minify(json["messages"]) : chat->messages.dump();
@@ -45,22 +52,28 @@ std::string read_conversation(const element& json, const std::string& place, Rec
   }
 }
 
-std::string read_record(const element& json, const std::string& place, Record& record,
-                        ChatNotes& notes) {
+// Plain texts, most of a corpus, need no second parser.
+bool is_plain_text(const element& json, RecordForm form) {
+  if (form != RecordForm::kAuto) return form == RecordForm::kText && is_present(json, "text");
+  for (const char* key : {"messages", "conversations", "conversation", "instruction", "completion"})
+    if (is_present(json, key)) return false;
+  return is_present(json, "text");
+}
+
+std::string read_record(const element& json, const std::string& place, RecordForm form,
+                        Record& record, ChatNotes& notes) {
   record = {};
   if (!json.is_object()) return "not an object";
   record.language = string_or_nothing(json, "language");
   record.source = string_or_nothing(json, "source");
-  std::string_view text;
-  if (is_present(json, "messages") || json["text"].get(text) != simdjson::SUCCESS)
-    return read_conversation(json, place, record, notes);
-  record.text = text;
-  return record.text.empty() ? "'text' is empty" : "";
+  if (is_plain_text(json, form)) return take_text(json, record);
+  return read_conversation(json, place, form, record, notes);
 }
 
 }  // namespace
 
-JsonlReader::JsonlReader(const Path& path) : path_(path), parser_(std::make_unique<Parser>()) {
+JsonlReader::JsonlReader(const Path& path, RecordForm form)
+    : path_(path), form_(form), parser_(std::make_unique<Parser>()) {
   if (content_extension(path) != ".json" || !open_list()) lines_.emplace(path);
 }
 JsonlReader::~JsonlReader() = default;
@@ -115,7 +128,7 @@ JsonlReader::Outcome JsonlReader::next(Record& record) {
 }
 
 JsonlReader::Outcome JsonlReader::judge(Record& record) {
-  problem_ = read_record(parser_->current, place(), record, notes_);
+  problem_ = read_record(parser_->current, place(), form_, record, notes_);
   return problem_.empty() ? Outcome::kRecord : Outcome::kBad;
 }
 

@@ -27,7 +27,8 @@ struct Record {
 
 class JsonlReader {
  public:
-  explicit JsonlReader(const Path& path);  // Throws as open_input().
+  // `form`: of every record; kAuto: each as its fields show. Throws as open_input().
+  explicit JsonlReader(const Path& path, RecordForm form = RecordForm::kAuto);
   ~JsonlReader();
 
   enum class Outcome { kRecord, kBad, kEnd };
@@ -46,6 +47,7 @@ class JsonlReader {
   bool open_list();
   Outcome judge(Record& record);
   Path path_;
+  RecordForm form_;
   std::unique_ptr<Parser> parser_;
   std::optional<LineReader> lines_;  // Absent where the file is one value.
   size_t list_index_ = 0;

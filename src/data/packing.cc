@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -50,12 +51,15 @@ class Drawer {
     int64_t source, index;
   };
 
-  // The source furthest behind its share (the first among equals) gives its next document.
+  // Of the sources that may still be drawn from, the one furthest behind its share (the first among
+  // equals) gives its next document. Checked: not is_over().
   Drawn draw(TokenDocument& out) {
-    size_t chosen = 0;
-    for (size_t i = 1; i < sources_.size(); ++i) {
-      if (behind(i) < behind(chosen)) chosen = i;
+    size_t chosen = sources_.size();
+    for (size_t i = 0; i < sources_.size(); ++i) {
+      if (has_given_all(i)) continue;
+      if (chosen == sources_.size() || behind(i) < behind(chosen)) chosen = i;
     }
+    DURE_CHECK(chosen < sources_.size());
     SourceState& place = places_[chosen];
     const DocumentSource& documents = *sources_[chosen].documents;
     const int64_t count = documents.document_count();
@@ -73,6 +77,12 @@ class Drawer {
     return {static_cast<int64_t>(chosen), index};
   }
 
+  bool is_over() const {
+    for (size_t i = 0; i < sources_.size(); ++i)
+      if (!has_given_all(i)) return false;
+    return true;
+  }
+
   std::vector<SourceState>& places() { return places_; }
   const std::vector<SourceState>& places() const { return places_; }
   const WeightedSource& source(int64_t index) const { return sources_[static_cast<size_t>(index)]; }
@@ -81,6 +91,11 @@ class Drawer {
  private:
   double behind(size_t i) const {
     return static_cast<double>(places_[i].tokens_drawn) / sources_[i].weight;
+  }
+  bool has_given_all(size_t i) const {
+    if (sources_[i].draws_max == DocumentSource::kEndless) return false;
+    const int64_t count = sources_[i].documents->document_count();
+    return places_[i].epoch * count + places_[i].position >= sources_[i].draws_max;
   }
   Permutation order(size_t source, int64_t epoch, int64_t count) const {
     return {count, seed_, stream_id("document order", source, static_cast<uint64_t>(epoch))};
@@ -135,35 +150,59 @@ class WindowPacker {
 
 struct BatchSource::State {
   State(std::vector<WeightedSource> sources, const PackingOptions& given)
-      : options(given), drawer(std::move(sources), given.seed) {}
+      : options(given), drawer(std::move(sources), given.seed) {
+    place.given.resize(drawer.source_count());
+  }
+
+  bool is_over() const {
+    const bool in_use =
+        options.packing == Packing::kStream ? place.carry_source >= 0 : !rows.empty();
+    return !in_use && drawer.is_over();
+  }
+
+  void count_given(int64_t source, int64_t documents, int64_t tokens) {
+    SourceGiven& given = place.given[static_cast<size_t>(source)];
+    given.documents += documents;
+    given.tokens += tokens;
+  }
 
   // --- stream
   void stream_row(TrainBatch& out) {
     int64_t room = options.row_tokens;
     while (room > 0) {
-      if (place.carry_source < 0) draw_carry();
+      if (place.carry_source < 0 && !draw_carry()) break;
       const size_t begin = static_cast<size_t>(place.carry_offset);
       const size_t count = std::min<size_t>(carry.ids.size() - begin, static_cast<size_t>(room));
       append_piece(out, carry, begin, begin + count);
+      count_given(place.carry_source, begin == 0 ? 1 : 0, static_cast<int64_t>(count));
       room -= static_cast<int64_t>(count);
       place.carry_offset += static_cast<int64_t>(count);
       if (begin + count == carry.ids.size()) place.carry_source = -1;
     }
+    append_padding(out, room, options.pad_id);
+    place.padding_tokens += room;
   }
 
-  void draw_carry() {
-    draw_usable(carry, INT64_MAX);
+  bool draw_carry() {
+    const std::optional<Drawer::Drawn> drawn = draw_usable(carry, INT64_MAX);
+    if (!drawn) return false;
+    place.carry_source = drawn->source;
+    place.carry_index = drawn->index;
     place.carry_offset = 0;
+    return true;
   }
 
   // --- best fit
   void best_fit_row(TrainBatch& out) {
     if (rows.empty()) pack_window();
-    const std::vector<size_t>& row = rows[static_cast<size_t>(place.window_row)];
     int64_t used = 0;
-    for (const size_t index : row) {
-      append_piece(out, window[index], 0, window[index].ids.size());
-      used += std::ssize(window[index].ids);
+    if (!rows.empty()) {
+      for (const size_t index : rows[static_cast<size_t>(place.window_row)]) {
+        const int64_t tokens = std::ssize(window[index].ids);
+        append_piece(out, window[index], 0, window[index].ids.size());
+        count_given(window_sources[index], 1, tokens);
+        used += tokens;
+      }
     }
     append_padding(out, options.row_tokens - used, options.pad_id);
     place.padding_tokens += options.row_tokens - used;
@@ -180,22 +219,26 @@ struct BatchSource::State {
   void pack_window() {
     drawer.places() = place.sources;
     window.clear();
+    window_sources.clear();
     dropped_in_window = 0;
     const int64_t wanted = options.window_rows * options.row_tokens;
     int64_t tokens = 0;
     TokenDocument document;
     while (tokens < wanted) {
-      draw_usable(document, options.row_tokens);
+      const std::optional<Drawer::Drawn> drawn = draw_usable(document, options.row_tokens);
+      if (!drawn) break;
       tokens += std::ssize(document.ids);
       window.push_back(document);
+      window_sources.push_back(drawn->source);
     }
     rows = WindowPacker(options.row_tokens)
                .pack(window, Rng(options.seed,
                                  stream_id("row order", static_cast<uint64_t>(place.window))));
   }
 
-  // The next document that is neither empty nor longer than `tokens_max`.
-  void draw_usable(TokenDocument& out, int64_t tokens_max) {
+  // The next document that is neither empty nor longer than `tokens_max`; absent where every source
+  // has given all.
+  std::optional<Drawer::Drawn> draw_usable(TokenDocument& out, int64_t tokens_max) {
     int64_t tries_max = 10000;
     for (size_t i = 0; i < drawer.source_count(); ++i) {
       const int64_t count = drawer.source(static_cast<int64_t>(i)).documents->document_count();
@@ -203,12 +246,9 @@ struct BatchSource::State {
     }
     Drawer::Drawn drawn{};
     for (int64_t i = 0; i < tries_max; ++i) {
+      if (drawer.is_over()) return {};
       drawn = drawer.draw(out);
-      if (!out.ids.empty() && std::ssize(out.ids) <= tokens_max) {
-        place.carry_source = drawn.source;
-        place.carry_index = drawn.index;
-        return;
-      }
+      if (!out.ids.empty() && std::ssize(out.ids) <= tokens_max) return drawn;
       (options.packing == Packing::kStream ? place.dropped_documents : dropped_in_window) += 1;
     }
     fail(ErrorCode::kInvalidArgument,
@@ -222,6 +262,7 @@ struct BatchSource::State {
   BatchState place;  // Stream: its sources are the drawer's, copied by state().
   TokenDocument carry;
   std::vector<TokenDocument> window;
+  std::vector<int64_t> window_sources;    // Of each document in it.
   std::vector<std::vector<size_t>> rows;  // Of the window; empty: not packed yet.
   int64_t dropped_in_window = 0;
 };
@@ -232,7 +273,9 @@ BatchSource::BatchSource(std::vector<WeightedSource> sources, const PackingOptio
              "{} sources, {} rows of {} tokens", sources.size(), options.row_count,
              options.row_tokens);
   for (const WeightedSource& source : sources) {
-    DURE_CHECK(source.weight > 0, "source '{}' has weight {}", source.name, source.weight);
+    DURE_CHECK(source.weight > 0 && source.draws_max >= 1,
+               "source '{}' has weight {}, at most {} draws", source.name, source.weight,
+               source.draws_max);
     if (source.documents->document_count() == 0)
       fail(ErrorCode::kInvalidArgument, "data source '{}' holds no document", source.name);
   }
@@ -253,13 +296,16 @@ void BatchSource::next(TrainBatch& out) {
 
 BatchState BatchSource::state() const {
   BatchState copy = state_->place;
-  if (state_->options.packing == Packing::kStream) {
-    copy.sources = state_->drawer.places();
-  } else {
-    copy.carry_source = -1;
-    copy.carry_index = copy.carry_offset = 0;
-  }
+  if (state_->options.packing == Packing::kStream) copy.sources = state_->drawer.places();
   return copy;
+}
+
+bool BatchSource::is_over() const { return state_->is_over(); }
+
+const std::vector<SourceGiven>& BatchSource::given() const { return state_->place.given; }
+
+const WeightedSource& BatchSource::source(size_t index) const {
+  return state_->drawer.source(static_cast<int64_t>(index));
 }
 
 int64_t BatchSource::dropped_documents() const {
@@ -280,13 +326,16 @@ void BatchSource::restore(const BatchState& saved) {
         source.tokens_drawn < 0)
       bad("a place outside its source");
   }
+  if (!saved.given.empty() && saved.given.size() != saved.sources.size())
+    bad("counts of another number of sources");
   state.place = saved;
+  state.place.given.resize(saved.sources.size());
   state.drawer.places() = saved.sources;
   state.rows.clear();
   if (state.options.packing == Packing::kBestFit) {
     state.pack_window();
-    if (saved.window_row < 0 || saved.window_row >= std::ssize(state.rows))
-      bad("a row outside its window");
+    const int64_t end = std::max<int64_t>(1, std::ssize(state.rows));  // Over: no rows, the first.
+    if (saved.window_row < 0 || saved.window_row >= end) bad("a row outside its window");
     return;
   }
   if (saved.carry_source < 0) return;
@@ -297,6 +346,24 @@ void BatchSource::restore(const BatchState& saved) {
   documents.read(saved.carry_index, state.carry);
   if (saved.carry_offset < 0 || saved.carry_offset >= std::ssize(state.carry.ids))
     bad("a token outside its document");
+}
+
+int64_t count_rows(const std::vector<WeightedSource>& sources, const PackingOptions& options) {
+  for (const WeightedSource& source : sources)
+    DURE_CHECK(source.draws_max != DocumentSource::kEndless, "'{}' never ends", source.name);
+  PackingOptions single = options;
+  single.row_count = 1;
+  BatchSource rows(sources, single);
+  TrainBatch row;
+  int64_t count = 0, tokens = 0;
+  while (!rows.is_over()) {
+    rows.next(row);
+    int64_t given = 0;
+    for (const SourceGiven& source : rows.given()) given += source.tokens;
+    count += given > tokens ? 1 : 0;  // What is left may be documents that fit no row.
+    tokens = given;
+  }
+  return count;
 }
 
 EvalBatches::EvalBatches(std::shared_ptr<const DocumentSource> documents, const Options& options)

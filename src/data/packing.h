@@ -45,7 +45,10 @@ struct PackingOptions {
 struct WeightedSource {
   std::shared_ptr<const DocumentSource> documents;
   double weight = 1;  // Share of the tokens drawn, relative to the other sources. > 0.
-  std::string name;   // For errors.
+  std::string name;   // For errors and metrics.
+  // Drawn at most so often in all (1.5 epochs of 10 documents: 15); then the others share what is
+  // left. >= 1.
+  int64_t draws_max = DocumentSource::kEndless;
 };
 
 // Where one source stands.
@@ -61,6 +64,17 @@ struct SourceState {
   }
 };
 
+// What of a source has stood in rows that were given out.
+struct SourceGiven {
+  int64_t documents = 0;
+  int64_t tokens = 0;
+  template <typename V>
+  void visit(V& v) {
+    v("documents", documents, "begun");
+    v("tokens", tokens, "of them");
+  }
+};
+
 // Where a BatchSource stands: all it takes to go on with the same bits. to_json() and from_json()
 // serve it.
 struct BatchState {
@@ -71,9 +85,10 @@ struct BatchState {
       -1;  // Stream: the document being cut up: its source (-1: none), index, tokens used.
   int64_t carry_index = 0;
   int64_t carry_offset = 0;
-  int64_t rows = 0;               // Given out in all.
-  int64_t dropped_documents = 0;  // Longer than a row, or empty.
-  int64_t padding_tokens = 0;     // Of rows given out.
+  int64_t rows = 0;                // Given out in all.
+  int64_t dropped_documents = 0;   // Longer than a row, or empty.
+  int64_t padding_tokens = 0;      // Of rows given out.
+  std::vector<SourceGiven> given;  // By source; empty in states of older runs: counted from there.
   template <typename V>
   void visit(V& v) {
     v("sources", sources, "each source's place");
@@ -85,6 +100,7 @@ struct BatchState {
     v("rows", rows, "rows given out");
     v("dropped_documents", dropped_documents, "documents dropped");
     v("padding_tokens", padding_tokens, "padding given out");
+    v("given", given, "what each source has given");
   }
 };
 
@@ -95,7 +111,8 @@ class BatchSource {
   BatchSource(std::vector<WeightedSource> sources, const PackingOptions& options);
   ~BatchSource();
 
-  // The next batch, without end. `out` is reused.
+  // The next batch; where every source has given its draws_max, rows are filled up with padding.
+  // `out` is reused.
   void next(TrainBatch& out);
   TrainBatch next() {
     TrainBatch batch;
@@ -103,7 +120,12 @@ class BatchSource {
     return batch;
   }
 
+  // Whether all that follows is padding. Never where a source has no draws_max.
+  bool is_over() const;
+
   BatchState state() const;
+  const std::vector<SourceGiven>& given() const;
+  const WeightedSource& source(size_t index) const;
   // Longer than a row, or empty: also those of the window being used, which state() counts at its
   // end.
   int64_t dropped_documents() const;
@@ -115,6 +137,9 @@ class BatchSource {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// Rows until every source has given its draws_max. Reads all of them once. Checked: each has one.
+int64_t count_rows(const std::vector<WeightedSource>& sources, const PackingOptions& options);
 
 // Every document once and in order, for evaluation: cut into pieces of at most T tokens, the last
 // rows padded. With `overlap_tokens` > 0, a piece after the first begins that many tokens early, as

@@ -319,6 +319,96 @@ TEST(Packing, StatesOfOtherSourcesAreRefused) {
   EXPECT_NO_THROW(source.restore(state));
 }
 
+// --- Sources that end: epochs.
+
+std::vector<WeightedSource> ending_sources() {
+  return {{.documents = numbered(20, 9, 1), .weight = 2, .name = "a", .draws_max = 50},
+          {.documents = numbered(7, 5, 2), .weight = 1, .name = "b", .draws_max = 7}};
+}
+
+PackingOptions ending_options(Packing packing) {
+  return {.packing = packing,
+          .row_count = 2,
+          .row_tokens = 16,
+          .pad_id = 999999,
+          .seed = 5,
+          .window_rows = 4};
+}
+
+TEST(Packing, SourcesEndWithTheirEpochsAndTheRestIsPadding) {
+  for (const Packing packing : {Packing::kStream, Packing::kBestFit}) {
+    BatchSource source(ending_sources(), ending_options(packing));
+    TrainBatch batch;
+    int64_t batches = 0;
+    for (; !source.is_over(); ++batches) {
+      ASSERT_LT(batches, 1000);
+      source.next(batch);
+      expect_well_formed(batch, 2, 16);
+    }
+    EXPECT_EQ(source.given()[0].documents, 50);
+    EXPECT_EQ(source.given()[1].documents, 7);
+    const int64_t rows = count_rows(ending_sources(), ending_options(packing));
+    EXPECT_EQ(batches, (rows + 1) / 2);
+    const std::vector<SourceGiven> given = source.given();
+    source.next(batch);
+    EXPECT_EQ(std::count(batch.ids.begin(), batch.ids.end(), 999999), 32);
+    EXPECT_EQ(source.given()[0].tokens, given[0].tokens);
+    EXPECT_TRUE(source.is_over());
+  }
+}
+
+// Twice and a half through 20 documents: each two or three times, none a fourth.
+TEST(Packing, PartsOfEpochsAreTheirBeginning) {
+  BatchSource source(ending_sources(), ending_options(Packing::kBestFit));
+  std::map<int32_t, int> seen;
+  while (!source.is_over()) {
+    const TrainBatch batch = source.next();
+    int64_t at = 0;
+    for (const int64_t length : batch.document_lengths) {
+      const int32_t id = batch.ids[static_cast<size_t>(at)];
+      if (id != 999999) ++seen[id / 1000];
+      at += length;
+    }
+  }
+  int total = 0;
+  for (const auto& [document, count] : seen) {
+    EXPECT_GE(count, 2);
+    EXPECT_LE(count, 4);  // Documents 0 to 6 are those of the other source too.
+    total += count;
+  }
+  EXPECT_EQ(total, 57);
+}
+
+TEST(Packing, ResumingCountsAndEndsAsIfNothingHadHappened) {
+  for (const Packing packing : {Packing::kStream, Packing::kBestFit}) {
+    BatchSource whole(ending_sources(), ending_options(packing));
+    for (int cut = 0; !whole.is_over(); ++cut) {
+      BatchSource again(ending_sources(), ending_options(packing));
+      BatchState state;
+      from_json(state, to_json(whole.state()), "state");
+      again.restore(state);
+      whole.next();
+      again.next();
+      EXPECT_EQ(to_json(again.state()).dump(), to_json(whole.state()).dump()) << cut;
+      EXPECT_EQ(again.is_over(), whole.is_over());
+    }
+    BatchSource over(ending_sources(), ending_options(packing));
+    over.restore(whole.state());
+    EXPECT_TRUE(over.is_over());
+  }
+}
+
+TEST(Packing, StatesOfOlderRunsCountFromWhereTheyStand) {
+  BatchSource source(ending_sources(), ending_options(Packing::kStream));
+  source.next();
+  BatchState state = source.state();
+  state.given.clear();
+  BatchSource again(ending_sources(), ending_options(Packing::kStream));
+  again.restore(state);
+  EXPECT_EQ(again.given()[0].tokens, 0);
+  EXPECT_EQ(source.next().ids, again.next().ids);
+}
+
 TEST(Evaluation, PredictsEveryTokenButEachDocumentsFirst) {
   const auto documents = numbered(25, 100, 8);
   for (const int64_t overlap : {0, 1, 8, 31}) {

@@ -3,12 +3,12 @@
 #include "data/preference_data.h"
 
 #include <algorithm>
-#include <functional>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "data/input.h"
+#include "data/json_rows.h"
 #include "data/preference_record.h"
 #include "data/records.h"
 #include "text/chat.h"
@@ -22,29 +22,6 @@ constexpr uint64_t kSplitSeed = 0x7072656665726865;
 bool is_held_out(const PreferenceRecord& record, double fraction) {
   const uint64_t hash = xxh64(record.tools.dump(), xxh64(record.prompt.dump(), kSplitSeed));
   return static_cast<double>(hash >> 11) * 0x1p-53 < fraction;
-}
-
-using OnRow = std::function<void(const std::string& text, int64_t number)>;
-
-// The rows of a .json list; false where the file holds lines.
-bool for_each_of_list(const Path& path, const OnRow& on_row) {
-  if (content_extension(path) != ".json") return false;
-  const std::string text = read_input(path);
-  const size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string::npos || text[first] != '[') return false;
-  const Json list = parse_json(text, path.string());
-  int64_t number = 0;
-  for (const Json& row : list.as_array()) on_row(row.dump(), ++number);
-  return true;
-}
-
-void for_each_row(const Path& path, const OnRow& on_row) {
-  if (for_each_of_list(path, on_row)) return;
-  LineReader lines(path);
-  std::string line;
-  while (lines.next(line)) {
-    if (line.find_first_not_of(" \t") != std::string::npos) on_row(line, lines.number());
-  }
 }
 
 bool learns_nothing(const TokenDocument& document) {
@@ -80,7 +57,10 @@ class FileReader {
     sides_[0] = &learnt;
     sides_[1] = &heldout;
     const size_t heldout_before = heldout.size();
-    for_each_row(path_, [&](const std::string& text, int64_t number) { row(text, number); });
+    for_each_row(path_, [&](const std::string& text, int64_t number) {
+      row(text, number);
+      return true;
+    });
     add_mismatched();
     report(std::ssize(heldout) - static_cast<int64_t>(heldout_before));
   }
@@ -213,6 +193,8 @@ class FileReader {
                    ? "left out with what they are compared with; raise data.max_length, or set "
                      "data.too_long to truncate"
                    : "truncated");
+    if (rows_ == 0)
+      fail(ErrorCode::kInvalidArgument, "{}: holds no row: an object a line is needed", path_);
     if (sides_[0]->empty())
       fail(ErrorCode::kInvalidArgument,
            "{}: none of its {} rows is left to learn from; see the warnings above, or lower "

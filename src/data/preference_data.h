@@ -12,15 +12,11 @@
 #include <vector>
 
 #include "base/options.h"
+#include "data/records.h"
 #include "data/sft.h"
 #include "data/too_long.h"
 
 namespace dure {
-
-enum class BadRows : uint8_t { kRefuse, kDrop };
-constexpr auto enum_names(BadRows) {
-  return std::to_array<EnumName<BadRows>>({{BadRows::kRefuse, "refuse"}, {BadRows::kDrop, "drop"}});
-}
 
 struct PreferenceFile {
   std::string path;

@@ -67,6 +67,20 @@ TEST(PreferenceRecord, EveryFormIsAPromptAndItsResponses) {
   EXPECT_EQ(record_of(R"({"prompt":"Q","completion":"A","label":false})").rewards[0], 0);
 }
 
+TEST(PreferenceRecord, OpenAisPreferenceFilesAreRead) {
+  const PreferenceRecord record = read_preference_record(
+      parse_json(
+          R"({"input":{"messages":[{"role":"user","content":"Q"}],"tools":[{"type":"function","function":{"name":"f"}}],"parallel_tool_calls":true},)"
+          R"("preferred_output":[{"role":"assistant","content":"A"}],"non_preferred_output":[{"role":"assistant","content":"B"}]})",
+          "row"),
+      "test");
+  EXPECT_EQ(record.form, PreferenceForm::kPair);
+  EXPECT_EQ(record.prompt.size(), 1u);
+  EXPECT_EQ(record.tools.size(), 1u);
+  EXPECT_EQ(record.responses.at(0).at(0).at("content"), Json("A"));
+  EXPECT_EQ(record.rewards, (std::vector<double>{1, 0}));
+}
+
 TEST(PreferenceRecord, ToolsReasoningAndSeveralMessages) {
   const PreferenceRecord record = record_of(
       R"({"prompt":[{"role":"system","content":"S"},{"role":"user","content":"Q"},{"role":"assistant","content":"H"},{"role":"user","content":"R"}],)"
@@ -83,6 +97,11 @@ TEST(PreferenceRecord, BadRowsSayTheFieldAndWhatToDo) {
   const std::pair<const char*, const char*> rows[] = {
       {"[]", "a list, not an object"},
       {"{}", "neither 'chosen' and 'rejected'"},
+      {R"({"input":{"messages":[{"role":"user","content":"Q"}]},"preferred_output":[{"role":"assistant","content":"A"}]})",
+       "'preferred_output' without 'non_preferred_output'"},
+      {R"({"input":"Q","preferred_output":[{"role":"assistant","content":"A"}],"non_preferred_output":[{"role":"assistant","content":"B"}]})",
+       "no 'input' with 'messages'"},
+      {R"({"chosen":"A","preferred_output":"A"})", "fields of several forms"},
       {R"({"prompt":"Q","chosen":"A"})", "'chosen' without 'rejected'"},
       {R"({"prompt":"Q","rejected":"A","chosen":null})", "'rejected' without 'chosen'"},
       {R"({"chosen":"A","rejected":"B"})", "no 'prompt'"},
@@ -203,6 +222,20 @@ TEST_F(PreferenceFiles, BadRowsAreRefusedOrCounted) {
                             "\n";
   EXPECT_NE(message(equal, PreferenceShape::kGroups).find("none of its 1 rows"), std::string::npos);
   EXPECT_EQ(load(equal + good, PreferenceShape::kGroups).count(), 1);
+}
+
+TEST_F(PreferenceFiles, EmptyFilesAndTablesAreNamed) {
+  const auto said = [&](const std::string& name, const std::string& text) {
+    write_file(folder_.path() / name, text);
+    PreferenceDataOptions options;
+    options.files = {{.path = (folder_.path() / name).string()}};
+    return message_of([&] {
+      load_preferences(options, PreferenceShape::kPairs, 1000, TrainingFormat(small_tokenizer()));
+    });
+  };
+  EXPECT_NE(said("none.jsonl", "\n").find("none.jsonl: holds no row"), std::string::npos);
+  EXPECT_NE(said("a.csv", "prompt,chosen\n").find("a.csv: tables (.csv) are not read"),
+            std::string::npos);
 }
 
 TEST_F(PreferenceFiles, TooLongIsDroppedCutOrRefused) {

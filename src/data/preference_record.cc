@@ -77,11 +77,17 @@ class RecordReader {
   RecordReader(const Json& record, const std::string& place) : record_(record), place_(place) {}
 
   PreferenceRecord read() {
+    const bool openai = has("preferred_output") || has("non_preferred_output");
     const bool pair = has("chosen") || has("rejected");
     const bool group = has("responses") || has("rewards");
     const bool label = has("completion") || has("label");
-    if (pair + group + label > 1)
-      refuse("fields of several forms: 'chosen', 'responses' or 'completion' in one row, not two");
+    if (openai + pair + group + label > 1)
+      refuse(
+          "fields of several forms: 'chosen', 'preferred_output', 'responses' or 'completion' in "
+          "one "
+          "row, not two");
+    tools_ = present(record_, "tools");
+    if (openai) return read_openai();
     if (pair) return read_pair();
     if (group) return read_group();
     if (label) return read_label();
@@ -100,7 +106,7 @@ class RecordReader {
     Json row = Json::object();
     row["prompt"] = prompt;
     row["completion"] = response;
-    if (const Json* tools = present(record_, "tools")) row["tools"] = *tools;
+    if (tools_ != nullptr) row["tools"] = *tools_;
     const ChatRecord chat = judged(row, name);
     const size_t border = message_count(prompt), end = chat.messages.size();
     if (!(*chat.messages.at(end - 1).find("role") == Json("assistant")))
@@ -161,6 +167,28 @@ class RecordReader {
     add(prompt, part_of(rejected, same, rejected.size()), "rejected", 0);
   }
 
+  // OpenAI's preference files: {"input": {"messages", "tools"}, "preferred_output": [message],
+  // ...}.
+  PreferenceRecord read_openai() {
+    const Json& preferred = require(record_, "preferred_output", "non_preferred_output");
+    const Json& other = require(record_, "non_preferred_output", "preferred_output");
+    const Json* input = present(record_, "input");
+    const Json* messages =
+        input != nullptr && input->is_object() ? present(*input, "messages") : nullptr;
+    if (messages == nullptr)
+      refuse("no 'input' with 'messages' beside 'preferred_output': give the prompt there");
+    tools_ = present(*input, "tools");
+    check_prompt(*messages, "input.messages");
+    add(*messages, preferred, "preferred_output", 1);
+    add(*messages, other, "non_preferred_output", 0);
+    if (out_.responses[0] == out_.responses[1])
+      refuse(
+          "'preferred_output' and 'non_preferred_output' are the same: nothing to compare; leave "
+          "the "
+          "row out");
+    return std::move(out_);
+  }
+
   PreferenceRecord read_group() {
     out_.form = PreferenceForm::kGroup;
     const Json& responses = require(record_, "responses", "rewards");
@@ -199,6 +227,7 @@ class RecordReader {
 
   const Json& record_;
   const std::string& place_;
+  const Json* tools_ = nullptr;  // null: none
   ChatNotes notes_;
   PreferenceRecord out_;
 };

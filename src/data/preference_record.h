@@ -3,7 +3,8 @@
 //
 // The forms that TRL reads, and groups (docs/preferences.md): "chosen" and "rejected" with
 // "prompt", or as whole conversations whose common beginning is the prompt; "prompt", "completion"
-// and "label"; "prompt" (or "messages"), "responses" and "rewards". Texts or lists of messages; a
+// and "label"; "prompt" (or "messages"), "responses" and "rewards"; and OpenAI's "input",
+// "preferred_output" and "non_preferred_output". Texts or lists of messages; a
 // text is one message of the user or of the assistant. "tools" beside each. Conversations are
 // judged as those of fine-tuning are (chat_record.h). Not here: files, tokens (preference_data.h).
 #pragma once

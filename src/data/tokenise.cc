@@ -18,11 +18,8 @@ void encode_batch(const std::vector<std::string>& texts, const Tokenizer& tokeni
                   ThreadPool& pool, std::vector<EncodeScratch>& scratch, ShardWriter& writer) {
   std::vector<TokenDocument> documents(texts.size());
   pool.parallel_for(static_cast<int64_t>(texts.size()), [&](int64_t i, int worker) {
-    TokenDocument& document = documents[static_cast<size_t>(i)];
-    tokenizer.encode_to(texts[static_cast<size_t>(i)], {.special_as_text = true}, document.ids,
-                        scratch[static_cast<size_t>(worker)]);
-    const auto end = tokenizer.eos_id();  // Once, where the tokenizer puts it there itself.
-    if (end && (document.ids.empty() || document.ids.back() != *end)) document.ids.push_back(*end);
+    encode_document(texts[static_cast<size_t>(i)], tokenizer, scratch[static_cast<size_t>(worker)],
+                    documents[static_cast<size_t>(i)].ids);
   });
   for (size_t i = 0; i < texts.size(); ++i) {
     if (!documents[i].ids.empty()) writer.add(documents[i], static_cast<int64_t>(texts[i].size()));
@@ -44,6 +41,13 @@ std::shared_ptr<const Shard> kept_shard(const Path& path, const Tokenizer& token
 }
 
 }  // namespace
+
+void encode_document(const std::string& text, const Tokenizer& tokenizer, EncodeScratch& scratch,
+                     std::vector<int32_t>& ids) {
+  tokenizer.encode_to(text, {.special_as_text = true}, ids, scratch);
+  const auto end = tokenizer.eos_id();  // Once, where the tokenizer puts it there itself.
+  if (end && (ids.empty() || ids.back() != *end)) ids.push_back(*end);
+}
 
 std::shared_ptr<const Shard> tokenise_corpus(const Path& jsonl, const Tokenizer& tokenizer,
                                              const Path& cache_folder) {

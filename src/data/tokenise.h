@@ -14,6 +14,11 @@
 
 namespace dure {
 
+// A document's tokens, its end token last where the tokenizer has one. Adds to `ids`; special
+// tokens spelt out in the text are text.
+void encode_document(const std::string& text, const Tokenizer& tokenizer, EncodeScratch& scratch,
+                     std::vector<int32_t>& ids);
+
 // Documents of `jsonl` in order. Encodes on all cores, with progress, where `cache_folder` does not
 // hold the shard yet.
 std::shared_ptr<const Shard> tokenise_corpus(const Path& jsonl, const Tokenizer& tokenizer,

@@ -158,6 +158,29 @@ void add_progress(Facts& facts, const RunLog& log) {
   facts.add_text("trained", text);
 }
 
+// Shares of the tokens that each of several sources has given, and passes over it.
+void add_sources(Facts& facts, const RunLog& log) {
+  if (log.rows.empty()) return;
+  constexpr std::string_view kPrefix = "sources/", kTokens = "/tokens";
+  std::vector<std::pair<std::string, double>> sources;
+  double all = 0;
+  for (const auto& [key, value] : log.rows.back().as_object()) {
+    if (!key.starts_with(kPrefix) || !key.ends_with(kTokens) || !value.is_number()) continue;
+    sources.emplace_back(key.substr(kPrefix.size(), key.size() - kPrefix.size() - kTokens.size()),
+                         value.as_double());
+    all += value.as_double();
+  }
+  std::string text;
+  for (const auto& [name, tokens] : sources) {
+    const Json* epochs = log.rows.back().find(std::string(kPrefix) + name + "/epochs");
+    text += fmt::format("{}{} {:.1f} %", text.empty() ? "" : ", ", name,
+                        100 * tokens / std::max(1.0, all));
+    if (epochs != nullptr && epochs->is_number())
+      text += fmt::format(" ({:.2f} epochs)", epochs->as_double());
+  }
+  facts.add_text("tokens came from", text);
+}
+
 void add_data_facts(Facts& facts) {
   facts.add("stage", "{}", {"stage"});
   facts.add("folder", "{}", {"output"});
@@ -199,6 +222,7 @@ std::vector<Fact> run_facts(const RunLog& log) {
   add_data_facts(facts);
   add_method_facts(facts);
   add_progress(facts, log);
+  add_sources(facts, log);
   return facts.take();
 }
 

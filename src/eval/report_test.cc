@@ -273,6 +273,14 @@ TEST(Facts, AreThoseThatAreKnown) {
   EXPECT_EQ(imbalance(html), "");
 }
 
+TEST(Facts, SeveralCorporaHaveTheirShares) {
+  RunLog log = training_log();
+  log.rows.push_back(json(
+      R"({"step":61,"sources/manual/tokens":3000,"sources/manual/epochs":0.25,"sources/tasks/tokens":1000})"));
+  const std::string facts = facts_markdown({.title = "", .results = {}, .logs = {log}});
+  EXPECT_TRUE(has(facts, "tokens came from: manual 75.0 % (0.25 epochs), tasks 25.0 %")) << facts;
+}
+
 TEST(Facts, WhatModelsShareIsSaidOnce) {
   Json a = results("a", 1), b = results("b", 2);
   a["shape"] = b["shape"] = json(R"({"parameters":1000})");

@@ -90,6 +90,18 @@ void ItemPool::require_items(const std::string& why) const {
   }
 }
 
+namespace {
+
+void check_item(const Grader& grader, const Item& item, const std::string& file) {
+  try {
+    grader.check(item);
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", file, error.what());
+  }
+}
+
+}  // namespace
+
 void ItemPool::open_graders(const std::string& folder) {
   const GraderTable table = suite_graders();
   const GraderWorld world{.ask_judge = nullptr, .folder = folder};
@@ -102,10 +114,11 @@ void ItemPool::open_graders(const std::string& folder) {
       continue;
     }
     source.grader = make_grader(table, source.grader_spec, world, "items " + source.file);
-    for (const PoolItem& item : source.train) source.grader->check(item.item);
+    for (const PoolItem& item : source.train) check_item(*source.grader, item.item, source.file);
   }
   for (const PoolItem& item : heldout_)
-    if (environment(item) == nullptr) grader(item).check(item.item);
+    if (environment(item) == nullptr)
+      check_item(grader(item), item.item, sources_[static_cast<size_t>(item.source)].file);
 }
 
 const Grader& ItemPool::grader(const PoolItem& item) const {

@@ -197,7 +197,8 @@ TaskSpec task_of_items_file(const Path& path, const Json& grader, const Json& en
   json["source"] = std::move(source);
   json["id"] = "{{ id if id is defined else row_number }}";
   json["group"] = "{{ group if group is defined else '' }}";
-  json["prompt"] = "{{ messages if messages is defined else prompt }}";
+  json["prompt"] =
+      "{{ messages if messages is defined else (prompt if prompt is defined else none) }}";
   json["tools"] = "{{ tools if tools is defined else none }}";
   json["reference"] =
       "{{ reference if reference is defined else (answers if answers is defined else "
@@ -212,7 +213,9 @@ TaskSpec task_of_items_file(const Path& path, const Json& grader, const Json& en
   }
   json["grader"] = parse_json(R"({"name":"row_grader"})", name);
   if (!grader.is_null()) json["grader"]["otherwise"] = grader;
-  return task_from_json(json, path.string());
+  TaskSpec task = task_from_json(json, path.string());
+  task.own_rows = true;
+  return task;
 }
 
 bool names_a_suite(const std::string& given) {

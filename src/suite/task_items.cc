@@ -142,11 +142,37 @@ class Choices {
   bool shuffle_ = false;
 };
 
+// What a row of one's own must have, by the names of its fields.
+void check_own_row(const Json& row) {
+  const auto refuse = [](const std::string& what) { fail(ErrorCode::kCorrupt, "{}", what); };
+  const auto present = [&](const char* key) {
+    const Json* value = row.find(key);
+    return value != nullptr && !value->is_null() ? value : nullptr;
+  };
+  const Json* messages = present("messages");
+  const Json* prompt = messages != nullptr ? messages : present("prompt");
+  const std::string name = messages != nullptr ? "'messages'" : "'prompt'";
+  if (prompt == nullptr) refuse("no 'prompt' (or 'messages'): give the question");
+  if (!prompt->is_array() && !(prompt->is_string() && messages == nullptr))
+    refuse(fmt::format("{} is {}: give a {}list of messages", name, prompt->dump(),
+                       messages == nullptr ? "text, or a " : ""));
+  if (prompt->is_array() ? prompt->size() == 0 : prompt->as_string().empty())
+    refuse(name + " is empty: give the question");
+  if (const Json* tools = present("tools"); tools != nullptr && !tools->is_array())
+    refuse("'tools' is " + tools->dump() + ": give a list of declarations");
+}
+
+void check_last(const std::vector<Message>& messages) {
+  if (!messages.empty() && messages.back().role == Role::kAssistant)
+    fail(ErrorCode::kCorrupt,
+         "the last message is the assistant's: leave it out, the model is to answer");
+}
+
 class ItemMaker {
  public:
   explicit ItemMaker(const TaskSpec& task)
       : task_(task),
-        where_("task " + task.name),
+        where_(task.own_rows ? task.origin : "task " + task.name),
         keeps_(task.where.empty() ? Json() : Json("{{ " + task.where + " }}"), where_ + ": where"),
         id_(task.id, where_ + ": id"),
         group_(task.group, where_ + ": group"),
@@ -165,6 +191,7 @@ class ItemMaker {
     variables["row"] = std::move(row);
     variables["row_number"] = number;
     try {
+      if (task_.own_rows) check_own_row(variables.at("row"));
       if (!keeps_.empty() && keeps_.value(variables) == Json(false)) return std::nullopt;
       return fill(variables, number);
     } catch (const Error& error) {
@@ -187,6 +214,7 @@ class ItemMaker {
     choices_.add_to(variables, item.id);
     item.group = group_.text(variables);
     item.messages = messages(prompt_.value(variables));
+    if (task_.own_rows) check_last(item.messages);
     item.tools = declared(tools_.value(variables));
     item.reference = reference_.value(variables);
     item.fields = keep_.value(variables);
@@ -233,7 +261,8 @@ void check_ids(const TaskSpec& task, const std::vector<Item>& items) {
   std::set<std::string> seen;
   for (const Item& item : items) {
     if (!seen.insert(item.id).second)
-      fail(ErrorCode::kCorrupt, "task {}: the id '{}' comes twice", task.name, item.id);
+      fail(ErrorCode::kCorrupt, "{}: the id '{}' comes twice",
+           task.own_rows ? task.origin : "task " + task.name, item.id);
   }
 }
 
@@ -266,7 +295,9 @@ std::vector<Item> items_of_files(const TaskSpec& task, const DataFolders& folder
 std::vector<Item> task_items(const TaskSpec& task, const DataFolders& folders) {
   std::vector<Item> items =
       task.source.generated.empty() ? items_of_files(task, folders) : generated_items(task);
-  if (items.empty()) fail(ErrorCode::kInvalidArgument, "task {}: it has no items", task.name);
+  if (items.empty())
+    fail(ErrorCode::kInvalidArgument, "{}: it has no items",
+         task.own_rows ? task.origin : "task " + task.name);
   check_ids(task, items);
   return items;
 }

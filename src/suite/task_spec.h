@@ -171,9 +171,10 @@ struct TaskSpec {
   std::string metric = "mean";       // metrics.h lists them; the headline
   std::vector<std::string> metrics;  // further ones
   GroupMean mean = GroupMean::kItems;
-  Json ask;            // its published settings: fields of AskSettings; or null
-  Json generator;      // options of `source.generated`; or null
-  std::string origin;  // the file it was read from, or "shipped": for errors
+  Json ask;               // its published settings: fields of AskSettings; or null
+  Json generator;         // options of `source.generated`; or null
+  std::string origin;     // the file it was read from, or "shipped": for errors
+  bool own_rows = false;  // a user's own file: what its rows lack is told by their fields
 
   template <typename V>
   void visit(V& v) {

@@ -1,6 +1,8 @@
 // What a run of pretraining or fine-tuning opens, draws for a step, and must keep.
 #include "train/next_token_stage.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "model/context_fit.h"
@@ -10,6 +12,24 @@
 #include "train/train_data.h"
 
 namespace dure {
+
+namespace {
+
+// By what they hold; names stand in metrics and in the order of draws alone.
+Json corpora_identity(const std::vector<CorpusEntry>& entries) {
+  Json out = Json::array();
+  for (const CorpusEntry& entry : entries) {
+    Json one = Json::object();
+    one["weight"] = entry.weight;
+    one["epochs"] = entry.epochs;
+    one["part"] = name_of(entry.part);
+    one["content"] = corpus_hash(entry.path);
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+}  // namespace
 
 NextTokenStage::NextTokenStage(const TrainConfig& config, const Json& model,
                                const std::string& source)
@@ -27,8 +47,10 @@ Json NextTokenStage::identity() const {
   for (const char* name : {"stage", "seed"}) out[name] = all.at(name);
   Json data = Json::object();
   for (const auto& [name, value] : all.at("data").as_object()) {
-    if (name != "corpus") data[name] = value;
+    const bool of_corpora = name == "corpora" || name == "bad_rows";
+    if (name != "corpus" && !of_corpora) data[name] = value;
   }
+  if (!config_.data.corpora.empty()) data["corpora"] = corpora_identity(config_.data.corpora);
   out["data"] = data;
   out["batch.rows"] = config_.batch.rows;
   out["batch.tokens"] = config_.batch.tokens;
@@ -42,21 +64,47 @@ Json NextTokenStage::identity() const {
   return out;
 }
 
-void NextTokenStage::open(const Checkpoint* from) {
+// `checkpoint`: where the run goes on; empty for a new one.
+void NextTokenStage::open_start(const Path& checkpoint) {
   // A checkpoint holds the whole model, or an adapter to what the run started from.
   const bool adapted = config_.lora.wanted();
   if (adapted && init_.empty())
     fail(ErrorCode::kInvalidArgument, "{}: lora needs a model to add to: name it with init",
          source_);
-  start_.emplace(from == nullptr || adapted
+  start_.emplace(checkpoint.empty() || adapted
                      ? open_starting_model(init_, tokenizer_path_, model_, source_)
-                     : open_starting_model(from->path(), from->path(), Json(), source_));
+                     : open_starting_model(checkpoint, checkpoint, Json(), source_));
+}
+
+TrainingFormat NextTokenStage::format() const {
+  return TrainingFormat(start_->tokenizer, start_->chat_template, start_->ends,
+                        config_.data.without_reasoning);
+}
+
+std::optional<int64_t> NextTokenStage::epoch_steps() {
+  const auto& entries = config_.data.corpora;
+  const bool ends =
+      !entries.empty() && config_.data.tasks_weight == 0 &&
+      std::ranges::all_of(entries, [](const CorpusEntry& entry) { return entry.epochs > 0; });
+  if (!ends) return {};
+  const Path folder = Path(config_.output) / "checkpoints";
+  const std::optional<Path> last = path_exists(folder) ? latest_checkpoint(folder) : std::nullopt;
+  if (last) {
+    const Json state = Checkpoint(*last).state();
+    const Json* known = state.find("epoch_steps");
+    if (known != nullptr) return epoch_steps_ = known->as_int("epoch_steps");
+  }
+  open_start(last.value_or(Path()));
+  const int64_t rows = count_rows(open_sources(config_, format(), source_), packing_options());
+  return epoch_steps_ = (rows + config_.batch.rows - 1) / config_.batch.rows;
+}
+
+void NextTokenStage::open(const Checkpoint* from) {
+  open_start(from == nullptr ? Path() : from->path());
   warn_beyond_context(start_->config, config_.batch.tokens, source_ + ": batch.tokens");
-  const TrainingFormat format(start_->tokenizer, start_->chat_template, start_->ends,
-                              config_.data.without_reasoning);
-  batches_.emplace(open_sources(config_, format, source_), packing_options());
+  batches_.emplace(open_sources(config_, format(), source_), packing_options());
   if (config_.record.eval_steps > 0) {
-    heldout_ = open_heldout(config_, format);
+    heldout_ = open_heldout(config_, format());
     if (heldout_.empty()) {
       log_warn(
           "{}: record.eval_steps is {}, but {} holds nothing out for this stage: nothing will be "
@@ -118,6 +166,7 @@ StepReport NextTokenStage::step(const StepContext& context) {
       micro_batches_, {.mtp = mtp_coefficient(), .balance = config_.loss.balance_coefficient},
       context, *learner_);
   if (is_sft()) report.row["dropped_documents"] = batches_->dropped_documents();
+  if (!config_.data.corpora.empty()) add_source_counts(*batches_, report.row);
   return report;
 }
 
@@ -139,6 +188,9 @@ void NextTokenStage::add_heldout(Json& row) {
                   start_->tokenizer, *learner_, stream_, row);
 }
 
-void NextTokenStage::save(Json& state) const { state["data"] = to_json(batches_->state()); }
+void NextTokenStage::save(Json& state) const {
+  state["data"] = to_json(batches_->state());
+  if (epoch_steps_) state["epoch_steps"] = *epoch_steps_;
+}
 
 }  // namespace dure

@@ -1,8 +1,9 @@
 // train/next_token_stage.h: pretraining and fine-tuning as the stage of a run: batches of documents
 // whose next tokens are learnt.
 //
-// Owns what a run learns from and how it starts and goes on. Not here: the order of a run (run.h),
-// what a step computes of its batches (next_token_step.h), where data comes from (train_data.h).
+// Owns what a run learns from, how it starts and goes on, and how long its epochs last. Not here:
+// the order of a run (run.h), what a step computes of its batches (next_token_step.h), where data
+// comes from (train_data.h).
 #pragma once
 
 #include <optional>
@@ -23,6 +24,11 @@ class NextTokenStage : public Stage {
   // configuration in errors. Opens nothing.
   NextTokenStage(const TrainConfig& config, const Json& model, const std::string& source);
 
+  // Steps until every source has had its epochs; absent where one never ends. What a checkpoint
+  // says, where there is one that knows; else opens and reads all of the data, once. Before the
+  // run.
+  std::optional<int64_t> epoch_steps();
+
   Json identity() const override;
   void open(const Checkpoint* from) override;
   Learner& learner() override { return *learner_; }
@@ -32,6 +38,8 @@ class NextTokenStage : public Stage {
   void save(Json& state) const override;
 
  private:
+  TrainingFormat format() const;
+  void open_start(const Path& checkpoint);
   bool is_sft() const { return config_.stage == TrainStage::kSft; }
   int64_t micro_rows() const;
   PackingOptions packing_options() const;
@@ -47,6 +55,7 @@ class NextTokenStage : public Stage {
   CpuStream stream_;
   std::optional<StartingModel> start_;
   std::optional<BatchSource> batches_;
+  std::optional<int64_t> epoch_steps_;
   std::vector<HeldoutSet> heldout_;
   std::optional<Learner> learner_;
   std::vector<TrainBatch> micro_batches_;

@@ -17,13 +17,19 @@
 namespace dure {
 
 // Text in pieces of a row at most; for sft, conversations, generated problems and replayed text.
+// data.corpora are prepared folders by now (prepared_corpora()); they come first, in order.
 // Tokenises into OUTPUT/cache. `source` names the configuration in errors. Throws kInvalidArgument
 // where nothing is to be learnt from, and what files get wrong.
 std::vector<WeightedSource> open_sources(const TrainConfig& config, const TrainingFormat& format,
                                          const std::string& source);
 
-// A set for each language of the corpus; for sft "tasks" and "chat". Empty where there are none.
+// A set for each language of the corpus; for sft "tasks" and "chat"; of data.corpora "NAME" for
+// conversations and "NAME_LANGUAGE" for texts. Empty where there are none.
 std::vector<HeldoutSet> open_heldout(const TrainConfig& config, const TrainingFormat& format);
+
+// Where tokens and documents came from so far: "sources/NAME/tokens", and "sources/NAME/epochs" of
+// what has an end.
+void add_source_counts(const BatchSource& batches, Json& row);
 
 // Takes out the documents that are nothing but padding: they would cost time and count in the
 // router's load.

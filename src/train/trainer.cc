@@ -2,6 +2,7 @@
 #include "train/trainer.h"
 
 #include "base/error.h"
+#include "base/log.h"
 #include "model/train_pass.h"
 #include "train/next_token_stage.h"
 #include "train/run.h"
@@ -25,6 +26,16 @@ void check(const TrainConfig& config, const Json& model, const std::string& sour
     refuse("tokenizer is empty: a new model needs one (`dure tokenizer train`)");
   if (config.batch.micro_rows > 0 && config.batch.rows % config.batch.micro_rows != 0)
     refuse("batch.rows is no multiple of batch.micro_rows");
+  if (!config.data.corpora.empty()) {
+    if (!config.data.corpus.empty())
+      refuse(
+          "data.corpus and data.corpora are both given: make the corpus an entry of data.corpora");
+    if (config.data.text_weight > 0)
+      refuse(
+          "data.text_weight is of data.corpus: give the texts an entry of data.corpora (part: "
+          "text, "
+          "weight)");
+  }
   check_batch(config.batch, source);
   if (config.stage == TrainStage::kSft) check_mixture(config.data.tasks, source + ": data.tasks");
 }
@@ -40,10 +51,33 @@ void require_tokenizer(const TrainConfig& config, const std::string& source) {
   }
 }
 
-RunOptions run_options(const TrainConfig& config) {
+// Of steps, a budget of tokens, or the epochs of all corpora, which the others may not exceed.
+int64_t steps_of(const TrainConfig& config, NextTokenStage& stage, const std::string& source) {
   const int64_t step_tokens = config.batch.rows * config.batch.tokens;
-  const int64_t steps =
+  const int64_t wanted =
       config.tokens > 0 ? (config.tokens + step_tokens - 1) / step_tokens : config.steps;
+  const std::optional<int64_t> epochs = stage.epoch_steps();
+  if (wanted == 0 && !epochs)
+    fail(ErrorCode::kInvalidArgument,
+         "{}: steps is 0, until every corpus has had its epochs: that takes data.corpora with "
+         "epochs "
+         "above 0 in each entry, and nothing that never ends (data.tasks_weight)",
+         source);
+  if (epochs && *epochs == 0)
+    fail(ErrorCode::kInvalidArgument,
+         "{}: no document of data.corpora fits a row of {} tokens: raise batch.tokens", source,
+         config.batch.tokens);
+  if (epochs && wanted > *epochs)
+    fail(ErrorCode::kInvalidArgument,
+         "{}: {} steps are more than the {} that the epochs of data.corpora last: raise epochs, or "
+         "set steps to 0",
+         source, wanted, *epochs);
+  if (wanted == 0) log_info("{} steps: the epochs of data.corpora", *epochs);
+  return wanted > 0 ? wanted : *epochs;
+}
+
+RunOptions run_options(const TrainConfig& config, int64_t steps) {
+  const int64_t step_tokens = config.batch.rows * config.batch.tokens;
   return {
       .title = name_of(config.stage),
       .folder = config.output,
@@ -76,13 +110,16 @@ void check_batch(const TrainBatchOptions& batch, const std::string& source) {
 
 void run_training(const TrainConfig& config, const Json& model, const std::string& source) {
   check(config, model, source);
-  const RunOptions options = run_options(config);
   if (config.init.empty()) {
     require_tokenizer(config, source);
   } else {
-    require_init(config.init, options.folder);
+    require_init(config.init, config.output);
   }
-  NextTokenStage stage(config, model, source);
+  TrainConfig resolved = config;
+  resolved.data.corpora = prepared_corpora(config.data.corpora, config.data.bad_rows,
+                                           Path(config.output) / "cache", source);
+  NextTokenStage stage(resolved, model, source);
+  const RunOptions options = run_options(config, steps_of(resolved, stage, source));
   Run(options, stage).run();
 }
 

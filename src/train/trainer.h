@@ -12,6 +12,7 @@
 #include "data/sft.h"
 #include "data/tasks/mixture.h"
 #include "formats/adapter_layout.h"
+#include "train/corpora.h"
 #include "train/optimiser.h"
 #include "train/precision.h"
 #include "train/schedule.h"
@@ -22,6 +23,8 @@ struct TrainDataOptions {
   // Prepared folder (docs/data.md). pretrain: its text. sft: its chat-train.jsonl, where there is
   // one (weight 1), and its text where text_weight > 0.
   std::string corpus;
+  std::vector<CorpusEntry> corpora;     // instead of `corpus`: several, or files as they are
+  BadRows bad_rows = BadRows::kRefuse;  // of `corpora` that are not prepared yet
   double text_weight = 0;   // sft: tokens of the corpus's text, all of them learnt (replay)
   double tasks_weight = 0;  // sft: tokens of generated problems
   int64_t tasks_limit = 0;  // sft: distinct problems before they repeat; 0: never repeated
@@ -31,6 +34,10 @@ struct TrainDataOptions {
   template <typename V>
   void visit(V& v) {
     v("corpus", corpus, "prepared corpus folder");
+    v("corpora", corpora,
+      "instead of it, several with weights and epochs: [{path, weight, epochs, ...}]");
+    v("bad_rows", bad_rows,
+      "a row of corpora that cannot be used: an error, or left out and counted");
     v("text_weight", text_weight,
       "sft: tokens of the corpus's text against forgetting, relative to its conversations (1)",
       at_least(0));
@@ -129,7 +136,8 @@ struct TrainConfig {
     v("init", init, "model folder to start from");
     v("tokenizer", tokenizer, "folder of the tokenizer, for a new model");
     v("seed", seed, "of the weights and of the data's order");
-    v("steps", steps, "optimiser updates", at_least(1));
+    v("steps", steps, "optimiser updates (0: until every one of data.corpora has had its epochs)",
+      at_least(0));
     v("tokens", tokens, "budget of tokens that decides the steps, where it is above 0",
       at_least(0));
     v("data", data, "what is learnt from");

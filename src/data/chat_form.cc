@@ -1,0 +1,303 @@
+// Forms by the fields that stand in a record; each a function to a list of messages.
+#include "data/chat_form.h"
+
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace dure {
+namespace {
+
+template <typename... Args>
+[[noreturn]] void refuse(fmt::format_string<Args...> format, Args&&... args) {
+  fail(ErrorCode::kInvalidArgument, format, std::forward<Args>(args)...);
+}
+
+// Null is absent.
+const Json* present(const Json& object, std::string_view key) {
+  const Json* value = object.find(key);
+  return value != nullptr && !value->is_null() ? value : nullptr;
+}
+
+const Json* first_present(const Json& object, std::initializer_list<const char*> keys) {
+  for (const char* key : keys) {
+    if (const Json* value = present(object, key)) return value;
+  }
+  return nullptr;
+}
+
+const Json* conversations_of(const Json& record) {
+  return first_present(record, {"conversations", "conversation"});
+}
+
+const Json* output_of(const Json& record) { return first_present(record, {"output", "response"}); }
+
+// --- Which form.
+
+bool has_form(const Json& record, RecordForm form) {
+  switch (form) {
+    case RecordForm::kText:
+      return present(record, "text") != nullptr;
+    case RecordForm::kMessages:
+      return present(record, "messages") != nullptr;
+    case RecordForm::kShareGpt:
+      return conversations_of(record) != nullptr;
+    case RecordForm::kAlpaca:
+      return present(record, "instruction") != nullptr && output_of(record) != nullptr;
+    case RecordForm::kPromptCompletion:
+      return present(record, "prompt") != nullptr && present(record, "completion") != nullptr;
+    case RecordForm::kAuto:
+      break;
+  }
+  return false;
+}
+
+const char* fields_of(RecordForm form) {
+  switch (form) {
+    case RecordForm::kText:
+      return "'text'";
+    case RecordForm::kMessages:
+      return "'messages'";
+    case RecordForm::kShareGpt:
+      return "'conversations'";
+    case RecordForm::kAlpaca:
+      return "'instruction' with 'output'";
+    case RecordForm::kPromptCompletion:
+      return "'prompt' with 'completion'";
+    case RecordForm::kAuto:
+      break;
+  }
+  return "";
+}
+
+[[noreturn]] void refuse_other_form(const Json& record) {
+  constexpr const char* kWrite =
+      "write it as {\"messages\": [{\"role\": \"user\", \"content\": ...}, {\"role\": "
+      "\"assistant\", \"content\": ...}]}";
+  if (first_present(record, {"chosen", "preferred_output"}) != nullptr)
+    refuse("a preference pair ('{}'), not a conversation: learn from it with `dure prefer`, or {}",
+           present(record, "chosen") != nullptr ? "chosen" : "preferred_output", kWrite);
+  for (const char* key : {"prompt", "instruction", "question", "query", "completion", "input"}) {
+    if (present(record, key) != nullptr) {
+      refuse(
+          "neither 'text' nor 'messages', but '{}': 'prompt' with 'completion' and 'instruction' "
+          "with 'output' are read; else {}",
+          key, kWrite);
+    }
+  }
+  refuse("neither 'text' nor 'messages'");
+}
+
+// --- ShareGPT.
+
+Json message_of(const char* role, const Json& content) {
+  Json message = Json::object();
+  message["role"] = role;
+  message["content"] = content;
+  return message;
+}
+
+std::string role_of_speaker(const std::string& from) {
+  if (from == "human" || from == "user") return "user";
+  if (from == "gpt" || from == "chatgpt" || from == "assistant" || from == "model" ||
+      from == "bot" || from == "function_call")
+    return "assistant";
+  if (from == "observation" || from == "function_response") return "tool";
+  return from;  // "system", "tool"; others are refused as unknown roles.
+}
+
+// The calls that a speaker called function_call makes: {"name", "arguments"}, or a list of them, or
+// the JSON text of either.
+Json calls_of(const Json& value) {
+  constexpr const char* kWrite =
+      "'from' is 'function_call': its value should be {\"name\": ..., \"arguments\": {...}}, or "
+      "write "
+      "\"tool_calls\" of an assistant's message";
+  Json given;
+  try {
+    given = value.is_string() ? parse_json(value.as_string(), "value") : value;
+  } catch (const Error&) {
+    refuse("{}", kWrite);
+  }
+  Json list = given.is_array() ? given : Json(Json::Array{given});
+  Json calls = Json::array();
+  for (const Json& call : list.as_array()) {
+    if (!call.is_object() || present(call, "name") == nullptr) refuse("{}", kWrite);
+    Json entry = Json::object();
+    entry["function"] = call;
+    calls.push_back(std::move(entry));
+  }
+  return calls;
+}
+
+// {"from": "human", "value": "..."} as {"role": "user", "content": "..."}; others as they are.
+Json without_speaker(const Json& message) {
+  const Json* from = present(message, "from");
+  if (from == nullptr || present(message, "role") != nullptr) return message;
+  if (!from->is_string()) refuse("'from' of a message is not a string");
+  const bool calls = from->as_string() == "function_call";
+  Json out = Json::object();
+  out["role"] = role_of_speaker(from->as_string());
+  for (const auto& [key, value] : message.as_object()) {
+    if (key == "value" && calls) {
+      out["tool_calls"] = calls_of(value);
+    } else if (key == "value") {
+      out["content"] = value;
+    } else if (key != "from" && key != "role") {
+      out[key] = value;
+    }
+  }
+  return out;
+}
+
+Json without_speakers(const Json& list) {
+  if (!list.is_array()) return list;
+  Json out = Json::array();
+  for (const Json& message : list.as_array()) out.push_back(without_speaker(message));
+  return out;
+}
+
+// --- Prompt and completion; Alpaca.
+
+void append_side(Json& list, const Json& side, const char* name, const char* role) {
+  if (side.is_string()) return list.push_back(message_of(role, side));
+  if (!side.is_array()) refuse("'{}' is neither a string nor a list of messages", name);
+  for (const Json& message : side.as_array()) list.push_back(without_speaker(message));
+}
+
+// Only the completion is to be learnt.
+Json messages_of_completion(const Json& record) {
+  Json list = Json::array();
+  append_side(list, *present(record, "prompt"), "prompt", "user");
+  for (Json& message : list.as_array()) {
+    const Json* role = message.find("role");
+    if (role != nullptr && *role == Json("assistant")) message["weight"] = 0;
+  }
+  append_side(list, *present(record, "completion"), "completion", "assistant");
+  return list;
+}
+
+const std::string& text_field(const Json& value, const char* name) {
+  if (!value.is_string()) refuse("'{}' is not a string", name);
+  return value.as_string();
+}
+
+// Earlier questions and answers: [[question, answer], ...].
+void append_history(Json& list, const Json& history) {
+  const auto is_pair = [](const Json& pair) {
+    return pair.is_array() && pair.size() == 2 && pair.at(size_t{0}).is_string() &&
+           pair.at(size_t{1}).is_string();
+  };
+  if (!history.is_array()) refuse("'history' is no list of [question, answer] pairs");
+  for (const Json& pair : history.as_array()) {
+    if (!is_pair(pair)) refuse("'history' holds something that is no [question, answer] pair");
+    list.push_back(message_of("user", pair.at(size_t{0})));
+    list.push_back(message_of("assistant", pair.at(size_t{1})));
+  }
+}
+
+Json messages_of_instruction(const Json& record) {
+  std::string text = text_field(*present(record, "instruction"), "instruction");
+  const Json& output = *output_of(record);
+  text_field(output, present(record, "output") != nullptr ? "output" : "response");
+  if (const Json* input = present(record, "input")) {
+    const std::string& more = text_field(*input, "input");
+    if (!more.empty()) text += "\n\n" + more;
+  }
+  Json list = Json::array();
+  if (const Json* history = present(record, "history")) append_history(list, *history);
+  list.push_back(message_of("user", text));
+  list.push_back(message_of("assistant", output));
+  return list;
+}
+
+// --- Around the forms.
+
+// OpenAI's fields beside the messages that a training file may not contradict.
+void check_beside_messages(const Json& record, const Json& list) {
+  if (present(record, "functions") != nullptr)
+    refuse(
+        "'functions' is OpenAI's older form: write \"tools\": [{{\"type\": \"function\", "
+        "\"function\": {{...}}}}]");
+  const Json* parallel = present(record, "parallel_tool_calls");
+  if (parallel == nullptr) return;
+  if (!(*parallel == Json(true)) && !(*parallel == Json(false)))
+    refuse("'parallel_tool_calls' is {}: true or false", parallel->dump());
+  if (*parallel == Json(true) || !list.is_array()) return;
+  for (const Json& message : list.as_array()) {
+    const Json* calls = message.is_object() ? present(message, "tool_calls") : nullptr;
+    if (calls != nullptr && calls->is_array() && calls->size() > 1)
+      refuse("'parallel_tool_calls' is false, but an answer makes {} calls at once", calls->size());
+  }
+}
+
+Json with_system(const Json& record, Json list) {
+  const Json* system = present(record, "system");
+  if (system == nullptr || !system->is_string() || system->as_string().empty()) return list;
+  const Json* first =
+      list.size() > 0 && list.at(size_t{0}).is_object() ? list.at(size_t{0}).find("role") : nullptr;
+  if (first != nullptr && *first == Json("system")) return list;
+  Json out = Json::array();
+  out.push_back(message_of("system", *system));
+  for (const Json& message : list.as_array()) out.push_back(message);
+  return out;
+}
+
+}  // namespace
+
+const char* described(RecordForm form) {
+  switch (form) {
+    case RecordForm::kText:
+      return "texts";
+    case RecordForm::kMessages:
+      return "conversations of OpenAI messages";
+    case RecordForm::kShareGpt:
+      return "ShareGPT conversations";
+    case RecordForm::kAlpaca:
+      return "Alpaca instructions";
+    case RecordForm::kPromptCompletion:
+      return "prompts with completions";
+    case RecordForm::kAuto:
+      break;
+  }
+  return "records";
+}
+
+RecordForm form_of(const Json& record, RecordForm wanted) {
+  if (wanted != RecordForm::kAuto) {
+    if (has_form(record, wanted)) return wanted;
+    refuse("not of the form {}: {} is missing", name_of(wanted), fields_of(wanted));
+  }
+  std::vector<RecordForm> found;
+  for (const auto& [form, name] : enum_names(RecordForm{})) {
+    const bool leftover = form == RecordForm::kText && has_form(record, RecordForm::kMessages);
+    if (!leftover && has_form(record, form)) found.push_back(form);
+  }
+  if (found.empty()) refuse_other_form(record);
+  if (found.size() > 1)
+    refuse("{} and {} in one record: say which is meant, format: {} or {}", fields_of(found[0]),
+           fields_of(found[1]), name_of(found[0]), name_of(found[1]));
+  return found[0];
+}
+
+Json messages_in(const Json& record, RecordForm form) {
+  DURE_CHECK(form != RecordForm::kAuto && form != RecordForm::kText);
+  if (form == RecordForm::kMessages) {
+    Json list = without_speakers(*present(record, "messages"));
+    check_beside_messages(record, list);
+    return list;
+  }
+  Json list;
+  if (form == RecordForm::kShareGpt) {
+    list = without_speakers(*conversations_of(record));
+    if (!list.is_array()) refuse("'conversations' is not a list");
+  } else {
+    list = form == RecordForm::kAlpaca ? messages_of_instruction(record)
+                                       : messages_of_completion(record);
+  }
+  return with_system(record, std::move(list));
+}
+
+}  // namespace dure
