@@ -31,6 +31,7 @@ struct RolloutOptions {
   int64_t context_tokens_max = 0;
   TooLong long_prompts = TooLong::kDrop;
   Thinking thinking = Thinking::kOn;
+  bool share_prompts = true;
 
   template <typename V>
   void visit(V& v) {
@@ -47,6 +48,8 @@ struct RolloutOptions {
       "a prompt that leaves no room for an answer: draw another problem, keep its last tokens, or "
       "refuse the run at its start");
     v("thinking", thinking, "answers with reasoning first (on), or at once (off)");
+    v("share_prompts", share_prompts,
+      "read a prompt once for all its answers (false: once for each, the same answers)");
   }
 };
 
