@@ -49,6 +49,7 @@ struct Tensor {
     for (int64_t i = 0; i < shape.elements(); ++i) {
       const auto value =
           static_cast<float>((static_cast<double>(rng.next_u32()) * 0x1p-31 - 1) * scale);
+      if (is_block(dtype)) continue;  // zeros: as quick as any
       if (dtype == DType::kF32) {
         view.f32()[i] = value;
       } else {
@@ -292,7 +293,7 @@ int run(int argc, char** argv) {
   if (wanted("decode")) {
     b.attention_decode({8, 2, 32, 64}, 64, 500);
     b.attention_decode({8, 2, 32, 0}, 64, 500);
-    for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
       for (const int64_t keys : {512, 2048, 8192})
         b.attention_decode({64, 8, 128, 0}, 1, keys, dtype);
       b.attention_decode({64, 8, 128, 128}, 1, 8192, dtype);
@@ -303,6 +304,7 @@ int run(int argc, char** argv) {
       for (const int64_t depth : {0, 8192}) {
         b.attention_prefill({64, 8, 128, window}, 512, depth, DType::kF32);
         b.attention_prefill({64, 8, 128, window}, 512, depth, DType::kF16);
+        b.attention_prefill({64, 8, 128, window}, 512, depth, DType::kQ8_0);
       }
     }
   }

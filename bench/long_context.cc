@@ -3,8 +3,8 @@
 // ids, then new tokens; at each power of two of positions the time, and at the end the memory that
 // was really used.
 //
-//   bench_long_context MODEL [CONTEXT [NEW [ROWS]]]      (the model's own context, 32 new, 512 rows
-//   a forward)
+//   bench_long_context MODEL [CONTEXT [NEW [ROWS [KV_TYPE]]]]      (the model's own context, 32
+//   new, 512 rows a forward, keys and values as they are by default)
 #include <sys/resource.h>
 
 #include <cstdio>
@@ -107,7 +107,7 @@ void require_fit(const ServePlan& plan, const ModelConfig& config, const ModelFi
 }
 
 int run(int argc, char** argv) {
-  if (argc < 2) fail(ErrorCode::kInvalidArgument, "MODEL [CONTEXT [NEW [ROWS]]]");
+  if (argc < 2) fail(ErrorCode::kInvalidArgument, "MODEL [CONTEXT [NEW [ROWS [KV_TYPE]]]]");
   const auto number = [&](int i, int64_t otherwise) {
     return argc > i ? std::atoll(argv[i]) : otherwise;
   };
@@ -120,11 +120,13 @@ int run(int argc, char** argv) {
     fail(ErrorCode::kInvalidArgument, "{} tokens, {} of them new, {} rows: the context is {}",
          length.context, length.fresh, rows, config.context_tokens);
   const ModelWeights weights = open_weights(files, Arithmetic::kInteger8);
+  KvTypeFlag kv_type;
+  if (argc > 5) kv_type.name = argv[5];
   GeneratorOptions options{.sequences_max = 1,
                            .context_tokens_max = length.context,
                            .batch_rows_max = rows,
                            .chunk_tokens_max = rows,
-                           .kv_dtype = KvTypeFlag().wanted(arithmetic_in(weights))};
+                           .kv_dtype = kv_type.wanted(arithmetic_in(weights))};
   const ServePlan plan = plan_serving(config, files.get(), options);
   require_fit(plan, config, *files, options);
   std::printf(

@@ -1,8 +1,11 @@
-// How much is read again: a step of rollouts and random branching conversations, with prefixes kept
-// and without, on a model of the nano recipe's shapes with random weights. Rows of the forward and
-// seconds of all threads, in turn.
+// How much is read again, and what it costs: a step of rollouts and random branching conversations,
+// with prefixes kept and without, in turn, on a model of the nano recipe's shapes with random
+// weights. Rows of the forward, and answers a second: the median of the rounds.
+//
+//   bench_prefixes [ROUNDS] (1)
+#include <algorithm>
 #include <cstdio>
-#include <ctime>
+#include <cstdlib>
 #include <functional>
 
 #include "base/rng.h"
@@ -10,6 +13,7 @@
 #include "formats/config_fixture.h"
 #include "model/parameters.h"
 #include "tensor/cpu_stream.h"
+#include "timing.h"
 
 namespace dure {
 namespace {
@@ -67,27 +71,49 @@ void converse(Generator& generator) {
   }
 }
 
+int g_rounds = 1;
+
+// Seconds of one piece of work, prefixes kept or not.
+struct Side {
+  std::vector<double> seconds;
+  GeneratorStatistics statistics;
+  int64_t bytes = 0;
+
+  double median() {
+    std::sort(seconds.begin(), seconds.end());
+    return seconds[seconds.size() / 2];
+  }
+};
+
+// `answers`: of the work.
 void measure(const ModelWeights& weights, CpuStream& stream, const char* name,
-             GeneratorOptions options, const std::function<void(Generator&)>& work) {
-  for (int round = 0; round < 1; ++round) {
+             GeneratorOptions options, int64_t answers,
+             const std::function<void(Generator&)>& work) {
+  Side sides[2];
+  for (int round = 0; round < g_rounds; ++round) {
     for (const bool keep : {false, true}) {
+      Side& side = sides[keep];
       options.prefix.keep = keep;
       Generator generator(weights, options, stream);
-      const std::clock_t start = std::clock();
+      const double start = now_s();
       work(generator);
-      const double cpu_s = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
-      const GeneratorStatistics s = generator.statistics();
-      std::printf(
-          "%-38s %-4s %8lld rows %7.2f CPU s; prompts %8lld tokens, of these %8lld kept, %6lld "
-          "read "
-          "again; %4lld evictions; %5.1f MiB\n",
-          name, keep ? "kept" : "", static_cast<long long>(s.rows), cpu_s,
-          static_cast<long long>(s.prompt_tokens), static_cast<long long>(s.prefix_tokens),
-          static_cast<long long>(s.prefix_replayed_tokens),
-          static_cast<long long>(s.prefix_evictions),
-          static_cast<double>(Generator::plan_bytes(weights.config, options)) / (1 << 20));
-      std::fflush(stdout);
+      side.seconds.push_back(now_s() - start);
+      side.statistics = generator.statistics();
+      side.bytes = Generator::plan_bytes(weights.config, options);
     }
+  }
+  for (const bool keep : {false, true}) {
+    const GeneratorStatistics& s = sides[keep].statistics;
+    const double seconds = sides[keep].median();
+    std::printf(
+        "%-38s %-4s %8lld rows %7.2f s %7.1f answers/s; prompts %8lld tokens, of these %8lld kept, "
+        "%6lld read again; %4lld evictions; %5.1f MiB\n",
+        name, keep ? "kept" : "", static_cast<long long>(s.rows), seconds,
+        static_cast<double>(answers) / seconds, static_cast<long long>(s.prompt_tokens),
+        static_cast<long long>(s.prefix_tokens), static_cast<long long>(s.prefix_replayed_tokens),
+        static_cast<long long>(s.prefix_evictions),
+        static_cast<double>(sides[keep].bytes) / (1 << 20));
+    std::fflush(stdout);
   }
 }
 
@@ -101,7 +127,7 @@ void run() {
     const GeneratorOptions options{
         .sequences_max = 128, .context_tokens_max = prompt + answer, .batch_rows_max = 512};
     measure(weights, stream,
-            fmt::format("rollouts: 16 x 8, {} + {} tokens", prompt, answer).c_str(), options,
+            fmt::format("rollouts: 16 x 8, {} + {} tokens", prompt, answer).c_str(), options, 128,
             [&](Generator& g) { g.run(rollouts(prompt, answer)); });
   }
   GeneratorOptions options{.sequences_max = 1, .context_tokens_max = 2048};
@@ -110,11 +136,14 @@ void run() {
     options.prefix.keep = true;
     options.prefix.bytes_max = prefix_bytes_for(config, options, snapshots);
     measure(weights, stream, fmt::format("60 branching turns, {} snapshots", snapshots).c_str(),
-            options, converse);
+            options, 60, converse);
   }
 }
 
 }  // namespace
 }  // namespace dure
 
-int main() { dure::run(); }
+int main(int argc, char** argv) {
+  if (argc > 1) dure::g_rounds = std::max(1, std::atoi(argv[1]));
+  dure::run();
+}

@@ -246,7 +246,7 @@ TEST_F(Bench, BadInputIsRefusedInOneLine) {
   expect_refusal(bench("-p 8 -n 100 -d 32 -b 16"), "tg100 @ d32: 132 tokens");
   expect_refusal(bench("-p 8 -o csv"), "-o csv: give table or jsonl");
   expect_refusal(bench("-p 8 --arithmetic int4"), "--arithmetic int4");
-  expect_refusal(bench("-p 8 --kv-type q8_0"), "--kv-type 'q8_0'");
+  expect_refusal(bench("-p 8 --kv-type q4_0"), "--kv-type 'q4_0': give f32, f16, bf16 or q8_0");
   expect_refusal(bench("-p 8 --hidden 64"), "--make-slice");
   expect_refusal(run_program("bench"), "no MODEL");
   expect_refusal(run_program("bench " + quoted("none.gguf")), "none.gguf");

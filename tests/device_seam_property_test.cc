@@ -109,7 +109,9 @@ struct Sampled {
 };
 
 Sampled sample(Stream& stream, const GeneratorOptions& options) {
-  Parameters parameters(tiny(), stream.device());
+  ModelConfig config = tiny();
+  config.head_width = 32;  // so that every type of keys fits
+  Parameters parameters(config, stream.device());
   parameters.initialise(5, stream);
   const ModelWeights weights = bind_weights(parameters, stream);
   Generator generator(weights, options, stream);
@@ -138,7 +140,7 @@ Sampled sample(Stream& stream, const GeneratorOptions& options) {
 }
 
 TEST(DeviceSeam, SamplingDraftingAndScoringTouchNoTensorFromAbove) {
-  for (const DType kv_dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+  for (const DType kv_dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
     for (const int64_t drafts : {0, 3}) {
       const GeneratorOptions options{.sequences_max = 4,
                                      .context_tokens_max = 300,

@@ -85,6 +85,7 @@ ModelConfig soak_config(int kind, int64_t vocab_size) {
   constexpr int64_t kWindows[] = {5, 64, 70}, kMtpWindows[] = {0, 4, 66};
   ModelConfig c = tiny_config(vocab_size, kWindows[kind]);
   c.hidden_size = 48;
+  if (kind == 2) c.head_width = 32;  // wide enough for keys in 8 bits
   c.mtp_layer = kMtpWindows[kind] > 0 ? sliding_layer(c.mtp_layer, kMtpWindows[kind]) : c.mtp_layer;
   return c;
 }
@@ -319,7 +320,7 @@ struct Setting {
         "model {}{}, {} sequences, {} rows, chunks of {}, {} pages, kv {}, {} drafts, prefixes {} "
         "({} bytes, stride {})",
         model, fenced ? " behind a fence" : "", o.sequences_max, o.batch_rows_max,
-        o.chunk_tokens_max, o.page_count, static_cast<int>(o.kv_dtype), o.draft_tokens_max,
+        o.chunk_tokens_max, o.page_count, dtype_info(o.kv_dtype).name, o.draft_tokens_max,
         o.prefix.keep, o.prefix.bytes_max, o.prefix.stride_tokens);
   }
 };
@@ -335,7 +336,8 @@ Setting random_setting(Rng& rng) {
   o.batch_rows_max = o.sequences_max * (1 + o.draft_tokens_max) + rng.between(0, 90);
   o.chunk_tokens_max = rng.between(3, 80);
   o.page_count = rng.below(5) == 0 ? 0 : rng.between(7, 13);
-  o.kv_dtype = rng.below(4) == 0 ? DType::kBF16 : DType::kF32;
+  constexpr DType kSmaller[] = {DType::kBF16, DType::kF16, DType::kQ8_0};
+  if (rng.below(3) == 0) o.kv_dtype = kSmaller[rng.below(s.model == 2 ? 3 : 2)];
   o.prefix = {.keep = rng.below(4) > 0,
               .bytes_max = rng.below(2) == 0 ? 0 : int64_t{4} << 20,
               .stride_tokens = kStrides[rng.below(3)],

@@ -102,7 +102,7 @@ TEST(Plan, Serving) {
   const auto files = std::make_shared<ModelFiles>(write_model(folder.path() / "m", stream));
   const ModelWeights weights = open_weights(files);
   for (const auto& [kv, drafts] :
-       {std::pair(DType::kF32, 0), {DType::kF16, 0}, {DType::kBF16, 4}}) {
+       {std::pair(DType::kF32, 0), {DType::kF16, 0}, {DType::kBF16, 4}, {DType::kQ8_0, 0}}) {
     GeneratorOptions options{
         .sequences_max = 8, .context_tokens_max = 4096, .kv_dtype = kv, .draft_tokens_max = drafts};
     options.prefix.keep = drafts > 0;

@@ -1,6 +1,7 @@
 """Decoding of several sequences at once, Dure and llama.cpp in turn (see bench_streams.sh): a table of medians."""
 import argparse
 import json
+import os
 import statistics
 import subprocess
 
@@ -15,7 +16,7 @@ def lines_of(command):
 
 def dure_rates(args, kind):
     rows = lines_of([args.dure, "bench", args.model, "-p", "0", "-n", str(args.tokens), "-d", str(args.depth), "-r", "1",
-                     "--sequences", args.streams, "--arithmetic", kind, "-o", "jsonl"])
+                     "-t", str(args.threads), "--sequences", args.streams, "--arithmetic", kind, "-o", "jsonl"])
     return {row["n_sequences"]: row["avg_ts"] for row in rows}
 
 
@@ -36,7 +37,7 @@ def main():
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--depth", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--arithmetic", default="integer8,exact")
     parser.add_argument("--json")
     args = parser.parse_args()
@@ -50,8 +51,9 @@ def main():
     median = {name: {n: statistics.median(all) for n, all in by.items()} for name, by in rates.items()}
     print("| sequences | " + " | ".join(f"{name}, tokens/s | over one" for name in columns) + " |")
     print("|--:|" + "--:|--:|" * len(columns))
-    for count in (int(n) for n in args.streams.split(",")):
-        cells = [f"{median[name][count]:,.0f} | {median[name][count] / median[name][1]:.2f}" for name in columns]
+    counts = [int(n) for n in args.streams.split(",")]
+    for count in counts:
+        cells = [f"{median[name][count]:,.0f} | {median[name][count] / median[name][counts[0]]:.2f}" for name in columns]
         print(f"| {count} | " + " | ".join(cells) + " |", flush=True)
     if args.json:
         with open(args.json, "w") as out:

@@ -111,7 +111,8 @@ std::string kl_text(const Side& first, const Side& second, Json& json) {
   CpuStream stream;
   const OpenModel left = open_model_to_read(model_path(first));
   const OpenModel right = open_model_to_read(model_path(second));
-  const Divergence found = divergence(left, right, texts_of(first), kTokensMax, stream);
+  const Divergence found =
+      divergence(left, right, texts_of(first), {.tokens_max = kTokensMax}, stream);
   Json out = Json::object();
   out["tokens"] = found.tokens;
   out["mean_nats"] = found.mean_nats;

@@ -25,6 +25,6 @@ struct KvTypeFlag {
   DType wanted(Arithmetic arithmetic) const;
 };
 
-std::string kv_type_name(DType dtype);  // "f32", "f16", "bf16"
+std::string kv_type_name(DType dtype);  // "f32", "f16", "bf16", "q8_0"
 
 }  // namespace dure

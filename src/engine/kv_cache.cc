@@ -47,6 +47,7 @@ std::vector<Keeper> keepers(const ModelConfig& config, const KvCacheOptions& opt
 
 // Keys and values of a block in one layer.
 int64_t layer_block_bytes(const ModelConfig& config, const KvCacheOptions& options) {
+  require_kv_width(options.dtype, config.head_width);
   return 2 * kB * row_bytes(options.dtype, config.kv_head_count * config.head_width);
 }
 
@@ -186,11 +187,11 @@ KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options, Strea
   page_table_.assign(static_cast<size_t>(sequences * groups_[0].table_blocks), 0);
 }
 
-// The storage from there on.
+// The storage from there on, as many whole blocks of its type as it holds.
 TensorView KvCache::values_at(int64_t byte_offset) const {
-  const int64_t element_bytes = row_bytes(options_.dtype, 1);
-  return storage_.view(options_.dtype, {(storage_.bytes() - byte_offset) / element_bytes},
-                       byte_offset);
+  const DTypeInfo& info = dtype_info(options_.dtype);
+  const int64_t blocks = (storage_.bytes() - byte_offset) / info.block_bytes;
+  return storage_.view(options_.dtype, {blocks * info.block_elements}, byte_offset);
 }
 
 int64_t KvCache::allocated_bytes() const {

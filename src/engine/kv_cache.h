@@ -52,7 +52,7 @@ struct KvCacheOptions {
   int64_t append_tokens_max = 512;    // M: longest run of rows of one sequence in one forward
   int64_t rows_max = 0;               // R: rows of one forward; 0: S M
   int64_t page_count = 0;             // 0: enough for S sequences of the longest context
-  DType dtype = DType::kF32;          // Storage: F32 (bits of the trainer), F16 or BF16
+  DType dtype = DType::kF32;  // F32 (bits of the trainer), F16, BF16, Q8_0 (kernels/kv_store.h)
   // N: rows of the MTP layer beyond the model's. Above 0 it has a cache too, as layer L.
   int64_t draft_tokens_max = 0;
   // Memory beside that of the sequences, for snapshots: as many as fit, each with its rings and the
@@ -72,6 +72,7 @@ struct KvCachePlan {
   int64_t snapshot_bytes = 0;  // one snapshot with the pages of half a stride
   int64_t total_bytes() const { return ring_bytes + page_bytes * page_count + table_bytes; }
 };
+// Throws kInvalidArgument where heads of the model cannot be stored in the type.
 KvCachePlan kv_cache_plan(const ModelConfig& config, const KvCacheOptions& options);
 
 // What a sequence had at a position: references, no copy. Closed by the cache that made it.

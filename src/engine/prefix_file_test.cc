@@ -37,14 +37,23 @@ ModelConfig drafting_config() {
 TEST(PrefixFile, WarmAfterARestartIsColdToTheBit) {
   const TemporaryFolder folder;
   const Path path = folder.path() / "prefixes";
-  Model model(drafting_config());
-  for (const int64_t drafts : {0, 2}) {
+  ModelConfig config = drafting_config();
+  config.head_width = 32;  // a block of eight-bit keys
+  Model model(config);
+  for (const auto& [kv_dtype, drafts] :
+       {std::pair(DType::kF32, 0), {DType::kF32, 2}, {DType::kQ8_0, 2}}) {
+    const auto options_now = [&] {
+      GeneratorOptions o = options(drafts);
+      o.kv_dtype = kv_dtype;
+      o.prefix.bytes_max = 2 << 20;
+      return o;
+    };
     std::vector<GenerationRequest> all = requests(6);
     for (GenerationRequest& r : all) r.stop_tokens.clear();
     std::vector<Generation> answers;
     int64_t snapshots = 0, bytes = 0;
     {
-      Generator first(model.weights, options(drafts), model.stream);
+      Generator first(model.weights, options_now(), model.stream);
       answers = first.run(all);
       snapshots = first.statistics().prefixes;
       bytes = first.statistics().prefix_bytes;
@@ -55,7 +64,7 @@ TEST(PrefixFile, WarmAfterARestartIsColdToTheBit) {
       all[i].prompt.insert(all[i].prompt.end(), {1, 2, 3});
       all[i].new_tokens_max = 10;
     }
-    GeneratorOptions o = options(drafts);
+    GeneratorOptions o = options_now();
     Generator warm(model.weights, o, model.stream);
     const RestoredPrefixes restored = warm.restore_prefixes(path, kOwner);
     EXPECT_EQ(restored.snapshots, snapshots);

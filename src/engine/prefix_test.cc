@@ -60,18 +60,22 @@ struct Case {
   const char* name;
   int64_t window, mtp_window, drafts, pages, prefix_bytes, stride;
   bool sinks = false;  // GPT-OSS's facts
+  DType kv_dtype = DType::kF32;
 };
 
 class Branching : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Branching, BitsAreThoseWithoutPrefixes) {
   const Case& c = GetParam();
-  Model model(c.sinks ? tiny_gptoss() : windowed(c.window, c.mtp_window));
+  ModelConfig config = c.sinks ? tiny_gptoss() : windowed(c.window, c.mtp_window);
+  if (is_block(c.kv_dtype)) config.head_width = 32;
+  Model model(config);
   GeneratorOptions o{.sequences_max = 5,
                      .context_tokens_max = 420,
                      .batch_rows_max = 96,
                      .chunk_tokens_max = 50,
                      .page_count = c.pages,
+                     .kv_dtype = c.kv_dtype,
                      .draft_tokens_max = c.drafts};
   Generator plain(model.weights, o, model.stream);
   o.prefix = {
@@ -141,7 +145,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"drafts", 5, 4, 3, 0, 12 << 20, 64},
                       Case{"sinks", 5, 0, 0, 0, 12 << 20, 64, true},
                       Case{"drafts, global MTP layer", 66, 0, 2, 0, 12 << 20, 64},
-                      Case{"drafts, tiny budget", 66, 66, 2, 9, 0, 64}),
+                      Case{"drafts, tiny budget", 66, 66, 2, 9, 0, 64},
+                      Case{"eight bits, drafts", 66, 4, 2, 9, 0, 64, false, DType::kQ8_0}),
     [](const auto& info) {
       std::string name;
       for (const char* at = info.param.name; *at != 0; ++at)

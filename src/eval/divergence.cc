@@ -48,23 +48,28 @@ double kl_of(std::span<const float> p, std::span<const float> q) {
 }  // namespace
 
 Divergence divergence(const OpenModel& first, const OpenModel& second,
-                      const std::vector<std::string>& texts, int64_t tokens_max, Stream& stream) {
+                      const std::vector<std::string>& texts, const DivergenceOptions& options,
+                      Stream& stream) {
   const int64_t vocab = first.weights.config.vocab_size;
   if (vocab != second.weights.config.vocab_size) {
     fail(ErrorCode::kInvalidArgument,
          "the two models have {} and {} tokens: their distributions cannot be compared", vocab,
          second.weights.config.vocab_size);
   }
-  const ScorerOptions options{
-      .sequence_tokens_max = tokens_max, .chunk_tokens = 256, .sequences_max = 1};
-  Scorer left(first.weights, options, stream), right(second.weights, options, stream);
+  ScorerOptions scoring{.sequence_tokens_max = options.tokens_max,
+                        .chunk_tokens = 256,
+                        .sequences_max = 1,
+                        .kv_dtype = options.first_kv_dtype};
+  Scorer left(first.weights, scoring, stream);
+  scoring.kv_dtype = options.second_kv_dtype;
+  Scorer right(second.weights, scoring, stream);
   Divergence out;
   const size_t width = static_cast<size_t>(vocab);
   const InterruptScope scope;
   for (const std::string& text : texts) {
     throw_if_interrupted("nothing was saved");
     std::vector<int32_t> ids = first.texts.require_tokenizer().encode(text);
-    ids.resize(std::min(ids.size(), static_cast<size_t>(tokens_max)));
+    ids.resize(std::min(ids.size(), static_cast<size_t>(options.tokens_max)));
     if (ids.size() < 2) continue;
     require_known_tokens(ids, vocab, "token");
     const std::vector<float> p = distributions(left, ids, width);

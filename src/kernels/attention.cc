@@ -33,6 +33,10 @@ void check_segment(const AttentionShape& shape, const AttentionSegment& s, int64
   DURE_CHECK(!s.kv.blocks || (first <= s.kv.begin && s.kv.end <= first + listed),
              "blocks of keys [{}, {}) for [{}, {})", first, first + listed, s.kv.begin, s.kv.end);
   DURE_CHECK(is_kv_type(s.kv.dtype()), "keys of type {}", dtype_info(s.kv.dtype()).name);
+  DURE_CHECK(
+      !is_block(s.kv.dtype()) || (s.kv.layout == KvLayout::kHeads &&
+                                  shape.head_width % dtype_info(s.kv.dtype()).block_elements == 0),
+      "keys of type {}, heads of {}", dtype_info(s.kv.dtype()).name, shape.head_width);
 }
 
 }  // namespace

@@ -18,9 +18,9 @@
 // - m); sum and output = fma(a, fa, b * fb). Where the head has a sink s (a score
 // without a key or a value), it comes last, after all partitions: m' = max(m, s), f = exp(m - m'),
 // output times f, sum = fma(sum, f, exp(s - m')). At the end times 1 / sum. Keys outside the
-// visible range of a row contribute nothing to it, even as zeros times something. Stored 16-bit
-// values are widened first, exactly. exp() is the kernels' own (cpu/lanes-inl.h): all results,
-// gradients too, have the same bits on every instruction set.
+// visible range of a row contribute nothing to it, even as zeros times something. Stored values of
+// 16 and 8 bits are widened first, exactly (kv_store.h). exp() is the kernels' own
+// (cpu/lanes-inl.h): all results, gradients too, have the same bits on every instruction set.
 //
 // Why partitions: one decoding sequence has as many (key head, partition) pairs as it takes to keep
 // every thread busy, and its bits do not tell how many threads there were. 512: at a depth of 8,192

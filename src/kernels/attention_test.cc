@@ -8,6 +8,7 @@
 #include "kernels/kernel_testing.h"
 #include "kernels/kv_store.h"
 #include "kernels/ref/attention.h"
+#include "kernels/ref/kv_store.h"
 
 namespace dure {
 namespace {
@@ -370,8 +371,14 @@ TEST(Attention, LongDocumentSplitAmongThreadsKeepsItsBits) {
 uint16_t narrow(float x, DType dtype) {
   return dtype == DType::kF16 ? f32_to_f16(x) : f32_to_bf16(x);
 }
+// Q8_0: t of whole blocks along its last dimension.
 void round_to(DType dtype, const Tensor& t) {
   if (dtype == DType::kF32) return;
+  if (dtype == DType::kQ8_0) {
+    const std::vector<float> kept = ref::kept_in_q8_0(t.values());
+    std::copy(kept.begin(), kept.end(), t.data());
+    return;
+  }
   for (int64_t i = 0; i < t.view.elements(); ++i) {
     const uint16_t bits = narrow(t.data()[i], dtype);
     t.data()[i] = dtype == DType::kF16 ? f16_to_f32(bits) : bf16_to_f32(bits);
@@ -387,11 +394,12 @@ struct Kept {
                        layout == KvLayout::kRows ? "rows" : "heads");
   }
 };
-std::vector<Kept> all_kept() {
+std::vector<Kept> all_kept(int64_t head_width) {
   std::vector<Kept> out;
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16})
     for (const KvLayout layout : {KvLayout::kRows, KvLayout::kHeads})
       out.push_back({dtype, layout});
+  if (head_width % 32 == 0) out.push_back({DType::kQ8_0, KvLayout::kHeads});
   return out;
 }
 
@@ -403,6 +411,7 @@ struct Store {
   Kept kept;
   std::vector<float> keys, values;
   std::vector<uint16_t> half_keys, half_values;
+  std::vector<uint8_t> key_bytes, value_bytes;  // of Q8_0
   std::vector<int32_t> table;
 
   bool by_rows() const { return kept.layout == KvLayout::kRows; }
@@ -426,6 +435,7 @@ struct Store {
     const int64_t first = begin / KvView::kTokens,
                   count = (end + KvView::kTokens - 1) / KvView::kTokens - first;
     scatter(count);
+    if (kept.dtype == DType::kQ8_0) return coded_view(begin, end);
     keys.assign(static_cast<size_t>((2 * count + 1) * block_stride()), NAN);
     values = keys;
     for (int64_t p = begin; p < end; ++p)
@@ -441,6 +451,31 @@ struct Store {
             .first_block = first,
             .layout = kept.layout,
             .row_stride = by_rows() ? row_stride() : 0,
+            .begin = begin,
+            .end = end};
+  }
+  // As store_kv() writes them; what is not resident has scales that are NaN.
+  KvView coded_view(int64_t begin, int64_t end) {
+    const int64_t first = begin / KvView::kTokens,
+                  stride = row_bytes(kept.dtype, KvView::kTokens * in->key_width()) + 34;
+    key_bytes.assign((2 * table.size() + 1) * static_cast<size_t>(stride), 0xFF);
+    value_bytes = key_bytes;
+    TensorView key = list(key_bytes), value = list(value_bytes);
+    key.dtype = value.dtype = kept.dtype;
+    key.shape = value.shape = Shape{std::ssize(key_bytes) / 34 * 32};
+    std::vector<int64_t> places;
+    for (int64_t p = begin; p < end; ++p)
+      places.push_back(table[static_cast<size_t>(p / KvView::kTokens - first)] * KvView::kTokens +
+                       p % KvView::kTokens);
+    CpuStream stream(1);
+    store_kv({key, value, stride}, list(places), in->k.view.rows(begin, end - begin),
+             in->v.view.rows(begin, end - begin), stream);
+    return {.keys = key,
+            .values = value,
+            .block_stride_bytes = stride,
+            .blocks = list(table),
+            .first_block = first,
+            .layout = kept.layout,
             .begin = begin,
             .end = end};
   }
@@ -475,9 +510,13 @@ void in_chunks(const Inputs& in, Kept kept, bool ring, int64_t first, int64_t ch
 }
 
 TEST(Attention, AnyChunkingAndStoreGivesTheBitsOfTheWholeSequence) {
-  for (const AttentionShape& shape : std::vector<AttentionShape>{
-           {4, 2, 32, 0}, {4, 2, 32, 32}, {2, 2, 16, 100}, {3, 1, 24, 5}, {8, 1, 64, 64}}) {
-    for (const Kept kept : all_kept()) {
+  for (const AttentionShape& shape : std::vector<AttentionShape>{{4, 2, 32, 0},
+                                                                 {4, 2, 32, 32},
+                                                                 {2, 2, 16, 100},
+                                                                 {3, 1, 24, 5},
+                                                                 {8, 1, 64, 64},
+                                                                 {6, 2, 96, 70}}) {
+    for (const Kept kept : all_kept(shape.head_width)) {
       Inputs in({shape, {210}, 2});
       round_to(kept.dtype, in.k);
       round_to(kept.dtype, in.v);
@@ -511,7 +550,8 @@ TEST(Attention, PartitionsSharedAmongThreadsKeepTheBitsOfTraining) {
        std::vector<AttentionShape>{{8, 1, 32, 0}, {4, 2, 24, 0}, {4, 2, 16, 90}, {8, 1, 16, 700}}) {
     for (const Kept kept :
          {Kept{DType::kF32, KvLayout::kHeads}, Kept{DType::kF16, KvLayout::kHeads},
-          Kept{DType::kBF16, KvLayout::kRows}}) {
+          Kept{DType::kBF16, KvLayout::kRows}, Kept{DType::kQ8_0, KvLayout::kHeads}}) {
+      if (kept.dtype == DType::kQ8_0 && shape.head_width % 32 != 0) continue;
       Inputs in({shape, {1610}, 2});
       round_to(kept.dtype, in.k);
       round_to(kept.dtype, in.v);
@@ -560,7 +600,7 @@ TEST(Attention, LongAndShortSequencesTogetherKeepTheirBits) {
 // Keys and values put into a cache by store_kv, in pieces and at places in no order, are those that
 // attention reads there.
 TEST(Attention, ReadsWhatStoreKvWrote) {
-  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0}) {
     Inputs in({{4, 2, 32, 40}, {210}, 2});
     std::vector<int32_t> table(9);
     std::iota(table.begin(), table.end(), 0);

@@ -19,14 +19,14 @@ namespace dure {
 // Inside a block:
 enum class KvLayout : uint8_t {
   kRows,   // position p's row of keys, of values: at (p % kTokens) * row_stride elements, [G, H]
-  kHeads,  // keys [G, H, kTokens], values [G, kTokens, H]
+  kHeads,  // keys [G, H, kTokens], values [G, kTokens, H]; Q8_0: codes and scales, kv_store.h
 };
 
 struct KvView {
   // Fixed by the contract: the online softmax walks these blocks in order.
   static constexpr int64_t kTokens = 64;
 
-  ConstTensorView keys, values;    // the store from its block 0 on, F32, BF16 or F16
+  ConstTensorView keys, values;    // the store from its block 0 on: F32, BF16, F16, Q8_0
   int64_t block_stride_bytes = 0;  // between two blocks of the store
   // [..] i32: entry i is the store's block that holds block first_block + i. Empty: block b itself.
   ConstTensorView blocks;

@@ -105,7 +105,7 @@ GeneratorOptions rl_generator_options(const RlConfig& config, const PromptRoom& 
           .context_tokens_max = room.context_tokens(),
           .batch_rows_max = std::max<int64_t>(512, together),
           .adapter_rank = config.lora.rank,
-          .prefix = {.keep = true}};
+          .prefix = {.keep = config.rollout.share_prompts}};
 }
 
 int64_t rl_answer_bytes(const RlConfig& config, const PromptRoom& room) {

@@ -34,6 +34,7 @@ struct RolloutOptions {
   Thinking thinking = Thinking::kOn;
   double temperature = 1, top_p = 1;
   int64_t refill_rounds = 0;
+  bool share_prompts = true;
 
   template <typename V>
   void visit(V& v) {
@@ -57,6 +58,8 @@ struct RolloutOptions {
     v("refill_rounds", refill_rounds,
       "times that further prompts are drawn in a step, for those whose answers all earned the same",
       between(0, 100));
+    v("share_prompts", share_prompts,
+      "read a prompt once for all its answers (false: once for each, the same answers)");
   }
 };
 

@@ -83,6 +83,55 @@ inline HWY_ATTR void widen_turned(const T* from, int64_t width, Visible keys, fl
   }
 }
 
+// One head's codes of Q8_0 in a block (kv_store.h): a value is code times scale, exactly. Keys:
+// codes [width, 64], scales [width / 32, 64]; values: codes [64, width], scales [64, width / 32],
+// widened.
+struct Codes8 {
+  const Code8* codes = nullptr;
+  const float* scales = nullptr;
+};
+constexpr int64_t kCodesOfScale = 32;
+
+// As the two above.
+inline HWY_ATTR void widen_turned(Codes8 from, int64_t width, Visible keys, float* to) {
+  const int64_t first = keys.begin / kLanes * kLanes;
+  for (int64_t h = 0; h < width; ++h) {
+    const float* scales = from.scales + h / kCodesOfScale * kBlock;
+    for (int64_t j = first; j < keys.end; j += kLanes)
+      store(mul(load16(from.codes + h * kBlock + j), load16(scales + j)), to + h * kBlock + j);
+  }
+}
+inline HWY_ATTR void widen_block(Codes8 from, int64_t width, Visible keys, float* to) {
+  for (int64_t j = keys.begin; j < keys.end; ++j) {
+    const float* scales = from.scales + j * (width / kCodesOfScale);
+    for (int64_t h = 0; h < width; h += kLanes) {
+      const F16 scale = set16(scales[h / kCodesOfScale]);
+      store(mul(load16(from.codes + j * width + h), scale), to + j * width + h);
+    }
+  }
+}
+
+// Keys as a product reads them, [width, 64]: 16 places of one h; a scale serves `keys_of_scale` h.
+template <class T>
+DURE_LANE_OP int64_t keys_of_scale(const T*, int64_t width) {
+  return width;
+}
+DURE_LANE_OP int64_t keys_of_scale(Codes8, int64_t) { return kCodesOfScale; }
+template <class T>
+DURE_LANE_OP F16 key_scale(const T*, int64_t, int64_t) {
+  return set16(1.0f);  // Never used.
+}
+DURE_LANE_OP F16 key_scale(Codes8 keys, int64_t h, int64_t place) {
+  return load16(keys.scales + h / kCodesOfScale * kBlock + place);
+}
+template <class T>
+DURE_LANE_OP F16 key_vector(const T* keys, int64_t at, F16) {
+  return load16(keys + at);
+}
+DURE_LANE_OP F16 key_vector(Codes8 keys, int64_t at, F16 scale) {
+  return mul(load16(keys.codes + at), scale);
+}
+
 // Memory that comes next, asked for while the products run: one row of a sequence meets everything
 // for the first time, and what the processor fetches by itself ends at each page.
 struct Ahead {
@@ -101,8 +150,8 @@ DURE_LANE_OP void fetch(Ahead& ahead) {
 }
 
 // s: [kRows, 64] places of vectors [first, first + kVectors): one fma chain over h a place.
-template <int kRows, int kVectors, class T>
-DURE_LANE_OP void score_step(const float* const* rows, int64_t width, const T* transposed,
+template <int kRows, int kVectors, class Keys>
+DURE_LANE_OP void score_step(const float* const* rows, int64_t width, Keys transposed,
                              int64_t first, float* s, Ahead& ahead) {
   F16 sum[kRows][kVectors];
 #pragma GCC unroll 8
@@ -110,17 +159,25 @@ DURE_LANE_OP void score_step(const float* const* rows, int64_t width, const T* t
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[r][v] = set16(0.0f);
   }
-  const T* column = transposed + first * kLanes;
-  for (int64_t h = 0; h < width; ++h, column += kBlock) {
-    fetch(ahead);
-    F16 key[kVectors];
+  int64_t column = first * kLanes;
+  const int64_t run = keys_of_scale(transposed, width);
+  for (int64_t begin = 0; begin < width; begin += run) {
+    F16 scale[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) key[v] = load16(column + v * kLanes);
+    for (int v = 0; v < kVectors; ++v)
+      scale[v] = key_scale(transposed, begin, (first + v) * kLanes);
+    for (int64_t h = begin; h < begin + run; ++h, column += kBlock) {
+      fetch(ahead);
+      F16 key[kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v)
+        key[v] = key_vector(transposed, column + v * kLanes, scale[v]);
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const F16 x = set16(rows[r][h]);
+      for (int r = 0; r < kRows; ++r) {
+        const F16 x = set16(rows[r][h]);
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sum[r][v] = fma(x, key[v], sum[r][v]);
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = fma(x, key[v], sum[r][v]);
+      }
     }
   }
 #pragma GCC unroll 8
@@ -142,8 +199,8 @@ constexpr int kScoreVectors = kNative == 16 ? (kRows == 8 ? 2 : 4)
 template <int kRows>
 constexpr int kRowsAtOnce = kNative == 16 ? kRows : std::min(kRows, 4);
 
-template <int kRows, int kVectors, class T>
-DURE_LANE_OP void score_vectors(const float* const* rows, int64_t width, const T* transposed,
+template <int kRows, int kVectors, class Keys>
+DURE_LANE_OP void score_vectors(const float* const* rows, int64_t width, Keys transposed,
                                 int64_t first, float* s, Ahead& ahead) {
   constexpr int kAtOnce = kRowsAtOnce<kRows>;
 #pragma GCC unroll 2
@@ -152,9 +209,9 @@ DURE_LANE_OP void score_vectors(const float* const* rows, int64_t width, const T
 }
 
 // Raw scores of kRows rows with the places of vectors [first, last) of a transposed block.
-template <int kRows, class T>
-inline HWY_ATTR void scores(const float* const* rows, int64_t width, const T* transposed,
-                            int64_t first, int64_t last, float* s, const void* next = nullptr,
+template <int kRows, class Keys>
+inline HWY_ATTR void scores(const float* const* rows, int64_t width, Keys transposed, int64_t first,
+                            int64_t last, float* s, const void* next = nullptr,
                             int64_t next_bytes = 0) {
   constexpr int kVectors = kScoreVectors<kRows>;
   Ahead ahead = ahead_of(
@@ -174,28 +231,38 @@ inline HWY_ATTR void scores(const float* const* rows, int64_t width, const T* tr
 }
 
 // One product with the head width along the lanes: out[i][:] += sum over k ascending of weight[i *
-// wi + k * wk] * x[k][:].
-template <class T>
+// wi + k * wk] * x[k][:]. X: const T* or Codes8.
+template <class X>
 struct WeightedOf {
   const float* weight = nullptr;
   int64_t weight_row = 0, weight_step = 0;  // wi, wk
-  const T* x = nullptr;
+  X x = {};
   int64_t x_stride = 0;
   int64_t begin = 0, end = 0;  // k
   float* out = nullptr;
   int64_t out_stride = 0;
 };
-using Weighted = WeightedOf<float>;
+using Weighted = WeightedOf<const float*>;
 
-// `lanes` of one vector; whole vectors of stored 16-bit values.
-DURE_LANE_OP F16 load_some(const float* p, int64_t lanes) { return load16_n(p, lanes); }
-template <class T>
-DURE_LANE_OP F16 load_some(const T* p, int64_t) {
-  return load16(p);
+// x[k][column ...] of one vector, of which the last has `lanes`; stored ones are whole.
+template <bool kLast>
+DURE_LANE_OP F16 x_vector(const float* x, int64_t stride, int64_t k, int64_t column,
+                          int64_t lanes) {
+  const float* from = x + k * stride + column;
+  return kLast ? load16_n(from, lanes) : load16(from);
+}
+template <bool kLast, class T>
+DURE_LANE_OP F16 x_vector(const T* x, int64_t stride, int64_t k, int64_t column, int64_t) {
+  return load16(x + k * stride + column);
+}
+template <bool kLast>
+DURE_LANE_OP F16 x_vector(Codes8 x, int64_t stride, int64_t k, int64_t column, int64_t) {
+  const float scale = x.scales[k * (stride / kCodesOfScale) + column / kCodesOfScale];
+  return mul(load16(x.codes + k * stride + column), set16(scale));
 }
 
-template <int kRows, int kVectors, class T>
-DURE_LANE_OP void weighted_step(const WeightedOf<T>& w, int64_t column, int64_t lanes,
+template <int kRows, int kVectors, class X>
+DURE_LANE_OP void weighted_step(const WeightedOf<X>& w, int64_t column, int64_t lanes,
                                 Ahead& ahead) {
   F16 sum[kRows][kVectors];
 #pragma GCC unroll 8
@@ -206,14 +273,13 @@ DURE_LANE_OP void weighted_step(const WeightedOf<T>& w, int64_t column, int64_t 
       sum[r][v] = kVectors == 1 ? load16_n(from, lanes) : load16(from);
     }
   }
-  const T* x = w.x + w.begin * w.x_stride + column;
   const float* weight = w.weight + w.begin * w.weight_step;
-  for (int64_t k = w.begin; k < w.end; ++k, x += w.x_stride, weight += w.weight_step) {
+  for (int64_t k = w.begin; k < w.end; ++k, weight += w.weight_step) {
     fetch(ahead);
     F16 value[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v)
-      value[v] = kVectors == 1 ? load_some(x, lanes) : load16(x + v * kLanes);
+      value[v] = x_vector<kVectors == 1>(w.x, w.x_stride, k, column + v * kLanes, lanes);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const F16 p = set16(weight[r * w.weight_row]);
@@ -235,8 +301,8 @@ DURE_LANE_OP void weighted_step(const WeightedOf<T>& w, int64_t column, int64_t 
   }
 }
 
-template <int kRows, int kVectors, class T>
-DURE_LANE_OP void weighted_vectors(WeightedOf<T> w, int64_t column, int64_t lanes, Ahead& ahead) {
+template <int kRows, int kVectors, class X>
+DURE_LANE_OP void weighted_vectors(WeightedOf<X> w, int64_t column, int64_t lanes, Ahead& ahead) {
   constexpr int kAtOnce = kRowsAtOnce<kRows>;
 #pragma GCC unroll 2
   for (int r = 0; r < kRows; r += kAtOnce) {
@@ -246,8 +312,8 @@ DURE_LANE_OP void weighted_vectors(WeightedOf<T> w, int64_t column, int64_t lane
   }
 }
 
-template <int kRows, class T>
-inline HWY_ATTR void weighted_rows(const WeightedOf<T>& w, int64_t width,
+template <int kRows, class X>
+inline HWY_ATTR void weighted_rows(const WeightedOf<X>& w, int64_t width,
                                    const void* next = nullptr, int64_t next_bytes = 0) {
   constexpr int kVectors = kScoreVectors<kRows>;
   Ahead ahead = ahead_of(next, next_bytes,

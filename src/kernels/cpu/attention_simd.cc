@@ -40,24 +40,26 @@ State state_at(float* memory, const AttentionTile& tile) {
 struct BlockMemory {
   float* turned;   // [H, 64] keys that are not usable in place
   float* wide;     // [64, P] values (before them keys) that are not
+  float* scales;   // of Q8_0: keys' [H / 32, 64], values' [64, H / 32]
   float* weights;  // [8, 64] scores, then exp(score - maximum)
 };
 BlockMemory divide(float* scratch, int64_t width) {
   BlockMemory m{.turned = scratch};
   m.wide = m.turned + width * kBlock;
-  m.weights = m.wide + padded(width) * kBlock;
+  m.scales = m.wide + padded(width) * kBlock;
+  m.weights = m.scales + 2 * padded(width) / kCodesOfScale * kBlock;
   return m;
 }
 
-// A block of one key head as the products take it.
-template <class T>
+// A block of one key head as the products take it. X: const T* or Codes8.
+template <class X>
 struct BlockRows {
-  const T* keys;    // [H, 64]
-  const T* values;  // [64, P or more]
+  X keys;    // [H, 64]
+  X values;  // [64, P or more]
   int64_t value_stride;
-  // What to fetch meanwhile, [H, 64] and [64, H] as stored: this block's values during the scores,
-  // the next one's keys during the sums. Null: nothing.
-  const T *values_ahead = nullptr, *keys_ahead = nullptr;
+  // What to fetch during the sums: the next block's keys, as stored. Null: nothing.
+  const void* keys_ahead = nullptr;
+  int64_t ahead_bytes = 0;
 };
 
 template <class T>
@@ -67,15 +69,26 @@ const T* head_of(const AttentionTile& tile, const void* block) {
          tile.kv_head * (tile.kv.layout == KvLayout::kHeads ? kBlock * width : width);
 }
 
+// One head's share of a block of Q8_0; its scales are widened to `scales`.
+HWY_ATTR Codes8 codes_of(const AttentionTile& tile, const void* block, float* scales) {
+  const int64_t elements = kBlock * tile.shape.head_width;
+  const char* head =
+      static_cast<const char*>(block) + tile.kv_head * row_bytes(DType::kQ8_0, elements);
+  const auto* from = reinterpret_cast<const Half16*>(head + elements);
+  for (int64_t i = 0; i < elements / kCodesOfScale; i += kLanes)
+    store(load16(from + i), scales + i);
+  return {reinterpret_cast<const Code8*>(head), scales};
+}
+
 template <class T>
-HWY_ATTR BlockRows<float> wide_block(const AttentionTile& tile, int64_t block, Visible any,
-                                     const BlockMemory& m) {
+HWY_ATTR BlockRows<const float*> wide_block(const AttentionTile& tile, int64_t block, Visible any,
+                                            const BlockMemory& m) {
   const int64_t width = tile.shape.head_width;
   const T* keys = head_of<T>(tile, tile.kv.key_block(block));
   const T* values = head_of<T>(tile, tile.kv.value_block(block));
   const bool turned = tile.kv.layout == KvLayout::kHeads;
   const int64_t stride = turned ? width : tile.kv.row_stride;
-  BlockRows<float> out{m.turned, m.wide, padded(width)};
+  BlockRows<const float*> out{m.turned, m.wide, padded(width)};
   if constexpr (std::is_same_v<T, float>) {
     if (turned) {
       out.keys = keys;
@@ -127,9 +140,9 @@ HWY_ATTR void rescale(float* out, int64_t columns, float factor) {
 }
 
 // kRows rows of one block: `keys[r]` is what row r sees, never empty.
-template <int kRows, class T>
+template <int kRows, class X>
 HWY_ATTR void block_rows(const float* const* q, const Visible* keys, float scale, float* weights,
-                         const State& state, int64_t first, const BlockRows<T>& block,
+                         const State& state, int64_t first, const BlockRows<X>& block,
                          int64_t width) {
   Visible any = keys[0], all = keys[0];
   for (int r = 1; r < kRows; ++r) {
@@ -147,7 +160,7 @@ HWY_ATTR void block_rows(const float* const* q, const Visible* keys, float scale
   }
   // Keys that all rows see go through four rows at once; those at the edges, row by row: no row
   // meets a key it may not see.
-  WeightedOf<T> w{.weight = weights,
+  WeightedOf<X> w{.weight = weights,
                   .weight_row = kBlock,
                   .weight_step = 1,
                   .x = block.values,
@@ -155,7 +168,7 @@ HWY_ATTR void block_rows(const float* const* q, const Visible* keys, float scale
                   .out = state.out + first * pitch,
                   .out_stride = pitch};
   const auto edges = [&](int r, int64_t begin, int64_t end) {
-    WeightedOf<T> one = w;
+    WeightedOf<X> one = w;
     one.weight += r * kBlock;
     one.out += r * pitch;
     one.begin = begin;
@@ -166,15 +179,14 @@ HWY_ATTR void block_rows(const float* const* q, const Visible* keys, float scale
   if (all.begin < all.end) {
     w.begin = all.begin;
     w.end = all.end;
-    weighted_rows<kRows>(w, pitch, block.keys_ahead,
-                         block.keys_ahead == nullptr ? 0 : kBlock * width * int64_t{sizeof(T)});
+    weighted_rows<kRows>(w, pitch, block.keys_ahead, block.ahead_bytes);
   }
   for (int r = 0; r < kRows; ++r) edges(r, std::max(all.end, keys[r].begin), keys[r].end);
 }
 
 // All rows of a tile that see some key of a block, in groups of 8, 4, 2 or 1.
-template <class T>
-HWY_ATTR void all_rows(const AttentionTile& tile, int64_t block, BlockRows<T> kv, float* weights,
+template <class X>
+HWY_ATTR void all_rows(const AttentionTile& tile, int64_t block, BlockRows<X> kv, float* weights,
                        const State& state) {
   const AttentionShape& s = tile.shape;
   const int64_t heads = s.head_count / s.kv_head_count, width = s.head_width, rows = rows_of(tile);
@@ -206,28 +218,56 @@ HWY_ATTR void all_rows(const AttentionTile& tile, int64_t block, BlockRows<T> kv
       ++row;
       continue;
     }
-    kv.values_ahead = nullptr;
     kv.keys_ahead = nullptr;
+    kv.ahead_bytes = 0;
   }
 }
 
-// Few rows read a cache's blocks as they are stored: 16-bit values are widened once for every
+// What some row of the tile sees of a block.
+Visible seen_by_any(const AttentionTile& tile, int64_t block) {
+  const int64_t window = tile.shape.window_tokens;
+  return {visible_in_block(tile.first_position, window, block).begin,
+          visible_in_block(tile.last_key(), window, block).end};
+}
+
+template <class X>
+void fetch_next_keys(const AttentionTile& tile, int64_t block, BlockRows<X>& rows) {
+  if (block >= tile.last_key() / kBlock) return;
+  rows.ahead_bytes = row_bytes(tile.kv.dtype, kBlock * tile.shape.head_width);
+  rows.keys_ahead =
+      static_cast<const char*>(tile.kv.key_block(block + 1)) + tile.kv_head * rows.ahead_bytes;
+}
+
+// Few rows read a cache's blocks as they are stored: smaller types are widened once for every
 // kRowsMax rows. More rows share a block that is made f32 once.
 template <class T>
 HWY_ATTR void one_block(const AttentionTile& tile, int64_t block, const BlockMemory& m,
                         const State& state) {
-  const int64_t width = tile.shape.head_width, window = tile.shape.window_tokens;
+  const int64_t width = tile.shape.head_width;
   if (rows_of(tile) <= kRowsDirect && width % kLanes == 0 && tile.kv.layout == KvLayout::kHeads) {
-    BlockRows<T> stored{head_of<T>(tile, tile.kv.key_block(block)),
-                        head_of<T>(tile, tile.kv.value_block(block)), width};
-    stored.values_ahead = stored.values;
-    if (block < tile.last_key() / kBlock)
-      stored.keys_ahead = head_of<T>(tile, tile.kv.key_block(block + 1));
+    BlockRows<const T*> stored{head_of<T>(tile, tile.kv.key_block(block)),
+                               head_of<T>(tile, tile.kv.value_block(block)), width};
+    fetch_next_keys(tile, block, stored);
     return all_rows(tile, block, stored, m.weights, state);
   }
-  const Visible any = {visible_in_block(tile.first_position, window, block).begin,
-                       visible_in_block(tile.last_key(), window, block).end};
-  all_rows(tile, block, wide_block<T>(tile, block, any, m), m.weights, state);
+  all_rows(tile, block, wide_block<T>(tile, block, seen_by_any(tile, block), m), m.weights, state);
+}
+
+HWY_ATTR void one_block_q8_0(const AttentionTile& tile, int64_t block, const BlockMemory& m,
+                             const State& state) {
+  const int64_t width = tile.shape.head_width;
+  const Codes8 keys = codes_of(tile, tile.kv.key_block(block), m.scales),
+               values = codes_of(tile, tile.kv.value_block(block),
+                                 m.scales + width / kCodesOfScale * kBlock);
+  if (rows_of(tile) <= kRowsDirect) {
+    BlockRows<Codes8> stored{keys, values, width};
+    fetch_next_keys(tile, block, stored);
+    return all_rows(tile, block, stored, m.weights, state);
+  }
+  const Visible any = seen_by_any(tile, block);
+  widen_turned(keys, width, any, m.turned);
+  widen_block(values, width, any, m.wide);
+  all_rows(tile, block, BlockRows<const float*>{m.turned, m.wide, width}, m.weights, state);
 }
 
 // Partition `index` of the tile, counted from its first.
@@ -247,6 +287,9 @@ HWY_ATTR void one_partition(const AttentionTile& tile, int64_t index, const Bloc
         break;
       case DType::kF16:
         one_block<Half16>(tile, block, m, state);
+        break;
+      case DType::kQ8_0:
+        one_block_q8_0(tile, block, m, state);
         break;
       default:
         one_block<float>(tile, block, m, state);
@@ -360,8 +403,9 @@ int64_t attention_state_floats(const AttentionTile& tile) {
 size_t attention_scratch_bytes(const AttentionTile& tile) {
   const int64_t width = (tile.shape.head_width + 15) / 16 * 16,
                 states = tile.partition_count() > 1 ? 2 : 1;
-  return sizeof(float) * static_cast<size_t>(2 * width * KvView::kTokens + 8 * KvView::kTokens +
-                                             states * attention_state_floats(tile));
+  return sizeof(float) *
+         static_cast<size_t>(2 * width * KvView::kTokens + 2 * width / 32 * KvView::kTokens +
+                             8 * KvView::kTokens + states * attention_state_floats(tile));
 }
 
 void attention_tile(const AttentionTile& tile, float* scratch) {

@@ -28,16 +28,20 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr int64_t kLanes = 16;
 
-// Stored 16-bit values, which load16() widens exactly.
+// Stored values of 16 and 8 bits, which load16() widens exactly.
 struct Bf16 {
   uint16_t bits;
 };
 struct Half16 {
   uint16_t bits;
 };
+struct Code8 {
+  int8_t value;
+};
 inline float widened(float x) { return x; }
 inline float widened(Bf16 x) { return bf16_to_f32(x.bits); }
 inline float widened(Half16 x) { return f16_to_f32(x.bits); }
+inline float widened(Code8 x) { return static_cast<float>(x.value); }
 
 #define DURE_LANE_OP inline HWY_ATTR __attribute__((always_inline))
 
@@ -109,13 +113,8 @@ DURE_LANE_OP F16 scale_by_power(F16 p, F16 t) {
 DURE_LANE_OP Mask16 bit_is_set(F16 t, uint32_t bit) {
   return each_mask([&](int64_t l) { return (std::bit_cast<uint32_t>(t.at[l]) & bit) != 0; });
 }
-DURE_LANE_OP F16 load16(const float* p) {
-  return each_lane([&](int64_t l) { return p[l]; });
-}
-DURE_LANE_OP F16 load16(const Bf16* p) {
-  return each_lane([&](int64_t l) { return widened(p[l]); });
-}
-DURE_LANE_OP F16 load16(const Half16* p) {
+template <class Stored>
+DURE_LANE_OP F16 load16(const Stored* p) {
   return each_lane([&](int64_t l) { return widened(p[l]); });
 }
 DURE_LANE_OP F16 load16_n(const float* p, int64_t n) {
@@ -221,6 +220,11 @@ DURE_LANE_OP Native load(const Bf16* p, Native*) {
 DURE_LANE_OP Native load(const Half16* p, Native*) {
   const hn::Rebind<hwy::float16_t, NativeTag> narrow;
   return hn::PromoteTo(NativeTag(), hn::LoadU(narrow, reinterpret_cast<const hwy::float16_t*>(p)));
+}
+DURE_LANE_OP Native load(const Code8* p, Native*) {
+  const hn::Rebind<int8_t, NativeTag> narrow;
+  const auto codes = hn::LoadU(narrow, reinterpret_cast<const int8_t*>(p));
+  return hn::ConvertTo(NativeTag(), hn::PromoteTo(NativeIntTag(), codes));
 }
 DURE_LANE_OP Native load_n(const float* p, int64_t n, Native*) {
   if (n <= 0) return hn::Zero(NativeTag());
