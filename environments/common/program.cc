@@ -71,7 +71,8 @@ std::string Server::answer(const std::string& line) {
   const Json request = parse_json(line, "request");
   Json out = Json::object();
   out["id"] = request.at("id");
-  for (const auto& [key, value] : reply_to(request).as_object()) out[key] = value;
+  const Json reply = reply_to(request);
+  for (const auto& [key, value] : reply.as_object()) out[key] = value;
   return out.dump();
 }
 

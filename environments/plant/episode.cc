@@ -14,6 +14,15 @@ using environments::call_message;
 using environments::tool_message;
 using environments::user_message;
 
+// Spaced as the chat format writes JSON, so that texts teach a tokenizer what conversations need.
+constexpr const char* kRunTool =
+    R"({"type": "function", "function": {"name": "run", "description": "Runs the plant.", )"
+    R"("parameters": {"type": "object", "properties": {)"
+    R"("b": {"type": "number", "description": "feed B, kg/s"}, )"
+    R"("t": {"type": "number", "description": "temperature, K"}, )"
+    R"("purge": {"type": "number", "description": "share of the recycle"}}, )"
+    R"("required": ["b", "t", "purge"]}}})";
+
 double per_hour(double per_s) { return per_s * 3600; }
 
 std::string bounds_text() {
@@ -101,6 +110,12 @@ class PlantEpisode : public environments::Session {
   int64_t bad_ = 0;
 };
 
+std::string call_text(const Settings& s) {
+  return fmt::format(R"({{"name": "run", "arguments": {{"b": {}, "t": {:.0f}, "purge": {}}}}})",
+                     shortest_double(s.feed_b_kg_s), s.temperature_k,
+                     shortest_double(s.purge_fraction));
+}
+
 std::string settings_text(const Settings& s) {
   return fmt::format("b {:.1f} t {:.0f} purge {:.2f}", s.feed_b_kg_s, s.temperature_k,
                      s.purge_fraction);
@@ -134,15 +149,7 @@ std::string settled_text(const Experiment* settled) {
                      per_hour(settled->measured.profit_per_s));
 }
 
-Json run_tool() {
-  return parse_json(R"({"type": "function", "function": {"name": "run",
-      "description": "Runs the plant.", "parameters": {"type": "object", "properties": {
-      "b": {"type": "number", "description": "feed B, kg/s"},
-      "t": {"type": "number", "description": "temperature, K"},
-      "purge": {"type": "number", "description": "share of the recycle"}},
-      "required": ["b", "t", "purge"]}}})",
-                    "run");
-}
+Json run_tool() { return parse_json(kRunTool, "run"); }
 
 Json run_arguments(const Settings& s) {
   Json out = Json::object();
@@ -192,9 +199,9 @@ Json conversation(const Campaign& campaign) {
 
 std::string text_of(const Campaign& campaign) {
   const auto count = static_cast<int64_t>(campaign.experiments().size());
-  std::string text = question(campaign.unit(), count) + "\n";
+  std::string text = fmt::format("{}\n{}\n", kRunTool, question(campaign.unit(), count));
   for (const Experiment& e : campaign.experiments())
-    text += run_arguments(e.settings).dump() + "\n" + report(campaign.unit(), e) + "\n";
+    text += call_text(e.settings) + "\n" + report(campaign.unit(), e) + "\n";
   return text + settled_text(campaign.settled()) + "\n";
 }
 

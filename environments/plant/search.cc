@@ -1,9 +1,11 @@
-// Bayesian optimisation maximises expected improvement over random points and points near the best;
-// what breaks a limit is given a lower profit the further it is beyond it.
+// Bayesian optimisation maximises constrained expected improvement over random points and points
+// near the best that was allowed.
 #include "plant/search.h"
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
+#include <optional>
 
 #include "base/check.h"
 #include "plant/gaussian_process.h"
@@ -29,29 +31,57 @@ std::vector<Point> grid_points(int64_t budget, Rng& rng) {
   return points;
 }
 
-// What the process is told of an experiment [$/s].
-double value_of(const Experiment& experiment) {
-  return experiment.measured.profit_per_s - 0.03 * std::min(experiment.outcome.excess, 2.0) -
-         (experiment.outcome.allowed() ? 0 : 0.002);
+// What is known of a unit: profit, and the flows that have limits, as logarithms of their shares.
+struct Models {
+  GaussianProcess profit;
+  GaussianProcess waste;
+  GaussianProcess outflow;
+  std::optional<double> best_allowed;  // measured profit [$/s]
+};
+
+Models models_of(const Campaign& campaign) {
+  std::vector<Point> points;
+  std::vector<double> profit;
+  std::vector<double> waste;
+  std::vector<double> outflow;
+  const Unit& unit = campaign.unit();
+  for (const Experiment& e : campaign.experiments()) {
+    points.push_back(point_of(e.settings));
+    profit.push_back(e.measured.profit_per_s);
+    waste.push_back(std::log(std::max(e.measured.waste_kg_s, 1e-6) / unit.waste_max_kg_s));
+    outflow.push_back(std::log(std::max(e.measured.outflow_kg_s, 1e-6) / unit.outflow_max_kg_s));
+  }
+  const Experiment* settled = campaign.settled();
+  return {GaussianProcess(points, profit, kProfitNoisePerS),
+          GaussianProcess(points, waste, kFlowNoise), GaussianProcess(points, outflow, kFlowNoise),
+          settled == nullptr ? std::nullopt : std::optional(settled->measured.profit_per_s)};
+}
+
+// Expected improvement, times the chance that both limits are kept (J. R. Gardner et al., ICML
+// 2014); that chance alone until something was allowed.
+double promise(const Models& models, const Point& point) {
+  const auto kept = [&](const GaussianProcess& flow) {
+    const auto [mean, deviation] = flow.at(point);
+    return 0.5 * std::erfc(mean / (std::max(deviation, 1e-9) * std::numbers::sqrt2));
+  };
+  const double allowed = kept(models.waste) * kept(models.outflow);
+  if (!models.best_allowed) return allowed;
+  return allowed * expected_improvement(models.profit.at(point), *models.best_allowed);
 }
 
 Point most_promising(const Campaign& campaign, Rng& rng) {
-  std::vector<Point> points;
-  std::vector<double> values;
-  for (const Experiment& e : campaign.experiments()) {
-    points.push_back(point_of(e.settings));
-    values.push_back(value_of(e));
-  }
-  const GaussianProcess process(points, values, kProfitNoisePerS);
-  const size_t best = std::max_element(values.begin(), values.end()) - values.begin();
+  const Models models = models_of(campaign);
+  const Experiment* settled = campaign.settled();
   Point chosen = random_point(rng);
   double most = -1;
-  for (int i = 0; i < 600; ++i) {
+  for (int i = 0; i < 500; ++i) {
     Point point = random_point(rng);
-    if (i % 2 == 1)
+    if (i % 2 == 1 && settled != nullptr) {
+      const Point near = point_of(settled->settings);
       for (size_t axis = 0; axis < 3; ++axis)
-        point[axis] = std::clamp(points[best][axis] + 0.1 * rng.normal(), 0.0, 1.0);
-    const double gain = expected_improvement(process.at(point), values[best]);
+        point[axis] = std::clamp(near[axis] + 0.1 * rng.normal(), 0.0, 1.0);
+    }
+    const double gain = promise(models, point);
     if (gain <= most) continue;
     most = gain;
     chosen = point;

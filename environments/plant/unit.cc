@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "base/error.h"
 
@@ -45,7 +46,7 @@ void keep_best(std::vector<Candidate>& found, size_t count) {
 }
 
 Candidate refine(const Unit& unit, Candidate best, double half) {
-  for (int round = 0; round < 14; ++round) {
+  for (int round = 0; round < 14 && half > 5e-4; ++round) {
     std::vector<Candidate> found = {best};
     search_grid(unit, best.point, half, 5, found);
     keep_best(found, 1);
@@ -54,6 +55,17 @@ Candidate refine(const Unit& unit, Candidate best, double half) {
     best = found[0];
   }
   return best;
+}
+
+// Near enough to set limits by; absent where nothing is allowed.
+std::optional<Candidate> rough_optimum(const Unit& unit) {
+  std::vector<Candidate> found;
+  search_grid(unit, {0.5, 0.5, 0.5}, 0.5, 9, found);
+  if (found.empty()) return std::nullopt;
+  keep_best(found, 1);
+  search_grid(unit, Point(found[0].point), 0.1, 5, found);
+  keep_best(found, 1);
+  return found[0];
 }
 
 Unit draw_free_unit(Rng& rng) {
@@ -119,8 +131,6 @@ Outcome run(const Unit& unit, const Settings& s) {
                      price.waste * state.waste_kg_s - price.pumping * state.outflow_kg_s;
   out.waste_kept = state.waste_kg_s <= unit.waste_max_kg_s;
   out.outflow_kept = state.outflow_kg_s <= unit.outflow_max_kg_s;
-  out.excess = std::max(0.0, state.waste_kg_s / unit.waste_max_kg_s - 1) +
-               std::max(0.0, state.outflow_kg_s / unit.outflow_max_kg_s - 1);
   return out;
 }
 
@@ -148,15 +158,13 @@ Unit draw_unit(uint64_t seed, uint64_t index, bool heldout) {
   Rng rng(seed, stream_id(heldout ? "plant.heldout" : "plant.train", index));
   for (;;) {
     Unit unit = draw_free_unit(rng);
-    const Optimum free = find_optimum(unit, 8);
-    const SteadyState state = run(unit, free.settings).state;
+    const Point free = rough_optimum(unit)->point;
+    const SteadyState state = run(unit, settings_at(free)).state;
     unit.demand_kg_s = to_digits(state.product_kg_s * (0.8 + 0.5 * rng.uniform()), 2);
     unit.waste_max_kg_s = to_digits(state.waste_kg_s * (0.7 + 0.8 * rng.uniform()), 2);
     unit.outflow_max_kg_s = to_digits(state.outflow_kg_s * (0.7 + 0.8 * rng.uniform()), 0);
-    try {
-      if (find_optimum(unit, 8).profit_per_s * 3600 >= 20) return unit;
-    } catch (const Error&) {  // Limits that nothing keeps: the next unit.
-    }
+    const std::optional<Candidate> best = rough_optimum(unit);
+    if (best && best->profit_per_s * 3600 >= 20) return unit;
   }
 }
 

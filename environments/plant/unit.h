@@ -61,8 +61,6 @@ struct Outcome {
   bool waste_kept = false;  // within its limit
   bool outflow_kept = false;
   bool allowed() const { return waste_kept && outflow_kept; }
-  // How far beyond the limits, as shares of them; 0 where allowed.
-  double excess = 0;
 };
 Outcome run(const Unit& unit, const Settings& settings);
 
