@@ -43,6 +43,7 @@ class Nginx {
   Nginx(int64_t first, int64_t second) : port_(free_port()) {
     const std::string here = folder_.path().string();
     std::string site = read_file(DURE_SOURCE_DIR "/deploy/nginx/dure.conf");
+    site += read_file(DURE_SOURCE_DIR "/deploy/nginx/replicas.conf");
     site = replaced(site, "127.0.0.1:8001", fmt::format("127.0.0.1:{}", first));
     site = replaced(site, "127.0.0.1:8002", fmt::format("127.0.0.1:{}", second));
     site = replaced(site, "listen 8080", fmt::format("listen 127.0.0.1:{}", port_));
