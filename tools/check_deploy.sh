@@ -58,7 +58,10 @@ fi
 
 # What the program links must be in the image, or belong to what is.
 if [ -x "$dure" ]; then
-  ldd "$dure" | awk '$3 ~ /^\// {print $3}' | xargs -n1 readlink -f | xargs dpkg -S | cut -d: -f1 | sort -u > "$work/linked"
+  # (dpkg knows some of them by their names before /usr was merged.)
+  ldd "$dure" | awk '$3 ~ /^\// {print $3}' | xargs -n1 readlink -f | while read -r file; do
+    dpkg -S "$file" 2> /dev/null || dpkg -S "${file#/usr}"
+  done | cut -d: -f1 | sort -u > "$work/linked"
   missing=$(grep -vxF -f <(grep -oE '[a-z0-9.+-]+' docker/Dockerfile) "$work/linked" |
     grep -vxE 'libc6|libgcc-s1|libstdc\+\+6|libicu72|libbsd0|libmd0|libtinfo6|liblzma5|libgomp1' || true)
   [ -z "$missing" ] || { echo "deploy/docker/Dockerfile lacks: $missing" >&2; exit 1; }
