@@ -616,8 +616,7 @@ int64_t Generator::submit(GenerationRequest request) {
 }
 
 PrefixFileModel Generator::State::file_model(const PrefixFileOwner& owner) const {
-  const uint64_t added = weights.adapter != nullptr ? weights.adapter->fingerprint : 0;
-  return {owner.model, model_fingerprint(weights, stream) ^ added,
+  return {owner.model, model_fingerprint(weights, stream),
           fmt::format("{}, {}", isa_name(isa()), owner.build)};
 }
 
