@@ -113,7 +113,7 @@ void NextTokenStage::open(const Checkpoint* from) {
           config_.data.corpus.empty() ? "data" : config_.data.corpus);
     }
   }
-  if (adapted) {
+  if (config_.lora.wanted()) {
     learner_.emplace(
         start_adapter(config_.lora, start_->files, config_.train.arithmetic, config_.init, source_),
         learner_options(), stream_);
@@ -124,7 +124,7 @@ void NextTokenStage::open(const Checkpoint* from) {
     BatchState state;
     from_json(state, from->state().at("data"), from->path().string() + ": data");
     batches_->restore(state);
-  } else if (adapted) {
+  } else if (config_.lora.wanted()) {
     learner_->adapter()->initialise(static_cast<uint64_t>(config_.seed), stream_);
   } else if (start_->files) {
     load_parameters(*start_->files, learner_->parameters(), stream_);
