@@ -264,6 +264,20 @@ TEST_F(RlEnvironmentTest, EvaluationPlaysTheSameProgram) {
   expect_refusal(with("--grader exact"), "--grader or --environment");
 }
 
+TEST_F(RlEnvironmentTest, ConversationsAreShownAndAreNoPairs) {
+  RlConfig c = playing("shown");
+  c.steps = 1;
+  run_rl(c);
+  const Outcome shown = run_program("data inspect '" + at("shown").string() + "' --samples 36");
+  EXPECT_EQ(shown.code, 0) << shown.error;
+  EXPECT_NE(shown.out.find("36 of them conversations"), std::string::npos) << shown.out;
+  EXPECT_NE(shown.out.find("[tool] no\n"), std::string::npos) << shown.out;
+  const Outcome pairs = run_program("data pairs '" + at("shown").string() + "' --out '" +
+                                    at("pairs.jsonl").string() + "'");
+  EXPECT_NE(pairs.out.find("36 answers, 36 left out"), std::string::npos)
+      << pairs.out << pairs.error;
+}
+
 TEST_F(RlEnvironmentTest, WhatIsWrongIsOneLineBeforeAnythingIsLearnt) {
   const auto says = [&](const RlConfig& c, const std::string& part) {
     const std::string message = message_of([&] { run_rl(c); });

@@ -136,7 +136,8 @@ void read_samples(const Path& file, Prompts& prompts, PreferenceRowsReport& repo
     const std::string where = fmt::format("{}:{}", file.string(), lines.number());
     const Json row = parse_json(line, where);
     ++report.answers;
-    if (row.contains("earlier") || row.contains("dropped")) {
+    // "turns": a conversation with an environment.
+    if (row.contains("earlier") || row.contains("dropped") || row.contains("turns")) {
       ++report.skipped;
       continue;
     }

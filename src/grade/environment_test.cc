@@ -52,7 +52,7 @@ class EnvironmentTest : public testing::Test {
     return script(kCount + before + kSay, options);
   }
   static EnvironmentOptions hasty() {
-    return {.workers = 1, .timeout_s = 0.5, .start_s = 2, .failure_reward = -1};
+    return {.workers = 1, .timeout_s = 1, .start_s = 5, .failure_reward = -1};
   }
   Path seen() const { return folder_.path() / "seen"; }
   int64_t seen_count(const std::string& call) const {
@@ -206,13 +206,16 @@ TEST_F(EnvironmentTest, EveryBadKindIsANamedFailureAndTheNextEpisodeIsPlayed) {
   const auto expect_bad = [&](const std::string& call, const Bad& bad) {
     const auto begin = std::chrono::steady_clock::now();
     {
-      const auto environment = counter(when(call, bad), hasty());
+      // Only who hangs is waited for: others may be slow on a busy machine.
+      const bool hangs = std::string(bad.failure) == "timeout";
+      const EnvironmentOptions patient{.workers = 1, .failure_reward = -1};
+      const auto environment = counter(when(call, bad), hangs ? hasty() : patient);
       const Grade grade = play(*environment->begin(item_));
       EXPECT_EQ(grade.failure, bad.failure) << call << " " << bad.name << ": " << grade.reason;
       EXPECT_EQ(grade.score, -1) << bad.name;
       EXPECT_EQ(play(*environment->begin(other)).score, 0.75) << call << " " << bad.name;
     }
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10)) << bad.name;
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20)) << bad.name;
   };
   for (const Bad& bad : kBad) expect_bad("reply", bad);
   for (const Bad& bad : kBadTurns) expect_bad("reply", bad);
