@@ -393,6 +393,11 @@ std::vector<Operation> routing() {
          move_router_bias(r.of(std::vector<int64_t>{1, 2, 3}), 0.1, r.floats({3}), r.stream);
        }},
       {"dispatch_experts", [](Rig& r) { Dispatched{r}; }},
+      {"select_tokens",
+       [](Rig& r) {
+         select_tokens(Dispatched(r), 1, 2, r.of(std::vector<int64_t>(9)),
+                       r.of(std::vector<int32_t>(6)), r.stream);
+       }},
       {"combine_experts",
        [](Rig& r) {
          combine_experts(Dispatched(r), r.floats({12, 20}), r.floats({4, 3}), r.floats({4, 20}),

@@ -108,6 +108,15 @@ void dispatch_experts(ConstTensorView experts, const RouterFacts& facts, const E
   dispatch(stream, [&](CpuStream& s) { cpu::dispatch_experts(experts, facts, d, s); });
 }
 
+void select_tokens(const ExpertDispatch& d, int64_t first, int64_t count, TensorView offsets,
+                   TensorView rows, Stream& stream) {
+  DURE_CHECK(offsets.elements() == d.offsets.elements() && first >= 0 && count >= 0 &&
+                 rows.elements() <= d.row_token.elements(),
+             "tokens [{}, +{}): offsets {}, rows {}", first, count, offsets.shape.text(),
+             rows.shape.text());
+  dispatch(stream, [&](CpuStream& s) { cpu::select_tokens(d, first, count, offsets, rows, s); });
+}
+
 void combine_experts(const ExpertDispatch& d, ConstTensorView rows, ConstTensorView weights,
                      ConstTensorView shared, TensorView y, Stream& stream) {
   check_rows(d, y, rows);

@@ -67,6 +67,11 @@ struct ExpertDispatch {
 void dispatch_experts(ConstTensorView experts, const RouterFacts& facts,
                       const ExpertDispatch& dispatch, Stream& stream);
 
+// Of the sorted rows those of tokens [first, first + count): rows: [count*K] i32, ascending, and
+// where each expert's begin among them: offsets: [E+1] i64.
+void select_tokens(const ExpertDispatch& dispatch, int64_t first, int64_t count, TensorView offsets,
+                   TensorView rows, Stream& stream);
+
 // y: [T, D] = sum over slots ascending of weights[t, s] * rows[row_of_slot[t, s]] (product, then
 // addition), then + shared where it is given.
 void combine_experts(const ExpertDispatch& dispatch, ConstTensorView rows, ConstTensorView weights,

@@ -194,6 +194,32 @@ TEST(Router, DispatchSortsByExpertThenTokenWithEmptyExperts) {
   }
 }
 
+TEST(Router, TheRowsOfSomeTokensByExpert) {
+  const std::vector<int32_t> experts = {0, 5, 2, 5, 0, 2, 5, 6};  // 4 tokens of 2, as above
+  std::vector<int64_t> offsets(9), some(9);
+  std::vector<int32_t> row_token(8), row_of_slot(8);
+  CpuStream stream(2);
+  const ExpertDispatch all{list(offsets), list(row_token), list(row_of_slot)};
+  dispatch_experts(list(experts), facts(8, 2), all, stream);
+  for (int64_t first = 0; first <= 4; ++first) {
+    for (int64_t count = 0; first + count <= 4; ++count) {
+      std::vector<int32_t> rows(static_cast<size_t>(2 * count)), expected;
+      std::vector<int64_t> begins;
+      for (size_t e = 0; e < 8; ++e) {
+        begins.push_back(std::ssize(expected));
+        for (int64_t r = offsets[e]; r < offsets[e + 1]; ++r) {
+          const int32_t token = row_token[static_cast<size_t>(r)];
+          if (token >= first && token < first + count) expected.push_back(static_cast<int32_t>(r));
+        }
+      }
+      begins.push_back(std::ssize(expected));
+      select_tokens(all, first, count, list(some), list(rows), stream);
+      EXPECT_EQ(rows, expected) << first << " +" << count;
+      EXPECT_EQ(some, begins) << first << " +" << count;
+    }
+  }
+}
+
 struct Dispatch {
   int64_t tokens, slots, width;
   std::vector<int64_t> offsets;

@@ -188,6 +188,10 @@ Activations::Activations(const ModelConfig& config, const ActivationOptions& opt
   if (options.adapter_rank > 0) {
     const int64_t each = std::max<int64_t>(1, needs.sizes.experts_per_token);
     adapter_inner_ = taker.take({options.rows_max * each, options.adapter_rank});
+    if (needs.sparse()) {
+      adapter_offsets_ = arena.take(DType::kI64, {needs.sizes.experts + 1});
+      adapter_rows_ = arena.take(DType::kI32, {options.rows_max * each});
+    }
   }
   // One set for all layers, or a set each.
   LayerActivations shared;

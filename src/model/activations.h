@@ -111,6 +111,9 @@ class Activations {
   TensorView& inverse_rms() { return inverse_rms_; }  // [T] of the final norm; training only
   // [T*max(K, 1), adapter_rank], of the planned T: A x of one product after another; scratch.
   TensorView adapter_inner() const { return adapter_inner_; }
+  // [E+1] i64 and [T*K] i32, of the planned T: an adapter's share of the experts' rows; scratch.
+  TensorView adapter_offsets() const { return adapter_offsets_; }
+  TensorView adapter_rows() const { return adapter_rows_; }
   // Where layer i leaves its result.
   TensorView output_of(int64_t i) { return i + 1 < layer_count() ? layer(i + 1).x : x_last_; }
   int64_t layer_count() const { return static_cast<int64_t>(layers_.size()); }
@@ -120,7 +123,7 @@ class Activations {
   int64_t row_count_ = 0;
   std::vector<LayerActivations> layers_;
   MtpActivations mtp_;
-  TensorView x_last_, hidden_, inverse_rms_, adapter_inner_;
+  TensorView x_last_, hidden_, inverse_rms_, adapter_inner_, adapter_offsets_, adapter_rows_;
 };
 
 }  // namespace dure

@@ -34,9 +34,31 @@ void add_adapters(const LayerContext& c, std::initializer_list<Adapted> products
   }
 }
 
-// The same of experts' products; x: [T*K, K] rows by expert. One adapter for all rows.
+// What is free beside experts' products while they are added to: rows of x and of y.
+struct ExpertRoom {
+  TensorView x, y;
+};
+
+// Rows of an adapter that is not the batch's only one, through copies side by side.
+void add_to_some(const LayerContext& c, const AdapterRows& rows, const LowRankProduct& product,
+                 const ExpertDispatch& dispatch, ConstTensorView x, const ExpertRoom& room) {
+  const int64_t count = rows.count * c.facts.experts.per_token;
+  TensorView offsets = c.adapter_offsets;
+  offsets.shape = dispatch.offsets.shape;
+  const TensorView chosen = c.adapter_rows.rows(0, count), x_rows = room.x.rows(0, count),
+                   y_rows = room.y.rows(0, count);
+  select_tokens(dispatch, rows.first, rows.count, offsets, chosen, c.stream);
+  gather_rows(x, chosen, x_rows, c.stream);
+  gather_rows(product.y, chosen, y_rows, c.stream);
+  const LowRankProduct added{product.added, y_rows};
+  add_grouped_low_rank({&added, 1}, offsets, x_rows, c.adapter_inner, c.stream);
+  scatter_rows(y_rows, chosen, product.y, c.stream);
+}
+
+// The same of experts' products; x: [T*K, K] rows by expert.
 void add_expert_adapters(const LayerContext& c, std::initializer_list<Adapted> products,
-                         ConstTensorView offsets, ConstTensorView x) {
+                         const ExpertDispatch& dispatch, ConstTensorView x,
+                         const ExpertRoom& room) {
   for (const AdapterRows& rows : c.adapters) {
     std::array<LowRankProduct, 2> list;
     size_t count = 0;
@@ -45,10 +67,11 @@ void add_expert_adapters(const LayerContext& c, std::initializer_list<Adapted> p
       if (added) list[count++] = {&added, p.y};
     }
     if (count == 0) continue;
-    DURE_CHECK(rows.first == 0 && rows.count == c.positions.elements(),
-               "an adapter of experts for rows [{}, +{}) of {}", rows.first, rows.count,
-               c.positions.elements());
-    add_grouped_low_rank({list.data(), count}, offsets, x, c.adapter_inner, c.stream);
+    if (rows.count == c.positions.elements()) {
+      add_grouped_low_rank({list.data(), count}, dispatch.offsets, x, c.adapter_inner, c.stream);
+    } else {
+      for (size_t i = 0; i < count; ++i) add_to_some(c, rows, list[i], dispatch, x, room);
+    }
   }
 }
 
@@ -118,15 +141,16 @@ void moe_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h, 
     grouped_linear(gate_up, dispatch.offsets, a.inputs, stream);
   }
   add_expert_adapters(
-      c, {{&LayerAdapter::expert_gate, a.ffn.gate}, {&LayerAdapter::expert_up, a.ffn.up}},
-      dispatch.offsets, a.inputs);
+      c, {{&LayerAdapter::expert_gate, a.ffn.gate}, {&LayerAdapter::expert_up, a.ffn.up}}, dispatch,
+      a.inputs, {.x = a.outputs, .y = a.ffn.h});
   if (w.expert_gate_bias) {
     add_grouped_bias(w.expert_gate_bias, dispatch.offsets, a.ffn.gate, stream);
     add_grouped_bias(w.expert_up_bias, dispatch.offsets, a.ffn.up, stream);
   }
   swiglu(a.ffn.gate, a.ffn.up, activation, a.ffn.h, stream);
   grouped_linear(w.expert_down, dispatch.offsets, a.ffn.h, a.outputs, stream);
-  add_expert_adapters(c, {{&LayerAdapter::expert_down, a.outputs}}, dispatch.offsets, a.ffn.h);
+  add_expert_adapters(c, {{&LayerAdapter::expert_down, a.outputs}}, dispatch, a.ffn.h,
+                      {.x = a.ffn.gate, .y = a.inputs});
   if (w.expert_down_bias) add_grouped_bias(w.expert_down_bias, dispatch.offsets, a.outputs, stream);
   if (w.shared_gate) {
     const Product shared[] = {{w.shared_gate, a.shared.gate}, {w.shared_up, a.shared.up}};
@@ -191,10 +215,16 @@ void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
   const std::span<const AdapterRows> adapters = adapters_of(weights, batch.adapters, all);
   embedding(weights.embedding, batch.ids, activations.layer(0).x, stream);
   for (int64_t i = 0; i < config.layer_count(); ++i) {
-    const LayerContext context{weights,  config.layers[static_cast<size_t>(i)],
-                               i,        batch.positions,
-                               kv,       stream,
-                               adapters, activations.adapter_inner()};
+    const LayerContext context{weights,
+                               config.layers[static_cast<size_t>(i)],
+                               i,
+                               batch.positions,
+                               kv,
+                               stream,
+                               adapters,
+                               activations.adapter_inner(),
+                               activations.adapter_offsets(),
+                               activations.adapter_rows()};
     layer_forward(context, weights.layers[static_cast<size_t>(i)], activations.layer(i),
                   activations.output_of(i));
     if (observer != nullptr) observer->layer_done(i, activations.layer(i));

@@ -24,7 +24,8 @@ struct LayerContext {
   KvAccess& kv;
   Stream& stream;
   std::span<const AdapterRows> adapters = {};  // none where the layer is the MTP layer
-  TensorView adapter_inner;                    // Activations::adapter_inner()
+  TensorView adapter_inner;                    // as Activations has them
+  TensorView adapter_offsets, adapter_rows;
 
   const LayerAdapter& layer_of(const ModelAdapter& adapter) const {
     return adapter.layers[static_cast<size_t>(index)];

@@ -109,6 +109,27 @@ void dispatch_experts(ConstTensorView experts, const RouterFacts& facts,
   offsets[0] = 0;
 }
 
+void select_tokens(const ExpertDispatch& dispatch, int64_t first, int64_t count, TensorView offsets,
+                   TensorView rows, CpuStream&) {
+  const int64_t* begins = dispatch.offsets.i64();
+  const int32_t* tokens = dispatch.row_token.i32();
+  int64_t* out_begins = offsets.i64();
+  int32_t* out = rows.i32();
+  int64_t taken = 0;
+  for (int64_t e = 0; e + 1 < offsets.elements(); ++e) {
+    out_begins[e] = taken;
+    const int32_t *end = tokens + begins[e + 1],
+                  *at = std::lower_bound(tokens + begins[e], end, first);
+    for (; at != end && *at < first + count; ++at) {
+      DURE_CHECK(taken < rows.elements(), "more rows than the {} there is room for",
+                 rows.elements());
+      out[taken++] = static_cast<int32_t>(at - tokens);
+    }
+  }
+  out_begins[offsets.elements() - 1] = taken;
+  DURE_CHECK_EQ(taken, rows.elements());
+}
+
 namespace {
 
 // The rows of tokens, slot by slot.

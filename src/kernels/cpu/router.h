@@ -22,6 +22,8 @@ void count_experts(ConstTensorView experts, TensorView counts, CpuStream& stream
 void move_router_bias(ConstTensorView counts, double rate, TensorView bias, CpuStream& stream);
 void dispatch_experts(ConstTensorView experts, const RouterFacts& facts,
                       const ExpertDispatch& dispatch, CpuStream& stream);
+void select_tokens(const ExpertDispatch& dispatch, int64_t first, int64_t count, TensorView offsets,
+                   TensorView rows, CpuStream& stream);
 void combine_experts(const ExpertDispatch& dispatch, ConstTensorView rows, ConstTensorView weights,
                      ConstTensorView shared, TensorView y, CpuStream& stream);
 void combine_experts_backward(const ExpertDispatch& dispatch, ConstTensorView rows,
