@@ -31,9 +31,9 @@ program=$(dirname "$dure")/$name
 out=${out:-runs/$name$([ "$seed" = 1 ] || echo "-$seed")}
 mkdir -p "$out"
 . "recipes/$name/recipe.sh"
-[ -z "$brief" ] || { text=$text_brief; chat=$chat_brief; items=16; heldout=6; }
+[ -z "$brief" ] || { text=$text_brief; chat=$chat_brief; items=16 heldout=4; baselines=$baselines_brief; }
 
-steps() { [ -z "$brief" ] || echo "--set steps=$1"; }
+shorter() { [ -z "$brief" ] || printf -- '--set %s ' "$@"; }
 step() {  # done once its marker exists; its command is shown either way
   local step_name=$1 begun; shift
   printf '\n\033[1m%s\033[0m\n$ %s\n' "$step_name" "$*" >&2
@@ -44,9 +44,7 @@ step() {  # done once its marker exists; its command is shown either way
   printf '%-12s %4d s\n' "$step_name" "$(($(date +%s) - begun))" >> "$out/times.txt"
 }
 written() { local file=$1; shift; "$@" > "$file.tmp" && mv "$file.tmp" "$file"; }
-measured() {
-  "$dure" eval "$out/heldout.jsonl" --model "$1" --environment "$environment" --set rollout.thinking=off --out "$2"
-}
+measured() { "$dure" eval "$out/heldout.jsonl" --model "$1" --environment "$environment" --no-thinking --out "$2"; }
 
 # Items and traces are the environment's own; text teaches the tokenizer what the chat format writes.
 step text written "$out/text.jsonl" "$program" traces --form text $text
@@ -56,12 +54,12 @@ step heldout written "$out/heldout.jsonl" "$program" items --count "$heldout" --
 step corpus "$dure" data prepare "$out/text.jsonl" "$out/chat.jsonl" --language en --out "$out/corpus"
 step tokenizer "$dure" tokenizer train "$out/corpus" --vocab-size 512 --out "$out/tokenizer" --force
 step pretrain "$dure" train "recipes/$name/pretrain.yaml" --set output="$out/pretrain" --set tokenizer="$out/tokenizer" \
-  --set data.corpus="$out/corpus" --set seed="$seed" $(steps 20)
+  --set data.corpus="$out/corpus" --set seed="$seed" $(shorter steps=6)
 step sft "$dure" train "recipes/$name/sft.yaml" --set output="$out/sft" --set init="$out/pretrain/model" \
-  --set data.corpus="$out/corpus" --set seed=$((seed + 100)) $(steps 20)
+  --set data.corpus="$out/corpus" --set seed=$((seed + 100)) $(shorter steps=6)
 step rl "$dure" rl "recipes/$name/rl.yaml" --set output="$out/rl" --set init="$out/sft/model" --set seed=$((seed + 200)) \
-  --set "items=[{file: $out/items.jsonl}]" --set "environment.command=$command" $(steps 2)
-step eval-sft "$dure" eval "$out/heldout.jsonl" --model "$out/sft/model" --environment "$environment" --out "$out/eval-sft" "${eval_options[@]}"
-step eval-rl "$dure" eval "$out/heldout.jsonl" --model "$out/rl/model" --environment "$environment" --out "$out/eval-rl" "${eval_options[@]}"
+  --set "items=[{file: $out/items.jsonl}]" --set "environment.command=$command" $(shorter steps=1 rollout.prompts_per_step=2 heldout.items_max=2)
+step eval-sft measured "$out/sft/model" "$out/eval-sft"
+step eval-rl measured "$out/rl/model" "$out/eval-rl"
 step baselines written "$out/baselines.md" "$program" baselines $baselines
 printf '\n'; cat "$out/times.txt" "$out/baselines.md"
