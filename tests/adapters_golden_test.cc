@@ -172,9 +172,8 @@ class Case {
     expect_same_file(folder.path() / "peft" / "adapter_model.safetensors");
     for (const char* name : {"peft", "a.gguf"}) {
       EXPECT_TRUE(is_adapter(folder.path() / name));
-      ModelWeights again = weights_;
-      again.adapter = open_adapter(folder.path() / name, config, stream_);
-      const std::vector<float> got = logits(again);
+      weights_.adapter = open_adapter(folder.path() / name, config, stream_);
+      const std::vector<float> got = logits(weights_);
       EXPECT_EQ(std::memcmp(got.data(), wanted.data(), wanted.size() * sizeof(float)), 0)
           << name_ << " " << name;
     }

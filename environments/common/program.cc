@@ -45,15 +45,14 @@ std::string help_text(const std::string& program, const std::string& about,
 
 void run_mode(int argc, char** argv, const std::string& about, const std::vector<Mode>& modes) {
   std::vector<std::string> arguments(argv + 1, argv + argc);
-  const std::string name = arguments.empty() || arguments[0] == "--self-test"
-                               ? (arguments.empty() ? modes.front().name : "self-test")
-                               : arguments[0];
-  if (name == "--help" || name == "-h" || name == "help") {
-    std::cout << help_text(Path(argv[0]).filename().string(), about, modes);
-    return;
+  std::string name = modes.front().name;
+  if (!arguments.empty() && (!arguments[0].starts_with("--") || arguments[0] == "--help" ||
+                             arguments[0] == "--self-test")) {
+    name = arguments[0] == "--self-test" ? "self-test" : arguments[0];
+    arguments.erase(arguments.begin());
   }
-  if (!arguments.empty()) arguments.erase(arguments.begin());
-  if (arguments == std::vector<std::string>{"--help"}) {
+  const bool asked = arguments == std::vector<std::string>{"--help"};
+  if (asked || name == "--help" || name == "-h" || name == "help") {
     std::cout << help_text(Path(argv[0]).filename().string(), about, modes);
     return;
   }

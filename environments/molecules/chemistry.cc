@@ -25,7 +25,9 @@ namespace {
 using Molecule = std::unique_ptr<RDKit::ROMol>;
 
 Molecule parse(const std::string& smiles) {
-  if (smiles.empty() || smiles.size() > 300 || smiles.find_first_of(". \t\n") != std::string::npos)
+  const auto printable = [](unsigned char c) { return c > ' ' && c < 127 && c != '.'; };
+  if (smiles.empty() || smiles.size() > 300 ||
+      !std::all_of(smiles.begin(), smiles.end(), printable))
     return nullptr;
   try {
     Molecule molecule(RDKit::SmilesToMol(smiles));

@@ -56,7 +56,7 @@ class MoleculesEpisode : public environments::Session {
     parts["needed"] = s.needed;
     parts["valid"] = s.valid;
     parts["distinct"] = s.distinct;
-    parts["novel"] = novel();
+    if (!known_.empty()) parts["novel"] = novel();
     parts["diversity"] = s.diversity;
     out["text"] = fmt::format("best score {:.2f} in {} proposals", s.best, used());
     return out;

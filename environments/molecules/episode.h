@@ -16,8 +16,8 @@ namespace dure::molecules {
 // One line of items.jsonl: id, messages, tools, proposals (the budget), target.
 Json item_of(const std::string& id, const Target& target, int64_t proposals);
 
-// `known`: canonical SMILES of molecules that are nothing new. Both must outlive the episode.
-// Throws Error where `item` is none of item_of()'s.
+// `known`: canonical SMILES of molecules that are nothing new; empty: novelty is not told. Both
+// must outlive the episode. Throws Error where `item` is none of item_of()'s.
 std::unique_ptr<environments::Session> begin_episode(const Chemistry& chemistry,
                                                      const std::set<std::string>& known,
                                                      const Json& item);

@@ -12,16 +12,13 @@
 namespace dure::molecules {
 namespace {
 
-std::set<std::string> read_known(const Chemistry& chemistry, const std::string& named) {
-  const Path path = named.empty() ? Path("/usr/share/RDKit/Data/NCI/first_5K.smi") : Path(named);
+std::set<std::string> read_known(const std::string& path) {
   std::set<std::string> known;
-  if (named.empty() && !path_exists(path)) return known;
+  if (path.empty()) return known;
   const std::string text = read_file(path);
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());
-    const std::string line = text.substr(at, end - at);
-    if (const auto p = chemistry.measure(line.substr(0, line.find_first_of(" \t"))))
-      known.insert(p->smiles);
+    known.insert(text.substr(at, end - at));
     at = end + 1;
   }
   return known;
@@ -90,7 +87,7 @@ void expect_near(std::ostream& out, const std::string& what, double found, doubl
 
 void serve(const ServeOptions& options) {
   const Chemistry chemistry;
-  const std::set<std::string> known = read_known(chemistry, options.known);
+  const std::set<std::string> known = read_known(options.known);
   environments::serve(
       [&](const Json& item, uint64_t, int64_t) { return begin_episode(chemistry, known, item); });
 }

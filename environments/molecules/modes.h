@@ -13,7 +13,8 @@ struct ServeOptions {
   template <typename V>
   void visit(V& v) {
     v("known", known,
-      "file of SMILES, one a line, that are nothing new (default: rdkit-data's 5,000 of NCI)");
+      "file of canonical SMILES, one a line, that are nothing new (traces --form smiles writes "
+      "one)");
   }
 };
 void serve(const ServeOptions& options);
@@ -78,7 +79,8 @@ void print_baselines(const BaselineOptions& options, std::ostream& out);
 // Lines of SMILES on standard input; canonical form and properties of each as a JSON line.
 void print_properties(std::istream& in, std::ostream& out);
 
-// Known molecules, whose values RDKit's Python module and its SA_Score give too, and an episode. Throws Error where they differ.
+// Known molecules, whose values RDKit's Python module and its SA_Score give too, and an episode.
+// Throws Error where they differ.
 void self_test(std::ostream& out);
 
 }  // namespace dure::molecules

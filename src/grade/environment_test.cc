@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/testing.h"
+#include "grade/loopback_fixture.h"
 #include "grade/program_environment.h"
 
 namespace dure {
@@ -245,6 +246,38 @@ TEST_F(EnvironmentTest, WorkBeyondItsSecondsEndsAnEpisode) {
   const Grade grade = play(*environment->begin(item_));
   EXPECT_EQ(grade.reason, "seconds");
   EXPECT_LE(grade.score, 0.5);
+}
+
+constexpr const char* kCountServer = R"(
+        r = json.loads(body)
+        reply = {'id': r['id']}
+        if r['call'] == 'start': state[r['episode']] = 0
+        if r['call'] == 'reply':
+            state[r['episode']] += 1
+            reply.update(messages=[{'role': 'user', 'content': str(state[r['episode']])}],
+                         done=state[r['episode']] == 3)
+        if r['call'] == 'finish': reply['reward'] = state[r['episode']] / 4
+        if r['call'] == 'reply' and r['answer']['content'] == 'bad': reply = [1]
+        text = json.dumps(reply).encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+)";
+
+TEST_F(EnvironmentTest, AServerIsAnEnvironmentToo) {
+  const testing_grade::Loopback server(folder_.path(), kCountServer);
+  const auto environment = make_environment({.url = server.url(), .workers = 2}, "", "environment");
+  environment->check(item_);
+  const auto a = environment->begin(item_), b = environment->begin(item_);
+  EXPECT_EQ(a->start().messages, item_.messages);
+  b->start();
+  EXPECT_EQ(a->reply({.content = "x"}).messages.at(0).content, "1");
+  EXPECT_TRUE(b->reply({.content = "bad"}).over);
+  EXPECT_EQ(b->finish().failure, "not_json");
+  EXPECT_EQ(a->reply({.content = "x"}).messages.at(0).content, "2");
+  EXPECT_TRUE(a->reply({.content = "x"}).over);
+  EXPECT_EQ(a->finish().score, 0.75);
 }
 
 // Guesses by halves, whoever is the game.

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/testing.h"
+#include "grade/loopback_fixture.h"
 #include "grade/verifier_protocol.h"
 #include "grade/workers.h"
 
@@ -252,32 +253,7 @@ TEST_F(VerifierTest, ThePagesExampleWorks) {
   EXPECT_EQ(ask(*grader, "2").reason, "wrong");
 }
 
-// A server as one would write it in Python, on the loopback device, in every mood.
-class Loopback {
- public:
-  explicit Loopback(const Path& folder) {
-    const Path script = folder / "server.py";
-    write_file(script, kServer);
-    pipe_ = ::popen(("exec python3 '" + script.string() + "'").c_str(), "r");
-    int port = 0;
-    EXPECT_EQ(std::fscanf(pipe_, "%d", &port), 1);
-    url_ = fmt::format("http://127.0.0.1:{}/score", port);
-  }
-  ~Loopback() {
-    try {
-      HttpClient(parse_web_address(url_), {}).ask({.method = "POST", .body = "quit"}, nullptr);
-    } catch (const Error&) {
-    }
-    ::pclose(pipe_);
-  }
-  const std::string& url() const { return url_; }
-
- private:
-  static constexpr const char* kServer = R"(import http.server, json, os, time
-class Score(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers['Content-Length'] or 0))
-        if body == b'quit': os._exit(0)
+constexpr const char* kScoreServer = R"(
         request = json.loads(body)
         said = request['answer']['content']
         if said == 'slow': time.sleep(5)
@@ -292,21 +268,14 @@ class Score(http.server.BaseHTTPRequestHandler):
         self.send_header('Content-Length', str(len(text)))
         self.end_headers()
         self.wfile.write(text)
-    def log_message(self, *ignored): pass
-server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Score)
-print(server.server_port, flush=True)
-server.serve_forever()
 )";
-  std::FILE* pipe_ = nullptr;
-  std::string url_;
-};
 
 TEST_F(VerifierTest, AServerGradesAndFailsByName) {
   std::string gone;
   {
-    const Loopback server(folder_.path());
+    const testing_grade::Loopback server(folder_.path(), kScoreServer);
     gone = server.url();
-    const auto grader = make_verifier({.url = gone, .workers = 3, .timeout_s = 1}, "", "verifier");
+    const auto grader = make_verifier({.url = gone, .workers = 3}, "", "verifier");
     grader->check(item());
     std::vector<std::thread> threads;
     std::vector<double> got(30);
@@ -318,14 +287,18 @@ TEST_F(VerifierTest, AServerGradesAndFailsByName) {
     }
     for (std::thread& thread : threads) thread.join();
     for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i], static_cast<double>(i));
-    const std::pair<const char*, const char*> kMoods[] = {
-        {"slow", "timeout"},  {"close", "server"}, {"error", "server"},
-        {"html", "not_json"}, {"id", "wrong_id"},  {"nan", "bad_reward"}};
+    const std::pair<const char*, const char*> kMoods[] = {{"close", "server"},
+                                                          {"error", "server"},
+                                                          {"html", "not_json"},
+                                                          {"id", "wrong_id"},
+                                                          {"nan", "bad_reward"}};
     for (const auto& [said, failure] : kMoods) {
       const Grade grade = ask(*grader, said);
       EXPECT_EQ(grade.failure, failure) << said << ": " << grade.reason;
     }
     EXPECT_EQ(ask(*grader, "well").score, 4) << "the next is graded";
+    const auto hasty = make_verifier({.url = gone, .timeout_s = 0.5}, "", "verifier");
+    EXPECT_EQ(ask(*hasty, "slow").failure, "timeout");
   }
   const auto grader = make_verifier({.url = gone, .timeout_s = 1}, "", "verifier");
   EXPECT_EQ(ask(*grader, "x").failure, "server");
