@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -59,6 +60,18 @@ class Group {
   template <typename T>
   void reduce_scatter(std::span<const T> values, std::span<const int64_t> counts, std::span<T> own,
                       std::string_view what);
+  // The same in pieces as they are summed: take(first, sums) of the elements of this rank's part.
+  template <typename T>
+  using TakePart = std::function<void(int64_t first, std::span<const T> values)>;
+  template <typename T>
+  void reduce_scatter(std::span<const T> values, std::span<const int64_t> counts,
+                      const TakePart<T>& take, std::string_view what);
+  // In pieces: take(member, first, values) of the elements of each other member's part.
+  template <typename T>
+  using TakeShare = std::function<void(int member, int64_t first, std::span<const T> values)>;
+  template <typename T>
+  void all_gather(std::span<const T> own, std::span<const int64_t> counts, const TakeShare<T>& take,
+                  std::string_view what);
   // all: counts[0], counts[1], ... elements side by side; `own` may be its part of `all`.
   template <typename T>
   void all_gather(std::span<const T> own, std::span<const int64_t> counts, std::span<T> all,
@@ -73,8 +86,8 @@ class Group {
   void send(int to, std::span<const std::byte> bytes, std::string_view what);
   void receive(int from, std::span<std::byte> bytes, std::string_view what);
 
-  // All or none: each member says what failed on it ("" for nothing). Where any did, all throw an
-  // Error that names the first of them, its host and its words.
+  // All or none: each member says what failed on it ("" for nothing). Where any did, all throw a
+  // RankFailure that names the first of them, its host and its words.
   void agree(const std::string& failure, ErrorCode code, std::string_view what);
   // Calls work() here, then agrees on how it went: what it throws becomes every member's Error.
   template <typename Work>
