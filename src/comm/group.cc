@@ -250,8 +250,9 @@ void Group::agree(const std::string& failure, ErrorCode code, std::string_view w
     if (!failure.empty()) throw Error(code, failure);
     return;
   }
-  const auto number = static_cast<char>(code);
-  const auto all = all_gather_text(failure.empty() ? "" : number + failure, what);
+  const std::string said =
+      failure.empty() ? "" : fmt::format("{}{}", static_cast<char>(code), failure);
+  const auto all = all_gather_text(said, what);
   for (int m = 0; m < size(); ++m) {
     const std::string& said = all[static_cast<size_t>(m)];
     if (!said.empty())

@@ -26,23 +26,24 @@ bool is_trained(const LearnerOptions& options, const ModelConfig& config,
   return tensor.trainable() && !frozen && !unused;
 }
 
-Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream)
+Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream,
+                 Group& group)
     : options_(options),
       stream_(stream),
+      group_(group),
       parameters_(config, stream.device()),
-      gradients_(config, stream.device()),
+      tree_(config, parts_of(group, options.parts).count, stream.device()),
+      shards_(share_out(parameters_, costs(), group.size())),
       weights_(bind_weights(parameters_, stream)),
-      by_place_(gradients_.by_place()),
-      optimiser_(options.optimiser, trained_tensors(), stream),
+      optimiser_(options.optimiser, own_tensors(), stream),
       pass_(config, options.pass, stream.device()),
       expert_counts_(config.layer_count() * config.expert_count_max(), stream.device()) {
   if (options.arithmetic == Arithmetic::kBf16) {
     copies_.emplace(parameters_, stream);
     copies_->bind(weights_);
   }
-  if (!options.train_router) {
-    for (LayerGradients& layer : by_place_.layers) layer.router = {};
-  }
+  if (!options.train_router) tree_.freeze_router();
+  if (group.size() > 1) room_ = HostCopy<float>(parameters_.flat().elements(), stream.device());
   clear_counts();
 }
 
@@ -51,12 +52,23 @@ void Learner::clear_counts() {
                         0);
 }
 
-std::vector<TrainedTensor> Learner::trained_tensors() const {
+// Of a tensor: the optimiser's state of it; what is not trained costs its place in the block.
+std::vector<int64_t> Learner::costs() const {
+  std::vector<int64_t> out;
+  for (const Parameter& p : parameters_.list()) {
+    const bool trained = is_trained(options_, parameters_.config(), p);
+    const int64_t moments = std::ssize(moment_prefixes(options_.optimiser, p.kind));
+    out.push_back(trained ? moments * p.view.elements() : 0);
+  }
+  return out;
+}
+
+std::vector<TrainedTensor> Learner::own_tensors() const {
   std::vector<TrainedTensor> tensors;
   for (size_t i = 0; i < parameters_.list().size(); ++i) {
     const Parameter& p = parameters_.list()[i];
-    if (!is_trained(options_, parameters_.config(), p)) continue;
-    tensors.push_back({p.name, p.kind, p.view, gradients_.list()[i].view});
+    if (!shards_.owns(group_.rank(), i) || !is_trained(options_, parameters_.config(), p)) continue;
+    tensors.push_back({p.name, p.kind, p.view, tree_.sum().list()[i].view});
   }
   return tensors;
 }
@@ -76,7 +88,7 @@ const LossResult& Learner::accumulate(const TrainInput& input, const LossOptions
 }
 
 const LossResult& Learner::backward(const LossOptions& options) {
-  const LossResult& result = pass_.backward(options, by_place_, stream_);
+  const LossResult& result = pass_.backward(options, tree_.current(), stream_);
   for (size_t i = 0; i < expert_counts_.size(); ++i) expert_counts_[i] += result.expert_counts[i];
   return result;
 }
@@ -91,8 +103,53 @@ void Learner::move_router_bias() {
   }
 }
 
+void Learner::reduce() {
+  if (reduced_) return;
+  reduced_ = true;
+  tree_.fold(stream_);
+  if (group_.size() == 1) return;
+  group_.all_reduce(expert_counts_.values(), "expert counts");
+  const TensorView own = shards_.of(group_.rank(), tree_.sum());
+  const Group::TakePart<float> take = [&](int64_t first, std::span<const float> sums) {
+    copy_from_host(sums, own.rows(first, std::ssize(sums)), stream_);
+  };
+  group_.reduce_scatter(room_.of(tree_.sum().flat(), stream_), shards_.elements, take,
+                        "sum of gradients");
+}
+
+// Chunks of all tensors in order, whoever has them; one tree over them.
+double Learner::gradient_norm() {
+  if (group_.size() == 1) return optimiser_.gradient_norm();
+  std::vector<int64_t> counts(static_cast<size_t>(group_.size()), 0);
+  int64_t total = 0;
+  for (size_t r = 0; r < counts.size(); ++r) {
+    for (size_t t = shards_.first_tensor[r]; t < shards_.first_tensor[r + 1]; ++t) {
+      const Parameter& p = parameters_.list()[t];
+      if (is_trained(options_, config(), p)) counts[r] += squares_chunk_count(p.view.elements());
+    }
+    total += counts[r];
+  }
+  std::vector<double> own(static_cast<size_t>(counts[static_cast<size_t>(group_.rank())]));
+  optimiser_.gradient_squares(own);
+  std::vector<double> all(static_cast<size_t>(total));
+  group_.all_gather(std::span<const double>(own), counts, std::span(all), "gradient norm");
+  return std::sqrt(sum_of_chunks(all));
+}
+
+void Learner::gather_weights() {
+  if (group_.size() == 1) return;
+  const Group::TakeShare<float> take = [&](int member, int64_t first,
+                                           std::span<const float> values) {
+    const TensorView share = shards_.of(member, parameters_);
+    copy_from_host(values, share.rows(first, std::ssize(values)), stream_);
+  };
+  group_.all_gather(room_.of(shards_.of(group_.rank(), parameters_), stream_), shards_.elements,
+                    take, "gather of weights");
+}
+
 UpdateResult Learner::update(double learning_rate, const std::string& where) {
-  const double norm = optimiser_.gradient_norm();
+  reduce();
+  const double norm = gradient_norm();
   if (!std::isfinite(norm)) {
     fail(ErrorCode::kDiverged,
          "{}: the gradient norm is {}; go on from the last checkpoint, where there is "
@@ -102,22 +159,45 @@ UpdateResult Learner::update(double learning_rate, const std::string& where) {
   const UpdateResult result{norm, optimiser_.clip_factor(norm)};
   optimiser_.step(learning_rate, result.clip_factor);
   if (options_.router_bias_rate > 0) move_router_bias();
+  gather_weights();
   parameters_changed();
-  gradients_.zero(stream_);
+  tree_.clear(stream_);
   clear_counts();
+  reduced_ = false;
   return result;
 }
 
-std::vector<NamedTensor> Learner::weight_tensors() const {
+// Those of a stack are where it is.
+std::vector<NamedTensor> Learner::weight_tensors(bool own_alone) const {
   std::vector<NamedTensor> tensors;
-  for (const ImpliedTensor& implied : implied_tensors(parameters_.config()))
-    tensors.push_back({implied.name, parameters_.view(implied.id)});
+  for (const ImpliedTensor& implied : implied_tensors(parameters_.config())) {
+    const bool own = shards_.owns(group_.rank(), parameters_.place(implied.id));
+    tensors.push_back({implied.name, parameters_.view(implied.id), own_alone && !own});
+  }
+  return tensors;
+}
+
+// Of all tensors; this rank has those of its shard.
+std::vector<NamedTensor> Learner::moments() const {
+  std::vector<NamedTensor> tensors;
+  auto own = optimiser_.state().begin();
+  for (size_t i = 0; i < parameters_.list().size(); ++i) {
+    const Parameter& p = parameters_.list()[i];
+    if (!is_trained(options_, parameters_.config(), p)) continue;
+    for (const std::string& prefix : moment_prefixes(options_.optimiser, p.kind)) {
+      if (shards_.owns(group_.rank(), i)) {
+        tensors.push_back(*own++);
+      } else {
+        tensors.push_back({prefix + p.name, p.view, /*elsewhere=*/true});
+      }
+    }
+  }
   return tensors;
 }
 
 void Learner::save(CheckpointContent& content) const {
-  content.tensors["model.safetensors"] = weight_tensors();
-  content.tensors["optimiser.safetensors"] = optimiser_.state();
+  content.tensors["model.safetensors"] = weight_tensors(/*own_alone=*/true);
+  content.tensors["optimiser.safetensors"] = moments();
   content.stream = &stream_;
   content.files["config.json"] = write_hf_config(parameters_.config()).dump(2) + "\n";
   content.state["optimiser_steps"] = optimiser_.step_count();
@@ -128,7 +208,7 @@ void Learner::save(CheckpointContent& content) const {
 // are forgotten.
 void Learner::load_moments(const Checkpoint& checkpoint) {
   const std::vector<std::string> apart =
-      checkpoint.load_shared("optimiser.safetensors", optimiser_.state(), stream_);
+      checkpoint.load_shared("optimiser.safetensors", moments(), stream_);
   for (const std::string& name : apart) {
     if (!may_leave_training(name))
       fail(
@@ -137,7 +217,7 @@ void Learner::load_moments(const Checkpoint& checkpoint) {
           "the model's or optimiser's configuration changed?",
           checkpoint.path().string(), name);
   }
-  if (!apart.empty())
+  if (!apart.empty() && group_.is_first())
     log_info("{} moments of tensors that join or leave training start at zero or are forgotten",
              apart.size());
 }
@@ -151,7 +231,7 @@ bool Learner::may_leave_training(const std::string& moment) const {
 }
 
 void Learner::load(const Checkpoint& checkpoint) {
-  checkpoint.load("model.safetensors", weight_tensors(), stream_);
+  checkpoint.load("model.safetensors", weight_tensors(/*own_alone=*/false), stream_);
   parameters_changed();
   load_moments(checkpoint);
   optimiser_.set_step_count(checkpoint.state().at("optimiser_steps").as_int("optimiser_steps"));

@@ -11,10 +11,11 @@
 namespace dure {
 
 NextTokenStage::NextTokenStage(const TrainConfig& config, const Json& model,
-                               const std::string& source)
+                               const std::string& source, Group& group)
     : config_(config),
       model_(model),
       source_(source),
+      group_(group),
       init_(config.init.empty() ? Path() : input_path(config.init)),
       tokenizer_path_(config.tokenizer.empty() ? init_ : Path(config.tokenizer)) {}
 
@@ -50,7 +51,7 @@ void NextTokenStage::open(const Checkpoint* from) {
   batches_.emplace(open_sources(config_, format, source_), packing_options());
   if (config_.record.eval_steps > 0) {
     heldout_ = open_heldout(config_, format);
-    if (heldout_.empty()) {
+    if (heldout_.empty() && group_.is_first()) {
       log_warn(
           "{}: record.eval_steps is {}, but {} holds nothing out for this stage: nothing will be "
           "measured (`dure data prepare --heldout-fraction`)",
@@ -58,7 +59,7 @@ void NextTokenStage::open(const Checkpoint* from) {
           config_.data.corpus.empty() ? "data" : config_.data.corpus);
     }
   }
-  learner_.emplace(start_->config, learner_options(), stream_);
+  learner_.emplace(start_->config, learner_options(), stream_, group_);
   if (from != nullptr) {
     BatchState state;
     from_json(state, from->state().at("data"), from->path().string() + ": data");
@@ -93,7 +94,8 @@ LearnerOptions NextTokenStage::learner_options() const {
                    .mtp = mtp_coefficient() > 0},
           .router_bias_rate = config_.loss.router_bias_rate,
           .arithmetic = config_.train.arithmetic,
-          .train_router = config_.loss.train_router};
+          .train_router = config_.loss.train_router,
+          .parts = config_.batch.step_parts()};
 }
 
 StepReport NextTokenStage::step(const StepContext& context) {

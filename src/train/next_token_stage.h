@@ -21,7 +21,8 @@ class NextTokenStage : public Stage {
  public:
   // `model`: config.json fields of a new model (null with config.init); `source` names the
   // configuration in errors. Opens nothing.
-  NextTokenStage(const TrainConfig& config, const Json& model, const std::string& source);
+  NextTokenStage(const TrainConfig& config, const Json& model, const std::string& source,
+                 Group& group = Group::alone());
 
   Json identity() const override;
   void open(const Checkpoint* from) override;
@@ -42,6 +43,7 @@ class NextTokenStage : public Stage {
   TrainConfig config_;
   Json model_;
   std::string source_;
+  Group& group_;
   Path init_;  // empty for a new model
   Path tokenizer_path_;
   CpuStream stream_;

@@ -12,6 +12,23 @@ namespace {
 // Tokens of a step; more would not be a step.
 constexpr int64_t kStepTokensMax = int64_t{1} << 40;
 
+void check_ranks(const TrainConfig& config, const std::string& source) {
+  const int64_t passes = config.batch.passes(), data = config.ranks.data;
+  if (passes % config.batch.step_parts() != 0) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: batch.parts is {}, which does not divide the {} passes of a step (batch.rows / "
+         "batch.micro_rows)",
+         source, config.batch.parts, passes);
+  }
+  const std::string hint =
+      passes >= data ? fmt::format("set batch.parts to {}, whatever the number of ranks", data)
+                     : fmt::format(
+                           "set batch.micro_rows to {} or a divisor of it, whatever the "
+                           "number of ranks",
+                           std::max<int64_t>(1, config.batch.rows / data));
+  check_parts(data, config.batch.step_parts(), source, "batch.parts", hint);
+}
+
 void check(const TrainConfig& config, const Json& model, const std::string& source) {
   const auto refuse = [&](const char* what) {
     fail(ErrorCode::kInvalidArgument, "{}: {}", source, what);
@@ -26,6 +43,7 @@ void check(const TrainConfig& config, const Json& model, const std::string& sour
   if (config.batch.micro_rows > 0 && config.batch.rows % config.batch.micro_rows != 0)
     refuse("batch.rows is no multiple of batch.micro_rows");
   check_batch(config.batch, source);
+  check_ranks(config, source);
   if (config.stage == TrainStage::kSft) check_mixture(config.data.tasks, source + ": data.tasks");
 }
 
@@ -74,7 +92,8 @@ void check_batch(const TrainBatchOptions& batch, const std::string& source) {
   }
 }
 
-void run_training(const TrainConfig& config, const Json& model, const std::string& source) {
+void run_training(const TrainConfig& config, const Json& model, const std::string& source,
+                  Group& group) {
   check(config, model, source);
   const RunOptions options = run_options(config);
   if (config.init.empty()) {
@@ -82,8 +101,8 @@ void run_training(const TrainConfig& config, const Json& model, const std::strin
   } else {
     require_init(config.init, options.folder);
   }
-  NextTokenStage stage(config, model, source);
-  Run(options, stage).run();
+  NextTokenStage stage(config, model, source, group);
+  Run(options, stage, group).run();
 }
 
 }  // namespace dure
