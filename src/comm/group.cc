@@ -250,9 +250,9 @@ void Group::agree(const std::string& failure, ErrorCode code, std::string_view w
     if (!failure.empty()) throw Error(code, failure);
     return;
   }
-  const std::string said =
+  const std::string mine =
       failure.empty() ? "" : fmt::format("{}{}", static_cast<char>(code), failure);
-  const auto all = all_gather_text(said, what);
+  const auto all = all_gather_text(mine, what);
   for (int m = 0; m < size(); ++m) {
     const std::string& said = all[static_cast<size_t>(m)];
     if (!said.empty())

@@ -4,6 +4,8 @@
 #include <dlfcn.h>
 #include <fmt/core.h>
 
+#include <cstdlib>
+
 namespace dure {
 namespace {
 
@@ -45,10 +47,14 @@ MpiFound open_library() {
   static MpiLibrary mpi;
   // Its own parts look for its symbols: they must be there for all.
   void* handle = nullptr;
-  for (const char* name : {"libmpi.so.40", "libmpi.so"}) {
+  const char* chosen = std::getenv("DURE_MPI_LIBRARY");
+  if (chosen != nullptr && *chosen == 0) chosen = nullptr;
+  for (const char* name : {chosen != nullptr ? chosen : "libmpi.so.40", "libmpi.so"}) {
     handle = ::dlopen(name, RTLD_NOW | RTLD_GLOBAL);
-    if (handle != nullptr) break;
+    if (handle != nullptr || chosen != nullptr) break;
   }
+  if (handle == nullptr && chosen != nullptr)
+    return {nullptr, fmt::format("DURE_MPI_LIBRARY is {}: {}", chosen, ::dlerror())};
   if (handle == nullptr)
     return {nullptr, "no libmpi.so.40 (Open MPI 4 or 5): apt-get install openmpi-bin"};
   mpi.version = version_of(handle);

@@ -50,7 +50,7 @@ struct MpiFound {
   std::string text;
 };
 
-// Opens it, once in a process. Does not start it (init_thread).
+// Opens it (DURE_MPI_LIBRARY, else libmpi.so.40), once in a process. Does not start it (init_thread).
 const MpiFound& find_mpi();
 
 }  // namespace dure

@@ -67,11 +67,12 @@ LearnerOptions preference_learner_options(const PreferConfig& config, const Pref
   look(set.heldout);
   LearnerOptions options = preference_learner_options(config.optimiser, rows);
   options.arithmetic = config.train.arithmetic;
+  options.parts = config.parts;
   return options;
 }
 
-PreferenceStage::PreferenceStage(const PreferConfig& config)
-    : config_(config), init_(input_path(config.init)) {}
+PreferenceStage::PreferenceStage(const PreferConfig& config, Group& group)
+    : config_(config), group_(group), init_(input_path(config.init)) {}
 
 // Length, rates, beta and when to save may be changed when a run is continued; what its steps are
 // made of may not.
@@ -107,7 +108,7 @@ void PreferenceStage::open(const Checkpoint* from) {
   drawn_.assign(set_.files.size(), 0);
   const LearnerOptions options = preference_learner_options(config_, set_);
   step_options_ = {.objective = config_.objective, .rows_max = options.pass.rows_max};
-  learner_.emplace(files_->config(), options, stream_);
+  learner_.emplace(files_->config(), options, stream_, group_);
   if (from == nullptr) {
     load_parameters(*files_, learner_->parameters(), stream_);
   } else {

@@ -81,6 +81,7 @@ LearnerOptions rl_learner_options(const RlConfig& config, const PromptRoom& room
   LearnerOptions options =
       rl_learner_options(config.optimiser, std::max(config.micro_rows_max, room.context_tokens()));
   options.arithmetic = config.train.arithmetic;
+  options.parts = config.parts;
   return options;
 }
 

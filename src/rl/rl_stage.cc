@@ -19,8 +19,8 @@ constexpr int64_t kQuietStepsMax = 5;  // without an update, before a warning
 
 }  // namespace
 
-RlStage::RlStage(const RlConfig& config)
-    : config_(config), init_(input_path(config.init)), items_(rl_items(config)) {}
+RlStage::RlStage(const RlConfig& config, Group& group)
+    : config_(config), group_(group), init_(input_path(config.init)), items_(rl_items(config)) {}
 
 // Length, rates, clips and when to save may be changed when a run is continued; what its steps are
 // made of may not.
@@ -51,9 +51,9 @@ void RlStage::open(const Checkpoint* from) {
   make_folders(config_.output);
   if (items_ != nullptr) items_->open_graders(config_.output);
   learner_options_ = rl_learner_options(config_, room_);
-  learner_.emplace(files_->config(), learner_options_, stream_);
+  learner_.emplace(files_->config(), learner_options_, stream_, group_);
   generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
-  samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
+  if (group_.is_first()) samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
   if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
   learner_->parameters_changed();
   if (config_.filter.samples > 0) filter_items(from != nullptr);
@@ -94,14 +94,14 @@ void RlStage::add_heldout(Json& row) {
   for (int64_t i = 0; i < count; ++i)
     asked.push_back(&items_->heldout()[static_cast<size_t>(i * total / count)]);
   const std::vector<Rollout> answers = answer_items(
-      prompts(), {.items = std::move(asked), .stream = "rl held out"}, room_, *generator_);
+      prompts(), {.items = std::move(asked), .stream = "rl held out"}, room_, *generator_, group_);
   add_heldout_rewards(answers, *items_, row);
 }
 
 StepReport RlStage::step(const StepContext& context) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Rollout> rollouts =
-      collect_rollouts(prompts(), context.index, room_, *generator_);
+      collect_rollouts(prompts(), context.index, room_, *generator_, nullptr, group_);
   const std::chrono::duration<double> rollout_time = std::chrono::steady_clock::now() - start;
   const RlLearnt learnt = learn_from_rollouts(rollouts,
                                               {.objective = config_.objective,
@@ -109,7 +109,7 @@ StepReport RlStage::step(const StepContext& context) {
                                                .rows_max = learner_options_.pass.rows_max},
                                               context, *learner_, stream_);
   note_signal(context, learnt);
-  samples_->write(context.index + 1, rollouts, config_.log_samples);
+  if (samples_) samples_->write(context.index + 1, rollouts, config_.log_samples);
   StepReport out = report(rollout_stats(rollouts), learnt, rollout_time.count());
   if (items_ != nullptr) add_item_rewards(rollouts, *items_, out.row);
   add_reward_parts(rollouts, out.row);
@@ -123,7 +123,7 @@ void RlStage::note_signal(const StepContext& context, const RlLearnt& learnt) {
   const bool last = context.index + 1 == config_.steps && steps_without_signal_ == steps_done_;
   const bool due = steps_without_signal_ == kQuietStepsMax ||
                    (steps_without_signal_ > 0 && steps_without_signal_ % 100 == 0);
-  if (!last && !due) return;
+  if ((!last && !due) || !group_.is_first()) return;
   log_warn(
       "{}: nothing learnt in the last {} steps: in every group all answers earned the same; make "
       "the tasks easier or harder, raise rollout.group_size, or start from a better model",

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "rl/rl_stage.h"
 #include "train/run.h"
+#include "train/shards.h"
 
 namespace dure {
 namespace {
@@ -45,17 +46,19 @@ void check_rl(const RlConfig& config) {
     fail(ErrorCode::kInvalidArgument, "init is empty: name the model folder to start from");
   if (config.output.empty())
     fail(ErrorCode::kInvalidArgument, "output is empty: name the folder of the run");
+  check_parts(config.ranks.data, config.parts, config.output, "parts",
+              fmt::format("set parts to {}, whatever the number of ranks", config.ranks.data));
   if (config.items.empty() || config.tasks_weight > 0) check_mixture(config.tasks, "tasks");
   if (config.items.empty()) check_without_items(config);
   if (config.verifier.given()) make_verifier(config.verifier, "", "verifier");
 }
 
-void run_rl(const RlConfig& config) {
+void run_rl(const RlConfig& config, Group& group) {
   check_rl(config);
   const RunOptions options = run_options(config);
   require_init(config.init, options.folder);
-  RlStage stage(config);
-  Run(options, stage).run();
+  RlStage stage(config, group);
+  Run(options, stage, group).run();
 }
 
 void run_rl_filter(const RlConfig& config) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <mutex>
 #include <thread>
 
@@ -10,6 +11,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "grade/language.h"
+#include "rl/rollout_exchange.h"
 
 namespace dure {
 namespace {
@@ -44,7 +46,7 @@ std::string language_for(const Rollout& r, const RewardOptions& options) {
 
 class Scoring {
  public:
-  Scoring(const PromptSource& source, std::vector<Rollout>& rollouts)
+  Scoring(const PromptSource& source, std::span<Rollout> rollouts)
       : source_(source), rollouts_(rollouts) {}
 
   // Items are graded by as many threads as their graders can use; rewards stand with their answers,
@@ -132,11 +134,28 @@ class Scoring {
   }
 
   const PromptSource& source_;
-  std::vector<Rollout>& rollouts_;
+  std::span<Rollout> rollouts_;
   std::vector<Read> answers_;
   std::mutex mutex_;
   std::exception_ptr fault_;
 };
+
+// Samples and grades this rank's of them, and gets the others'.
+void fill(const PromptSource& source, std::vector<Rollout>& rollouts,
+          std::vector<GenerationRequest> requests, int64_t group_size, Generator& generator,
+          const std::function<void(int64_t)>& on_progress, Group& ranks) {
+  const int64_t groups = std::ssize(rollouts) / group_size;
+  const RolloutRange own = own_rollouts(groups, group_size, ranks);
+  std::vector<GenerationRequest> asked(
+      std::make_move_iterator(requests.begin() + static_cast<std::ptrdiff_t>(own.begin)),
+      std::make_move_iterator(requests.begin() + static_cast<std::ptrdiff_t>(own.end)));
+  generator.forget_prefixes();  // They are of the weights before the last update.
+  std::vector<Generation> generations = generator.run(std::move(asked), on_progress);
+  const std::span<Rollout> mine = std::span(rollouts).subspan(own.begin, own.end - own.begin);
+  for (size_t i = 0; i < mine.size(); ++i) mine[i].generation = std::move(generations[i]);
+  Scoring(source, mine).run();
+  share_rollouts(rollouts, groups, group_size, ranks);
+}
 
 }  // namespace
 
@@ -193,7 +212,8 @@ PromptRoom measure_room(const PromptSource& source, StepRange steps, const Promp
 
 std::vector<Rollout> collect_rollouts(const PromptSource& source, int64_t step,
                                       const PromptRoom& room, Generator& generator,
-                                      const std::function<void(int64_t)>& on_progress) {
+                                      const std::function<void(int64_t)>& on_progress,
+                                      Group& ranks) {
   const RolloutOptions& options = source.options;
   const ChatTexts& texts = source.texts;
   const std::vector<int32_t>& stop_tokens = texts.require_stop_tokens();
@@ -216,15 +236,12 @@ std::vector<Rollout> collect_rollouts(const PromptSource& source, int64_t step,
                           .prompt = prompt.ids});
     }
   }
-  generator.forget_prefixes();  // They are of the weights before the last update.
-  std::vector<Generation> generations = generator.run(std::move(requests), on_progress);
-  for (size_t i = 0; i < rollouts.size(); ++i) rollouts[i].generation = std::move(generations[i]);
-  Scoring(source, rollouts).run();
+  fill(source, rollouts, std::move(requests), options.group_size, generator, on_progress, ranks);
   return rollouts;
 }
 
 std::vector<Rollout> answer_items(const PromptSource& source, const ItemQuestions& questions,
-                                  const PromptRoom& room, Generator& generator) {
+                                  const PromptRoom& room, Generator& generator, Group& ranks) {
   std::vector<Rollout> rollouts;
   std::vector<GenerationRequest> requests;
   for (size_t group = 0; group < questions.items.size(); ++group) {
@@ -244,10 +261,7 @@ std::vector<Rollout> answer_items(const PromptSource& source, const ItemQuestion
       rollouts.push_back({.group = static_cast<int64_t>(group), .item = &item, .prompt = ids});
     }
   }
-  generator.forget_prefixes();
-  std::vector<Generation> generations = generator.run(std::move(requests));
-  for (size_t i = 0; i < rollouts.size(); ++i) rollouts[i].generation = std::move(generations[i]);
-  Scoring(source, rollouts).run();
+  fill(source, rollouts, std::move(requests), questions.copies, generator, nullptr, ranks);
   return rollouts;
 }
 

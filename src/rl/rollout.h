@@ -14,6 +14,7 @@
 
 #include "base/options.h"
 #include "chat/conversation.h"
+#include "comm/group.h"
 #include "data/tasks/mixture.h"
 #include "engine/generator.h"
 #include "eval/grader.h"
@@ -107,12 +108,15 @@ struct ItemQuestions {
   uint64_t stream_step = 0;
 };
 std::vector<Rollout> answer_items(const PromptSource& source, const ItemQuestions& questions,
-                                  const PromptRoom& room, Generator& generator);
+                                  const PromptRoom& room, Generator& generator,
+                                  Group& ranks = Group::alone());
 
 // prompts_per_step * group_size rollouts of `step`, a problem's group together. Throws
-// kInvalidArgument where no token of `texts` ends an answer, and as prompt() does.
+// kInvalidArgument where no token of `texts` ends an answer, and as prompt() does. Over `ranks`
+// each samples and grades some of the groups, and all get all (rollout_exchange.h).
 std::vector<Rollout> collect_rollouts(
     const PromptSource& source, int64_t step, const PromptRoom& room, Generator& generator,
-    const std::function<void(int64_t finished)>& on_progress = nullptr);
+    const std::function<void(int64_t finished)>& on_progress = nullptr,
+    Group& ranks = Group::alone());
 
 }  // namespace dure

@@ -4,7 +4,7 @@
 #include <bit>
 
 #include "base/check.h"
-#include "kernels/elementwise.h"
+#include "kernels/rows.h"
 
 namespace dure {
 
