@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/testing.h"
+#include "comm/thread_transport.h"
 #include "eval/answer_store.h"
 #include "program.h"
 #include "rl/prefer_trainer.h"
@@ -95,6 +96,31 @@ TEST_F(PreferTest, EveryObjectiveIsOneNameAwayAndLearns) {
         << name;
     EXPECT_EQ(needs_reference(objective), path_exists(at(output) / "reference_logps.bin")) << name;
   }
+}
+
+TEST_F(PreferTest, OverRanksItHasTheSameBits) {
+  ::setenv("DURE_THREADS", "1", 1);
+  for (const PreferenceObjective objective :
+       {PreferenceObjective::kDpo, PreferenceObjective::kGrouper, PreferenceObjective::kKto}) {
+    const auto with = [&](int ranks) {
+      const std::string name = fmt::format("on-{}-{}", name_of(objective), ranks);
+      PreferConfig c = prefer(name, objective);
+      c.steps = 3;
+      c.micro_rows_max = 64;
+      c.parts = 4;
+      c.ranks.data = ranks;
+      run_ranks(ranks, [&](Group& group) { run_prefer(c, group); });
+      return name;
+    };
+    const std::string one = with(1);
+    for (const int ranks : {2, 4}) {
+      const std::string other = with(ranks);
+      EXPECT_TRUE(weights_of(one) == weights_of(other)) << other;
+      for (const char* column : {"loss", "grad_norm", "rewards/margins", "rewards/accuracies"})
+        EXPECT_EQ(column_of(one, column), column_of(other, column)) << other << " " << column;
+    }
+  }
+  ::unsetenv("DURE_THREADS");
 }
 
 // The policy is the reference: to the bit, whatever is computed together.

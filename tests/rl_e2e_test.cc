@@ -6,6 +6,7 @@
 
 #include "base/testing.h"
 #include "cli/convert_model.h"
+#include "comm/thread_transport.h"
 #include "model/load.h"
 #include "program.h"
 #include "rl/rl_step.h"
@@ -95,6 +96,34 @@ TEST_F(RlTest, ACheckpointIsAModelWithItsTexts) {
   EXPECT_EQ(from_checkpoint.code, 0) << from_checkpoint.error;
   EXPECT_FALSE(from_checkpoint.out.empty());
   EXPECT_EQ(from_checkpoint.out, from_model.out);
+}
+
+// Rollouts spread over ranks, two updates a step in four parts.
+TEST_F(RlTest, OverRanksItHasTheSameBits) {
+  const auto with = [&](const std::string& output, int ranks) {
+    RlConfig c = rl(output);
+    c.steps = 3;
+    c.updates_per_step = 2;
+    c.micro_rows_max = 64;
+    c.parts = 4;
+    c.ranks.data = ranks;
+    run_ranks(ranks, [&](Group& group) { run_rl(c, group); });
+  };
+  ::setenv("DURE_THREADS", "1", 1);
+  with("on-1", 1);
+  for (const int ranks : {2, 4}) {
+    const std::string name = fmt::format("on-{}", ranks);
+    with(name, ranks);
+    EXPECT_TRUE(weights_of(name) == weights_of("on-1")) << ranks;
+    for (const char* column : {"reward", "loss", "grad_norm", "entropy", "sampler_mismatch_max"})
+      EXPECT_EQ(column_of(name, column), column_of("on-1", column)) << ranks << " " << column;
+    EXPECT_EQ(read_file(at(name) / "samples.jsonl"), read_file(at("on-1/samples.jsonl")));
+    const Path one = *latest_checkpoint(at("on-1/checkpoints")),
+               other = *latest_checkpoint(at(name) / "checkpoints");
+    EXPECT_TRUE(read_file(one / "optimiser.safetensors") ==
+                read_file(other / "optimiser.safetensors"));
+  }
+  ::unsetenv("DURE_THREADS");
 }
 
 TEST_F(RlTest, AFinishedRunIsLeftAsItIs) {

@@ -76,7 +76,8 @@ TrainPlan plan_training(const ModelConfig& config, const LearnerOptions& options
                         int64_t thread_count, const AdapterSubject* adapter) {
   if (adapter != nullptr) return plan_adapter(config, options, *adapter);
   TrainPlan plan;
-  plan.weight_bytes = plan.gradient_bytes = Parameters::bytes(config);
+  plan.weight_bytes = Parameters::bytes(config);
+  plan.gradient_bytes = GradientTree::block_count(options.parts) * plan.weight_bytes;
   if (options.arithmetic == Arithmetic::kBf16) plan.copy_bytes = Bf16Copies::bytes(config);
   for (const ImpliedTensor& facts : tensor_list(config)) {
     if (!is_trained(options, config, facts)) continue;

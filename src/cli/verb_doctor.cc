@@ -9,6 +9,8 @@
 #include "cli/machine_facts.h"
 #include "cli/memory_plan.h"
 #include "cli/verbs.h"
+#include "comm/launcher.h"
+#include "comm/mpi_library.h"
 #include "kernels/isa.h"
 #include "kernels/peak.h"
 #include "sandbox/sandboxed_program.h"
@@ -90,6 +92,16 @@ void print_peak(CpuStream& stream) {
               peak.copy_gbytes_s);
 }
 
+// What several ranks of a run would be connected by.
+void print_ranks() {
+  const MpiFound& mpi = find_mpi();
+  std::printf("ranks: %s%s\n", mpi.library != nullptr ? "" : "one process; ", mpi.text.c_str());
+  if (const std::optional<Launcher> launcher = find_launcher())
+    std::printf(
+        "launcher: %s, rank %d of %s\n", launcher->name.c_str(), launcher->rank,
+        launcher->size ? std::to_string(*launcher->size).c_str() : "a number that MPI says");
+}
+
 }  // namespace
 
 std::function<int()> declare_doctor(Args& args) {
@@ -102,6 +114,7 @@ std::function<int()> declare_doctor(Args& args) {
     print_memory();
     print_peak(stream);
     print_gpus();
+    print_ranks();
     print_missing();
     print_sandbox();
     return 0;

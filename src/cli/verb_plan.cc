@@ -178,6 +178,7 @@ Subject read_recipe(const Path& path, const PlanArgs& args) {
                       .mtp = config.loss.mtp_coefficient > 0};
   out.learner.train_router = config.loss.train_router;
   out.learner.arithmetic = config.train.arithmetic;
+  out.learner.parts = config.batch.step_parts();
   return out;
 }
 

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "cli/args.h"
+#include "cli/rank_facts.h"
 #include "cli/verbs.h"
 #include "rl/prefer_trainer.h"
 
@@ -33,7 +34,8 @@ int run(const Given& given) {
   for (const std::string& setting : given.settings) set_path(json, setting);
   PreferConfig config;
   blame_assignments(given.config, given.settings, [&] { from_json(config, json, given.config); });
-  run_prefer(config);
+  run_in_ranks(config.ranks, given.config, rank_facts(json),
+               [&](Group& group) { run_prefer(config, group); });
   return 0;
 }
 

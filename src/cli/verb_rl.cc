@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "cli/args.h"
+#include "cli/rank_facts.h"
 #include "cli/verbs.h"
 #include "rl/rl_trainer.h"
 
@@ -51,7 +52,8 @@ std::function<int()> declare_rl(Args& args) {
     if (given->filter_only) {
       run_rl_filter(config);
     } else {
-      run_rl(config);
+      run_in_ranks(config.ranks, given->config, rank_facts(json),
+                   [&](Group& group) { run_rl(config, group); });
     }
     return 0;
   };

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "cli/args.h"
+#include "cli/rank_facts.h"
 #include "cli/verbs.h"
 #include "formats/hf_field_help.h"
 #include "train/trainer.h"
@@ -34,7 +35,8 @@ int run(const Given& given) {
   TrainConfig config;
   blame_assignments(given.config, given.settings, [&] {
     from_json(config, plain, given.config);
-    run_training(config, model, given.config);
+    run_in_ranks(config.ranks, given.config, rank_facts(json),
+                 [&](Group& group) { run_training(config, model, given.config, group); });
   });
   return 0;
 }

@@ -405,12 +405,17 @@ std::string safetensors_header(const std::vector<TensorInfo>& tensors,
   return std::string(reinterpret_cast<const char*>(&length), 8) + header;
 }
 
-SafetensorsWriter::SafetensorsWriter(const Path& path, std::vector<TensorInfo> tensors,
-                                     const std::map<std::string, std::string>& metadata)
-    : TensorWriter(path) {
+std::vector<TensorInfo> in_file_order(std::vector<TensorInfo> tensors) {
   std::stable_sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
     return dtype_info(a.dtype).block_bytes > dtype_info(b.dtype).block_bytes;
   });
+  return tensors;
+}
+
+SafetensorsWriter::SafetensorsWriter(const Path& path, std::vector<TensorInfo> tensors,
+                                     const std::map<std::string, std::string>& metadata)
+    : TensorWriter(path) {
+  tensors = in_file_order(std::move(tensors));
   int64_t data_bytes = 0;
   for (const TensorInfo& info : tensors) {
     DURE_CHECK(!is_block(info.dtype), "{}: safetensors cannot hold {}", info.name,

@@ -95,6 +95,9 @@ class SafetensorsWriter : public TensorWriter {
                     const std::map<std::string, std::string>& metadata = {});
 };
 
+// In the order in which a writer lays them out: types of larger elements first.
+std::vector<TensorInfo> in_file_order(std::vector<TensorInfo> tensors);
+
 // The first bytes of a file that holds `tensors` in this order: length, header, padding.
 std::string safetensors_header(const std::vector<TensorInfo>& tensors,
                                const std::map<std::string, std::string>& metadata = {});

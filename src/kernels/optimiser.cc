@@ -61,4 +61,19 @@ double sum_of_squares(std::span<const ConstTensorView> tensors, Stream& stream) 
   return dispatch(stream, [&](CpuStream& s) { return cpu::sum_of_squares(tensors, s); });
 }
 
+int64_t squares_chunk_count(int64_t elements) { return cpu::squares_chunk_count(elements); }
+
+void squares_by_chunk(std::span<const ConstTensorView> tensors, std::span<double> sums,
+                      Stream& stream) {
+  int64_t count = 0;
+  for (const ConstTensorView& t : tensors) {
+    t.expect(DType::kF32);
+    count += squares_chunk_count(t.elements());
+  }
+  DURE_CHECK(count == std::ssize(sums), "{} sums for {} chunks", sums.size(), count);
+  dispatch(stream, [&](CpuStream& s) { cpu::squares_by_chunk(tensors, sums, s); });
+}
+
+double sum_of_chunks(std::span<double> sums) { return cpu::sum_of_chunks(sums); }
+
 }  // namespace dure

@@ -70,4 +70,12 @@ void orthogonalise(TensorView x, int iterations, TensorView workspace, Stream& s
 // through.
 double sum_of_squares(std::span<const ConstTensorView> tensors, Stream& stream);
 
+// The same in two halves, for tensors that lie on several ranks: the chunks' sums, in order, and
+// the tree over those of all tensors side by side (which it uses up). sums: [squares_chunk_count()
+// of all tensors].
+int64_t squares_chunk_count(int64_t elements);
+void squares_by_chunk(std::span<const ConstTensorView> tensors, std::span<double> sums,
+                      Stream& stream);
+double sum_of_chunks(std::span<double> sums);
+
 }  // namespace dure

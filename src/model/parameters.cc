@@ -59,10 +59,14 @@ const Parameter& Parameters::at(std::string_view name) const {
   return *parameter;
 }
 
-TensorView Parameters::view(TensorId id) const {
+size_t Parameters::place(TensorId id) const {
   const std::optional<size_t> place = index_.find({id.role, id.layer, -1});
   if (!place) fail(ErrorCode::kNotFound, "the model has no parameter {}", hf_name(id, config_));
-  const TensorView stack = list_[*place].view;
+  return *place;
+}
+
+TensorView Parameters::view(TensorId id) const {
+  const TensorView stack = list_[place(id)].view;
   return id.expert < 0 ? stack : stack.slice(id.expert);
 }
 

@@ -33,6 +33,8 @@ class Parameters {
   const Parameter& at(std::string_view name) const;    // Throws kNotFound naming it.
   // Of an expert its slice of the stack. Throws kNotFound naming it.
   TensorView view(TensorId id) const;
+  // Its place in list(), of an expert that of the stack. Throws kNotFound naming it.
+  size_t place(TensorId id) const;
   // Everything as one row [N]; between tensors lie padding elements (each tensor starts at 64
   // bytes), 0 for good.
   TensorView flat() const { return flat_; }

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "rl/preference_stage.h"
 #include "train/run.h"
+#include "train/shards.h"
 
 namespace dure {
 namespace {
@@ -31,6 +32,9 @@ void check_prefer(const PreferConfig& config) {
   };
   if (config.init.empty()) refuse("init is empty: name the model folder to start from");
   if (config.output.empty()) refuse("output is empty: name the folder of the run");
+  refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.data, config.output);
+  check_parts(config.ranks.data, config.parts, config.output, "parts",
+              fmt::format("set parts to {}, whatever the number of ranks", config.ranks.data));
   if (config.data.files.empty())
     refuse("data.files is empty: name JSONL files of preferences, as [{path: pairs.jsonl}]");
   for (const PreferenceFile& file : config.data.files) {
@@ -47,12 +51,12 @@ void check_prefer(const PreferConfig& config) {
     refuse("objective.rpo_alpha: orpo has this term already, of weight 1; set it to 0");
 }
 
-void run_prefer(const PreferConfig& config) {
+void run_prefer(const PreferConfig& config, Group& group) {
   check_prefer(config);
   const RunOptions options = run_options(config);
   require_init(config.init, options.folder);
-  PreferenceStage stage(config);
-  Run(options, stage).run();
+  PreferenceStage stage(config, group);
+  Run(options, stage, group).run();
 }
 
 }  // namespace dure

@@ -9,6 +9,7 @@
 
 #include <string>
 
+#include "comm/ranks.h"
 #include "data/preference_data.h"
 #include "formats/adapter_layout.h"
 #include "rl/preference.h"
@@ -45,6 +46,8 @@ struct PreferConfig {
   int64_t steps = 100;
   int64_t items_per_step = 16;
   int64_t micro_rows_max = 4096;  // tokens of one forward and backward
+  int64_t parts = 1;              // of a step's sums, over all ranks
+  RankOptions ranks;
   PreferenceDataOptions data;
   PreferenceOptions objective;
   PrecisionOptions train;
@@ -65,6 +68,10 @@ struct PreferConfig {
       "tokens of one forward and backward, or the longest pair's where that has more; no effect on "
       "the result beyond rounding",
       between(64, int64_t{1} << 31));
+    v("parts", parts,
+      "sums that a step's gradient is made of, added as a tree; ranks share them (docs/ranks.md)",
+      between(1, 65536));
+    v("ranks", ranks, "processes that share the work, as a launcher starts them (docs/ranks.md)");
     v("data", data, "what is compared");
     v("objective", objective, "how responses are compared");
     v("train", train, "how products round");
@@ -81,6 +88,6 @@ void check_prefer(const PreferConfig& config);
 // Runs to the end, or continues where the folder's last checkpoint stands; a finished run is left
 // as it is. Leaves OUTPUT/model (a Hugging Face folder). Throws kInterrupted after saving,
 // kDiverged naming the step, and whatever files and options get wrong.
-void run_prefer(const PreferConfig& config);
+void run_prefer(const PreferConfig& config, Group& group = Group::alone());
 
 }  // namespace dure

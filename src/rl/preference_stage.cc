@@ -68,11 +68,12 @@ LearnerOptions preference_learner_options(const PreferConfig& config, const Pref
   LearnerOptions options = preference_learner_options(config.optimiser, rows);
   options.arithmetic = config.train.arithmetic;
   options.pass.adapter_rank = config.lora.rank;
+  options.parts = config.parts;
   return options;
 }
 
-PreferenceStage::PreferenceStage(const PreferConfig& config)
-    : config_(config), init_(input_path(config.init)) {}
+PreferenceStage::PreferenceStage(const PreferConfig& config, Group& group)
+    : config_(config), group_(group), init_(input_path(config.init)) {}
 
 // Length, rates, beta and when to save may be changed when a run is continued; what its steps are
 // made of may not.
@@ -117,7 +118,7 @@ void PreferenceStage::open(const Checkpoint* from) {
         options, stream_);
     learner_->adapter()->initialise(static_cast<uint64_t>(config_.seed), stream_);
   } else {
-    learner_.emplace(files_->config(), options, stream_);
+    learner_.emplace(files_->config(), options, stream_, group_);
     if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
   }
   if (from != nullptr) {

@@ -28,7 +28,7 @@ LearnerOptions preference_learner_options(const PreferConfig& config, const Pref
 class PreferenceStage : public Stage {
  public:
   // Opens nothing.
-  explicit PreferenceStage(const PreferConfig& config);
+  explicit PreferenceStage(const PreferConfig& config, Group& group = Group::alone());
 
   Json identity() const override;
   void open(const Checkpoint* from) override;
@@ -48,6 +48,7 @@ class PreferenceStage : public Stage {
   std::vector<ComparedItem> draw();
 
   PreferConfig config_;
+  Group& group_;
   Path init_;
   CpuStream stream_;
   std::shared_ptr<const ModelFiles> files_;

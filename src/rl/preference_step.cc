@@ -83,18 +83,29 @@ class Comparison {
     for (size_t i = 0; i < items.size(); ++i) outcomes_[i].resize(items[i].item->responses.size());
   }
 
-  // Forward passes over all items; backward ones too where they are `learnt` from.
-  void run(bool learnt) {
-    if (shape_ == PreferenceShape::kLabels) measure_zero_point();
-    Packer packer(options_.rows_max);
-    for (size_t i = 0; i < items_.size(); ++i) place(i, packer);
-    for (const DocumentBatch& batch : packer.batches()) {
-      forward(batch, learner_, stream_);
-      tokens_ += batch.rows();
-      coefficients_.assign(batch.ids.size(), 0.0f);
-      weigh(batch);
-      if (learnt) learner_.backward({.row_coefficients = coefficients_});
+  // Forward passes over all items.
+  void measure() {
+    const std::vector<DocumentBatch> batches = begin();
+    for (const DocumentBatch& batch : batches) pass(batch, /*learnt=*/false);
+  }
+
+  // Backward passes too: this rank's parts of the batches, then what the others found.
+  void learn() {
+    const std::vector<DocumentBatch> batches = begin();
+    const PartRange mine = learner_.parts();
+    std::vector<double> losses(static_cast<size_t>(2 * learner_.part_count()), 0.0);
+    for (int64_t p = mine.first; p < mine.first + mine.count; ++p) {
+      if (p > mine.first) learner_.next_part();
+      const ItemRange range = items_of_part(std::ssize(batches), p, learner_.part_count());
+      loss_ = 0;
+      nll_loss_ = 0;
+      for (int64_t i = range.begin; i < range.end; ++i)
+        pass(batches[static_cast<size_t>(i)], /*learnt=*/true);
+      losses[static_cast<size_t>(2 * p)] = loss_;
+      losses[static_cast<size_t>(2 * p + 1)] = nll_loss_;
     }
+    take_losses(losses);
+    share_outcomes();
   }
 
   PreferenceStats stats() const;
@@ -102,6 +113,55 @@ class Comparison {
 
  private:
   double share() const { return 1 / static_cast<double>(items_.size()); }
+
+  std::vector<DocumentBatch> begin() {
+    if (shape_ == PreferenceShape::kLabels) measure_zero_point();
+    Packer packer(options_.rows_max);
+    for (size_t i = 0; i < items_.size(); ++i) place(i, packer);
+    for (const DocumentBatch& batch : packer.batches()) tokens_ += batch.rows();
+    return packer.batches();
+  }
+
+  void pass(const DocumentBatch& batch, bool learnt) {
+    forward(batch, learner_, stream_);
+    coefficients_.assign(batch.ids.size(), 0.0f);
+    weigh(batch);
+    if (learnt) learner_.backward({.row_coefficients = coefficients_});
+  }
+
+  // losses: of each part loss and nll_loss, 0 where another rank has it. Others' zeros change
+  // nothing, so the sums over ranks are what each part came to.
+  void take_losses(std::vector<double>& losses) {
+    learner_.group().all_reduce(std::span(losses), "losses");
+    std::vector<std::span<double>> parts;
+    for (size_t p = 0; p < losses.size(); p += 2) parts.push_back(std::span(losses).subspan(p, 2));
+    tree_sum(parts);
+    loss_ = losses[0];
+    nll_loss_ = losses[1];
+  }
+
+  // Every response went through one rank's model.
+  void share_outcomes() {
+    if (learner_.group().size() == 1) return;
+    std::vector<double> values;
+    for (const auto& of_item : outcomes_) {
+      for (const Outcome& o : of_item) {
+        const ResponseLogProbability& r = o.response;
+        values.insert(values.end(),
+                      {r.sum, r.reference_sum, static_cast<double>(r.tokens), o.reward});
+      }
+    }
+    learner_.group().all_reduce(std::span(values), "outcomes");
+    auto next = values.begin();
+    for (auto& of_item : outcomes_) {
+      for (Outcome& o : of_item) {
+        o.response.sum = *next++;
+        o.response.reference_sum = *next++;
+        o.response.tokens = static_cast<int64_t>(*next++);
+        o.reward = *next++;
+      }
+    }
+  }
 
   void place(size_t i, Packer& packer) const {
     const std::vector<TokenDocument>& responses = items_[i].item->responses;
@@ -311,7 +371,7 @@ PreferenceLearnt learn_from_preferences(std::span<const ComparedItem> items,
                                         const StepContext& context, Learner& learner,
                                         Stream& stream) {
   Comparison comparison(items, options, learner, stream);
-  comparison.run(/*learnt=*/true);
+  comparison.learn();
   PreferenceLearnt out;
   out.stats = comparison.stats();
   out.tokens = comparison.tokens();
@@ -324,7 +384,7 @@ PreferenceStats measure_preferences(std::span<const ComparedItem> items,
                                     const PreferenceStepOptions& options, Learner& learner,
                                     Stream& stream) {
   Comparison comparison(items, options, learner, stream);
-  comparison.run(/*learnt=*/false);
+  comparison.measure();
   return comparison.stats();
 }
 

@@ -95,6 +95,7 @@ LearnerOptions rl_learner_options(const RlConfig& config, const PromptRoom& room
       rl_learner_options(config.optimiser, std::max(config.micro_rows_max, room.context_tokens()));
   options.arithmetic = config.train.arithmetic;
   options.pass.adapter_rank = config.lora.rank;
+  options.parts = config.parts;
   return options;
 }
 

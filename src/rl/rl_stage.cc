@@ -30,8 +30,8 @@ Json rollout_identity(const RolloutOptions& options) {
 
 }  // namespace
 
-RlStage::RlStage(const RlConfig& config)
-    : config_(config), init_(input_path(config.init)), items_(rl_items(config)) {}
+RlStage::RlStage(const RlConfig& config, Group& group)
+    : config_(config), group_(group), init_(input_path(config.init)), items_(rl_items(config)) {}
 
 // Length, rates, clips and when to save may be changed when a run is continued; what its steps are
 // made of may not.
@@ -72,13 +72,13 @@ void RlStage::open(const Checkpoint* from) {
         learner_options_, stream_);
     learner_->adapter()->initialise(static_cast<uint64_t>(config_.seed), stream_);
   } else {
-    learner_.emplace(files_->config(), learner_options_, stream_);
+    learner_.emplace(files_->config(), learner_options_, stream_, group_);
     if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
   }
   generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
   if (config_.kl.beta > 0)
     reference_ = std::make_unique<ReferenceModel>(init_, config_.train.arithmetic, stream_);
-  samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
+  if (group_.is_first()) samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
   learner_->parameters_changed();
   if (config_.filter.samples > 0) filter_items(from != nullptr);
 }
@@ -119,7 +119,7 @@ void RlStage::add_heldout(Json& row) {
   for (int64_t i = 0; i < count; ++i)
     asked.push_back(&items_->heldout()[static_cast<size_t>(i * total / count)]);
   const std::vector<Rollout> answers = answer_items(
-      prompts(), {.items = std::move(asked), .stream = "rl held out"}, room_, *generator_);
+      prompts(), {.items = std::move(asked), .stream = "rl held out"}, room_, *generator_, group_);
   add_heldout_rewards(answers, *items_, row);
 }
 
@@ -137,7 +137,7 @@ StepReport RlStage::step(const StepContext& context) {
                           context, *learner_, stream_);
   note_entropy(context, learnt);
   note_signal(context, learnt);
-  samples_->write(context.index + 1, rollouts, config_.log_samples);
+  if (samples_) samples_->write(context.index + 1, rollouts, config_.log_samples);
   StepReport out = report(rollout_stats(rollouts), learnt, rollout_time.count());
   if (items_ != nullptr) add_item_rewards(rollouts, *items_, out.row);
   add_reward_parts(rollouts, out.row);
@@ -151,13 +151,14 @@ StepReport RlStage::step(const StepContext& context) {
 // Source: Yu et al., DAPO, 2503.14476 (dynamic sampling), with a bound.
 std::vector<Rollout> RlStage::sample(int64_t step) {
   const int64_t wanted = config_.rollout.prompts_per_step;
-  std::vector<Rollout> out = collect_rollouts(prompts(), step, room_, *generator_);
+  std::vector<Rollout> out = collect_rollouts(prompts(), step, room_, *generator_, nullptr, group_);
   int64_t drawn = wanted;
   for (int64_t round = 0; round < config_.rollout.refill_rounds; ++round) {
     const int64_t missing = wanted - weigh_rollouts(config_.objective, out).live_group_count;
     if (missing <= 0) break;
-    std::vector<Rollout> more = collect_rollouts(
-        prompts(), step, {.begin = drawn, .end = drawn + missing}, room_, *generator_);
+    std::vector<Rollout> more =
+        collect_rollouts(prompts(), step, {.begin = drawn, .end = drawn + missing}, room_,
+                         *generator_, nullptr, group_);
     std::move(more.begin(), more.end(), std::back_inserter(out));
     drawn += missing;
   }
@@ -187,7 +188,7 @@ void RlStage::note_signal(const StepContext& context, const RlLearnt& learnt) {
   const bool last = context.index + 1 == config_.steps && steps_without_signal_ == steps_done_;
   const bool due = steps_without_signal_ == kQuietStepsMax ||
                    (steps_without_signal_ > 0 && steps_without_signal_ % 100 == 0);
-  if (!last && !due) return;
+  if ((!last && !due) || !group_.is_first()) return;
   log_warn(
       "{}: nothing learnt in the last {} steps: in every group all answers earned the same; make "
       "the tasks easier or harder, raise rollout.group_size, or start from a better model",

@@ -2,6 +2,7 @@
 #include "rl/rl_step.h"
 
 #include <algorithm>
+#include <array>
 
 namespace dure {
 
@@ -92,6 +93,49 @@ struct Accumulation {
     }
     learner.backward({.row_coefficients = coefficients});
   }
+
+  // This rank's parts of the batches, then what those of all ranks came to.
+  void add_parts(const std::vector<ResponseBatch>& batches, RlLearnt& learnt) const {
+    const PartRange mine = learner.parts();
+    const int64_t count = learner.part_count();
+    std::vector<double> sums(static_cast<size_t>(kSums * count), 0.0);
+    double mismatch_max = 0;
+    for (int64_t p = mine.first; p < mine.first + mine.count; ++p) {
+      if (p > mine.first) learner.next_part();
+      RlLearnt part{.responses = learnt.responses};
+      const ItemRange range = items_of_part(std::ssize(batches), p, count);
+      for (int64_t i = range.begin; i < range.end; ++i) add(batches[static_cast<size_t>(i)], part);
+      const ObjectiveStats& o = part.objective;
+      const std::array<double, kSums> came_to{part.loss, part.entropy_sum, o.kl_sum,
+                                              static_cast<double>(o.token_count),
+                                              static_cast<double>(o.clipped_count)};
+      std::ranges::copy(came_to, sums.begin() + kSums * p);
+      mismatch_max = std::max(mismatch_max, o.mismatch_max);
+    }
+    take_sums(sums, mismatch_max, learnt);
+  }
+
+  static constexpr int64_t kSums = 5;  // that a part comes to
+
+  // sums: [parts, kSums], 0 where another rank has the part.
+  void take_sums(std::vector<double>& sums, double mismatch_max, RlLearnt& learnt) const {
+    Group& group = learner.group();
+    group.all_reduce(std::span(sums), "losses");
+    std::vector<std::span<double>> parts;
+    for (size_t at = 0; at < sums.size(); at += kSums)
+      parts.push_back(std::span(sums).subspan(at, kSums));
+    tree_sum(parts);
+    std::vector<double> all(static_cast<size_t>(group.size()));
+    const std::vector<int64_t> one(all.size(), 1);
+    group.all_gather(std::span<const double>(&mismatch_max, 1), one, std::span(all), "mismatch");
+    learnt.loss += sums[0];
+    learnt.entropy_sum += sums[1];
+    learnt.objective.kl_sum += sums[2];
+    learnt.objective.token_count += static_cast<int64_t>(sums[3]);
+    learnt.objective.clipped_count += static_cast<int64_t>(sums[4]);
+    for (const double one_rank : all)
+      learnt.objective.mismatch_max = std::max(learnt.objective.mismatch_max, one_rank);
+  }
 };
 
 }  // namespace
@@ -112,7 +156,11 @@ RlLearnt learn_from_rollouts(const std::vector<Rollout>& rollouts, const RlStepO
         rollouts, learnt.responses, range_of_share(rollouts, share, shares), options.rows_max);
     if (batches.empty())
       continue;  // Every group was all right or all wrong: nothing to learn from.
-    for (const ResponseBatch& batch : batches) accumulation.add(batch, learnt);
+    if (learner.part_count() == 1) {
+      for (const ResponseBatch& batch : batches) accumulation.add(batch, learnt);
+    } else {
+      accumulation.add_parts(batches, learnt);
+    }
     require_finite(learnt.loss, "the loss", context.where);
     learnt.updates.update(learner, context);
   }

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "rl/rl_stage.h"
 #include "train/run.h"
+#include "train/shards.h"
 
 namespace dure {
 namespace {
@@ -46,6 +47,15 @@ void check_environments(const RlConfig& config) {
     if (source.environment.given())
       make_environment(source.environment, "", "items " + source.file + ": environment");
   }
+  const bool any = config.environment.given() ||
+                   std::ranges::any_of(config.items, [](const ItemSourceOptions& source) {
+                     return source.environment.given();
+                   });
+  if (any && config.ranks.data > 1) {
+    fail(ErrorCode::kUnsupported,
+         "ranks.data is {} with an environment: episodes are played on one rank; leave ranks away",
+         config.ranks.data);
+  }
 }
 
 }  // namespace
@@ -61,6 +71,9 @@ void check_rl(const RlConfig& config) {
     fail(ErrorCode::kInvalidArgument, "init is empty: name the model folder to start from");
   if (config.output.empty())
     fail(ErrorCode::kInvalidArgument, "output is empty: name the folder of the run");
+  refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.data, config.output);
+  check_parts(config.ranks.data, config.parts, config.output, "parts",
+              fmt::format("set parts to {}, whatever the number of ranks", config.ranks.data));
   if (config.items.empty() || config.tasks_weight > 0) check_mixture(config.tasks, "tasks");
   if (config.items.empty()) check_without_items(config);
   if (config.verifier.given()) make_verifier(config.verifier, "", "verifier");
@@ -71,12 +84,12 @@ void check_rl(const RlConfig& config) {
          "objective.drop_zero_variance is false: none is");
 }
 
-void run_rl(const RlConfig& config) {
+void run_rl(const RlConfig& config, Group& group) {
   check_rl(config);
   const RunOptions options = run_options(config);
   require_init(config.init, options.folder);
-  RlStage stage(config);
-  Run(options, stage).run();
+  RlStage stage(config, group);
+  Run(options, stage, group).run();
 }
 
 void run_rl_filter(const RlConfig& config) {

@@ -16,6 +16,7 @@
 
 #include <string>
 
+#include "comm/ranks.h"
 #include "formats/adapter_layout.h"
 #include "rl/advantages.h"
 #include "rl/objectives.h"
@@ -94,7 +95,9 @@ struct RlConfig {
   // above 1 the later updates are off-policy: importance weights do their work
   int64_t updates_per_step = 1;
   int64_t micro_rows_max = 4096;  // tokens of one forward and backward
-  int64_t log_samples = 2;        // answers written to samples.jsonl a step
+  int64_t parts = 1;              // of an update's sums, over all ranks
+  RankOptions ranks;
+  int64_t log_samples = 2;  // answers written to samples.jsonl a step
   RolloutOptions rollout;
   TaskMixture tasks;
   double tasks_weight = 1;
@@ -127,6 +130,11 @@ struct RlConfig {
     v("micro_rows_max", micro_rows_max,
       "tokens of one forward and backward; no effect on the result beyond rounding",
       between(64, int64_t{1} << 31));
+    v("parts", parts,
+      "sums that an update's gradient is made of, added as a tree; ranks share them "
+      "(docs/ranks.md)",
+      between(1, 65536));
+    v("ranks", ranks, "processes that share the work, as a launcher starts them (docs/ranks.md)");
     v("log_samples", log_samples, "answers written to samples.jsonl a step", at_least(0));
     v("rollout", rollout, "what is sampled");
     v("tasks", tasks, "problems drawn");
@@ -157,7 +165,7 @@ void check_rl(const RlConfig& config);
 // Runs to the end, or continues where the folder's last checkpoint stands; a finished run is left
 // as it is. Leaves OUTPUT/model (a Hugging Face folder). Throws kInterrupted after saving,
 // kDiverged naming the step, and whatever files and options get wrong.
-void run_rl(const RlConfig& config);
+void run_rl(const RlConfig& config, Group& group = Group::alone());
 
 // The first pass alone: leaves OUTPUT/filter.jsonl, which run_rl() then reads. Throws
 // kInvalidArgument where filter.samples is 0.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <mutex>
 #include <thread>
 
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "grade/language.h"
 #include "rl/episode_player.h"
+#include "rl/rollout_exchange.h"
 
 namespace dure {
 namespace {
@@ -45,7 +47,7 @@ std::string language_for(const Rollout& r, const RewardOptions& options) {
 
 class Scoring {
  public:
-  Scoring(const PromptSource& source, std::vector<Rollout>& rollouts)
+  Scoring(const PromptSource& source, std::span<Rollout> rollouts)
       : source_(source), rollouts_(rollouts) {}
 
   // Items are graded by as many threads as their graders can use; rewards stand with their answers,
@@ -151,7 +153,7 @@ class Scoring {
   }
 
   const PromptSource& source_;
-  std::vector<Rollout>& rollouts_;
+  std::span<Rollout> rollouts_;
   std::vector<Read> answers_;
   std::mutex mutex_;
   std::exception_ptr fault_;
@@ -160,8 +162,8 @@ class Scoring {
 // Rollouts of one question are sampled together, then those with an environment are played.
 class Sampling {
  public:
-  Sampling(const PromptSource& source, Generator& generator)
-      : source_(source), generator_(generator) {}
+  Sampling(const PromptSource& source, Generator& generator, int64_t group_size, Group& ranks)
+      : source_(source), generator_(generator), group_size_(group_size), ranks_(ranks) {}
 
   void add(Rollout rollout, uint64_t stream, EpisodeSeed seed) {
     const bool plays = rollout.item != nullptr && source_.items->has_environment(*rollout.item);
@@ -175,28 +177,37 @@ class Sampling {
     }
   }
 
+  // Samples and grades this rank's of them, and gets the others'.
   std::vector<Rollout> run(const std::function<void(int64_t)>& on_progress) {
     generator_.forget_prefixes();  // They are of the weights before the last update.
+    const int64_t groups = std::ssize(rollouts_) / group_size_;
+    const RolloutRange own = own_rollouts(groups, group_size_, ranks_);
     std::vector<GenerationRequest> requests;
+    std::vector<size_t> asked;
     for (size_t i = 0; i < places_.size(); ++i) {
-      GenerationRequest request{.prompt = rollouts_[places_[i]].prompt,
-                                .sampling = rollout_sampling(source_),
-                                .new_tokens_max = source_.options.new_tokens_max,
-                                .stop_tokens = source_.texts.require_stop_tokens(),
-                                .stream = streams_[i]};
-      requests.push_back(std::move(request));
+      if (places_[i] < own.begin || places_[i] >= own.end) continue;
+      asked.push_back(places_[i]);
+      requests.push_back({.prompt = rollouts_[places_[i]].prompt,
+                          .sampling = rollout_sampling(source_),
+                          .new_tokens_max = source_.options.new_tokens_max,
+                          .stop_tokens = source_.texts.require_stop_tokens(),
+                          .stream = streams_[i]});
     }
     std::vector<Generation> generations = generator_.run(std::move(requests), on_progress);
-    for (size_t i = 0; i < places_.size(); ++i)
-      rollouts_[places_[i]].generation = std::move(generations[i]);
+    for (size_t i = 0; i < asked.size(); ++i)
+      rollouts_[asked[i]].generation = std::move(generations[i]);
+    DURE_CHECK(episodes_.empty() || ranks_.size() == 1, "episodes over {} ranks", ranks_.size());
     if (!episodes_.empty()) play_episodes(source_, episodes_, rollouts_, generator_);
-    Scoring(source_, rollouts_).run();
+    Scoring(source_, std::span(rollouts_).subspan(own.begin, own.end - own.begin)).run();
+    share_rollouts(rollouts_, groups, group_size_, ranks_);
     return std::move(rollouts_);
   }
 
  private:
   const PromptSource& source_;
   Generator& generator_;
+  int64_t group_size_;
+  Group& ranks_;
   std::vector<Rollout> rollouts_;
   std::vector<size_t> places_;  // of those with one question
   std::vector<uint64_t> streams_;
@@ -272,10 +283,11 @@ PromptRoom measure_room(const PromptSource& source, StepRange steps, const Promp
 
 std::vector<Rollout> collect_rollouts(const PromptSource& source, int64_t step, GroupRange groups,
                                       const PromptRoom& room, Generator& generator,
-                                      const std::function<void(int64_t)>& on_progress) {
+                                      const std::function<void(int64_t)>& on_progress,
+                                      Group& ranks) {
   const RolloutOptions& options = source.options;
   source.texts.require_stop_tokens();
-  Sampling sampling(source, generator);
+  Sampling sampling(source, generator, options.group_size, ranks);
   for (int64_t group = groups.begin; group < groups.end; ++group) {
     const RolloutPrompt prompt = source.prompt(step, group, room.prompt_tokens_max);
     for (int64_t member = 0; member < options.group_size; ++member) {
@@ -296,15 +308,16 @@ std::vector<Rollout> collect_rollouts(const PromptSource& source, int64_t step, 
 
 std::vector<Rollout> collect_rollouts(const PromptSource& source, int64_t step,
                                       const PromptRoom& room, Generator& generator,
-                                      const std::function<void(int64_t)>& on_progress) {
+                                      const std::function<void(int64_t)>& on_progress,
+                                      Group& ranks) {
   return collect_rollouts(source, step, {.begin = 0, .end = source.options.prompts_per_step}, room,
-                          generator, on_progress);
+                          generator, on_progress, ranks);
 }
 
 std::vector<Rollout> answer_items(const PromptSource& source, const ItemQuestions& questions,
-                                  const PromptRoom& room, Generator& generator) {
+                                  const PromptRoom& room, Generator& generator, Group& ranks) {
   source.texts.require_stop_tokens();
-  Sampling sampling(source, generator);
+  Sampling sampling(source, generator, questions.copies, ranks);
   for (size_t group = 0; group < questions.items.size(); ++group) {
     const PoolItem& item = *questions.items[group];
     std::vector<int32_t> ids;

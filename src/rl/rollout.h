@@ -15,6 +15,7 @@
 
 #include "base/options.h"
 #include "chat/conversation.h"
+#include "comm/group.h"
 #include "data/tasks/mixture.h"
 #include "engine/generator.h"
 #include "eval/grader.h"
@@ -142,7 +143,8 @@ struct ItemQuestions {
   uint64_t stream_step = 0;
 };
 std::vector<Rollout> answer_items(const PromptSource& source, const ItemQuestions& questions,
-                                  const PromptRoom& room, Generator& generator);
+                                  const PromptRoom& room, Generator& generator,
+                                  Group& ranks = Group::alone());
 
 // Groups of one step; their numbers say what is drawn.
 struct GroupRange {
@@ -150,13 +152,16 @@ struct GroupRange {
 };
 
 // group_size rollouts of each group of `step`, a group's together. Throws kInvalidArgument where no
-// token of `texts` ends an answer, and as prompt() does.
+// token of `texts` ends an answer, and as prompt() does. Over `ranks` each samples and grades some
+// of the groups, and all get all (rollout_exchange.h).
 std::vector<Rollout> collect_rollouts(
     const PromptSource& source, int64_t step, GroupRange groups, const PromptRoom& room,
-    Generator& generator, const std::function<void(int64_t finished)>& on_progress = nullptr);
+    Generator& generator, const std::function<void(int64_t finished)>& on_progress = nullptr,
+    Group& ranks = Group::alone());
 // Of all prompts_per_step groups.
 std::vector<Rollout> collect_rollouts(
     const PromptSource& source, int64_t step, const PromptRoom& room, Generator& generator,
-    const std::function<void(int64_t finished)>& on_progress = nullptr);
+    const std::function<void(int64_t finished)>& on_progress = nullptr,
+    Group& ranks = Group::alone());
 
 }  // namespace dure

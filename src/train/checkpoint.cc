@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "formats/safetensors.h"
 #include "tensor/host_array.h"
+#include "train/shared_file.h"
 
 namespace dure {
 namespace {
@@ -195,21 +196,24 @@ std::vector<std::string> Checkpoint::load_shared(const std::string& file,
     if (!wanted.contains(info.name)) apart.push_back(info.name);
   }
   for (const NamedTensor& target : targets) {
-    if (source.find(target.name) != nullptr)
+    if (source.find(target.name) != nullptr && !target.elsewhere)
       copy_from_host(source.view(target.name), target.view, stream);
   }
   return apart;
 }
 
-CheckpointStore::CheckpointStore(Path folder, int64_t keep_last)
-    : output_(std::move(folder)), folder_(output_.path()), keep_last_(keep_last) {
+CheckpointStore::CheckpointStore(Path folder, int64_t keep_last, Group& group)
+    : group_(group), output_(std::move(folder)), folder_(output_.path()), keep_last_(keep_last) {
   DURE_CHECK(keep_last >= 1, "{}", keep_last);
-  lock_ = take_lock(folder_);
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
-    if (entry.path().filename().string().starts_with(std::string(".") + kPrefix))
-      std::filesystem::remove_all(entry.path(), ignored);
-  }
+  group_.together("the lock of the run", [&] {
+    if (!group_.is_first()) return;
+    lock_ = take_lock(folder_);
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+      if (entry.path().filename().string().starts_with(std::string(".") + kPrefix))
+        std::filesystem::remove_all(entry.path(), ignored);
+    }
+  });
 }
 
 CheckpointStore::~CheckpointStore() {
@@ -220,23 +224,33 @@ CheckpointStore::~CheckpointStore() {
   ::close(lock_);
 }
 
-Path CheckpointStore::save(const CheckpointContent& content) {
-  const Path target = folder_ / fmt::format("{}{:08d}", kPrefix, content.step);
-  StagedFolder staged(target);
-  Json files = Json::object();
-  for (const auto& [name, tensors] : content.tensors) {
-    write_tensors(staged.path() / name, tensors, content.stream);
-    files[name] = describe_file(staged.path() / name);
-  }
-  for (const auto& [name, write] : content.writers) {
-    write(staged.path() / name);
-    files[name] = describe_file(staged.path() / name);
-  }
+void CheckpointStore::create(const Path& folder, const CheckpointContent& content) const {
   for (const auto& [name, text] : content.files) {
-    make_folders((staged.path() / name).parent_path());
-    write_file(staged.path() / name, text);
-    files[name] = describe_file(staged.path() / name);
+    make_folders((folder / name).parent_path());
+    write_file(folder / name, text);
   }
+  for (const auto& [name, write] : content.writers) write(folder / name);
+  if (group_.size() == 1) return;
+  for (const auto& [name, tensors] : content.tensors) create_shared_file(folder / name, tensors);
+}
+
+void CheckpointStore::write_own(const Path& folder, const CheckpointContent& content) const {
+  for (const auto& [name, tensors] : content.tensors) {
+    if (group_.size() == 1) {
+      write_tensors(folder / name, tensors, content.stream);
+    } else {
+      write_shared_file(folder / name, tensors, content.stream);
+    }
+  }
+}
+
+void CheckpointStore::finish(StagedFolder& staged, const CheckpointContent& content) const {
+  Json files = Json::object();
+  for (const auto& [name, tensors] : content.tensors)
+    files[name] = describe_file(staged.path() / name);
+  for (const auto& [name, text] : content.files) files[name] = describe_file(staged.path() / name);
+  for (const auto& [name, write] : content.writers)
+    files[name] = describe_file(staged.path() / name);
   Json manifest = Json::object();
   manifest["format"] = Json("dure-checkpoint");
   manifest["version"] = Json(kFormatVersion);
@@ -248,6 +262,25 @@ Path CheckpointStore::save(const CheckpointContent& content) {
   const auto all = list_checkpoints(folder_);
   for (size_t i = 0; i + static_cast<size_t>(keep_last_) < all.size(); ++i)
     if (all[i].first != kept_) remove_checkpoint(all[i].second);
+}
+
+// Each part is agreed on before the next begins: a rank that cannot write its tensors leaves no
+// checkpoint.
+Path CheckpointStore::save(const CheckpointContent& content) {
+  const Path target = folder_ / fmt::format("{}{:08d}", kPrefix, content.step);
+  std::optional<StagedFolder> staged;
+  std::string place;
+  group_.together("starting a checkpoint", [&] {
+    if (!group_.is_first()) return;
+    staged.emplace(target);
+    place = staged->path().string();
+    create(place, content);
+  });
+  place = group_.all_gather_text(place, "the checkpoint's place")[0];
+  group_.together("writing a checkpoint", [&] { write_own(place, content); });
+  group_.together("committing a checkpoint", [&] {
+    if (group_.is_first()) finish(*staged, content);
+  });
   return target;
 }
 

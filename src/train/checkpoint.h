@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/output_folder.h"
+#include "comm/group.h"
 #include "train/named_tensor.h"
 
 namespace dure {
@@ -24,7 +25,7 @@ namespace dure {
 struct CheckpointContent {
   int64_t step = 0;  // Steps done. >= 0.
   // "model.safetensors" -> its tensors, whole (no shards), and the stream of their
-  // device (null: host memory).
+  // device (null: host memory). Over ranks each tensor is `elsewhere` on all but one.
   std::map<std::string, std::vector<NamedTensor>> tensors;
   Stream* stream = nullptr;
   // File name -> who writes it, whole.
@@ -63,19 +64,21 @@ class Checkpoint {
   Json state_;
 };
 
-// The checkpoints of one run. One process at a time: a lock file is held for as long as the object
-// lives.
+// The checkpoints of one run, in a folder that all its ranks see. One run at a time: the first rank
+// holds a lock file for as long as the object lives.
 class CheckpointStore {
  public:
   // Makes the folder, takes the lock and removes what a killed run left half-written. keep_last
   // >= 1. Throws kInvalidArgument where another process holds the lock; kPermission, kNoSpace, kIo.
-  CheckpointStore(Path folder, int64_t keep_last);
+  // Over ranks all are called together, and throw together.
+  CheckpointStore(Path folder, int64_t keep_last, Group& group = Group::alone());
   ~CheckpointStore();
   CheckpointStore(const CheckpointStore&) = delete;
   CheckpointStore& operator=(const CheckpointStore&) = delete;
 
   // Writes, syncs, renames; then removes the oldest beyond keep_last. Returns the new folder. On
-  // any Error the earlier checkpoints stand as they were and nothing of the new one is left.
+  // any Error the earlier checkpoints stand as they were and nothing of the new one is left. Over
+  // ranks every rank writes its tensors and the first commits: the files are those of one rank.
   Path save(const CheckpointContent& content);
 
   // The checkpoint of this step stays, however many come later; of the last such call alone.
@@ -85,6 +88,11 @@ class CheckpointStore {
   const Path& folder() const { return folder_; }
 
  private:
+  void create(const Path& folder, const CheckpointContent& content) const;
+  void write_own(const Path& folder, const CheckpointContent& content) const;
+  void finish(StagedFolder& staged, const CheckpointContent& content) const;
+
+  Group& group_;
   OutputFolder output_;
   Path folder_;
   int64_t keep_last_;

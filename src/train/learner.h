@@ -3,7 +3,9 @@
 //
 // Owns what is trained (the f32 masters of all weights, or an adapter beside a base that stays as
 // it is stored), its gradients, the optimiser and the training pass; the weights that a Generator
-// samples from are views of the same. Not here: where batches come from (data/),
+// samples from are views of the same. Over several ranks every one of them has the masters,
+// computes its parts of a step, and owns the optimiser's state of its shard (train/shards.h,
+// docs/ranks.md); an adapter is trained on one. Not here: where batches come from (data/),
 // the order of a run (run.h).
 #pragma once
 
@@ -12,13 +14,16 @@
 #include <string>
 #include <vector>
 
+#include "comm/group.h"
 #include "formats/model_files.h"
 #include "model/bf16_copies.h"
 #include "model/parameters.h"
 #include "model/train_pass.h"
 #include "tensor/host_array.h"
 #include "train/checkpoint.h"
+#include "train/gradient_tree.h"
 #include "train/optimiser.h"
+#include "train/shards.h"
 
 namespace dure {
 
@@ -29,6 +34,7 @@ struct LearnerOptions {
   double router_bias_rate = 0;
   Arithmetic arithmetic = Arithmetic::kExact;  // of products: exact, or bf16
   bool train_router = true;  // false: the router's matrix is neither moved nor decayed (RL)
+  int64_t parts = 1;         // of a step's sums, over all ranks
 };
 
 // Whether an update moves and decays a tensor; one that it leaves alone has no moments.
@@ -56,9 +62,11 @@ AdapterStart start_adapter(const LoraOptions& options, std::shared_ptr<const Mod
 class Learner {
  public:
   // Allocates everything: parameters, gradients, moments, activations. Throws kOutOfMemory.
-  Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream);
+  // `group`: the ranks that share its batches; outlives it.
+  Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream,
+          Group& group = Group::alone());
   // The same for an adapter: nothing but its factors has gradients or moments, and no f32 copy of
-  // the base is made. pass.adapter_rank is set here.
+  // the base is made. pass.adapter_rank is set here; a step has one part.
   Learner(AdapterStart start, const LearnerOptions& options, Stream& stream);
   Learner(const Learner&) = delete;
   Learner& operator=(const Learner&) = delete;
@@ -75,12 +83,25 @@ class Learner {
   Optimiser& optimiser() { return optimiser_; }
   bool weights_finite() const;  // All of them.
 
+  Group& group() { return group_; }
+  int64_t part_count() const { return options_.parts; }
+  // Those of this rank, one after another; next_part() stands between two of them.
+  PartRange parts() const { return parts_of(group_, options_.parts); }
+  void next_part() {
+    if (tree_) tree_->next_part(stream_);
+  }
+
   // Forward and backward of one micro-batch; gradients and expert counts add up until update().
   const LossResult& accumulate(const TrainInput& input, const LossOptions& options);
   // The second half alone, after pass().forward() and token_log_probabilities().
   const LossResult& backward(const LossOptions& options);
 
-  // Clips, steps, moves the router bias, clears gradients and counts. Throws kDiverged, with
+  // All parts are done: expert counts and gradients of all ranks are summed, in the order of the
+  // parts. update() does it where it was not done.
+  void reduce();
+  // Clips, steps, moves the router bias, clears gradients and counts. Over ranks each moves its
+  // shard and gets the others' weights; the gradient norm, which all wait for, is where a step is
+  // committed. Throws kDiverged, with
   // nothing changed, when the gradient norm is not finite. `where` names the step in the message.
   UpdateResult update(double learning_rate, const std::string& where);
   // As LossResult has them, since the last update.
@@ -97,9 +118,13 @@ class Learner {
   Path result_file(const Path& run_folder) const;
 
  private:
-  std::vector<TrainedTensor> trained_tensors() const;
+  std::vector<int64_t> costs() const;
+  std::vector<TrainedTensor> own_tensors() const;
   std::vector<TrainedTensor> adapter_tensors() const;
-  std::vector<NamedTensor> weight_tensors() const;
+  std::vector<NamedTensor> weight_tensors(bool own_alone) const;
+  std::vector<NamedTensor> moments() const;
+  double gradient_norm();
+  void gather_weights();
   void load_moments(const Checkpoint& checkpoint);
   bool may_leave_training(const std::string& moment) const;
   void move_router_bias();
@@ -108,16 +133,21 @@ class Learner {
 
   LearnerOptions options_;
   Stream& stream_;
-  std::optional<Parameters> parameters_, gradients_;
+  Group& group_;
+  std::optional<Parameters> parameters_;
+  std::optional<GradientTree> tree_;
+  Shards shards_;
   std::optional<AdapterParameters> adapter_, adapter_gradients_;
   std::string base_name_;
   ModelWeights weights_;
   std::optional<Bf16Copies> copies_;
-  ModelGradients by_place_;  // of an adapter's base: all frozen
+  ModelGradients frozen_;  // of an adapter's base
   ModelAdapterGradients adapter_by_place_;
   Optimiser optimiser_;
   TrainPass pass_;
   HostArray<int64_t> expert_counts_;
+  HostCopy<float> room_;  // of what is sent
+  bool reduced_ = false;
 };
 
 }  // namespace dure

@@ -10,6 +10,7 @@ namespace dure {
 struct NamedTensor {
   std::string name;
   TensorView view;
+  bool elsewhere = false;  // another rank has it; the view says its shape alone
 };
 
 }  // namespace dure

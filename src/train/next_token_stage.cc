@@ -32,10 +32,11 @@ Json corpora_identity(const std::vector<CorpusEntry>& entries) {
 }  // namespace
 
 NextTokenStage::NextTokenStage(const TrainConfig& config, const Json& model,
-                               const std::string& source)
+                               const std::string& source, Group& group)
     : config_(config),
       model_(model),
       source_(source),
+      group_(group),
       init_(config.init.empty() ? Path() : input_path(config.init)),
       tokenizer_path_(config.tokenizer.empty() ? init_ : Path(config.tokenizer)) {}
 
@@ -105,7 +106,7 @@ void NextTokenStage::open(const Checkpoint* from) {
   batches_.emplace(open_sources(config_, format(), source_), packing_options());
   if (config_.record.eval_steps > 0) {
     heldout_ = open_heldout(config_, format());
-    if (heldout_.empty()) {
+    if (heldout_.empty() && group_.is_first()) {
       log_warn(
           "{}: record.eval_steps is {}, but {} holds nothing out for this stage: nothing will be "
           "measured (`dure data prepare --heldout-fraction`)",
@@ -118,7 +119,7 @@ void NextTokenStage::open(const Checkpoint* from) {
         start_adapter(config_.lora, start_->files, config_.train.arithmetic, config_.init, source_),
         learner_options(), stream_);
   } else {
-    learner_.emplace(start_->config, learner_options(), stream_);
+    learner_.emplace(start_->config, learner_options(), stream_, group_);
   }
   if (from != nullptr) {
     BatchState state;
@@ -157,7 +158,8 @@ LearnerOptions NextTokenStage::learner_options() const {
                    .adapter_rank = config_.lora.rank},
           .router_bias_rate = config_.loss.router_bias_rate,
           .arithmetic = config_.train.arithmetic,
-          .train_router = config_.loss.train_router};
+          .train_router = config_.loss.train_router,
+          .parts = config_.batch.step_parts()};
 }
 
 StepReport NextTokenStage::step(const StepContext& context) {

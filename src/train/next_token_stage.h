@@ -22,7 +22,8 @@ class NextTokenStage : public Stage {
  public:
   // `model`: config.json fields of a new model (null with config.init); `source` names the
   // configuration in errors. Opens nothing.
-  NextTokenStage(const TrainConfig& config, const Json& model, const std::string& source);
+  NextTokenStage(const TrainConfig& config, const Json& model, const std::string& source,
+                 Group& group = Group::alone());
 
   // Steps until every source has had its epochs; absent where one never ends. What a checkpoint
   // says, where there is one that knows; else opens and reads all of the data, once. Before the
@@ -50,6 +51,7 @@ class NextTokenStage : public Stage {
   TrainConfig config_;
   Json model_;
   std::string source_;
+  Group& group_;
   Path init_;  // empty for a new model
   Path tokenizer_path_;
   CpuStream stream_;

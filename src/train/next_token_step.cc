@@ -1,7 +1,10 @@
-// Counts of the whole step first, so that each micro-batch adds its share; then the update.
+// Counts of the whole step first, so that each micro-batch adds its share; then part by part, what
+// the parts of all ranks come to, and the update.
 #include "train/next_token_step.h"
 
 #include <algorithm>
+#include <array>
+#include <vector>
 
 #include "train/train_data.h"
 
@@ -23,25 +26,63 @@ LossOptions loss_options(std::span<const TrainBatch> batches,
   return options;
 }
 
+// What the micro-batches of a part come to; numbers of a kind, so that they are summed alike.
+enum PartSum : size_t { kLoss, kMtp, kBalance, kValid, kMtpValid, kPartSums };
+using PartSums = std::array<double, kPartSums>;
+
+PartSums accumulate_part(std::span<const TrainBatch> batches, const LossOptions& options,
+                         Learner& learner) {
+  PartSums out{};
+  for (const TrainBatch& batch : batches) {
+    if (batch.ids.empty()) continue;
+    const LossResult& result = learner.accumulate(input_of(batch), options);
+    out[kLoss] += result.loss_sum;
+    out[kMtp] += result.mtp_loss_sum;
+    out[kBalance] += result.balance_loss;
+    out[kValid] += static_cast<double>(result.valid);
+    out[kMtpValid] += static_cast<double>(result.mtp_valid);
+  }
+  return out;
+}
+
+std::span<const TrainBatch> batches_of(std::span<const TrainBatch> batches, int64_t part,
+                                       int64_t part_count) {
+  const ItemRange range = items_of_part(std::ssize(batches), part, part_count);
+  return batches.subspan(static_cast<size_t>(range.begin),
+                         static_cast<size_t>(range.end - range.begin));
+}
+
+// Of all ranks' parts, in their order.
+PartSums sum_parts(std::span<const PartSums> own, int64_t part_count, Group& group) {
+  std::vector<PartSums> all(static_cast<size_t>(part_count));
+  const std::vector<int64_t> counts(static_cast<size_t>(group.size()),
+                                    std::ssize(own) * static_cast<int64_t>(kPartSums));
+  const auto flat = [](auto parts) {
+    return std::span(parts.data()->data(), parts.size() * kPartSums);
+  };
+  group.all_gather(std::span<const double>(flat(own)), counts, flat(std::span(all)), "losses");
+  std::vector<std::span<double>> sums(all.begin(), all.end());
+  tree_sum(sums);
+  return all[0];
+}
+
 }  // namespace
 
 StepLosses accumulate_batches(std::span<const TrainBatch> batches,
                               const LossCoefficients& coefficients, Learner& learner) {
   const LossOptions options = loss_options(batches, coefficients);
-  StepLosses out;
-  int64_t valid = 0;
-  for (const TrainBatch& batch : batches) {
-    if (batch.ids.empty()) continue;
-    const LossResult& result = learner.accumulate(input_of(batch), options);
-    out.loss += result.loss_sum;
-    out.mtp += result.mtp_loss_sum;
-    out.balance += result.balance_loss;
-    out.mtp_valid += result.mtp_valid;
-    out.tokens += std::ssize(batch.ids);
-    valid += result.valid;
+  const PartRange mine = learner.parts();
+  std::vector<PartSums> own;
+  for (int64_t p = mine.first; p < mine.first + mine.count; ++p) {
+    if (p > mine.first) learner.next_part();
+    own.push_back(accumulate_part(batches_of(batches, p, learner.part_count()), options, learner));
   }
-  out.loss /= static_cast<double>(std::max<int64_t>(1, valid));
-  out.mtp /= static_cast<double>(std::max<int64_t>(1, out.mtp_valid));
+  const PartSums sums = sum_parts(own, learner.part_count(), learner.group());
+  StepLosses out{.loss = sums[kLoss] / std::max(1.0, sums[kValid]),
+                 .mtp = sums[kMtp] / std::max(1.0, sums[kMtpValid]),
+                 .balance = sums[kBalance],
+                 .mtp_valid = static_cast<int64_t>(sums[kMtpValid])};
+  for (const TrainBatch& batch : batches) out.tokens += std::ssize(batch.ids);
   return out;
 }
 

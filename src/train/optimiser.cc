@@ -36,6 +36,11 @@ UpdateRule update_rule(const OptimiserOptions& options, TensorKind kind) {
   return options.kind == OptimiserKind::kMuon && hidden ? UpdateRule::kMuon : UpdateRule::kAdamW;
 }
 
+std::vector<std::string> moment_prefixes(const OptimiserOptions& options, TensorKind kind) {
+  if (update_rule(options, kind) == UpdateRule::kMuon) return {"momentum."};
+  return {"first_moment.", "second_moment."};
+}
+
 Optimiser::Optimiser(const OptimiserOptions& options, std::vector<TrainedTensor> parameters,
                      Stream& stream)
     : options_(options), stream_(stream) {
@@ -56,29 +61,33 @@ Optimiser::Optimiser(const OptimiserOptions& options, std::vector<TrainedTensor>
 
 void Optimiser::add(const TrainedTensor& p, int64_t& offset) {
   DURE_CHECK(p.weight.shape == p.gradient.shape, "{}", p.name);
-  const auto moment = [&](const char* name) {
-    const TensorView view = moments_.view(DType::kF32, p.weight.shape, offset);
+  std::vector<TensorView> moments;
+  for (const std::string& prefix : moment_prefixes(options_, p.kind)) {
+    moments.push_back(moments_.view(DType::kF32, p.weight.shape, offset));
     offset += aligned_bytes(p.weight.shape);
-    state_.push_back({name + p.name, view});
-    return view;
-  };
+    state_.push_back({prefix + p.name, moments.back()});
+  }
   const double decay = decays(p.kind) ? options_.weight_decay : 0;
   gradients_.push_back(p.gradient);
   if (update_rule(options_, p.kind) == UpdateRule::kMuon) {
     muon_.push_back({.weight = p.weight,
                      .gradient = p.gradient,
-                     .momentum = moment("momentum."),
+                     .momentum = moments[0],
                      .weight_decay = decay});
     return;
   }
   adamw_.push_back({.weight = p.weight,
                     .gradient = p.gradient,
-                    .first = moment("first_moment."),
-                    .second = moment("second_moment."),
+                    .first = moments[0],
+                    .second = moments[1],
                     .weight_decay = decay});
 }
 
 double Optimiser::gradient_norm() { return std::sqrt(sum_of_squares(gradients_, stream_)); }
+
+void Optimiser::gradient_squares(std::span<double> sums) {
+  squares_by_chunk(gradients_, sums, stream_);
+}
 
 double Optimiser::clip_factor(double norm) const {
   return options_.clip_norm > 0 ? std::min(1.0, options_.clip_norm / (norm + 1e-6)) : 1.0;

@@ -71,6 +71,9 @@ struct TrainedTensor {
 // router, norms, biases and adapters go by AdamW.
 UpdateRule update_rule(const OptimiserOptions& options, TensorKind kind);
 
+// The state of a tensor under its rule, by what stands before its name: "momentum.".
+std::vector<std::string> moment_prefixes(const OptimiserOptions& options, TensorKind kind);
+
 class Optimiser {
  public:
   // Allocates the moments and the workspace. Throws kOutOfMemory naming the bytes.
@@ -78,6 +81,8 @@ class Optimiser {
 
   // Root of the sum of squares over all gradients, in parameter order (kernels/optimiser.h).
   double gradient_norm();
+  // The sums of squares by chunk that it is made of (squares_by_chunk()).
+  void gradient_squares(std::span<double> sums);
 
   // min(1, clip_norm / (norm + 1e-6)); 1 where clip_norm is 0.
   double clip_factor(double norm) const;

@@ -1,6 +1,7 @@
 // The loop of every run, and the run folder.
 #include "train/run.h"
 
+#include <array>
 #include <cmath>
 
 #include "base/error.h"
@@ -45,12 +46,29 @@ Json best_json(int64_t step, double value) {
   return out;
 }
 
+// Of the first rank, in one step.
+void add_traffic(const Traffic& before, const Traffic& after, Json& row) {
+  row["ranks/sent_bytes"] = after.sent_bytes - before.sent_bytes;
+  row["ranks/received_bytes"] = after.received_bytes - before.received_bytes;
+  row["ranks/wait_time"] = after.wait_s - before.wait_s;
+}
+
+// Checkpoints do not depend on ranks.
+Json without_ranks(const Json& config) {
+  if (!config.is_object()) return config;
+  Json out = Json::object();
+  for (const auto& [name, value] : config.as_object("config"))
+    if (name != "ranks") out[name] = value;
+  return out;
+}
+
 }  // namespace
 
-Run::Run(RunOptions options, Stage& stage)
+Run::Run(RunOptions options, Stage& stage, Group& group)
     : options_(std::move(options)),
       stage_(stage),
-      store_(options_.folder / "checkpoints", options_.keep_last),
+      group_(group),
+      store_(options_.folder / "checkpoints", options_.keep_last, group),
       identity_(stage.identity()) {
   if (const auto latest = store_.latest()) {
     checkpoint_.emplace(*latest);
@@ -67,37 +85,69 @@ Run::Run(RunOptions options, Stage& stage)
 void Run::run() {
   if (is_finished()) return;
   open();
+  if (!group_.is_first()) return take_steps();
   run_registered({options_.title, options_.folder, options_.config, options_.steps},
                  [this] { take_steps(); });
 }
 
 void Run::take_steps() {
   const InterruptScope scope;
-  Progress progress(options_.title, options_.steps * options_.progress_per_step,
-                    options_.progress_unit);
-  progress.start_at(step_ * options_.progress_per_step);
+  std::optional<Progress> progress;
+  if (group_.is_first()) {
+    progress.emplace(options_.title, options_.steps * options_.progress_per_step,
+                     options_.progress_unit);
+    progress->start_at(step_ * options_.progress_per_step);
+  }
   std::string note;
   while (step_ < options_.steps) {
     note = one_step();
-    progress.update(step_ * options_.progress_per_step, note);
-    const bool stop = interrupted() && step_ < options_.steps;
-    if (stop || is_due_to_save()) save();
-    if (stop) throw_if_interrupted("the state is saved: run the same command to continue");
+    if (progress) progress->update(step_ * options_.progress_per_step, note);
+    const Next now = next();
+    if (now != Next::kGoOn) save();
+    if (now == Next::kStop)
+      fail(ErrorCode::kInterrupted,
+           "interrupted; the state is saved: run the same command to continue");
   }
-  progress.finish(note);
-  stage_.learner().export_result(options_.folder, stage_.texts());
+  if (progress) progress->finish(note);
+  group_.set_place("the end of the run");
+  group_.together("export of the model", [&] {
+    if (group_.is_first()) stage_.learner().export_result(options_.folder, stage_.texts());
+  });
+}
+
+// A signal to any rank stops all; clocks differ, so the first one's says when it is time.
+Run::Next Run::next() const {
+  const bool stop = interrupted() && step_ < options_.steps;
+  std::array<int64_t, 2> votes{stop ? 1 : 0, group_.is_first() && is_due_to_save() ? 1 : 0};
+  group_.all_reduce(std::span<int64_t>(votes), "end of the step");
+  if (votes[0] > 0) return Next::kStop;
+  return votes[1] > 0 ? Next::kSave : Next::kGoOn;
 }
 
 bool Run::is_finished() const {
   const std::optional<Path> result = result_of(options_.folder);
   if (!checkpoint_ || checkpoint_->step() < options_.steps || !result) return false;
+  if (!group_.is_first()) return true;
   log_info("{}: done before ({} steps); the {} is in {}", options_.folder.string(),
            checkpoint_->step(), result->filename().string(), result->string());
   return true;
 }
 
+// The first rank first: what it makes of the inputs (ids of texts, a log of references) the others
+// find.
+void Run::open_stage() {
+  const auto open = [&] { stage_.open(checkpoint_ ? &*checkpoint_ : nullptr); };
+  group_.set_place("the beginning of the run");
+  group_.together("opening the first rank's inputs", [&] {
+    if (group_.is_first()) open();
+  });
+  group_.together("opening the inputs", [&] {
+    if (!group_.is_first()) open();
+  });
+}
+
 void Run::open() {
-  stage_.open(checkpoint_ ? &*checkpoint_ : nullptr);
+  open_stage();
   if (checkpoint_) {
     stage_.learner().load(*checkpoint_);
     step_ = checkpoint_->step();
@@ -110,15 +160,20 @@ void Run::open() {
       store_.keep(best_->step);
     }
   }
+  saved_ = Clock::now();
+  if (group_.is_first()) open_records();
+}
+
+void Run::open_records() {
   metrics_.emplace(options_.folder, step_, options_.tensorboard);
   write_file(options_.folder / "config.json", options_.config.dump(2) + "\n");
-  saved_ = Clock::now();
   if (checkpoint_) say_continuing();
 }
 
 void Run::say_continuing() const {
   const Json* then = checkpoint_->state().find("config");
-  const std::string changed = then != nullptr ? changed_fields(*then, options_.config) : "";
+  const std::string changed =
+      then != nullptr ? changed_fields(*then, without_ranks(options_.config)) : "";
   log_info("{}: continuing at step {} of {}{}", options_.folder.string(), step_, options_.steps,
            changed.empty() ? "" : "; changed: " + changed);
 }
@@ -126,6 +181,8 @@ void Run::say_continuing() const {
 std::string Run::one_step() {
   const auto start = Clock::now();
   const double rate = options_.schedule.rate(step_);
+  const Traffic before = group_.traffic();
+  group_.set_place(fmt::format("step {}", step_ + 1));
   StepReport report =
       stage_.step({.index = step_,
                    .learning_rate = rate,
@@ -143,7 +200,8 @@ std::string Run::one_step() {
     stage_.add_heldout(report.row);
     note_best(report.row);
   }
-  metrics_->write(step_, report.row);
+  if (group_.size() > 1) add_traffic(before, group_.traffic(), report.row);
+  if (metrics_) metrics_->write(step_, report.row);
   return report.note;
 }
 
@@ -160,13 +218,13 @@ void Run::save() {
   stage_.learner().save(content);
   add_texts(stage_.texts(), content);
   content.state["identity"] = identity_;
-  content.state["config"] = options_.config;
+  content.state["config"] = without_ranks(options_.config);
   content.state["num_tokens"] = tokens_;
   if (best_) content.state["best"] = best_json(best_->step, best_->value);
   stage_.save(content.state);
   if (best_) store_.keep(best_->step);
   store_.save(content);
-  if (best_is_new_) write_best();
+  if (best_is_new_ && group_.is_first()) write_best();
   best_is_new_ = false;
   saved_ = Clock::now();
 }

@@ -9,7 +9,8 @@
 //
 // A run is a function of its configuration, inputs and seed: killed at any point and started again,
 // it goes on from the last checkpoint to the same bits. A step is a transaction: it is recorded,
-// and perhaps saved, when all of it is done.
+// and perhaps saved, when all of it is done. Over ranks (docs/ranks.md) all take the same steps,
+// the first of them writes what a folder has once.
 #pragma once
 
 #include <chrono>
@@ -74,8 +75,9 @@ class Run {
  public:
   // Only looks: whether the folder is free, and what it holds. Throws kInvalidArgument (the folder
   // is in use, or holds another run), kCorrupt (its last checkpoint is damaged). `stage` outlives
-  // the run.
-  Run(RunOptions options, Stage& stage);
+  // the run. Over ranks every one of them makes its Run and they go the same way; the first keeps
+  // the folder.
+  Run(RunOptions options, Stage& stage, Group& group = Group::alone());
 
   // To the end, from where the folder's last checkpoint stands; a finished run is left as it is.
   // Throws kInterrupted after saving, kDiverged naming the step, and what the stage throws.
@@ -86,10 +88,14 @@ class Run {
 
   bool is_finished() const;
   void open();
+  void open_stage();
+  void open_records();
   void say_continuing() const;
   void take_steps();
   std::string one_step();
   bool is_due_to_save() const;
+  enum class Next { kGoOn, kSave, kStop };
+  Next next() const;
   void save();
   void require_finite_weights();
   void note_best(const Json& row);
@@ -97,6 +103,7 @@ class Run {
 
   RunOptions options_;
   Stage& stage_;
+  Group& group_;
   CheckpointStore store_;
   Json identity_;
   std::optional<Checkpoint> checkpoint_;  // what the run goes on from

@@ -22,6 +22,7 @@ void require_finite(double value, const char* name, const std::string& where) {
 
 void StepUpdates::update(Learner& learner, const StepContext& context) {
   // update() clears the learner's counts, and throws before it moves anything.
+  learner.reduce();
   const auto all = learner.expert_counts();
   const std::vector<int64_t> counts(all.begin(), all.end());
   gradient_norm_sum += learner.update(context.learning_rate, context.where).gradient_norm;

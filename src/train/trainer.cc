@@ -13,6 +13,24 @@ namespace {
 // Tokens of a step; more would not be a step.
 constexpr int64_t kStepTokensMax = int64_t{1} << 40;
 
+void check_ranks(const TrainConfig& config, const std::string& source) {
+  const int64_t passes = config.batch.passes(), data = config.ranks.data;
+  if (passes % config.batch.step_parts() != 0) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: batch.parts is {}, which does not divide the {} passes of a step (batch.rows / "
+         "batch.micro_rows)",
+         source, config.batch.parts, passes);
+  }
+  const std::string hint =
+      passes >= data ? fmt::format("set batch.parts to {}, whatever the number of ranks", data)
+                     : fmt::format(
+                           "set batch.micro_rows to {} or a divisor of it, whatever the "
+                           "number of ranks",
+                           std::max<int64_t>(1, config.batch.rows / data));
+  refuse_adapter_over_ranks(config.lora.wanted(), data, source);
+  check_parts(data, config.batch.step_parts(), source, "batch.parts", hint);
+}
+
 void check(const TrainConfig& config, const Json& model, const std::string& source) {
   const auto refuse = [&](const char* what) {
     fail(ErrorCode::kInvalidArgument, "{}: {}", source, what);
@@ -37,6 +55,7 @@ void check(const TrainConfig& config, const Json& model, const std::string& sour
           "weight)");
   }
   check_batch(config.batch, source);
+  check_ranks(config, source);
   if (config.stage == TrainStage::kSft) check_mixture(config.data.tasks, source + ": data.tasks");
 }
 
@@ -108,7 +127,8 @@ void check_batch(const TrainBatchOptions& batch, const std::string& source) {
   }
 }
 
-void run_training(const TrainConfig& config, const Json& model, const std::string& source) {
+void run_training(const TrainConfig& config, const Json& model, const std::string& source,
+                  Group& group) {
   check(config, model, source);
   if (config.init.empty()) {
     require_tokenizer(config, source);
@@ -116,11 +136,17 @@ void run_training(const TrainConfig& config, const Json& model, const std::strin
     require_init(config.init, config.output);
   }
   TrainConfig resolved = config;
-  resolved.data.corpora = prepared_corpora(config.data.corpora, config.data.bad_rows,
-                                           Path(config.output) / "cache", source);
-  NextTokenStage stage(resolved, model, source);
+  const auto prepare = [&] {
+    resolved.data.corpora = prepared_corpora(config.data.corpora, config.data.bad_rows,
+                                             Path(config.output) / "cache", source);
+  };
+  group.together("preparation of corpora", [&] {
+    if (group.is_first()) prepare();
+  });
+  if (!group.is_first()) prepare();  // As the first one left them.
+  NextTokenStage stage(resolved, model, source, group);
   const RunOptions options = run_options(config, steps_of(resolved, stage, source));
-  Run(options, stage).run();
+  Run(options, stage, group).run();
 }
 
 }  // namespace dure

@@ -5,9 +5,11 @@
 // a step computes (next_token_step.h), data (train_data.h), RL (rl/rl_trainer.h).
 #pragma once
 
+#include <numeric>
 #include <string>
 
 #include "base/options.h"
+#include "comm/ranks.h"
 #include "data/row_fit.h"
 #include "data/sft.h"
 #include "data/tasks/mixture.h"
@@ -57,14 +59,24 @@ struct TrainBatchOptions {
   int64_t rows = 16;       // B, of the whole step
   int64_t tokens = 256;    // T
   int64_t micro_rows = 0;  // rows of one forward and backward, a divisor of `rows`; 0: all
+  int64_t parts = 0;       // of the step's sums, a divisor of the passes; 0: step_parts() decides
   bool recompute = false;
   int64_t rows_together() const { return micro_rows > 0 ? micro_rows : rows; }  // of one pass
+  int64_t passes() const { return rows / rows_together(); }
+  // 1, 2 or 4, where nothing else is asked for: the largest that divides the passes. Never what
+  // ranks there are: the parts fix the order of sums (docs/ranks.md).
+  int64_t step_parts() const { return parts > 0 ? parts : std::gcd(passes(), int64_t{4}); }
   template <typename V>
   void visit(V& v) {
     v("rows", rows, "rows of a step", at_least(1));
     v("tokens", tokens, "tokens of a row", at_least(8));
     v("micro_rows", micro_rows,
       "rows of one forward and backward (0: all); no effect on the result beyond rounding",
+      at_least(0));
+    v("parts", parts,
+      "sums that a step's gradient is made of, added as a tree; ranks share them; a divisor of "
+      "rows "
+      "/ micro_rows (0: 1, 2 or 4 of it)",
       at_least(0));
     v("recompute", recompute, "keep only layer inputs and compute the rest again in the backward");
   }
@@ -129,6 +141,7 @@ struct TrainConfig {
   OptimiserOptions optimiser;
   ScheduleOptions schedule;
   TrainRecordOptions record;
+  RankOptions ranks;
   template <typename V>
   void visit(V& v) {
     v("stage", stage, "what the targets are: every token, or the assistant's");
@@ -148,6 +161,7 @@ struct TrainConfig {
     v("optimiser", optimiser, "how the parameters move");
     v("schedule", schedule, "learning rate over the steps");
     v("record", record, "metrics and checkpoints");
+    v("ranks", ranks, "processes that share the work, as a launcher starts them (docs/ranks.md)");
   }
 };
 
@@ -159,7 +173,8 @@ void check_batch(const TrainBatchOptions& batch, const std::string& source);
 // as it is. `model`: config.json fields of a new model (null with `init`); `source` names the
 // configuration in errors. Leaves OUTPUT/model. Throws kInvalidArgument (fields; the folder holds a
 // run of another configuration or of other inputs), kInterrupted after saving, kDiverged naming the
-// step, and what files get wrong.
-void run_training(const TrainConfig& config, const Json& model, const std::string& source);
+// step, and what files get wrong. `group`: the data ranks, config.ranks.data of them.
+void run_training(const TrainConfig& config, const Json& model, const std::string& source,
+                  Group& group = Group::alone());
 
 }  // namespace dure

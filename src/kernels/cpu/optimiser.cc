@@ -344,4 +344,18 @@ double sum_of_squares(std::span<const ConstTensorView> tensors, CpuStream& strea
   return tree_sum({sums, static_cast<size_t>(chunks.count())});
 }
 
+int64_t squares_chunk_count(int64_t elements) { return (elements + kChunk - 1) / kChunk; }
+
+void squares_by_chunk(std::span<const ConstTensorView> tensors, std::span<double> sums,
+                      CpuStream& stream) {
+  const Chunks chunks(
+      tensors, [](const ConstTensorView& t) { return t.elements(); }, 0, stream);
+  stream.threads().parallel_for(chunks.count(), [&](int64_t i, int) {
+    const Chunk c = chunks[i];
+    sums[static_cast<size_t>(i)] = squares_span(tensors[c.tensor].f32() + c.begin, c.count);
+  });
+}
+
+double sum_of_chunks(std::span<double> sums) { return tree_sum(sums); }
+
 }  // namespace dure::cpu

@@ -1,0 +1,124 @@
+// The table against the launcher, then the work, and one line from one rank where it fails.
+#include "comm/ranks.h"
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+#include <thread>
+
+#include "base/interrupt.h"
+#include "comm/mpi_transport.h"
+
+namespace dure {
+namespace {
+
+// How long a rank waits to hear that a lower one failed too, and prints; and how long it then
+// leaves that one for printing, before the launcher's end of it would cut the line off.
+constexpr double kHearing_s = 0.5;
+constexpr auto kPrinting = std::chrono::seconds(3);
+
+std::string table(const RankOptions& o) {
+  return fmt::format("data {} x expert {} x pipeline {} = {}", o.data, o.expert, o.pipeline,
+                     o.count());
+}
+
+void check_axes(const RankOptions& options, const std::string& source) {
+  const auto refuse = [&](const char* axis, int64_t count) {
+    if (count == 1) return;
+    fail(ErrorCode::kUnsupported,
+         "{}: ranks.{} is {}: this axis does not stand yet; give its ranks to ranks.data", source,
+         axis, count);
+  };
+  refuse("expert", options.expert);
+  refuse("pipeline", options.pipeline);
+}
+
+void check_count(const RankOptions& options, int64_t started, const std::string& source,
+                 const std::string& launcher) {
+  if (options.count() == started) return;
+  if (launcher.empty())
+    fail(ErrorCode::kInvalidArgument,
+         "{}: ranks: {}, but this is one process without a launcher: mpirun -n {} dure ..., or set "
+         "ranks.data=1",
+         source, table(options), options.count());
+  fail(ErrorCode::kInvalidArgument,
+       "{}: ranks: {}, but {} started {}: set ranks.data={}, or start {}", source, table(options),
+       launcher, started, started, options.count());
+}
+
+[[noreturn]] void leave(int code) {
+  std::fflush(stdout);
+  std::fflush(stderr);
+  std::_Exit(code);
+}
+
+// Another rank has the word.
+[[noreturn]] void leave_quietly(ErrorCode code) {
+  std::this_thread::sleep_for(kPrinting);
+  leave(code == ErrorCode::kInterrupted ? interrupt_exit_code() : 2);
+}
+
+// One rank throws what the program prints; the others do not return.
+[[noreturn]] void end_failed(Transport& transport, const Error& error, bool names_rank) {
+  const int rank = transport.rank();
+  transport.announce({rank, error.code(), error.what()});
+  if (rank > 0 && transport.lower_rank_failed(kHearing_s)) leave_quietly(error.code());
+  // What every rank finds alike is of no rank.
+  const bool everyones =
+      error.code() == ErrorCode::kInvalidArgument || error.code() == ErrorCode::kInterrupted;
+  if (names_rank || (rank == 0 && everyones)) throw Error(error.code(), error.what());
+  throw Error(error.code(), fmt::format("{}: {}", rank_name(transport, rank), error.what()));
+}
+
+void work_connected(Transport& transport, const RankOptions& options, const std::string& source,
+                    const std::string& launcher, const std::vector<RankFact>& alike,
+                    const std::function<void(Group&)>& work) {
+  check_count(options, transport.size(), source, launcher);
+  std::vector<int> members(static_cast<size_t>(transport.size()));
+  std::iota(members.begin(), members.end(), 0);
+  Group world(transport, std::move(members), 1, options.limit_s);
+  for (const RankFact& fact : alike) require_alike(world, fact.name, fact.value, fact.hint);
+  work(world);
+  world.set_place("");
+  world.barrier();
+}
+
+std::unique_ptr<Transport> connect(const RankOptions& options, const std::string& source,
+                                   const Launcher& launcher) {
+  try {
+    check_axes(options, source);
+    return connect_mpi(launcher);
+  } catch (const Error& error) {
+    if (launcher.rank != 0) leave_quietly(error.code());
+    throw;
+  }
+}
+
+}  // namespace
+
+void run_in_ranks(const RankOptions& options, const std::string& source,
+                  const std::vector<RankFact>& alike, const std::function<void(Group&)>& work) {
+  const std::optional<Launcher> launcher = find_launcher();
+  if (!launcher) {
+    check_axes(options, source);
+    check_count(options, 1, source, "");
+    return work(Group::alone());
+  }
+  const std::unique_ptr<Transport> transport = connect(options, source, *launcher);
+  try {
+    work_connected(*transport, options, source, launcher->name, alike, work);
+  } catch (const RankFailure& failure) {
+    if (failure.heard()) leave_quietly(failure.code());
+    end_failed(*transport, failure, /*names_rank=*/true);
+  } catch (const Error& error) {
+    end_failed(*transport, error, /*names_rank=*/false);
+  } catch (const std::bad_alloc&) {
+    end_failed(*transport, Error(ErrorCode::kOutOfMemory, "out of memory"), false);
+  } catch (const std::exception& error) {
+    end_failed(*transport, Error(ErrorCode::kIo, error.what()), false);
+  }
+  finish_mpi(*transport);
+}
+
+}  // namespace dure

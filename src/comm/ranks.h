@@ -1,0 +1,47 @@
+// comm/ranks.h: the table of axes (`ranks:` of a configuration) and the ranks that stand behind it.
+//
+// Owns the check of the table against the launcher, the connection, and how a run over ranks ends:
+// one line from one rank, the same exit code on all. Axes: data; expert and pipeline have their
+// fields and are refused above 1 for now; tensor and context have their places after them. Not
+// here: collectives (group.h), what each axis shards (train/).
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "base/options.h"
+#include "comm/group.h"
+
+namespace dure {
+
+struct RankOptions {
+  int64_t data = 1;
+  int64_t expert = 1;
+  int64_t pipeline = 1;
+  double limit_s = 600;
+  int64_t count() const { return data * expert * pipeline; }
+
+  template <typename V>
+  void visit(V& v) {
+    v("data", data, "ranks that share a step's batch and the optimiser's state", between(1, 65536));
+    v("expert", expert, "ranks that share the experts (1 for now)", between(1, 65536));
+    v("pipeline", pipeline, "ranks that share the layers (1 for now)", between(1, 65536));
+    v("limit_s", limit_s, "seconds without an answer after which a rank counts as hung (0: never)",
+      at_least(0));
+  }
+};
+
+// What must be alike on all ranks for their bits to be: of each a name, this rank's value, and what
+// to do where they differ.
+struct RankFact {
+  std::string name, value, hint;
+};
+
+// Runs work(group) as the rank that this process is: alone where no launcher started it. Throws
+// kInvalidArgument where the table is not what the launcher started, kUnsupported for axes that do
+// not stand yet. Where a rank fails, this returns on none: one rank prints its line, all leave with
+// that code. `source` names the configuration.
+void run_in_ranks(const RankOptions& options, const std::string& source,
+                  const std::vector<RankFact>& alike, const std::function<void(Group&)>& work);
+
+}  // namespace dure
