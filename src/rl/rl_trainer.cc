@@ -1,4 +1,6 @@
 // Checks of an RL configuration, and its run.
+#include <algorithm>
+
 #include "rl/rl_trainer.h"
 
 #include "base/error.h"

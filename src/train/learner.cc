@@ -85,7 +85,7 @@ Learner::Learner(AdapterStart start, const LearnerOptions& options, Stream& stre
 }
 
 Parameters& Learner::parameters() {
-  DURE_CHECK(parameters_->has_value(), "the weights of an adapter's base are not trained");
+  DURE_CHECK(parameters_.has_value(), "the weights of an adapter's base are not trained");
   return *parameters_;
 }
 
