@@ -1,7 +1,7 @@
 // Checks of an RL configuration, and its run.
-#include <algorithm>
-
 #include "rl/rl_trainer.h"
+
+#include <algorithm>
 
 #include "base/error.h"
 #include "rl/rl_stage.h"
