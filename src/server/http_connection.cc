@@ -662,7 +662,9 @@ void IoThread::start() {
 void IoThread::tick() {
   timer_.expires_after(kTick);
   timer_.async_wait([this](error_code ec) {
-    if (ec) return;
+    // Without a guard: stopped after the timer had ended, too late to be cancelled. Another round
+    // would keep the loop, and whoever joins it, for ever.
+    if (ec || !guard_) return;
     const auto now = std::vector(connections.begin(), connections.end());
     for (const auto& connection : now) connection->tick();
     tick();

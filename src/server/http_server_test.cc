@@ -5,6 +5,8 @@
 #include <netinet/tcp.h>
 
 #include <atomic>
+#include <cstdio>
+#include <cstdlib>
 #include <mutex>
 #include <thread>
 
@@ -82,6 +84,10 @@ class TestHandler final : public HttpHandler {
       waiting.push_back(exchange);
       return;
     }
+    if (request.path == "/block") {
+      blocked = true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(700));
+    }
     exchange->send({.headers = {{"Content-Type", "text/plain"}},
                     .body = fmt::format("{} {} {} {}", request.method, request.path, request.query,
                                         request.body)});
@@ -91,6 +97,7 @@ class TestHandler final : public HttpHandler {
   }
   std::mutex mutex;
   std::vector<std::shared_ptr<Exchange>> waiting;
+  std::atomic<bool> blocked = false;
 };
 
 class HttpServerTest : public testing::Test {
@@ -362,6 +369,25 @@ TEST_F(HttpServerTest, DrainFinishesWhatIsUnderWay) {
   EXPECT_EQ(answer.header("Connection"), "close");
   busy.close();
   EXPECT_TRUE(server->wait_until_idle(5));
+}
+
+// The loop's half-second timer ends while its thread does something else, and so before the order
+// to stop is read: it must not go on with another round.
+TEST_F(HttpServerTest, StopsThoughItsThreadIsBusy) {
+  start();
+  LoopbackClient client(port());
+  client.send("GET /block HTTP/1.1\r\nHost: x\r\n\r\n");
+  ASSERT_TRUE(soon([&] { return handler.blocked.load(); }));
+  std::atomic<bool> stopped = false;
+  std::thread stopping([&] {
+    server->stop();
+    stopped = true;
+  });
+  if (!soon([&] { return stopped.load(); })) {
+    std::fprintf(stderr, "the server does not stop\n");
+    std::_Exit(1);  // Nothing ends its thread.
+  }
+  stopping.join();
 }
 
 TEST_F(HttpServerTest, ConnectionsHaveALimit) {
