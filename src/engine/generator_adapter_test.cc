@@ -2,6 +2,8 @@
 // its adapter is the weights' own, and alone; prefixes are never another adapter's.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/testing.h"
 #include "engine/engine_fixture.h"
 #include "tensor/host_array.h"
@@ -11,15 +13,22 @@ namespace {
 
 using namespace testing_engine;
 
+std::vector<LoraTarget> targets_of(const ModelConfig& config) {
+  std::vector<LoraTarget> out = {LoraTarget::kAttention, LoraTarget::kExperts, LoraTarget::kHead};
+  for (const LayerFacts& layer : config.layers) {
+    if (layer.sparse && layer.experts.shared_count > 0 && out.back() != LoraTarget::kShared)
+      out.push_back(LoraTarget::kShared);
+  }
+  if (std::ranges::any_of(config.layers, [](const LayerFacts& l) { return !l.sparse; }))
+    out.push_back(LoraTarget::kDense);
+  return out;
+}
+
 // Every target there is, with values that say something.
 std::shared_ptr<const ModelAdapter> adapter(const ModelConfig& config, int64_t rank, uint64_t seed,
                                             Stream& stream) {
   const auto values = std::make_shared<AdapterParameters>(
-      config,
-      adapter_layout({.rank = rank,
-                      .targets = {LoraTarget::kAttention, LoraTarget::kDense, LoraTarget::kShared,
-                                  LoraTarget::kExperts, LoraTarget::kHead}},
-                     config, "test"),
+      config, adapter_layout({.rank = rank, .targets = targets_of(config)}, config, "test"),
       Device::kCpu);
   values->initialise(seed, stream);
   for (const AdapterParameter& p : values->list()) {
@@ -78,7 +87,7 @@ ModelConfig with_mtp() {
 
 TEST(GeneratorAdapter, AMixtureHasTheBitsOfEachAlone) {
   Fixture f(with_mtp());
-  const std::vector<GenerationRequest> all = f.mixed(18);
+  const std::vector<GenerationRequest> all = f.mixed(12);
   const std::vector<Generation> alone = f.alone(all);
   expect_same(
       f.generator({.sequences_max = 6, .batch_rows_max = 64, .chunk_tokens_max = 17}).run(all),

@@ -83,10 +83,10 @@ TEST_F(AdaptersTest, AnswerAsTheyDoAlone) {
 TEST_F(AdaptersTest, PromptsAreScoredWithThem) {
   TestServer server(model(), both());
   const auto scores = [&](const std::string& name) {
-    const HttpAnswer answer =
-        server.post("/v1/completions",
-                    R"({"prompt":"the village","echo":true,"logprobs":1,"max_tokens":0,"model":")" +
-                        name + R"("})");
+    const HttpAnswer answer = server.post(
+        "/v1/completions",
+        R"({"prompt":"the village is by the river in the valley","echo":true,"logprobs":1,"max_tokens":0,"model":")" +
+            name + R"("})");
     EXPECT_EQ(answer.status, 200) << answer.body;
     return answer.json().at("choices").at(0).at("logprobs").at("token_logprobs").dump();
   };
