@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "chat/open_model.h"
-#include "tensor/dtype.h"
 
 namespace dure {
 

@@ -45,8 +45,12 @@ TEST(KvStore, CodesOfEightBitsAreThoseOfTheTwin) {
     const float size = std::ldexp(1.0f, static_cast<int>(rng.between(-40, 15)));
     std::vector<float> x(64);
     for (float& value : x) value = uniform() * size;
-    if (i % 5 == 0) x[3] = x[40] = 127 * size;  // Ties of what has half a step.
-    if (i % 5 == 0) x[4] = 2.5f * size, x[41] = -0.5f * size;
+    if (i % 5 == 0) {  // A step of `size`: ties.
+      x[3] = 127 * size;
+      x[40] = 127 * size;
+      x[4] = 2.5f * size;
+      x[41] = -0.5f * size;
+    }
     const std::vector<float> kept = read_back(x);
     expect_same_bits(ref::kept_in_q8_0(x), kept, fmt::format("size {}", size));
     for (size_t k = 0; k < x.size(); ++k) {

@@ -645,6 +645,7 @@ void HttpConnection::tick() {
 void open_connection(std::unique_ptr<ByteChannel> channel, ConnectionFacts facts,
                      std::shared_ptr<IoThread> thread, HttpShared& shared) {
   IoThread& place = *thread;
+  if (place.is_stopping()) return;  // Accepted before; nobody would cut it.
   auto connection = std::make_shared<HttpConnection>(std::move(channel), std::move(facts),
                                                      std::move(thread), shared);
   place.connections.insert(connection);
@@ -662,9 +663,9 @@ void IoThread::start() {
 void IoThread::tick() {
   timer_.expires_after(kTick);
   timer_.async_wait([this](error_code ec) {
-    // Without a guard: stopped after the timer had ended, too late to be cancelled. Another round
-    // would keep the loop, and whoever joins it, for ever.
-    if (ec || !guard_) return;
+    // Stopped after the timer had ended: too late to be cancelled. Another round would keep the
+    // loop, and whoever joins it, for ever.
+    if (ec || is_stopping()) return;
     const auto now = std::vector(connections.begin(), connections.end());
     for (const auto& connection : now) connection->tick();
     tick();

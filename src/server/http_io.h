@@ -70,6 +70,7 @@ class IoThread {
   // From any thread. Many wakes between two turns of the loop cost one post.
   void wake(std::shared_ptr<WokenExchange> exchange);
   void drain();
+  bool is_stopping() const { return !guard_; }  // on the thread alone
 
  private:
   void tick();
