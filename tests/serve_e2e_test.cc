@@ -44,6 +44,53 @@ TEST_F(Serve, ChatsStreamsRefusesAndEnds) {
   EXPECT_NE(server.said().find("\"POST /v1/chat/completions\" 200"), std::string::npos);
 }
 
+// serve.yaml says what the command line would; the command line wins.
+TEST_F(Serve, OptionsFromAFile) {
+  const std::string file = at("serve.yaml");
+  write_file(file, "model: '" + at("model") +
+                       "'\ncontext: 512\nmax-sequences: 3\nmodel-name: [one, two]\n"
+                       "access-log: true\nno-metrics: false\nno-thinking: true\n"
+                       "reasoning-field: reasoning\nport: 1\n");
+  {
+    Served server("", "--config '" + file + "' --max-sequences=2");
+    EXPECT_EQ(server.get("/slots").json().size(), 2U);
+    const Json models = server.get("/v1/models").json().at("data");
+    ASSERT_EQ(models.size(), 2U);
+    EXPECT_EQ(models.at(size_t{1}).at("id").as_string(), "two");
+    EXPECT_EQ(models.at(size_t{0}).at("max_model_len").as_int(), 512);
+    EXPECT_EQ(server.get("/metrics").status, 200);
+    EXPECT_NE(server.said().find("\"GET /slots\" 200"), std::string::npos);
+  }
+  const auto refused = [&](const std::string& text, const char* why) {
+    write_file(file, text);
+    expect_refusal(run_program("serve '" + at("model") + "' --port 0 --config '" + file + "'"),
+                   why);
+  };
+  refused("contxt: 512", "contxt: no option of `dure serve`; did you mean '--context'?");
+  refused("context: [1, 2]", "context: takes one value, not a list");
+  refused("context: {a: 1}", "context: give a text, a number, or a list of them, not an object");
+  refused("access-log: perhaps", "access-log");
+  refused("context: many", "--context");
+  refused("- context", "serve.yaml");
+  refused("config: other.yaml", "config: no option");
+  expect_refusal(run_program("serve --config no.yaml"), "no.yaml");
+  write_file(file, "context: 512");
+  expect_refusal(run_program("serve --config '" + file + "'"), "MODEL is required");
+}
+
+TEST_F(Serve, ListensAtASocketInTheFileSystem) {
+  const std::string socket = at("dure.sock");
+  Served server(at("model"), "--context 256 --max-sequences 1 --host 'unix:" + socket + "'");
+  EXPECT_NE(server.said().find("--unix-socket '" + socket + "'"), std::string::npos);
+  LoopbackClient client(socket);
+  const HttpAnswer answer = client.ask(http_post("/v1/chat/completions", chat(R"("max_tokens":2)"),
+                                                 "Origin: http://localhost:3000\r\n"));
+  EXPECT_EQ(answer.status, 200) << answer.body;
+  server.signal(SIGTERM);
+  EXPECT_EQ(server.wait(), 0);
+  EXPECT_FALSE(path_exists(socket));
+}
+
 TEST_F(Serve, AnswersInAFormAndForcedCalls) {
   Served server(at("model"), "--context 512 --max-sequences 4 --draft 0");
   const auto choice_of = [&](const std::string& more) {

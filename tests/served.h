@@ -19,21 +19,25 @@ class Served {
  public:
   Served(const std::string& model, const std::string& flags, int64_t port = 0)
       : out_((folder_.path() / "out").string()) {
-    const std::string command =
-        "exec env DURE_LOG=info DURE_PROGRESS=off '" DURE_BINARY "' serve '" + model + "' --port " +
-        std::to_string(port) + " " + flags + " > '" + out_ + "' 2>&1";
+    const std::string command = "exec env DURE_LOG=info DURE_PROGRESS=off '" DURE_BINARY
+                                "' serve " +
+                                (model.empty() ? "" : "'" + model + "'") + " --port " +
+                                std::to_string(port) + " " + flags + " > '" + out_ + "' 2>&1";
     pid_ = ::fork();
     if (pid_ == 0) {
       ::execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));
       ::_exit(99);
     }
-    for (int i = 0; i < 2000 && port_ == 0; ++i) {
+    bool ready = false;
+    for (int i = 0; i < 2000 && !ready; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      port_ = port_in(said());
+      const std::string text = said();
+      port_ = port_in(text);
+      ready = port_ > 0 || text.find("--unix-socket") != std::string::npos;
       ended_ = ::waitpid(pid_, &status_, WNOHANG) != 0;
       if (ended_) break;
     }
-    EXPECT_GT(port_, 0) << said();
+    EXPECT_TRUE(ready) << said();
   }
   ~Served() {
     if (!ended_) ::kill(pid_, SIGKILL);

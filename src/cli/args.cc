@@ -12,12 +12,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/interrupt.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "cli/version.h"
@@ -26,6 +28,7 @@ namespace dure {
 namespace {
 
 constexpr int kExitBadInput = 2;
+constexpr const char* kConfigOption = "--config";
 
 template <typename T>
 CLI::Option* add_optional(CLI::App& app, const char* names, std::optional<T>& value,
@@ -258,6 +261,80 @@ std::optional<int> refuse_unknown_verb(const CLI::App& app, const std::vector<st
   return std::nullopt;
 }
 
+// ---- --config FILE: what stands there, as words of the command line
+
+struct GivenWords {
+  std::set<const CLI::Option*> options;
+  bool positional = false;
+  std::optional<std::string> config;
+};
+
+GivenWords given_words(const CLI::App& verb, const std::vector<std::string>& words) {
+  GivenWords out;
+  for (size_t i = 1; i < words.size(); ++i) {
+    if (!words[i].starts_with('-') || words[i] == "-") {
+      out.positional = true;
+      continue;
+    }
+    const size_t equals = words[i].find('=');
+    const CLI::Option* option = verb.get_option_no_throw(words[i].substr(0, equals));
+    if (option == nullptr) continue;
+    out.options.insert(option);
+    std::string value = equals == std::string::npos ? "" : words[i].substr(equals + 1);
+    const bool takes = option->get_items_expected_max() > 0;
+    if (takes && equals == std::string::npos && i + 1 < words.size()) value = words[++i];
+    if (option->check_name(kConfigOption)) out.config = value;
+  }
+  return out;
+}
+
+std::string configured_text(const Json& value, const std::string& where) {
+  if (value.is_string()) return value.as_string();
+  if (value.is_bool() || value.is_number()) return value.dump();
+  fail(ErrorCode::kInvalidArgument, "{}: give a text, a number, or a list of them, not {}", where,
+       value.kind_name());
+}
+
+void append_option(const CLI::Option& option, const std::string& name, const Json& value,
+                   const std::string& where, std::vector<std::string>& out) {
+  if (option.get_items_expected_max() == 0) {
+    if (value.as_bool(where)) out.push_back(name);
+    return;
+  }
+  const bool repeated = option.get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
+  if (!value.is_array()) return out.push_back(name + "=" + configured_text(value, where));
+  if (!repeated) fail(ErrorCode::kInvalidArgument, "{}: takes one value, not a list", where);
+  for (const Json& one : value.as_array()) out.push_back(name + "=" + configured_text(one, where));
+}
+
+void add_configured(const CLI::App& app, std::vector<std::string>& words) {
+  if (words[0].starts_with('-')) return;
+  const CLI::App* verb = app.get_subcommand(words[0]);
+  if (verb->get_option_no_throw(kConfigOption) == nullptr) return;
+  const GivenWords given = given_words(*verb, words);
+  if (!given.config) return;
+  const Json settings = load_yaml(*given.config);
+  std::vector<std::string> added, positionals;
+  for (const auto& [key, value] : settings.as_object(*given.config)) {
+    const std::string where = fmt::format("{}: {}", *given.config, key), name = "--" + key;
+    std::string upper = key;
+    for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    const CLI::Option* positional = verb->get_option_no_throw(upper);
+    if (positional != nullptr && positional->get_positional()) {
+      if (!given.positional) positionals.push_back(configured_text(value, where));
+      continue;
+    }
+    const CLI::Option* option = verb->get_option_no_throw(name);
+    if (option == nullptr || option->check_name(kConfigOption) || key == "help") {
+      fail(ErrorCode::kInvalidArgument, "{}: no option of `dure {}`{}", where, words[0],
+           suggestion(name, long_options_of(*verb)));
+    }
+    if (!given.options.contains(option)) append_option(*option, name, value, where, added);
+  }
+  words.insert(words.begin() + 1, added.begin(), added.end());
+  words.insert(words.end(), positionals.begin(), positionals.end());
+}
+
 }  // namespace
 
 void Args::positional(const char* name, std::string& value, const char* help, bool required) {
@@ -293,6 +370,10 @@ void Args::options(const char* names, std::vector<std::string>& values, const ch
 }
 void Args::flag(const char* names, bool& value, const char* help) {
   app_.add_flag(names, value, help);
+}
+void Args::config_file() {
+  app_.add_option(kConfigOption, "YAML file of these options, NAME: VALUE; the command line wins")
+      ->type_name("FILE");
 }
 void Args::examples(const char* text) {
   std::string footer = "\nExamples:";
@@ -337,6 +418,11 @@ int parse_and_run(int argc, char** argv, const std::vector<Verb>& verbs) {
   std::vector<std::string> words = plain_words({argv + 1, argv + argc}, app);
   if (const std::optional<int> refused = refuse_early_option(app, words)) return *refused;
   if (const std::optional<int> refused = refuse_unknown_verb(app, words)) return *refused;
+  try {
+    if (!words.empty()) add_configured(app, words);
+  } catch (const Error& error) {
+    return report(error);
+  }
   std::reverse(words.begin(), words.end());  // As CLI11 wants a vector.
   try {
     app.parse(words);

@@ -36,6 +36,9 @@ class Args {
   void options(const char* names, std::vector<std::string>& values,
                const char* help);  // May be repeated.
   void flag(const char* names, bool& value, const char* help);
+  // --config FILE: options of this verb as YAML, NAME: VALUE, a list for one that may be repeated;
+  // also the positional, in lower case. The command line wins.
+  void config_file();
   void examples(const char* text);  // Shown under the options in --help.
   // A sub-verb such as `tokenizer train`. Its options are added to the Args it returns.
   Args& verb(const char* name, const char* summary, std::function<int()> run);

@@ -29,7 +29,9 @@ int main(int argc, char** argv) {
            dure::declare_rl},
           {"runs", "training, RL and evaluation runs of this machine", dure::declare_runs},
           {"score", "likelihood, logits and gradients of given ids or text", dure::declare_score},
-          {"serve", "an HTTP server that OpenAI's clients work with", dure::declare_serve},
+          {"serve",
+           "an HTTP server that OpenAI's and Anthropic's clients work with, and a page to chat",
+           dure::declare_serve},
           {"tokenizer", "train a tokenizer; text to ids and back", dure::declare_tokenizer},
           {"train", "pretraining and supervised fine-tuning", dure::declare_train},
       });

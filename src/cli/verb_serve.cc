@@ -48,7 +48,7 @@ struct Given {
   DraftFlags draft;
   int64_t body_mib_max = 32;
   double drain_seconds = 30;
-  std::string runs = "here";
+  std::string runs = "here", reasoning_field = "reasoning_content";
   bool any_model = false, no_thinking = false, no_metrics = false, verbose_access = false;
   bool share_prefixes = false;
   ArithmeticFlag arithmetic;
@@ -117,6 +117,10 @@ void check(const Given& given) {
   }
   if (!show_runs(given.runs))
     fail(ErrorCode::kInvalidArgument, "--runs {}: give here, always or never", given.runs);
+  if (given.reasoning_field != "reasoning_content" && given.reasoning_field != "reasoning") {
+    fail(ErrorCode::kInvalidArgument, "--reasoning-field {}: give reasoning_content or reasoning",
+         given.reasoning_field);
+  }
   if (given.thinking_tokens) at_least("--thinking-budget", *given.thinking_tokens, 0);
   if (given.metrics_compat && *given.metrics_compat != "vllm")
     fail(ErrorCode::kInvalidArgument, "--metrics-compat {}: give vllm, or leave it away",
@@ -224,6 +228,7 @@ std::shared_ptr<ServedModel> served_model(const Given& given, const OpenModel& m
   out->any_name = given.any_model;
   out->thinking = !given.no_thinking;
   out->thinking_tokens = given.thinking_tokens;
+  out->reasoning_field = given.reasoning_field;
   out->masks = std::make_shared<AnswerMasks>(out->texts.require_tokenizer(), out->vocab_size,
                                              out->texts.stops.tokens);
   out->score_prompts = [&scorer](const std::vector<std::vector<int32_t>>& prompts, int64_t top,
@@ -255,15 +260,19 @@ void add_facts(const OpenModel& model, const GeneratorOptions& options, ServedMo
   out.memory["machine"] = machine_memory().total_bytes;
 }
 
-void print_ready(const std::string& url, const ServedModel& model, const EngineThread& engine) {
+void print_ready(const HttpServer& server, const ServedModel& model, const EngineThread& engine) {
+  const std::string url = server.url();
   std::printf(
       "serving %s: context %lld tokens, %lld sequences at once\n"
       "  page  %s\n"
       "  API   %s/v1\n"
-      "  try   curl %s/v1/chat/completions -H 'Content-Type: application/json' -d "
+      "  try   curl %s%s/v1/chat/completions -H 'Content-Type: application/json' -d "
       "'{\"messages\": [{\"role\": \"user\", \"content\": \"3+4=?\"}]}'\n",
       model.name().c_str(), static_cast<long long>(model.context_tokens),
       static_cast<long long>(engine.options().generator.sequences_max), url.c_str(), url.c_str(),
+      server.socket_path().empty()
+          ? ""
+          : fmt::format("--unix-socket '{}' ", server.socket_path()).c_str(),
       url.c_str());
   std::fflush(stdout);
 }
@@ -324,7 +333,8 @@ int run(const Given& given) {
   HttpServer server(settled.http, api);
   api.set_http([&server] { return server.statistics(); });
   server.start();
-  log_info("listening at {}; reading the model", server.url());
+  log_info("listening at {}; reading the model",
+           server.socket_path().empty() ? server.url() : server.socket_path());
   const OpenModel model = open_model(path, given.arithmetic.wanted());
   model.texts.require_tokenizer();
   CpuStream stream;
@@ -341,7 +351,7 @@ int run(const Given& given) {
   add_facts(model, options, *served);
   InterruptScope scope;
   api.set_ready(served, engine);
-  print_ready(server.url(), *served, engine);
+  print_ready(server, *served, engine);
   serve_until_signal(server, api, engine, given.drain_seconds);
   if (given.prefix_file) save_prefixes(*given.prefix_file, model, engine);
   return 0;
@@ -351,11 +361,13 @@ int run(const Given& given) {
 
 std::function<int()> declare_serve(Args& args) {
   auto given = std::make_shared<Given>();
+  args.config_file();
   args.positional("MODEL", given->model,
                   "model folder, GGUF file, checkpoint, repo id in the Hugging Face cache, or a "
                   "name of ./dev quickstart's (nano)");
   args.option("--host", given->http.host,
-              "address to listen at; 0.0.0.0 is all that reach this machine");
+              "address to listen at; 0.0.0.0 is all that reach this machine; unix:PATH a socket in "
+              "the file system");
   args.option("--port", given->http.port, "port (0: one that is free)");
   args.options("--model-name,--served-model-name,-a,--alias", given->names,
                "name that clients ask for (may be repeated; default: MODEL as given)");
@@ -381,6 +393,8 @@ std::function<int()> declare_serve(Args& args) {
             "answer without reasoning first where a request does not say");
   args.option("--thinking-budget,--reasoning-budget", given->thinking_tokens,
               "tokens after which the reasoning ends, where a request does not say");
+  args.option("--reasoning-field", given->reasoning_field,
+              "where a chat's answer has its reasoning: reasoning_content, or reasoning as vLLM's");
   args.flag("--share-prefixes", given->share_prefixes,
             "let requests of one key begin at what another key's prompts left");
   args.options("--cors-origins,--cors-origin", given->cors_origins,
@@ -408,6 +422,7 @@ std::function<int()> declare_serve(Args& args) {
       "  dure serve LGAI-EXAONE/K-EXAONE-236B-A23B --model-name k-exaone --draft auto\n"
       "  dure serve base.gguf --adapter support=runs/support/adapter --adapter law=law.gguf\n"
       "  dure serve model.gguf --host 0.0.0.0 --port 8080 --api-key-file keys.txt\n"
+      "  dure serve --config serve.yaml\n"
       "  curl localhost:8000/v1/models\n");
   return [given] { return run(*given); };
 }

@@ -64,11 +64,46 @@ Json read_form_fields(ApiFields& fields) {
   return out;
 }
 
-Json forced_tool(const Json& tools, const std::string& name) {
+namespace {
+
+const Json* find_tool(const Json& tools, const std::string& name) {
   const Json::Array none;
   for (const Json& tool : tools.is_array() ? tools.as_array() : none) {
     const Json* function = tool.find("function");
-    if ((function != nullptr ? *function : tool).at("name").as_string() != name) continue;
+    if ((function != nullptr ? *function : tool).at("name").as_string() == name) return &tool;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::string keep_allowed_tools(ApiFields& allowed, Json& tools) {
+  const std::string mode = allowed.choice("mode", {"auto", "required"}).value_or("auto");
+  const Json* list = allowed.array("tools");
+  const std::string path = allowed.path("tools");
+  if (list == nullptr || list->size() == 0)
+    throw bad_field(path, path + " is required: the tools that may be called");
+  Json kept = Json::array();
+  for (size_t i = 0; i < list->size(); ++i) {
+    ApiFields one(list->at(i), fmt::format("{}.{}", path, i));
+    const Json* function = one.object("function");
+    ApiFields inner(function != nullptr ? *function : list->at(i),
+                    fmt::format("{}.{}{}", path, i, function != nullptr ? ".function" : ""));
+    const std::optional<std::string> name = inner.string("name");
+    if (!name) throw bad_field(inner.path("name"), inner.path("name") + " is required");
+    const Json* tool = find_tool(tools, *name);
+    if (tool == nullptr) {
+      throw bad_field(inner.path("name"), fmt::format("{}: '{}' is none of `tools`",
+                                                      inner.path("name"), name->substr(0, 100)));
+    }
+    if (find_tool(kept, *name) == nullptr) kept.push_back(*tool);
+  }
+  tools = std::move(kept);
+  return mode;
+}
+
+Json forced_tool(const Json& tools, const std::string& name) {
+  if (find_tool(tools, name) != nullptr) {
     Json named = Json::object(), out = Json::object();
     named["name"] = name;
     out["type"] = "function";

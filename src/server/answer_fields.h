@@ -17,6 +17,11 @@ Json read_form_fields(ApiFields& fields);
 // The tool_choice that forces one of `tools`. Throws ApiError where it is none of them.
 Json forced_tool(const Json& tools, const std::string& name);
 
+// Leaves of `tools` those that `allowed` names, its `mode` (auto, required) returned: the object
+// with `mode` and `tools` of a tool_choice whose type is allowed_tools. Throws ApiError where one
+// is none of them.
+std::string keep_allowed_tools(ApiFields& allowed, Json& tools);
+
 // Sets out.form, if one is asked for. `asked`: what read_form_fields() gave, and response_format,
 // tools (declarations that were checked, or null), tool_choice, parallel_tool_calls;
 // `format_name`: what the API calls response_format. Tools that may be called ask for a form only

@@ -48,6 +48,7 @@ struct AnswerHead {
   int64_t created_s = 0;
   std::string model;
   int64_t choice_count = 1;
+  std::string reasoning_field = "reasoning_content";  // of a chat's messages and deltas
   bool include_usage = false, continuous_usage = false;
   bool logprobs = false;
   int64_t top_logprobs = 0;

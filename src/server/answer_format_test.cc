@@ -66,6 +66,20 @@ TEST(AnswerFormat, ChatCallsComeInPiecesThatAddUp) {
   EXPECT_NE(ids[0], ids[1]);
 }
 
+TEST(AnswerFormat, ReasoningStandsInTheFieldThatTheOperatorChose) {
+  AnswerHead with = head();
+  with.reasoning_field = "reasoning";
+  const auto whole = chat_whole_format(with);
+  const Json out = parse_json(told(*whole), "answer");
+  const Json& message = out.at("choices").at(size_t{0}).at("message");
+  EXPECT_EQ(message.at("reasoning").as_string(), "why");
+  EXPECT_FALSE(message.contains("reasoning_content"));
+  const auto stream = chat_stream_format(with);
+  const std::string events = told(*stream);
+  EXPECT_NE(events.find("\"delta\":{\"reasoning\":\"why\"}"), std::string::npos) << events;
+  EXPECT_EQ(events.find("reasoning_content"), std::string::npos);
+}
+
 TEST(AnswerFormat, AWholeChatHoldsTheSame) {
   const auto format = chat_whole_format(head());
   const Json out = parse_json(told(*format), "answer");

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <random>
 #include <thread>
 
 #include "base/log.h"
@@ -177,6 +178,7 @@ const std::vector<Api::Route>& Api::routes() {
       {"/version", "GET", &Api::version, Route::kOpen, Route::kNothing},
       {"/metrics", "GET", &Api::metrics, Route::kKey, Route::kNothing},
       {"/props", "GET", &Api::props, Route::kKey, Route::kModel},
+      {"/slots", "GET", &Api::slots, Route::kKey, Route::kModel},
       {"/models", "GET", &Api::models, Route::kKey, Route::kModel},
       {"/models/", "GET", &Api::model, Route::kKey, Route::kModel},
       {"/tokenizer_info", "GET", &Api::tokenizer_info, Route::kKey, Route::kModel},
@@ -322,6 +324,31 @@ void Api::part_prefixes(const Call& call, AnsweringOptions& out) const {
     choice.request.prefix_salt = prefix_salt(key, std::to_string(choice.request.prefix_salt));
 }
 
+std::string Api::ticket_for(const std::string& path) const {
+  constexpr size_t kTicketsMax = 64;
+  std::random_device device;
+  std::string word;
+  for (int i = 0; i < 4; ++i) word += fmt::format("{:08x}", device());
+  const std::lock_guard lock(mutex_);
+  if (tickets_.size() >= kTicketsMax) tickets_.pop_front();
+  tickets_.push_back({word, path, Clock::now() + std::chrono::minutes(1)});
+  return word;
+}
+
+bool Api::has_ticket(const HttpRequest& request) const {
+  constexpr std::string_view kName = "ticket=";
+  if (request.method != "GET" || !request.query.starts_with(kName)) return false;
+  const std::string_view given = std::string_view(request.query).substr(kName.size());
+  const std::string path = plain_path(request.path);
+  const std::lock_guard lock(mutex_);
+  bool out = false;
+  for (const Ticket& ticket : tickets_) {
+    const bool same = same_secret(given, ticket.word);
+    out |= same && ticket.path == path && ticket.until > Clock::now();
+  }
+  return out;
+}
+
 std::optional<HttpResponse> Api::refuse_route(const HttpRequest& request) const {
   const std::string path = plain_path(request.path);
   const auto refuse = [&](const ApiError& error) {
@@ -344,7 +371,7 @@ std::optional<HttpResponse> Api::refuse_route(const HttpRequest& request) const 
         std::string(at->method) + (at->method == std::string("GET") ? ", HEAD" : "") + ", OPTIONS";
     return refuse(error);
   }
-  if (at->access == Route::kKey && !key_of(request)) {
+  if (at->access == Route::kKey && !key_of(request) && !has_ticket(request)) {
     return refuse(
         api_fault(401, "invalid_api_key",
                   "no key, or a wrong one: give it as \"Authorization: Bearer KEY\" or as "

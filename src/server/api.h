@@ -7,6 +7,8 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -77,6 +79,9 @@ class Api final : public HttpHandler {
   void log(const Call& call, int status, const std::string& more);
 
   bool shows_runs(const HttpRequest& request) const;
+  // A link opens without headers: who has a key gets a word that opens one path for a minute.
+  std::string ticket_for(const std::string& path) const;
+  bool has_ticket(const HttpRequest& request) const;
 
   HttpResponse page(const Call& call) const;
   HttpResponse page_part(const Call& call) const;
@@ -87,6 +92,7 @@ class Api final : public HttpHandler {
   HttpResponse version(const Call& call) const;
   HttpResponse metrics(const Call& call) const;
   HttpResponse props(const Call& call) const;
+  HttpResponse slots(const Call& call) const;
   HttpResponse models(const Call& call) const;
   HttpResponse model(const Call& call) const;
   HttpResponse tokenizer_info(const Call& call) const;
@@ -105,6 +111,11 @@ class Api final : public HttpHandler {
   std::shared_ptr<const Ready> ready() const;
   mutable std::mutex mutex_;
   std::shared_ptr<const Ready> ready_;
+  struct Ticket {
+    std::string word, path;
+    std::chrono::steady_clock::time_point until;
+  };
+  mutable std::deque<Ticket> tickets_;  // the youngest last, kTicketsMax at most
   std::string loading_ = "the model is being read";
   std::function<HttpStatistics()> http_statistics_;
   std::atomic<bool> draining_ = false;

@@ -134,6 +134,28 @@ HttpResponse Api::props(const Call& call) const {
   return json_response(out);
 }
 
+// llama.cpp's form. Places in the batch have no identity here: as many as are taken stand first.
+HttpResponse Api::slots(const Call& call) const {
+  const GeneratorStatistics now = call.ready->engine->statistics().generator;
+  const GeneratorOptions& options = call.ready->engine->options().generator;
+  if (now.running >= options.sequences_max &&
+      ("&" + call.request().query + "&").find("&fail_on_no_slot=1&") != std::string::npos) {
+    ApiError error = api_fault(503, "no_slot", "no slot is free");
+    error.retry_after_s = 1;
+    throw error;
+  }
+  Json out = Json::array();
+  for (int64_t i = 0; i < options.sequences_max; ++i) {
+    Json slot = Json::object();
+    slot["id"] = i;
+    slot["n_ctx"] = call.model().context_tokens;
+    slot["speculative"] = options.draft_tokens_max > 0;
+    slot["is_processing"] = i < now.running;
+    out.push_back(std::move(slot));
+  }
+  return json_response(out);
+}
+
 HttpResponse Api::tokenizer_info(const Call& call) const {
   const TokenRoles& roles = call.model().texts.require_tokenizer().parts().roles;
   const auto put = [](const std::string& text) { return text.empty() ? Json() : Json(text); };

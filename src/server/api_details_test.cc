@@ -28,6 +28,51 @@ class ApiDetails : public TinyModelTest {
 const char* const kTools =
     R"("enable_thinking":false,"tool_choice":"required","tools":[{"type":"function","function":{"name":"weather","parameters":{"type":"object","properties":{"city":{"type":"string","maxLength":40,"minLength":20}},"required":["city"]}}},{"type":"function","function":{"name":"now"}}])";
 
+// allowed_tools leaves the others out of the prompt, and out of what is forced.
+TEST_F(ApiDetails, ToolsThatMayBeCalled) {
+  TestServer server(model(), {});
+  const auto chosen = [](const std::string& choice) {
+    std::string tools = kTools;
+    const std::string forced = R"("tool_choice":"required")";
+    return tools.replace(tools.find(forced), forced.size(), R"("tool_choice":)" + choice);
+  };
+  const std::string allowed =
+      R"({"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","function":{"name":"now"}}]}})";
+  const std::string body = R"({"messages":[{"role":"user","content":"x"}],"max_tokens":200,)";
+  const std::string prompt =
+      ask(server, "/apply-template", body + chosen(allowed) + "}").at("prompt").as_string();
+  EXPECT_NE(prompt.find("now"), std::string::npos);
+  EXPECT_EQ(prompt.find("weather"), std::string::npos);
+  for (int seed = 0; seed < 4; ++seed) {
+    const Json answer = ask(server, "/v1/chat/completions",
+                            body + fmt::format("\"seed\":{},", seed) + chosen(allowed) + "}");
+    const Json& message = answer.at("choices").at(size_t{0}).at("message");
+    for (const Json& call : message.at("tool_calls").as_array())
+      EXPECT_EQ(call.at("function").at("name").as_string(), "now");
+  }
+  const Json flat = ask(
+      server, "/v1/responses",
+      R"({"input":"x","max_output_tokens":200,"reasoning":{"effort":"none"},"tools":[{"type":"function","name":"weather"},{"type":"function","name":"now"}],"tool_choice":{"type":"allowed_tools","mode":"required","tools":[{"type":"function","name":"now"}]}})");
+  for (const Json& item : flat.at("output").as_array()) {
+    if (item.at("type") == Json("function_call")) EXPECT_EQ(item.at("name").as_string(), "now");
+  }
+}
+
+TEST_F(ApiDetails, SlotsInLlamasForm) {
+  TestServer server(model(), {.context_tokens = 512, .sequences_max = 3});
+  const HttpAnswer idle = server.get("/slots?fail_on_no_slot=1");
+  EXPECT_EQ(idle.status, 200);
+  const Json slots = idle.json();
+  ASSERT_EQ(slots.size(), 3U);
+  for (int64_t i = 0; i < 3; ++i) {
+    const Json& slot = slots.at(static_cast<size_t>(i));
+    EXPECT_EQ(slot.at("id").as_int(), i);
+    EXPECT_EQ(slot.at("n_ctx").as_int(), 512);
+    EXPECT_FALSE(slot.at("is_processing").as_bool());
+  }
+  EXPECT_EQ(server.post("/slots", "{}").status, 405);
+}
+
 struct StreamedCall {
   std::string id, name, arguments;
   int pieces = 0;
@@ -456,8 +501,16 @@ TEST_F(ApiDetails, ObjectsInsideAreReadAsStrictly) {
       {R"("tools":[{"type":"function","function":{"name":""}}])", "tools.0.function.name"},
       {R"("tools":[{"type":"function","function":{"name":"f","strict":"yes"}}])",
        "tools.0.function.strict"},
-      {R"("tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"allowed_tools"})",
+      {R"("tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"custom"})",
        "tool_choice.type"},
+      {R"("tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"allowed_tools"})",
+       "tool_choice.tools"},
+      {R"("tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"none","tools":[]}})",
+       "tool_choice.allowed_tools.mode"},
+      {R"("tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"tools":[{"type":"function","function":{"name":"g"}}]}})",
+       "tool_choice.allowed_tools.tools.0.function.name"},
+      {R"("tool_choice":{"type":"allowed_tools","allowed_tools":{"tools":[{"type":"function","function":{"name":"g"}}]}})",
+       "tool_choice.allowed_tools.tools.0.function.name"},
       {R"("response_format":{"type":"json_schema","json_schema":"x"})",
        "response_format.json_schema"},
   };

@@ -99,10 +99,16 @@ void read_tool_choice(ApiFields& fields, ConversationOptions& out, Json& asked) 
     return;
   }
   ApiFields named(*choice, path);
+  if (named.string("type") == "allowed_tools") {
+    const Json* allowed = named.object("allowed_tools");  // flat, as in /v1/responses, too
+    ApiFields inner(allowed != nullptr ? *allowed : *choice,
+                    path + (allowed != nullptr ? ".allowed_tools" : ""));
+    return void(asked["tool_choice"] = keep_allowed_tools(inner, out.tools));
+  }
   if (const auto type = named.string("type").value_or("function"); type != "function") {
     throw unsupported(named.path("type"),
-                      fmt::format("{}: '{}' is not known; a function by its name, \"auto\", "
-                                  "\"none\" or \"required\"",
+                      fmt::format("{}: '{}' is not known; a function by its name, allowed_tools, "
+                                  "\"auto\", \"none\" or \"required\"",
                                   named.path("type"), type.substr(0, 40)));
   }
   const Json* function = named.object("function");

@@ -2,8 +2,13 @@
 // threads in turn.
 #include "server/http_server.h"
 
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
@@ -16,13 +21,15 @@
 namespace dure {
 namespace asio = boost::asio;
 using asio::ip::tcp;
+using local = asio::local::stream_protocol;
 using boost::system::error_code;
 
 namespace {
 
-class TcpChannel final : public ByteChannel {
+template <typename Socket>
+class PlainChannel final : public ByteChannel {
  public:
-  explicit TcpChannel(tcp::socket socket) : socket_(std::move(socket)) {}
+  explicit PlainChannel(Socket socket) : socket_(std::move(socket)) {}
   void start(std::function<void(error_code)> done) override { done({}); }
   void read_some(asio::mutable_buffer into, Done done) override {
     socket_.async_read_some(into, std::move(done));
@@ -31,11 +38,11 @@ class TcpChannel final : public ByteChannel {
     socket_.async_write_some(from, std::move(done));
   }
   void wait_broken(std::function<void()> done) override {
-    socket_.async_wait(tcp::socket::wait_error, [done = std::move(done)](error_code) { done(); });
+    socket_.async_wait(Socket::wait_error, [done = std::move(done)](error_code) { done(); });
   }
   void shutdown_send() override {
     error_code ignored;
-    socket_.shutdown(tcp::socket::shutdown_send, ignored);
+    socket_.shutdown(Socket::shutdown_send, ignored);
   }
   void close() override {
     error_code ignored;
@@ -43,7 +50,7 @@ class TcpChannel final : public ByteChannel {
   }
 
  private:
-  tcp::socket socket_;
+  Socket socket_;
 };
 
 class TlsChannel final : public ByteChannel {
@@ -118,11 +125,49 @@ tcp::endpoint resolve(asio::io_context& context, const std::string& host, int64_
        where, ec.message());
 }
 
+constexpr std::string_view kUnix = "unix:";
+
+// A socket that a killed server left is removed; one that somebody listens at, or any other file,
+// is not.
+void make_room_for_socket(asio::io_context& context, const std::string& path) {
+  struct stat there {};
+  if (::lstat(path.c_str(), &there) != 0) return;
+  if (!S_ISSOCK(there.st_mode))
+    fail(ErrorCode::kInvalidArgument, "--host unix:{0}: {0} is there and is no socket", path);
+  error_code ec;
+  local::socket probe(context);
+  if (!probe.connect(local::endpoint(path), ec)) {
+    fail(ErrorCode::kInvalidArgument, "--host unix:{}: another program listens there", path);
+  }
+  ::unlink(path.c_str());
+}
+
+void open_socket(local::acceptor& acceptor, asio::io_context& context, const std::string& path) {
+  constexpr size_t kPathBytesMax = sizeof(sockaddr_un::sun_path) - 1;
+  if (path.empty() || path.size() > kPathBytesMax) {
+    fail(ErrorCode::kInvalidArgument, "--host unix:{}: give a path of 1 to {} bytes", path,
+         kPathBytesMax);
+  }
+  make_room_for_socket(context, path);
+  error_code ec;
+  acceptor.open(local(), ec);
+  if (!ec) acceptor.bind(local::endpoint(path), ec);
+  if (!ec) acceptor.listen(asio::socket_base::max_listen_connections, ec);
+  if (ec)
+    fail(ErrorCode::kInvalidArgument, "--host unix:{}: cannot be listened on ({})", path,
+         ec.message());
+}
+
 std::optional<asio::ssl::context> make_tls(const HttpServerOptions& options) {
   const std::string &certificate = options.tls_certificate, &key = options.tls_key;
   if (certificate.empty() && key.empty()) return std::nullopt;
   if (certificate.empty() || key.empty())
     fail(ErrorCode::kInvalidArgument, "TLS wants both a certificate and its key (PEM files)");
+  if (options.host.starts_with(kUnix)) {
+    fail(ErrorCode::kInvalidArgument,
+         "--host {}: TLS is for addresses; leave --tls-certificate and --tls-key away",
+         options.host);
+  }
   read_file(certificate);  // For the errors of files.
   read_file(key);
   asio::ssl::context context(asio::ssl::context::tls_server);
@@ -143,7 +188,9 @@ struct HttpServer::State {
   HttpShared shared;
   std::vector<std::shared_ptr<IoThread>> threads;
   std::optional<asio::ssl::context> tls;
-  std::optional<tcp::acceptor> acceptor;  // on the first thread
+  std::optional<tcp::acceptor> acceptor;          // on the first thread; or
+  std::optional<local::acceptor> local_acceptor;  // this
+  std::string socket_path;                        // of that
   std::optional<asio::steady_timer> pause;
   tcp::endpoint endpoint;
   size_t next = 0;
@@ -159,9 +206,14 @@ struct HttpServer::State {
 
   void bind() {
     asio::io_context& context = threads.front()->context;
+    pause.emplace(context);
+    if (options.host.starts_with(kUnix)) {
+      socket_path = options.host.substr(kUnix.size());
+      local_acceptor.emplace(context);
+      return open_socket(*local_acceptor, context, socket_path);
+    }
     endpoint = resolve(context, options.host, options.port);
     acceptor.emplace(context);
-    pause.emplace(context);
     error_code ec;
     acceptor->open(endpoint.protocol(), ec);
     if (ec) fail_to_bind(ec, endpoint);
@@ -172,53 +224,86 @@ struct HttpServer::State {
     endpoint = acceptor->local_endpoint();
   }
 
-  void accept();
-  void take(tcp::socket socket, std::shared_ptr<IoThread> thread);
+  void accept() { acceptor ? accept_from(*acceptor) : accept_from(*local_acceptor); }
+  template <typename Acceptor>
+  void accept_from(Acceptor& from);
+  void close_acceptors();
+  bool refuse_one_too_many(auto& socket);
+  void take(tcp::socket socket, const std::shared_ptr<IoThread>& thread);
+  void take(local::socket socket, const std::shared_ptr<IoThread>& thread);
+  void open(std::unique_ptr<ByteChannel> channel, const ConnectionFacts& facts,
+            const std::shared_ptr<IoThread>& thread);
 };
 
-void HttpServer::State::accept() {
+template <typename Acceptor>
+void HttpServer::State::accept_from(Acceptor& from) {
+  using Socket = typename Acceptor::protocol_type::socket;
   const std::shared_ptr<IoThread> thread = threads[next++ % threads.size()];
-  acceptor->async_accept(thread->context, [this, thread](error_code ec, tcp::socket socket) {
-    if (ec == asio::error::operation_aborted || !acceptor->is_open()) return;
+  from.async_accept(thread->context, [this, thread, &from](error_code ec, Socket socket) {
+    if (ec == asio::error::operation_aborted || !from.is_open()) return;
     if (!ec) {
       take(std::move(socket), thread);
-      return accept();
+      return accept_from(from);
     }
     // Such as no file descriptors left: others may give theirs back.
     pause->expires_after(std::chrono::milliseconds(100));
-    pause->async_wait([this](error_code stopped) {
-      if (!stopped && acceptor->is_open()) accept();
+    pause->async_wait([this, &from](error_code stopped) {
+      if (!stopped && from.is_open()) accept_from(from);
     });
   });
 }
 
-void HttpServer::State::take(tcp::socket socket, std::shared_ptr<IoThread> thread) {
+void HttpServer::State::close_acceptors() {
+  error_code ignored;
+  if (acceptor) acceptor->close(ignored);
+  if (local_acceptor && local_acceptor->is_open()) {
+    local_acceptor->close(ignored);
+    ::unlink(socket_path.c_str());
+  }
+  pause->cancel();
+}
+
+bool HttpServer::State::refuse_one_too_many(auto& socket) {
+  if (shared.connections < options.limits.connections_max) return false;
+  ++shared.refused;
+  error_code ec;
+  socket.non_blocking(true, ec);
+  const std::string_view text =
+      "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
+      "Content-Length: 0\r\n\r\n";
+  socket.write_some(asio::buffer(text), ec);
+  return true;
+}
+
+void HttpServer::State::take(tcp::socket socket, const std::shared_ptr<IoThread>& thread) {
   ++shared.accepted;
   error_code ec;
   const tcp::endpoint peer = socket.remote_endpoint(ec);
   const tcp::endpoint own = socket.local_endpoint(ec);
-  if (ec) return;
-  if (shared.connections >= options.limits.connections_max) {
-    ++shared.refused;
-    socket.non_blocking(true, ec);
-    const std::string_view text =
-        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
-        "Content-Length: 0\r\n\r\n";
-    socket.write_some(asio::buffer(text), ec);
-    return;
-  }
+  if (ec || refuse_one_too_many(socket)) return;
   socket.set_option(tcp::no_delay(true), ec);
   asio::ip::address address = own.address();
   if (address.is_v6() && address.to_v6().is_v4_mapped())
     address = asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
   const ConnectionFacts facts{
       .peer = address_text(peer), .loopback = address.is_loopback(), .tls = tls.has_value()};
-  std::unique_ptr<ByteChannel> channel;
   if (tls) {
-    channel = std::make_unique<TlsChannel>(std::move(socket), *tls);
+    open(std::make_unique<TlsChannel>(std::move(socket), *tls), facts, thread);
   } else {
-    channel = std::make_unique<TcpChannel>(std::move(socket));
+    open(std::make_unique<PlainChannel<tcp::socket>>(std::move(socket)), facts, thread);
   }
+}
+
+// No browser's page reaches it by a name that was pointed here: nothing to check of Host.
+void HttpServer::State::take(local::socket socket, const std::shared_ptr<IoThread>& thread) {
+  ++shared.accepted;
+  if (refuse_one_too_many(socket)) return;
+  open(std::make_unique<PlainChannel<local::socket>>(std::move(socket)),
+       {.peer = options.host, .loopback = false, .tls = false}, thread);
+}
+
+void HttpServer::State::open(std::unique_ptr<ByteChannel> channel, const ConnectionFacts& facts,
+                             const std::shared_ptr<IoThread>& thread) {
   // std::function wants what it holds to be copyable.
   auto shared_channel = std::make_shared<std::unique_ptr<ByteChannel>>(std::move(channel));
   asio::post(thread->context, [this, thread, facts, shared_channel] {
@@ -233,7 +318,10 @@ HttpServer::~HttpServer() { stop(); }
 
 int64_t HttpServer::port() const { return state_->endpoint.port(); }
 
+std::string HttpServer::socket_path() const { return state_->socket_path; }
+
 std::string HttpServer::url() const {
+  if (!state_->socket_path.empty()) return "http://localhost";
   tcp::endpoint shown = state_->endpoint;
   if (shown.address().is_unspecified()) shown.address(asio::ip::address_v4::loopback());
   return fmt::format("{}://{}", state_->tls ? "https" : "http", address_text(shown));
@@ -246,11 +334,8 @@ void HttpServer::start() {
 
 void HttpServer::stop_accepting() {
   state_->shared.draining = true;
-  asio::post(state_->threads.front()->context, [state = state_.get()] {
-    error_code ignored;
-    state->acceptor->close(ignored);
-    state->pause->cancel();
-  });
+  asio::post(state_->threads.front()->context,
+             [state = state_.get()] { state->close_acceptors(); });
   for (const auto& thread : state_->threads) thread->drain();
 }
 
@@ -273,11 +358,8 @@ bool HttpServer::wait_until_idle(double seconds) {
 void HttpServer::stop() {
   if (!state_) return;
   state_->shared.draining = true;
-  asio::post(state_->threads.front()->context, [state = state_.get()] {
-    error_code ignored;
-    state->acceptor->close(ignored);
-    state->pause->cancel();
-  });
+  asio::post(state_->threads.front()->context,
+             [state = state_.get()] { state->close_acceptors(); });
   for (const auto& thread : state_->threads) thread->stop();
 }
 

@@ -16,8 +16,10 @@
 namespace dure {
 
 struct HttpServerOptions {
-  std::string host = "127.0.0.1";  // a name or an address; "0.0.0.0" and "::" are all of them
-  int64_t port = 8000;             // 0: one that is free
+  // A name or an address; "0.0.0.0" and "::" are all of them; "unix:PATH" is a socket in the file
+  // system: who may write to it may ask. Its clients count as none of this machine's addresses'.
+  std::string host = "127.0.0.1";
+  int64_t port = 8000;  // 0: one that is free
   int64_t thread_count = 2;
   std::string tls_certificate, tls_key;  // PEM files; both or neither
   HttpLimits limits;
@@ -36,8 +38,9 @@ class HttpServer {
   HttpServer(HttpServerOptions options, HttpHandler& handler);
   ~HttpServer();  // stop()
 
-  int64_t port() const;
-  std::string url() const;  // "http://127.0.0.1:8000", as a browser here can open it
+  int64_t port() const;             // 0 at a socket in the file system
+  std::string socket_path() const;  // of that; else empty
+  std::string url() const;          // "http://127.0.0.1:8000", as a browser here can open it
 
   void start();
   // No new connections; those without a request are closed, the others as their answers end.

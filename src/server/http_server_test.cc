@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "server/loopback_client.h"
@@ -130,6 +131,45 @@ TEST_F(HttpServerTest, AnswersAndKeepsTheConnection) {
   }
   EXPECT_EQ(client.ask(http_post("/p", "{}")).body, "POST /p  {}");
   EXPECT_EQ(client.ask("GET http://host/abs HTTP/1.1\r\nHost: h\r\n\r\n").body, "GET /abs  ");
+}
+
+TEST_F(HttpServerTest, ASocketInTheFileSystem) {
+  const TemporaryFolder folder;
+  const std::string path = (folder.path() / "dure.sock").string();
+  const auto start_at = [&](const std::string& where) {
+    server.emplace(HttpServerOptions{.host = "unix:" + where}, handler);
+    server->start();
+  };
+  start_at(path);
+  EXPECT_EQ(server->socket_path(), path);
+  EXPECT_EQ(server->url(), "http://localhost");
+  for (int i = 0; i < 3; ++i) {
+    LoopbackClient client(path);
+    EXPECT_EQ(client.ask(http_post("/p", "{}")).body, "POST /p  {}");
+    EXPECT_EQ(client.ask(http_get("/stream")).status, 200);
+  }
+  // One at a time; what is no socket is left alone.
+  EXPECT_THROW(HttpServer({.host = "unix:" + path}, handler), Error);
+  write_file(folder.path() / "text", "mine");
+  EXPECT_THROW(HttpServer({.host = "unix:" + (folder.path() / "text").string()}, handler), Error);
+  EXPECT_EQ(read_file(folder.path() / "text"), "mine");
+  EXPECT_THROW(HttpServer({.host = "unix:"}, handler), Error);
+  EXPECT_THROW(HttpServer({.host = "unix:" + std::string(200, 'x')}, handler), Error);
+  EXPECT_THROW(HttpServer({.host = "unix:" + (folder.path() / "no/where").string()}, handler),
+               Error);
+  EXPECT_TRUE(LoopbackClient(path).connected());
+  server->stop_accepting();
+  EXPECT_TRUE(soon([&] { return !path_exists(path); }));
+  server.reset();
+  // What a killed server left is in nobody's way.
+  const int left = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  ASSERT_EQ(::bind(left, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  ::close(left);
+  start_at(path);
+  EXPECT_EQ(LoopbackClient(path).ask(http_get("/a")).status, 200);
 }
 
 TEST_F(HttpServerTest, PipelinedRequestsAreAnsweredInOrder) {

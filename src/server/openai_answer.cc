@@ -205,7 +205,7 @@ class ChatStream final : public ChunkFormat {
                    &so_far);
     };
     if (!part.delta.reasoning.empty())
-      put("\"reasoning_content\":" + json_quote(part.delta.reasoning));
+      put(fmt::format("\"{}\":", head_.reasoning_field) + json_quote(part.delta.reasoning));
     if (!part.delta.content.empty()) put("\"content\":" + json_quote(part.delta.content));
     for (const CallPiece& piece : pieces_of(part.delta)) {
       int64_t& count = call_counts_[static_cast<size_t>(part.choice)];
@@ -341,7 +341,7 @@ class ChatWhole final : public WholeFormat {
     const bool calls_alone = choice.said.content.empty() && !choice.said.tool_calls.empty();
     message["content"] = calls_alone ? Json() : Json(choice.said.content);
     message["refusal"] = Json();
-    if (!choice.said.reasoning.empty()) message["reasoning_content"] = choice.said.reasoning;
+    if (!choice.said.reasoning.empty()) message[head_.reasoning_field] = choice.said.reasoning;
     if (!choice.said.tool_calls.empty()) {
       Json calls = Json::array();
       for (const ToolCall& call : choice.said.tool_calls) calls.push_back(call_json(call));

@@ -131,6 +131,17 @@ Json generator_json(const GeneratorStatistics& g) {
   put("faults", g.faults);
   put("drafted", g.drafted);
   put("accepted", g.accepted);
+  Json drafters = Json::object();
+  const std::pair<const char*, const DraftStatistics::OfDrafter*> all[] = {
+      {"mtp", &g.drafts.mtp}, {"ngram", &g.drafts.ngram}};
+  for (const auto& [name, one] : all) {
+    Json of = Json::object();
+    of["rounds"] = one->rounds;
+    of["drafted"] = one->drafted;
+    of["accepted"] = one->accepted;
+    drafters[name] = std::move(of);
+  }
+  out["drafters"] = std::move(drafters);
   put("prefix_hits", g.prefix_hits);
   put("prefix_tokens", g.prefix_tokens);
   put("prefixes", g.prefixes);
@@ -200,7 +211,7 @@ HttpResponse Api::runs(const Call& call) const {
   return json_response(out);
 }
 
-// /dure/runs/ID, and below it /metrics, /samples, /results, /report.
+// /dure/runs/ID, and below it /metrics, /samples, /results, /report, /report-ticket.
 HttpResponse Api::run(const Call& call) const {
   if (!shows_runs(call.request()))
     throw api_fault(404, "not_found", "runs are not shown here (--runs)");
@@ -228,8 +239,14 @@ HttpResponse Api::run(const Call& call) const {
     return json_response(out);
   }
   if (part == "/report") return report_response(folder / "report.html");
+  if (part == "/report-ticket") {
+    Json out = Json::object();
+    out["ticket"] = ticket_for("/dure/runs/" + id + "/report");
+    return json_response(out);
+  }
   throw api_fault(404, "not_found",
-                  "a run has /metrics, /samples, /results and /report, and no such part");
+                  "a run has /metrics, /samples, /results, /report and /report-ticket, and no such "
+                  "part");
 }
 
 }  // namespace dure

@@ -100,6 +100,7 @@ TEST_F(PageTest, TheEngineIsSeen) {
   EXPECT_TRUE(state.at("ready").as_bool());
   EXPECT_EQ(state.at("model").as_string(), "nano");
   EXPECT_GE(state.at("generator").at("new_tokens").as_int(), 1);
+  EXPECT_EQ(state.at("generator").at("drafters").at("ngram").at("accepted").as_int(), 0);
   const Json& first = state.at("latency").at("first_token");
   EXPECT_EQ(first.at("count").as_int(), 1);
   EXPECT_GT(first.at("p99").as_double(), 0);
@@ -128,6 +129,27 @@ TEST_F(PageTest, RunsAreReadByTheirIdAlone) {
         run.substr(0, run.size() - 1), std::string("/dure/runs/%25"), std::string("/dure/runs/..")})
     EXPECT_EQ(server.get(none).status, 404) << none;
   EXPECT_EQ(server.post("/dure/runs", "{}").status, 405);
+}
+
+// A link cannot send a key: a ticket opens that one report.
+TEST_F(PageTest, AReportIsOpenedByATicket) {
+  const std::string id = make_run();
+  write_file(folder_.path() / "rl" / "report.html", "<h1>so it went</h1>");
+  TestServer server(model(), {.api = {.keys = {"k"}}});
+  const std::string report = "/dure/runs/" + id + "/report", key = "Authorization: Bearer k\r\n";
+  EXPECT_EQ(server.get(report).status, 401);
+  EXPECT_EQ(server.get(report + "-ticket").status, 401);
+  EXPECT_EQ(server.get(report, key).status, 200);
+  const std::string ticket = server.get(report + "-ticket", key).json().at("ticket").as_string();
+  EXPECT_GE(ticket.size(), 32U);
+  const HttpAnswer opened = server.get(report + "?ticket=" + ticket);
+  EXPECT_EQ(opened.status, 200);
+  EXPECT_NE(opened.body.find("so it went"), std::string::npos);
+  EXPECT_NE(opened.header("Content-Security-Policy").find("sandbox"), std::string::npos);
+  EXPECT_EQ(server.get(report + "?ticket=").status, 401);
+  EXPECT_EQ(server.get(report + "?ticket=" + ticket + "0").status, 401);
+  EXPECT_EQ(server.get("/dure/runs?ticket=" + ticket).status, 401);
+  EXPECT_EQ(server.get("/v1/models?ticket=" + ticket).status, 401);
 }
 
 TEST_F(PageTest, NobodySeesRunsWhoShouldNot) {

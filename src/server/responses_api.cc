@@ -151,6 +151,8 @@ void read_tool_choice(ApiFields& fields, ChatRequest& out, Json& asked) {
     return;
   }
   ApiFields named(*choice, "tool_choice");
+  if (named.string("type") == "allowed_tools")
+    return void(asked["tool_choice"] = keep_allowed_tools(named, out.conversation.tools));
   const auto name = named.string("name");
   if (named.string("type").value_or("function") != "function" || !name) {
     throw unsupported("tool_choice",

@@ -60,6 +60,9 @@ export async function ask(path, options = {}) {
   }
 }
 
+// A link sends no key: what it opens is asked for by a ticket, where there is a key.
+export const hasKey = () => Boolean(key);
+
 export const getJson = async (path, signal) => (await ask(path, { signal })).json();
 
 // The data of a stream's events, each parsed; ends at [DONE]. Comments are signs of life.

@@ -389,15 +389,16 @@ function addEvent(node, event, began) {
   const choice = event.choices?.[0];
   const delta = choice?.delta ?? {};
   const now = performance.now();
-  if (delta.reasoning_content) {
+  const reasoning = delta.reasoning_content || delta.reasoning; // --reasoning-field
+  if (reasoning) {
     node.thinkingSince ??= now;
-    node.reasoning = (node.reasoning ?? "") + delta.reasoning_content;
+    node.reasoning = (node.reasoning ?? "") + reasoning;
   }
   const settled = delta.content || delta.tool_calls;
   if (settled && node.thinkingSince !== undefined && node.thoughtFor === undefined) node.thoughtFor = (now - node.thinkingSince) / 1000;
   if (delta.content) node.content += delta.content;
   if (delta.tool_calls) addCalls(node, delta.tool_calls);
-  if ((delta.content || delta.reasoning_content || delta.tool_calls) && node.firstAfter === undefined) node.firstAfter = (now - began) / 1000;
+  if ((delta.content || reasoning || delta.tool_calls) && node.firstAfter === undefined) node.firstAfter = (now - began) / 1000;
   if (choice?.finish_reason) node.finish = choice.finish_reason;
   if (event.usage) addStats(node, event, (now - began) / 1000);
 }

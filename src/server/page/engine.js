@@ -98,6 +98,9 @@ function factTable() {
   const value = (one) => (typeof one === "number" ? count(one) : one);
   const list = [[t("modelColumn"), latest.model], [t("context"), count(latest.context_tokens)]];
   for (const [name, one] of Object.entries(facts ?? {})) list.push([hasWord(name) ? t(name) : name, value(one)]);
+  for (const [name, one] of Object.entries(g.drafters ?? {})) {
+    if (one.rounds) list.push([t(`${name}Drafts`), `${ratio(one.accepted, one.drafted)} (${t("kvShare", { n: count(one.accepted), all: count(one.drafted) })})`]);
+  }
   list.push([t("preemptions"), count(g.preemptions)], [t("faults"), count(g.faults)], [t("refused"), count(latest.refused)], [t("connections"), count(latest.connections ?? 0)], [t("uptime"), when(latest.loaded)], ["Dure", latest.version]);
   return rows(null, list);
 }

@@ -1,5 +1,5 @@
 // The second tab: the runs of this machine, one of them in full with live curves, rollouts and results.
-import { getJson } from "/page/api.js";
+import { getJson, hasKey } from "/page/api.js";
 import { Chart } from "/page/chart.js";
 import { count, duration, h, icon, replace, short, when } from "/page/dom.js";
 import { hasWord, t } from "/page/strings.js";
@@ -280,7 +280,15 @@ function suiteTable() {
   return table(["%", ...results.map(({ name }) => name)], [...rows].map(([name, title]) => [title, ...results.map((one) => cell(one, name))]));
 }
 
-const reportLink = () => h("p", {}, h("a", { href: `/dure/runs/${run.id}/report`, target: "_blank", rel: "noopener noreferrer" }, t("report")));
+async function openReport(event) {
+  if (!hasKey()) return;
+  event.preventDefault();
+  const path = `/dure/runs/${run.id}/report`;
+  const { ticket } = await getJson(`${path}-ticket`);
+  window.open(`${path}?ticket=${ticket}`, "_blank", "noopener,noreferrer");
+}
+
+const reportLink = () => h("p", {}, h("a", { href: `/dure/runs/${run.id}/report`, target: "_blank", rel: "noopener noreferrer", onclick: openReport }, t("report")));
 
 function drawResults() {
   if (!results || !parts.results) return;

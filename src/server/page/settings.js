@@ -12,6 +12,7 @@ const kNumbers = [
   ["presence_penalty", -2, 2, 0.1],
   ["frequency_penalty", -2, 2, 0.1],
   ["max_tokens", 1, null, 1],
+  ["thinking_token_budget", 0, null, 1],
   ["seed", 0, null, 1],
 ];
 const kDefaults = { repetition_penalty: "repeat_penalty" };
