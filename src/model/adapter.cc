@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/hash.h"
@@ -109,9 +110,11 @@ void AdapterParameters::load(const AdapterContent& content, Stream& stream) {
 AdapterContent AdapterParameters::content(Stream& stream) const {
   AdapterContent out{.layout = layout_};
   out.factors.resize(layout_.size());
-  Buffer room;
+  int64_t most = 0;
+  for (const AdapterParameter& p : list_) most = std::max(most, p.view.elements());
+  HostCopy<float> copy(most, stream.device());
   for (const AdapterParameter& p : list_) {
-    const std::span<const float> values = host_values<float>(on_host(p.view, room, stream));
+    const std::span<const float> values = copy.of(p.view, stream);
     AdapterFactors& factors = out.factors[p.target];
     (p.is_up ? factors.up : factors.down).assign(values.begin(), values.end());
   }
