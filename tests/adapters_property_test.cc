@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/rng.h"
+#include "engine/scorer.h"
 #include "formats/config_fixture.h"
 #include "formats/gguf_model.h"
 #include "kernels/cross_entropy.h"
@@ -223,6 +224,28 @@ TEST_F(AdaptersProperty, StretchesOfRowsAreAsAlone) {
     wanted.insert(wanted.end(), part.begin(), part.end());
   const std::vector<float> got = hidden(0, 12, together);
   EXPECT_EQ(std::memcmp(got.data(), wanted.data(), got.size() * sizeof(float)), 0);
+}
+
+// The engine's chunks and caches give the trainer's log-probabilities.
+TEST_F(AdaptersProperty, TheEngineIsTheTrainerToTheBit) {
+  Adapted a(base("Q8_0"), adapter_layout(every_target(4), wide_config(), "test"));
+  const TrainInput whole = input();
+  std::vector<int32_t> ids(whole.ids.begin(), whole.ids.begin() + 7);
+  std::vector<int32_t> targets(ids.begin() + 1, ids.end());
+  targets.push_back(kIgnore);
+  const int64_t length = 7;
+  a.pass.forward(a.weights, {.ids = ids, .targets = targets, .document_lengths = {&length, 1}},
+                 a.stream);
+  a.pass.token_log_probabilities(false, a.stream);
+  Scorer scorer(a.weights, {.sequence_tokens_max = 7, .chunk_tokens = 3, .sequences_max = 1},
+                a.stream);
+  std::vector<float> got;
+  const std::vector<std::span<const int32_t>> rows = {ids};
+  scorer.score(rows, [&](const ScoredRows& scored) {
+    got.insert(got.end(), scored.log_probability.begin(), scored.log_probability.end());
+  });
+  ASSERT_EQ(got.size(), 7u);
+  EXPECT_EQ(std::memcmp(got.data(), a.pass.log_probability().data(), 6 * sizeof(float)), 0);
 }
 
 TEST_F(AdaptersProperty, MergedItIsTheSameModel) {

@@ -6,7 +6,9 @@
 #include "base/testing.h"
 #include "cli/memory_plan.h"
 #include "formats/adapter_files.h"
+#include "formats/config_fixture.h"
 #include "program.h"
+#include "quantise/type_choice.h"
 #include "rl/prefer_trainer.h"
 #include "tensor/cpu_stream.h"
 #include "tiny_rl.h"
@@ -196,6 +198,25 @@ TEST_F(LoraTest, ThePlanCountsWhatTheLearnerHolds) {
   for (const NamedTensor& moment : learner.optimiser().state()) moments += moment.view.bytes();
   EXPECT_NEAR(static_cast<double>(moments), static_cast<double>(plan.moment_bytes),
               0.01 * static_cast<double>(plan.moment_bytes));
+}
+
+// The 236B layout in Q4_K_M, rank 16, a row of 4,096 tokens: the sum of what is stored and trained.
+TEST_F(LoraTest, ThePlanOfTheLargestModelIsArithmetic) {
+  const ModelConfig config = k_exaone_236b();
+  AdapterSubject subject;
+  for (const TypeChoice& choice : choose_types(config, {.mixture = find_mixture("Q4_K_M")}))
+    subject.base.mapped += choice.info.bytes();
+  subject.layout = adapter_layout({.rank = 16}, config, "test");
+  // q and o between 6,144 and 8,192, k and v between 6,144 and 1,024.
+  const int64_t parameters = 48 * 16 * (2 * (6144 + 8192) + 2 * (6144 + 1024));
+  EXPECT_EQ(adapter_parameters(subject.layout, config), parameters);
+  const LearnerOptions options{.pass = {.rows_max = 4096, .recompute = true, .mtp = false}};
+  const TrainPlan plan = plan_training(config, options, 1, &subject);
+  EXPECT_EQ(plan.weight_bytes + plan.gradient_bytes + plan.moment_bytes, 4 * 4 * parameters);
+  std::printf("236B in Q4_K_M, rank 16: base %.2f GB, adapter %.2f GB, activations %.2f GB\n",
+              1e-9 * static_cast<double>(plan.base_bytes),
+              1e-9 * static_cast<double>(4 * plan.weight_bytes),
+              1e-9 * static_cast<double>(plan.activation_bytes));
 }
 
 }  // namespace
