@@ -103,11 +103,11 @@ TEST(Targets, CanBeMetAndAreRepeatable) {
 TEST(Search, GeneticBeatsRandom) {
   double random = 0;
   double genetic = 0;
-  for (uint64_t i = 0; i < 12; ++i)
+  for (uint64_t i = 0; i < 8; ++i)
     for (const Method method : {Method::kRandom, Method::kGenetic}) {
       Campaign campaign(chemistry(), draw_target(chemistry(), 1, i, true));
       Rng rng(3, i);
-      search(campaign, method, 100, rng);
+      search(campaign, method, 80, rng);
       (method == Method::kRandom ? random : genetic) += campaign.best();
     }
   EXPECT_GT(genetic, random);
