@@ -33,18 +33,13 @@ struct ServedModel {
   int64_t context_tokens = 0;
   int64_t vocab_size = 0;
   int64_t parameter_count = 0;
-  int64_t created_s = 0;                   // when it was loaded, in Unix time
-  bool any_name = false;                   // every `model` means this one
-  bool thinking = true;                    // where a request is silent
-  std::optional<int64_t> thinking_tokens;  // where a request is silent; absent: no limit
-  // Scores given prompts (echo with logprobs), of an adapter or of the model alone: waits for its
-  // turn. Empty: that is refused.
   int64_t created_s = 0;                              // when it was loaded, in Unix time
   bool any_name = false;                              // every `model` means this one
   bool thinking = true;                               // where a request is silent
   std::optional<int64_t> thinking_tokens;             // where a request is silent; absent: no limit
   std::string reasoning_field = "reasoning_content";  // where a chat's answer has its reasoning
-  // Scores given prompts (echo with logprobs): waits for its turn. Empty: that is refused.
+  // Scores given prompts (echo with logprobs), of an adapter or of the model alone: waits for its
+  // turn. Empty: that is refused.
   std::function<std::vector<std::vector<PromptScore>>(
       const std::vector<std::vector<int32_t>>& prompts, int64_t top_count,
       const ModelAdapter* adapter)>
