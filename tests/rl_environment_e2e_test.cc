@@ -223,7 +223,7 @@ TEST_F(RlEnvironmentTest, AnEnvironmentThatFailsIsCountedAndNeverTheEnd) {
              "if r['call'] == 'reply' and '3' in e['key'][-1]: sys.exit(3)\n"
              "    if r['call'] == 'reply' and '5' in e['key'][-1]: reply['messages'] = 'x'\n"
              "    if r['call'] == 'reply' and e['tries'] == 2: "
-             "reply['messages'][0]['content'] = 'long ' * 40000\n"
+             "reply['messages'][0]['content'] = 'long ' * 2000\n"
              "    if r['call'] == 'finish' and e['tries'] == 1: reply['reward'] = float('nan')");
   for (const auto action : {VerifierFailureAction::kReward, VerifierFailureAction::kDrop}) {
     const bool drops = action == VerifierFailureAction::kDrop;
@@ -236,7 +236,7 @@ TEST_F(RlEnvironmentTest, AnEnvironmentThatFailsIsCountedAndNeverTheEnd) {
     const std::vector<Json> rows = rows_of(name);
     for (const char* kind : {"died", "bad_reply", "bad_reward"})
       EXPECT_GT(sum_of(rows, std::string("environment/failures/") + kind), 0) << kind;
-    EXPECT_GT(sum_of(rows, "episodes/end/tokens"), 0) << "a megabyte leaves no room";
+    EXPECT_GT(sum_of(rows, "episodes/end/tokens"), 0) << "ten thousand bytes leave no room";
     EXPECT_EQ(sum_of(rows, "dropped_answers"), drops ? sum_of(rows, "environment/failures") : 0);
     for (const Json& sample : samples_of(name)) {
       if (!sample.contains("failure")) continue;
