@@ -145,8 +145,9 @@ class Conversation {
 };
 
 std::string bytes_of(const WebAddress& address, const WebRequest& request) {
-  std::string out = fmt::format("{} {}{} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
-                                request.method, address.path, request.path, address.host_text());
+  std::string out = fmt::format(
+      "{} {}{} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", request.method, address.path,
+      address.path.empty() && request.path.empty() ? "/" : request.path, address.host_text());
   for (const auto& [name, value] : request.headers) out += fmt::format("{}: {}\r\n", name, value);
   if (!request.body.empty() || request.method == "POST")
     out += fmt::format("Content-Length: {}\r\n", request.body.size());
