@@ -60,7 +60,8 @@ void ItemPool::read(const ItemSourceOptions& options, const VerifierOptions& ver
   Source source{.name = options.name.empty() ? task.name : options.name,
                 .file = options.file,
                 .weight = options.weight,
-                .grader_spec = task.grader};
+                .grader_spec = task.grader,
+                .row_programs = options.row_programs};
   for (const Source& other : sources_) {
     if (other.name == source.name)
       fail(ErrorCode::kInvalidArgument, "{}: another source is named '{}': give it a name", where,
@@ -84,8 +85,9 @@ void ItemPool::require_items(const std::string& why) const {
 
 void ItemPool::open_graders(const std::string& folder) {
   const GraderTable table = suite_graders();
-  const GraderWorld world{.ask_judge = nullptr, .folder = folder};
   for (Source& source : sources_) {
+    const GraderWorld world{
+        .ask_judge = nullptr, .folder = folder, .row_programs = source.row_programs};
     source.grader = make_grader(table, source.grader_spec, world, "items " + source.file);
     for (const PoolItem& item : source.train) source.grader->check(item.item);
   }

@@ -39,12 +39,15 @@ struct ItemSourceOptions {
   std::string file;
   std::string name;
   GraderSpec grader;
+  bool row_programs = false;
   double weight = 1;
   template <typename V>
   void visit(V& v) {
     v("file", file, "JSONL of items: prompt or messages, answer or reference, any fields");
     v("name", name, "in metrics (empty: the file's own)");
     v("grader", grader, "of rows that name none: as `dure eval --grader` takes it");
+    v("row_programs", row_programs,
+      "its rows may name command and http as their graders: programs outside any sandbox");
     v("weight", weight, "share of this source, relative to the others", above(0));
   }
 };
@@ -95,6 +98,7 @@ class ItemPool {
     std::string name, file;
     double weight = 1;
     Json grader_spec;  // of suite_graders()
+    bool row_programs = false;
     std::string hash;  // of all its items
     std::vector<PoolItem> train;
     std::unique_ptr<Grader> grader;
