@@ -3,6 +3,7 @@
 #include <fstream>
 #include <map>
 
+#include "base/folder_lock.h"
 #include "base/json.h"
 #include "eval/answer_store.h"
 #include "served.h"
@@ -204,6 +205,59 @@ TEST_F(Measure, OwnItemsInOneLine) {
   expect_refusal(run_program(arguments + at("none")), "names no grader");
   expect_refusal(run_program(arguments + at("none") + " --grader exakt"), "exact");
   EXPECT_FALSE(path_exists(at("none")));
+}
+
+// Two at once into one folder would mix settings and ask twice: the second is refused.
+TEST_F(Measure, OneAtATimeIntoAFolder) {
+  make_folders(at("locked"));
+  const std::string arguments =
+      "eval t=" + at("model") + " quick --limit 1 -n 4 --out " + at("locked");
+  {
+    const FolderLock lock(at("locked"));
+    expect_refusal(run_program(arguments), fmt::format("process {}", ::getpid()));
+    EXPECT_TRUE(std::filesystem::is_empty(at("locked")));
+  }
+  EXPECT_EQ(run_program(arguments).code, 0);
+}
+
+TEST_F(Measure, FlagsThatMeanNothingAreRefused) {
+  const std::string arguments = "eval t=" + at("model") + " quick --out " + at("flags") + " ";
+  expect_refusal(run_program(arguments + "--concurrency 0"), "--concurrency 0");
+  expect_refusal(run_program(arguments + "--limit -1"), "--limit -1");
+  expect_refusal(run_program("eval http://127.0.0.1:1 quick --context 9"), "--context 9");
+  expect_refusal(run_program("eval http://me:secret@127.0.0.1:1 quick"), "no password");
+  EXPECT_EQ(run_program("eval http://me:secret@127.0.0.1:1 quick").error.find("secret"),
+            std::string::npos);
+  expect_refusal(run_program("eval http://127.0.0.1:1 nope.jsonl"), "nope.jsonl: there is no such");
+  expect_refusal(run_program("eval --report " + at("flags") + " --out x"), "--out with --report");
+  expect_refusal(run_program("eval " + at("model") + " " +
+                             file("rival.yaml", "tasks: [drills]\nrivals: [nobody]\n")),
+                 "rival.yaml: rivals: there is no table of rivals 'nobody'");
+  expect_refusal(run_program("eval " + at("nowhere") + " quick --out " + at("flags")), "nowhere");
+  EXPECT_FALSE(path_exists(at("flags")));
+  EXPECT_NE(run_program("eval --graders").out.find("exact:"), std::string::npos);
+}
+
+// Where answers are missing there is no success; a folder that cannot be written can be compared.
+TEST_F(Measure, MissingAnswersAreNoSuccess) {
+  const std::string items = file("one.jsonl", "{\"prompt\":\"1+1?\",\"answer\":\"2\"}\n");
+  const std::string out = at("missing");
+  ASSERT_EQ(run_program("eval t=" + at("model") + " " + items +
+                        " -n 4 --grader exact --title Mine --out " + out)
+                .code,
+            0);
+  EXPECT_EQ(load_json(out + "/results.json").at("suite").at("title"), Json("Mine"));
+  std::filesystem::copy(out, at("127.0.0.1:1"));
+  EXPECT_EQ(run_program("eval --compare " + out + ":t " + at("127.0.0.1:1") + ":t").code, 0);
+  {
+    AnswerStore store(Path(out) / "answers.sqlite");
+    MeasureRow row = store.measures("t").at(0);
+    row.items.push_back("2");
+    store.begin_measure("t", row);
+  }
+  const Outcome outcome = run_program("eval --report " + out);
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_NE(outcome.out.find("1 of 2 answers missing"), std::string::npos) << outcome.out;
 }
 
 TEST_F(Measure, SaysWhatIsMissing) {

@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/file_kind.h"
+#include "base/json_keys.h"
 #include "base/utf8.h"
 
 namespace dure {
@@ -50,7 +51,8 @@ class KeyIndex {
 // Builds a Json from nlohmann's event stream: no second tree, and a depth limit.
 class Builder : public nlohmann::json_sax<nlohmann::json> {
  public:
-  explicit Builder(std::string_view source) : source_(source) {}
+  enum class KeyTwice { kLastCounts, kRefused };
+  Builder(std::string_view source, KeyTwice twice) : source_(source), twice_(twice) {}
   Json result;
 
   bool null() override { return add(Json()); }
@@ -100,7 +102,10 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
       return &top.as_array().back();
     }
     Json::Object& object = top.as_object();
-    Json& slot = object[stack_.back().keys.find_or_append(object, key_).first].second;
+    const auto [at, is_new] = stack_.back().keys.find_or_append(object, key_);
+    if (!is_new && twice_ == KeyTwice::kRefused)
+      fail(ErrorCode::kCorrupt, "{}: the key '{}' comes twice", source_, key_);
+    Json& slot = object[at].second;
     slot = std::move(value);
     return &slot;
   }
@@ -120,6 +125,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     KeyIndex keys;
   };
   std::string source_, key_;
+  KeyTwice twice_;
   std::vector<Open> stack_;
 };
 
@@ -425,11 +431,19 @@ std::string shortest_double(double value) {
   return text;
 }
 
-Json parse_json(std::string_view text, std::string_view source) {
+static Json parse_json(std::string_view text, std::string_view source, Builder::KeyTwice twice) {
   refuse_mistaken_file(text, source);
-  Builder builder(source);
+  Builder builder(source, twice);
   nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
   return std::move(builder.result);
+}
+
+Json parse_json(std::string_view text, std::string_view source) {
+  return parse_json(text, source, Builder::KeyTwice::kLastCounts);
+}
+
+Json parse_json_keys_once(std::string_view text, std::string_view source) {
+  return parse_json(text, source, Builder::KeyTwice::kRefused);
 }
 
 Json load_json(const Path& path) { return parse_json(read_file(path), path.string()); }

@@ -34,10 +34,12 @@ std::shared_ptr<AnswerStore> open_store(const std::string& folder) {
 // FOLDER or FOLDER:NAME; a folder's own name may hold a colon.
 std::vector<Side> sides_of(const std::string& given, bool all) {
   std::string folder = given, name;
-  const size_t colon = given.rfind(':');
-  if (!path_exists(given) && colon != std::string::npos) {
+  // Names hold colons too (127.0.0.1:8000): the longest folder of answers that is there counts.
+  size_t colon = path_exists(given) ? std::string::npos : given.rfind(':');
+  for (; colon != std::string::npos && colon > 0; colon = given.rfind(':', colon - 1)) {
     folder = given.substr(0, colon);
     name = given.substr(colon + 1);
+    if (path_exists(Path(folder) / "answers.sqlite")) break;
   }
   const std::shared_ptr<AnswerStore> store = open_store(folder);
   std::vector<Side> out;
@@ -130,6 +132,7 @@ std::string kl_text(const Side& first, const Side& second, Json& json) {
 std::string curve_html(const std::vector<Comparison>& comparisons, const std::vector<Side>& sides) {
   Chart chart{.options = {.description = "scores by model",
                           .x_label = "model, in the order they were named",
+                          .x_counts = true,
                           .from_zero = true}};
   std::string legend, names;
   for (const ComparedTask& task : comparisons.front().tasks) {
@@ -142,14 +145,33 @@ std::string curve_html(const std::vector<Comparison>& comparisons, const std::ve
       }
     }
     legend += "<span>" + series_key_svg(chart.series.size(), true, ChartMark::kPoints) +
-              escape_html(task.title) + "</span>";
+              shown_html(task.title) + "</span>";
     chart.series.push_back(std::move(line));
   }
   for (size_t i = 0; i < sides.size(); ++i)
-    names += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", i + 1, escape_html(sides[i].label));
+    names += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", i + 1, shown_html(sides[i].label));
   return "<figure><figcaption>Scores by model</figcaption>" + chart_svg(std::move(chart)) +
          "<div class='legend'>" + legend + "</div></figure><div class='facts'><dl>" + names +
          "</dl></div>";
+}
+
+std::string tests_html(const std::vector<Comparison>& comparisons) {
+  std::string rows;
+  for (const Comparison& one : comparisons) {
+    for (const ComparedTask& task : one.tasks) {
+      rows += fmt::format(
+          "<tr><th>{}</th><td>{}</td><td>{:.1f} %</td><td>{:.1f} %</td><td>{:+.1f} <small>{:+.1f} "
+          "to {:+.1f}</small></td><td>{}</td><td>{}</td><td>{}</td><td>{:.4f}</td></tr>",
+          shown_html(task.title), shown_html(one.first + " → " + one.second), 100 * task.first,
+          100 * task.second, 100 * task.difference.value, 100 * task.difference.low,
+          100 * task.difference.high, task.items, task.better, task.worse,
+          task.mcnemar.value_or(task.bootstrap_p));
+    }
+  }
+  return "<div class='wide'><table><thead><tr><th>task</th><th>models</th><th>first</th><th>second"
+         "</th><th>difference</th><th>items</th><th>gained</th><th>lost</th><th>p</th></tr></thead>"
+         "<tbody>" +
+         rows + "</tbody></table></div>";
 }
 
 std::string compare_html(const std::vector<Comparison>& comparisons, const std::vector<Side>& sides,
@@ -158,8 +180,8 @@ std::string compare_html(const std::vector<Comparison>& comparisons, const std::
              "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' "
              "content='width=device-width,initial-scale=1'><title>Comparison</title><style>") +
          kReportStyle + "</style></head><body><h1>Comparison</h1><main><div class='grid'>" +
-         curve_html(comparisons, sides) + "</div><h2>Paired tests and flips</h2><pre>" +
-         escape_html(text) + "</pre></main></body></html>\n";
+         curve_html(comparisons, sides) + "</div><h2>Paired tests</h2>" + tests_html(comparisons) +
+         "<h2>What flipped</h2><pre>" + shown_html(text) + "</pre></main></body></html>\n";
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/folder_lock.h"
 #include "base/log.h"
 #include "base/output_folder.h"
 #include "base/progress.h"
@@ -21,6 +22,7 @@
 #include "eval/suite_report.h"
 #include "eval/suite_results.h"
 #include "runs/run_registration.h"
+#include "suite/grader_help.h"
 #include "suite/shipped.h"
 #include "suite/task_items.h"
 #include "tensor/cpu_stream.h"
@@ -52,7 +54,8 @@ SuiteOverrides overrides_of(const EvalSuiteFlags& flags, const EvalSuiteCall& ca
   SuiteOverrides out{.ask = ask_overrides(flags, call),
                      .items_max = flags.limit.value_or(0),
                      .only = flags.only,
-                     .seed = flags.seed.value_or(-1)};
+                     .seed = flags.seed.value_or(-1),
+                     .title = call.title};
   if (!flags.grader.empty()) out.grader = parse_yaml(flags.grader, "--grader");
   if (!flags.environment.empty()) out.environment = parse_yaml(flags.environment, "--environment");
   if (!flags.grader.empty() && !flags.environment.empty())
@@ -139,6 +142,7 @@ void begin(AnswerStore& store, const std::string& name, const Json& identity, Js
   store.begin_subject({name, identity, std::move(facts)});
   for (const PreparedTask& task : tasks)
     store.begin_measure(name, measure_row(task, static_cast<uint64_t>(suite.seed)));
+  store.set_suite(suite_facts(suite));
 }
 
 void measure_local(const std::string& name, const std::string& path, const Suite& suite,
@@ -170,14 +174,17 @@ void measure_local(const std::string& name, const std::string& path, const Suite
 void measure_remote(const std::string& name, const std::string& address, const Suite& suite,
                     const std::vector<PreparedTask>& tasks, const EvalSuiteFlags& flags,
                     AnswerStore& store) {
-  RemoteAnswerer answerer({.address = address, .model = flags.model});
+  RemoteAnswerer answerer({.address = address,
+                           .model = flags.model,
+                           .answer_s = flags.timeout.value_or(RemoteAnswererOptions().answer_s)});
   Json facts = measured_facts(0);
   facts["model"] = answerer.model() + " at " + address;
   begin(store, name, answerer.identity(), std::move(facts), tasks, suite);
   measure(tasks, name, answerer, store, measure_options(flags, suite, kRemoteConcurrency));
 }
 
-void write_reports(const AnswerStore& store, const Path& out) {
+// Whether answers are missing.
+bool write_reports(const AnswerStore& store, const Path& out) {
   const SuiteResults results = suite_results(store);
   write_file(out / "results.json", results_json(results).dump(1) + "\n");
   write_file(out / "report.md", suite_markdown(results));
@@ -186,6 +193,41 @@ void write_reports(const AnswerStore& store, const Path& out) {
   write_file(out / "report.txt", table);
   std::fputs(table.c_str(), stdout);
   log_info("report: {}", (out / "report.html").string());
+  for (const SubjectResult& subject : results.subjects) {
+    for (const TaskResult& task : subject.tasks)
+      if (task.score.missing > 0) return true;
+  }
+  return false;
+}
+
+void check_flags(const EvalSuiteFlags& flags, const EvalSuiteCall& call) {
+  const auto require = [](bool holds, const char* flag, const auto& value, const char* what) {
+    if (!holds) fail(ErrorCode::kInvalidArgument, "{} {}: {}", flag, value, what);
+  };
+  const int64_t concurrency = flags.concurrency.value_or(1), limit = flags.limit.value_or(0);
+  require(concurrency >= 1 && concurrency <= 4096, "--concurrency", concurrency,
+          "it must be from 1 to 4096");
+  require(limit >= 0, "--limit", limit, "it must be at least 0 (0: all items)");
+  require(flags.timeout.value_or(1) > 0, "--timeout", flags.timeout.value_or(1),
+          "seconds, above 0");
+  require(flags.context.value_or(1) > 0, "--context", flags.context.value_or(1),
+          "tokens, at least 1");
+  for (const auto& [name, model] : call.models) {
+    if (!is_web_address(model)) continue;
+    parse_web_address(model);  // Refused before anything is read.
+    if (flags.context)
+      fail(ErrorCode::kInvalidArgument,
+           "--context {}: of models that are opened here; {} has the context it was served with",
+           *flags.context, name);
+  }
+}
+
+// A folder that holds answers.sqlite without an answer is as it was before.
+void take_back(const Path& file) {
+  if (!AnswerStore::open_existing(file).empty()) return;
+  std::error_code ignored;
+  for (const char* end : {"", "-wal", "-shm", "-journal"})
+    std::filesystem::remove(file.string() + end, ignored);
 }
 
 // What lies in a folder of answers is gone on with; other things are not mixed with.
@@ -198,13 +240,26 @@ void check_folder(const Path& out) {
   }
 }
 
+// A judge that is not reached, or refuses, says nothing about the answer.
+std::string ask_judge(RemoteAnswerer& judge, const std::vector<Message>& messages) {
+  try {
+    return judge.reply(messages);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kInterrupted) throw;
+    fail(ErrorCode::kUnavailable, "the judge: {}", error.what());
+  }
+}
+
 GraderWorld world_of(const EvalSuiteFlags& flags) {
   GraderWorld out;
+  out.row_programs = flags.row_programs;
   if (flags.judge.empty()) return out;
   const auto judge = std::make_shared<RemoteAnswerer>(
       RemoteAnswererOptions{.address = flags.judge, .model = flags.judge_model});
   log_info("judge: {}", judge->model());
-  out.ask_judge = [judge](const std::vector<Message>& messages) { return judge->reply(messages); };
+  out.ask_judge = [judge](const std::vector<Message>& messages) {
+    return ask_judge(*judge, messages);
+  };
   return out;
 }
 
@@ -223,22 +278,34 @@ TaskSpec shipped_task_named(const std::string& name) {
 void EvalSuiteFlags::declare(Args& args) {
   args.options("--data", data, "folder of benchmark files; may be repeated (also DURE_DATA)");
   args.options("--only", only, "measure this task of the suite alone; may be repeated");
-  args.option("--samples", samples, "answers to every item");
-  args.option("--limit", limit, "items of each task, evenly spaced over all");
-  args.option("--temperature", temperature, "of sampling; 0: the likeliest token");
-  args.option("--top-p", top_p, "share of the probability that is drawn from");
-  args.option("--top-k", top_k, "tokens drawn from");
-  args.option("-n,--tokens", tokens, "longest answer");
-  args.option("--seed", seed, "of sampling");
+  args.option("--samples", samples, "answers to every item (as the suite says, else 1)");
+  args.option("--limit", limit, "items of each task, evenly spaced over all (0: all)");
+  args.option("--temperature", temperature,
+              "of sampling; 0: the likeliest token (as the suite says, else 1.0)");
+  args.option("--top-p", top_p,
+              "share of the probability that is drawn from (as the suite says, else 0.95)");
+  args.option("--top-k", top_k, "tokens drawn from (as the suite says, else all)");
+  args.option("-n,--tokens", tokens, "longest answer (as the suite says, else 4096)");
+  args.option("--seed", seed, "of sampling (as the suite says, else 1)");
   args.option("--concurrency", concurrency, "questions at a time (32; of an address 16)");
-  args.option("--context", context, "tokens of a question and its answer (as many as needed)");
-  args.option("--grader", grader, "of a JSONL of items: a grader's name, or {name: ..., options}");
+  args.option("--context", context,
+              "of a model opened here: tokens of a question and its answer (as many as needed)");
+  args.option("--timeout", timeout,
+              "of an address: longest time for one answer, in seconds (1800)");
+  args.option("--grader", grader,
+              "of a JSONL of items: a grader's name (--graders), or {name: ..., options}");
   args.option("--environment", environment,
               "of a JSONL of items: {command: [...], ...}, a program to talk with over several "
               "turns (docs/environments.md)");
-  args.option("--judge", judge, "address of the server whose model judges");
+  args.flag("--allow-row-programs", row_programs,
+            "rows of a JSONL may name command and http as their graders: programs that run outside "
+            "any sandbox");
+  args.option("--judge", judge,
+              "address of the server whose model judges (its key: as for the measured address)");
   args.option("--judge-model", judge_model, "that model (the first the server names)");
-  args.option("--model", model, "of an address: the model to ask (the first it names)");
+  args.option("--model", model,
+              "of an address: the model to ask (the first it names); its key is DURE_API_KEY's, or "
+              "OPENAI_API_KEY's over https");
   args.option("--report", report, "make the report of this folder's answers anew");
   args.flag("--compare", compare,
             "compare answers instead: MODEL is a folder of an earlier --out, or FOLDER:NAME");
@@ -246,30 +313,46 @@ void EvalSuiteFlags::declare(Args& args) {
   args.flag("--present", present, "leave out the tasks whose files are missing");
   args.flag("--suites", list_suites, "list the suites");
   args.flag("--tasks", list_tasks, "list the tasks, and whether their files are there");
+  args.flag("--graders", list_graders, "list the graders of own items");
 }
 
 int eval_suite(const EvalSuiteFlags& flags, const EvalSuiteCall& call) {
   if (call.models.empty())
     fail(ErrorCode::kInvalidArgument, "name at least one model or address to evaluate");
+  check_flags(flags, call);
   const Suite suite = load_suite(call.suite, overrides_of(flags, call));
+  for (const std::string& name : suite.rivals) {
+    try {
+      load_rivals(name);
+    } catch (const Error& error) {
+      fail(error.code(), "{}: rivals: {}", call.suite, error.what());
+    }
+  }
   const GraderWorld world = world_of(flags);
   check_folder(call.out);
   const std::vector<PreparedTask> tasks = prepared_tasks(suite, flags, world);
   const OutputFolder folder(call.out);
-  const Path out = call.out;
-  run_registered({"eval", out, suite_facts(suite)}, [&] {
-    AnswerStore store(out / "answers.sqlite");
-    store.set_suite(suite_facts(suite));
-    for (const auto& [name, model] : call.models) {
-      if (is_web_address(model)) {
-        measure_remote(name, model, suite, tasks, flags, store);
-      } else {
-        measure_local(name, model, suite, tasks, flags, call, store);
+  const Path out = call.out, file = out / "answers.sqlite";
+  const FolderLock lock(out);
+  bool missing = false;
+  const bool was_there = path_exists(file);
+  try {
+    run_registered({"eval", out, suite_facts(suite)}, [&] {
+      AnswerStore store(file);
+      for (const auto& [name, model] : call.models) {
+        if (is_web_address(model)) {
+          measure_remote(name, model, suite, tasks, flags, store);
+        } else {
+          measure_local(name, model, suite, tasks, flags, call, store);
+        }
       }
-    }
-    write_reports(store, out);
-  });
-  return 0;
+      missing = write_reports(store, out);
+    });
+  } catch (...) {
+    if (!was_there && path_exists(file)) take_back(file);
+    throw;
+  }
+  return missing ? 1 : 0;
 }
 
 int list_suites(const EvalSuiteFlags& flags) {
@@ -303,9 +386,14 @@ int list_tasks(const EvalSuiteFlags& flags) {
   return 0;
 }
 
-int remake_report(const std::string& folder) {
-  write_reports(AnswerStore::open_existing(Path(folder) / "answers.sqlite"), folder);
+int list_graders() {
+  for (const GraderHelp& one : grader_help())
+    std::fputs(fmt::format("{}: {}\n", one.name, one.what).c_str(), stdout);
   return 0;
+}
+
+int remake_report(const std::string& folder) {
+  return write_reports(AnswerStore::open_existing(Path(folder) / "answers.sqlite"), folder) ? 1 : 0;
 }
 
 }  // namespace dure

@@ -17,8 +17,9 @@ namespace dure {
 struct EvalSuiteFlags {
   std::vector<std::string> data, only;
   std::optional<int64_t> samples, limit, tokens, seed, top_k, concurrency, context;
-  std::optional<double> temperature, top_p;
+  std::optional<double> temperature, top_p, timeout;
   std::string grader, environment, judge, judge_model, model, report;
+  bool row_programs = false, list_graders = false;
   bool present = false, list_suites = false, list_tasks = false, compare = false, kl = false;
 
   void declare(Args& args);
@@ -26,18 +27,21 @@ struct EvalSuiteFlags {
 
 struct EvalSuiteCall {
   std::vector<std::pair<std::string, std::string>> models;  // name, model or address
-  std::string suite, out;
-  std::vector<std::string> settings;  // FIELD=VALUE of AskSettings
+  std::string suite, out, title;                            // title: empty: the suite's own
+  std::vector<std::string> settings;                        // FIELD=VALUE of AskSettings
   const ArithmeticFlag& arithmetic;
   const KvTypeFlag& kv_type;
   bool no_thinking = false;
 };
 
+// 1 where answers are missing at the end, else 0.
 int eval_suite(const EvalSuiteFlags& flags, const EvalSuiteCall& call);
 
 // `--suites`, `--tasks`: what there is, and which files are there.
 int list_suites(const EvalSuiteFlags& flags);
 int list_tasks(const EvalSuiteFlags& flags);
+// `--graders`: what an own set may name.
+int list_graders();
 
 // `--report`: the report of a folder's answers, made anew.
 int remake_report(const std::string& folder);

@@ -15,6 +15,7 @@
 #include "cli/machine_facts.h"
 #include "cli/model_identity.h"
 #include "cli/verbs.h"
+#include "client/web_address.h"
 #include "data/corpus.h"
 #include "eval/evaluate.h"
 #include "eval/report.h"
@@ -28,8 +29,8 @@ namespace {
 
 struct Given {
   std::vector<std::string> models, logs, settings;
-  std::string suite, out = "report", title = "Evaluation";
-  std::optional<std::string> out_given;
+  std::string suite, out = "report";
+  std::optional<std::string> out_given, title;
   EvalSuiteFlags suites;
   ArithmeticFlag arithmetic;
   KvTypeFlag kv_type;
@@ -46,6 +47,8 @@ NameAndPath name_and_path(const std::string& given) {
   const size_t equals = given.find('=');
   if (equals != std::string::npos && equals < given.find('/'))
     return {given.substr(0, equals), given.substr(equals + 1)};
+  // An address's name is its host and port: its path is the API's.
+  if (is_web_address(given)) return {parse_web_address(given).host_text(), given};
   Path path(given);
   if (path.filename().empty()) path = path.parent_path();
   const std::string last = path.filename().string();
@@ -59,8 +62,8 @@ std::vector<NameAndPath> names_and_paths(const std::vector<std::string>& given, 
   for (const std::string& one : given) {
     NameAndPath next = name_and_path(one);
     if (next.first.empty() || next.second.empty())
-      fail(ErrorCode::kInvalidArgument, "'{}': {} is NAME=PATH or PATH, and neither may be empty",
-           one, what);
+      fail(ErrorCode::kInvalidArgument, "{} '{}': {} is empty: give NAME=PATH, or PATH alone", what,
+           one, next.first.empty() ? "its name (before the '=')" : "its path (behind the '=')");
     for (const NameAndPath& earlier : out) {
       if (earlier.first == next.first)
         fail(ErrorCode::kInvalidArgument,
@@ -169,10 +172,19 @@ void measure(const EvalSuite& suite, const std::vector<NameAndPath>& models, con
   log_info("report: {}", (Path(given.out) / "report.html").string());
 }
 
+// Neither a file, nor an address, nor with a name of its own: what stands behind a model and is
+// none was meant as a suite.
+bool is_no_model(const std::string& given) {
+  return !path_exists(given) && !is_web_address(given) && given.find('=') == std::string::npos &&
+         given.find('/') == std::string::npos;
+}
+
 // The suite may stand behind the models.
 void take_suite(Given& given) {
-  const bool last = given.suite.empty() && !given.models.empty();
-  if (!last || !names_a_suite(given.models.back())) return;
+  if (!given.suite.empty() || given.models.empty()) return;
+  const std::string& last = given.models.back();
+  const bool second = given.models.size() > 1;
+  if (!names_a_suite(last) && !is_suite_file(last) && !(second && is_no_model(last))) return;
   given.suite = given.models.back();
   given.models.pop_back();
 }
@@ -181,6 +193,7 @@ int run_suite(const Given& given) {
   return eval_suite(given.suites, {.models = names_and_paths(given.models, "MODEL"),
                                    .suite = given.suite,
                                    .out = given.out,
+                                   .title = given.title.value_or(""),
                                    .settings = given.settings,
                                    .arithmetic = given.arithmetic,
                                    .kv_type = given.kv_type,
@@ -195,14 +208,24 @@ int run(Given& given) {
   }
   if (given.suites.list_suites) return list_suites(given.suites);
   if (given.suites.list_tasks) return list_tasks(given.suites);
+  if (given.suites.list_graders) return list_graders();
   if (given.suites.compare) {
     return eval_compare({.sides = given.models,
                          .out = given.out_given ? *given.out_given : "",
                          .kl = given.suites.kl});
   }
-  if (!given.suites.report.empty()) return remake_report(given.suites.report);
+  if (!given.suites.report.empty()) {
+    for (const auto& [set, flag] : {std::pair(given.out_given.has_value(), "--out"),
+                                    std::pair(given.title.has_value(), "--title"),
+                                    std::pair(!given.models.empty(), "MODEL")}) {
+      if (set)
+        fail(ErrorCode::kInvalidArgument,
+             "{} with --report: the report is made anew in the folder that --report names", flag);
+    }
+    return remake_report(given.suites.report);
+  }
   take_suite(given);
-  if (!given.suite.empty() && names_a_suite(given.suite)) return run_suite(given);
+  if (!given.suite.empty() && !is_older_suite(given.suite)) return run_suite(given);
   if (given.models.empty())
     fail(ErrorCode::kInvalidArgument, "name at least one model to evaluate");
   EvalSuite suite;
@@ -214,7 +237,7 @@ int run(Given& given) {
     from_json(suite, json, where);
     check_suite(suite, where);
   });
-  ReportInput report{.title = given.title};
+  ReportInput report{.title = given.title.value_or("Evaluation")};
   const std::vector<NameAndPath> models = names_and_paths(given.models, "MODEL");
   for (const auto& [name, path] : names_and_paths(given.logs, "--log"))
     report.logs.push_back(run_log(name, path));
@@ -229,9 +252,9 @@ int run(Given& given) {
 
 std::function<int()> declare_eval(Args& args) {
   auto given = std::make_shared<Given>();
-  args.positionals("MODEL", given->models,
-                   "models or addresses, each PATH or NAME=PATH; then a suite: its name, a YAML or "
-                   "JSONL file",
+  args.positionals("MODEL... SUITE", given->models,
+                   "models or addresses, each PATH or NAME=PATH; then a suite: its name (--suites, "
+                   "--tasks), a YAML file or a JSONL of items",
                    /*required=*/false);
   args.option("--suite", given->suite,
               "a suite's name, a YAML file (docs/evaluation.md) or a JSONL of items");
@@ -240,7 +263,7 @@ std::function<int()> declare_eval(Args& args) {
                "run folder whose curves the report shows, PATH or NAME=PATH; may be repeated");
   args.option("--out", given->out_given,
               "folder of results.json, report.md, report.html, answers.sqlite (report)");
-  args.option("--title", given->title, "title of the report");
+  args.option("--title", given->title, "title of the report (the suite's own)");
   given->suites.declare(args);
   given->arithmetic.declare(args);
   given->kv_type.declare(args);

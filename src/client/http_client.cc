@@ -93,9 +93,13 @@ class Conversation {
         out.body += piece;
       }
       if (out.body.size() > options_.body_bytes_max)
-        fail(ErrorCode::kIo, "{}: the answer is too long", address_.text());
+        fail(ErrorCode::kCorrupt, "{}: the answer is longer than {} MiB", address_.text(),
+             options_.body_bytes_max >> 20);
     }
     out.content_type = std::string(parser.get()[http::field::content_type]);
+    const std::string after(parser.get()[http::field::retry_after]);
+    if (after.find_first_not_of("0123456789") == std::string::npos)
+      out.retry_after_s = std::strtod(after.c_str(), nullptr);
     return out;
   }
 

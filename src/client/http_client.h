@@ -25,8 +25,9 @@ struct WebRequest {
 struct WebAnswer {
   int status = 0;
   std::string content_type;
-  std::string body;      // what was not told piece by piece
-  bool stopped = false;  // by `keep_on`
+  double retry_after_s = 0;  // what the server asks for; 0: nothing, or no number of seconds
+  std::string body;          // what was not told piece by piece
+  bool stopped = false;      // by `keep_on`
 };
 
 struct HttpClientOptions {
@@ -42,7 +43,8 @@ class HttpClient {
 
   const WebAddress& address() const { return address_; }
   // `on_body` gets the pieces of a body whose status is 2xx. Ends early, the connection closed,
-  // when `keep_on` (if given) says false. Throws kIo: it cannot be reached, or broke off.
+  // when `keep_on` (if given) says false. Throws kIo: it cannot be reached, or broke off;
+  // kCorrupt: longer than body_bytes_max.
   WebAnswer ask(const WebRequest& request,
                 const std::function<void(std::string_view)>& on_body = nullptr,
                 const std::function<bool()>& keep_on = nullptr) const;

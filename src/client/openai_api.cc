@@ -1,6 +1,8 @@
 // The parts of OpenAI's API that no endpoint has for itself.
 #include "client/openai_api.h"
 
+#include <algorithm>
+#include <charconv>
 #include <cstdlib>
 
 #include "base/error.h"
@@ -37,6 +39,48 @@ std::string json_text(const Json* object, const char* name) {
 int64_t json_count(const Json* object, const char* name) {
   const Json* value = json_member(object, name);
   return value != nullptr && value->is_int() ? value->as_int() : 0;
+}
+
+namespace {
+
+// The value of "\\uXXXX" at `i`; -1 where it is none.
+int escaped_unit(std::string_view text, size_t i) {
+  if (i + 6 > text.size() || text[i] != '\\' || text[i + 1] != 'u') return -1;
+  int value = 0;
+  const auto [end, ec] = std::from_chars(text.data() + i + 2, text.data() + i + 6, value, 16);
+  return ec == std::errc() && end == text.data() + i + 6 ? value : -1;
+}
+
+// How many bytes at `i` stand as they are; 0, and `bad` of them, where they do not.
+size_t good_bytes(std::string_view text, size_t i, size_t& bad) {
+  if (text[i] != '\\') {
+    const int length = utf8_length(text, i);
+    bad = length > 0 ? 0 : static_cast<size_t>(std::max(1, -length));
+    return length > 0 ? static_cast<size_t>(length) : 0;
+  }
+  const int unit = escaped_unit(text, i), next = escaped_unit(text, i + 6);
+  const auto within = [](int value, int low) { return value >= low && value < low + 0x400; };
+  if (within(unit, 0xd800) && within(next, 0xdc00)) return 12;
+  bad = 6;
+  if (within(unit, 0xd800) || within(unit, 0xdc00)) return 0;
+  return std::min<size_t>(2, text.size() - i);
+}
+
+std::string mended(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    size_t bad = 0;
+    const size_t good = good_bytes(text, i, bad);
+    out += good > 0 ? text.substr(i, good) : "\uFFFD";
+    i += good > 0 ? good : bad;
+  }
+  return out;
+}
+
+}  // namespace
+
+Json parse_server_answer(const std::string& body) {
+  return parse_json(mended(body), "the server's answer");
 }
 
 std::string api_error_text(const std::string& body) {

@@ -1,6 +1,7 @@
 // Cut at the marks from left to right; nothing is decoded.
 #include "client/web_address.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/error.h"
@@ -18,13 +19,15 @@ int64_t port_of(std::string_view text, std::string_view address) {
   return port;
 }
 
-void check_host(const std::string& host, std::string_view address) {
-  if (host.empty()) fail(ErrorCode::kInvalidArgument, "{}: names no host", address);
-  for (const char c : host) {
-    if (static_cast<unsigned char>(c) > ' ' && c != '@' && c != 0x7f) continue;
+// What stands before an '@' may be a password: it is not said again.
+void check_host(const std::string& host, std::string_view place, std::string_view address) {
+  const bool odd =
+      std::any_of(host.begin(), host.end(), [](unsigned char c) { return c <= ' ' || c == 0x7f; });
+  if (odd || place.find('@') != std::string_view::npos)
     fail(ErrorCode::kInvalidArgument,
-         "{}: a host's name has no spaces and no '@' (keys come from the environment)", address);
-  }
+         "the address has '@' or a space in its host: no user and no password stand in an address; "
+         "a key comes from the environment (DURE_API_KEY)");
+  if (host.empty()) fail(ErrorCode::kInvalidArgument, "{}: names no host", address);
 }
 
 }  // namespace
@@ -49,7 +52,7 @@ WebAddress parse_web_address(std::string_view text) {
   const bool six = place.starts_with('[') && bracket != std::string_view::npos;
   const size_t colon = six ? place.find(':', bracket) : place.find(':');
   out.host = six ? place.substr(1, bracket - 1) : place.substr(0, colon);
-  check_host(out.host, text);
+  check_host(out.host, place, text);
   if (colon != std::string_view::npos) out.port = port_of(place.substr(colon + 1), text);
   return out;
 }

@@ -2,6 +2,7 @@
 #include "eval/answer_store.h"
 
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <mutex>
@@ -33,6 +34,13 @@ constexpr const char* kAnswerColumns =
     "task, item, sample, grp, messages, expected, content, reasoning, tool_calls, "
     "log_likelihoods, finish, turns, prompt_tokens, tokens, seconds, grade_seconds, score, "
     "extracted, reason, parts";
+
+[[noreturn]] void damaged(const std::string& file, const std::string& what) {
+  fail(ErrorCode::kCorrupt,
+       "{}: damaged, or no file of answers ({}): take it away and measure again, or bring back a "
+       "copy",
+       file, what);
+}
 
 class Statement {
  public:
@@ -79,7 +87,14 @@ class Statement {
     const int size = sqlite3_column_bytes(statement_, column);
     return bytes != nullptr ? std::string(bytes, static_cast<size_t>(size)) : "";
   }
-  Json json() { return parse_json(text(), "answers"); }
+  Json json() {
+    const char* file = sqlite3_db_filename(handle_, "main");
+    try {
+      return parse_json(text(), "a field");
+    } catch (const Error& error) {
+      damaged(file != nullptr ? file : "answers", error.what());
+    }
+  }
   int64_t integer() { return sqlite3_column_int64(statement_, column_++); }
   double number() { return sqlite3_column_double(statement_, column_++); }
   std::optional<double> maybe() {
@@ -95,7 +110,9 @@ class Statement {
     const ErrorCode kind = code == SQLITE_NOTADB || code == SQLITE_CORRUPT  ? ErrorCode::kCorrupt
                            : code == SQLITE_PERM || code == SQLITE_READONLY ? ErrorCode::kPermission
                                                                             : ErrorCode::kIo;
-    fail(kind, "{}: {}", file != nullptr ? file : "answers", sqlite3_errmsg(handle_));
+    const std::string name = file != nullptr ? file : "answers";
+    if (kind == ErrorCode::kCorrupt) damaged(name, sqlite3_errmsg(handle_));
+    fail(kind, "{}: {}", name, sqlite3_errmsg(handle_));
   }
 
   sqlite3* handle_;
@@ -185,13 +202,18 @@ struct AnswerStore::Database {
   mutable std::mutex mutex;
 
   enum class Open { kMake, kExisting };
-  // One that is there is only looked at: another process may be writing it.
+  // One that is there is only looked at: another process may be writing it, unless nobody can.
   Database(const Path& file, Open how) {
-    const int flags = SQLITE_OPEN_READWRITE | (how == Open::kMake ? SQLITE_OPEN_CREATE : 0);
-    const int code = sqlite3_open_v2(file.c_str(), &handle, flags, nullptr);
-    if (code != SQLITE_OK)
-      fail(ErrorCode::kIo, "{}: {}", file.string(),
-           handle != nullptr ? sqlite3_errmsg(handle) : "no memory");
+    const Path folder = file.has_parent_path() ? file.parent_path() : ".";
+    const bool writable = ::access(folder.c_str(), W_OK) == 0 &&
+                          (!path_exists(file) || ::access(file.c_str(), W_OK) == 0);
+    if (how == Open::kExisting && !writable) {
+      open("file:" + escaped(file.string()) + "?immutable=1",
+           SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, file);
+    } else {
+      open(file.string(), SQLITE_OPEN_READWRITE | (how == Open::kMake ? SQLITE_OPEN_CREATE : 0),
+           file);
+    }
     sqlite3_busy_timeout(handle, 5000);
     if (how == Open::kExisting) {
       check_version(file, how);
@@ -204,6 +226,22 @@ struct AnswerStore::Database {
       fail(ErrorCode::kIo, "{}: {}", file.string(), sqlite3_errmsg(handle));
   }
   ~Database() { sqlite3_close(handle); }
+
+  void open(const std::string& name, int flags, const Path& file) {
+    const int code = sqlite3_open_v2(name.c_str(), &handle, flags, nullptr);
+    if (code != SQLITE_OK)
+      fail(ErrorCode::kIo, "{}: {}", file.string(),
+           handle != nullptr ? sqlite3_errmsg(handle) : "no memory");
+  }
+  // What a URI gives a meaning to.
+  static std::string escaped(const std::string& path) {
+    std::string out;
+    for (const char c : path)
+      out += c == '%' || c == '?' || c == '#'
+                 ? fmt::format("%{:02x}", static_cast<unsigned char>(c))
+                 : std::string(1, c);
+    return out;
+  }
 
   // SQLite does not wait for others here, whatever its timeout. Without it readers and the writer
   // wait for each other, which is slower and not wrong.
@@ -223,6 +261,7 @@ struct AnswerStore::Database {
            file.string(), found, kVersion);
     if (found == 0 && how == Open::kExisting)
       fail(ErrorCode::kCorrupt, "{}: it holds no answers", file.string());
+    if (how == Open::kExisting) Statement(handle, "SELECT 1 FROM subjects LIMIT 1").run();
     if (found == 0) Statement(handle, fmt::format("PRAGMA user_version={}", kVersion)).run();
   }
 };
@@ -286,6 +325,11 @@ Json AnswerStore::suite() const {
   const std::lock_guard lock(database_->mutex);
   Statement get(database_->handle, "SELECT value FROM facts WHERE name='suite'");
   return get.row() ? get.json() : Json();
+}
+
+bool AnswerStore::empty() const {
+  const std::lock_guard lock(database_->mutex);
+  return !Statement(database_->handle, "SELECT 1 FROM answers LIMIT 1").row();
 }
 
 void AnswerStore::put(const std::string& subject, const AnswerRow& row) {
@@ -354,7 +398,14 @@ std::vector<AnswerRow> AnswerStore::answers(const std::string& subject,
                                        "sample");
   get.bind(subject).bind(task);
   std::vector<AnswerRow> out;
-  while (get.row()) out.push_back(read_answer(get));
+  while (get.row()) {
+    try {
+      out.push_back(read_answer(get));
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kCorrupt) throw;
+      damaged(sqlite3_db_filename(database_->handle, "main"), error.what());
+    }
+  }
   return out;
 }
 

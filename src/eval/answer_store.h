@@ -51,7 +51,7 @@ class AnswerStore {
   // Opens `file`; makes it where it is not there. Throws kIo, kPermission, kCorrupt, kUnsupported
   // (of a newer program) naming the file.
   explicit AnswerStore(const Path& file);
-  // One that is there, to read. Throws kNotFound.
+  // One that is there, to read; also where nothing can be written. Throws kNotFound.
   static AnswerStore open_existing(const Path& file);
   ~AnswerStore();
   AnswerStore(AnswerStore&&) noexcept;
@@ -63,6 +63,8 @@ class AnswerStore {
   void begin_measure(const std::string& subject, const MeasureRow& measure);
   void set_suite(const Json& suite);
   Json suite() const;
+
+  bool empty() const;  // holds no answer
 
   void put(const std::string& subject, const AnswerRow& row);
   // (item, sample) that are answered.

@@ -108,10 +108,11 @@ std::string y_axis(const Frame& f) {
   return out;
 }
 
-std::string x_axis(const Frame& f, const std::string& label) {
+std::string x_axis(const Frame& f, const ChartOptions& options) {
   std::string out;
   for (const double tick : readable_ticks(f.x.low, f.x.high, 3)) {
     if (tick < f.x.low || tick > f.x.high) continue;
+    if (options.x_counts && tick != std::floor(tick)) continue;
     // The last number would hang over the edge of the picture.
     const bool last = f.px(tick) > f.width - kRight - 14;
     out += fmt::format("<text x='{:.1f}' y='{:.1f}' text-anchor='{}'>{}</text>",
@@ -119,7 +120,8 @@ std::string x_axis(const Frame& f, const std::string& label) {
                        last ? "end" : "middle", tick_text(tick));
   }
   return out + fmt::format("<text x='{:.1f}' y='{:.1f}' text-anchor='middle'>{}</text>",
-                           (kLeft + f.width - kRight) / 2, f.height - 6, escape_html(label));
+                           (kLeft + f.width - kRight) / 2, f.height - 6,
+                           escape_html(options.x_label));
 }
 
 std::string points_of(const Frame& f, const std::vector<double>& x, const std::vector<double>& y) {
@@ -263,7 +265,7 @@ std::string chart_svg(Chart chart) {
            fmt::format("<text x='{:.0f}' y='{:.0f}' text-anchor='middle'>no data</text></svg>",
                        frame.width / 2, frame.height / 2);
   }
-  out += y_axis(frame) + x_axis(frame, o.x_label);
+  out += y_axis(frame) + x_axis(frame, o);
   for (size_t i = 0; i < chart.bands.size(); ++i) out += band_svg(frame, chart.bands[i], i);
   for (size_t i = 0; i < drawn.size(); ++i)
     out += curve_svg(frame, drawn[i], chart.series[i], i, drawn.size() > 1);

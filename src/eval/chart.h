@@ -34,6 +34,7 @@ struct ChartBand {
 struct ChartOptions {
   std::string description;  // for who cannot see it
   std::string x_label;
+  bool x_counts = false;                   // x are whole numbers: no tick between them
   double width_px = 340, height_px = 210;  // as wide as a phone: its text keeps its size there
   bool from_zero = false;                  // the y axis starts at 0
   bool to_one = false;                     // ... and ends at 1, or above

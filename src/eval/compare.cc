@@ -17,6 +17,7 @@ constexpr int64_t kResamples = 2000;
 constexpr size_t kFlipsShown = 10;
 
 struct ItemScores {
+  std::string group;
   double sum = 0;
   int64_t count = 0;
   bool verdicts = true;
@@ -29,6 +30,7 @@ std::map<std::string, ItemScores> scores_of(const ComparedSubject& subject,
   for (const AnswerRow& row : subject.store.answers(subject.subject, measure.task)) {
     ItemScores& item = out[row.item];
     const double score = row.grade.score.value_or(0);
+    item.group = row.group;
     item.sum += score;
     item.verdicts &= score == 0 || score == 1;
     ++item.count;
@@ -51,23 +53,48 @@ void require_same_items(const MeasureRow& first, const MeasureRow& second) {
          first.task);
 }
 
-// Differences of items; their mean with its interval and its two-sided p.
-void bootstrap(const std::vector<double>& differences, const std::string& task, ComparedTask& out) {
+// Items that count the same, by their places: all of them, or those of a group.
+using Strata = std::vector<std::vector<size_t>>;
+
+// The mean over strata of the means within them, as the report's own score.
+double mean_over(const Strata& strata, const std::vector<double>& values) {
   double sum = 0;
-  for (const double one : differences) sum += one;
-  const double n = static_cast<double>(differences.size());
+  for (const std::vector<size_t>& places : strata) {
+    double one = 0;
+    for (const size_t place : places) one += values[place];
+    sum += one / static_cast<double>(places.size());
+  }
+  return sum / static_cast<double>(strata.size());
+}
+
+Strata drawn(const Strata& strata, Rng& rng) {
+  Strata out = strata;
+  for (size_t s = 0; s < out.size(); ++s) {
+    for (size_t& place : out[s])
+      place = strata[s][static_cast<size_t>(rng.below(std::ssize(strata[s])))];
+  }
+  return out;
+}
+
+// The mean difference of items with its interval and its two-sided p. Where no draw differs, as
+// wide as Wilson's interval of none in so many.
+void bootstrap(const std::vector<double>& differences, const Strata& strata,
+               const std::string& task, ComparedTask& out) {
   std::vector<double> resamples;
   int64_t at_most_zero = 0, at_least_zero = 0;
   for (int64_t r = 0; r < kResamples; ++r) {
     Rng rng(1, stream_id("paired bootstrap", xxh64(task), static_cast<uint64_t>(r)));
-    double one = 0;
-    for (size_t i = 0; i < differences.size(); ++i)
-      one += differences[static_cast<size_t>(rng.below(std::ssize(differences)))];
-    resamples.push_back(one / n);
+    const double one = mean_over(drawn(strata, rng), differences);
+    resamples.push_back(one);
     at_most_zero += one <= 0 ? 1 : 0;
     at_least_zero += one >= 0 ? 1 : 0;
   }
-  out.difference = resampled_interval(sum / n, std::move(resamples));
+  const double mean = mean_over(strata, differences);
+  out.difference = resampled_interval(mean, std::move(resamples));
+  if (out.difference.high - out.difference.low < 1e-12) {
+    const double half = wilson_of_share(0, std::ssize(differences)).high;
+    out.difference = {mean, std::max(-1.0, mean - half), std::min(1.0, mean + half)};
+  }
   const int64_t tail = std::min(at_most_zero, at_least_zero);
   out.bootstrap_p =
       std::min(1.0, 2 * static_cast<double>(tail + 1) / static_cast<double>(kResamples + 1));
@@ -79,14 +106,20 @@ ComparedTask compare_task(const ComparedSubject& first, const MeasureRow& a,
   ComparedTask out{.task = a.task, .title = a.about.at("title").as_string()};
   if (a.settings != b.settings) out.settings_differ = settings_difference(a.settings, b.settings);
   const auto left = scores_of(first, a), right = scores_of(second, b);
-  std::vector<double> differences;
+  std::vector<double> differences, firsts, seconds;
+  std::map<std::string, std::vector<size_t>> groups;
+  const bool by_group = a.about.at("mean") == Json("groups");
+  out.by_group = by_group;
+  if (const std::string& metric = a.about.at("metric").as_string(); metric != "mean")
+    out.headline = metric;
   bool verdicts = true;
   for (const auto& [item, scores] : left) {
     const auto other = right.find(item);
     if (other == right.end()) continue;
     const double x = scores.mean(), y = other->second.mean();
-    out.first += x;
-    out.second += y;
+    groups[by_group ? scores.group : ""].push_back(differences.size());
+    firsts.push_back(x);
+    seconds.push_back(y);
     differences.push_back(y - x);
     verdicts &=
         scores.verdicts && other->second.verdicts && scores.count == 1 && other->second.count == 1;
@@ -97,10 +130,12 @@ ComparedTask compare_task(const ComparedSubject& first, const MeasureRow& a,
   out.items = std::ssize(differences);
   out.left_out = std::ssize(left) + std::ssize(right) - 2 * out.items;
   if (differences.empty()) return out;
-  out.first /= static_cast<double>(out.items);
-  out.second /= static_cast<double>(out.items);
+  Strata strata;
+  for (auto& [name, places] : groups) strata.push_back(std::move(places));
+  out.first = mean_over(strata, firsts);
+  out.second = mean_over(strata, seconds);
   if (verdicts) out.mcnemar = mcnemar_exact(out.better, out.worse);
-  bootstrap(differences, a.task, out);
+  bootstrap(differences, strata, a.task, out);
   std::stable_sort(out.flips.begin(), out.flips.end(), [](const Flip& one, const Flip& other) {
     return std::abs(one.second - one.first) > std::abs(other.second - other.first);
   });
@@ -178,6 +213,7 @@ Json comparison_json(const Comparison& comparison) {
     one["difference"] = task.difference.value;
     one["low"] = task.difference.low;
     one["high"] = task.difference.high;
+    one["mean_over"] = task.by_group ? "groups" : "items";
     one["better"] = task.better;
     one["worse"] = task.worse;
     one["mcnemar_p"] = task.mcnemar ? Json(*task.mcnemar) : Json();
@@ -214,6 +250,9 @@ std::string comparison_text(const Comparison& comparison) {
       out += fmt::format("  {} gained: {}\n", task.better, flips_text(task.flips, true));
     if (task.worse > 0)
       out += fmt::format("  {} lost: {}\n", task.worse, flips_text(task.flips, false));
+    if (!task.headline.empty())
+      out += fmt::format("  these are mean scores; the report's headline is {}\n", task.headline);
+    if (task.by_group) out += "  every group counts the same, as in the report\n";
     if (task.left_out > 0)
       out += fmt::format("  {} answered by one of the two alone are left out\n", task.left_out);
     if (!task.settings_differ.empty())

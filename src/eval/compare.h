@@ -22,9 +22,11 @@ struct Flip {
 
 struct ComparedTask {
   std::string task, title;
-  int64_t items = 0;              // that both answered
-  int64_t left_out = 0;           // that one of them did not
-  double first = 0, second = 0;   // mean scores
+  int64_t items = 0;             // that both answered
+  int64_t left_out = 0;          // that one of them did not
+  double first = 0, second = 0;  // mean scores, over groups where the task's score is
+  bool by_group = false;
+  std::string headline;           // the report's metric where it is another; else empty
   Interval difference;            // second - first, bootstrap at 95 %
   int64_t better = 0, worse = 0;  // items
   std::optional<double> mcnemar;  // p, two-sided; absent where scores are no verdicts

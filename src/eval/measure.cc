@@ -229,28 +229,36 @@ class Measuring {
   void grade() {
     while (std::optional<Ended> ended = next_ended()) {
       try {
-        grade(*ended);
-      } catch (const Error& error) {
-        give_up(std::make_exception_ptr(
-            Error(error.code(), fmt::format("task {}, item {}: grading: {}", ended->row.task,
-                                            ended->row.item, error.what()))));
+        if (give_grade(*ended)) keep(*ended);
       } catch (...) {
         give_up(std::current_exception());
       }
     }
   }
-  void grade(Ended& ended) {
+  // False where the world did not let it be graded: it stays unanswered.
+  bool give_grade(Ended& ended) {
     const Clock::time_point begin = Clock::now();
     if (ended.row.end == SaidEnd::kTooLong && ended.row.turns == 1) {
       ended.row.grade =
           Grade::wrong("", "the question leaves no room for an answer in the context");
     } else {
-      ended.row.grade = ended.episode->finish(ended.end);
+      try {
+        ended.row.grade = verdict_of([&] { return ended.episode->finish(ended.end); });
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kInterrupted)
+          count_failure(ended.job, Error(error.code(), std::string("grading: ") + error.what()));
+        return false;
+      }
     }
     ended.row.grade_seconds = seconds_since(begin);
+    return true;
+  }
+  void keep(const Ended& ended) {
     store_.put(subject_, ended.row);
     const std::lock_guard lock(mutex_);
     ++graded_;
+    if (ended.row.grade.failure == "grader" && grader_failures_++ == 0)
+      log_warn("task {}, item {}: {}", ended.row.task, ended.row.item, ended.row.grade.reason);
     const std::optional<double>& score = ended.row.grade.score;
     score_sum_ += score.value_or(0);
     task_ = ended.row.task;
@@ -287,6 +295,9 @@ class Measuring {
       const InterruptScope scope;
       throw_if_interrupted("the answers so far are kept: the same command goes on");
     }
+    if (grader_failures_ > 0)
+      log_warn("{}: {} answers made their grader fail: they count as \"cannot tell\"", subject_,
+               grader_failures_);
     if (failures_ > 0)
       log_warn("{}: {} questions stay unanswered; the same command asks them again", subject_,
                failures_);
@@ -303,7 +314,7 @@ class Measuring {
   std::condition_variable changed_;
   size_t next_ = 0;
   std::deque<Ended> waiting_;
-  int64_t talkers_ = 0, graded_ = 0, failures_ = 0, failures_in_row_ = 0;
+  int64_t talkers_ = 0, graded_ = 0, failures_ = 0, failures_in_row_ = 0, grader_failures_ = 0;
   double score_sum_ = 0;
   std::string task_;
   bool ended_ = false, interrupted_ = false;
@@ -336,7 +347,8 @@ PreparedTask prepare_task(const SuiteEntry& entry, const DataFolders& folders,
     try {
       out.environment->check(item);
     } catch (const Error& error) {
-      fail(error.code(), "task {}: {}", entry.task.name, error.what());
+      const std::string task = "task " + entry.task.name, said = error.what();
+      throw Error(error.code(), said.starts_with(task) ? said : task + ": " + said);
     }
   }
   return out;

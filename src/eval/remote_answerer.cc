@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/python_text.h"
 
 namespace dure {
@@ -84,10 +85,17 @@ void part_reasoning(Answer& out) {
   out.content = std::string(python_strip(out.content.substr(end + kEnd.size())));
 }
 
+// Numbers that no answer can have are none.
+int64_t told_count(const Json& json, const char* name) {
+  constexpr int64_t kTokensMax = int64_t{1} << 32;
+  const int64_t count = json_count(json_member(&json, "usage"), name);
+  return count >= 0 && count <= kTokensMax ? count : 0;
+}
+
 Said read_answer(const Json& json, bool chat) {
   const Json& choice = choice_of(json);
-  Said out{.prompt_tokens = json_count(json_member(&json, "usage"), "prompt_tokens"),
-           .tokens = json_count(json_member(&json, "usage"), "completion_tokens")};
+  Said out{.prompt_tokens = told_count(json, "prompt_tokens"),
+           .tokens = told_count(json, "completion_tokens")};
   const Json* message = json_member(&choice, "message");
   out.answer.content = chat ? json_text(message, "content") : json_text(&choice, "text");
   out.answer.reasoning = json_text(message, "reasoning_content");
@@ -143,7 +151,7 @@ Json api_messages(const std::vector<Message>& messages) {
 
 RemoteAnswerer::RemoteAnswerer(const RemoteAnswererOptions& options)
     : options_(options),
-      client_(api_root(options.address), {.silent_seconds = options.silent_s}),
+      client_(api_root(options.address), {.silent_seconds = options.answer_s}),
       key_(api_key_for(client_.address())),
       model_(options.model.empty() ? first_model(client_, key_) : options.model) {}
 
@@ -155,31 +163,55 @@ Json RemoteAnswerer::identity() const {
 }
 
 // False where there is to be no further try.
-bool RemoteAnswerer::pause(int64_t tries) const {
+bool RemoteAnswerer::pause(int64_t tries, double asked_for_s) const {
   if (tries >= options_.tries_max) return false;
-  const double wait =
+  const double grown =
       std::min(60.0, options_.pause_s * std::pow(2.0, static_cast<double>(tries - 1)));
+  const double wait = std::max(grown, std::min(asked_for_s, kRetryAfterMax));
   const auto end = Clock::now() + std::chrono::duration<double>(wait);
   while (Clock::now() < end && !stopped_)
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   return !stopped_;
 }
 
+void RemoteAnswerer::tell_retry(const std::string& kind, const std::string& what) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!told_.insert(kind).second) return;
+  }
+  log_warn("{}: asked again, up to {} times: {}", client_.address().text(), options_.tries_max - 1,
+           what);
+}
+
 Json RemoteAnswerer::ask(const char* path, const Json& body) {
   const std::string text = body.dump();
-  for (int64_t tries = 1;; ++tries) {
+  for (int64_t tries = 1, late = 0;; ++tries) {
+    const auto end = Clock::now() + std::chrono::duration<double>(options_.answer_s);
     try {
       const WebAnswer answer = client_.ask(api_request("POST", path, text, key_), nullptr,
-                                           [&] { return !stopped_.load(); });
-      if (answer.stopped) fail(ErrorCode::kInterrupted, "interrupted");
-      if (!worth_another_try(answer.status) || !pause(tries)) {
+                                           [&] { return !stopped_ && Clock::now() < end; });
+      if (answer.stopped && stopped_) fail(ErrorCode::kInterrupted, "interrupted");
+      if (answer.stopped || (late > 0 && Clock::now() >= end)) {
+        const std::string why =
+            fmt::format("no answer within {:g} seconds (--timeout)", options_.answer_s);
+        if (++late > 1) fail(ErrorCode::kUnavailable, "{}: {}", client_.address().text(), why);
+        tell_retry("late", why);
+        continue;
+      }
+      const bool again = worth_another_try(answer.status);
+      if (again && tries < options_.tries_max)
+        tell_retry(std::to_string(answer.status),
+                   fmt::format("it answers {}: {}", answer.status, api_error_text(answer.body)));
+      if (!again || !pause(tries, answer.retry_after_s)) {
         if (stopped_) fail(ErrorCode::kInterrupted, "interrupted");
         if (says_beyond_context(answer)) throw BeyondContext();
         require_good(answer, client_.address(), !key_.empty());
-        return parse_json(answer.body, "the server's answer");
+        return parse_server_answer(answer.body);
       }
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::kIo || !pause(tries)) throw;
+      if (error.code() != ErrorCode::kIo) throw;
+      if (tries < options_.tries_max) tell_retry(error.what(), error.what());
+      if (!pause(tries, 0)) throw;
     }
   }
 }

@@ -2,11 +2,14 @@
 // prompts, log-likelihoods by echo.
 //
 // Owns the fields that are sent and read, and asking again: an answer 429 or 5xx, or a connection
-// that fails, is tried again after a pause that grows. Not here: the connection
+// that fails, is tried again after a pause that grows, or that the server asks for (Retry-After, at
+// most kRetryAfterMax); the first of each kind is told. Not here: the connection
 // (client/http_client.h).
 #pragma once
 
 #include <atomic>
+#include <mutex>
+#include <set>
 
 #include "client/openai_api.h"
 #include "eval/answerer.h"
@@ -18,9 +21,11 @@ struct RemoteAnswererOptions {
   std::string model;       // empty: the first that the server names
   int64_t tries_max = 8;   // of one question
   double pause_s = 0.5;    // before the second try; doubled each time, at most a minute
-  double silent_s = 3600;  // without a byte: long answers come whole
+  double answer_s = 1800;  // for one answer, from asking to its last byte; tried twice
   bool send_seed = true;
 };
+
+inline constexpr double kRetryAfterMax = 300;  // seconds
 
 class RemoteAnswerer : public Answerer {
  public:
@@ -40,13 +45,16 @@ class RemoteAnswerer : public Answerer {
  private:
   Json ask(const char* path, const Json& body);
   Said ask_within_context(const char* path, Json body, bool chat);
-  bool pause(int64_t tries) const;
+  bool pause(int64_t tries, double asked_for_s) const;
+  void tell_retry(const std::string& kind, const std::string& what);
   Json settings_json(const Question& question) const;
 
   RemoteAnswererOptions options_;
   HttpClient client_;
   std::string key_, model_;
   std::atomic<bool> stopped_ = false;
+  std::mutex mutex_;
+  std::set<std::string> told_;  // kinds of failures that were tried again
 };
 
 // What OpenAI's API calls messages: tool calls' arguments as text; reasoning left out. For tests.

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <deque>
 #include <mutex>
 #include <thread>
@@ -142,6 +143,63 @@ TEST(RemoteAnswerer, GivesUpWhatDoesNotPass) {
   FakeServer refusing({response(400, R"({"error":{"message":"no such field"}})")});
   EXPECT_THROW(ask(refusing), Error);
   EXPECT_EQ(refusing.asked().size(), 1u);
+}
+
+std::string said_as(const std::string& content, const std::string& usage = "{}") {
+  return R"({"choices":[{"message":{"content":")" + content +
+         R"("},"finish_reason":"stop"}],"usage":)" + usage + "}";
+}
+
+TEST(RemoteAnswerer, MendsWhatIsNoText) {
+  FakeServer server({response(200, said_as("\xff 42 \\ud800 \\ud83d\\ude00 \\\\ud800"))});
+  EXPECT_EQ(ask(server).answer.content, "\uFFFD 42 \uFFFD \U0001F600 \\ud800");
+}
+
+TEST(RemoteAnswerer, CountsThatCannotBeAreNone) {
+  FakeServer server({response(
+      200, said_as("4", R"({"prompt_tokens":-5,"completion_tokens":9223372036854775807})"))});
+  const Said said = ask(server);
+  EXPECT_EQ(said.prompt_tokens, 0);
+  EXPECT_EQ(said.tokens, 0);
+}
+
+TEST(RemoteAnswerer, WaitsAsLongAsItIsAskedTo) {
+  std::string busy = response(429, "{}");
+  busy.insert(busy.find("\r\n") + 2, "Retry-After: 1\r\n");
+  FakeServer server({busy, response(200, kSaid)});
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(ask(server).answer.content, "4");
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+}
+
+TEST(RemoteAnswerer, WhatIsNoAnswerIsNotAskedForAgain) {
+  FakeServer server({response(200, "{\"choices\": [{"), response(200, kSaid)});
+  EXPECT_THROW(ask(server), Error);
+  EXPECT_EQ(server.asked().size(), 1u);
+}
+
+// A server that takes the connection and never answers: the kernel does as much without it.
+TEST(RemoteAnswerer, DoesNotWaitForEver) {
+  const int silent = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ::bind(silent, reinterpret_cast<sockaddr*>(&address), sizeof(address));
+  ::listen(silent, 16);
+  socklen_t size = sizeof(address);
+  ::getsockname(silent, reinterpret_cast<sockaddr*>(&address), &size);
+  RemoteAnswerer answerer({.address = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port)),
+                           .model = "m",
+                           .answer_s = 0.1});
+  try {
+    answerer.reply({{.role = Role::kUser, .content = "2+2?"}});
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("no answer within 0.1 seconds (--timeout)"),
+              std::string::npos)
+        << error.what();
+  }
+  ::close(silent);
 }
 
 TEST(RemoteAnswerer, LeavesTheLengthToAServerThatRefusesIt) {

@@ -22,7 +22,7 @@ line.grid{stroke:var(--edge)}
 .s0{--c:var(--s0)}.s1{--c:var(--s1)}.s2{--c:var(--s2)}.s3{--c:var(--s3)}.s4{--c:var(--s4)}.s5{--c:var(--s5)}.s6{--c:var(--s6)}.s7{--c:var(--s7)}
 polyline{fill:none;stroke:var(--c);stroke-linejoin:round}.line{stroke-width:2.2;stroke-linecap:round}.raw{stroke-width:1;opacity:.38}.band{fill:var(--c);opacity:.25}
 .shape{fill:var(--c);stroke:var(--card);stroke-width:1}.bar{fill:var(--c)}.whisker{fill:none;stroke:var(--c);stroke-width:2}.whisker.on{stroke:var(--ink)}
-.wide{overflow-x:auto;width:fit-content;max-width:100%;margin:0 0 1rem;border:1px solid var(--edge);border-radius:8px;background:var(--card)}.grid .wide{margin:0}.grid section{min-width:0}.grid section h3{margin-top:.4rem}
+.wide{overflow-x:auto;width:fit-content;max-width:100%;margin:0 0 1rem;border:1px solid var(--edge);border-radius:8px;background:var(--card)}.grid .wide{margin:0}.hero td small{display:block}td,th,dd,summary,pre,h3,figcaption{unicode-bidi:isolate}.grid section{min-width:0}.grid section h3{margin-top:.4rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;min-width:100%}th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid var(--edge)}td{white-space:nowrap}tbody tr:last-child>*{border-bottom:0}
 th:first-child{text-align:left;position:sticky;left:0;background:var(--card)}tbody th{font-weight:500}thead th{font-weight:600;border-bottom:2px solid var(--edge)}.heat th,.heat td{padding:.3rem .38rem;font-size:15px}
 dl{margin:0}dl div{display:flex;gap:.8rem;padding:.2rem 0;border-top:1px solid var(--edge)}dl div:first-child{border-top:0}dt{color:var(--soft);flex:0 0 7.2rem;font-size:15px}dd{margin:0;min-width:0;overflow-wrap:anywhere;font-size:15px}.facts h3{margin:0 0 .3rem}

@@ -12,8 +12,13 @@ namespace dure {
 Interval wilson_interval(int64_t right, int64_t total) {
   DURE_CHECK(right >= 0 && right <= total, "{} of {}", right, total);
   if (total == 0) return {0, 0, 1};
+  return wilson_of_share(static_cast<double>(right) / static_cast<double>(total), total);
+}
+
+Interval wilson_of_share(double share, int64_t total) {
+  DURE_CHECK(share >= 0 && share <= 1 && total > 0, "{} of {}", share, total);
   constexpr double z = 1.959963984540054;  // two-sided 95 % quantile of the normal distribution
-  const double n = static_cast<double>(total), p = static_cast<double>(right) / n;
+  const double n = static_cast<double>(total), p = share;
   const double centre = (p + z * z / (2 * n)) / (1 + z * z / n);
   const double half = z / (1 + z * z / n) * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
   return {p, std::max(0.0, centre - half), std::min(1.0, centre + half)};

@@ -18,6 +18,8 @@ struct Interval {
 // normal one is not. Source: E. B. Wilson, "Probable inference, the law of succession, and
 // statistical inference", JASA 1927. total = 0: [0, 1].
 Interval wilson_interval(int64_t right, int64_t total);
+// The same for any share in [0, 1], a mean of `total` scores.
+Interval wilson_of_share(double share, int64_t total);
 
 // The mean of the `window` values around each one; near the ends, of those that there are. Checked:
 // `window` is odd.

@@ -47,7 +47,7 @@ std::string bar(const Interval& share, double y, size_t index, const std::string
       "<g><title>{}</title><rect class='bar s{}' x='{:.1f}' y='{:.1f}' width='{:.1f}' "
       "height='{:.1f}'/><path class='whisker on' d='M{:.1f} {:.1f}H{:.1f}M{:.1f} {:.1f}v6M{:.1f} "
       "{:.1f}v6'/></g>",
-      escape_html(says), index % 8, kLeft, y + 1, std::max(0.5, at(share.value) - kLeft), kBar - 2,
+      shown_html(says), index % 8, kLeft, y + 1, std::max(0.5, at(share.value) - kLeft), kBar - 2,
       at(share.low), middle, at(share.high), at(share.low), middle - 3, at(share.high), middle - 3);
 }
 
@@ -56,7 +56,7 @@ std::string mark(double share, double top, double bottom, size_t index, const st
   return fmt::format(
       "<g class='s{0}'><title>{1}</title><line x1='{2:.1f}' x2='{2:.1f}' y1='{3:.1f}' "
       "y2='{4:.1f}' stroke='var(--c)' stroke-width='1.5'/>{5}</g>",
-      index % 8, escape_html(says), at(share), top, bottom, shape_svg(index, at(share), top));
+      index % 8, shown_html(says), at(share), top, bottom, shape_svg(index, at(share), top));
 }
 
 std::vector<std::string> suite_tasks(const SuiteResults& results) {
@@ -76,7 +76,7 @@ std::string title_of(const SuiteResults& results, const std::string& task) {
 // The bars and marks of one task, from `y` on.
 std::string task_line(const SuiteResults& results, const std::string& task, double y) {
   std::string out = fmt::format("<text class='ink' x='{:.1f}' y='{:.1f}'>{}</text>", kLeft, y + 14,
-                                escape_html(shortened(title_of(results, task), kTitleLetters)));
+                                shown_html(shortened(title_of(results, task), kTitleLetters)));
   std::string said;
   const double first = y + kTitle;
   for (size_t i = 0; i < results.subjects.size(); ++i) {
@@ -124,7 +124,7 @@ std::string task_bars_svg(const SuiteResults& results) {
 std::string rival_legend(const SuiteResults& results) {
   std::string out;
   const auto key = [&](const std::string& drawing, const std::string& name) {
-    out += "<span><svg class='dot' viewBox='0 0 14 14'>" + drawing + "</svg>" + escape_html(name) +
+    out += "<span><svg class='dot' viewBox='0 0 14 14'>" + drawing + "</svg>" + shown_html(name) +
            "</span>";
   };
   for (size_t i = 0; i < results.subjects.size(); ++i)
@@ -145,7 +145,7 @@ std::string subject_legend(const SuiteResults& results) {
   for (size_t i = 0; i < results.subjects.size(); ++i)
     out += fmt::format(
         "<span><svg class='dot' viewBox='0 0 14 14'><g class='s{}'>{}</g></svg>{}</span>", i % 8,
-        shape_svg(i, 7, 7), escape_html(results.subjects[i].subject.name));
+        shape_svg(i, 7, 7), shown_html(results.subjects[i].subject.name));
   return "<div class='legend'>" + out + "</div>";
 }
 
@@ -178,6 +178,7 @@ std::string subject_curve(const SuiteResults& results) {
   if (mean.x.size() < 3) return "";
   Chart chart{.options = {.description = "mean of the tasks by model",
                           .x_label = "model, in the order they were named",
+                          .x_counts = true,
                           .from_zero = true}};
   chart.series.push_back(std::move(mean));
   return chart_svg(std::move(chart));

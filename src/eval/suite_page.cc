@@ -47,12 +47,12 @@ std::string beginning_of(const std::string& text, size_t bytes_max) {
 }
 
 std::string pre(const std::string& text, const char* kind) {
-  return fmt::format("<pre class='{}'>", kind) + escape_html(beginning_of(text, kTextBytesMax)) +
+  return fmt::format("<pre class='{}'>", kind) + shown_html(beginning_of(text, kTextBytesMax)) +
          "</pre>";
 }
 
 std::string folded(const std::string& summary, const std::string& body) {
-  return "<details><summary>" + escape_html(summary) + "</summary>" + body + "</details>";
+  return "<details><summary>" + shown_html(summary) + "</summary>" + body + "</details>";
 }
 
 std::vector<std::string> names_of(const Json& list) {
@@ -75,46 +75,53 @@ std::string score_cell(const Interval& share) {
                      100 * share.high);
 }
 
-std::string lead(const SubjectResult& subject) {
-  const std::string name = "<b>" + escape_html(subject.subject.name) + "</b>";
+std::string lead(const SuiteResults& results, const SubjectResult& subject) {
+  const std::string name = "<b>" + shown_html(subject.subject.name) + "</b>";
   if (!subject.mean)
     return paragraph(name + ": no mean of the suite, because answers are missing for " +
-                         escape_html(joined(subject.missing)) + ".",
+                         shown_html(joined(subject.missing)) + ".",
                      "lead");
-  std::string out = fmt::format("{}: {} over {} tasks", name, score_text(subject.mean->interval),
-                                subject.tasks.size());
+  const size_t count = results.suite.at("tasks").size();
+  std::string out = fmt::format("{}: {} over {} {}", name, score_text(subject.mean->interval),
+                                count, count == 1 ? "task" : "tasks");
+  if (subject.tasks.size() > count)
+    out += " of " + shown_html(results.suite.at("name").as_string());
   for (const RivalResult& rival : subject.rivals) {
     const bool all = std::ssize(rival.tasks) == rival.tasks_of_suite;
     if (!all || rival.table != subject.rivals.front().table) continue;
-    out += fmt::format("; {} of {}", ratio_text(rival.ratio), escape_html(rival.model));
+    out += fmt::format("; {} of {}", ratio_text(rival.ratio), shown_html(rival.model));
   }
   return paragraph(out + ".", "lead");
 }
 
 std::string result_section(const SuiteResults& results) {
   std::string out;
-  for (const SubjectResult& subject : results.subjects) out += lead(subject);
+  for (const SubjectResult& subject : results.subjects) out += lead(results, subject);
   out += "<div class='grid hero'><figure><figcaption>Scores of the tasks</figcaption>" +
          task_bars_svg(results) + rival_legend(results) +
          paragraph(
-             "Whiskers: 95 %, bootstrap over items. Rivals' scores are as published, under their "
-             "own settings, without intervals.",
+             std::string("Whiskers: 95 %, bootstrap over items (Wilson's where all are right, or "
+                         "all wrong).") +
+                 (results.rivals.empty() ? ""
+                                         : " Rivals' scores are as published, under their own "
+                                           "settings, without intervals."),
              "note") +
          "</figure>";
   if (const std::string curve = subject_curve(results); !curve.empty())
     out += "<figure><figcaption>Mean by model</figcaption>" + curve + "</figure>";
   std::vector<Cells> rows = {{"task"}};
   for (const SubjectResult& subject : results.subjects)
-    rows[0].push_back(escape_html(subject.subject.name));
+    rows[0].push_back(shown_html(subject.subject.name));
   for (const std::string& name : names_of(results.suite.at("tasks"))) {
-    Cells row = {escape_html(name)};
+    Cells row = {shown_html(name)};
     for (const SubjectResult& subject : results.subjects) {
       const TaskResult* task = subject.find(name);
-      if (task != nullptr) row[0] = escape_html(title_of(*task));
+      if (task != nullptr) row[0] = shown_html(title_of(*task));
       const bool whole = task != nullptr && task->score.whole();
       row.push_back(whole             ? score_cell(task->score.metrics.front().interval)
                     : task == nullptr ? "not measured"
-                                      : fmt::format("{} missing", task->score.missing));
+                                      : fmt::format("{} of {} missing", task->score.missing,
+                                                    task->score.items * task->score.samples));
     }
     rows.push_back(std::move(row));
   }
@@ -125,12 +132,12 @@ std::string result_section(const SuiteResults& results) {
 std::string rival_table(const SuiteResults& results, const RivalTable& table) {
   std::vector<Cells> rows = {{"task"}};
   for (const SubjectResult& subject : results.subjects)
-    rows[0].push_back(escape_html(subject.subject.name));
-  for (const std::string& model : table.models) rows[0].push_back(escape_html(model));
+    rows[0].push_back(shown_html(subject.subject.name));
+  for (const std::string& model : table.models) rows[0].push_back(shown_html(model));
   for (const std::string& name : names_of(results.suite.at("tasks"))) {
     const RivalTable::Row* row = table.find(name);
     if (row == nullptr) continue;
-    Cells cells = {escape_html(row->title)};
+    Cells cells = {shown_html(row->title)};
     for (const SubjectResult& subject : results.subjects) {
       const TaskResult* task = subject.find(name);
       const bool whole = task != nullptr && task->score.whole();
@@ -143,20 +150,20 @@ std::string rival_table(const SuiteResults& results, const RivalTable& table) {
     rows.push_back(std::move(cells));
   }
   if (rows.size() == 1) return "";
-  return fmt::format("<h3>{} ({})</h3>", escape_html(table.title), escape_html(table.date)) +
-         table_html(rows) + paragraph("Source: " + escape_html(table.source), "note");
+  return fmt::format("<h3>{} ({})</h3>", shown_html(table.title), shown_html(table.date)) +
+         table_html(rows) + paragraph("Source: " + shown_html(table.source), "note");
 }
 
 std::string ratio_table(const SubjectResult& subject, const RivalTable& table) {
   std::vector<Cells> rows = {{"rival", "ours / theirs", "ours", "theirs", "tasks"}};
   for (const RivalResult& rival : subject.rivals) {
     if (rival.table != table.name) continue;
-    rows.push_back({escape_html(rival.model), "<b>" + ratio_text(rival.ratio) + "</b>",
+    rows.push_back({shown_html(rival.model), "<b>" + ratio_text(rival.ratio) + "</b>",
                     score_cell(rival.ours), fmt::format("{:.2f} %", 100 * rival.theirs),
                     fmt::format("{} of {}", rival.tasks.size(), rival.tasks_of_suite)});
   }
   if (rows.size() == 1) return "";
-  return paragraph("<b>" + escape_html(subject.subject.name) +
+  return paragraph("<b>" + shown_html(subject.subject.name) +
                    "</b>, mean over the tasks that both have a score of:") +
          table_html(rows);
 }
@@ -181,8 +188,8 @@ std::string groups_section(const SuiteResults& results) {
   for (const std::string& name : names_of(results.suite.at("tasks"))) {
     const std::string figure = group_figure(results, name);
     if (figure.empty()) continue;
-    out += "<figure><figcaption>" + escape_html(title_of(results, name)) + "</figcaption>" +
-           figure + "</figure>";
+    out += "<figure><figcaption>" + shown_html(title_of(results, name)) + "</figcaption>" + figure +
+           "</figure>";
   }
   return out.empty() ? "" : subject_legend(results) + "<div class='grid'>" + out + "</div>";
 }
@@ -192,9 +199,9 @@ std::string metrics_section(const SuiteResults& results) {
   for (const SubjectResult& subject : results.subjects) {
     for (const TaskResult& task : subject.tasks) {
       for (const MetricScore& metric : task.score.metrics)
-        rows.push_back({escape_html(title_of(task)), escape_html(subject.subject.name),
-                        escape_html(metric.name), score_cell(metric.interval),
-                        escape_html(extent_text(task))});
+        rows.push_back({shown_html(title_of(task)), shown_html(subject.subject.name),
+                        shown_html(metric.name), score_cell(metric.interval),
+                        shown_html(extent_text(task))});
     }
   }
   return rows.size() == 1 ? "" : table_html(rows);
@@ -207,7 +214,7 @@ std::string lengths_section(const SuiteResults& results) {
     for (const TaskResult& task : subject.tasks) {
       const TaskScore& s = task.score;
       const double count = std::max<double>(1, static_cast<double>(s.answers));
-      rows.push_back({escape_html(title_of(task)), escape_html(subject.subject.name),
+      rows.push_back({shown_html(title_of(task)), shown_html(subject.subject.name),
                       std::to_string(s.answers), fmt::format("{:.1f}", s.tokens.mean),
                       std::to_string(s.tokens.median), std::to_string(s.tokens.p90),
                       std::to_string(s.tokens.most),
@@ -256,11 +263,11 @@ std::string failure_html(const AnswerRow& row) {
   const std::string said = said_text(row);
   out += said.empty() ? paragraph("(no answer)", "blank") : pre(said, "said");
   out += "<div class='expected'>expected: <code>" +
-         escape_html(beginning_of(row.expected.dump(), 600)) + "</code></div>";
+         shown_html(beginning_of(row.expected.dump(), 600)) + "</code></div>";
   if (!row.grade.extracted.empty())
     out += "<div class='expected'>read: <code>" +
-           escape_html(beginning_of(row.grade.extracted, 600)) + "</code></div>";
-  out += "<div class='what'>" + escape_html(beginning_of(row.grade.reason, 2000)) +
+           shown_html(beginning_of(row.grade.extracted, 600)) + "</code></div>";
+  out += "<div class='what'>" + shown_html(beginning_of(row.grade.reason, 2000)) +
          fmt::format(" ({} tokens, ended by {})</div>", row.tokens, name_of(row.end));
   const std::string title = fmt::format(
       "{}{}: {}", row.item,
@@ -276,8 +283,8 @@ std::string failures_of(const SubjectResult& subject, const TaskResult& task,
   std::string shown;  // from all over the task
   for (size_t i = 0; i < some; ++i) shown += failure_html(failed[i * count / some]);
   if (count == 0) return "";
-  std::string out = fmt::format("<h3>{} · {}</h3>", escape_html(title_of(task)),
-                                escape_html(subject.subject.name));
+  std::string out =
+      fmt::format("<h3>{} · {}</h3>", shown_html(title_of(task)), shown_html(subject.subject.name));
   out += paragraph(fmt::format("{} of {} answers are not wholly right; {} are shown.", count,
                                task.score.answers, some),
                    "about");
@@ -295,7 +302,7 @@ std::string facts_card(const SubjectResult& subject) {
   std::string rows;
   const auto add = [&](const std::string& name, const Json& value) {
     const std::string text = value.is_string() ? value.as_string() : value.dump();
-    rows += "<div><dt>" + escape_html(name) + "</dt><dd>" + escape_html(text) + "</dd></div>";
+    rows += "<div><dt>" + shown_html(name) + "</dt><dd>" + shown_html(text) + "</dd></div>";
   };
   for (const auto& [name, value] : subject.subject.identity.as_object()) add(name, value);
   for (const auto& [name, value] : subject.subject.facts.as_object()) {
@@ -303,7 +310,7 @@ std::string facts_card(const SubjectResult& subject) {
   }
   if (const Json* shape = subject.subject.facts.find("shape"); shape != nullptr)
     for (const auto& [name, value] : shape->as_object()) add(name, value);
-  return "<div class='facts'><h3>" + escape_html(subject.subject.name) + "</h3><dl>" + rows +
+  return "<div class='facts'><h3>" + shown_html(subject.subject.name) + "</h3><dl>" + rows +
          "</dl></div>";
 }
 
@@ -316,10 +323,10 @@ std::string made_section(const SuiteResults& results) {
     for (const TaskResult& task : subject.tasks) {
       const std::string text = task.measure.settings.dump(1);
       const Json& about = task.measure.about;
-      rows.push_back({escape_html(task.measure.task), escape_html(subject.subject.name),
+      rows.push_back({shown_html(task.measure.task), shown_html(subject.subject.name),
                       fmt::format("<code>{:016x}</code>", xxh64(task.measure.settings.dump())),
-                      escape_html(about.at("source").as_string()),
-                      escape_html(about.at("licence").as_string())});
+                      shown_html(about.at("source").as_string()),
+                      shown_html(about.at("licence").as_string())});
       settings += folded(subject.subject.name + ": " + task.measure.task, pre(text, "settings"));
     }
   }
@@ -333,7 +340,7 @@ std::string made_section(const SuiteResults& results) {
 }  // namespace
 
 std::string suite_html(const SuiteResults& results, const AnswerStore& store) {
-  const std::string title = escape_html(results.suite.at("title").as_string());
+  const std::string title = shown_html(results.suite.at("title").as_string());
   struct Part {
     const char *id, *title;
     std::string body;
@@ -354,7 +361,7 @@ std::string suite_html(const SuiteResults& results, const AnswerStore& store) {
   return "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' "
          "content='width=device-width,initial-scale=1'><title>" +
          title + "</title><style>" + kReportStyle + "</style></head><body><header><h1>" + title +
-         "</h1>" + paragraph(escape_html(results.suite.at("about").as_string()), "about") +
+         "</h1>" + paragraph(shown_html(results.suite.at("about").as_string()), "about") +
          "</header><nav aria-label='parts'>" + links + "</nav><main>" + body +
          "</main></body></html>\n";
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/html.h"
 #include "base/python_text.h"
 
 namespace dure {
@@ -36,10 +37,21 @@ std::string padded(const std::vector<Cells>& rows) {
   return out;
 }
 
+// Names come from anywhere: what Markdown or HTML would act on is escaped, as are signs that turn
+// the direction of text.
 std::string cell_text(const std::string& text) {
   std::string out;
-  for (const char c : text)
-    out += c == '|' ? std::string("\\|") : c == '\n' ? " " : std::string(1, c);
+  for (size_t i = 0; i < text.size();) {
+    const size_t begin = i;
+    const char32_t c = next_code_point(text, i);
+    if (c == '<' || c == '>' || c == '&') {
+      out += c == '<' ? "&lt;" : c == '>' ? "&gt;" : "&amp;";
+    } else if (c == '|' || c == '`' || c == '*' || c == '[' || c == ']' || c == '\\') {
+      out += std::string("\\") + static_cast<char>(c);
+    } else {
+      out += is_plain_character(c) ? text.substr(begin, i - begin) : c == '\n' ? " " : "\uFFFD";
+    }
+  }
   return out;
 }
 
@@ -107,7 +119,7 @@ std::vector<Cells> score_rows(const SuiteResults& results) {
     rows.push_back(std::move(row));
   }
   if (rows.size() < 3) return rows;
-  Cells mean = {"mean of the tasks"};
+  Cells mean = {mean_label(results)};
   for (const SubjectResult& subject : results.subjects) mean.push_back(mean_text(subject));
   rows.push_back(std::move(mean));
   return rows;
@@ -161,10 +173,16 @@ std::string ratio_text(const Interval& ratio) {
 
 std::string oddities_text(const TaskScore& score) {
   std::string out;
+  if (score.missing > 0)
+    out = fmt::format("{} of {} answers missing", score.missing, score.items * score.samples);
+  bool first = true;
   const auto add = [&](int64_t count, const char* what) {
-    if (count > 0) out += fmt::format("{}{} {}", out.empty() ? "" : ", ", count, what);
+    if (count == 0) return;
+    out += out.empty() ? "" : ", ";
+    out += first ? fmt::format("{} of {} answers {}", count, score.answers, what)
+                 : fmt::format("{} {}", count, what);
+    first = false;
   };
-  add(score.missing, "missing");
   add(score.cut, "cut");
   add(score.too_long, "too long");
   add(score.empty, "empty");
@@ -181,6 +199,13 @@ std::string extent_text(const TaskResult& task) {
   return out;
 }
 
+std::string mean_label(const SuiteResults& results) {
+  const size_t of_suite = results.suite.at("tasks").size();
+  if (task_names(results).size() == of_suite) return "mean of the tasks";
+  return fmt::format("mean of the {} {} of {}", of_suite, of_suite == 1 ? "task" : "tasks",
+                     results.suite.at("name").as_string());
+}
+
 std::string suite_table(const SuiteResults& results) {
   std::string out = padded(score_rows(results));
   for (const SubjectResult& subject : results.subjects) {
@@ -189,8 +214,7 @@ std::string suite_table(const SuiteResults& results) {
                          joined(subject.missing));
     for (const TaskResult& task : subject.tasks) {
       if (const std::string odd = oddities_text(task.score); !odd.empty())
-        out += fmt::format("{}: {}: {} of {} answers\n", subject.subject.name, task.measure.task,
-                           odd, task.score.answers);
+        out += fmt::format("{}: {}: {}\n", subject.subject.name, task.measure.task, odd);
     }
     if (subject.rivals.empty()) continue;
     out += "\n" + padded(rival_rows(subject));
@@ -199,17 +223,18 @@ std::string suite_table(const SuiteResults& results) {
 }
 
 std::string suite_markdown(const SuiteResults& results) {
-  std::string out = "# " + results.suite.at("title").as_string() + "\n\n";
+  std::string out = "# " + cell_text(results.suite.at("title").as_string()) + "\n\n";
   if (const std::string& about = results.suite.at("about").as_string(); !about.empty())
-    out += about + "\n\n";
+    out += cell_text(about) + "\n\n";
   out +=
-      "Scores with their 95 % intervals (bootstrap over items). An answer that could not be graded "
+      "Scores with their 95 % intervals (bootstrap over items; Wilson's where all items are right, "
+      "or all wrong). An answer that could not be graded "
       "counts as wrong and is counted under \"cannot tell\".\n\n";
   out += markdown_table(score_rows(results));
   for (const SubjectResult& subject : results.subjects) {
-    out += "## " + subject.subject.name + "\n\n";
+    out += "## " + cell_text(subject.subject.name) + "\n\n";
     if (!subject.missing.empty())
-      out += "No mean: answers are missing for " + joined(subject.missing) + ".\n\n";
+      out += "No mean: answers are missing for " + cell_text(joined(subject.missing)) + ".\n\n";
     if (!subject.rivals.empty())
       out += "Rivals' scores as they were published, without intervals.\n\n" +
              markdown_table(rival_rows(subject));

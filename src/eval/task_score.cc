@@ -159,6 +159,26 @@ double macro_f1(const std::vector<std::vector<size_t>>& strata,
   return count > 0 ? sum / static_cast<double>(count) : 0;
 }
 
+bool all_equal(const std::vector<double>& values) {
+  return std::all_of(values.begin(), values.end(),
+                     [&](double one) { return std::abs(one - values.front()) < 1e-12; });
+}
+
+// Where items do not differ (all right, all wrong, each a group of its own), drawing among them
+// says nothing: Wilson's interval stands in, and resamples spread so that a mean of tasks has its
+// share of it: a normal of either side whose 95 % bounds are Wilson's.
+void widen(MetricScore& score, int64_t items, const ScoreOptions& options, uint64_t stream) {
+  const double value = score.interval.value;
+  if (items == 0 || value < 0 || value > 1) return;
+  score.interval = wilson_of_share(value, items);
+  Rng rng(options.seed, stream_id("widened", stream));
+  for (double& one : score.resamples) {
+    const double z = rng.normal() / 1.959963984540054;
+    const double side = z < 0 ? value - score.interval.low : score.interval.high - value;
+    one = std::clamp(value + z * side, 0.0, 1.0);
+  }
+}
+
 MetricScore score_metric(const std::string& metric, const std::vector<ItemAnswers>& items,
                          const Resampler& resampler, const ScoreOptions& options, uint64_t stream) {
   std::vector<Share> shares;
@@ -174,6 +194,7 @@ MetricScore score_metric(const std::string& metric, const std::vector<ItemAnswer
     out.resamples.push_back(value(resampler.draw(rng)));
   }
   out.interval = resampled_interval(value(resampler.strata()), out.resamples);
+  if (all_equal(out.resamples)) widen(out, std::ssize(items), options, stream);
   return out;
 }
 

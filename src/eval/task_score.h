@@ -25,7 +25,7 @@
 namespace dure {
 
 // What was counted, in [0, 1]; intervals are the bootstrap's at 95 %: over items, within each group
-// where groups count the same.
+// where groups count the same. Where no draw differs (all right, all wrong), Wilson's.
 struct MetricScore {
   std::string name;
   Interval interval;

@@ -54,6 +54,32 @@ TEST(TaskScore, PassAtIsTheUnbiasedEstimator) {
   }
 }
 
+// All right is not certain: Wilson's interval, in groups and in means of tasks too.
+TEST(TaskScore, NoIntervalIsOfNoWidth) {
+  std::vector<AnswerRow> rows;
+  std::vector<std::string> items;
+  for (int i = 0; i < 20; ++i) {
+    items.push_back(std::to_string(i));
+    rows.push_back(answer(items.back(), 0, 1, "x", i < 10 ? "g" : "h"));
+  }
+  const TaskScore all = score_task(measure(items, 1, "mean"), rows);
+  const Interval expected = wilson_interval(20, 20);
+  EXPECT_EQ(all.metrics[0].interval.value, 1);
+  EXPECT_EQ(all.metrics[0].interval.low, expected.low);
+  EXPECT_EQ(all.metrics[0].interval.high, 1);
+  ASSERT_EQ(all.groups.size(), 2u);
+  EXPECT_EQ(all.groups[0].interval.low, wilson_interval(10, 10).low);
+  const MetricScore mean = mean_of_tasks({&all, &all});
+  EXPECT_EQ(mean.interval.value, 1);
+  EXPECT_LT(mean.interval.low, 0.95);
+  EXPECT_GT(mean.interval.low, expected.low - 0.02);
+  for (AnswerRow& row : rows) row.grade.score = 0;
+  const Interval none = score_task(measure(items, 1, "mean"), rows).metrics[0].interval;
+  EXPECT_EQ(none.low, 0);
+  EXPECT_EQ(none.high, wilson_interval(0, 20).high);
+  EXPECT_EQ(wilson_of_share(0.8, 10).low, wilson_interval(8, 10).low);
+}
+
 TEST(TaskScore, CountsWhatIsThere) {
   const std::vector<AnswerRow> rows = {answer("a", 0, 1, "x"), answer("a", 1, 0, "y"),
                                        answer("b", 0, 1, "x"), answer("b", 1, std::nullopt, "")};

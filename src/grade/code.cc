@@ -118,9 +118,8 @@ class CodeGrader : public Grader {
     const std::vector<std::string> tests = {"check(" + text(item, "entry_point") + ")"};
     // A whole function that stands for the prompt's own begins a line of its own.
     const bool whole = !begins_indented(code) && !text(item, "prompt").ends_with('\n');
-    const std::string program =
-        text(item, "prompt") + (whole ? "\n" : "") + code + "\n" + text(item, "test") + "\n";
-    return judge_tests(tests, run_asserts(program, tests, limits(item)));
+    const std::string program = text(item, "prompt") + (whole ? "\n" : "") + code + "\n";
+    return judge_tests(tests, run_asserts(program, text(item, "test"), tests, limits(item)));
   }
 
   Verdict judge_asserts(const Item& item, const std::string& code) const {
@@ -128,7 +127,7 @@ class CodeGrader : public Grader {
     const Json* setup = item.reference.find("test_setup_code");
     const std::string program =
         code + "\n" + (setup == nullptr ? "" : setup->as_string(place(item))) + "\n";
-    return judge_tests(tests, run_asserts(program, tests, limits(item)));
+    return judge_tests(tests, run_asserts(program, "", tests, limits(item)));
   }
 
   // What is there to say of one test: why it is wrong, with its data cut short.

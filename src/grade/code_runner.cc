@@ -1,129 +1,19 @@
-// Three small Python programs, and the lines that they report: "KEY INDEX JSON".
+// Starts the Python programs of code_programs.h, and reads the lines that they report. What an
+// answer's own code may have written is any bytes: no failure of ours.
 #include "grade/code_runner.h"
 
 #include <algorithm>
-#include <random>
 #include <semaphore>
 #include <sstream>
 #include <thread>
 
 #include "base/error.h"
+#include "grade/code_programs.h"
 #include "grade/code_text.h"
 #include "sandbox/sandboxed_program.h"
 
 namespace dure {
 namespace {
-
-// Reports go to a copy of standard output, which itself leads nowhere from then on.
-constexpr const char* kReport = R"(import json, os, sys
-task = json.load(open('/program/task.json', encoding='utf-8'))
-def report_to():
-    copy = os.dup(1)
-    keys = os.fdopen(os.dup(0))
-    nowhere = os.open('/dev/null', os.O_RDWR)
-    for file in (0, 1, 2): os.dup2(nowhere, file)
-    def report(index, said):
-        keys.seek(0)
-        os.write(copy, ('%s %d %s\n' % (keys.readline().strip(), index, json.dumps(said))).encode())
-    return report
-report = report_to()
-def told(error):
-    try: return ('%s: %s' % (type(error).__name__, error))[:1000]
-    except BaseException: return type(error).__name__
-)";
-
-constexpr const char* kAsserts = R"(
-class NoInput:
-    def __getattr__(self, name): raise OSError('there is no input')
-    def __iter__(self): raise OSError('there is no input')
-def main():
-    sys.stdin = NoInput()
-    space = {}
-    try:
-        exec(compile(task['program'], 'program', 'exec'), space)
-    except BaseException as error:
-        return report(-1, told(error))
-    for index, test in enumerate(task['tests']):
-        try:
-            exec(compile(test, 'test', 'exec'), space)
-        except BaseException as error:
-            report(index, told(error))
-        else:
-            report(index, None)
-main()
-os._exit(0)
-)";
-
-// The names that LiveCodeBench's checker puts in front of every program, in its order (each
-// module's public names, then the modules themselves), and its depth of recursion.
-constexpr const char* kNames = R"(
-def common_names():
-    import importlib
-    named = ('string re datetime collections heapq bisect copy math random statistics itertools '
-             'functools operator io sys json builtins typing').split()
-    space = {}
-    for name in named: exec('from %s import *' % name, space)
-    for name in named:
-        if name not in ('builtins', 'typing'): space[name] = importlib.import_module(name)
-    sys.setrecursionlimit(50000)
-    return space
-)";
-
-constexpr const char* kFunction = R"(
-import faulthandler, numbers, signal
-class TooLong(BaseException): pass
-def alarm(number, frame): raise TooLong('more than %g s' % task['seconds'])
-def written(value, outermost=False):
-    if value is None or isinstance(value, (str, bool)): return value
-    if isinstance(value, numbers.Integral): return int(value) if abs(value) < 1 << 63 else float(value)
-    if isinstance(value, numbers.Real):
-        value = float(value)
-        return value if value - value == 0 else {'other': repr(value)}
-    if isinstance(value, list) or outermost and isinstance(value, tuple):
-        return [written(item) for item in value]
-    if isinstance(value, dict):
-        return {'dict': [[written(k), written(v)] for k, v in value.items()]}
-    return {'other': repr(value)[:1000]}
-def call(function, text):
-    signal.setitimer(signal.ITIMER_PROF, task['seconds'])
-    faulthandler.dump_traceback_later(2 * task['seconds'] + 1, exit=True)
-    try:
-        value = function(*[json.loads(line) for line in text.split('\n')])
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        return {'value': written(value, True)}
-    except BaseException as error:
-        return {'error': told(error)}
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        faulthandler.cancel_dump_traceback_later()
-def main():
-    signal.signal(signal.SIGPROF, alarm)
-    space = dict(common_names(), __name__='solution')
-    try:
-        exec(compile(task['program'], 'program', 'exec'), space)
-        if 'class Solution' in task['program']: function = getattr(space['Solution'](), task['name'])
-        else: function = space[task['name']]
-    except BaseException as error:
-        return report(-1, {'error': told(error)})
-    for index, text in enumerate(task['inputs']):
-        said = call(function, text)
-        report(index, said)
-        if 'error' in said and not task['every']: return
-main()
-os._exit(0)
-)";
-
-constexpr const char* kScript = R"(
-def main():
-    with open('/program/solution.py', encoding='utf-8') as file: program = file.read()
-    space = common_names()
-    space.update(__name__='__main__', __file__='solution.py')
-    try:
-        exec(compile(program, 'solution.py', 'exec'), space)
-    except SystemExit:
-        pass
-main()
-)";
 
 // No more at a time than there are cores: limits by the clock would not hold otherwise.
 class Turn {
@@ -140,11 +30,6 @@ class Turn {
     return turns;
   }
 };
-
-std::string new_key() {
-  thread_local std::random_device source;
-  return std::to_string(source()) + std::to_string(source());
-}
 
 SandboxedProgram python(const std::string& source, const CodeLimits& limits) {
   return {.program = limits.python,
@@ -173,58 +58,80 @@ std::string how_it_ended(const SandboxResult& result) {
 
 struct Report {
   int64_t index = 0;
-  Json said;
+  std::optional<Json> said;  // absent: it is no JSON
 };
 
-// Only lines that begin with the key are the runner's own.
-std::vector<Report> reports_of(const std::string& output, const std::string& key) {
+// Lines "INDEX JSON"; what does not begin so is nobody's report.
+std::vector<Report> reports_of(const std::string& output) {
   std::vector<Report> reports;
   std::istringstream lines(output);
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
-    std::string word, rest;
+    std::string rest;
     Report report;
-    if (!(words >> word >> report.index) || word != key) continue;
+    if (!(words >> report.index)) continue;
     std::getline(words, rest);
-    report.said = parse_json(rest, "the runner's report");
+    try {
+      report.said = parse_json(rest, "report");
+    } catch (const Error&) {
+    }
     reports.push_back(std::move(report));
   }
   return reports;
 }
 
-// One run a test, all of them unreached until a report says otherwise.
+constexpr const char* kUnreadable = "what it reported cannot be read";
+
+// One run a test, all of them unreached until a report says otherwise. Index -1 is of all of them,
+// and can only say why they failed.
 template <typename Take>
-std::vector<CodeRun> reported(size_t count, SandboxedProgram program, const CodeLimits& limits,
-                              double shares, Take take) {
-  const std::string key = new_key();
-  program.input = key + "\n";
+std::vector<CodeRun> reported(size_t count, const SandboxedProgram& program,
+                              const CodeLimits& limits, double shares, Take take) {
   const SandboxResult result = run(program, limits, shares);
   std::vector<CodeRun> runs(count);
   std::string unreached = how_it_ended(result);
   if (result.succeeded()) unreached = "it ended before its tests did";
   for (CodeRun& run : runs) run.error = unreached;
-  for (const Report& report : reports_of(result.output, key)) {
-    if (report.index >= 0 && report.index < static_cast<int64_t>(count))
-      take(report.said, runs[static_cast<size_t>(report.index)]);
-    if (report.index < 0)
-      for (CodeRun& run : runs) take(report.said, run);
+  for (const Report& report : reports_of(result.output)) {
+    if (report.index >= static_cast<int64_t>(count) || report.index < -1) continue;
+    CodeRun said{.error = kUnreadable};
+    if (report.said) take(*report.said, said);
+    if (report.index >= 0) {
+      runs[static_cast<size_t>(report.index)] = std::move(said);
+    } else if (!said.passed) {
+      for (CodeRun& run : runs) run.error = said.error;
+    }
   }
   return runs;
 }
 
+void take_verdict(const Json& said, CodeRun& run) {
+  run.passed = said.is_null();
+  run.error = run.passed ? "" : said.is_string() ? said.as_string() : kUnreadable;
+}
+
+// {"value"} or {"error"}, as the program's own process writes it.
+void take_value(const Json& said, CodeRun& run) {
+  const Json* error = said.find("error");
+  const Json* value = said.find("value");
+  run.passed = error == nullptr && value != nullptr;
+  if (run.passed) run.value = *value;
+  run.error = run.passed                               ? ""
+              : error != nullptr && error->is_string() ? error->as_string()
+                                                       : kUnreadable;
+}
+
 }  // namespace
 
-std::vector<CodeRun> run_asserts(const std::string& program, const std::vector<std::string>& tests,
-                                 const CodeLimits& limits) {
+std::vector<CodeRun> run_asserts(const std::string& program, const std::string& before,
+                                 const std::vector<std::string>& tests, const CodeLimits& limits) {
+  SandboxedProgram inside = python(kJudgeOfAsserts, limits);
+  inside.files.push_back({"program.py", program});
   Json task = Json::object();
-  task["program"] = program;
+  task["before"] = before;
   task["tests"] = Json::array_of(tests);
-  SandboxedProgram inside = python(std::string(kReport) + kAsserts, limits);
-  inside.files.push_back({"task.json", task.dump()});
-  return reported(tests.size(), std::move(inside), limits, 1, [](const Json& said, CodeRun& run) {
-    run.passed = said.is_null();
-    run.error = run.passed ? "" : said.as_string();
-  });
+  inside.input = task.dump();
+  return reported(tests.size(), inside, limits, 1, take_verdict);
 }
 
 CodeRun run_script(const std::string& program, const std::string& input, const CodeLimits& limits) {
@@ -247,16 +154,10 @@ std::vector<CodeRun> run_function(const std::string& program, const std::string&
   task["name"] = name;
   task["inputs"] = Json::array_of(inputs);
   task["seconds"] = limits.seconds;
-  SandboxedProgram inside = python(std::string(kReport) + kNames + kFunction, limits);
+  SandboxedProgram inside = python(std::string(kFunctionReport) + kNames + kFunction, limits);
   inside.files.push_back({"task.json", task.dump()});
   const auto shares = static_cast<double>(inputs.size() + 1);
-  return reported(inputs.size(), std::move(inside), limits, shares,
-                  [](const Json& said, CodeRun& run) {
-                    const Json* error = said.find("error");
-                    run.passed = error == nullptr;
-                    run.error = run.passed ? "" : error->as_string();
-                    if (run.passed) run.value = said.at("value");
-                  });
+  return reported(inputs.size(), inside, limits, shares, take_value);
 }
 
 }  // namespace dure

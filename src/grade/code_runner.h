@@ -1,10 +1,10 @@
 // grade/code_runner.h: Python programs put to their tests in the sandbox.
 //
-// Owns the small programs that go in beside an answer's code, and reading what they report.
-// Expected outputs of tests that compare what is printed or returned never go in: a program cannot
-// know them. Asserts do, by their nature, and run in the answer's own process: one that looks for
-// the report's key in its own memory can forge it (docs/sandbox.md). Not here: the sandbox
-// (sandbox/sandboxed_program.h), comparing (code_text.h).
+// Owns starting them and reading what they report. Neither the expected outputs of tests that
+// compare what is printed or returned, nor asserts, nor anything that makes a verdict are where an
+// answer's code can read or write them: outputs stay outside, asserts run in a process of their own
+// (code_programs.h; docs/sandbox.md). Not here: the sandbox (sandbox/sandboxed_program.h),
+// comparing (code_text.h).
 #pragma once
 
 #include <string>
@@ -29,10 +29,12 @@ struct CodeRun {
   std::string error;   // why it did not get so far; empty where it did
 };
 
-// `program` in one namespace, then each of `tests` in it, whatever became of those before. One run
-// for each test: passed where it ended without an exception.
-std::vector<CodeRun> run_asserts(const std::string& program, const std::vector<std::string>& tests,
-                                 const CodeLimits& limits);
+// `program` in one process; `before`, then each of `tests`, whatever became of those before, in
+// another, where the names that tests use and the program has stand for the program's. Values go to
+// and fro as plain data; of other objects only calls, attributes, items and lengths. One run for
+// each test: passed where it ended without an exception.
+std::vector<CodeRun> run_asserts(const std::string& program, const std::string& before,
+                                 const std::vector<std::string>& tests, const CodeLimits& limits);
 
 // As a script that reads `input`. `passed`: it ended well.
 CodeRun run_script(const std::string& program, const std::string& input, const CodeLimits& limits);

@@ -159,5 +159,105 @@ TEST_F(CodeGrading, Functions) {
   EXPECT_NE(score("def other(): pass").second.find("KeyError"), std::string::npos);
 }
 
+// Programs that would pass without doing what is asked: neither verdicts nor tests are within
+// their reach.
+TEST_F(CodeGrading, Forgeries) {
+  const auto asserts = grader(R"({"name": "code", "mode": "asserts", "seconds": 3})");
+  const auto completion = grader(R"({"name": "code", "mode": "completion", "seconds": 3})");
+  const Item one = item(R"({"test_list": ["assert f(1) == 2"]})");
+  const Item check = item(R"({"prompt": "def f(x):\n", "entry_point": "f",
+                              "test": "def check(c):\n  assert c(1) == 99\n"})");
+  const char* const programs[] = {
+      // Every descriptor: read for a key, written to as a report.
+      "import os\nfor file in range(64):\n  try: k = os.pread(file, 100, 0).decode().strip()\n"
+      "  except OSError: k = ''\n  for line in (k + ' 0 null\\n', '0 null\\n', '-1 null\\n'):\n"
+      "    try: os.write(file, line.encode())\n    except OSError: pass\nos._exit(0)",
+      "import os\nos.write(1, b'0 null\\n')\nos._exit(0)",
+      // Frames and memory of its own process.
+      "import sys, gc\ndef f(x):\n  frame = sys._getframe()\n  while frame:\n"
+      "    for v in list(frame.f_locals.values()) + list(frame.f_globals.values()):\n"
+      "      if callable(v):\n        try: v(0, None)\n        except BaseException: pass\n"
+      "    frame = frame.f_back\n  return None",
+      "import gc\ndef f(x):\n  found = [o for o in gc.get_objects() if 'assert' in "
+      "repr(o)[:9999]]\n"
+      "  return 2 if any('== 2' in repr(o)[:9999] for o in found) else None",
+      "import os\ndef f(x):\n  for name in os.listdir('/program'):\n"
+      "    if '== 2' in open('/program/' + name).read(): return 2",
+      // Values that are equal to everything, and builtins of its own.
+      "class E:\n  def __eq__(self, other): return True\ndef f(x): return E()",
+      "class E(int):\n  def __eq__(self, other): return True\n  __hash__ = int.__hash__\n"
+      "def f(x): return E(7)",
+      "import builtins\nbuiltins.AssertionError = type('X', (BaseException,), {})\n"
+      "def f(x): return 0",
+      "def f(x):\n  raise SystemExit(0)",
+      "def f(x):\n  import os\n  os._exit(0)",
+      "def f(x):\n  import os, signal\n  os.kill(os.getppid(), signal.SIGKILL)",
+  };
+  for (const char* program : programs) {
+    const std::string block = std::string("```python\n") + program + "\n```";
+    const Grade grade = asserts->grade(one, {.content = block});
+    EXPECT_EQ(grade.score, 0.0) << program;
+    EXPECT_FALSE(grade.reason.empty());
+    EXPECT_EQ(completion->grade(check, {.content = block}).score, 0.0) << program;
+  }
+  // Where tests mean Python's own set, a program's does not count; where they mean the program's
+  // own sum, it does.
+  const Item sets = item(R"PY({"test_list": ["assert set(f(1)) == set([2])"]})PY");
+  EXPECT_EQ(asserts->grade(sets, {.content = "set = lambda x: 0\ndef f(x): return [3]"}).score,
+            0.0);
+  EXPECT_EQ(asserts->grade(sets, {.content = "def f(x): return [2, 2]"}).score, 1.0);
+  const Item sums = item(R"({"test_list": ["assert sum(10, 15) == 6"]})");
+  EXPECT_EQ(asserts->grade(sums, {.content = "def sum(a, b): return 6"}).score, 1.0);
+}
+
+// What is no plain data stays in the program's process, and can be called and looked at.
+TEST_F(CodeGrading, Objects) {
+  const auto asserts = grader(R"({"name": "code", "mode": "asserts", "seconds": 3})");
+  const std::string code =
+      "import math\nfrom collections import Counter\nfrom fractions import Fraction\n"
+      "class Node:\n  def __init__(self, v): self.v, self.next = v, None\n"
+      "  def double(self): return 2 * self.v\n"
+      "def total(n): return n.v + (total(n.next) if n.next else 0)\n"
+      "def counts(x): return Counter(x)\ndef pairs(x): return {(i, i + 1): {i} for i in x}\n"
+      "def numbers(): return (i * 10 ** 30 for i in range(3))\ndef half(): return Fraction(1, 2)\n"
+      "def big(): return 7 ** 9000\ndef bad(): raise ValueError('no')\n"
+      "def adder(a): return lambda b: a + b";
+  const Item tests = item(R"PY({"test_setup_code": "root = Node(1)\nroot.next = Node(2)",
+    "test_list": ["assert total(root) == 3", "assert root.next.v == 2 and root.double() == 2",
+      "assert counts('aab') == {'a': 2, 'b': 1}", "assert pairs([1]) == {(1, 2): {1}}",
+      "assert list(numbers()) == [0, 10 ** 30, 2 * 10 ** 30]", "assert half() == 0.5",
+      "assert big() == 7 ** 9000", "assert math.isclose(half(), 0.5)", "assert adder(1)(2) == 3",
+      "root.v = 5\nassert total(root) == 7", "assert root is not root.next and root != 1",
+      "try:\n  bad()\n  assert 0\nexcept ValueError as e:\n  assert str(e) == 'no'"]})PY");
+  const Grade grade = asserts->grade(tests, {.content = code});
+  EXPECT_EQ(grade.score, 1.0) << grade.reason;
+}
+
+// Any bytes, numbers and depths: a verdict, never an error.
+TEST_F(CodeGrading, WhatCannotBeRead) {
+  const auto asserts = grader(R"({"name": "code", "mode": "asserts", "seconds": 2})");
+  const auto stdio = grader(R"({"name": "code", "seconds": 2})");
+  const Item one = item(R"({"test_list": ["assert f(1) == 2"]})");
+  const Item line = item(R"({"inputs": ["1\n"], "outputs": ["2\n"]})");
+  const Item call = item(R"({"fn_name": "f", "inputs": ["1"], "outputs": ["2"]})");
+  for (const char* body :
+       {"raise Exception('\\ud800')", "return '\\ud800'",
+        "raise type('\\ud800', (Exception,), {})()",
+        "a = []\n  for i in range(900): a = [a]\n  return a", "return 10 ** 5000",
+        "return float('nan')", "a = []; a.append(a)\n  return a", "return {'\\udfff': 1}",
+        "return object()", "return lambda: 0", "return b'\\xff'",
+        "import os\n  for n in range(3, 64):\n    try: os.write(n, b'0 {bad\\n-2 null\\n7 null\\n"
+        "99999999999999999999 null\\n-1 null\\n0 \\xff\\n0 [1]\\n')\n    except OSError: pass",
+        "import os\n  os.write(3, b'0 ' + b'[' * 9999 + b'\\n')\n  os._exit(0)",
+        "class E(Exception):\n    def __str__(self): raise E()\n  raise E()"}) {
+    const std::string code = std::string("def f(x):\n  ") + body + "\n";
+    EXPECT_EQ(asserts->grade(one, {.content = code}).score, 0.0) << body;
+    EXPECT_EQ(stdio->grade(line, {.content = code + "print(f(1))\n"}).score, 0.0) << body;
+    const Grade called = stdio->grade(call, {.content = code});
+    EXPECT_EQ(called.score, 0.0) << body;
+    EXPECT_FALSE(called.reason.empty()) << body;
+  }
+}
+
 }  // namespace
 }  // namespace dure

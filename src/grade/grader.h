@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,6 +48,11 @@ struct Grade {
     return {std::nullopt, std::move(extracted), std::move(reason), {}};
   }
 };
+
+// What an answer makes its grader throw is that answer's verdict: "cannot tell", with the reason,
+// and Grade::failure "grader". Throws on what is of the world (a judge that is not reached, no
+// space, Ctrl-C), which says nothing about the answer.
+Grade verdict_of(const std::function<Grade()>& grading);
 
 class Grader {
  public:

@@ -21,6 +21,9 @@ struct GraderWorld {
   std::function<std::string(const std::vector<Message>&)> ask_judge;
   // Where verifiers leave what they say on standard error (verifier.log). Empty: nowhere.
   std::string folder;
+  // Whether a row of items may name `command` or `http` as its own grader: programs outside any
+  // sandbox, named by data.
+  bool row_programs = false;
 };
 
 // `options`: the grader's fields without "name"; null where there are none. `where`: names the task

@@ -66,7 +66,8 @@ void ItemPool::read(const ItemSourceOptions& options, const Options& all) {
                 .file = options.file,
                 .weight = options.weight,
                 .grader_spec = task.grader,
-                .environment_options = options.environment};
+                .environment_options = options.environment,
+                .row_programs = options.row_programs};
   if (!options.environment.given() && options.grader.json.is_null())
     source.environment_options = all.environment;
   for (const Source& other : sources_) {
@@ -104,9 +105,10 @@ void check_item(const Grader& grader, const Item& item, const std::string& file)
 
 void ItemPool::open_graders(const std::string& folder) {
   const GraderTable table = suite_graders();
-  const GraderWorld world{.ask_judge = nullptr, .folder = folder};
   const std::string log = folder.empty() ? "" : (Path(folder) / "environment.log").string();
   for (Source& source : sources_) {
+    const GraderWorld world{
+        .ask_judge = nullptr, .folder = folder, .row_programs = source.row_programs};
     if (source.environment_options.given()) {
       source.environment = make_environment(source.environment_options, log,
                                             "items " + source.file + ": environment");

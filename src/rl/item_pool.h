@@ -41,6 +41,7 @@ struct ItemSourceOptions {
   std::string name;
   GraderSpec grader;
   EnvironmentOptions environment;  // instead
+  bool row_programs = false;
   double weight = 1;
   template <typename V>
   void visit(V& v) {
@@ -49,6 +50,8 @@ struct ItemSourceOptions {
     v("grader", grader, "of rows that name none: as `dure eval --grader` takes it");
     v("environment", environment,
       "instead of a grader: its items are conversations with a program");
+    v("row_programs", row_programs,
+      "its rows may name command and http as their graders: programs outside any sandbox");
     v("weight", weight, "share of this source, relative to the others", above(0));
   }
 };
@@ -107,10 +110,11 @@ class ItemPool {
     std::string name, file;
     double weight = 1;
     Json grader_spec;  // of suite_graders()
+    EnvironmentOptions environment_options;
+    bool row_programs = false;
     std::string hash;  // of all its items
     std::vector<PoolItem> train;
     std::unique_ptr<Grader> grader;
-    EnvironmentOptions environment_options;
     std::unique_ptr<Environment> environment;
   };
   void read(const ItemSourceOptions& source, const Options& options);

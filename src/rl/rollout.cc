@@ -116,7 +116,8 @@ class Scoring {
   void grade(size_t i) {
     Rollout& r = rollouts_[i];
     try {
-      r.grade = source_.items->grader(*r.item).grade(r.item->item, answers_[i].answer);
+      r.grade = verdict_of(
+          [&] { return source_.items->grader(*r.item).grade(r.item->item, answers_[i].answer); });
     } catch (...) {
       const std::lock_guard lock(mutex_);
       if (!fault_) fault_ = std::current_exception();

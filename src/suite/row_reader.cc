@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/json_keys.h"
 #include "data/input.h"
 #include "suite/expression.h"
 #include "suite/shipped.h"
@@ -27,14 +28,14 @@ RowFormat format_of(const Path& path, RowFormat given) {
        path.string());
 }
 
-std::vector<Json> rows_of_lines(const Path& path) {
+std::vector<Json> rows_of_lines(const Path& path, bool keys_once = false) {
   std::vector<Json> out;
   LineReader lines(path);
   std::string line;
   while (lines.next(line)) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const std::string where = fmt::format("{}:{}", path.string(), lines.number());
-    Json row = parse_json(line, where);
+    Json row = keys_once ? parse_json_keys_once(line, where) : parse_json(line, where);
     if (!row.is_object())
       fail(ErrorCode::kCorrupt, "{}: a row is an object; this is {}", where, row.kind_name());
     out.push_back(std::move(row));
@@ -287,7 +288,7 @@ std::vector<Json> plain_rows(const Path& path, const SourceFile& file) {
       return {row};
     }
     default:
-      return rows_of_lines(path);
+      return rows_of_lines(path, file.keys_once);
   }
 }
 

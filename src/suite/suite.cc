@@ -79,6 +79,21 @@ void check_suite_fields(const Json& rest, const std::string& origin) {
   }
 }
 
+// A task's file names its rows' files relative to itself too: where one lies there, it comes first.
+TaskSpec task_beside(const Path& path) {
+  TaskSpec out = task_from_json(load_yaml(path), path.string());
+  for (SourceFile& file : out.source.files) {
+    std::vector<std::string> beside;
+    for (const std::string& name : file.paths) {
+      const Path there = path.parent_path() / name;
+      if (name.find('*') == std::string::npos && path_exists(there))
+        beside.push_back(std::filesystem::absolute(there).string());
+    }
+    file.paths.insert(file.paths.begin(), beside.begin(), beside.end());
+  }
+  return out;
+}
+
 struct EntryForm {
   TaskSpec task;
   Json ask;
@@ -91,7 +106,7 @@ EntryForm read_entry(const Json& json, const std::string& where, const Path& fol
     const std::string& name = json.as_string();
     if (!is_yaml(name)) return {.task = shipped_task(name, where)};
     const Path path = folder / name;
-    return {.task = task_from_json(load_yaml(path), path.string())};
+    return {.task = task_beside(path)};
   }
   Json rest = json;
   rest.as_object(where);
@@ -153,7 +168,7 @@ Suite suite_from_json(const Json& json, const std::string& origin, const Path& f
   SuiteHead head;
   from_json(head, rest, origin);
   Suite out{.name = head.name.empty() ? Path(origin).stem().string() : head.name,
-            .title = head.title,
+            .title = overrides.title.empty() ? head.title : overrides.title,
             .about = head.about,
             .rivals = head.rivals,
             .seed = overrides.seed >= 0 ? overrides.seed : head.seed};
@@ -192,9 +207,11 @@ TaskSpec task_of_items_file(const Path& path, const Json& grader, const Json& en
   Json file = Json::object();
   file["paths"] =
       Json::array_of(std::vector<std::string>{std::filesystem::absolute(path).string()});
+  file["keys_once"] = true;
   Json source = Json::object();
   source["files"] = Json::array_of(std::vector<Json>{file});
   json["source"] = std::move(source);
+  json["own_rows"] = true;
   json["id"] = "{{ id if id is defined else row_number }}";
   json["group"] = "{{ group if group is defined else '' }}";
   json["prompt"] =
@@ -218,28 +235,38 @@ TaskSpec task_of_items_file(const Path& path, const Json& grader, const Json& en
   return task;
 }
 
+bool is_suite_file(const std::string& given) { return is_yaml(given) || is_items(given); }
+
+bool is_older_suite(const std::string& given) {
+  if (!is_yaml(given) || !path_exists(given)) return false;
+  const Json json = load_yaml(given);
+  const Json* tasks = json.find("tasks");
+  return json.is_object() && (tasks == nullptr || tasks->is_object()) && !json.contains("source");
+}
+
 bool names_a_suite(const std::string& given) {
   if (find_shipped("suites", given) != nullptr) return true;
-  if (is_items(given)) return path_exists(given);
-  if (is_yaml(given) && path_exists(given)) {
-    const Json json = load_yaml(given);
-    const Json* tasks = json.find("tasks");
-    return (tasks != nullptr && tasks->is_array()) || json.contains("source");
-  }
+  if (is_suite_file(given)) return path_exists(given) && !is_older_suite(given);
   return find_shipped("tasks", given) != nullptr && !path_exists(given);
 }
 
 Suite load_suite(const std::string& given, const SuiteOverrides& overrides) {
   if (const ShippedFile* file = find_shipped("suites", given); file != nullptr && !is_yaml(given))
     return suite_from_json(parse_yaml(file->text, std::string(file->name)), given, ".", overrides);
+  if (is_suite_file(given) && !path_exists(given))
+    fail(ErrorCode::kNotFound, "{}: there is no such file (a suite, or a JSONL of items)", given);
   if (is_items(given))
     return suite_from_json(
         wrapped(task_of_items_file(given, overrides.grader, overrides.environment)), given, ".",
         overrides);
   if (is_yaml(given)) {
     const Json json = load_yaml(given);
+    if (!json.is_object())
+      fail(ErrorCode::kInvalidArgument,
+           "{}: a suite is an object with a list of `tasks`; this is {}", given,
+           json.is_null() ? "empty" : json.kind_name());
     if (json.contains("source"))
-      return suite_from_json(wrapped(task_from_json(json, given)), given, ".", overrides);
+      return suite_from_json(wrapped(task_beside(given)), given, ".", overrides);
     return suite_from_json(json, given, Path(given).parent_path(), overrides);
   }
   if (find_shipped("tasks", given) != nullptr)

@@ -33,6 +33,7 @@ struct SuiteOverrides {
   int64_t items_max = 0;          // 0: as the suite says
   std::vector<std::string> only;  // of its tasks; empty: all
   int64_t seed = -1;              // -1: as the suite says
+  std::string title;              // empty: as the suite says
   Json grader;                    // of a user's own file; or null
   Json environment;               // instead: {command: [...], ...}; or null
 };
@@ -47,8 +48,14 @@ Suite suite_from_json(const Json& json, const std::string& origin, const Path& f
                       const SuiteOverrides& overrides);
 
 // Whether `given` names a suite in one of these ways; for a command line. A YAML file of the older
-// form, whose `tasks` is an object, is none (evaluate.h).
+// form is none.
 bool names_a_suite(const std::string& given);
+
+// Whether it is written as the name of a file that holds a suite, there or not.
+bool is_suite_file(const std::string& given);
+// A YAML file of the older form (evaluate.h): an object without a list of tasks and without a
+// source.
+bool is_older_suite(const std::string& given);
 
 // A JSONL of {prompt | messages, answer | answers | reference, id?, group?, grader?, tools?,
 // continuations?} as a task. `grader`: of rows that name none; or null. `environment`: instead, as

@@ -33,6 +33,17 @@ class RowGrader : public Grader {
   }
 
  private:
+  // Who downloads rows has not said that they may run programs here.
+  void check_own(const Json& spec, const Item& item) const {
+    const Json* named = spec.is_object() ? spec.find("name") : &spec;
+    const std::string name = named != nullptr && named->is_string() ? named->as_string() : "";
+    if (world_.row_programs || (name != "command" && name != "http")) return;
+    fail(ErrorCode::kInvalidArgument,
+         "{}: item {}: its row names the grader '{}', which {} outside any sandbox: where these "
+         "rows are your own, allow it (dure eval: --allow-row-programs; dure rl: row_programs: "
+         "true beside the file)",
+         where_, item.id, name, name == "http" ? "sends answers to an address" : "runs a program");
+  }
   const Grader& of(const Item& item) const {
     const Json* own = item.fields.find("grader");
     const Json& spec = own != nullptr && !own->is_null() ? *own : otherwise_;
@@ -42,6 +53,7 @@ class RowGrader : public Grader {
            "verifier), or each row a field \"grader\"",
            where_, item.id);
     }
+    if (&spec == own) check_own(spec, item);
     const std::lock_guard lock(mutex_);
     std::unique_ptr<Grader>& made = graders_[spec.dump()];
     if (made == nullptr) made = make_grader(suite_graders(), spec, world_, where_);

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "suite/expression.h"
+#include "suite/grader_help.h"
 #include "suite/rivals.h"
 #include "suite/row_reader.h"
 #include "suite/shipped.h"
@@ -223,6 +224,81 @@ TEST_F(SuiteTest, OwnItemsAreASuite) {
   environment->check(items.at(1));
   const auto none = task_environment(load_suite(file.string(), {}).entries.at(0).task, {}, {});
   EXPECT_NE(error_of([&] { none->check(items.at(0)); }).find("names no grader"), std::string::npos);
+}
+
+TEST_F(SuiteTest, RowsThatAreNoneAreRefusedByTheirNumber) {
+  const std::string good = "{\"prompt\":\"1\",\"answer\":\"1\"}\n";
+  const auto said = [&](const std::string& row) {
+    const Path file = write("rows.jsonl", good + row + "\n");
+    return error_of([&] { task_items(load_suite(file.string(), {}).entries.at(0).task, {}); });
+  };
+  EXPECT_EQ(said(R"({"prompt":"p","anything":1})"), "");
+  const std::pair<const char*, const char*> bad[] = {
+      {R"({"answer":"1"})", "row 2 has neither prompt nor messages"},
+      {R"({"prompt":"p","messages":[{"role":"user","content":"x"}],"answer":"1"})", "has both"},
+      {R"({"prompt":5,"answer":"1"})", "prompt should be a text, not an integer"},
+      {R"({"prompt":" ","answer":"1"})", "row 2: prompt is empty"},
+      {R"({"messages":"hi","answer":"1"})", "messages should be a list"},
+      {R"({"messages":[],"answer":"1"})", "row 2: messages is empty"},
+      {R"({"prompt":"p","answer":"1","answers":["2"]})", "both answer and answers"},
+      {R"({"prompt":"p","answer":"1","reference":"2"})", "both answer and reference"},
+      {R"({"prompt":"p","anwser":"1"})", "'anwser' meant as 'answer'"},
+      {R"({"prompt":"p","answer":"1","answer":"2"})", "rows.jsonl:2: the key 'answer' comes twice"},
+  };
+  for (const auto& [row, what] : bad)
+    EXPECT_NE(said(row).find(what), std::string::npos) << row << ": " << said(row);
+}
+
+// Data does not start programs.
+TEST_F(SuiteTest, RowsNameNoProgramsUnlessAllowed) {
+  for (const char* grader : {R"("command")", R"({"name":"command","command":["touch","/tmp/x"]})",
+                             R"({"name":"http","url":"http://127.0.0.1:1"})"}) {
+    const Path file = write(
+        "program.jsonl", std::string(R"({"prompt":"p","answer":"1","grader":)") + grader + "}\n");
+    SuiteOverrides overrides;
+    overrides.grader = Json("exact");
+    const TaskSpec task = load_suite(file.string(), overrides).entries.at(0).task;
+    const Item item = task_items(task, {}).at(0);
+    const auto environment = task_environment(task, {}, {});
+    const std::string refusal = error_of([&] { environment->check(item); });
+    EXPECT_NE(refusal.find("--allow-row-programs"), std::string::npos) << refusal;
+    EXPECT_NE(refusal.find("item 1"), std::string::npos) << refusal;
+  }
+  const Path file = write("allowed.jsonl",
+                          R"({"prompt":"p","grader":{"name":"http","url":"http://127.0.0.1:1"}})");
+  const TaskSpec task = load_suite(file.string(), {}).entries.at(0).task;
+  const auto environment = task_environment(task, {}, {.row_programs = true});
+  environment->check(task_items(task, {}).at(0));
+}
+
+TEST_F(SuiteTest, ATasksFilesMayLieBesideIt) {
+  write("beside.jsonl", "{\"q\":\"x\",\"a\":\"y\"}\n");
+  const Path task = write("beside.yaml",
+                          "name: beside\nsource: {files: [{paths: [beside.jsonl]}]}\nprompt: '{{ q "
+                          "}}'\nreference: '{{ a }}'\ngrader: exact\n");
+  EXPECT_EQ(task_items(load_suite(task.string(), {}).entries.at(0).task, {}).size(), 1u);
+}
+
+TEST_F(SuiteTest, FilesThatAreNoSuiteAreNamed) {
+  const auto said = [&](const std::string& text) {
+    const Path file = write("wrong.yaml", text);
+    return error_of([&] { load_suite(file.string(), {}); });
+  };
+  EXPECT_NE(said("").find("wrong.yaml: a suite is an object"), std::string::npos) << said("");
+  EXPECT_NE(said("[1]").find("wrong.yaml: a suite is an object"), std::string::npos);
+  EXPECT_NE(said("text").find("wrong.yaml"), std::string::npos);
+  for (const char* name : {"/nowhere/nope.jsonl", "/nowhere/nope.yaml"}) {
+    EXPECT_TRUE(is_suite_file(name));
+    EXPECT_NE(error_of([&] { load_suite(name, {}); }).find(name), std::string::npos);
+  }
+}
+
+TEST(Graders, EachHasItsLineOfHelp) {
+  std::vector<std::string> told, there;
+  for (const GraderHelp& one : grader_help()) told.push_back(one.name);
+  for (const auto& [name, maker] : suite_graders())
+    if (name != "row_grader") there.push_back(name);
+  EXPECT_EQ(told, there);
 }
 
 TEST(Generated, NeedlesAreFoundByTheirCodes) {

@@ -10,6 +10,7 @@
 #include "grade/function_call.h"
 #include "suite/expression.h"
 #include "suite/generated_items.h"
+#include "suite/own_rows.h"
 #include "suite/row_reader.h"
 
 namespace dure {
@@ -187,6 +188,9 @@ class ItemMaker {
   // Absent where the row is left out.
   std::optional<Item> make(Json variables, int64_t number) const {
     check_fields(variables, number);
+    if (task_.own_rows)
+      check_own_row(variables,
+                    fmt::format("{}: row {}", task_.source.files.at(0).paths.at(0), number));
     Json row = variables;
     variables["row"] = std::move(row);
     variables["row_number"] = number;

@@ -53,6 +53,7 @@ struct SourceFile {
   // they lie below one of `document_folders`, templates of a path beside the file.
   std::string documents;
   std::vector<std::string> document_folders;
+  bool keys_once = false;  // JSON lines: a key that comes twice in an object is refused
   template <typename V>
   void visit(V& v) {
     v("paths", paths, "names of the file in the layouts it comes in; * stands for anything");
@@ -66,6 +67,7 @@ struct SourceFile {
     v("unpack", unpack, "fields that are JSON as text, also packed by zlib and base64");
     v("documents", documents, "the field that names text files, read into the field documents");
     v("document_folders", document_folders, "templates of where these lie, beside the file");
+    v("keys_once", keys_once, "JSON lines: a key that comes twice in an object is refused");
   }
 };
 
@@ -171,10 +173,10 @@ struct TaskSpec {
   std::string metric = "mean";       // metrics.h lists them; the headline
   std::vector<std::string> metrics;  // further ones
   GroupMean mean = GroupMean::kItems;
+  bool own_rows = false;  // a user's own items: each row is checked as own_rows.h says
   Json ask;               // its published settings: fields of AskSettings; or null
   Json generator;         // options of `source.generated`; or null
   std::string origin;     // the file it was read from, or "shipped": for errors
-  bool own_rows = false;  // a user's own file: what its rows lack is told by their fields
 
   template <typename V>
   void visit(V& v) {
@@ -194,6 +196,7 @@ struct TaskSpec {
     v("metric", metric, "the headline: mean, pass@K, all@K, majority@K, or a part of the grade");
     v("metrics", metrics, "further ones");
     v("mean", mean, "every item counts the same, or every group");
+    v("own_rows", own_rows, "rows are own items (own_rows.h), and checked as such");
   }
   std::string label() const { return title.empty() ? name : title; }
 };
