@@ -134,7 +134,7 @@ TEST(Help, AFieldThatSetGaveIsBlamedOnSet) {
   };
   const std::string nano = DURE_SOURCE_DIR "/recipes/nano/";
   refuse("train " + nano + "pretrain.yaml --set steps=-1",
-         "--set steps=-1: steps is -1: it must be at least 1");
+         "--set steps=-1: steps is -1: it must be at least 0");
   refuse("train " + nano + "pretrain.yaml --set optimiser.clip_norm=-1",
          "--set optimiser.clip_norm=-1: optimiser: clip_norm is -1");
   refuse("train " + nano + "pretrain.yaml --set stepz=1", "--set stepz=1: unknown field 'stepz'");

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "chat/open_model.h"
+#include "formats/adapter_files.h"
 #include "formats/config_fixture.h"
+#include "model/adapter_fixture.h"
 #include "tensor/cpu_stream.h"
 #include "text/bpe_trainer.h"
 
@@ -49,6 +51,17 @@ inline ModelTexts tiny_texts() {
   texts.tokenizer_json = small_tokenizer().to_json();
   texts.tokenizer_config = small_tokenizer().to_config_json().dump();
   return texts;
+}
+
+// A PEFT folder for the model of `model`.
+inline void write_tiny_adapter(const Path& folder, const std::string& model, int64_t rank,
+                               uint64_t seed) {
+  CpuStream stream(1);
+  const OpenModel opened = open_model(model);
+  const ModelConfig& config = opened.weights.config;
+  const auto values = random_adapter(config, rank, {LoraTarget::kAttention, LoraTarget::kExperts},
+                                     seed, 0.3, stream);
+  write_peft_adapter(folder, config, values->content(stream), {});
 }
 
 }  // namespace dure::testing_chat

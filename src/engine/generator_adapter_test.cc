@@ -6,7 +6,7 @@
 
 #include "base/testing.h"
 #include "engine/engine_fixture.h"
-#include "tensor/host_array.h"
+#include "model/adapter_fixture.h"
 
 namespace dure {
 namespace {
@@ -27,15 +27,7 @@ std::vector<LoraTarget> targets_of(const ModelConfig& config) {
 // Every target there is, with values that say something.
 std::shared_ptr<const ModelAdapter> adapter(const ModelConfig& config, int64_t rank, uint64_t seed,
                                             Stream& stream) {
-  const auto values = std::make_shared<AdapterParameters>(
-      config, adapter_layout({.rank = rank, .targets = targets_of(config)}, config, "test"),
-      Device::kCpu);
-  values->initialise(seed, stream);
-  for (const AdapterParameter& p : values->list()) {
-    if (p.is_up)
-      fill_normal(p.view, {.seed = seed, .stream = stream_id(p.name.c_str()), .deviation = 0.1},
-                  stream);
-  }
+  const auto values = random_adapter(config, rank, targets_of(config), seed, 0.1, stream);
   auto out = std::make_shared<ModelAdapter>(values->bind());
   out->fingerprint = seed;
   out->source = values;

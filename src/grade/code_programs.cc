@@ -7,7 +7,7 @@ const char* const kJudgeOfAsserts = R"(
 import builtins, importlib, json, os, sys
 
 plain_modules = ('math cmath re string collections itertools functools operator heapq bisect copy '
-                 'random statistics datetime decimal fractions json').split()
+                 'random statistics datetime decimal fractions json sys').split()
 
 def told(error):
     try: return ('%s: %s' % (type(error).__name__, error))[:1000]
@@ -30,6 +30,8 @@ def pack(value, hold):
     if isinstance(value, float): return float.__float__(value)
     if kind.__module__ in ('decimal', 'fractions') and kind.__name__ in ('Decimal', 'Fraction'):
         return {kind.__name__: str(value)}
+    if kind is type and getattr(builtins, value.__name__, None) is value:
+        return {'type': value.__name__}
     if hasattr(kind, '__next__'): return {'iterator': [pack(one, hold) for one in value]}
     return {'held': hold(value)}
 
@@ -43,6 +45,8 @@ def unpack(said, held):
     if name == 'bytes': return bytes(value)
     if name == 'complex': return complex(*value)
     if name == 'range': return range(*value)
+    if name == 'type' and type(getattr(builtins, str(value), None)) is type:
+        return getattr(builtins, value)
     if name == 'iterator': return iter([unpack(one, held) for one in value])
     if name == 'Decimal': return importlib.import_module('decimal').Decimal(value)
     if name == 'Fraction': return importlib.import_module('fractions').Fraction(value)

@@ -182,7 +182,7 @@ TEST_F(CodeGrading, Forgeries) {
       "repr(o)[:9999]]\n"
       "  return 2 if any('== 2' in repr(o)[:9999] for o in found) else None",
       "import os\ndef f(x):\n  for name in os.listdir('/program'):\n"
-      "    if '== 2' in open('/program/' + name).read(): return 2",
+      "    if '=' + '= 2' in open('/program/' + name).read(): return 2",
       // Values that are equal to everything, and builtins of its own.
       "class E:\n  def __eq__(self, other): return True\ndef f(x): return E()",
       "class E(int):\n  def __eq__(self, other): return True\n  __hash__ = int.__hash__\n"

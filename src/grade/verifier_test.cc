@@ -307,10 +307,11 @@ TEST_F(VerifierTest, AServerGradesAndFailsByName) {
 TEST_F(VerifierTest, TheRecipesScriptWorks) {
   const auto grader =
       script(read_file(Path(DURE_SOURCE_DIR) / "recipes/own-task/score.py"), {.workers = 1});
-  Item words = item();
-  words.fields = parse_json(R"({"words": ["mountain", "village", "boat"]})", "test");
-  EXPECT_EQ(ask(*grader, "mountain, village, boat", words).score, 1);
-  EXPECT_EQ(ask(*grader, "boat", words).score, 0);
+  Item numbers = item();
+  numbers.fields = parse_json(R"({"numbers": [3, 9, 9, 0]})", "test");
+  EXPECT_EQ(ask(*grader, "0 3 9", numbers).score, 1);
+  EXPECT_NEAR(*ask(*grader, "0 9", numbers).score, 0.2, 1e-9);
+  EXPECT_EQ(ask(*grader, "boat", numbers).score, 0);
 }
 
 TEST(VerifierReply, IsReadExactly) {

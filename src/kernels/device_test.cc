@@ -280,6 +280,15 @@ std::vector<Operation> norms_and_elements() {
          round_to_bf16(r.floats({9, 40}), r.halves({9, 40}), r.stream);
        }},
       {"fill_normal", [](Rig& r) { fill_normal(r.floats({99}), {.seed = 3}, r.stream); }},
+      {"fill_uniform", [](Rig& r) { fill_uniform(r.floats({99}), {.seed = 3}, r.stream); }},
+      {"scale_by", [](Rig& r) { scale_by(0.3f, r.floats({99}), r.stream); }},
+      {"squares_by_chunk",
+       [](Rig& r) {
+         const ConstTensorView read = r.floats({99});
+         std::vector<double> sums(static_cast<size_t>(squares_chunk_count(99)));
+         squares_by_chunk({&read, 1}, sums, r.stream);
+         r.of(sums);
+       }},
   };
 }
 

@@ -2,9 +2,6 @@
 // by name too.
 #include <gtest/gtest.h>
 
-#include "base/rng.h"
-#include "formats/adapter_files.h"
-#include "kernels/random.h"
 #include "server/server_fixture.h"
 
 namespace dure {
@@ -17,22 +14,8 @@ class AdaptersTest : public TinyModelTest {
     write("one", 5, 31);
     write("two", 3, 32);
   }
-  // A PEFT folder with values that say something.
   static void write(const std::string& name, int64_t rank, uint64_t seed) {
-    CpuStream stream(1);
-    const OpenModel opened = open_model(model());
-    const ModelConfig& config = opened.weights.config;
-    AdapterParameters values(
-        config,
-        adapter_layout({.rank = rank, .targets = {LoraTarget::kAttention, LoraTarget::kExperts}},
-                       config, "test"));
-    values.initialise(seed, stream);
-    for (const AdapterParameter& p : values.list()) {
-      if (p.is_up)
-        fill_normal(p.view, {.seed = seed, .stream = stream_id(p.name.c_str()), .deviation = 0.3},
-                    stream);
-    }
-    write_peft_adapter(path_of(name), config, values.content(stream), {});
+    testing_chat::write_tiny_adapter(path_of(name), model(), rank, seed);
   }
   static std::string path_of(const std::string& name) {
     return (folder_->path() / ("adapter-" + name)).string();

@@ -19,18 +19,22 @@ TEST(OwnItems, ABadRowIsOneLineWithFileRowAndField) {
   const TemporaryFolder folder;
   const std::string good = "{\"prompt\":\"q\",\"answer\":\"a\"}\n";
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {R"({"answer":"a"})", "row 2: no 'prompt' (or 'messages')"},
-      {R"({"prompt":null,"answer":"a"})", "row 2: no 'prompt' (or 'messages')"},
-      {R"({"prompt":"","answer":"a"})", "row 2: 'prompt' is empty"},
-      {R"({"prompt":[],"answer":"a"})", "row 2: 'prompt' is empty"},
-      {R"({"prompt":5,"answer":"a"})", "row 2: 'prompt' is 5: give a text, or a list of messages"},
-      {R"({"prompt":{"x":1},"answer":"a"})", "row 2: 'prompt' is {\"x\":1}"},
-      {R"({"messages":[],"answer":"a"})", "row 2: 'messages' is empty"},
-      {R"({"messages":"q","answer":"a"})", "row 2: 'messages' is \"q\": give a list of messages"},
+      {R"({"answer":"a"})", "row 2 has neither prompt nor messages"},
+      {R"({"prompt":null,"answer":"a"})", "row 2: prompt should be a text or a list"},
+      {R"({"prompt":"","answer":"a"})", "row 2: prompt is empty"},
+      {R"({"prompt":[],"answer":"a"})", "row 2: prompt is empty"},
+      {R"({"prompt":5,"answer":"a"})",
+       "row 2: prompt should be a text or a list of messages, not an integer"},
+      {R"({"prompt":{"x":1},"answer":"a"})",
+       "row 2: prompt should be a text or a list of messages, not an object"},
+      {R"({"messages":[],"answer":"a"})", "row 2: messages is empty"},
+      {R"({"messages":"q","answer":"a"})",
+       "row 2: messages should be a list of {role, content}, not a string"},
       {R"({"messages":[{"role":"robot","content":"q"}]})", "row 2: prompt: messages[0]"},
       {R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"r"}]})",
        "row 2: the last message is the assistant's"},
-      {R"({"prompt":"q","tools":5})", "row 2: 'tools' is 5: give a list of declarations"},
+      {R"({"prompt":"q","tools":5})",
+       "row 2: tools should be a list of declarations, not an integer"},
       {R"({"id":"1","prompt":"q","answer":"a"})", "the id '1' comes twice"},
       {"[]", "mine.jsonl:2: a row is an object"},
       {R"({"prompt":"q")", "mine.jsonl:2: not JSON"}};
@@ -49,7 +53,7 @@ TEST(OwnItems, PromptsAreTextsOrLists) {
   const std::vector<Item> items = items_of(
       folder,
       "{\"prompt\":\"q\",\"answer\":\"a\"}\n{\"prompt\":[{\"role\":\"user\",\"content\":\"q\"}]}\n"
-      "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"prompt\":5,\"tools\":null}\n");
+      "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"tools\":null}\n");
   ASSERT_EQ(items.size(), 3u);
   for (const Item& item : items) EXPECT_EQ(item.messages.at(0).content, "q");
 }

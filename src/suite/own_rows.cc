@@ -22,8 +22,8 @@ void check_question(const Json& row, const std::string& where) {
   if (prompt != nullptr && messages != nullptr)
     fail(ErrorCode::kInvalidArgument, "{} has both prompt and messages: give one of them", where);
   if (prompt != nullptr && !prompt->is_string() && !prompt->is_array())
-    fail(ErrorCode::kInvalidArgument, "{}: prompt should be a text, not {}", where,
-         prompt->kind_name());
+    fail(ErrorCode::kInvalidArgument, "{}: prompt should be a text or a list of messages, not {}",
+         where, prompt->kind_name());
   if (messages != nullptr && !messages->is_array())
     fail(ErrorCode::kInvalidArgument, "{}: messages should be a list of {{role, content}}, not {}",
          where, messages->kind_name());
@@ -55,6 +55,10 @@ void check_answer(const Json& row, const std::string& where) {
 
 void check_own_row(const Json& row, const std::string& where) {
   check_question(row, where);
+  const Json* tools = row.find("tools");
+  if (tools != nullptr && !tools->is_null() && !tools->is_array())
+    fail(ErrorCode::kInvalidArgument, "{}: tools should be a list of declarations, not {}", where,
+         tools->kind_name());
   check_answer(row, where);
 }
 

@@ -232,11 +232,12 @@ TEST_F(SuiteTest, RowsThatAreNoneAreRefusedByTheirNumber) {
     const Path file = write("rows.jsonl", good + row + "\n");
     return error_of([&] { task_items(load_suite(file.string(), {}).entries.at(0).task, {}); });
   };
-  EXPECT_EQ(said(R"({"prompt":"p","anything":1})"), "");
+  EXPECT_EQ(said(R"({"prompt":"p","anything":1})"), "(no error)");
   const std::pair<const char*, const char*> bad[] = {
       {R"({"answer":"1"})", "row 2 has neither prompt nor messages"},
       {R"({"prompt":"p","messages":[{"role":"user","content":"x"}],"answer":"1"})", "has both"},
-      {R"({"prompt":5,"answer":"1"})", "prompt should be a text, not an integer"},
+      {R"({"prompt":5,"answer":"1"})",
+       "prompt should be a text or a list of messages, not an integer"},
       {R"({"prompt":" ","answer":"1"})", "row 2: prompt is empty"},
       {R"({"messages":"hi","answer":"1"})", "messages should be a list"},
       {R"({"messages":[],"answer":"1"})", "row 2: messages is empty"},

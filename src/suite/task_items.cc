@@ -143,26 +143,6 @@ class Choices {
   bool shuffle_ = false;
 };
 
-// What a row of one's own must have, by the names of its fields.
-void check_own_row(const Json& row) {
-  const auto refuse = [](const std::string& what) { fail(ErrorCode::kCorrupt, "{}", what); };
-  const auto present = [&](const char* key) {
-    const Json* value = row.find(key);
-    return value != nullptr && !value->is_null() ? value : nullptr;
-  };
-  const Json* messages = present("messages");
-  const Json* prompt = messages != nullptr ? messages : present("prompt");
-  const std::string name = messages != nullptr ? "'messages'" : "'prompt'";
-  if (prompt == nullptr) refuse("no 'prompt' (or 'messages'): give the question");
-  if (!prompt->is_array() && !(prompt->is_string() && messages == nullptr))
-    refuse(fmt::format("{} is {}: give a {}list of messages", name, prompt->dump(),
-                       messages == nullptr ? "text, or a " : ""));
-  if (prompt->is_array() ? prompt->size() == 0 : prompt->as_string().empty())
-    refuse(name + " is empty: give the question");
-  if (const Json* tools = present("tools"); tools != nullptr && !tools->is_array())
-    refuse("'tools' is " + tools->dump() + ": give a list of declarations");
-}
-
 void check_last(const std::vector<Message>& messages) {
   if (!messages.empty() && messages.back().role == Role::kAssistant)
     fail(ErrorCode::kCorrupt,
@@ -188,14 +168,11 @@ class ItemMaker {
   // Absent where the row is left out.
   std::optional<Item> make(Json variables, int64_t number) const {
     check_fields(variables, number);
-    if (task_.own_rows)
-      check_own_row(variables,
-                    fmt::format("{}: row {}", task_.source.files.at(0).paths.at(0), number));
+    if (task_.own_rows) check_own_row(variables, fmt::format("{}: row {}", where_, number));
     Json row = variables;
     variables["row"] = std::move(row);
     variables["row_number"] = number;
     try {
-      if (task_.own_rows) check_own_row(variables.at("row"));
       if (!keeps_.empty() && keeps_.value(variables) == Json(false)) return std::nullopt;
       return fill(variables, number);
     } catch (const Error& error) {

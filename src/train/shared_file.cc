@@ -84,8 +84,8 @@ void write_shared_file(const Path& path, const std::vector<NamedTensor>& tensors
         tensors[i].name == infos[i].name ? tensors[i] : named(tensors, infos[i].name);
     if (!t.elsewhere) {
       const ConstTensorView there = stream == nullptr ? t.view : on_host(t.view, room, *stream);
-      file.write_at(offset, static_cast<const char*>(there.data),
-                    static_cast<size_t>(there.bytes()));
+      const std::string_view bytes = host_bytes(there);
+      file.write_at(offset, bytes.data(), bytes.size());
     }
     offset += infos[i].bytes();
   }
