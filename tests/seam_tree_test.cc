@@ -36,7 +36,8 @@ const std::vector<Touch>& touches() {
 
 // Files whose tensors are the host's own: what is read from files and written to them.
 bool works_on_host_files(const std::string& path) {
-  return path.starts_with("quantise/") || path == "cli/convert_model.cc";
+  return path.starts_with("quantise/") || path == "cli/convert_model.cc" ||
+         path == "train/shared_file.cc";
 }
 
 bool is_test(const Path& path) {
