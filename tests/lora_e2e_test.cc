@@ -156,6 +156,15 @@ TEST_F(LoraTest, AnAdapterIsUsedAndMergedByTheVerbs) {
     ASSERT_EQ(made.code, 0) << made.error;
     EXPECT_NEAR(score(at(out).string()), with, 1e-6 * with) << out;
   }
+  // A narrower base that is merged into f32 is rounded once, not to its own type in between.
+  const std::string narrow = at("narrow").string(), wide = at("wide").string();
+  ASSERT_EQ(run_program(fmt::format("convert '{}' '{}' --type bf16", model, narrow)).code, 0);
+  ASSERT_EQ(
+      run_program(fmt::format("convert '{}' '{}' --adapter '{}' --type f32", narrow, wide, adapter))
+          .code,
+      0);
+  const double narrow_with = score(narrow + " --adapter " + adapter);
+  EXPECT_NEAR(score(wide), narrow_with, 1e-6 * narrow_with);
   const std::string gguf = at("lora.gguf").string();
   const Outcome turned =
       run_program(fmt::format("convert '{}' '{}' --base '{}'", adapter, gguf, model));

@@ -47,9 +47,10 @@ ConstTensorView with_adapter(AdapterMerger* adapter, TensorId id, ConstTensorVie
 // What write_hf_folder() takes, from files of any kind.
 class FilesProvider : public TensorProvider {
  public:
-  FilesProvider(const ModelFiles& files, AdapterMerger* adapter)
+  FilesProvider(const ModelFiles& files, const ConvertOptions& options)
       : files_(files),
-        adapter_(adapter),
+        adapter_(options.adapter),
+        written_(options.dtype),
         progress_("convert", static_cast<int64_t>(files.tensors().size()), "tensors") {
     matrices_ = files.dtype({TensorRole::kEmbedding, -1, -1});
     if (is_block(matrices_)) matrices_ = DType::kF32;
@@ -57,6 +58,8 @@ class FilesProvider : public TensorProvider {
   // GGUF holds norms and routers in F32 whatever the matrices are: they return to the matrices'
   // type where no value changes.
   DType dtype(const ImpliedTensor& tensor) const override {
+    // A merged matrix is rounded once, to what is written.
+    if (written_ && adapter_ != nullptr && adapter_->changes(tensor.id)) return *written_;
     const DType stored = files_.dtype(tensor.id);
     if (is_block(stored)) return DType::kF32;
     const bool widened = files_.gguf_metadata() != nullptr && stored == DType::kF32 &&
@@ -84,6 +87,7 @@ class FilesProvider : public TensorProvider {
  private:
   const ModelFiles& files_;
   AdapterMerger* adapter_;
+  std::optional<DType> written_;
   DType matrices_ = DType::kF32;
   Buffer converted_;
   Progress progress_;
@@ -245,7 +249,7 @@ std::vector<Path> convert_to_folder(const ModelFiles& files, const Path& out,
                                     const ConvertOptions& options) {
   check_replaceable_folder(files, out, options.replace);
   const InterruptScope scope;
-  FilesProvider provider(files, options.adapter);
+  FilesProvider provider(files, options);
   HfFolderOptions folder{.dtype = options.dtype};
   if (options.part_bytes_max > 0) folder.shard_bytes_max = options.part_bytes_max;
   write_hf_folder(out, files.config(), folder_texts(files), provider, folder);
