@@ -44,7 +44,7 @@ step() {  # done once its marker exists; its command is shown either way
   printf '%-12s %4d s\n' "$step_name" "$(($(date +%s) - begun))" >> "$out/times.txt"
 }
 written() { local file=$1; shift; "$@" > "$file.tmp" && mv "$file.tmp" "$file"; }
-measured() { "$dure" eval "$out/heldout.jsonl" --model "$1" --environment "$environment" --no-thinking --out "$2"; }
+measured() { "$dure" eval "model=$1" "$out/heldout.jsonl" --environment "$environment" --no-thinking --out "$2"; }
 
 # Items and traces are the environment's own; text teaches the tokenizer what the chat format writes.
 step text written "$out/text.jsonl" "$program" traces --form text $text
