@@ -112,20 +112,17 @@ void PreferenceStage::open(const Checkpoint* from) {
   drawn_.assign(set_.files.size(), 0);
   const LearnerOptions options = preference_learner_options(config_, set_);
   step_options_ = {.objective = config_.objective, .rows_max = options.pass.rows_max};
-  if (adapted) {
-    learner_.emplace(
-        start_adapter(config_.lora, files_, config_.train.arithmetic, config_.init, config_.output),
-        options, stream_);
-    learner_->adapter()->initialise(static_cast<uint64_t>(config_.seed), stream_);
-  } else {
-    learner_.emplace(files_->config(), options, stream_, group_);
-    if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
-  }
+  open_learner({.lora = config_.lora,
+                .config = files_->config(),
+                .files = files_,
+                .init = config_.init,
+                .source = config_.output,
+                .seed = static_cast<uint64_t>(config_.seed)},
+               options, from == nullptr, stream_, group_, learner_);
   if (from != nullptr) {
     const Json& drawn = from->state().at("drawn");
     for (size_t i = 0; i < drawn_.size(); ++i) drawn_[i] = drawn.at(i).as_int("drawn");
   }
-  learner_->parameters_changed();
   open_references(from);
 }
 

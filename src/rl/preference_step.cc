@@ -93,7 +93,7 @@ class Comparison {
   void learn() {
     const std::vector<DocumentBatch> batches = begin();
     const PartRange mine = learner_.parts();
-    std::vector<double> losses(static_cast<size_t>(2 * learner_.part_count()), 0.0);
+    std::vector<double> losses;  // of each part loss and nll_loss
     for (int64_t p = mine.first; p < mine.first + mine.count; ++p) {
       if (p > mine.first) learner_.next_part();
       const ItemRange range = items_of_part(std::ssize(batches), p, learner_.part_count());
@@ -101,10 +101,12 @@ class Comparison {
       nll_loss_ = 0;
       for (int64_t i = range.begin; i < range.end; ++i)
         pass(batches[static_cast<size_t>(i)], /*learnt=*/true);
-      losses[static_cast<size_t>(2 * p)] = loss_;
-      losses[static_cast<size_t>(2 * p + 1)] = nll_loss_;
+      losses.insert(losses.end(), {loss_, nll_loss_});
     }
-    take_losses(losses);
+    const std::vector<double> sums =
+        sum_over_parts(losses, 2, learner_.part_count(), learner_.group());
+    loss_ = sums[0];
+    nll_loss_ = sums[1];
     share_outcomes();
   }
 
@@ -127,17 +129,6 @@ class Comparison {
     coefficients_.assign(batch.ids.size(), 0.0f);
     weigh(batch);
     if (learnt) learner_.backward({.row_coefficients = coefficients_});
-  }
-
-  // losses: of each part loss and nll_loss, 0 where another rank has it. Others' zeros change
-  // nothing, so the sums over ranks are what each part came to.
-  void take_losses(std::vector<double>& losses) {
-    learner_.group().all_reduce(std::span(losses), "losses");
-    std::vector<std::span<double>> parts;
-    for (size_t p = 0; p < losses.size(); p += 2) parts.push_back(std::span(losses).subspan(p, 2));
-    tree_sum(parts);
-    loss_ = losses[0];
-    nll_loss_ = losses[1];
   }
 
   // Every response went through one rank's model.

@@ -22,6 +22,7 @@ Json rollout_identity(const RolloutOptions& options) {
   const Json all = to_json(options), plain = to_json(RolloutOptions{});
   Json out = Json::object();
   for (const auto& [name, value] : all.as_object()) {
+    if (name == "share_prompts") continue;  // how prompts are read changes no answer
     const bool later = name == "temperature" || name == "top_p" || name == "refill_rounds";
     if (!later || value != plain.at(name)) out[name] = value;
   }
@@ -66,20 +67,17 @@ void RlStage::open(const Checkpoint* from) {
   make_folders(config_.output);
   if (items_ != nullptr) items_->open_graders(config_.output);
   learner_options_ = rl_learner_options(config_, room_);
-  if (adapted) {
-    learner_.emplace(
-        start_adapter(config_.lora, files_, config_.train.arithmetic, config_.init, config_.output),
-        learner_options_, stream_);
-    learner_->adapter()->initialise(static_cast<uint64_t>(config_.seed), stream_);
-  } else {
-    learner_.emplace(files_->config(), learner_options_, stream_, group_);
-    if (from == nullptr) load_parameters(*files_, learner_->parameters(), stream_);
-  }
+  open_learner({.lora = config_.lora,
+                .config = files_->config(),
+                .files = files_,
+                .init = config_.init,
+                .source = config_.output,
+                .seed = static_cast<uint64_t>(config_.seed)},
+               learner_options_, from == nullptr, stream_, group_, learner_);
   generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
   if (config_.kl.beta > 0)
     reference_ = std::make_unique<ReferenceModel>(init_, config_.train.arithmetic, stream_);
   if (group_.is_first()) samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
-  learner_->parameters_changed();
   if (config_.filter.samples > 0) filter_items(from != nullptr);
 }
 

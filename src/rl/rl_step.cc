@@ -2,7 +2,6 @@
 #include "rl/rl_step.h"
 
 #include <algorithm>
-#include <array>
 
 namespace dure {
 
@@ -98,7 +97,7 @@ struct Accumulation {
   void add_parts(const std::vector<ResponseBatch>& batches, RlLearnt& learnt) const {
     const PartRange mine = learner.parts();
     const int64_t count = learner.part_count();
-    std::vector<double> sums(static_cast<size_t>(kSums * count), 0.0);
+    std::vector<double> came_to;  // of each part kSums
     double mismatch_max = 0;
     for (int64_t p = mine.first; p < mine.first + mine.count; ++p) {
       if (p > mine.first) learner.next_part();
@@ -106,25 +105,19 @@ struct Accumulation {
       const ItemRange range = items_of_part(std::ssize(batches), p, count);
       for (int64_t i = range.begin; i < range.end; ++i) add(batches[static_cast<size_t>(i)], part);
       const ObjectiveStats& o = part.objective;
-      const std::array<double, kSums> came_to{part.loss, part.entropy_sum, o.kl_sum,
-                                              static_cast<double>(o.token_count),
-                                              static_cast<double>(o.clipped_count)};
-      std::ranges::copy(came_to, sums.begin() + kSums * p);
+      came_to.insert(came_to.end(),
+                     {part.loss, part.entropy_sum, o.kl_sum, static_cast<double>(o.token_count),
+                      static_cast<double>(o.clipped_count), part.reference_kl_sum});
       mismatch_max = std::max(mismatch_max, o.mismatch_max);
     }
-    take_sums(sums, mismatch_max, learnt);
+    take_sums(sum_over_parts(came_to, kSums, count, learner.group()), mismatch_max, learnt);
   }
 
-  static constexpr int64_t kSums = 5;  // that a part comes to
+  static constexpr int64_t kSums = 6;  // that a part comes to
 
-  // sums: [parts, kSums], 0 where another rank has the part.
-  void take_sums(std::vector<double>& sums, double mismatch_max, RlLearnt& learnt) const {
+  // sums: [kSums], of all parts.
+  void take_sums(const std::vector<double>& sums, double mismatch_max, RlLearnt& learnt) const {
     Group& group = learner.group();
-    group.all_reduce(std::span(sums), "losses");
-    std::vector<std::span<double>> parts;
-    for (size_t at = 0; at < sums.size(); at += kSums)
-      parts.push_back(std::span(sums).subspan(at, kSums));
-    tree_sum(parts);
     std::vector<double> all(static_cast<size_t>(group.size()));
     const std::vector<int64_t> one(all.size(), 1);
     group.all_gather(std::span<const double>(&mismatch_max, 1), one, std::span(all), "mismatch");
@@ -133,6 +126,7 @@ struct Accumulation {
     learnt.objective.kl_sum += sums[2];
     learnt.objective.token_count += static_cast<int64_t>(sums[3]);
     learnt.objective.clipped_count += static_cast<int64_t>(sums[4]);
+    learnt.reference_kl_sum += sums[5];
     for (const double one_rank : all)
       learnt.objective.mismatch_max = std::max(learnt.objective.mismatch_max, one_rank);
   }

@@ -328,4 +328,22 @@ Path Learner::result_file(const Path& run_folder) const {
                   : run_folder / "model" / "config.json";
 }
 
+void open_learner(const LearnerStart& start, const LearnerOptions& options, bool fresh,
+                  Stream& stream, Group& group, std::optional<Learner>& out) {
+  if (start.lora.wanted()) {
+    out.emplace(
+        start_adapter(start.lora, start.files, options.arithmetic, start.init, start.source),
+        options, stream);
+    if (fresh) out->adapter()->initialise(start.seed, stream);
+  } else {
+    out.emplace(start.config, options, stream, group);
+    if (fresh && start.files) {
+      load_parameters(*start.files, out->parameters(), stream);
+    } else if (fresh) {
+      out->parameters().initialise(start.seed, stream);
+    }
+  }
+  out->parameters_changed();
+}
+
 }  // namespace dure

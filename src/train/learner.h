@@ -59,6 +59,16 @@ AdapterStart start_adapter(const LoraOptions& options, std::shared_ptr<const Mod
                            Arithmetic arithmetic, const std::string& init,
                            const std::string& source);
 
+// Where a run's learner begins: what `lora` asks for beside the model of `files`, or all weights,
+// those of `files` or, where there are none, new ones of `seed`.
+struct LearnerStart {
+  const LoraOptions& lora;
+  const ModelConfig& config;
+  std::shared_ptr<const ModelFiles> files;
+  std::string init, source;  // as start_adapter() has them
+  uint64_t seed = 0;
+};
+
 class Learner {
  public:
   // Allocates everything: parameters, gradients, moments, activations. Throws kOutOfMemory.
@@ -149,5 +159,10 @@ class Learner {
   HostCopy<float> room_;  // of what is sent
   bool reduced_ = false;
 };
+
+// Makes the learner of a run. `fresh`: what it begins with stands in it; else a checkpoint is still
+// to be loaded.
+void open_learner(const LearnerStart& start, const LearnerOptions& options, bool fresh,
+                  Stream& stream, Group& group, std::optional<Learner>& out);
 
 }  // namespace dure

@@ -114,25 +114,17 @@ void NextTokenStage::open(const Checkpoint* from) {
           config_.data.corpus.empty() ? "data" : config_.data.corpus);
     }
   }
-  if (config_.lora.wanted()) {
-    learner_.emplace(
-        start_adapter(config_.lora, start_->files, config_.train.arithmetic, config_.init, source_),
-        learner_options(), stream_);
-  } else {
-    learner_.emplace(start_->config, learner_options(), stream_, group_);
-  }
-  if (from != nullptr) {
-    BatchState state;
-    from_json(state, from->state().at("data"), from->path().string() + ": data");
-    batches_->restore(state);
-  } else if (config_.lora.wanted()) {
-    learner_->adapter()->initialise(static_cast<uint64_t>(config_.seed), stream_);
-  } else if (start_->files) {
-    load_parameters(*start_->files, learner_->parameters(), stream_);
-  } else {
-    learner_->parameters().initialise(static_cast<uint64_t>(config_.seed), stream_);
-  }
-  learner_->parameters_changed();
+  open_learner({.lora = config_.lora,
+                .config = start_->config,
+                .files = start_->files,
+                .init = config_.init,
+                .source = source_,
+                .seed = static_cast<uint64_t>(config_.seed)},
+               learner_options(), from == nullptr, stream_, group_, learner_);
+  if (from == nullptr) return;
+  BatchState state;
+  from_json(state, from->state().at("data"), from->path().string() + ": data");
+  batches_->restore(state);
 }
 
 int64_t NextTokenStage::micro_rows() const { return config_.batch.rows_together(); }

@@ -52,32 +52,21 @@ std::span<const TrainBatch> batches_of(std::span<const TrainBatch> batches, int6
                          static_cast<size_t>(range.end - range.begin));
 }
 
-// Of all ranks' parts, in their order.
-PartSums sum_parts(std::span<const PartSums> own, int64_t part_count, Group& group) {
-  std::vector<PartSums> all(static_cast<size_t>(part_count));
-  const std::vector<int64_t> counts(static_cast<size_t>(group.size()),
-                                    std::ssize(own) * static_cast<int64_t>(kPartSums));
-  const auto flat = [](auto parts) {
-    return std::span(parts.data()->data(), parts.size() * kPartSums);
-  };
-  group.all_gather(std::span<const double>(flat(own)), counts, flat(std::span(all)), "losses");
-  std::vector<std::span<double>> sums(all.begin(), all.end());
-  tree_sum(sums);
-  return all[0];
-}
-
 }  // namespace
 
 StepLosses accumulate_batches(std::span<const TrainBatch> batches,
                               const LossCoefficients& coefficients, Learner& learner) {
   const LossOptions options = loss_options(batches, coefficients);
   const PartRange mine = learner.parts();
-  std::vector<PartSums> own;
+  std::vector<double> own;
   for (int64_t p = mine.first; p < mine.first + mine.count; ++p) {
     if (p > mine.first) learner.next_part();
-    own.push_back(accumulate_part(batches_of(batches, p, learner.part_count()), options, learner));
+    const PartSums part =
+        accumulate_part(batches_of(batches, p, learner.part_count()), options, learner);
+    own.insert(own.end(), part.begin(), part.end());
   }
-  const PartSums sums = sum_parts(own, learner.part_count(), learner.group());
+  const std::vector<double> sums =
+      sum_over_parts(own, kPartSums, learner.part_count(), learner.group());
   StepLosses out{.loss = sums[kLoss] / std::max(1.0, sums[kValid]),
                  .mtp = sums[kMtp] / std::max(1.0, sums[kMtpValid]),
                  .balance = sums[kBalance],

@@ -64,6 +64,20 @@ void check_parts(int64_t data_ranks, int64_t part_count, const std::string& sour
       source, data_ranks, part_count, part_count == 1 ? "" : "s", field, hint);
 }
 
+std::vector<double> sum_over_parts(std::span<const double> own, int64_t width, int64_t part_count,
+                                   Group& group) {
+  std::vector<double> all(static_cast<size_t>(part_count * width));
+  const std::vector<int64_t> counts(static_cast<size_t>(group.size()), std::ssize(own));
+  group.all_gather(own, counts, std::span(all), "losses");
+  std::vector<std::span<double>> parts;
+  for (int64_t p = 0; p < part_count; ++p)
+    parts.push_back(
+        std::span(all).subspan(static_cast<size_t>(p * width), static_cast<size_t>(width)));
+  tree_sum(parts);
+  all.resize(static_cast<size_t>(width));
+  return all;
+}
+
 void refuse_adapter_over_ranks(bool adapter, int64_t data_ranks, const std::string& source) {
   if (!adapter || data_ranks == 1) return;
   fail(ErrorCode::kUnsupported,

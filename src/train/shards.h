@@ -49,6 +49,11 @@ inline ItemRange items_of_part(int64_t count, int64_t p, int64_t part_count) {
   return {count * p / part_count, count * (p + 1) / part_count};
 }
 
+// own: [this rank's parts, width], in order. What the parts of all ranks come to, in one tree over
+// the parts: [width].
+std::vector<double> sum_over_parts(std::span<const double> own, int64_t width, int64_t part_count,
+                                   Group& group);
+
 // Throws kInvalidArgument where an adapter is to be trained over several ranks: not there yet.
 void refuse_adapter_over_ranks(bool adapter, int64_t data_ranks, const std::string& source);
 
