@@ -142,7 +142,9 @@ Json call_message(const std::string& id, const std::string& tool, const Json& ar
   return message;
 }
 
-Json call_arguments(const Json& call) {
+Json call_arguments(const Json& call, std::string_view tool) {
+  const Json* name = call.find("name");
+  if (name == nullptr || !name->is_string() || name->as_string() != tool) return {};
   const Json* arguments = call.find("arguments");
   if (arguments == nullptr) return {};
   if (arguments->is_object()) return *arguments;
@@ -153,6 +155,50 @@ Json call_arguments(const Json& call) {
   } catch (const Error&) {
     return {};
   }
+}
+
+ToolSession::ToolSession(std::string question, Json tool, int64_t budget, std::string unit)
+    : question_(std::move(question)),
+      unit_(std::move(unit)),
+      tool_(std::move(tool)),
+      budget_(budget) {}
+
+Json ToolSession::start() {
+  Json out = Json::object();
+  out["messages"].push_back(user_message(question_));
+  out["tools"].push_back(tool_);
+  return out;
+}
+
+Json ToolSession::reply(const Json& answer) {
+  Json messages = Json::array();
+  const Json* calls = answer.find("tool_calls");
+  if (calls != nullptr && calls->is_array())
+    for (const Json& call : calls->as_array()) messages.push_back(run_call(call));
+  Json out = Json::object();
+  out["messages"] = messages;
+  if (messages.size() == 0 || used() >= budget_ || is_solved()) out["done"] = true;
+  return out;
+}
+
+Json ToolSession::run_call(const Json& call) {
+  const Json* id = call.find("id");
+  const Json call_id = id == nullptr ? Json("") : *id;
+  if (used() >= budget_) return tool_message(call_id, fmt::format("no {} is left", unit_));
+  return tool_message(call_id, run(call));
+}
+
+int64_t read_budget(const Json& fields, const std::string& name) {
+  const int64_t budget = fields.at(name).as_int(name);
+  if (budget < 1 || budget > 1000)
+    fail(ErrorCode::kInvalidArgument, "item: {} is {}: from 1 to 1000", name, budget);
+  return budget;
+}
+
+std::string median_text(std::vector<int64_t> needed, int64_t budget) {
+  std::sort(needed.begin(), needed.end());
+  const int64_t median = needed[needed.size() / 2];
+  return median > budget ? fmt::format("> {}", budget) : fmt::format("{}", median);
 }
 
 int run_program(int argc, char** argv, const std::string& about, const std::vector<Mode>& modes) {

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -25,6 +26,31 @@ class Session {
   virtual Json reply(const Json& answer) = 0;       // {"messages"}, or {"done": true}
   virtual Json finish(const std::string& end) = 0;  // {"reward", "parts", "text"}
 };
+
+// An episode in which a model calls one tool, so often and not more; it ends with an answer that
+// calls nothing. A call that cannot be read is one too.
+class ToolSession : public Session {
+ public:
+  Json start() final;
+  Json reply(const Json& answer) final;
+
+ protected:
+  // `unit`: what a call is, for messages: "experiment".
+  ToolSession(std::string question, Json tool, int64_t budget, std::string unit);
+  virtual int64_t used() const = 0;  // calls
+  virtual bool is_solved() const { return false; }
+  virtual std::string run(const Json& call) = 0;  // What the tool says; the call counts as used.
+  int64_t budget() const { return budget_; }
+
+ private:
+  Json run_call(const Json& call);
+  std::string question_, unit_;
+  Json tool_;
+  int64_t budget_;
+};
+
+// The calls that an item allows, 1 to 1000. Throws kInvalidArgument.
+int64_t read_budget(const Json& fields, const std::string& name);
 
 // Of a request `start`. Throws Error where the item is none of this environment's.
 using Begin =
@@ -51,8 +77,17 @@ Json assistant_message(const std::string& content);
 // An assistant's call of one tool, as OpenAI writes it.
 Json call_message(const std::string& id, const std::string& tool, const Json& arguments);
 
-// The arguments of a call: an object, or the JSON text of one; null where they are neither.
-Json call_arguments(const Json& call);
+// The arguments of a call of `tool`: an object, or the JSON text of one; null where they are
+// neither, or another tool is called.
+Json call_arguments(const Json& call, std::string_view tool);
+
+// The median of so many calls, or that it is above the budget.
+std::string median_text(std::vector<int64_t> needed, int64_t budget);
+
+struct NoOptions {
+  template <typename V>
+  void visit(V&) {}
+};
 
 // A mode of a program. `run` is given the options as an object.
 struct Mode {

@@ -147,6 +147,15 @@ Path Chemistry::default_fragment_scores() {
   return "/usr/share/RDKit/Contrib/SA_Score/fpscores.pkl.gz";
 }
 
+namespace {
+
+using Fingerprint = std::unique_ptr<ExplicitBitVect>;
+Fingerprint fingerprint(const std::string& smiles) {
+  return Fingerprint(RDKit::MorganFingerprints::getFingerprintAsBitVect(*parse(smiles), 2, 2048));
+}
+
+}  // namespace
+
 Chemistry::Chemistry(const Path& fragment_scores)
     : tools_(std::make_unique<Tools>(fragment_scores)) {
   boost::logging::disable_logs("rdApp.*");
@@ -172,19 +181,17 @@ std::optional<Properties> Chemistry::measure(const std::string& smiles) const {
 }
 
 double Chemistry::similarity(const std::string& a, const std::string& b) const {
-  const auto print = [](const std::string& smiles) {
-    return std::unique_ptr<ExplicitBitVect>(
-        RDKit::MorganFingerprints::getFingerprintAsBitVect(*parse(smiles), 2, 2048));
-  };
-  return TanimotoSimilarity(*print(a), *print(b));
+  return TanimotoSimilarity(*fingerprint(a), *fingerprint(b));
 }
 
 double Chemistry::diversity(const std::vector<std::string>& smiles) const {
+  std::vector<Fingerprint> prints;
+  for (const std::string& one : smiles) prints.push_back(fingerprint(one));
   double sum = 0;
   double pairs = 0;
-  for (size_t i = 0; i < smiles.size(); ++i)
+  for (size_t i = 0; i < prints.size(); ++i)
     for (size_t j = 0; j < i; ++j) {
-      sum += 1 - similarity(smiles[i], smiles[j]);
+      sum += 1 - TanimotoSimilarity(*prints[i], *prints[j]);
       pairs += 1;
     }
   return pairs == 0 ? 0 : sum / pairs;

@@ -1,8 +1,6 @@
 // A call that cannot be read uses up a proposal, so that every conversation ends.
 #include "molecules/episode.h"
 
-#include "base/error.h"
-
 namespace dure::molecules {
 namespace {
 
@@ -22,32 +20,16 @@ Json arguments_of(const std::string& smiles) {
   return out;
 }
 
-class MoleculesEpisode : public environments::Session {
+class MoleculesEpisode : public environments::ToolSession {
  public:
   MoleculesEpisode(const Chemistry& chemistry, const std::set<std::string>& known,
                    const Target& target, int64_t budget)
-      : known_(known), campaign_(chemistry, target), budget_(budget) {}
-
-  Json start() override {
-    Json out = Json::object();
-    out["messages"].push_back(user_message(question(campaign_.target(), budget_)));
-    out["tools"].push_back(propose_tool());
-    return out;
-  }
-
-  Json reply(const Json& answer) override {
-    Json messages = Json::array();
-    const Json* calls = answer.find("tool_calls");
-    if (calls != nullptr && calls->is_array())
-      for (const Json& call : calls->as_array()) messages.push_back(run_call(call));
-    Json out = Json::object();
-    out["messages"] = messages;
-    if (messages.size() == 0 || used() >= budget_ || campaign_.best() >= 1) out["done"] = true;
-    return out;
-  }
+      : ToolSession(question(target, budget), propose_tool(), budget, "proposal"),
+        known_(known),
+        campaign_(chemistry, target) {}
 
   Json finish(const std::string&) override {
-    const Summary s = summarise(campaign_, budget_);
+    const Summary s = summarise(campaign_, budget());
     Json out = Json::object();
     out["reward"] = s.reward;
     Json& parts = out["parts"];
@@ -63,19 +45,13 @@ class MoleculesEpisode : public environments::Session {
   }
 
  private:
-  int64_t used() const { return static_cast<int64_t>(campaign_.proposals().size()); }
-
-  Json run_call(const Json& call) {
-    const Json* id = call.find("id");
-    const Json call_id = id == nullptr ? Json("") : *id;
-    if (used() >= budget_) return tool_message(call_id, "no proposal is left");
-    const Json* name = call.find("name");
-    const Json arguments = environments::call_arguments(call);
+  int64_t used() const override { return static_cast<int64_t>(campaign_.proposals().size()); }
+  bool is_solved() const override { return campaign_.best() >= 1; }
+  std::string run(const Json& call) override {
+    const Json arguments = environments::call_arguments(call, "propose");
     const Json* smiles = arguments.find("smiles");
-    const bool readable = name != nullptr && name->is_string() && name->as_string() == "propose" &&
-                          smiles != nullptr && smiles->is_string();
-    return tool_message(call_id,
-                        report(campaign_.propose(readable ? smiles->as_string() : std::string())));
+    const bool readable = smiles != nullptr && smiles->is_string();
+    return report(campaign_.propose(readable ? smiles->as_string() : std::string()));
   }
 
   // Share of the different molecules.
@@ -88,7 +64,6 @@ class MoleculesEpisode : public environments::Session {
 
   const std::set<std::string>& known_;
   Campaign campaign_;
-  int64_t budget_;
 };
 
 }  // namespace
@@ -123,11 +98,8 @@ std::unique_ptr<environments::Session> begin_episode(const Chemistry& chemistry,
                                                      const std::set<std::string>& known,
                                                      const Json& item) {
   const Json& fields = item.at("fields");
-  const int64_t budget = fields.at("proposals").as_int("proposals");
-  if (budget < 1 || budget > 1000)
-    fail(ErrorCode::kInvalidArgument, "item: proposals is {}: from 1 to 1000", budget);
   return std::make_unique<MoleculesEpisode>(chemistry, known, read_target(fields.at("target")),
-                                            budget);
+                                            environments::read_budget(fields, "proposals"));
 }
 
 Json conversation(const Campaign& campaign, int64_t budget) {

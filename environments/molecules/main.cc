@@ -5,17 +5,11 @@
 #include "common/program.h"
 #include "molecules/modes.h"
 
-namespace {
-struct NoOptions {
-  template <typename V>
-  void visit(V&) {}
-};
-}  // namespace
-
 int main(int argc, char** argv) {
   using namespace dure;
   using namespace dure::molecules;
   using environments::mode;
+  using environments::NoOptions;
   return environments::run_program(
       argc, argv,
       "molecules: molecules with stated properties as an environment: SMILES are proposed, "

@@ -66,12 +66,9 @@ struct Row {
   }
   std::string text(const char* name, int64_t budget) {
     const auto n = static_cast<double>(needed.size());
-    std::sort(needed.begin(), needed.end());
-    const int64_t median = needed[needed.size() / 2];
     return fmt::format("| {} | {} | {:.0f} % | {} | {:.3f} | {:.3f} | {:.0f} % | {:.2f} |\n", name,
-                       budget, 100 * met / n,
-                       median > budget ? fmt::format("> {}", budget) : fmt::format("{}", median),
-                       best / n, reward / n, 100 * valid / n, diversity / n);
+                       budget, 100 * met / n, environments::median_text(needed, budget), best / n,
+                       reward / n, 100 * valid / n, diversity / n);
   }
 };
 

@@ -32,9 +32,7 @@ std::string bounds_text() {
 }
 
 std::optional<Settings> read_settings(const Json& call) {
-  const Json* name = call.find("name");
-  if (name == nullptr || !name->is_string() || name->as_string() != "run") return std::nullopt;
-  const Json arguments = environments::call_arguments(call);
+  const Json arguments = environments::call_arguments(call, "run");
   const Json* b = arguments.find("b");
   const Json* t = arguments.find("t");
   const Json* purge = arguments.find("purge");
@@ -44,32 +42,16 @@ std::optional<Settings> read_settings(const Json& call) {
   return within_bounds(settings) ? std::optional(settings) : std::nullopt;
 }
 
-class PlantEpisode : public environments::Session {
+class PlantEpisode : public environments::ToolSession {
  public:
   PlantEpisode(const Unit& unit, const Optimum& optimum, int64_t budget, uint64_t seed,
                int64_t sample)
-      : campaign_(unit, seed, static_cast<uint64_t>(sample)), optimum_(optimum), budget_(budget) {}
-
-  Json start() override {
-    Json out = Json::object();
-    out["messages"].push_back(user_message(question(campaign_.unit(), budget_)));
-    out["tools"].push_back(run_tool());
-    return out;
-  }
-
-  Json reply(const Json& answer) override {
-    Json messages = Json::array();
-    const Json* calls = answer.find("tool_calls");
-    if (calls != nullptr && calls->is_array())
-      for (const Json& call : calls->as_array()) messages.push_back(run_call(call));
-    Json out = Json::object();
-    out["messages"] = messages;
-    if (messages.size() == 0 || used_ >= budget_) out["done"] = true;
-    return out;
-  }
+      : ToolSession(question(unit, budget), run_tool(), budget, "experiment"),
+        campaign_(unit, seed, static_cast<uint64_t>(sample)),
+        optimum_(optimum) {}
 
   Json finish(const std::string&) override {
-    const Score s = score(campaign_, optimum_, budget_);
+    const Score s = score(campaign_, optimum_, budget());
     Json out = Json::object();
     out["reward"] = s.reward;
     Json& parts = out["parts"];
@@ -85,17 +67,15 @@ class PlantEpisode : public environments::Session {
   }
 
  private:
-  Json run_call(const Json& call) {
-    const Json* id = call.find("id");
-    const Json call_id = id == nullptr ? Json("") : *id;
-    if (used_ >= budget_) return tool_message(call_id, "no experiment is left");
+  int64_t used() const override { return used_; }
+  std::string run(const Json& call) override {
     ++used_;
     const std::optional<Settings> settings = read_settings(call);
     if (!settings) {
       ++bad_;
-      return tool_message(call_id, bounds_text());
+      return bounds_text();
     }
-    return tool_message(call_id, report(campaign_.unit(), campaign_.try_settings(*settings)));
+    return report(campaign_.unit(), campaign_.try_settings(*settings));
   }
   double allowed_share() const {
     double allowed = 0;
@@ -105,7 +85,6 @@ class PlantEpisode : public environments::Session {
 
   Campaign campaign_;
   Optimum optimum_;
-  int64_t budget_;
   int64_t used_ = 0;
   int64_t bad_ = 0;
 };
@@ -174,9 +153,7 @@ std::unique_ptr<environments::Session> begin_episode(const Json& item, uint64_t 
                                                      int64_t sample) {
   const Json& fields = item.at("fields");
   const Unit unit = read_unit(fields.at("unit"));
-  const int64_t budget = fields.at("experiments").as_int("experiments");
-  if (budget < 1 || budget > 1000)
-    fail(ErrorCode::kInvalidArgument, "item: experiments is {}: from 1 to 1000", budget);
+  const int64_t budget = environments::read_budget(fields, "experiments");
   const Json* optimum = fields.find("optimum");
   return std::make_unique<PlantEpisode>(
       unit, optimum == nullptr ? find_optimum(unit) : read_optimum(*optimum), budget, seed, sample);

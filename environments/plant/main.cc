@@ -6,17 +6,11 @@
 #include "plant/modes.h"
 #include "plant/published.h"
 
-namespace {
-struct NoOptions {
-  template <typename V>
-  void visit(V&) {}
-};
-}  // namespace
-
 int main(int argc, char** argv) {
   using namespace dure;
   using namespace dure::plant;
   using environments::mode;
+  using environments::NoOptions;
   return environments::run_program(
       argc, argv,
       "plant: the Williams-Otto plant as an environment: settings are proposed, noisy "

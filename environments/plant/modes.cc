@@ -30,14 +30,11 @@ void add_search(const Unit& unit, const Optimum& optimum, Method method, int64_t
   row.needed.push_back(s.experiments_to_5_percent);
 }
 
-std::string row_text(const char* name, int64_t budget, Row row) {
+std::string row_text(const char* name, int64_t budget, const Row& row) {
   const auto n = static_cast<double>(row.needed.size());
-  std::sort(row.needed.begin(), row.needed.end());
-  const int64_t median = row.needed[row.needed.size() / 2];
   return fmt::format("| {} | {} | {:.3f} | {:.0f} % | {} | {:.3f} |\n", name, budget,
                      row.regret / n, 100 * row.within / n,
-                     median > budget ? fmt::format("> {}", budget) : fmt::format("{}", median),
-                     row.reward / n);
+                     environments::median_text(row.needed, budget), row.reward / n);
 }
 
 }  // namespace
