@@ -108,7 +108,7 @@ class RowPrinter {
       row(text, fmt::format("{}:{}", path.string(), number));
       return !options_.line && ++shown < options_.rows;
     });
-    if (options_.line && rows_.size() == 0 && !printed_)
+    if (options_.line && !printed_)
       fail(ErrorCode::kInvalidArgument, "--line is {}: {} has no row there", *options_.line,
            path.string());
   }

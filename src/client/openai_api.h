@@ -22,11 +22,11 @@ std::string api_key_for(const WebAddress& address);
 WebRequest api_request(const char* method, const char* path, std::string body,
                        const std::string& key);
 
-// {"error": {"message"}}, {"error": "text"}, {"message"}; else the body's beginning.
 // A server's answer: what is no UTF-8, and halves of pairs ("\\ud800" alone), become U+FFFD. Throws
 // kCorrupt where it is no JSON.
 Json parse_server_answer(const std::string& body);
 
+// {"error": {"message"}}, {"error": "text"}, {"message"}; else the body's beginning.
 std::string api_error_text(const std::string& body);
 
 // Throws kInvalidArgument with what the server says, unless the status is 2xx. `keyed`: a key was

@@ -101,8 +101,6 @@ class Group {
   // message to oneself allowed.
   void exchange(std::span<const Outgoing> out, std::span<const Incoming> in, std::string_view what);
 
-  Transport* transport() const { return transport_; }  // null: alone
-
  private:
   Group() : members_{0} {}
 

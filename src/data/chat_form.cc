@@ -6,27 +6,10 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "data/record_fields.h"
 
 namespace dure {
 namespace {
-
-template <typename... Args>
-[[noreturn]] void refuse(fmt::format_string<Args...> format, Args&&... args) {
-  fail(ErrorCode::kInvalidArgument, format, std::forward<Args>(args)...);
-}
-
-// Null is absent.
-const Json* present(const Json& object, std::string_view key) {
-  const Json* value = object.find(key);
-  return value != nullptr && !value->is_null() ? value : nullptr;
-}
-
-const Json* first_present(const Json& object, std::initializer_list<const char*> keys) {
-  for (const char* key : keys) {
-    if (const Json* value = present(object, key)) return value;
-  }
-  return nullptr;
-}
 
 const Json* conversations_of(const Json& record) {
   return first_present(record, {"conversations", "conversation"});

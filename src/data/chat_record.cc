@@ -6,29 +6,12 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/python_text.h"
+#include "data/record_fields.h"
 #include "text/chat.h"
 #include "text/inline_reasoning.h"
 
 namespace dure {
 namespace {
-
-template <typename... Args>
-[[noreturn]] void refuse(fmt::format_string<Args...> format, Args&&... args) {
-  fail(ErrorCode::kInvalidArgument, format, std::forward<Args>(args)...);
-}
-
-// Null is absent.
-const Json* present(const Json& object, std::string_view key) {
-  const Json* value = object.find(key);
-  return value != nullptr && !value->is_null() ? value : nullptr;
-}
-
-const Json* first_present(const Json& object, std::initializer_list<const char*> keys) {
-  for (const char* key : keys) {
-    if (const Json* value = present(object, key)) return value;
-  }
-  return nullptr;
-}
 
 void check_shape(const Json& message) {
   check_message(message);

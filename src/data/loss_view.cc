@@ -5,22 +5,18 @@
 #include "base/error.h"
 #include "data/chat_record.h"
 #include "data/preference_record.h"
+#include "data/record_fields.h"
 #include "data/text_extract.h"
 #include "data/tokenise.h"
 
 namespace dure {
 namespace {
 
-bool has(const Json& row, const char* key) {
-  const Json* value = row.find(key);
-  return value != nullptr && !value->is_null();
-}
-
 // A label of something else may stand beside messages.
 bool is_preference(const Json& row) {
   for (const char* key : {"chosen", "rejected", "responses", "rewards", "preferred_output"})
-    if (has(row, key)) return true;
-  return has(row, "label") && has(row, "completion") && !has(row, "messages");
+    if (present(row, key)) return true;
+  return present(row, "label") && present(row, "completion") && !present(row, "messages");
 }
 
 LossSample sample_of(const TokenDocument& document, const Tokenizer& tokenizer, std::string title) {

@@ -6,20 +6,10 @@
 
 #include "base/error.h"
 #include "data/chat_record.h"
+#include "data/record_fields.h"
 
 namespace dure {
 namespace {
-
-template <typename... Args>
-[[noreturn]] void refuse(fmt::format_string<Args...> format, Args&&... args) {
-  fail(ErrorCode::kInvalidArgument, format, std::forward<Args>(args)...);
-}
-
-// Null is absent.
-const Json* present(const Json& object, std::string_view key) {
-  const Json* value = object.find(key);
-  return value != nullptr && !value->is_null() ? value : nullptr;
-}
 
 const Json& require(const Json& record, const char* key, const char* beside) {
   const Json* value = present(record, key);

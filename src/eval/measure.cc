@@ -61,7 +61,11 @@ class Conversing {
         environment.begin(item, {.seed = episode_seed(seed_, item), .sample = job_.sample});
     EpisodeTurn turn = out.episode->start();
     std::vector<Message> said = std::move(turn.messages);
-    while (!turn.over && !has_ended(out)) {
+    while (!turn.over) {
+      if (const std::optional<EpisodeEnd> end = end_of(out.row)) {
+        out.end = *end;
+        break;
+      }
       if (out.row.turns > 0) said.push_back(spoken(out.row.answer));
       if (out.row.turns > 0) append(said, turn.messages);
       turn = one_turn(said, out);
@@ -74,16 +78,13 @@ class Conversing {
   static void append(std::vector<Message>& said, std::vector<Message>& more) {
     std::move(more.begin(), more.end(), std::back_inserter(said));
   }
-  // Says in `out` why there is no further turn, where there is none.
-  bool has_ended(Ended& out) const {
-    const auto ends = [&](bool does, EpisodeEnd end) {
-      if (does) out.end = end;
-      return does;
-    };
-    return ends(limits_.cut_ends && out.row.end == SaidEnd::kLength, EpisodeEnd::kCut) ||
-           ends(out.row.end == SaidEnd::kTooLong, EpisodeEnd::kTokens) ||
-           ends(limits_.tokens_max > 0 && tokens_ >= limits_.tokens_max, EpisodeEnd::kTokens) ||
-           ends(out.row.turns >= turns_max(), EpisodeEnd::kTurns);
+  // Why there is no further turn behind what `row` says; absent: there is one.
+  std::optional<EpisodeEnd> end_of(const AnswerRow& row) const {
+    const bool full = limits_.tokens_max > 0 && tokens_ >= limits_.tokens_max;
+    if (limits_.cut_ends && row.end == SaidEnd::kLength) return EpisodeEnd::kCut;
+    if (row.end == SaidEnd::kTooLong || full) return EpisodeEnd::kTokens;
+    if (row.turns >= turns_max()) return EpisodeEnd::kTurns;
+    return std::nullopt;
   }
   int64_t turns_max() const {
     const int64_t own = job_.item->limits.turns_max;

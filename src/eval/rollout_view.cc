@@ -4,7 +4,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <set>
+#include <map>
 
 #include "base/error.h"
 #include "base/html.h"
@@ -93,9 +93,16 @@ std::vector<Message> rollout_messages(const Json& sample) {
 
 RolloutCounts count_rollouts(const std::vector<Json>& samples) {
   RolloutCounts out{.rollouts = std::ssize(samples)};
-  std::set<double> steps;
+  struct Rewards {
+    double sum = 0;
+    int64_t count = 0;
+    double mean() const { return sum / static_cast<double>(count); }
+  };
+  std::map<double, Rewards> by_step;
   for (const Json& sample : samples) {
-    steps.insert(number_of(sample, "step").value_or(0));
+    Rewards& step = by_step[number_of(sample, "step").value_or(0)];
+    step.sum += number_of(sample, "reward").value_or(0);
+    ++step.count;
     out.dropped += sample.contains("dropped") ? 1 : 0;
     out.failed += sample.contains("failure") ? 1 : 0;
     if (!is_conversation(sample)) continue;
@@ -103,20 +110,10 @@ RolloutCounts count_rollouts(const std::vector<Json>& samples) {
     out.turns_mean += number_of(sample, "turns").value_or(0);
   }
   if (out.conversations > 0) out.turns_mean /= static_cast<double>(out.conversations);
-  out.steps = std::ssize(steps);
-  const auto reward_of_step = [&](double step) {
-    double sum = 0;
-    int64_t count = 0;
-    for (const Json& sample : samples) {
-      if (number_of(sample, "step").value_or(0) != step) continue;
-      sum += number_of(sample, "reward").value_or(0);
-      ++count;
-    }
-    return count > 0 ? sum / static_cast<double>(count) : 0;
-  };
-  if (steps.empty()) return out;
-  out.first_reward = reward_of_step(*steps.begin());
-  out.last_reward = reward_of_step(*steps.rbegin());
+  out.steps = std::ssize(by_step);
+  if (by_step.empty()) return out;
+  out.first_reward = by_step.begin()->second.mean();
+  out.last_reward = by_step.rbegin()->second.mean();
   return out;
 }
 

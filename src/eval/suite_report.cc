@@ -110,6 +110,14 @@ std::vector<std::string> task_names(const SuiteResults& results) {
   return out;
 }
 
+// Over which tasks the mean is: those of the last suite, where others were measured too.
+std::string mean_label(const SuiteResults& results) {
+  const size_t of_suite = results.suite.at("tasks").size();
+  if (task_names(results).size() == of_suite) return "mean of the tasks";
+  return fmt::format("mean of the {} {} of {}", of_suite, of_suite == 1 ? "task" : "tasks",
+                     results.suite.at("name").as_string());
+}
+
 std::vector<Cells> score_rows(const SuiteResults& results) {
   std::vector<Cells> rows = {{"task"}};
   for (const SubjectResult& subject : results.subjects) rows[0].push_back(subject.subject.name);
@@ -197,13 +205,6 @@ std::string extent_text(const TaskResult& task) {
                         : fmt::format("{} of {} items", s.items, task.measure.items_total);
   if (s.samples > 1) out += fmt::format(", {} answers each", s.samples);
   return out;
-}
-
-std::string mean_label(const SuiteResults& results) {
-  const size_t of_suite = results.suite.at("tasks").size();
-  if (task_names(results).size() == of_suite) return "mean of the tasks";
-  return fmt::format("mean of the {} {} of {}", of_suite, of_suite == 1 ? "task" : "tasks",
-                     results.suite.at("name").as_string());
 }
 
 std::string suite_table(const SuiteResults& results) {

@@ -11,9 +11,6 @@
 
 namespace dure {
 
-// Over which tasks the mean is: those of the last suite, where others were measured too.
-std::string mean_label(const SuiteResults& results);
-
 std::string suite_table(const SuiteResults& results);
 std::string suite_markdown(const SuiteResults& results);
 

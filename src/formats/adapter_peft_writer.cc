@@ -45,8 +45,10 @@ std::string within_layer(const std::string& name, int64_t layer) {
 
 class PeftPairs {
  public:
-  PeftPairs(const ModelConfig& config, const AdapterContent& adapter)
-      : config_(config), adapter_(adapter) {}
+  // The configuration needs names, ranks and scales alone.
+  enum class Values : uint8_t { kLeftOut, kFilled };
+  PeftPairs(const ModelConfig& config, const AdapterContent& adapter, Values values)
+      : config_(config), adapter_(adapter), filled_(values == Values::kFilled) {}
 
   std::vector<PeftPair> all() {
     for (size_t i = 0; i < adapter_.layout.size(); ++i) {
@@ -74,8 +76,10 @@ class PeftPairs {
     pair.scale = target.scale();
     pair.a_shape = down_shape(target, config_);
     pair.b_shape = {up[1], up[0]};
-    pair.a = adapter_.factors[i].down;
-    pair.b = transposed(adapter_.factors[i].up, up[0], up[1]);
+    if (filled_) {
+      pair.a = adapter_.factors[i].down;
+      pair.b = transposed(adapter_.factors[i].up, up[0], up[1]);
+    }
     pairs_.push_back(std::move(pair));
   }
 
@@ -154,6 +158,11 @@ class PeftPairs {
     pair.scale = first.scale();
     pair.a_shape = {experts * pair.rank, config_.hidden_size};
     pair.b_shape = {2 * width, pair.rank * experts};
+    if (filled_) place_gate_up(parts, width, pair);
+    pairs_.push_back(std::move(pair));
+  }
+
+  void place_gate_up(const std::vector<size_t>& parts, int64_t width, PeftPair& pair) const {
     pair.a.assign(static_cast<size_t>(pair.a_shape.elements()), 0.0f);
     pair.b.assign(static_cast<size_t>(pair.b_shape.elements()), 0.0f);
     int64_t next_rank = 0, rank_of_down = 0;
@@ -168,7 +177,6 @@ class PeftPairs {
                target.role == TensorRole::kExpertUp ? width : 0, rank_of_down,
                target.scale() / pair.scale, pair);
     }
-    pairs_.push_back(std::move(pair));
   }
 
   void add_down(size_t i, const std::string& module) {
@@ -179,14 +187,17 @@ class PeftPairs {
     pair.scale = target.scale();
     pair.a_shape = {down[0] * down[1], down[2]};
     pair.b_shape = {up[2], up[1] * up[0]};
-    pair.a = adapter_.factors[i].down;
-    pair.b.resize(static_cast<size_t>(pair.b_shape.elements()));
-    place_up(adapter_.factors[i].up, up, 0, 0, 1, pair);
+    if (filled_) {
+      pair.a = adapter_.factors[i].down;
+      pair.b.resize(static_cast<size_t>(pair.b_shape.elements()));
+      place_up(adapter_.factors[i].up, up, 0, 0, 1, pair);
+    }
     pairs_.push_back(std::move(pair));
   }
 
   const ModelConfig& config_;
   const AdapterContent& adapter_;
+  bool filled_;
   std::vector<PeftPair> pairs_;
 };
 
@@ -271,13 +282,13 @@ Json config_of(const std::vector<PeftPair>& pairs, const ModelConfig& config,
 std::string peft_adapter_config(const ModelConfig& config, const AdapterContent& adapter,
                                 const AdapterWriteOptions& options) {
   DURE_CHECK(!adapter.layout.empty(), "an adapter without targets");
-  const std::vector<PeftPair> pairs = PeftPairs(config, adapter).all();
+  const std::vector<PeftPair> pairs = PeftPairs(config, adapter, PeftPairs::Values::kLeftOut).all();
   return config_of(pairs, config, adapter, options).dump(2) + "\n";
 }
 
 void write_peft_tensors(const Path& file, const ModelConfig& config,
                         const AdapterContent& adapter) {
-  const std::vector<PeftPair> pairs = PeftPairs(config, adapter).all();
+  const std::vector<PeftPair> pairs = PeftPairs(config, adapter, PeftPairs::Values::kFilled).all();
   std::vector<TensorInfo> tensors;
   for (const PeftPair& pair : pairs) {
     const std::string name = "base_model.model." + pair.module;

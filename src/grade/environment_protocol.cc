@@ -14,10 +14,6 @@ Json head(const std::string& id, const char* call, const std::string& episode) {
   return out;
 }
 
-EnvironmentReply bad(std::string what) {
-  return {.failure = VerifierFailure::kReply, .what = std::move(what)};
-}
-
 // True and false alone; anything else is told.
 bool said_over(const Json& reply) {
   const Json* done = reply.find("done");
@@ -64,7 +60,7 @@ EnvironmentReply read_reply(std::string_view line, int64_t asked, const Read& re
   try {
     read(of.reply, out);
   } catch (const Error& error) {
-    return bad(error.what());
+    return {.failure = VerifierFailure::kReply, .what = error.what()};
   }
   return out;
 }

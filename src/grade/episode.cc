@@ -34,7 +34,6 @@ class SingleTurns : public Environment {
     return std::make_unique<SingleTurn>(item, *grader_);
   }
   void check(const Item& item) const override { grader_->check(item); }
-  int64_t concurrency() const override { return grader_->concurrency(); }
 
  private:
   std::unique_ptr<Grader> grader_;

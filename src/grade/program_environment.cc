@@ -7,8 +7,6 @@
 #include <chrono>
 
 #include "base/error.h"
-#include "base/hash.h"
-#include "base/rng.h"
 #include "grade/environment_protocol.h"
 #include "grade/workers.h"
 
@@ -83,13 +81,10 @@ class ProgramEpisode : public Episode {
     VerifierReply reply;
     if (failure_ == VerifierFailure::kNone) {
       exchange([&] {
-        const ReadLine got = place_.worker->ask(
-            [&](const std::string& id) { return finish_request(id, name_, end); },
-            [&](std::string_view line, int64_t asked) {
-              reply = read_verifier_reply(line, asked);
-              return ReadLine{reply.failure, reply.what, reply.stale};
-            });
-        return EnvironmentReply{.failure = got.failure, .what = got.what};
+        reply = ask_for(
+            *place_.worker, [&](const std::string& id) { return finish_request(id, name_, end); },
+            read_verifier_reply);
+        return EnvironmentReply{.failure = reply.failure, .what = reply.what};
       });
     }
     if (failure_ != VerifierFailure::kNone) return failed();
@@ -124,9 +119,7 @@ class ProgramEpisode : public Episode {
   EnvironmentReply exchange(const Ask& ask) {
     const std::lock_guard lock(place_.mutex);
     const Clock::time_point begin = Clock::now();
-    const bool seasoned = place_.worker->seasoned();
-    EnvironmentReply reply = caught_up(ask);
-    if (seasoned && reply.failure == VerifierFailure::kDied) reply = caught_up(ask);
+    EnvironmentReply reply = ask_again_if_died(*place_.worker, [&] { return caught_up(ask); });
     worked_ += Clock::now() - begin;
     if (reply.failure != VerifierFailure::kNone) note_failure(reply.failure, reply.what);
     return reply;
@@ -161,31 +154,21 @@ class ProgramEpisode : public Episode {
   }
 
   EnvironmentReply ask_start() {
-    EnvironmentReply out = ask(
+    EnvironmentReply out = ask_for(
+        *place_.worker,
         [&](const std::string& id) { return start_request(id, name_, item_, seed_); },
         [&](std::string_view line, int64_t asked) { return read_start_reply(line, asked, item_); });
     tools_ = out.tools;
     return out;
   }
   EnvironmentReply ask_turn(size_t turn) {
-    return ask(
+    return ask_for(
+        *place_.worker,
         [&](const std::string& id) {
           return reply_request(id, name_, static_cast<int64_t>(turn), answers_[turn - 1]);
         },
         read_turn_reply);
   }
-  template <typename Write, typename Read>
-  EnvironmentReply ask(const Write& write, const Read& read) {
-    EnvironmentReply reply;
-    const ReadLine got = place_.worker->ask(write, [&](std::string_view line, int64_t asked) {
-      reply = read(line, asked);
-      return ReadLine{reply.failure, reply.what, reply.stale};
-    });
-    reply.failure = got.failure;
-    reply.what = got.what;
-    return reply;
-  }
-
   Grade failed() const {
     Grade out = Grade::unknown("", "the environment: " + what_);
     out.failure = verifier_failure_name(failure_);

@@ -5,7 +5,7 @@
 // end, timed out by turn; episodes of a worker that was started again are told to the new one from
 // their beginning. Nothing that an environment does stops who asks it: an episode that it fails is
 // over, earns `failure_reward`, or no score (on_failure: drop), and says so in Grade::failure. Not
-// here: what is said (environment_protocol.h), one process and its restarts (program_worker.h),
+// here: what is said (environment_protocol.h), one process and its restarts (workers.h),
 // sampling (rl/, eval/). Page: docs/environments.md.
 #pragma once
 

@@ -21,10 +21,11 @@ class Asker {
   VerifierReply ask(const Item& item, const Answer& answer) {
     const int64_t place = take();
     Worker& worker = workers_.at(place);
-    const bool seasoned = worker.seasoned();
-    VerifierReply reply = ask_one(worker, item, answer);
-    // It may have ended after its last reply, for no fault of this answer.
-    if (seasoned && reply.failure == VerifierFailure::kDied) reply = ask_one(worker, item, answer);
+    VerifierReply reply = ask_again_if_died(worker, [&] {
+      return ask_for(
+          worker, [&](const std::string& id) { return verifier_request(id, item, answer); },
+          read_verifier_reply);
+    });
     put_back(place);
     return reply;
   }
@@ -41,18 +42,6 @@ class Asker {
     const std::lock_guard lock(mutex_);
     free_.push_back(place);
     changed_.notify_one();
-  }
-  static VerifierReply ask_one(Worker& worker, const Item& item, const Answer& answer) {
-    VerifierReply reply;
-    const ReadLine end =
-        worker.ask([&](const std::string& id) { return verifier_request(id, item, answer); },
-                   [&](std::string_view line, int64_t asked) {
-                     reply = read_verifier_reply(line, asked);
-                     return ReadLine{reply.failure, reply.what, reply.stale};
-                   });
-    reply.failure = end.failure;
-    reply.what = end.what;
-    return reply;
   }
 
   Workers workers_;

@@ -50,6 +50,29 @@ class Worker {
   virtual int64_t starts() const { return 0; }
 };
 
+// The reply as `read` makes it of a line, with what became of the request.
+template <typename Read>
+auto ask_for(Worker& worker, const WriteRequest& write, const Read& read) {
+  decltype(read(std::string_view(), int64_t{})) reply;
+  const ReadLine end = worker.ask(write, [&](std::string_view line, int64_t asked) {
+    reply = read(line, asked);
+    return ReadLine{reply.failure, reply.what, reply.stale};
+  });
+  reply.failure = end.failure;
+  reply.what = end.what;
+  return reply;
+}
+
+// ask(), and once more where a process that had replied before ended: that may be no fault of what
+// was asked.
+template <typename Ask>
+auto ask_again_if_died(const Worker& worker, const Ask& ask) {
+  const bool seasoned = worker.seasoned();
+  auto reply = ask();
+  if (seasoned && reply.failure == VerifierFailure::kDied) reply = ask();
+  return reply;
+}
+
 class Workers {
  public:
   // Throws kInvalidArgument naming `where`: neither command nor url, or both.

@@ -40,8 +40,9 @@ struct ExpertRoom {
 };
 
 // Rows of an adapter that is not the batch's only one, through copies side by side.
-void add_to_some(const LayerContext& c, const AdapterRows& rows, const LowRankProduct& product,
-                 const ExpertDispatch& dispatch, ConstTensorView x, const ExpertRoom& room) {
+void add_to_some(const LayerContext& c, const AdapterRows& rows,
+                 std::span<const LowRankProduct> products, const ExpertDispatch& dispatch,
+                 ConstTensorView x, const ExpertRoom& room) {
   const int64_t count = rows.count * c.facts.experts.per_token;
   TensorView offsets = c.adapter_offsets;
   offsets.shape = dispatch.offsets.shape;
@@ -49,10 +50,12 @@ void add_to_some(const LayerContext& c, const AdapterRows& rows, const LowRankPr
                    y_rows = room.y.rows(0, count);
   select_tokens(dispatch, rows.first, rows.count, offsets, chosen, c.stream);
   gather_rows(x, chosen, x_rows, c.stream);
-  gather_rows(product.y, chosen, y_rows, c.stream);
-  const LowRankProduct added{product.added, y_rows};
-  add_grouped_low_rank({&added, 1}, offsets, x_rows, c.adapter_inner, c.stream);
-  scatter_rows(y_rows, chosen, product.y, c.stream);
+  for (const LowRankProduct& product : products) {
+    gather_rows(product.y, chosen, y_rows, c.stream);
+    const LowRankProduct added{product.added, y_rows};
+    add_grouped_low_rank({&added, 1}, offsets, x_rows, c.adapter_inner, c.stream);
+    scatter_rows(y_rows, chosen, product.y, c.stream);
+  }
 }
 
 // The same of experts' products; x: [T*K, K] rows by expert.
@@ -70,7 +73,7 @@ void add_expert_adapters(const LayerContext& c, std::initializer_list<Adapted> p
     if (rows.count == c.positions.elements()) {
       add_grouped_low_rank({list.data(), count}, dispatch.offsets, x, c.adapter_inner, c.stream);
     } else {
-      for (size_t i = 0; i < count; ++i) add_to_some(c, rows, list[i], dispatch, x, room);
+      add_to_some(c, rows, {list.data(), count}, dispatch, x, room);
     }
   }
 }

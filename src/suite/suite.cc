@@ -214,8 +214,7 @@ TaskSpec task_of_items_file(const Path& path, const Json& grader, const Json& en
   json["own_rows"] = true;
   json["id"] = "{{ id if id is defined else row_number }}";
   json["group"] = "{{ group if group is defined else '' }}";
-  json["prompt"] =
-      "{{ messages if messages is defined else (prompt if prompt is defined else none) }}";
+  json["prompt"] = "{{ messages if messages is defined else prompt }}";
   json["tools"] = "{{ tools if tools is defined else none }}";
   json["reference"] =
       "{{ reference if reference is defined else (answers if answers is defined else "
@@ -230,9 +229,7 @@ TaskSpec task_of_items_file(const Path& path, const Json& grader, const Json& en
   }
   json["grader"] = parse_json(R"({"name":"row_grader"})", name);
   if (!grader.is_null()) json["grader"]["otherwise"] = grader;
-  TaskSpec task = task_from_json(json, path.string());
-  task.own_rows = true;
-  return task;
+  return task_from_json(json, path.string());
 }
 
 bool is_suite_file(const std::string& given) { return is_yaml(given) || is_items(given); }

@@ -143,6 +143,11 @@ class Choices {
   bool shuffle_ = false;
 };
 
+// For messages: a user's own file, or the task.
+std::string place_of(const TaskSpec& task) {
+  return task.own_rows ? task.origin : "task " + task.name;
+}
+
 void check_last(const std::vector<Message>& messages) {
   if (!messages.empty() && messages.back().role == Role::kAssistant)
     fail(ErrorCode::kCorrupt,
@@ -153,7 +158,7 @@ class ItemMaker {
  public:
   explicit ItemMaker(const TaskSpec& task)
       : task_(task),
-        where_(task.own_rows ? task.origin : "task " + task.name),
+        where_(place_of(task)),
         keeps_(task.where.empty() ? Json() : Json("{{ " + task.where + " }}"), where_ + ": where"),
         id_(task.id, where_ + ": id"),
         group_(task.group, where_ + ": group"),
@@ -242,8 +247,7 @@ void check_ids(const TaskSpec& task, const std::vector<Item>& items) {
   std::set<std::string> seen;
   for (const Item& item : items) {
     if (!seen.insert(item.id).second)
-      fail(ErrorCode::kCorrupt, "{}: the id '{}' comes twice",
-           task.own_rows ? task.origin : "task " + task.name, item.id);
+      fail(ErrorCode::kCorrupt, "{}: the id '{}' comes twice", place_of(task), item.id);
   }
 }
 
@@ -276,9 +280,7 @@ std::vector<Item> items_of_files(const TaskSpec& task, const DataFolders& folder
 std::vector<Item> task_items(const TaskSpec& task, const DataFolders& folders) {
   std::vector<Item> items =
       task.source.generated.empty() ? items_of_files(task, folders) : generated_items(task);
-  if (items.empty())
-    fail(ErrorCode::kInvalidArgument, "{}: it has no items",
-         task.own_rows ? task.origin : "task " + task.name);
+  if (items.empty()) fail(ErrorCode::kInvalidArgument, "{}: it has no items", place_of(task));
   check_ids(task, items);
   return items;
 }

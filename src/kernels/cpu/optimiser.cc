@@ -42,6 +42,7 @@ class Chunks {
     }
   }
 
+  static int64_t chunks_of(int64_t elements) { return (elements + kChunk - 1) / kChunk; }
   int64_t count() const { return firsts_.back(); }
   void* more() const { return sizes_.data() + sizes_.size(); }
 
@@ -53,7 +54,6 @@ class Chunks {
   }
 
  private:
-  static int64_t chunks_of(int64_t elements) { return (elements + kChunk - 1) / kChunk; }
   std::span<int64_t> firsts_;  // chunk number at which each tensor starts, and the end
   std::span<int64_t> sizes_;   // elements of each tensor
 };
@@ -333,27 +333,33 @@ void orthogonalise(TensorView x, int iterations, TensorView workspace, CpuStream
   }
 }
 
-double sum_of_squares(std::span<const ConstTensorView> tensors, CpuStream& stream) {
-  const Chunks chunks(
-      tensors, [](const ConstTensorView& t) { return t.elements(); }, sizeof(double), stream);
-  auto* sums = static_cast<double*>(chunks.more());
-  stream.threads().parallel_for(chunks.count(), [&](int64_t i, int) {
-    const Chunk c = chunks[i];
-    sums[i] = squares_span(tensors[c.tensor].f32() + c.begin, c.count);
-  });
-  return tree_sum({sums, static_cast<size_t>(chunks.count())});
-}
+namespace {
 
-int64_t squares_chunk_count(int64_t elements) { return (elements + kChunk - 1) / kChunk; }
+int64_t elements_of(const ConstTensorView& t) { return t.elements(); }
 
-void squares_by_chunk(std::span<const ConstTensorView> tensors, std::span<double> sums,
-                      CpuStream& stream) {
-  const Chunks chunks(
-      tensors, [](const ConstTensorView& t) { return t.elements(); }, 0, stream);
+// sums: [chunks] = the squares of each.
+void add_up_chunks(const Chunks& chunks, std::span<const ConstTensorView> tensors,
+                   std::span<double> sums, CpuStream& stream) {
   stream.threads().parallel_for(chunks.count(), [&](int64_t i, int) {
     const Chunk c = chunks[i];
     sums[static_cast<size_t>(i)] = squares_span(tensors[c.tensor].f32() + c.begin, c.count);
   });
+}
+
+}  // namespace
+
+double sum_of_squares(std::span<const ConstTensorView> tensors, CpuStream& stream) {
+  const Chunks chunks(tensors, elements_of, sizeof(double), stream);
+  const std::span sums(static_cast<double*>(chunks.more()), static_cast<size_t>(chunks.count()));
+  add_up_chunks(chunks, tensors, sums, stream);
+  return tree_sum(sums);
+}
+
+int64_t squares_chunk_count(int64_t elements) { return Chunks::chunks_of(elements); }
+
+void squares_by_chunk(std::span<const ConstTensorView> tensors, std::span<double> sums,
+                      CpuStream& stream) {
+  add_up_chunks(Chunks(tensors, elements_of, 0, stream), tensors, sums, stream);
 }
 
 double sum_of_chunks(std::span<double> sums) { return tree_sum(sums); }
