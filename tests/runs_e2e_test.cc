@@ -47,7 +47,7 @@ TEST_F(RunsVerb, ListsWhatRan) {
   EXPECT_NE(dure("runs list").out.find("2/2"), std::string::npos);
   const Json shown = parse_json(dure("runs show --json " + id.substr(0, 5)).out, "show");
   EXPECT_EQ(shown.at("config").at("steps").as_int(), 2);
-  expect_refusal(dure("runs show 0"), "no run 0");
+  expect_refusal(dure("runs show x"), "no run x");  // ids are hexadecimal: none begins so
   expect_refusal(dure("runs scan '" + at("nowhere").string() + "'"), "no such folder");
   // Bad input begins no run.
   EXPECT_EQ(dure("train '" + config_file(c).string() + "' --set seed=9").code, 2);
