@@ -9,9 +9,9 @@ namespace dure {
 std::string Range::text() const {
   const bool has_low = std::isfinite(low), has_high = std::isfinite(high);
   if (has_low && has_high)
-    return fmt::format("{} {:.10g} to {:.10g}", open_low ? "above" : "from", low, high);
-  if (has_low) return fmt::format("{} {:.10g}", open_low ? "above" : "at least", low);
-  return fmt::format("at most {:.10g}", high);
+    return fmt::format("{} {:.15g} to {:.15g}", open_low ? "above" : "from", low, high);
+  if (has_low) return fmt::format("{} {:.15g}", open_low ? "above" : "at least", low);
+  return fmt::format("at most {:.15g}", high);
 }
 
 std::string nearest_name(const std::string& name, const std::vector<std::string>& names) {
@@ -41,7 +41,7 @@ namespace options_detail {
 
 void check_range(const Range& range, double value, const std::string& where) {
   if (!range.holds(value))
-    fail(ErrorCode::kInvalidArgument, "{} is {:g}: it must be {}", where, value, range.text());
+    fail(ErrorCode::kInvalidArgument, "{} is {:.15g}: it must be {}", where, value, range.text());
 }
 
 std::string choice_text(const Json& json, const std::string& where) {

@@ -23,7 +23,7 @@ bool before(const TokenProbability& a, const TokenProbability& b) {
 }
 
 void refuse(const char* name, double value, const char* range) {
-  fail(ErrorCode::kInvalidArgument, "{} is {:g}: it must be {}", name, value, range);
+  fail(ErrorCode::kInvalidArgument, "{} is {:.15g}: it must be {}", name, value, range);
 }
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity(), kMinusInfinity = -kInfinity;
@@ -70,7 +70,7 @@ void check_sampling(const SamplingOptions& o, int64_t vocab_size) {
       refuse("logit_bias token", token, "a token of the vocabulary");
     if (!(bias == kMinusInfinity || std::abs(bias) <= kFloatMax)) {
       fail(ErrorCode::kInvalidArgument,
-           "logit_bias of token {} is {:g}: it must be a number of at most 3.4e38", token, bias);
+           "logit_bias of token {} is {:.15g}: it must be a number of at most 3.4e38", token, bias);
     }
   }
 }
