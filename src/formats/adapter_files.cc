@@ -27,8 +27,12 @@ bool is_adapter(const Path& path) {
 }
 
 AdapterContent read_adapter(const Path& path, const ModelConfig& base) {
+  if (path.empty()) fail(ErrorCode::kInvalidArgument, "the path of an adapter is empty");
   if (!path_exists(path)) fail(ErrorCode::kNotFound, "{}: there is no such adapter", path.string());
   if (std::filesystem::is_directory(path)) {
+    if (is_peft_folder(path / "adapter"))
+      fail(ErrorCode::kInvalidArgument, "{}: the folder of a run; its adapter is {}", path.string(),
+           (path / "adapter").string());
     if (!is_peft_folder(path))
       fail(ErrorCode::kNotFound,
            "{}: no adapter_config.json: an adapter is a PEFT folder or a "

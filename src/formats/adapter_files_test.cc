@@ -11,6 +11,7 @@
 #include "base/testing.h"
 #include "formats/config_fixture.h"
 #include "formats/gguf.h"
+#include "formats/model_files.h"
 #include "formats/name_pattern.h"
 #include "formats/safetensors.h"
 
@@ -197,6 +198,43 @@ TEST_F(AdapterFilesTest, WhatIsWrongIsOneLine) {
   path = peft();
   set_field(path, "modules_to_save", Json::array_of(std::vector<std::string>{"lm_head"}));
   expect_says(refusal(path), "modules_to_save");
+}
+
+TEST_F(AdapterFilesTest, FieldsThatDecideAreReadOrRefused) {
+  const auto with = [&](const char* field, Json value) {
+    const Path path = peft();
+    set_field(path, field, std::move(value));
+    return refusal(path);
+  };
+  for (const Json& no_flag : {Json(0), Json(""), Json("x"), Json::array()})
+    expect_says(with("use_rslora", no_flag), "use_rslora is " + no_flag.dump() + ": it should be");
+  expect_says(with("target_modules", Json(5)), "target_modules is 5: it should be a text or");
+  expect_says(with("target_parameters", Json::object()), "target_parameters is {}: it should be");
+  expect_says(with("layers_to_transform", Json("x")), "layers_to_transform is \"x\": it should be");
+  expect_says(with("layers_to_transform", Json(0)), "a layer that layers_to_transform of");
+  expect_says(with("init_lora_weights", Json("pissa_niter_4")), "init_lora_weights is \"pissa");
+  expect_says(with("lora_alpha", Json(1e30)), "a number from -1e6 to 1e6 is needed");
+  for (const char* plain : {"use_rslora", "layers_to_transform", "init_lora_weights"})
+    EXPECT_EQ(with(plain, Json()), "(no error)") << plain;
+  EXPECT_EQ(with("init_lora_weights", Json("gaussian")), "(no error)");
+}
+
+TEST_F(AdapterFilesTest, AnAdapterIsNoModelAndARunIsNoAdapter) {
+  const Path path = peft();
+  const std::string advice = "dure convert BASE OUT --adapter " + path.string();
+  expect_says(message_of([&] { ModelFiles{path}; }), advice);
+  write_gguf_adapter(at("a.gguf"), config_, all(), {});
+  expect_says(message_of([&] { ModelFiles{at("a.gguf")}; }), "an adapter (LoRA), not a model");
+  std::filesystem::create_directories(at("run/checkpoints"));
+  std::filesystem::rename(path, at("run/adapter"));
+  expect_says(refusal(at("run")), "its adapter is " + at("run/adapter").string());
+  expect_says(message_of([&] { find_model(at("run").string()); }), "its adapter is ");
+}
+
+TEST_F(AdapterFilesTest, FieldsWithoutARankAreRefused) {
+  EXPECT_EQ(message_of([] { check_lora({}, "run.yaml"); }), "(no error)");
+  expect_says(message_of([] { check_lora({.alpha = 4}, "run.yaml"); }),
+              "run.yaml: lora.alpha is 4.0 and lora.rank is 0");
 }
 
 TEST_F(AdapterFilesTest, TensorsThatDoNotFitAreNamed) {

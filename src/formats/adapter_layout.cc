@@ -24,6 +24,8 @@ std::vector<TensorRole> roles_of(LoraTarget target) {
   return {};
 }
 
+constexpr const char* kTargets = "attention, dense, shared, experts, head";
+
 void check_options(const LoraOptions& options, const std::string& source) {
   if (options.dropout != 0) {
     fail(ErrorCode::kInvalidArgument,
@@ -32,10 +34,8 @@ void check_options(const LoraOptions& options, const std::string& source) {
          source, options.dropout);
   }
   if (options.targets.empty())
-    fail(ErrorCode::kInvalidArgument,
-         "{}: lora: targets is empty; name at least one of "
-         "attention, dense, shared, experts, head",
-         source);
+    fail(ErrorCode::kInvalidArgument, "{}: lora: targets is empty; name at least one of {}", source,
+         kTargets);
 }
 
 // Adds the model's matrices of a target; true where there are any.
@@ -104,6 +104,18 @@ std::vector<ImpliedTensor> adaptable_tensors(const ModelConfig& config) {
     out.push_back({head, hf_name(head, config), tensor_shape(head, config), TensorKind::kHead});
   }
   return out;
+}
+
+void check_lora(LoraOptions options, const std::string& source) {
+  if (options.wanted()) return;
+  const Json fields = to_json(options), plain = to_json(LoraOptions{});
+  for (const auto& [name, value] : fields.as_object()) {
+    if (value != plain.at(name))
+      fail(ErrorCode::kInvalidArgument,
+           "{}: lora.{} is {} and lora.rank is 0, which trains the whole model: give lora.rank, or "
+           "leave lora away",
+           source, name, value.dump());
+  }
 }
 
 AdapterLayout adapter_layout(const LoraOptions& options, const ModelConfig& config,

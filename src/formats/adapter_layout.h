@@ -77,6 +77,10 @@ struct LoraOptions {
   }
 };
 
+// Throws kInvalidArgument where fields say what an adapter should be and none is asked for: all
+// weights would be trained. `source` names the configuration.
+void check_lora(LoraOptions options, const std::string& source);
+
 // The layout that `options` ask for: the layers of the main model (the MTP layer has none),
 // experts' gate and up with one `down`, as PEFT's target_parameters has them. Throws
 // kInvalidArgument naming the field of `source` (dropout; a target that the model has no matrix of;

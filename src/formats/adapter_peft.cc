@@ -1,9 +1,12 @@
 // PEFT folders read: names to places in the model, patterns to ranks, 3-D wrappers to experts.
+#include <cmath>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "formats/adapter_parts.h"
 #include "formats/hf_packing.h"
 #include "formats/name_pattern.h"
@@ -20,6 +23,8 @@ struct PeftFacts {
   std::string where;
   Json json;
   bool rank_stabilised = false;
+  std::vector<std::string> modules;         // those that target_modules lists
+  std::optional<std::set<int64_t>> layers;  // those of layers_to_transform; absent: all
 
   // Of the module or parameter with one of these names: the pattern that fits, else `field`.
   double by_pattern(const char* patterns, const char* field,
@@ -58,6 +63,69 @@ bool is_set(const Json& value) {
   return true;
 }
 
+const Json* given(const PeftFacts& facts, const char* field) {
+  const Json* value = facts.json.find(field);
+  return value == nullptr || value->is_null() ? nullptr : value;
+}
+
+[[noreturn]] void fail_kind(const PeftFacts& facts, const char* field, const char* wanted) {
+  fail(ErrorCode::kInvalidArgument, "{}: {} is {}: it should be {}", facts.where, field,
+       facts.json.at(field).dump().substr(0, 60), wanted);
+}
+
+bool flag_of(const PeftFacts& facts, const char* field) {
+  const Json* value = given(facts, field);
+  if (value == nullptr) return false;
+  if (!value->is_bool()) fail_kind(facts, field, "true or false");
+  return value->as_bool();
+}
+
+// A list of texts; a text alone is a pattern, which is not looked into.
+std::vector<std::string> names_of(const PeftFacts& facts, const char* field) {
+  std::vector<std::string> out;
+  const Json* value = given(facts, field);
+  if (value == nullptr || value->is_string()) return out;
+  if (!value->is_array()) fail_kind(facts, field, "a text or a list of texts");
+  for (const Json& name : value->as_array()) {
+    if (!name.is_string()) fail_kind(facts, field, "a text or a list of texts");
+    out.push_back(name.as_string());
+  }
+  return out;
+}
+
+// Of layers_to_transform: none where it is not given.
+std::optional<std::set<int64_t>> layers_of(const PeftFacts& facts) {
+  const Json* value = given(facts, "layers_to_transform");
+  if (value == nullptr) return std::nullopt;
+  const auto number = [&](const Json& json) {
+    if (!json.is_int()) fail_kind(facts, "layers_to_transform", "a layer or a list of layers");
+    return json.as_int();
+  };
+  std::set<int64_t> out;
+  if (!value->is_array()) {
+    out.insert(number(*value));
+  } else {
+    for (const Json& layer : value->as_array()) out.insert(number(layer));
+  }
+  return out;
+}
+
+// Some ways to begin an adapter take its start away from the base's weights: added to the base as
+// it was it would count twice. PEFT writes true once it has turned such an adapter into a plain
+// one.
+void refuse_changed_base(const PeftFacts& facts) {
+  const Json* value = given(facts, "init_lora_weights");
+  if (value == nullptr || value->is_bool()) return;
+  if (!value->is_string()) fail_kind(facts, "init_lora_weights", "true, false or a text");
+  for (const char* plain : {"gaussian", "eva", "orthogonal"}) {
+    if (value->as_string() == plain) return;
+  }
+  fail(ErrorCode::kUnsupported,
+       "{}: init_lora_weights is {}: such an adapter belongs to a base whose weights were changed "
+       "with it; save it with path_initial_model_for_weight_conversion",
+       facts.where, value->dump());
+}
+
 PeftFacts read_facts(const Path& folder) {
   const Path file = folder / "adapter_config.json";
   PeftFacts facts{file.string(), load_json(file)};
@@ -78,8 +146,11 @@ PeftFacts read_facts(const Path& folder) {
       fail(ErrorCode::kUnsupported, "{}: {} is {}: such adapters are not read", facts.where, field,
            value->dump().substr(0, 60));
   }
-  const Json* rslora = facts.json.find("use_rslora");
-  facts.rank_stabilised = rslora != nullptr && is_set(*rslora);
+  facts.rank_stabilised = flag_of(facts, "use_rslora");
+  facts.modules = names_of(facts, "target_modules");
+  names_of(facts, "target_parameters");
+  facts.layers = layers_of(facts);
+  refuse_changed_base(facts);
   return facts;
 }
 
@@ -101,6 +172,7 @@ class PeftReader {
       }
     }
     report_unknown();
+    warn_of_absent();
     return std::move(out_);
   }
 
@@ -150,8 +222,53 @@ class PeftReader {
     return {.role = id.role,
             .layer = id.layer,
             .rank = static_cast<int64_t>(rank),
-            .alpha = facts_.by_pattern("alpha_pattern", "lora_alpha", names),
+            .alpha = alpha_of(names),
             .rank_stabilised = facts_.rank_stabilised};
+  }
+
+  double alpha_of(std::initializer_list<std::string> names) const {
+    const double alpha = facts_.by_pattern("alpha_pattern", "lora_alpha", names);
+    if (!(std::abs(alpha) <= 1e6))
+      fail(ErrorCode::kInvalidArgument,
+           "{}: the alpha of {} is {}: a number from -1e6 to 1e6 is needed", facts_.where,
+           *names.begin(), alpha);
+    return alpha;
+  }
+
+  // A factor in the file whose layer the configuration leaves out: which of them is right?
+  void require_chosen(int64_t layer, const std::string& module) const {
+    if (!facts_.layers || facts_.layers->contains(layer)) return;
+    fail(ErrorCode::kInvalidArgument,
+         "{}: there are factors of {}, a layer that layers_to_transform of {} leaves out",
+         file_.where(), module, facts_.where);
+  }
+
+  // Whether target_modules lists the module, by its end as PEFT reads it.
+  bool lists(const std::string& entry, const std::string& module) const {
+    return module == entry || module.ends_with("." + entry);
+  }
+
+  // What target_modules lists and the file has no factors of adds nothing; PEFT starts it anew.
+  void warn_of_absent() const {
+    if (given(facts_, "exclude_modules") != nullptr) return;
+    std::set<std::pair<TensorRole, int64_t>> there;
+    for (const AdapterTarget& target : out_.layout) there.emplace(target.role, target.layer);
+    for (const std::string& entry : facts_.modules) {
+      int64_t absent = 0;
+      std::string first;
+      for (const ImpliedTensor& tensor : adaptable_tensors(base_)) {
+        const std::string module = tensor.name.substr(0, tensor.name.size() - 7);
+        if (tensor.kind == TensorKind::kExperts || !lists(entry, module)) continue;
+        if (facts_.layers && !facts_.layers->contains(tensor.id.layer)) continue;
+        if (there.contains({tensor.id.role, tensor.id.layer})) continue;
+        if (absent++ == 0) first = module;
+      }
+      if (absent > 0)
+        log_warn(
+            "{}: target_modules lists {}, and {} of its matrices have no factors ({}): nothing "
+            "is added there",
+            facts_.where, entry, absent, first);
+    }
   }
 
   // Throws where the stored rank is not the configuration's: said apart from an unlike base.
@@ -166,6 +283,7 @@ class PeftReader {
     const std::string module = tensor.name.substr(0, tensor.name.size() - 7);  // ".weight"
     const std::optional<StoredPair> pair = take(module);
     if (!pair) return;
+    require_chosen(tensor.id.layer, module);
     const AdapterTarget target = target_of(tensor.id, {module, tensor.name});
     const int64_t outputs = tensor.shape[0];
     check_rank(*pair, target.rank);
@@ -180,6 +298,7 @@ class PeftReader {
     const std::string experts = fmt::format("model.layers.{}.mlp.experts", layer);
     const std::optional<StoredPair> inner = take(experts + ".base_layer"), outer = take(experts);
     if (!inner && !outer) return;
+    require_chosen(layer, experts);
     if (packed_place({TensorRole::kExpertGate, layer, 0}, base_))
       fail(ErrorCode::kUnsupported,
            "{}: {} of this model are packed in its files: adapters of such experts are not read",

@@ -204,6 +204,12 @@ void read_exaone(const GgufKeys& k, LayerFacts each, ModelConfig& c) {
 }
 
 std::string read_architecture(const GgufFile& file) {
+  const GgufValue* type = file.metadata().find("general.type");
+  if (type != nullptr && *type == GgufValue::string("adapter"))
+    fail(ErrorCode::kUnsupported,
+         "{}: an adapter (LoRA), not a model; give its base and it beside (--adapter), or merge it "
+         "first: dure convert BASE OUT --adapter {}",
+         file.where(), file.where());
   const GgufValue* value = file.metadata().find("general.architecture");
   if (value == nullptr)
     fail(ErrorCode::kNotFound, "{}: no key 'general.architecture'", file.where());

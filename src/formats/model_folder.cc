@@ -126,8 +126,13 @@ void refuse_around_model(const Path& folder) {
   const std::string where = folder.string();
   if (path_exists(folder / "metrics.jsonl") || path_exists(folder / "checkpoints")) {
     const Path model = folder / "model", checkpoint = newest_checkpoint(folder / "checkpoints");
+    const Path adapter = folder / "adapter";
     fail(ErrorCode::kInvalidArgument, "{}: the folder of a run; {}", where,
-         path_exists(model / "config.json") ? fmt::format("its model is {}", model.string())
+         path_exists(adapter / "adapter_config.json")
+             ? fmt::format("its adapter is {}, which goes beside its base (--adapter) or into it: "
+                           "dure convert BASE OUT --adapter {}",
+                           adapter.string(), adapter.string())
+         : path_exists(model / "config.json") ? fmt::format("its model is {}", model.string())
          : checkpoint.empty()
              ? "it has no model yet"
              : fmt::format("it is not done; its newest checkpoint is {}", checkpoint.string()));
@@ -226,9 +231,9 @@ void refuse_adapter(const Path& folder, const std::vector<std::string>& names) {
     if (field != nullptr && field->is_string()) base = " of '" + field->as_string() + "'";
   }
   fail(ErrorCode::kUnsupported,
-       "{}: an adapter (LoRA){}, not a model; merge it into its base first (peft's "
-       "merge_and_unload) and save that",
-       folder.string(), base);
+       "{}: an adapter (LoRA){}, not a model; give its base and it beside (--adapter), or merge it "
+       "first: dure convert BASE OUT --adapter {}",
+       folder.string(), base, folder.string());
 }
 
 void warn_of_unlisted_shards(const Path& folder, const std::vector<std::string>& names) {

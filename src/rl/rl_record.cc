@@ -204,6 +204,7 @@ SampleLog::SampleLog(const Path& folder, int64_t step) : path_(folder / "samples
 
 void SampleLog::write(int64_t step, const std::vector<Rollout>& rollouts, int64_t count) const {
   std::string lines;
+  count = std::min(count, std::ssize(rollouts));
   for (int64_t i = 0; i < count; ++i) {
     const int64_t index = std::ssize(rollouts) * i / count;
     const Rollout& r = rollouts[static_cast<size_t>(index)];

@@ -60,6 +60,16 @@ void check_environments(const RlConfig& config) {
   }
 }
 
+// Bounds without a first pass bind nothing.
+void check_filter(const PassRateOptions& filter) {
+  const PassRateOptions plain;
+  if (filter.samples > 0 || (filter.min == plain.min && filter.max == plain.max)) return;
+  fail(ErrorCode::kInvalidArgument,
+       "filter.min and filter.max are {} and {}, and filter.samples is 0: say how many answers a "
+       "first pass asks of each item, or leave filter away",
+       filter.min, filter.max);
+}
+
 }  // namespace
 
 void RlConfig::take_defaults(const Json& fields, const std::string&) {
@@ -73,6 +83,7 @@ void check_rl(const RlConfig& config) {
     fail(ErrorCode::kInvalidArgument, "init is empty: name the model folder to start from");
   if (config.output.empty())
     fail(ErrorCode::kInvalidArgument, "output is empty: name the folder of the run");
+  check_lora(config.lora, config.output);
   refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.data, config.output);
   check_parts(config.ranks.data, config.parts, config.output, "parts",
               fmt::format("set parts to {}, whatever the number of ranks", config.ranks.data));
@@ -80,6 +91,7 @@ void check_rl(const RlConfig& config) {
   if (config.items.empty()) check_without_items(config);
   if (config.verifier.given()) make_verifier(config.verifier, "", "verifier");
   check_environments(config);
+  check_filter(config.filter);
   if (config.rollout.refill_rounds > 0 && !config.objective.drop_zero_variance)
     fail(ErrorCode::kInvalidArgument,
          "rollout.refill_rounds: it draws further prompts for groups that are dropped, and "

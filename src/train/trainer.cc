@@ -54,6 +54,7 @@ void check(const TrainConfig& config, const Json& model, const std::string& sour
           "text, "
           "weight)");
   }
+  check_lora(config.lora, source);
   check_batch(config.batch, source);
   check_ranks(config, source);
   if (config.stage == TrainStage::kSft) check_mixture(config.data.tasks, source + ": data.tasks");
