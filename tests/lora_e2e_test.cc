@@ -10,6 +10,7 @@
 #include "program.h"
 #include "quantise/type_choice.h"
 #include "rl/prefer_trainer.h"
+#include "rl/reference_model.h"
 #include "tensor/cpu_stream.h"
 #include "tiny_rl.h"
 
@@ -109,6 +110,53 @@ TEST_F(LoraTest, InRlTheSamplerIsTheTrainerToTheBit) {
     for (const double mismatch : column_of(output, "sampler_mismatch_max"))
       EXPECT_EQ(mismatch, 0.0) << init;
     EXPECT_TRUE(is_adapter(at(output) / "adapter"));
+  }
+}
+
+// The base is the reference: nothing is read a second time, and the distance begins at exactly 0.
+TEST_F(LoraTest, TheDistanceInRlIsFromTheBaseItself) {
+  for (const char* init : {"sft/model", "q8.gguf"}) {
+    const std::string output = std::string("kl-") + (init[0] == 'q' ? "q8" : "f32");
+    RlConfig c = rl(output);
+    c.init = at(init).string();
+    c.lora = lora();
+    c.kl = {.beta = 0.1, .estimator = KlEstimator::kK3};
+    c.optimiser.learning_rate = 0.01;
+    c.steps = 4;
+    run_rl(c);
+    const std::vector<double> kl = column_of(output, "reference_kl");
+    EXPECT_EQ(kl.front(), 0.0) << init;
+    EXPECT_GT(kl.back(), 0.0) << init;
+    const auto files = std::make_shared<ModelFiles>(at(init));
+    const AdapterSubject subject{adapter_layout(c.lora, files->config(), "test"),
+                                 open_weights_bytes(*files)};
+    const PromptRoom room{.prompt_tokens_max = 32, .new_tokens_max = 24};
+    EXPECT_EQ(plan_rl(files->config(), c, room, 1, &subject).reference_bytes, 0);
+    EXPECT_GT(plan_rl(files->config(), c, room, 1).reference_bytes, 0);
+  }
+}
+
+// Where it lies and in its stored types it gives the bits of a copy that is read into float32.
+TEST_F(LoraTest, AReferenceInPlaceHasTheBitsOfACopy) {
+  CpuStream stream(1);
+  for (const char* init : {"sft/model", "q8.gguf"}) {
+    const auto files = std::make_shared<ModelFiles>(at(init));
+    const LearnerOptions options{.pass = {.rows_max = 64, .mtp = false}};
+    Learner learner(start_adapter(lora(), files, Arithmetic::kExact, "", "test"), options, stream);
+    learner.adapter()->initialise(1, stream);
+    const ReferenceModel copy(at(init), Arithmetic::kExact, stream),
+        base(learner.weights(), stream);
+    EXPECT_EQ(base.weights().adapter, nullptr);
+    const std::vector<int32_t> ids = {5, 9, 2, 7, 11, 30, 8}, targets = {9, 2, 7, 11, 30, 8, 5};
+    const std::vector<int64_t> lengths = {7};
+    const auto rows = [&](const ModelWeights& weights) {
+      TrainPass& pass = learner.pass();
+      pass.forward(weights, {.ids = ids, .targets = targets, .document_lengths = lengths}, stream);
+      pass.token_log_probabilities(/*want_entropy=*/false, stream);
+      return std::vector<float>(pass.log_probability().begin(), pass.log_probability().end());
+    };
+    EXPECT_EQ(rows(base.weights()), rows(copy.weights())) << init;
+    EXPECT_EQ(rows(base.weights()), rows(learner.weights())) << init;
   }
 }
 

@@ -11,6 +11,8 @@
 #include "formats/config_fixture.h"
 #include "golden.h"
 #include "model/load.h"
+#include "quantise/quantise_model.h"
+#include "quantise/type_choice.h"
 #include "rl/rl_stage.h"
 #include "tensor/cpu_stream.h"
 #include "text/bpe_trainer.h"
@@ -211,6 +213,85 @@ TEST(Plan, ReinforcementLearning) {
     EXPECT_GT(plan.kv_bytes, 0);
     EXPECT_LT(plan.answer_bytes, plan.total_bytes() / 20);
   }
+}
+
+// Sampling beside learning: the parameters once more for each step that answers may be stale.
+TEST(Plan, SamplingBesideLearning) {
+  const TemporaryFolder folder;
+  CpuStream stream(1);
+  RlConfig run;
+  run.init = write_talking_model(folder.path() / "m", stream).string();
+  run.output = (folder.path() / "run").string();
+  run.steps = 20;
+  run.rollout.sequences_max = 16;
+  make_folders(run.output);
+  for (const int64_t stale : {1, 3}) {
+    run.async.stale_steps = stale;
+    RlPlan plan;
+    {
+      const ModelFiles files(run.init);
+      plan = plan_rl(files.config(), run, rl_room(run, load_chat_texts(files), 4096), 1);
+    }
+    EXPECT_EQ(plan.sampler_bytes, stale * plan.learner.weight_bytes);
+    RlStage stage(run);
+    const int64_t before = data_bytes();
+    stage.open(nullptr);
+    expect_as_planned(fmt::format("RL, {} steps stale", stale).c_str(),
+                      plan.total_bytes() - plan.answer_bytes, data_bytes() - before);
+  }
+}
+
+// An adapter on a quantised base: the base is mapped, and a step adds no copy of it. With KL in RL
+// the reference is that base, and takes nothing.
+TEST(Plan, AnAdapterOnAQuantisedBase) {
+  const TemporaryFolder folder;
+  CpuStream stream(1);
+  const Path base = folder.path() / "q4.gguf";
+  {
+    const ModelFiles plain(write_talking_model(folder.path() / "m", stream));
+    quantise_model({.files = plain,
+                    .choices = choose_types(plain.config(), {.mixture = find_mixture("Q4_K_M")}),
+                    .out = base,
+                    .metadata = gguf_metadata_of(plain)},
+                   stream, [](int64_t) {});
+  }
+  const LoraOptions lora{.rank = 16, .targets = {LoraTarget::kAttention, LoraTarget::kExperts}};
+  const auto files = std::make_shared<ModelFiles>(base);
+  const AdapterSubject subject{adapter_layout(lora, files->config(), "test"),
+                               open_weights_bytes(*files)};
+  EXPECT_EQ(subject.base.copied, 0);
+  EXPECT_EQ(subject.base.mapped, files->stored_bytes());
+  const LearnerOptions options{.pass = {.rows_max = 2048, .mtp = false}};
+  const std::vector<int32_t> ids(2048, 7);
+  const std::vector<int64_t> lengths(8, 256);
+  const int64_t before = data_bytes();
+  {
+    Learner learner(start_adapter(lora, files, Arithmetic::kExact, "", "test"), options, stream);
+    learner.adapter()->initialise(1, stream);
+    for (int step = 0; step < 2; ++step) {
+      learner.accumulate({.ids = ids, .targets = ids, .document_lengths = lengths}, {});
+      learner.update(1e-3, "test");
+    }
+    const TrainPlan plan = plan_training(files->config(), options, 1, &subject);
+    expect_as_planned("adapter on Q4_K_M, after two steps", plan.total_bytes() - plan.base_bytes,
+                      data_bytes() - before);
+  }
+  RlConfig run;
+  run.init = base.string();
+  run.output = (folder.path() / "run").string();
+  run.steps = 3;
+  run.lora = lora;
+  run.kl.beta = 0.1;
+  make_folders(run.output);
+  const RlPlan plan =
+      plan_rl(files->config(), run, rl_room(run, load_chat_texts(*files), 4096), 1, &subject);
+  EXPECT_EQ(plan.reference_bytes, 0);
+  RlStage stage(run);
+  const int64_t stage_before = data_bytes();
+  stage.open(nullptr);
+  expect_as_planned("RL of an adapter with KL",
+                    plan.total_bytes() - plan.answer_bytes - plan.learner.base_bytes,
+                    data_bytes() - stage_before);
 }
 
 TEST(Plan, MostRows) {

@@ -16,6 +16,7 @@
 
 namespace dure {
 
+struct AdapterFlag;
 struct SamplingFlags;
 
 // What is to be answered.
@@ -49,8 +50,10 @@ class ChatPartner {
                             const std::function<bool()>& keep_on) = 0;
 };
 
-// Opens the model. Throws what open_model() and Speaker throw.
+// Opens the model, and an adapter beside it. Throws what open_model(), add_adapter() and Speaker
+// throw.
 std::unique_ptr<ChatPartner> open_local_partner(const std::string& model,
+                                                const AdapterFlag& adapter,
                                                 const SamplingFlags& flags);
 
 struct RemoteOptions {

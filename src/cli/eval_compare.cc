@@ -101,18 +101,22 @@ std::vector<std::string> texts_of(const Side& side) {
   return out;
 }
 
-std::string model_path(const Side& side) {
+// As it was measured, with its adapter where it had one.
+OpenModel model_of(const Side& side) {
   const Json* path = side.subject.facts.find("model");
   if (path == nullptr || !side.subject.identity.contains("files"))
     fail(ErrorCode::kInvalidArgument, "{} is no model of this machine: --kl needs two of them",
          side.label);
-  return path->as_string();
+  OpenModel out = open_model_to_read(path->as_string());
+  if (const Json* adapter = side.subject.facts.find("adapter"))
+    add_adapter(out, adapter->as_string());
+  return out;
 }
 
 std::string kl_text(const Side& first, const Side& second, Json& json) {
   CpuStream stream;
-  const OpenModel left = open_model_to_read(model_path(first));
-  const OpenModel right = open_model_to_read(model_path(second));
+  const OpenModel left = model_of(first);
+  const OpenModel right = model_of(second);
   const Divergence found =
       divergence(left, right, texts_of(first), {.tokens_max = kTokensMax}, stream);
   Json out = Json::object();

@@ -145,21 +145,22 @@ void begin(AnswerStore& store, const std::string& name, const Json& identity, Js
   store.set_suite(suite_facts(suite));
 }
 
-void measure_local(const std::string& name, const std::string& path, const Suite& suite,
+void measure_local(const MeasuredModel& subject, const Suite& suite,
                    const std::vector<PreparedTask>& tasks, const EvalSuiteFlags& flags,
                    const EvalSuiteCall& call, AnswerStore& store) {
   CpuStream stream;
   const Arithmetic arithmetic = call.arithmetic.wanted();
-  const OpenModel model = open_model(path, arithmetic);
+  const OpenModel model = open_subject(subject, arithmetic);
   const DType kv_dtype = call.kv_type.wanted(arithmetic_in(model.weights));
   Json identity = Json::object();
   identity["files"] = model_files_hash(*model.files);
   identity["arithmetic"] = arithmetic_name(arithmetic);
   identity["kv_type"] = kv_type_name(kv_dtype);
   Json facts = measured_facts(stream.thread_count());
-  facts["model"] = path;
+  facts["model"] = subject.model;
   facts["shape"] = shape_of(model.weights.config);
-  begin(store, name, identity, std::move(facts), tasks, suite);
+  note_adapter(subject, model, identity, facts);
+  begin(store, subject.name, identity, std::move(facts), tasks, suite);
   const MeasureOptions options = measure_options(flags, suite, kLocalConcurrency);
   const int64_t needed = context_needed(model, tasks);
   LocalAnswerer answerer(model,
@@ -168,19 +169,19 @@ void measure_local(const std::string& name, const std::string& path, const Suite
                           .kv_dtype = kv_dtype,
                           .identity = identity},
                          stream);
-  measure(tasks, name, answerer, store, options);
+  measure(tasks, subject.name, answerer, store, options);
 }
 
-void measure_remote(const std::string& name, const std::string& address, const Suite& suite,
+void measure_remote(const MeasuredModel& subject, const Suite& suite,
                     const std::vector<PreparedTask>& tasks, const EvalSuiteFlags& flags,
                     AnswerStore& store) {
-  RemoteAnswerer answerer({.address = address,
+  RemoteAnswerer answerer({.address = subject.model,
                            .model = flags.model,
                            .answer_s = flags.timeout.value_or(RemoteAnswererOptions().answer_s)});
   Json facts = measured_facts(0);
-  facts["model"] = answerer.model() + " at " + address;
-  begin(store, name, answerer.identity(), std::move(facts), tasks, suite);
-  measure(tasks, name, answerer, store, measure_options(flags, suite, kRemoteConcurrency));
+  facts["model"] = answerer.model() + " at " + subject.model;
+  begin(store, subject.name, answerer.identity(), std::move(facts), tasks, suite);
+  measure(tasks, subject.name, answerer, store, measure_options(flags, suite, kRemoteConcurrency));
 }
 
 // Whether answers are missing.
@@ -212,13 +213,13 @@ void check_flags(const EvalSuiteFlags& flags, const EvalSuiteCall& call) {
           "seconds, above 0");
   require(flags.context.value_or(1) > 0, "--context", flags.context.value_or(1),
           "tokens, at least 1");
-  for (const auto& [name, model] : call.models) {
-    if (!is_web_address(model)) continue;
-    parse_web_address(model);  // Refused before anything is read.
+  for (const MeasuredModel& subject : call.subjects) {
+    if (!is_web_address(subject.model)) continue;
+    parse_web_address(subject.model);  // Refused before anything is read.
     if (flags.context)
       fail(ErrorCode::kInvalidArgument,
            "--context {}: of models that are opened here; {} has the context it was served with",
-           *flags.context, name);
+           *flags.context, subject.name);
   }
 }
 
@@ -317,7 +318,7 @@ void EvalSuiteFlags::declare(Args& args) {
 }
 
 int eval_suite(const EvalSuiteFlags& flags, const EvalSuiteCall& call) {
-  if (call.models.empty())
+  if (call.subjects.empty())
     fail(ErrorCode::kInvalidArgument, "name at least one model or address to evaluate");
   check_flags(flags, call);
   const Suite suite = load_suite(call.suite, overrides_of(flags, call));
@@ -339,11 +340,11 @@ int eval_suite(const EvalSuiteFlags& flags, const EvalSuiteCall& call) {
   try {
     run_registered({"eval", out, suite_facts(suite)}, [&] {
       AnswerStore store(file);
-      for (const auto& [name, model] : call.models) {
-        if (is_web_address(model)) {
-          measure_remote(name, model, suite, tasks, flags, store);
+      for (const MeasuredModel& subject : call.subjects) {
+        if (is_web_address(subject.model)) {
+          measure_remote(subject, suite, tasks, flags, store);
         } else {
-          measure_local(name, model, suite, tasks, flags, call, store);
+          measure_local(subject, suite, tasks, flags, call, store);
         }
       }
       missing = write_reports(store, out);

@@ -5,12 +5,12 @@
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "cli/args.h"
 #include "cli/arithmetic_flag.h"
 #include "cli/kv_type_flag.h"
+#include "cli/measured_model.h"
 
 namespace dure {
 
@@ -26,9 +26,9 @@ struct EvalSuiteFlags {
 };
 
 struct EvalSuiteCall {
-  std::vector<std::pair<std::string, std::string>> models;  // name, model or address
-  std::string suite, out, title;                            // title: empty: the suite's own
-  std::vector<std::string> settings;                        // FIELD=VALUE of AskSettings
+  std::vector<MeasuredModel> subjects;
+  std::string suite, out, title;      // title: empty: the suite's own
+  std::vector<std::string> settings;  // FIELD=VALUE of AskSettings
   const ArithmeticFlag& arithmetic;
   const KvTypeFlag& kv_type;
   bool no_thinking = false;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "chat/conversation.h"
+#include "cli/adapter_flag.h"
 #include "cli/chat_partner.h"
 #include "cli/sampling_flags.h"
 #include "tensor/cpu_stream.h"
@@ -13,9 +14,9 @@ namespace {
 
 class LocalPartner final : public ChatPartner {
  public:
-  LocalPartner(const std::string& name, const SamplingFlags& flags)
-      : name_(name),
-        model_(open_model(name, flags.arithmetic.wanted())),
+  LocalPartner(const std::string& name, const AdapterFlag& adapter, const SamplingFlags& flags)
+      : name_(name + adapter.with_text()),
+        model_(open(name, adapter, flags)),
         options_(flags.speaker_options(model_)),
         speaker_(model_, options_, stream_) {
     flags.preload.run(model_.weights, model_.texts.source, stream_);
@@ -54,6 +55,13 @@ class LocalPartner final : public ChatPartner {
   }
 
  private:
+  static OpenModel open(const std::string& name, const AdapterFlag& adapter,
+                        const SamplingFlags& flags) {
+    OpenModel out = open_model(name, flags.arithmetic.wanted());
+    adapter.add_to(out);
+    return out;
+  }
+
   void require_room(int64_t prompt_tokens, const std::vector<Message>& messages) const {
     if (prompt_tokens < options_.context_tokens) return;
     size_t said = messages.size();
@@ -87,8 +95,9 @@ std::string ChatAnswer::speed_text() const {
 }
 
 std::unique_ptr<ChatPartner> open_local_partner(const std::string& model,
+                                                const AdapterFlag& adapter,
                                                 const SamplingFlags& flags) {
-  return std::make_unique<LocalPartner>(model, flags);
+  return std::make_unique<LocalPartner>(model, adapter, flags);
 }
 
 }  // namespace dure

@@ -108,8 +108,15 @@ RlPlan plan_rl(const ModelConfig& config, const RlConfig& run, const PromptRoom&
   plan.learner = plan_training(config, rl_learner_options(run, room), thread_count, adapter);
   plan.kv_bytes = kv_cache_plan(config, kv_cache_options(engine)).total_bytes();
   plan.generator_bytes = Generator::plan_bytes(config, engine) - plan.kv_bytes;
-  plan.answer_bytes = rl_answer_bytes(run, room);
-  if (run.kl.beta > 0) plan.reference_bytes = ReferenceModel::bytes(config, run.train.arithmetic);
+  plan.answer_bytes = (1 + run.async.stale_steps) * rl_answer_bytes(run, room);
+  if (run.async.stale_steps > 0) {
+    const int64_t copies = run.async.stale_steps;
+    plan.sampler_bytes = copies * plan.learner.weight_bytes;
+    if (adapter == nullptr) plan.sampler_bytes += plan.learner.copy_bytes;
+  }
+  // The reference of an adapter is its base, which is counted.
+  if (run.kl.beta > 0 && adapter == nullptr)
+    plan.reference_bytes = ReferenceModel::bytes(config, run.train.arithmetic);
   return plan;
 }
 

@@ -81,9 +81,12 @@ struct RlPlan {
   int64_t kv_bytes = 0;         // of all answers decoded together, page tables included
   int64_t generator_bytes = 0;  // activations of the engine's forward
   int64_t answer_bytes = 0;     // a step's answers and their log-probabilities
+  int64_t sampler_bytes = 0;    // copies of what is trained, where sampling goes on meanwhile
   int64_t reference_bytes = 0;  // the model that the run began with, where a KL term asks
+                                // and no adapter leaves it as it was
   int64_t total_bytes() const {
-    return learner.total_bytes() + kv_bytes + generator_bytes + answer_bytes + reference_bytes;
+    return learner.total_bytes() + kv_bytes + generator_bytes + answer_bytes + sampler_bytes +
+           reference_bytes;
   }
 };
 RlPlan plan_rl(const ModelConfig& config, const RlConfig& run, const PromptRoom& room,

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/interrupt.h"
+#include "cli/adapter_flag.h"
 #include "cli/args.h"
 #include "cli/message_reader.h"
 #include "cli/sampling_flags.h"
@@ -25,6 +26,7 @@ struct Given {
   std::string model;
   std::optional<std::string> system, remote_model;
   bool no_thinking = false, hide_thinking = false, no_history = false;
+  AdapterFlag adapter;
   SamplingFlags sampling;
 };
 
@@ -48,6 +50,7 @@ void refuse_beside_address(const char* flag, bool given) {
 
 std::unique_ptr<ChatPartner> open_partner(const Given& given) {
   if (is_web_address(given.model)) {
+    refuse_beside_address("--adapter", given.adapter.given.has_value());
     refuse_beside_address("--context", given.sampling.context_tokens.has_value());
     refuse_beside_address("--draft", given.sampling.draft.given());
     refuse_beside_address("--kv-type", given.sampling.kv_type.given());
@@ -59,7 +62,7 @@ std::unique_ptr<ChatPartner> open_partner(const Given& given) {
   if (given.remote_model)
     fail(ErrorCode::kInvalidArgument, "--model {}: is for an address (http://...)",
          *given.remote_model);
-  return open_local_partner(given.model, given.sampling);
+  return open_local_partner(given.model, given.adapter, given.sampling);
 }
 
 TalkOptions options_of(const Given& given, bool terminal) {
@@ -124,10 +127,12 @@ std::function<int()> declare_chat(Args& args) {
   args.flag("--hide-thinking", given->hide_thinking, "do not show the reasoning");
   args.flag("--no-history", given->no_history,
             "keep no file of typed lines (~/.local/state/dure/chat_history)");
+  given->adapter.declare(args);
   given->sampling.declare(args);
   args.examples(
       "  dure chat runs/nano/rl/model\n"
       "  dure chat LGAI-EXAONE/K-EXAONE-236B-A23B --system 'You are a helpful assistant.'\n"
+      "  dure chat base.gguf --adapter runs/tuned/adapter\n"
       "  dure chat http://127.0.0.1:8000\n"
       "  echo '47+85=?' | dure chat runs/nano/rl/model --temperature 0\n");
   return [given] { return run(*given); };

@@ -7,13 +7,16 @@
 #include "base/log.h"
 #include "base/output_folder.h"
 #include "chat/open_model.h"
+#include "cli/adapter_flag.h"
 #include "cli/args.h"
 #include "cli/arithmetic_flag.h"
 #include "cli/eval_compare.h"
 #include "cli/eval_suite.h"
 #include "cli/kv_type_flag.h"
 #include "cli/machine_facts.h"
+#include "cli/measured_model.h"
 #include "cli/model_identity.h"
+#include "cli/named_path.h"
 #include "cli/verbs.h"
 #include "client/web_address.h"
 #include "data/corpus.h"
@@ -28,7 +31,7 @@ namespace dure {
 namespace {
 
 struct Given {
-  std::vector<std::string> models, logs, settings;
+  std::vector<std::string> models, adapters, logs, settings;
   std::string suite, out = "report";
   std::optional<std::string> out_given, title;
   EvalSuiteFlags suites;
@@ -38,42 +41,6 @@ struct Given {
   bool force = false;
   bool fields = false;
 };
-
-using NameAndPath = std::pair<std::string, std::string>;
-
-// "NAME=PATH" or a path, whose name is its last folder ("model" says nothing: then the one above).
-// What has a "/" before its "=" is a path: names become names of files.
-NameAndPath name_and_path(const std::string& given) {
-  const size_t equals = given.find('=');
-  if (equals != std::string::npos && equals < given.find('/'))
-    return {given.substr(0, equals), given.substr(equals + 1)};
-  // An address's name is its host and port: its path is the API's.
-  if (is_web_address(given)) return {parse_web_address(given).host_text(), given};
-  Path path(given);
-  if (path.filename().empty()) path = path.parent_path();
-  const std::string last = path.filename().string();
-  return {last == "model" && path.has_parent_path() ? path.parent_path().filename().string() : last,
-          given};
-}
-
-// A report tells its models and its runs apart by their names alone.
-std::vector<NameAndPath> names_and_paths(const std::vector<std::string>& given, const char* what) {
-  std::vector<NameAndPath> out;
-  for (const std::string& one : given) {
-    NameAndPath next = name_and_path(one);
-    if (next.first.empty() || next.second.empty())
-      fail(ErrorCode::kInvalidArgument, "{} '{}': {} is empty: give NAME=PATH, or PATH alone", what,
-           one, next.first.empty() ? "its name (before the '=')" : "its path (behind the '=')");
-    for (const NameAndPath& earlier : out) {
-      if (earlier.first == next.first)
-        fail(ErrorCode::kInvalidArgument,
-             "'{}': another {} is named '{}' already: give each a name of its own, as NAME=PATH",
-             one, what, next.first);
-    }
-    out.push_back(std::move(next));
-  }
-  return out;
-}
 
 bool is_of_a_report(const Path& file) {
   const std::string name = file.filename().string();
@@ -101,12 +68,14 @@ constexpr int kResultsVersion = 2;
 
 // The same model, suite and held-out text give the same results: they are read back instead of
 // measured again.
-std::string fingerprint(const EvalSuite& suite, const ModelFiles& files, Arithmetic arithmetic,
+std::string fingerprint(const EvalSuite& suite, const OpenModel& model, Arithmetic arithmetic,
                         DType kv_dtype) {
+  const ModelFiles& files = *model.files;
   std::string text =
       fmt::format("{}|{}|{}|{}|{}", kResultsVersion, to_json(suite).dump(),
                   arithmetic_name(arithmetic), kv_type_name(kv_dtype), files.path().string());
   text += "|" + model_files_hash(files);
+  if (model.weights.adapter != nullptr) text += "|adapter " + adapter_fingerprint(model);
   const auto add = [&](const Path& path) {
     text += fmt::format("|{}:{:x}", path.filename().string(), xxh64(MappedFile(path).text()));
   };
@@ -118,20 +87,24 @@ std::string fingerprint(const EvalSuite& suite, const ModelFiles& files, Arithme
   return fmt::format("{:016x}", xxh64(text));
 }
 
-Json results_of(const EvalSuite& suite, const std::string& name, const std::string& path,
-                const Given& given, CpuStream& stream) {
+Json results_of(const EvalSuite& suite, const MeasuredModel& subject, const Given& given,
+                CpuStream& stream) {
   const Path cache = given.out;
   const Arithmetic arithmetic = given.arithmetic.wanted();
-  const OpenModel model = open_model(path, arithmetic);
+  const OpenModel model = open_subject(subject, arithmetic);
   const DType kv_dtype = given.kv_type.wanted(arithmetic_in(model.weights));
-  const std::string print = fingerprint(suite, *model.files, arithmetic, kv_dtype);
-  const Path file = cache / ("results-" + name + ".json");
+  const std::string print = fingerprint(suite, model, arithmetic, kv_dtype);
+  const Path file = cache / ("results-" + subject.name + ".json");
   if (path_exists(file)) {
     Json known = load_json(file);
     if (const Json* found = known.find("fingerprint"); found != nullptr && *found == Json(print))
       return known;
   }
-  Json results = evaluate(suite, {name, path, model.weights, model.texts, kv_dtype}, stream);
+  Json results =
+      evaluate(suite, {subject.name, subject.model, model.weights, model.texts, kv_dtype}, stream);
+  Json identity = Json::object();
+  note_adapter(subject, model, identity, results);
+  if (const Json* adapter = identity.find("adapter")) results["adapter_fingerprint"] = *adapter;
   results["measured"] = measured_facts(stream.thread_count());
   results["shape"] = shape_of(model.weights.config);
   results["arithmetic"] = arithmetic_name(arithmetic);  // of what is quantised
@@ -158,11 +131,11 @@ RunLog run_log(const std::string& name, const Path& folder) {
   return log;
 }
 
-void measure(const EvalSuite& suite, const std::vector<NameAndPath>& models, const Given& given,
+void measure(const EvalSuite& suite, const std::vector<MeasuredModel>& subjects, const Given& given,
              ReportInput& report) {
   CpuStream stream;
-  for (const auto& [name, path] : models)
-    report.results.push_back(results_of(suite, name, path, given, stream));
+  for (const MeasuredModel& subject : subjects)
+    report.results.push_back(results_of(suite, subject, given, stream));
   write_file(Path(given.out) / "results.json", Json(report.results).dump(1) + "\n");
   write_file(Path(given.out) / "report.md", report_markdown(report));
   write_file(Path(given.out) / "report.html", report_html(report));
@@ -190,7 +163,7 @@ void take_suite(Given& given) {
 }
 
 int run_suite(const Given& given) {
-  return eval_suite(given.suites, {.models = names_and_paths(given.models, "MODEL"),
+  return eval_suite(given.suites, {.subjects = measured_models(given.models, given.adapters),
                                    .suite = given.suite,
                                    .out = given.out,
                                    .title = given.title.value_or(""),
@@ -210,6 +183,8 @@ int run(Given& given) {
   if (given.suites.list_tasks) return list_tasks(given.suites);
   if (given.suites.list_graders) return list_graders();
   if (given.suites.compare) {
+    if (!given.adapters.empty())
+      fail(ErrorCode::kInvalidArgument, "--adapter with --compare: what is compared are answers");
     return eval_compare({.sides = given.models,
                          .out = given.out_given ? *given.out_given : "",
                          .kl = given.suites.kl});
@@ -217,6 +192,7 @@ int run(Given& given) {
   if (!given.suites.report.empty()) {
     for (const auto& [set, flag] : {std::pair(given.out_given.has_value(), "--out"),
                                     std::pair(given.title.has_value(), "--title"),
+                                    std::pair(!given.adapters.empty(), "--adapter"),
                                     std::pair(!given.models.empty(), "MODEL")}) {
       if (set)
         fail(ErrorCode::kInvalidArgument,
@@ -238,13 +214,13 @@ int run(Given& given) {
     check_suite(suite, where);
   });
   ReportInput report{.title = given.title.value_or("Evaluation")};
-  const std::vector<NameAndPath> models = names_and_paths(given.models, "MODEL");
-  for (const auto& [name, path] : names_and_paths(given.logs, "--log"))
+  const std::vector<MeasuredModel> subjects = measured_models(given.models, given.adapters);
+  for (const auto& [name, path] : named_paths(given.logs, "--log"))
     report.logs.push_back(run_log(name, path));
   check_out(given.out, given.force);
   const OutputFolder out(given.out);
   run_registered({"eval", given.out, to_json(suite)},
-                 [&] { measure(suite, models, given, report); });
+                 [&] { measure(suite, subjects, given, report); });
   return 0;
 }
 
@@ -256,6 +232,10 @@ std::function<int()> declare_eval(Args& args) {
                    "models or addresses, each PATH or NAME=PATH; then a suite: its name (--suites, "
                    "--tasks), a YAML file or a JSONL of items",
                    /*required=*/false);
+  args.options("--adapter", given->adapters,
+               "measure MODEL with this adapter beside it, under the adapter's name: a PEFT folder "
+               "or a GGUF file, PATH or NAME=PATH; may be repeated (MODEL alone: without this "
+               "flag, into the same --out)");
   args.option("--suite", given->suite,
               "a suite's name, a YAML file (docs/evaluation.md) or a JSONL of items");
   args.options("--set", given->settings, "one field of the suite, as FIELD=VALUE; may be repeated");
@@ -276,6 +256,7 @@ std::function<int()> declare_eval(Args& args) {
       "  dure eval MODEL k-exaone-13 --data DIR --judge http://localhost:9000 --out report\n"
       "  dure eval served=http://localhost:8000 math --data DIR --only gsm8k --limit 100\n"
       "  dure eval MODEL mine.jsonl --grader exact\n"
+      "  dure eval base.gguf quick --adapter tuned=runs/tuned/adapter --out report\n"
       "  dure eval --compare report-bf16 report-q4 --kl\n"
       "  dure eval base=runs/pretrain/model rl=runs/rl/model --suite recipes/nano/eval.yaml --log "
       "rl=runs/rl --out runs/report\n");

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "chat/conversation.h"
+#include "cli/adapter_flag.h"
 #include "cli/args.h"
 #include "cli/sampling_flags.h"
 #include "cli/verbs.h"
@@ -16,7 +17,8 @@ namespace {
 
 struct Given {
   std::string model;
-  std::optional<std::string> prompt, system, adapter;
+  std::optional<std::string> prompt, system;
+  AdapterFlag adapter;
   bool chat = false, no_thinking = false, json = false, ignore_eos = false;
   SamplingFlags sampling;
 };
@@ -133,7 +135,7 @@ int run(const Given& given) {
   if (!given.chat && (given.system || given.no_thinking))
     fail(ErrorCode::kInvalidArgument, "--system and --no-thinking need --chat");
   OpenModel model = open_model(given.model, given.sampling.arithmetic.wanted());
-  if (given.adapter) add_adapter(model, *given.adapter);
+  given.adapter.add_to(model);
   CpuStream stream;
   SpeakerOptions options = given.sampling.speaker_options(model);
   options.ends_ignored = given.ignore_eos;
@@ -179,7 +181,7 @@ std::function<int()> declare_generate(Args& args) {
       "the prompt is a user's message, not a text to continue; reasoning goes to standard error");
   args.option("--system", given->system, "system message, with --chat");
   args.flag("--no-thinking", given->no_thinking, "with --chat: answer without reasoning first");
-  args.option("--adapter", given->adapter, "an adapter to the model: a PEFT folder or a GGUF file");
+  given->adapter.declare(args);
   args.flag("--ignore-eos", given->ignore_eos, "go on behind end tokens, up to --max-tokens");
   args.flag("--json", given->json,
             "one JSON object: text (with --chat: reasoning, content, tool_calls), tokens, "

@@ -321,6 +321,7 @@ int show_rl(const Subject& subject, const MachineMemory& memory, bool as_json) {
     out["kv_bytes"] = plan.kv_bytes;
     out["generator_bytes"] = plan.generator_bytes;
     out["answer_bytes"] = plan.answer_bytes;
+    if (plan.sampler_bytes > 0) out["sampler_bytes"] = plan.sampler_bytes;
     if (plan.reference_bytes > 0) out["reference_bytes"] = plan.reference_bytes;
     add_verdict(out, plan.total_bytes(), memory);
     std::printf("%s\n", out.dump(2).c_str());
@@ -337,6 +338,7 @@ int show_rl(const Subject& subject, const MachineMemory& memory, bool as_json) {
   print_row("keys and values of the answers, f32", plan.kv_bytes);
   print_row("activations of sampling", plan.generator_bytes);
   print_row("a step's answers, log-probabilities", plan.answer_bytes);
+  if (plan.sampler_bytes > 0) print_row("copies for the sampler (async)", plan.sampler_bytes);
   if (plan.reference_bytes > 0) print_row("reference model (kl)", plan.reference_bytes);
   print_row("together", plan.total_bytes());
   print_verdict(plan.total_bytes(), memory);

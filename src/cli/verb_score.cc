@@ -12,6 +12,7 @@
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "chat/open_model.h"
+#include "cli/adapter_flag.h"
 #include "cli/args.h"
 #include "cli/arithmetic_flag.h"
 #include "cli/kv_type_flag.h"
@@ -32,7 +33,8 @@ namespace {
 
 struct ScoreArgs {
   std::string model;
-  std::optional<std::string> ids, text, logits, gradients, adapter;
+  std::optional<std::string> ids, text, logits, gradients;
+  AdapterFlag adapter;
   double mtp_coefficient = 0;
   ArithmeticFlag arithmetic{"exact"};
   KvTypeFlag kv_type{"f32"};
@@ -274,7 +276,7 @@ int run_score(const ScoreArgs& args) {
     fail(ErrorCode::kInvalidArgument, "--gradients keep every bit: leave --kv-type away");
   check_outputs(args);
   OpenModel model = open_model_to_read(args.model, args.arithmetic.wanted());
-  if (args.adapter) add_adapter(model, *args.adapter);
+  args.adapter.add_to(model);
   if (args.mtp_coefficient != 0 && (!args.gradients || model.weights.config.mtp_layer_count == 0)) {
     fail(ErrorCode::kInvalidArgument,
          "--mtp-coefficient needs --gradients and a model with an MTP layer");
@@ -295,9 +297,9 @@ int run_score(const ScoreArgs& args) {
   CpuStream stream;
   LogitsFile logits(args.logits);
   Scored scored;
-  if (args.gradients && args.adapter) {
+  if (args.gradients && args.adapter.given) {
     const ModelConfig& config = model.weights.config;
-    const AdapterParameters factors(config, read_adapter(*args.adapter, config).layout);
+    const AdapterParameters factors(config, read_adapter(args.adapter.path(), config).layout);
     Gradients gradients{.factors = factors.by_place()};
     gradients.weights.layers.resize(config.layers.size());
     scored =
@@ -337,7 +339,7 @@ std::function<int()> declare_score(Args& args) {
   args.option("--gradients", a->gradients,
               "write the gradient of the mean loss for every parameter (with --adapter: for every "
               "factor of it), as safetensors");
-  args.option("--adapter", a->adapter, "an adapter to the model: a PEFT folder or a GGUF file");
+  a->adapter.declare(args);
   args.option("--mtp-coefficient", a->mtp_coefficient,
               "add this times the MTP layer's mean loss before taking gradients");
   a->arithmetic.declare(args);

@@ -23,6 +23,7 @@
 #include "cli/draft_flags.h"
 #include "cli/kv_type_flag.h"
 #include "cli/memory_plan.h"
+#include "cli/named_path.h"
 #include "cli/preload.h"
 #include "cli/verbs.h"
 #include "cli/version.h"
@@ -127,21 +128,17 @@ void check(const Given& given) {
          *given.metrics_compat);
 }
 
-// Each NAME=PATH, or PATH, whose last part is the name then.
+// Their names are models' names for those who ask.
 std::vector<ServedAdapter> open_adapters(const Given& given, const OpenModel& model,
                                          Stream& stream) {
   std::vector<ServedAdapter> out;
   std::set<std::string> names(given.names.begin(), given.names.end());
-  for (const std::string& text : given.adapters) {
-    const size_t sign = text.find('=');
-    const std::string path = sign == std::string::npos ? text : text.substr(sign + 1);
-    std::string name =
-        sign == std::string::npos ? Path(path).filename().string() : text.substr(0, sign);
-    if (name.empty() || path.empty())
-      fail(ErrorCode::kInvalidArgument, "--adapter {}: give NAME=PATH", text);
-    if (!names.insert(name).second)
-      fail(ErrorCode::kInvalidArgument, "--adapter {}: the name {} is given twice", text, name);
-    out.push_back({std::move(name), path, open_adapter(path, model.weights.config, stream)});
+  for (NamedPath& one : named_paths(given.adapters, "--adapter")) {
+    if (!names.insert(one.name).second)
+      fail(ErrorCode::kInvalidArgument,
+           "--adapter {}: the name {} is the model's own (--model-name)", one.path, one.name);
+    auto adapter = open_adapter(one.path, model.weights.config, stream);
+    out.push_back({std::move(one.name), std::move(one.path), std::move(adapter)});
     log_info("adapter {}: rank {}", out.back().name, out.back().adapter->rank_max);
   }
   return out;

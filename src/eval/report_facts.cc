@@ -257,8 +257,12 @@ std::vector<FactGroup> report_facts(const ReportInput& input) {
   add_of_results(groups, input.results, "Model", shape_facts);
   const Json none;
   Facts paths(none);
-  for (const Json& result : input.results)
+  for (const Json& result : input.results) {
     paths.add_text(text_of(result, "name"), text_of(result, "model"));
+    if (const std::string adapter = text_of(result, "adapter"); !adapter.empty())
+      paths.add_text(text_of(result, "name") + ", its adapter",
+                     adapter + " (" + text_of(result, "adapter_fingerprint") + ")");
+  }
   if (auto list = paths.take(); !list.empty()) groups.push_back({"Where the models were", list});
   for (const RunLog& log : input.logs) {
     if (auto facts = run_facts(log); !facts.empty()) groups.push_back({"Run: " + log.name, facts});

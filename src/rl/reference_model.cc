@@ -1,8 +1,9 @@
-// Loaded and bound as the learner's parameters are.
+// Loaded and bound as the learner's parameters are, or the learner's own base.
 #include "rl/reference_model.h"
 
 #include "base/error.h"
 #include "formats/model_files.h"
+#include "model/base_weights.h"
 #include "model/load.h"
 
 namespace dure {
@@ -26,11 +27,15 @@ int64_t ReferenceModel::bytes(const ModelConfig& config, Arithmetic arithmetic) 
 }
 
 ReferenceModel::ReferenceModel(const Path& init, Arithmetic arithmetic, Stream& stream)
-    : parameters_(config_of(init), stream.device()), weights_(bind_weights(parameters_, stream)) {
-  load_parameters(ModelFiles(init), parameters_, stream);
+    : parameters_(std::in_place, config_of(init), stream.device()),
+      weights_(bind_weights(*parameters_, stream)) {
+  load_parameters(ModelFiles(init), *parameters_, stream);
   if (arithmetic != Arithmetic::kBf16) return;
-  copies_.emplace(parameters_, stream);
+  copies_.emplace(*parameters_, stream);
   copies_->bind(weights_);
 }
+
+ReferenceModel::ReferenceModel(const ModelWeights& adapted, Stream& stream)
+    : weights_(base_of(adapted, stream)) {}
 
 }  // namespace dure

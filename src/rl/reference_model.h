@@ -2,7 +2,8 @@
 // term measures the distance from.
 //
 // Its weights as the learner holds its own, so that before the first update both give the same
-// bits. Memory: the parameters once more. Not here: the term (objectives.h).
+// bits. Memory: the parameters once more; beside an adapter none, its base is that model. Not here:
+// the term (objectives.h).
 #pragma once
 
 #include <optional>
@@ -18,14 +19,18 @@ class ReferenceModel {
  public:
   // Throws kNotFound where the model folder is gone, and what reading it throws.
   ReferenceModel(const Path& init, Arithmetic arithmetic, Stream& stream);
+  // Of a learner of an adapter: its base alone, in its stored types and where it is. What is behind
+  // `adapted` must outlive this.
+  ReferenceModel(const ModelWeights& adapted, Stream& stream);
   ReferenceModel(const ReferenceModel&) = delete;
   ReferenceModel& operator=(const ReferenceModel&) = delete;
 
+  // Of one that is read.
   static int64_t bytes(const ModelConfig& config, Arithmetic arithmetic);
   const ModelWeights& weights() const { return weights_; }
 
  private:
-  Parameters parameters_;
+  std::optional<Parameters> parameters_;
   ModelWeights weights_;
   std::optional<Bf16Copies> copies_;
 };

@@ -202,7 +202,8 @@ SampleLog::SampleLog(const Path& folder, int64_t step) : path_(folder / "samples
   write_file(path_, kept);
 }
 
-void SampleLog::write(int64_t step, const std::vector<Rollout>& rollouts, int64_t count) const {
+void SampleLog::write(int64_t step, const std::vector<Rollout>& rollouts, int64_t count,
+                      std::optional<int64_t> weights_step) const {
   std::string lines;
   count = std::min(count, std::ssize(rollouts));
   for (int64_t i = 0; i < count; ++i) {
@@ -210,6 +211,7 @@ void SampleLog::write(int64_t step, const std::vector<Rollout>& rollouts, int64_
     const Rollout& r = rollouts[static_cast<size_t>(index)];
     Json sample = r.item != nullptr ? sample_of_item(r, step) : sample_of(r, step);
     add_own(r, sample);
+    if (weights_step) sample["weights_step"] = *weights_step;
     lines += sample.dump() + "\n";
   }
   if (!lines.empty()) append_file(path_, lines);

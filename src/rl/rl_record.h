@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/file.h"
@@ -42,8 +43,10 @@ class SampleLog {
  public:
   // Samples of steps after `step` go, as the metrics' rows do: each step stands there once.
   SampleLog(const Path& folder, int64_t step);
-  // `count` of the rollouts of `step` (1, 2, ...).
-  void write(int64_t step, const std::vector<Rollout>& rollouts, int64_t count) const;
+  // `count` of the rollouts of `step` (1, 2, ...). `weights_step`: which weights they are of, where
+  // that is not those before the step.
+  void write(int64_t step, const std::vector<Rollout>& rollouts, int64_t count,
+             std::optional<int64_t> weights_step = {}) const;
 
  private:
   Path path_;

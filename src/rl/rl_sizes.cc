@@ -109,6 +109,14 @@ GeneratorOptions rl_generator_options(const RlConfig& config, const PromptRoom& 
           .prefix = {.keep = config.rollout.share_prompts}};
 }
 
+ThreadShares rl_threads(const AsyncOptions& options, int thread_count) {
+  const int64_t wanted =
+      options.sampler_threads > 0 ? options.sampler_threads : int64_t{thread_count} / 2;
+  const int sampler =
+      static_cast<int>(std::clamp<int64_t>(wanted, 1, std::max(1, thread_count - 1)));
+  return {.trainer = std::max(1, thread_count - sampler), .sampler = sampler};
+}
+
 int64_t rl_answer_bytes(const RlConfig& config, const PromptRoom& room) {
   // A prompt's ids stand in the request and in the rollout; every token of both in a batch, with
   // its target.

@@ -22,6 +22,12 @@ std::unique_ptr<ItemPool> rl_items(const RlConfig& config);
 LearnerOptions rl_learner_options(const RlConfig& config, const PromptRoom& room);
 GeneratorOptions rl_generator_options(const RlConfig& config, const PromptRoom& room);
 
+// How a run that samples while it learns shares the threads out: the trainer has the rest.
+struct ThreadShares {
+  int trainer = 1, sampler = 1;
+};
+ThreadShares rl_threads(const AsyncOptions& options, int thread_count);
+
 // Of one step, at most: prompts, answers, the log-probabilities they were drawn with, and the
 // batches that are learnt from.
 int64_t rl_answer_bytes(const RlConfig& config, const PromptRoom& room);

@@ -10,12 +10,14 @@
 #include "model/load.h"
 #include "rl/pass_rate.h"
 #include "rl/rl_sizes.h"
+#include "rl/rollout_bytes.h"
 #include "train/run_identity.h"
 
 namespace dure {
 namespace {
 
-constexpr int64_t kQuietStepsMax = 5;  // without an update, before a warning
+constexpr const char* kBatchFile = "batches.bin";  // of a checkpoint
+constexpr int64_t kQuietStepsMax = 5;              // without an update, before a warning
 
 // Fields that came later are there where they say anything, so that older runs go on.
 Json rollout_identity(const RolloutOptions& options) {
@@ -32,7 +34,12 @@ Json rollout_identity(const RolloutOptions& options) {
 }  // namespace
 
 RlStage::RlStage(const RlConfig& config, Group& group)
-    : config_(config), group_(group), init_(input_path(config.init)), items_(rl_items(config)) {}
+    : config_(config),
+      group_(group),
+      init_(input_path(config.init)),
+      threads_(rl_threads(config.async, ThreadPool::default_thread_count())),
+      stream_(config.async.stale_steps > 0 ? threads_.trainer : 0),
+      items_(rl_items(config)) {}
 
 // Length, rates, clips and when to save may be changed when a run is continued; what its steps are
 // made of may not.
@@ -51,6 +58,7 @@ Json RlStage::identity() const {
     if (config_.filter.samples > 0) out["filter"] = all.at("filter");
   }
   if (config_.reward != RewardOptions{}) out["reward"] = all.at("reward");
+  if (config_.async.stale_steps > 0) out["async.stale_steps"] = config_.async.stale_steps;
   add_identity(config_.train, out);
   if (config_.lora.wanted()) out["lora"] = all.at("lora");
   out["init content"] = content_hash(init_, "model.safetensors");
@@ -74,11 +82,49 @@ void RlStage::open(const Checkpoint* from) {
                 .source = config_.output,
                 .seed = static_cast<uint64_t>(config_.seed)},
                learner_options_, from == nullptr, stream_, group_, learner_);
-  generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
-  if (config_.kl.beta > 0)
-    reference_ = std::make_unique<ReferenceModel>(init_, config_.train.arithmetic, stream_);
+  if (config_.async.stale_steps > 0) {
+    open_sampler(from);
+  } else {
+    generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
+  }
+  if (config_.kl.beta > 0) open_reference();
   if (group_.is_first()) samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
   if (config_.filter.samples > 0) filter_items(from != nullptr);
+}
+
+void RlStage::open_sampler(const Checkpoint* from) {
+  sampler_ = std::make_unique<AsyncSampler>(
+      *learner_,
+      AsyncSamplerOptions{.stale_steps = config_.async.stale_steps,
+                          .steps = config_.steps,
+                          .generator = rl_generator_options(config_, room_),
+                          .arithmetic = config_.train.arithmetic,
+                          .threads = threads_.sampler},
+      [this](int64_t step, Generator& generator, const AsyncSampler::KeepOn& keep_on) {
+        return sample(step, generator, keep_on);
+      });
+  if (from == nullptr) return;
+  const Path file = from->path() / kBatchFile;
+  const auto asked = [this](int64_t step, int64_t group_count) {
+    return asked_rollouts(prompts(), step, {.begin = 0, .end = group_count}, room_);
+  };
+  sampler_->restore(from->step(), batches_of(read_file(file), asked, file.string()));
+}
+
+// Batches that are sampled and not learnt from: nothing of them is lost, and a run that goes on
+// has the bits of one that was never stopped.
+void RlStage::save_files(std::map<std::string, std::string>& files) {
+  if (sampler_) files[kBatchFile] = batch_bytes(sampler_->finished());
+}
+
+Generator& RlStage::idle_generator() { return sampler_ ? sampler_->pause() : *generator_; }
+
+void RlStage::open_reference() {
+  if (config_.lora.wanted()) {
+    reference_ = std::make_unique<ReferenceModel>(learner_->weights(), stream_);
+  } else {
+    reference_ = std::make_unique<ReferenceModel>(init_, config_.train.arithmetic, stream_);
+  }
 }
 
 // What pass rates depend on: nothing of how is learnt from the items afterwards.
@@ -101,7 +147,7 @@ void RlStage::filter_items(bool continued) {
   PassRateTable table(Path(config_.output) / "filter.jsonl", filter_settings(), continued);
   keep_by_pass_rate(
       {.samples = config_.filter.samples, .min = config_.filter.min, .max = config_.filter.max},
-      prompts(), room_, *generator_, table, *items_);
+      prompts(), room_, idle_generator(), table, *items_);
 }
 
 PromptSource RlStage::prompts() const {
@@ -116,15 +162,29 @@ void RlStage::add_heldout(Json& row) {
   const int64_t count = std::min(config_.heldout.items_max, total);
   for (int64_t i = 0; i < count; ++i)
     asked.push_back(&items_->heldout()[static_cast<size_t>(i * total / count)]);
-  const std::vector<Rollout> answers = answer_items(
-      prompts(), {.items = std::move(asked), .stream = "rl held out"}, room_, *generator_, group_);
+  const std::vector<Rollout> answers =
+      answer_items(prompts(), {.items = std::move(asked), .stream = "rl held out"}, room_,
+                   idle_generator(), group_);
   add_heldout_rewards(answers, *items_, row);
 }
 
+SampledBatch RlStage::draw(int64_t step) {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  const auto seconds = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
+  if (sampler_) {
+    SampledBatch out = sampler_->next(step);
+    wait_s_ = seconds();
+    return out;
+  }
+  SampledBatch out{.step = step, .weights_step = step, .rollouts = sample(step, *generator_)};
+  out.seconds = seconds();
+  return out;
+}
+
 StepReport RlStage::step(const StepContext& context) {
-  const auto start = std::chrono::steady_clock::now();
-  const std::vector<Rollout> rollouts = sample(context.index);
-  const std::chrono::duration<double> rollout_time = std::chrono::steady_clock::now() - start;
+  const SampledBatch batch = draw(context.index);
+  const std::vector<Rollout>& rollouts = batch.rollouts;
   const RlLearnt learnt =
       learn_from_rollouts(rollouts,
                           {.objective = config_.objective,
@@ -135,8 +195,14 @@ StepReport RlStage::step(const StepContext& context) {
                           context, *learner_, stream_);
   note_entropy(context, learnt);
   note_signal(context, learnt);
-  if (samples_) samples_->write(context.index + 1, rollouts, config_.log_samples);
-  StepReport out = report(rollout_stats(rollouts), learnt, rollout_time.count());
+  if (samples_)
+    samples_->write(context.index + 1, rollouts, config_.log_samples,
+                    sampler_ ? std::optional(batch.weights_step) : std::nullopt);
+  StepReport out = report(rollout_stats(rollouts), learnt, batch.seconds);
+  if (sampler_) {
+    out.row["async/staleness"] = context.index - batch.weights_step;
+    out.row["async/wait_time"] = wait_s_;
+  }
   if (items_ != nullptr) add_item_rewards(rollouts, *items_, out.row);
   add_reward_parts(rollouts, out.row);
   add_episodes(rollouts, out.row);
@@ -147,16 +213,17 @@ StepReport RlStage::step(const StepContext& context) {
 }
 
 // Source: Yu et al., DAPO, 2503.14476 (dynamic sampling), with a bound.
-std::vector<Rollout> RlStage::sample(int64_t step) {
+std::vector<Rollout> RlStage::sample(int64_t step, Generator& generator,
+                                     const AsyncSampler::KeepOn& keep_on) const {
   const int64_t wanted = config_.rollout.prompts_per_step;
-  std::vector<Rollout> out = collect_rollouts(prompts(), step, room_, *generator_, nullptr, group_);
+  std::vector<Rollout> out = collect_rollouts(prompts(), step, room_, generator, keep_on, group_);
   int64_t drawn = wanted;
   for (int64_t round = 0; round < config_.rollout.refill_rounds; ++round) {
     const int64_t missing = wanted - weigh_rollouts(config_.objective, out).live_group_count;
     if (missing <= 0) break;
     std::vector<Rollout> more =
         collect_rollouts(prompts(), step, {.begin = drawn, .end = drawn + missing}, room_,
-                         *generator_, nullptr, group_);
+                         generator, keep_on, group_);
     std::move(more.begin(), more.end(), std::back_inserter(out));
     drawn += missing;
   }

@@ -1,8 +1,10 @@
 // rl/rl_stage.h: reinforcement learning as the stage of a run: rollouts, advantages, the weighted
 // updates.
 //
-// Owns the engine that samples from the learner's own weights, the items and their graders, and
-// what is reported. Its state beside the learner's is the step alone. Not here: the order of a run
+// Owns the engine that samples from the learner's own weights, or the sampler that does so from a
+// copy while the learner learns (async_sampler.h), the items and their graders, and what is
+// reported. Its state beside the learner's is the step, and batches that are sampled and not learnt
+// from. Not here: the order of a run
 // (train/run.h), what is learnt from rollouts (rl_step.h), what is written about them
 // (rl_record.h).
 #pragma once
@@ -12,8 +14,10 @@
 #include <string>
 #include <vector>
 
+#include "rl/async_sampler.h"
 #include "rl/reference_model.h"
 #include "rl/rl_record.h"
+#include "rl/rl_sizes.h"
 #include "rl/rl_step.h"
 #include "rl/rl_trainer.h"
 #include "tensor/cpu_stream.h"
@@ -33,13 +37,20 @@ class RlStage : public Stage {
   StepReport step(const StepContext& context) override;
   // "eval_reward", and "eval_reward_NAME" of each source, on the items that are held out.
   void add_heldout(Json& row) override;
+  void save_files(std::map<std::string, std::string>& files) override;
 
  private:
+  void open_sampler(const Checkpoint* from);
+  Generator& idle_generator();  // of the weights as they are, between two steps
+  void open_reference();
   Json filter_settings() const;
   void filter_items(bool continued);
   PromptSource prompts() const;
+  // What a step learns from.
+  SampledBatch draw(int64_t step);
   // Rollouts of a step, with those of further prompts where groups have nothing to teach.
-  std::vector<Rollout> sample(int64_t step);
+  std::vector<Rollout> sample(int64_t step, Generator& generator,
+                              const AsyncSampler::KeepOn& keep_on = nullptr) const;
   void note_entropy(const StepContext& context, const RlLearnt& learnt);
   void note_signal(const StepContext& context, const RlLearnt& learnt);
   StepReport report(const RolloutStats& stats, const RlLearnt& learnt, double rollout_s) const;
@@ -47,20 +58,23 @@ class RlStage : public Stage {
   RlConfig config_;
   Group& group_;
   Path init_;
+  ThreadShares threads_;  // of which a run that takes turns has all
   CpuStream stream_;
   std::shared_ptr<const ModelFiles> files_;
   ChatTexts texts_;
   ModelTexts folder_texts_;  // what a checkpoint and the released model carry
   std::optional<Learner> learner_;
-  std::optional<Generator> generator_;
+  std::optional<Generator> generator_;         // null where a sampler has one
   std::unique_ptr<ReferenceModel> reference_;  // null: no KL term
   std::optional<SampleLog> samples_;
   std::unique_ptr<ItemPool> items_;  // null: generated problems alone
   LearnerOptions learner_options_;
-  PromptRoom room_;                   // of prompts and answers, fixed when the run is opened
-  int64_t steps_done_ = 0;            // of this process
-  int64_t steps_without_signal_ = 0;  // in a row, up to now
-  int64_t steps_below_entropy_ = 0;   // of this process
+  PromptRoom room_;                        // of prompts and answers, fixed when the run is opened
+  int64_t steps_done_ = 0;                 // of this process
+  int64_t steps_without_signal_ = 0;       // in a row, up to now
+  int64_t steps_below_entropy_ = 0;        // of this process
+  double wait_s_ = 0;                      // for the last batch
+  std::unique_ptr<AsyncSampler> sampler_;  // null: sampling and learning take turns
 };
 
 }  // namespace dure

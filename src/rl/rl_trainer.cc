@@ -40,6 +40,20 @@ void check_without_items(const RlConfig& config) {
     fail(ErrorCode::kInvalidArgument, "filter: it chooses among items, and there are none");
 }
 
+void check_async(const RlConfig& config) {
+  if (config.async.stale_steps == 0) return;
+  if (config.ranks.data > 1)
+    fail(ErrorCode::kUnsupported,
+         "async.stale_steps is {} and ranks.data {}: ranks sample and learn in turns; leave one of "
+         "them away",
+         config.async.stale_steps, config.ranks.data);
+  if (config.objective.objective == Objective::kRloo)
+    fail(ErrorCode::kInvalidArgument,
+         "async.stale_steps is {} and objective rloo: it has no importance weights, so that its "
+         "answers must be of the weights that learn from them; choose agapo, or another one",
+         config.async.stale_steps);
+}
+
 void check_environments(const RlConfig& config) {
   if (config.environment.given()) make_environment(config.environment, "", "environment");
   if (config.environment.given() && config.verifier.given())
@@ -92,6 +106,7 @@ void check_rl(const RlConfig& config) {
   if (config.verifier.given()) make_verifier(config.verifier, "", "verifier");
   check_environments(config);
   check_filter(config.filter);
+  check_async(config);
   if (config.rollout.refill_rounds > 0 && !config.objective.drop_zero_variance)
     fail(ErrorCode::kInvalidArgument,
          "rollout.refill_rounds: it draws further prompts for groups that are dropped, and "

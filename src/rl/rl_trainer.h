@@ -87,6 +87,22 @@ struct EntropyOptions {
   }
 };
 
+// Sampling that goes on while the trainer learns. Source: K-EXAONE technical report, 2601.01739
+// (AGAPO off policy); DeepMind's IMPALA, 1802.01561 (truncated importance weights).
+struct AsyncOptions {
+  int64_t stale_steps = 0;
+  int64_t sampler_threads = 0;
+  template <typename V>
+  void visit(V& v) {
+    v("stale_steps", stale_steps,
+      "steps that the weights which sampled an answer may be behind those that learn from it: "
+      "sampling goes on meanwhile (0: none, sampling and learning take turns)",
+      between(0, 64));
+    v("sampler_threads", sampler_threads,
+      "threads that sample, of those there are (0: half); the others learn", between(0, 4096));
+  }
+};
+
 struct RlConfig {
   std::string init;    // model folder to start from
   std::string output;  // run folder
@@ -99,6 +115,7 @@ struct RlConfig {
   RankOptions ranks;
   int64_t log_samples = 2;  // answers written to samples.jsonl a step
   RolloutOptions rollout;
+  AsyncOptions async;
   TaskMixture tasks;
   double tasks_weight = 1;
   std::vector<ItemSourceOptions> items;
@@ -137,6 +154,7 @@ struct RlConfig {
     v("ranks", ranks, "processes that share the work, as a launcher starts them (docs/ranks.md)");
     v("log_samples", log_samples, "answers written to samples.jsonl a step", at_least(0));
     v("rollout", rollout, "what is sampled");
+    v("async", async, "sampling beside learning (docs/training.md)");
     v("tasks", tasks, "problems drawn");
     v("tasks_weight", tasks_weight,
       "share of these problems, relative to the weights of items (with items and without tasks: 0)",

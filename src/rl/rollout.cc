@@ -282,6 +282,21 @@ PromptRoom measure_room(const PromptSource& source, StepRange steps, const Promp
   return room;
 }
 
+std::vector<Rollout> asked_rollouts(const PromptSource& source, int64_t step, GroupRange groups,
+                                    const PromptRoom& room) {
+  std::vector<Rollout> out;
+  for (int64_t group = groups.begin; group < groups.end; ++group) {
+    const RolloutPrompt prompt = source.prompt(step, group, room.prompt_tokens_max);
+    for (int64_t member = 0; member < source.options.group_size; ++member)
+      out.push_back({.group = group,
+                     .problem = prompt.dialogue.problem,
+                     .earlier = prompt.dialogue.earlier,
+                     .item = prompt.item,
+                     .prompt = prompt.ids});
+  }
+  return out;
+}
+
 std::vector<Rollout> collect_rollouts(const PromptSource& source, int64_t step, GroupRange groups,
                                       const PromptRoom& room, Generator& generator,
                                       const std::function<void(int64_t)>& on_progress,
@@ -289,20 +304,14 @@ std::vector<Rollout> collect_rollouts(const PromptSource& source, int64_t step, 
   const RolloutOptions& options = source.options;
   source.texts.require_stop_tokens();
   Sampling sampling(source, generator, options.group_size, ranks);
-  for (int64_t group = groups.begin; group < groups.end; ++group) {
-    const RolloutPrompt prompt = source.prompt(step, group, room.prompt_tokens_max);
-    for (int64_t member = 0; member < options.group_size; ++member) {
-      const uint64_t index = static_cast<uint64_t>(group * options.group_size + member);
-      EpisodeSeed seed{.sample = member};
-      if (prompt.item != nullptr)
-        seed.seed = episode_seed(source.seed, prompt.item->item, static_cast<uint64_t>(step) + 1);
-      sampling.add({.group = group,
-                    .problem = prompt.dialogue.problem,
-                    .earlier = prompt.dialogue.earlier,
-                    .item = prompt.item,
-                    .prompt = prompt.ids},
-                   stream_id("rl rollout", static_cast<uint64_t>(step), index), seed);
-    }
+  int64_t index = groups.begin * options.group_size;
+  for (Rollout& r : asked_rollouts(source, step, groups, room)) {
+    EpisodeSeed seed{.sample = index % options.group_size};
+    if (r.item != nullptr)
+      seed.seed = episode_seed(source.seed, r.item->item, static_cast<uint64_t>(step) + 1);
+    const uint64_t stream =
+        stream_id("rl rollout", static_cast<uint64_t>(step), static_cast<uint64_t>(index++));
+    sampling.add(std::move(r), stream, seed);
   }
   return sampling.run(on_progress);
 }

@@ -151,6 +151,10 @@ struct GroupRange {
   int64_t begin = 0, end = 0;
 };
 
+// What a step asks: group_size rollouts of each group, without an answer. Throws as prompt() does.
+std::vector<Rollout> asked_rollouts(const PromptSource& source, int64_t step, GroupRange groups,
+                                    const PromptRoom& room);
+
 // group_size rollouts of each group of `step`, a group's together. Throws kInvalidArgument where no
 // token of `texts` ends an answer, and as prompt() does. Over `ranks` each samples and grades some
 // of the groups, and all get all (rollout_exchange.h).

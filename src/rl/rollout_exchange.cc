@@ -1,110 +1,12 @@
-// What a rank adds to a rollout as bytes: numbers as they lie in memory, so that log-probabilities
-// keep their bits.
+// Each rank's share as bytes to all others.
 #include "rl/rollout_exchange.h"
 
-#include <cstring>
-
 #include "base/check.h"
+#include "rl/rollout_bytes.h"
 #include "train/shards.h"
 
 namespace dure {
 namespace {
-
-class Packer {
- public:
-  template <typename T>
-  void number(T value) {
-    bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
-  }
-  template <typename T>
-  void list(const std::vector<T>& values) {
-    number(std::ssize(values));
-    bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
-  }
-  void text(const std::string& value) { list(std::vector<char>(value.begin(), value.end())); }
-  const std::string& bytes() const { return bytes_; }
-
- private:
-  std::string bytes_;
-};
-
-class Unpacker {
- public:
-  explicit Unpacker(std::string_view bytes) : rest_(bytes) {}
-  template <typename T>
-  T number() {
-    T value;
-    std::memcpy(&value, take(sizeof value), sizeof value);
-    return value;
-  }
-  template <typename T>
-  std::vector<T> list() {
-    std::vector<T> values(static_cast<size_t>(number<std::ptrdiff_t>()));
-    const size_t size = values.size() * sizeof(T);
-    if (size > 0) std::memcpy(values.data(), take(size), size);
-    return values;
-  }
-  std::string text() {
-    const std::vector<char> value = list<char>();
-    return {value.begin(), value.end()};
-  }
-  bool empty() const { return rest_.empty(); }
-
- private:
-  const char* take(size_t size) {
-    DURE_CHECK(size <= rest_.size(), "{} bytes of {}", size, rest_.size());
-    const char* at = rest_.data();
-    rest_.remove_prefix(size);
-    return at;
-  }
-  std::string_view rest_;
-};
-
-std::string text_of(const Json& json) { return json.is_null() ? "" : json.dump(); }
-Json json_of(const std::string& text) {
-  return text.empty() ? Json() : parse_json(text, "rollout of another rank");
-}
-
-void pack(const Rollout& r, Packer& out) {
-  const Generation& g = r.generation;
-  out.list(g.tokens);
-  out.list(g.log_probabilities);
-  out.number(g.finish);
-  for (const int64_t count : {g.cached_tokens, g.drafted, g.accepted}) out.number(count);
-  out.text(r.reasoning);
-  out.text(r.content);
-  out.number(r.reward);
-  out.number(r.score);
-  out.number(r.dropped);
-  out.text(text_of(r.parts));
-  out.number(r.grade.score.has_value());
-  out.number(r.grade.score.value_or(0));
-  out.text(r.grade.extracted);
-  out.text(r.grade.reason);
-  out.text(text_of(r.grade.parts));
-  out.text(r.grade.failure);
-}
-
-void unpack(Unpacker& in, Rollout& r) {
-  Generation& g = r.generation;
-  g.tokens = in.list<int32_t>();
-  g.log_probabilities = in.list<float>();
-  g.finish = in.number<FinishReason>();
-  for (int64_t* count : {&g.cached_tokens, &g.drafted, &g.accepted}) *count = in.number<int64_t>();
-  r.reasoning = in.text();
-  r.content = in.text();
-  r.reward = in.number<double>();
-  r.score = in.number<double>();
-  r.dropped = in.number<bool>();
-  r.parts = json_of(in.text());
-  const bool known = in.number<bool>();
-  const auto score = in.number<double>();
-  r.grade.score = known ? std::optional(score) : std::nullopt;
-  r.grade.extracted = in.text();
-  r.grade.reason = in.text();
-  r.grade.parts = json_of(in.text());
-  r.grade.failure = in.text();
-}
 
 RolloutRange rollouts_of(int64_t group_count, int64_t group_size, int rank, int ranks) {
   const ItemRange groups = items_of_part(group_count, rank, ranks);
@@ -121,16 +23,15 @@ RolloutRange own_rollouts(int64_t group_count, int64_t group_size, const Group& 
 void share_rollouts(std::vector<Rollout>& rollouts, int64_t group_count, int64_t group_size,
                     Group& group) {
   if (group.size() == 1) return;
-  Packer mine;
   const RolloutRange own = own_rollouts(group_count, group_size, group);
-  for (size_t i = own.begin; i < own.end; ++i) pack(rollouts[i], mine);
-  const std::vector<std::string> all = group.all_gather_text(mine.bytes(), "rollouts");
+  const std::string mine =
+      outcome_bytes(std::span(rollouts).subspan(own.begin, own.end - own.begin));
+  const std::vector<std::string> all = group.all_gather_text(mine, "rollouts");
   for (int rank = 0; rank < group.size(); ++rank) {
     if (rank == group.rank()) continue;
-    Unpacker theirs(all[static_cast<size_t>(rank)]);
     const RolloutRange range = rollouts_of(group_count, group_size, rank, group.size());
-    for (size_t i = range.begin; i < range.end; ++i) unpack(theirs, rollouts[i]);
-    DURE_CHECK(theirs.empty(), "rollouts of {}", group.name_of(rank));
+    take_outcomes(all[static_cast<size_t>(rank)],
+                  std::span(rollouts).subspan(range.begin, range.end - range.begin));
   }
 }
 

@@ -222,6 +222,7 @@ void Run::save() {
   content.state["num_tokens"] = tokens_;
   if (best_) content.state["best"] = best_json(best_->step, best_->value);
   stage_.save(content.state);
+  stage_.save_files(content.files);
   if (best_) store_.keep(best_->step);
   store_.save(content);
   if (best_is_new_ && group_.is_first()) write_best();

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -51,6 +52,8 @@ class Stage {
 
   // Adds what open() needs beside the learner's state.
   virtual void save(Json& state) const {}
+  // Adds files that open() reads from the checkpoint's folder, by name.
+  virtual void save_files(std::map<std::string, std::string>& files) {}
 };
 
 struct RunOptions {

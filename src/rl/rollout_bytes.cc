@@ -1,0 +1,190 @@
+// One field after another; both directions stand side by side.
+#include "rl/rollout_bytes.h"
+
+#include <cstring>
+
+#include "base/error.h"
+#include "text/chat.h"
+
+namespace dure {
+namespace {
+
+class Packer {
+ public:
+  template <typename T>
+  void number(T value) {
+    bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  template <typename T>
+  void list(const std::vector<T>& values) {
+    number(std::ssize(values));
+    bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+  }
+  void text(const std::string& value) { list(std::vector<char>(value.begin(), value.end())); }
+  const std::string& bytes() const { return bytes_; }
+
+ private:
+  std::string bytes_;
+};
+
+class Unpacker {
+ public:
+  explicit Unpacker(std::string_view bytes) : rest_(bytes) {}
+  template <typename T>
+  T number() {
+    T value;
+    std::memcpy(&value, take(sizeof value), sizeof value);
+    return value;
+  }
+  template <typename T>
+  std::vector<T> list() {
+    std::vector<T> values(static_cast<size_t>(number<std::ptrdiff_t>()));
+    const size_t size = values.size() * sizeof(T);
+    if (size > 0) std::memcpy(values.data(), take(size), size);
+    return values;
+  }
+  std::string text() {
+    const std::vector<char> value = list<char>();
+    return {value.begin(), value.end()};
+  }
+  bool empty() const { return rest_.empty(); }
+
+ private:
+  const char* take(size_t size) {
+    DURE_CHECK(size <= rest_.size(), "{} bytes of {}", size, rest_.size());
+    const char* at = rest_.data();
+    rest_.remove_prefix(size);
+    return at;
+  }
+  std::string_view rest_;
+};
+
+std::string text_of(const Json& json) { return json.is_null() ? "" : json.dump(); }
+Json json_of(const std::string& text) {
+  return text.empty() ? Json() : parse_json(text, "rollout");
+}
+
+void pack(const Rollout& r, Packer& out) {
+  const Generation& g = r.generation;
+  out.list(g.tokens);
+  out.list(g.log_probabilities);
+  out.number(g.finish);
+  for (const int64_t count : {g.cached_tokens, g.drafted, g.accepted}) out.number(count);
+  out.text(r.reasoning);
+  out.text(r.content);
+  out.number(r.reward);
+  out.number(r.score);
+  out.number(r.dropped);
+  out.text(text_of(r.parts));
+  out.number(r.grade.score.has_value());
+  out.number(r.grade.score.value_or(0));
+  out.text(r.grade.extracted);
+  out.text(r.grade.reason);
+  out.text(text_of(r.grade.parts));
+  out.text(r.grade.failure);
+}
+
+void unpack(Unpacker& in, Rollout& r) {
+  Generation& g = r.generation;
+  g.tokens = in.list<int32_t>();
+  g.log_probabilities = in.list<float>();
+  g.finish = in.number<FinishReason>();
+  for (int64_t* count : {&g.cached_tokens, &g.drafted, &g.accepted}) *count = in.number<int64_t>();
+  r.reasoning = in.text();
+  r.content = in.text();
+  r.reward = in.number<double>();
+  r.score = in.number<double>();
+  r.dropped = in.number<bool>();
+  r.parts = json_of(in.text());
+  const bool known = in.number<bool>();
+  const auto score = in.number<double>();
+  r.grade.score = known ? std::optional(score) : std::nullopt;
+  r.grade.extracted = in.text();
+  r.grade.reason = in.text();
+  r.grade.parts = json_of(in.text());
+  r.grade.failure = in.text();
+}
+
+void pack_episode(const PlayedEpisode& episode, Packer& out) {
+  out.list(episode.answers);
+  out.text(messages_to_json(episode.messages).dump());
+  out.number(episode.end);
+  out.number(episode.reasoning_closed);
+  out.number(episode.too_long);
+}
+
+PlayedEpisode unpack_episode(Unpacker& in) {
+  PlayedEpisode out;
+  out.answers = in.list<PlayedEpisode::Span>();
+  out.messages = messages_from_json(parse_json(in.text(), "episode"), "episode");
+  out.end = in.number<EpisodeEnd>();
+  out.reasoning_closed = in.number<bool>();
+  out.too_long = in.number<bool>();
+  return out;
+}
+
+void pack_batch(const SampledBatch& batch, Packer& out) {
+  out.number(batch.step);
+  out.number(batch.weights_step);
+  out.number(batch.seconds);
+  out.number(std::ssize(batch.rollouts));
+  out.number(batch.rollouts.back().group + 1);
+  for (const Rollout& r : batch.rollouts) {
+    out.list(r.prompt);
+    pack(r, out);
+    out.number(r.episode.has_value());
+    if (r.episode) pack_episode(*r.episode, out);
+  }
+}
+
+SampledBatch unpack_batch(Unpacker& in, const AskedRollouts& asked, const std::string& file) {
+  SampledBatch out;
+  out.step = in.number<int64_t>();
+  out.weights_step = in.number<int64_t>();
+  out.seconds = in.number<double>();
+  const auto count = in.number<std::ptrdiff_t>();
+  out.rollouts = asked(out.step, in.number<int64_t>());
+  if (std::ssize(out.rollouts) != count)
+    fail(ErrorCode::kCorrupt, "{}: step {} has {} answers there, and asks for {}", file,
+         out.step + 1, count, out.rollouts.size());
+  for (Rollout& r : out.rollouts) {
+    std::vector<int32_t> prompt = in.list<int32_t>();
+    unpack(in, r);
+    if (in.number<bool>()) r.episode = unpack_episode(in);
+    if (!r.episode && prompt != r.prompt)
+      fail(ErrorCode::kCorrupt, "{}: answers to other prompts than step {} asks", file,
+           out.step + 1);
+    r.prompt = std::move(prompt);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string outcome_bytes(std::span<const Rollout> rollouts) {
+  Packer out;
+  for (const Rollout& r : rollouts) pack(r, out);
+  return out.bytes();
+}
+
+void take_outcomes(std::string_view bytes, std::span<Rollout> rollouts) {
+  Unpacker in(bytes);
+  for (Rollout& r : rollouts) unpack(in, r);
+  DURE_CHECK(in.empty(), "rollouts: bytes are left over");
+}
+
+std::string batch_bytes(const std::deque<SampledBatch>& batches) {
+  Packer out;
+  for (const SampledBatch& batch : batches) pack_batch(batch, out);
+  return out.bytes();
+}
+
+std::deque<SampledBatch> batches_of(std::string_view bytes, const AskedRollouts& asked,
+                                    const std::string& file) {
+  std::deque<SampledBatch> out;
+  Unpacker in(bytes);
+  while (!in.empty()) out.push_back(unpack_batch(in, asked, file));
+  return out;
+}
+
+}  // namespace dure
