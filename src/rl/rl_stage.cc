@@ -33,9 +33,9 @@ Json rollout_identity(const RolloutOptions& options) {
 
 }  // namespace
 
-RlStage::RlStage(const RlConfig& config, Group& group)
+RlStage::RlStage(const RlConfig& config, Mesh& mesh)
     : config_(config),
-      group_(group),
+      mesh_(mesh),
       init_(input_path(config.init)),
       threads_(rl_threads(config.async, ThreadPool::default_thread_count())),
       stream_(config.async.stale_steps > 0 ? threads_.trainer : 0),
@@ -81,14 +81,15 @@ void RlStage::open(const Checkpoint* from) {
                 .init = config_.init,
                 .source = config_.output,
                 .seed = static_cast<uint64_t>(config_.seed)},
-               learner_options_, from == nullptr, stream_, group_, learner_);
+               learner_options_, from == nullptr, stream_, mesh_, learner_);
   if (config_.async.stale_steps > 0) {
     open_sampler(from);
   } else {
     generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
   }
   if (config_.kl.beta > 0) open_reference();
-  if (group_.is_first()) samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
+  if (mesh_.world().is_first())
+    samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
   if (config_.filter.samples > 0) filter_items(from != nullptr);
 }
 
@@ -164,7 +165,7 @@ void RlStage::add_heldout(Json& row) {
     asked.push_back(&items_->heldout()[static_cast<size_t>(i * total / count)]);
   const std::vector<Rollout> answers =
       answer_items(prompts(), {.items = std::move(asked), .stream = "rl held out"}, room_,
-                   idle_generator(), group_);
+                   idle_generator(), mesh_.world());
   add_heldout_rewards(answers, *items_, row);
 }
 
@@ -216,14 +217,15 @@ StepReport RlStage::step(const StepContext& context) {
 std::vector<Rollout> RlStage::sample(int64_t step, Generator& generator,
                                      const AsyncSampler::KeepOn& keep_on) const {
   const int64_t wanted = config_.rollout.prompts_per_step;
-  std::vector<Rollout> out = collect_rollouts(prompts(), step, room_, generator, keep_on, group_);
+  std::vector<Rollout> out =
+      collect_rollouts(prompts(), step, room_, generator, keep_on, mesh_.world());
   int64_t drawn = wanted;
   for (int64_t round = 0; round < config_.rollout.refill_rounds; ++round) {
     const int64_t missing = wanted - weigh_rollouts(config_.objective, out).live_group_count;
     if (missing <= 0) break;
     std::vector<Rollout> more =
         collect_rollouts(prompts(), step, {.begin = drawn, .end = drawn + missing}, room_,
-                         generator, keep_on, group_);
+                         generator, keep_on, mesh_.world());
     std::move(more.begin(), more.end(), std::back_inserter(out));
     drawn += missing;
   }
@@ -253,7 +255,7 @@ void RlStage::note_signal(const StepContext& context, const RlLearnt& learnt) {
   const bool last = context.index + 1 == config_.steps && steps_without_signal_ == steps_done_;
   const bool due = steps_without_signal_ == kQuietStepsMax ||
                    (steps_without_signal_ > 0 && steps_without_signal_ % 100 == 0);
-  if ((!last && !due) || !group_.is_first()) return;
+  if ((!last && !due) || !mesh_.world().is_first()) return;
   log_warn(
       "{}: nothing learnt in the last {} steps: in every group all answers earned the same; make "
       "the tasks easier or harder, raise rollout.group_size, or start from a better model",

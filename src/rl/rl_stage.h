@@ -28,7 +28,7 @@ namespace dure {
 class RlStage : public Stage {
  public:
   // Opens nothing.
-  explicit RlStage(const RlConfig& config, Group& group = Group::alone());
+  explicit RlStage(const RlConfig& config, Mesh& mesh = Mesh::alone());
 
   Json identity() const override;
   void open(const Checkpoint* from) override;
@@ -56,7 +56,7 @@ class RlStage : public Stage {
   StepReport report(const RolloutStats& stats, const RlLearnt& learnt, double rollout_s) const;
 
   RlConfig config_;
-  Group& group_;
+  Mesh& mesh_;
   Path init_;
   ThreadShares threads_;  // of which a run that takes turns has all
   CpuStream stream_;
