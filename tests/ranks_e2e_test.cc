@@ -1,14 +1,13 @@
 // One curve on 1, 2 and 4 ranks: weights, moments and losses to the bit, as threads of a process
 // and as processes of mpirun; checkpoints that go on over any number of ranks; ranks that die, hang
 // or meet bad data; tables that do not fit.
-#include <signal.h>
-
 #include <atomic>
 #include <chrono>
 #include <thread>
 
 #include "comm/faulty_transport.h"
 #include "comm/thread_transport.h"
+#include "launched.h"
 #include "program.h"
 #include "tiny_runs.h"
 
@@ -171,42 +170,9 @@ TEST_F(Ranks, KilledAtRandomMomentsARunGoesOnOverOtherRanksToTheSameBits) {
 class Processes : public Ranks {
  protected:
   void SetUp() override {
-    if (std::system("command -v mpirun > /dev/null 2>&1") != 0)
-      GTEST_SKIP() << "mpirun is not installed (openmpi-bin)";
+    if (!has_mpirun()) GTEST_SKIP() << "mpirun is not installed (openmpi-bin)";
   }
-
-  struct Ended {
-    int code = 0;
-    std::string output;
-    double seconds = 0;
-    // Lines of the program itself.
-    int64_t lines() const {
-      int64_t count = 0;
-      std::istringstream in(output);
-      for (std::string line; std::getline(in, line);)
-        count += line.find("dure: ") != std::string::npos ? 1 : 0;
-      return count;
-    }
-  };
-
-  static std::string mpirun(int ranks) {
-    // Nothing of a network: ranks of one host, also in a container.
-    return fmt::format(
-        "DURE_PROGRESS=off DURE_LOG=error DURE_THREADS=1 OMPI_MCA_plm_rsh_agent=/bin/false mpirun "
-        "--allow-run-as-root --oversubscribe --bind-to none --mca btl self,vader -n {} ",
-        ranks);
-  }
-  static Ended end_of(const std::string& command) {
-    const auto start = std::chrono::steady_clock::now();
-    std::FILE* pipe = ::popen(("( " + command + " ) 2>&1 < /dev/null").c_str(), "r");
-    Ended out;
-    char buffer[4096];
-    for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;)
-      out.output.append(buffer, n);
-    out.code = WEXITSTATUS(::pclose(pipe));
-    out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    return out;
-  }
+  using Ended = Launched;
   static Ended train(int ranks, const Path& config, const std::string& more = "") {
     return end_of(
         fmt::format("{} '{}' train '{}' {}", mpirun(ranks), DURE_BINARY, config.string(), more));
@@ -281,12 +247,7 @@ TEST_F(Processes, ARankThatDiesOrHangsEndsTheRunInSeconds) {
     const Path file = write_config(c, name + ".json");
     std::thread killer([&] {
       while (steps_written(name) < 4) ::usleep(10000);
-      // The second rank by its environment.
-      const std::string find = fmt::format(
-          "for p in $(pgrep -f 'train {}'); do if tr '\\0' '\\n' < /proc/$p/environ | grep -qx "
-          "OMPI_COMM_WORLD_RANK=1; then kill -{} $p; fi; done",
-          file.string(), sent);
-      static_cast<void>(std::system(find.c_str()));
+      signal_rank("train " + file.string(), 1, sent);
     });
     const Ended ended = train(2, file);
     killer.join();

@@ -32,6 +32,11 @@ struct LayerContext {
   }
 };
 
+inline ExpertCall expert_call(const LayerContext& c, const LayerWeights& w, ExpertCall::Way way,
+                              const ExpertDispatch& dispatch) {
+  return {way, c.index, c.facts, w, dispatch.offsets, c.stream};
+}
+
 // The adapters of a batch: those that it lists, else the weights' own for all rows (`all`), else
 // none.
 inline std::span<const AdapterRows> adapters_of(const ModelWeights& weights,
