@@ -2,12 +2,11 @@
 // what must be alike of two of them.
 #pragma once
 
-#include <chrono>
-#include <sstream>
 #include <thread>
 
 #include "comm/faulty_transport.h"
 #include "comm/thread_transport.h"
+#include "launched.h"
 #include "program.h"
 #include "tiny_runs.h"
 
@@ -103,42 +102,10 @@ inline std::vector<std::string> run_killed(TrainConfig c, const MeshShape& shape
 class Processes : public Ranks {
  protected:
   void SetUp() override {
-    if (std::system("command -v mpirun > /dev/null 2>&1") != 0)
-      GTEST_SKIP() << "mpirun is not installed (openmpi-bin)";
+    if (!has_mpirun()) GTEST_SKIP() << "mpirun is not installed (openmpi-bin)";
   }
 
-  struct Ended {
-    int code = 0;
-    std::string output;
-    double seconds = 0;
-    // Lines of the program itself.
-    int64_t lines() const {
-      int64_t count = 0;
-      std::istringstream in(output);
-      for (std::string line; std::getline(in, line);)
-        count += line.find("dure: ") != std::string::npos ? 1 : 0;
-      return count;
-    }
-  };
-
-  static std::string mpirun(int ranks) {
-    // Nothing of a network: ranks of one host, also in a container.
-    return fmt::format(
-        "DURE_PROGRESS=off DURE_LOG=error DURE_THREADS=1 OMPI_MCA_plm_rsh_agent=/bin/false mpirun "
-        "--allow-run-as-root --oversubscribe --bind-to none --mca btl self,vader -n {} ",
-        ranks);
-  }
-  static Ended end_of(const std::string& command) {
-    const auto start = std::chrono::steady_clock::now();
-    std::FILE* pipe = ::popen(("( " + command + " ) 2>&1 < /dev/null").c_str(), "r");
-    Ended out;
-    char buffer[4096];
-    for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;)
-      out.output.append(buffer, n);
-    out.code = WEXITSTATUS(::pclose(pipe));
-    out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    return out;
-  }
+  using Ended = Launched;
   static Ended train(int ranks, const Path& config, const std::string& more = "") {
     return end_of(
         fmt::format("{} '{}' train '{}' {}", mpirun(ranks), DURE_BINARY, config.string(), more));

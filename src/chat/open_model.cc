@@ -7,10 +7,11 @@
 namespace dure {
 namespace {
 
-OpenModel open_weights_of(const std::string& model, Arithmetic arithmetic) {
+OpenModel open_weights_of(const std::string& model, Arithmetic arithmetic,
+                          const Holding& holding = {}) {
   OpenModel out;
   out.files = std::make_shared<ModelFiles>(find_model(model));
-  out.weights = open_weights(out.files, arithmetic);
+  out.weights = open_weights(out.files, arithmetic, holding);
   return out;
 }
 
@@ -27,8 +28,8 @@ void add_adapter(OpenModel& model, const std::string& path) {
   model.weights.adapter = open_adapter(path, model.weights.config, stream);
 }
 
-OpenModel open_model(const std::string& model, Arithmetic arithmetic) {
-  OpenModel out = open_weights_of(model, arithmetic);
+OpenModel open_model(const std::string& model, Arithmetic arithmetic, const Holding& holding) {
+  OpenModel out = open_weights_of(model, arithmetic, holding);
   out.texts = load_chat_texts(*out.files);
   return checked(std::move(out));
 }

@@ -10,6 +10,7 @@
 
 #include "chat/chat_texts.h"
 #include "formats/model_files.h"
+#include "model/holding.h"
 #include "model/load.h"
 
 namespace dure {
@@ -22,7 +23,8 @@ struct OpenModel {
 
 // `model`: a folder, a GGUF file, a checkpoint, or a repo id in the Hugging Face cache. Quantised
 // matrices multiply in 8-bit integers, unless they are asked to be exact (kernels/arithmetic.h).
-OpenModel open_model(const std::string& model, Arithmetic arithmetic = Arithmetic::kInteger8);
+OpenModel open_model(const std::string& model, Arithmetic arithmetic = Arithmetic::kInteger8,
+                     const Holding& holding = {});  // all, or this rank's part
 
 // Reads an adapter (a PEFT folder, a GGUF file) that all rows of the model go through from now on.
 // Throws as read_adapter() does.

@@ -24,7 +24,7 @@ struct PromptScorer::State {
       stream.emplace();
       scorer.emplace(model.weights,
                      ScorerOptions{.sequence_tokens_max = prompt_tokens_max,
-                                   .chunk_tokens = std::min<int64_t>(prompt_tokens_max, 256),
+                                   .chunk_tokens = std::min(prompt_tokens_max, kPassRows),
                                    .sequences_max = 8,
                                    .adapter_rank = adapter_rank},
                      *stream);

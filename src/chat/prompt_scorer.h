@@ -22,6 +22,8 @@ struct PromptScore {
 
 class PromptScorer {
  public:
+  static constexpr int64_t kPassRows = 256;  // at most
+
   // `model` must outlive it. Prompts have at most `prompt_tokens_max` tokens: memory for that many
   // is taken at the first use. `adapter_rank`: of adapters given to score().
   PromptScorer(const OpenModel& model, int64_t prompt_tokens_max, int64_t adapter_rank = 0);

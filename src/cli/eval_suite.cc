@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/folder_lock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/output_folder.h"
 #include "base/progress.h"
@@ -77,7 +78,7 @@ std::string cannot_measure(const TaskSpec& task, const GraderWorld& world) {
 
 // Tasks whose files are there. What is missing is told: all of it at once.
 std::vector<PreparedTask> prepared_tasks(const Suite& suite, const EvalSuiteFlags& flags,
-                                         const GraderWorld& world) {
+                                         const GraderWorld& world, const Group& ranks) {
   const DataFolders folders = data_folders(flags.data);
   std::vector<PreparedTask> out;
   std::string missing;
@@ -96,8 +97,9 @@ std::vector<PreparedTask> prepared_tasks(const Suite& suite, const EvalSuiteFlag
   }
   if (missing_count == 0) return out;
   if (flags.present && !out.empty()) {
-    log_warn("{} of {} tasks are left out, so that the suite has no mean:{}", missing_count,
-             suite.entries.size(), missing);
+    if (ranks.is_first())
+      log_warn("{} of {} tasks are left out, so that the suite has no mean:{}", missing_count,
+               suite.entries.size(), missing);
     return out;
   }
   fail(ErrorCode::kNotFound, "{} of {} tasks cannot be measured here{}:{}", missing_count,
@@ -137,21 +139,32 @@ MeasureOptions measure_options(const EvalSuiteFlags& flags, const Suite& suite,
           .grading_threads = flags.judge.empty() ? 2 : kJudgeThreads};
 }
 
-void begin(AnswerStore& store, const std::string& name, const Json& identity, Json facts,
-           const std::vector<PreparedTask>& tasks, const Suite& suite) {
-  store.begin_subject({name, identity, std::move(facts)});
-  for (const PreparedTask& task : tasks)
-    store.begin_measure(name, measure_row(task, static_cast<uint64_t>(suite.seed)));
-  store.set_suite(suite_facts(suite));
+// All that measuring a subject is about.
+struct Measurement {
+  const Suite& suite;
+  const std::vector<PreparedTask>& tasks;
+  const EvalSuiteFlags& flags;
+  const EvalSuiteCall& call;
+  AnswerStore* store;  // null but on the first rank
+};
+
+void begin(const Measurement& m, const std::string& name, const Json& identity, Json facts) {
+  require_alike(m.call.ranks, "the model " + name, identity.dump(),
+                "all ranks must see the same files");
+  m.call.ranks.together("opening the answers", [&] {
+    if (m.store == nullptr) return;
+    m.store->begin_subject({name, identity, std::move(facts)});
+    for (const PreparedTask& task : m.tasks)
+      m.store->begin_measure(name, measure_row(task, static_cast<uint64_t>(m.suite.seed)));
+    m.store->set_suite(suite_facts(m.suite));
+  });
 }
 
-void measure_local(const MeasuredModel& subject, const Suite& suite,
-                   const std::vector<PreparedTask>& tasks, const EvalSuiteFlags& flags,
-                   const EvalSuiteCall& call, AnswerStore& store) {
+void measure_local(const Measurement& m, const MeasuredModel& subject) {
   CpuStream stream;
-  const Arithmetic arithmetic = call.arithmetic.wanted();
+  const Arithmetic arithmetic = m.call.arithmetic.wanted();
   const OpenModel model = open_subject(subject, arithmetic);
-  const DType kv_dtype = call.kv_type.wanted(arithmetic_in(model.weights));
+  const DType kv_dtype = m.call.kv_type.wanted(arithmetic_in(model.weights));
   Json identity = Json::object();
   identity["files"] = model_files_hash(*model.files);
   identity["arithmetic"] = arithmetic_name(arithmetic);
@@ -160,28 +173,27 @@ void measure_local(const MeasuredModel& subject, const Suite& suite,
   facts["model"] = subject.model;
   facts["shape"] = shape_of(model.weights.config);
   note_adapter(subject, model, identity, facts);
-  begin(store, subject.name, identity, std::move(facts), tasks, suite);
-  const MeasureOptions options = measure_options(flags, suite, kLocalConcurrency);
-  const int64_t needed = context_needed(model, tasks);
+  begin(m, subject.name, identity, std::move(facts));
+  const MeasureOptions options = measure_options(m.flags, m.suite, kLocalConcurrency);
+  const int64_t needed = context_needed(model, m.tasks);
   LocalAnswerer answerer(model,
                          {.concurrency = options.concurrency,
-                          .context_tokens = flags.context.value_or(needed),
+                          .context_tokens = m.flags.context.value_or(needed),
                           .kv_dtype = kv_dtype,
                           .identity = identity},
                          stream);
-  measure(tasks, subject.name, answerer, store, options);
+  measure(m.tasks, subject.name, answerer, m.store, options, m.call.ranks);
 }
 
-void measure_remote(const MeasuredModel& subject, const Suite& suite,
-                    const std::vector<PreparedTask>& tasks, const EvalSuiteFlags& flags,
-                    AnswerStore& store) {
+void measure_remote(const Measurement& m, const MeasuredModel& subject) {
   RemoteAnswerer answerer({.address = subject.model,
-                           .model = flags.model,
-                           .answer_s = flags.timeout.value_or(RemoteAnswererOptions().answer_s)});
+                           .model = m.flags.model,
+                           .answer_s = m.flags.timeout.value_or(RemoteAnswererOptions().answer_s)});
   Json facts = measured_facts(0);
   facts["model"] = answerer.model() + " at " + subject.model;
-  begin(store, subject.name, answerer.identity(), std::move(facts), tasks, suite);
-  measure(tasks, subject.name, answerer, store, measure_options(flags, suite, kRemoteConcurrency));
+  begin(m, subject.name, answerer.identity(), std::move(facts));
+  measure(m.tasks, subject.name, answerer, m.store,
+          measure_options(m.flags, m.suite, kRemoteConcurrency), m.call.ranks);
 }
 
 // Whether answers are missing.
@@ -317,6 +329,49 @@ void EvalSuiteFlags::declare(Args& args) {
   args.flag("--graders", list_graders, "list the graders of own items");
 }
 
+namespace {
+
+void measure_all(const Measurement& m) {
+  for (const MeasuredModel& subject : m.call.subjects) {
+    if (is_web_address(subject.model)) {
+      measure_remote(m, subject);
+    } else {
+      measure_local(m, subject);
+    }
+  }
+}
+
+// Whether answers are missing.
+bool measure_and_write(Measurement m) {
+  const OutputFolder folder(m.call.out);
+  const Path out = m.call.out, file = out / "answers.sqlite";
+  const FolderLock lock(out);
+  const bool was_there = path_exists(file);
+  bool missing = false;
+  try {
+    run_registered({"eval", out, suite_facts(m.suite)}, [&] {
+      AnswerStore store(file);
+      m.store = &store;
+      measure_all(m);
+      missing = write_reports(store, out);
+    });
+  } catch (...) {
+    if (!was_there && path_exists(file)) take_back(file);
+    throw;
+  }
+  return missing;
+}
+
+// What every rank must have read alike.
+std::string items_text(const std::vector<PreparedTask>& tasks, const Suite& suite) {
+  std::string out;
+  for (const PreparedTask& task : tasks)
+    out += measure_row(task, static_cast<uint64_t>(suite.seed)).settings.dump();
+  return fmt::format("hash {:016x}", xxh64(out));
+}
+
+}  // namespace
+
 int eval_suite(const EvalSuiteFlags& flags, const EvalSuiteCall& call) {
   if (call.subjects.empty())
     fail(ErrorCode::kInvalidArgument, "name at least one model or address to evaluate");
@@ -330,30 +385,20 @@ int eval_suite(const EvalSuiteFlags& flags, const EvalSuiteCall& call) {
     }
   }
   const GraderWorld world = world_of(flags);
-  check_folder(call.out);
-  const std::vector<PreparedTask> tasks = prepared_tasks(suite, flags, world);
-  const OutputFolder folder(call.out);
-  const Path out = call.out, file = out / "answers.sqlite";
-  const FolderLock lock(out);
+  call.ranks.together("looking at the folder", [&] {
+    if (call.ranks.is_first()) check_folder(call.out);
+  });
+  const std::vector<PreparedTask> tasks = prepared_tasks(suite, flags, world, call.ranks);
+  require_alike(call.ranks, "the items", items_text(tasks, suite),
+                "all ranks must see the same files of data");
+  const Measurement m{suite, tasks, flags, call, nullptr};
   bool missing = false;
-  const bool was_there = path_exists(file);
-  try {
-    run_registered({"eval", out, suite_facts(suite)}, [&] {
-      AnswerStore store(file);
-      for (const MeasuredModel& subject : call.subjects) {
-        if (is_web_address(subject.model)) {
-          measure_remote(subject, suite, tasks, flags, store);
-        } else {
-          measure_local(subject, suite, tasks, flags, call, store);
-        }
-      }
-      missing = write_reports(store, out);
-    });
-  } catch (...) {
-    if (!was_there && path_exists(file)) take_back(file);
-    throw;
+  if (call.ranks.is_first()) {
+    missing = measure_and_write(m);
+  } else {
+    measure_all(m);
   }
-  return missing ? 1 : 0;
+  return call.ranks.any(missing, "the end of the evaluation") ? 1 : 0;
 }
 
 int list_suites(const EvalSuiteFlags& flags) {

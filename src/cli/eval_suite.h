@@ -11,6 +11,7 @@
 #include "cli/arithmetic_flag.h"
 #include "cli/kv_type_flag.h"
 #include "cli/measured_model.h"
+#include "comm/group.h"
 
 namespace dure {
 
@@ -32,6 +33,7 @@ struct EvalSuiteCall {
   const ArithmeticFlag& arithmetic;
   const KvTypeFlag& kv_type;
   bool no_thinking = false;
+  Group& ranks;  // that share the questions; the first one has the folder and writes
 };
 
 // 1 where answers are missing at the end, else 0.

@@ -39,11 +39,11 @@ TrainPlan plan_adapter(const ModelConfig& config, const LearnerOptions& options,
 }  // namespace
 
 ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files,
-                       const GeneratorOptions& options) {
+                       const GeneratorOptions& options, const Holding& holding) {
   ServePlan plan;
   plan.weight_bytes = files != nullptr ? files->stored_bytes() : count_model(config).bytes_16bit;
   const WeightBytes opened =
-      files != nullptr ? open_weights_bytes(*files) : WeightBytes{.mapped = plan.weight_bytes};
+      files != nullptr ? open_weights_bytes(*files, holding) : WeightBytes{.mapped = plan.weight_bytes};
   plan.mapped_bytes = opened.mapped;
   plan.copied_bytes = opened.copied;
   const KvCachePlan kv = kv_cache_plan(config, kv_cache_options(options));

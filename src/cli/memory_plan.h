@@ -39,7 +39,7 @@ struct ServePlan {
 };
 // `files` may be null: a configuration without weights.
 ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files,
-                       const GeneratorOptions& options);
+                       const GeneratorOptions& options, const Holding& holding = {});
 
 // The longest context, up to the model's own, with which `options` fit into `memory_bytes`; absent
 // where not even 1 token does.

@@ -17,8 +17,10 @@
 #include "cli/measured_model.h"
 #include "cli/model_identity.h"
 #include "cli/named_path.h"
+#include "cli/rank_facts.h"
 #include "cli/verbs.h"
 #include "client/web_address.h"
+#include "comm/launcher.h"
 #include "data/corpus.h"
 #include "eval/evaluate.h"
 #include "eval/report.h"
@@ -162,7 +164,12 @@ void take_suite(Given& given) {
   given.models.pop_back();
 }
 
-int run_suite(const Given& given) {
+// A suite of tasks, not one of those that a training run is followed with.
+bool is_of_tasks(const Given& given) {
+  return !given.suite.empty() && !is_older_suite(given.suite);
+}
+
+int run_suite(const Given& given, Group& ranks) {
   return eval_suite(given.suites, {.subjects = measured_models(given.models, given.adapters),
                                    .suite = given.suite,
                                    .out = given.out,
@@ -170,10 +177,11 @@ int run_suite(const Given& given) {
                                    .settings = given.settings,
                                    .arithmetic = given.arithmetic,
                                    .kv_type = given.kv_type,
-                                   .no_thinking = given.no_thinking});
+                                   .no_thinking = given.no_thinking,
+                                   .ranks = ranks});
 }
 
-int run(Given& given) {
+int run_alone(Given& given) {
   if (given.out_given) given.out = *given.out_given;
   if (given.fields) {
     std::fputs(describe<EvalSuite>().c_str(), stdout);
@@ -201,7 +209,7 @@ int run(Given& given) {
     return remake_report(given.suites.report);
   }
   take_suite(given);
-  if (!given.suite.empty() && !is_older_suite(given.suite)) return run_suite(given);
+  if (is_of_tasks(given)) return run_suite(given, Group::alone());
   if (given.models.empty())
     fail(ErrorCode::kInvalidArgument, "name at least one model to evaluate");
   EvalSuite suite;
@@ -223,6 +231,26 @@ int run(Given& given) {
                  [&] { measure(suite, subjects, given, report); });
   return 0;
 }
+
+// Under a launcher: the questions of a suite of tasks are shared; what else `eval` does, one
+// process does.
+int run_over_ranks(Given& given) {
+  Json alike = Json::array_of(given.models);
+  for (const std::string& setting : given.settings) alike.push_back(setting);
+  int code = 0;
+  run_in_all_ranks(RankOptions().limit_s, rank_facts(alike), [&](Group& ranks) {
+    take_suite(given);
+    if (!is_of_tasks(given) || !given.suites.report.empty() || given.suites.compare)
+      fail(ErrorCode::kInvalidArgument,
+           "eval over ranks measures suites of tasks (--suites): start anything else without the "
+           "launcher");
+    given.out = given.out_given.value_or(given.out);
+    code = run_suite(given, ranks);
+  });
+  return code;
+}
+
+int run(Given& given) { return find_launcher() ? run_over_ranks(given) : run_alone(given); }
 
 }  // namespace
 

@@ -23,10 +23,13 @@
 #include "cli/draft_flags.h"
 #include "cli/kv_type_flag.h"
 #include "cli/memory_plan.h"
+#include "cli/model_over_ranks.h"
 #include "cli/named_path.h"
 #include "cli/preload.h"
+#include "cli/rank_facts.h"
 #include "cli/verbs.h"
 #include "cli/version.h"
+#include "comm/ranks.h"
 #include "formats/tensor_names.h"
 #include "model/touch.h"
 #include "server/api.h"
@@ -38,6 +41,8 @@ namespace {
 
 // Of a prompt whose log-probabilities are asked for: it takes memory of its own.
 constexpr int64_t kScoredTokensMax = 16384;
+// Until the last rank has read its part.
+constexpr double kOpening_s = 7200;
 
 struct Given {
   std::string model;
@@ -48,7 +53,7 @@ struct Given {
   int64_t sequences_max = 64, queue_max = 256;
   DraftFlags draft;
   int64_t body_mib_max = 32;
-  double drain_seconds = 30;
+  double drain_seconds = 30, rank_limit_s = ModelOverRanksOptions().limit_s;
   std::string runs = "here", reasoning_field = "reasoning_content";
   bool any_model = false, no_thinking = false, no_metrics = false, verbose_access = false;
   bool share_prefixes = false;
@@ -150,10 +155,15 @@ int64_t largest_rank(std::span<const ServedAdapter> adapters) {
   return out;
 }
 
+// Of the engine's passes and of those that score prompts.
+int64_t rows_of_passes(const GeneratorOptions& options) {
+  return std::max(options.batch_rows_max, PromptScorer::kPassRows);
+}
+
 // As many pages as fit into most of the memory that is free, at most as many as all sequences can
 // fill.
-GeneratorOptions generator_options(const Given& given, const OpenModel& model,
-                                   int64_t adapter_rank) {
+GeneratorOptions generator_options(const Given& given, const OpenModel& model, int64_t adapter_rank,
+                                   const ModelOverRanks* ranks) {
   const ModelConfig& config = model.weights.config;
   const int64_t context =
       std::min(given.context_tokens.value_or(config.context_tokens), config.context_tokens);
@@ -175,7 +185,8 @@ GeneratorOptions generator_options(const Given& given, const OpenModel& model,
   const int64_t available = machine_memory().available_bytes;
   const int64_t weights = std::min(touch_bytes(model.weights), available / 2);
   const int64_t allowed = (available - weights) / 10 * 7;
-  const int64_t fixed = plan.ring_bytes + plan.table_bytes + plan.activation_bytes;
+  const int64_t fixed = plan.ring_bytes + plan.table_bytes + plan.activation_bytes +
+                        (ranks != nullptr ? ranks->front_bytes(rows_of_passes(out)) : 0);
   if (fixed + plan.page_bytes <= allowed) return out;
   if (fixed >= allowed) {
     fail(ErrorCode::kOutOfMemory,
@@ -236,7 +247,8 @@ std::shared_ptr<ServedModel> served_model(const Given& given, const OpenModel& m
 }
 
 // What there is to see of the model and of the memory that it was given.
-void add_facts(const OpenModel& model, const GeneratorOptions& options, ServedModel& out) {
+void add_facts(const OpenModel& model, const GeneratorOptions& options, const Holding& holding,
+               ServedModel& out) {
   const ModelConfig& config = model.weights.config;
   const ModelCounts counts = count_model(config);
   out.facts["parameters"] = counts.parameters;
@@ -246,7 +258,7 @@ void add_facts(const OpenModel& model, const GeneratorOptions& options, ServedMo
   out.facts["arithmetic"] = arithmetic_name(arithmetic_in(model.weights));
   out.facts["kv_type"] = kv_type_name(options.kv_dtype);
   out.facts["batch_rows"] = options.batch_rows_max;
-  const ServePlan plan = plan_serving(config, model.files.get(), options);
+  const ServePlan plan = plan_serving(config, model.files.get(), options, holding);
   out.memory["mapped"] = plan.mapped_bytes;
   out.memory["copied"] = plan.copied_bytes;
   out.memory["rings"] = plan.ring_bytes;
@@ -274,17 +286,28 @@ void print_ready(const HttpServer& server, const ServedModel& model, const Engin
   std::fflush(stdout);
 }
 
-// Until a signal comes; then what is under way may end, and a second signal ends the process.
-void serve_until_signal(HttpServer& server, Api& api, EngineThread& engine, double drain_seconds) {
-  while (!interrupted()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+// What is under way hears of a rank that is lost in this time, before a launcher ends all.
+constexpr double kTellOfLoss_s = 0.7;
+
+// Until a signal comes; then what is under way may end, and a second signal ends the process. A
+// rank that is lost ends all at once.
+void serve_until_signal(HttpServer& server, Api& api, EngineThread& engine, double drain_seconds,
+                        const ModelOverRanks* ranks) {
+  const auto must_end = [&] { return interrupted() || (ranks != nullptr && ranks->must_stop()); };
+  while (!must_end()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  const bool lost = ranks != nullptr && ranks->is_lost();
   const int64_t left = server.statistics().exchanges;
-  log_info(
-      "ending: nothing new is taken; {} answers have {:.0f} s to end (a second signal ends "
-      "them at once)",
-      left, drain_seconds);
+  if (lost) {
+    drain_seconds = kTellOfLoss_s;
+  } else {
+    log_info(
+        "ending: nothing new is taken; {} answers have {:.0f} s to end (a second signal ends "
+        "them at once)",
+        left, drain_seconds);
+  }
   api.set_draining();
   server.stop_accepting();
-  if (!server.wait_until_idle(drain_seconds))
+  if (!server.wait_until_idle(drain_seconds) && !lost)
     log_warn("{} answers were cut: they took longer than {:.0f} s", server.statistics().exchanges,
              drain_seconds);
   server.stop();
@@ -312,7 +335,46 @@ void save_prefixes(const Path& path, const OpenModel& model, EngineThread& engin
   log_info("{}: {} prefixes written", path.string(), engine.statistics().generator.prefixes);
 }
 
-int run(const Given& given) {
+// Adapters of experts would have to lie where the experts do.
+void refuse_expert_adapters(std::span<const ServedAdapter> adapters, int64_t ranks) {
+  for (const ServedAdapter& one : adapters) {
+    if (adds_to_experts(*one.adapter))
+      fail(ErrorCode::kUnsupported,
+           "--adapter {}: it adds to routed experts, which {} ranks share: serve it from one "
+           "process, or merge it first (dure convert --adapter)",
+           one.name, ranks);
+  }
+}
+
+// The API until the end. `ranks`: that hold the model together; null: one process has all of it.
+void answer(const Given& given, OpenModel& model, ModelOverRanks* ranks, HttpServer& server,
+            Api& api) {
+  model.texts.require_tokenizer();
+  CpuStream stream;
+  std::vector<ServedAdapter> adapters = open_adapters(given, model, stream);
+  if (ranks != nullptr) refuse_expert_adapters(adapters, ranks->ranks());
+  const int64_t rank_max = largest_rank(adapters);
+  const GeneratorOptions options = generator_options(given, model, rank_max, ranks);
+  given.preload.run(model.weights, model.texts.source, stream);
+  if (ranks != nullptr) ranks->start(rows_of_passes(options), stream);
+  EngineThread engine(model.weights,
+                      {.generator = options, .waiting_requests_max = given.queue_max}, stream);
+  if (given.prefix_file) load_prefixes(*given.prefix_file, model, engine);
+  PromptScorer scorer(model, std::min(options.context_tokens_max, kScoredTokensMax), rank_max);
+  const auto served = served_model(given, model, options.context_tokens_max, scorer);
+  served->adapters = std::move(adapters);
+  add_facts(model, options, ranks != nullptr ? ranks->holding() : Holding{}, *served);
+  if (ranks != nullptr) served->ranks = [ranks] { return ranks->statistics(); };
+  InterruptScope scope;
+  api.set_ready(served, engine);
+  print_ready(server, *served, engine);
+  serve_until_signal(server, api, engine, given.drain_seconds, ranks);
+  if (ranks != nullptr) ranks->throw_if_lost();
+  if (given.prefix_file) save_prefixes(*given.prefix_file, model, engine);
+}
+
+// The first rank, or the only one.
+void serve(const Given& given, Group& world) {
   check(given);
   Given settled = given;
   settled.http.limits.body_bytes_max = given.body_mib_max << 20;
@@ -332,25 +394,33 @@ int run(const Given& given) {
   server.start();
   log_info("listening at {}; reading the model",
            server.socket_path().empty() ? server.url() : server.socket_path());
-  const OpenModel model = open_model(path, given.arithmetic.wanted());
-  model.texts.require_tokenizer();
+  if (world.size() == 1) {
+    OpenModel model = open_model(path, given.arithmetic.wanted());
+    return answer(given, model, nullptr, server, api);
+  }
+  ModelOverRanks ranks(world, path, {given.arithmetic.wanted(), given.rank_limit_s});
+  answer(given, ranks.model(), &ranks, server, api);
+  ranks.end();
+}
+
+// Another rank.
+void work(const Given& given, Group& world) {
+  ModelOverRanks ranks(world, resolved(given.model),
+                       {given.arithmetic.wanted(), given.rank_limit_s});
   CpuStream stream;
-  std::vector<ServedAdapter> adapters = open_adapters(given, model, stream);
-  const int64_t rank_max = largest_rank(adapters);
-  const GeneratorOptions options = generator_options(given, model, rank_max);
-  EngineThread engine(model.weights,
-                      {.generator = options, .waiting_requests_max = given.queue_max}, stream);
-  given.preload.run(model.weights, model.texts.source, stream);
-  if (given.prefix_file) load_prefixes(*given.prefix_file, model, engine);
-  PromptScorer scorer(model, std::min(options.context_tokens_max, kScoredTokensMax), rank_max);
-  const auto served = served_model(given, model, options.context_tokens_max, scorer);
-  served->adapters = std::move(adapters);
-  add_facts(model, options, *served);
-  InterruptScope scope;
-  api.set_ready(served, engine);
-  print_ready(server, *served, engine);
-  serve_until_signal(server, api, engine, given.drain_seconds);
-  if (given.prefix_file) save_prefixes(*given.prefix_file, model, engine);
+  given.preload.run(ranks.model().weights, ranks.model().texts.source, stream);
+  ranks.work(stream);
+}
+
+int run(const Given& given) {
+  const Json alike = Json::array_of(std::vector{given.model, given.arithmetic.name});
+  run_in_all_ranks(kOpening_s, rank_facts(alike), [&](Group& world) {
+    if (world.is_first()) {
+      serve(given, world);
+    } else {
+      work(given, world);
+    }
+  });
   return 0;
 }
 
@@ -404,6 +474,9 @@ std::function<int()> declare_serve(Args& args) {
   args.option("--max-body-size", given->body_mib_max, "largest request in MiB");
   args.option("--drain-seconds", given->drain_seconds,
               "how long answers may take to end after SIGTERM");
+  args.option("--rank-limit", given->rank_limit_s,
+              "under mpirun or srun, whose ranks hold the routed experts together: seconds without "
+              "an answer after which a rank counts as hung (0: never)");
   args.option("--io-threads", given->http.thread_count, "threads for clients");
   args.option("--runs", given->runs,
               "who sees the runs of this machine on the page: here (who asks at a loopback "
@@ -420,6 +493,7 @@ std::function<int()> declare_serve(Args& args) {
       "  dure serve base.gguf --adapter support=runs/support/adapter --adapter law=law.gguf\n"
       "  dure serve model.gguf --host 0.0.0.0 --port 8080 --api-key-file keys.txt\n"
       "  dure serve --config serve.yaml\n"
+      "  mpirun -n 4 dure serve MODEL       one model over four ranks (docs/ranks.md)\n"
       "  curl localhost:8000/v1/models\n");
   return [given] { return run(*given); };
 }

@@ -29,6 +29,7 @@ class FaultyTransport : public Transport {
   const std::string& host(int rank) const override { return below_.host(rank); }
   std::unique_ptr<Underway> start(int channel, std::span<const Outgoing> out,
                                   std::span<const Incoming> in) override;
+  void set_gone(int rank) noexcept override { below_.set_gone(rank); }
   void announce(const FailureNotice& notice) noexcept override { below_.announce(notice); }
   bool lower_rank_failed(double wait_s) noexcept override {
     return below_.lower_rank_failed(wait_s);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <thread>
@@ -95,6 +96,8 @@ class MpiTransport : public Transport {
     }
     return started;
   }
+
+  void set_gone(int rank) noexcept override { gone_ = rank; }
 
   void announce(const FailureNotice& notice) noexcept override {
     outgoing_ = {};
@@ -221,6 +224,7 @@ class MpiTransport : public Transport {
       look_for_notices();
       for (const auto& notice : notices_)
         if (notice) throw_heard(*this, *notice);
+      if (const int gone = gone_; gone >= 0) throw_gone(*this, gone, facts);
       if (facts.limit_s > 0 && seconds_since(last_progress) > facts.limit_s)
         throw_silent(*this, silent_rank(pending), facts);
       pause.wait();
@@ -239,6 +243,7 @@ class MpiTransport : public Transport {
   int rank_ = 0, size_ = 1;
   std::vector<std::string> hosts_;
   std::vector<std::optional<FailureNotice>> notices_;
+  std::atomic<int> gone_ = -1;  // a rank that is
   NoticeBytes incoming_{}, outgoing_{};
   MpiLibrary::Request notice_request_ = nullptr;
 };

@@ -70,23 +70,22 @@ void check_count(const RankOptions& options, int64_t started, const std::string&
   throw Error(error.code(), fmt::format("{}: {}", rank_name(transport, rank), error.what()));
 }
 
-void work_connected(Transport& transport, const RankOptions& options, const std::string& source,
-                    const std::string& launcher, const std::vector<RankFact>& alike,
-                    const std::function<void(Group&)>& work) {
-  check_count(options, transport.size(), source, launcher);
+using Work = std::function<void(Group&)>;
+
+void work_in_world(Transport& transport, double limit_s, const std::vector<RankFact>& alike,
+                   const Work& work) {
   std::vector<int> members(static_cast<size_t>(transport.size()));
   std::iota(members.begin(), members.end(), 0);
-  Group world(transport, std::move(members), 1, options.limit_s);
+  Group world(transport, std::move(members), 1, limit_s);
   for (const RankFact& fact : alike) require_alike(world, fact.name, fact.value, fact.hint);
   work(world);
   world.set_place("");
   world.barrier();
 }
 
-std::unique_ptr<Transport> connect(const RankOptions& options, const std::string& source,
-                                   const Launcher& launcher) {
+std::unique_ptr<Transport> connect(const Launcher& launcher, const std::function<void()>& check) {
   try {
-    check_axes(options, source);
+    check();
     return connect_mpi(launcher);
   } catch (const Error& error) {
     if (launcher.rank != 0) leave_quietly(error.code());
@@ -94,30 +93,46 @@ std::unique_ptr<Transport> connect(const RankOptions& options, const std::string
   }
 }
 
+// work() of connected ranks, and how it ends where one fails.
+void run_connected(Transport& transport, const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const RankFailure& failure) {
+    if (failure.heard()) leave_quietly(failure.code());
+    end_failed(transport, failure, /*names_rank=*/true);
+  } catch (const Error& error) {
+    end_failed(transport, error, /*names_rank=*/false);
+  } catch (const std::bad_alloc&) {
+    end_failed(transport, Error(ErrorCode::kOutOfMemory, "out of memory"), false);
+  } catch (const std::exception& error) {
+    end_failed(transport, Error(ErrorCode::kIo, error.what()), false);
+  }
+  finish_mpi(transport);
+}
+
 }  // namespace
 
 void run_in_ranks(const RankOptions& options, const std::string& source,
-                  const std::vector<RankFact>& alike, const std::function<void(Group&)>& work) {
+                  const std::vector<RankFact>& alike, const Work& work) {
   const std::optional<Launcher> launcher = find_launcher();
   if (!launcher) {
     check_axes(options, source);
     check_count(options, 1, source, "");
     return work(Group::alone());
   }
-  const std::unique_ptr<Transport> transport = connect(options, source, *launcher);
-  try {
-    work_connected(*transport, options, source, launcher->name, alike, work);
-  } catch (const RankFailure& failure) {
-    if (failure.heard()) leave_quietly(failure.code());
-    end_failed(*transport, failure, /*names_rank=*/true);
-  } catch (const Error& error) {
-    end_failed(*transport, error, /*names_rank=*/false);
-  } catch (const std::bad_alloc&) {
-    end_failed(*transport, Error(ErrorCode::kOutOfMemory, "out of memory"), false);
-  } catch (const std::exception& error) {
-    end_failed(*transport, Error(ErrorCode::kIo, error.what()), false);
-  }
-  finish_mpi(*transport);
+  const std::unique_ptr<Transport> transport =
+      connect(*launcher, [&] { check_axes(options, source); });
+  run_connected(*transport, [&] {
+    check_count(options, transport->size(), source, launcher->name);
+    work_in_world(*transport, options.limit_s, alike, work);
+  });
+}
+
+void run_in_all_ranks(double limit_s, const std::vector<RankFact>& alike, const Work& work) {
+  const std::optional<Launcher> launcher = find_launcher();
+  if (!launcher) return work(Group::alone());
+  const std::unique_ptr<Transport> transport = connect(*launcher, [] {});
+  run_connected(*transport, [&] { work_in_world(*transport, limit_s, alike, work); });
 }
 
 }  // namespace dure

@@ -48,4 +48,8 @@ struct RankFact {
 void run_in_ranks(const RankOptions& options, const std::string& source,
                   const std::vector<RankFact>& alike, const std::function<void(Group&)>& work);
 
+// The same over all ranks that a launcher started, however many: for work that needs no table.
+void run_in_all_ranks(double limit_s, const std::vector<RankFact>& alike,
+                      const std::function<void(Group&)>& work);
+
 }  // namespace dure

@@ -57,6 +57,12 @@ class ThreadTransport : public Transport {
     hub_.changed.notify_all();
   }
 
+  void set_gone(int rank) noexcept override {
+    const std::lock_guard lock(hub_.mutex);
+    hub_.dead[static_cast<size_t>(rank)] = true;
+    hub_.changed.notify_all();
+  }
+
   bool lower_rank_failed(double wait_s) noexcept override {
     std::unique_lock lock(hub_.mutex);
     return hub_.changed.wait_until(lock, in_seconds(wait_s), [&] {
@@ -86,9 +92,7 @@ class ThreadTransport : public Transport {
   void throw_failures(int from, const WaitFacts& facts) const {
     for (const auto& failure : hub_.failures)
       if (failure && failure->rank != rank_) throw_heard(*this, *failure);
-    if (hub_.dead[static_cast<size_t>(from)])
-      throw RankFailure(ErrorCode::kIo, from, /*heard=*/false,
-                        fmt::format("{} died ({})", rank_name(*this, from), facts.what));
+    if (hub_.dead[static_cast<size_t>(from)]) throw_gone(*this, from, facts);
   }
 
   void take(int channel, const Incoming& in, const WaitFacts& facts,

@@ -12,6 +12,11 @@ void throw_heard(const Transport& transport, const FailureNotice& notice) {
                     fmt::format("{}: {}", rank_name(transport, notice.rank), notice.text));
 }
 
+void throw_gone(const Transport& transport, int rank, const WaitFacts& facts) {
+  throw RankFailure(ErrorCode::kIo, rank, /*heard=*/false,
+                    fmt::format("{} died ({})", rank_name(transport, rank), facts.what));
+}
+
 void throw_silent(const Transport& transport, int rank, const WaitFacts& facts) {
   throw RankFailure(
       ErrorCode::kIo, rank, /*heard=*/false,

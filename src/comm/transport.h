@@ -84,6 +84,9 @@ class Transport {
     start(channel, out, in)->wait(facts);
   }
 
+  // This rank has found out by itself that another is gone: waits end as for one that died. From
+  // any thread.
+  virtual void set_gone(int rank) noexcept = 0;
   // Tells every other rank that this one failed: their waits end with it. Never throws, and
   // returns within a second or two.
   virtual void announce(const FailureNotice& notice) noexcept = 0;
@@ -95,6 +98,7 @@ class Transport {
 std::string rank_name(const Transport& transport, int rank);
 
 [[noreturn]] void throw_heard(const Transport& transport, const FailureNotice& notice);
+[[noreturn]] void throw_gone(const Transport& transport, int rank, const WaitFacts& facts);
 [[noreturn]] void throw_silent(const Transport& transport, int rank, const WaitFacts& facts);
 
 }  // namespace dure

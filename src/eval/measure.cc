@@ -1,21 +1,28 @@
-// Threads that converse take the next question from one list; what they end goes through a bounded
-// queue to threads that grade and store.
+// Threads that converse take the next question of this rank; what they end goes through a bounded
+// queue to threads that grade and keep. The calling thread meets the other ranks.
 #include "eval/measure.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/rng.h"
+#include "comm/packer.h"
+#include "eval/conversing.h"
+#include "eval/spread.h"
 #include "suite/task_items.h"
 
 namespace dure {
@@ -27,166 +34,121 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-struct Job {
-  const PreparedTask* task = nullptr;
-  const Item* item = nullptr;
-  int64_t sample = 0;
-};
-
-// A conversation that ended and waits for its grade.
-struct Ended {
-  Job job;
-  AnswerRow row;
-  std::unique_ptr<Episode> episode;
-  EpisodeEnd end = EpisodeEnd::kDone;
-};
-
-class Conversing {
- public:
-  Conversing(const Job& job, Answerer& answerer, uint64_t seed)
-      : job_(job), answerer_(answerer), seed_(seed) {}
-
-  Ended run() {
-    const Item& item = *job_.item;
-    Ended out{.job = job_};
-    out.row = {.task = job_.task->entry.task.name,
-               .item = item.id,
-               .sample = job_.sample,
-               .group = item.group,
-               .expected = item.reference,
-               .turns = 0};
-    const Environment& environment = *job_.task->environment;
-    limits_ = environment.limits();
-    out.episode =
-        environment.begin(item, {.seed = episode_seed(seed_, item), .sample = job_.sample});
-    EpisodeTurn turn = out.episode->start();
-    std::vector<Message> said = std::move(turn.messages);
-    while (!turn.over) {
-      if (const std::optional<EpisodeEnd> end = end_of(out.row)) {
-        out.end = *end;
-        break;
-      }
-      if (out.row.turns > 0) said.push_back(spoken(out.row.answer));
-      if (out.row.turns > 0) append(said, turn.messages);
-      turn = one_turn(said, out);
+// All questions of the tasks, in an order that every rank has.
+std::vector<Job> all_jobs(const std::vector<PreparedTask>& tasks) {
+  std::vector<Job> out;
+  for (const PreparedTask& task : tasks) {
+    for (const Item& item : task.items) {
+      for (int64_t sample = 0; sample < task.entry.ask.samples; ++sample)
+        out.push_back({&task, &item, sample});
     }
-    out.row.messages = messages_to_json(said);
-    return out;
   }
+  return out;
+}
 
- private:
-  static void append(std::vector<Message>& said, std::vector<Message>& more) {
-    std::move(more.begin(), more.end(), std::back_inserter(said));
+// Positions of those that `store` has no answer to.
+std::vector<int64_t> open_jobs(const std::vector<Job>& jobs, const std::string& subject,
+                               const AnswerStore& store) {
+  std::vector<int64_t> out;
+  std::map<const PreparedTask*, std::set<std::pair<std::string, int64_t>>> known;
+  for (int64_t i = 0; i < std::ssize(jobs); ++i) {
+    const Job& job = jobs[static_cast<size_t>(i)];
+    const auto [of_task, is_new] = known.try_emplace(job.task);
+    if (is_new) of_task->second = store.answered(subject, job.task->entry.task.name);
+    if (!of_task->second.contains({job.item->id, job.sample})) out.push_back(i);
   }
-  // Why there is no further turn behind what `row` says; absent: there is one.
-  std::optional<EpisodeEnd> end_of(const AnswerRow& row) const {
-    const bool full = limits_.tokens_max > 0 && tokens_ >= limits_.tokens_max;
-    if (limits_.cut_ends && row.end == SaidEnd::kLength) return EpisodeEnd::kCut;
-    if (row.end == SaidEnd::kTooLong || full) return EpisodeEnd::kTokens;
-    if (row.turns >= turns_max()) return EpisodeEnd::kTurns;
-    return std::nullopt;
-  }
-  int64_t turns_max() const {
-    const int64_t own = job_.item->limits.turns_max;
-    const int64_t asked = own > 0 ? own : job_.task->entry.ask.turns_max;
-    return limits_.turns_max > 0 ? std::min(asked, limits_.turns_max) : asked;
-  }
-  EpisodeTurn one_turn(const std::vector<Message>& said, Ended& out) {
-    const Item& item = *job_.item;
-    const SuiteEntry& entry = job_.task->entry;
-    const Question question{
-        .messages = said,
-        .tools = out.episode->tools(),
-        .settings = entry.ask,
-        .form = entry.task.form,
-        .stop = entry.task.stop,
-        .new_tokens_max =
-            item.limits.new_tokens_max > 0 ? item.limits.new_tokens_max : entry.ask.new_tokens_max,
-        .seed = seed_,
-        .stream = answer_stream(entry.task.name, item.id, job_.sample, out.row.turns)};
-    Said answer = item.continuations.empty() ? answerer_.answer(question)
-                                             : answerer_.score(question, item.continuations);
-    name_calls(answer.answer.tool_calls, out.row.turns);
-    tokens_ = answer.prompt_tokens + answer.tokens;
-    ++out.row.turns;
-    out.row.end = answer.end;
-    out.row.prompt_tokens += answer.prompt_tokens;
-    out.row.tokens += answer.tokens;
-    out.row.seconds += answer.seconds;
-    out.row.answer = std::move(answer.answer);
-    return out.episode->reply(out.row.answer);
-  }
-
-  const Job& job_;
-  Answerer& answerer_;
-  uint64_t seed_;
-  EpisodeLimits limits_;
-  int64_t tokens_ = 0;  // of the conversation
-};
+  return out;
+}
 
 class Measuring {
  public:
   Measuring(const std::vector<PreparedTask>& tasks, const std::string& subject, Answerer& answerer,
-            AnswerStore& store, const MeasureOptions& options)
-      : subject_(subject), answerer_(answerer), store_(store), options_(options) {
-    for (const PreparedTask& task : tasks) add_jobs(task);
-  }
+            AnswerStore* store, const MeasureOptions& options, Group& group)
+      : subject_(subject),
+        answerer_(answerer),
+        store_(store),
+        options_(options),
+        group_(group),
+        jobs_(all_jobs(tasks)),
+        spread_(group,
+                store != nullptr ? open_jobs(jobs_, subject, *store) : std::vector<int64_t>()) {}
 
   void run() {
-    if (jobs_.empty()) return;
-    Progress progress(subject_, total_, "answers");
-    progress.start_at(total_ - std::ssize(jobs_));
+    if (spread_.open_count() == 0) return;
+    std::optional<Progress> progress;
+    if (group_.is_first()) progress.emplace(subject_, std::ssize(jobs_), "answers");
+    if (progress) progress->start_at(answered_before());
     std::vector<std::thread> threads;
-    const int64_t talkers = std::min<int64_t>(options_.concurrency, std::ssize(jobs_));
-    talkers_ = talkers;
+    talkers_ = std::min<int64_t>(options_.concurrency, spread_.open_count());
+    const int64_t talkers = talkers_;
     for (int64_t i = 0; i < talkers; ++i) threads.emplace_back([this] { talk(); });
     for (int64_t i = 0; i < options_.grading_threads; ++i)
       threads.emplace_back([this] { grade(); });
-    watch(progress);
+    try {
+      watch(progress);
+    } catch (...) {
+      apart_ = true;
+      give_up(std::current_exception());
+    }
     for (std::thread& thread : threads) thread.join();
-    tell(progress);
+    if (progress) progress->finish(note());
+    tell();
   }
 
  private:
-  void add_jobs(const PreparedTask& task) {
-    const auto known = store_.answered(subject_, task.entry.task.name);
-    total_ += std::ssize(task.items) * task.entry.ask.samples;
-    for (const Item& item : task.items) {
-      for (int64_t sample = 0; sample < task.entry.ask.samples; ++sample) {
-        if (!known.contains({item.id, sample})) jobs_.push_back({&task, &item, sample});
-      }
-    }
-  }
+  int64_t answered_before() const { return std::ssize(jobs_) - spread_.open_count(); }
 
-  std::optional<Job> next() {
-    const std::lock_guard lock(mutex_);
-    if (ended_ || next_ == jobs_.size()) return std::nullopt;
-    return jobs_[next_++];
+  // Waits while other ranks may still leave some.
+  std::optional<int64_t> next() {
+    std::unique_lock lock(mutex_);
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return ended_ || no_more_ || !mine_.empty(); });
+    if (ended_ || mine_.empty()) return std::nullopt;
+    const int64_t job = mine_.front();
+    mine_.pop_front();
+    ++talking_;
+    return job;
   }
 
   void talk() {
-    while (const std::optional<Job> job = next()) {
+    while (const std::optional<int64_t> position = next()) {
+      const Job& job = jobs_[static_cast<size_t>(*position)];
+      bool handed_on = false;
       try {
-        Ended ended = Conversing(*job, answerer_, options_.seed).run();
-        hand_on(std::move(ended));
+        hand_on({*position, converse(job, answerer_, options_.seed)});
+        handed_on = true;
       } catch (const Error& error) {
-        if (error.code() == ErrorCode::kInterrupted) break;
-        count_failure(*job, error);
+        if (error.code() != ErrorCode::kInterrupted) count_failure(job, error);
       } catch (...) {
         give_up(std::current_exception());
       }
+      const std::lock_guard lock(mutex_);
+      --talking_;
+      if (!handed_on) is_done();
     }
     const std::lock_guard lock(mutex_);
     --talkers_;
     changed_.notify_all();
   }
 
-  void hand_on(Ended ended) {
+  struct Waiting {
+    int64_t position = 0;
+    Ended ended;
+  };
+
+  void hand_on(Waiting waiting) {
     std::unique_lock lock(mutex_);
     failures_in_row_ = 0;
     const size_t waiting_max = static_cast<size_t>(4 * options_.concurrency);
     changed_.wait(lock, [&] { return waiting_.size() < waiting_max || ended_; });
-    waiting_.push_back(std::move(ended));
+    waiting_.push_back(std::move(waiting));
+    changed_.notify_all();
+  }
+
+  // Under the lock: one of this rank's questions needs nothing more.
+  void is_done() {
+    --undone_;
+    ++done_lately_;
     changed_.notify_all();
   }
 
@@ -211,29 +173,37 @@ class Measuring {
     {
       const std::lock_guard lock(mutex_);
       if (!fault_) fault_ = std::move(why);
-      ended_ = true;
-      changed_.notify_all();
+      end();
     }
     answerer_.stop();
   }
+  // Under the lock: nothing more is taken up.
+  void end() {
+    ended_ = true;
+    undone_ -= std::ssize(mine_);
+    mine_.clear();
+    changed_.notify_all();
+  }
 
-  std::optional<Ended> next_ended() {
+  std::optional<Waiting> next_ended() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return !waiting_.empty() || talkers_ == 0; });
     if (waiting_.empty()) return std::nullopt;
-    Ended out = std::move(waiting_.front());
+    Waiting out = std::move(waiting_.front());
     waiting_.pop_front();
     changed_.notify_all();
     return out;
   }
 
   void grade() {
-    while (std::optional<Ended> ended = next_ended()) {
+    while (std::optional<Waiting> waiting = next_ended()) {
       try {
-        if (give_grade(*ended)) keep(*ended);
+        if (give_grade(waiting->ended)) keep(*waiting);
       } catch (...) {
         give_up(std::current_exception());
       }
+      const std::lock_guard lock(mutex_);
+      is_done();
     }
   }
   // False where the world did not let it be graded: it stays unanswered.
@@ -254,32 +224,96 @@ class Measuring {
     ended.row.grade_seconds = seconds_since(begin);
     return true;
   }
-  void keep(const Ended& ended) {
-    store_.put(subject_, ended.row);
+  // On disk at once on the first rank; with the next meeting elsewhere.
+  void keep(const Waiting& waiting) {
+    const AnswerRow& row = waiting.ended.row;
+    if (store_ != nullptr) store_->put(subject_, row);
     const std::lock_guard lock(mutex_);
+    if (store_ == nullptr) {
+      to_first_.number(waiting.position);
+      to_first_.text(pack_answer(row));
+    }
+    count(row);
+  }
+  // Under the lock.
+  void count(const AnswerRow& row) {
     ++graded_;
-    if (ended.row.grade.failure == "grader" && grader_failures_++ == 0)
-      log_warn("task {}, item {}: {}", ended.row.task, ended.row.item, ended.row.grade.reason);
-    const std::optional<double>& score = ended.row.grade.score;
-    score_sum_ += score.value_or(0);
-    task_ = ended.row.task;
+    if (row.grade.failure == "grader" && grader_failures_++ == 0)
+      log_warn("task {}, item {}: {}", row.task, row.item, row.grade.reason);
+    score_sum_ += row.grade.score.value_or(0);
+    task_ = row.task;
     changed_.notify_all();
   }
 
-  // Until all is graded, or ended.
-  void watch(Progress& progress) {
+  // Until no rank has anything left to do.
+  void watch(std::optional<Progress>& progress) {
     const InterruptScope scope;
-    const int64_t before = total_ - std::ssize(jobs_);
-    std::unique_lock lock(mutex_);
-    while (talkers_ > 0 || !waiting_.empty()) {
-      changed_.wait_for(lock, std::chrono::milliseconds(100));
-      progress.update(before + graded_, note());
-      if (ended_ || !interrupted()) continue;
-      ended_ = interrupted_ = true;
-      changed_.notify_all();
-      lock.unlock();
-      answerer_.stop();
-      lock.lock();
+    for (bool over = false; !over;) {
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait_for(lock, std::chrono::milliseconds(100),
+                          [&] { return undone_ == 0 || is_starving(); });
+        if (progress) progress->update(answered_before() + graded_, note());
+      }
+      if (interrupted()) stop_asking();
+      over = meet();
+    }
+  }
+  bool is_starving() const { return !no_more_ && !ended_ && mine_.empty() && talking_ < talkers_; }
+  void stop_asking() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (ended_) return;
+      interrupted_ = true;
+      end();
+    }
+    answerer_.stop();
+  }
+
+  bool meet() {
+    const Spread::Heard heard = spread_.meet(what_to_say());
+    if (heard.stops) stop_for_others();
+    for (const std::string& rows : heard.rows) keep_rows_of_another(rows);
+    const std::lock_guard lock(mutex_);
+    if (!ended_) {
+      mine_.insert(mine_.end(), heard.dealt.begin(), heard.dealt.end());
+      undone_ += std::ssize(heard.dealt);
+    }
+    no_more_ = spread_.all_dealt() || heard.over;
+    changed_.notify_all();
+    return heard.over;
+  }
+  // One rank alone takes all; of several each what it will soon take up.
+  Spread::Said what_to_say() {
+    const std::lock_guard lock(mutex_);
+    const int64_t ahead = talkers_ + done_lately_ - talking_ - std::ssize(mine_);
+    done_lately_ = 0;
+    const int64_t wanted = group_.size() == 1 ? spread_.open_count() : std::max<int64_t>(ahead, 0);
+    return {.wanted = ended_ ? 0 : wanted,
+            .undone = undone_,
+            .stops = ended_,
+            .rows = to_first_.take()};
+  }
+  void stop_for_others() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (ended_) return;
+      end();
+    }
+    answerer_.stop();
+  }
+  void keep_rows_of_another(const std::string& rows) {
+    Unpacker in(rows);
+    while (!in.empty()) {
+      AnswerRow row = row_of(jobs_[static_cast<size_t>(in.number<int64_t>())]);
+      unpack_answer(in.text(), row);
+      try {
+        store_->put(subject_, row);
+      } catch (...) {
+        return give_up(std::current_exception());
+      }
+      const std::lock_guard lock(mutex_);
+      count(row);
     }
   }
   std::string note() const {
@@ -288,37 +322,47 @@ class Measuring {
                        100 * score_sum_ / static_cast<double>(graded_));
   }
 
-  void tell(Progress& progress) {
-    progress.update(total_ - std::ssize(jobs_) + graded_, note());
-    progress.finish(note());
-    if (fault_) std::rethrow_exception(fault_);
-    if (interrupted_) {
-      const InterruptScope scope;
-      throw_if_interrupted("the answers so far are kept: the same command goes on");
-    }
-    if (grader_failures_ > 0)
+  // Of all ranks together.
+  void tell() {
+    if (apart_) std::rethrow_exception(fault_);
+    std::array<int64_t, 3> counts{failures_, grader_failures_, interrupted_ ? 1 : 0};
+    if (!group_.is_first()) counts[1] = 0;  // The first one has seen all grades.
+    group_.all_reduce(std::span<int64_t>(counts), "the end of measuring");
+    group_.together("measuring", [&] {
+      if (fault_) std::rethrow_exception(fault_);
+    });
+    if (counts[2] > 0)
+      fail(ErrorCode::kInterrupted,
+           "interrupted; the answers so far are kept: the same command goes on");
+    if (!group_.is_first()) return;
+    if (counts[1] > 0)
       log_warn("{}: {} answers made their grader fail: they count as \"cannot tell\"", subject_,
-               grader_failures_);
-    if (failures_ > 0)
+               counts[1]);
+    if (counts[0] > 0)
       log_warn("{}: {} questions stay unanswered; the same command asks them again", subject_,
-               failures_);
+               counts[0]);
   }
 
   std::string subject_;
   Answerer& answerer_;
-  AnswerStore& store_;
+  AnswerStore* store_;
   MeasureOptions options_;
+  Group& group_;
   std::vector<Job> jobs_;
-  int64_t total_ = 0;
+  Spread spread_;
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  size_t next_ = 0;
-  std::deque<Ended> waiting_;
-  int64_t talkers_ = 0, graded_ = 0, failures_ = 0, failures_in_row_ = 0, grader_failures_ = 0;
+  std::deque<int64_t> mine_;  // positions in jobs_ that nobody took up yet
+  bool no_more_ = false;      // no rank leaves any
+  std::deque<Waiting> waiting_;
+  Packer to_first_;
+  int64_t undone_ = 0, done_lately_ = 0, talking_ = 0, talkers_ = 0;
+  int64_t graded_ = 0, failures_ = 0, failures_in_row_ = 0, grader_failures_ = 0;
   double score_sum_ = 0;
   std::string task_;
   bool ended_ = false, interrupted_ = false;
+  bool apart_ = false;  // the ranks no longer meet
   std::exception_ptr fault_;
 };
 
@@ -395,8 +439,9 @@ MeasureRow measure_row(const PreparedTask& task, uint64_t seed) {
 }
 
 void measure(const std::vector<PreparedTask>& tasks, const std::string& subject, Answerer& answerer,
-             AnswerStore& store, const MeasureOptions& options) {
-  Measuring(tasks, subject, answerer, store, options).run();
+             AnswerStore* store, const MeasureOptions& options, Group& group) {
+  DURE_CHECK_EQ(store != nullptr, group.is_first());
+  Measuring(tasks, subject, answerer, store, options, group).run();
 }
 
 }  // namespace dure

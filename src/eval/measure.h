@@ -1,14 +1,17 @@
 // eval/measure.h: puts the items of tasks to a model, grades what it says, and keeps every answer.
 //
 // Owns the order of work: as many conversations at a time as are asked for, grading on threads of
-// its own while others are sampled, what is answered already left out. Not here: who answers
-// (answerer.h), where answers go (answer_store.h), what they are worth together (task_score.h).
+// its own while others are sampled, what is answered already left out, over as many ranks as there
+// are. Not here: one conversation (conversing.h), what ranks tell each other (spread.h), who
+// answers (answerer.h), where answers go (answer_store.h), what they are worth together
+// (task_score.h).
 #pragma once
 
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "comm/group.h"
 #include "eval/answer_store.h"
 #include "grade/episode.h"
 #include "grade/graders.h"
@@ -28,8 +31,8 @@ struct PreparedTask {
 
 struct MeasureOptions {
   uint64_t seed = 1;
-  int64_t concurrency = 16;     // conversations at a time
-  int64_t grading_threads = 2;  // that grade meanwhile
+  int64_t concurrency = 16;     // conversations at a time, of each rank
+  int64_t grading_threads = 2;  // that grade meanwhile, of each rank
   int64_t failures_max = 20;    // answers in a row that may fail before all is given up
 };
 
@@ -44,9 +47,11 @@ MeasureRow measure_row(const PreparedTask& task, uint64_t seed);
 
 // What remains unanswered where questions failed is told as a warning and stays missing. Throws
 // kInterrupted on Ctrl-C (what was answered is kept), and what ends all: `failures_max` questions
-// in a row failed, a grader failed.
+// in a row failed, a grader failed, a rank failed. Over ranks each calls it with an answerer of its
+// own; the first one alone has the `store` (the others null), and what it holds afterwards is what
+// one rank would have left.
 void measure(const std::vector<PreparedTask>& tasks, const std::string& subject, Answerer& answerer,
-             AnswerStore& store, const MeasureOptions& options);
+             AnswerStore* store, const MeasureOptions& options, Group& group = Group::alone());
 
 // The random numbers of one answer: by task, item, sample and turn.
 uint64_t answer_stream(const std::string& task, const std::string& item, int64_t sample,

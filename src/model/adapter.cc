@@ -51,6 +51,12 @@ uint64_t fingerprint_of(const AdapterContent& content, const ModelConfig& config
 
 }  // namespace
 
+bool adds_to_experts(const ModelAdapter& adapter) {
+  return std::ranges::any_of(adapter.layers, [](const auto& layer) {
+    return layer.expert_gate || layer.expert_up || layer.expert_down;
+  });
+}
+
 int64_t AdapterParameters::bytes(const ModelConfig& config, const AdapterLayout& layout) {
   int64_t elements = 0;
   for (const AdapterTarget& target : layout) {

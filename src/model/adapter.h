@@ -46,6 +46,9 @@ struct ModelAdapter : ModelOf<LowRank, NoTensor> {
   std::shared_ptr<const void> source;  // keeps the values alive, where they are its own
 };
 
+// Whether some routed expert is added to.
+bool adds_to_experts(const ModelAdapter& adapter);
+
 // Rows [first, first + count) of a batch go through `adapter`. A batch lists its stretches
 // ascending, without overlap; rows in none have no adapter. Who batches several adapters orders the
 // rows by adapter: then a stretch of any matrix's x is a view, and within an expert's rows (tokens

@@ -1,68 +1,12 @@
 // One field after another; both directions stand side by side.
 #include "rl/rollout_bytes.h"
 
-#include <cstring>
-
 #include "base/error.h"
+#include "comm/packer.h"
 #include "text/chat.h"
 
 namespace dure {
 namespace {
-
-class Packer {
- public:
-  template <typename T>
-  void number(T value) {
-    bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
-  }
-  template <typename T>
-  void list(const std::vector<T>& values) {
-    number(std::ssize(values));
-    bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
-  }
-  void text(const std::string& value) { list(std::vector<char>(value.begin(), value.end())); }
-  const std::string& bytes() const { return bytes_; }
-
- private:
-  std::string bytes_;
-};
-
-class Unpacker {
- public:
-  explicit Unpacker(std::string_view bytes) : rest_(bytes) {}
-  template <typename T>
-  T number() {
-    T value;
-    std::memcpy(&value, take(sizeof value), sizeof value);
-    return value;
-  }
-  template <typename T>
-  std::vector<T> list() {
-    std::vector<T> values(static_cast<size_t>(number<std::ptrdiff_t>()));
-    const size_t size = values.size() * sizeof(T);
-    if (size > 0) std::memcpy(values.data(), take(size), size);
-    return values;
-  }
-  std::string text() {
-    const std::vector<char> value = list<char>();
-    return {value.begin(), value.end()};
-  }
-  bool empty() const { return rest_.empty(); }
-
- private:
-  const char* take(size_t size) {
-    DURE_CHECK(size <= rest_.size(), "{} bytes of {}", size, rest_.size());
-    const char* at = rest_.data();
-    rest_.remove_prefix(size);
-    return at;
-  }
-  std::string_view rest_;
-};
-
-std::string text_of(const Json& json) { return json.is_null() ? "" : json.dump(); }
-Json json_of(const std::string& text) {
-  return text.empty() ? Json() : parse_json(text, "rollout");
-}
 
 void pack(const Rollout& r, Packer& out) {
   const Generation& g = r.generation;
@@ -75,12 +19,12 @@ void pack(const Rollout& r, Packer& out) {
   out.number(r.reward);
   out.number(r.score);
   out.number(r.dropped);
-  out.text(text_of(r.parts));
+  out.json(r.parts);
   out.number(r.grade.score.has_value());
   out.number(r.grade.score.value_or(0));
   out.text(r.grade.extracted);
   out.text(r.grade.reason);
-  out.text(text_of(r.grade.parts));
+  out.json(r.grade.parts);
   out.text(r.grade.failure);
 }
 
@@ -95,13 +39,13 @@ void unpack(Unpacker& in, Rollout& r) {
   r.reward = in.number<double>();
   r.score = in.number<double>();
   r.dropped = in.number<bool>();
-  r.parts = json_of(in.text());
+  r.parts = in.json();
   const bool known = in.number<bool>();
   const auto score = in.number<double>();
   r.grade.score = known ? std::optional(score) : std::nullopt;
   r.grade.extracted = in.text();
   r.grade.reason = in.text();
-  r.grade.parts = json_of(in.text());
+  r.grade.parts = in.json();
   r.grade.failure = in.text();
 }
 

@@ -51,6 +51,7 @@ HttpResponse Api::health(const Call& call) const {
   Json out = Json::object();
   if (call.ready && !draining_) {
     out["status"] = "ok";
+    if (call.model().ranks) out["ranks"] = call.model().ranks().ranks;
     return json_response(out);
   }
   ApiError error = api_fault(503, "loading", "the model is being read");
@@ -72,6 +73,7 @@ HttpResponse Api::metrics(const Call& call) const {
   if (call.ready) {
     sources.model = call.model().name();
     sources.engine = call.ready->engine->statistics();
+    if (call.model().ranks) sources.ranks = call.model().ranks();
   }
   if (http_statistics_) sources.http = http_statistics_();
   return {.headers = {{"Content-Type", "text/plain; version=0.0.4; charset=utf-8"}},

@@ -143,6 +143,26 @@ void add_engine(Page& page, const EngineStatistics& s) {
   add_drafts(page, g);
 }
 
+// Under our own names alone: vLLM has none.
+void add_ranks(Page& page, const ExpertStatistics& s) {
+  if (s.ranks == 1) return;
+  const auto put = [&](const char* name, double value, const char* help, const char* type) {
+    page.head(name, help, type);
+    page.line(name, page.labels(), value);
+  };
+  put("dure_ranks", static_cast<double>(s.ranks), "Ranks that hold the model together.", "gauge");
+  put("dure_rank_expert_rows_total", static_cast<double>(s.rows), "Rows of routed experts.",
+      "counter");
+  put("dure_rank_expert_rows_away_total", static_cast<double>(s.rows_away),
+      "Those of them that other ranks computed.", "counter");
+  put("dure_rank_sent_bytes_total", static_cast<double>(s.sent_bytes), "Bytes to other ranks.",
+      "counter");
+  put("dure_rank_received_bytes_total", static_cast<double>(s.received_bytes),
+      "Bytes from other ranks.", "counter");
+  put("dure_rank_wait_seconds_total", s.wait_s,
+      "Time in which the first rank had nothing to do but wait for others.", "counter");
+}
+
 }  // namespace
 
 void Histogram::add(double value, int64_t times) {
@@ -243,6 +263,7 @@ std::string ServerMetrics::text(const Sources& sources) const {
   const std::lock_guard lock(mutex_);
   Page page(sources);
   add_engine(page, sources.engine);
+  add_ranks(page, sources.ranks);
   page.counter("prompt_tokens", static_cast<double>(prompt_tokens_), "Tokens of prompts.");
   page.counter("generation_tokens", static_cast<double>(completion_tokens_), "Generated tokens.");
   const std::string success = page.prefix() + "request_success_total";

@@ -14,6 +14,7 @@
 
 #include "base/json.h"
 #include "engine/engine_thread.h"
+#include "engine/expert_front.h"
 #include "server/http_server.h"
 
 namespace dure {
@@ -61,6 +62,7 @@ class ServerMetrics {
     bool vllm_names = false;  // "vllm:" instead of "dure_"
     EngineStatistics engine;
     HttpStatistics http;
+    ExpertStatistics ranks;
   };
   std::string text(const Sources& sources) const;
   // {"first_token", "between_tokens", "whole"}: each {"count", "p50", "p90", "p99"} in seconds.

@@ -15,6 +15,7 @@
 #include "chat/answer_masks.h"
 #include "chat/chat_texts.h"
 #include "chat/prompt_scorer.h"
+#include "engine/expert_front.h"
 
 namespace dure {
 
@@ -46,6 +47,8 @@ struct ServedModel {
       score_prompts;
   // Masks of answers that must have a form. Null: such requests are refused.
   std::shared_ptr<AnswerMasks> masks;
+  // Of ranks that hold the model together; empty: one process has all of it.
+  std::function<ExpertStatistics()> ranks;
   // For who looks at the engine: name to value (text or number), name to bytes.
   Json facts = Json::object(), memory = Json::object();
   int64_t choices_max = 16, top_logprobs_max = 20;
