@@ -74,6 +74,7 @@ void RlStage::open(const Checkpoint* from) {
   room_ = rl_room(config_, texts_, files_->config().context_tokens, items_.get());
   make_folders(config_.output);
   if (items_ != nullptr) items_->open_graders(config_.output);
+  check_experts_over_ranks(files_->config(), mesh_.shape(), config_.output);
   learner_options_ = rl_learner_options(config_, room_);
   open_learner({.lora = config_.lora,
                 .config = files_->config(),
@@ -82,10 +83,12 @@ void RlStage::open(const Checkpoint* from) {
                 .source = config_.output,
                 .seed = static_cast<uint64_t>(config_.seed)},
                learner_options_, from == nullptr, stream_, mesh_, learner_);
+  if (learner_->exchange() != nullptr) gathered_.emplace(*learner_, stream_);
   if (config_.async.stale_steps > 0) {
     open_sampler(from);
   } else {
-    generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
+    generator_.emplace(gathered_ ? gathered_->weights() : learner_->weights(),
+                       rl_generator_options(config_, room_), stream_);
   }
   if (config_.kl.beta > 0) open_reference();
   if (mesh_.world().is_first())
@@ -124,7 +127,7 @@ void RlStage::open_reference() {
   if (config_.lora.wanted()) {
     reference_ = std::make_unique<ReferenceModel>(learner_->weights(), stream_);
   } else {
-    reference_ = std::make_unique<ReferenceModel>(init_, config_.train.arithmetic, stream_);
+    reference_ = std::make_unique<ReferenceModel>(init_, *learner_, stream_);
   }
 }
 
@@ -158,6 +161,7 @@ PromptSource RlStage::prompts() const {
 
 void RlStage::add_heldout(Json& row) {
   if (items_ == nullptr || items_->heldout().empty()) return;
+  gather();
   std::vector<const PoolItem*> asked;
   const int64_t total = std::ssize(items_->heldout());
   const int64_t count = std::min(config_.heldout.items_max, total);
@@ -178,6 +182,7 @@ SampledBatch RlStage::draw(int64_t step) {
     wait_s_ = seconds();
     return out;
   }
+  gather();
   SampledBatch out{.step = step, .weights_step = step, .rollouts = sample(step, *generator_)};
   out.seconds = seconds();
   return out;
@@ -194,6 +199,7 @@ StepReport RlStage::step(const StepContext& context) {
                            .updates = config_.updates_per_step,
                            .rows_max = learner_options_.pass.rows_max},
                           context, *learner_, stream_);
+  gathered_stale_ = true;
   note_entropy(context, learnt);
   note_signal(context, learnt);
   if (samples_)
@@ -211,6 +217,12 @@ StepReport RlStage::step(const StepContext& context) {
   if (config_.rollout.refill_rounds > 0)
     out.row["refill_groups"] = drawn - config_.rollout.prompts_per_step;
   return out;
+}
+
+// Once for every state of the weights that somebody samples from.
+void RlStage::gather() {
+  if (gathered_ && gathered_stale_) gathered_->refresh();
+  gathered_stale_ = false;
 }
 
 // Source: Yu et al., DAPO, 2503.14476 (dynamic sampling), with a bound.

@@ -21,6 +21,7 @@
 #include "rl/rl_step.h"
 #include "rl/rl_trainer.h"
 #include "tensor/cpu_stream.h"
+#include "train/gathered_experts.h"
 #include "train/run.h"
 
 namespace dure {
@@ -48,6 +49,8 @@ class RlStage : public Stage {
   PromptSource prompts() const;
   // What a step learns from.
   SampledBatch draw(int64_t step);
+  // The weights that the generator samples from are the learner's.
+  void gather();
   // Rollouts of a step, with those of further prompts where groups have nothing to teach.
   std::vector<Rollout> sample(int64_t step, Generator& generator,
                               const AsyncSampler::KeepOn& keep_on = nullptr) const;
@@ -64,7 +67,9 @@ class RlStage : public Stage {
   ChatTexts texts_;
   ModelTexts folder_texts_;  // what a checkpoint and the released model carry
   std::optional<Learner> learner_;
-  std::optional<Generator> generator_;         // null where a sampler has one
+  std::optional<GatheredExperts> gathered_;  // where experts lie on several ranks
+  bool gathered_stale_ = true;
+  std::optional<Generator> generator_;  // null where a sampler has one
   std::unique_ptr<ReferenceModel> reference_;  // null: no KL term
   std::optional<SampleLog> samples_;
   std::unique_ptr<ItemPool> items_;  // null: generated problems alone
