@@ -6,17 +6,26 @@
 
 namespace dure {
 
-void FaultyTransport::exchange(int channel, std::span<const Outgoing> out,
-                               std::span<const Incoming> in, const WaitFacts& facts) {
+// Does what the fault says of the next message; whether that one is dropped: it was never sent, the
+// others wait for it.
+bool FaultyTransport::strikes() {
   const int64_t number = count_++;
   if (fault_.kind == Fault::Kind::kDelay && number >= fault_.at)
     std::this_thread::sleep_for(std::chrono::duration<double>(fault_.delay_s));
   if (number == fault_.at && fault_.kind == Fault::Kind::kKill) fault_.kill();
   if (number == fault_.at && fault_.kind == Fault::Kind::kFail)
     throw Error(ErrorCode::kIo, fault_.text);
-  // What is dropped was never sent: the others wait for it.
-  const bool drop = number == fault_.at && fault_.kind == Fault::Kind::kDrop;
+  return number == fault_.at && fault_.kind == Fault::Kind::kDrop;
+}
+
+void FaultyTransport::exchange(int channel, std::span<const Outgoing> out,
+                               std::span<const Incoming> in, const WaitFacts& facts) {
+  const bool drop = strikes();
   below_.exchange(channel, drop ? std::span<const Outgoing>() : out, in, facts);
+}
+
+void FaultyTransport::post(int channel, int to, std::vector<std::byte> bytes) {
+  if (!strikes()) below_.post(channel, to, std::move(bytes));
 }
 
 }  // namespace dure
