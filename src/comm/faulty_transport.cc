@@ -18,10 +18,9 @@ bool FaultyTransport::strikes() {
   return number == fault_.at && fault_.kind == Fault::Kind::kDrop;
 }
 
-void FaultyTransport::exchange(int channel, std::span<const Outgoing> out,
-                               std::span<const Incoming> in, const WaitFacts& facts) {
-  const bool drop = strikes();
-  below_.exchange(channel, drop ? std::span<const Outgoing>() : out, in, facts);
+std::unique_ptr<Underway> FaultyTransport::start(int channel, std::span<const Outgoing> out,
+                                                 std::span<const Incoming> in) {
+  return below_.start(channel, strikes() ? std::span<const Outgoing>() : out, in);
 }
 
 void FaultyTransport::post(int channel, int to, std::vector<std::byte> bytes) {
