@@ -35,8 +35,10 @@ TEST(PipelineSchedule, EveryPassOnceForwardAndOnceBackwardWithinTheBound) {
       for (int64_t s = 0; s < stages; ++s) {
         int64_t forwards = 0, backwards = 0, most = 0;
         for (const StageWork& w : training_schedule({s, stages}, passes)) {
-          if (w.action == kForward) EXPECT_EQ(w.pass, forwards++);
-          if (w.action == kBackward) EXPECT_EQ(w.pass, backwards++);
+          const bool forward = w.action == kForward, backward = w.action == kBackward;
+          if (forward || backward) {
+            EXPECT_EQ(w.pass, forward ? forwards++ : backwards++);
+          }
           most = std::max(most, forwards - backwards);
           EXPECT_GE(forwards, backwards);
         }
