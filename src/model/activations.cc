@@ -22,6 +22,7 @@ struct Needs {
 struct Taker {
   const ModelConfig& config;
   int64_t rows;  // T
+  bool experts_elsewhere;
   Arena& arena;
 
   TensorView take(Shape shape) { return arena.take_f32(shape); }
@@ -56,7 +57,7 @@ struct Taker {
     out.offsets = arena.take(DType::kI64, {sizes.experts + 1});
     out.row_token = arena.take(DType::kI32, {pairs});
     out.row_of_slot = arena.take(DType::kI32, {pairs});
-    out.ffn = ffn(pairs, sizes.expert_width);
+    if (!experts_elsewhere) out.ffn = ffn(pairs, sizes.expert_width);
     out.outputs = take({pairs, config.hidden_size});
     if (sizes.shared_width > 0) out.shared = ffn(rows, sizes.shared_width);
     return out;
@@ -196,7 +197,7 @@ Activations::Activations(const ModelConfig& config, const ActivationOptions& opt
                          const Activations* beside)
     : options_(options), row_count_(options.rows_max) {
   DURE_CHECK(options.rows_max >= 1, "{} rows", options.rows_max);
-  Taker taker{config, options.rows_max, arena};
+  Taker taker{config, options.rows_max, options.experts_elsewhere, arena};
   if (beside == nullptr) {
     take_shared(config, arena);
   } else {
@@ -216,7 +217,7 @@ Activations::Activations(const ModelConfig& config, const ActivationOptions& opt
 }
 
 void Activations::take_shared(const ModelConfig& config, Arena& arena) {
-  Taker taker{config, options_.rows_max, arena};
+  Taker taker{config, options_.rows_max, options_.experts_elsewhere, arena};
   const Needs needs = needs_of(config, options_);
   if (needs.sparse()) taker.moe_scratch(needs.sizes, scratch_);
   if (options_.adapter_rank > 0) {
@@ -233,7 +234,7 @@ void Activations::take_shared(const ModelConfig& config, Arena& arena) {
 // Inputs of the layers: one each for a backward; else one in turn with another where somebody still
 // looks at a layer's input when its result is there, else one alone.
 void Activations::take_layers(const ModelConfig& config, Arena& arena) {
-  Taker taker{config, options_.rows_max, arena};
+  Taker taker{config, options_.rows_max, options_.experts_elsewhere, arena};
   const bool backward = keeps_rows(options_);
   const TensorView first_x = backward ? TensorView{} : taker.wide();
   const TensorView second_x = !backward && options_.observed ? taker.wide() : first_x;
@@ -256,7 +257,7 @@ void Activations::take_layers(const ModelConfig& config, Arena& arena) {
 }
 
 void Activations::take_mtp(const ModelConfig& config, Arena& arena) {
-  Taker taker{config, options_.rows_max, arena};
+  Taker taker{config, options_.rows_max, options_.experts_elsewhere, arena};
   const bool backward = keeps_rows(options_);
   mtp_.embedded = taker.wide();
   mtp_.embedded_normed = taker.wide();

@@ -13,6 +13,7 @@ ActivationOptions activation_options(const ModelConfig& c, const TrainPassOption
           .keep = p.recompute ? KeepActivations::kLayerInputs : KeepActivations::kEverything,
           .mtp = has_mtp(c, p),
           .adapter_rank = p.adapter_rank,
+          .experts_elsewhere = p.experts_elsewhere,
           .holding = p.holding};
 }
 

@@ -39,6 +39,7 @@ struct TrainPass::State {
   HeadRoom head_room;
   TensorView counts;                        // [L, most E] i64: experts chosen
   TensorView loss, mtp_loss, balance_loss;  // [1] f64: sums of log p; the balance loss
+  HostArray<int64_t> no_rows;               // [most E + 1] zeros
   HostCopy<float> row_values;
   HostCopy<int64_t> count_values;
   HostCopy<double> sums;
@@ -51,7 +52,7 @@ struct TrainPass::State {
         arena(std::move(a)),
         in_flight(make_in_flight(c, p, arena)),
         at(in_flight[0].get()),
-        scratch(c, p.rows_max, p.adapter_rank, arena) {
+        scratch(c, p, arena) {
     const Shape wide{p.rows_max, c.hidden_size};
     dhidden = arena.take_f32(wide);
     dx = arena.take_f32(wide);
@@ -64,6 +65,8 @@ struct TrainPass::State {
   void reserve(Device device) {
     const int64_t rows = pass_options.rows_max;
     for (const auto& pass : in_flight) pass->reserve(pass_options, device);
+    no_rows = HostArray<int64_t>(config.expert_count_max() + 1, device);
+    no_rows.assign(static_cast<size_t>(config.expert_count_max() + 1), 0);
     row_values = HostCopy<float>(rows, device);
     count_values = HostCopy<int64_t>(counts.elements(), device);
     sums = HostCopy<double>(1, device);
@@ -116,6 +119,7 @@ struct TrainPass::State {
   void add_balance(const LossOptions& options, Stream& stream);
   void start_result(const LossOptions& options, Stream& stream);
   void finish_result(const LossOptions& options, Stream& stream);
+  void idle(const ModelWeights& w, int64_t layer, ExpertCall::Way way, Stream& stream);
   double read(ConstTensorView sum, Stream& stream) { return sums.of(sum, stream)[0]; }
 };
 
@@ -270,6 +274,23 @@ void TrainPass::State::finish_result(const LossOptions& options, Stream& stream)
   if (head) spread_rows(options.want_entropy, stream);
 }
 
+// Of a sparse layer: none go out, those of others come.
+void TrainPass::State::idle(const ModelWeights& w, int64_t layer, ExpertCall::Way way,
+                            Stream& stream) {
+  const LayerFacts& facts = config.layer(layer);
+  if (!facts.sparse) return;
+  const ExpertCall call{way,
+                        layer,
+                        facts,
+                        w.layers[static_cast<size_t>(layer)],
+                        no_rows.on(stream).rows(0, facts.experts.count + 1),
+                        stream};
+  const TensorView none = dx.rows(0, 0);
+  w.experts->send(call, none);
+  w.experts->turn(call, none);
+  w.experts->receive(call);
+}
+
 TargetCounts count_targets(const TrainInput& input) {
   TargetCounts counts;
   size_t row = 0;
@@ -399,6 +420,20 @@ const LossResult& TrainPass::losses(const LossOptions& options, Stream& stream) 
   s.add_balance(options, stream);
   s.finish_result(options, stream);
   return s.result;
+}
+
+void TrainPass::idle_forward(const ModelWeights& weights, Stream& stream) {
+  if (weights.experts == nullptr) return;
+  for (int64_t i = state_->holding().layer_begin; i < state_->layer_end(); ++i)
+    state_->idle(weights, i, ExpertCall::Way::kForward, stream);
+}
+
+void TrainPass::idle_backward(const ModelWeights& weights, Stream& stream) {
+  if (weights.experts == nullptr) return;
+  for (int64_t i = state_->layer_end() - 1; i >= state_->holding().layer_begin; --i) {
+    if (state_->pass_options.recompute) state_->idle(weights, i, ExpertCall::Way::kForward, stream);
+    state_->idle(weights, i, ExpertCall::Way::kBackward, stream);
+  }
 }
 
 }  // namespace dure
