@@ -286,7 +286,8 @@ TEST(Comm, TheTableIsCheckedAgainstTheLauncher) {
   EXPECT_EQ(said({.data = 2}),
             "c.yaml: ranks: data 2 x expert 1 x pipeline 1 = 2, but this is one process without a "
             "launcher: mpirun -n 2 dure ..., or set ranks.data=1");
-  EXPECT_NE(said({.expert = 2}).find("ranks.expert is 2"), std::string::npos);
+  EXPECT_NE(said({.expert = 2, .pipeline = 2}).find("data 1 x expert 2 x pipeline 2 = 4, but this"),
+            std::string::npos);
 }
 
 // The declarations of mpi_library.h against those of the installed library.

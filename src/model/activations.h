@@ -96,9 +96,9 @@ struct ActivationOptions {
   bool mtp = false;          // room for the MTP layer as well
   bool observed = false;     // a layer's input outlives the layer, for a LayerObserver
   int64_t adapter_rank = 0;  // the largest of any adapter that rows will go through; 0: none
-  Holding holding = {};      // layers that have a set, and whether there are the ends
-  bool experts_elsewhere =
-      false;  // no room for what routed experts compute (ModelWeights::experts)
+  // No room for what routed experts compute (ModelWeights::experts).
+  bool experts_elsewhere = false;
+  Holding holding = {};  // layers that have a set, and whether there are the ends
 };
 
 class Activations {

@@ -74,7 +74,7 @@ void check_rl(const RlConfig& config) {
   if (config.output.empty())
     fail(ErrorCode::kInvalidArgument, "output is empty: name the folder of the run");
   refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.shape(), config.output);
-  refuse_experts_over_ranks(config.ranks.shape(), config.output);
+  refuse_divided_model(config.ranks.shape(), config.output);
   check_parts(config.ranks.shape(), config.parts, config.output, "parts",
               fmt::format("set parts to {}, whatever the number of ranks", config.ranks.data));
   if (config.items.empty() || config.tasks_weight > 0) check_mixture(config.tasks, "tasks");

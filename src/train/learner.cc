@@ -9,6 +9,7 @@
 #include "formats/hf_config.h"
 #include "kernels/router.h"
 #include "model/load.h"
+#include "train/stage_cut.h"
 
 namespace dure {
 namespace {
@@ -29,9 +30,14 @@ TrainPassOptions with_rank(TrainPassOptions options, int64_t rank) {
   return options;
 }
 
-TrainPassOptions over(const Mesh& mesh, TrainPassOptions options) {
-  options.experts_elsewhere = mesh.shape().expert > 1;
-  return options;
+StagePlace stage_of(const Mesh& mesh) { return {mesh.place().pipeline, mesh.shape().pipeline}; }
+
+TrainPassOptions over(const Mesh& mesh, const LearnerOptions& options) {
+  TrainPassOptions pass = options.pass;
+  pass.experts_elsewhere = mesh.shape().expert > 1;
+  pass.holding = holding_of(mesh, options.stage_layers);
+  pass.in_flight = stage_of(mesh).in_flight();
+  return pass;
 }
 
 }  // namespace
@@ -43,8 +49,11 @@ bool is_trained(const LearnerOptions& options, const ModelConfig& config,
   return tensor.trainable() && !frozen && !unused;
 }
 
-Holding holding_of(const Mesh& mesh) {
-  return {.expert_part = mesh.place().expert, .expert_parts = mesh.shape().expert};
+Holding holding_of(const Mesh& mesh, const std::vector<int64_t>& layers) {
+  Holding holding = stage_holding(stage_of(mesh), layers);
+  holding.expert_part = mesh.place().expert;
+  holding.expert_parts = mesh.shape().expert;
+  return holding;
 }
 
 Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream,
@@ -52,13 +61,14 @@ Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Strea
     : options_(options),
       stream_(stream),
       mesh_(mesh),
-      parameters_(std::in_place, config, holding_of(mesh), stream.device()),
+      parameters_(std::in_place, config, holding_of(mesh, options.stage_layers), stream.device()),
       blocks_(make_blocks()),
       norm_(std::in_place, config,
             [&](const ImpliedTensor& tensor) { return is_trained(options, config, tensor); }),
       weights_(bind_weights(*parameters_, stream)),
       optimiser_(options.optimiser, own_tensors(), stream),
-      pass_(config, over(mesh, options.pass), stream.device()),
+      pass_(config, over(mesh, options), stream.device()),
+      link_(mesh.pipeline(), stream),
       expert_counts_(config.layer_count() * config.expert_count_max(), stream.device()) {
   if (options.arithmetic == Arithmetic::kBf16) {
     copies_.emplace(*parameters_, stream);
@@ -115,6 +125,7 @@ Learner::Learner(AdapterStart start, const LearnerOptions& options, Stream& stre
       adapter_by_place_(adapter_gradients_->by_place()),
       optimiser_(options.optimiser, adapter_tensors(), stream),
       pass_(weights_.config, with_rank(options.pass, largest_rank(start.layout)), stream.device()),
+      link_(mesh_.pipeline(), stream),
       expert_counts_(weights_.config.layer_count() * weights_.config.expert_count_max(),
                      stream.device()) {
   options_.parts = 1;
@@ -206,8 +217,9 @@ void Learner::reduce() {
   if (reduced_) return;
   reduced_ = true;
   for (SharedBlock& block : blocks_) block.fold(stream_);
+  // Those of other stages' layers are theirs.
+  if (mesh_.world().size() > 1) mesh_.world().all_reduce(expert_counts_.values(), "expert counts");
   if (mesh_.batch().size() == 1) return;
-  mesh_.batch().all_reduce(expert_counts_.values(), "expert counts");
   for (SharedBlock& block : blocks_) block.reduce(stream_);
 }
 

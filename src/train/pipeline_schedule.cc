@@ -20,15 +20,11 @@ void add_backward(const StagePlace& stage, int64_t pass, std::vector<StageWork>&
   if (!stage.is_first()) out.push_back({StageAction::kSendGradient, pass});
 }
 
-void check(const StagePlace& stage, int64_t count) {
-  DURE_CHECK(0 <= stage.index && stage.index < stage.count && count >= 0,
-             "stage {} of {}, {} passes", stage.index, stage.count, count);
-}
-
 }  // namespace
 
 std::vector<StageWork> training_schedule(const StagePlace& stage, int64_t count) {
-  check(stage, count);
+  DURE_CHECK(0 <= stage.index && stage.index < stage.count && count >= 0,
+             "stage {} of {}, {} passes", stage.index, stage.count, count);
   std::vector<StageWork> out;
   int64_t forwards = 0;
   for (int64_t backwards = 0; backwards < count; ++backwards) {
@@ -36,13 +32,6 @@ std::vector<StageWork> training_schedule(const StagePlace& stage, int64_t count)
       add_forward(stage, forwards++, out);
     add_backward(stage, backwards, out);
   }
-  return out;
-}
-
-std::vector<StageWork> forward_schedule(const StagePlace& stage, int64_t count) {
-  check(stage, count);
-  std::vector<StageWork> out;
-  for (int64_t pass = 0; pass < count; ++pass) add_forward(stage, pass, out);
   return out;
 }
 

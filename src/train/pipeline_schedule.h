@@ -3,7 +3,7 @@
 // One forward, one backward (1F1B with a flush: Narayanan et al. 2104.04473, section 2.2.1): stage
 // s of P goes P - s passes ahead, then takes a backward and a forward in turn. Backwards come in
 // the order of the passes, so that gradients are summed as one process sums them. Pure lists. Not
-// here: who does it (pass_order.h), what a pass keeps meanwhile (model/train_pass.h).
+// here: who does it (step_passes.h), what a pass keeps meanwhile (model/train_pass.h).
 #pragma once
 
 #include <cstdint>
@@ -35,10 +35,8 @@ struct StagePlace {
   int64_t in_flight() const { return count - index; }
 };
 
-// Of passes [0, count), each with its backward.
+// Of passes [0, count).
 std::vector<StageWork> training_schedule(const StagePlace& stage, int64_t count);
-// Forwards alone.
-std::vector<StageWork> forward_schedule(const StagePlace& stage, int64_t count);
 
 // The share of a step in which a stage waits, were all stages and passes alike and messages free:
 // (P - 1) / (passes + P - 1).
