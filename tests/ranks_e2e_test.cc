@@ -106,7 +106,7 @@ TEST_F(Processes, ATableThatDoesNotFitIsOneLineOfOneRank) {
   refused(2, "",
           "ranks: data 1 x expert 1 x pipeline 1 = 1, but mpirun started 2: set ranks.data=2");
   refused(2, "--set ranks.data=4", "but mpirun started 2");
-  refused(2, "--set ranks.pipeline=2", "ranks.pipeline is 2");
+  refused(2, "--set ranks.pipeline=3", "but mpirun started 2");
   refused(2, "--set ranks.data=2 --set batch.micro_rows=8", "set batch.micro_rows to 4");
   refused(2, "--set ranks.data=2 --set batch.parts=3", "batch.parts is 3");
   EXPECT_FALSE(path_exists(at("t")));

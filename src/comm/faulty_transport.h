@@ -10,7 +10,7 @@
 
 namespace dure {
 
-// At exchange number `at` (from 0) of the rank that has it.
+// At exchange or post number `at` (from 0) of the rank that has it.
 struct Fault {
   enum class Kind { kNone, kDelay, kDrop, kKill, kFail };
   Kind kind = Kind::kNone;
@@ -30,12 +30,15 @@ class FaultyTransport : public Transport {
   std::unique_ptr<Underway> start(int channel, std::span<const Outgoing> out,
                                   std::span<const Incoming> in) override;
   void set_gone(int rank) noexcept override { below_.set_gone(rank); }
+  void post(int channel, int to, std::vector<std::byte> bytes) override;
   void announce(const FailureNotice& notice) noexcept override { below_.announce(notice); }
   bool lower_rank_failed(double wait_s) noexcept override {
     return below_.lower_rank_failed(wait_s);
   }
 
  private:
+  bool strikes();
+
   Transport& below_;
   Fault fault_;
   int64_t count_ = 0;

@@ -23,16 +23,6 @@ std::string table(const RankOptions& o) {
                      o.count());
 }
 
-void check_axes(const RankOptions& options, const std::string& source) {
-  const auto refuse = [&](const char* axis, int64_t count) {
-    if (count == 1) return;
-    fail(ErrorCode::kUnsupported,
-         "{}: ranks.{} is {}: this axis does not stand yet; give its ranks to ranks.data", source,
-         axis, count);
-  };
-  refuse("pipeline", options.pipeline);
-}
-
 void check_count(const RankOptions& options, int64_t started, const std::string& source,
                  const std::string& launcher) {
   if (options.count() == started) return;
@@ -83,9 +73,8 @@ void work_in_world(Transport& transport, double limit_s, const std::vector<RankF
   world.barrier();
 }
 
-std::unique_ptr<Transport> connect(const Launcher& launcher, const std::function<void()>& check) {
+std::unique_ptr<Transport> connect(const Launcher& launcher) {
   try {
-    check();
     return connect_mpi(launcher);
   } catch (const Error& error) {
     if (launcher.rank != 0) leave_quietly(error.code());
@@ -116,12 +105,10 @@ void run_in_ranks(const RankOptions& options, const std::string& source,
                   const std::vector<RankFact>& alike, const Work& work) {
   const std::optional<Launcher> launcher = find_launcher();
   if (!launcher) {
-    check_axes(options, source);
     check_count(options, 1, source, "");
     return work(Group::alone());
   }
-  const std::unique_ptr<Transport> transport =
-      connect(*launcher, [&] { check_axes(options, source); });
+  const std::unique_ptr<Transport> transport = connect(*launcher);
   run_connected(*transport, [&] {
     check_count(options, transport->size(), source, launcher->name);
     work_in_world(*transport, options.limit_s, alike, work);
@@ -131,7 +118,7 @@ void run_in_ranks(const RankOptions& options, const std::string& source,
 void run_in_all_ranks(double limit_s, const std::vector<RankFact>& alike, const Work& work) {
   const std::optional<Launcher> launcher = find_launcher();
   if (!launcher) return work(Group::alone());
-  const std::unique_ptr<Transport> transport = connect(*launcher, [] {});
+  const std::unique_ptr<Transport> transport = connect(*launcher);
   run_connected(*transport, [&] { work_in_world(*transport, limit_s, alike, work); });
 }
 

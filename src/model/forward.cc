@@ -247,8 +247,9 @@ void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
   activations.set_rows(batch.ids.elements());
   const AdapterRows all{weights.adapter.get(), 0, batch.ids.elements()};
   const std::span<const AdapterRows> adapters = adapters_of(weights, batch.adapters, all);
-  embedding(weights.embedding, batch.ids, activations.layer(0).x, stream);
-  for (int64_t i = 0; i < config.layer_count(); ++i) {
+  const Holding& holding = activations.options().holding;
+  if (holding.embedding) embedding(weights.embedding, batch.ids, activations.layer(0).x, stream);
+  for (int64_t i = activations.layer_begin(); i < activations.layer_end(); ++i) {
     const LayerContext context{weights,
                                config.layers[static_cast<size_t>(i)],
                                i,
@@ -263,6 +264,7 @@ void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
                   activations.output_of(i));
     if (observer != nullptr) observer->layer_done(i, activations.layer(i));
   }
+  if (!holding.head) return;
   rms_norm(activations.x_last(), weights.norm, config.norm_epsilon, activations.hidden(),
            activations.inverse_rms(), stream);
 }
@@ -278,7 +280,8 @@ void forward_mtp(const ModelWeights& weights, ConstTensorView hidden, const RowB
       "{} ids, {} positions, hidden {}", batch.ids.elements(), batch.positions.elements(),
       hidden.shape.text());
   activations.set_rows(hidden.dim(0));
-  embedding(weights.embedding, batch.ids, a.embedded, stream);
+  if (activations.options().holding.embedding)
+    embedding(weights.embedding, batch.ids, a.embedded, stream);
   rms_norm(a.embedded, w.embedding_norm, config.norm_epsilon, a.embedded_normed,
            a.embedding_inverse_rms, stream);
   rms_norm(hidden, w.hidden_norm, config.norm_epsilon, a.hidden_normed, a.hidden_inverse_rms,

@@ -100,11 +100,11 @@ void check_rl(const RlConfig& config) {
     fail(ErrorCode::kInvalidArgument, "output is empty: name the folder of the run");
   check_lora(config.lora, config.output);
   refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.shape(), config.output);
+  refuse_pipeline(config.ranks.shape(), config.output);
   if (config.filter.samples > 0 && config.ranks.expert > 1)
     fail(ErrorCode::kUnsupported,
          "{}: ranks.expert is {} with filter.samples: items are filtered on one rank's weights; "
-         "give "
-         "its ranks to ranks.data",
+         "give its ranks to ranks.data",
          config.output, config.ranks.expert);
   check_parts(
       config.ranks.shape(), config.parts, config.output, "parts",

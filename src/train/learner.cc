@@ -10,6 +10,7 @@
 #include "formats/hf_config.h"
 #include "kernels/router.h"
 #include "model/load.h"
+#include "train/stage_cut.h"
 
 namespace dure {
 namespace {
@@ -30,9 +31,14 @@ TrainPassOptions with_rank(TrainPassOptions options, int64_t rank) {
   return options;
 }
 
-TrainPassOptions over(const Mesh& mesh, TrainPassOptions options) {
-  options.experts_elsewhere = mesh.shape().expert > 1;
-  return options;
+StagePlace stage_of(const Mesh& mesh) { return {mesh.place().pipeline, mesh.shape().pipeline}; }
+
+TrainPassOptions over(const Mesh& mesh, const LearnerOptions& options) {
+  TrainPassOptions pass = options.pass;
+  pass.experts_elsewhere = mesh.shape().expert > 1;
+  pass.holding = holding_of(mesh.shape(), mesh.place(), options.stage_layers);
+  pass.in_flight = stage_of(mesh).in_flight();
+  return pass;
 }
 
 }  // namespace
@@ -50,8 +56,12 @@ int64_t update_cost(const LearnerOptions& options, const ModelConfig& config,
   return std::ssize(moment_prefixes(options.optimiser, tensor.kind)) * tensor.shape.elements();
 }
 
-Holding holding_of(const MeshShape& shape, const MeshPlace& place) {
-  return {.expert_part = place.expert, .expert_parts = shape.expert};
+Holding holding_of(const MeshShape& shape, const MeshPlace& place,
+                   const std::vector<int64_t>& layers) {
+  Holding holding = stage_holding({place.pipeline, shape.pipeline}, layers);
+  holding.expert_part = place.expert;
+  holding.expert_parts = shape.expert;
+  return holding;
 }
 
 Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream,
@@ -59,13 +69,15 @@ Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Strea
     : options_(options),
       stream_(stream),
       mesh_(mesh),
-      parameters_(std::in_place, config, holding_of(mesh.shape(), mesh.place()), stream.device()),
+      parameters_(std::in_place, config,
+                  holding_of(mesh.shape(), mesh.place(), options.stage_layers), stream.device()),
       blocks_(make_blocks()),
       norm_(std::in_place, config,
             [&](const ImpliedTensor& tensor) { return is_trained(options, config, tensor); }),
       weights_(bind_weights(*parameters_, stream)),
       optimiser_(options.optimiser, own_tensors(), stream),
-      pass_(config, over(mesh, options.pass), stream.device()),
+      pass_(config, over(mesh, options), stream.device()),
+      link_(mesh.pipeline(), stream),
       expert_counts_(config.layer_count() * config.expert_count_max(), stream.device()) {
   if (options.arithmetic == Arithmetic::kBf16) {
     copies_.emplace(*parameters_, stream);
@@ -108,6 +120,7 @@ Learner::Learner(AdapterStart start, const LearnerOptions& options, Stream& stre
       adapter_by_place_(adapter_gradients_->by_place()),
       optimiser_(options.optimiser, adapter_tensors(), stream),
       pass_(weights_.config, with_rank(options.pass, largest_rank(start.layout)), stream.device()),
+      link_(mesh_.pipeline(), stream),
       expert_counts_(weights_.config.layer_count() * weights_.config.expert_count_max(),
                      stream.device()) {
   options_.parts = 1;
@@ -216,8 +229,9 @@ void Learner::reduce() {
   if (reduced_) return;
   reduced_ = true;
   for (SharedBlock& block : blocks_) block.fold(stream_);
+  // Those of other stages' layers are theirs.
+  if (mesh_.world().size() > 1) mesh_.world().all_reduce(expert_counts_.values(), "expert counts");
   if (mesh_.batch().size() == 1) return;
-  mesh_.batch().all_reduce(expert_counts_.values(), "expert counts");
   for (SharedBlock& block : blocks_) block.reduce(stream_);
 }
 

@@ -25,6 +25,7 @@
 #include "train/gradient_norm.h"
 #include "train/optimiser.h"
 #include "train/shared_block.h"
+#include "train/stage_link.h"
 
 namespace dure {
 
@@ -36,6 +37,7 @@ struct LearnerOptions {
   Arithmetic arithmetic = Arithmetic::kExact;  // of products: exact, or bf16
   bool train_router = true;  // false: the router's matrix is neither moved nor decayed (RL)
   int64_t parts = 1;         // of a step's sums, over all ranks
+  std::vector<int64_t> stage_layers = {};  // of each stage of a pipeline; empty: one stage
 };
 
 // Whether an update moves and decays a tensor; one that it leaves alone has no moments.
@@ -46,8 +48,9 @@ bool is_trained(const LearnerOptions& options, const ModelConfig& config,
 int64_t update_cost(const LearnerOptions& options, const ModelConfig& config,
                     const ImpliedTensor& tensor);
 
-// What a rank of the mesh holds of a model that is trained.
-Holding holding_of(const MeshShape& shape, const MeshPlace& place);
+// What a rank of the mesh holds of a model that is trained; layers as in stage_layers.
+Holding holding_of(const MeshShape& shape, const MeshPlace& place,
+                   const std::vector<int64_t>& layers = {});
 
 // What a learner of an adapter starts from: the base in its stored types, mapped.
 struct AdapterStart {
@@ -103,6 +106,8 @@ class Learner {
   ExpertExchange* exchange() { return exchange_ ? &*exchange_ : nullptr; }
   Arithmetic arithmetic() const { return options_.arithmetic; }
   TrainPass& pass() { return pass_; }
+  StageLink& link() { return link_; }  // to the other stages of a pipeline, where there are any
+  Stream& stream() { return stream_; }
   Optimiser& optimiser() { return optimiser_; }
   bool weights_finite();  // All of them, of all ranks.
 
@@ -182,6 +187,7 @@ class Learner {
   ModelAdapterGradients adapter_by_place_;
   Optimiser optimiser_;
   TrainPass pass_;
+  StageLink link_;
   std::optional<ExpertRanks> exchange_;  // where experts lie on several ranks
   HostArray<int64_t> expert_counts_;
   bool reduced_ = false;

@@ -9,6 +9,7 @@
 #include "model/load.h"
 #include "train/next_token_step.h"
 #include "train/run_identity.h"
+#include "train/stage_cut.h"
 #include "train/train_data.h"
 
 namespace dure {
@@ -144,15 +145,17 @@ double NextTokenStage::mtp_coefficient() const {
 }
 
 LearnerOptions NextTokenStage::learner_options() const {
-  return {.optimiser = config_.optimiser,
-          .pass = {.rows_max = micro_rows() * config_.batch.tokens,
-                   .recompute = config_.batch.recompute,
-                   .mtp = mtp_coefficient() > 0,
-                   .adapter_rank = config_.lora.rank},
-          .router_bias_rate = config_.loss.router_bias_rate,
-          .arithmetic = config_.train.arithmetic,
-          .train_router = config_.loss.train_router,
-          .parts = config_.batch.step_parts()};
+  return {
+      .optimiser = config_.optimiser,
+      .pass = {.rows_max = micro_rows() * config_.batch.tokens,
+               .recompute = config_.batch.recompute,
+               .mtp = mtp_coefficient() > 0,
+               .adapter_rank = config_.lora.rank},
+      .router_bias_rate = config_.loss.router_bias_rate,
+      .arithmetic = config_.train.arithmetic,
+      .train_router = config_.loss.train_router,
+      .parts = config_.batch.step_parts(),
+      .stage_layers = stage_layers(config_.ranks, start_->config, mtp_coefficient() > 0, source_)};
 }
 
 StepReport NextTokenStage::step(const StepContext& context) {
@@ -180,7 +183,7 @@ void NextTokenStage::add_heldout(Json& row) {
                    .row_tokens = config_.batch.tokens,
                    .pad_id = start_->pad_id,
                    .bits_per_byte = !is_sft()},
-                  start_->tokenizer, *learner_, stream_, row);
+                  start_->tokenizer, *learner_, row);
 }
 
 void NextTokenStage::save(Json& state) const {

@@ -59,7 +59,7 @@ StepTraffic step_traffic(const ModelConfig& config, const LearnerOptions& option
           forwards * number(rows.passes) * experts * 8 * number(layer.experts.count / shape.expert);
   const double ways = shape.expert == 1 ? 0 : options.pass.recompute ? 1.5 : 2;
   out.rows = 4 * number(config.hidden_size) * ways * (rows.sent + rows.received);
-  for (const BlockFacts& facts : blocks_of(shape, holding_of(shape, place)))
+  for (const BlockFacts& facts : blocks_of(shape, holding_of(shape, place, options.stage_layers)))
     add_block(config, options, shape, place, facts, out);
   return out;
 }
