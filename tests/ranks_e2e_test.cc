@@ -1,67 +1,15 @@
 // One curve on 1, 2 and 4 ranks: weights, moments and losses to the bit, as threads of a process
 // and as processes of mpirun; checkpoints that go on over any number of ranks; ranks that die, hang
 // or meet bad data; tables that do not fit.
+#include <signal.h>
+
 #include <atomic>
-#include <chrono>
 #include <thread>
 
-#include "comm/faulty_transport.h"
-#include "comm/thread_transport.h"
-#include "launched.h"
-#include "program.h"
-#include "tiny_runs.h"
+#include "rank_runs.h"
 
 namespace dure {
 namespace {
-
-class Ranks : public TinyRuns {
- protected:
-  static void SetUpTestSuite() {
-    TinyRuns::SetUpTestSuite();
-    ::setenv("DURE_THREADS", "1", 1);
-  }
-  static void TearDownTestSuite() {
-    ::unsetenv("DURE_THREADS");
-    TinyRuns::TearDownTestSuite();
-  }
-
-  // Eight passes in four parts.
-  TrainConfig in_parts(const std::string& output) const {
-    TrainConfig c = config(output);
-    c.batch = {.rows = 8, .tokens = 32, .micro_rows = 1};
-    c.steps = 6;
-    c.record = {.checkpoint_steps = 3, .eval_steps = 3, .eval_rows = 4};
-    return c;
-  }
-
-  static void run_on(int ranks, TrainConfig c) {
-    c.ranks.data = ranks;
-    const Json model = c.init.empty() ? parse_json(kModel, "model") : Json();
-    if (ranks == 1) return run_training(c, model, "test.yaml");
-    run_ranks(ranks, [&](Group& group) { run_training(c, model, "test.yaml", group); });
-  }
-
-  // Every file of the last checkpoint, and the losses.
-  void expect_same(const std::string& one, const std::string& other) const {
-    const auto a = latest_checkpoint(at(one) / "checkpoints"),
-               b = latest_checkpoint(at(other) / "checkpoints");
-    ASSERT_TRUE(a && b);
-    EXPECT_EQ(a->filename(), b->filename());
-    for (const char* name : {"model.safetensors", "optimiser.safetensors", "config.json"})
-      EXPECT_TRUE(read_file(*a / name) == read_file(*b / name)) << other << ": " << name;
-    for (const char* name : {"loss", "mtp_loss", "balance_loss", "grad_norm", "num_tokens"})
-      EXPECT_EQ(column_of(one, name), column_of(other, name)) << other << ": " << name;
-    EXPECT_TRUE(weights_of(one) == weights_of(other)) << other;
-  }
-
-  // A configuration as a file, its `model` included.
-  Path write_config(const TrainConfig& c, const std::string& name) const {
-    Json json = to_json(c);
-    json["model"] = parse_json(kModel, "model");
-    write_file(at(name), json.dump(2));
-    return at(name);
-  }
-};
 
 TEST_F(Ranks, PretrainingHasTheSameBitsOnOneTwoAndFourRanks) {
   run_on(1, in_parts("p1"));
@@ -110,38 +58,6 @@ TEST_F(Ranks, PartsMayBeAnyNumberTimesAPowerOfTwo) {
   expect_same("t1", "t6");
 }
 
-// Ends a thread's rank as a kill ends a process.
-struct Killed {};
-
-// The run on `ranks` ranks of threads, rank `victim` killed at its exchange number `at`. The
-// others' errors.
-std::vector<std::string> run_killed(TrainConfig c, int ranks, int victim, int64_t at) {
-  c.ranks.data = ranks;
-  ThreadWorld world(ranks);
-  std::vector<std::string> errors(static_cast<size_t>(ranks));
-  std::vector<std::thread> threads;
-  std::vector<int> members;
-  for (int r = 0; r < ranks; ++r) members.push_back(r);
-  for (int r = 0; r < ranks; ++r) {
-    threads.emplace_back([&, r] {
-      FaultyTransport transport(
-          world.transport(r),
-          r == victim ? Fault{.kind = Fault::Kind::kKill, .at = at, .kill = [] { throw Killed(); }}
-                      : Fault{});
-      Group group(transport, members, 0, 60);
-      try {
-        run_training(c, parse_json(kModel, "model"), "test.yaml", group);
-      } catch (const Killed&) {
-        world.set_dead(r);
-      } catch (const Error& error) {
-        errors[static_cast<size_t>(r)] = error.what();
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  return errors;
-}
-
 // DURE_RANK_KILLS: how many; each goes on with another number of ranks.
 TEST_F(Ranks, KilledAtRandomMomentsARunGoesOnOverOtherRanksToTheSameBits) {
   run_on(1, in_parts("whole"));
@@ -153,7 +69,7 @@ TEST_F(Ranks, KilledAtRandomMomentsARunGoesOnOverOtherRanksToTheSameBits) {
     for (int round = 0; round < 3; ++round, ++k) {
       const int ranks = rng.below(2) == 0 ? 2 : 4;
       const int victim = static_cast<int>(rng.below(ranks));
-      const auto errors = run_killed(in_parts(name), ranks, victim, rng.below(120));
+      const auto errors = run_killed(in_parts(name), {.data = ranks}, victim, rng.below(120));
       for (int r = 0; r < ranks; ++r) {
         const std::string& error = errors[static_cast<size_t>(r)];
         if (r == victim || error.empty()) continue;
@@ -165,19 +81,6 @@ TEST_F(Ranks, KilledAtRandomMomentsARunGoesOnOverOtherRanksToTheSameBits) {
     expect_same("whole", name);
   }
 }
-
-// The processes of mpirun.
-class Processes : public Ranks {
- protected:
-  void SetUp() override {
-    if (!has_mpirun()) GTEST_SKIP() << "mpirun is not installed (openmpi-bin)";
-  }
-  using Ended = Launched;
-  static Ended train(int ranks, const Path& config, const std::string& more = "") {
-    return end_of(
-        fmt::format("{} '{}' train '{}' {}", mpirun(ranks), DURE_BINARY, config.string(), more));
-  }
-};
 
 TEST_F(Processes, UnderMpirunABatchHasTheBitsOfOneProcess) {
   const Path file = write_config(in_parts("m1"), "m.json");
@@ -205,7 +108,7 @@ TEST_F(Processes, ATableThatDoesNotFitIsOneLineOfOneRank) {
   refused(2, "",
           "ranks: data 1 x expert 1 x pipeline 1 = 1, but mpirun started 2: set ranks.data=2");
   refused(2, "--set ranks.data=4", "but mpirun started 2");
-  refused(2, "--set ranks.expert=2", "ranks.expert is 2");
+  refused(2, "--set ranks.pipeline=2", "ranks.pipeline is 2");
   refused(2, "--set ranks.data=2 --set batch.micro_rows=8", "set batch.micro_rows to 4");
   refused(2, "--set ranks.data=2 --set batch.parts=3", "batch.parts is 3");
   EXPECT_FALSE(path_exists(at("t")));
@@ -247,7 +150,12 @@ TEST_F(Processes, ARankThatDiesOrHangsEndsTheRunInSeconds) {
     const Path file = write_config(c, name + ".json");
     std::thread killer([&] {
       while (steps_written(name) < 4) ::usleep(10000);
-      signal_rank("train " + file.string(), 1, sent);
+      // The second rank by its environment.
+      const std::string find = fmt::format(
+          "for p in $(pgrep -f 'train {}'); do if tr '\\0' '\\n' < /proc/$p/environ | grep -qx "
+          "OMPI_COMM_WORLD_RANK=1; then kill -{} $p; fi; done",
+          file.string(), sent);
+      static_cast<void>(std::system(find.c_str()));
     });
     const Ended ended = train(2, file);
     killer.join();

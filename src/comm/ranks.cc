@@ -30,7 +30,6 @@ void check_axes(const RankOptions& options, const std::string& source) {
          "{}: ranks.{} is {}: this axis does not stand yet; give its ranks to ranks.data", source,
          axis, count);
   };
-  refuse("expert", options.expert);
   refuse("pipeline", options.pipeline);
 }
 

@@ -22,6 +22,7 @@ struct Needs {
 struct Taker {
   const ModelConfig& config;
   int64_t rows;  // T
+  bool experts_elsewhere;
   Arena& arena;
 
   TensorView take(Shape shape) { return arena.take_f32(shape); }
@@ -56,7 +57,7 @@ struct Taker {
     out.offsets = arena.take(DType::kI64, {sizes.experts + 1});
     out.row_token = arena.take(DType::kI32, {pairs});
     out.row_of_slot = arena.take(DType::kI32, {pairs});
-    out.ffn = ffn(pairs, sizes.expert_width);
+    if (!experts_elsewhere) out.ffn = ffn(pairs, sizes.expert_width);
     out.outputs = take({pairs, config.hidden_size});
     if (sizes.shared_width > 0) out.shared = ffn(rows, sizes.shared_width);
     return out;
@@ -179,7 +180,7 @@ void FfnSizes::add(const LayerFacts& facts) {
 Activations::Activations(const ModelConfig& config, const ActivationOptions& options, Arena& arena)
     : options_(options), row_count_(options.rows_max) {
   DURE_CHECK(options.rows_max >= 1, "{} rows", options.rows_max);
-  Taker taker{config, options.rows_max, arena};
+  Taker taker{config, options.rows_max, options.experts_elsewhere, arena};
   const bool backward = options.keep != KeepActivations::kNothing;
   const bool mtp = options.mtp && config.mtp_layer_count > 0;
   const Needs needs = needs_of(config, mtp, backward);

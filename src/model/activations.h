@@ -30,7 +30,7 @@ struct MoeActivations {
   TensorView row_token;      // [T*K] i32
   TensorView row_of_slot;    // [T*K] i32
   TensorView inputs;         // [T*K, D] rows by expert; scratch, gathered again by the backward
-  FfnActivations ffn;        // [T*K, I]
+  FfnActivations ffn;        // [T*K, I]; not where experts lie elsewhere
   TensorView outputs;        // [T*K, D]
   FfnActivations shared;     // [T, S]
   TensorView shared_output;  // [T, D]; scratch
@@ -94,6 +94,8 @@ struct ActivationOptions {
   bool mtp = false;          // room for the MTP layer as well
   bool observed = false;     // a layer's input outlives the layer, for a LayerObserver
   int64_t adapter_rank = 0;  // the largest of any adapter that rows will go through; 0: none
+  bool experts_elsewhere =
+      false;  // no room for what routed experts compute (ModelWeights::experts)
 };
 
 class Activations {

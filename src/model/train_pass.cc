@@ -83,6 +83,7 @@ struct TrainPass::State {
   DocumentKv kv;
   HostArray<int32_t> ids, next_ids, positions;  // [T]
   HostArray<int64_t> document_offsets;          // [Dn+1]
+  HostArray<int64_t> no_rows;                   // [most E + 1] zeros
   HostCopy<float> row_values;
   HostCopy<int64_t> count_values;
   HostCopy<double> sums;
@@ -97,7 +98,7 @@ struct TrainPass::State {
         pass_options(p),
         arena(std::move(a)),
         activations(c, activation_options(c, p), arena),
-        scratch(c, p.rows_max, p.adapter_rank, arena) {
+        scratch(c, p, arena) {
     const Shape wide{p.rows_max, c.hidden_size};
     dhidden = arena.take_f32(wide);
     dx = arena.take_f32(wide);
@@ -119,6 +120,8 @@ struct TrainPass::State {
     for (HostArray<int32_t>* list : {&ids, &next_ids, &positions})
       *list = HostArray<int32_t>(rows, device);
     document_offsets = HostArray<int64_t>(documents_max(pass_options) + 1, device);
+    no_rows = HostArray<int64_t>(config.expert_count_max() + 1, device);
+    no_rows.assign(static_cast<size_t>(config.expert_count_max() + 1), 0);
     row_values = HostCopy<float>(rows, device);
     count_values = HostCopy<int64_t>(counts.elements(), device);
     sums = HostCopy<double>(1, device);
@@ -134,7 +137,8 @@ struct TrainPass::State {
     return {.rows_max = p.rows_max,
             .keep = p.recompute ? KeepActivations::kLayerInputs : KeepActivations::kEverything,
             .mtp = p.mtp && c.mtp_layer_count > 0,
-            .adapter_rank = p.adapter_rank};
+            .adapter_rank = p.adapter_rank,
+            .experts_elsewhere = p.experts_elsewhere};
   }
 
   bool has_mtp() const { return pass_options.mtp && config.mtp_layer_count > 0; }
@@ -180,6 +184,7 @@ struct TrainPass::State {
   void add_balance(const LossOptions& options, Stream& stream);
   void start_result(Stream& stream);
   void finish_result(const LossOptions& options, Stream& stream);
+  void idle(const ModelWeights& w, int64_t layer, ExpertCall::Way way, Stream& stream);
   double read(ConstTensorView sum, Stream& stream) { return sums.of(sum, stream)[0]; }
 };
 
@@ -442,6 +447,23 @@ void TrainPass::State::finish_result(const LossOptions& options, Stream& stream)
   std::copy(chosen.begin(), chosen.end(), result.expert_counts.begin());
 }
 
+// Of a sparse layer: none go out, those of others come.
+void TrainPass::State::idle(const ModelWeights& w, int64_t layer, ExpertCall::Way way,
+                            Stream& stream) {
+  const LayerFacts& facts = config.layer(layer);
+  if (!facts.sparse) return;
+  const ExpertCall call{way,
+                        layer,
+                        facts,
+                        w.layers[static_cast<size_t>(layer)],
+                        no_rows.on(stream).rows(0, facts.experts.count + 1),
+                        stream};
+  const TensorView none = dx.rows(0, 0);
+  w.experts->send(call, none);
+  w.experts->turn(call, none);
+  w.experts->receive(call);
+}
+
 TargetCounts count_targets(const TrainInput& input) {
   TargetCounts counts;
   size_t row = 0;
@@ -528,6 +550,20 @@ const LossResult& TrainPass::losses(const LossOptions& options, Stream& stream) 
   s.finish_result(options, stream);
   s.spread_rows(options.want_entropy, stream);
   return s.result;
+}
+
+void TrainPass::idle_forward(const ModelWeights& weights, Stream& stream) {
+  if (weights.experts == nullptr) return;
+  for (int64_t i = 0; i < weights.config.layer_count(); ++i)
+    state_->idle(weights, i, ExpertCall::Way::kForward, stream);
+}
+
+void TrainPass::idle_backward(const ModelWeights& weights, Stream& stream) {
+  if (weights.experts == nullptr) return;
+  for (int64_t i = weights.config.layer_count() - 1; i >= 0; --i) {
+    if (state_->pass_options.recompute) state_->idle(weights, i, ExpertCall::Way::kForward, stream);
+    state_->idle(weights, i, ExpertCall::Way::kBackward, stream);
+  }
 }
 
 }  // namespace dure

@@ -29,12 +29,13 @@ constexpr int64_t kPassRowsMax = int64_t{1} << 31;
 int64_t pass_rows(int64_t count, int64_t each, std::string_view where);
 
 struct TrainPassOptions {
-  int64_t rows_max = 0;       // T
-  int64_t documents_max = 0;  // documents in a batch; 0: rows_max
-  bool recompute = false;     // keep only the layers' inputs
-  bool mtp = true;            // room for the MTP loss (where the model has the layer)
-  int64_t head_rows = 0;      // rows of logits at a time; 0: about 4 MiB of them
-  int64_t adapter_rank = 0;   // of the weights' adapter, 0: none
+  int64_t rows_max = 0;            // T
+  int64_t documents_max = 0;       // documents in a batch; 0: rows_max
+  bool recompute = false;          // keep only the layers' inputs
+  bool mtp = true;                 // room for the MTP loss (where the model has the layer)
+  int64_t head_rows = 0;           // rows of logits at a time; 0: about 4 MiB of them
+  int64_t adapter_rank = 0;        // of the weights' adapter, 0: none
+  bool experts_elsewhere = false;  // the weights reach their experts by an exchange
 };
 
 struct TrainInput {
@@ -112,6 +113,11 @@ class TrainPass {
                              Stream& stream, const ModelAdapterGradients* adapter = nullptr);
   // Losses alone; a backward() may follow.
   const LossResult& losses(const LossOptions& options, Stream& stream);
+
+  // What forward() and backward() do for others where there are no rows of this rank's own and the
+  // weights reach their experts by an exchange; else nothing.
+  void idle_forward(const ModelWeights& weights, Stream& stream);
+  void idle_backward(const ModelWeights& weights, Stream& stream);
 
  private:
   struct State;

@@ -72,8 +72,8 @@ LearnerOptions preference_learner_options(const PreferConfig& config, const Pref
   return options;
 }
 
-PreferenceStage::PreferenceStage(const PreferConfig& config, Group& group)
-    : config_(config), group_(group), init_(input_path(config.init)) {}
+PreferenceStage::PreferenceStage(const PreferConfig& config, Mesh& mesh)
+    : config_(config), mesh_(mesh), init_(input_path(config.init)) {}
 
 // Length, rates, beta and when to save may be changed when a run is continued; what its steps are
 // made of may not.
@@ -118,7 +118,7 @@ void PreferenceStage::open(const Checkpoint* from) {
                 .init = config_.init,
                 .source = config_.output,
                 .seed = static_cast<uint64_t>(config_.seed)},
-               options, from == nullptr, stream_, group_, learner_);
+               options, from == nullptr, stream_, mesh_, learner_);
   if (from != nullptr) {
     const Json& drawn = from->state().at("drawn");
     for (size_t i = 0; i < drawn_.size(); ++i) drawn_[i] = drawn.at(i).as_int("drawn");

@@ -28,7 +28,7 @@ LearnerOptions preference_learner_options(const PreferConfig& config, const Pref
 class PreferenceStage : public Stage {
  public:
   // Opens nothing.
-  explicit PreferenceStage(const PreferConfig& config, Group& group = Group::alone());
+  explicit PreferenceStage(const PreferConfig& config, Mesh& mesh = Mesh::alone());
 
   Json identity() const override;
   void open(const Checkpoint* from) override;
@@ -48,7 +48,7 @@ class PreferenceStage : public Stage {
   std::vector<ComparedItem> draw();
 
   PreferConfig config_;
-  Group& group_;
+  Mesh& mesh_;
   Path init_;
   CpuStream stream_;
   std::shared_ptr<const ModelFiles> files_;

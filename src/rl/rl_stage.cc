@@ -31,8 +31,8 @@ Json rollout_identity(const RolloutOptions& options) {
 
 }  // namespace
 
-RlStage::RlStage(const RlConfig& config, Group& group)
-    : config_(config), group_(group), init_(input_path(config.init)), items_(rl_items(config)) {}
+RlStage::RlStage(const RlConfig& config, Mesh& mesh)
+    : config_(config), mesh_(mesh), init_(input_path(config.init)), items_(rl_items(config)) {}
 
 // Length, rates, clips and when to save may be changed when a run is continued; what its steps are
 // made of may not.
@@ -73,11 +73,12 @@ void RlStage::open(const Checkpoint* from) {
                 .init = config_.init,
                 .source = config_.output,
                 .seed = static_cast<uint64_t>(config_.seed)},
-               learner_options_, from == nullptr, stream_, group_, learner_);
+               learner_options_, from == nullptr, stream_, mesh_, learner_);
   generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
   if (config_.kl.beta > 0)
     reference_ = std::make_unique<ReferenceModel>(init_, config_.train.arithmetic, stream_);
-  if (group_.is_first()) samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
+  if (mesh_.world().is_first())
+    samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
   if (config_.filter.samples > 0) filter_items(from != nullptr);
 }
 
@@ -116,8 +117,9 @@ void RlStage::add_heldout(Json& row) {
   const int64_t count = std::min(config_.heldout.items_max, total);
   for (int64_t i = 0; i < count; ++i)
     asked.push_back(&items_->heldout()[static_cast<size_t>(i * total / count)]);
-  const std::vector<Rollout> answers = answer_items(
-      prompts(), {.items = std::move(asked), .stream = "rl held out"}, room_, *generator_, group_);
+  const std::vector<Rollout> answers =
+      answer_items(prompts(), {.items = std::move(asked), .stream = "rl held out"}, room_,
+                   *generator_, mesh_.world());
   add_heldout_rewards(answers, *items_, row);
 }
 
@@ -149,14 +151,15 @@ StepReport RlStage::step(const StepContext& context) {
 // Source: Yu et al., DAPO, 2503.14476 (dynamic sampling), with a bound.
 std::vector<Rollout> RlStage::sample(int64_t step) {
   const int64_t wanted = config_.rollout.prompts_per_step;
-  std::vector<Rollout> out = collect_rollouts(prompts(), step, room_, *generator_, nullptr, group_);
+  std::vector<Rollout> out =
+      collect_rollouts(prompts(), step, room_, *generator_, nullptr, mesh_.world());
   int64_t drawn = wanted;
   for (int64_t round = 0; round < config_.rollout.refill_rounds; ++round) {
     const int64_t missing = wanted - weigh_rollouts(config_.objective, out).live_group_count;
     if (missing <= 0) break;
     std::vector<Rollout> more =
         collect_rollouts(prompts(), step, {.begin = drawn, .end = drawn + missing}, room_,
-                         *generator_, nullptr, group_);
+                         *generator_, nullptr, mesh_.world());
     std::move(more.begin(), more.end(), std::back_inserter(out));
     drawn += missing;
   }
@@ -186,7 +189,7 @@ void RlStage::note_signal(const StepContext& context, const RlLearnt& learnt) {
   const bool last = context.index + 1 == config_.steps && steps_without_signal_ == steps_done_;
   const bool due = steps_without_signal_ == kQuietStepsMax ||
                    (steps_without_signal_ > 0 && steps_without_signal_ % 100 == 0);
-  if ((!last && !due) || !group_.is_first()) return;
+  if ((!last && !due) || !mesh_.world().is_first()) return;
   log_warn(
       "{}: nothing learnt in the last {} steps: in every group all answers earned the same; make "
       "the tasks easier or harder, raise rollout.group_size, or start from a better model",

@@ -24,7 +24,7 @@ namespace dure {
 class RlStage : public Stage {
  public:
   // Opens nothing.
-  explicit RlStage(const RlConfig& config, Group& group = Group::alone());
+  explicit RlStage(const RlConfig& config, Mesh& mesh = Mesh::alone());
 
   Json identity() const override;
   void open(const Checkpoint* from) override;
@@ -45,7 +45,7 @@ class RlStage : public Stage {
   StepReport report(const RolloutStats& stats, const RlLearnt& learnt, double rollout_s) const;
 
   RlConfig config_;
-  Group& group_;
+  Mesh& mesh_;
   Path init_;
   CpuStream stream_;
   std::shared_ptr<const ModelFiles> files_;

@@ -73,8 +73,9 @@ void check_rl(const RlConfig& config) {
     fail(ErrorCode::kInvalidArgument, "init is empty: name the model folder to start from");
   if (config.output.empty())
     fail(ErrorCode::kInvalidArgument, "output is empty: name the folder of the run");
-  refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.data, config.output);
-  check_parts(config.ranks.data, config.parts, config.output, "parts",
+  refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.shape(), config.output);
+  refuse_experts_over_ranks(config.ranks.shape(), config.output);
+  check_parts(config.ranks.shape(), config.parts, config.output, "parts",
               fmt::format("set parts to {}, whatever the number of ranks", config.ranks.data));
   if (config.items.empty() || config.tasks_weight > 0) check_mixture(config.tasks, "tasks");
   if (config.items.empty()) check_without_items(config);
@@ -90,8 +91,9 @@ void run_rl(const RlConfig& config, Group& group) {
   check_rl(config);
   const RunOptions options = run_options(config);
   require_init(config.init, options.folder);
-  RlStage stage(config, group);
-  Run(options, stage, group).run();
+  Mesh mesh(group, config.ranks.shape());
+  RlStage stage(config, mesh);
+  Run(options, stage, mesh).run();
 }
 
 void run_rl_filter(const RlConfig& config) {

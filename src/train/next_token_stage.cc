@@ -32,11 +32,11 @@ Json corpora_identity(const std::vector<CorpusEntry>& entries) {
 }  // namespace
 
 NextTokenStage::NextTokenStage(const TrainConfig& config, const Json& model,
-                               const std::string& source, Group& group)
+                               const std::string& source, Mesh& mesh)
     : config_(config),
       model_(model),
       source_(source),
-      group_(group),
+      mesh_(mesh),
       init_(config.init.empty() ? Path() : input_path(config.init)),
       tokenizer_path_(config.tokenizer.empty() ? init_ : Path(config.tokenizer)) {}
 
@@ -102,11 +102,12 @@ std::optional<int64_t> NextTokenStage::epoch_steps() {
 
 void NextTokenStage::open(const Checkpoint* from) {
   open_start(from == nullptr ? Path() : from->path());
+  check_experts_over_ranks(start_->config, mesh_.shape(), source_);
   warn_beyond_context(start_->config, config_.batch.tokens, source_ + ": batch.tokens");
   batches_.emplace(open_sources(config_, format(), source_), packing_options());
   if (config_.record.eval_steps > 0) {
     heldout_ = open_heldout(config_, format());
-    if (heldout_.empty() && group_.is_first()) {
+    if (heldout_.empty() && mesh_.world().is_first()) {
       log_warn(
           "{}: record.eval_steps is {}, but {} holds nothing out for this stage: nothing will be "
           "measured (`dure data prepare --heldout-fraction`)",
@@ -120,7 +121,7 @@ void NextTokenStage::open(const Checkpoint* from) {
                 .init = config_.init,
                 .source = source_,
                 .seed = static_cast<uint64_t>(config_.seed)},
-               learner_options(), from == nullptr, stream_, group_, learner_);
+               learner_options(), from == nullptr, stream_, mesh_, learner_);
   if (from == nullptr) return;
   BatchState state;
   from_json(state, from->state().at("data"), from->path().string() + ": data");

@@ -34,7 +34,11 @@ PartSums accumulate_part(std::span<const TrainBatch> batches, const LossOptions&
                          Learner& learner) {
   PartSums out{};
   for (const TrainBatch& batch : batches) {
-    if (batch.ids.empty()) continue;
+    if (batch.ids.empty()) {
+      learner.idle_forward();
+      learner.idle_backward();
+      continue;
+    }
     const LossResult& result = learner.accumulate(input_of(batch), options);
     out[kLoss] += result.loss_sum;
     out[kMtp] += result.mtp_loss_sum;

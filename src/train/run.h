@@ -77,7 +77,7 @@ class Run {
   // is in use, or holds another run), kCorrupt (its last checkpoint is damaged). `stage` outlives
   // the run. Over ranks every one of them makes its Run and they go the same way; the first keeps
   // the folder.
-  Run(RunOptions options, Stage& stage, Group& group = Group::alone());
+  Run(RunOptions options, Stage& stage, Mesh& mesh = Mesh::alone());
 
   // To the end, from where the folder's last checkpoint stands; a finished run is left as it is.
   // Throws kInterrupted after saving, kDiverged naming the step, and what the stage throws.
@@ -103,7 +103,8 @@ class Run {
 
   RunOptions options_;
   Stage& stage_;
-  Group& group_;
+  Mesh& mesh_;
+  Group& group_;  // all ranks
   CheckpointStore store_;
   Json identity_;
   std::optional<Checkpoint> checkpoint_;  // what the run goes on from
