@@ -287,7 +287,7 @@ void print_ready(const HttpServer& server, const ServedModel& model, const Engin
 }
 
 // What is under way hears of a rank that is lost in this time, before a launcher ends all.
-constexpr double kTellOfLoss_s = 0.7;
+constexpr double kTellOfLoss_s = 0.3;
 
 // Until a signal comes; then what is under way may end, and a second signal ends the process. A
 // rank that is lost ends all at once.

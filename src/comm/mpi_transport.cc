@@ -136,7 +136,7 @@ class MpiTransport : public Transport {
                 std::min(notice.text.size(), outgoing_.text.size() - 1));
     std::vector<MpiLibrary::Request> requests;
     for (int r = 0; r < size_; ++r) {
-      if (r == rank_) continue;
+      if (r == rank_ || r == gone_) continue;
       mpi_.isend(&outgoing_, sizeof outgoing_, mpi_.byte, r, kNoticeTag, mpi_.world,
                  &requests.emplace_back());
     }

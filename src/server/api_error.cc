@@ -126,7 +126,10 @@ ApiError api_error_of(const Error& error) {
   out.message = error.what();
   const bool of_the_client =
       error.code() == ErrorCode::kInvalidArgument || error.code() == ErrorCode::kUnsupported;
-  if (!of_the_client) {
+  if (error.code() == ErrorCode::kUnavailable) {  // A rank is lost: another server may answer.
+    out.status = 503;
+    out.code = "unavailable";
+  } else if (!of_the_client) {
     out.status = 500;
     out.code = "server_error";
   }
