@@ -6,8 +6,8 @@
 
 namespace dure {
 
-void FaultyTransport::exchange(int channel, std::span<const Outgoing> out,
-                               std::span<const Incoming> in, const WaitFacts& facts) {
+std::unique_ptr<Underway> FaultyTransport::start(int channel, std::span<const Outgoing> out,
+                                                 std::span<const Incoming> in) {
   const int64_t number = count_++;
   if (fault_.kind == Fault::Kind::kDelay && number >= fault_.at)
     std::this_thread::sleep_for(std::chrono::duration<double>(fault_.delay_s));
@@ -16,7 +16,7 @@ void FaultyTransport::exchange(int channel, std::span<const Outgoing> out,
     throw Error(ErrorCode::kIo, fault_.text);
   // What is dropped was never sent: the others wait for it.
   const bool drop = number == fault_.at && fault_.kind == Fault::Kind::kDrop;
-  below_.exchange(channel, drop ? std::span<const Outgoing>() : out, in, facts);
+  return below_.start(channel, drop ? std::span<const Outgoing>() : out, in);
 }
 
 }  // namespace dure

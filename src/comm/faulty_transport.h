@@ -27,8 +27,8 @@ class FaultyTransport : public Transport {
   int rank() const override { return below_.rank(); }
   int size() const override { return below_.size(); }
   const std::string& host(int rank) const override { return below_.host(rank); }
-  void exchange(int channel, std::span<const Outgoing> out, std::span<const Incoming> in,
-                const WaitFacts& facts) override;
+  std::unique_ptr<Underway> start(int channel, std::span<const Outgoing> out,
+                                  std::span<const Incoming> in) override;
   void announce(const FailureNotice& notice) noexcept override { below_.announce(notice); }
   bool lower_rank_failed(double wait_s) noexcept override {
     return below_.lower_rank_failed(wait_s);

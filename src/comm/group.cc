@@ -58,6 +58,14 @@ void tree_sum(std::span<const std::span<float>> values) { sum_in_tree(values); }
 void tree_sum(std::span<const std::span<double>> values) { sum_in_tree(values); }
 void tree_sum(std::span<const std::span<int64_t>> values) { sum_in_tree(values); }
 
+Traffic& Traffic::operator+=(const Traffic& other) {
+  sent_bytes += other.sent_bytes;
+  received_bytes += other.received_bytes;
+  messages += other.messages;
+  wait_s += other.wait_s;
+  return *this;
+}
+
 Group& Group::alone() {
   static Group group;
   return group;
@@ -75,8 +83,18 @@ std::string Group::name_of(int rank) const {
   return rank_name(*transport_, members_[static_cast<size_t>(rank)]);
 }
 
+std::string Group::where(std::string_view what) const {
+  return place_.empty() ? std::string(what) : fmt::format("{}, {}", place_, what);
+}
+
 void Group::exchange(std::span<const Outgoing> out, std::span<const Incoming> in,
                      std::string_view what) {
+  start(out, in, what).wait();
+}
+
+// What goes to oneself is there at once.
+Group::Started Group::start(std::span<const Outgoing> out, std::span<const Incoming> in,
+                            std::string_view what) {
   std::vector<Outgoing> sent;
   std::vector<Incoming> received;
   std::vector<std::span<const std::byte>> mine;
@@ -98,12 +116,24 @@ void Group::exchange(std::span<const Outgoing> out, std::span<const Incoming> in
       traffic_.received_bytes += std::ssize(i.bytes);
     }
   }
-  if (transport_ == nullptr || (sent.empty() && received.empty())) return;
+  Started started;
+  if (transport_ == nullptr || (sent.empty() && received.empty())) return started;
+  started.group_ = this;
+  started.where_ = where(what);
+  started.underway_ = transport_->start(channel_, sent, received);
+  return started;
+}
+
+void Group::Started::advance() {
+  if (underway_) underway_->advance();
+}
+
+void Group::Started::wait() {
+  if (!underway_) return;
   const auto start = std::chrono::steady_clock::now();
-  const std::string where =
-      place_.empty() ? std::string(what) : fmt::format("{}, {}", place_, what);
-  transport_->exchange(channel_, sent, received, {.what = where, .limit_s = limit_s_});
-  traffic_.wait_s +=
+  underway_->wait({.what = where_, .limit_s = group_->limit_s_});
+  underway_.reset();
+  group_->traffic_.wait_s +=
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 

@@ -24,6 +24,7 @@ struct Traffic {
   int64_t sent_bytes = 0, received_bytes = 0;
   int64_t messages = 0;  // sent
   double wait_s = 0;     // in exchanges
+  Traffic& operator+=(const Traffic& other);
 };
 
 // values[0] becomes the sum of all, in the tree above; the others are used up. All of one length.
@@ -100,9 +101,30 @@ class Group {
   // The collectives' ground, for those who stage their own memory: members instead of ranks, a
   // message to oneself allowed.
   void exchange(std::span<const Outgoing> out, std::span<const Incoming> in, std::string_view what);
+  // Its first half: what is sent and received stays until wait(), which every Started needs; others
+  // may be under way meanwhile.
+  class Started {
+   public:
+    void advance();
+    void wait();
+
+   private:
+    friend class Group;
+    Group* group_ = nullptr;
+    std::unique_ptr<Underway> underway_;  // null: nothing travels
+    std::string where_;
+  };
+  Started start(std::span<const Outgoing> out, std::span<const Incoming> in, std::string_view what);
+
+  // What other groups of the same ranks are made from (mesh.h). Null: of one rank alone.
+  Transport* transport() const { return transport_; }
+  std::span<const int> members() const { return members_; }  // as the transport numbers them
+  int channel() const { return channel_; }
+  double limit_s() const { return limit_s_; }
 
  private:
   Group() : members_{0} {}
+  std::string where(std::string_view what) const;
 
   Transport* transport_ = nullptr;
   std::vector<int> members_;

@@ -84,16 +84,16 @@ class MpiTransport : public Transport {
     for (size_t r = 0; r < names.size(); ++r) hosts_[r] = names[r].data();
   }
 
-  void exchange(int channel, std::span<const Outgoing> out, std::span<const Incoming> in,
-                const WaitFacts& facts) override {
-    pending_.clear();
+  std::unique_ptr<Underway> start(int channel, std::span<const Outgoing> out,
+                                  std::span<const Incoming> in) override {
+    auto started = std::make_unique<Started>(*this);
     const int tag = kFirstChannelTag + channel;
-    for (const Incoming& i : in) post(i.bytes, i.from, tag, true);
+    for (const Incoming& i : in) post(i.bytes, i.from, tag, true, started->pending);
     for (const Outgoing& o : out) {
       auto* bytes = const_cast<std::byte*>(o.bytes.data());
-      post({bytes, o.bytes.size()}, o.to, tag, false);
+      post({bytes, o.bytes.size()}, o.to, tag, false, started->pending);
     }
-    wait_for_all(facts);
+    return started;
   }
 
   void announce(const FailureNotice& notice) noexcept override {
@@ -138,6 +138,17 @@ class MpiTransport : public Transport {
   }
 
  private:
+  using PendingList = std::vector<Pending>;
+
+  struct Started : Underway {
+    explicit Started(MpiTransport& t) : transport(t) {}
+    void advance() override { transport.advance(pending); }
+    void wait(const WaitFacts& facts) override { transport.wait_for_all(pending, facts); }
+
+    MpiTransport& transport;
+    PendingList pending;
+  };
+
   static void require(int code, const MpiLibrary& mpi) {
     if (code == 0) return;
     char text[1024] = {};
@@ -168,10 +179,10 @@ class MpiTransport : public Transport {
     }
   }
 
-  void post(std::span<std::byte> bytes, int peer, int tag, bool receive) {
+  void post(std::span<std::byte> bytes, int peer, int tag, bool receive, PendingList& pending) {
     for (size_t at = 0; at < bytes.size(); at += kMessageBytes) {
       const auto count = static_cast<int>(std::min(kMessageBytes, bytes.size() - at));
-      Pending& p = pending_.emplace_back();
+      Pending& p = pending.emplace_back();
       p.peer = peer;
       p.receive = receive;
       require(
@@ -183,9 +194,9 @@ class MpiTransport : public Transport {
   }
 
   // Those that are done are marked; how many are left.
-  size_t advance() {
+  size_t advance(PendingList& pending) const {
     size_t left = 0;
-    for (Pending& p : pending_) {
+    for (Pending& p : pending) {
       if (p.done) continue;
       int done = 0;
       MpiStatus status;
@@ -196,11 +207,11 @@ class MpiTransport : public Transport {
     return left;
   }
 
-  void wait_for_all(const WaitFacts& facts) {
+  void wait_for_all(PendingList& pending, const WaitFacts& facts) {
     Pause pause;
     auto last_progress = Clock::now();
-    for (size_t left = pending_.size(); left > 0;) {
-      const size_t now = advance();
+    for (size_t left = pending.size(); left > 0;) {
+      const size_t now = advance(pending);
       if (now == 0) return;
       if (now < left) {
         last_progress = Clock::now();
@@ -211,15 +222,15 @@ class MpiTransport : public Transport {
       for (const auto& notice : notices_)
         if (notice) throw_heard(*this, *notice);
       if (facts.limit_s > 0 && seconds_since(last_progress) > facts.limit_s)
-        throw_silent(*this, silent_rank(), facts);
+        throw_silent(*this, silent_rank(pending), facts);
       pause.wait();
     }
   }
 
   // Who has not sent; else who has not taken.
-  int silent_rank() const {
+  int silent_rank(const PendingList& pending) const {
     for (const bool receive : {true, false})
-      for (const Pending& p : pending_)
+      for (const Pending& p : pending)
         if (!p.done && p.receive == receive) return p.peer;
     return rank_;
   }
@@ -228,7 +239,6 @@ class MpiTransport : public Transport {
   int rank_ = 0, size_ = 1;
   std::vector<std::string> hosts_;
   std::vector<std::optional<FailureNotice>> notices_;
-  std::vector<Pending> pending_;
   NoticeBytes incoming_{}, outgoing_{};
   MpiLibrary::Request notice_request_ = nullptr;
 };

@@ -42,13 +42,13 @@ class ThreadTransport : public Transport {
   int size() const override { return static_cast<int>(hub_.hosts.size()); }
   const std::string& host(int rank) const override { return hub_.hosts[static_cast<size_t>(rank)]; }
 
-  void exchange(int channel, std::span<const Outgoing> out, std::span<const Incoming> in,
-                const WaitFacts& facts) override {
-    std::unique_lock lock(hub_.mutex);
+  std::unique_ptr<Underway> start(int channel, std::span<const Outgoing> out,
+                                  std::span<const Incoming> in) override {
+    const std::lock_guard lock(hub_.mutex);
     for (const Outgoing& o : out)
       hub_.queues[{rank_, o.to, channel}].emplace_back(o.bytes.begin(), o.bytes.end());
     hub_.changed.notify_all();
-    for (const Incoming& i : in) take(channel, i, facts, lock);
+    return std::make_unique<Started>(*this, channel, in);
   }
 
   void announce(const FailureNotice& notice) noexcept override {
@@ -67,6 +67,22 @@ class ThreadTransport : public Transport {
   }
 
  private:
+  // What is sent is in its queue at once; what comes is taken at the end.
+  class Started : public Underway {
+   public:
+    Started(ThreadTransport& transport, int channel, std::span<const Incoming> in)
+        : transport_(transport), channel_(channel), in_(in.begin(), in.end()) {}
+    void wait(const WaitFacts& facts) override {
+      std::unique_lock lock(transport_.hub_.mutex);
+      for (const Incoming& i : in_) transport_.take(channel_, i, facts, lock);
+    }
+
+   private:
+    ThreadTransport& transport_;
+    int channel_;
+    std::vector<Incoming> in_;
+  };
+
   void throw_failures(int from, const WaitFacts& facts) const {
     for (const auto& failure : hub_.failures)
       if (failure && failure->rank != rank_) throw_heard(*this, *failure);

@@ -2,12 +2,14 @@
 //
 // A transport connects all ranks of a program. exchange() carries a set of messages to and from
 // other ranks and watches over them: a rank that fails, dies or does not answer within the limit
-// ends the wait with a RankFailure that names it. Backends: processes under a launcher
+// ends the wait with a RankFailure that names it; start() is its first half alone, so that a rank
+// computes while messages travel. Backends: processes under a launcher
 // (mpi_transport.h), threads of one process (thread_transport.h); faulty_transport.h delays, drops
 // and kills. Not here: what the messages mean (group.h), who may start ranks (launcher.h).
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -53,6 +55,16 @@ class RankFailure : public Error {
   bool heard_;
 };
 
+// Messages under way. What they are read from and written to stays until wait() has returned.
+class Underway {
+ public:
+  virtual ~Underway() = default;
+  // Moves on what can move, and returns: between two pieces of work.
+  virtual void advance() {}
+  // Until all are done. Throws RankFailure.
+  virtual void wait(const WaitFacts& facts) = 0;
+};
+
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -61,11 +73,16 @@ class Transport {
   virtual int size() const = 0;
   virtual const std::string& host(int rank) const = 0;
 
-  // Sends and receives all of them at once; returns when all are done. Two messages from one rank
-  // to another on one channel arrive in the order in which they were sent. `to` and `from` are
-  // other ranks. Throws RankFailure.
-  virtual void exchange(int channel, std::span<const Outgoing> out, std::span<const Incoming> in,
-                        const WaitFacts& facts) = 0;
+  // Sends and receives all of them at once. Two messages from one rank to another on one channel
+  // arrive in the order in which they were sent. `to` and `from` are other ranks. Several may be
+  // under way.
+  virtual std::unique_ptr<Underway> start(int channel, std::span<const Outgoing> out,
+                                          std::span<const Incoming> in) = 0;
+  // The same, and returns when all are done. Throws RankFailure.
+  void exchange(int channel, std::span<const Outgoing> out, std::span<const Incoming> in,
+                const WaitFacts& facts) {
+    start(channel, out, in)->wait(facts);
+  }
 
   // Tells every other rank that this one failed: their waits end with it. Never throws, and
   // returns within a second or two.

@@ -391,17 +391,17 @@ void ModelFiles::check_one_type(TensorRole role, int64_t layer) const {
   }
 }
 
-ExpertStack ModelFiles::experts(TensorRole role, int64_t layer) const {
+ExpertStack ModelFiles::experts(TensorRole role, int64_t layer, ExpertSpan span) const {
   check_one_type(role, layer);
-  ExpertStack out{.first = tensor({role, layer, 0})};
-  const Location& first = locations_[index_of({role, layer, 0})];
+  ExpertStack out{.first = tensor({role, layer, span.begin})};
+  const Location& first = locations_[index_of({role, layer, span.begin})];
   if (first.first_row && !first.scale) {
     const TensorInfo& stack = source_->tensors()[first.source];
     out.stride_bytes = stack.shape[1] * row_bytes(stack.dtype, stack.shape[2]);
     return out;
   }
-  for (int64_t e = 0; e < config_.layer(layer).experts.count; ++e)
-    out.parts.push_back(tensor({role, layer, e}).data);
+  const int64_t end = std::min(span.end, config_.layer(layer).experts.count);
+  for (int64_t e = span.begin; e < end; ++e) out.parts.push_back(tensor({role, layer, e}).data);
   return out;
 }
 

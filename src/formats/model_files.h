@@ -46,9 +46,14 @@ Path find_model(const std::string& model);
 
 // The experts of a layer, each where it lies: E matrices of one type and shape.
 struct ExpertStack {
-  ConstTensorView first;           // Expert 0's: [N, K].
+  ConstTensorView first;           // The first one's: [N, K].
   int64_t stride_bytes = 0;        // From one to the next; 0 where no stride joins them:
   std::vector<const void*> parts;  // [E], then the address of each.
+};
+
+// Some of a layer's experts.
+struct ExpertSpan {
+  int64_t begin = 0, end = INT64_MAX;  // at most all
 };
 
 class ModelFiles {
@@ -86,10 +91,10 @@ class ModelFiles {
   // is decoded, packed experts unpacked into `scratch`, which a streaming reader reuses).
   ConstTensorView tensor(TensorId id) const;
   ConstTensorView load(TensorId id, Buffer& scratch) const;
-  // All experts of an expert role: at a stride in a GGUF file's stack or a fused gate_up_proj or
+  // Experts of an expert role: at a stride in a GGUF file's stack or a fused gate_up_proj or
   // down_proj, each by its address in files that have them one by one. Throws kUnsupported where
-  // they differ in type.
-  ExpertStack experts(TensorRole role, int64_t layer) const;
+  // those of the layer differ in type.
+  ExpertStack experts(TensorRole role, int64_t layer, ExpertSpan span = {}) const;
 
  private:
   struct Location {

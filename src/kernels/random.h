@@ -9,6 +9,7 @@ namespace dure {
 
 struct NormalDraw {
   uint64_t seed = 0, stream = 0;  // element i depends on these and i alone
+  int64_t first = 0;              // i of y's first element
   double deviation = 1;
 };
 

@@ -10,16 +10,17 @@ int64_t aligned_bytes(const Shape& shape) { return (2 * shape.elements() + 63) /
 
 }  // namespace
 
-int64_t Bf16Copies::bytes(const ModelConfig& config) {
+int64_t Bf16Copies::bytes(const ModelConfig& config, const Holding& holding) {
   int64_t sum = 0;
-  for (const ImpliedTensor& tensor : tensor_list(config)) {
+  for (const HeldTensor& tensor : held_tensors(config, holding)) {
     if (is_multiplied(tensor, config)) sum += aligned_bytes(tensor.shape);
   }
   return sum;
 }
 
 Bf16Copies::Bf16Copies(const Parameters& parameters, Stream& stream)
-    : parameters_(parameters), buffer_(bytes(parameters.config()), stream.device()) {
+    : parameters_(parameters),
+      buffer_(bytes(parameters.config(), parameters.holding()), stream.device()) {
   int64_t offset = 0;
   for (const Parameter& p : parameters.list()) {
     Copy& copy = copies_.emplace_back();
@@ -34,9 +35,9 @@ void Bf16Copies::bind(ModelWeights& weights) const {
   const auto set = [](WeightView& field, TensorView copy) {
     field = {.data = copy, .arithmetic = Arithmetic::kBf16};
   };
-  size_t next = 0;
   visit_tensors(weights.config, weights, [&](const ImpliedTensor& tensor, auto& field) {
-    const TensorView copy = copies_[next++].to;
+    if (!parameters_.has(tensor.id)) return;
+    const TensorView copy = copies_[parameters_.place(tensor.id)].to;
     if constexpr (std::is_same_v<std::remove_cvref_t<decltype(field)>, WeightView>) {
       if (copy && tensor.kind != TensorKind::kEmbedding) set(field, copy);
     }

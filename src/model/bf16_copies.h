@@ -12,7 +12,7 @@ namespace dure {
 
 class Bf16Copies {
  public:
-  static int64_t bytes(const ModelConfig& config);
+  static int64_t bytes(const ModelConfig& config, const Holding& holding = {});
 
   // Allocates bytes(), and copies once. `parameters` must outlive it. Throws kOutOfMemory.
   Bf16Copies(const Parameters& parameters, Stream& stream);

@@ -29,12 +29,17 @@ struct Opener {
   ModelWeights& weights;
   CpuStream& stream;
   Arithmetic arithmetic;
+  const Holding& holding;
 
   void bind(const ImpliedTensor& tensor, ConstTensorView& field) {
     field = files.tensor(tensor.id);
+    if (is_of_experts(tensor.id.role)) {
+      const ExpertRange held = experts_held(holding, field.dim(0));
+      field = field.rows(held.begin, held.count());
+    }
     if (!is_widened(files, tensor)) return;
-    weights.owned.push_back(Buffer::of(DType::kF32, tensor.shape));
-    const TensorView wide = weights.owned.back().view(DType::kF32, tensor.shape);
+    weights.owned.push_back(Buffer::of(DType::kF32, field.shape));
+    const TensorView wide = weights.owned.back().view(DType::kF32, field.shape);
     widen(field, wide, stream);
     field = wide;
   }
@@ -62,8 +67,12 @@ struct Opener {
       field.data = files.tensor(tensor.id);
       return;
     }
-    ExpertStack stack = files.experts(tensor.id.role, tensor.id.layer);
-    field.data = {stack.first.data, tensor.shape, stack.first.dtype, stack.first.device};
+    const ExpertRange held = experts_held(holding, tensor.shape[0]);
+    ExpertStack stack = files.experts(tensor.id.role, tensor.id.layer, {held.begin, held.end});
+    field.data = {stack.first.data,
+                  {held.count(), tensor.shape[1], tensor.shape[2]},
+                  stack.first.dtype,
+                  stack.first.device};
     field.stack_stride_bytes = stack.stride_bytes;
     if (stack.parts.empty()) return;
     weights.addresses.push_back(std::move(stack.parts));
@@ -91,24 +100,30 @@ class ParametersProvider : public TensorProvider {
 void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& stream) {
   Buffer decoded;
   for (const ImpliedTensor& tensor : implied_tensors(parameters.config())) {
+    if (!parameters.has(tensor.id)) continue;
     if (!files.has(tensor.id))
       fail(ErrorCode::kNotFound, "{}: no tensor '{}'", files.path().string(), tensor.name);
-    const ConstTensorView stored = files.load(tensor.id, decoded);
+    ConstTensorView stored = files.load(tensor.id, decoded);
     if (stored.shape != tensor.shape) {
       fail(ErrorCode::kInvalidArgument, "{}: {} has shape {}, this model needs {}",
            files.path().string(), tensor.name, stored.shape.text(), tensor.shape.text());
     }
+    const Parameter& held = parameters.list()[parameters.place(tensor.id)];
+    if (tensor.id.expert < 0 && held.shape != held.whole)
+      stored = stored.rows(held.first, held.shape[0]);
     widen(stored, parameters.view(tensor.id), stream);
   }
 }
 
-WeightBytes open_weights_bytes(const ModelFiles& files) {
+WeightBytes open_weights_bytes(const ModelFiles& files, const Holding& holding) {
   WeightBytes bytes;
   for (const ImpliedTensor& tensor : files.tensors()) {
+    if (!holds(holding, files.config(), tensor.id)) continue;
     const int64_t kept = kept_bytes(files, tensor);
     bytes.copied += kept;
     if (is_widened(files, tensor)) {
-      bytes.copied += 4 * tensor.shape.elements();
+      const int64_t parts = is_of_experts(tensor.id.role) ? holding.expert_parts : 1;
+      bytes.copied += 4 * tensor.shape.elements() / parts;
     } else if (kept == 0) {
       bytes.mapped += stored_bytes(files, tensor);
     }
@@ -117,15 +132,21 @@ WeightBytes open_weights_bytes(const ModelFiles& files) {
 }
 
 ModelWeights open_weights(std::shared_ptr<const ModelFiles> files, Arithmetic arithmetic) {
+  return open_weights(std::move(files), arithmetic, {});
+}
+
+ModelWeights open_weights(std::shared_ptr<const ModelFiles> files, Arithmetic arithmetic,
+                          const Holding& holding) {
   ModelWeights out;
   out.config = files->config();
   CpuStream stream(1);
   out.make_rope_tables(stream);
-  Opener opener{*files, out, stream, arithmetic};
-  visit_tensors(out.config, out,
-                [&](const ImpliedTensor& tensor, auto& field) { opener.bind(tensor, field); });
+  Opener opener{*files, out, stream, arithmetic, holding};
+  visit_tensors(out.config, out, [&](const ImpliedTensor& tensor, auto& field) {
+    if (holds(holding, out.config, tensor.id)) opener.bind(tensor, field);
+  });
   for (const ImpliedTensor& tensor : files->tensors())
-    out.source_bytes += kept_bytes(*files, tensor);
+    if (holds(holding, out.config, tensor.id)) out.source_bytes += kept_bytes(*files, tensor);
   out.source = std::move(files);
   return out;
 }

@@ -12,8 +12,8 @@
 
 namespace dure {
 
-// Every tensor widened to f32. Throws kInvalidArgument where the file's model has another shape
-// than `parameters`.
+// Every tensor that they hold, widened to f32. Throws kInvalidArgument where the file's model has
+// another shape than `parameters`.
 void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& stream);
 
 // Weights to run. Matrices keep their stored type and place, experts too, whether the files have
@@ -24,6 +24,9 @@ void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& st
 // type, and where kBf16 is asked for and a matrix that multiplies is not BF16.
 ModelWeights open_weights(std::shared_ptr<const ModelFiles> files,
                           Arithmetic arithmetic = Arithmetic::kExact);
+// The same of what `holding` holds; fields of the rest stay empty, and nothing of it is read.
+ModelWeights open_weights(std::shared_ptr<const ModelFiles> files, Arithmetic arithmetic,
+                          const Holding& holding);
 
 // kInteger8 or kBf16 where some matrix multiplies so: of a model without a quantised matrix, opened
 // with the default, every product is exact.
@@ -34,7 +37,7 @@ struct WeightBytes {
   int64_t mapped = 0;  // used in place: pages of the file
   int64_t copied = 0;  // owned_bytes(): their pages of the file may go again
 };
-WeightBytes open_weights_bytes(const ModelFiles& files);
+WeightBytes open_weights_bytes(const ModelFiles& files, const Holding& holding = {});
 
 // What write_hf_folder() takes: the tensors of `parameters`, experts one by one. Both must outlive
 // it; `stream` is of their device (null: host memory).

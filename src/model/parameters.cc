@@ -21,23 +21,24 @@ void initialise_tensor(const Parameter& parameter, uint64_t seed, double deviati
   fill_normal(parameter.view,
               {.seed = seed,
                .stream = stream_id(("initialise " + parameter.name).c_str()),
+               .first = parameter.first_element(),
                .deviation = deviation},
               stream);
 }
 
 }  // namespace
 
-int64_t Parameters::bytes(const ModelConfig& config) {
+int64_t Parameters::bytes(const ModelConfig& config, const Holding& holding) {
   int64_t elements = 0;
-  for (const ImpliedTensor& tensor : tensor_list(config))
+  for (const HeldTensor& tensor : held_tensors(config, holding))
     elements += padded(tensor.shape.elements());
   return elements * static_cast<int64_t>(sizeof(float));
 }
 
-Parameters::Parameters(const ModelConfig& config, Device device)
-    : config_(config), buffer_(bytes(config), device) {
+Parameters::Parameters(const ModelConfig& config, const Holding& holding, Device device)
+    : config_(config), holding_(holding), buffer_(bytes(config, holding), device) {
   int64_t offset = 0;
-  for (ImpliedTensor& tensor : tensor_list(config)) {
+  for (HeldTensor& tensor : held_tensors(config, holding)) {
     const TensorView view =
         buffer_.view(DType::kF32, tensor.shape, offset * static_cast<int64_t>(sizeof(float)));
     index_.add(tensor.id, list_.size());
@@ -65,9 +66,15 @@ size_t Parameters::place(TensorId id) const {
   return *place;
 }
 
+bool Parameters::has(TensorId id) const {
+  return holds(holding_, config_, id) && index_.find({id.role, id.layer, -1});
+}
+
 TensorView Parameters::view(TensorId id) const {
-  const TensorView stack = list_[place(id)].view;
-  return id.expert < 0 ? stack : stack.slice(id.expert);
+  const Parameter& stack = list_[place(id)];
+  if (id.expert < 0) return stack.view;
+  if (!has(id)) fail(ErrorCode::kNotFound, "{} is not held here", hf_name(id, config_));
+  return stack.view.slice(id.expert - stack.first);
 }
 
 void Parameters::initialise(uint64_t seed, Stream& stream) {
@@ -79,10 +86,14 @@ void Parameters::zero(Stream& stream) { dure::zero(flat_, stream); }
 
 ModelGradients Parameters::by_place() const {
   ModelGradients out;
-  size_t next = 0;
-  visit_tensors(config_, out,
-                [&](const ImpliedTensor&, TensorView& field) { field = list_[next++].view; });
+  add_places(out);
   return out;
+}
+
+void Parameters::add_places(ModelGradients& places) const {
+  visit_tensors(config_, places, [&](const ImpliedTensor& tensor, TensorView& field) {
+    if (const auto place = index_.find(tensor.id)) field = list_[*place].view;
+  });
 }
 
 }  // namespace dure

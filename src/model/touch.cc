@@ -13,7 +13,8 @@ std::vector<WeightView> matrices_of(const ModelWeights& weights) {
   ModelOf<WeightView, ConstTensorView> fields = weights;
   std::vector<WeightView> out;
   visit_tensors(weights.config, fields, [&](const ImpliedTensor&, auto& field) {
-    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, WeightView>) out.push_back(field);
+    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, WeightView>)
+      if (field) out.push_back(field);
   });
   return out;
 }

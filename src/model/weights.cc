@@ -107,9 +107,8 @@ ModelWeights bind_weights(const Parameters& parameters, Stream& stream) {
   ModelWeights out;
   out.config = parameters.config();
   out.make_rope_tables(stream);
-  size_t next = 0;
-  visit_tensors(out.config, out, [&](const ImpliedTensor&, auto& field) {
-    set(field, parameters.list()[next++].view);
+  visit_tensors(out.config, out, [&](const ImpliedTensor& tensor, auto& field) {
+    if (parameters.has(tensor.id)) set(field, parameters.view(tensor.id));
   });
   return out;
 }

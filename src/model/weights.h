@@ -12,6 +12,7 @@
 
 #include "kernels/norm.h"  // RopeTable
 #include "model/adapter.h"
+#include "model/expert_exchange.h"
 #include "model/parameters.h"
 
 namespace dure {
@@ -33,6 +34,9 @@ struct ModelWeights : ModelOf<WeightView, ConstTensorView> {
   // What all rows go through unless their batch says otherwise (RowBatch::adapters); null: the base
   // alone. Who makes Activations for these weights plans rank_max() of inner rows.
   std::shared_ptr<const ModelAdapter> adapter;
+  // How routed experts are reached that lie elsewhere: those of all sparse layers; null: all are
+  // here. Then no adapter adds to experts.
+  ExpertExchange* experts = nullptr;
   int64_t adapter_rank() const { return adapter == nullptr ? 0 : adapter->rank_max; }
 
   // Empty for a layer without RoPE. Checked: some layer of the config that the tables were made

@@ -11,8 +11,9 @@ namespace {
 
 constexpr int64_t kPiece = 16384;  // elements that one worker draws at a time; even
 
+// Elements [begin, end) of the stream; out: of element draw.first.
 void draw_range(const NormalDraw& draw, float* out, int64_t begin, int64_t end) {
-  for (int64_t i = begin; i < end; i += 2) {
+  for (int64_t i = begin - begin % 2; i < end; i += 2) {
     const std::array<uint32_t, 4> bits =
         philox(draw.seed, draw.stream, static_cast<uint64_t>(i / 2));
     const double u =
@@ -20,8 +21,8 @@ void draw_range(const NormalDraw& draw, float* out, int64_t begin, int64_t end) 
     const double angle =
         (static_cast<uint64_t>(bits[2]) << 21 | bits[3] >> 11) * 0x1p-53 * 2 * M_PI;
     const double radius = draw.deviation * std::sqrt(-2 * std::log(u));
-    out[i] = static_cast<float>(radius * std::cos(angle));
-    if (i + 1 < end) out[i + 1] = static_cast<float>(radius * std::sin(angle));
+    if (i >= begin) out[i - draw.first] = static_cast<float>(radius * std::cos(angle));
+    if (i + 1 < end) out[i + 1 - draw.first] = static_cast<float>(radius * std::sin(angle));
   }
 }
 
@@ -31,7 +32,8 @@ void fill_normal(TensorView y, const NormalDraw& draw, CpuStream& stream) {
   float* out = y.f32();
   const int64_t n = y.elements();
   stream.threads().parallel_for((n + kPiece - 1) / kPiece, [&](int64_t piece, int) {
-    draw_range(draw, out, piece * kPiece, std::min(n, (piece + 1) * kPiece));
+    draw_range(draw, out, draw.first + piece * kPiece,
+               draw.first + std::min(n, (piece + 1) * kPiece));
   });
 }
 

@@ -1,0 +1,128 @@
+// One grouped product over all sources and experts, through a table of addresses; gradients source
+// by source.
+#include "model/experts.h"
+
+#include "base/check.h"
+#include "kernels/bias.h"
+#include "kernels/elementwise.h"
+#include "kernels/linear.h"
+#include "model/layer.h"
+
+namespace dure {
+namespace {
+
+// A stack repeated for every source: as it is for one, else by the address of each matrix.
+class Repeated {
+ public:
+  Repeated(const WeightView& w, int64_t sources) : view_(w) {
+    if (sources == 1) return;
+    const int64_t experts = w.stack();
+    for (int64_t s = 0; s < sources; ++s)
+      for (int64_t e = 0; e < experts; ++e) addresses_.push_back(w.part(e));
+    view_.data.shape = {sources * experts, w.rows(), w.columns()};
+    view_.parts = addresses_.data();
+  }
+  operator const WeightView&() const { return view_; }
+
+ private:
+  WeightView view_;
+  std::vector<const void*> addresses_;
+};
+
+// Calls use(s, offsets) for every source that has rows.
+template <typename Use>
+void for_sources(SourcedRows& rows, Stream& stream, Use&& use) {
+  for (int64_t s = 0; s < rows.sources(); ++s)
+    if (rows.count(s) > 0) use(s, rows.offsets_of(s, stream));
+}
+
+void add_biases(ConstTensorView bias, SourcedRows& rows, TensorView y, Stream& stream) {
+  if (!bias) return;
+  for_sources(rows, stream, [&](int64_t s, ConstTensorView offsets) {
+    add_grouped_bias(bias, offsets, y.rows(rows.first(s), rows.count(s)), stream);
+  });
+}
+
+// Of one product: its matrix's and its bias's, of one source.
+struct ProductGradients {
+  const WeightView& w;
+  TensorView matrix, bias;
+};
+void weight_gradients(const ProductGradients& g, ConstTensorView offsets, ConstTensorView dy,
+                      ConstTensorView x, Stream& stream) {
+  if (g.matrix)
+    grouped_linear_weight_gradient(offsets, dy, x, g.matrix, g.w.gradient_arithmetic(), stream);
+  if (g.bias) grouped_bias_gradient(offsets, dy, g.bias, stream);
+}
+
+}  // namespace
+
+SourcedRows::SourcedRows(int64_t sources_max, int64_t experts_max, Device device)
+    : groups_(sources_max * experts_max + 1, device),
+      each_(sources_max * (experts_max + 1), device) {
+  first_.reserve(static_cast<size_t>(sources_max) + 1);
+}
+
+void SourcedRows::set(int64_t sources, int64_t experts, std::span<const int64_t> counts) {
+  DURE_CHECK(std::ssize(counts) == sources * experts, "{} counts", counts.size());
+  sources_ = sources;
+  experts_ = experts;
+  first_.assign(1, 0);
+  groups_.clear();
+  each_.clear();
+  groups_.push_back(0);
+  for (int64_t s = 0; s < sources; ++s) {
+    int64_t own = 0;
+    each_.push_back(0);
+    for (int64_t e = 0; e < experts; ++e) {
+      own += counts[static_cast<size_t>(s * experts + e)];
+      each_.push_back(own);
+      groups_.push_back(first_.back() + own);
+    }
+    first_.push_back(first_.back() + own);
+  }
+}
+
+void experts_forward(const ExpertLayer& w, const ActivationFacts& activation, SourcedRows& rows,
+                     ConstTensorView x, const FfnActivations& a, TensorView y, Stream& stream) {
+  if (rows.rows() == 0) return;
+  const Repeated gate(w.expert_gate, rows.sources()), up(w.expert_up, rows.sources()),
+      down(w.expert_down, rows.sources());
+  const Product gate_up[] = {{gate, a.gate}, {up, a.up}};
+  grouped_linear(gate_up, rows.offsets(stream), x, stream);
+  add_biases(w.expert_gate_bias, rows, a.gate, stream);
+  add_biases(w.expert_up_bias, rows, a.up, stream);
+  swiglu(a.gate, a.up, swiglu_facts(activation), a.h, stream);
+  grouped_linear(down, rows.offsets(stream), a.h, y, stream);
+  add_biases(w.expert_down_bias, rows, y, stream);
+}
+
+void experts_backward(const ExpertLayer& w, const ActivationFacts& activation, SourcedRows& rows,
+                      const ExpertRows& v, std::span<const LayerGradients* const> gradients,
+                      Stream& stream) {
+  if (rows.rows() == 0) return;
+  const auto of = [&](ConstTensorView view, int64_t s) {
+    return view.rows(rows.first(s), rows.count(s));
+  };
+  for_sources(rows, stream, [&](int64_t s, ConstTensorView offsets) {
+    const LayerGradients& g = *gradients[static_cast<size_t>(s)];
+    weight_gradients({w.expert_down, g.expert_down, g.expert_down_bias}, offsets, of(v.dy, s),
+                     of(v.a.h, s), stream);
+  });
+  const Repeated gate(w.expert_gate, rows.sources()), up(w.expert_up, rows.sources()),
+      down(w.expert_down, rows.sources());
+  const ConstTensorView groups = rows.offsets(stream);
+  grouped_linear_input_gradient(down, groups, v.dy, v.dh, Write::kSet, stream);
+  swiglu_backward(v.a.gate, v.a.up, swiglu_facts(activation), v.dh, v.a.gate, v.a.up, stream);
+  for_sources(rows, stream, [&](int64_t s, ConstTensorView offsets) {
+    const LayerGradients& g = *gradients[static_cast<size_t>(s)];
+    weight_gradients({w.expert_gate, g.expert_gate, g.expert_gate_bias}, offsets, of(v.a.gate, s),
+                     of(v.x, s), stream);
+    weight_gradients({w.expert_up, g.expert_up, g.expert_up_bias}, offsets, of(v.a.up, s),
+                     of(v.x, s), stream);
+  });
+  grouped_linear_input_gradient(gate, groups, v.a.gate, v.dx, Write::kSet, stream);
+  grouped_linear_input_gradient(up, groups, v.a.up, v.dx, Write::kAdd, stream);
+}
+
+}  // namespace dure
