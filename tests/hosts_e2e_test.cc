@@ -3,22 +3,34 @@
 // commit.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <thread>
 
+#include "cli/rank_plan.h"
+#include "launched.h"
 #include "net_hosts.h"
 #include "tiny_runs.h"
 
 namespace dure {
 namespace {
 
+constexpr WireOptions kWire{.bandwidth = 50e6, .latency_s = 500e-6};
+
+// Of recipes/nano: 17 MB of parameters.
+constexpr const char* kNanoModel =
+    R"({"model_type": "exaone_moe", "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 8,
+  "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "sliding_window": 32, "sliding_window_pattern": "LLLG",
+  "first_k_dense_replace": 1, "moe_intermediate_size": 64, "num_experts": 16, "num_experts_per_tok": 4, "num_shared_experts": 1,
+  "rope_theta": 10000, "num_nextn_predict_layers": 1, "max_position_embeddings": 1024})";
+
 class OverHosts : public TinyRuns {
  protected:
   void SetUp() override {
-    if (std::system("command -v mpirun > /dev/null 2>&1") != 0)
-      GTEST_SKIP() << "mpirun is not installed (openmpi-bin)";
+    if (!has_mpirun()) GTEST_SKIP() << "mpirun is not installed (openmpi-bin)";
     try {
-      hosts_ = std::make_unique<NetHosts>(4, WireOptions{.bandwidth = 50e6, .latency_s = 500e-6});
+      hosts_ = std::make_unique<NetHosts>(4, kWire);
     } catch (const Error& error) {
       GTEST_SKIP() << error.what();
     }
@@ -33,30 +45,25 @@ class OverHosts : public TinyRuns {
     c.schedule = {.warmup_steps = 0, .decay_fraction = 0};
     c.steps = 4;
     c.record = {.checkpoint_steps = 2, .keep_last = 1000};
+    c.ranks.limit_s = 30;
     return c;
   }
 
-  struct Ended {
-    int code = 0;
-    std::string output;
-  };
-  Ended train(int ranks, TrainConfig c) const {
-    c.ranks.data = ranks;
+  // `before`: the launcher, or nothing.
+  Launched launch(const TrainConfig& c, const char* model, const std::string& before) const {
     Json json = to_json(c);
-    json["model"] = parse_json(kModel, "model");
+    json["model"] = parse_json(model, "model");
     const Path file = at(fmt::format("{}.json", Path(c.output).filename().string()));
     write_file(file, json.dump(2));
-    const std::string command = fmt::format(
-        "DURE_PROGRESS=off DURE_LOG=error DURE_THREADS=1 {} -x DURE_PROGRESS -x "
-        "DURE_LOG -x DURE_THREADS '{}' train '{}' 2>&1 < /dev/null",
-        hosts_->mpirun(ranks), DURE_BINARY, file.string());
-    std::FILE* pipe = ::popen(command.c_str(), "r");
-    Ended out;
-    char buffer[4096];
-    for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;)
-      out.output.append(buffer, n);
-    out.code = WEXITSTATUS(::pclose(pipe));
-    return out;
+    const std::string exported =
+        before.empty() ? "" : "-x DURE_PROGRESS -x DURE_LOG -x DURE_THREADS";
+    return end_of(
+        fmt::format("DURE_PROGRESS=off DURE_LOG=error DURE_THREADS=1 {} {} '{}' train '{}'", before,
+                    exported, DURE_BINARY, file.string()));
+  }
+  Launched train(int ranks, TrainConfig c) const {
+    c.ranks.data = ranks;
+    return launch(c, kModel, hosts_->mpirun(ranks));
   }
 
   // The files of one checkpoint, and the losses up to it.
@@ -87,7 +94,7 @@ class OverHosts : public TinyRuns {
 
 TEST_F(OverHosts, FourHostsHaveTheBitsOfOneProcess) {
   run(in_parts("one"));
-  const Ended ended = train(4, in_parts("four"));
+  const Launched ended = train(4, in_parts("four"));
   EXPECT_EQ(ended.code, 0) << ended.output;
   expect_same("one", "four", 4);
 }
@@ -102,24 +109,82 @@ TEST_F(OverHosts, AHostThatIsCutOffEndsTheRunAndFewerRanksGoOn) {
     hosts_->cut(3);
     seconds = seconds_until_all_ended(/*most=*/60);
   });
-  const Ended ended = train(4, c);
+  const Launched ended = train(4, c);
   cutter.join();
   EXPECT_LT(seconds, 30) << "a limit of 2 s";
   RecordProperty("seconds", std::to_string(seconds));
   EXPECT_NE(ended.code, 0);
-  // One line of the program, whatever the launcher adds.
-  const size_t line = ended.output.find("dure: ");
-  ASSERT_NE(line, std::string::npos) << ended.output;
-  EXPECT_EQ(ended.output.find("dure: ", line + 1), std::string::npos) << ended.output;
-  EXPECT_EQ(ended.output.find("rank 3 (host4) has not answered rank"), line + 6) << ended.output;
+  EXPECT_EQ(ended.lines(), 1) << ended.output;
+  EXPECT_NE(ended.output.find("dure: rank 3 (host4) has not answered rank"), std::string::npos)
+      << ended.output;
 
   const int64_t step = Checkpoint(*latest_checkpoint(at("cut") / "checkpoints")).step();
   c.steps = step + 2;
-  const Ended again = train(2, c);
+  const Launched again = train(2, c);
   EXPECT_EQ(again.code, 0) << again.output;
   c.output = at("whole").string();
   run(c);
   expect_same("whole", "cut", step + 2);
+}
+
+// DURE_MEASURE_HOSTS=1: the time of `dure plan --ranks` beside that of runs over the wires. One
+// process says what arithmetic reaches here; ranks share two cores, and the switch takes its part.
+class PlanOverHosts : public OverHosts {
+ protected:
+  TrainConfig nano(const std::string& output) const {
+    TrainConfig c = in_parts(output);
+    c.batch = {.rows = 8, .tokens = 128, .micro_rows = 1};
+    c.steps = 10;
+    c.record = {.checkpoint_steps = 1000, .checkpoint_minutes = 0};
+    return c;
+  }
+  double median_step(const std::string& run) const {
+    std::vector<double> times = column_of(run, "step_time");
+    times.erase(times.begin(), times.begin() + 2);
+    std::ranges::sort(times);
+    return times[times.size() / 2];
+  }
+};
+
+TEST_F(PlanOverHosts, TimeBesideMeasured) {
+  if (std::getenv("DURE_MEASURE_HOSTS") == nullptr)
+    GTEST_SKIP() << "a measurement: set DURE_MEASURE_HOSTS";
+  TrainConfig c = nano("alone");
+  ASSERT_EQ(launch(c, kNanoModel, "").code, 0);
+  const double alone = median_step("alone");
+  const ModelConfig model = ModelFiles(at("alone/model"), Extent::kHeader).config();
+  LearnerOptions options{.optimiser = c.optimiser, .parts = 4};
+  const StepShape step{.rows = 8, .tokens = 128, .micro_rows = 1, .parts = 4};
+  RankMachine machine{.flops = 1e9,
+                      .memory_rate = 1e10,
+                      .bandwidth = kWire.bandwidth,
+                      .latency_s = kWire.latency_s};
+  const auto planned = [&](const MeshShape& ranks) {
+    return plan_ranks(model, options, ranks, step, machine, "test").time;
+  };
+  // What arithmetic reaches, from the one process: time falls as it rises.
+  double low = 1e8, high = 1e13;
+  for (int i = 0; i < 100; ++i) {
+    machine.flops = std::sqrt(low * high);
+    (planned({}).total() > alone ? low : high) = machine.flops;
+  }
+  const double reached = machine.flops;
+  std::printf("alone: %.1f ms a step, %.2f GFLOP/s\n", 1e3 * alone, 1e-9 * reached);
+  for (const int ranks : {2, 4}) {
+    c = nano(fmt::format("over{}", ranks));
+    c.ranks.data = ranks;
+    ASSERT_EQ(launch(c, kNanoModel, hosts_->mpirun(ranks)).code, 0);
+    // Two cores: a thread of four ranks has half of one.
+    machine.flops = reached * std::min(1.0, 2.0 / ranks);
+    const StepTime time = planned({.data = ranks});
+    const double real = median_step(fmt::format("over{}", ranks));
+    std::printf(
+        "%d ranks: planned %.1f ms (passes %.1f, gradients %.1f, update %.1f, weights %.1f, "
+        "small %.1f), measured %.1f ms (%+.0f %%)\n",
+        ranks, 1e3 * time.total(), 1e3 * time.passes, 1e3 * time.gradients, 1e3 * time.update,
+        1e3 * time.weights, 1e3 * time.small, 1e3 * real, 100 * (real / time.total() - 1));
+    EXPECT_NEAR(real, time.total(), 0.25 * time.total());
+  }
 }
 
 }  // namespace

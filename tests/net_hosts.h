@@ -1,10 +1,9 @@
-// tests/net_hosts.h: several "hosts" on one machine: network, name and process namespaces of their
-// own, wires between them that are limited in bandwidth and latency, and mpirun over them.
+// tests/net_hosts.h: several "hosts" on one machine: namespaces of network and name of their own,
+// wires between them that are limited in bandwidth and latency, and mpirun over them.
 //
-// A host is a process that holds its namespaces and is the first in them: with it everything ends
-// that runs on the host, whatever becomes of the test. Wires: veth pairs into a bridge with `tc
-// netem`, or, in kernels without netem, TAP devices and a slow switch (slow_switch.h). Needs root
-// and iproute2. Not here: what runs on the hosts.
+// A host is a process that holds its namespaces; with it everything ends that runs on the host.
+// Wires: veth pairs into a bridge with `tc netem`, or, in kernels without netem, TAP devices and a
+// slow switch (slow_switch.h). Needs root and iproute2. Not here: what runs on the hosts.
 #pragma once
 
 #include <sys/prctl.h>
@@ -58,38 +57,47 @@ class NetHosts {
   // Processes of a program that run on a host.
   int64_t running(int host, const Path& program) const {
     std::error_code none;  // They come and go.
-    const auto space_of = [&](const Path& process) {
-      return std::filesystem::read_symlink(process / "ns/pid", none);
-    };
-    const Path space = space_of(Path("/proc") / std::to_string(process_of(host)));
-    const auto is_one = [&](const auto& entry) {
-      return space_of(entry.path()) == space &&
-             std::filesystem::read_symlink(entry.path() / "exe", none) == program;
-    };
-    return std::ranges::count_if(std::filesystem::directory_iterator("/proc"), is_one);
+    int64_t count = 0;
+    for (const Path& process : processes_in(process_of(host)))
+      count += std::filesystem::read_symlink(process / "exe", none) == program ? 1 : 0;
+    return count;
   }
 
  private:
-  // Processes that hold namespaces; ended with it.
+  // As folders of /proc: those in the network namespace of `holder`, itself among them.
+  static std::vector<Path> processes_in(int holder) {
+    std::error_code none;
+    const auto space_of = [&](const Path& process) {
+      return std::filesystem::read_symlink(process / "ns/net", none);
+    };
+    const Path space = space_of(Path("/proc") / std::to_string(holder));
+    std::vector<Path> out;
+    if (space.empty() || space == space_of("/proc/self")) return out;  // It is gone, or is none.
+    for (const auto& entry : std::filesystem::directory_iterator("/proc"))
+      if (space_of(entry.path()) == space) out.push_back(entry.path());
+    return out;
+  }
+
+  // Processes that hold namespaces; all that entered those ends with them.
   struct Holders {
     std::vector<int> processes;
     ~Holders() {
-      for (const int process : processes) {
-        ::kill(process, SIGKILL);
-        ::waitpid(process, nullptr, 0);
+      for (const int holder : processes) {
+        for (const Path& process : processes_in(holder))
+          ::kill(std::atoi(process.filename().c_str()), SIGKILL);
+        ::waitpid(holder, nullptr, 0);
       }
     }
     void start(const std::string& name) {
-      const auto process = static_cast<int>(
-          ::syscall(SYS_clone, CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0));
+      const auto process =
+          static_cast<int>(::syscall(SYS_clone, CLONE_NEWNET | CLONE_NEWUTS | SIGCHLD, 0, 0, 0, 0));
       if (process == 0) hold(name);
       if (process < 0)
         fail(ErrorCode::kUnsupported, "namespaces are not allowed here: {}", std::strerror(errno));
       processes.push_back(process);
     }
-    static void hold(const std::string& name) {
+    [[noreturn]] static void hold(const std::string& name) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      std::signal(SIGCHLD, SIG_IGN);  // The first of a namespace would have to reap the others.
       static_cast<void>(::sethostname(name.data(), name.size()));
       while (true) ::pause();
     }
@@ -97,7 +105,7 @@ class NetHosts {
 
   int process_of(int host) const { return hosts_.processes[static_cast<size_t>(host)]; }
   std::string enter(int host) const {
-    return fmt::format("nsenter --target {} --net --uts --pid ", process_of(host));
+    return fmt::format("nsenter --target {} --net --uts ", process_of(host));
   }
   int run(int host, const std::string& command) const {
     return std::system((enter(host) + "sh -c '" + command + "' > /dev/null 2>&1").c_str());
@@ -116,8 +124,9 @@ class NetHosts {
     std::string all = "ip link add br0 type bridge && ip link set br0 up";
     for (size_t h = 0; h < hosts_.processes.size(); ++h) {
       all += fmt::format(
-          " && ip link add h{} type veth peer name eth0 netns {} && ip link set h{} master br0 up",
-          h, hosts_.processes[h], h);
+          " && ip link add h{0} type veth peer name eth0 netns {1} && ip link set h{0} mtu 9000 "
+          "master br0 up && tc qdisc add dev h{0} root netem rate {2}bit limit 10000",
+          h, hosts_.processes[h], static_cast<int64_t>(wire_.bandwidth * 8));
     }
     // The pairs are made in the bridge's namespace, by process numbers of this one.
     if (std::system(fmt::format("nsenter --target {} --net sh -c '{}'", bridge_.processes[0], all)
@@ -144,7 +153,7 @@ class NetHosts {
     std::string text = "#!/bin/sh\ncase $1 in\n";
     for (size_t h = 0; h < hosts_.processes.size(); ++h)
       text += fmt::format("{}) host={} ;;\n", address(static_cast<int>(h)), hosts_.processes[h]);
-    text += "esac\nshift\nexec nsenter --target $host --net --uts --pid sh -c \"$*\"\n";
+    text += "esac\nshift\nexec nsenter --target $host --net --uts sh -c \"$*\"\n";
     write_file(agent(), text);
     std::filesystem::permissions(agent(), std::filesystem::perms::owner_all);
   }

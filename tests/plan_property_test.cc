@@ -8,6 +8,8 @@
 #include "base/thread_pool.h"
 #include "cli/convert_model.h"
 #include "cli/memory_plan.h"
+#include "cli/rank_plan.h"
+#include "comm/thread_transport.h"
 #include "formats/config_fixture.h"
 #include "golden.h"
 #include "model/load.h"
@@ -86,6 +88,36 @@ TEST(Plan, TrainingInBf16CountsTheCopies) {
   const int64_t before = data_bytes();
   const Learner learner(medium(), options, stream);
   expect_as_planned("training in bf16", plan.total_bytes(), data_bytes() - before);
+}
+
+// Every rank's own figures: what they take together is their sum. Ranks are threads of this process
+// that wait for each other between the two looks.
+TEST(Plan, TrainingOverDataRanks) {
+  for (const OptimiserKind kind : {OptimiserKind::kAdamW, OptimiserKind::kMuon}) {
+    for (const int ranks : {2, 4}) {
+      LearnerOptions options{.optimiser = {.kind = kind}, .pass = {.rows_max = 1024}, .parts = 4};
+      const TablePlan plan = plan_ranks(medium(), options, {.data = ranks},
+                                        {.rows = 4, .tokens = 1024, .micro_rows = 1, .parts = 4},
+                                        {.flops = 1e9, .memory_rate = 1e9}, "test");
+      int64_t planned = 0, before = 0, after = 0;
+      for (const RankPlan& rank : plan.by_rank)
+        planned += rank.memory.total() - rank.memory.buffers;
+      run_ranks(ranks, [&](Group& group) {
+        CpuStream stream(1);
+        group.barrier();
+        if (group.is_first()) before = data_bytes();
+        group.barrier();
+        const Learner learner(medium(), options, stream, group);
+        group.barrier();
+        if (group.is_first()) after = data_bytes();
+        group.barrier();
+      });
+      expect_as_planned(fmt::format("training over {} ranks, {}", ranks, name_of(kind)).c_str(),
+                        planned, after - before);
+      EXPECT_LT(plan.by_rank[0].memory.moments,
+                plan_training(medium(), options, 1).moment_bytes * 3 / (ranks + 1));
+    }
+  }
 }
 
 // A folder in BF16: norms are widened when it is opened, experts stay where they lie.

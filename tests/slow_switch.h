@@ -2,8 +2,8 @@
 // the kernel has no netem: frames of TAP devices are carried by a thread that makes each of them
 // wait.
 //
-// A host's line is busy while a frame leaves it (bytes / bandwidth); the frame arrives `latency`
-// after that. Not here: the hosts (net_hosts.h).
+// A host's line is busy, each way, while a frame passes (bytes / bandwidth); what leaves is there
+// `latency` later. Not here: the hosts (net_hosts.h).
 #pragma once
 
 #include <fcntl.h>
@@ -27,7 +27,7 @@
 namespace dure {
 
 struct WireOptions {
-  double bandwidth = 0;  // bytes/s that a host sends at most
+  double bandwidth = 0;  // bytes/s of a host, each way
   double latency_s = 0;  // of every message, one way
 };
 
@@ -58,14 +58,16 @@ class SlowSwitch {
 
  private:
   using Clock = std::chrono::steady_clock;
+  static constexpr auto kSlack = std::chrono::milliseconds(1);  // as a thread wakes late
   struct Frame {
     Clock::time_point due;
     std::vector<unsigned char> bytes;
   };
   struct Port {
     int device = -1;
-    Clock::time_point free_at;  // when its line is
-    std::deque<Frame> under_way;
+    Clock::time_point free_at, in_free_at;  // when its line is, to send and to receive
+    std::deque<Frame> under_way;            // from it
+    std::deque<Frame> arriving;
   };
 
   // What failed, or nothing.
@@ -77,7 +79,7 @@ class SlowSwitch {
     if (!entered) return name + ": " + std::strerror(errno);
     const int device = ::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (device < 0) return std::string("/dev/net/tun: ") + std::strerror(errno);
-    ports_.push_back({.device = device, .free_at = Clock::now(), .under_way = {}});
+    ports_.push_back({.device = device, .free_at = Clock::now()});
     ifreq request{};
     std::strcpy(request.ifr_name, "eth0");
     request.ifr_flags = IFF_TAP | IFF_NO_PI;
@@ -94,27 +96,47 @@ class SlowSwitch {
     return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(s));
   }
 
+  Clock::duration passing(ssize_t bytes) const {
+    return seconds(static_cast<double>(bytes) / wire_.bandwidth);
+  }
+
   // Frames that the line has room for now.
   void read_frames(Port& port) {
     std::vector<unsigned char> room(1 << 16);
     while (port.free_at <= Clock::now()) {
       const ssize_t n = ::read(port.device, room.data(), room.size());
       if (n <= 0) return;
-      port.free_at = std::max(port.free_at, Clock::now() - std::chrono::milliseconds(1)) +
-                     seconds(static_cast<double>(n) / wire_.bandwidth);
+      port.free_at = std::max(port.free_at, Clock::now() - kSlack) + passing(n);
       port.under_way.push_back(
           {port.free_at + seconds(wire_.latency_s), std::vector(room.begin(), room.begin() + n)});
     }
   }
 
-  void deliver(const Port& from, const Frame& frame) {
+  // To the lines of those that it is for.
+  void hand_over(const Port& from, const Frame& frame) {
     const unsigned char last = frame.bytes[5];
     const bool to_all = (frame.bytes[0] & 1) != 0;
     for (size_t p = 0; p < ports_.size(); ++p) {
-      if (&ports_[p] == &from || (!to_all && last != p + 1)) continue;
-      // Refused while the device is down: lost, as on a wire that is cut.
-      static_cast<void>(!::write(ports_[p].device, frame.bytes.data(), frame.bytes.size()));
+      Port& to = ports_[p];
+      if (&to == &from || (!to_all && last != p + 1)) continue;
+      to.in_free_at = std::max(to.in_free_at, frame.due) + passing(std::ssize(frame.bytes));
+      to.arriving.push_back({to.in_free_at, frame.bytes});
     }
+  }
+
+  // Refused while the device is down: lost, as on a wire that is cut.
+  static void deliver(const Port& to, const Frame& frame) {
+    static_cast<void>(!::write(to.device, frame.bytes.data(), frame.bytes.size()));
+  }
+
+  // Those that are due; when the next one is, at most `next`.
+  template <typename Take>
+  static void take_due(std::deque<Frame>& frames, Clock::time_point& next, const Take& take) {
+    while (!frames.empty() && frames.front().due <= Clock::now()) {
+      take(frames.front());
+      frames.pop_front();
+    }
+    if (!frames.empty()) next = std::min(next, frames.front().due);
   }
 
   void carry() {
@@ -123,15 +145,13 @@ class SlowSwitch {
       std::vector<pollfd> waits;
       for (Port& port : ports_) {
         read_frames(port);
-        while (!port.under_way.empty() && port.under_way.front().due <= Clock::now()) {
-          deliver(port, port.under_way.front());
-          port.under_way.pop_front();
-        }
-        if (!port.under_way.empty()) next = std::min(next, port.under_way.front().due);
+        take_due(port.under_way, next, [&](const Frame& frame) { hand_over(port, frame); });
         const bool open = port.free_at <= Clock::now();
         if (!open) next = std::min(next, port.free_at);
         waits.push_back({port.device, static_cast<short>(open ? POLLIN : 0), 0});
       }
+      for (Port& port : ports_)
+        take_due(port.arriving, next, [&](const Frame& frame) { deliver(port, frame); });
       const auto left = std::chrono::nanoseconds(std::max(next - Clock::now(), Clock::duration()));
       const timespec limit{0, static_cast<long>(left.count())};
       ::ppoll(waits.data(), waits.size(), &limit, nullptr);

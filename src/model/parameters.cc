@@ -12,7 +12,6 @@ namespace dure {
 namespace {
 
 constexpr int64_t kAlign = 16;  // elements: 64 bytes
-int64_t padded(int64_t elements) { return (elements + kAlign - 1) / kAlign * kAlign; }
 
 void initialise_tensor(const Parameter& parameter, uint64_t seed, double deviation,
                        Stream& stream) {
@@ -27,6 +26,8 @@ void initialise_tensor(const Parameter& parameter, uint64_t seed, double deviati
 }
 
 }  // namespace
+
+int64_t Parameters::padded(int64_t elements) { return (elements + kAlign - 1) / kAlign * kAlign; }
 
 int64_t Parameters::bytes(const ModelConfig& config, const Holding& holding) {
   int64_t elements = 0;

@@ -29,6 +29,8 @@ class Parameters {
       : Parameters(config, Holding{}, device) {}
   Parameters(const ModelConfig& config, const Holding& holding, Device device);
   static int64_t bytes(const ModelConfig& config, const Holding& holding = {});
+  // Elements that a tensor of so many has in the block, padding included.
+  static int64_t padded(int64_t elements);
 
   const ModelConfig& config() const { return config_; }
   const Holding& holding() const { return holding_; }

@@ -29,6 +29,7 @@ LossOptions loss_options(std::span<const TrainBatch> batches,
 // What the micro-batches of a part come to; numbers of a kind, so that they are summed alike.
 enum PartSum : size_t { kLoss, kMtp, kBalance, kValid, kMtpValid, kPartSums };
 using PartSums = std::array<double, kPartSums>;
+static_assert(kPartSums == kPartSumCount);
 
 PartSums accumulate_part(std::span<const TrainBatch> batches, const LossOptions& options,
                          Learner& learner) {

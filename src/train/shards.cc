@@ -28,8 +28,16 @@ std::vector<size_t> runs(std::span<const int64_t> costs, int64_t most) {
 }  // namespace
 
 Shards share_out(const Parameters& parameters, std::span<const int64_t> costs, int ranks) {
-  const auto list = parameters.list();
-  DURE_CHECK(costs.size() == list.size(), "{} costs for {} tensors", costs.size(), list.size());
+  std::vector<int64_t> first_elements;
+  for (const Parameter& p : parameters.list()) first_elements.push_back(p.offset);
+  first_elements.push_back(parameters.flat().elements());
+  return share_out(first_elements, costs, ranks);
+}
+
+Shards share_out(std::span<const int64_t> first_elements, std::span<const int64_t> costs,
+                 int ranks) {
+  DURE_CHECK(costs.size() + 1 == first_elements.size(), "{} costs for {} tensors", costs.size(),
+             first_elements.size() - 1);
   int64_t low = *std::ranges::max_element(costs);
   int64_t high = std::reduce(costs.begin(), costs.end());
   while (low < high) {
@@ -38,9 +46,8 @@ Shards share_out(const Parameters& parameters, std::span<const int64_t> costs, i
     (enough ? high : low) = enough ? middle : middle + 1;
   }
   Shards out{.first_tensor = runs(costs, low)};
-  out.first_tensor.resize(static_cast<size_t>(ranks) + 1, list.size());
-  for (const size_t t : out.first_tensor)
-    out.first_elements.push_back(t < list.size() ? list[t].offset : parameters.flat().elements());
+  out.first_tensor.resize(static_cast<size_t>(ranks) + 1, costs.size());
+  for (const size_t t : out.first_tensor) out.first_elements.push_back(first_elements[t]);
   for (size_t r = 0; r < static_cast<size_t>(ranks); ++r)
     out.elements.push_back(out.first_elements[r + 1] - out.first_elements[r]);
   return out;

@@ -34,6 +34,10 @@ struct Shards {
 // The largest share of the costs (one a tensor of list()) is as small as runs of tensors allow. A
 // rank may own nothing.
 Shards share_out(const Parameters& parameters, std::span<const int64_t> costs, int ranks);
+// The same of a block that is not allocated: first_elements: [tensors + 1], of each in flat(), and
+// the end.
+Shards share_out(std::span<const int64_t> first_elements, std::span<const int64_t> costs,
+                 int ranks);
 
 // Parts [first, first + count) of `part_count` are this rank's. Checked: they divide.
 struct PartRange {
