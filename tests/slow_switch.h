@@ -10,6 +10,7 @@
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -47,6 +48,9 @@ class SlowSwitch {
       fail(ErrorCode::kUnsupported, "no TAP device: {}", failure);
     }
     thread_ = std::thread([this] { carry(); });
+    // A wire does not wait for the processor. Without the right to it, it does.
+    const sched_param first{.sched_priority = 1};
+    ::pthread_setschedparam(thread_.native_handle(), SCHED_RR, &first);
   }
   ~SlowSwitch() {
     ending_ = true;

@@ -38,7 +38,7 @@ Shards share_out(std::span<const int64_t> first_elements, std::span<const int64_
                  int ranks) {
   DURE_CHECK(costs.size() + 1 == first_elements.size(), "{} costs for {} tensors", costs.size(),
              first_elements.size() - 1);
-  int64_t low = *std::ranges::max_element(costs);
+  int64_t low = costs.empty() ? 0 : *std::ranges::max_element(costs);
   int64_t high = std::reduce(costs.begin(), costs.end());
   while (low < high) {
     const int64_t middle = low + (high - low) / 2;
