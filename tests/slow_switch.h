@@ -62,7 +62,7 @@ class SlowSwitch {
 
  private:
   using Clock = std::chrono::steady_clock;
-  static constexpr auto kSlack = std::chrono::milliseconds(1);  // as a thread wakes late
+  static constexpr auto kSlack = std::chrono::milliseconds(1);
   struct Frame {
     Clock::time_point due;
     std::vector<unsigned char> bytes;
@@ -70,6 +70,7 @@ class SlowSwitch {
   struct Port {
     int device = -1;
     Clock::time_point free_at, in_free_at;  // when its line is, to send and to receive
+    bool waited = false;                    // the last frame, for its line
     std::deque<Frame> under_way;            // from it
     std::deque<Frame> arriving;
   };
@@ -109,8 +110,12 @@ class SlowSwitch {
     std::vector<unsigned char> room(1 << 16);
     while (port.free_at <= Clock::now()) {
       const ssize_t n = ::read(port.device, room.data(), room.size());
+      port.waited = port.waited && n > 0;
       if (n <= 0) return;
-      port.free_at = std::max(port.free_at, Clock::now() - kSlack) + passing(n);
+      // One that waited for the line left when that was free, however late this thread woke.
+      const auto now = Clock::now();
+      port.free_at = (port.waited ? std::max(port.free_at, now - kSlack) : now) + passing(n);
+      port.waited = true;
       port.under_way.push_back(
           {port.free_at + seconds(wire_.latency_s), std::vector(room.begin(), room.begin() + n)});
     }

@@ -13,8 +13,8 @@
 namespace dure {
 namespace {
 
-// Above this Open MPI asks the receiver first: two more messages (btl_tcp_eager_limit).
-constexpr double kEagerBytes = 65536;
+// Above this Open MPI asks the receiver first: two more messages (comm/mpi_transport.cc).
+constexpr double kEagerBytes = 4.0 * static_cast<double>(kRoundElements);
 // Bytes that an update reads and writes for a parameter: its gradient (for the norm, and to move
 // it), its weight and its moments, and the gradient cleared.
 constexpr double kAdamWBytes = 4 + 4 + 8 + 16 + 4;
