@@ -103,16 +103,12 @@ std::vector<double> sum_over_parts(std::span<const double> own, int64_t width, i
   return all;
 }
 
-void refuse_divided_model(const MeshShape& ranks, const std::string& source) {
-  const auto refuse = [&](const char* axis, int64_t count) {
-    if (count == 1) return;
-    fail(ErrorCode::kUnsupported,
-         "{}: ranks.{} is {}: a model lies on several ranks in pretraining and fine-tuning alone; "
-         "give its ranks to ranks.data",
-         source, axis, count);
-  };
-  refuse("expert", ranks.expert);
-  refuse("pipeline", ranks.pipeline);
+void refuse_pipeline(const MeshShape& ranks, const std::string& source) {
+  if (ranks.pipeline == 1) return;
+  fail(ErrorCode::kUnsupported,
+       "{}: ranks.pipeline is {}: layers lie on several ranks in pretraining and fine-tuning alone; "
+       "give its ranks to ranks.data or ranks.expert",
+       source, ranks.pipeline);
 }
 
 void refuse_adapter_over_ranks(bool adapter, const MeshShape& ranks, const std::string& source) {
