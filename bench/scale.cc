@@ -85,15 +85,14 @@ std::string table_of(const std::vector<Point>& points) {
       continue;
     }
     const StepTime& t = plan->time;
-    int64_t sent = 0;
-    for (const RankPlan& rank : plan->by_rank) sent = std::max(sent, rank.sent.total().bytes);
-    out +=
-        fmt::format("| {} | {} x {} x {} | {} | {} | {:.0f} s | {} | {} | {} | {} | {:.0f} |\n",
-                    hosts, plan->ranks.data, plan->ranks.expert, plan->ranks.pipeline,
-                    format_bytes(static_cast<double>(plan->largest().memory.total())),
-                    format_bytes(static_cast<double>(sent)), t.total(), share(t.passes, t.total()),
-                    share(t.bubble, t.total()), share(t.communication(), t.total()),
-                    share(t.update, t.total()), plan->tokens_per_second());
+    double sent = 0;
+    for (const RankPlan& rank : plan->by_rank) sent = std::max(sent, rank.sent.total());
+    out += fmt::format("| {} | {} x {} x {} | {} | {} | {:.0f} s | {} | {} | {} | {} | {:.0f} |\n",
+                       hosts, plan->ranks.data, plan->ranks.expert, plan->ranks.pipeline,
+                       format_bytes(static_cast<double>(plan->largest().memory.total())),
+                       format_bytes(sent), t.total(), share(t.passes, t.total()),
+                       share(t.bubble, t.total()), share(t.communication(), t.total()),
+                       share(t.update, t.total()), plan->tokens_per_second());
   }
   return out;
 }

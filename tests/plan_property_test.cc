@@ -17,6 +17,7 @@
 #include "tensor/cpu_stream.h"
 #include "text/bpe_trainer.h"
 #include "text/chat_template.h"
+#include "train/stage_cut.h"
 
 namespace dure {
 namespace {
@@ -90,34 +91,46 @@ TEST(Plan, TrainingInBf16CountsTheCopies) {
   expect_as_planned("training in bf16", plan.total_bytes(), data_bytes() - before);
 }
 
-// Every rank's own figures: what they take together is their sum. Ranks are threads of this process
-// that wait for each other between the two looks.
-TEST(Plan, TrainingOverDataRanks) {
-  for (const OptimiserKind kind : {OptimiserKind::kAdamW, OptimiserKind::kMuon}) {
-    for (const int ranks : {2, 4}) {
-      LearnerOptions options{.optimiser = {.kind = kind}, .pass = {.rows_max = 1024}, .parts = 4};
-      const TablePlan plan = plan_ranks(medium(), options, {.data = ranks},
-                                        {.rows = 4, .tokens = 1024, .micro_rows = 1, .parts = 4},
-                                        {.flops = 1e9, .memory_rate = 1e9}, "test");
-      int64_t planned = 0, before = 0, after = 0;
-      for (const RankPlan& rank : plan.by_rank)
-        planned += rank.memory.total() - rank.memory.buffers;
-      run_ranks(ranks, [&](Group& group) {
-        CpuStream stream(1);
-        group.barrier();
-        if (group.is_first()) before = data_bytes();
-        group.barrier();
-        const Learner learner(medium(), options, stream, group);
-        group.barrier();
-        if (group.is_first()) after = data_bytes();
-        group.barrier();
-      });
-      expect_as_planned(fmt::format("training over {} ranks, {}", ranks, name_of(kind)).c_str(),
-                        planned, after - before);
-      EXPECT_LT(plan.by_rank[0].memory.moments,
-                plan_training(medium(), options, 1).moment_bytes * 3 / (ranks + 1));
-    }
-  }
+// What the ranks of a table really take: threads of this process that wait for each other between
+// the two looks.
+int64_t taken_by_ranks(const LearnerOptions& options, const MeshShape& shape) {
+  int64_t before = 0, after = 0;
+  run_ranks(static_cast<int>(shape.count()), [&](Group& world) {
+    CpuStream stream(1);
+    Mesh mesh(world, shape);
+    world.barrier();
+    if (world.is_first()) before = data_bytes();
+    world.barrier();
+    const Learner learner(medium(), options, stream, mesh);
+    world.barrier();
+    if (world.is_first()) after = data_bytes();
+    world.barrier();
+  });
+  return after - before;
+}
+
+// Every rank has figures of its own: together they take their sum.
+void expect_ranks_as_planned(OptimiserKind kind, const MeshShape& shape) {
+  LearnerOptions options{.optimiser = {.kind = kind}, .pass = {.rows_max = 512}, .parts = 4};
+  const StepShape step{.rows = 8, .tokens = 512, .micro_rows = 1, .parts = 4};
+  const TablePlan plan =
+      plan_ranks(medium(), options, shape, step, {.flops = 1e9, .memory_rate = 1e9}, "test");
+  if (shape.pipeline > 1) options.stage_layers = cut_layers(medium(), shape.pipeline, true);
+  int64_t planned = 0;
+  for (const RankPlan& rank : plan.by_rank) planned += rank.memory.total() - rank.memory.buffers;
+  expect_as_planned(fmt::format("{}, {}", table_text(shape), name_of(kind)).c_str(), planned,
+                    taken_by_ranks(options, shape));
+}
+
+TEST(Plan, TrainingOverRanks) {
+  for (const MeshShape& shape : {MeshShape{.data = 2},
+                                 {.data = 4},
+                                 {.expert = 2},
+                                 {.data = 2, .expert = 2},
+                                 {.pipeline = 2},
+                                 {.data = 2, .pipeline = 2}})
+    expect_ranks_as_planned(OptimiserKind::kAdamW, shape);
+  expect_ranks_as_planned(OptimiserKind::kMuon, {.data = 4});
 }
 
 // A folder in BF16: norms are widened when it is opened, experts stay where they lie.

@@ -8,7 +8,9 @@
 
 #include "base/error.h"
 #include "model/bf16_copies.h"
+#include "model/expert_ranks.h"
 #include "model/operations.h"
+#include "train/stage_cut.h"
 
 namespace dure {
 namespace {
@@ -25,24 +27,10 @@ double number(int64_t value) { return static_cast<double>(value); }
 // What the ranks of a stage hold.
 struct Stage {
   Holding holding;
-  SharedTensors rest;                   // everything, where experts lie on one rank
-  std::optional<SharedTensors> routed;  // a part of the routed experts
-  int64_t weight_bytes() const { return rest.bytes + (routed ? routed->bytes : 0); }
+  std::vector<SharedTensors> blocks;
+  int64_t activation_bytes = 0;
+  int64_t copy_bytes = 0;
 };
-
-Stage stage_of(const ModelConfig& config, const LearnerOptions& options, const MeshShape& ranks,
-               int64_t index) {
-  Stage out{.holding = holding_at(config, ranks, {.pipeline = index})};
-  Holding rest = out.holding;
-  if (ranks.expert > 1) {
-    Holding routed = out.holding;
-    rest.routed = false;
-    routed.rest = false;
-    out.routed = share_tensors(config, routed, options, ranks.data);
-  }
-  out.rest = share_tensors(config, rest, options, ranks.batch());
-  return out;
-}
 
 // The layers and ends of a stage as a model of its own.
 ModelConfig model_of(const ModelConfig& config, const Holding& holding) {
@@ -54,43 +42,52 @@ ModelConfig model_of(const ModelConfig& config, const Holding& holding) {
   return out;
 }
 
-StepFacts facts_of(const MeshShape& ranks, const StepShape& step) {
-  return {.parts = step.parts,
-          .passes = step.rows / step.micro_rows / ranks.batch(),
-          .rows = step.micro_rows * step.tokens};
+int64_t passes_of(const MeshShape& ranks, const StepShape& step) {
+  return step.rows / step.micro_rows / ranks.batch();
 }
 
-// A stage keeps what its passes in flight need for their backward.
+ExchangedRows rows_of(const ModelConfig& config, const MeshShape& ranks, const StepShape& step,
+                      const Holding& holding) {
+  return balanced_rows(config, ranks, passes_of(ranks, step), step.micro_rows * step.tokens,
+                       holding);
+}
+
+// A stage keeps what its passes in flight need for their backward; an owner of experts, what may
+// come for its own.
 int64_t activation_bytes(const ModelConfig& config, const LearnerOptions& options,
                          const Holding& holding, const MeshShape& ranks, const StepShape& step,
-                         const MeshPlace& place) {
+                         int64_t stage) {
   TrainPassOptions pass = options.pass;
   pass.rows_max = step.micro_rows * step.tokens;
-  pass.mtp = pass.mtp && holding.mtp;
-  const int64_t in_flight = std::min(ranks.pipeline - place.pipeline, facts_of(ranks, step).passes);
-  return in_flight * TrainPass::bytes(model_of(config, holding), pass);
+  const int64_t own = ranks.expert > 1 ? ExpertRanks::bytes(config, pass, ranks.expert) : 0;
+  pass.holding = holding;
+  pass.in_flight = ranks.pipeline - stage;
+  pass.experts_elsewhere = ranks.expert > 1;
+  return TrainPass::bytes(config, pass) + own;
 }
 
-RankMemory memory_of(const ModelConfig& config, const LearnerOptions& options, const Stage& stage,
-                     const MeshShape& ranks, const StepShape& step, const MeshPlace& place,
-                     int64_t thread_count) {
-  const auto in_batch = static_cast<size_t>(place.data * ranks.expert + place.expert),
-             in_data = static_cast<size_t>(place.data);
-  const int64_t blocks = GradientTree::block_count(step.parts / ranks.batch());
-  RankMemory out{.weights = stage.weight_bytes(),
-                 .gradients = blocks * stage.rest.bytes,
-                 .moments = stage.rest.moment_bytes[in_batch],
-                 .scratch = stage.rest.scratch_bytes(in_batch, thread_count)};
+Stage stage_of(const ModelConfig& config, const LearnerOptions& options, const MeshShape& ranks,
+               const StepShape& step, int64_t index) {
+  Stage out{.holding = holding_of(ranks, {.pipeline = index}, options.stage_layers),
+            .blocks = share_tensors(config, options, ranks, index)};
+  out.activation_bytes = activation_bytes(config, options, out.holding, ranks, step, index);
   if (options.arithmetic == Arithmetic::kBf16)
-    out.copies = Bf16Copies::bytes(config, stage.holding);
-  if (stage.routed) {
-    out.gradients += blocks * ranks.expert * stage.routed->bytes;
-    out.moments += stage.routed->moment_bytes[in_data];
-    out.scratch = std::max(out.scratch, stage.routed->scratch_bytes(in_data, thread_count));
+    out.copy_bytes = Bf16Copies::bytes(config, out.holding);
+  return out;
+}
+
+RankMemory memory_of(const Stage& stage, const MeshShape& ranks, const StepShape& step,
+                     const MeshPlace& place, int64_t thread_count) {
+  const int64_t blocks = GradientTree::block_count(step.parts / ranks.batch());
+  RankMemory out{.copies = stage.copy_bytes, .activations = stage.activation_bytes};
+  for (const SharedTensors& tensors : stage.blocks) {
+    const size_t rank = place_among(tensors, ranks, place);
+    out.weights += tensors.bytes;
+    out.gradients += blocks * tensors.sources * tensors.bytes;
+    out.moments += tensors.moment_bytes[rank];
+    out.scratch = std::max(out.scratch, tensors.scratch_bytes(rank, thread_count));
+    out.buffers = std::max(out.buffers, tensors.buffer_bytes(rank));
   }
-  out.activations = activation_bytes(config, options, stage.holding, ranks, step, place);
-  out.buffers = stage.rest.buffer_bytes(in_batch);
-  if (stage.routed) out.buffers = std::max(out.buffers, stage.routed->buffer_bytes(in_data));
   return out;
 }
 
@@ -165,34 +162,38 @@ double update_seconds(const SharedTensors& tensors, const LearnerOptions& option
 struct Exchange {
   double seconds = 0, hidden = 0;
 };
-Exchange expert_exchange(const ModelConfig& config, const Stage& stage, const MeshShape& ranks,
-                         const StepFacts& facts, double shared_seconds,
+Exchange expert_exchange(const ModelConfig& config, const LearnerOptions& options,
+                         const Stage& stage, const TablePlan& plan, double shared_seconds,
                          const RankMachine& machine) {
   const int64_t layers = model_of(config, stage.holding).sparse_layer_count();
-  if (ranks.expert == 1 || layers == 0) return {};
-  const Sent sent = experts_sent(config, layers, ranks.expert, {.passes = 1, .rows = facts.rows});
-  const double each = number(sent.bytes) / number(sent.waits);
-  const double seconds = number(sent.waits) * message_seconds(each, machine);
+  if (plan.ranks.expert == 1 || layers == 0) return {};
+  // There and back, forward and backward, once more where a layer is computed again.
+  const double ways = options.pass.recompute ? 6 : 4;
+  const ExchangedRows rows = rows_of(config, plan.ranks, plan.step, stage.holding);
+  const double each = rows.sent / number(rows.passes * layers) * 4 * number(config.hidden_size);
+  const double counts = ways / 2 * message_seconds(0, machine);
+  const double seconds = number(layers) * (ways * message_seconds(each, machine) + counts);
   return {.seconds = seconds, .hidden = std::min(seconds, shared_seconds)};
 }
 
-double small_seconds(const StepTraffic& sent, const RankMachine& machine) {
+double small_seconds(const StepTraffic& sent, const MeshShape& ranks, const RankMachine& machine) {
+  if (ranks.count() == 1) return 0;
   double seconds = 0;
-  for (const Sent& s : {sent.losses, sent.counts, sent.norm, sent.end})
-    if (s.waits > 0) seconds += message_seconds(number(s.bytes), machine);
+  for (const double bytes : {sent.losses, sent.counts, sent.norm, votes_sent(ranks)})
+    seconds += message_seconds(bytes, machine);
   return seconds;
 }
 
 void add_passes(const ModelConfig& config, const LearnerOptions& options,
                 const std::vector<Stage>& stages, const TablePlan& plan, const RankMachine& machine,
                 StepTime& time) {
-  const StepFacts facts = facts_of(plan.ranks, plan.step);
-  const double passes = number(facts.passes), more = number(plan.ranks.pipeline - 1);
+  const double passes = number(passes_of(plan.ranks, plan.step)),
+               more = number(plan.ranks.pipeline - 1);
   double slowest = 0;
   for (const Stage& stage : stages) {
     const PassOperations operations = pass_operations(config, options, stage.holding, plan.step);
-    const Exchange exchange = expert_exchange(config, stage, plan.ranks, facts,
-                                              operations.shared / machine.flops, machine);
+    const Exchange exchange =
+        expert_exchange(config, options, stage, plan, operations.shared / machine.flops, machine);
     const double seconds = operations.all / machine.flops,
                  exposed = exchange.seconds - exchange.hidden;
     if (seconds + exposed <= slowest) continue;
@@ -204,7 +205,8 @@ void add_passes(const ModelConfig& config, const LearnerOptions& options,
   }
   if (plan.ranks.pipeline == 1) return;
   // Rows of a pass go on while the next one is computed, but for those that fill the pipeline.
-  const double rows = message_seconds(4 * number(facts.rows * config.hidden_size), machine);
+  const double rows = message_seconds(
+      4 * number(plan.step.micro_rows * plan.step.tokens * config.hidden_size), machine);
   time.stages = 2 * more * rows;
   time.hidden += 2 * passes * rows;
 }
@@ -216,19 +218,19 @@ StepTime time_of(const ModelConfig& config, const LearnerOptions& options,
   add_passes(config, options, stages, plan, machine, time);
   for (const Stage& stage : stages) {
     double gradients = 0, weights = 0, update = 0;
-    for (const SharedTensors* tensors : {&stage.rest, stage.routed ? &*stage.routed : nullptr}) {
-      if (tensors == nullptr) continue;
-      const double travel = collective_seconds(tensors->elements, machine);
-      gradients += travel + summing_seconds(*tensors, machine);
+    for (const SharedTensors& tensors : stage.blocks) {
+      const double travel = collective_seconds(tensors.elements, machine);
+      gradients += travel + summing_seconds(tensors, machine);
       weights += travel;
-      update += update_seconds(*tensors, options, machine);
+      update += update_seconds(tensors, options, machine);
     }
     time.gradients = std::max(time.gradients, gradients);
     time.weights = std::max(time.weights, weights);
     time.update = std::max(time.update, update);
   }
-  for (const RankPlan& rank : plan.by_rank)
-    time.small = std::max(time.small, small_seconds(rank.sent, machine));
+  const ExchangedRows rows = rows_of(config, plan.ranks, plan.step, stages[0].holding);
+  time.small =
+      small_seconds(step_traffic(config, options, plan.ranks, {}, rows), plan.ranks, machine);
   return time;
 }
 
@@ -254,6 +256,33 @@ void check_table(const ModelConfig& config, const MeshShape& ranks, const StepSh
                        step.micro_rows, passes, step.parts));
 }
 
+LearnerOptions with_stages(const ModelConfig& config, LearnerOptions options,
+                           const MeshShape& ranks, const StepShape& step) {
+  options.parts = step.parts;
+  if (ranks.pipeline > 1)
+    options.stage_layers = cut_layers(config, ranks.pipeline, options.pass.mtp);
+  return options;
+}
+
+// All but the bytes on the wires.
+TablePlan plan_table(const ModelConfig& config, const LearnerOptions& options,
+                     const MeshShape& ranks, const StepShape& step, const RankMachine& machine,
+                     const std::string& source) {
+  check_table(config, ranks, step, source);
+  TablePlan out{.ranks = ranks, .step = step};
+  std::vector<Stage> stages;
+  for (int64_t p = 0; p < ranks.pipeline; ++p)
+    stages.push_back(stage_of(config, options, ranks, step, p));
+  for (int64_t r = 0; r < ranks.count(); ++r) {
+    const MeshPlace place = place_in(ranks, r);
+    const Stage& stage = stages[static_cast<size_t>(place.pipeline)];
+    out.by_rank.push_back(
+        {.place = place, .memory = memory_of(stage, ranks, step, place, machine.thread_count)});
+  }
+  out.time = time_of(config, options, stages, out, machine);
+  return out;
+}
+
 }  // namespace
 
 const RankPlan& TablePlan::largest() const {
@@ -263,21 +292,13 @@ const RankPlan& TablePlan::largest() const {
 TablePlan plan_ranks(const ModelConfig& config, const LearnerOptions& options,
                      const MeshShape& ranks, const StepShape& step, const RankMachine& machine,
                      const std::string& source) {
-  check_table(config, ranks, step, source);
-  TablePlan out{.ranks = ranks, .step = step};
-  std::vector<Stage> stages;
-  for (int64_t p = 0; p < ranks.pipeline; ++p)
-    stages.push_back(stage_of(config, options, ranks, p));
-  for (int64_t r = 0; r < ranks.count(); ++r) {
-    const MeshPlace place = place_in(ranks, r);
-    const Stage& stage = stages[static_cast<size_t>(place.pipeline)];
-    out.by_rank.push_back(
-        {.place = place,
-         .memory = memory_of(config, options, stage, ranks, step, place, machine.thread_count),
-         .sent = step_traffic(config, {&stage.rest, stage.routed ? &*stage.routed : nullptr}, ranks,
-                              place, facts_of(ranks, step))});
+  LearnerOptions staged = with_stages(config, options, ranks, step);
+  TablePlan out = plan_table(config, staged, ranks, step, machine, source);
+  for (RankPlan& rank : out.by_rank) {
+    const Holding holding = holding_of(ranks, rank.place, staged.stage_layers);
+    rank.sent =
+        step_traffic(config, staged, ranks, rank.place, rows_of(config, ranks, step, holding));
   }
-  out.time = time_of(config, options, stages, out, machine);
   return out;
 }
 
@@ -295,12 +316,14 @@ std::optional<TablePlan> quickest_table(const ModelConfig& config, const Learner
       shape.parts = ranks.batch();
       if (step.rows % ranks.batch() != 0) continue;
       shape.micro_rows = std::gcd(step.micro_rows, step.rows / ranks.batch());
-      TablePlan plan = plan_ranks(config, options, ranks, shape, machine, "a table");
+      TablePlan plan = plan_table(config, with_stages(config, options, ranks, shape), ranks, shape,
+                                  machine, "a table");
       if (plan.largest().memory.total() > memory_bytes) continue;
       if (!best || plan.time.total() < best->time.total()) best = std::move(plan);
     }
   }
-  return best;
+  if (!best) return best;
+  return plan_ranks(config, options, best->ranks, best->step, machine, "a table");
 }
 
 MeshShape parse_table(const std::string& text, const std::string& source) {

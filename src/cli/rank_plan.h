@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "comm/mesh.h"
+#include "train/rank_shares.h"
 #include "train/rank_traffic.h"
 
 namespace dure {
@@ -66,7 +67,7 @@ struct RankPlan {
 struct TablePlan {
   MeshShape ranks;
   StepShape step;
-  std::vector<RankPlan> by_rank;  // one of each kind: a stage's data ranks, at expert place 0
+  std::vector<RankPlan> by_rank;
   StepTime time;
   double tokens_per_second() const {
     return static_cast<double>(step.rows * step.tokens) / time.total();

@@ -44,14 +44,16 @@ void print_memory(const RankMemory& m) {
   bytes_row("together", m.total());
 }
 
-void print_sent(const StepTraffic& s) {
-  bytes_row_if("gradients", s.gradients.bytes);
-  bytes_row_if("weights", s.weights.bytes);
-  bytes_row_if("rows to experts and back", s.experts.bytes);
-  bytes_row_if("rows between stages", s.stages.bytes);
-  bytes_row("losses, counts, norm, end",
-            s.losses.bytes + s.counts.bytes + s.norm.bytes + s.end.bytes);
-  bytes_row("together", s.total().bytes);
+int64_t whole(double bytes) { return static_cast<int64_t>(bytes); }
+
+void print_sent(const StepTraffic& s, const MeshShape& ranks) {
+  bytes_row_if("gradients", whole(s.gradients));
+  bytes_row_if("weights", whole(s.weights));
+  bytes_row_if("rows to experts and back", whole(s.rows + s.routing));
+  bytes_row_if("rows between stages", whole(s.stages));
+  const double small = s.losses + s.counts + s.norm + votes_sent(ranks);
+  bytes_row("losses, counts, norm, end", whole(small));
+  bytes_row("together", whole(s.total() + votes_sent(ranks)));
 }
 
 void print_time(const TablePlan& plan, const RankMachine& machine) {
@@ -73,7 +75,7 @@ void print_time(const TablePlan& plan, const RankMachine& machine) {
 
 const RankPlan& busiest(const TablePlan& plan) {
   return *std::ranges::max_element(plan.by_rank, {},
-                                   [](const RankPlan& r) { return r.sent.total().bytes; });
+                                   [](const RankPlan& r) { return r.sent.total(); });
 }
 
 const RankPlan& smallest(const TablePlan& plan) {
@@ -98,7 +100,7 @@ void print(const TablePlan& plan, const RankMachine& machine, int64_t memory_byt
           : fmt::format("does not fit: {} are there",
                         format_bytes(static_cast<double>(memory_bytes))));
   std::printf("a rank sends in a step, at most (%s)\n", place_text(plan, sends).c_str());
-  print_sent(sends.sent);
+  print_sent(sends.sent, plan.ranks);
   print_time(plan, machine);
 }
 
@@ -114,14 +116,14 @@ Json memory_json(const RankMemory& m) {
   return out;
 }
 
-Json sent_json(const StepTraffic& s) {
+Json sent_json(const StepTraffic& s, const MeshShape& ranks) {
   Json out = Json::object();
-  out["gradients"] = s.gradients.bytes;
-  out["weights"] = s.weights.bytes;
-  out["experts"] = s.experts.bytes;
-  out["stages"] = s.stages.bytes;
-  out["small"] = s.losses.bytes + s.counts.bytes + s.norm.bytes + s.end.bytes;
-  out["total"] = s.total().bytes;
+  out["gradients"] = s.gradients;
+  out["weights"] = s.weights;
+  out["experts"] = s.rows + s.routing;
+  out["stages"] = s.stages;
+  out["small"] = s.losses + s.counts + s.norm + votes_sent(ranks);
+  out["total"] = s.total() + votes_sent(ranks);
   return out;
 }
 
@@ -153,7 +155,7 @@ Json to_json(const TablePlan& plan, int64_t memory_bytes) {
   for (const RankPlan& rank : plan.by_rank) {
     Json one = memory_json(rank.memory);
     one["rank"] = rank_at(plan.ranks, rank.place);
-    one["sent_bytes"] = sent_json(rank.sent);
+    one["sent_bytes"] = sent_json(rank.sent, plan.ranks);
     ranks.push_back(std::move(one));
   }
   out["ranks"] = std::move(ranks);

@@ -10,7 +10,7 @@
 
 namespace dure {
 
-// At exchange number `at` (from 0) of the rank that has it.
+// At exchange or post number `at` (from 0) of the rank that has it.
 struct Fault {
   enum class Kind { kNone, kDelay, kDrop, kKill, kFail };
   Kind kind = Kind::kNone;
@@ -29,12 +29,15 @@ class FaultyTransport : public Transport {
   const std::string& host(int rank) const override { return below_.host(rank); }
   std::unique_ptr<Underway> start(int channel, std::span<const Outgoing> out,
                                   std::span<const Incoming> in) override;
+  void post(int channel, int to, std::vector<std::byte> bytes) override;
   void announce(const FailureNotice& notice) noexcept override { below_.announce(notice); }
   bool lower_rank_failed(double wait_s) noexcept override {
     return below_.lower_rank_failed(wait_s);
   }
 
  private:
+  bool strikes();
+
   Transport& below_;
   Fault fault_;
   int64_t count_ = 0;

@@ -272,6 +272,13 @@ void Group::receive(int from, std::span<std::byte> bytes, std::string_view what)
   exchange({}, {&in, 1}, what);
 }
 
+void Group::post(int to, std::vector<std::byte> bytes) {
+  DURE_CHECK(to != rank_ && !bytes.empty(), "{} bytes to {}", bytes.size(), to);
+  traffic_.sent_bytes += std::ssize(bytes);
+  ++traffic_.messages;
+  transport_->post(channel_, members_[static_cast<size_t>(to)], std::move(bytes));
+}
+
 void Group::agree(const std::string& failure, ErrorCode code, std::string_view what) {
   if (size() == 1) {
     if (!failure.empty()) throw Error(code, failure);

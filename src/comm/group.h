@@ -90,6 +90,8 @@ class Group {
                   std::string_view what);
   void send(int to, std::span<const std::byte> bytes, std::string_view what);
   void receive(int from, std::span<std::byte> bytes, std::string_view what);
+  // Sends without waiting for who receives. Checked: not to oneself.
+  void post(int to, std::vector<std::byte> bytes);
 
   // All or none: each member says what failed on it ("" for nothing). Where any did, all throw a
   // RankFailure that names the first of them, its host and its words.

@@ -41,7 +41,7 @@ struct MpiLibrary {
   std::string version;  // "Open MPI v4.1.4, ..."
 
   static constexpr int kAnySource = -1;
-  static constexpr int kThreadFunneled = 1;
+  static constexpr int kThreadSerialised = 2;
 };
 
 // What `dure doctor` says: the version, or why there is none.
@@ -50,7 +50,8 @@ struct MpiFound {
   std::string text;
 };
 
-// Opens it (DURE_MPI_LIBRARY, else libmpi.so.40), once in a process. Does not start it (init_thread).
+// Opens it (DURE_MPI_LIBRARY, else libmpi.so.40), once in a process. Does not start it
+// (init_thread).
 const MpiFound& find_mpi();
 
 }  // namespace dure

@@ -1,5 +1,6 @@
 // Every exchange posts its receives and sends and then looks at them in turn, at the notices of
-// failed ranks too, first without pause, then with short ones.
+// failed ranks too, first without pause, then with short ones. What is posted is looked at by a
+// thread of its own meanwhile, as MPI moves nothing unless it is called.
 #include "comm/mpi_transport.h"
 
 #include <unistd.h>
@@ -7,8 +8,12 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <cstring>
+#include <list>
+#include <mutex>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
@@ -54,9 +59,17 @@ struct Pending {
   bool done = false;
 };
 
+// A message that was handed over, and what is under way of it.
+struct Posted {
+  std::vector<std::byte> bytes;
+  std::vector<MpiLibrary::Request> requests;
+};
+
 class MpiTransport : public Transport {
  public:
-  explicit MpiTransport(const MpiLibrary& mpi) : mpi_(mpi) {
+  // `several_threads`: MPI may be called by any thread, one at a time.
+  MpiTransport(const MpiLibrary& mpi, bool several_threads)
+      : mpi_(mpi), several_threads_(several_threads) {
     mpi_.comm_set_errhandler(mpi_.world, mpi_.errors_return);
     mpi_.comm_rank(mpi_.world, &rank_);
     mpi_.comm_size(mpi_.world, &size_);
@@ -90,15 +103,32 @@ class MpiTransport : public Transport {
                                   std::span<const Incoming> in) override {
     auto started = std::make_unique<Started>(*this);
     const int tag = kFirstChannelTag + channel;
-    for (const Incoming& i : in) post(i.bytes, i.from, tag, true, started->pending);
+    const std::lock_guard lock(mutex_);
+    for (const Incoming& i : in) begin(i.bytes, i.from, tag, true, started->pending);
     for (const Outgoing& o : out) {
       auto* bytes = const_cast<std::byte*>(o.bytes.data());
-      post({bytes, o.bytes.size()}, o.to, tag, false, started->pending);
+      begin({bytes, o.bytes.size()}, o.to, tag, false, started->pending);
     }
     return started;
   }
 
+  void post(int channel, int to, std::vector<std::byte> bytes) override {
+    const std::lock_guard lock(mutex_);
+    Posted& p = posted_.emplace_back();
+    p.bytes = std::move(bytes);
+    for (size_t at = 0; at < p.bytes.size(); at += kMessageBytes) {
+      const auto count = static_cast<int>(std::min(kMessageBytes, p.bytes.size() - at));
+      require(mpi_.isend(p.bytes.data() + at, count, mpi_.byte, to, kFirstChannelTag + channel,
+                         mpi_.world, &p.requests.emplace_back()),
+              mpi_);
+    }
+    if (several_threads_ && !pump_.joinable())
+      pump_ = std::jthread([this](const std::stop_token& stop) { pump(stop); });
+    wake_.notify_all();
+  }
+
   void announce(const FailureNotice& notice) noexcept override {
+    const std::lock_guard lock(mutex_);
     outgoing_ = {};
     outgoing_.rank = notice.rank;
     outgoing_.code = static_cast<int32_t>(notice.code);
@@ -120,7 +150,10 @@ class MpiTransport : public Transport {
   bool lower_rank_failed(double wait_s) noexcept override {
     const auto start = Clock::now();
     do {
-      look_for_notices();
+      {
+        const std::lock_guard lock(mutex_);
+        look_for_notices();
+      }
       for (int r = 0; r < rank_; ++r)
         if (notices_[static_cast<size_t>(r)]) return true;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -129,6 +162,8 @@ class MpiTransport : public Transport {
   }
 
   void finish() {
+    pump_ = {};
+    while (!sent_all_posted()) std::this_thread::sleep_for(std::chrono::microseconds(100));
     // The notice that never came: from oneself, so that nothing is left open.
     MpiLibrary::Request request = nullptr;
     mpi_.isend(&outgoing_, 0, mpi_.byte, rank_, kNoticeTag, mpi_.world, &request);
@@ -144,7 +179,10 @@ class MpiTransport : public Transport {
 
   struct Started : Underway {
     explicit Started(MpiTransport& t) : transport(t) {}
-    void advance() override { transport.advance(pending); }
+    void advance() override {
+      const std::lock_guard lock(transport.mutex_);
+      transport.advance(pending);
+    }
     void wait(const WaitFacts& facts) override { transport.wait_for_all(pending, facts); }
 
     MpiTransport& transport;
@@ -181,7 +219,27 @@ class MpiTransport : public Transport {
     }
   }
 
-  void post(std::span<std::byte> bytes, int peer, int tag, bool receive, PendingList& pending) {
+  // What is sent of the posted goes; whether nothing is left. Under the lock, or alone.
+  bool sent_all_posted() {
+    posted_.remove_if([&](Posted& p) {
+      std::erase_if(p.requests, [&](MpiLibrary::Request& request) { return test(request); });
+      return p.requests.empty();
+    });
+    return posted_.empty();
+  }
+
+  void pump(const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    while (!stop.stop_requested()) {
+      if (!wake_.wait(lock, stop, [this] { return !posted_.empty(); })) return;
+      sent_all_posted();
+      lock.unlock();
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+      lock.lock();
+    }
+  }
+
+  void begin(std::span<std::byte> bytes, int peer, int tag, bool receive, PendingList& pending) {
     for (size_t at = 0; at < bytes.size(); at += kMessageBytes) {
       const auto count = static_cast<int>(std::min(kMessageBytes, bytes.size() - at));
       Pending& p = pending.emplace_back();
@@ -213,7 +271,9 @@ class MpiTransport : public Transport {
     Pause pause;
     auto last_progress = Clock::now();
     for (size_t left = pending.size(); left > 0;) {
+      std::unique_lock lock(mutex_);
       const size_t now = advance(pending);
+      sent_all_posted();
       if (now == 0) return;
       if (now < left) {
         last_progress = Clock::now();
@@ -221,6 +281,7 @@ class MpiTransport : public Transport {
       }
       left = now;
       look_for_notices();
+      lock.unlock();
       for (const auto& notice : notices_)
         if (notice) throw_heard(*this, *notice);
       if (facts.limit_s > 0 && seconds_since(last_progress) > facts.limit_s)
@@ -238,11 +299,16 @@ class MpiTransport : public Transport {
   }
 
   const MpiLibrary& mpi_;
+  const bool several_threads_;
+  std::mutex mutex_;  // of calls of MPI, and of posted_
   int rank_ = 0, size_ = 1;
   std::vector<std::string> hosts_;
   std::vector<std::optional<FailureNotice>> notices_;
   NoticeBytes incoming_{}, outgoing_{};
   MpiLibrary::Request notice_request_ = nullptr;
+  std::list<Posted> posted_;
+  std::condition_variable_any wake_;
+  std::jthread pump_;  // the last: it goes first
 };
 
 // Over TCP Open MPI asks the receiver before it sends more than 64 KiB, and the question waits
@@ -263,10 +329,11 @@ std::unique_ptr<Transport> connect_mpi(const Launcher& launcher) {
          launcher.name, found.text);
   send_rounds_at_once();
   int provided = 0;
-  if (found.library->init_thread(nullptr, nullptr, MpiLibrary::kThreadFunneled, &provided) != 0)
+  if (found.library->init_thread(nullptr, nullptr, MpiLibrary::kThreadSerialised, &provided) != 0)
     fail(ErrorCode::kUnsupported, "{} started several ranks, but {} does not start", launcher.name,
          found.text);
-  auto transport = std::make_unique<MpiTransport>(*found.library);
+  auto transport =
+      std::make_unique<MpiTransport>(*found.library, provided >= MpiLibrary::kThreadSerialised);
   if (launcher.size && transport->size() != *launcher.size)
     fail(ErrorCode::kUnsupported,
          "{} started {} ranks, but {} sees {}: it does not speak the launcher's protocol (with "

@@ -23,17 +23,6 @@ std::string table(const RankOptions& o) {
                      o.count());
 }
 
-void check_axes(const RankOptions& options, const std::string& source) {
-  const auto refuse = [&](const char* axis, int64_t count) {
-    if (count == 1) return;
-    fail(ErrorCode::kUnsupported,
-         "{}: ranks.{} is {}: this axis does not stand yet; give its ranks to ranks.data", source,
-         axis, count);
-  };
-  refuse("expert", options.expert);
-  refuse("pipeline", options.pipeline);
-}
-
 void check_count(const RankOptions& options, int64_t started, const std::string& source,
                  const std::string& launcher) {
   if (options.count() == started) return;
@@ -84,10 +73,8 @@ void work_connected(Transport& transport, const RankOptions& options, const std:
   world.barrier();
 }
 
-std::unique_ptr<Transport> connect(const RankOptions& options, const std::string& source,
-                                   const Launcher& launcher) {
+std::unique_ptr<Transport> connect(const Launcher& launcher) {
   try {
-    check_axes(options, source);
     return connect_mpi(launcher);
   } catch (const Error& error) {
     if (launcher.rank != 0) leave_quietly(error.code());
@@ -101,11 +88,10 @@ void run_in_ranks(const RankOptions& options, const std::string& source,
                   const std::vector<RankFact>& alike, const std::function<void(Group&)>& work) {
   const std::optional<Launcher> launcher = find_launcher();
   if (!launcher) {
-    check_axes(options, source);
     check_count(options, 1, source, "");
     return work(Group::alone());
   }
-  const std::unique_ptr<Transport> transport = connect(options, source, *launcher);
+  const std::unique_ptr<Transport> transport = connect(*launcher);
   try {
     work_connected(*transport, options, source, launcher->name, alike, work);
   } catch (const RankFailure& failure) {

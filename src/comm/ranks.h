@@ -1,16 +1,17 @@
 // comm/ranks.h: the table of axes (`ranks:` of a configuration) and the ranks that stand behind it.
 //
 // Owns the check of the table against the launcher, the connection, and how a run over ranks ends:
-// one line from one rank, the same exit code on all. Axes: data; expert and pipeline have their
-// fields and are refused above 1 for now; tensor and context have their places after them. Not
-// here: collectives (group.h), what each axis shards (train/).
+// one line from one rank, the same exit code on all. Axes: data, expert and
+// pipeline; tensor and context have their places after them. Not here: groups (mesh.h), collectives
+// (group.h), what each axis shards (train/).
 #pragma once
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "base/options.h"
-#include "comm/group.h"
+#include "comm/mesh.h"
 
 namespace dure {
 
@@ -18,14 +19,25 @@ struct RankOptions {
   int64_t data = 1;
   int64_t expert = 1;
   int64_t pipeline = 1;
+  std::vector<int64_t> layers;
   double limit_s = 600;
-  int64_t count() const { return data * expert * pipeline; }
+  MeshShape shape() const { return {data, expert, pipeline}; }
+  int64_t count() const { return shape().count(); }
 
   template <typename V>
   void visit(V& v) {
     v("data", data, "ranks that share a step's batch and the optimiser's state", between(1, 65536));
-    v("expert", expert, "ranks that share the experts (1 for now)", between(1, 65536));
-    v("pipeline", pipeline, "ranks that share the layers (1 for now)", between(1, 65536));
+    v("expert", expert,
+      "ranks that own the routed experts together, and share a step's batch too: a divisor of the "
+      "experts",
+      between(1, 65536));
+    v("pipeline", pipeline,
+      "ranks that own the layers together, a run of them each: the stages of a pipeline",
+      between(1, 65536));
+    v("layers", layers,
+      "layers of each stage, such as [13, 12, 12, 11] (none: the costliest stage costs as little "
+      "as "
+      "can be)");
     v("limit_s", limit_s, "seconds without an answer after which a rank counts as hung (0: never)",
       at_least(0));
   }

@@ -51,6 +51,12 @@ class ThreadTransport : public Transport {
     return std::make_unique<Started>(*this, channel, in);
   }
 
+  void post(int channel, int to, std::vector<std::byte> bytes) override {
+    const std::lock_guard lock(hub_.mutex);
+    hub_.queues[{rank_, to, channel}].push_back(std::move(bytes));
+    hub_.changed.notify_all();
+  }
+
   void announce(const FailureNotice& notice) noexcept override {
     const std::lock_guard lock(hub_.mutex);
     hub_.failures[static_cast<size_t>(rank_)] = notice;

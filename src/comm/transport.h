@@ -3,9 +3,10 @@
 // A transport connects all ranks of a program. exchange() carries a set of messages to and from
 // other ranks and watches over them: a rank that fails, dies or does not answer within the limit
 // ends the wait with a RankFailure that names it; start() is its first half alone, so that a rank
-// computes while messages travel. Backends: processes under a launcher
-// (mpi_transport.h), threads of one process (thread_transport.h); faulty_transport.h delays, drops
-// and kills. Not here: what the messages mean (group.h), who may start ranks (launcher.h).
+// computes while messages travel, and post() sends without waiting. Backends: processes under a
+// launcher (mpi_transport.h), threads of one process (thread_transport.h); faulty_transport.h
+// delays, drops and kills. Not here: what the messages mean (group.h), who may start ranks
+// (launcher.h).
 #pragma once
 
 #include <cstddef>
@@ -13,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 
@@ -83,6 +85,11 @@ class Transport {
                 const WaitFacts& facts) {
     start(channel, out, in)->wait(facts);
   }
+
+  // Hands a message over and returns; it travels beside what this rank does next and is received as
+  // one of exchange(), in the order of sending. Never waits for the receiver: where it does not
+  // take the message, who waits for that one finds it out.
+  virtual void post(int channel, int to, std::vector<std::byte> bytes) = 0;
 
   // Tells every other rank that this one failed: their waits end with it. Never throws, and
   // returns within a second or two.

@@ -22,6 +22,7 @@ struct Needs {
 struct Taker {
   const ModelConfig& config;
   int64_t rows;  // T
+  bool experts_elsewhere;
   Arena& arena;
 
   TensorView take(Shape shape) { return arena.take_f32(shape); }
@@ -56,7 +57,7 @@ struct Taker {
     out.offsets = arena.take(DType::kI64, {sizes.experts + 1});
     out.row_token = arena.take(DType::kI32, {pairs});
     out.row_of_slot = arena.take(DType::kI32, {pairs});
-    out.ffn = ffn(pairs, sizes.expert_width);
+    if (!experts_elsewhere) out.ffn = ffn(pairs, sizes.expert_width);
     out.outputs = take({pairs, config.hidden_size});
     if (sizes.shared_width > 0) out.shared = ffn(rows, sizes.shared_width);
     return out;
@@ -95,11 +96,27 @@ struct Taker {
   }
 };
 
-Needs needs_of(const ModelConfig& config, bool with_mtp, bool backward) {
-  Needs needs{.backward = backward};
-  for (const LayerFacts& facts : config.layers) needs.add(facts);
-  if (with_mtp) needs.add(config.mtp_layer);
+bool keeps_rows(const ActivationOptions& options) {
+  return options.keep != KeepActivations::kNothing;
+}
+
+bool has_mtp(const ModelConfig& config, const ActivationOptions& options) {
+  return options.mtp && config.mtp_layer_count > 0;
+}
+
+// Of the layers that are held.
+Needs needs_of(const ModelConfig& config, const ActivationOptions& options) {
+  Needs needs{.backward = keeps_rows(options)};
+  for (int64_t i = 0; i < config.layer_count(); ++i)
+    if (holds_layer(options.holding, i)) needs.add(config.layer(i));
+  if (has_mtp(config, options)) needs.add(config.mtp_layer);
   return needs;
+}
+
+Needs needs_of(const LayerFacts& facts, bool backward) {
+  Needs own{.backward = backward};
+  own.add(facts);
+  return own;
 }
 
 // Views of one layer in a set that others may share: its own shapes, and nothing of what it lacks.
@@ -176,66 +193,87 @@ void FfnSizes::add(const LayerFacts& facts) {
   shared_width = std::max(shared_width, e.shared_width());
 }
 
-Activations::Activations(const ModelConfig& config, const ActivationOptions& options, Arena& arena)
+Activations::Activations(const ModelConfig& config, const ActivationOptions& options, Arena& arena,
+                         const Activations* beside)
     : options_(options), row_count_(options.rows_max) {
   DURE_CHECK(options.rows_max >= 1, "{} rows", options.rows_max);
-  Taker taker{config, options.rows_max, arena};
-  const bool backward = options.keep != KeepActivations::kNothing;
-  const bool mtp = options.mtp && config.mtp_layer_count > 0;
-  const Needs needs = needs_of(config, mtp, backward);
-  MoeActivations scratch;
-  if (needs.sparse()) taker.moe_scratch(needs.sizes, scratch);
-  if (options.adapter_rank > 0) {
+  Taker taker{config, options.rows_max, options.experts_elsewhere, arena};
+  if (beside == nullptr) {
+    take_shared(config, arena);
+  } else {
+    scratch_ = beside->scratch_;
+    shared_ = beside->shared_;
+    adapter_inner_ = beside->adapter_inner_;
+    adapter_offsets_ = beside->adapter_offsets_;
+    adapter_rows_ = beside->adapter_rows_;
+  }
+  take_layers(config, arena);
+  // Of a stage without the end it is given away as soon as it is there.
+  const bool given_away = beside != nullptr && !options.holding.head;
+  if (keeps_rows(options)) x_last_ = given_away ? beside->x_last_ : taker.wide();
+  if (options.holding.head) hidden_ = taker.wide();
+  if (options.holding.head && keeps_rows(options)) inverse_rms_ = taker.take({options.rows_max});
+  if (has_mtp(config, options)) take_mtp(config, arena);
+}
+
+void Activations::take_shared(const ModelConfig& config, Arena& arena) {
+  Taker taker{config, options_.rows_max, options_.experts_elsewhere, arena};
+  const Needs needs = needs_of(config, options_);
+  if (needs.sparse()) taker.moe_scratch(needs.sizes, scratch_);
+  if (options_.adapter_rank > 0) {
     const int64_t each = std::max<int64_t>(1, needs.sizes.experts_per_token);
-    adapter_inner_ = taker.take({options.rows_max * each, options.adapter_rank});
+    adapter_inner_ = taker.take({options_.rows_max * each, options_.adapter_rank});
     if (needs.sparse()) {
       adapter_offsets_ = arena.take(DType::kI64, {needs.sizes.experts + 1});
-      adapter_rows_ = arena.take(DType::kI32, {options.rows_max * each});
+      adapter_rows_ = arena.take(DType::kI32, {options_.rows_max * each});
     }
   }
-  // One set for all layers, or a set each.
-  LayerActivations shared;
-  if (options.keep != KeepActivations::kEverything) shared = taker.layer(needs, scratch);
-  // Inputs of the layers: one each for a backward; else one in turn with another where somebody
-  // still looks at a layer's input when its result is there, else one alone.
+  if (options_.keep != KeepActivations::kEverything) shared_ = taker.layer(needs, scratch_);
+}
+
+// Inputs of the layers: one each for a backward; else one in turn with another where somebody still
+// looks at a layer's input when its result is there, else one alone.
+void Activations::take_layers(const ModelConfig& config, Arena& arena) {
+  Taker taker{config, options_.rows_max, options_.experts_elsewhere, arena};
+  const bool backward = keeps_rows(options_);
   const TensorView first_x = backward ? TensorView{} : taker.wide();
-  const TensorView second_x = !backward && options.observed ? taker.wide() : first_x;
-  const auto input_of = [&](size_t layer) {
+  const TensorView second_x = !backward && options_.observed ? taker.wide() : first_x;
+  const auto input_of = [&](int64_t layer) {
     return backward ? taker.wide() : layer % 2 == 0 ? first_x : second_x;
   };
-  const auto own_set = [&](const LayerFacts& facts) {
-    Needs own{.backward = backward};
-    own.add(facts);
-    return taker.layer(own, scratch);
-  };
-  for (const LayerFacts& facts : config.layers) {
-    LayerActivations set = options.keep == KeepActivations::kEverything ? own_set(facts) : shared;
-    set.x = input_of(layers_.size());
-    if (options.keep == KeepActivations::kLayerInputs && facts.sparse) {
-      Needs own;
-      own.add(facts);
-      taker.routing(own.sizes, set.moe);
-    }
-    fit(options.rows_max, facts, set);
-    layers_.push_back(set);
+  layers_.resize(config.layers.size());
+  for (int64_t i = layer_begin(); i < layer_end(); ++i) {
+    const LayerFacts& facts = config.layer(i);
+    LayerActivations set = options_.keep == KeepActivations::kEverything
+                               ? taker.layer(needs_of(facts, backward), scratch_)
+                               : shared_;
+    set.x = input_of(i);
+    if (options_.keep == KeepActivations::kLayerInputs && facts.sparse)
+      taker.routing(needs_of(facts, false).sizes, set.moe);
+    fit(options_.rows_max, facts, set);
+    layer(i) = set;
   }
-  x_last_ = input_of(layers_.size());
-  hidden_ = taker.wide();
-  if (backward) inverse_rms_ = taker.take({options.rows_max});
-  if (!mtp) return;
+  if (!backward) x_last_ = input_of(layer_end());
+}
+
+void Activations::take_mtp(const ModelConfig& config, Arena& arena) {
+  Taker taker{config, options_.rows_max, options_.experts_elsewhere, arena};
+  const bool backward = keeps_rows(options_);
   mtp_.embedded = taker.wide();
   mtp_.embedded_normed = taker.wide();
   mtp_.hidden_normed = taker.wide();
-  mtp_.joined = taker.take({options.rows_max, 2 * config.hidden_size});
-  mtp_.layer = options.keep == KeepActivations::kEverything ? own_set(config.mtp_layer) : shared;
-  fit(options.rows_max, config.mtp_layer, mtp_.layer);
-  mtp_.layer.x = input_of(0);
-  mtp_.x = input_of(1);
+  mtp_.joined = taker.take({options_.rows_max, 2 * config.hidden_size});
+  mtp_.layer = options_.keep == KeepActivations::kEverything
+                   ? taker.layer(needs_of(config.mtp_layer, backward), scratch_)
+                   : shared_;
+  fit(options_.rows_max, config.mtp_layer, mtp_.layer);
+  mtp_.layer.x = backward ? taker.wide() : layers_.front().x;
+  mtp_.x = backward ? taker.wide() : output_of(0);
   mtp_.y = taker.wide();
   if (!backward) return;
   for (TensorView* view :
        {&mtp_.embedding_inverse_rms, &mtp_.hidden_inverse_rms, &mtp_.inverse_rms}) {
-    *view = taker.take({options.rows_max});
+    *view = taker.take({options_.rows_max});
   }
 }
 

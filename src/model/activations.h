@@ -7,11 +7,13 @@
 // arena (Arena()) and read used_bytes(); construct again with a real one.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
 #include "formats/model_config.h"
 #include "kernels/router.h"
+#include "model/holding.h"
 #include "tensor/buffer.h"
 
 namespace dure {
@@ -30,7 +32,7 @@ struct MoeActivations {
   TensorView row_token;      // [T*K] i32
   TensorView row_of_slot;    // [T*K] i32
   TensorView inputs;         // [T*K, D] rows by expert; scratch, gathered again by the backward
-  FfnActivations ffn;        // [T*K, I]
+  FfnActivations ffn;        // [T*K, I]; not where experts lie elsewhere
   TensorView outputs;        // [T*K, D]
   FfnActivations shared;     // [T, S]
   TensorView shared_output;  // [T, D]; scratch
@@ -94,11 +96,17 @@ struct ActivationOptions {
   bool mtp = false;          // room for the MTP layer as well
   bool observed = false;     // a layer's input outlives the layer, for a LayerObserver
   int64_t adapter_rank = 0;  // the largest of any adapter that rows will go through; 0: none
+  // No room for what routed experts compute (ModelWeights::experts).
+  bool experts_elsewhere = false;
+  Holding holding = {};  // layers that have a set, and whether there are the ends
 };
 
 class Activations {
  public:
-  Activations(const ModelConfig& config, const ActivationOptions& options, Arena& arena);
+  // `beside`: others of the same options whose rows are worked on in turn with these: what nobody
+  // keeps from a forward to its backward is one for both.
+  Activations(const ModelConfig& config, const ActivationOptions& options, Arena& arena,
+              const Activations* beside = nullptr);
 
   void set_rows(int64_t row_count);  // T of the next pass. Checked: 1 <= T <= rows_max.
   int64_t row_count() const { return row_count_; }
@@ -106,7 +114,7 @@ class Activations {
 
   LayerActivations& layer(int64_t i) { return layers_[static_cast<size_t>(i)]; }
   MtpActivations& mtp() { return mtp_; }
-  TensorView& x_last() { return x_last_; }            // [T, D] output of the last layer
+  TensorView& x_last() { return x_last_; }            // [T, D] output of the last layer here
   TensorView& hidden() { return hidden_; }            // [T, D] after the final norm
   TensorView& inverse_rms() { return inverse_rms_; }  // [T] of the final norm; training only
   // [T*max(K, 1), adapter_rank], of the planned T: A x of one product after another; scratch.
@@ -114,13 +122,22 @@ class Activations {
   // [E+1] i64 and [T*K] i32, of the planned T: an adapter's share of the experts' rows; scratch.
   TensorView adapter_offsets() const { return adapter_offsets_; }
   TensorView adapter_rows() const { return adapter_rows_; }
+  // The layers that have a set.
+  int64_t layer_begin() const { return options_.holding.layer_begin; }
+  int64_t layer_end() const { return std::min(options_.holding.layer_end, layer_count()); }
   // Where layer i leaves its result.
-  TensorView output_of(int64_t i) { return i + 1 < layer_count() ? layer(i + 1).x : x_last_; }
+  TensorView output_of(int64_t i) { return i + 1 < layer_end() ? layer(i + 1).x : x_last_; }
   int64_t layer_count() const { return static_cast<int64_t>(layers_.size()); }
 
  private:
+  void take_shared(const ModelConfig& config, Arena& arena);
+  void take_layers(const ModelConfig& config, Arena& arena);
+  void take_mtp(const ModelConfig& config, Arena& arena);
+
   ActivationOptions options_;
   int64_t row_count_ = 0;
+  MoeActivations scratch_;   // pieces that nobody reads after a layer
+  LayerActivations shared_;  // one set for all layers, unless each keeps its own
   std::vector<LayerActivations> layers_;
   MtpActivations mtp_;
   TensorView x_last_, hidden_, inverse_rms_, adapter_inner_, adapter_offsets_, adapter_rows_;

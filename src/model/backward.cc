@@ -63,26 +63,40 @@ struct FfnAdapters {
   AdapterPlace gate, up, down;
 };
 
-// h: [T, D] input, dy: [T, D] gradient of the output; dh: [T, D] set or added.
-void ffn_backward(const LayerContext& c, const LayerBackwardOptions& options, const FfnWeights& w,
-                  const FfnGradients& g, const FfnAdapters& adapters, const FfnActivations& a,
-                  ConstTensorView h, ConstTensorView dy, LayerScratch& scratch, TensorView dh,
-                  Write write) {
-  Stream& stream = c.stream;
-  TensorView dinner = scratch.dinner;
-  dinner.shape = a.h.shape;
-  weight_gradient(w.down, dy, a.h, g.down, stream);
-  linear_input_gradient(w.down, dy, dinner, Write::kSet, stream);
-  adapter_backward(c, options, adapters.down, {a.h, dy, dinner}, scratch);
-  swiglu_backward(a.gate, a.up, swiglu_facts(c.facts.activation), dinner, a.gate, a.up,
-                  stream);  // gate and up become their gradients
-  weight_gradient(w.gate, a.gate, h, g.gate, stream);
-  weight_gradient(w.up, a.up, h, g.up, stream);
-  linear_input_gradient(w.gate, a.gate, dh, write, stream);
-  linear_input_gradient(w.up, a.up, dh, Write::kAdd, stream);
-  adapter_backward(c, options, adapters.gate, {h, a.gate, dh}, scratch);
-  adapter_backward(c, options, adapters.up, {h, a.up, dh}, scratch);
-}
+// One FFN's backward in three pieces, for what may be done between them. h: [T, D] input, dy: [T,
+// D] gradient of the output.
+struct FfnBackward {
+  const LayerContext& c;
+  const LayerBackwardOptions& options;
+  FfnWeights w;
+  FfnGradients g;
+  FfnAdapters adapters;
+  const FfnActivations& a;
+  ConstTensorView h, dy;
+  LayerScratch& scratch;
+
+  // Through the down product and the activation: gate and up become their gradients.
+  void inner() const {
+    Stream& stream = c.stream;
+    TensorView dinner = scratch.dinner;
+    dinner.shape = a.h.shape;
+    weight_gradient(w.down, dy, a.h, g.down, stream);
+    linear_input_gradient(w.down, dy, dinner, Write::kSet, stream);
+    adapter_backward(c, options, adapters.down, {a.h, dy, dinner}, scratch);
+    swiglu_backward(a.gate, a.up, swiglu_facts(c.facts.activation), dinner, a.gate, a.up, stream);
+  }
+  void weights() const {
+    weight_gradient(w.gate, a.gate, h, g.gate, c.stream);
+    weight_gradient(w.up, a.up, h, g.up, c.stream);
+  }
+  // dh: [T, D] set or added.
+  void input(TensorView dh, Write write) const {
+    linear_input_gradient(w.gate, a.gate, dh, write, c.stream);
+    linear_input_gradient(w.up, a.up, dh, Write::kAdd, c.stream);
+    adapter_backward(c, options, adapters.gate, {h, a.gate, dh}, scratch);
+    adapter_backward(c, options, adapters.up, {h, a.up, dh}, scratch);
+  }
+};
 
 void router_backward(const LayerContext& c, const LayerBackwardOptions& options,
                      const LayerWeights& w, MoeActivations& a, ConstTensorView h,
@@ -98,15 +112,12 @@ void router_backward(const LayerContext& c, const LayerBackwardOptions& options,
   linear_input_gradient(w.router, scratch.dlogits, dh, Write::kSet, c.stream);
 }
 
-void moe_backward(const LayerContext& c, const LayerBackwardOptions& options, const LayerWeights& w,
-                  MoeActivations& a, ConstTensorView h, ConstTensorView dy, LayerScratch& s,
-                  TensorView dh, const LayerGradients& g) {
+// s.drows: [T*K, D] gradients of the layer's own experts' outputs, then of their rows.
+void routed_backward(const LayerContext& c, const LayerBackwardOptions& options,
+                     const LayerWeights& w, MoeActivations& a, ConstTensorView h, LayerScratch& s,
+                     const LayerGradients& g) {
   const ExpertDispatch dispatch = a.dispatch();
-  const ActivationFacts& activation = c.facts.activation;
   Stream& stream = c.stream;
-  s.fit(c.facts.experts);
-  combine_experts_backward(dispatch, a.outputs, a.weights, dy, s.drows, s.dweights, stream);
-  router_backward(c, options, w, a, h, s, dh, g);
   expert_weight_gradient(w.expert_down, dispatch.offsets, s.drows, a.ffn.h, g.expert_down, stream);
   if (g.expert_down_bias)
     grouped_bias_gradient(dispatch.offsets, s.drows, g.expert_down_bias, stream);
@@ -114,8 +125,8 @@ void moe_backward(const LayerContext& c, const LayerBackwardOptions& options, co
                                 stream);
   adapter_backward(c, options, DURE_PLACE(expert_down), {a.ffn.h, s.drows, s.dexpert}, s,
                    dispatch.offsets);
-  swiglu_backward(a.ffn.gate, a.ffn.up, swiglu_facts(activation), s.dexpert, a.ffn.gate, a.ffn.up,
-                  stream);  // as in ffn_backward
+  swiglu_backward(a.ffn.gate, a.ffn.up, swiglu_facts(c.facts.activation), s.dexpert, a.ffn.gate,
+                  a.ffn.up, stream);  // gate and up become their gradients
   if (g.expert_gate_bias)
     grouped_bias_gradient(dispatch.offsets, a.ffn.gate, g.expert_gate_bias, stream);
   if (g.expert_up_bias) grouped_bias_gradient(dispatch.offsets, a.ffn.up, g.expert_up_bias, stream);
@@ -131,13 +142,42 @@ void moe_backward(const LayerContext& c, const LayerBackwardOptions& options, co
                    dispatch.offsets);
   adapter_backward(c, options, DURE_PLACE(expert_up), {a.inputs, a.ffn.up, s.drows}, s,
                    dispatch.offsets);
-  gather_experts_backward(dispatch, s.drows, dh, stream);
-  if (w.shared_gate) {
-    ffn_backward(c, options, {w.shared_gate, w.shared_up, w.shared_down},
-                 {g.shared_gate, g.shared_up, g.shared_down},
-                 {DURE_PLACE(shared_gate), DURE_PLACE(shared_up), DURE_PLACE(shared_down)},
-                 a.shared, h, dy, s, dh, Write::kAdd);
+}
+
+// dh: set by the router, added to by the experts, then by the shared one: whoever has them.
+void moe_backward(const LayerContext& c, const LayerBackwardOptions& options, const LayerWeights& w,
+                  MoeActivations& a, ConstTensorView h, ConstTensorView dy, LayerScratch& s,
+                  TensorView dh, const LayerGradients& g) {
+  const ExpertDispatch dispatch = a.dispatch();
+  s.fit(c.facts.experts);
+  combine_experts_backward(dispatch, a.outputs, a.weights, dy, s.drows, s.dweights, c.stream);
+  const FfnBackward shared{
+      c,
+      options,
+      {w.shared_gate, w.shared_up, w.shared_down},
+      {g.shared_gate, g.shared_up, g.shared_down},
+      {DURE_PLACE(shared_gate), DURE_PLACE(shared_up), DURE_PLACE(shared_down)},
+      a.shared,
+      h,
+      dy,
+      s};
+  const bool has_shared = static_cast<bool>(w.shared_gate);
+  if (ExpertExchange* exchange = c.weights.experts) {
+    const ExpertCall call = expert_call(c, w, ExpertCall::Way::kBackward, dispatch);
+    exchange->send(call, s.drows);
+    router_backward(c, options, w, a, h, s, dh, g);
+    if (has_shared) shared.inner();
+    exchange->turn(call, s.drows);
+    if (has_shared) shared.weights();
+    exchange->receive(call);
+  } else {
+    router_backward(c, options, w, a, h, s, dh, g);
+    routed_backward(c, options, w, a, h, s, g);
+    if (has_shared) shared.inner();
+    if (has_shared) shared.weights();
   }
+  gather_experts_backward(dispatch, s.drows, dh, c.stream);
+  if (has_shared) shared.input(dh, Write::kAdd);
 }
 
 // The gradient of the block's input [T, D], and whether it is set or added.
@@ -206,9 +246,18 @@ void ffn_block_backward(const LayerContext& c, const LayerBackwardOptions& optio
                         ConstTensorView dy, LayerScratch& s, TensorView dh,
                         const LayerGradients& g) {
   if (c.facts.sparse) return moe_backward(c, options, w, a.moe, h, dy, s, dh, g);
-  ffn_backward(c, options, {w.gate, w.up, w.down}, {g.gate, g.up, g.down},
-               {DURE_PLACE(gate), DURE_PLACE(up), DURE_PLACE(down)}, a.dense, h, dy, s, dh,
-               Write::kSet);
+  const FfnBackward dense{c,
+                          options,
+                          {w.gate, w.up, w.down},
+                          {g.gate, g.up, g.down},
+                          {DURE_PLACE(gate), DURE_PLACE(up), DURE_PLACE(down)},
+                          a.dense,
+                          h,
+                          dy,
+                          s};
+  dense.inner();
+  dense.weights();
+  dense.input(dh, Write::kSet);
 }
 
 void pre_norm_backward(const LayerContext& c, const LayerBackwardOptions& options,
@@ -247,10 +296,9 @@ void layer_backward(const LayerContext& c, const LayerBackwardOptions& options,
   }
 }
 
-LayerScratch::LayerScratch(const ModelConfig& config, int64_t rows_max, int64_t adapter_rank,
-                           Arena& arena)
-    : rows_max_(rows_max), row_count_(rows_max) {
-  const int64_t t = rows_max, q = config.head_count, g = config.kv_head_count,
+LayerScratch::LayerScratch(const ModelConfig& config, const TrainPassOptions& options, Arena& arena)
+    : rows_max_(options.rows_max), row_count_(options.rows_max) {
+  const int64_t t = options.rows_max, q = config.head_count, g = config.kv_head_count,
                 h = config.head_width;
   FfnSizes sizes;
   bool post_norm = false;
@@ -263,11 +311,13 @@ LayerScratch::LayerScratch(const ModelConfig& config, int64_t rows_max, int64_t 
   for (TensorView* view : {&dattended, &dq, &dq_raw}) *view = arena.take_f32({t, q, h});
   for (TensorView* view : {&dk, &dv, &dk_raw}) *view = arena.take_f32({t, g, h});
   dinner = arena.take_f32({t, std::max(sizes.dense_width, sizes.shared_width)});
-  if (adapter_rank > 0)
-    dadapter = arena.take_f32({t * std::max<int64_t>(1, sizes.experts_per_token), adapter_rank});
+  if (options.adapter_rank > 0)
+    dadapter =
+        arena.take_f32({t * std::max<int64_t>(1, sizes.experts_per_token), options.adapter_rank});
   if (sizes.experts == 0) return;
   drows = arena.take_f32({t * sizes.experts_per_token, config.hidden_size});
-  dexpert = arena.take_f32({t * sizes.experts_per_token, sizes.expert_width});
+  if (!options.experts_elsewhere)
+    dexpert = arena.take_f32({t * sizes.experts_per_token, sizes.expert_width});
   dweights = arena.take_f32({t, sizes.experts_per_token});
   dlogits = arena.take_f32({t, sizes.experts});
 }

@@ -125,16 +125,10 @@ void attention_block(const LayerContext& c, const LayerWeights& w, LayerActivati
   if (w.o_bias) add_bias(w.o_bias, out, stream);
 }
 
-void moe_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h, MoeActivations& a,
-               TensorView out) {
-  const SwigluFacts activation = swiglu_facts(c.facts.activation);
+// The layer's own experts, rows gathered or taken as their arithmetic has it.
+void routed_experts(const LayerContext& c, const LayerWeights& w, ConstTensorView h,
+                    const ExpertDispatch& dispatch, MoeActivations& a) {
   Stream& stream = c.stream;
-  linear(w.router, h, a.logits, stream);
-  if (w.router_logit_bias) add_bias(w.router_logit_bias, a.logits, stream);
-  const RouterFacts facts = router_facts(c.facts.experts);
-  route(facts, a.logits, w.router_bias, a.probabilities, a.experts, a.weights, stream);
-  const ExpertDispatch dispatch = a.dispatch();
-  dispatch_experts(a.experts, facts, dispatch, stream);
   const Product gate_up[] = {{w.expert_gate, a.ffn.gate}, {w.expert_up, a.ffn.up}};
   const bool takes = takes_rows(w.expert_gate) && takes_rows(w.expert_up);
   if (!takes || adds_to_experts(c)) gather_rows(h, dispatch.row_token, a.inputs, stream);
@@ -150,20 +144,57 @@ void moe_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h, 
     add_grouped_bias(w.expert_gate_bias, dispatch.offsets, a.ffn.gate, stream);
     add_grouped_bias(w.expert_up_bias, dispatch.offsets, a.ffn.up, stream);
   }
-  swiglu(a.ffn.gate, a.ffn.up, activation, a.ffn.h, stream);
+  swiglu(a.ffn.gate, a.ffn.up, swiglu_facts(c.facts.activation), a.ffn.h, stream);
   grouped_linear(w.expert_down, dispatch.offsets, a.ffn.h, a.outputs, stream);
   add_expert_adapters(c, {{&LayerAdapter::expert_down, a.outputs}}, dispatch, a.ffn.h,
                       {.x = a.ffn.gate, .y = a.inputs});
   if (w.expert_down_bias) add_grouped_bias(w.expert_down_bias, dispatch.offsets, a.outputs, stream);
-  if (w.shared_gate) {
-    const Product shared[] = {{w.shared_gate, a.shared.gate}, {w.shared_up, a.shared.up}};
-    linear(shared, h, stream);
-    add_adapters(
-        c, {{&LayerAdapter::shared_gate, a.shared.gate}, {&LayerAdapter::shared_up, a.shared.up}},
-        h);
-    swiglu(a.shared.gate, a.shared.up, activation, a.shared.h, stream);
-    linear(w.shared_down, a.shared.h, a.shared_output, stream);
-    add_adapters(c, {{&LayerAdapter::shared_down, a.shared_output}}, a.shared.h);
+}
+
+// Up to its activation, and the product after it.
+void shared_inner(const LayerContext& c, const LayerWeights& w, ConstTensorView h,
+                  FfnActivations& a) {
+  if (!w.shared_gate) return;
+  const Product shared[] = {{w.shared_gate, a.gate}, {w.shared_up, a.up}};
+  linear(shared, h, c.stream);
+  add_adapters(c, {{&LayerAdapter::shared_gate, a.gate}, {&LayerAdapter::shared_up, a.up}}, h);
+  swiglu(a.gate, a.up, swiglu_facts(c.facts.activation), a.h, c.stream);
+}
+void shared_outer(const LayerContext& c, const LayerWeights& w, MoeActivations& a) {
+  if (!w.shared_gate) return;
+  linear(w.shared_down, a.shared.h, a.shared_output, c.stream);
+  add_adapters(c, {{&LayerAdapter::shared_down, a.shared_output}}, a.shared.h);
+}
+
+// Rows travel while the shared expert is computed.
+void experts_elsewhere(const LayerContext& c, const LayerWeights& w, ConstTensorView h,
+                       const ExpertDispatch& dispatch, MoeActivations& a) {
+  DURE_CHECK(!adds_to_experts(c), "an adapter of experts that lie elsewhere");
+  ExpertExchange& exchange = *c.weights.experts;
+  const ExpertCall call = expert_call(c, w, ExpertCall::Way::kForward, dispatch);
+  gather_rows(h, dispatch.row_token, a.inputs, c.stream);
+  exchange.send(call, a.inputs);
+  shared_inner(c, w, h, a.shared);
+  exchange.turn(call, a.outputs);
+  shared_outer(c, w, a);
+  exchange.receive(call);
+}
+
+void moe_block(const LayerContext& c, const LayerWeights& w, ConstTensorView h, MoeActivations& a,
+               TensorView out) {
+  Stream& stream = c.stream;
+  linear(w.router, h, a.logits, stream);
+  if (w.router_logit_bias) add_bias(w.router_logit_bias, a.logits, stream);
+  const RouterFacts facts = router_facts(c.facts.experts);
+  route(facts, a.logits, w.router_bias, a.probabilities, a.experts, a.weights, stream);
+  const ExpertDispatch dispatch = a.dispatch();
+  dispatch_experts(a.experts, facts, dispatch, stream);
+  if (c.weights.experts != nullptr) {
+    experts_elsewhere(c, w, h, dispatch, a);
+  } else {
+    routed_experts(c, w, h, dispatch, a);
+    shared_inner(c, w, h, a.shared);
+    shared_outer(c, w, a);
   }
   combine_experts(dispatch, a.outputs, a.weights, a.shared_output, out, stream);
 }
@@ -216,8 +247,9 @@ void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
   activations.set_rows(batch.ids.elements());
   const AdapterRows all{weights.adapter.get(), 0, batch.ids.elements()};
   const std::span<const AdapterRows> adapters = adapters_of(weights, batch.adapters, all);
-  embedding(weights.embedding, batch.ids, activations.layer(0).x, stream);
-  for (int64_t i = 0; i < config.layer_count(); ++i) {
+  const Holding& holding = activations.options().holding;
+  if (holding.embedding) embedding(weights.embedding, batch.ids, activations.layer(0).x, stream);
+  for (int64_t i = activations.layer_begin(); i < activations.layer_end(); ++i) {
     const LayerContext context{weights,
                                config.layers[static_cast<size_t>(i)],
                                i,
@@ -232,6 +264,7 @@ void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
                   activations.output_of(i));
     if (observer != nullptr) observer->layer_done(i, activations.layer(i));
   }
+  if (!holding.head) return;
   rms_norm(activations.x_last(), weights.norm, config.norm_epsilon, activations.hidden(),
            activations.inverse_rms(), stream);
 }
@@ -247,7 +280,8 @@ void forward_mtp(const ModelWeights& weights, ConstTensorView hidden, const RowB
       "{} ids, {} positions, hidden {}", batch.ids.elements(), batch.positions.elements(),
       hidden.shape.text());
   activations.set_rows(hidden.dim(0));
-  embedding(weights.embedding, batch.ids, a.embedded, stream);
+  if (activations.options().holding.embedding)
+    embedding(weights.embedding, batch.ids, a.embedded, stream);
   rms_norm(a.embedded, w.embedding_norm, config.norm_epsilon, a.embedded_normed,
            a.embedding_inverse_rms, stream);
   rms_norm(hidden, w.hidden_norm, config.norm_epsilon, a.hidden_normed, a.hidden_inverse_rms,

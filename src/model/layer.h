@@ -32,6 +32,11 @@ struct LayerContext {
   }
 };
 
+inline ExpertCall expert_call(const LayerContext& c, const LayerWeights& w, ExpertCall::Way way,
+                              const ExpertDispatch& dispatch) {
+  return {way, c.index, c.facts, w, dispatch.offsets, c.stream};
+}
+
 // The adapters of a batch: those that it lists, else the weights' own for all rows (`all`), else
 // none.
 inline std::span<const AdapterRows> adapters_of(const ModelWeights& weights,
@@ -62,7 +67,7 @@ inline void weight_gradient(const WeightView& w, ConstTensorView dy, ConstTensor
 
 // Room for the gradients of one layer's intermediates; shared by all layers, as wide as the widest.
 struct LayerScratch {
-  LayerScratch(const ModelConfig& config, int64_t rows_max, int64_t adapter_rank, Arena& arena);
+  LayerScratch(const ModelConfig& config, const TrainPassOptions& options, Arena& arena);
   void set_rows(int64_t row_count);
   // The shapes of a sparse layer's views below, for the rows set.
   void fit(const ExpertFacts& experts);
@@ -73,7 +78,7 @@ struct LayerScratch {
   TensorView dk, dv, dk_raw;         // [T, G, H]
   TensorView dinner;                 // [T, max(F, S)], of a dense or shared FFN's inner rows
   TensorView drows;                  // [T*K, D]
-  TensorView dexpert;                // [T*K, I]
+  TensorView dexpert;                // [T*K, I]; not where experts lie elsewhere
   TensorView dweights, dlogits;      // [T, K], [T, E]
   TensorView dadapter;               // [T*K, R] of an adapter's inner rows
 

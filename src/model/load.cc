@@ -95,6 +95,18 @@ class ParametersProvider : public TensorProvider {
   Stream* stream_;
 };
 
+class FilesProvider : public TensorProvider {
+ public:
+  explicit FilesProvider(const ModelFiles& files) : files_(files) {}
+  DType dtype(const ImpliedTensor& tensor) const override { return files_.dtype(tensor.id); }
+  ConstTensorView fetch(const ImpliedTensor& tensor, Buffer& scratch) override {
+    return files_.load(tensor.id, scratch);
+  }
+
+ private:
+  const ModelFiles& files_;
+};
+
 }  // namespace
 
 void load_parameters(const ModelFiles& files, Parameters& parameters, Stream& stream) {
@@ -153,6 +165,10 @@ ModelWeights open_weights(std::shared_ptr<const ModelFiles> files, Arithmetic ar
 
 std::unique_ptr<TensorProvider> provide(const Parameters& parameters, Stream* stream) {
   return std::make_unique<ParametersProvider>(parameters, stream);
+}
+
+std::unique_ptr<TensorProvider> provide(const ModelFiles& files) {
+  return std::make_unique<FilesProvider>(files);
 }
 
 Arithmetic arithmetic_in(const ModelWeights& weights) {

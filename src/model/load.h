@@ -42,5 +42,7 @@ WeightBytes open_weights_bytes(const ModelFiles& files, const Holding& holding =
 // What write_hf_folder() takes: the tensors of `parameters`, experts one by one. Both must outlive
 // it; `stream` is of their device (null: host memory).
 std::unique_ptr<TensorProvider> provide(const Parameters& parameters, Stream* stream = nullptr);
+// The tensors of `files` as they are stored, which must be plain types.
+std::unique_ptr<TensorProvider> provide(const ModelFiles& files);
 
 }  // namespace dure

@@ -28,6 +28,7 @@ class LayerObserver {
 };
 
 // Leaves the hidden states after the final norm in activations.hidden(): [T, D]. Allocates nothing.
+// Activations of a run of layers: from layer(begin).x, written before, to x_last().
 // Checked: T <= its `rows_max`, ids inside the vocabulary.
 void forward(const ModelWeights& weights, const RowBatch& batch, KvAccess& kv,
              Activations& activations, Stream& stream, LayerObserver* observer = nullptr);

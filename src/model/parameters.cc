@@ -12,6 +12,7 @@ namespace dure {
 namespace {
 
 constexpr int64_t kAlign = 16;  // elements: 64 bytes
+int64_t padded(int64_t elements) { return (elements + kAlign - 1) / kAlign * kAlign; }
 
 void initialise_tensor(const Parameter& parameter, uint64_t seed, double deviation,
                        Stream& stream) {
@@ -27,26 +28,36 @@ void initialise_tensor(const Parameter& parameter, uint64_t seed, double deviati
 
 }  // namespace
 
-int64_t Parameters::padded(int64_t elements) { return (elements + kAlign - 1) / kAlign * kAlign; }
+ParameterLayout layout_of(const ModelConfig& config, const Holding& holding) {
+  ParameterLayout out{.tensors = held_tensors(config, holding)};
+  out.offsets.resize(out.tensors.size());
+  for (const bool behind : {false, true}) {
+    for (size_t i = 0; i < out.tensors.size(); ++i) {
+      const bool part = is_of_experts(out.tensors[i].id.role) && holding.expert_parts > 1;
+      if (part != behind) continue;
+      out.offsets[i] = out.elements;
+      out.elements += padded(out.tensors[i].shape.elements());
+    }
+  }
+  return out;
+}
 
 int64_t Parameters::bytes(const ModelConfig& config, const Holding& holding) {
-  int64_t elements = 0;
-  for (const HeldTensor& tensor : held_tensors(config, holding))
-    elements += padded(tensor.shape.elements());
-  return elements * static_cast<int64_t>(sizeof(float));
+  return layout_of(config, holding).elements * static_cast<int64_t>(sizeof(float));
 }
 
 Parameters::Parameters(const ModelConfig& config, const Holding& holding, Device device)
     : config_(config), holding_(holding), buffer_(bytes(config, holding), device) {
-  int64_t offset = 0;
-  for (HeldTensor& tensor : held_tensors(config, holding)) {
+  ParameterLayout layout = layout_of(config, holding);
+  for (size_t i = 0; i < layout.tensors.size(); ++i) {
+    HeldTensor& tensor = layout.tensors[i];
+    const int64_t offset = layout.offsets[i];
     const TensorView view =
         buffer_.view(DType::kF32, tensor.shape, offset * static_cast<int64_t>(sizeof(float)));
-    index_.add(tensor.id, list_.size());
+    index_.add(tensor.id, i);
     list_.push_back({{std::move(tensor)}, view, offset});
-    offset += padded(view.elements());
   }
-  flat_ = buffer_.view(DType::kF32, {offset});
+  flat_ = buffer_.view(DType::kF32, {layout.elements});
 }
 
 const Parameter* Parameters::find(std::string_view name) const {

@@ -2,8 +2,9 @@
 //
 // The same layout serves the master weights, their gradients and each moment of an optimiser:
 // element i of one block belongs to element i of another. Where a rank holds a part of a model
-// (holding.h) the block has that alone, under the model's own names. Not here: which file they came
-// from (load.h), how they move (train/).
+// (holding.h) the block has that alone, under the model's own names; a part of the routed experts
+// lies behind all the rest, as other ranks have them than have the rest. Not here: which file they
+// came from (load.h), how they move (train/).
 #pragma once
 
 #include <cstdint>
@@ -22,6 +23,14 @@ struct Parameter : HeldTensor {
   int64_t offset = 0;  // of its first element in flat()
 };
 
+// Where what is held lies in such a block, known without one.
+struct ParameterLayout {
+  std::vector<HeldTensor> tensors;
+  std::vector<int64_t> offsets;  // of the first element of each
+  int64_t elements = 0;          // padding included
+};
+ParameterLayout layout_of(const ModelConfig& config, const Holding& holding);
+
 class Parameters {
  public:
   // Allocates bytes(), zeroed. Throws kOutOfMemory.
@@ -29,8 +38,6 @@ class Parameters {
       : Parameters(config, Holding{}, device) {}
   Parameters(const ModelConfig& config, const Holding& holding, Device device);
   static int64_t bytes(const ModelConfig& config, const Holding& holding = {});
-  // Elements that a tensor of so many has in the block, padding included.
-  static int64_t padded(int64_t elements);
 
   const ModelConfig& config() const { return config_; }
   const Holding& holding() const { return holding_; }

@@ -7,7 +7,9 @@
 //
 // The head runs over chunks of rows, so no [T, V] stands in memory; rows without a target skip it.
 // Without the middle call the head is computed once. Everything is allocated by the constructor.
-// Not here: optimisers, schedules, data (train/).
+// A stage of a pipeline has a run of the layers (TrainPassOptions::holding) and several passes in
+// flight; what it takes from other stages and gives to them are rows of this pass. Not here:
+// optimisers, schedules, data, the order of stages (train/).
 #pragma once
 
 #include <cstdint>
@@ -17,6 +19,7 @@
 #include <vector>
 
 #include "kernels/cross_entropy.h"  // kIgnore
+#include "model/holding.h"
 #include "model/model.h"
 
 namespace dure {
@@ -29,12 +32,15 @@ constexpr int64_t kPassRowsMax = int64_t{1} << 31;
 int64_t pass_rows(int64_t count, int64_t each, std::string_view where);
 
 struct TrainPassOptions {
-  int64_t rows_max = 0;       // T
-  int64_t documents_max = 0;  // documents in a batch; 0: rows_max
-  bool recompute = false;     // keep only the layers' inputs
-  bool mtp = true;            // room for the MTP loss (where the model has the layer)
-  int64_t head_rows = 0;      // rows of logits at a time; 0: about 4 MiB of them
-  int64_t adapter_rank = 0;   // of the weights' adapter, 0: none
+  int64_t rows_max = 0;            // T
+  int64_t documents_max = 0;       // documents in a batch; 0: rows_max
+  bool recompute = false;          // keep only the layers' inputs
+  bool mtp = true;                 // room for the MTP loss (where the model has the layer)
+  int64_t head_rows = 0;           // rows of logits at a time; 0: about 4 MiB of them
+  int64_t adapter_rank = 0;        // of the weights' adapter, 0: none
+  bool experts_elsewhere = false;  // the weights reach their experts by an exchange
+  Holding holding = {};            // layers and ends of a stage
+  int64_t in_flight = 1;           // passes between their forward and their backward
 };
 
 struct TrainInput {
@@ -65,8 +71,10 @@ struct LossOptions {
   // log-likelihood has -1 / valid_count in each. Rows without a target count for nothing.
   std::span<const float> row_coefficients;
   bool want_entropy = false;  // fill entropy() too
+  double balance_before = 0;  // of later stages' layers: this one's are added to it
 };
 
+// Of a stage without the head all losses but the balance loss are 0.
 struct LossResult {
   double loss_sum = 0;      // sum of -log p over rows with a target
   double mtp_loss_sum = 0;  // the same for the MTP layer; 0 where mtp_coefficient is 0
@@ -96,6 +104,26 @@ class TrainPass {
   // rows_max.
   void forward(const ModelWeights& weights, const TrainInput& input, Stream& stream);
 
+  // The same in steps, for passes in flight. begin() takes the input at a place, of `in_flight`,
+  // and works on it from then on, as select() does on one that stands there; run() does the layers.
+  void begin(const ModelWeights& weights, const TrainInput& input, int64_t place = 0);
+  void run(Stream& stream);
+  void select(int64_t place);
+  const TrainPassOptions& options() const;
+
+  // Between stages, of the pass that is worked on:
+  TensorView rows_in();   // [T, D] what the first layer here reads: written before run()
+  TensorView rows_out();  // [T, D] what the last one gave; until the next run()
+  // [T, D] of what the last layer gave: written before backward(); then of what the first one read.
+  TensorView gradient();
+  // The MTP layer reads the embedding of next tokens: [T, D], where the embedding stands made by
+  // embed_next(), where the layer stands written before its losses.
+  TensorView next_rows();
+  void embed_next(Stream& stream);
+  // And its gradient: [T, D], written before backward() where the embedding stands, made by
+  // backward() where the layer stands.
+  TensorView next_gradient();
+
   TensorView hidden();  // [T, D] after the final norm
   Activations& activations();
 
@@ -112,6 +140,11 @@ class TrainPass {
                              Stream& stream, const ModelAdapterGradients* adapter = nullptr);
   // Losses alone; a backward() may follow.
   const LossResult& losses(const LossOptions& options, Stream& stream);
+
+  // What forward() and backward() do for others where there are no rows of this rank's own and the
+  // weights reach their experts by an exchange; else nothing.
+  void idle_forward(const ModelWeights& weights, Stream& stream);
+  void idle_backward(const ModelWeights& weights, Stream& stream);
 
  private:
   struct State;

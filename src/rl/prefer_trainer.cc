@@ -32,9 +32,11 @@ void check_prefer(const PreferConfig& config) {
   };
   if (config.init.empty()) refuse("init is empty: name the model folder to start from");
   if (config.output.empty()) refuse("output is empty: name the folder of the run");
-  refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.data, config.output);
-  check_parts(config.ranks.data, config.parts, config.output, "parts",
-              fmt::format("set parts to {}, whatever the number of ranks", config.ranks.data));
+  refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.shape(), config.output);
+  refuse_pipeline(config.ranks.shape(), config.output);
+  check_parts(
+      config.ranks.shape(), config.parts, config.output, "parts",
+      fmt::format("set parts to {}, whatever the number of ranks", config.ranks.shape().batch()));
   if (config.data.files.empty())
     refuse("data.files is empty: name JSONL files of preferences, as [{path: pairs.jsonl}]");
   for (const PreferenceFile& file : config.data.files) {
@@ -55,8 +57,9 @@ void run_prefer(const PreferConfig& config, Group& group) {
   check_prefer(config);
   const RunOptions options = run_options(config);
   require_init(config.init, options.folder);
-  PreferenceStage stage(config, group);
-  Run(options, stage, group).run();
+  Mesh mesh(group, config.ranks.shape());
+  PreferenceStage stage(config, mesh);
+  Run(options, stage, mesh).run();
 }
 
 }  // namespace dure

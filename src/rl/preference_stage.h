@@ -28,10 +28,11 @@ LearnerOptions preference_learner_options(const PreferConfig& config, const Pref
 class PreferenceStage : public Stage {
  public:
   // Opens nothing.
-  explicit PreferenceStage(const PreferConfig& config, Group& group = Group::alone());
+  explicit PreferenceStage(const PreferConfig& config, Mesh& mesh = Mesh::alone());
 
   Json identity() const override;
   void open(const Checkpoint* from) override;
+  void meet(const Checkpoint* from) override;
   Learner& learner() override { return *learner_; }
   const ModelTexts& texts() const override { return folder_texts_; }
   StepReport step(const StepContext& context) override;
@@ -48,7 +49,7 @@ class PreferenceStage : public Stage {
   std::vector<ComparedItem> draw();
 
   PreferConfig config_;
-  Group& group_;
+  Mesh& mesh_;
   Path init_;
   CpuStream stream_;
   std::shared_ptr<const ModelFiles> files_;

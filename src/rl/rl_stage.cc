@@ -31,8 +31,8 @@ Json rollout_identity(const RolloutOptions& options) {
 
 }  // namespace
 
-RlStage::RlStage(const RlConfig& config, Group& group)
-    : config_(config), group_(group), init_(input_path(config.init)), items_(rl_items(config)) {}
+RlStage::RlStage(const RlConfig& config, Mesh& mesh)
+    : config_(config), mesh_(mesh), init_(input_path(config.init)), items_(rl_items(config)) {}
 
 // Length, rates, clips and when to save may be changed when a run is continued; what its steps are
 // made of may not.
@@ -66,6 +66,7 @@ void RlStage::open(const Checkpoint* from) {
   room_ = rl_room(config_, texts_, files_->config().context_tokens, items_.get());
   make_folders(config_.output);
   if (items_ != nullptr) items_->open_graders(config_.output);
+  check_experts_over_ranks(files_->config(), mesh_.shape(), config_.output);
   learner_options_ = rl_learner_options(config_, room_);
   open_learner({.lora = config_.lora,
                 .config = files_->config(),
@@ -73,11 +74,13 @@ void RlStage::open(const Checkpoint* from) {
                 .init = config_.init,
                 .source = config_.output,
                 .seed = static_cast<uint64_t>(config_.seed)},
-               learner_options_, from == nullptr, stream_, group_, learner_);
-  generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
-  if (config_.kl.beta > 0)
-    reference_ = std::make_unique<ReferenceModel>(init_, config_.train.arithmetic, stream_);
-  if (group_.is_first()) samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
+               learner_options_, from == nullptr, stream_, mesh_, learner_);
+  if (learner_->exchange() != nullptr) gathered_.emplace(*learner_, stream_);
+  generator_.emplace(gathered_ ? gathered_->weights() : learner_->weights(),
+                     rl_generator_options(config_, room_), stream_);
+  if (config_.kl.beta > 0) reference_ = std::make_unique<ReferenceModel>(init_, *learner_, stream_);
+  if (mesh_.world().is_first())
+    samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
   if (config_.filter.samples > 0) filter_items(from != nullptr);
 }
 
@@ -111,18 +114,21 @@ PromptSource RlStage::prompts() const {
 
 void RlStage::add_heldout(Json& row) {
   if (items_ == nullptr || items_->heldout().empty()) return;
+  gather();
   std::vector<const PoolItem*> asked;
   const int64_t total = std::ssize(items_->heldout());
   const int64_t count = std::min(config_.heldout.items_max, total);
   for (int64_t i = 0; i < count; ++i)
     asked.push_back(&items_->heldout()[static_cast<size_t>(i * total / count)]);
-  const std::vector<Rollout> answers = answer_items(
-      prompts(), {.items = std::move(asked), .stream = "rl held out"}, room_, *generator_, group_);
+  const std::vector<Rollout> answers =
+      answer_items(prompts(), {.items = std::move(asked), .stream = "rl held out"}, room_,
+                   *generator_, mesh_.world());
   add_heldout_rewards(answers, *items_, row);
 }
 
 StepReport RlStage::step(const StepContext& context) {
   const auto start = std::chrono::steady_clock::now();
+  gather();
   const std::vector<Rollout> rollouts = sample(context.index);
   const std::chrono::duration<double> rollout_time = std::chrono::steady_clock::now() - start;
   const RlLearnt learnt =
@@ -133,6 +139,7 @@ StepReport RlStage::step(const StepContext& context) {
                            .updates = config_.updates_per_step,
                            .rows_max = learner_options_.pass.rows_max},
                           context, *learner_, stream_);
+  gathered_stale_ = true;
   note_entropy(context, learnt);
   note_signal(context, learnt);
   if (samples_) samples_->write(context.index + 1, rollouts, config_.log_samples);
@@ -146,17 +153,24 @@ StepReport RlStage::step(const StepContext& context) {
   return out;
 }
 
+// Once for every state of the weights that somebody samples from.
+void RlStage::gather() {
+  if (gathered_ && gathered_stale_) gathered_->refresh();
+  gathered_stale_ = false;
+}
+
 // Source: Yu et al., DAPO, 2503.14476 (dynamic sampling), with a bound.
 std::vector<Rollout> RlStage::sample(int64_t step) {
   const int64_t wanted = config_.rollout.prompts_per_step;
-  std::vector<Rollout> out = collect_rollouts(prompts(), step, room_, *generator_, nullptr, group_);
+  std::vector<Rollout> out =
+      collect_rollouts(prompts(), step, room_, *generator_, nullptr, mesh_.world());
   int64_t drawn = wanted;
   for (int64_t round = 0; round < config_.rollout.refill_rounds; ++round) {
     const int64_t missing = wanted - weigh_rollouts(config_.objective, out).live_group_count;
     if (missing <= 0) break;
     std::vector<Rollout> more =
         collect_rollouts(prompts(), step, {.begin = drawn, .end = drawn + missing}, room_,
-                         *generator_, nullptr, group_);
+                         *generator_, nullptr, mesh_.world());
     std::move(more.begin(), more.end(), std::back_inserter(out));
     drawn += missing;
   }
@@ -186,7 +200,7 @@ void RlStage::note_signal(const StepContext& context, const RlLearnt& learnt) {
   const bool last = context.index + 1 == config_.steps && steps_without_signal_ == steps_done_;
   const bool due = steps_without_signal_ == kQuietStepsMax ||
                    (steps_without_signal_ > 0 && steps_without_signal_ % 100 == 0);
-  if ((!last && !due) || !group_.is_first()) return;
+  if ((!last && !due) || !mesh_.world().is_first()) return;
   log_warn(
       "{}: nothing learnt in the last {} steps: in every group all answers earned the same; make "
       "the tasks easier or harder, raise rollout.group_size, or start from a better model",

@@ -17,6 +17,7 @@
 #include "rl/rl_step.h"
 #include "rl/rl_trainer.h"
 #include "tensor/cpu_stream.h"
+#include "train/gathered_experts.h"
 #include "train/run.h"
 
 namespace dure {
@@ -24,7 +25,7 @@ namespace dure {
 class RlStage : public Stage {
  public:
   // Opens nothing.
-  explicit RlStage(const RlConfig& config, Group& group = Group::alone());
+  explicit RlStage(const RlConfig& config, Mesh& mesh = Mesh::alone());
 
   Json identity() const override;
   void open(const Checkpoint* from) override;
@@ -38,6 +39,8 @@ class RlStage : public Stage {
   Json filter_settings() const;
   void filter_items(bool continued);
   PromptSource prompts() const;
+  // The weights that the generator samples from are the learner's.
+  void gather();
   // Rollouts of a step, with those of further prompts where groups have nothing to teach.
   std::vector<Rollout> sample(int64_t step);
   void note_entropy(const StepContext& context, const RlLearnt& learnt);
@@ -45,13 +48,15 @@ class RlStage : public Stage {
   StepReport report(const RolloutStats& stats, const RlLearnt& learnt, double rollout_s) const;
 
   RlConfig config_;
-  Group& group_;
+  Mesh& mesh_;
   Path init_;
   CpuStream stream_;
   std::shared_ptr<const ModelFiles> files_;
   ChatTexts texts_;
   ModelTexts folder_texts_;  // what a checkpoint and the released model carry
   std::optional<Learner> learner_;
+  std::optional<GatheredExperts> gathered_;  // where experts lie on several ranks
+  bool gathered_stale_ = true;
   std::optional<Generator> generator_;
   std::unique_ptr<ReferenceModel> reference_;  // null: no KL term
   std::optional<SampleLog> samples_;

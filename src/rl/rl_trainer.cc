@@ -53,10 +53,11 @@ void check_environments(const RlConfig& config) {
                    std::ranges::any_of(config.items, [](const ItemSourceOptions& source) {
                      return source.environment.given();
                    });
-  if (any && config.ranks.data > 1) {
+  if (any && config.ranks.count() > 1) {
     fail(ErrorCode::kUnsupported,
-         "ranks.data is {} with an environment: episodes are played on one rank; leave ranks away",
-         config.ranks.data);
+         "ranks has {} of them with an environment: episodes are played on one rank; leave ranks "
+         "away",
+         config.ranks.count());
   }
 }
 
@@ -73,9 +74,17 @@ void check_rl(const RlConfig& config) {
     fail(ErrorCode::kInvalidArgument, "init is empty: name the model folder to start from");
   if (config.output.empty())
     fail(ErrorCode::kInvalidArgument, "output is empty: name the folder of the run");
-  refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.data, config.output);
-  check_parts(config.ranks.data, config.parts, config.output, "parts",
-              fmt::format("set parts to {}, whatever the number of ranks", config.ranks.data));
+  refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.shape(), config.output);
+  refuse_pipeline(config.ranks.shape(), config.output);
+  if (config.filter.samples > 0 && config.ranks.expert > 1)
+    fail(ErrorCode::kUnsupported,
+         "{}: ranks.expert is {} with filter.samples: items are filtered on one rank's weights; "
+         "give "
+         "its ranks to ranks.data",
+         config.output, config.ranks.expert);
+  check_parts(
+      config.ranks.shape(), config.parts, config.output, "parts",
+      fmt::format("set parts to {}, whatever the number of ranks", config.ranks.shape().batch()));
   if (config.items.empty() || config.tasks_weight > 0) check_mixture(config.tasks, "tasks");
   if (config.items.empty()) check_without_items(config);
   if (config.verifier.given()) make_verifier(config.verifier, "", "verifier");
@@ -90,8 +99,9 @@ void run_rl(const RlConfig& config, Group& group) {
   check_rl(config);
   const RunOptions options = run_options(config);
   require_init(config.init, options.folder);
-  RlStage stage(config, group);
-  Run(options, stage, group).run();
+  Mesh mesh(group, config.ranks.shape());
+  RlStage stage(config, mesh);
+  Run(options, stage, mesh).run();
 }
 
 void run_rl_filter(const RlConfig& config) {

@@ -3,7 +3,8 @@
 // HostArray: what the host writes and kernels read (ids, positions, targets, tables). HostCopy:
 // what kernels wrote and the host reads (log-probabilities, logits to choose from, counts). On the
 // CPU both are the tensor's own memory and nothing is copied; elsewhere they own room on the other
-// side, allocated once, and what has not changed since it was sent is not sent again.
+// side, allocated once, and what has not changed since it was sent is not sent again. HostLanding:
+// where what comes from elsewhere lands on its way into a tensor.
 #pragma once
 
 #include <span>
@@ -124,6 +125,32 @@ class HostCopy {
     DURE_CHECK(count <= room_.size(), "{} values where {} were planned", count, room_.size());
     stream.download(there, room_.data(), count * sizeof(T));
     return std::span(room_).first(count);
+  }
+
+ private:
+  std::vector<T> room_;
+};
+
+template <typename T>
+class HostLanding {
+ public:
+  HostLanding() = default;
+  // Of tensors of up to `capacity` elements.
+  HostLanding(int64_t capacity, Device device) {
+    if (device != Device::kCpu) room_.resize(static_cast<size_t>(capacity));
+  }
+
+  // To be written, then taken(). One tensor at a time.
+  std::span<T> of(TensorView tensor, Stream& stream) {
+    const auto count = static_cast<size_t>(tensor.elements());
+    if (stream.device() == Device::kCpu) return {tensor.as<T>(), count};
+    DURE_CHECK(count <= room_.size(), "{} values where {} were planned", count, room_.size());
+    return std::span(room_).first(count);
+  }
+  void taken(TensorView tensor, Stream& stream) {
+    if (stream.device() == Device::kCpu) return;
+    const auto count = static_cast<size_t>(tensor.elements());
+    copy_from_host(std::span<const T>(room_).first(count), tensor, stream);
   }
 
  private:

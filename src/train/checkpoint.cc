@@ -103,11 +103,11 @@ void verify_file(const Path& folder, const std::string& name, const Json& facts)
 
 void require_alike(const Path& folder, const std::string& file, const TensorInfo& info,
                    const NamedTensor& target) {
-  if (info.dtype == target.view.dtype && info.shape == target.view.shape) return;
+  if (info.dtype == target.view.dtype && info.shape == target.file_shape()) return;
   fail_tensor(
       folder, file, target.name,
       fmt::format("is {} {}, the run needs {} {}", dtype_info(info.dtype).name, info.shape.text(),
-                  dtype_info(target.view.dtype).name, target.view.shape.text()));
+                  dtype_info(target.view.dtype).name, target.file_shape().text()));
 }
 
 // A folder goes in two steps, so that a kill in between cannot leave half a checkpoint under a
@@ -196,8 +196,9 @@ std::vector<std::string> Checkpoint::load_shared(const std::string& file,
     if (!wanted.contains(info.name)) apart.push_back(info.name);
   }
   for (const NamedTensor& target : targets) {
-    if (source.find(target.name) != nullptr && !target.elsewhere)
-      copy_from_host(source.view(target.name), target.view, stream);
+    if (source.find(target.name) == nullptr || target.elsewhere) continue;
+    const ConstTensorView whole = source.view(target.name);
+    copy_from_host(whole.rows(target.first_row, target.view.dim(0)), target.view, stream);
   }
   return apart;
 }

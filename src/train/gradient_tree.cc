@@ -12,9 +12,11 @@ int64_t GradientTree::block_count(int64_t part_count) {
   return std::bit_width(static_cast<uint64_t>(part_count));
 }
 
-GradientTree::GradientTree(const ModelConfig& config, int64_t part_count, Device device) {
+GradientTree::GradientTree(const ModelConfig& config, const Holding& holding, int64_t part_count,
+                           Device device) {
   DURE_CHECK(part_count >= 1, "{} parts", part_count);
-  for (int64_t i = 0; i < block_count(part_count); ++i) blocks_.emplace_back(config, device);
+  for (int64_t i = 0; i < block_count(part_count); ++i)
+    blocks_.emplace_back(config, holding, device);
   for (const Parameters& block : blocks_) places_.push_back(block.by_place());
 }
 

@@ -2,7 +2,7 @@
 //
 // A part is a run of micro-batches whose gradients go into one block one after another. Parts are
 // added in pairs, level by level, an odd last one carried up, the same tree whoever holds them
-// (docs/ranks.md): here over the parts of one rank, over ranks in Learner. A part alone costs
+// (docs/ranks.md): here over the parts of one rank, over ranks in SharedBlock. A part alone costs
 // nothing: one block and no addition. Not here: which parts a step has (next_token_step.h).
 #pragma once
 
@@ -15,7 +15,8 @@ namespace dure {
 class GradientTree {
  public:
   // Room for the parts of one rank: as many blocks as its tree is deep.
-  GradientTree(const ModelConfig& config, int64_t part_count, Device device);
+  GradientTree(const ModelConfig& config, const Holding& holding, int64_t part_count,
+               Device device);
   static int64_t block_count(int64_t part_count);
 
   // What the backward of the part at hand adds to.

@@ -2,8 +2,10 @@
 #include "train/heldout.h"
 
 #include <algorithm>
+#include <array>
 #include <numbers>
 
+#include "train/step_passes.h"
 #include "train/train_data.h"
 
 namespace dure {
@@ -33,8 +35,16 @@ int64_t predicted_bytes(const TrainBatch& batch, const Tokenizer& tokenizer) {
   return bytes;
 }
 
+// What the stage with the head measured.
+Measured on_all_stages(const Measured& here, Learner& learner) {
+  std::array<double, 3> values{here.nats, static_cast<double>(here.tokens),
+                               static_cast<double>(here.bytes)};
+  learner.link().pipeline().all_reduce(std::span<double>(values), "held-out losses");
+  return {values[0], static_cast<int64_t>(values[1]), static_cast<int64_t>(values[2])};
+}
+
 Measured measure(const HeldoutSet& set, int64_t rows, const HeldoutOptions& options,
-                 const Tokenizer& tokenizer, Learner& learner, Stream& stream) {
+                 const Tokenizer& tokenizer, Learner& learner) {
   const int64_t together = std::min(rows, options.rows_together);
   EvalBatches batches(set.documents, {.row_count = together,
                                       .row_tokens = options.row_tokens,
@@ -45,22 +55,22 @@ Measured measure(const HeldoutSet& set, int64_t rows, const HeldoutOptions& opti
   for (int64_t done = 0; done < rows && batches.next(batch); done += together) {
     drop_padding(batch, options.pad_id);
     if (batch.ids.empty()) continue;
-    learner.pass().forward(learner.weights(), input_of(batch), stream);
-    const LossResult& result = learner.pass().losses({}, stream);
+    if (!forward_through(input_of(batch), learner)) continue;
+    const LossResult& result = learner.pass().losses({}, learner.stream());
     out += {result.loss_sum, result.valid, predicted_bytes(batch, tokenizer)};
   }
-  return out;
+  return on_all_stages(out, learner);
 }
 
 }  // namespace
 
 void measure_heldout(const std::vector<HeldoutSet>& sets, const HeldoutOptions& options,
-                     const Tokenizer& tokenizer, Learner& learner, Stream& stream, Json& row) {
+                     const Tokenizer& tokenizer, Learner& learner, Json& row) {
   if (sets.empty()) return;
   const int64_t rows = std::max<int64_t>(1, options.rows / static_cast<int64_t>(sets.size()));
   Measured all;
   for (const HeldoutSet& set : sets) {
-    const Measured one = measure(set, rows, options, tokenizer, learner, stream);
+    const Measured one = measure(set, rows, options, tokenizer, learner);
     row["eval_loss_" + set.name] = one.loss();
     all += one;
   }

@@ -31,6 +31,6 @@ struct HeldoutOptions {
 // Adds "eval_loss_NAME" of each set, "eval_loss" over all of them, and "eval_bits_per_byte" where
 // wanted. Nothing where there are no sets. Forward passes alone: the learner stays as it is.
 void measure_heldout(const std::vector<HeldoutSet>& sets, const HeldoutOptions& options,
-                     const Tokenizer& tokenizer, Learner& learner, Stream& stream, Json& row);
+                     const Tokenizer& tokenizer, Learner& learner, Json& row);
 
 }  // namespace dure

@@ -1,13 +1,16 @@
 // The update and what a checkpoint holds of it.
 #include "train/learner.h"
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "formats/hf_config.h"
 #include "kernels/router.h"
 #include "model/load.h"
+#include "train/stage_cut.h"
 
 namespace dure {
 namespace {
@@ -28,6 +31,16 @@ TrainPassOptions with_rank(TrainPassOptions options, int64_t rank) {
   return options;
 }
 
+StagePlace stage_of(const Mesh& mesh) { return {mesh.place().pipeline, mesh.shape().pipeline}; }
+
+TrainPassOptions over(const Mesh& mesh, const LearnerOptions& options) {
+  TrainPassOptions pass = options.pass;
+  pass.experts_elsewhere = mesh.shape().expert > 1;
+  pass.holding = holding_of(mesh.shape(), mesh.place(), options.stage_layers);
+  pass.in_flight = stage_of(mesh).in_flight();
+  return pass;
+}
+
 }  // namespace
 
 bool is_trained(const LearnerOptions& options, const ModelConfig& config,
@@ -37,25 +50,55 @@ bool is_trained(const LearnerOptions& options, const ModelConfig& config,
   return tensor.trainable() && !frozen && !unused;
 }
 
+int64_t update_cost(const LearnerOptions& options, const ModelConfig& config,
+                    const ImpliedTensor& tensor) {
+  if (!is_trained(options, config, tensor)) return 0;
+  return std::ssize(moment_prefixes(options.optimiser, tensor.kind)) * tensor.shape.elements();
+}
+
+Holding holding_of(const MeshShape& shape, const MeshPlace& place,
+                   const std::vector<int64_t>& stage_layers) {
+  Holding holding = stage_holding({place.pipeline, shape.pipeline}, stage_layers);
+  holding.expert_part = place.expert;
+  holding.expert_parts = shape.expert;
+  return holding;
+}
+
 Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream,
-                 Group& group)
+                 Mesh& mesh)
     : options_(options),
       stream_(stream),
-      group_(group),
-      parameters_(std::in_place, config, stream.device()),
-      tree_(std::in_place, config, parts_of(group, options.parts).count, stream.device()),
-      shards_(share_out(*parameters_, costs(), group.size())),
+      mesh_(mesh),
+      parameters_(std::in_place, config,
+                  holding_of(mesh.shape(), mesh.place(), options.stage_layers), stream.device()),
+      blocks_(make_blocks()),
+      norm_(std::in_place, config,
+            [&](const ImpliedTensor& tensor) { return is_trained(options, config, tensor); }),
       weights_(bind_weights(*parameters_, stream)),
       optimiser_(options.optimiser, own_tensors(), stream),
-      pass_(config, options.pass, stream.device()),
+      pass_(config, over(mesh, options), stream.device()),
+      link_(mesh.pipeline(), stream),
       expert_counts_(config.layer_count() * config.expert_count_max(), stream.device()) {
   if (options.arithmetic == Arithmetic::kBf16) {
     copies_.emplace(*parameters_, stream);
     copies_->bind(weights_);
   }
-  if (!options.train_router) tree_->freeze_router();
-  if (group.size() > 1) room_ = HostCopy<float>(parameters_->flat().elements(), stream.device());
+  if (mesh.shape().expert > 1) {
+    exchange_.emplace(config, options.pass, mesh.expert(), stream.device());
+    weights_.experts = &*exchange_;
+  }
   clear_counts();
+}
+
+std::vector<SharedBlock> Learner::make_blocks() {
+  const TensorCost cost = [this](const ImpliedTensor& tensor) {
+    return update_cost(options_, parameters_->config(), tensor);
+  };
+  std::vector<SharedBlock> blocks;
+  for (const BlockFacts& facts : blocks_of(mesh_.shape(), parameters_->holding()))
+    blocks.emplace_back(*parameters_, facts, parts().count, cost, mesh_, stream_.device());
+  if (!options_.train_router) blocks[0].freeze_router();
+  return blocks;
 }
 
 AdapterStart start_adapter(const LoraOptions& options, std::shared_ptr<const ModelFiles> files,
@@ -68,7 +111,7 @@ AdapterStart start_adapter(const LoraOptions& options, std::shared_ptr<const Mod
 Learner::Learner(AdapterStart start, const LearnerOptions& options, Stream& stream)
     : options_(options),
       stream_(stream),
-      group_(Group::alone()),
+      mesh_(Mesh::alone()),
       adapter_(std::in_place, start.base.config, start.layout, stream.device()),
       adapter_gradients_(std::in_place, start.base.config, start.layout, stream.device()),
       base_name_(std::move(start.base_name)),
@@ -77,6 +120,7 @@ Learner::Learner(AdapterStart start, const LearnerOptions& options, Stream& stre
       adapter_by_place_(adapter_gradients_->by_place()),
       optimiser_(options.optimiser, adapter_tensors(), stream),
       pass_(weights_.config, with_rank(options.pass, largest_rank(start.layout)), stream.device()),
+      link_(mesh_.pipeline(), stream),
       expert_counts_(weights_.config.layer_count() * weights_.config.expert_count_max(),
                      stream.device()) {
   options_.parts = 1;
@@ -89,29 +133,37 @@ Parameters& Learner::parameters() {
   return *parameters_;
 }
 
+ModelWeights Learner::own_weights() const {
+  ModelWeights out = bind_weights(*parameters_, stream_);
+  if (copies_) copies_->bind(out);
+  return out;
+}
+
+int64_t Learner::passes_in_part(int64_t count, int64_t part) const {
+  const int64_t ranks = mesh_.shape().expert, each = parts().count,
+                own = part - mesh_.place().expert * each;
+  int64_t most = 0;
+  for (int64_t e = 0; e < ranks; ++e) {
+    const ItemRange range = items_of_part(count, own + e * each, options_.parts);
+    most = std::max(most, range.end - range.begin);
+  }
+  return most;
+}
+
 void Learner::clear_counts() {
   expert_counts_.assign(static_cast<size_t>(config().layer_count() * config().expert_count_max()),
                         0);
 }
 
-// Of a tensor: the optimiser's state of it; what is not trained costs its place in the block.
-std::vector<int64_t> Learner::costs() const {
-  std::vector<int64_t> out;
-  for (const Parameter& p : parameters_->list()) {
-    const bool trained = is_trained(options_, parameters_->config(), p);
-    const int64_t moments = std::ssize(moment_prefixes(options_.optimiser, p.kind));
-    out.push_back(trained ? moments * p.view.elements() : 0);
-  }
-  return out;
-}
-
-std::vector<TrainedTensor> Learner::own_tensors() const {
+std::vector<TrainedTensor> Learner::own_tensors() {
   std::vector<TrainedTensor> tensors;
-  for (size_t i = 0; i < parameters_->list().size(); ++i) {
-    const Parameter& p = parameters_->list()[i];
-    if (!shards_.owns(group_.rank(), i) || !is_trained(options_, parameters_->config(), p))
-      continue;
-    tensors.push_back({p.name, p.kind, p.view, tree_->sum().list()[i].view});
+  for (SharedBlock& block : blocks_) {
+    for (size_t i = 0; i < block.list().size(); ++i) {
+      const Parameter& p = block.list()[i];
+      if (!block.owns(i) || !is_trained(options_, parameters_->config(), p)) continue;
+      tensors.push_back({p.name, p.kind, block.master(i), block.gradient(i), norm_pieces(p)});
+      norm_->add(p);
+    }
   }
   return tensors;
 }
@@ -129,9 +181,10 @@ void Learner::parameters_changed() {
   if (copies_) copies_->refresh(stream_);
 }
 
-bool Learner::weights_finite() const {
+bool Learner::weights_finite() {
   const ConstTensorView flat = adapter_ ? adapter_->flat() : parameters_->flat();
-  return std::isfinite(sum_of_squares({&flat, 1}, stream_));
+  const bool finite = std::isfinite(sum_of_squares({&flat, 1}, stream_));
+  return !mesh_.world().any(!finite, "a look at the weights");
 }
 
 const LossResult& Learner::accumulate(const TrainInput& input, const LossOptions& options) {
@@ -139,11 +192,27 @@ const LossResult& Learner::accumulate(const TrainInput& input, const LossOptions
   return backward(options);
 }
 
+// What the backward of the part at hand adds to; of experts, what each source's rows add to.
+const ModelGradients& Learner::current_gradients() {
+  if (adapter_) return frozen_;
+  if (exchange_) {
+    std::vector<const ModelGradients*> sources;
+    for (int64_t s = 0; s < mesh_.shape().expert; ++s) sources.push_back(&blocks_[1].current(s));
+    exchange_->add_to(std::move(sources));
+  }
+  return blocks_[0].current();
+}
+
 const LossResult& Learner::backward(const LossOptions& options) {
-  const LossResult& result = pass_.backward(options, tree_ ? tree_->current() : frozen_, stream_,
+  const LossResult& result = pass_.backward(options, current_gradients(), stream_,
                                             adapter_ ? &adapter_by_place_ : nullptr);
   for (size_t i = 0; i < expert_counts_.size(); ++i) expert_counts_[i] += result.expert_counts[i];
   return result;
+}
+
+void Learner::idle_backward() {
+  current_gradients();
+  pass_.idle_backward(weights_, stream_);
 }
 
 void Learner::move_router_bias() {
@@ -159,45 +228,18 @@ void Learner::move_router_bias() {
 void Learner::reduce() {
   if (reduced_) return;
   reduced_ = true;
-  if (tree_) tree_->fold(stream_);
-  if (group_.size() == 1) return;
-  group_.all_reduce(expert_counts_.values(), "expert counts");
-  const TensorView own = shards_.of(group_.rank(), tree_->sum());
-  const Group::TakePart<float> take = [&](int64_t first, std::span<const float> sums) {
-    copy_from_host(sums, own.rows(first, std::ssize(sums)), stream_);
-  };
-  group_.reduce_scatter(room_.of(tree_->sum().flat(), stream_), shards_.elements, take,
-                        "sum of gradients");
+  for (SharedBlock& block : blocks_) block.fold(stream_);
+  // Those of other stages' layers are theirs.
+  if (mesh_.world().size() > 1) mesh_.world().all_reduce(expert_counts_.values(), "expert counts");
+  if (mesh_.batch().size() == 1) return;
+  for (SharedBlock& block : blocks_) block.reduce(stream_);
 }
 
-// Chunks of all tensors in order, whoever has them; one tree over them.
 double Learner::gradient_norm() {
-  if (group_.size() == 1) return optimiser_.gradient_norm();
-  std::vector<int64_t> counts(static_cast<size_t>(group_.size()), 0);
-  int64_t total = 0;
-  for (size_t r = 0; r < counts.size(); ++r) {
-    for (size_t t = shards_.first_tensor[r]; t < shards_.first_tensor[r + 1]; ++t) {
-      const Parameter& p = parameters_->list()[t];
-      if (is_trained(options_, config(), p)) counts[r] += squares_chunk_count(p.view.elements());
-    }
-    total += counts[r];
-  }
-  std::vector<double> own(static_cast<size_t>(counts[static_cast<size_t>(group_.rank())]));
+  if (mesh_.world().size() == 1) return optimiser_.gradient_norm();
+  std::vector<double> own(static_cast<size_t>(norm_->own_count()));
   optimiser_.gradient_squares(own);
-  std::vector<double> all(static_cast<size_t>(total));
-  group_.all_gather(std::span<const double>(own), counts, std::span(all), "gradient norm");
-  return std::sqrt(sum_of_chunks(all));
-}
-
-void Learner::gather_weights() {
-  if (group_.size() == 1) return;
-  const Group::TakeShare<float> take = [&](int member, int64_t first,
-                                           std::span<const float> values) {
-    const TensorView share = shards_.of(member, *parameters_);
-    copy_from_host(values, share.rows(first, std::ssize(values)), stream_);
-  };
-  group_.all_gather(room_.of(shards_.of(group_.rank(), *parameters_), stream_), shards_.elements,
-                    take, "gather of weights");
+  return norm_->norm(own, mesh_.world());
 }
 
 UpdateResult Learner::update(double learning_rate, const std::string& where) {
@@ -212,40 +254,60 @@ UpdateResult Learner::update(double learning_rate, const std::string& where) {
   const UpdateResult result{norm, optimiser_.clip_factor(norm)};
   optimiser_.step(learning_rate, result.clip_factor);
   if (parameters_ && options_.router_bias_rate > 0) move_router_bias();
-  gather_weights();
+  for (SharedBlock& block : blocks_) block.gather(stream_);
   parameters_changed();
-  if (tree_) tree_->clear(stream_);
+  for (SharedBlock& block : blocks_) block.clear(stream_);
   if (adapter_gradients_) adapter_gradients_->zero(stream_);
   clear_counts();
   reduced_ = false;
   return result;
 }
 
-// Those of a stack are where it is.
+// Of those that are held here whether this rank moves it; of an expert, its stack.
+bool Learner::owns(TensorId id) const {
+  for (const SharedBlock& block : blocks_) {
+    for (size_t i = 0; i < block.list().size(); ++i) {
+      const TensorId there = block.list()[i].id;
+      if (there.role == id.role && there.layer == id.layer) return block.owns(i);
+    }
+  }
+  return false;
+}
+
 std::vector<NamedTensor> Learner::weight_tensors(bool own_alone) const {
+  const auto nowhere = [&](const ImpliedTensor& tensor) {
+    return NamedTensor{tensor.name, {nullptr, tensor.shape, DType::kF32, stream_.device()}, true};
+  };
   std::vector<NamedTensor> tensors;
   for (const ImpliedTensor& implied : implied_tensors(parameters_->config())) {
-    const bool own = shards_.owns(group_.rank(), parameters_->place(implied.id));
-    tensors.push_back({implied.name, parameters_->view(implied.id), own_alone && !own});
+    if (!parameters_->has(implied.id)) {
+      tensors.push_back(nowhere(implied));
+      continue;
+    }
+    const Parameter& held = parameters_->list()[parameters_->place(implied.id)];
+    tensors.push_back({implied.name, parameters_->view(implied.id), own_alone && !owns(implied.id),
+                       implied.shape, implied.id.expert < 0 ? held.first : 0});
   }
   return tensors;
 }
 
-// Of all tensors; this rank has those of its shard.
+// Of all tensors; this rank has those of its shards.
 std::vector<NamedTensor> Learner::moments() const {
-  const std::vector<NamedTensor> state = optimiser_.state();
-  if (adapter_) return state;
+  if (adapter_) return optimiser_.state();
+  std::map<std::string_view, TensorView> own;
+  for (const NamedTensor& state : optimiser_.state()) own[state.name] = state.view;
   std::vector<NamedTensor> tensors;
-  auto own = state.begin();
-  for (size_t i = 0; i < parameters_->list().size(); ++i) {
-    const Parameter& p = parameters_->list()[i];
-    if (!is_trained(options_, parameters_->config(), p)) continue;
-    for (const std::string& prefix : moment_prefixes(options_.optimiser, p.kind)) {
-      if (shards_.owns(group_.rank(), i)) {
-        tensors.push_back(*own++);
-      } else {
-        tensors.push_back({prefix + p.name, p.view, /*elsewhere=*/true});
+  for (const ImpliedTensor& tensor : tensor_list(config())) {
+    if (!is_trained(options_, config(), tensor)) continue;
+    for (const std::string& prefix : moment_prefixes(options_.optimiser, tensor.kind)) {
+      const auto found = own.find(prefix + tensor.name);
+      if (found == own.end()) {
+        tensors.push_back(
+            {prefix + tensor.name, {nullptr, tensor.shape, DType::kF32, stream_.device()}, true});
+        continue;
       }
+      const Parameter& held = parameters_->list()[parameters_->place(tensor.id)];
+      tensors.push_back({prefix + tensor.name, found->second, false, tensor.shape, held.first});
     }
   }
   return tensors;
@@ -283,14 +345,14 @@ void Learner::load_moments(const Checkpoint& checkpoint) {
           "the model's or optimiser's configuration changed?",
           checkpoint.path().string(), name);
   }
-  if (!apart.empty() && group_.is_first())
+  if (!apart.empty() && mesh_.world().is_first())
     log_info("{} moments of tensors that join or leave training start at zero or are forgotten",
              apart.size());
 }
 
 bool Learner::may_leave_training(const std::string& moment) const {
   if (adapter_) return false;
-  for (const Parameter& p : parameters_->list()) {
+  for (const ImpliedTensor& p : tensor_list(config())) {
     if (!moment.ends_with("." + p.name)) continue;
     if (is_of_router(p) || p.id.layer == config().layer_count()) return true;
   }
@@ -318,8 +380,13 @@ void Learner::export_result(const Path& run_folder, const ModelTexts& texts) con
   const Path folder = result_file(run_folder).parent_path();
   if (adapter_) {
     write_peft_adapter(folder, config(), adapter_->content(stream_), {.base = base_name_});
-  } else {
+  } else if (parameters_->holding().whole()) {
     write_hf_folder(folder, config(), texts, *provide(*parameters_, &stream_));
+  } else {
+    const std::optional<Path> last = latest_checkpoint(run_folder / "checkpoints");
+    DURE_CHECK(last.has_value(), "a run ends with a checkpoint");
+    const ModelFiles saved(*last);
+    write_hf_folder(folder, config(), texts, *provide(saved));
   }
 }
 
@@ -329,14 +396,14 @@ Path Learner::result_file(const Path& run_folder) const {
 }
 
 void open_learner(const LearnerStart& start, const LearnerOptions& options, bool fresh,
-                  Stream& stream, Group& group, std::optional<Learner>& out) {
+                  Stream& stream, Mesh& mesh, std::optional<Learner>& out) {
   if (start.lora.wanted()) {
     out.emplace(
         start_adapter(start.lora, start.files, options.arithmetic, start.init, start.source),
         options, stream);
     if (fresh) out->adapter()->initialise(start.seed, stream);
   } else {
-    out.emplace(start.config, options, stream, group);
+    out.emplace(start.config, options, stream, mesh);
     if (fresh && start.files) {
       load_parameters(*start.files, out->parameters(), stream);
     } else if (fresh) {

@@ -3,10 +3,10 @@
 //
 // Owns what is trained (the f32 masters of all weights, or an adapter beside a base that stays as
 // it is stored), its gradients, the optimiser and the training pass; the weights that a Generator
-// samples from are views of the same. Over several ranks every one of them has the masters,
-// computes its parts of a step, and owns the optimiser's state of its shard (train/shards.h,
-// docs/ranks.md); an adapter is trained on one. Not here: where batches come from (data/),
-// the order of a run (run.h).
+// samples from are views of the same. Over several ranks every one of them has the masters of what
+// it holds (all tensors, or all but other ranks' experts), computes its parts of a step, and owns
+// the optimiser's state of its shards (shared_block.h, docs/ranks.md); an adapter is trained on
+// one. Not here: where batches come from (data/), the order of a run (run.h).
 #pragma once
 
 #include <cstdint>
@@ -14,16 +14,18 @@
 #include <string>
 #include <vector>
 
-#include "comm/group.h"
+#include "comm/mesh.h"
 #include "formats/model_files.h"
 #include "model/bf16_copies.h"
+#include "model/expert_ranks.h"
 #include "model/parameters.h"
 #include "model/train_pass.h"
 #include "tensor/host_array.h"
 #include "train/checkpoint.h"
-#include "train/gradient_tree.h"
+#include "train/gradient_norm.h"
 #include "train/optimiser.h"
-#include "train/shards.h"
+#include "train/shared_block.h"
+#include "train/stage_link.h"
 
 namespace dure {
 
@@ -35,11 +37,20 @@ struct LearnerOptions {
   Arithmetic arithmetic = Arithmetic::kExact;  // of products: exact, or bf16
   bool train_router = true;  // false: the router's matrix is neither moved nor decayed (RL)
   int64_t parts = 1;         // of a step's sums, over all ranks
+  std::vector<int64_t> stage_layers = {};  // of each stage of a pipeline; empty: one stage
 };
 
 // Whether an update moves and decays a tensor; one that it leaves alone has no moments.
 bool is_trained(const LearnerOptions& options, const ModelConfig& config,
                 const ImpliedTensor& tensor);
+
+// Elements of the optimiser's state of a tensor; what is not trained costs nothing but its place.
+int64_t update_cost(const LearnerOptions& options, const ModelConfig& config,
+                    const ImpliedTensor& tensor);
+
+// What a rank of the mesh holds of a model that is trained; its layers as LearnerOptions has them.
+Holding holding_of(const MeshShape& shape, const MeshPlace& place,
+                   const std::vector<int64_t>& stage_layers = {});
 
 // What a learner of an adapter starts from: the base in its stored types, mapped.
 struct AdapterStart {
@@ -72,9 +83,9 @@ struct LearnerStart {
 class Learner {
  public:
   // Allocates everything: parameters, gradients, moments, activations. Throws kOutOfMemory.
-  // `group`: the ranks that share its batches; outlives it.
+  // `mesh` outlives it.
   Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream,
-          Group& group = Group::alone());
+          Mesh& mesh = Mesh::alone());
   // The same for an adapter: nothing but its factors has gradients or moments, and no f32 copy of
   // the base is made. pass.adapter_rank is set here; a step has one part.
   Learner(AdapterStart start, const LearnerOptions& options, Stream& stream);
@@ -87,24 +98,43 @@ class Learner {
   // What is trained in their place; null where the weights themselves are.
   AdapterParameters* adapter() { return adapter_ ? &*adapter_ : nullptr; }
   void parameters_changed();
-  // Views of the masters, or of their BF16 copies: every update is seen at once.
+  // Views of the masters, or of their BF16 copies: every update is seen at once. Where experts lie
+  // on several ranks they are reached by an exchange: all of these make the same passes.
   const ModelWeights& weights() const { return weights_; }
+  // The same views of what is held here, without the exchange.
+  ModelWeights own_weights() const;
+  ExpertExchange* exchange() { return exchange_ ? &*exchange_ : nullptr; }
+  Arithmetic arithmetic() const { return options_.arithmetic; }
   TrainPass& pass() { return pass_; }
+  StageLink& link() { return link_; }  // to the other stages of a pipeline, where there are any
+  Stream& stream() { return stream_; }
   Optimiser& optimiser() { return optimiser_; }
-  bool weights_finite() const;  // All of them.
+  bool weights_finite();  // All of them, of all ranks.
 
-  Group& group() { return group_; }
+  Mesh& mesh() { return mesh_; }
+  Group& group() { return mesh_.batch(); }  // the ranks that share a step's parts
   int64_t part_count() const { return options_.parts; }
   // Those of this rank, one after another; next_part() stands between two of them.
-  PartRange parts() const { return parts_of(group_, options_.parts); }
+  PartRange parts() const { return parts_of(mesh_.batch(), options_.parts); }
   void next_part() {
-    if (tree_) tree_->next_part(stream_);
+    for (SharedBlock& block : blocks_) block.next_part(stream_);
   }
 
   // Forward and backward of one micro-batch; gradients and expert counts add up until update().
+  // Ranks that exchange experts' rows make as many passes in as many parts.
   const LossResult& accumulate(const TrainInput& input, const LossOptions& options);
   // The second half alone, after pass().forward() and token_log_probabilities().
   const LossResult& backward(const LossOptions& options);
+  // Rows of experts that went to other ranks and that came from them, of all layers, once a
+  // forward.
+  ExpertRows exchanged_rows() const { return exchange_ ? exchange_->exchanged() : ExpertRows{}; }
+  // Passes that every rank of an expert group makes in its part at hand where the step's `count`
+  // are shared out by items_of_part(): the most of any of them. Those that a rank has not are idle.
+  int64_t passes_in_part(int64_t count, int64_t part) const;
+  // In place of a micro-batch that has no rows, or of its halves.
+  void idle_forward() { idle_forward(weights_); }
+  void idle_forward(const ModelWeights& weights) { pass_.idle_forward(weights, stream_); }
+  void idle_backward();
 
   // All parts are done: expert counts and gradients of all ranks are summed, in the order of the
   // parts. update() does it where it was not done.
@@ -122,19 +152,21 @@ class Learner {
   void save(CheckpointContent& content) const;
   void load(const Checkpoint& checkpoint);
   // Writes the folder that ends a stage into that of its run, and replaces one of that name:
-  // "model" (weights, config.json, and `texts`), or "adapter" (a PEFT folder).
+  // "model" (weights, config.json, and `texts`), or "adapter" (a PEFT folder). Weights that lie on
+  // several ranks are those of the run's last checkpoint. One rank calls it.
   void export_result(const Path& run_folder, const ModelTexts& texts) const;
   // The file of it whose presence says that it was written.
   Path result_file(const Path& run_folder) const;
 
  private:
-  std::vector<int64_t> costs() const;
-  std::vector<TrainedTensor> own_tensors() const;
+  std::vector<SharedBlock> make_blocks();
+  std::vector<TrainedTensor> own_tensors();
   std::vector<TrainedTensor> adapter_tensors() const;
+  bool owns(TensorId id) const;
   std::vector<NamedTensor> weight_tensors(bool own_alone) const;
   std::vector<NamedTensor> moments() const;
+  const ModelGradients& current_gradients();
   double gradient_norm();
-  void gather_weights();
   void load_moments(const Checkpoint& checkpoint);
   bool may_leave_training(const std::string& moment) const;
   void move_router_bias();
@@ -143,10 +175,10 @@ class Learner {
 
   LearnerOptions options_;
   Stream& stream_;
-  Group& group_;
+  Mesh& mesh_;
   std::optional<Parameters> parameters_;
-  std::optional<GradientTree> tree_;
-  Shards shards_;
+  std::vector<SharedBlock> blocks_;  // everything; or all but the routed experts, and those held
+  std::optional<GradientNorm> norm_;
   std::optional<AdapterParameters> adapter_, adapter_gradients_;
   std::string base_name_;
   ModelWeights weights_;
@@ -155,14 +187,15 @@ class Learner {
   ModelAdapterGradients adapter_by_place_;
   Optimiser optimiser_;
   TrainPass pass_;
+  StageLink link_;
+  std::optional<ExpertRanks> exchange_;  // where experts lie on several ranks
   HostArray<int64_t> expert_counts_;
-  HostCopy<float> room_;  // of what is sent
   bool reduced_ = false;
 };
 
 // Makes the learner of a run. `fresh`: what it begins with stands in it; else a checkpoint is still
 // to be loaded.
 void open_learner(const LearnerStart& start, const LearnerOptions& options, bool fresh,
-                  Stream& stream, Group& group, std::optional<Learner>& out);
+                  Stream& stream, Mesh& mesh, std::optional<Learner>& out);
 
 }  // namespace dure

@@ -9,6 +9,7 @@
 #include "model/load.h"
 #include "train/next_token_step.h"
 #include "train/run_identity.h"
+#include "train/stage_cut.h"
 #include "train/train_data.h"
 
 namespace dure {
@@ -32,11 +33,11 @@ Json corpora_identity(const std::vector<CorpusEntry>& entries) {
 }  // namespace
 
 NextTokenStage::NextTokenStage(const TrainConfig& config, const Json& model,
-                               const std::string& source, Group& group)
+                               const std::string& source, Mesh& mesh)
     : config_(config),
       model_(model),
       source_(source),
-      group_(group),
+      mesh_(mesh),
       init_(config.init.empty() ? Path() : input_path(config.init)),
       tokenizer_path_(config.tokenizer.empty() ? init_ : Path(config.tokenizer)) {}
 
@@ -102,11 +103,12 @@ std::optional<int64_t> NextTokenStage::epoch_steps() {
 
 void NextTokenStage::open(const Checkpoint* from) {
   open_start(from == nullptr ? Path() : from->path());
+  check_experts_over_ranks(start_->config, mesh_.shape(), source_);
   warn_beyond_context(start_->config, config_.batch.tokens, source_ + ": batch.tokens");
   batches_.emplace(open_sources(config_, format(), source_), packing_options());
   if (config_.record.eval_steps > 0) {
     heldout_ = open_heldout(config_, format());
-    if (heldout_.empty() && group_.is_first()) {
+    if (heldout_.empty() && mesh_.world().is_first()) {
       log_warn(
           "{}: record.eval_steps is {}, but {} holds nothing out for this stage: nothing will be "
           "measured (`dure data prepare --heldout-fraction`)",
@@ -120,7 +122,7 @@ void NextTokenStage::open(const Checkpoint* from) {
                 .init = config_.init,
                 .source = source_,
                 .seed = static_cast<uint64_t>(config_.seed)},
-               learner_options(), from == nullptr, stream_, group_, learner_);
+               learner_options(), from == nullptr, stream_, mesh_, learner_);
   if (from == nullptr) return;
   BatchState state;
   from_json(state, from->state().at("data"), from->path().string() + ": data");
@@ -143,15 +145,17 @@ double NextTokenStage::mtp_coefficient() const {
 }
 
 LearnerOptions NextTokenStage::learner_options() const {
-  return {.optimiser = config_.optimiser,
-          .pass = {.rows_max = micro_rows() * config_.batch.tokens,
-                   .recompute = config_.batch.recompute,
-                   .mtp = mtp_coefficient() > 0,
-                   .adapter_rank = config_.lora.rank},
-          .router_bias_rate = config_.loss.router_bias_rate,
-          .arithmetic = config_.train.arithmetic,
-          .train_router = config_.loss.train_router,
-          .parts = config_.batch.step_parts()};
+  return {
+      .optimiser = config_.optimiser,
+      .pass = {.rows_max = micro_rows() * config_.batch.tokens,
+               .recompute = config_.batch.recompute,
+               .mtp = mtp_coefficient() > 0,
+               .adapter_rank = config_.lora.rank},
+      .router_bias_rate = config_.loss.router_bias_rate,
+      .arithmetic = config_.train.arithmetic,
+      .train_router = config_.loss.train_router,
+      .parts = config_.batch.step_parts(),
+      .stage_layers = stage_layers(config_.ranks, start_->config, mtp_coefficient() > 0, source_)};
 }
 
 StepReport NextTokenStage::step(const StepContext& context) {
@@ -179,7 +183,7 @@ void NextTokenStage::add_heldout(Json& row) {
                    .row_tokens = config_.batch.tokens,
                    .pad_id = start_->pad_id,
                    .bits_per_byte = !is_sft()},
-                  start_->tokenizer, *learner_, stream_, row);
+                  start_->tokenizer, *learner_, row);
 }
 
 void NextTokenStage::save(Json& state) const {

@@ -23,7 +23,7 @@ class NextTokenStage : public Stage {
   // `model`: config.json fields of a new model (null with config.init); `source` names the
   // configuration in errors. Opens nothing.
   NextTokenStage(const TrainConfig& config, const Json& model, const std::string& source,
-                 Group& group = Group::alone());
+                 Mesh& mesh = Mesh::alone());
 
   // Steps until every source has had its epochs; absent where one never ends. What a checkpoint
   // says, where there is one that knows; else opens and reads all of the data, once. Before the
@@ -51,7 +51,7 @@ class NextTokenStage : public Stage {
   TrainConfig config_;
   Json model_;
   std::string source_;
-  Group& group_;
+  Mesh& mesh_;
   Path init_;  // empty for a new model
   Path tokenizer_path_;
   CpuStream stream_;

@@ -6,6 +6,7 @@
 #include <array>
 #include <vector>
 
+#include "train/step_passes.h"
 #include "train/train_data.h"
 
 namespace dure {
@@ -28,22 +29,13 @@ LossOptions loss_options(std::span<const TrainBatch> batches,
 
 // What the micro-batches of a part come to; numbers of a kind, so that they are summed alike.
 enum PartSum : size_t { kLoss, kMtp, kBalance, kValid, kMtpValid, kPartSums };
-using PartSums = std::array<double, kPartSums>;
-static_assert(kPartSums == kPartSumCount);
 
-PartSums accumulate_part(std::span<const TrainBatch> batches, const LossOptions& options,
-                         Learner& learner) {
-  PartSums out{};
-  for (const TrainBatch& batch : batches) {
-    if (batch.ids.empty()) continue;
-    const LossResult& result = learner.accumulate(input_of(batch), options);
-    out[kLoss] += result.loss_sum;
-    out[kMtp] += result.mtp_loss_sum;
-    out[kBalance] += result.balance_loss;
-    out[kValid] += static_cast<double>(result.valid);
-    out[kMtpValid] += static_cast<double>(result.mtp_valid);
-  }
-  return out;
+void add(const LossResult& result, std::span<double> part) {
+  part[kLoss] += result.loss_sum;
+  part[kMtp] += result.mtp_loss_sum;
+  part[kBalance] += result.balance_loss;
+  part[kValid] += static_cast<double>(result.valid);
+  part[kMtpValid] += static_cast<double>(result.mtp_valid);
 }
 
 std::span<const TrainBatch> batches_of(std::span<const TrainBatch> batches, int64_t part,
@@ -59,15 +51,24 @@ StepLosses accumulate_batches(std::span<const TrainBatch> batches,
                               const LossCoefficients& coefficients, Learner& learner) {
   const LossOptions options = loss_options(batches, coefficients);
   const PartRange mine = learner.parts();
-  std::vector<double> own;
+  std::vector<StepPass> passes;
   for (int64_t p = mine.first; p < mine.first + mine.count; ++p) {
-    if (p > mine.first) learner.next_part();
-    const PartSums part =
-        accumulate_part(batches_of(batches, p, learner.part_count()), options, learner);
-    own.insert(own.end(), part.begin(), part.end());
+    for (const TrainBatch& batch : batches_of(batches, p, learner.part_count()))
+      passes.push_back({input_of(batch), p});
   }
-  const std::vector<double> sums =
-      sum_over_parts(own, kPartSums, learner.part_count(), learner.group());
+  std::vector<double> own(static_cast<size_t>(mine.count) * kPartSums);
+  const auto done = [&](size_t i, const LossResult& result) {
+    const auto part = static_cast<size_t>(passes[i].part - mine.first);
+    add(result, std::span(own).subspan(part * kPartSums, kPartSums));
+  };
+  run_passes(passes,
+             {.mtp = options.mtp_coefficient != 0,
+              .options = [&](size_t) { return options; },
+              .done = done},
+             learner);
+  std::vector<double> sums = sum_over_parts(own, kPartSums, learner.part_count(), learner.group());
+  // Each is of one stage, and 0 on the others.
+  learner.link().pipeline().all_reduce(std::span(sums), "losses of the stages");
   StepLosses out{.loss = sums[kLoss] / std::max(1.0, sums[kValid]),
                  .mtp = sums[kMtp] / std::max(1.0, sums[kMtpValid]),
                  .balance = sums[kBalance],

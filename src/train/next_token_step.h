@@ -23,9 +23,6 @@ struct StepLosses {
   int64_t tokens = 0, mtp_valid = 0;
 };
 
-// Sums of a part that its ranks tell each other.
-constexpr int64_t kPartSumCount = 5;
-
 // Adds the step's gradient: that of all batches as one, however they are split. A batch may be
 // empty.
 StepLosses accumulate_batches(std::span<const TrainBatch> batches,

@@ -68,7 +68,8 @@ void Optimiser::add(const TrainedTensor& p, int64_t& offset) {
     state_.push_back({prefix + p.name, moments.back()});
   }
   const double decay = decays(p.kind) ? options_.weight_decay : 0;
-  gradients_.push_back(p.gradient);
+  const int64_t rows = p.gradient.dim(0) / p.norm_pieces;
+  for (int64_t i = 0; i < p.norm_pieces; ++i) gradients_.push_back(p.gradient.rows(i * rows, rows));
   if (update_rule(options_, p.kind) == UpdateRule::kMuon) {
     muon_.push_back({.weight = p.weight,
                      .gradient = p.gradient,

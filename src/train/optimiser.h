@@ -65,6 +65,7 @@ struct TrainedTensor {
   TensorKind kind = TensorKind::kMatrix;
   TensorView weight;
   TensorView gradient;
+  int64_t norm_pieces = 1;  // along the first dimension, that begin chunks of their own
 };
 
 // Matrices and stacks of expert matrices are Muon's where options.kind is kMuon; embedding, head,

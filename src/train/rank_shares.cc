@@ -8,6 +8,32 @@ namespace {
 
 constexpr int64_t kFloatBytes = sizeof(float);
 
+SharedTensors share_block(const ModelConfig& config, const LearnerOptions& options,
+                          const MeshShape& shape, const BlockFacts& facts) {
+  const bool by_batch = facts.by == BlockFacts::SharedBy::kBatch;
+  const int64_t ranks = by_batch ? shape.batch() : shape.data;
+  const ParameterLayout layout = layout_of(config, facts.holding);
+  const TensorCost cost = [&](const ImpliedTensor& t) { return update_cost(options, config, t); };
+  const std::vector<int64_t> costs = costs_of(layout, cost);
+  const Shards shards = share_out(layout, costs, static_cast<int>(ranks));
+  SharedTensors out{.ranks = ranks,
+                    .sources = facts.sources,
+                    .bytes = layout.elements * kFloatBytes,
+                    .elements = shards.elements};
+  for (int r = 0; r < static_cast<int>(ranks); ++r) {
+    int64_t moments = 0;
+    std::vector<Shape>& muon = out.muon.emplace_back();
+    for (size_t t = 0; t < layout.tensors.size(); ++t) {
+      if (!shards.owns(r, t) || costs[t] == 0) continue;
+      moments += costs[t] * kFloatBytes;
+      if (update_rule(options.optimiser, layout.tensors[t].kind) == UpdateRule::kMuon)
+        muon.push_back(layout.tensors[t].shape);
+    }
+    out.moment_bytes.push_back(moments);
+  }
+  return out;
+}
+
 }  // namespace
 
 int64_t SharedTensors::scratch_bytes(size_t rank, int64_t thread_count) const {
@@ -26,48 +52,18 @@ int64_t SharedTensors::buffer_bytes(size_t rank) const {
   return kFloatBytes * std::max(summed, gathered);
 }
 
-SharedTensors share_tensors(const ModelConfig& config, const Holding& holding,
-                            const LearnerOptions& options, int64_t ranks) {
-  const std::vector<HeldTensor> tensors = held_tensors(config, holding);
-  std::vector<int64_t> first{0}, costs;
-  for (const HeldTensor& tensor : tensors) {
-    const int64_t elements = tensor.shape.elements();
-    const int64_t moments = std::ssize(moment_prefixes(options.optimiser, tensor.kind));
-    first.push_back(first.back() + Parameters::padded(elements));
-    costs.push_back(is_trained(options, config, tensor) ? moments * elements : 0);
-  }
-  const Shards shards = share_out(first, costs, static_cast<int>(ranks));
-  SharedTensors out{.holding = holding,
-                    .ranks = ranks,
-                    .bytes = first.back() * kFloatBytes,
-                    .elements = shards.elements};
-  const auto count = static_cast<size_t>(ranks);
-  out.chunks.resize(count);
-  out.moment_bytes.resize(count);
-  out.muon.resize(count);
-  for (size_t r = 0; r < count; ++r) {
-    for (size_t t = shards.first_tensor[r]; t < shards.first_tensor[r + 1]; ++t) {
-      if (!is_trained(options, config, tensors[t])) continue;
-      out.chunks[r] += squares_chunk_count(tensors[t].shape.elements());
-      out.moment_bytes[r] += costs[t] * kFloatBytes;
-      if (update_rule(options.optimiser, tensors[t].kind) == UpdateRule::kMuon)
-        out.muon[r].push_back(tensors[t].shape);
-    }
-  }
+std::vector<SharedTensors> share_tensors(const ModelConfig& config, const LearnerOptions& options,
+                                         const MeshShape& shape, int64_t stage) {
+  std::vector<SharedTensors> out;
+  const Holding holding = holding_of(shape, {.pipeline = stage}, options.stage_layers);
+  for (const BlockFacts& facts : blocks_of(shape, holding))
+    out.push_back(share_block(config, options, shape, facts));
   return out;
 }
 
-Holding holding_at(const ModelConfig& config, const MeshShape& shape, const MeshPlace& place) {
-  const int64_t layers = config.layer_count();
-  const bool first = place.pipeline == 0, last = place.pipeline + 1 == shape.pipeline;
-  Holding out{.embedding = first, .head = last, .mtp = last};
-  if (shape.pipeline > 1) {
-    out.layer_begin = layers * place.pipeline / shape.pipeline;
-    out.layer_end = layers * (place.pipeline + 1) / shape.pipeline;
-  }
-  out.expert_part = place.expert;
-  out.expert_parts = shape.expert;
-  return out;
+size_t place_among(const SharedTensors& tensors, const MeshShape& shape, const MeshPlace& place) {
+  const bool by_batch = tensors.sources == 1;
+  return static_cast<size_t>(by_batch ? place.data * shape.expert + place.expert : place.data);
 }
 
 }  // namespace dure

@@ -1,64 +1,46 @@
-// train/rank_traffic.h: the bytes that a rank sends in a training step, by arithmetic: the tables
-// of docs/ranks.md as functions, one a line of them.
+// train/rank_traffic.h: the bytes that one rank sends in one training step, counted from the
+// configuration and the table of axes: what docs/ranks.md says in words.
 //
-// Exact where what travels does not depend on the batch; rows of experts are those of even routing
-// unless they are counted. tests/rank_traffic_e2e_test.cc compares them with what the transport
-// carried. Not here: who holds what (rank_shares.h), how long it takes (cli/rank_plan.h).
+// Exact where the rows that experts' ranks exchange are known; balanced_rows() says what they are
+// where every expert is chosen as often as any other. A step's held-out measurements, checkpoints
+// and votes are apart. Not here: what really was sent (comm/group.h, Traffic).
 #pragma once
 
-#include <cstdint>
-#include <span>
-
-#include "train/rank_shares.h"
+#include "train/learner.h"
 
 namespace dure {
 
-// By one rank; `waits`: exchanges one after another, each of them a latency at least.
-struct Sent {
-  int64_t bytes = 0, waits = 0;
-  Sent& operator+=(const Sent& other);
+// Passes of one rank in a step, and rows that its routed experts' layers exchanged in them:
+// forwards alone, all layers together.
+struct ExchangedRows {
+  int64_t passes = 0;
+  double sent = 0, received = 0;
+  int64_t tokens = 0;  // of all passes: what stages of a pipeline exchange
 };
+// rows: of one pass. holding: whose layers.
+ExchangedRows balanced_rows(const ModelConfig& config, const MeshShape& shape, int64_t passes,
+                            int64_t rows, const Holding& holding = {});
 
-// Collectives (comm/group.h) of float values, elements[r] of member r.
-Sent reduce_scatter_sent(std::span<const int64_t> elements, int64_t rank);
-Sent all_gather_sent(std::span<const int64_t> elements, int64_t rank);
-// Of `bytes` by each of `ranks`, in one exchange.
-Sent told_all(int64_t ranks, int64_t bytes);
-
+// Bytes sent by one rank.
 struct StepTraffic {
-  Sent losses;     // f64 sums of this rank's parts
-  Sent counts;     // rows of each expert
-  Sent gradients;  // to those who move them
-  Sent norm;       // sums of chunks
-  Sent weights;    // that this rank has moved
-  Sent end;        // of the step: votes to stop or save
-  Sent experts;    // rows to other ranks' experts and back, forward and backward
-  Sent stages;     // rows to the next stage and their gradients back
-  Sent total() const;
+  double losses = 0;     // of every part, to the batch; then to the other stages
+  double counts = 0;     // of tokens to each expert, to all ranks
+  double routing = 0;    // how many rows go to which expert, each pass and layer
+  double rows = 0;       // routed rows and results, and their gradients
+  double gradients = 0;  // to those who move the tensors
+  double norm = 0;       // chunks' sums, to all ranks
+  double weights = 0;    // those that this rank moved
+  double stages = 0;     // rows to the next stage, their gradients back, and the MTP layer's
+  double total() const {
+    return losses + counts + routing + rows + gradients + norm + weights + stages;
+  }
 };
-
-// What a step's traffic depends on beside who holds what.
-struct StepFacts {
-  int64_t parts = 1;   // of the step, over all ranks
-  int64_t passes = 1;  // of this rank
-  int64_t rows = 0;    // of a pass
-};
-
-// What a stage's ranks have alike (rank_shares.h).
-struct StageTensors {
-  const SharedTensors* rest;
-  const SharedTensors* routed = nullptr;  // where experts lie on several ranks
-};
-
-// Rows of a pass to other ranks' experts and back, in `layers` sparse layers, forward and backward:
-// K of each token, evenly routed, and before them how many.
-Sent experts_sent(const ModelConfig& config, int64_t layers, int64_t expert_ranks,
-                  const StepFacts& step);
-// Rows to the next stage, their gradients to the one before, and those that the MTP layer reads.
-Sent stages_sent(const ModelConfig& config, const MeshShape& ranks, const MeshPlace& place,
-                 const StepFacts& step);
-
-StepTraffic step_traffic(const ModelConfig& config, const StageTensors& tensors,
-                         const MeshShape& ranks, const MeshPlace& place, const StepFacts& step);
+// The votes at its end: to stop, to save.
+double votes_sent(const MeshShape& shape);
+// part_sums: numbers a part has (next-token learning: 5). The first step of a run tells once where
+// chunks stand, 8 bytes more for each and 8, to all; not counted.
+StepTraffic step_traffic(const ModelConfig& config, const LearnerOptions& options,
+                         const MeshShape& shape, const MeshPlace& place, const ExchangedRows& rows,
+                         int64_t part_sums = 5);
 
 }  // namespace dure

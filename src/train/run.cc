@@ -53,6 +53,11 @@ void add_traffic(const Traffic& before, const Traffic& after, Json& row) {
   row["ranks/wait_time"] = after.wait_s - before.wait_s;
 }
 
+void add_expert_rows(const ExpertRows& before, const ExpertRows& after, Json& row) {
+  row["ranks/expert_rows_sent"] = after.sent - before.sent;
+  row["ranks/expert_rows_received"] = after.received - before.received;
+}
+
 // Checkpoints do not depend on ranks.
 Json without_ranks(const Json& config) {
   if (!config.is_object()) return config;
@@ -64,11 +69,12 @@ Json without_ranks(const Json& config) {
 
 }  // namespace
 
-Run::Run(RunOptions options, Stage& stage, Group& group)
+Run::Run(RunOptions options, Stage& stage, Mesh& mesh)
     : options_(std::move(options)),
       stage_(stage),
-      group_(group),
-      store_(options_.folder / "checkpoints", options_.keep_last, group),
+      mesh_(mesh),
+      group_(mesh.world()),
+      store_(options_.folder / "checkpoints", options_.keep_last, mesh.world()),
       identity_(stage.identity()) {
   if (const auto latest = store_.latest()) {
     checkpoint_.emplace(*latest);
@@ -109,7 +115,7 @@ void Run::take_steps() {
            "interrupted; the state is saved: run the same command to continue");
   }
   if (progress) progress->finish(note);
-  group_.set_place("the end of the run");
+  mesh_.set_place("the end of the run");
   group_.together("export of the model", [&] {
     if (group_.is_first()) stage_.learner().export_result(options_.folder, stage_.texts());
   });
@@ -137,13 +143,14 @@ bool Run::is_finished() const {
 // find.
 void Run::open_stage() {
   const auto open = [&] { stage_.open(checkpoint_ ? &*checkpoint_ : nullptr); };
-  group_.set_place("the beginning of the run");
+  mesh_.set_place("the beginning of the run");
   group_.together("opening the first rank's inputs", [&] {
     if (group_.is_first()) open();
   });
   group_.together("opening the inputs", [&] {
     if (!group_.is_first()) open();
   });
+  stage_.meet(checkpoint_ ? &*checkpoint_ : nullptr);
 }
 
 void Run::open() {
@@ -181,8 +188,9 @@ void Run::say_continuing() const {
 std::string Run::one_step() {
   const auto start = Clock::now();
   const double rate = options_.schedule.rate(step_);
-  const Traffic before = group_.traffic();
-  group_.set_place(fmt::format("step {}", step_ + 1));
+  const Traffic before = mesh_.traffic();
+  const ExpertRows rows_before = stage_.learner().exchanged_rows();
+  mesh_.set_place(fmt::format("step {}", step_ + 1));
   StepReport report =
       stage_.step({.index = step_,
                    .learning_rate = rate,
@@ -200,7 +208,9 @@ std::string Run::one_step() {
     stage_.add_heldout(report.row);
     note_best(report.row);
   }
-  if (group_.size() > 1) add_traffic(before, group_.traffic(), report.row);
+  if (group_.size() > 1) add_traffic(before, mesh_.traffic(), report.row);
+  if (mesh_.shape().expert > 1)
+    add_expert_rows(rows_before, stage_.learner().exchanged_rows(), report.row);
   if (metrics_) metrics_->write(step_, report.row);
   return report.note;
 }

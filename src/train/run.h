@@ -38,6 +38,10 @@ class Stage {
   // own state is loaded by the run.
   virtual void open(const Checkpoint* from) = 0;
 
+  // What ranks do together once all have opened, before the learner's own state is loaded. `from`:
+  // as open() has it.
+  virtual void meet(const Checkpoint* from) {}
+
   // After open().
   virtual Learner& learner() = 0;
   virtual const ModelTexts& texts() const = 0;  // of the model; every checkpoint holds them too
@@ -77,7 +81,7 @@ class Run {
   // is in use, or holds another run), kCorrupt (its last checkpoint is damaged). `stage` outlives
   // the run. Over ranks every one of them makes its Run and they go the same way; the first keeps
   // the folder.
-  Run(RunOptions options, Stage& stage, Group& group = Group::alone());
+  Run(RunOptions options, Stage& stage, Mesh& mesh = Mesh::alone());
 
   // To the end, from where the folder's last checkpoint stands; a finished run is left as it is.
   // Throws kInterrupted after saving, kDiverged naming the step, and what the stage throws.
@@ -103,7 +107,8 @@ class Run {
 
   RunOptions options_;
   Stage& stage_;
-  Group& group_;
+  Mesh& mesh_;
+  Group& group_;  // all ranks
   CheckpointStore store_;
   Json identity_;
   std::optional<Checkpoint> checkpoint_;  // what the run goes on from

@@ -27,17 +27,10 @@ std::vector<size_t> runs(std::span<const int64_t> costs, int64_t most) {
 
 }  // namespace
 
-Shards share_out(const Parameters& parameters, std::span<const int64_t> costs, int ranks) {
-  std::vector<int64_t> first_elements;
-  for (const Parameter& p : parameters.list()) first_elements.push_back(p.offset);
-  first_elements.push_back(parameters.flat().elements());
-  return share_out(first_elements, costs, ranks);
-}
-
-Shards share_out(std::span<const int64_t> first_elements, std::span<const int64_t> costs,
-                 int ranks) {
-  DURE_CHECK(costs.size() + 1 == first_elements.size(), "{} costs for {} tensors", costs.size(),
-             first_elements.size() - 1);
+Shards share_out(const ParameterLayout& layout, std::span<const int64_t> costs, int ranks) {
+  const std::vector<int64_t>& offsets = layout.offsets;
+  DURE_CHECK(costs.size() == offsets.size(), "{} costs for {} tensors", costs.size(),
+             offsets.size());
   int64_t low = costs.empty() ? 0 : *std::ranges::max_element(costs);
   int64_t high = std::reduce(costs.begin(), costs.end());
   while (low < high) {
@@ -46,8 +39,9 @@ Shards share_out(std::span<const int64_t> first_elements, std::span<const int64_
     (enough ? high : low) = enough ? middle : middle + 1;
   }
   Shards out{.first_tensor = runs(costs, low)};
-  out.first_tensor.resize(static_cast<size_t>(ranks) + 1, costs.size());
-  for (const size_t t : out.first_tensor) out.first_elements.push_back(first_elements[t]);
+  out.first_tensor.resize(static_cast<size_t>(ranks) + 1, offsets.size());
+  for (const size_t t : out.first_tensor)
+    out.first_elements.push_back(t < offsets.size() ? offsets[t] : layout.elements);
   for (size_t r = 0; r < static_cast<size_t>(ranks); ++r)
     out.elements.push_back(out.first_elements[r + 1] - out.first_elements[r]);
   return out;
@@ -59,16 +53,40 @@ PartRange parts_of(const Group& group, int64_t part_count) {
   return {each * group.rank(), each};
 }
 
-void check_parts(int64_t data_ranks, int64_t part_count, const std::string& source,
+void check_parts(const MeshShape& ranks, int64_t part_count, const std::string& source,
                  const std::string& field, const std::string& hint) {
-  const bool whole = part_count % data_ranks == 0;
-  if (data_ranks == 1) return;
-  if (whole && std::has_single_bit(static_cast<uint64_t>(part_count / data_ranks))) return;
-  fail(
-      ErrorCode::kInvalidArgument,
-      "{}: ranks.data is {}, but a step is summed in {} part{} ({}), which is not ranks.data times "
-      "1, 2, 4, ...: {} (docs/ranks.md)",
-      source, data_ranks, part_count, part_count == 1 ? "" : "s", field, hint);
+  const int64_t sharing = ranks.batch();
+  if (sharing == 1) return;
+  if (ranks.data > 1 && !std::has_single_bit(static_cast<uint64_t>(ranks.expert)))
+    fail(ErrorCode::kInvalidArgument,
+         "{}: ranks.expert is {} and ranks.data {}: beside data ranks the expert ranks are a power "
+         "of two, so that each expert group has a branch of the tree over parts: set ranks.expert "
+         "to 2, 4, ..., or ranks.data to 1 (docs/ranks.md)",
+         source, ranks.expert, ranks.data);
+  const bool whole = part_count % sharing == 0;
+  if (whole && std::has_single_bit(static_cast<uint64_t>(part_count / sharing))) return;
+  const std::string factors = ranks.expert == 1 ? "" : " x ranks.expert";
+  fail(ErrorCode::kInvalidArgument,
+       "{}: ranks.data{} is {}, but a step is summed in {} part{} ({}), which is not ranks.data{} "
+       "times 1, 2, 4, ...: {} (docs/ranks.md)",
+       source, factors, sharing, part_count, part_count == 1 ? "" : "s", field, factors, hint);
+}
+
+void check_experts_over_ranks(const ModelConfig& config, const MeshShape& ranks,
+                              const std::string& source) {
+  if (ranks.expert == 1) return;
+  if (config.sparse_layer_count() == 0)
+    fail(ErrorCode::kInvalidArgument,
+         "{}: ranks.expert is {}, but the model has no experts: give its ranks to ranks.data",
+         source, ranks.expert);
+  for (int64_t i = 0; i < config.layer_count(); ++i) {
+    const int64_t experts = config.layer(i).experts.count;
+    if (!config.layer(i).sparse || experts % ranks.expert == 0) continue;
+    fail(ErrorCode::kInvalidArgument,
+         "{}: ranks.expert is {}, which does not divide the {} experts of layer {}: set it to a "
+         "divisor",
+         source, ranks.expert, experts, i);
+  }
 }
 
 std::vector<double> sum_over_parts(std::span<const double> own, int64_t width, int64_t part_count,
@@ -85,11 +103,19 @@ std::vector<double> sum_over_parts(std::span<const double> own, int64_t width, i
   return all;
 }
 
-void refuse_adapter_over_ranks(bool adapter, int64_t data_ranks, const std::string& source) {
-  if (!adapter || data_ranks == 1) return;
+void refuse_pipeline(const MeshShape& ranks, const std::string& source) {
+  if (ranks.pipeline == 1) return;
   fail(ErrorCode::kUnsupported,
-       "{}: ranks.data is {} with lora: an adapter is trained on one rank; leave ranks away",
-       source, data_ranks);
+       "{}: ranks.pipeline is {}: layers lie on several ranks in pretraining and fine-tuning alone; "
+       "give its ranks to ranks.data or ranks.expert",
+       source, ranks.pipeline);
+}
+
+void refuse_adapter_over_ranks(bool adapter, const MeshShape& ranks, const std::string& source) {
+  if (!adapter || ranks.count() == 1) return;
+  fail(ErrorCode::kUnsupported,
+       "{}: ranks has {} of them with lora: an adapter is trained on one rank; leave ranks away",
+       source, ranks.count());
 }
 
 }  // namespace dure

@@ -10,7 +10,7 @@
 #include <span>
 #include <vector>
 
-#include "comm/group.h"
+#include "comm/mesh.h"
 #include "model/parameters.h"
 
 namespace dure {
@@ -31,13 +31,9 @@ struct Shards {
   }
 };
 
-// The largest share of the costs (one a tensor of list()) is as small as runs of tensors allow. A
-// rank may own nothing.
-Shards share_out(const Parameters& parameters, std::span<const int64_t> costs, int ranks);
-// The same of a block that is not allocated: first_elements: [tensors + 1], of each in flat(), and
-// the end.
-Shards share_out(std::span<const int64_t> first_elements, std::span<const int64_t> costs,
-                 int ranks);
+// The largest share of the costs (one a tensor) is as small as runs of tensors allow. A rank may
+// own nothing.
+Shards share_out(const ParameterLayout& layout, std::span<const int64_t> costs, int ranks);
 
 // Parts [first, first + count) of `part_count` are this rank's. Checked: they divide.
 struct PartRange {
@@ -58,13 +54,23 @@ inline ItemRange items_of_part(int64_t count, int64_t p, int64_t part_count) {
 std::vector<double> sum_over_parts(std::span<const double> own, int64_t width, int64_t part_count,
                                    Group& group);
 
-// Throws kInvalidArgument where an adapter is to be trained over several ranks: not there yet.
-void refuse_adapter_over_ranks(bool adapter, int64_t data_ranks, const std::string& source);
+// Throws kUnsupported where layers are to lie on several ranks in a stage that needs them together,
+// to sample from the weights that are trained or to ask them before the first step.
+void refuse_pipeline(const MeshShape& ranks, const std::string& source);
 
-// Throws kInvalidArgument where so many data ranks cannot share the parts in whole branches of
-// their tree: the parts are the ranks times a power of two, or as many as the ranks. `field` names
-// the parts, `hint` says what to do.
-void check_parts(int64_t data_ranks, int64_t part_count, const std::string& source,
+// Throws kUnsupported where an adapter is to be trained over several ranks: not there yet.
+void refuse_adapter_over_ranks(bool adapter, const MeshShape& ranks, const std::string& source);
+
+// Throws kInvalidArgument where the ranks cannot share the parts in whole branches of their tree:
+// the parts are the ranks of a batch times a power of two, or as many as these; and where there are
+// data ranks besides, the expert ranks are a power of two. `field` names the parts, `hint` says
+// what to do.
+void check_parts(const MeshShape& ranks, int64_t part_count, const std::string& source,
                  const std::string& field, const std::string& hint);
+
+// Throws kInvalidArgument where the expert ranks do not divide the experts of every sparse layer,
+// or there is none.
+void check_experts_over_ranks(const ModelConfig& config, const MeshShape& ranks,
+                              const std::string& source);
 
 }  // namespace dure

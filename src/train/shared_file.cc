@@ -15,7 +15,7 @@ namespace {
 
 std::vector<TensorInfo> infos_of(const std::vector<NamedTensor>& tensors) {
   std::vector<TensorInfo> infos;
-  for (const NamedTensor& t : tensors) infos.push_back({t.name, t.view.dtype, t.view.shape});
+  for (const NamedTensor& t : tensors) infos.push_back({t.name, t.view.dtype, t.file_shape()});
   return in_file_order(std::move(infos));
 }
 
@@ -85,7 +85,8 @@ void write_shared_file(const Path& path, const std::vector<NamedTensor>& tensors
     if (!t.elsewhere) {
       const ConstTensorView there = stream == nullptr ? t.view : on_host(t.view, room, *stream);
       const std::string_view bytes = host_bytes(there);
-      file.write_at(offset, bytes.data(), bytes.size());
+      const int64_t before = std::ssize(bytes) / t.view.dim(0) * t.first_row;
+      file.write_at(offset + before, bytes.data(), bytes.size());
     }
     offset += infos[i].bytes();
   }

@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kStepTokensMax = int64_t{1} << 40;
 
 void check_ranks(const TrainConfig& config, const std::string& source) {
-  const int64_t passes = config.batch.passes(), data = config.ranks.data;
+  const int64_t passes = config.batch.passes(), ranks = config.ranks.shape().batch();
   if (passes % config.batch.step_parts() != 0) {
     fail(ErrorCode::kInvalidArgument,
          "{}: batch.parts is {}, which does not divide the {} passes of a step (batch.rows / "
@@ -22,13 +22,13 @@ void check_ranks(const TrainConfig& config, const std::string& source) {
          source, config.batch.parts, passes);
   }
   const std::string hint =
-      passes >= data ? fmt::format("set batch.parts to {}, whatever the number of ranks", data)
-                     : fmt::format(
-                           "set batch.micro_rows to {} or a divisor of it, whatever the "
-                           "number of ranks",
-                           std::max<int64_t>(1, config.batch.rows / data));
-  refuse_adapter_over_ranks(config.lora.wanted(), data, source);
-  check_parts(data, config.batch.step_parts(), source, "batch.parts", hint);
+      passes >= ranks ? fmt::format("set batch.parts to {}, whatever the number of ranks", ranks)
+                      : fmt::format(
+                            "set batch.micro_rows to {} or a divisor of it, whatever the "
+                            "number of ranks",
+                            std::max<int64_t>(1, config.batch.rows / ranks));
+  refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.shape(), source);
+  check_parts(config.ranks.shape(), config.batch.step_parts(), source, "batch.parts", hint);
 }
 
 void check(const TrainConfig& config, const Json& model, const std::string& source) {
@@ -128,7 +128,7 @@ void check_batch(const TrainBatchOptions& batch, const std::string& source) {
 }
 
 void run_training(const TrainConfig& config, const Json& model, const std::string& source,
-                  Group& group) {
+                  Group& world) {
   check(config, model, source);
   if (config.init.empty()) {
     require_tokenizer(config, source);
@@ -140,13 +140,14 @@ void run_training(const TrainConfig& config, const Json& model, const std::strin
     resolved.data.corpora = prepared_corpora(config.data.corpora, config.data.bad_rows,
                                              Path(config.output) / "cache", source);
   };
-  group.together("preparation of corpora", [&] {
-    if (group.is_first()) prepare();
+  world.together("preparation of corpora", [&] {
+    if (world.is_first()) prepare();
   });
-  if (!group.is_first()) prepare();  // As the first one left them.
-  NextTokenStage stage(resolved, model, source, group);
+  if (!world.is_first()) prepare();  // As the first one left them.
+  Mesh mesh(world, config.ranks.shape());
+  NextTokenStage stage(resolved, model, source, mesh);
   const RunOptions options = run_options(config, steps_of(resolved, stage, source));
-  Run(options, stage, group).run();
+  Run(options, stage, mesh).run();
 }
 
 }  // namespace dure

@@ -173,8 +173,8 @@ void check_batch(const TrainBatchOptions& batch, const std::string& source);
 // as it is. `model`: config.json fields of a new model (null with `init`); `source` names the
 // configuration in errors. Leaves OUTPUT/model. Throws kInvalidArgument (fields; the folder holds a
 // run of another configuration or of other inputs), kInterrupted after saving, kDiverged naming the
-// step, and what files get wrong. `group`: the data ranks, config.ranks.data of them.
+// step, and what files get wrong. `world`: all ranks, as many as config.ranks has.
 void run_training(const TrainConfig& config, const Json& model, const std::string& source,
-                  Group& group = Group::alone());
+                  Group& world = Group::alone());
 
 }  // namespace dure
