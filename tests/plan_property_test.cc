@@ -8,6 +8,8 @@
 #include "base/thread_pool.h"
 #include "cli/convert_model.h"
 #include "cli/memory_plan.h"
+#include "cli/rank_plan.h"
+#include "comm/thread_transport.h"
 #include "formats/config_fixture.h"
 #include "golden.h"
 #include "model/load.h"
@@ -17,6 +19,7 @@
 #include "tensor/cpu_stream.h"
 #include "text/bpe_trainer.h"
 #include "text/chat_template.h"
+#include "train/stage_cut.h"
 
 namespace dure {
 namespace {
@@ -88,6 +91,48 @@ TEST(Plan, TrainingInBf16CountsTheCopies) {
   const int64_t before = data_bytes();
   const Learner learner(medium(), options, stream);
   expect_as_planned("training in bf16", plan.total_bytes(), data_bytes() - before);
+}
+
+// What the ranks of a table really take: threads of this process that wait for each other between
+// the two looks.
+int64_t taken_by_ranks(const LearnerOptions& options, const MeshShape& shape) {
+  int64_t before = 0, after = 0;
+  run_ranks(static_cast<int>(shape.count()), [&](Group& world) {
+    CpuStream stream(1);
+    Mesh mesh(world, shape);
+    world.barrier();
+    if (world.is_first()) before = data_bytes();
+    world.barrier();
+    const Learner learner(medium(), options, stream, mesh);
+    world.barrier();
+    if (world.is_first()) after = data_bytes();
+    world.barrier();
+  });
+  return after - before;
+}
+
+// Every rank has figures of its own: together they take their sum.
+void expect_ranks_as_planned(OptimiserKind kind, const MeshShape& shape) {
+  LearnerOptions options{.optimiser = {.kind = kind}, .pass = {.rows_max = 512}, .parts = 4};
+  const StepShape step{.rows = 8, .tokens = 512, .micro_rows = 1, .parts = 4};
+  const TablePlan plan =
+      plan_ranks(medium(), options, shape, step, {.flops = 1e9, .memory_rate = 1e9}, "test");
+  if (shape.pipeline > 1) options.stage_layers = cut_layers(medium(), shape.pipeline, true);
+  int64_t planned = 0;
+  for (const RankPlan& rank : plan.by_rank) planned += rank.memory.total() - rank.memory.buffers;
+  expect_as_planned(fmt::format("{}, {}", table_text(shape), name_of(kind)).c_str(), planned,
+                    taken_by_ranks(options, shape));
+}
+
+TEST(Plan, TrainingOverRanks) {
+  for (const MeshShape& shape : {MeshShape{.data = 2},
+                                 {.data = 4},
+                                 {.expert = 2},
+                                 {.data = 2, .expert = 2},
+                                 {.pipeline = 2},
+                                 {.data = 2, .pipeline = 2}})
+    expect_ranks_as_planned(OptimiserKind::kAdamW, shape);
+  expect_ranks_as_planned(OptimiserKind::kMuon, {.data = 4});
 }
 
 // A folder in BF16: norms are widened when it is opened, experts stay where they lie.

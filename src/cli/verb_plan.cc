@@ -10,6 +10,7 @@
 #include "cli/draft_flags.h"
 #include "cli/kv_type_flag.h"
 #include "cli/memory_plan.h"
+#include "cli/rank_plan_flags.h"
 #include "cli/verbs.h"
 #include "formats/hf_config.h"
 #include "formats/model_folder.h"
@@ -31,6 +32,7 @@ struct PlanArgs {
   std::optional<int64_t> context, sequences, prefixes, rows, tokens, vocabulary, memory_gib, lora;
   std::optional<std::string> lora_targets, type;
   bool json = false, train = false, recompute = false;
+  RankPlanFlags ranks;
 };
 
 // What is planned for, whatever MODEL|CONFIG was.
@@ -39,6 +41,7 @@ struct Subject {
   std::unique_ptr<ModelFiles> files;
   bool train = false;
   LearnerOptions learner;
+  StepShape step{.rows = 0};  // rows: where a recipe says them
   std::optional<AdapterSubject> adapter;
   std::optional<RlConfig> rl;
   const AdapterSubject* adapter_or_null() const { return adapter ? &*adapter : nullptr; }
@@ -179,6 +182,10 @@ Subject read_recipe(const Path& path, const PlanArgs& args) {
   out.learner.train_router = config.loss.train_router;
   out.learner.arithmetic = config.train.arithmetic;
   out.learner.parts = config.batch.step_parts();
+  out.step = {.rows = config.batch.rows,
+              .tokens = config.batch.tokens,
+              .micro_rows = config.batch.rows_together(),
+              .parts = config.batch.step_parts()};
   return out;
 }
 
@@ -247,6 +254,7 @@ Subject read_subject(const PlanArgs& args) {
   out.learner.pass = {
       .rows_max = pass_rows(args.rows.value_or(1), args.tokens.value_or(4096), "--rows x --tokens"),
       .recompute = args.recompute};
+  out.step = {.rows = 0, .tokens = args.tokens.value_or(4096), .micro_rows = args.rows.value_or(1)};
   plan_adapter_flags(args, out);
   return out;
 }
@@ -497,11 +505,25 @@ void check_args(const PlanArgs& args) {
     fail(ErrorCode::kInvalidArgument, "--optimiser '{}': adamw or muon", *args.optimiser);
 }
 
+int show_ranks(const Subject& subject, const PlanArgs& args, const MachineMemory& memory) {
+  if (!subject.train)
+    fail(ErrorCode::kInvalidArgument,
+         "{} plans training: a recipe of pretraining or fine-tuning, or --train",
+         args.ranks.first_given());
+  if (subject.adapter)
+    fail(ErrorCode::kUnsupported, "{} with lora: an adapter is trained on one rank",
+         args.ranks.first_given());
+  return args.ranks.show_training(subject.config, subject.learner, subject.step, memory.total_bytes,
+                                  args.json);
+}
+
 int plan(const PlanArgs& args) {
   check_args(args);
+  args.ranks.check();
   const Subject subject = read_subject(args);
   MachineMemory memory = machine_memory();
   if (args.memory_gib) memory.total_bytes = memory.available_bytes = *args.memory_gib << 30;
+  if (args.ranks.given()) return show_ranks(subject, args, memory);
   if (subject.rl) return show_rl(subject, memory, args.json);
   return subject.train ? show_training(subject, memory, args.json)
                        : show_serving(subject, args, memory);
@@ -535,11 +557,13 @@ std::function<int()> declare_plan(Args& args) {
   args.option("--vocabulary", options->vocabulary,
               "a recipe whose tokenizer is not made yet: its number of ids");
   args.option("--memory", options->memory_gib, "GiB of another machine to plan for");
+  options->ranks.declare(args);
   args.flag("--json", options->json, "one JSON object");
   args.examples(
       "dure plan model.gguf --context 65536 --sequences 4\ndure plan config.json --memory "
       "512\ndure plan recipes/nano/pretrain.yaml --vocabulary 4096\ndure plan "
-      "recipes/nano/rl.yaml");
+      "recipes/nano/rl.yaml\ndure plan config.json --train --ranks data=8,expert=16,pipeline=4 "
+      "--memory 512");
   return [options] { return plan(*options); };
 }
 

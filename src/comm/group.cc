@@ -11,9 +11,6 @@
 namespace dure {
 namespace {
 
-// Elements of one member's share that travel together: bounds the room for what arrives.
-constexpr int64_t kRoundElements = int64_t{1} << 18;
-
 template <typename T>
 void add(std::span<const T> from, std::span<T> to) {
   for (size_t i = 0; i < to.size(); ++i) to[i] += from[i];

@@ -32,6 +32,10 @@ void tree_sum(std::span<const std::span<float>> values);
 void tree_sum(std::span<const std::span<double>> values);
 void tree_sum(std::span<const std::span<int64_t>> values);
 
+// Elements of one member's share that travel together in a reduce-scatter, or an all-gather in
+// pieces: bounds the room for what arrives.
+constexpr int64_t kRoundElements = int64_t{1} << 18;
+
 class Group {
  public:
   // One rank alone: every collective is what it is for one, and costs nothing.

@@ -57,8 +57,8 @@ int64_t update_cost(const LearnerOptions& options, const ModelConfig& config,
 }
 
 Holding holding_of(const MeshShape& shape, const MeshPlace& place,
-                   const std::vector<int64_t>& layers) {
-  Holding holding = stage_holding({place.pipeline, shape.pipeline}, layers);
+                   const std::vector<int64_t>& stage_layers) {
+  Holding holding = stage_holding({place.pipeline, shape.pipeline}, stage_layers);
   holding.expert_part = place.expert;
   holding.expert_parts = shape.expert;
   return holding;

@@ -48,9 +48,9 @@ bool is_trained(const LearnerOptions& options, const ModelConfig& config,
 int64_t update_cost(const LearnerOptions& options, const ModelConfig& config,
                     const ImpliedTensor& tensor);
 
-// What a rank of the mesh holds of a model that is trained; layers as in stage_layers.
+// What a rank of the mesh holds of a model that is trained; its layers as LearnerOptions has them.
 Holding holding_of(const MeshShape& shape, const MeshPlace& place,
-                   const std::vector<int64_t>& layers = {});
+                   const std::vector<int64_t>& stage_layers = {});
 
 // What a learner of an adapter starts from: the base in its stored types, mapped.
 struct AdapterStart {

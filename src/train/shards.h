@@ -54,8 +54,8 @@ inline ItemRange items_of_part(int64_t count, int64_t p, int64_t part_count) {
 std::vector<double> sum_over_parts(std::span<const double> own, int64_t width, int64_t part_count,
                                    Group& group);
 
-// Throws kUnsupported where layers are to lie on several ranks in a stage that needs them together:
-// sampling from the weights that are trained, references before the first step.
+// Throws kUnsupported where layers are to lie on several ranks in a stage that needs them together,
+// to sample from the weights that are trained or to ask them before the first step.
 void refuse_pipeline(const MeshShape& ranks, const std::string& source);
 
 // Throws kUnsupported where an adapter is to be trained over several ranks: not there yet.

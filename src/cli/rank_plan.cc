@@ -1,0 +1,369 @@
+// A stage's tensors are shared out once, then each rank is a sum over its shares; time is that of
+// the slowest.
+#include "cli/rank_plan.h"
+
+#include <algorithm>
+#include <charconv>
+#include <numeric>
+
+#include "base/error.h"
+#include "model/bf16_copies.h"
+#include "model/expert_ranks.h"
+#include "model/operations.h"
+#include "train/stage_cut.h"
+
+namespace dure {
+namespace {
+
+// Above this Open MPI asks the receiver first: two more messages (comm/mpi_transport.cc).
+constexpr double kEagerBytes = 4.0 * static_cast<double>(kRoundElements);
+// Bytes that an update reads and writes for a parameter: its gradient (for the norm, and to move
+// it), its weight and its moments, and the gradient cleared.
+constexpr double kAdamWBytes = 4 + 4 + 8 + 16 + 4;
+constexpr double kMuonBytes = 4 + 4 + 8 + 8 + 4;
+
+double number(int64_t value) { return static_cast<double>(value); }
+
+// What the ranks of a stage hold.
+struct Stage {
+  Holding holding;
+  std::vector<SharedTensors> blocks;
+  int64_t activation_bytes = 0;
+  int64_t copy_bytes = 0;
+};
+
+// The layers and ends of a stage as a model of its own.
+ModelConfig model_of(const ModelConfig& config, const Holding& holding) {
+  ModelConfig out = config;
+  const auto begin = config.layers.begin();
+  out.layers.assign(begin + holding.layer_begin,
+                    begin + std::min(holding.layer_end, config.layer_count()));
+  if (!holding.mtp) out.mtp_layer_count = 0;
+  return out;
+}
+
+int64_t passes_of(const MeshShape& ranks, const StepShape& step) {
+  return step.rows / step.micro_rows / ranks.batch();
+}
+
+ExchangedRows rows_of(const ModelConfig& config, const MeshShape& ranks, const StepShape& step,
+                      const Holding& holding) {
+  return balanced_rows(config, ranks, passes_of(ranks, step), step.micro_rows * step.tokens,
+                       holding);
+}
+
+// A stage keeps what its passes in flight need for their backward; an owner of experts, what may
+// come for its own.
+int64_t activation_bytes(const ModelConfig& config, const LearnerOptions& options,
+                         const Holding& holding, const MeshShape& ranks, const StepShape& step,
+                         int64_t stage) {
+  TrainPassOptions pass = options.pass;
+  pass.rows_max = step.micro_rows * step.tokens;
+  const int64_t own = ranks.expert > 1 ? ExpertRanks::bytes(config, pass, ranks.expert) : 0;
+  pass.holding = holding;
+  pass.in_flight = ranks.pipeline - stage;
+  pass.experts_elsewhere = ranks.expert > 1;
+  return TrainPass::bytes(config, pass) + own;
+}
+
+Stage stage_of(const ModelConfig& config, const LearnerOptions& options, const MeshShape& ranks,
+               const StepShape& step, int64_t index) {
+  Stage out{.holding = holding_of(ranks, {.pipeline = index}, options.stage_layers),
+            .blocks = share_tensors(config, options, ranks, index)};
+  out.activation_bytes = activation_bytes(config, options, out.holding, ranks, step, index);
+  if (options.arithmetic == Arithmetic::kBf16)
+    out.copy_bytes = Bf16Copies::bytes(config, out.holding);
+  return out;
+}
+
+RankMemory memory_of(const Stage& stage, const MeshShape& ranks, const StepShape& step,
+                     const MeshPlace& place, int64_t thread_count) {
+  const int64_t blocks = GradientTree::block_count(step.parts / ranks.batch());
+  RankMemory out{.copies = stage.copy_bytes, .activations = stage.activation_bytes};
+  for (const SharedTensors& tensors : stage.blocks) {
+    const size_t rank = place_among(tensors, ranks, place);
+    out.weights += tensors.bytes;
+    out.gradients += blocks * tensors.sources * tensors.bytes;
+    out.moments += tensors.moment_bytes[rank];
+    out.scratch = std::max(out.scratch, tensors.scratch_bytes(rank, thread_count));
+    out.buffers = std::max(out.buffers, tensors.buffer_bytes(rank));
+  }
+  return out;
+}
+
+// Of one pass of a stage, forward and backward.
+struct PassOperations {
+  double all = 0;
+  double shared = 0;  // of them, the shared experts': what rows under way hide behind
+};
+
+PassOperations pass_operations(const ModelConfig& config, const LearnerOptions& options,
+                               const Holding& holding, const StepShape& step) {
+  const ModelConfig part = model_of(config, holding);
+  const bool mtp = part.mtp_layer_count > 0 && options.pass.mtp;
+  const OperationRows layers{.rows = step.tokens};
+  OperationRows ends = layers;
+  ends.head_rows = holding.head ? step.tokens : 0;
+  ends.mtp_rows = mtp ? step.tokens : 0;
+  const double documents = number(step.micro_rows);
+  PassOperations out{.all = documents * 3 * forward_operations(part, ends).total()};
+  if (options.pass.recompute) out.all += documents * forward_operations(part, layers).total();
+  for (const LayerFacts& layer : part.layers) {
+    if (!layer.sparse) continue;
+    out.shared += documents * number(step.tokens) * 3 * 6 *
+                  number(config.hidden_size * layer.experts.shared_width());
+  }
+  return out;
+}
+
+// A message of so many bytes, there and alone.
+double message_seconds(double bytes, const RankMachine& machine) {
+  const double latencies = bytes > kEagerBytes ? 3 : 1;
+  return bytes / machine.bandwidth + latencies * machine.latency_s;
+}
+
+// A reduce-scatter or an all-gather: in each round the largest share meets all the others.
+double collective_seconds(const std::vector<int64_t>& elements, const RankMachine& machine) {
+  const double others = number(std::ssize(elements)) - 1;
+  if (others == 0) return 0;
+  double seconds = 0;
+  for (int64_t left = *std::ranges::max_element(elements); left > 0; left -= kRoundElements) {
+    const double bytes = 4 * number(std::min(left, kRoundElements));
+    seconds +=
+        others * bytes / machine.bandwidth + (bytes > kEagerBytes ? 3 : 1) * machine.latency_s;
+  }
+  return seconds;
+}
+
+// Sums over ranks: what came is added in memory.
+double summing_seconds(const SharedTensors& tensors, const RankMachine& machine) {
+  if (tensors.ranks == 1) return 0;
+  return 12 * number(tensors.ranks * *std::ranges::max_element(tensors.elements)) /
+         machine.memory_rate;
+}
+
+double update_seconds(const SharedTensors& tensors, const LearnerOptions& options,
+                      const RankMachine& machine) {
+  double most = 0;
+  for (size_t r = 0; r < tensors.elements.size(); ++r) {
+    double operations = 0, muon_elements = 0;
+    for (const Shape& shape : tensors.muon[r]) {
+      operations += muon_operations(shape, options.optimiser.newton_schulz_steps);
+      muon_elements += number(shape.elements());
+    }
+    const double bytes = kMuonBytes * muon_elements +
+                         kAdamWBytes * std::max(0.0, number(tensors.elements[r]) - muon_elements);
+    most = std::max(most, operations / machine.flops + bytes / machine.memory_rate);
+  }
+  return most;
+}
+
+// Of rows to other ranks' experts and back in one pass: all of it, and what arithmetic hides.
+struct Exchange {
+  double seconds = 0, hidden = 0;
+};
+Exchange expert_exchange(const ModelConfig& config, const LearnerOptions& options,
+                         const Stage& stage, const TablePlan& plan, double shared_seconds,
+                         const RankMachine& machine) {
+  const int64_t layers = model_of(config, stage.holding).sparse_layer_count();
+  if (plan.ranks.expert == 1 || layers == 0) return {};
+  // There and back, forward and backward, once more where a layer is computed again.
+  const double ways = options.pass.recompute ? 6 : 4;
+  const ExchangedRows rows = rows_of(config, plan.ranks, plan.step, stage.holding);
+  const double each = rows.sent / number(rows.passes * layers) * 4 * number(config.hidden_size);
+  const double counts = ways / 2 * message_seconds(0, machine);
+  const double seconds = number(layers) * (ways * message_seconds(each, machine) + counts);
+  return {.seconds = seconds, .hidden = std::min(seconds, shared_seconds)};
+}
+
+double small_seconds(const StepTraffic& sent, const MeshShape& ranks, const RankMachine& machine) {
+  if (ranks.count() == 1) return 0;
+  double seconds = 0;
+  for (const double bytes : {sent.losses, sent.counts, sent.norm, votes_sent(ranks)})
+    seconds += message_seconds(bytes, machine);
+  return seconds;
+}
+
+void add_passes(const ModelConfig& config, const LearnerOptions& options,
+                const std::vector<Stage>& stages, const TablePlan& plan, const RankMachine& machine,
+                StepTime& time) {
+  const double passes = number(passes_of(plan.ranks, plan.step)),
+               more = number(plan.ranks.pipeline - 1);
+  double slowest = 0;
+  for (const Stage& stage : stages) {
+    const PassOperations operations = pass_operations(config, options, stage.holding, plan.step);
+    const Exchange exchange =
+        expert_exchange(config, options, stage, plan, operations.shared / machine.flops, machine);
+    const double seconds = operations.all / machine.flops,
+                 exposed = exchange.seconds - exchange.hidden;
+    if (seconds + exposed <= slowest) continue;
+    slowest = seconds + exposed;
+    time.passes = passes * seconds;
+    time.experts = passes * exposed;
+    time.hidden = passes * exchange.hidden;
+    time.bubble = more * slowest;
+  }
+  if (plan.ranks.pipeline == 1) return;
+  // Rows of a pass go on while the next one is computed, but for those that fill the pipeline.
+  const double rows = message_seconds(
+      4 * number(plan.step.micro_rows * plan.step.tokens * config.hidden_size), machine);
+  time.stages = 2 * more * rows;
+  time.hidden += 2 * passes * rows;
+}
+
+StepTime time_of(const ModelConfig& config, const LearnerOptions& options,
+                 const std::vector<Stage>& stages, const TablePlan& plan,
+                 const RankMachine& machine) {
+  StepTime time;
+  add_passes(config, options, stages, plan, machine, time);
+  for (const Stage& stage : stages) {
+    double gradients = 0, weights = 0, update = 0;
+    for (const SharedTensors& tensors : stage.blocks) {
+      const double travel = collective_seconds(tensors.elements, machine);
+      gradients += travel + summing_seconds(tensors, machine);
+      weights += travel;
+      update += update_seconds(tensors, options, machine);
+    }
+    time.gradients = std::max(time.gradients, gradients);
+    time.weights = std::max(time.weights, weights);
+    time.update = std::max(time.update, update);
+  }
+  const ExchangedRows rows = rows_of(config, plan.ranks, plan.step, stages[0].holding);
+  time.small =
+      small_seconds(step_traffic(config, options, plan.ranks, {}, rows), plan.ranks, machine);
+  return time;
+}
+
+void check_table(const ModelConfig& config, const MeshShape& ranks, const StepShape& step,
+                 const std::string& source) {
+  const auto refuse = [&](const std::string& what) {
+    fail(ErrorCode::kInvalidArgument, "{}: {}: {}", source, table_text(ranks), what);
+  };
+  if (ranks.pipeline > config.layer_count())
+    refuse(fmt::format("more stages than the {} layers of the model", config.layer_count()));
+  for (const LayerFacts& layer : config.layers)
+    if (layer.sparse && layer.experts.count % ranks.expert != 0)
+      refuse(fmt::format("the {} experts of a layer are no multiple of {}", layer.experts.count,
+                         ranks.expert));
+  const int64_t passes = step.rows / step.micro_rows;
+  if (step.parts % ranks.batch() != 0)
+    refuse(
+        fmt::format("the {} parts of a step's sums (batch.parts) are no multiple of data x "
+                    "expert = {}",
+                    step.parts, ranks.batch()));
+  if (passes % step.parts != 0)
+    refuse(fmt::format("{} rows of {} make {} passes, no multiple of the {} parts", step.rows,
+                       step.micro_rows, passes, step.parts));
+}
+
+LearnerOptions with_stages(const ModelConfig& config, LearnerOptions options,
+                           const MeshShape& ranks, const StepShape& step) {
+  options.parts = step.parts;
+  if (ranks.pipeline > 1)
+    options.stage_layers = cut_layers(config, ranks.pipeline, options.pass.mtp);
+  return options;
+}
+
+// All but the bytes on the wires.
+TablePlan plan_table(const ModelConfig& config, const LearnerOptions& options,
+                     const MeshShape& ranks, const StepShape& step, const RankMachine& machine,
+                     const std::string& source) {
+  check_table(config, ranks, step, source);
+  TablePlan out{.ranks = ranks, .step = step};
+  std::vector<Stage> stages;
+  for (int64_t p = 0; p < ranks.pipeline; ++p)
+    stages.push_back(stage_of(config, options, ranks, step, p));
+  for (int64_t r = 0; r < ranks.count(); ++r) {
+    const MeshPlace place = place_in(ranks, r);
+    const Stage& stage = stages[static_cast<size_t>(place.pipeline)];
+    out.by_rank.push_back(
+        {.place = place, .memory = memory_of(stage, ranks, step, place, machine.thread_count)});
+  }
+  out.time = time_of(config, options, stages, out, machine);
+  return out;
+}
+
+}  // namespace
+
+const RankPlan& TablePlan::largest() const {
+  return *std::ranges::max_element(by_rank, {}, [](const RankPlan& r) { return r.memory.total(); });
+}
+
+TablePlan plan_ranks(const ModelConfig& config, const LearnerOptions& options,
+                     const MeshShape& ranks, const StepShape& step, const RankMachine& machine,
+                     const std::string& source) {
+  LearnerOptions staged = with_stages(config, options, ranks, step);
+  TablePlan out = plan_table(config, staged, ranks, step, machine, source);
+  for (RankPlan& rank : out.by_rank) {
+    const Holding holding = holding_of(ranks, rank.place, staged.stage_layers);
+    rank.sent =
+        step_traffic(config, staged, ranks, rank.place, rows_of(config, ranks, step, holding));
+  }
+  return out;
+}
+
+std::optional<TablePlan> quickest_table(const ModelConfig& config, const LearnerOptions& options,
+                                        int64_t rank_count, const StepShape& step,
+                                        const RankMachine& machine, int64_t memory_bytes) {
+  std::optional<TablePlan> best;
+  const int64_t experts = config.expert_count_max();
+  for (int64_t pipeline = 1; pipeline <= config.layer_count(); pipeline *= 2) {
+    for (int64_t expert = 1; expert <= std::max<int64_t>(1, experts); expert *= 2) {
+      const int64_t model = pipeline * expert;
+      if (rank_count % model != 0 || experts % expert != 0) continue;
+      const MeshShape ranks{.data = rank_count / model, .expert = expert, .pipeline = pipeline};
+      StepShape shape = step;
+      shape.parts = ranks.batch();
+      if (step.rows % ranks.batch() != 0) continue;
+      shape.micro_rows = std::gcd(step.micro_rows, step.rows / ranks.batch());
+      TablePlan plan = plan_table(config, with_stages(config, options, ranks, shape), ranks, shape,
+                                  machine, "a table");
+      if (plan.largest().memory.total() > memory_bytes) continue;
+      if (!best || plan.time.total() < best->time.total()) best = std::move(plan);
+    }
+  }
+  if (!best) return best;
+  return plan_ranks(config, options, best->ranks, best->step, machine, "a table");
+}
+
+MeshShape parse_table(const std::string& text, const std::string& source) {
+  MeshShape out;
+  const auto refuse = [&] {
+    fail(ErrorCode::kInvalidArgument,
+         "{} '{}': give axes and their ranks, such as data=8,expert=16,pipeline=4", source, text);
+  };
+  std::string_view rest = text;
+  while (true) {
+    const std::string_view word = rest.substr(0, rest.find(','));
+    const size_t equals = word.find('=');
+    if (equals == std::string_view::npos) refuse();
+    const std::string_view name = word.substr(0, equals), value = word.substr(equals + 1);
+    int64_t* axis = name == "data"       ? &out.data
+                    : name == "expert"   ? &out.expert
+                    : name == "pipeline" ? &out.pipeline
+                                         : nullptr;
+    int64_t count = 0;
+    const auto [end, error] = std::from_chars(value.begin(), value.end(), count);
+    if (axis == nullptr || error != std::errc() || end != value.end() || count < 1 || count > 65536)
+      refuse();
+    *axis = count;
+    if (word.size() == rest.size()) return out;
+    rest.remove_prefix(word.size() + 1);
+  }
+}
+
+std::string table_text(const MeshShape& ranks) {
+  return fmt::format("data={},expert={},pipeline={}", ranks.data, ranks.expert, ranks.pipeline);
+}
+
+// Jordan's iteration on the smaller side m of an m x M matrix: A = X X^T by half of its products
+// (it is symmetric), A A, and their product with X.
+double muon_operations(const Shape& shape, int64_t iterations) {
+  const int last = shape.rank() - 1;
+  const double less = number(std::min(shape[last - 1], shape[last])),
+               more = number(std::max(shape[last - 1], shape[last]));
+  const double matrices = number(shape.elements()) / (less * more);
+  return matrices * number(iterations) * (3 * less * less * more + less * less * less);
+}
+
+}  // namespace dure

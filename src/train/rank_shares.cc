@@ -1,0 +1,69 @@
+// The learner's own sums, over tensors that are not allocated.
+#include "train/rank_shares.h"
+
+#include <algorithm>
+
+namespace dure {
+namespace {
+
+constexpr int64_t kFloatBytes = sizeof(float);
+
+SharedTensors share_block(const ModelConfig& config, const LearnerOptions& options,
+                          const MeshShape& shape, const BlockFacts& facts) {
+  const bool by_batch = facts.by == BlockFacts::SharedBy::kBatch;
+  const int64_t ranks = by_batch ? shape.batch() : shape.data;
+  const ParameterLayout layout = layout_of(config, facts.holding);
+  const TensorCost cost = [&](const ImpliedTensor& t) { return update_cost(options, config, t); };
+  const std::vector<int64_t> costs = costs_of(layout, cost);
+  const Shards shards = share_out(layout, costs, static_cast<int>(ranks));
+  SharedTensors out{.ranks = ranks,
+                    .sources = facts.sources,
+                    .bytes = layout.elements * kFloatBytes,
+                    .elements = shards.elements};
+  for (int r = 0; r < static_cast<int>(ranks); ++r) {
+    int64_t moments = 0;
+    std::vector<Shape>& muon = out.muon.emplace_back();
+    for (size_t t = 0; t < layout.tensors.size(); ++t) {
+      if (!shards.owns(r, t) || costs[t] == 0) continue;
+      moments += costs[t] * kFloatBytes;
+      if (update_rule(options.optimiser, layout.tensors[t].kind) == UpdateRule::kMuon)
+        muon.push_back(layout.tensors[t].shape);
+    }
+    out.moment_bytes.push_back(moments);
+  }
+  return out;
+}
+
+}  // namespace
+
+int64_t SharedTensors::scratch_bytes(size_t rank, int64_t thread_count) const {
+  int64_t floats = 0;
+  for (const Shape& shape : muon[rank])
+    floats = std::max(floats, muon_workspace_floats(shape, thread_count));
+  return floats * kFloatBytes;
+}
+
+int64_t SharedTensors::buffer_bytes(size_t rank) const {
+  if (ranks == 1) return 0;
+  const int64_t summed = ranks * std::min(elements[rank], kRoundElements);
+  int64_t gathered = 0;
+  for (size_t r = 0; r < elements.size(); ++r)
+    gathered += r == rank ? 0 : std::min(elements[r], kRoundElements);
+  return kFloatBytes * std::max(summed, gathered);
+}
+
+std::vector<SharedTensors> share_tensors(const ModelConfig& config, const LearnerOptions& options,
+                                         const MeshShape& shape, int64_t stage) {
+  std::vector<SharedTensors> out;
+  const Holding holding = holding_of(shape, {.pipeline = stage}, options.stage_layers);
+  for (const BlockFacts& facts : blocks_of(shape, holding))
+    out.push_back(share_block(config, options, shape, facts));
+  return out;
+}
+
+size_t place_among(const SharedTensors& tensors, const MeshShape& shape, const MeshPlace& place) {
+  const bool by_batch = tensors.sources == 1;
+  return static_cast<size_t>(by_batch ? place.data * shape.expert + place.expert : place.data);
+}
+
+}  // namespace dure

@@ -1,0 +1,128 @@
+// Bytes of a whole step as the transport carried them, beside the arithmetic that `dure plan` uses.
+#include <map>
+#include <thread>
+
+#include "comm/thread_transport.h"
+#include "tiny_runs.h"
+#include "train/rank_traffic.h"
+
+namespace dure {
+namespace {
+
+// Counts what this rank sends, by what it is for: "step 2, losses".
+using BytesSent = std::map<std::string, int64_t, std::less<>>;
+
+class CountingTransport : public Transport {
+ public:
+  explicit CountingTransport(Transport& below) : below_(below) {}
+  int rank() const override { return below_.rank(); }
+  int size() const override { return below_.size(); }
+  const std::string& host(int rank) const override { return below_.host(rank); }
+  std::unique_ptr<Underway> start(int channel, std::span<const Outgoing> out,
+                                  std::span<const Incoming> in) override {
+    int64_t bytes = 0;
+    for (const Outgoing& o : out) bytes += std::ssize(o.bytes);
+    return std::make_unique<Counted>(below_.start(channel, out, in), sent_, bytes);
+  }
+  void post(int channel, int to, std::vector<std::byte> bytes) override {
+    sent_["posted"] += std::ssize(bytes);
+    below_.post(channel, to, std::move(bytes));
+  }
+  void announce(const FailureNotice& notice) noexcept override { below_.announce(notice); }
+  bool lower_rank_failed(double wait_s) noexcept override {
+    return below_.lower_rank_failed(wait_s);
+  }
+  const BytesSent& sent() const { return sent_; }
+
+ private:
+  class Counted : public Underway {
+   public:
+    Counted(std::unique_ptr<Underway> below, BytesSent& sent, int64_t bytes)
+        : below_(std::move(below)), sent_(sent), bytes_(bytes) {}
+    void advance() override { below_->advance(); }
+    void wait(const WaitFacts& facts) override {
+      sent_[std::string(facts.what)] += bytes_;
+      below_->wait(facts);
+    }
+
+   private:
+    std::unique_ptr<Underway> below_;
+    BytesSent& sent_;
+    int64_t bytes_;
+  };
+
+  Transport& below_;
+  BytesSent sent_;
+};
+
+class RankTraffic : public TinyRuns {
+ protected:
+  TrainConfig run_of(int ranks, OptimiserKind kind) const {
+    TrainConfig c = config(fmt::format("{}-{}", ranks, name_of(kind)));
+    c.steps = 3;
+    c.batch = {.rows = 8, .tokens = 32, .micro_rows = 1};
+    c.record = {.checkpoint_steps = 1000, .checkpoint_minutes = 0};
+    c.optimiser.kind = kind;
+    c.ranks.data = ranks;
+    return c;
+  }
+
+  // By rank.
+  static std::vector<BytesSent> bytes_sent(const TrainConfig& c) {
+    const int ranks = static_cast<int>(c.ranks.count());
+    ThreadWorld world(ranks);
+    std::vector<BytesSent> out(static_cast<size_t>(ranks));
+    std::vector<int> members;
+    for (int r = 0; r < ranks; ++r) members.push_back(r);
+    std::vector<std::thread> threads;
+    for (int r = 0; r < ranks; ++r) {
+      threads.emplace_back([&, r] {
+        CountingTransport transport(world.transport(r));
+        Group group(transport, members, 0, 60);
+        run_training(c, parse_json(kModel, "model"), "test.yaml", group);
+        out[static_cast<size_t>(r)] = transport.sent();
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    return out;
+  }
+};
+
+void expect_line(const BytesSent& sent, const char* what, double planned) {
+  const auto found = sent.find(std::string("step 2, ") + what);
+  ASSERT_NE(found, sent.end()) << what;
+  EXPECT_EQ(static_cast<double>(found->second), planned) << what;
+}
+
+// All that belongs to a step in the middle of a run, line by line and together.
+TEST_F(RankTraffic, OfAStepOverDataRanksIsTheArithmetic) {
+  for (const OptimiserKind kind : {OptimiserKind::kMuon, OptimiserKind::kAdamW}) {
+    for (const int ranks : {2, 4}) {
+      const TrainConfig c = run_of(ranks, kind);
+      const std::vector<BytesSent> all = bytes_sent(c);
+      const ModelConfig model = ModelFiles(Path(c.output) / "model", Extent::kHeader).config();
+      LearnerOptions options;
+      options.optimiser.kind = kind;
+      options.parts = c.batch.step_parts();
+      for (int r = 0; r < ranks; ++r) {
+        SCOPED_TRACE(fmt::format("{}, rank {} of {}", name_of(kind), r, ranks));
+        const BytesSent& sent = all[static_cast<size_t>(r)];
+        const MeshShape shape{.data = ranks};
+        const StepTraffic planned =
+            step_traffic(model, options, shape, {.data = r}, {.passes = 8 / ranks});
+        expect_line(sent, "losses", planned.losses);
+        expect_line(sent, "expert counts", planned.counts);
+        expect_line(sent, "sum of gradients", planned.gradients);
+        expect_line(sent, "gradient norm", planned.norm);
+        expect_line(sent, "gather of weights", planned.weights);
+        expect_line(sent, "end of the step", votes_sent(shape));
+        int64_t together = 0;
+        for (const auto& [what, bytes] : sent) together += what.starts_with("step 2, ") ? bytes : 0;
+        EXPECT_EQ(static_cast<double>(together), planned.total() + votes_sent(shape));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace dure
