@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <thread>
 
@@ -16,6 +17,8 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/rng.h"
+#include "grade/program_files.h"
+#include "grade/verifier_process.h"
 #include "suite/task_items.h"
 
 namespace dure {
@@ -39,6 +42,7 @@ struct Ended {
   AnswerRow row;
   std::unique_ptr<Episode> episode;
   EpisodeEnd end = EpisodeEnd::kDone;
+  bool known = false;  // it is kept, and waits for its grade since an earlier run
 };
 
 class Conversing {
@@ -133,9 +137,11 @@ class Measuring {
   }
 
   void run() {
-    if (jobs_.empty()) return;
+    tell_again();
+    before_ = total_ - std::ssize(jobs_) - std::ssize(waiting_);
+    if (jobs_.empty() && waiting_.empty()) return;
     Progress progress(subject_, total_, "answers");
-    progress.start_at(total_ - std::ssize(jobs_));
+    progress.start_at(before_);
     std::vector<std::thread> threads;
     const int64_t talkers = std::min<int64_t>(options_.concurrency, std::ssize(jobs_));
     talkers_ = talkers;
@@ -150,12 +156,33 @@ class Measuring {
  private:
   void add_jobs(const PreparedTask& task) {
     const auto known = store_.answered(subject_, task.entry.task.name);
+    std::map<std::pair<std::string, int64_t>, AnswerRow> ungraded;
+    for (AnswerRow& row : store_.ungraded(subject_, task.entry.task.name))
+      ungraded[{row.item, row.sample}] = std::move(row);
     total_ += std::ssize(task.items) * task.entry.ask.samples;
     for (const Item& item : task.items) {
       for (int64_t sample = 0; sample < task.entry.ask.samples; ++sample) {
-        if (!known.contains({item.id, sample})) jobs_.push_back({&task, &item, sample});
+        const Job job{&task, &item, sample};
+        const auto row = ungraded.find({item.id, sample});
+        if (row != ungraded.end() && answers_alone(job)) {
+          waiting_.push_back({.job = job, .row = std::move(row->second), .known = true});
+        } else if (row != ungraded.end() || !known.contains({item.id, sample})) {
+          jobs_.push_back(job);
+          plays_again_ += row != ungraded.end() ? 1 : 0;
+        }
       }
     }
+    grades_again_ = std::ssize(waiting_);
+  }
+  // Its grade is of one answer, which is kept: no environment has to say anything again.
+  static bool answers_alone(const Job& job) { return job.task->entry.task.environment.is_null(); }
+  void tell_again() const {
+    if (grades_again_ > 0)
+      log_info("{}: {} answers that could not be graded before are graded again", subject_,
+               grades_again_);
+    if (plays_again_ > 0)
+      log_info("{}: {} episodes that their environment failed before are played again", subject_,
+               plays_again_);
   }
 
   std::optional<Job> next() {
@@ -169,6 +196,8 @@ class Measuring {
       try {
         Ended ended = Conversing(*job, answerer_, options_.seed).run();
         hand_on(std::move(ended));
+      } catch (const GraderGone&) {
+        give_up(std::current_exception());
       } catch (const Error& error) {
         if (error.code() == ErrorCode::kInterrupted) break;
         count_failure(*job, error);
@@ -223,6 +252,7 @@ class Measuring {
     if (waiting_.empty()) return std::nullopt;
     Ended out = std::move(waiting_.front());
     waiting_.pop_front();
+    ++grading_;
     changed_.notify_all();
     return out;
   }
@@ -230,11 +260,44 @@ class Measuring {
   void grade() {
     while (std::optional<Ended> ended = next_ended()) {
       try {
-        if (give_grade(*ended)) keep(*ended);
+        if (stopping()) {
+          leave_ungraded(*ended);
+        } else if (give_grade(*ended)) {
+          keep(*ended);
+        }
+      } catch (const GraderGone&) {
+        note_gone();
+        give_up(std::current_exception());
+        leave_ungraded(*ended);
       } catch (...) {
         give_up(std::current_exception());
       }
+      const std::lock_guard lock(mutex_);
+      --grading_;
+      changed_.notify_all();
     }
+  }
+  void note_gone() {
+    const std::lock_guard lock(mutex_);
+    gone_ = true;
+  }
+  bool stopping() {
+    const std::lock_guard lock(mutex_);
+    return interrupted_ || gone_;
+  }
+  // An answer is kept; an episode is played again.
+  void leave_ungraded(Ended& ended) {
+    if (ended.known || !answers_alone(ended.job)) return;
+    ended.row.grade = Grade::unknown("", "not graded yet: the run was stopped before");
+    ended.row.grade.failure = verifier_failure_name(VerifierFailure::kInterrupted);
+    store_.put(subject_, ended.row);
+  }
+  // Of an answer that was kept.
+  void begin_again(Ended& ended) const {
+    const Environment& environment = *ended.job.task->environment;
+    ended.episode = environment.begin(*ended.job.item);
+    ended.episode->start();
+    ended.episode->reply(ended.row.answer);
   }
   // False where the world did not let it be graded: it stays unanswered.
   bool give_grade(Ended& ended) {
@@ -244,9 +307,16 @@ class Measuring {
           Grade::wrong("", "the question leaves no room for an answer in the context");
     } else {
       try {
+        if (ended.episode == nullptr) begin_again(ended);
         ended.row.grade = verdict_of([&] { return ended.episode->finish(ended.end); });
+        // What a failure earns while learning is no measurement.
+        if (!ended.row.grade.failure.empty()) ended.row.grade.score.reset();
+      } catch (const GraderGone&) {
+        throw;
       } catch (const Error& error) {
-        if (error.code() != ErrorCode::kInterrupted)
+        if (error.code() == ErrorCode::kInterrupted)
+          leave_ungraded(ended);
+        else
           count_failure(ended.job, Error(error.code(), std::string("grading: ") + error.what()));
         return false;
       }
@@ -258,8 +328,10 @@ class Measuring {
     store_.put(subject_, ended.row);
     const std::lock_guard lock(mutex_);
     ++graded_;
-    if (ended.row.grade.failure == "grader" && grader_failures_++ == 0)
+    const std::string& failure = ended.row.grade.failure;
+    if (failure == "grader" && ++grader_failures_ == 1)
       log_warn("task {}, item {}: {}", ended.row.task, ended.row.item, ended.row.grade.reason);
+    ungraded_ += failure.empty() ? 0 : 1;
     const std::optional<double>& score = ended.row.grade.score;
     score_sum_ += score.value_or(0);
     task_ = ended.row.task;
@@ -269,15 +341,15 @@ class Measuring {
   // Until all is graded, or ended.
   void watch(Progress& progress) {
     const InterruptScope scope;
-    const int64_t before = total_ - std::ssize(jobs_);
     std::unique_lock lock(mutex_);
-    while (talkers_ > 0 || !waiting_.empty()) {
+    while (talkers_ > 0 || !waiting_.empty() || grading_ > 0) {
       changed_.wait_for(lock, std::chrono::milliseconds(100));
-      progress.update(before + graded_, note());
+      progress.update(before_ + graded_, note());
       if (ended_ || !interrupted()) continue;
       ended_ = interrupted_ = true;
       changed_.notify_all();
       lock.unlock();
+      say_interrupted();
       answerer_.stop();
       lock.lock();
     }
@@ -289,16 +361,16 @@ class Measuring {
   }
 
   void tell(Progress& progress) {
-    progress.update(total_ - std::ssize(jobs_) + graded_, note());
+    progress.update(before_ + graded_, note());
     progress.finish(note());
     if (fault_) std::rethrow_exception(fault_);
     if (interrupted_) {
       const InterruptScope scope;
       throw_if_interrupted("the answers so far are kept: the same command goes on");
     }
-    if (grader_failures_ > 0)
-      log_warn("{}: {} answers made their grader fail: they count as \"cannot tell\"", subject_,
-               grader_failures_);
+    if (ungraded_ > 0)
+      log_warn("{}: {} of {} answers could not be graded; the same command grades them again",
+               subject_, ungraded_, graded_);
     if (failures_ > 0)
       log_warn("{}: {} questions stay unanswered; the same command asks them again", subject_,
                failures_);
@@ -309,16 +381,18 @@ class Measuring {
   AnswerStore& store_;
   MeasureOptions options_;
   std::vector<Job> jobs_;
-  int64_t total_ = 0;
+  int64_t total_ = 0, before_ = 0;               // before_: done already
+  int64_t grades_again_ = 0, plays_again_ = 0;  // that failed before
 
   std::mutex mutex_;
   std::condition_variable changed_;
   size_t next_ = 0;
   std::deque<Ended> waiting_;
-  int64_t talkers_ = 0, graded_ = 0, failures_ = 0, failures_in_row_ = 0, grader_failures_ = 0;
+  int64_t talkers_ = 0, grading_ = 0, graded_ = 0, failures_ = 0, failures_in_row_ = 0;
+  int64_t grader_failures_ = 0, ungraded_ = 0;
   double score_sum_ = 0;
   std::string task_;
-  bool ended_ = false, interrupted_ = false;
+  bool ended_ = false, interrupted_ = false, gone_ = false;
   std::exception_ptr fault_;
 };
 
@@ -367,7 +441,12 @@ Json measure_settings(const PreparedTask& task, uint64_t seed) {
   out["mode"] = name_of(spec.mode);
   out["form"] = name_of(spec.form);
   if (!spec.stop.empty()) out["stop"] = Json::array_of(spec.stop);
-  out["grader"] = spec.environment.is_null() ? spec.grader : spec.environment;
+  const Json& grader = spec.environment.is_null() ? spec.grader : spec.environment;
+  out["grader"] = program_identity(grader);
+  Json files = program_files(grader);
+  for (const Item& item : task.items)
+    if (const Json* own = item.fields.find("grader")) add_program_files(*own, files);
+  if (!files.is_null()) out[kGraderFiles] = std::move(files);
   out["items"] = task.items_hash;
   return out;
 }

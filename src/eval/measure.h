@@ -42,9 +42,10 @@ PreparedTask prepare_task(const SuiteEntry& entry, const DataFolders& folders,
 Json measure_settings(const PreparedTask& task, uint64_t seed);
 MeasureRow measure_row(const PreparedTask& task, uint64_t seed);
 
-// What remains unanswered where questions failed is told as a warning and stays missing. Throws
-// kInterrupted on Ctrl-C (what was answered is kept), and what ends all: `failures_max` questions
-// in a row failed, a grader failed.
+// What remains unanswered where questions failed is told as a warning and stays missing. Answers
+// whose grading failed are kept as such (Grade::failure, no score), and graded again the next time;
+// an environment's episode is played again. Throws kInterrupted on Ctrl-C (what was answered is
+// kept), and what ends all: `failures_max` questions in a row failed, GraderGone.
 void measure(const std::vector<PreparedTask>& tasks, const std::string& subject, Answerer& answerer,
              AnswerStore& store, const MeasureOptions& options);
 

@@ -19,18 +19,22 @@ class Asker {
   void start() { workers_.start(); }
 
   VerifierReply ask(const Item& item, const Answer& answer) {
-    const int64_t place = take();
-    Worker& worker = workers_.at(place);
-    VerifierReply reply = ask_again_if_died(worker, [&] {
+    const Place place(*this);
+    Worker& worker = workers_.at(place.number);
+    return ask_again_if_died(worker, [&] {
       return ask_for(
           worker, [&](const std::string& id) { return verifier_request(id, item, answer); },
           read_verifier_reply);
     });
-    put_back(place);
-    return reply;
   }
 
  private:
+  struct Place {
+    explicit Place(Asker& of) : asker(of), number(of.take()) {}
+    ~Place() { asker.put_back(number); }
+    Asker& asker;
+    int64_t number;
+  };
   int64_t take() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return !free_.empty(); });

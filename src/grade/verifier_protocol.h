@@ -27,6 +27,7 @@ enum class VerifierFailure : uint8_t {
   // Of environments (environment_protocol.h).
   kReply,    // "bad_reply": messages that are none
   kDiffers,  // "not_repeatable": told the same, it replied otherwise than before
+  kInterrupted,  // "interrupted": Ctrl-C came while it was asked; never a grade's
 };
 const char* verifier_failure_name(VerifierFailure failure);
 inline constexpr size_t kVerifierLineBytesMax = size_t{4} << 20;
