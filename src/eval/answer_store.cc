@@ -463,8 +463,7 @@ std::vector<MeasureRow> AnswerStore::measures(const std::string& subject) const 
 std::vector<AnswerRow> AnswerStore::answers(const std::string& subject,
                                             const std::string& task) const {
   const std::lock_guard lock(database_->mutex);
-  Statement get(database_->handle, std::string("SELECT ") + kAnswerColumns +
-                                       ", " +
+  Statement get(database_->handle, std::string("SELECT ") + kAnswerColumns + ", " +
                                        (database_->form < 2 ? kFailureOfForm1 : "failure") +
                                        " FROM answers WHERE subject=? AND task=? ORDER BY item, "
                                        "sample");

@@ -381,7 +381,7 @@ class Measuring {
   AnswerStore& store_;
   MeasureOptions options_;
   std::vector<Job> jobs_;
-  int64_t total_ = 0, before_ = 0;               // before_: done already
+  int64_t total_ = 0, before_ = 0;              // before_: done already
   int64_t grades_again_ = 0, plays_again_ = 0;  // that failed before
 
   std::mutex mutex_;

@@ -89,8 +89,7 @@ std::string reasons_html(const SubjectResult& subject) {
 
 std::string lead(const SuiteResults& results, const SubjectResult& subject) {
   const std::string name = "<b>" + shown_html(subject.subject.name) + "</b>";
-  if (!subject.mean)
-    return paragraph(name + ": " + reasons_html(subject) + ".", "lead");
+  if (!subject.mean) return paragraph(name + ": " + reasons_html(subject) + ".", "lead");
   const size_t count = results.suite.at("tasks").size();
   std::string out = fmt::format("{}: {} over {} {}", name, score_text(subject.mean->interval),
                                 count, count == 1 ? "task" : "tasks");
@@ -224,13 +223,13 @@ std::string lengths_section(const SuiteResults& results) {
     for (const TaskResult& task : subject.tasks) {
       const TaskScore& s = task.score;
       const double count = std::max<double>(1, static_cast<double>(s.answers));
-      rows.push_back({shown_html(title_of(task)), shown_html(subject.subject.name),
-                      std::to_string(s.answers), fmt::format("{:.1f}", s.tokens.mean),
-                      std::to_string(s.tokens.median), std::to_string(s.tokens.p90),
-                      std::to_string(s.tokens.most),
-                      fmt::format("{:.0f} %", 100 * s.reasoned_share), std::to_string(s.cut),
-                      std::to_string(s.too_long), std::to_string(s.empty),
-                      std::to_string(s.unknown), std::to_string(s.ungraded), fmt::format("{:.2f}", s.answer_seconds / count)});
+      rows.push_back(
+          {shown_html(title_of(task)), shown_html(subject.subject.name), std::to_string(s.answers),
+           fmt::format("{:.1f}", s.tokens.mean), std::to_string(s.tokens.median),
+           std::to_string(s.tokens.p90), std::to_string(s.tokens.most),
+           fmt::format("{:.0f} %", 100 * s.reasoned_share), std::to_string(s.cut),
+           std::to_string(s.too_long), std::to_string(s.empty), std::to_string(s.unknown),
+           std::to_string(s.ungraded), fmt::format("{:.2f}", s.answer_seconds / count)});
     }
   }
   return paragraph(
@@ -267,7 +266,7 @@ std::string conversation_text(const Json& messages) {
 
 std::string failure_html(const AnswerRow& row) {
   const std::string& failure = row.grade.failure;
-  const std::string verdict = !failure.empty() ? "not graded (" + failure + ")"
+  const std::string verdict = !failure.empty()  ? "not graded (" + failure + ")"
                               : row.grade.score ? fmt::format("score {:.2f}", *row.grade.score)
                                                 : std::string("cannot tell");
   std::string out = pre(conversation_text(row.messages), "ask");

@@ -47,7 +47,7 @@ struct TaskScore {
   std::string task;
   int64_t items = 0, answers = 0, missing = 0;  // missing: of items x samples
   int64_t samples = 1;
-  int64_t unknown = 0;  // the grader could not tell, or failed
+  int64_t unknown = 0;   // the grader could not tell, or failed
   int64_t ungraded = 0;  // of those: it failed, or was never come to; asked again by the next run
   std::map<std::string, int64_t> failures;  // `ungraded` by what failed (Grade::failure)
   int64_t cut = 0, too_long = 0, empty = 0;

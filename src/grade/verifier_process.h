@@ -92,7 +92,7 @@ class VerifierProcess {
   pid_t process_ = 0;
   bool killed_ = false;
   Descriptor input_, output_, errors_;  // our ends
-  std::string line_, errors_end_;  // what it said last on standard error
+  std::string line_, errors_end_;       // what it said last on standard error
   int64_t answered_ = 0;
 };
 

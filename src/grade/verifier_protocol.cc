@@ -22,7 +22,8 @@ std::string beginning(std::string_view line) {
 
 // A value as it was said: "the text \"1.0\"", "null", "1e+300".
 std::string shown(const Json& value) {
-  return (value.is_string() ? "the text " : "") + (value.dump().size() > kShown ? value.dump().substr(0, kShown) + "..." : value.dump());
+  return (value.is_string() ? "the text " : "") +
+         (value.dump().size() > kShown ? value.dump().substr(0, kShown) + "..." : value.dump());
 }
 
 // At a border of characters.

@@ -36,7 +36,9 @@ class Workers::OfProgram : public Worker {
     try {
       process_ = std::make_unique<VerifierProcess>(all_.options_.command, all_.log_);
     } catch (const Error& error) {
-      fail(error.code(), "{}: command: {}", all_.where_, error.what());
+      // A grader's own name says it already.
+      const char* field = all_.where_.ends_with(" command") ? "" : "command: ";
+      fail(error.code(), "{}: {}{}", all_.where_, field, error.what());
     }
     asked_ = 0;
     ++starts_;
@@ -53,7 +55,7 @@ class Workers::OfProgram : public Worker {
       if (waits == VerifierProcess::Waits::kYes || Clock::now() >= until) return;
       if (waits == VerifierProcess::Waits::kUnknown && Clock::now() - begin > kUntold) return;
     }
-    fail(ErrorCode::kInvalidArgument, "{}: command {} {} before it was asked anything", all_.where_,
+    fail(ErrorCode::kInvalidArgument, "{}: '{}' {} before it was asked anything", all_.where_,
          command_text(all_.options_.command), process_->how_it_ended());
   }
   // Its input is closed; what is there at `until` is killed.
@@ -212,13 +214,15 @@ void Workers::note(const ReadLine& reply) {
   unreplied_ = absent ? unreplied_ + 1 : 0;
   if (unreplied_ < std::clamp<int64_t>(count(), 3, 8)) return;
   gone_ = client_ == nullptr
-              ? fmt::format("{}: command {}: each of its first {} processes ended before it ever "
-                            "replied; the last {}: mend it, and run the same command again",
-                            where_, command_text(options_.command), unreplied_, reply.what)
-              : fmt::format("{}: url {}: none of the first {} requests was answered; the last: {}: "
-                            "start the server, or correct the address, and run the same command "
-                            "again",
-                            where_, options_.url, unreplied_, reply.what);
+              ? fmt::format(
+                    "{}: '{}': each of its first {} processes ended before it ever "
+                    "replied; the last {}: mend it, and run the same command again",
+                    where_, command_text(options_.command), unreplied_, reply.what)
+              : fmt::format(
+                    "{}: {}: none of the first {} requests was answered; the last: {}: "
+                    "start the server, or correct the address, and run the same command "
+                    "again",
+                    where_, options_.url, unreplied_, reply.what);
   throw GraderGone(gone_);
 }
 

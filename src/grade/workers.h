@@ -106,8 +106,8 @@ class Workers {
   std::mutex mutex_;
   bool started_ = false;
   std::atomic<bool> replied_ = false;  // one of them, ever
-  int64_t unreplied_ = 0;  // in a row, from the first on
-  std::string gone_;       // why nobody is asked any more
+  int64_t unreplied_ = 0;              // in a row, from the first on
+  std::string gone_;                   // why nobody is asked any more
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<OfProgram*> programs_;
 };

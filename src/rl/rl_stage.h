@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "rl/quiet_steps.h"
 #include "rl/reference_model.h"
 #include "rl/rl_record.h"
 #include "rl/rl_step.h"
@@ -41,7 +42,8 @@ class RlStage : public Stage {
   // Rollouts of a step, with those of further prompts where groups have nothing to teach.
   std::vector<Rollout> sample(int64_t step);
   void note_entropy(const StepContext& context, const RlLearnt& learnt);
-  void note_signal(const StepContext& context, const RlLearnt& learnt);
+  void note_signal(const StepContext& context, const RlLearnt& learnt,
+                   const std::vector<Rollout>& rollouts);
   StepReport report(const RolloutStats& stats, const RlLearnt& learnt, double rollout_s) const;
 
   RlConfig config_;
@@ -60,6 +62,7 @@ class RlStage : public Stage {
   PromptRoom room_;                   // of prompts and answers, fixed when the run is opened
   int64_t steps_done_ = 0;            // of this process
   int64_t steps_without_signal_ = 0;  // in a row, up to now
+  QuietSteps quiet_;                  // what came of their answers
   int64_t steps_below_entropy_ = 0;   // of this process
 };
 

@@ -43,7 +43,7 @@ class Stage {
   virtual const ModelTexts& texts() const = 0;  // of the model; every checkpoint holds them too
 
   // One step, its updates included. A function of `context`, the weights and the stage's state
-  // alone.
+  // alone. May throw kInterrupted before it has changed the learner: the step is given up.
   virtual StepReport step(const StepContext& context) = 0;
 
   // Adds metrics on data that is never learnt from ("eval_NAME"), where the stage has any.
@@ -80,7 +80,8 @@ class Run {
   Run(RunOptions options, Stage& stage, Group& group = Group::alone());
 
   // To the end, from where the folder's last checkpoint stands; a finished run is left as it is.
-  // Throws kInterrupted after saving, kDiverged naming the step, and what the stage throws.
+  // Throws kInterrupted after saving (a step that the stage gave up is made anew by who goes on),
+  // kDiverged naming the step, and what the stage throws.
   void run();
 
  private:
@@ -93,6 +94,7 @@ class Run {
   void say_continuing() const;
   void take_steps();
   std::string one_step();
+  void save_given_up(int64_t steps_before);
   bool is_due_to_save() const;
   enum class Next { kGoOn, kSave, kStop };
   Next next() const;
