@@ -260,6 +260,142 @@ TEST_F(Measure, MissingAnswersAreNoSuccess) {
   EXPECT_NE(outcome.out.find("1 of 2 answers missing"), std::string::npos) << outcome.out;
 }
 
+constexpr const char* kScore = R"(import json, os, sys, time
+state = sys.argv[1]
+for line in sys.stdin:
+    request = json.loads(line)
+    mood = open(state).read()
+    if mood == 'hang':
+        open(state + '.hangs', 'w').close()
+        time.sleep(99)
+    reply = {'id': request['id'], 'reward': 'none' if mood == 'bad' else 1.0}
+    print(json.dumps(reply))
+)";
+
+// Grades that failed are not final: the answers are kept, and graded by the next run.
+TEST_F(Measure, AnswersThatCouldNotBeGradedAreGradedAgain) {
+  const std::string items =
+      file("two.jsonl", "{\"prompt\":\"1+1?\",\"answer\":\"2\"}\n{\"prompt\":\"2+2?\"}\n");
+  const std::string script = file("score.py", kScore), mood = file("mood", "bad");
+  const std::string arguments = "eval t=" + at("model") + " " + items + " -n 4 --out " +
+                                at("again") + " --grader '{name: command, command: [python3, " +
+                                script + ", " + mood + "], workers: 2}'";
+  const Outcome bad = run_program(arguments);
+  EXPECT_EQ(bad.code, 1) << bad.error;
+  EXPECT_NE(bad.out.find("2 of 2 answers could not be graded (2 bad_reward)"), std::string::npos)
+      << bad.out;
+  EXPECT_EQ(bad.out.find('%'), std::string::npos) << bad.out;
+  const Json task = results("again").at("models").at(size_t{0}).at("tasks").at(size_t{0});
+  EXPECT_EQ(task.at("cannot_tell"), Json(2));
+  EXPECT_EQ(task.at("not_graded"), Json(2));
+  EXPECT_EQ(task.at("failures").at("bad_reward"), Json(2));
+  EXPECT_EQ(task.at("metrics").size(), 0u);
+  for (const char* report : {"/report.md", "/report.html"})
+    EXPECT_NE(read_file(at("again") + report).find("2 of 2 answers could not be graded"),
+              std::string::npos)
+        << report;
+  const auto before = answers("again", "t", "two");
+  ASSERT_EQ(before.size(), 2u);
+  file("mood", "good");
+  const Outcome good = run_program(arguments);
+  EXPECT_EQ(good.code, 0) << good.error;
+  const auto after = answers("again", "t", "two");
+  for (const auto& [key, row] : after) {
+    EXPECT_EQ(row.grade.score, 1.0) << key.first;
+    EXPECT_EQ(row.grade.failure, "");
+    EXPECT_EQ(row.seconds, before.at(key).seconds) << "it was asked again";
+  }
+  // A script that has changed grades again; one that has not leaves all as it is.
+  std::string other = kScore;
+  file("score.py", other.replace(other.find("1.0"), 3, "0.5"));
+  EXPECT_EQ(run_program(arguments).code, 0);
+  for (const auto& [key, row] : answers("again", "t", "two")) {
+    EXPECT_EQ(row.grade.score, 0.5) << key.first;
+    EXPECT_EQ(row.seconds, before.at(key).seconds) << "it was asked again";
+  }
+}
+
+TEST_F(Measure, AnEpisodeThatItsEnvironmentFailedIsPlayedAgain) {
+  const std::string items = file("games.jsonl", "{\"prompt\":\"Say a word.\"}\n");
+  const std::string game = file("game.py", R"(import json, sys
+for line in sys.stdin:
+    r = json.loads(line)
+    reply = {'id': r['id'], 'done': r['call'] == 'reply'}
+    if r['call'] == 'finish': reply['reward'] = None if open(sys.argv[1]).read() == 'bad' else 1
+    print(json.dumps(reply))
+)");
+  const std::string mood = file("game-mood", "bad");
+  const std::string arguments = "eval t=" + at("model") + " " + items + " -n 4 --out " +
+                                at("played") + " --environment '{command: [python3, " + game +
+                                ", " + mood + "]}'";
+  EXPECT_EQ(run_program(arguments).code, 1);
+  file("game-mood", "good");
+  const Outcome good = run_program(arguments);
+  EXPECT_EQ(good.code, 0) << good.error;
+  EXPECT_EQ(answers("played", "t", "games").at({"1", 0}).grade.score, 1.0);
+}
+
+// Ctrl-C while a verifier hangs ends soon, and no grade is made of it.
+TEST_F(Measure, InterruptedWhileAVerifierHangs) {
+  const std::string items =
+      file("three.jsonl", "{\"prompt\":\"1?\"}\n{\"prompt\":\"2?\"}\n{\"prompt\":\"3?\"}\n");
+  const std::string script = file("hang.py", kScore), mood = file("hang-mood", "hang");
+  const std::vector<std::string> command = {
+      "eval",
+      "t=" + at("model"),
+      items,
+      "-n",
+      "4",
+      "--out",
+      at("hung"),
+      "--grader",
+      "{name: command, command: [python3, " + script + ", " + mood + "], timeout_s: 60}"};
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::vector<char*> argv = {const_cast<char*>("dure")};
+    for (const std::string& one : command) argv.push_back(const_cast<char*>(one.c_str()));
+    argv.push_back(nullptr);
+    ::setenv("DURE_PROGRESS", "off", 1);
+    ::execv(DURE_BINARY, argv.data());
+    ::_exit(99);
+  }
+  for (int i = 0; i < 60000 && !path_exists(mood + ".hangs"); ++i) ::usleep(1000);
+  const auto asked = std::chrono::steady_clock::now();
+  ::kill(child, SIGINT);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_LT(std::chrono::steady_clock::now() - asked, std::chrono::seconds(20));
+  EXPECT_EQ(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 130);
+  for (const auto& [key, row] : answers("hung", "t", "three"))
+    EXPECT_FALSE(row.grade.score.has_value()) << key.first;
+  file("hang-mood", "good");
+  std::string line;
+  for (const std::string& one : command) line += (line.empty() ? "'" : " '") + one + "'";
+  EXPECT_EQ(run_program(line).code, 0);
+  EXPECT_EQ(answers("hung", "t", "three").size(), 3u);
+}
+
+TEST_F(Measure, AScriptThatCannotBeginIsOneLine) {
+  const std::string items = file("rows.jsonl", "{\"prompt\":\"1?\"}\n");
+  const std::string arguments = "eval t=" + at("model") + " " + items + " -n 4 --out " +
+                                at("begin") + " --grader '{name: command, command: [";
+  expect_refusal(run_program(arguments + "python3, " + at("no.py") + "]}'"), "no.py");
+  expect_refusal(run_program(arguments + "nofile]}'"), "cannot run 'nofile'");
+  expect_refusal(run_program("eval t=" + at("model") + " " + items + " --out " + at("begin") +
+                             " --grader '{name: http, url: \"http://127.0.0.1:1/\"}'"),
+                 "start the server first");
+  make_folders(at("dir.jsonl"));
+  expect_refusal(run_program("eval t=" + at("model") + " " + at("dir.jsonl") + " --grader exact"),
+                 "it is a folder");
+  file("own.jsonl", "{\"prompt\":\"1?\"}\n{\"prompt\":\"1?\",\"grader\":\"exakt\"}\n");
+  expect_refusal(run_program("eval t=" + at("model") + " " + at("own.jsonl") + " --grader exact"),
+                 "row 2: there is no grader 'exakt' (is it 'exact'?)");
+  file("ids.jsonl", "{\"id\":\"a\",\"prompt\":\"1?\"}\n{\"id\":\"a\",\"prompt\":\"2?\"}\n");
+  expect_refusal(run_program("eval t=" + at("model") + " " + at("ids.jsonl") + " --grader exact"),
+                 "the id 'a' comes twice (rows 1 and 2)");
+  EXPECT_FALSE(path_exists(at("begin")));
+}
+
 TEST_F(Measure, SaysWhatIsMissing) {
   const Outcome outcome = run_program("eval " + at("model") + " k-exaone-13 --out " + at("absent"),
                                       {.environment = "HF_HOME=/nowhere DURE_DATA="});

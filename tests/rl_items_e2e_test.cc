@@ -186,12 +186,82 @@ TEST_F(RlItemsTest, AVerifierThatFailsIsCountedAndNeverTheEnd) {
 TEST_F(RlItemsTest, AVerifierThatIsAlwaysBadLeavesTheModelAsItIs) {
   for (const auto action : {VerifierFailureAction::kReward, VerifierFailureAction::kDrop}) {
     RlConfig c = verified(fmt::format("dead-{}", name_of(action)), "score.py");
-    c.verifier.command = {"sh", "-c", "read line; exit 1"};
+    c.verifier.command = {"sh", "-c", "while read line; do echo '{\"id\": 0}'; done"};
     c.steps = 1;
     c.heldout.every_steps = 0;
     c.verifier.on_failure = action;
+    testing::internal::CaptureStderr();
     run_rl(c);
+    const std::string said = testing::internal::GetCapturedStderr();
+    EXPECT_NE(said.find("the verifier graded none of 36 answers (36 wrong_id)"), std::string::npos)
+        << said;
+    EXPECT_EQ(said.find("easier or harder"), std::string::npos) << said;
   }
+}
+
+TEST_F(RlItemsTest, AVerifierThatNeverRepliesEndsTheRun) {
+  RlConfig c = verified("gone");
+  c.verifier.command = {"sh", "-c", "read line; echo broken >&2; exit 1"};
+  const std::string message = message_of([&] { run_rl(c); });
+  EXPECT_NE(message.find("first 3 processes ended before it ever replied"), std::string::npos)
+      << message;
+  EXPECT_NE(message.find("broken"), std::string::npos) << message;
+  EXPECT_EQ(steps_written("gone"), 0u);
+}
+
+TEST_F(RlItemsTest, AFirstPassThatFailedIsAskedAgain) {
+  RlConfig c = verified("filter-failed");
+  c.filter.samples = 2;
+  const std::vector<std::string> good = c.verifier.command;
+  c.verifier.command = {"sh", at("moving.sh").string()};
+  write_file(at("moving.sh"), "while read line; do echo '{\"id\": 0}'; done\n");
+  const std::string message = message_of([&] { run_rl_filter(c); });
+  EXPECT_NE(message.find("answers could not be graded"), std::string::npos) << message;
+  EXPECT_EQ(message.find("widen"), std::string::npos) << message;
+  write_file(at("moving.sh"), "exec " + good[0] + " " + good[1] + "\n");
+  run_rl_filter(c);
+  c.output = at("filter-well").string();
+  c.verifier.command = good;
+  run_rl_filter(c);
+  const auto passes = [&](const char* name) {
+    std::map<std::string, Json> out;
+    for (const Json& row : read_metrics(at(name) / "filter.jsonl"))
+      if (row.contains("item")) out[row.at("item").as_string()] = row.at("pass");
+    return out;
+  };
+  EXPECT_EQ(passes("filter-failed"), passes("filter-well"));
+}
+
+// Ctrl-C while a verifier hangs: the step is given up, and who goes on ends in the same bits.
+TEST_F(RlItemsTest, InterruptedWhileAVerifierHangsItEndsInTheSameBits) {
+  std::string text = kScore;
+  text.replace(text.find("    right ="), 0,
+               "    if os.path.exists(" + json_quote(at("hang").string()) + "):\n        open(" +
+                   json_quote(at("hangs").string()) + ", 'w').close()\n        time.sleep(99)\n");
+  write_file(at("hanging.py"), "import os, time\n" + text);
+  const auto config = [&] { return verified("hung", "hanging.py"); };
+  std::chrono::steady_clock::time_point asked;
+  const int status = do_apart(
+      [&] {
+        install_interrupt_handler();
+        run_rl(config());
+      },
+      nullptr,
+      [&](pid_t child) {
+        while (steps_written("hung") < 3 && ::waitpid(child, nullptr, WNOHANG) == 0) ::usleep(2000);
+        write_file(at("hang"), "");
+        for (int i = 0; i < 30000 && !path_exists(at("hangs")); ++i) ::usleep(1000);
+        asked = std::chrono::steady_clock::now();
+        ::kill(child, SIGINT);
+      });
+  EXPECT_LT(std::chrono::steady_clock::now() - asked, std::chrono::seconds(15));
+  EXPECT_NE(status, 0);
+  std::filesystem::remove(at("hang"));
+  const size_t steps = steps_written("hung");
+  EXPECT_GE(steps, 3u);
+  run_rl(config());
+  run_rl(verified("not-hung"));
+  EXPECT_TRUE(weights_of("hung") == weights_of("not-hung"));
 }
 
 TEST_F(RlItemsTest, WhatIsWrongIsOneLineBeforeAnythingIsLearnt) {

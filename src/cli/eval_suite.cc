@@ -196,7 +196,7 @@ void measure_remote(const Measurement& m, const MeasuredModel& subject) {
           measure_options(m.flags, m.suite, kRemoteConcurrency), m.call.ranks);
 }
 
-// Whether answers are missing.
+// Whether a task has no score.
 bool write_reports(const AnswerStore& store, const Path& out) {
   const SuiteResults results = suite_results(store);
   write_file(out / "results.json", results_json(results).dump(1) + "\n");
@@ -208,7 +208,7 @@ bool write_reports(const AnswerStore& store, const Path& out) {
   log_info("report: {}", (out / "report.html").string());
   for (const SubjectResult& subject : results.subjects) {
     for (const TaskResult& task : subject.tasks)
-      if (task.score.missing > 0) return true;
+      if (!task.score.whole()) return true;
   }
   return false;
 }

@@ -36,7 +36,7 @@ struct EvalSuiteCall {
   Group& ranks;  // that share the questions; the first one has the folder and writes
 };
 
-// 1 where answers are missing at the end, else 0.
+// 1 where a task has no score at the end (answers are missing, or none could be graded), else 0.
 int eval_suite(const EvalSuiteFlags& flags, const EvalSuiteCall& call);
 
 // `--suites`, `--tasks`: what there is, and which files are there.

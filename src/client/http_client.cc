@@ -160,6 +160,14 @@ std::string bytes_of(const WebAddress& address, const WebRequest& request) {
 
 }  // namespace
 
+void HttpClient::reach() const {
+  const std::function<bool()> keep_on;
+  Conversation talk(address_, options_, keep_on);
+  tcp::socket socket(talk.context());
+  talk.close = [&] { socket.close(); };
+  talk.connect(socket);
+}
+
 WebAnswer HttpClient::ask(const WebRequest& request,
                           const std::function<void(std::string_view)>& on_body,
                           const std::function<bool()>& keep_on) const {

@@ -42,6 +42,8 @@ class HttpClient {
       : address_(std::move(address)), options_(options) {}
 
   const WebAddress& address() const { return address_; }
+  // Connects, and lets go. Throws kIo: it cannot be reached.
+  void reach() const;
   // `on_body` gets the pieces of a body whose status is 2xx. Ends early, the connection closed,
   // when `keep_on` (if given) says false. Throws kIo: it cannot be reached, or broke off;
   // kCorrupt: longer than body_bytes_max.

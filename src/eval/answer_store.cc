@@ -9,11 +9,13 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "grade/program_files.h"
 
 namespace dure {
 namespace {
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;  // 2: answers.failure
 
 constexpr const char* kTables =
     "CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);"
@@ -28,7 +30,12 @@ constexpr const char* kTables =
     "log_likelihoods TEXT NOT NULL, finish TEXT NOT NULL, turns INTEGER NOT NULL, prompt_tokens "
     "INTEGER NOT NULL, tokens INTEGER NOT NULL, seconds REAL NOT NULL, grade_seconds REAL NOT "
     "NULL, score REAL, extracted TEXT NOT NULL, reason TEXT NOT NULL, parts TEXT NOT NULL, "
-    "PRIMARY KEY(subject, task, item, sample));";
+    "failure TEXT NOT NULL DEFAULT '', PRIMARY KEY(subject, task, item, sample));";
+
+// Form 1 kept no failures: those of verifiers and environments are known by their reasons.
+constexpr const char* kFailureOfForm1 =
+    "CASE WHEN reason LIKE 'the verifier: %' OR reason LIKE 'the environment: %' OR reason LIKE "
+    "'the grader failed: %' THEN 'earlier' ELSE '' END";
 
 constexpr const char* kAnswerColumns =
     "task, item, sample, grp, messages, expected, content, reasoning, tool_calls, "
@@ -166,6 +173,7 @@ AnswerRow read_answer(Statement& s) {
   out.grade.extracted = s.text();
   out.grade.reason = s.text();
   out.grade.parts = s.json();
+  out.grade.failure = s.text();
   return out;
 }
 
@@ -199,6 +207,7 @@ std::string settings_difference(const Json& before, const Json& now) {
 
 struct AnswerStore::Database {
   sqlite3* handle = nullptr;
+  int64_t form = kVersion;  // of the file
   mutable std::mutex mutex;
 
   enum class Open { kMake, kExisting };
@@ -224,6 +233,16 @@ struct AnswerStore::Database {
     check_version(file, how);
     if (sqlite3_exec(handle, kTables, nullptr, nullptr, nullptr) != SQLITE_OK)
       fail(ErrorCode::kIo, "{}: {}", file.string(), sqlite3_errmsg(handle));
+    if (form < kVersion) bring_up();
+  }
+  // A file of form 1 that is written to.
+  void bring_up() {
+    Statement(handle, "BEGIN IMMEDIATE").run();
+    Statement(handle, "ALTER TABLE answers ADD COLUMN failure TEXT NOT NULL DEFAULT ''").run();
+    Statement(handle, std::string("UPDATE answers SET failure=") + kFailureOfForm1).run();
+    Statement(handle, fmt::format("PRAGMA user_version={}", kVersion)).run();
+    Statement(handle, "COMMIT").run();
+    form = kVersion;
   }
   ~Database() { sqlite3_close(handle); }
 
@@ -253,7 +272,7 @@ struct AnswerStore::Database {
     }
   }
 
-  void check_version(const Path& file, Open how) const {
+  void check_version(const Path& file, Open how) {
     Statement version(handle, "PRAGMA user_version");
     const int64_t found = version.row() ? version.integer() : 0;
     if (found > kVersion)
@@ -263,6 +282,7 @@ struct AnswerStore::Database {
       fail(ErrorCode::kCorrupt, "{}: it holds no answers", file.string());
     if (how == Open::kExisting) Statement(handle, "SELECT 1 FROM subjects LIMIT 1").run();
     if (found == 0) Statement(handle, fmt::format("PRAGMA user_version={}", kVersion)).run();
+    form = found == 0 ? kVersion : found;
   }
 };
 
@@ -295,6 +315,43 @@ void AnswerStore::begin_subject(const SubjectRow& subject) {
   put.bind(subject.name).bind(subject.identity).bind(subject.facts).run();
 }
 
+namespace {
+
+// The grader as grades depend on it, without the files that its program is made of.
+Json without_files(const Json& settings) {
+  Json out = Json::object();
+  for (const auto& [name, value] : settings.as_object()) {
+    if (name != kGraderFiles) out[name] = name == "grader" ? program_identity(value) : value;
+  }
+  return out;
+}
+
+// By name; empty: none, or nobody knows what they were.
+std::string changed_files(const Json& before, const Json& now) {
+  const Json* old = before.find(kGraderFiles);
+  const Json* files = now.find(kGraderFiles);
+  if (old == nullptr || (files != nullptr && *old == *files)) return "";
+  std::string out;
+  const auto add = [&](const std::string& name) { out += (out.empty() ? "" : ", ") + name; };
+  for (const auto& [name, hash] : old->as_object())
+    if (files == nullptr || !files->contains(name) || files->at(name) != hash) add(name);
+  if (files == nullptr) return out;
+  for (const auto& [name, hash] : files->as_object())
+    if (!old->contains(name)) add(name);
+  return out;
+}
+
+}  // namespace
+
+void AnswerStore::grade_again(const Database& database, const std::string& subject,
+                              const std::string& task, const std::string& changed) {
+  Statement mark(database.handle,
+                 "UPDATE answers SET failure='changed', score=NULL WHERE subject=? AND task=?");
+  mark.bind(subject).bind(task).run();
+  log_warn("task {}: {} changed since {} answers of '{}' were graded: they are graded again", task,
+           changed, sqlite3_changes(database.handle), subject);
+}
+
 void AnswerStore::begin_measure(const std::string& subject, const MeasureRow& measure) {
   const std::lock_guard lock(database_->mutex);
   Statement known(database_->handle,
@@ -303,12 +360,16 @@ void AnswerStore::begin_measure(const std::string& subject, const MeasureRow& me
                   "answers.task=measures.task)");
   known.bind(subject).bind(measure.task);
   if (known.row()) {
-    if (const Json before = known.json(); before != measure.settings) {
+    const Json before = known.json();
+    const Json then = without_files(before), now = without_files(measure.settings);
+    if (then != now) {
       fail(ErrorCode::kInvalidArgument,
            "task {}: '{}' has answers under other settings here ({}): --out another folder, or the "
            "settings of before",
-           measure.task, subject, settings_difference(before, measure.settings));
+           measure.task, subject, settings_difference(then, now));
     }
+    if (const std::string changed = changed_files(before, measure.settings); !changed.empty())
+      grade_again(*database_, subject, measure.task, changed);
   }
   Statement put(database_->handle, "INSERT OR REPLACE INTO measures VALUES(?,?,?,?,?,?,?)");
   put.bind(subject).bind(measure.task).bind(measure.settings).bind(measure.about);
@@ -335,13 +396,15 @@ bool AnswerStore::empty() const {
 void AnswerStore::put(const std::string& subject, const AnswerRow& row) {
   const std::lock_guard lock(database_->mutex);
   Statement put(database_->handle,
-                "INSERT OR REPLACE INTO answers VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+                "INSERT OR REPLACE INTO answers VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"
+                "?)");
   put.bind(subject).bind(row.task).bind(row.item).bind(row.sample).bind(row.group);
   put.bind(row.messages).bind(row.expected).bind(row.answer.content).bind(row.answer.reasoning);
   put.bind(plain_calls_json(row.answer.tool_calls)).bind(likelihoods_json(row.answer));
   put.bind(std::string(name_of(row.end))).bind(row.turns).bind(row.prompt_tokens);
   put.bind(row.tokens).bind(row.seconds).bind(row.grade_seconds).bind(row.grade.score);
-  put.bind(row.grade.extracted).bind(row.grade.reason).bind(row.grade.parts).run();
+  put.bind(row.grade.extracted).bind(row.grade.reason).bind(row.grade.parts);
+  put.bind(row.grade.failure).run();
 }
 
 std::set<std::pair<std::string, int64_t>> AnswerStore::answered(const std::string& subject,
@@ -354,6 +417,13 @@ std::set<std::pair<std::string, int64_t>> AnswerStore::answered(const std::strin
     std::string item = get.text();
     out.emplace(std::move(item), get.integer());
   }
+  return out;
+}
+
+std::vector<AnswerRow> AnswerStore::ungraded(const std::string& subject,
+                                             const std::string& task) const {
+  std::vector<AnswerRow> out = answers(subject, task);
+  std::erase_if(out, [](const AnswerRow& row) { return row.grade.failure.empty(); });
   return out;
 }
 
@@ -393,7 +463,8 @@ std::vector<MeasureRow> AnswerStore::measures(const std::string& subject) const 
 std::vector<AnswerRow> AnswerStore::answers(const std::string& subject,
                                             const std::string& task) const {
   const std::lock_guard lock(database_->mutex);
-  Statement get(database_->handle, std::string("SELECT ") + kAnswerColumns +
+  Statement get(database_->handle, std::string("SELECT ") + kAnswerColumns + ", " +
+                                       (database_->form < 2 ? kFailureOfForm1 : "failure") +
                                        " FROM answers WHERE subject=? AND task=? ORDER BY item, "
                                        "sample");
   get.bind(subject).bind(task);

@@ -46,6 +46,9 @@ struct SubjectRow {
   Json facts;     // of the machine and the program, for reports
 };
 
+// Of MeasureRow::settings: the files that a grader's program is made of, by content.
+inline constexpr const char* kGraderFiles = "grader_files";
+
 class AnswerStore {
  public:
   // Opens `file`; makes it where it is not there. Throws kIo, kPermission, kCorrupt, kUnsupported
@@ -59,7 +62,8 @@ class AnswerStore {
   // Throws kInvalidArgument, saying what differs, where the subject has answers of another model.
   void begin_subject(const SubjectRow& subject);
   // Throws kInvalidArgument, saying what differs, where the task has answers under other settings.
-  // Items and samples may grow.
+  // Items and samples may grow; how a grader's program is run may change. Where its files have
+  // (kGraderFiles), all answers become ungraded, which is told as a warning.
   void begin_measure(const std::string& subject, const MeasureRow& measure);
   void set_suite(const Json& suite);
   Json suite() const;
@@ -67,9 +71,12 @@ class AnswerStore {
   bool empty() const;  // holds no answer
 
   void put(const std::string& subject, const AnswerRow& row);
-  // (item, sample) that are answered.
+  // (item, sample) that are answered, graded or not.
   std::set<std::pair<std::string, int64_t>> answered(const std::string& subject,
                                                      const std::string& task) const;
+
+  // Whose grading failed, or was never come to (Grade::failure): to be graded again.
+  std::vector<AnswerRow> ungraded(const std::string& subject, const std::string& task) const;
 
   std::vector<SubjectRow> subjects() const;
   std::vector<MeasureRow> measures(const std::string& subject) const;
@@ -78,6 +85,8 @@ class AnswerStore {
 
  private:
   struct Database;
+  static void grade_again(const Database& database, const std::string& subject,
+                          const std::string& task, const std::string& changed);
   explicit AnswerStore(std::unique_ptr<Database> database);
   std::unique_ptr<Database> database_;
 };

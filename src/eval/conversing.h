@@ -24,6 +24,7 @@ struct Ended {
   AnswerRow row;
   std::unique_ptr<Episode> episode;
   EpisodeEnd end = EpisodeEnd::kDone;
+  bool known = false;  // it is kept, and waits for its grade since an earlier run
 };
 
 // What a row says of its question, before anything was answered.

@@ -23,6 +23,8 @@
 #include "comm/packer.h"
 #include "eval/conversing.h"
 #include "eval/spread.h"
+#include "grade/program_files.h"
+#include "grade/verifier_process.h"
 #include "suite/task_items.h"
 
 namespace dure {
@@ -46,16 +48,49 @@ std::vector<Job> all_jobs(const std::vector<PreparedTask>& tasks) {
   return out;
 }
 
-// Positions of those that `store` has no answer to.
-std::vector<int64_t> open_jobs(const std::vector<Job>& jobs, const std::string& subject,
-                               const AnswerStore& store) {
-  std::vector<int64_t> out;
-  std::map<const PreparedTask*, std::set<std::pair<std::string, int64_t>>> known;
+// Its grade is of one answer, which is kept: no environment has to say anything again.
+bool answers_alone(const Job& job) { return job.task->entry.task.environment.is_null(); }
+
+struct Waiting {
+  int64_t position = 0;
+  Ended ended;
+};
+
+// What an earlier run left to do.
+struct Remaining {
+  std::vector<int64_t> open;     // positions of questions to be asked
+  std::deque<Waiting> ungraded;  // answers that are kept, but their grade failed
+  int64_t played_again = 0;      // of `open`: their environment failed
+};
+
+Remaining remaining(const std::vector<Job>& jobs, const std::string& subject,
+                    const AnswerStore& store) {
+  struct Known {
+    std::set<std::pair<std::string, int64_t>> answered;
+    std::map<std::pair<std::string, int64_t>, AnswerRow> ungraded;
+  };
+  Remaining out;
+  std::map<const PreparedTask*, Known> known;
   for (int64_t i = 0; i < std::ssize(jobs); ++i) {
     const Job& job = jobs[static_cast<size_t>(i)];
+    const std::string& task = job.task->entry.task.name;
     const auto [of_task, is_new] = known.try_emplace(job.task);
-    if (is_new) of_task->second = store.answered(subject, job.task->entry.task.name);
-    if (!of_task->second.contains({job.item->id, job.sample})) out.push_back(i);
+    Known& there = of_task->second;
+    if (is_new) {
+      there.answered = store.answered(subject, task);
+      for (AnswerRow& row : store.ungraded(subject, task)) {
+        const std::pair key(row.item, row.sample);
+        there.ungraded[key] = std::move(row);
+      }
+    }
+    const auto row = there.ungraded.find({job.item->id, job.sample});
+    if (row != there.ungraded.end() && answers_alone(job)) {
+      out.ungraded.push_back({i, {.job = job, .row = std::move(row->second), .known = true}});
+    } else if (row != there.ungraded.end() ||
+               !there.answered.contains({job.item->id, job.sample})) {
+      out.open.push_back(i);
+      out.played_again += row != there.ungraded.end() ? 1 : 0;
+    }
   }
   return out;
 }
@@ -70,11 +105,16 @@ class Measuring {
         options_(options),
         group_(group),
         jobs_(all_jobs(tasks)),
-        spread_(group,
-                store != nullptr ? open_jobs(jobs_, subject, *store) : std::vector<int64_t>()) {}
+        remaining_(store != nullptr ? remaining(jobs_, subject, *store) : Remaining()),
+        spread_(group, remaining_.open),
+        waiting_(std::move(remaining_.ungraded)),
+        grades_again_(std::ssize(waiting_)),
+        undone_(grades_again_) {}
 
   void run() {
-    if (spread_.open_count() == 0) return;
+    tell_again();
+    // Other ranks do not know what the first one still grades.
+    if (spread_.open_count() == 0 && undone_ == 0 && group_.size() == 1) return;
     std::optional<Progress> progress;
     if (group_.is_first()) progress.emplace(subject_, std::ssize(jobs_), "answers");
     if (progress) progress->start_at(answered_before());
@@ -96,7 +136,17 @@ class Measuring {
   }
 
  private:
-  int64_t answered_before() const { return std::ssize(jobs_) - spread_.open_count(); }
+  int64_t answered_before() const {
+    return std::ssize(jobs_) - spread_.open_count() - grades_again_;
+  }
+  void tell_again() const {
+    if (grades_again_ > 0)
+      log_info("{}: {} answers that could not be graded before are graded again", subject_,
+               grades_again_);
+    if (remaining_.played_again > 0)
+      log_info("{}: {} episodes that their environment failed before are played again", subject_,
+               remaining_.played_again);
+  }
 
   // Waits while other ranks may still leave some.
   std::optional<int64_t> next() {
@@ -117,6 +167,8 @@ class Measuring {
       try {
         hand_on({*position, converse(job, answerer_, options_.seed)});
         handed_on = true;
+      } catch (const GraderGone&) {
+        give_up(std::current_exception());
       } catch (const Error& error) {
         if (error.code() != ErrorCode::kInterrupted) count_failure(job, error);
       } catch (...) {
@@ -130,11 +182,6 @@ class Measuring {
     --talkers_;
     changed_.notify_all();
   }
-
-  struct Waiting {
-    int64_t position = 0;
-    Ended ended;
-  };
 
   void hand_on(Waiting waiting) {
     std::unique_lock lock(mutex_);
@@ -198,7 +245,15 @@ class Measuring {
   void grade() {
     while (std::optional<Waiting> waiting = next_ended()) {
       try {
-        if (give_grade(waiting->ended)) keep(*waiting);
+        if (stopping()) {
+          leave_ungraded(*waiting);
+        } else if (give_grade(*waiting)) {
+          keep(*waiting);
+        }
+      } catch (const GraderGone&) {
+        note_gone();
+        give_up(std::current_exception());
+        leave_ungraded(*waiting);
       } catch (...) {
         give_up(std::current_exception());
       }
@@ -206,17 +261,48 @@ class Measuring {
       is_done();
     }
   }
+  void note_gone() {
+    const std::lock_guard lock(mutex_);
+    gone_ = true;
+  }
+  bool stopping() {
+    const std::lock_guard lock(mutex_);
+    return interrupted_ || gone_;
+  }
+  // An answer is kept; an episode is played again.
+  void leave_ungraded(Waiting& waiting) {
+    Ended& ended = waiting.ended;
+    if (ended.known || !answers_alone(ended.job)) return;
+    ended.row.grade = Grade::unknown("", "not graded yet: the run was stopped before");
+    ended.row.grade.failure = verifier_failure_name(VerifierFailure::kInterrupted);
+    put(waiting);
+  }
+  // Of an answer that was kept.
+  void begin_again(Ended& ended) const {
+    const Environment& environment = *ended.job.task->environment;
+    ended.episode = environment.begin(*ended.job.item);
+    ended.episode->start();
+    ended.episode->reply(ended.row.answer);
+  }
   // False where the world did not let it be graded: it stays unanswered.
-  bool give_grade(Ended& ended) {
+  bool give_grade(Waiting& waiting) {
+    Ended& ended = waiting.ended;
     const Clock::time_point begin = Clock::now();
     if (ended.row.end == SaidEnd::kTooLong && ended.row.turns == 1) {
       ended.row.grade =
           Grade::wrong("", "the question leaves no room for an answer in the context");
     } else {
       try {
+        if (ended.episode == nullptr) begin_again(ended);
         ended.row.grade = verdict_of([&] { return ended.episode->finish(ended.end); });
+        // What a failure earns while learning is no measurement.
+        if (!ended.row.grade.failure.empty()) ended.row.grade.score.reset();
+      } catch (const GraderGone&) {
+        throw;
       } catch (const Error& error) {
-        if (error.code() != ErrorCode::kInterrupted)
+        if (error.code() == ErrorCode::kInterrupted)
+          leave_ungraded(waiting);
+        else
           count_failure(ended.job, Error(error.code(), std::string("grading: ") + error.what()));
         return false;
       }
@@ -225,21 +311,25 @@ class Measuring {
     return true;
   }
   // On disk at once on the first rank; with the next meeting elsewhere.
-  void keep(const Waiting& waiting) {
+  void put(const Waiting& waiting) {
     const AnswerRow& row = waiting.ended.row;
-    if (store_ != nullptr) store_->put(subject_, row);
+    if (store_ != nullptr) return store_->put(subject_, row);
     const std::lock_guard lock(mutex_);
-    if (store_ == nullptr) {
-      to_first_.number(waiting.position);
-      to_first_.text(pack_answer(row));
-    }
-    count(row);
+    to_first_.number(waiting.position);
+    to_first_.text(pack_answer(row));
+  }
+  void keep(const Waiting& waiting) {
+    put(waiting);
+    const std::lock_guard lock(mutex_);
+    count(waiting.ended.row);
   }
   // Under the lock.
   void count(const AnswerRow& row) {
     ++graded_;
-    if (row.grade.failure == "grader" && grader_failures_++ == 0)
+    const std::string& failure = row.grade.failure;
+    if (failure == "grader" && grader_failures_++ == 0)
       log_warn("task {}, item {}: {}", row.task, row.item, row.grade.reason);
+    ungraded_ += failure.empty() ? 0 : 1;
     score_sum_ += row.grade.score.value_or(0);
     task_ = row.task;
     changed_.notify_all();
@@ -267,6 +357,7 @@ class Measuring {
       interrupted_ = true;
       end();
     }
+    if (group_.is_first()) say_interrupted();
     answerer_.stop();
   }
 
@@ -325,7 +416,7 @@ class Measuring {
   // Of all ranks together.
   void tell() {
     if (apart_) std::rethrow_exception(fault_);
-    std::array<int64_t, 3> counts{failures_, grader_failures_, interrupted_ ? 1 : 0};
+    std::array<int64_t, 3> counts{failures_, ungraded_, interrupted_ ? 1 : 0};
     if (!group_.is_first()) counts[1] = 0;  // The first one has seen all grades.
     group_.all_reduce(std::span<int64_t>(counts), "the end of measuring");
     group_.together("measuring", [&] {
@@ -336,8 +427,8 @@ class Measuring {
            "interrupted; the answers so far are kept: the same command goes on");
     if (!group_.is_first()) return;
     if (counts[1] > 0)
-      log_warn("{}: {} answers made their grader fail: they count as \"cannot tell\"", subject_,
-               counts[1]);
+      log_warn("{}: {} of {} answers could not be graded; the same command grades them again",
+               subject_, counts[1], graded_);
     if (counts[0] > 0)
       log_warn("{}: {} questions stay unanswered; the same command asks them again", subject_,
                counts[0]);
@@ -349,6 +440,7 @@ class Measuring {
   MeasureOptions options_;
   Group& group_;
   std::vector<Job> jobs_;
+  Remaining remaining_;
   Spread spread_;
 
   std::mutex mutex_;
@@ -356,12 +448,13 @@ class Measuring {
   std::deque<int64_t> mine_;  // positions in jobs_ that nobody took up yet
   bool no_more_ = false;      // no rank leaves any
   std::deque<Waiting> waiting_;
+  int64_t grades_again_;  // that failed before
   Packer to_first_;
-  int64_t undone_ = 0, done_lately_ = 0, talking_ = 0, talkers_ = 0;
-  int64_t graded_ = 0, failures_ = 0, failures_in_row_ = 0, grader_failures_ = 0;
+  int64_t undone_, done_lately_ = 0, talking_ = 0, talkers_ = 0;
+  int64_t graded_ = 0, failures_ = 0, failures_in_row_ = 0, grader_failures_ = 0, ungraded_ = 0;
   double score_sum_ = 0;
   std::string task_;
-  bool ended_ = false, interrupted_ = false;
+  bool ended_ = false, interrupted_ = false, gone_ = false;
   bool apart_ = false;  // the ranks no longer meet
   std::exception_ptr fault_;
 };
@@ -411,7 +504,12 @@ Json measure_settings(const PreparedTask& task, uint64_t seed) {
   out["mode"] = name_of(spec.mode);
   out["form"] = name_of(spec.form);
   if (!spec.stop.empty()) out["stop"] = Json::array_of(spec.stop);
-  out["grader"] = spec.environment.is_null() ? spec.grader : spec.environment;
+  const Json& grader = spec.environment.is_null() ? spec.grader : spec.environment;
+  out["grader"] = program_identity(grader);
+  Json files = program_files(grader);
+  for (const Item& item : task.items)
+    if (const Json* own = item.fields.find("grader")) add_program_files(*own, files);
+  if (!files.is_null()) out[kGraderFiles] = std::move(files);
   out["items"] = task.items_hash;
   return out;
 }

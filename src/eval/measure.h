@@ -45,11 +45,12 @@ PreparedTask prepare_task(const SuiteEntry& entry, const DataFolders& folders,
 Json measure_settings(const PreparedTask& task, uint64_t seed);
 MeasureRow measure_row(const PreparedTask& task, uint64_t seed);
 
-// What remains unanswered where questions failed is told as a warning and stays missing. Throws
-// kInterrupted on Ctrl-C (what was answered is kept), and what ends all: `failures_max` questions
-// in a row failed, a grader failed, a rank failed. Over ranks each calls it with an answerer of its
-// own; the first one alone has the `store` (the others null), and what it holds afterwards is what
-// one rank would have left.
+// What remains unanswered where questions failed is told as a warning and stays missing. Answers
+// whose grading failed are kept as such (Grade::failure, no score), and graded again the next time;
+// an environment's episode is played again. Throws kInterrupted on Ctrl-C (what was answered is
+// kept), and what ends all: `failures_max` questions in a row failed, GraderGone, a rank failed.
+// Over ranks each calls it with an answerer of its own; the first one alone has the `store` (the
+// others null), and what it holds afterwards is what one rank would have left.
 void measure(const std::vector<PreparedTask>& tasks, const std::string& subject, Answerer& answerer,
              AnswerStore* store, const MeasureOptions& options, Group& group = Group::alone());
 

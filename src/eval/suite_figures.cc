@@ -83,7 +83,7 @@ std::string task_line(const SuiteResults& results, const std::string& task, doub
     const SubjectResult& subject = results.subjects[i];
     const TaskResult* found = subject.find(task);
     if (found == nullptr || !found->score.whole()) {
-      said = "answers missing";
+      said = found != nullptr && found->score.missing == 0 ? "not graded" : "answers missing";
       continue;
     }
     const Interval& share = found->score.metrics.front().interval;

@@ -75,12 +75,21 @@ std::string score_cell(const Interval& share) {
                      100 * share.high);
 }
 
+// Why a suite has no mean, task by task.
+std::string reasons_html(const SubjectResult& subject) {
+  std::string out = "no mean of the suite";
+  for (size_t i = 0; i < subject.missing.size(); ++i) {
+    const TaskResult* task = subject.find(subject.missing[i]);
+    out += i == 0 ? ": " : "; ";
+    out += shown_html(subject.missing[i] + ": " +
+                      (task != nullptr ? no_score_text(task->score) : "not measured"));
+  }
+  return out;
+}
+
 std::string lead(const SuiteResults& results, const SubjectResult& subject) {
   const std::string name = "<b>" + shown_html(subject.subject.name) + "</b>";
-  if (!subject.mean)
-    return paragraph(name + ": no mean of the suite, because answers are missing for " +
-                         shown_html(joined(subject.missing)) + ".",
-                     "lead");
+  if (!subject.mean) return paragraph(name + ": " + reasons_html(subject) + ".", "lead");
   const size_t count = results.suite.at("tasks").size();
   std::string out = fmt::format("{}: {} over {} {}", name, score_text(subject.mean->interval),
                                 count, count == 1 ? "task" : "tasks");
@@ -120,8 +129,7 @@ std::string result_section(const SuiteResults& results) {
       const bool whole = task != nullptr && task->score.whole();
       row.push_back(whole             ? score_cell(task->score.metrics.front().interval)
                     : task == nullptr ? "not measured"
-                                      : fmt::format("{} of {} missing", task->score.missing,
-                                                    task->score.items * task->score.samples));
+                                      : shown_html(no_score_text(task->score)));
     }
     rows.push_back(std::move(row));
   }
@@ -209,24 +217,26 @@ std::string metrics_section(const SuiteResults& results) {
 
 std::string lengths_section(const SuiteResults& results) {
   std::vector<Cells> rows = {{"task", "model", "answers", "mean", "median", "90 %", "most",
-                              "reasoned", "cut", "too long", "empty", "cannot tell", "seconds"}};
+                              "reasoned", "cut", "too long", "empty", "cannot tell", "not graded",
+                              "seconds"}};
   for (const SubjectResult& subject : results.subjects) {
     for (const TaskResult& task : subject.tasks) {
       const TaskScore& s = task.score;
       const double count = std::max<double>(1, static_cast<double>(s.answers));
-      rows.push_back({shown_html(title_of(task)), shown_html(subject.subject.name),
-                      std::to_string(s.answers), fmt::format("{:.1f}", s.tokens.mean),
-                      std::to_string(s.tokens.median), std::to_string(s.tokens.p90),
-                      std::to_string(s.tokens.most),
-                      fmt::format("{:.0f} %", 100 * s.reasoned_share), std::to_string(s.cut),
-                      std::to_string(s.too_long), std::to_string(s.empty),
-                      std::to_string(s.unknown), fmt::format("{:.2f}", s.answer_seconds / count)});
+      rows.push_back(
+          {shown_html(title_of(task)), shown_html(subject.subject.name), std::to_string(s.answers),
+           fmt::format("{:.1f}", s.tokens.mean), std::to_string(s.tokens.median),
+           std::to_string(s.tokens.p90), std::to_string(s.tokens.most),
+           fmt::format("{:.0f} %", 100 * s.reasoned_share), std::to_string(s.cut),
+           std::to_string(s.too_long), std::to_string(s.empty), std::to_string(s.unknown),
+           std::to_string(s.ungraded), fmt::format("{:.2f}", s.answer_seconds / count)});
     }
   }
   return paragraph(
              "Tokens of answers; seconds an answer, while others were sampled too. Cut: an answer "
              "ended by its limit. Too long: the question leaves no room in the model's context. "
-             "Cannot tell: the grader could not decide, which counts as wrong.",
+             "Cannot tell: the grader could not decide, which counts as wrong. Not graded, among "
+             "those: grading failed, and the same command grades them again.",
              "about") +
          table_html(rows);
 }
@@ -255,8 +265,10 @@ std::string conversation_text(const Json& messages) {
 }
 
 std::string failure_html(const AnswerRow& row) {
-  const std::string verdict =
-      row.grade.score ? fmt::format("score {:.2f}", *row.grade.score) : std::string("cannot tell");
+  const std::string& failure = row.grade.failure;
+  const std::string verdict = !failure.empty()  ? "not graded (" + failure + ")"
+                              : row.grade.score ? fmt::format("score {:.2f}", *row.grade.score)
+                                                : std::string("cannot tell");
   std::string out = pre(conversation_text(row.messages), "ask");
   if (!row.answer.reasoning.empty())
     out += folded("its reasoning", pre(row.answer.reasoning, "think"));

@@ -72,9 +72,7 @@ std::string markdown_table(const std::vector<Cells>& rows) {
 std::string task_score(const SubjectResult& subject, const std::string& name) {
   const TaskResult* task = subject.find(name);
   if (task == nullptr) return "not measured";
-  if (!task->score.whole())
-    return fmt::format("{} of {} answers missing", task->score.missing,
-                       task->score.items * task->score.samples);
+  if (!task->score.whole()) return no_score_text(task->score);
   return score_text(task->score.metrics.front().interval);
 }
 
@@ -94,7 +92,7 @@ std::string joined(const std::vector<std::string>& names) {
 
 std::string mean_text(const SubjectResult& subject) {
   if (subject.mean) return score_text(subject.mean->interval);
-  return "none: answers are missing";
+  return "none: a task has no score";
 }
 
 // Tasks of the suite, then others that were measured.
@@ -146,14 +144,14 @@ std::vector<Cells> rival_rows(const SubjectResult& subject) {
 
 std::vector<Cells> length_rows(const SubjectResult& subject) {
   std::vector<Cells> rows = {{"task", "answers", "tokens: mean", "median", "90 %", "most", "cut",
-                              "too long", "empty", "cannot tell"}};
+                              "too long", "empty", "cannot tell", "not graded"}};
   for (const TaskResult& task : subject.tasks) {
     const TaskScore& s = task.score;
     rows.push_back({task.measure.about.at("title").as_string(), std::to_string(s.answers),
                     fmt::format("{:.1f}", s.tokens.mean), std::to_string(s.tokens.median),
                     std::to_string(s.tokens.p90), std::to_string(s.tokens.most),
                     std::to_string(s.cut), std::to_string(s.too_long), std::to_string(s.empty),
-                    std::to_string(s.unknown)});
+                    std::to_string(s.unknown), std::to_string(s.ungraded)});
   }
   return rows;
 }
@@ -179,6 +177,34 @@ std::string ratio_text(const Interval& ratio) {
                      100 * ratio.high);
 }
 
+namespace {
+
+// "2 died, 1 timeout"
+std::string kinds_text(const TaskScore& score) {
+  std::string out;
+  for (const auto& [kind, count] : score.failures)
+    out += fmt::format("{}{} {}", out.empty() ? "" : ", ", count, kind);
+  return out;
+}
+
+// What a reader should do, where some were graded.
+std::string again_text(const TaskScore& score) {
+  if (score.ungraded == 0) return "";
+  return fmt::format(
+      "{} of {} answers could not be graded ({}), and count as wrong: the same command grades them "
+      "again",
+      score.ungraded, score.answers, kinds_text(score));
+}
+
+}  // namespace
+
+std::string no_score_text(const TaskScore& score) {
+  if (score.missing > 0 || score.answers == 0)
+    return fmt::format("{} of {} answers missing", score.missing, score.items * score.samples);
+  return fmt::format("{} of {} answers could not be graded ({})", score.ungraded, score.answers,
+                     kinds_text(score));
+}
+
 std::string oddities_text(const TaskScore& score) {
   std::string out;
   if (score.missing > 0)
@@ -194,7 +220,8 @@ std::string oddities_text(const TaskScore& score) {
   add(score.cut, "cut");
   add(score.too_long, "too long");
   add(score.empty, "empty");
-  add(score.unknown, "cannot tell");
+  add(score.unknown - score.ungraded, "cannot tell");
+  if (score.whole() && score.ungraded > 0) out += (out.empty() ? "" : ", ") + again_text(score);
   return out;
 }
 
@@ -211,7 +238,7 @@ std::string suite_table(const SuiteResults& results) {
   std::string out = padded(score_rows(results));
   for (const SubjectResult& subject : results.subjects) {
     if (!subject.missing.empty())
-      out += fmt::format("{}: no mean: answers are missing for {}\n", subject.subject.name,
+      out += fmt::format("{}: no mean: no score of {}\n", subject.subject.name,
                          joined(subject.missing));
     for (const TaskResult& task : subject.tasks) {
       if (const std::string odd = oddities_text(task.score); !odd.empty())
@@ -229,13 +256,19 @@ std::string suite_markdown(const SuiteResults& results) {
     out += cell_text(about) + "\n\n";
   out +=
       "Scores with their 95 % intervals (bootstrap over items; Wilson's where all items are right, "
-      "or all wrong). An answer that could not be graded "
-      "counts as wrong and is counted under \"cannot tell\".\n\n";
+      "or all wrong). An answer that the grader could not decide counts as wrong and is counted "
+      "under \"cannot tell\"; those whose grading failed are among them, and under \"not "
+      "graded\". Where answers are missing, or none could be graded, there is no score.\n\n";
   out += markdown_table(score_rows(results));
   for (const SubjectResult& subject : results.subjects) {
     out += "## " + cell_text(subject.subject.name) + "\n\n";
     if (!subject.missing.empty())
-      out += "No mean: answers are missing for " + cell_text(joined(subject.missing)) + ".\n\n";
+      out += "No mean: no score of " + cell_text(joined(subject.missing)) + ".\n\n";
+    for (const TaskResult& task : subject.tasks) {
+      const std::string again =
+          task.score.whole() ? again_text(task.score) : no_score_text(task.score);
+      if (!again.empty()) out += cell_text(task.measure.task + ": " + again) + ".\n\n";
+    }
     if (!subject.rivals.empty())
       out += "Rivals' scores as they were published, without intervals.\n\n" +
              markdown_table(rival_rows(subject));

@@ -99,6 +99,10 @@ Json task_json(const TaskResult& task) {
   out["metrics"] = std::move(metrics);
   out["groups"] = std::move(groups);
   out["cannot_tell"] = score.unknown;
+  out["not_graded"] = score.ungraded;
+  Json failures = Json::object();
+  for (const auto& [kind, count] : score.failures) failures[kind] = count;
+  out["failures"] = std::move(failures);
   out["mean_if_cannot_tell_were_right"] = score.right_unknown;
   out["cut"] = score.cut;
   out["too_long"] = score.too_long;

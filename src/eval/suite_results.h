@@ -33,7 +33,7 @@ struct SubjectResult {
   SubjectRow subject;
   std::vector<TaskResult> tasks;
   std::optional<MetricScore> mean;   // absent: `missing` says why
-  std::vector<std::string> missing;  // tasks of the suite that lack answers
+  std::vector<std::string> missing;  // tasks of the suite that lack answers, or all grades
   std::vector<RivalResult> rivals;
   const TaskResult* find(const std::string& task) const;
 };

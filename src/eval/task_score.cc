@@ -27,7 +27,9 @@ struct Share {
   double of = 0, in = 1;
 };
 
-double score_of(const AnswerRow& row) { return row.grade.score.value_or(0); }
+double score_of(const AnswerRow& row) {
+  return row.grade.failure.empty() ? row.grade.score.value_or(0) : 0;
+}
 
 int64_t right_count(const Samples& samples) {
   return std::count_if(samples.begin(), samples.end(),
@@ -216,7 +218,12 @@ void count_answers(const std::vector<const AnswerRow*>& rows, TaskScore& out) {
   for (const AnswerRow* row : rows) {
     tokens.push_back(row->tokens);
     prompts.push_back(row->prompt_tokens);
-    out.unknown += row->grade.score ? 0 : 1;
+    const std::string& failure = row->grade.failure;
+    out.unknown += row->grade.score && failure.empty() ? 0 : 1;
+    if (!failure.empty()) {
+      ++out.ungraded;
+      ++out.failures[failure];
+    }
     out.cut += row->end == SaidEnd::kLength ? 1 : 0;
     out.too_long += row->end == SaidEnd::kTooLong ? 1 : 0;
     const Answer& said = row->answer;
@@ -341,7 +348,7 @@ MetricScore mean_of_tasks(const std::vector<const TaskScore*>& tasks) {
   double sum = 0;
   size_t count = 0;
   for (const TaskScore* task : tasks) {
-    DURE_CHECK(task->whole(), "task {} has missing answers", task->task);
+    DURE_CHECK(task->whole(), "task {} has no score", task->task);
     sum += task->metrics.front().interval.value;
     count = task->metrics.front().resamples.size();
   }

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -46,16 +47,19 @@ struct TaskScore {
   std::string task;
   int64_t items = 0, answers = 0, missing = 0;  // missing: of items x samples
   int64_t samples = 1;
-  int64_t unknown = 0;  // the grader could not tell
+  int64_t unknown = 0;   // the grader could not tell, or failed
+  int64_t ungraded = 0;  // of those: it failed, or was never come to; asked again by the next run
+  std::map<std::string, int64_t> failures;  // `ungraded` by what failed (Grade::failure)
   int64_t cut = 0, too_long = 0, empty = 0;
   double right_unknown = 0;  // the mean, were all of `unknown` right
   LengthFacts tokens, prompt_tokens;
   double reasoned_share = 0;  // answers with reasoning
   double answer_seconds = 0, grade_seconds = 0;
-  // Absent (empty) where answers are missing: what is there is no sample of the whole.
+  // Absent (empty) where answers are missing (what is there is no sample of the whole), and where
+  // none could be graded.
   std::vector<MetricScore> metrics;  // the headline first
   std::vector<GroupScore> groups;
-  bool whole() const { return missing == 0 && answers > 0; }
+  bool whole() const { return missing == 0 && ungraded < answers; }
 };
 
 struct ScoreOptions {

@@ -266,5 +266,25 @@ TEST_F(Stored, SuiteMeanWantsEveryTask) {
   EXPECT_EQ(suite_results(store_).subjects.at(0).mean->interval.value, 1.0);
 }
 
+TEST(TaskScore, WhatCouldNotBeGradedIsCountedByItsKind) {
+  std::vector<AnswerRow> rows = {answer("a", 0, 1), answer("b", 0, std::nullopt),
+                                 answer("c", 0, std::nullopt)};
+  rows[1].grade.failure = "died";
+  TaskScore some = score_task(measure({"a", "b", "c"}, 1, "mean"), rows);
+  EXPECT_TRUE(some.whole());
+  EXPECT_EQ(some.unknown, 2);
+  EXPECT_EQ(some.ungraded, 1);
+  EXPECT_EQ(some.failures.at("died"), 1);
+  for (AnswerRow& row : rows) {
+    row.grade.score = 0;  // as older files have it
+    row.grade.failure = row.item == "a" ? "timeout" : "died";
+  }
+  const TaskScore none = score_task(measure({"a", "b", "c"}, 1, "mean"), rows);
+  EXPECT_FALSE(none.whole()) << "nothing was measured";
+  EXPECT_TRUE(none.metrics.empty());
+  EXPECT_EQ(none.unknown, 3);
+  EXPECT_EQ(none.ungraded, 3);
+}
+
 }  // namespace
 }  // namespace dure

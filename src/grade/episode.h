@@ -39,7 +39,8 @@ class Episode {
  public:
   virtual ~Episode() = default;
   // Neither throws because of what the assistant says, nor because an environment fails: then the
-  // turn is over, and the grade says so (Grade::failure).
+  // turn is over, and the grade says so (Grade::failure). Throw kInterrupted after Ctrl-C, and
+  // GraderGone where none of an environment's processes ever replied.
   virtual EpisodeTurn start() = 0;
   // Once for every turn of the assistant, in order.
   virtual EpisodeTurn reply(const Answer& answer) = 0;

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/testing.h"
 #include "grade/episode.h"
 #include "grade/graders.h"
+#include "grade/program_files.h"
 
 namespace dure {
 namespace {
@@ -58,6 +60,25 @@ TEST(Episode, OfOneQuestion) {
   EXPECT_TRUE(episode->reply({.content = "b"}).over);
   EXPECT_EQ(episode->finish().score, 1.0);
   EXPECT_EQ(environment->begin(item)->finish().score, 0.0);
+}
+
+TEST(ProgramFiles, AreThoseOfTheCommandByContent) {
+  const TemporaryFolder folder;
+  const std::string script = (folder.path() / "score.py").string();
+  write_file(script, "one");
+  Json spec = parse_json(R"({"name": "row_grader", "otherwise": {"name": "command", "workers": 3,
+                             "command": ["python3", "", "--fast"]}})",
+                         "test");
+  spec["otherwise"]["command"].as_array()[1] = script;
+  const Json files = program_files(spec);
+  EXPECT_EQ(files.size(), 1u);
+  const Json hash = files.at(script);
+  write_file(script, "two");
+  EXPECT_NE(program_files(spec).at(script), hash);
+  EXPECT_TRUE(program_files("exact").is_null());
+  const Json identity = program_identity(spec);
+  EXPECT_FALSE(identity.at("otherwise").contains("workers")) << "changes no grade";
+  EXPECT_TRUE(identity.at("otherwise").contains("command"));
 }
 
 }  // namespace

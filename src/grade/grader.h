@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/json.h"
 #include "grade/item.h"
 #include "text/chat.h"
@@ -49,6 +50,12 @@ struct Grade {
   }
 };
 
+// What grades is not there at all: nothing will be graded, whatever is asked. Ends a run.
+class GraderGone : public Error {
+ public:
+  explicit GraderGone(std::string message) : Error(ErrorCode::kUnavailable, std::move(message)) {}
+};
+
 // What an answer makes its grader throw is that answer's verdict: "cannot tell", with the reason,
 // and Grade::failure "grader". Throws on what is of the world (a judge that is not reached, no
 // space, Ctrl-C), which says nothing about the answer.
@@ -59,7 +66,8 @@ class Grader {
   virtual ~Grader() = default;
   // Thread-safe. Never throws because of what the answer holds (any bytes, any size): that is a
   // grade. Throws kInvalidArgument where the item's reference is not of the grader's form, and what
-  // the world does to a grader that runs programs or asks a judge.
+  // the world does to a grader that runs programs or asks a judge: kInterrupted after Ctrl-C,
+  // GraderGone where none of a verifier's processes ever replied.
   virtual Grade grade(const Item& item, const Answer& answer) const = 0;
   // Throws kInvalidArgument, naming the item, where it could not be graded: asked of every item
   // before any is put to a model.

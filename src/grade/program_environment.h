@@ -34,6 +34,9 @@ struct EnvironmentOptions {
   double failure_reward = 0;
 
   bool given() const { return !command.empty() || !url.empty(); }
+  void take_defaults(const Json& fields, const std::string& where) {
+    check_command_form(fields, where);
+  }
   bool operator==(const EnvironmentOptions&) const = default;
   template <typename V>
   void visit(V& v) {

@@ -3,7 +3,9 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <sstream>
 
+#include "base/error.h"
 #include "grade/workers.h"
 
 namespace dure {
@@ -19,18 +21,22 @@ class Asker {
   void start() { workers_.start(); }
 
   VerifierReply ask(const Item& item, const Answer& answer) {
-    const int64_t place = take();
-    Worker& worker = workers_.at(place);
-    VerifierReply reply = ask_again_if_died(worker, [&] {
+    const Place place(*this);
+    Worker& worker = workers_.at(place.number);
+    return ask_again_if_died(worker, [&] {
       return ask_for(
           worker, [&](const std::string& id) { return verifier_request(id, item, answer); },
           read_verifier_reply);
     });
-    put_back(place);
-    return reply;
   }
 
  private:
+  struct Place {
+    explicit Place(Asker& of) : asker(of), number(of.take()) {}
+    ~Place() { asker.put_back(number); }
+    Asker& asker;
+    int64_t number;
+  };
   int64_t take() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return !free_.empty(); });
@@ -95,6 +101,27 @@ std::unique_ptr<Grader> make_of_table(const Json& json, const GraderWorld& world
 }
 
 }  // namespace
+
+void check_command_form(const Json& fields, const std::string& where) {
+  const Json* command = fields.find("command");
+  if (command == nullptr) return;
+  if (command->is_string()) {
+    std::string list;
+    std::istringstream words(command->as_string());
+    for (std::string word; words >> word;) list += (list.empty() ? "" : ", ") + word;
+    fail(ErrorCode::kInvalidArgument,
+         "{}: command should be a list of the program and its arguments, not a string: write it as "
+         "[{}]",
+         where, list);
+  }
+  const Json::Array& words = command->as_array(where + ": command");
+  for (size_t i = 0; i < words.size(); ++i) {
+    const bool plain = words[i].is_number() || words[i].is_bool();
+    if (words[i].is_string()) continue;
+    fail(ErrorCode::kInvalidArgument, "{}: command[{}] should be a string, not {}{}", where, i,
+         words[i].kind_name(), plain ? ": write it as \"" + words[i].dump() + "\"" : "");
+  }
+}
 
 std::unique_ptr<Grader> make_verifier(const VerifierOptions& options, const std::string& log,
                                       const std::string& where) {

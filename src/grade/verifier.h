@@ -25,6 +25,10 @@ constexpr auto enum_names(VerifierFailureAction) {
       {{VerifierFailureAction::kReward, "reward"}, {VerifierFailureAction::kDrop, "drop"}});
 }
 
+// Throws kInvalidArgument where `command` is no list of texts: names the place, and says how to
+// write it.
+void check_command_form(const Json& fields, const std::string& where);
+
 struct VerifierOptions {
   std::vector<std::string> command;  // the program and its arguments; found as a shell finds it
   std::string url;                   // instead: every answer is posted there
@@ -35,6 +39,9 @@ struct VerifierOptions {
   double failure_reward = 0;
 
   bool given() const { return !command.empty() || !url.empty(); }
+  void take_defaults(const Json& fields, const std::string& where) {
+    check_command_form(fields, where);
+  }
   template <typename V>
   void visit(V& v) {
     v("command", command, "the program that grades, and its arguments");

@@ -3,16 +3,22 @@
 
 #include <poll.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 #include <thread>
 
 #include "base/error.h"
+#include "base/interrupt.h"
+#include "base/log.h"
+#include "sandbox/group_guard.h"
 
 extern char** environ;
 
@@ -20,8 +26,6 @@ namespace dure {
 namespace {
 
 using std::chrono::milliseconds;
-
-constexpr milliseconds kFarewell{500};
 
 // While it lives, writing to a pipe that nobody reads is an error and no signal.
 class WithoutSigpipe {
@@ -94,10 +98,78 @@ bool would_wait() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == E
 int wait_ms(VerifierProcess::Clock::time_point deadline) {
   const auto left =
       std::chrono::duration_cast<milliseconds>(deadline - VerifierProcess::Clock::now());
-  return static_cast<int>(std::clamp<int64_t>(left.count() + 1, 0, 1000));
+  return static_cast<int>(std::clamp<int64_t>(left.count() + 1, 0, 100));
+}
+
+constexpr size_t kErrorsKept = 1000, kErrorLines = 3, kErrorLineBytes = 200;
+
+// The last lines of what was said, in one; signs that are none of text become blanks.
+std::string last_lines(std::string_view text) {
+  std::vector<std::string> lines;
+  while (!text.empty() && lines.size() < kErrorLines) {
+    while (text.ends_with('\n')) text.remove_suffix(1);
+    const size_t begin = text.rfind('\n');
+    std::string line(begin == std::string_view::npos ? text : text.substr(begin + 1));
+    text = begin == std::string_view::npos ? std::string_view() : text.substr(0, begin);
+    for (char& c : line)
+      if (static_cast<unsigned char>(c) < 32) c = ' ';
+    line.erase(0, line.find_first_not_of(' '));
+    if (!line.empty()) lines.push_back(line.substr(0, kErrorLineBytes));
+  }
+  std::string out;
+  for (size_t i = lines.size(); i-- > 0;) out += (out.empty() ? "" : " | ") + lines[i];
+  return out;
+}
+
+using Waits = VerifierProcess::Waits;
+
+// Of one thread. Source: proc(5), /proc/PID/syscall: "running", or the number of the system call
+// and its arguments.
+Waits thread_waits(const std::string& folder) {
+  std::ifstream file(folder + "/syscall");
+  std::string call, first;
+  if (!(file >> call)) return Waits::kUnknown;
+  file >> first;
+  const long number = std::atol(call.c_str());
+  if (call == "running") return Waits::kNo;
+  if (number == SYS_read || number == SYS_readv || number == SYS_recvfrom)
+    return first == "0x0" ? Waits::kYes : Waits::kNo;
+  for (const long several : {long{SYS_ppoll}, long{SYS_pselect6}, long{SYS_epoll_pwait},
+#ifdef SYS_poll
+                             long{SYS_poll}, long{SYS_select}, long{SYS_epoll_wait},
+#endif
+                             long{SYS_epoll_pwait2}})
+    if (number == several) return Waits::kYes;
+  return Waits::kNo;
+}
+
+// A wrapper (a shell, env) waits for its child, whose input it is.
+Waits process_waits(pid_t process, int depth) {
+  constexpr int kDepthMax = 5;
+  Waits out = Waits::kUnknown;
+  std::error_code error;
+  const std::string tasks = fmt::format("/proc/{}/task", process);
+  for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
+    const Waits one = thread_waits(task.path().string());
+    if (one == Waits::kYes) return one;
+    if (one == Waits::kNo) out = one;
+    std::ifstream children(task.path() / "children");
+    for (pid_t child; depth < kDepthMax && children >> child;)
+      if (process_waits(child, depth + 1) == Waits::kYes) return Waits::kYes;
+  }
+  return out;
 }
 
 }  // namespace
+
+void say_interrupted() {
+  static std::atomic<bool> said = false;
+  if (said.exchange(true)) return;
+  log_info(
+      "interrupted: nothing new is graded; what is under way is waited for, {} seconds at most "
+      "(Ctrl-C again: ends at once)",
+      kInterruptedWait.count() / 1000);
+}
 
 VerifierLog::VerifierLog(Path path, int64_t bytes_max) : path_(std::move(path)), left_(bytes_max) {
   if (!path_.empty() && path_exists(path_)) left_ -= dure::file_size(path_);
@@ -135,6 +207,7 @@ void VerifierProcess::start(const std::vector<std::string>& command) {
                                              : ErrorCode::kIo;
     fail(code, "cannot run '{}': {}", command[0], std::strerror(error));
   }
+  guard_group(process_);
   input_ = std::move(in.write);
   output_ = std::move(out.read);
   errors_ = std::move(err.read);
@@ -145,6 +218,7 @@ VerifierProcess::~VerifierProcess() {
   if (!killed_) ends_within(kFarewell);
   read_errors();
   kill();  // Before its end is taken note of: until then nobody else gets its number.
+  forget_group(process_);
   while (::waitpid(process_, nullptr, 0) < 0 && errno == EINTR) {
   }
 }
@@ -169,6 +243,10 @@ bool VerifierProcess::ends_within(milliseconds wait) {
   return true;
 }
 
+VerifierProcess::Waits VerifierProcess::waits_for_input() const {
+  return process_waits(process_, 0);
+}
+
 std::string VerifierProcess::how_it_ended() {
   std::string out = "closed its standard output";
   if (ends_within(milliseconds(100))) {
@@ -178,7 +256,8 @@ std::string VerifierProcess::how_it_ended() {
                                      : fmt::format("was ended by signal {}", info.si_status);
   }
   read_errors();
-  return last_error_.empty() ? out : out + ": " + last_error_;
+  const std::string said = last_lines(errors_end_);
+  return said.empty() ? out : out + ": " + said;
 }
 
 void VerifierProcess::read_errors() {
@@ -190,11 +269,8 @@ void VerifierProcess::read_errors() {
     if (got <= 0) return;
     const std::string_view text(piece, static_cast<size_t>(got));
     log_.write(text);
-    std::string_view line = text;
-    while (line.ends_with('\n')) line.remove_suffix(1);
-    const size_t begin = line.rfind('\n');
-    if (begin != std::string_view::npos) line.remove_prefix(begin + 1);
-    if (!line.empty()) last_error_ = std::string(line.substr(0, 200));
+    errors_end_ += text;
+    if (errors_end_.size() > kErrorsKept) errors_end_.erase(0, errors_end_.size() - kErrorsKept);
   }
 }
 
@@ -241,7 +317,13 @@ VerifierProcess::Outcome VerifierProcess::exchange(
     const std::function<bool(std::string_view)>& on_line) {
   const std::string whole = request + "\n";
   std::string_view rest = whole;
+  bool hurry = false;
   while (true) {
+    if (!hurry && interrupted()) {
+      hurry = true;
+      say_interrupted();
+      deadline = std::min(deadline, Clock::now() + kInterruptedWait);
+    }
     pollfd files[] = {{.fd = output_.number(), .events = POLLIN, .revents = 0},
                       {.fd = errors_.number(), .events = POLLIN, .revents = 0},
                       {.fd = rest.empty() ? -1 : input_.number(), .events = POLLOUT, .revents = 0}};
@@ -260,7 +342,9 @@ VerifierProcess::Outcome VerifierProcess::exchange(
               fmt::format("a line of more than {} bytes", kVerifierLineBytesMax)};
     }
     if (!more) return end_of_output(on_line);
-    if (Clock::now() >= deadline) return {VerifierFailure::kTimeout, "no reply in time"};
+    if (Clock::now() >= deadline)
+      return {hurry ? VerifierFailure::kInterrupted : VerifierFailure::kTimeout,
+              "no reply in time"};
   }
 }
 

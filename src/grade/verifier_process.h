@@ -2,9 +2,9 @@
 //
 // Owns the process, its pipes and the waiting: nothing here waits beyond a deadline, whatever the
 // process does or leaves undone (it may not read, not write, write without end, end, leave its
-// pipes open). It leads a process group of its own, which ends with it. Its output is unbuffered
-// where it is Python's. Not here: what lines mean (verifier_protocol.h), which process is asked
-// (verifier.h).
+// pipes open). It leads a process group of its own, which ends with it, and with this process
+// (sandbox/group_guard.h). Its output is unbuffered where it is Python's. Not here: what lines mean
+// (verifier_protocol.h), which process is asked (workers.h).
 #pragma once
 
 #include <sys/types.h>
@@ -36,6 +36,14 @@ class VerifierLog {
   int64_t left_ = 0;
 };
 
+// That replies under way are waited for once a run was interrupted.
+inline constexpr std::chrono::milliseconds kInterruptedWait{2000};
+// For all processes together, once their input is closed.
+inline constexpr std::chrono::milliseconds kFarewell{500};
+
+// Once a process: that replies under way are waited for, how long, and how to end at once.
+void say_interrupted();
+
 class VerifierProcess {
  public:
   using Clock = std::chrono::steady_clock;
@@ -52,11 +60,16 @@ class VerifierProcess {
 
   // Ends within `wait` where it does; for a program that cannot even begin.
   bool ends_within(std::chrono::milliseconds wait);
-  // "ended with status 2", "was killed by signal 9"; with the last line it said on standard error.
+  // Whether it waits for input: it, one of its threads or of its children is in a system call that
+  // reads its standard input or waits for several files. Unknown: the system does not tell.
+  enum class Waits : uint8_t { kNo, kYes, kUnknown };
+  Waits waits_for_input() const;
+  // "ended with status 2", "was killed by signal 9"; with the last lines it said on standard error.
   std::string how_it_ended();
 
   // Sends `request` and a line break, and gives each whole line of output to `on_line` until that
-  // says true. The process is of no more use where `what` says anything.
+  // says true. The process is of no more use where `what` says anything. After Ctrl-C it ends in
+  // kInterruptedWait at most, with kInterrupted.
   struct Outcome {
     VerifierFailure failure = VerifierFailure::kNone;
     std::string what;
@@ -79,7 +92,7 @@ class VerifierProcess {
   pid_t process_ = 0;
   bool killed_ = false;
   Descriptor input_, output_, errors_;  // our ends
-  std::string line_, last_error_;
+  std::string line_, errors_end_;       // what it said last on standard error
   int64_t answered_ = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/json_keys.h"
 
 namespace dure {
 namespace {
@@ -13,9 +14,16 @@ VerifierReply failed(VerifierFailure failure, std::string what) {
   return {.failure = failure, .what = std::move(what)};
 }
 
+constexpr size_t kShown = 80;
+
 std::string beginning(std::string_view line) {
-  constexpr size_t kShown = 80;
   return json_quote(line.substr(0, kShown)) + (line.size() > kShown ? "..." : "");
+}
+
+// A value as it was said: "the text \"1.0\"", "null", "1e+300".
+std::string shown(const Json& value) {
+  return (value.is_string() ? "the text " : "") +
+         (value.dump().size() > kShown ? value.dump().substr(0, kShown) + "..." : value.dump());
 }
 
 // At a border of characters.
@@ -51,7 +59,8 @@ VerifierReply read_object(const Json& reply) {
                                              : 0;
   if (!number || !std::isfinite(value) || std::abs(value) > 1e6) {
     return failed(VerifierFailure::kReward,
-                  "\"reward\" is " + beginning(reward->dump()) + ", and no number up to 1e6");
+                  "\"reward\" is " + shown(*reward) +
+                      ": it should be a number from -1e6 to 1e6, or true or false");
   }
   VerifierReply out{.reward = value};
   if (const Json* parts = reply.find("parts"); parts != nullptr && !parts->is_null()) {
@@ -94,6 +103,8 @@ const char* verifier_failure_name(VerifierFailure failure) {
       return "bad_reply";
     case VerifierFailure::kDiffers:
       return "not_repeatable";
+    case VerifierFailure::kInterrupted:
+      return "interrupted";
   }
   return "";
 }
@@ -136,6 +147,13 @@ ReplyHead read_reply_head(std::string_view line, int64_t asked) {
   }
   if (!out.reply.is_object())
     return failed(VerifierFailure::kNotJson, "a line that is no JSON object: " + beginning(line));
+  try {
+    parse_json_keys_once(line, "reply");
+  } catch (const Error& error) {  // Which of two is meant nobody knows.
+    const bool of_reward = std::string_view(error.what()).find("'reward'") != std::string::npos;
+    return failed(of_reward ? VerifierFailure::kReward : VerifierFailure::kNotJson,
+                  std::string(error.what()) + ": " + beginning(line));
+  }
   const Json* id = out.reply.find("id");
   const int64_t number = id != nullptr ? number_of(*id) : -1;
   if (number >= 1 && number < asked) return {.stale = true};

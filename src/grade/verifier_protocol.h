@@ -25,8 +25,9 @@ enum class VerifierFailure : uint8_t {
   kTooLong,  // "too_long": a line above kVerifierLineBytesMax
   kServer,   // "server": http: not reached, or a status that is not 2xx
   // Of environments (environment_protocol.h).
-  kReply,    // "bad_reply": messages that are none
-  kDiffers,  // "not_repeatable": told the same, it replied otherwise than before
+  kReply,        // "bad_reply": messages that are none
+  kDiffers,      // "not_repeatable": told the same, it replied otherwise than before
+  kInterrupted,  // "interrupted": Ctrl-C came while it was asked; never a grade's
 };
 const char* verifier_failure_name(VerifierFailure failure);
 inline constexpr size_t kVerifierLineBytesMax = size_t{4} << 20;

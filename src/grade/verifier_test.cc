@@ -3,8 +3,13 @@
 #include "grade/verifier.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <csignal>
+#include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "base/error.h"
@@ -220,6 +225,104 @@ TEST_F(VerifierTest, WhatCannotBeginIsOneErrorAtTheStart) {
   EXPECT_THROW(make_verifier({}, "", "verifier"), Error);
 }
 
+// Also one that needs a while to find out that it cannot begin.
+TEST_F(VerifierTest, AScriptThatIsMissingOrFailsWhileItImportsIsOneErrorAtTheStart) {
+  const auto error_of = [](const Grader& grader) -> std::string {
+    try {
+      grader.check(item());
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const auto missing =
+      make_verifier({.command = {"python3", (folder_.path() / "no.py").string()}}, "", "verifier");
+  const std::string absent = error_of(*missing);
+  EXPECT_NE(absent.find("ended with status 2"), std::string::npos) << absent;
+  EXPECT_NE(absent.find("no.py'"), std::string::npos) << absent;
+  const std::string late = error_of(*script(
+      "import time\ntime.sleep(0.8)\nimport no_such_module\n" + std::string(kLoop) + kGood));
+  EXPECT_NE(late.find("No module named 'no_such_module'"), std::string::npos) << late;
+  EXPECT_EQ(late.find('\n'), std::string::npos) << late;
+  EXPECT_NE(
+      error_of(*make_verifier({.url = "http://127.0.0.1:1/score"}, "", "verifier")).find("url: "),
+      std::string::npos);
+}
+
+TEST_F(VerifierTest, WhereNoneOfTheFirstProcessesEverRepliesAllEnds) {
+  const auto grader =
+      script("import sys\nsys.stdin.readline()\nsys.exit('out of cheese')\n", {.workers = 1});
+  grader->check(item());
+  EXPECT_EQ(ask(*grader, "1").failure, "died");
+  EXPECT_EQ(ask(*grader, "2").failure, "died");
+  for (int i = 0; i < 2; ++i) {
+    try {
+      ask(*grader, "3");
+      FAIL() << "it grades on";
+    } catch (const GraderGone& gone) {
+      const std::string said = gone.what();
+      EXPECT_NE(said.find("each of its first 3 processes ended"), std::string::npos) << said;
+      EXPECT_NE(said.find("out of cheese"), std::string::npos) << said;
+    }
+  }
+  // One that has replied may fail as it likes.
+  const auto moody =
+      loop("    if request['answer']['content'] == 'die': sys.exit(1)\n" + std::string(kGood),
+           {.workers = 1});
+  EXPECT_EQ(ask(*moody, "1").score, 1);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(ask(*moody, "die").failure, "died");
+}
+
+TEST_F(VerifierTest, ItEndsWithAProcessThatIsKilled) {
+  const Path mark = folder_.path() / "process";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto grader = script(
+        "import os, subprocess, time\nother = subprocess.Popen(['sleep', "
+        "'99'])\nopen('" +
+        mark.string() +
+        ".part', 'w').write('%d %d' % (os.getpid(), "
+        "other.pid))\nos.rename('" +
+        mark.string() + ".part', '" + mark.string() + "')\ntime.sleep(99)\n");
+    ask(*grader, "1");
+    ::_exit(0);
+  }
+  const auto wait_for = [](const std::function<bool()>& done) {
+    for (int i = 0; i < 3000 && !done(); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return done();
+  };
+  ASSERT_TRUE(wait_for([&] { return path_exists(mark); }));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  std::istringstream both(read_file(mark));
+  for (pid_t process; both >> process;) {
+    // Gone, or dead and not taken note of by who inherits it.
+    EXPECT_TRUE(wait_for([&] {
+      std::ifstream file(fmt::format("/proc/{}/stat", process));
+      std::string number, name, state;
+      return !(file >> number >> name >> state) || state == "Z" || state == "X";
+    })) << process;
+  }
+}
+
+TEST(VerifierCommand, SaysHowItIsWritten) {
+  const auto said = [](const char* fields) -> std::string {
+    VerifierOptions options;
+    try {
+      from_json(options, parse_json(fields, "test"), "verifier");
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(said(R"({"command": ["python3", "ok.py", 3]})"),
+            "verifier: command[2] should be a string, not an integer: write it as \"3\"");
+  EXPECT_NE(said(R"({"command": "python3 ok.py"})").find("write it as [python3, ok.py]"),
+            std::string::npos);
+  EXPECT_EQ(said(R"({"command": ["python3", "ok.py", "3"]})"), "");
+}
+
 TEST_F(VerifierTest, StandardErrorGoesToABoundedLog) {
   {
     const auto grader =
@@ -318,6 +421,12 @@ TEST(VerifierReply, IsReadExactly) {
   EXPECT_EQ(read_verifier_reply(R"({"id": "3", "reward": true})", 3).reward, 1);
   EXPECT_EQ(read_verifier_reply(R"({"id": 3, "reward": -2.5})", 3).reward, -2.5);
   EXPECT_TRUE(read_verifier_reply(R"({"id": "2", "reward": 1})", 3).stale);
+  const VerifierReply twice = read_verifier_reply(R"({"id": "3", "reward": 0, "reward": 1})", 3);
+  EXPECT_EQ(twice.failure, VerifierFailure::kReward) << "nobody knows which is meant";
+  EXPECT_NE(twice.what.find("'reward' comes twice"), std::string::npos) << twice.what;
+  EXPECT_NE(read_verifier_reply(R"({"id": "3", "reward": "1.0"})", 3)
+                .what.find("\"reward\" is the text \"1.0\": it should be a number"),
+            std::string::npos);
   for (const char* line : {"", "null", "{", R"({"id": "3", "reward": 1} x)"})
     EXPECT_EQ(read_verifier_reply(line, 3).failure, VerifierFailure::kNotJson) << line;
   for (const char* id : {"4", "\"\"", "\"03 \"", "null", "3.5", "-1", "0"}) {

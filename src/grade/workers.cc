@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/log.h"
 
 namespace dure {
@@ -19,6 +20,12 @@ ReadLine failed(VerifierFailure failure, std::string what) {
   return {.failure = failure, .what = std::move(what)};
 }
 
+std::string command_text(const std::vector<std::string>& command) {
+  std::string out;
+  for (const std::string& word : command) out += (out.empty() ? "" : " ") + word;
+  return out;
+}
+
 }  // namespace
 
 class Workers::OfProgram : public Worker {
@@ -29,7 +36,9 @@ class Workers::OfProgram : public Worker {
     try {
       process_ = std::make_unique<VerifierProcess>(all_.options_.command, all_.log_);
     } catch (const Error& error) {
-      fail(error.code(), "{}: command: {}", all_.where_, error.what());
+      // A grader's own name says it already.
+      const char* field = all_.where_.ends_with(" command") ? "" : "command: ";
+      fail(error.code(), "{}: {}{}", all_.where_, field, error.what());
     }
     asked_ = 0;
     ++starts_;
@@ -37,13 +46,29 @@ class Workers::OfProgram : public Worker {
   void close_input() {
     if (process_ != nullptr) process_->close_input();
   }
-  void require_alive_for(std::chrono::milliseconds wait) {
-    if (!process_->ends_within(std::max(wait, std::chrono::milliseconds(0)))) return;
-    fail(ErrorCode::kInvalidArgument, "{}: command {} {} before it was asked anything", all_.where_,
-         all_.options_.command[0], process_->how_it_ended());
+  // Where it ends before `until` it was none. What waits for input has begun.
+  void require_begun(Clock::time_point until) {
+    constexpr std::chrono::milliseconds kLook{5}, kUntold{300};
+    const Clock::time_point begin = Clock::now();
+    while (!process_->ends_within(kLook)) {
+      const VerifierProcess::Waits waits = process_->waits_for_input();
+      if (waits == VerifierProcess::Waits::kYes || Clock::now() >= until) return;
+      if (waits == VerifierProcess::Waits::kUnknown && Clock::now() - begin > kUntold) return;
+    }
+    fail(ErrorCode::kInvalidArgument, "{}: '{}' {} before it was asked anything", all_.where_,
+         command_text(all_.options_.command), process_->how_it_ended());
+  }
+  // Its input is closed; what is there at `until` is killed.
+  void end_by(Clock::time_point until) {
+    if (process_ == nullptr) return;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+    if (!process_->ends_within(std::max(left, std::chrono::milliseconds(0)))) process_->kill();
   }
 
   ReadLine ask(const WriteRequest& request, const ReadReply& read) override {
+    return all_.ask(*this, request, read);
+  }
+  ReadLine exchange(const WriteRequest& request, const ReadReply& read) override {
     try {
       if (process_ == nullptr) begin();
     } catch (const Error& error) {
@@ -77,13 +102,27 @@ class Workers::OfServer : public Worker {
   explicit OfServer(Workers& all) : all_(all) {}
 
   ReadLine ask(const WriteRequest& request, const ReadReply& read) override {
-    const Clock::time_point until = Clock::now() + seconds(all_.options_.timeout_s);
+    return all_.ask(*this, request, read);
+  }
+  ReadLine exchange(const WriteRequest& request, const ReadReply& read) override {
+    Clock::time_point until = Clock::now() + seconds(all_.options_.timeout_s);
+    bool hurry = false;
+    const auto keep_on = [&] {
+      if (!hurry && interrupted()) {
+        hurry = true;
+        say_interrupted();
+        until = std::min(until, Clock::now() + kInterruptedWait);
+      }
+      return Clock::now() < until;
+    };
     try {
       const WebAnswer answer = all_.client_->ask({.method = "POST",
                                                   .headers = {{"Content-Type", "application/json"}},
                                                   .body = request("1")},
-                                                 nullptr, [&] { return Clock::now() < until; });
-      if (answer.stopped) return failed(VerifierFailure::kTimeout, "no reply in time");
+                                                 nullptr, keep_on);
+      if (answer.stopped)
+        return failed(hurry ? VerifierFailure::kInterrupted : VerifierFailure::kTimeout,
+                      "no reply in time");
       if (answer.status / 100 != 2)
         return failed(VerifierFailure::kServer, fmt::format("status {}", answer.status));
       return read(answer.body, 1);
@@ -122,20 +161,69 @@ Workers::Workers(const WorkerOptions& options, const std::string& log, const std
 
 Workers::~Workers() {
   for (OfProgram* program : programs_) program->close_input();
+  const Clock::time_point until = Clock::now() + kFarewell;
+  for (OfProgram* program : programs_) program->end_by(until);
 }
 
-// One look at each: a script that is not there ends in less.
 void Workers::start() {
-  constexpr std::chrono::milliseconds kLook{300};
   const std::lock_guard lock(mutex_);
   if (started_) return;
   started_ = true;
-  for (OfProgram* program : programs_) program->begin();
-  const Clock::time_point until = Clock::now() + kLook;
-  for (OfProgram* program : programs_) {
-    program->require_alive_for(
-        std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()));
+  if (client_ == nullptr) return start_programs();
+  try {
+    client_->reach();
+  } catch (const Error& error) {
+    fail(ErrorCode::kNotFound, "{}: url: {}: start the server first, or correct the address",
+         where_, error.what());
   }
+}
+
+void Workers::start_programs() {
+  for (OfProgram* program : programs_) program->begin();
+  const Clock::time_point until = Clock::now() + kStartLook;
+  for (OfProgram* program : programs_) program->require_begun(until);
+}
+
+ReadLine Workers::ask(Worker& worker, const WriteRequest& request, const ReadReply& read) {
+  require_going_on();
+  const ReadLine reply = worker.exchange(request, [&](std::string_view line, int64_t asked) {
+    replied_ = true;
+    return read(line, asked);
+  });
+  note(reply);
+  return reply;
+}
+
+void Workers::require_going_on() {
+  if (interrupted())
+    fail(ErrorCode::kInterrupted, "{}: interrupted: nothing more is asked", where_);
+  if (replied_) return;
+  const std::lock_guard lock(mutex_);
+  if (!gone_.empty()) throw GraderGone(gone_);
+}
+
+// What is told of a failure; throws where there is no more to be asked.
+void Workers::note(const ReadLine& reply) {
+  if (reply.failure == VerifierFailure::kInterrupted)
+    fail(ErrorCode::kInterrupted, "{}: interrupted before it replied", where_);
+  if (replied_) return;
+  const std::lock_guard lock(mutex_);
+  const bool absent = reply.failure == VerifierFailure::kDied ||
+                      reply.failure == VerifierFailure::kStart ||
+                      reply.failure == VerifierFailure::kServer;
+  unreplied_ = absent ? unreplied_ + 1 : 0;
+  if (unreplied_ < std::clamp<int64_t>(count(), 3, 8)) return;
+  gone_ = client_ == nullptr
+              ? fmt::format(
+                    "{}: '{}': each of its first {} processes ended before it ever "
+                    "replied; the last {}: mend it, and run the same command again",
+                    where_, command_text(options_.command), unreplied_, reply.what)
+              : fmt::format(
+                    "{}: {}: none of the first {} requests was answered; the last: {}: "
+                    "start the server, or correct the address, and run the same command "
+                    "again",
+                    where_, options_.url, unreplied_, reply.what);
+  throw GraderGone(gone_);
 }
 
 FailureCount::~FailureCount() {

@@ -2,10 +2,14 @@
 // places at a server, each asked one thing at a time.
 //
 // Owns their starts and restarts, the time that a reply may take, and the count of what went wrong.
+// Where none of the first processes (or requests) ever gets as far as a reply, nobody is there to
+// ask, and all asking ends (GraderGone). After Ctrl-C nothing new is asked, and who is asked has
+// kInterruptedWait left: both throw kInterrupted.
 // Not here: one process (verifier_process.h), what is said (verifier_protocol.h,
 // environment_protocol.h), who asks what (verifier.h, program_environment.h).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -41,8 +45,11 @@ using ReadReply = std::function<ReadLine(std::string_view line, int64_t asked)>;
 class Worker {
  public:
   virtual ~Worker() = default;
-  // One at a time. After a failure a process is killed; the next request starts another.
+  // One at a time. After a failure a process is killed; the next request starts another. Throws
+  // kInterrupted, GraderGone.
   virtual ReadLine ask(const WriteRequest& request, const ReadReply& read) = 0;
+  // The same without what all workers know of each other; for Workers.
+  virtual ReadLine exchange(const WriteRequest& request, const ReadReply& read) = 0;
   // Of the process that is there, it has replied before: its end may be no fault of what is asked.
   virtual bool seasoned() const { return false; }
   // The number of the process that will be asked next, from 1; 0 where there are none. What an
@@ -78,7 +85,8 @@ class Workers {
   // Throws kInvalidArgument naming `where`: neither command nor url, or both.
   Workers(const WorkerOptions& options, const std::string& log, const std::string& where);
   ~Workers();
-  // Once. Throws kNotFound (there is no such program), kInvalidArgument (it ended at once).
+  // Once. Waits until processes wait for input, or kStartLook. Throws kNotFound (there is no such
+  // program, nobody at the address), kInvalidArgument (it ended before it was asked anything).
   void start();
   int64_t count() const { return std::ssize(workers_); }
   Worker& at(int64_t i) { return *workers_[static_cast<size_t>(i)]; }
@@ -86,12 +94,20 @@ class Workers {
  private:
   class OfProgram;
   class OfServer;
+  ReadLine ask(Worker& worker, const WriteRequest& request, const ReadReply& read);
+  void start_programs();
+  void require_going_on();
+  void note(const ReadLine& reply);
+
   WorkerOptions options_;
   std::string where_;
   VerifierLog log_;
   std::unique_ptr<HttpClient> client_;
   std::mutex mutex_;
   bool started_ = false;
+  std::atomic<bool> replied_ = false;  // one of them, ever
+  int64_t unreplied_ = 0;              // in a row, from the first on
+  std::string gone_;                   // why nobody is asked any more
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<OfProgram*> programs_;
 };
@@ -116,5 +132,6 @@ class FailureCount {
 };
 
 inline constexpr int64_t kVerifierLogBytesMax = 1 << 20;
+inline constexpr std::chrono::milliseconds kStartLook{5000};
 
 }  // namespace dure

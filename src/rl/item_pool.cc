@@ -44,7 +44,9 @@ ItemPool::ItemPool(const Options& options)
       prompts_per_step_(options.prompts_per_step),
       seed_(options.seed) {
   for (const ItemSourceOptions& source : options.sources) read(source, options);
-  require_items("; give it more items, or a smaller held-out share (heldout_one_in)");
+  require_items(
+      "; give it more items, or a smaller held-out share (heldout.one_in: 0 holds none out, a "
+      "larger number fewer)");
   counts_.assign(sources_.size(), 0);
   orders_.resize(sources_.size());
 }
@@ -55,6 +57,9 @@ void ItemPool::read(const ItemSourceOptions& options, const Options& all) {
   if (options.file.empty()) fail(ErrorCode::kInvalidArgument, "{}: file is empty", where);
   if (!path_exists(options.file))
     fail(ErrorCode::kNotFound, "{}: file: there is no {}", where, options.file);
+  if (std::filesystem::is_directory(options.file))
+    fail(ErrorCode::kInvalidArgument, "{}: file: {} is a folder: name a file in it", where,
+         options.file);
   if (options.file.find(".jsonl") == std::string::npos)
     fail(ErrorCode::kInvalidArgument, "{}: file: {} is no .jsonl", where, options.file);
   if (options.environment.given() && !options.grader.json.is_null())
@@ -97,7 +102,9 @@ void check_item(const Grader& grader, const Item& item, const std::string& file)
   try {
     grader.check(item);
   } catch (const Error& error) {
-    fail(error.code(), "{}: {}", file, error.what());
+    const std::string_view said = error.what();
+    const bool named = said.starts_with("items " + file) || said.starts_with(file);
+    fail(error.code(), "{}{}", named ? "" : file + ": ", said);
   }
 }
 

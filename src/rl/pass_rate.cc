@@ -7,6 +7,7 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "rl/quiet_steps.h"
 #include "train/metrics.h"
 
 namespace dure {
@@ -38,8 +39,10 @@ bool PassRateTable::read(const Json& settings, bool trusted) {
     if (head && !trusted && !(row.at("settings") == settings)) return false;
     if (!head) {
       const Json& pass = row.at("pass");
-      rates_[{row.at("source").as_string("source"), row.at("item").as_string("item")}] =
-          pass.is_null() ? NAN : pass.as_double("pass");
+      const std::pair key{row.at("source").as_string("source"), row.at("item").as_string("item")};
+      rates_[key] = pass.is_null() ? NAN : pass.as_double("pass");
+      failed_.erase(key);
+      if (row.contains("failures") && !trusted) failed_.insert(key);
     }
     head = false;
   }
@@ -53,8 +56,13 @@ std::optional<double> PassRateTable::pass(const PoolItem& item, const ItemPool& 
   return found->second;
 }
 
+bool PassRateTable::failed(const PoolItem& item, const ItemPool& items) const {
+  return failed_.contains({items.source_name(item.source), item.item.id});
+}
+
 void PassRateTable::add(const PoolItem& item, const ItemPool& items,
-                        const std::vector<double>& scores) {
+                        const std::vector<double>& scores,
+                        const std::map<std::string, int64_t>& failures) {
   double sum = 0;
   for (const double score : scores) sum += score;
   const double pass = scores.empty() ? NAN : sum / static_cast<double>(scores.size());
@@ -64,23 +72,57 @@ void PassRateTable::add(const PoolItem& item, const ItemPool& items,
   row["item"] = item.item.id;
   row["pass"] = scores.empty() ? Json() : Json(pass);
   row["scores"] = Json::array_of(scores);
+  for (const auto& [kind, count] : failures) row["failures"][kind] = count;
   append_file(path_, row.dump() + "\n");
 }
 
 namespace {
 
+// Answers of this pass whose grading failed.
+struct Failures {
+  int64_t answers = 0, failed = 0;
+  int64_t too_long = 0;  // episodes whose beginning left no room
+  std::map<std::string, int64_t> kinds;
+};
+
 void ask_piece(const PromptSource& source, std::vector<const PoolItem*> piece, int64_t samples,
                const PromptRoom& room, Generator& generator, PassRateTable& table,
-               const ItemPool& items) {
+               const ItemPool& items, Failures& all) {
   const std::vector<Rollout> rollouts = answer_items(
       source, {.items = piece, .copies = samples, .stream = "rl pass rate"}, room, generator);
   for (size_t i = 0; i < piece.size(); ++i) {
     std::vector<double> scores;
+    std::map<std::string, int64_t> failures;
     for (const Rollout& r : rollouts) {
-      if (r.item == piece[i] && !r.dropped) scores.push_back(r.score);
+      if (r.item != piece[i]) continue;
+      ++all.answers;
+      all.too_long += r.episode && r.episode->too_long ? 1 : 0;
+      if (!r.grade.failure.empty()) {
+        ++failures[r.grade.failure];
+        ++all.kinds[r.grade.failure];
+        ++all.failed;
+      } else if (!r.dropped) {
+        scores.push_back(r.score);
+      }
     }
-    table.add(*piece[i], items, scores);
+    table.add(*piece[i], items, scores, failures);
   }
+}
+
+// What failed is asked again by the next pass, so that nothing is chosen by it for good.
+void require_graded(const Failures& failures) {
+  if (failures.too_long > 0 && failures.too_long == failures.answers)
+    fail(ErrorCode::kInvalidArgument,
+         "filter: all {} episodes begin beyond environment.max_tokens: raise it", failures.answers);
+  if (failures.failed == 0) return;
+  if (failures.failed == failures.answers) {
+    fail(ErrorCode::kUnavailable,
+         "filter: none of {} answers could be graded ({}): mend the verifier or environment, and "
+         "run the same command again",
+         failures.answers, failure_kinds(failures.kinds));
+  }
+  log_warn("filter: {} of {} answers could not be graded ({}) and are left out", failures.failed,
+           failures.answers, failure_kinds(failures.kinds));
 }
 
 void tell(const PassRateBounds& bounds, const std::vector<const PoolItem*>& all,
@@ -105,9 +147,10 @@ void keep_by_pass_rate(const PassRateBounds& bounds, const PromptSource& source,
   const std::vector<const PoolItem*> all = items.train();
   std::vector<const PoolItem*> wanted;
   for (const PoolItem* item : all)
-    if (!table.pass(*item, items)) wanted.push_back(item);
+    if (!table.pass(*item, items) || table.failed(*item, items)) wanted.push_back(item);
   const int64_t together =
       std::max<int64_t>(1, source.options.sequences_max / std::max<int64_t>(1, bounds.samples));
+  Failures failures;
   const InterruptScope scope;
   Progress progress("filter", std::ssize(all), "items");
   progress.start_at(std::ssize(all) - std::ssize(wanted));
@@ -117,10 +160,11 @@ void keep_by_pass_rate(const PassRateBounds& bounds, const PromptSource& source,
     ask_piece(source,
               {wanted.begin() + static_cast<std::ptrdiff_t>(begin),
                wanted.begin() + static_cast<std::ptrdiff_t>(end)},
-              bounds.samples, room, generator, table, items);
+              bounds.samples, room, generator, table, items, failures);
     progress.update(std::ssize(all) - std::ssize(wanted) + static_cast<int64_t>(end));
   }
   progress.finish();
+  require_graded(failures);
   tell(bounds, all, table, items);
   // Held-out items are measured whatever they earn.
   items.keep_to_learn(

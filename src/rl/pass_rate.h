@@ -2,14 +2,16 @@
 // chooses what to learn from.
 //
 // Owns FOLDER/filter.jsonl: a line that says what it was measured with, then a line an item
-// {"source", "item", "pass", "scores"}. Written as the pass goes: killed and started again, it asks
-// nothing twice; measured with the same items, model and settings before, it asks nothing. Not
+// {"source", "item", "pass", "scores"}, with "failures" where answers could not be graded. Written
+// as the pass goes: killed and started again, it asks nothing twice; measured with the same items,
+// model and settings before, it asks only the items with failures again. Not
 // here: asking (rollout.h), what is done with the items (item_pool.h).
 #pragma once
 
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,14 +28,19 @@ class PassRateTable {
 
   // Mean score; absent: never asked. NaN: no answer could be graded.
   std::optional<double> pass(const PoolItem& item, const ItemPool& items) const;
-  // Of one item, in order; those without a score are left out.
-  void add(const PoolItem& item, const ItemPool& items, const std::vector<double>& scores);
+  // Whether its grading failed in part: what is there stands only until it is asked again.
+  bool failed(const PoolItem& item, const ItemPool& items) const;
+  // Of one item, in order; those without a score are left out. `failures`: answers whose grading
+  // failed, by kind.
+  void add(const PoolItem& item, const ItemPool& items, const std::vector<double>& scores,
+           const std::map<std::string, int64_t>& failures = {});
   int64_t size() const { return std::ssize(rates_); }
 
  private:
   bool read(const Json& settings, bool trusted);
   Path path_;
   std::map<std::pair<std::string, std::string>, double> rates_;
+  std::set<std::pair<std::string, std::string>> failed_;
 };
 
 struct PassRateBounds {
@@ -42,7 +49,8 @@ struct PassRateBounds {
 };
 
 // Asks what the table lacks, then keeps of `items` what lies between the bounds. Shows progress.
-// Throws kInterrupted on Ctrl-C (what was asked is kept); kInvalidArgument where nothing is left.
+// Throws kInterrupted on Ctrl-C (what was asked is kept); kInvalidArgument where nothing is left,
+// kUnavailable where no answer could be graded.
 void keep_by_pass_rate(const PassRateBounds& bounds, const PromptSource& source,
                        const PromptRoom& room, Generator& generator, PassRateTable& table,
                        ItemPool& items);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "data/model_texts.h"
 #include "formats/model_files.h"
+#include "grade/program_files.h"
 #include "model/load.h"
 #include "rl/pass_rate.h"
 #include "rl/rl_sizes.h"
@@ -143,6 +144,10 @@ Json RlStage::filter_settings() const {
   Json graders = Json::array();
   for (const ItemSourceOptions& source : config_.items) graders.push_back(source.grader.json);
   out["graders"] = std::move(graders);
+  Json files = program_files(out);
+  for (const ItemSourceOptions& source : config_.items)
+    add_program_files(to_json(source.environment), files);
+  if (!files.is_null()) out["files"] = std::move(files);
   return out;
 }
 
@@ -201,7 +206,7 @@ StepReport RlStage::step(const StepContext& context) {
                           context, *learner_, stream_);
   gathered_stale_ = true;
   note_entropy(context, learnt);
-  note_signal(context, learnt);
+  note_signal(context, learnt, rollouts);
   if (samples_)
     samples_->write(context.index + 1, rollouts, config_.log_samples,
                     sampler_ ? std::optional(batch.weights_step) : std::nullopt);
@@ -261,17 +266,18 @@ void RlStage::note_entropy(const StepContext& context, const RlLearnt& learnt) {
 }
 
 // A step whose groups are all right or all wrong moves nothing.
-void RlStage::note_signal(const StepContext& context, const RlLearnt& learnt) {
+void RlStage::note_signal(const StepContext& context, const RlLearnt& learnt,
+                          const std::vector<Rollout>& rollouts) {
   ++steps_done_;
   steps_without_signal_ = learnt.updates.count > 0 ? 0 : steps_without_signal_ + 1;
+  if (steps_without_signal_ <= 1) quiet_ = {};
+  quiet_.add(rollouts);
   const bool last = context.index + 1 == config_.steps && steps_without_signal_ == steps_done_;
   const bool due = steps_without_signal_ == kQuietStepsMax ||
                    (steps_without_signal_ > 0 && steps_without_signal_ % 100 == 0);
   if ((!last && !due) || !mesh_.world().is_first()) return;
-  log_warn(
-      "{}: nothing learnt in the last {} steps: in every group all answers earned the same; make "
-      "the tasks easier or harder, raise rollout.group_size, or start from a better model",
-      context.where, steps_without_signal_);
+  log_warn("{}: nothing learnt in the last {} steps: {}", context.where, steps_without_signal_,
+           quiet_.why());
 }
 
 StepReport RlStage::report(const RolloutStats& stats, const RlLearnt& learnt,

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "rl/async_sampler.h"
+#include "rl/quiet_steps.h"
 #include "rl/reference_model.h"
 #include "rl/rl_record.h"
 #include "rl/rl_sizes.h"
@@ -55,7 +56,8 @@ class RlStage : public Stage {
   std::vector<Rollout> sample(int64_t step, Generator& generator,
                               const AsyncSampler::KeepOn& keep_on = nullptr) const;
   void note_entropy(const StepContext& context, const RlLearnt& learnt);
-  void note_signal(const StepContext& context, const RlLearnt& learnt);
+  void note_signal(const StepContext& context, const RlLearnt& learnt,
+                   const std::vector<Rollout>& rollouts);
   StepReport report(const RolloutStats& stats, const RlLearnt& learnt, double rollout_s) const;
 
   RlConfig config_;
@@ -69,7 +71,7 @@ class RlStage : public Stage {
   std::optional<Learner> learner_;
   std::optional<GatheredExperts> gathered_;  // where experts lie on several ranks
   bool gathered_stale_ = true;
-  std::optional<Generator> generator_;  // null where a sampler has one
+  std::optional<Generator> generator_;         // null where a sampler has one
   std::unique_ptr<ReferenceModel> reference_;  // null: no KL term
   std::optional<SampleLog> samples_;
   std::unique_ptr<ItemPool> items_;  // null: generated problems alone
@@ -77,6 +79,7 @@ class RlStage : public Stage {
   PromptRoom room_;                        // of prompts and answers, fixed when the run is opened
   int64_t steps_done_ = 0;                 // of this process
   int64_t steps_without_signal_ = 0;       // in a row, up to now
+  QuietSteps quiet_;                       // what came of their answers
   int64_t steps_below_entropy_ = 0;        // of this process
   double wait_s_ = 0;                      // for the last batch
   std::unique_ptr<AsyncSampler> sampler_;  // null: sampling and learning take turns

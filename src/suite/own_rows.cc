@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/options.h"
 #include "base/python_text.h"
+#include "suite/task_items.h"
 
 namespace dure {
 namespace {
@@ -51,6 +52,24 @@ void check_answer(const Json& row, const std::string& where) {
   }
 }
 
+// Of a grader that the row names itself; its options are checked by who makes it.
+void check_grader(const Json& row, const std::string& where) {
+  static const GraderTable table = suite_graders();
+  const Json* grader = row.find("grader");
+  if (grader == nullptr || grader->is_null()) return;
+  const Json* name = grader->is_object() ? grader->find("name") : grader;
+  if (name == nullptr || !name->is_string())
+    fail(ErrorCode::kInvalidArgument, "{}: grader should be a name, or {{name: ..., options}}",
+         where);
+  if (table.contains(name->as_string())) return;
+  std::vector<std::string> names;
+  for (const auto& [one, maker] : table) names.push_back(one);
+  const std::string near = nearest_name(name->as_string(), names);
+  fail(ErrorCode::kInvalidArgument,
+       "{}: there is no grader '{}'{}; `dure eval --graders` lists them", where, name->as_string(),
+       near.empty() ? "" : fmt::format(" (is it '{}'?)", near));
+}
+
 }  // namespace
 
 void check_own_row(const Json& row, const std::string& where) {
@@ -60,6 +79,7 @@ void check_own_row(const Json& row, const std::string& where) {
     fail(ErrorCode::kInvalidArgument, "{}: tools should be a list of declarations, not {}", where,
          tools->kind_name());
   check_answer(row, where);
+  check_grader(row, where);
 }
 
 }  // namespace dure

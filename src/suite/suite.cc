@@ -252,6 +252,8 @@ Suite load_suite(const std::string& given, const SuiteOverrides& overrides) {
     return suite_from_json(parse_yaml(file->text, std::string(file->name)), given, ".", overrides);
   if (is_suite_file(given) && !path_exists(given))
     fail(ErrorCode::kNotFound, "{}: there is no such file (a suite, or a JSONL of items)", given);
+  if (is_suite_file(given) && std::filesystem::is_directory(given))
+    fail(ErrorCode::kInvalidArgument, "{}: it is a folder: name a file in it", given);
   if (is_items(given))
     return suite_from_json(
         wrapped(task_of_items_file(given, overrides.grader, overrides.environment)), given, ".",

@@ -56,7 +56,8 @@ class RowGrader : public Grader {
     if (&spec == own) check_own(spec, item);
     const std::lock_guard lock(mutex_);
     std::unique_ptr<Grader>& made = graders_[spec.dump()];
-    if (made == nullptr) made = make_grader(suite_graders(), spec, world_, where_);
+    const std::string where = &spec == own ? where_ + ": item " + item.id : where_;
+    if (made == nullptr) made = make_grader(suite_graders(), spec, world_, where);
     return *made;
   }
 

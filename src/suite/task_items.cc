@@ -2,7 +2,6 @@
 #include "suite/task_items.h"
 
 #include <map>
-#include <set>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -244,10 +243,14 @@ class ItemMaker {
 };
 
 void check_ids(const TaskSpec& task, const std::vector<Item>& items) {
-  std::set<std::string> seen;
-  for (const Item& item : items) {
-    if (!seen.insert(item.id).second)
-      fail(ErrorCode::kCorrupt, "{}: the id '{}' comes twice", place_of(task), item.id);
+  std::map<std::string, size_t> seen;
+  for (size_t i = 0; i < items.size(); ++i) {
+    const auto [before, is_new] = seen.emplace(items[i].id, i);
+    if (is_new) continue;
+    // Of an own file every row is an item.
+    const std::string rows =
+        task.own_rows ? fmt::format(" (rows {} and {})", before->second + 1, i + 1) : "";
+    fail(ErrorCode::kCorrupt, "{}: the id '{}' comes twice{}", place_of(task), items[i].id, rows);
   }
 }
 

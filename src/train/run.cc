@@ -106,7 +106,13 @@ void Run::take_steps() {
   }
   std::string note;
   while (step_ < options_.steps) {
-    note = one_step();
+    const int64_t before = step_;
+    try {
+      note = one_step();
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kInterrupted) save_given_up(before);
+      throw;
+    }
     if (progress) progress->update(step_ * options_.progress_per_step, note);
     const Next now = next();
     if (now != Next::kGoOn) save();
@@ -119,6 +125,19 @@ void Run::take_steps() {
   group_.together("export of the model", [&] {
     if (group_.is_first()) stage_.learner().export_result(options_.folder, stage_.texts());
   });
+}
+
+// The step that was under way has changed nothing: what was there before it is kept. Where others
+// are in the step, or its metrics were (held-out items), the last checkpoint stands.
+void Run::save_given_up(int64_t steps_before) {
+  const bool clean = step_ == steps_before && group_.size() == 1;
+  const bool is_new = !store_.latest() || Checkpoint(*store_.latest()).step() < step_;
+  if (clean && step_ > 0 && is_new) save();
+  fail(ErrorCode::kInterrupted,
+       "interrupted in step {}, which is given up{}: run the same command to continue", step_ + 1,
+       step_ == 0 ? ""
+       : clean    ? "; the state before it is saved"
+                  : "; the last checkpoint stands");
 }
 
 // A signal to any rank stops all; clocks differ, so the first one's says when it is time.

@@ -48,7 +48,7 @@ class Stage {
   virtual const ModelTexts& texts() const = 0;  // of the model; every checkpoint holds them too
 
   // One step, its updates included. A function of `context`, the weights and the stage's state
-  // alone.
+  // alone. May throw kInterrupted before it has changed the learner: the step is given up.
   virtual StepReport step(const StepContext& context) = 0;
 
   // Adds metrics on data that is never learnt from ("eval_NAME"), where the stage has any.
@@ -87,7 +87,8 @@ class Run {
   Run(RunOptions options, Stage& stage, Mesh& mesh = Mesh::alone());
 
   // To the end, from where the folder's last checkpoint stands; a finished run is left as it is.
-  // Throws kInterrupted after saving, kDiverged naming the step, and what the stage throws.
+  // Throws kInterrupted after saving (a step that the stage gave up is made anew by who goes on),
+  // kDiverged naming the step, and what the stage throws.
   void run();
 
  private:
@@ -100,6 +101,7 @@ class Run {
   void say_continuing() const;
   void take_steps();
   std::string one_step();
+  void save_given_up(int64_t steps_before);
   bool is_due_to_save() const;
   enum class Next { kGoOn, kSave, kStop };
   Next next() const;
