@@ -15,6 +15,7 @@ namespace dure {
 struct ExchangedRows {
   int64_t passes = 0;
   double sent = 0, received = 0;
+  double tokens = 0;  // rows of its passes, which stages hand on
 };
 // rows: of one pass.
 ExchangedRows balanced_rows(const ModelConfig& config, const MeshShape& shape, int64_t passes,
@@ -22,14 +23,17 @@ ExchangedRows balanced_rows(const ModelConfig& config, const MeshShape& shape, i
 
 // Bytes sent by one rank.
 struct StepTraffic {
-  double losses = 0;     // of every part, to the batch
-  double counts = 0;     // of tokens to each expert, to the batch
+  double losses = 0;     // of every part, to the batch, and their sums, to the other stages
+  double counts = 0;     // of tokens to each expert, to all
   double routing = 0;    // how many rows go to which expert, each pass and layer
   double rows = 0;       // routed rows and results, and their gradients
   double gradients = 0;  // to those who move the tensors
   double norm = 0;       // chunks' sums, to all ranks
   double weights = 0;    // those that this rank moved
-  double total() const { return losses + counts + routing + rows + gradients + norm + weights; }
+  double stages = 0;     // hidden rows and their gradients, to other stages
+  double total() const {
+    return losses + counts + routing + rows + gradients + norm + weights + stages;
+  }
 };
 // part_sums: numbers a part has (next-token learning: 5). The first step of a run tells once where
 // chunks stand, 8 bytes more for each and 8, to all; not counted.
