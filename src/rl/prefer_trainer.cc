@@ -34,7 +34,6 @@ void check_prefer(const PreferConfig& config) {
   if (config.output.empty()) refuse("output is empty: name the folder of the run");
   check_lora(config.lora, config.output);
   refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.shape(), config.output);
-  refuse_pipeline(config.ranks.shape(), config.output);
   check_parts(
       config.ranks.shape(), config.parts, config.output, "parts",
       fmt::format("set parts to {}, whatever the number of ranks", config.ranks.shape().batch()));

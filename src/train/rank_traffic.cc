@@ -62,13 +62,13 @@ StepTraffic step_traffic(const ModelConfig& config, const LearnerOptions& option
                          const MeshShape& shape, const MeshPlace& place, const ExchangedRows& rows,
                          int64_t part_sums) {
   StepTraffic out;
+  const Holding holding = holding_of(shape, place, options.stage_layers);
   const double others = number(shape.batch() - 1), experts = number(shape.expert - 1);
   out.losses = others * 8 * number(part_sums) * number(options.parts) / number(shape.batch()) +
                8 * number(part_sums) * number(shape.pipeline - 1);
   out.counts = 8 * number((shape.count() - 1) * config.layer_count() * config.expert_count_max());
   // A layer that is computed again asks and is answered again.
   const double forwards = options.pass.recompute ? 2 : 1;
-  const Holding holding = holding_of(shape, place, options.stage_layers);
   for (int64_t i = 0; i < config.layer_count(); ++i) {
     const LayerFacts& layer = config.layer(i);
     if (layer.sparse && shape.expert > 1 && holds_layer(holding, i))
