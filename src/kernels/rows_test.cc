@@ -226,7 +226,8 @@ TEST(FillNormal, IsItsFormulaForAnyThreadsAndLength) {
     const float truth = normal_at(draw, i);  // Double arithmetic, then one rounding.
     EXPECT_NEAR(all[static_cast<size_t>(i)], truth, 2 * kUnit * std::abs(truth)) << i;
   }
-  for (const NormalDraw& other : {NormalDraw{6, 9, 0.02}, NormalDraw{5, 8, 0.02}}) {
+  for (const NormalDraw& other : {NormalDraw{.seed = 6, .stream = 9, .deviation = 0.02},
+                                  NormalDraw{.seed = 5, .stream = 8, .deviation = 0.02}}) {
     const std::vector<float> values = drawn(other, size, 1);
     int64_t equal = 0;
     for (size_t i = 0; i < values.size(); ++i) equal += values[i] == all[i] ? 1 : 0;
