@@ -28,6 +28,42 @@ TEST_F(PlanVerb, RefusalsNameTheValueThatWasGiven) {
   expect_refusal(run_program("plan " + at("model") + " --context 0"), "--context is 0");
 }
 
+TEST_F(PlanVerb, OverRanks) {
+  const std::string machine =
+      " --train --tokens 64 --flops 1e9 --memory-rate 1e10 --bandwidth 1e9 --latency 1e-4";
+  const Json two = plan_of(at("model") + machine + " --ranks data=2,expert=2");
+  EXPECT_EQ(two.at("ranks").as_array().size(), 4);
+  for (const Json& rank : two.at("ranks").as_array()) {
+    int64_t sum = 0;
+    for (const char* part : {"weight_bytes", "copy_bytes", "gradient_bytes", "optimiser_bytes",
+                             "activation_bytes", "buffer_bytes"})
+      sum += rank.at(part).as_int();
+    EXPECT_EQ(rank.at("total_bytes").as_int(), sum);
+    EXPECT_GT(rank.at("sent_bytes").at("experts").as_double(), 0);
+  }
+  EXPECT_EQ(plan_of(at("model") + machine + " --hosts 2").at("ranks").as_array().size(), 2);
+  const Outcome text = run_program("plan " + at("model") + machine + " --ranks pipeline=2");
+  for (const char* part : {"training over 2 ranks", "rows between stages", "pipeline's bubble",
+                           "tokens a second", "hidden behind arithmetic"})
+    EXPECT_NE(text.out.find(part), std::string::npos) << part << text.out << text.error;
+}
+
+TEST_F(PlanVerb, TablesThatDoNotFitAreRefused) {
+  const std::string train = "plan " + at("model") + " --train ";
+  expect_refusal(run_program(train + "--ranks data=2,tensor=2"), "--ranks 'data=2,tensor=2'");
+  expect_refusal(run_program(train + "--ranks data"), "--ranks 'data'");
+  expect_refusal(run_program(train + "--ranks data=0"), "--ranks 'data=0'");
+  expect_refusal(run_program(train + "--ranks expert=7"), "ranks.expert is 7");
+  expect_refusal(run_program(train + "--ranks pipeline=99"), "more stages than");
+  expect_refusal(run_program(train + "--ranks data=2 --hosts 2"), "--ranks and --hosts");
+  expect_refusal(run_program(train + "--flops 1e9"), "--flops needs --ranks or --hosts");
+  expect_refusal(run_program(train + "--ranks data=2 --flops -1"), "--flops is -1");
+  expect_refusal(run_program("plan " + at("model") + " --ranks data=2"), "--ranks plans training");
+  expect_refusal(run_program(train + "--hosts 3 --memory 1 --tokens 2000000 --flops 1e9 "
+                                     "--memory-rate 1e9"),
+                 "--hosts 3: no table");
+}
+
 TEST_F(PlanVerb, RlFromItsRecipe) {
   const auto rollout = [](const char* sequences) {
     return recipe(std::string("rollout: {prompts_per_step: 4, group_size: 8, new_tokens_max: 40, "

@@ -5,6 +5,7 @@
 #include "comm/thread_transport.h"
 #include "tiny_runs.h"
 #include "train/rank_traffic.h"
+#include "train/stage_cut.h"
 
 namespace dure {
 namespace {
@@ -57,13 +58,13 @@ class CountingTransport : public Transport {
 
 class RankTraffic : public TinyRuns {
  protected:
-  TrainConfig run_of(int ranks, OptimiserKind kind) const {
-    TrainConfig c = config(fmt::format("{}-{}", ranks, name_of(kind)));
+  TrainConfig run_of(const MeshShape& ranks, OptimiserKind kind) const {
+    TrainConfig c = config(fmt::format("{}-{}-{}", ranks.data, ranks.pipeline, name_of(kind)));
     c.steps = 3;
     c.batch = {.rows = 8, .tokens = 32, .micro_rows = 1};
     c.record = {.checkpoint_steps = 1000, .checkpoint_minutes = 0};
     c.optimiser.kind = kind;
-    c.ranks.data = ranks;
+    c.ranks = {.data = ranks.data, .pipeline = ranks.pipeline};
     return c;
   }
 
@@ -94,32 +95,42 @@ void expect_line(const BytesSent& sent, const char* what, double planned) {
   EXPECT_EQ(static_cast<double>(found->second), planned) << what;
 }
 
-// All that belongs to a step in the middle of a run, line by line and together.
-TEST_F(RankTraffic, OfAStepOverDataRanksIsTheArithmetic) {
-  for (const OptimiserKind kind : {OptimiserKind::kMuon, OptimiserKind::kAdamW}) {
-    for (const int ranks : {2, 4}) {
-      const TrainConfig c = run_of(ranks, kind);
-      const std::vector<BytesSent> all = bytes_sent(c);
-      const ModelConfig model = ModelFiles(Path(c.output) / "model", Extent::kHeader).config();
-      LearnerOptions options;
-      options.optimiser.kind = kind;
-      options.parts = c.batch.step_parts();
-      for (int r = 0; r < ranks; ++r) {
-        SCOPED_TRACE(fmt::format("{}, rank {} of {}", name_of(kind), r, ranks));
-        const BytesSent& sent = all[static_cast<size_t>(r)];
-        const MeshShape shape{.data = ranks};
-        const StepTraffic planned =
-            step_traffic(model, options, shape, {.data = r}, {.passes = 8 / ranks});
-        expect_line(sent, "losses", planned.losses);
-        expect_line(sent, "expert counts", planned.counts);
-        expect_line(sent, "sum of gradients", planned.gradients);
-        expect_line(sent, "gradient norm", planned.norm);
-        expect_line(sent, "gather of weights", planned.weights);
-        expect_line(sent, "end of the step", votes_sent(shape));
-        int64_t together = 0;
-        for (const auto& [what, bytes] : sent) together += what.starts_with("step 2, ") ? bytes : 0;
-        EXPECT_EQ(static_cast<double>(together), planned.total() + votes_sent(shape));
-      }
+// All that belongs to the second step of a run, line by line and together. What stages post has no
+// name on the way: a third of the run's.
+void expect_step(const BytesSent& sent, const StepTraffic& planned, const MeshShape& shape) {
+  expect_line(sent, "expert counts", planned.counts);
+  if (shape.data > 1) {
+    expect_line(sent, "sum of gradients", planned.gradients);
+    expect_line(sent, "gather of weights", planned.weights);
+  }
+  expect_line(sent, "gradient norm", planned.norm);
+  expect_line(sent, "end of the step", votes_sent(shape));
+  const auto posted = sent.find("posted");
+  const int64_t stages = posted == sent.end() ? 0 : posted->second;
+  EXPECT_EQ(static_cast<double>(stages), 3 * planned.stages);
+  int64_t together = stages / 3;
+  for (const auto& [what, bytes] : sent) together += what.starts_with("step 2, ") ? bytes : 0;
+  EXPECT_EQ(static_cast<double>(together), planned.total() + votes_sent(shape));
+}
+
+TEST_F(RankTraffic, OfAStepIsTheArithmetic) {
+  for (const auto& [shape, kind] : {std::pair(MeshShape{.data = 2}, OptimiserKind::kMuon),
+                                    {MeshShape{.data = 4}, OptimiserKind::kMuon},
+                                    {MeshShape{.data = 4}, OptimiserKind::kAdamW},
+                                    {MeshShape{.pipeline = 2}, OptimiserKind::kMuon},
+                                    {MeshShape{.data = 2, .pipeline = 2}, OptimiserKind::kMuon}}) {
+    const TrainConfig c = run_of(shape, kind);
+    const std::vector<BytesSent> all = bytes_sent(c);
+    const ModelConfig model = ModelFiles(Path(c.output) / "model", Extent::kHeader).config();
+    LearnerOptions options{.parts = c.batch.step_parts()};
+    options.optimiser.kind = kind;
+    if (shape.pipeline > 1) options.stage_layers = cut_layers(model, shape.pipeline, true);
+    for (int64_t r = 0; r < shape.count(); ++r) {
+      SCOPED_TRACE(
+          fmt::format("{}, rank {} of {} x {}", name_of(kind), r, shape.data, shape.pipeline));
+      const ExchangedRows rows{.passes = 8 / shape.data, .tokens = 8 / shape.data * 32};
+      expect_step(all[static_cast<size_t>(r)],
+                  step_traffic(model, options, shape, place_in(shape, r), rows), shape);
     }
   }
 }

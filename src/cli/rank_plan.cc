@@ -10,6 +10,7 @@
 #include "model/bf16_copies.h"
 #include "model/expert_ranks.h"
 #include "model/operations.h"
+#include "train/shards.h"
 #include "train/stage_cut.h"
 
 namespace dure {
@@ -234,28 +235,6 @@ StepTime time_of(const ModelConfig& config, const LearnerOptions& options,
   return time;
 }
 
-void check_table(const ModelConfig& config, const MeshShape& ranks, const StepShape& step,
-                 const std::string& source) {
-  const auto refuse = [&](const std::string& what) {
-    fail(ErrorCode::kInvalidArgument, "{}: {}: {}", source, table_text(ranks), what);
-  };
-  if (ranks.pipeline > config.layer_count())
-    refuse(fmt::format("more stages than the {} layers of the model", config.layer_count()));
-  for (const LayerFacts& layer : config.layers)
-    if (layer.sparse && layer.experts.count % ranks.expert != 0)
-      refuse(fmt::format("the {} experts of a layer are no multiple of {}", layer.experts.count,
-                         ranks.expert));
-  const int64_t passes = step.rows / step.micro_rows;
-  if (step.parts % ranks.batch() != 0)
-    refuse(
-        fmt::format("the {} parts of a step's sums (batch.parts) are no multiple of data x "
-                    "expert = {}",
-                    step.parts, ranks.batch()));
-  if (passes % step.parts != 0)
-    refuse(fmt::format("{} rows of {} make {} passes, no multiple of the {} parts", step.rows,
-                       step.micro_rows, passes, step.parts));
-}
-
 LearnerOptions with_stages(const ModelConfig& config, LearnerOptions options,
                            const MeshShape& ranks, const StepShape& step) {
   options.parts = step.parts;
@@ -266,9 +245,7 @@ LearnerOptions with_stages(const ModelConfig& config, LearnerOptions options,
 
 // All but the bytes on the wires.
 TablePlan plan_table(const ModelConfig& config, const LearnerOptions& options,
-                     const MeshShape& ranks, const StepShape& step, const RankMachine& machine,
-                     const std::string& source) {
-  check_table(config, ranks, step, source);
+                     const MeshShape& ranks, const StepShape& step, const RankMachine& machine) {
   TablePlan out{.ranks = ranks, .step = step};
   std::vector<Stage> stages;
   for (int64_t p = 0; p < ranks.pipeline; ++p)
@@ -285,6 +262,20 @@ TablePlan plan_table(const ModelConfig& config, const LearnerOptions& options,
 
 }  // namespace
 
+void check_table(const ModelConfig& config, const MeshShape& ranks, const StepShape& step,
+                 const std::string& source) {
+  check_experts_over_ranks(config, ranks, source);
+  check_parts(ranks, step.parts, source, "batch.parts", "another table, or other parts");
+  if (ranks.pipeline > config.layer_count())
+    fail(ErrorCode::kInvalidArgument, "{}: {}: more stages than the {} layers of the model", source,
+         table_text(ranks), config.layer_count());
+  const int64_t passes = step.rows / step.micro_rows;
+  if (passes % step.parts != 0 || step.rows % step.micro_rows != 0)
+    fail(ErrorCode::kInvalidArgument,
+         "{}: {}: {} rows, {} a pass, are no multiple of the {} parts of a step", source,
+         table_text(ranks), step.rows, step.micro_rows, step.parts);
+}
+
 const RankPlan& TablePlan::largest() const {
   return *std::ranges::max_element(by_rank, {}, [](const RankPlan& r) { return r.memory.total(); });
 }
@@ -292,8 +283,9 @@ const RankPlan& TablePlan::largest() const {
 TablePlan plan_ranks(const ModelConfig& config, const LearnerOptions& options,
                      const MeshShape& ranks, const StepShape& step, const RankMachine& machine,
                      const std::string& source) {
-  LearnerOptions staged = with_stages(config, options, ranks, step);
-  TablePlan out = plan_table(config, staged, ranks, step, machine, source);
+  check_table(config, ranks, step, source);
+  const LearnerOptions staged = with_stages(config, options, ranks, step);
+  TablePlan out = plan_table(config, staged, ranks, step, machine);
   for (RankPlan& rank : out.by_rank) {
     const Holding holding = holding_of(ranks, rank.place, staged.stage_layers);
     rank.sent =
@@ -316,8 +308,8 @@ std::optional<TablePlan> quickest_table(const ModelConfig& config, const Learner
       shape.parts = ranks.batch();
       if (step.rows % ranks.batch() != 0) continue;
       shape.micro_rows = std::gcd(step.micro_rows, step.rows / ranks.batch());
-      TablePlan plan = plan_table(config, with_stages(config, options, ranks, shape), ranks, shape,
-                                  machine, "a table");
+      TablePlan plan =
+          plan_table(config, with_stages(config, options, ranks, shape), ranks, shape, machine);
       if (plan.largest().memory.total() > memory_bytes) continue;
       if (!best || plan.time.total() < best->time.total()) best = std::move(plan);
     }

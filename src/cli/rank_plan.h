@@ -76,6 +76,9 @@ struct TablePlan {
 };
 
 // Throws kInvalidArgument where the table does not fit the model or the step; `source` names it.
+void check_table(const ModelConfig& config, const MeshShape& ranks, const StepShape& step,
+                 const std::string& source);
+// The same, then the plan.
 TablePlan plan_ranks(const ModelConfig& config, const LearnerOptions& options,
                      const MeshShape& ranks, const StepShape& step, const RankMachine& machine,
                      const std::string& source);

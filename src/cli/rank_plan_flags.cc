@@ -235,21 +235,23 @@ RankMachine RankPlanFlags::machine(const LearnerOptions& options) const {
   return out;
 }
 
-TablePlan RankPlanFlags::plan_table(const ModelConfig& config, const LearnerOptions& options,
-                                    StepShape step, const RankMachine& machine) const {
-  const MeshShape ranks = parse_table(*ranks_, "--ranks");
-  if (step.rows == 0) {
-    const int64_t passes = ranks.pipeline > 1 ? 8 * ranks.pipeline : 1;
-    step.rows = step_rows_.value_or(ranks.batch() * passes * step.micro_rows);
-    step.parts = ranks.batch();
+// Where no recipe says the rows: of a table a pass a rank, and eight for each stage.
+StepShape RankPlanFlags::completed(StepShape step) const {
+  if (step.rows > 0) return step;
+  if (hosts_) {
+    step.rows = step_rows_.value_or(*hosts_ * 8 * step.micro_rows);
+    return step;
   }
-  return plan_ranks(config, options, ranks, step, machine, "--ranks");
+  const MeshShape ranks = parse_table(*ranks_, "--ranks");
+  const int64_t passes = ranks.pipeline > 1 ? 8 * ranks.pipeline : 1;
+  step.rows = step_rows_.value_or(ranks.batch() * passes * step.micro_rows);
+  step.parts = ranks.batch();
+  return step;
 }
 
 TablePlan RankPlanFlags::plan_hosts(const ModelConfig& config, const LearnerOptions& options,
-                                    StepShape step, const RankMachine& machine,
+                                    const StepShape& step, const RankMachine& machine,
                                     int64_t memory_bytes) const {
-  if (step.rows == 0) step.rows = step_rows_.value_or(*hosts_ * 8 * step.micro_rows);
   std::optional<TablePlan> plan =
       quickest_table(config, options, *hosts_, step, machine, memory_bytes);
   if (!plan)
@@ -264,8 +266,11 @@ int RankPlanFlags::show_training(const ModelConfig& config, const LearnerOptions
                                  StepShape step, int64_t memory_bytes, bool as_json) const {
   if (step.rows > 0 && step_rows_)
     fail(ErrorCode::kInvalidArgument, "--step-rows has no effect here: the recipe says it");
+  step = completed(step);
+  const MeshShape table = ranks_ ? parse_table(*ranks_, "--ranks") : MeshShape();
+  if (ranks_) check_table(config, table, step, "--ranks");
   const RankMachine rank = machine(options);
-  const TablePlan plan = ranks_ ? plan_table(config, options, step, rank)
+  const TablePlan plan = ranks_ ? plan_ranks(config, options, table, step, rank, "--ranks")
                                 : plan_hosts(config, options, step, rank, memory_bytes);
   if (as_json) {
     std::printf("%s\n", to_json(plan, memory_bytes).dump(2).c_str());

@@ -26,10 +26,10 @@ class RankPlanFlags {
 
  private:
   RankMachine machine(const LearnerOptions& options) const;
-  TablePlan plan_table(const ModelConfig& config, const LearnerOptions& options, StepShape step,
-                       const RankMachine& machine) const;
-  TablePlan plan_hosts(const ModelConfig& config, const LearnerOptions& options, StepShape step,
-                       const RankMachine& machine, int64_t memory_bytes) const;
+  StepShape completed(StepShape step) const;
+  TablePlan plan_hosts(const ModelConfig& config, const LearnerOptions& options,
+                       const StepShape& step, const RankMachine& machine,
+                       int64_t memory_bytes) const;
 
   std::optional<std::string> ranks_;
   std::optional<int64_t> hosts_, step_rows_, threads_;
