@@ -102,18 +102,21 @@ TEST_F(PreferTest, OverRanksItHasTheSameBits) {
   ::setenv("DURE_THREADS", "1", 1);
   for (const PreferenceObjective objective :
        {PreferenceObjective::kDpo, PreferenceObjective::kGrouper, PreferenceObjective::kKto}) {
-    const auto with = [&](int ranks) {
-      const std::string name = fmt::format("on-{}-{}", name_of(objective), ranks);
+    const auto with = [&](const MeshShape& ranks) {
+      const std::string name =
+          fmt::format("on-{}-{}x{}", name_of(objective), ranks.data, ranks.expert);
       PreferConfig c = prefer(name, objective);
       c.steps = 3;
       c.micro_rows_max = 64;
       c.parts = 4;
-      c.ranks.data = ranks;
-      run_ranks(ranks, [&](Group& group) { run_prefer(c, group); });
+      c.ranks.data = ranks.data;
+      c.ranks.expert = ranks.expert;
+      run_ranks(static_cast<int>(ranks.count()), [&](Group& group) { run_prefer(c, group); });
       return name;
     };
-    const std::string one = with(1);
-    for (const int ranks : {2, 4}) {
+    const std::string one = with({});
+    for (const MeshShape ranks :
+         {MeshShape{.data = 2}, {.data = 4}, {.expert = 2}, {.data = 2, .expert = 2}}) {
       const std::string other = with(ranks);
       EXPECT_TRUE(weights_of(one) == weights_of(other)) << other;
       for (const char* column : {"loss", "grad_norm", "rewards/margins", "rewards/accuracies"})

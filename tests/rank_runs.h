@@ -34,9 +34,10 @@ class Ranks : public TinyRuns {
 
   // data ranks.
   static void run_on(int ranks, TrainConfig c) { run_over({.data = ranks}, std::move(c)); }
-  static void run_over(const MeshShape& ranks, TrainConfig c) {
+  static void run_over(const MeshShape& ranks, TrainConfig c,
+                       const Json& new_model = parse_json(kModel, "model")) {
     c.ranks = {.data = ranks.data, .expert = ranks.expert, .pipeline = ranks.pipeline};
-    const Json model = c.init.empty() ? parse_json(kModel, "model") : Json();
+    const Json model = c.init.empty() ? new_model : Json();
     if (ranks.count() == 1) return run_training(c, model, "test.yaml");
     run_ranks(static_cast<int>(ranks.count()),
               [&](Group& world) { run_training(c, model, "test.yaml", world); });

@@ -100,26 +100,28 @@ TEST_F(RlTest, ACheckpointIsAModelWithItsTexts) {
 
 // Rollouts spread over ranks, two updates a step in four parts.
 TEST_F(RlTest, OverRanksItHasTheSameBits) {
-  const auto with = [&](const std::string& output, int ranks) {
+  const auto with = [&](const std::string& output, const MeshShape& ranks) {
     RlConfig c = rl(output);
     c.steps = 3;
     c.updates_per_step = 2;
     c.micro_rows_max = 64;
     c.parts = 4;
     c.kl.beta = 0.05;
-    c.ranks.data = ranks;
-    run_ranks(ranks, [&](Group& group) { run_rl(c, group); });
+    c.ranks.data = ranks.data;
+    c.ranks.expert = ranks.expert;
+    run_ranks(static_cast<int>(ranks.count()), [&](Group& group) { run_rl(c, group); });
   };
   ::setenv("DURE_THREADS", "1", 1);
-  with("on-1", 1);
+  with("on-1", {});
   EXPECT_NE(column_of("on-1", "reference_kl").back(), 0.0);
-  for (const int ranks : {2, 4}) {
-    const std::string name = fmt::format("on-{}", ranks);
+  for (const MeshShape ranks :
+       {MeshShape{.data = 2}, {.data = 4}, {.expert = 2}, {.data = 2, .expert = 2}}) {
+    const std::string name = fmt::format("on-{}x{}", ranks.data, ranks.expert);
     with(name, ranks);
-    EXPECT_TRUE(weights_of(name) == weights_of("on-1")) << ranks;
+    EXPECT_TRUE(weights_of(name) == weights_of("on-1")) << name;
     for (const char* column :
          {"reward", "loss", "grad_norm", "entropy", "sampler_mismatch_max", "reference_kl"})
-      EXPECT_EQ(column_of(name, column), column_of("on-1", column)) << ranks << " " << column;
+      EXPECT_EQ(column_of(name, column), column_of("on-1", column)) << name << " " << column;
     EXPECT_EQ(read_file(at(name) / "samples.jsonl"), read_file(at("on-1/samples.jsonl")));
     const Path one = *latest_checkpoint(at("on-1/checkpoints")),
                other = *latest_checkpoint(at(name) / "checkpoints");

@@ -11,6 +11,7 @@
 #include "comm/faulty_transport.h"
 #include "comm/group.h"
 #include "comm/launcher.h"
+#include "comm/mesh.h"
 #include "comm/mpi_library.h"
 #include "comm/ranks.h"
 #include "comm/thread_transport.h"
@@ -257,6 +258,54 @@ TEST(Comm, LaunchersAreKnownByTheirVariables) {
   EXPECT_EQ(found({{"OMPI_COMM_WORLD_RANK", "x"}, {"OMPI_COMM_WORLD_SIZE", "4"}}), "none");
 }
 
+TEST(Mesh, EveryRankIsInOneGroupOfEachAxis) {
+  const MeshShape shape{.data = 2, .expert = 3, .pipeline = 2};
+  run_ranks(12, [&](Group& world) {
+    Mesh mesh(world, shape);
+    const MeshPlace at = mesh.place();
+    EXPECT_EQ(rank_at(shape, at), world.rank());
+    EXPECT_EQ(world.rank(), (at.pipeline * 2 + at.data) * 3 + at.expert);
+    const auto sum_of = [&](Group& group) {
+      int64_t sum = world.rank();
+      group.all_reduce(std::span(&sum, 1), "ranks");
+      return sum;
+    };
+    const int64_t stage = 6 * at.pipeline;
+    EXPECT_EQ(mesh.batch().rank(), world.rank() - stage);
+    EXPECT_EQ(sum_of(mesh.batch()), 6 * stage + 15);
+    EXPECT_EQ(sum_of(mesh.expert()), 3 * (stage + 3 * at.data) + 3);
+    EXPECT_EQ(sum_of(mesh.data()), 2 * (stage + at.expert) + 3);
+    EXPECT_EQ(sum_of(mesh.pipeline()), 2 * (world.rank() % 6) + 6);
+    EXPECT_EQ(mesh.traffic().sent_bytes, 8 * (5 + 2 + 1 + 1));
+  });
+  Mesh& alone = Mesh::alone();
+  EXPECT_EQ(&alone.batch(), &alone.world());
+  EXPECT_EQ(&alone.expert(), &alone.world());
+}
+
+// Two exchanges at once, each with its own; what goes to oneself is there before the wait.
+TEST(Comm, MessagesTravelWhileARankDoesSomethingElse) {
+  run_ranks(2, [](Group& group) {
+    const int other = 1 - group.rank();
+    std::vector<int64_t> first(2), second(2);
+    const int64_t mine = group.rank() + 1, later = 10 * mine;
+    const auto bytes = [](const int64_t& v) { return std::as_bytes(std::span(&v, 1)); };
+    const auto room = [](int64_t& v) { return std::as_writable_bytes(std::span(&v, 1)); };
+    const std::vector<Outgoing> out{{other, bytes(mine)}, {group.rank(), bytes(mine)}};
+    const std::vector<Incoming> in{{other, room(first[0])}, {group.rank(), room(first[1])}};
+    auto started = group.start(out, in, "first");
+    EXPECT_EQ(first[1], mine);
+    const std::vector<Outgoing> more_out{{other, bytes(later)}};
+    const std::vector<Incoming> more_in{{other, room(second[0])}};
+    auto more = group.start(more_out, more_in, "second");
+    started.advance();
+    started.wait();
+    more.wait();
+    EXPECT_EQ(first[0], other + 1);
+    EXPECT_EQ(second[0], 10 * (other + 1));
+  });
+}
+
 TEST(Comm, TheTableIsCheckedAgainstTheLauncher) {
   const Environment none({});
   const auto said = [](const RankOptions& options) {
@@ -266,7 +315,8 @@ TEST(Comm, TheTableIsCheckedAgainstTheLauncher) {
   EXPECT_EQ(said({.data = 2}),
             "c.yaml: ranks: data 2 x expert 1 x pipeline 1 = 2, but this is one process without a "
             "launcher: mpirun -n 2 dure ..., or set ranks.data=1");
-  EXPECT_NE(said({.expert = 2}).find("ranks.expert is 2"), std::string::npos);
+  EXPECT_NE(said({.expert = 2}).find("data 1 x expert 2 x pipeline 1 = 2, but this is one"),
+            std::string::npos);
 }
 
 // The declarations of mpi_library.h against those of the installed library.

@@ -64,6 +64,7 @@ struct ExpertRanks::State {
   HostLanding<float> in;
   Group::Started under_way;
   TensorView landing;  // what it brings
+  ExpertRows exchanged;
 
   State(const ModelConfig& c, const TrainPassOptions& options, int64_t ranks, Arena a)
       : config(c), one_layer(options.recompute), arena(std::move(a)) {
@@ -128,6 +129,11 @@ void ExpertRanks::State::take_counts(const ExpertCall& call) {
   layer.first = first ? 0 : next_first;
   layer.rows.set(group->size(), each(call), came);
   next_first = layer.first + layer.rows.rows();
+  const int64_t own = each(call) * group->rank();
+  const int64_t kept_here =
+      offsets[static_cast<size_t>(own + each(call))] - offsets[static_cast<size_t>(own)];
+  exchanged.sent += offsets.back() - kept_here;
+  exchanged.received += layer.rows.rows() - kept_here;
   DURE_CHECK(layer.rows.rows() <= row_count_max, "{} rows where {} were planned", layer.rows.rows(),
              row_count_max);
 }
@@ -195,11 +201,11 @@ void ExpertRanks::State::backward(const ExpertCall& call) {
   std::vector<const LayerGradients*> by_source;
   for (const ModelGradients* g : gradients)
     by_source.push_back(&g->layers[static_cast<size_t>(call.layer)]);
-  const ExpertRows views{.x = inputs.rows(layer.first, rows),
-                         .a = activations(call),
-                         .dy = arrived.rows(0, rows),
-                         .dh = piece(dexpert, 0, rows, call.facts.experts.width),
-                         .dx = leaving.rows(0, rows)};
+  const ExpertViews views{.x = inputs.rows(layer.first, rows),
+                          .a = activations(call),
+                          .dy = arrived.rows(0, rows),
+                          .dh = piece(dexpert, 0, rows, call.facts.experts.width),
+                          .dx = leaving.rows(0, rows)};
   experts_backward(call.weights, call.facts.activation, layer.rows, views, by_source, call.stream);
 }
 
@@ -220,6 +226,8 @@ int64_t ExpertRanks::bytes(const ModelConfig& config, const TrainPassOptions& op
 void ExpertRanks::add_to(std::vector<const ModelGradients*> by_source) {
   state_->gradients = std::move(by_source);
 }
+
+ExpertRows ExpertRanks::exchanged() const { return state_->exchanged; }
 
 void ExpertRanks::send(const ExpertCall& call, ConstTensorView rows) {
   State& s = *state_;

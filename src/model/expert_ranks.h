@@ -19,6 +19,11 @@
 
 namespace dure {
 
+// With other ranks.
+struct ExpertRows {
+  int64_t sent = 0, received = 0;
+};
+
 class ExpertRanks : public ExpertExchange {
  public:
   // options: of the passes of all ranks, alike. Allocates bytes(). Throws kOutOfMemory.
@@ -30,6 +35,9 @@ class ExpertRanks : public ExpertExchange {
   // Of each source, in the group's order: what gradients of its rows are added to. Before a
   // backward; the blocks outlive it.
   void add_to(std::vector<const ModelGradients*> by_source);
+
+  // Of all forwards of all layers so far; a backward exchanges as many again.
+  ExpertRows exchanged() const;
 
   void send(const ExpertCall& call, ConstTensorView rows) override;
   void advance() override;

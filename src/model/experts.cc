@@ -98,7 +98,7 @@ void experts_forward(const ExpertLayer& w, const ActivationFacts& activation, So
 }
 
 void experts_backward(const ExpertLayer& w, const ActivationFacts& activation, SourcedRows& rows,
-                      const ExpertRows& v, std::span<const LayerGradients* const> gradients,
+                      const ExpertViews& v, std::span<const LayerGradients* const> gradients,
                       Stream& stream) {
   if (rows.rows() == 0) return;
   const auto of = [&](ConstTensorView view, int64_t s) {

@@ -52,7 +52,7 @@ void experts_forward(const ExpertLayer& w, const ActivationFacts& activation, So
                      ConstTensorView x, const FfnActivations& a, TensorView y, Stream& stream);
 
 // The backward's views, [R, ...] of all sources.
-struct ExpertRows {
+struct ExpertViews {
   ConstTensorView x;   // [R, D] as experts_forward() read it
   FfnActivations a;    // [R, I] as it left it; gate and up become their gradients
   ConstTensorView dy;  // [R, D] gradient of y
@@ -61,7 +61,7 @@ struct ExpertRows {
 };
 // gradients: [S] += of each source's rows; empty views are frozen.
 void experts_backward(const ExpertLayer& w, const ActivationFacts& activation, SourcedRows& rows,
-                      const ExpertRows& views, std::span<const LayerGradients* const> gradients,
+                      const ExpertViews& views, std::span<const LayerGradients* const> gradients,
                       Stream& stream);
 
 }  // namespace dure

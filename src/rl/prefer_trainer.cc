@@ -33,9 +33,9 @@ void check_prefer(const PreferConfig& config) {
   if (config.init.empty()) refuse("init is empty: name the model folder to start from");
   if (config.output.empty()) refuse("output is empty: name the folder of the run");
   refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.shape(), config.output);
-  refuse_experts_over_ranks(config.ranks.shape(), config.output);
-  check_parts(config.ranks.shape(), config.parts, config.output, "parts",
-              fmt::format("set parts to {}, whatever the number of ranks", config.ranks.data));
+  check_parts(
+      config.ranks.shape(), config.parts, config.output, "parts",
+      fmt::format("set parts to {}, whatever the number of ranks", config.ranks.shape().batch()));
   if (config.data.files.empty())
     refuse("data.files is empty: name JSONL files of preferences, as [{path: pairs.jsonl}]");
   for (const PreferenceFile& file : config.data.files) {

@@ -109,6 +109,7 @@ void PreferenceStage::open(const Checkpoint* from) {
         "record.eval_steps is {}, but no prompt is held out (data.heldout_fraction {}): nothing "
         "will be measured",
         config_.record.eval_steps, config_.data.heldout_fraction);
+  check_experts_over_ranks(files_->config(), mesh_.shape(), config_.output);
   drawn_.assign(set_.files.size(), 0);
   const LearnerOptions options = preference_learner_options(config_, set_);
   step_options_ = {.objective = config_.objective, .rows_max = options.pass.rows_max};
@@ -123,7 +124,12 @@ void PreferenceStage::open(const Checkpoint* from) {
     const Json& drawn = from->state().at("drawn");
     for (size_t i = 0; i < drawn_.size(); ++i) drawn_[i] = drawn.at(i).as_int("drawn");
   }
-  open_references(from);
+  // Else every rank takes part in the passes that make them.
+  if (mesh_.shape().expert == 1) open_references(from);
+}
+
+void PreferenceStage::meet(const Checkpoint* from) {
+  if (mesh_.shape().expert > 1) open_references(from);
 }
 
 // Every document, in the order of reference_logps.bin: by file, then the held-out ones.
@@ -154,10 +160,13 @@ void PreferenceStage::open_references(const Checkpoint* from) {
       hash_of(all, init_hash(from).dump() + name_of(config_.train.arithmetic));
   std::optional<std::vector<double>> references =
       read_reference_log(file, identity, std::ssize(all));
-  if (!references) {
+  const bool together = mesh_.shape().expert > 1;
+  const bool make =
+      together ? mesh_.world().any(!references, "a look at references") : !references.has_value();
+  if (make) {
     references = compute_references(from, all);
     make_folders(config_.output);
-    write_reference_log(file, identity, *references);
+    if (!together || mesh_.world().is_first()) write_reference_log(file, identity, *references);
   }
   hand_out(*references);
 }
@@ -180,7 +189,9 @@ std::vector<double> PreferenceStage::compute_references(
     learner_->parameters_changed();
   }
   constexpr size_t kTogether = 256;
-  Progress progress("reference", std::ssize(documents), "responses");
+  std::optional<Progress> progress;
+  if (mesh_.shape().expert == 1 || mesh_.world().is_first())
+    progress.emplace("reference", std::ssize(documents), "responses");
   std::vector<double> out;
   while (out.size() < documents.size()) {
     const auto part =
@@ -188,9 +199,9 @@ std::vector<double> PreferenceStage::compute_references(
     const std::vector<double> sums =
         response_sums(part, step_options_.rows_max, *learner_, stream_);
     out.insert(out.end(), sums.begin(), sums.end());
-    progress.update(std::ssize(out));
+    if (progress) progress->update(std::ssize(out));
   }
-  progress.finish();
+  if (progress) progress->finish();
   return out;
 }
 

@@ -32,6 +32,7 @@ class PreferenceStage : public Stage {
 
   Json identity() const override;
   void open(const Checkpoint* from) override;
+  void meet(const Checkpoint* from) override;
   Learner& learner() override { return *learner_; }
   const ModelTexts& texts() const override { return folder_texts_; }
   StepReport step(const StepContext& context) override;

@@ -101,6 +101,11 @@ class Comparison {
       nll_loss_ = 0;
       for (int64_t i = range.begin; i < range.end; ++i)
         pass(batches[static_cast<size_t>(i)], /*learnt=*/true);
+      const int64_t passes = learner_.passes_in_part(std::ssize(batches), p);
+      for (int64_t i = range.end - range.begin; i < passes; ++i) {
+        learner_.idle_forward();
+        learner_.idle_backward();
+      }
       losses.insert(losses.end(), {loss_, nll_loss_});
     }
     const std::vector<double> sums =

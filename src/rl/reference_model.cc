@@ -25,10 +25,13 @@ int64_t ReferenceModel::bytes(const ModelConfig& config, Arithmetic arithmetic) 
          (arithmetic == Arithmetic::kBf16 ? Bf16Copies::bytes(config) : 0);
 }
 
-ReferenceModel::ReferenceModel(const Path& init, Arithmetic arithmetic, Stream& stream)
-    : parameters_(config_of(init), stream.device()), weights_(bind_weights(parameters_, stream)) {
+ReferenceModel::ReferenceModel(const Path& init, Learner& learner, Stream& stream)
+    : parameters_(config_of(init), holding_of(learner.mesh().shape(), learner.mesh().place()),
+                  stream.device()),
+      weights_(bind_weights(parameters_, stream)) {
+  weights_.experts = learner.exchange();
   load_parameters(ModelFiles(init), parameters_, stream);
-  if (arithmetic != Arithmetic::kBf16) return;
+  if (learner.arithmetic() != Arithmetic::kBf16) return;
   copies_.emplace(parameters_, stream);
   copies_->bind(weights_);
 }

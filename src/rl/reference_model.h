@@ -11,13 +11,15 @@
 #include "model/bf16_copies.h"
 #include "model/parameters.h"
 #include "model/weights.h"
+#include "train/learner.h"
 
 namespace dure {
 
 class ReferenceModel {
  public:
-  // Throws kNotFound where the model folder is gone, and what reading it throws.
-  ReferenceModel(const Path& init, Arithmetic arithmetic, Stream& stream);
+  // What is held of it is what the learner holds; the rest is reached by its exchange. Throws
+  // kNotFound where the model folder is gone, and what reading it throws.
+  ReferenceModel(const Path& init, Learner& learner, Stream& stream);
   ReferenceModel(const ReferenceModel&) = delete;
   ReferenceModel& operator=(const ReferenceModel&) = delete;
 

@@ -66,6 +66,7 @@ void RlStage::open(const Checkpoint* from) {
   room_ = rl_room(config_, texts_, files_->config().context_tokens, items_.get());
   make_folders(config_.output);
   if (items_ != nullptr) items_->open_graders(config_.output);
+  check_experts_over_ranks(files_->config(), mesh_.shape(), config_.output);
   learner_options_ = rl_learner_options(config_, room_);
   open_learner({.lora = config_.lora,
                 .config = files_->config(),
@@ -74,9 +75,10 @@ void RlStage::open(const Checkpoint* from) {
                 .source = config_.output,
                 .seed = static_cast<uint64_t>(config_.seed)},
                learner_options_, from == nullptr, stream_, mesh_, learner_);
-  generator_.emplace(learner_->weights(), rl_generator_options(config_, room_), stream_);
-  if (config_.kl.beta > 0)
-    reference_ = std::make_unique<ReferenceModel>(init_, config_.train.arithmetic, stream_);
+  if (learner_->exchange() != nullptr) gathered_.emplace(*learner_, stream_);
+  generator_.emplace(gathered_ ? gathered_->weights() : learner_->weights(),
+                     rl_generator_options(config_, room_), stream_);
+  if (config_.kl.beta > 0) reference_ = std::make_unique<ReferenceModel>(init_, *learner_, stream_);
   if (mesh_.world().is_first())
     samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
   if (config_.filter.samples > 0) filter_items(from != nullptr);
@@ -112,6 +114,7 @@ PromptSource RlStage::prompts() const {
 
 void RlStage::add_heldout(Json& row) {
   if (items_ == nullptr || items_->heldout().empty()) return;
+  gather();
   std::vector<const PoolItem*> asked;
   const int64_t total = std::ssize(items_->heldout());
   const int64_t count = std::min(config_.heldout.items_max, total);
@@ -125,6 +128,7 @@ void RlStage::add_heldout(Json& row) {
 
 StepReport RlStage::step(const StepContext& context) {
   const auto start = std::chrono::steady_clock::now();
+  gather();
   const std::vector<Rollout> rollouts = sample(context.index);
   const std::chrono::duration<double> rollout_time = std::chrono::steady_clock::now() - start;
   const RlLearnt learnt =
@@ -135,6 +139,7 @@ StepReport RlStage::step(const StepContext& context) {
                            .updates = config_.updates_per_step,
                            .rows_max = learner_options_.pass.rows_max},
                           context, *learner_, stream_);
+  gathered_stale_ = true;
   note_entropy(context, learnt);
   note_signal(context, learnt);
   if (samples_) samples_->write(context.index + 1, rollouts, config_.log_samples);
@@ -146,6 +151,12 @@ StepReport RlStage::step(const StepContext& context) {
   if (config_.rollout.refill_rounds > 0)
     out.row["refill_groups"] = drawn - config_.rollout.prompts_per_step;
   return out;
+}
+
+// Once for every state of the weights that somebody samples from.
+void RlStage::gather() {
+  if (gathered_ && gathered_stale_) gathered_->refresh();
+  gathered_stale_ = false;
 }
 
 // Source: Yu et al., DAPO, 2503.14476 (dynamic sampling), with a bound.

@@ -17,6 +17,7 @@
 #include "rl/rl_step.h"
 #include "rl/rl_trainer.h"
 #include "tensor/cpu_stream.h"
+#include "train/gathered_experts.h"
 #include "train/run.h"
 
 namespace dure {
@@ -38,6 +39,8 @@ class RlStage : public Stage {
   Json filter_settings() const;
   void filter_items(bool continued);
   PromptSource prompts() const;
+  // The weights that the generator samples from are the learner's.
+  void gather();
   // Rollouts of a step, with those of further prompts where groups have nothing to teach.
   std::vector<Rollout> sample(int64_t step);
   void note_entropy(const StepContext& context, const RlLearnt& learnt);
@@ -52,6 +55,8 @@ class RlStage : public Stage {
   ChatTexts texts_;
   ModelTexts folder_texts_;  // what a checkpoint and the released model carry
   std::optional<Learner> learner_;
+  std::optional<GatheredExperts> gathered_;  // where experts lie on several ranks
+  bool gathered_stale_ = true;
   std::optional<Generator> generator_;
   std::unique_ptr<ReferenceModel> reference_;  // null: no KL term
   std::optional<SampleLog> samples_;

@@ -93,6 +93,13 @@ struct Accumulation {
     learner.backward({.row_coefficients = coefficients});
   }
 
+  // In place of add().
+  void idle() const {
+    if (options.kl.beta > 0) learner.idle_forward(*options.reference);
+    learner.idle_forward();
+    learner.idle_backward();
+  }
+
   // This rank's parts of the batches, then what those of all ranks came to.
   void add_parts(const std::vector<ResponseBatch>& batches, RlLearnt& learnt) const {
     const PartRange mine = learner.parts();
@@ -104,6 +111,8 @@ struct Accumulation {
       RlLearnt part{.responses = learnt.responses};
       const ItemRange range = items_of_part(std::ssize(batches), p, count);
       for (int64_t i = range.begin; i < range.end; ++i) add(batches[static_cast<size_t>(i)], part);
+      const int64_t passes = learner.passes_in_part(std::ssize(batches), p);
+      for (int64_t i = range.end - range.begin; i < passes; ++i) idle();
       const ObjectiveStats& o = part.objective;
       came_to.insert(came_to.end(),
                      {part.loss, part.entropy_sum, o.kl_sum, static_cast<double>(o.token_count),

@@ -53,10 +53,11 @@ void check_environments(const RlConfig& config) {
                    std::ranges::any_of(config.items, [](const ItemSourceOptions& source) {
                      return source.environment.given();
                    });
-  if (any && config.ranks.data > 1) {
+  if (any && config.ranks.count() > 1) {
     fail(ErrorCode::kUnsupported,
-         "ranks.data is {} with an environment: episodes are played on one rank; leave ranks away",
-         config.ranks.data);
+         "ranks has {} of them with an environment: episodes are played on one rank; leave ranks "
+         "away",
+         config.ranks.count());
   }
 }
 
@@ -74,9 +75,15 @@ void check_rl(const RlConfig& config) {
   if (config.output.empty())
     fail(ErrorCode::kInvalidArgument, "output is empty: name the folder of the run");
   refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.shape(), config.output);
-  refuse_experts_over_ranks(config.ranks.shape(), config.output);
-  check_parts(config.ranks.shape(), config.parts, config.output, "parts",
-              fmt::format("set parts to {}, whatever the number of ranks", config.ranks.data));
+  if (config.filter.samples > 0 && config.ranks.expert > 1)
+    fail(ErrorCode::kUnsupported,
+         "{}: ranks.expert is {} with filter.samples: items are filtered on one rank's weights; "
+         "give "
+         "its ranks to ranks.data",
+         config.output, config.ranks.expert);
+  check_parts(
+      config.ranks.shape(), config.parts, config.output, "parts",
+      fmt::format("set parts to {}, whatever the number of ranks", config.ranks.shape().batch()));
   if (config.items.empty() || config.tasks_weight > 0) check_mixture(config.tasks, "tasks");
   if (config.items.empty()) check_without_items(config);
   if (config.verifier.given()) make_verifier(config.verifier, "", "verifier");

@@ -1,6 +1,7 @@
 // The update and what a checkpoint holds of it.
 #include "train/learner.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -43,8 +44,14 @@ bool is_trained(const LearnerOptions& options, const ModelConfig& config,
   return tensor.trainable() && !frozen && !unused;
 }
 
-Holding holding_of(const Mesh& mesh) {
-  return {.expert_part = mesh.place().expert, .expert_parts = mesh.shape().expert};
+int64_t update_cost(const LearnerOptions& options, const ModelConfig& config,
+                    const ImpliedTensor& tensor) {
+  if (!is_trained(options, config, tensor)) return 0;
+  return std::ssize(moment_prefixes(options.optimiser, tensor.kind)) * tensor.shape.elements();
+}
+
+Holding holding_of(const MeshShape& shape, const MeshPlace& place) {
+  return {.expert_part = place.expert, .expert_parts = shape.expert};
 }
 
 Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream,
@@ -52,7 +59,7 @@ Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Strea
     : options_(options),
       stream_(stream),
       mesh_(mesh),
-      parameters_(std::in_place, config, holding_of(mesh), stream.device()),
+      parameters_(std::in_place, config, holding_of(mesh.shape(), mesh.place()), stream.device()),
       blocks_(make_blocks()),
       norm_(std::in_place, config,
             [&](const ImpliedTensor& tensor) { return is_trained(options, config, tensor); }),
@@ -71,27 +78,13 @@ Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Strea
   clear_counts();
 }
 
-// Every rank of a batch has the same of what is no expert's; of experts the ranks at one place of
-// the expert axis have the same, and gather the gradients of what the others sent them.
 std::vector<SharedBlock> Learner::make_blocks() {
-  SharedBlockOptions all{.holding = parameters_->holding(), .parts = parts().count};
-  // What is not trained costs its place in the block alone.
-  all.cost = [this](const ImpliedTensor& tensor) {
-    const int64_t moments = std::ssize(moment_prefixes(options_.optimiser, tensor.kind));
-    return is_trained(options_, parameters_->config(), tensor) ? moments * tensor.shape.elements()
-                                                               : 0;
+  const TensorCost cost = [this](const ImpliedTensor& tensor) {
+    return update_cost(options_, parameters_->config(), tensor);
   };
   std::vector<SharedBlock> blocks;
-  if (mesh_.shape().expert == 1) {
-    blocks.emplace_back(*parameters_, all, mesh_.batch(), stream_.device());
-  } else {
-    SharedBlockOptions rest = all, routed = all;
-    rest.holding.routed = false;
-    routed.holding.rest = false;
-    routed.sources = mesh_.shape().expert;
-    blocks.emplace_back(*parameters_, rest, mesh_.batch(), stream_.device());
-    blocks.emplace_back(*parameters_, routed, mesh_.data(), stream_.device());
-  }
+  for (const BlockFacts& facts : blocks_of(mesh_.shape(), parameters_->holding()))
+    blocks.emplace_back(*parameters_, facts, parts().count, cost, mesh_, stream_.device());
   if (!options_.train_router) blocks[0].freeze_router();
   return blocks;
 }
@@ -125,6 +118,23 @@ Learner::Learner(AdapterStart start, const LearnerOptions& options, Stream& stre
 Parameters& Learner::parameters() {
   DURE_CHECK(parameters_.has_value(), "the weights of an adapter's base are not trained");
   return *parameters_;
+}
+
+ModelWeights Learner::own_weights() const {
+  ModelWeights out = bind_weights(*parameters_, stream_);
+  if (copies_) copies_->bind(out);
+  return out;
+}
+
+int64_t Learner::passes_in_part(int64_t count, int64_t part) const {
+  const int64_t ranks = mesh_.shape().expert, each = parts().count,
+                own = part - mesh_.place().expert * each;
+  int64_t most = 0;
+  for (int64_t e = 0; e < ranks; ++e) {
+    const ItemRange range = items_of_part(count, own + e * each, options_.parts);
+    most = std::max(most, range.end - range.begin);
+  }
+  return most;
 }
 
 void Learner::clear_counts() {

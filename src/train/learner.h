@@ -42,8 +42,12 @@ struct LearnerOptions {
 bool is_trained(const LearnerOptions& options, const ModelConfig& config,
                 const ImpliedTensor& tensor);
 
+// Elements of the optimiser's state of a tensor; what is not trained costs nothing but its place.
+int64_t update_cost(const LearnerOptions& options, const ModelConfig& config,
+                    const ImpliedTensor& tensor);
+
 // What a rank of the mesh holds of a model that is trained.
-Holding holding_of(const Mesh& mesh);
+Holding holding_of(const MeshShape& shape, const MeshPlace& place);
 
 // What a learner of an adapter starts from: the base in its stored types, mapped.
 struct AdapterStart {
@@ -91,8 +95,13 @@ class Learner {
   // What is trained in their place; null where the weights themselves are.
   AdapterParameters* adapter() { return adapter_ ? &*adapter_ : nullptr; }
   void parameters_changed();
-  // Views of the masters, or of their BF16 copies: every update is seen at once.
+  // Views of the masters, or of their BF16 copies: every update is seen at once. Where experts lie
+  // on several ranks they are reached by an exchange: all of these make the same passes.
   const ModelWeights& weights() const { return weights_; }
+  // The same views of what is held here, without the exchange.
+  ModelWeights own_weights() const;
+  ExpertExchange* exchange() { return exchange_ ? &*exchange_ : nullptr; }
+  Arithmetic arithmetic() const { return options_.arithmetic; }
   TrainPass& pass() { return pass_; }
   Optimiser& optimiser() { return optimiser_; }
   bool weights_finite();  // All of them, of all ranks.
@@ -111,8 +120,15 @@ class Learner {
   const LossResult& accumulate(const TrainInput& input, const LossOptions& options);
   // The second half alone, after pass().forward() and token_log_probabilities().
   const LossResult& backward(const LossOptions& options);
+  // Rows of experts that went to other ranks and that came from them, of all layers, once a
+  // forward.
+  ExpertRows exchanged_rows() const { return exchange_ ? exchange_->exchanged() : ExpertRows{}; }
+  // Passes that every rank of an expert group makes in its part at hand where the step's `count`
+  // are shared out by items_of_part(): the most of any of them. Those that a rank has not are idle.
+  int64_t passes_in_part(int64_t count, int64_t part) const;
   // In place of a micro-batch that has no rows, or of its halves.
-  void idle_forward() { pass_.idle_forward(weights_, stream_); }
+  void idle_forward() { idle_forward(weights_); }
+  void idle_forward(const ModelWeights& weights) { pass_.idle_forward(weights, stream_); }
   void idle_backward();
 
   // All parts are done: expert counts and gradients of all ranks are summed, in the order of the

@@ -53,6 +53,11 @@ void add_traffic(const Traffic& before, const Traffic& after, Json& row) {
   row["ranks/wait_time"] = after.wait_s - before.wait_s;
 }
 
+void add_expert_rows(const ExpertRows& before, const ExpertRows& after, Json& row) {
+  row["ranks/expert_rows_sent"] = after.sent - before.sent;
+  row["ranks/expert_rows_received"] = after.received - before.received;
+}
+
 // Checkpoints do not depend on ranks.
 Json without_ranks(const Json& config) {
   if (!config.is_object()) return config;
@@ -145,6 +150,7 @@ void Run::open_stage() {
   group_.together("opening the inputs", [&] {
     if (!group_.is_first()) open();
   });
+  stage_.meet(checkpoint_ ? &*checkpoint_ : nullptr);
 }
 
 void Run::open() {
@@ -183,6 +189,7 @@ std::string Run::one_step() {
   const auto start = Clock::now();
   const double rate = options_.schedule.rate(step_);
   const Traffic before = mesh_.traffic();
+  const ExpertRows rows_before = stage_.learner().exchanged_rows();
   mesh_.set_place(fmt::format("step {}", step_ + 1));
   StepReport report =
       stage_.step({.index = step_,
@@ -202,6 +209,8 @@ std::string Run::one_step() {
     note_best(report.row);
   }
   if (group_.size() > 1) add_traffic(before, mesh_.traffic(), report.row);
+  if (mesh_.shape().expert > 1)
+    add_expert_rows(rows_before, stage_.learner().exchanged_rows(), report.row);
   if (metrics_) metrics_->write(step_, report.row);
   return report.note;
 }

@@ -38,6 +38,10 @@ class Stage {
   // own state is loaded by the run.
   virtual void open(const Checkpoint* from) = 0;
 
+  // What ranks do together once all have opened, before the learner's own state is loaded. `from`:
+  // as open() has it.
+  virtual void meet(const Checkpoint* from) {}
+
   // After open().
   virtual Learner& learner() = 0;
   virtual const ModelTexts& texts() const = 0;  // of the model; every checkpoint holds them too

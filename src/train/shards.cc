@@ -103,14 +103,6 @@ std::vector<double> sum_over_parts(std::span<const double> own, int64_t width, i
   return all;
 }
 
-void refuse_experts_over_ranks(const MeshShape& ranks, const std::string& source) {
-  if (ranks.expert == 1) return;
-  fail(ErrorCode::kUnsupported,
-       "{}: ranks.expert is {}: experts lie on several ranks in pretraining and fine-tuning alone; "
-       "give its ranks to ranks.data",
-       source, ranks.expert);
-}
-
 void refuse_adapter_over_ranks(bool adapter, const MeshShape& ranks, const std::string& source) {
   if (!adapter || ranks.count() == 1) return;
   fail(ErrorCode::kUnsupported,

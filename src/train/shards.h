@@ -31,8 +31,8 @@ struct Shards {
   }
 };
 
-// The largest share of the costs (one a tensor) is as small as runs of tensors allow. A rank may own
-// nothing.
+// The largest share of the costs (one a tensor) is as small as runs of tensors allow. A rank may
+// own nothing.
 Shards share_out(const ParameterLayout& layout, std::span<const int64_t> costs, int ranks);
 
 // Parts [first, first + count) of `part_count` are this rank's. Checked: they divide.
@@ -53,10 +53,6 @@ inline ItemRange items_of_part(int64_t count, int64_t p, int64_t part_count) {
 // the parts: [width].
 std::vector<double> sum_over_parts(std::span<const double> own, int64_t width, int64_t part_count,
                                    Group& group);
-
-// Throws kUnsupported where experts are to lie on several ranks in a stage that cannot: not there
-// yet.
-void refuse_experts_over_ranks(const MeshShape& ranks, const std::string& source);
 
 // Throws kUnsupported where an adapter is to be trained over several ranks: not there yet.
 void refuse_adapter_over_ranks(bool adapter, const MeshShape& ranks, const std::string& source);

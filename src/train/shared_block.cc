@@ -5,16 +5,31 @@
 
 namespace dure {
 
-SharedBlock::SharedBlock(Parameters& masters, const SharedBlockOptions& options, Group& group,
-                         Device device)
-    : masters_(&masters), group_(&group) {
-  for (int64_t s = 0; s < options.sources; ++s)
-    trees_.emplace_back(masters.config(), options.holding, options.parts, device);
+std::vector<BlockFacts> blocks_of(const MeshShape& shape, const Holding& holding) {
+  if (shape.expert == 1) return {{.holding = holding}};
+  BlockFacts rest{.holding = holding};
+  BlockFacts routed{.holding = holding, .sources = shape.expert, .by = BlockFacts::SharedBy::kData};
+  rest.holding.routed = false;
+  routed.holding.rest = false;
+  return {rest, routed};
+}
+
+std::vector<int64_t> costs_of(const ParameterLayout& layout, const TensorCost& cost) {
   std::vector<int64_t> costs;
-  for (const Parameter& p : list()) costs.push_back(options.cost(p));
-  shards_ = share_out(layout_of(masters.config(), options.holding), costs, group.size());
+  for (const HeldTensor& tensor : layout.tensors) costs.push_back(cost(tensor));
+  return costs;
+}
+
+SharedBlock::SharedBlock(Parameters& masters, const BlockFacts& facts, int64_t parts,
+                         const TensorCost& cost, Mesh& mesh, Device device)
+    : masters_(&masters),
+      group_(facts.by == BlockFacts::SharedBy::kBatch ? &mesh.batch() : &mesh.data()) {
+  for (int64_t s = 0; s < facts.sources; ++s)
+    trees_.emplace_back(masters.config(), facts.holding, parts, device);
+  const ParameterLayout layout = layout_of(masters.config(), facts.holding);
+  shards_ = share_out(layout, costs_of(layout, cost), group_->size());
   if (!list().empty()) base_ = masters.list()[masters.place(list()[0].id)].offset;
-  if (group.size() > 1) room_ = HostCopy<float>(sum().flat().elements(), device);
+  if (group_->size() > 1) room_ = HostCopy<float>(sum().flat().elements(), device);
 }
 
 void SharedBlock::next_part(Stream& stream) {

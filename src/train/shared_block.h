@@ -15,17 +15,25 @@
 
 namespace dure {
 
-struct SharedBlockOptions {
+// One block of a rank: everything where every rank of the batch has all experts; else what is no
+// expert's, and the routed experts held.
+struct BlockFacts {
+  enum class SharedBy : uint8_t { kBatch, kData };
   Holding holding;      // these tensors; their runs in the masters' block have the same order
   int64_t sources = 1;  // neighbours in the order of parts, as many trees
-  int64_t parts = 1;    // of each source
-  std::function<int64_t(const ImpliedTensor&)> cost;  // of moving a tensor, for even shares
+  SharedBy by = SharedBy::kBatch;
 };
+std::vector<BlockFacts> blocks_of(const MeshShape& shape, const Holding& holding);
+
+// Of moving a tensor, for even shares.
+using TensorCost = std::function<int64_t(const ImpliedTensor&)>;
+std::vector<int64_t> costs_of(const ParameterLayout& layout, const TensorCost& cost);
 
 class SharedBlock {
  public:
-  // `masters` and `group` outlive it.
-  SharedBlock(Parameters& masters, const SharedBlockOptions& options, Group& group, Device device);
+  // parts: of each source. `masters` and `mesh` outlive it.
+  SharedBlock(Parameters& masters, const BlockFacts& facts, int64_t parts, const TensorCost& cost,
+              Mesh& mesh, Device device);
 
   std::span<const Parameter> list() const { return sum().list(); }
   bool owns(size_t tensor) const { return shards_.owns(group_->rank(), tensor); }  // of list()

@@ -1,0 +1,67 @@
+// One line of the table of docs/ranks.md after the other.
+#include "train/rank_traffic.h"
+
+#include "kernels/optimiser.h"
+
+namespace dure {
+namespace {
+
+double number(int64_t value) { return static_cast<double>(value); }
+
+// One block's share of gradients, norm and weights.
+void add_block(const ModelConfig& config, const LearnerOptions& options, const MeshShape& shape,
+               const MeshPlace& place, const BlockFacts& facts, StepTraffic& out) {
+  const bool by_batch = facts.by == BlockFacts::SharedBy::kBatch;
+  const int64_t ranks = by_batch ? shape.batch() : shape.data,
+                rank = by_batch ? place.data * shape.expert + place.expert : place.data;
+  const ParameterLayout layout = layout_of(config, facts.holding);
+  const TensorCost cost = [&](const ImpliedTensor& t) { return update_cost(options, config, t); };
+  const Shards shards = share_out(layout, costs_of(layout, cost), static_cast<int>(ranks));
+  const double own = number(shards.elements[static_cast<size_t>(rank)]);
+  out.gradients += ranks == 1 ? 0 : 4 * (number(layout.elements) - own);
+  out.weights += 4 * own * number(ranks - 1);
+  int64_t chunks = 0;
+  for (size_t i = 0; i < layout.tensors.size(); ++i) {
+    const HeldTensor& tensor = layout.tensors[i];
+    if (!shards.owns(static_cast<int>(rank), i) || !is_trained(options, config, tensor)) continue;
+    chunks +=
+        norm_pieces(tensor) * squares_chunk_count(tensor.shape.elements() / norm_pieces(tensor));
+  }
+  out.norm += 8 * number(chunks) * number(shape.count() - 1);
+}
+
+}  // namespace
+
+ExchangedRows balanced_rows(const ModelConfig& config, const MeshShape& shape, int64_t passes,
+                            int64_t rows) {
+  ExchangedRows out{.passes = passes};
+  for (const LayerFacts& layer : config.layers) {
+    if (!layer.sparse) continue;
+    out.sent += number(passes) * number(rows) * number(layer.experts.per_token) *
+                number(shape.expert - 1) / number(shape.expert);
+  }
+  out.received = out.sent;
+  return out;
+}
+
+StepTraffic step_traffic(const ModelConfig& config, const LearnerOptions& options,
+                         const MeshShape& shape, const MeshPlace& place, const ExchangedRows& rows,
+                         int64_t part_sums) {
+  StepTraffic out;
+  const double others = number(shape.batch() - 1), experts = number(shape.expert - 1);
+  out.losses = others * 8 * number(part_sums) * number(options.parts) / number(shape.batch());
+  out.counts = others * 8 * number(config.layer_count() * config.expert_count_max());
+  // A layer that is computed again asks and is answered again.
+  const double forwards = options.pass.recompute ? 2 : 1;
+  for (const LayerFacts& layer : config.layers)
+    if (layer.sparse && shape.expert > 1)
+      out.routing +=
+          forwards * number(rows.passes) * experts * 8 * number(layer.experts.count / shape.expert);
+  const double ways = shape.expert == 1 ? 0 : options.pass.recompute ? 1.5 : 2;
+  out.rows = 4 * number(config.hidden_size) * ways * (rows.sent + rows.received);
+  for (const BlockFacts& facts : blocks_of(shape, holding_of(shape, place)))
+    add_block(config, options, shape, place, facts, out);
+  return out;
+}
+
+}  // namespace dure
