@@ -53,7 +53,8 @@ inline Launched end_of(const std::string& command) {
 // process has); whether there was one.
 inline bool signal_rank(const std::string& arguments, int rank, int signal) {
   const std::string find = fmt::format(
-      "found=1; for p in $(pgrep -f '{}'); do if tr '\\0' '\\n' < /proc/$p/environ 2> /dev/null | "
+      "found=1; for p in $(pgrep -f -- '{}'); do if tr '\\0' '\\n' < /proc/$p/environ 2> /dev/null "
+      "| "
       "grep -qx OMPI_COMM_WORLD_RANK={}; then kill -{} $p && found=0; fi; done; exit $found",
       arguments, rank, signal);
   return std::system(find.c_str()) == 0;

@@ -99,15 +99,17 @@ TEST_F(ServeRanks, AnswersAreThoseOfOneProcessAndASignalDrains) {
   }
 }
 
+// An answer that takes minutes, were it let.
 TEST_F(ServeRanks, ARankThatDiesEndsTheServiceWithItsName) {
+  copy_with_context("long", 65536);
   for (const int victim : {1, 0}) {
-    ServedByRanks two(at("model"), "--context 4096");
+    ServedByRanks two(at("long"), "--max-sequences 1");
     ASSERT_GT(two.port(), 0);
     HttpAnswer answer;
     std::thread asking([&] {
       try {
         answer = two.post("/v1/completions",
-                          R"({"prompt": "the", "max_tokens": 4000, "ignore_eos": true})");
+                          R"({"prompt": "the", "max_tokens": 60000, "ignore_eos": true})");
       } catch (const std::exception&) {  // Cut: the first rank was killed.
       }
     });

@@ -19,6 +19,7 @@
 #include "cli/kv_type_flag.h"
 #include "cli/preload.h"
 #include "cli/verbs.h"
+#include "comm/ranks.h"
 #include "engine/verify_cost.h"
 #include "model/load.h"
 #include "quantise/slice.h"
@@ -274,6 +275,7 @@ int make_slice(const BenchArgs& args) {
 }
 
 int run(const BenchArgs& args) {
+  require_one_process("bench");
   if (args.slice.out) return make_slice(args);
   if (args.slice.given())
     fail(ErrorCode::kInvalidArgument,

@@ -17,6 +17,7 @@
 #include "cli/terminal_text.h"
 #include "cli/verbs.h"
 #include "client/web_address.h"
+#include "comm/ranks.h"
 #include "data/input.h"
 
 namespace dure {
@@ -90,6 +91,7 @@ bool handle(Talk& talk, const std::string& message) {
 }
 
 int run(const Given& given) {
+  require_one_process("chat");
   if (given.system) require_utf8(*given.system, "--system");
   std::unique_ptr<ChatPartner> partner = open_partner(given);
   MessageReader reader(history_file(given));

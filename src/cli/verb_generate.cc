@@ -9,6 +9,7 @@
 #include "cli/args.h"
 #include "cli/sampling_flags.h"
 #include "cli/verbs.h"
+#include "comm/ranks.h"
 #include "data/input.h"
 #include "tensor/cpu_stream.h"
 
@@ -132,6 +133,7 @@ Json to_json(const Message& said, bool chat, int64_t prompt_tokens, const Speake
 }
 
 int run(const Given& given) {
+  require_one_process("generate");
   if (!given.chat && (given.system || given.no_thinking))
     fail(ErrorCode::kInvalidArgument, "--system and --no-thinking need --chat");
   OpenModel model = open_model(given.model, given.sampling.arithmetic.wanted());

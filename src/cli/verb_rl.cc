@@ -50,6 +50,7 @@ std::function<int()> declare_rl(Args& args) {
     blame_assignments(given->config, given->settings,
                       [&] { from_json(config, json, given->config); });
     if (given->filter_only) {
+      require_one_process("rl --filter-only");
       run_rl_filter(config);
     } else {
       run_in_ranks(config.ranks, given->config, rank_facts(json),

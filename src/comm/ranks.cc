@@ -122,4 +122,13 @@ void run_in_all_ranks(double limit_s, const std::vector<RankFact>& alike, const 
   run_connected(*transport, [&] { work_in_world(*transport, limit_s, alike, work); });
 }
 
+void require_one_process(const std::string& what) {
+  const std::optional<Launcher> launcher = find_launcher();
+  if (!launcher) return;
+  if (launcher->rank != 0) leave_quietly(ErrorCode::kInvalidArgument);
+  fail(ErrorCode::kInvalidArgument,
+       "{} is one process's, but {} started several: start it without the launcher", what,
+       launcher->name);
+}
+
 }  // namespace dure

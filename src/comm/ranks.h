@@ -60,4 +60,8 @@ void run_in_ranks(const RankOptions& options, const std::string& source,
 void run_in_all_ranks(double limit_s, const std::vector<RankFact>& alike,
                       const std::function<void(Group&)>& work);
 
+// For what one process does: under a launcher throws kInvalidArgument on one rank and returns on
+// none. `what` reads like "generate".
+void require_one_process(const std::string& what);
+
 }  // namespace dure
