@@ -33,7 +33,7 @@ settings_of() {
     kto) echo "objective.beta=0.5 objective.rpo_alpha=0" ;;
     ipo) echo "objective.beta=1 objective.rpo_alpha=0" ;;
     orpo) echo "objective.beta=0.1 objective.rpo_alpha=0" ;;
-    simpo) echo "objective.beta=2 objective.rpo_alpha=0" ;;
+    simpo) echo "objective.beta=2 objective.rpo_alpha=1" ;; # without the second the right answers' log-probabilities fall too, and accuracy with them
     simper) echo "objective.rpo_alpha=0" ;;
     grouper) echo "objective.rpo_alpha=0 optimiser.learning_rate=0.00025" ;;
     *) echo "bench_preferences.sh: $1 is no objective" >&2 && exit 2 ;;
