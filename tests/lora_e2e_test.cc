@@ -144,7 +144,7 @@ TEST_F(LoraTest, AReferenceInPlaceHasTheBitsOfACopy) {
     const LearnerOptions options{.pass = {.rows_max = 64, .mtp = false}};
     Learner learner(start_adapter(lora(), files, Arithmetic::kExact, "", "test"), options, stream);
     learner.adapter()->initialise(1, stream);
-    const ReferenceModel copy(at(init), Arithmetic::kExact, stream),
+    const ReferenceModel copy(at(init), learner, stream),
         base(learner.weights(), stream);
     EXPECT_EQ(base.weights().adapter, nullptr);
     const std::vector<int32_t> ids = {5, 9, 2, 7, 11, 30, 8}, targets = {9, 2, 7, 11, 30, 8, 5};

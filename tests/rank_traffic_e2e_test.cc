@@ -29,6 +29,7 @@ class CountingTransport : public Transport {
     sent_["posted"] += std::ssize(bytes);
     below_.post(channel, to, std::move(bytes));
   }
+  void set_gone(int rank) noexcept override { below_.set_gone(rank); }
   void announce(const FailureNotice& notice) noexcept override { below_.announce(notice); }
   bool lower_rank_failed(double wait_s) noexcept override {
     return below_.lower_rank_failed(wait_s);

@@ -28,6 +28,7 @@ std::map<std::string, ItemScores> scores_of(const ComparedSubject& subject,
                                             const MeasureRow& measure) {
   std::map<std::string, ItemScores> out;
   for (const AnswerRow& row : subject.store.answers(subject.subject, measure.task)) {
+    if (!row.grade.failure.empty()) continue;  // Nobody knows: its item is left out.
     ItemScores& item = out[row.item];
     const double score = row.grade.score.value_or(0);
     item.group = row.group;

@@ -5,6 +5,9 @@
 #include <iterator>
 #include <optional>
 
+#include "base/hash.h"
+#include "base/rng.h"
+
 namespace dure {
 namespace {
 
@@ -99,6 +102,12 @@ AnswerRow row_of(const Job& job) {
 
 Ended converse(const Job& job, Answerer& answerer, uint64_t seed) {
   return Conversing(job, answerer, seed).run();
+}
+
+uint64_t answer_stream(const std::string& task, const std::string& item, int64_t sample,
+                       int64_t turn) {
+  return stream_id("answers", xxh64(task + '\n' + item),
+                   static_cast<uint64_t>(sample * 100000 + turn));
 }
 
 }  // namespace dure

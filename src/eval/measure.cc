@@ -467,12 +467,6 @@ std::string items_hash(const std::vector<Item>& items) {
 
 }  // namespace
 
-uint64_t answer_stream(const std::string& task, const std::string& item, int64_t sample,
-                       int64_t turn) {
-  return stream_id("answers", xxh64(task + '\n' + item),
-                   static_cast<uint64_t>(sample * 100000 + turn));
-}
-
 PreparedTask prepare_task(const SuiteEntry& entry, const DataFolders& folders,
                           const GraderWorld& world) {
   PreparedTask out{.entry = entry};

@@ -55,7 +55,7 @@ class Workers::OfProgram : public Worker {
       if (waits == VerifierProcess::Waits::kYes || Clock::now() >= until) return;
       if (waits == VerifierProcess::Waits::kUnknown && Clock::now() - begin > kUntold) return;
     }
-    fail(ErrorCode::kInvalidArgument, "{}: '{}' {} before it was asked anything", all_.where_,
+    fail(ErrorCode::kInvalidArgument, "{}: before it was asked anything '{}' {}", all_.where_,
          command_text(all_.options_.command), process_->how_it_ended());
   }
   // Its input is closed; what is there at `until` is killed.
