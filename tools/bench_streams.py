@@ -23,9 +23,14 @@ def dure_rates(args, kind):
 def llama_rates(args):
     counts = [int(n) for n in args.streams.split(",")]
     context = max(counts) * (args.tokens + args.depth)
-    rows = lines_of([args.llama, "-m", args.model, "-npp", str(args.depth), "-ntg", str(args.tokens), "-npl", args.streams,
-                     "-c", str(context), "-t", str(args.threads), "-tb", str(args.threads), "--output-format", "jsonl"])
-    return {row["pl"]: row["speed_tg"] for row in rows}
+    rates = {}
+    for _ in range(5):  # now and then it leaves after the first row, exit code 0
+        rows = lines_of([args.llama, "-m", args.model, "-npp", str(args.depth), "-ntg", str(args.tokens), "-npl", args.streams,
+                         "-c", str(context), "-t", str(args.threads), "-tb", str(args.threads), "--output-format", "jsonl"])
+        rates.update({row["pl"]: row["speed_tg"] for row in rows})
+        if len(rates) == len(counts):
+            return rates
+    raise SystemExit(f"{args.llama} measured {sorted(rates)} of {counts}")
 
 
 def main():
