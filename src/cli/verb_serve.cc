@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <ctime>
 #include <memory>
-#include <set>
 #include <sstream>
 #include <thread>
 
@@ -26,6 +25,7 @@
 #include "cli/model_over_ranks.h"
 #include "cli/preload.h"
 #include "cli/rank_facts.h"
+#include "cli/served_adapters.h"
 #include "cli/verbs.h"
 #include "cli/version.h"
 #include "comm/ranks.h"
@@ -130,32 +130,6 @@ void check(const Given& given) {
   if (given.metrics_compat && *given.metrics_compat != "vllm")
     fail(ErrorCode::kInvalidArgument, "--metrics-compat {}: give vllm, or leave it away",
          *given.metrics_compat);
-}
-
-// Each NAME=PATH, or PATH, whose last part is the name then.
-std::vector<ServedAdapter> open_adapters(const Given& given, const OpenModel& model,
-                                         Stream& stream) {
-  std::vector<ServedAdapter> out;
-  std::set<std::string> names(given.names.begin(), given.names.end());
-  for (const std::string& text : given.adapters) {
-    const size_t sign = text.find('=');
-    const std::string path = sign == std::string::npos ? text : text.substr(sign + 1);
-    std::string name =
-        sign == std::string::npos ? Path(path).filename().string() : text.substr(0, sign);
-    if (name.empty() || path.empty())
-      fail(ErrorCode::kInvalidArgument, "--adapter {}: give NAME=PATH", text);
-    if (!names.insert(name).second)
-      fail(ErrorCode::kInvalidArgument, "--adapter {}: the name {} is given twice", text, name);
-    out.push_back({std::move(name), path, open_adapter(path, model.weights.config, stream)});
-    log_info("adapter {}: rank {}", out.back().name, out.back().adapter->rank_max);
-  }
-  return out;
-}
-
-int64_t largest_rank(std::span<const ServedAdapter> adapters) {
-  int64_t out = 0;
-  for (const ServedAdapter& one : adapters) out = std::max(out, one.adapter->rank_max);
-  return out;
 }
 
 // Of the engine's passes and of those that score prompts.
@@ -338,23 +312,12 @@ void save_prefixes(const Path& path, const OpenModel& model, EngineThread& engin
   log_info("{}: {} prefixes written", path.string(), engine.statistics().generator.prefixes);
 }
 
-// Adapters of experts would have to lie where the experts do.
-void refuse_expert_adapters(std::span<const ServedAdapter> adapters, int64_t ranks) {
-  for (const ServedAdapter& one : adapters) {
-    if (adds_to_experts(*one.adapter))
-      fail(ErrorCode::kUnsupported,
-           "--adapter {}: it adds to routed experts, which {} ranks share: serve it from one "
-           "process, or merge it first (dure convert --adapter)",
-           one.name, ranks);
-  }
-}
-
 // The API until the end. `ranks`: that hold the model together; null: one process has all of it.
 void answer(const Given& given, OpenModel& model, ModelOverRanks* ranks, HttpServer& server,
             Api& api) {
   model.texts.require_tokenizer();
   CpuStream stream;
-  std::vector<ServedAdapter> adapters = open_adapters(given, model, stream);
+  std::vector<ServedAdapter> adapters = open_adapters(given.adapters, given.names, model, stream);
   if (ranks != nullptr) refuse_expert_adapters(adapters, ranks->ranks());
   const int64_t rank_max = largest_rank(adapters);
   const GeneratorOptions options = generator_options(given, model, rank_max, ranks);
