@@ -76,8 +76,9 @@ class ServeRanks : public TinyModel {
 
 TEST_F(ServeRanks, AnswersAreThoseOfOneProcessAndASignalDrains) {
   ASSERT_EQ(run_program("quantize " + at("model") + " " + at("q8.gguf") + " q8_0").code, 0);
-  for (const auto& [model, flags] : std::map<std::string, std::string>{
-           {at("model"), "--draft 2 --arithmetic bf16"}, {at("q8.gguf"), "--draft 2 --drafter ngram"}}) {
+  for (const auto& [model, flags] :
+       std::map<std::string, std::string>{{at("model"), "--draft 2 --arithmetic bf16"},
+                                          {at("q8.gguf"), "--draft 2 --drafter ngram"}}) {
     std::string alone;
     {
       const Served one(model, flags);

@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <ctime>
 #include <memory>
-#include <set>
 #include <sstream>
 #include <thread>
 
@@ -24,9 +23,9 @@
 #include "cli/kv_type_flag.h"
 #include "cli/memory_plan.h"
 #include "cli/model_over_ranks.h"
-#include "cli/named_path.h"
 #include "cli/preload.h"
 #include "cli/rank_facts.h"
+#include "cli/served_adapters.h"
 #include "cli/verbs.h"
 #include "cli/version.h"
 #include "comm/ranks.h"
@@ -133,28 +132,6 @@ void check(const Given& given) {
          *given.metrics_compat);
 }
 
-// Their names are models' names for those who ask.
-std::vector<ServedAdapter> open_adapters(const Given& given, const OpenModel& model,
-                                         Stream& stream) {
-  std::vector<ServedAdapter> out;
-  std::set<std::string> names(given.names.begin(), given.names.end());
-  for (NamedPath& one : named_paths(given.adapters, "--adapter")) {
-    if (!names.insert(one.name).second)
-      fail(ErrorCode::kInvalidArgument,
-           "--adapter {}: the name {} is the model's own (--model-name)", one.path, one.name);
-    auto adapter = open_adapter(one.path, model.weights.config, stream);
-    out.push_back({std::move(one.name), std::move(one.path), std::move(adapter)});
-    log_info("adapter {}: rank {}", out.back().name, out.back().adapter->rank_max);
-  }
-  return out;
-}
-
-int64_t largest_rank(std::span<const ServedAdapter> adapters) {
-  int64_t out = 0;
-  for (const ServedAdapter& one : adapters) out = std::max(out, one.adapter->rank_max);
-  return out;
-}
-
 // Of the engine's passes and of those that score prompts.
 int64_t rows_of_passes(const GeneratorOptions& options) {
   return std::max(options.batch_rows_max, PromptScorer::kPassRows);
@@ -215,17 +192,20 @@ ChatTemplate template_of(const std::string& file, const OpenModel& model) {
       config ? special_token_variables(parse_json(*config, "tokenizer_config.json")) : Json());
 }
 
+// Under which the model is asked for: those given, else its path and the last part of it.
+std::vector<std::string> names_of(const Given& given) {
+  if (!given.names.empty()) return given.names;
+  std::string path = given.model;
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  std::vector<std::string> out = {path};
+  if (const std::string last = Path(path).filename().string(); last != path) out.push_back(last);
+  return out;
+}
+
 std::shared_ptr<ServedModel> served_model(const Given& given, const OpenModel& model,
                                           int64_t context_tokens, PromptScorer& scorer) {
   auto out = std::make_shared<ServedModel>();
-  out->names = given.names;
-  if (out->names.empty()) {
-    std::string name = given.model;
-    while (name.size() > 1 && name.back() == '/') name.pop_back();
-    out->names.push_back(name);
-    const std::string last = Path(name).filename().string();
-    if (last != name) out->names.push_back(last);
-  }
+  out->names = names_of(given);
   out->root = given.model;
   out->texts = model.texts;
   if (given.chat_template) out->texts.chat_template = template_of(*given.chat_template, model);
@@ -335,23 +315,13 @@ void save_prefixes(const Path& path, const OpenModel& model, EngineThread& engin
   log_info("{}: {} prefixes written", path.string(), engine.statistics().generator.prefixes);
 }
 
-// Adapters of experts would have to lie where the experts do.
-void refuse_expert_adapters(std::span<const ServedAdapter> adapters, int64_t ranks) {
-  for (const ServedAdapter& one : adapters) {
-    if (adds_to_experts(*one.adapter))
-      fail(ErrorCode::kUnsupported,
-           "--adapter {}: it adds to routed experts, which {} ranks share: serve it from one "
-           "process, or merge it first (dure convert --adapter)",
-           one.name, ranks);
-  }
-}
-
 // The API until the end. `ranks`: that hold the model together; null: one process has all of it.
 void answer(const Given& given, OpenModel& model, ModelOverRanks* ranks, HttpServer& server,
             Api& api) {
   model.texts.require_tokenizer();
   CpuStream stream;
-  std::vector<ServedAdapter> adapters = open_adapters(given, model, stream);
+  std::vector<ServedAdapter> adapters =
+      open_adapters(given.adapters, names_of(given), model, stream);
   if (ranks != nullptr) refuse_expert_adapters(adapters, ranks->ranks());
   const int64_t rank_max = largest_rank(adapters);
   const GeneratorOptions options = generator_options(given, model, rank_max, ranks);

@@ -139,6 +139,7 @@ struct Lifeline::State {
   mutable std::mutex mutex;  // of lines, while they are made
   std::vector<Line> lines;
   std::atomic<bool> stops = false;
+  std::atomic<bool> ends = false;  // in order: who else ends is no matter
   bool told_of_signal = false;
   std::thread thread;
 
@@ -180,8 +181,7 @@ void Lifeline::State::connect(const std::string& where) {
 
 void Lifeline::State::tell(char what) {
   const std::lock_guard lock(mutex);
-  for (Line& line : lines)
-    if (!line.over) ::send(line.socket.get(), &what, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+  for (Line& line : lines) ::send(line.socket.get(), &what, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 // Whoever knows the word.
@@ -208,7 +208,7 @@ void Lifeline::State::read(Line& line) {
     const std::lock_guard lock(mutex);
     line.over = true;
   }
-  if (count != 1 && events.gone) events.gone(line.rank);
+  if (count != 1 && !ends && events.gone) events.gone(line.rank);
 }
 
 void Lifeline::State::look() {
@@ -252,7 +252,10 @@ Lifeline::~Lifeline() {
   state_->thread.join();
 }
 
-void Lifeline::say_goodbye() { state_->tell(kGoodbye); }
+void Lifeline::say_goodbye() {
+  state_->ends = true;
+  state_->tell(kGoodbye);
+}
 
 int Lifeline::connected() const {
   const std::lock_guard lock(state_->mutex);

@@ -29,7 +29,7 @@ class Lifeline {
   Lifeline(const Lifeline&) = delete;
   Lifeline& operator=(const Lifeline&) = delete;
 
-  // This rank ends in order: nobody hears of it.
+  // This rank ends in order: nobody hears of it, nor it of others.
   void say_goodbye();
   // Of the other ranks, those that have one; on others than the first: of that one.
   int connected() const;

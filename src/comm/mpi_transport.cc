@@ -45,7 +45,8 @@ class Pause {
  public:
   void wait() {
     if (++count_ < 1000) return;
-    std::this_thread::sleep_for(std::chrono::microseconds(count_ < 3000 ? 20 : 200));
+    const int pause_us = count_ < 3000 ? 20 : count_ < 30000 ? 200 : 1000;
+    std::this_thread::sleep_for(std::chrono::microseconds(pause_us));
   }
   void reset() { count_ = 0; }
 

@@ -169,7 +169,7 @@ void ExpertFront::State::guarded(Work&& work) {
   } catch (const std::exception& error) {
     const auto* known = dynamic_cast<const Error*>(&error);
     lost.emplace(known != nullptr ? *known : Error(ErrorCode::kIo, error.what()));
-    if (layer.owns_lock()) layer.unlock();
+    { const std::unique_lock over = std::move(layer); }
     if (on_loss) on_loss(std::current_exception());
     fail(ErrorCode::kUnavailable, "{}", lost->what());
   }
@@ -228,7 +228,8 @@ void ExpertFront::receive(const ExpertCall& call) {
     s.in.taken(s.results, call.stream);
   });
   s.show(call);
-  s.layer.unlock();
+  // Taken out first: the next pass puts its own there as soon as this one lets go.
+  const std::unique_lock over = std::move(s.layer);
 }
 
 void ExpertFront::end() {
