@@ -193,9 +193,10 @@ void Lifeline::State::take_in() {
       said.word != hello.word)
     return;
   keep_alive(socket);
-  ::send(socket.get(), &kWelcome, 1, MSG_NOSIGNAL);
+  // Counted before that one goes on.
   const std::lock_guard lock(mutex);
   lines.push_back({said.rank, std::move(socket)});
+  ::send(lines.back().socket.get(), &kWelcome, 1, MSG_NOSIGNAL);
 }
 
 void Lifeline::State::read(Line& line) {
