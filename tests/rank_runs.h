@@ -93,7 +93,7 @@ inline std::vector<std::string> run_killed(TrainConfig c, const MeshShape& shape
         world.set_dead(r);
       } catch (const Error& error) {
         errors[static_cast<size_t>(r)] = error.what();
-        transport.announce({r, error.code(), error.what()});
+        world.transport(r).announce({r, error.code(), error.what()});  // as a process does
       }
     });
   }
