@@ -77,7 +77,7 @@ Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Strea
       weights_(bind_weights(*parameters_, stream)),
       optimiser_(options.optimiser, own_tensors(), stream),
       pass_(config, over(mesh, options), stream.device()),
-      link_(mesh.pipeline(), stream),
+      link_(mesh.pipeline(), options.pass.rows_max * config.hidden_size, stream),
       expert_counts_(config.layer_count() * config.expert_count_max(), stream.device()) {
   if (options.arithmetic == Arithmetic::kBf16) {
     copies_.emplace(*parameters_, stream);
@@ -123,7 +123,7 @@ Learner::Learner(AdapterStart start, const LearnerOptions& options, Stream& stre
       adapter_by_place_(adapter_gradients_->by_place()),
       optimiser_(options.optimiser, adapter_tensors(), stream),
       pass_(weights_.config, with_rank(options.pass, largest_rank(start.layout)), stream.device()),
-      link_(mesh_.pipeline(), stream),
+      link_(mesh_.pipeline(), /*elements_max=*/0, stream),
       expert_counts_(weights_.config.layer_count() * weights_.config.expert_count_max(),
                      stream.device()) {
   options_.parts = 1;

@@ -3,13 +3,10 @@
 
 #include <cstring>
 
-#include "tensor/host_array.h"
-
 namespace dure {
 
 void StageLink::send(int to, ConstTensorView rows, std::span<const double> more) {
-  Buffer room;
-  const std::string_view values = host_bytes(on_host(rows, room, stream_));
+  const std::span<const std::byte> values = std::as_bytes(room_.of(rows, stream_));
   std::vector<std::byte> bytes(values.size() + more.size_bytes());
   std::memcpy(bytes.data(), values.data(), values.size());
   if (!more.empty()) std::memcpy(bytes.data() + values.size(), more.data(), more.size_bytes());

@@ -12,15 +12,19 @@
 
 #include "comm/group.h"
 #include "model/train_pass.h"
+#include "tensor/host_array.h"
 #include "train/pipeline_schedule.h"
 
 namespace dure {
 
 class StageLink {
  public:
-  // `pipeline`: the stages in order; outlives it.
-  StageLink(Group& pipeline, Stream& stream)
-      : pipeline_(pipeline), stream_(stream), place_{pipeline.rank(), pipeline.size()} {}
+  // `pipeline`: the stages in order; outlives it. elements_max: of a pass's hidden rows.
+  StageLink(Group& pipeline, int64_t elements_max, Stream& stream)
+      : pipeline_(pipeline),
+        stream_(stream),
+        place_{pipeline.rank(), pipeline.size()},
+        room_(pipeline.size() > 1 ? elements_max : 0, stream.device()) {}
 
   const StagePlace& place() const { return place_; }
   Group& pipeline() { return pipeline_; }
@@ -40,6 +44,7 @@ class StageLink {
   Group& pipeline_;
   Stream& stream_;
   StagePlace place_;
+  HostCopy<float> room_;          // of what is sent
   std::vector<std::byte> taken_;  // what arrived
 };
 
