@@ -103,20 +103,25 @@ TEST_F(PreferTest, OverRanksItHasTheSameBits) {
   for (const PreferenceObjective objective :
        {PreferenceObjective::kDpo, PreferenceObjective::kGrouper, PreferenceObjective::kKto}) {
     const auto with = [&](const MeshShape& ranks) {
-      const std::string name =
-          fmt::format("on-{}-{}x{}", name_of(objective), ranks.data, ranks.expert);
+      const std::string name = fmt::format("on-{}-{}x{}x{}", name_of(objective), ranks.data,
+                                           ranks.expert, ranks.pipeline);
       PreferConfig c = prefer(name, objective);
       c.steps = 3;
       c.micro_rows_max = 64;
       c.parts = 4;
       c.ranks.data = ranks.data;
       c.ranks.expert = ranks.expert;
+      c.ranks.pipeline = ranks.pipeline;
       run_ranks(static_cast<int>(ranks.count()), [&](Group& group) { run_prefer(c, group); });
       return name;
     };
     const std::string one = with({});
-    for (const MeshShape ranks :
-         {MeshShape{.data = 2}, {.data = 4}, {.expert = 2}, {.data = 2, .expert = 2}}) {
+    for (const MeshShape ranks : {MeshShape{.data = 2},
+                                  {.data = 4},
+                                  {.expert = 2},
+                                  {.data = 2, .expert = 2},
+                                  {.pipeline = 2},
+                                  {.data = 2, .pipeline = 2}}) {
       const std::string other = with(ranks);
       EXPECT_TRUE(weights_of(one) == weights_of(other)) << other;
       for (const char* column : {"loss", "grad_norm", "rewards/margins", "rewards/accuracies"})

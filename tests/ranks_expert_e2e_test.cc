@@ -95,17 +95,28 @@ TEST_F(ExpertRanksRuns, BytesOnTheWireAreThoseCountedBeforehand) {
 
 TEST_F(ExpertRanksRuns, KilledARunGoesOnOverAnotherTableToTheSameBits) {
   run_over({}, in_parts("whole"));
-  const std::array<MeshShape, 4> tables = {
-      MeshShape{.expert = 2}, {.data = 2, .expert = 2}, {.data = 2}, {.expert = 4}};
+  // Exchange at which a rank is killed at the earliest: behind the checkpoint of step 3 by the
+  // first.
+  struct Kill {
+    MeshShape table;
+    int64_t from = 0, span = 1;
+  };
+  const std::array<Kill, 4> kills = {Kill{{.expert = 2}, 220, 100},
+                                     {{.data = 2, .expert = 2}, 20, 60},
+                                     {{.data = 2}, 5, 15},
+                                     {{.expert = 4}, 20, 50}};
   Rng rng(5);
-  for (const MeshShape& table : tables) {
+  for (const auto& [table, from, span] : kills) {
+    int64_t failed = 0;
     const auto victim = static_cast<int>(rng.below(table.count()));
     for (const std::string& error :
-         run_killed(in_parts("killed"), table, victim, 150 + rng.below(600))) {
+         run_killed(in_parts("killed"), table, victim, from + rng.below(span))) {
       if (error.empty()) continue;
+      ++failed;
       EXPECT_NE(error.find(fmt::format("rank {} (thread {})", victim, victim)), std::string::npos)
           << error;
     }
+    EXPECT_EQ(failed, table.count() - 1);
   }
   run_over({.expert = 2}, in_parts("killed"));
   expect_same("whole", "killed");

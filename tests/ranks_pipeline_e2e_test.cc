@@ -2,6 +2,8 @@
 // moments, losses and checkpoints to the bit; runs that go on over another table; stages that fail;
 // tables that do not fit.
 #include "rank_runs.h"
+#include "train/rank_traffic.h"
+#include "train/stage_cut.h"
 
 namespace dure {
 namespace {
@@ -66,22 +68,60 @@ TEST_F(Stages, FineTuningHasTheSameBits) {
   expect_same("t1", "t2");
 }
 
-// Without the MTP layer's loss nothing is sent past the neighbours.
-TEST_F(Stages, WithoutTheMtpLossTooAndTheBytesAreThoseOfTheArithmetic) {
-  const auto with = [&](const std::string& name, double mtp) {
+TEST_F(Stages, BytesOnTheWireAreThoseCountedBeforehand) {
+  for (const MeshShape shape : {MeshShape{.pipeline = 3}, MeshShape{.data = 2, .pipeline = 2}}) {
+    for (const double mtp : {0.0, 0.05}) {
+      const std::string name = fmt::format("wire-{}-{}", shape.data, mtp > 0 ? "mtp" : "none");
+      TrainConfig c = in_parts(name);
+      c.loss.mtp_coefficient = mtp;
+      c.steps = 2;
+      c.record = {.checkpoint_steps = 2};
+      run_over(shape, c);
+      const ModelConfig model = ModelFiles(at(name) / "model").config();
+      const LearnerOptions options{.optimiser = c.optimiser,
+                                   .pass = {.mtp = mtp > 0},
+                                   .parts = c.batch.step_parts(),
+                                   .stage_layers = cut_layers(model, shape.pipeline, mtp > 0)};
+      const int64_t passes = 8 / shape.batch();
+      const ExchangedRows rows{.passes = passes, .tokens = static_cast<double>(passes * 32)};
+      // The first step tells places too.
+      EXPECT_EQ(column_of(name, "ranks/sent_bytes")[1],
+                step_traffic(model, options, shape, {}, rows).total())
+          << name;
+    }
+  }
+}
+
+TEST_F(Stages, WithoutTheMtpLossTheBitsAreTheSameToo) {
+  const auto with = [&](const std::string& name) {
     TrainConfig c = in_parts(name);
-    c.loss.mtp_coefficient = mtp;
+    c.loss.mtp_coefficient = 0;
     c.steps = 2;
     c.record = {.checkpoint_steps = 2};
     return c;
   };
-  run_over({}, with("m1", 0));
-  run_over({.pipeline = 3}, with("m3", 0));
+  run_over({}, with("m1"));
+  run_over({.pipeline = 3}, with("m3"));
   EXPECT_TRUE(weights_of("m1") == weights_of("m3"));
-  run_over({.pipeline = 3}, with("m3l", 0.05));
-  const auto sent = [&](const std::string& run) { return column_of(run, "ranks/sent_bytes")[0]; };
-  // Of the first stage: the rows of the next tokens' embedding.
-  EXPECT_EQ(sent("m3l") - sent("m3"), 8 * 32 * 32 * 4);
+}
+
+// All three axes; experts with passes in flight, their rows kept or made again.
+TEST_F(Stages, WithExpertRanksTheBitsAreTheSame) {
+  for (const bool recompute : {false, true}) {
+    const auto with = [&](const std::string& name) {
+      TrainConfig c = in_parts(fmt::format("{}-{}", name, recompute));
+      c.batch.recompute = recompute;
+      c.steps = 3;
+      c.record = {.checkpoint_steps = 3};
+      return c;
+    };
+    run_over({}, with("x1"));
+    run_over({.expert = 2, .pipeline = 2}, with("x4"));
+    expect_same(fmt::format("x1-{}", recompute), fmt::format("x4-{}", recompute));
+    if (recompute) continue;
+    run_over({.data = 2, .expert = 2, .pipeline = 2}, with("x8"));
+    expect_same("x1-false", "x8-false");
+  }
 }
 
 TEST_F(Stages, ARunGoesOnOverAnotherTable) {

@@ -166,6 +166,7 @@ void moe_backward(const LayerContext& c, const LayerBackwardOptions& options, co
     const ExpertCall call = expert_call(c, w, ExpertCall::Way::kBackward, dispatch);
     exchange->send(call, s.drows);
     router_backward(c, options, w, a, h, s, dh, g);
+    exchange->advance();
     if (has_shared) shared.inner();
     exchange->turn(call, s.drows);
     if (has_shared) shared.weights();

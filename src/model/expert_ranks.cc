@@ -49,6 +49,7 @@ struct ExpertRanks::State {
 
   ModelConfig config;
   Group* group = nullptr;
+  Holding holding;         // the layers that keep rows
   bool one_layer = false;  // recomputed: only the last one's rows are kept
   int64_t row_count_max = 0;
   Arena arena;
@@ -67,11 +68,11 @@ struct ExpertRanks::State {
   ExpertRows exchanged;
 
   State(const ModelConfig& c, const TrainPassOptions& options, int64_t ranks, Arena a)
-      : config(c), one_layer(options.recompute), arena(std::move(a)) {
+      : config(c), holding(options.holding), one_layer(options.recompute), arena(std::move(a)) {
     const FfnSizes sizes = sparse_sizes(c);
     row_count_max = rows_max(sizes, options.rows_max, ranks);
     const int64_t d = c.hidden_size, i = sizes.expert_width,
-                  layers = one_layer ? 1 : c.sparse_layer_count();
+                  layers = one_layer ? 1 : sparse_layers_before(c.layer_count());
     inputs = arena.take_f32({layers * row_count_max, d});
     for (TensorView* view : {&gate, &up, &h}) *view = arena.take_f32({layers * row_count_max, i});
     arrived = arena.take_f32({row_count_max, d});
@@ -94,6 +95,13 @@ struct ExpertRanks::State {
     in = HostLanding<float>(floats, device);
   }
 
+  // Of the layers held.
+  int64_t sparse_layers_before(int64_t layer) const {
+    int64_t count = 0;
+    for (int64_t i = 0; i < layer; ++i)
+      count += holds_layer(holding, i) && config.layer(i).sparse ? 1 : 0;
+    return count;
+  }
   int64_t each(const ExpertCall& call) const { return call.facts.experts.count / group->size(); }
   Kept& of(const ExpertCall& call) { return kept[static_cast<size_t>(call.layer)]; }
 
@@ -123,9 +131,7 @@ void ExpertRanks::State::take_counts(const ExpertCall& call) {
   group->all_to_all(std::span<const int64_t>(mine).subspan(1), per_rank, std::span(came), per_rank,
                     "how many rows go to which expert");
   Kept& layer = of(call);
-  const bool first = one_layer || call.layer == 0 ||
-                     std::none_of(config.layers.begin(), config.layers.begin() + call.layer,
-                                  [](const LayerFacts& facts) { return facts.sparse; });
+  const bool first = one_layer || sparse_layers_before(call.layer) == 0;
   layer.first = first ? 0 : next_first;
   layer.rows.set(group->size(), each(call), came);
   next_first = layer.first + layer.rows.rows();

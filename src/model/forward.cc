@@ -157,6 +157,7 @@ void shared_inner(const LayerContext& c, const LayerWeights& w, ConstTensorView 
   if (!w.shared_gate) return;
   const Product shared[] = {{w.shared_gate, a.gate}, {w.shared_up, a.up}};
   linear(shared, h, c.stream);
+  if (c.weights.experts != nullptr) c.weights.experts->advance();
   add_adapters(c, {{&LayerAdapter::shared_gate, a.gate}, {&LayerAdapter::shared_up, a.up}}, h);
   swiglu(a.gate, a.up, swiglu_facts(c.facts.activation), a.h, c.stream);
 }

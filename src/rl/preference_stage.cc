@@ -15,6 +15,7 @@
 #include "model/load.h"
 #include "rl/reference_log.h"
 #include "train/run_identity.h"
+#include "train/stage_cut.h"
 
 namespace dure {
 namespace {
@@ -111,7 +112,9 @@ void PreferenceStage::open(const Checkpoint* from) {
         config_.record.eval_steps, config_.data.heldout_fraction);
   check_experts_over_ranks(files_->config(), mesh_.shape(), config_.output);
   drawn_.assign(set_.files.size(), 0);
-  const LearnerOptions options = preference_learner_options(config_, set_);
+  LearnerOptions options = preference_learner_options(config_, set_);
+  options.stage_layers =
+      stage_layers(config_.ranks, files_->config(), /*mtp=*/false, config_.output);
   step_options_ = {.objective = config_.objective, .rows_max = options.pass.rows_max};
   open_learner({.lora = config_.lora,
                 .config = files_->config(),
@@ -125,11 +128,11 @@ void PreferenceStage::open(const Checkpoint* from) {
     for (size_t i = 0; i < drawn_.size(); ++i) drawn_[i] = drawn.at(i).as_int("drawn");
   }
   // Else every rank takes part in the passes that make them.
-  if (mesh_.shape().expert == 1) open_references(from);
+  if (!divided()) open_references(from);
 }
 
 void PreferenceStage::meet(const Checkpoint* from) {
-  if (mesh_.shape().expert > 1) open_references(from);
+  if (divided()) open_references(from);
 }
 
 // Every document, in the order of reference_logps.bin: by file, then the held-out ones.
@@ -160,7 +163,7 @@ void PreferenceStage::open_references(const Checkpoint* from) {
       hash_of(all, init_hash(from).dump() + name_of(config_.train.arithmetic));
   std::optional<std::vector<double>> references =
       read_reference_log(file, identity, std::ssize(all));
-  const bool together = mesh_.shape().expert > 1;
+  const bool together = divided();
   const bool make =
       together ? mesh_.world().any(!references, "a look at references") : !references.has_value();
   if (make) {
@@ -190,7 +193,7 @@ std::vector<double> PreferenceStage::compute_references(
   }
   constexpr size_t kTogether = 256;
   std::optional<Progress> progress;
-  if (mesh_.shape().expert == 1 || mesh_.world().is_first())
+  if (!divided() || mesh_.world().is_first())
     progress.emplace("reference", std::ssize(documents), "responses");
   std::vector<double> out;
   while (out.size() < documents.size()) {

@@ -40,6 +40,8 @@ class PreferenceStage : public Stage {
   void save(Json& state) const override;
 
  private:
+  // Whether every rank takes part in the passes that make references.
+  bool divided() const { return mesh_.shape().expert * mesh_.shape().pipeline > 1; }
   Json init_hash(const Checkpoint* from) const;
   std::vector<const TokenDocument*> documents() const;
   void open_references(const Checkpoint* from);

@@ -2,10 +2,12 @@
 #include "rl/preference_step.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 
 #include "base/check.h"
+#include "train/step_passes.h"
 
 namespace dure {
 namespace {
@@ -59,11 +61,6 @@ double sum_of(const TrainPass& pass, const Placed& placed) {
   return sum;
 }
 
-void forward(const DocumentBatch& batch, Learner& learner, Stream& stream) {
-  learner.pass().forward(learner.weights(), batch.input(), stream);
-  learner.pass().token_log_probabilities(/*want_entropy=*/false, stream);
-}
-
 // A response once it has gone through the model.
 struct Outcome {
   ResponseLogProbability response;
@@ -86,33 +83,48 @@ class Comparison {
   // Forward passes over all items.
   void measure() {
     const std::vector<DocumentBatch> batches = begin();
-    for (const DocumentBatch& batch : batches) pass(batch, /*learnt=*/false);
+    for (const DocumentBatch& batch : batches)
+      if (forward_through(batch.input(), learner_)) weigh_batch(batch);
+    if (learner_.link().place().count == 1) return;
+    std::array<double, 2> sums{loss_, nll_loss_};
+    learner_.link().pipeline().all_reduce(std::span<double>(sums), "losses of the stages");
+    loss_ = sums[0];
+    nll_loss_ = sums[1];
+    share_outcomes(learner_.link().pipeline());
   }
 
   // Backward passes too: this rank's parts of the batches, then what the others found.
   void learn() {
     const std::vector<DocumentBatch> batches = begin();
     const PartRange mine = learner_.parts();
-    std::vector<double> losses;  // of each part loss and nll_loss
+    std::vector<StepPass> passes;
+    std::vector<const DocumentBatch*> batch_of;  // of each pass; null: idle
     for (int64_t p = mine.first; p < mine.first + mine.count; ++p) {
-      if (p > mine.first) learner_.next_part();
       const ItemRange range = items_of_part(std::ssize(batches), p, learner_.part_count());
-      loss_ = 0;
-      nll_loss_ = 0;
-      for (int64_t i = range.begin; i < range.end; ++i)
-        pass(batches[static_cast<size_t>(i)], /*learnt=*/true);
-      const int64_t passes = learner_.passes_in_part(std::ssize(batches), p);
-      for (int64_t i = range.end - range.begin; i < passes; ++i) {
-        learner_.idle_forward();
-        learner_.idle_backward();
+      const int64_t count = learner_.passes_in_part(std::ssize(batches), p);
+      for (int64_t i = range.begin; i < range.begin + std::max(count, range.end - range.begin);
+           ++i) {
+        batch_of.push_back(i < range.end ? &batches[static_cast<size_t>(i)] : nullptr);
+        passes.push_back({batch_of.back() != nullptr ? batch_of.back()->input() : TrainInput{}, p});
       }
-      losses.insert(losses.end(), {loss_, nll_loss_});
     }
-    const std::vector<double> sums =
-        sum_over_parts(losses, 2, learner_.part_count(), learner_.group());
+    std::vector<double> losses(2 * static_cast<size_t>(mine.count));  // of each part both
+    const auto weigh_pass = [&](size_t i) -> LossOptions {
+      if (!learner_.link().place().is_last()) return {};
+      const auto part = static_cast<size_t>(passes[i].part - mine.first);
+      loss_ = losses[2 * part];
+      nll_loss_ = losses[2 * part + 1];
+      weigh_batch(*batch_of[i]);
+      losses[2 * part] = loss_;
+      losses[2 * part + 1] = nll_loss_;
+      return {.row_coefficients = coefficients_};
+    };
+    run_passes(passes, {.options = weigh_pass, .done = [](size_t, const LossResult&) {}}, learner_);
+    std::vector<double> sums = sum_over_parts(losses, 2, learner_.part_count(), learner_.group());
+    learner_.link().pipeline().all_reduce(std::span(sums), "losses of the stages");
     loss_ = sums[0];
     nll_loss_ = sums[1];
-    share_outcomes();
+    share_outcomes(learner_.mesh().world());
   }
 
   PreferenceStats stats() const;
@@ -129,16 +141,16 @@ class Comparison {
     return packer.batches();
   }
 
-  void pass(const DocumentBatch& batch, bool learnt) {
-    forward(batch, learner_, stream_);
+  // After its forward, where the head is.
+  void weigh_batch(const DocumentBatch& batch) {
+    learner_.pass().token_log_probabilities(/*want_entropy=*/false, stream_);
     coefficients_.assign(batch.ids.size(), 0.0f);
     weigh(batch);
-    if (learnt) learner_.backward({.row_coefficients = coefficients_});
   }
 
-  // Every response went through one rank's model.
-  void share_outcomes() {
-    if (learner_.group().size() == 1) return;
+  // Every response went through one rank's head.
+  void share_outcomes(Group& group) {
+    if (group.size() == 1) return;
     std::vector<double> values;
     for (const auto& of_item : outcomes_) {
       for (const Outcome& o : of_item) {
@@ -147,7 +159,7 @@ class Comparison {
                       {r.sum, r.reference_sum, static_cast<double>(r.tokens), o.reward});
       }
     }
-    learner_.group().all_reduce(std::span(values), "outcomes");
+    group.all_reduce(std::span(values), "outcomes");
     auto next = values.begin();
     for (auto& of_item : outcomes_) {
       for (Outcome& o : of_item) {
@@ -337,9 +349,11 @@ std::vector<double> response_sums(std::span<const TokenDocument* const> document
   }
   std::vector<double> out(documents.size(), 0.0);
   for (const DocumentBatch& batch : packer.batches()) {
-    forward(batch, learner, stream);
+    if (!forward_through(batch.input(), learner)) continue;
+    learner.pass().token_log_probabilities(/*want_entropy=*/false, stream);
     for (const Placed& placed : batch.members) out[placed.item] = sum_of(learner.pass(), placed);
   }
+  learner.link().pipeline().all_reduce(std::span(out), "log-probabilities");
   return out;
 }
 

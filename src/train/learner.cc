@@ -84,8 +84,11 @@ Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Strea
     copies_->bind(weights_);
   }
   if (mesh.shape().expert > 1) {
-    exchange_.emplace(config, options.pass, mesh.expert(), stream.device());
-    weights_.experts = &*exchange_;
+    const int64_t kept = pass_.options().recompute ? 1 : pass_.options().in_flight;
+    for (int64_t i = 0; i < kept; ++i)
+      exchanges_.push_back(
+          std::make_unique<ExpertRanks>(config, pass_.options(), mesh.expert(), stream.device()));
+    take_place(0);
   }
   clear_counts();
 }
@@ -195,10 +198,10 @@ const LossResult& Learner::accumulate(const TrainInput& input, const LossOptions
 // What the backward of the part at hand adds to; of experts, what each source's rows add to.
 const ModelGradients& Learner::current_gradients() {
   if (adapter_) return frozen_;
-  if (exchange_) {
+  if (!exchanges_.empty()) {
     std::vector<const ModelGradients*> sources;
     for (int64_t s = 0; s < mesh_.shape().expert; ++s) sources.push_back(&blocks_[1].current(s));
-    exchange_->add_to(std::move(sources));
+    exchanges_[exchange_at_]->add_to(std::move(sources));
   }
   return blocks_[0].current();
 }
@@ -208,6 +211,31 @@ const LossResult& Learner::backward(const LossOptions& options) {
                                             adapter_ ? &adapter_by_place_ : nullptr);
   for (size_t i = 0; i < expert_counts_.size(); ++i) expert_counts_[i] += result.expert_counts[i];
   return result;
+}
+
+void Learner::take_place(int64_t place) {
+  if (exchanges_.empty()) return;
+  exchange_at_ = static_cast<size_t>(place) % exchanges_.size();
+  weights_.experts = exchanges_[exchange_at_].get();
+}
+
+void Learner::begin_pass(const TrainInput& input, int64_t place) {
+  take_place(place);
+  pass_.begin(weights_, input, place);
+}
+
+void Learner::select_pass(int64_t place) {
+  take_place(place);
+  pass_.select(place);
+}
+
+ExpertRows Learner::exchanged_rows() const {
+  ExpertRows sum;
+  for (const auto& exchange : exchanges_) {
+    sum.sent += exchange->exchanged().sent;
+    sum.received += exchange->exchanged().received;
+  }
+  return sum;
 }
 
 void Learner::idle_backward() {

@@ -103,7 +103,7 @@ class Learner {
   const ModelWeights& weights() const { return weights_; }
   // The same views of what is held here, without the exchange.
   ModelWeights own_weights() const;
-  ExpertExchange* exchange() { return exchange_ ? &*exchange_ : nullptr; }
+  ExpertExchange* exchange() { return exchanges_.empty() ? nullptr : exchanges_[0].get(); }
   Arithmetic arithmetic() const { return options_.arithmetic; }
   TrainPass& pass() { return pass_; }
   StageLink& link() { return link_; }  // to the other stages of a pipeline, where there are any
@@ -127,10 +127,15 @@ class Learner {
   const LossResult& backward(const LossOptions& options);
   // Rows of experts that went to other ranks and that came from them, of all layers, once a
   // forward.
-  ExpertRows exchanged_rows() const { return exchange_ ? exchange_->exchanged() : ExpertRows{}; }
+  ExpertRows exchanged_rows() const;
   // Passes that every rank of an expert group makes in its part at hand where the step's `count`
   // are shared out by items_of_part(): the most of any of them. Those that a rank has not are idle.
   int64_t passes_in_part(int64_t count, int64_t part) const;
+  // Of passes in flight (TrainPass::begin(), select()): the one at this place is worked on. Before
+  // idle halves take_place() alone.
+  void begin_pass(const TrainInput& input, int64_t place);
+  void select_pass(int64_t place);
+  void take_place(int64_t place);
   // In place of a micro-batch that has no rows, or of its halves.
   void idle_forward() { idle_forward(weights_); }
   void idle_forward(const ModelWeights& weights) { pass_.idle_forward(weights, stream_); }
@@ -188,7 +193,9 @@ class Learner {
   Optimiser optimiser_;
   TrainPass pass_;
   StageLink link_;
-  std::optional<ExpertRanks> exchange_;  // where experts lie on several ranks
+  // Where experts lie on several ranks: one for each pass that keeps what it computed.
+  std::vector<std::unique_ptr<ExpertRanks>> exchanges_;
+  size_t exchange_at_ = 0;  // of the pass that is worked on
   HostArray<int64_t> expert_counts_;
   bool reduced_ = false;
 };

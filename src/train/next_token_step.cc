@@ -92,6 +92,11 @@ StepReport next_token_step(std::span<const TrainBatch> batches,
   report.row["balance_loss"] = losses.balance;
   const double largest_cv = updates.add_router_load(learner.config(), report.row);
   report.row["grad_norm"] = updates.mean_gradient_norm();
+  const StagePlace& stage = learner.link().place();
+  if (stage.count > 1) {
+    const int64_t passes = std::ssize(batches) / learner.group().size();
+    report.row["ranks/bubble_share"] = bubble_share(stage.count, passes);
+  }
   report.note = fmt::format("loss {:.3f}  load cv {:.2f}", losses.loss, largest_cv);
   return report;
 }

@@ -105,10 +105,11 @@ std::vector<double> sum_over_parts(std::span<const double> own, int64_t width, i
 
 void refuse_pipeline(const MeshShape& ranks, const std::string& source) {
   if (ranks.pipeline == 1) return;
-  fail(ErrorCode::kUnsupported,
-       "{}: ranks.pipeline is {}: layers lie on several ranks in pretraining and fine-tuning alone; "
-       "give its ranks to ranks.data or ranks.expert",
-       source, ranks.pipeline);
+  fail(
+      ErrorCode::kUnsupported,
+      "{}: ranks.pipeline is {}: layers lie on several ranks in pretraining and fine-tuning alone; "
+      "give its ranks to ranks.data or ranks.expert",
+      source, ranks.pipeline);
 }
 
 void refuse_adapter_over_ranks(bool adapter, const MeshShape& ranks, const std::string& source) {

@@ -33,6 +33,7 @@ class StepRun {
 
   // Next to nothing: others' rows alone.
   void take_idle(const StageWork& work) {
+    learner_.take_place(place_of(work.pass));
     if (work.action == StageAction::kForward) learner_.idle_forward();
     if (work.action != StageAction::kBackward) return;
     go_to_part(passes_[static_cast<size_t>(work.pass)].part);
@@ -51,7 +52,7 @@ class StepRun {
       case StageAction::kSendRows:
         return link_.send_rows(pass(), hooks_.mtp);
       case StageAction::kReceiveGradient:
-        pass().select(place_of(work.pass));
+        learner_.select_pass(place_of(work.pass));
         balance_ = link_.receive_gradient(pass(), hooks_.mtp);
         return;
       case StageAction::kBackward:
@@ -62,9 +63,7 @@ class StepRun {
     }
   }
 
-  void begin(int64_t i) {
-    pass().begin(learner_.weights(), passes_[static_cast<size_t>(i)].input, place_of(i));
-  }
+  void begin(int64_t i) { learner_.begin_pass(passes_[static_cast<size_t>(i)].input, place_of(i)); }
 
   void backward(size_t i) {
     LossOptions options = hooks_.options(i);
@@ -98,7 +97,7 @@ void run_passes(std::span<const StepPass> passes, const PassHooks& hooks, Learne
 bool forward_through(const TrainInput& input, Learner& learner) {
   StageLink& link = learner.link();
   TrainPass& pass = learner.pass();
-  pass.begin(learner.weights(), input);
+  learner.begin_pass(input, /*place=*/0);
   link.receive_rows(pass, /*mtp=*/false);
   pass.run(learner.stream());
   link.send_rows(pass, /*mtp=*/false);
