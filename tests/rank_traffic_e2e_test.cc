@@ -129,7 +129,8 @@ TEST_F(RankTraffic, OfAStepIsTheArithmetic) {
     for (int64_t r = 0; r < shape.count(); ++r) {
       SCOPED_TRACE(
           fmt::format("{}, rank {} of {} x {}", name_of(kind), r, shape.data, shape.pipeline));
-      const ExchangedRows rows{.passes = 8 / shape.data, .tokens = 8 / shape.data * 32};
+      const ExchangedRows rows{.passes = 8 / shape.data,
+                               .tokens = 256.0 / static_cast<double>(shape.data)};
       expect_step(all[static_cast<size_t>(r)],
                   step_traffic(model, options, shape, place_in(shape, r), rows), shape);
     }

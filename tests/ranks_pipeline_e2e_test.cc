@@ -83,7 +83,7 @@ TEST_F(Stages, BytesOnTheWireAreThoseCountedBeforehand) {
                                    .parts = c.batch.step_parts(),
                                    .stage_layers = cut_layers(model, shape.pipeline, mtp > 0)};
       const int64_t passes = 8 / shape.batch();
-      const ExchangedRows rows{.passes = passes, .tokens = passes * 32};
+      const ExchangedRows rows{.passes = passes, .tokens = static_cast<double>(passes * 32)};
       // The first step tells places too.
       EXPECT_EQ(column_of(name, "ranks/sent_bytes")[1],
                 step_traffic(model, options, shape, {}, rows).total())

@@ -30,22 +30,24 @@ void add_block(const ModelConfig& config, const LearnerOptions& options, const M
   out.norm += 8 * number(chunks) * number(shape.count() - 1);
 }
 
-// Rows forward; back their gradients, each pass with the balance loss of the layers behind.
-double stages_sent(const ModelConfig& config, const LearnerOptions& options, const MeshShape& shape,
-                   const MeshPlace& place, const ExchangedRows& rows) {
-  if (shape.pipeline == 1) return 0;
-  const bool first = place.pipeline == 0, last = place.pipeline + 1 == shape.pipeline;
-  const double all = 4 * number(rows.tokens) * number(config.hidden_size);
-  double out = (first ? 0 : all + 8 * number(rows.passes)) + (last ? 0 : all);
-  if ((first || last) && config.mtp_layer_count > 0 && options.pass.mtp) out += all;
-  return out;
+// Rows to the next stage, gradients with the balance loss to the one before; between the ends those
+// of the MTP layer.
+double stage_bytes(const ModelConfig& config, const LearnerOptions& options,
+                   const StagePlace& stage, const ExchangedRows& rows) {
+  const bool mtp = options.pass.mtp && config.mtp_layer_count > 0;
+  const double each = 4 * number(config.hidden_size) * rows.tokens;
+  double bytes = 0;
+  if (!stage.is_last()) bytes += each + (stage.is_first() && mtp ? each : 0);
+  if (!stage.is_first())
+    bytes += each + 8 * number(rows.passes) + (stage.is_last() && mtp ? each : 0);
+  return bytes;
 }
 
 }  // namespace
 
 ExchangedRows balanced_rows(const ModelConfig& config, const MeshShape& shape, int64_t passes,
                             int64_t rows, const Holding& holding) {
-  ExchangedRows out{.passes = passes, .tokens = passes * rows};
+  ExchangedRows out{.passes = passes, .tokens = number(passes) * number(rows)};
   for (int64_t i = 0; i < config.layer_count(); ++i) {
     const LayerFacts& layer = config.layer(i);
     if (!layer.sparse || !holds_layer(holding, i)) continue;
@@ -64,9 +66,11 @@ StepTraffic step_traffic(const ModelConfig& config, const LearnerOptions& option
   StepTraffic out;
   const Holding holding = holding_of(shape, place, options.stage_layers);
   const double others = number(shape.batch() - 1), experts = number(shape.expert - 1);
-  out.losses = others * 8 * number(part_sums) * number(options.parts) / number(shape.batch()) +
-               8 * number(part_sums) * number(shape.pipeline - 1);
-  out.counts = 8 * number((shape.count() - 1) * config.layer_count() * config.expert_count_max());
+  out.losses =
+      8 * number(part_sums) *
+      (others * number(options.parts) / number(shape.batch()) + number(shape.pipeline - 1));
+  out.counts =
+      number(shape.count() - 1) * 8 * number(config.layer_count() * config.expert_count_max());
   // A layer that is computed again asks and is answered again.
   const double forwards = options.pass.recompute ? 2 : 1;
   for (int64_t i = 0; i < config.layer_count(); ++i) {
@@ -77,9 +81,9 @@ StepTraffic step_traffic(const ModelConfig& config, const LearnerOptions& option
   }
   const double ways = shape.expert == 1 ? 0 : options.pass.recompute ? 1.5 : 2;
   out.rows = 4 * number(config.hidden_size) * ways * (rows.sent + rows.received);
-  out.stages = stages_sent(config, options, shape, place, rows);
   for (const BlockFacts& facts : blocks_of(shape, holding))
     add_block(config, options, shape, place, facts, out);
+  out.stages = stage_bytes(config, options, {place.pipeline, shape.pipeline}, rows);
   return out;
 }
 

@@ -15,7 +15,7 @@ namespace dure {
 struct ExchangedRows {
   int64_t passes = 0;
   double sent = 0, received = 0;
-  int64_t tokens = 0;  // of all passes: what stages of a pipeline exchange
+  double tokens = 0;  // rows of its passes, which stages hand on
 };
 // rows: of one pass. holding: whose layers.
 ExchangedRows balanced_rows(const ModelConfig& config, const MeshShape& shape, int64_t passes,
@@ -23,20 +23,21 @@ ExchangedRows balanced_rows(const ModelConfig& config, const MeshShape& shape, i
 
 // Bytes sent by one rank.
 struct StepTraffic {
-  double losses = 0;     // of every part, to the batch; then to the other stages
-  double counts = 0;     // of tokens to each expert, to all ranks
+  double losses = 0;     // of every part, to the batch, and their sums, to the other stages
+  double counts = 0;     // of tokens to each expert, to all
   double routing = 0;    // how many rows go to which expert, each pass and layer
   double rows = 0;       // routed rows and results, and their gradients
   double gradients = 0;  // to those who move the tensors
   double norm = 0;       // chunks' sums, to all ranks
   double weights = 0;    // those that this rank moved
-  double stages = 0;     // rows to the next stage, their gradients back, and the MTP layer's
+  double stages = 0;     // hidden rows and their gradients, to other stages
   double total() const {
     return losses + counts + routing + rows + gradients + norm + weights + stages;
   }
 };
 // The votes at its end: to stop, to save.
 double votes_sent(const MeshShape& shape);
+
 // part_sums: numbers a part has (next-token learning: 5). The first step of a run tells once where
 // chunks stand, 8 bytes more for each and 8, to all; not counted.
 StepTraffic step_traffic(const ModelConfig& config, const LearnerOptions& options,
