@@ -181,7 +181,7 @@ TEST_F(AsyncTest, WhatCannotBeIsOneLine) {
       << message(c);
   c = async("never", 1);
   c.ranks.data = c.parts = 2;
-  EXPECT_NE(message(c).find("async.stale_steps is 1 and ranks.data 2"), std::string::npos)
+  EXPECT_NE(message(c).find("async.stale_steps is 1 and ranks are 2"), std::string::npos)
       << message(c);
   EXPECT_FALSE(path_exists(at("never")));
   c = async("kept", 1);

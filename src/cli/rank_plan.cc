@@ -64,7 +64,8 @@ int64_t activation_bytes(const ModelConfig& config, const LearnerOptions& option
   pass.holding = holding;
   pass.in_flight = ranks.pipeline - stage;
   pass.experts_elsewhere = ranks.expert > 1;
-  return TrainPass::bytes(config, pass) + own;
+  const int64_t kept = pass.recompute ? 1 : pass.in_flight;  // exchanges
+  return TrainPass::bytes(config, pass) + own * kept;
 }
 
 Stage stage_of(const ModelConfig& config, const LearnerOptions& options, const MeshShape& ranks,
