@@ -83,9 +83,9 @@ RankMemory memory_of(const Stage& stage, const MeshShape& ranks, const StepShape
   const int64_t blocks = GradientTree::block_count(step.parts / ranks.batch());
   RankMemory out{.copies = stage.copy_bytes, .activations = stage.activation_bytes};
   for (const SharedTensors& tensors : stage.blocks) {
-    const size_t rank = place_among(tensors, ranks, place);
+    const auto rank = static_cast<size_t>(tensors.facts.rank(ranks, place));
     out.weights += tensors.bytes;
-    out.gradients += blocks * tensors.sources * tensors.bytes;
+    out.gradients += blocks * tensors.facts.sources * tensors.bytes;
     out.moments += tensors.moment_bytes[rank];
     out.scratch = std::max(out.scratch, tensors.scratch_bytes(rank, thread_count));
     out.buffers = std::max(out.buffers, tensors.buffer_bytes(rank));
@@ -139,8 +139,8 @@ double collective_seconds(const std::vector<int64_t>& elements, const RankMachin
 
 // Sums over ranks: what came is added in memory.
 double summing_seconds(const SharedTensors& tensors, const RankMachine& machine) {
-  if (tensors.ranks == 1) return 0;
-  return 12 * number(tensors.ranks * *std::ranges::max_element(tensors.elements)) /
+  if (tensors.elements.size() == 1) return 0;
+  return 12 * number(std::ssize(tensors.elements) * *std::ranges::max_element(tensors.elements)) /
          machine.memory_rate;
 }
 

@@ -4,7 +4,7 @@
 // Memory and bytes are those of the planners that the ranks run by (train/rank_shares.h,
 // rank_traffic.h, model/train_pass.h); time is operations, bytes and latencies over what machines
 // reach, each wait counted where nothing else is done meanwhile. docs/plan.md says the formulas.
-// Not here: one process (memory_plan.h), what is printed (show_rank_plan.h).
+// Not here: one process (memory_plan.h), what is printed (rank_plan_flags.h).
 #pragma once
 
 #include <optional>

@@ -44,6 +44,11 @@ void print_memory(const RankMemory& m) {
   bytes_row("together", m.total());
 }
 
+// Losses, counts, norm, and the votes at the end of a step.
+double small_sent(const StepTraffic& s, const MeshShape& ranks) {
+  return s.losses + s.counts + s.norm + votes_sent(ranks);
+}
+
 int64_t whole(double bytes) { return static_cast<int64_t>(bytes); }
 
 void print_sent(const StepTraffic& s, const MeshShape& ranks) {
@@ -51,8 +56,7 @@ void print_sent(const StepTraffic& s, const MeshShape& ranks) {
   bytes_row_if("weights", whole(s.weights));
   bytes_row_if("rows to experts and back", whole(s.rows + s.routing));
   bytes_row_if("rows between stages", whole(s.stages));
-  const double small = s.losses + s.counts + s.norm + votes_sent(ranks);
-  bytes_row("losses, counts, norm, end", whole(small));
+  bytes_row("losses, counts, norm, end", whole(small_sent(s, ranks)));
   bytes_row("together", whole(s.total() + votes_sent(ranks)));
 }
 
@@ -122,7 +126,7 @@ Json sent_json(const StepTraffic& s, const MeshShape& ranks) {
   out["weights"] = s.weights;
   out["experts"] = s.rows + s.routing;
   out["stages"] = s.stages;
-  out["small"] = s.losses + s.counts + s.norm + votes_sent(ranks);
+  out["small"] = small_sent(s, ranks);
   out["total"] = s.total() + votes_sent(ranks);
   return out;
 }

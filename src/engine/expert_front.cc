@@ -28,18 +28,12 @@ Holding worker_holding(int64_t rank, int64_t ranks) {
 }
 
 void check_expert_parts(const ModelConfig& config, int64_t ranks, const std::string& source) {
-  bool any = false;
-  for (int64_t i = 0; i < config.layer_count() + config.mtp_layer_count; ++i) {
-    const LayerFacts& layer = config.layer(i);
-    if (!layer.sparse) continue;
-    any = true;
-    if (layer.experts.count % ranks != 0)
-      fail(ErrorCode::kInvalidArgument,
-           "{}: layer {} has {} experts, which {} ranks cannot share evenly: start a number of "
-           "ranks that divides them",
-           source, i, layer.experts.count, ranks);
-  }
-  if (!any)
+  if (const std::optional<int64_t> layer = first_uneven_layer(config, ranks))
+    fail(ErrorCode::kInvalidArgument,
+         "{}: layer {} has {} experts, which {} ranks cannot share evenly: start a number of "
+         "ranks that divides them",
+         source, *layer, config.layer(*layer).experts.count, ranks);
+  if (sparse_sizes(config).experts == 0)
     fail(ErrorCode::kInvalidArgument,
          "{}: has no routed experts that {} ranks could share: start it without the launcher",
          source, ranks);
@@ -75,14 +69,12 @@ struct ExpertFront::State {
   State(Group& w, const ModelConfig& c, const ExpertFrontOptions& options, Device device)
       : config(c),
         world(w),
-        orders(*w.transport(), {w.members().begin(), w.members().end()}, expert_service::kOrders,
-               options.limit_s),
-        rows(*w.transport(), {w.members().begin(), w.members().end()}, expert_service::kRows,
-             options.limit_s),
+        orders(expert_service::channel_of(w, expert_service::kOrders, options.limit_s)),
+        rows(expert_service::channel_of(w, expert_service::kRows, options.limit_s)),
         ranks(w.size()),
-        room(c, expert_service::rows_max_of(c, options.rows_max, w.size()),
-             expert_service::sparse_sizes(c).experts / w.size(), device) {
-    const FfnSizes sizes = expert_service::sparse_sizes(c);
+        room(c, owned_rows_max(sparse_sizes(c), options.rows_max, w.size()),
+             sparse_sizes(c).experts / w.size(), device) {
+    const FfnSizes sizes = sparse_sizes(c);
     const int64_t all = options.rows_max * sizes.experts_per_token;
     offset_values = HostCopy<int64_t>(sizes.experts + 1, device);
     out = HostCopy<float>(all * c.hidden_size, device);
@@ -186,7 +178,7 @@ ExpertFront::~ExpertFront() = default;
 
 int64_t ExpertFront::bytes(const ModelConfig& config, const ExpertFrontOptions& options,
                            int64_t ranks) {
-  return ExpertRoom::bytes(config, expert_service::rows_max_of(config, options.rows_max, ranks));
+  return ExpertRoom::bytes(config, owned_rows_max(sparse_sizes(config), options.rows_max, ranks));
 }
 
 void ExpertFront::send(const ExpertCall& call, ConstTensorView rows) {

@@ -1,29 +1,7 @@
 // One source of rows; views of the widest layer cut to the layer at hand.
 #include "engine/expert_rows.h"
 
-#include <algorithm>
-
 namespace dure::expert_service {
-namespace {
-
-TensorView cut(TensorView widest, int64_t rows, int64_t width) {
-  return widest.reshaped({widest.elements()}).rows(0, rows * width).reshaped({rows, width});
-}
-
-}  // namespace
-
-FfnSizes sparse_sizes(const ModelConfig& config) {
-  FfnSizes sizes;
-  for (int64_t i = 0; i < config.layer_count() + config.mtp_layer_count; ++i)
-    if (config.layer(i).sparse) sizes.add(config.layer(i));
-  return sizes;
-}
-
-int64_t rows_max_of(const ModelConfig& config, int64_t tokens_max, int64_t ranks) {
-  const FfnSizes sizes = sparse_sizes(config);
-  return tokens_max * std::min(sizes.experts_per_token, sizes.experts / ranks);
-}
-
 ExpertRoom::ExpertRoom(const ModelConfig& config, int64_t row_count_max, int64_t experts_max,
                        Device device)
     : arena_(bytes(config, row_count_max), device),
@@ -49,8 +27,9 @@ void ExpertRoom::compute(const LayerWeights& weights, const LayerFacts& facts,
                          Stream& stream) {
   rows_.set(1, std::ssize(counts), counts);
   const int64_t rows = rows_.rows(), width = facts.experts.width;
-  const FfnActivations a{cut(views_.gate, rows, width), cut(views_.up, rows, width),
-                         cut(views_.h, rows, width)};
+  const FfnActivations a{rows_of_pool(views_.gate, 0, rows, width),
+                         rows_of_pool(views_.up, 0, rows, width),
+                         rows_of_pool(views_.h, 0, rows, width)};
   experts_forward(weights, facts.activation, rows_, x, a, y, stream);
 }
 

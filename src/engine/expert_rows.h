@@ -2,6 +2,7 @@
 // to expert_front.cc and expert_worker.cc.
 #pragma once
 
+#include "comm/group.h"
 #include "model/experts.h"
 #include "model/holding.h"
 
@@ -11,10 +12,11 @@ constexpr int kOrders = 20, kRows = 21;  // channels
 
 enum class Order : int32_t { kCompute = 1, kEnd = 2 };
 
-// The widest of all sparse layers, the MTP layer among them.
-FfnSizes sparse_sizes(const ModelConfig& config);
-// Rows of one layer that a rank may get: every token may choose as many of its experts as it takes.
-int64_t rows_max_of(const ModelConfig& config, int64_t tokens_max, int64_t ranks);
+// A group of the same ranks with a channel of its own.
+inline Group channel_of(Group& world, int channel, double limit_s) {
+  return Group(*world.transport(), {world.members().begin(), world.members().end()}, channel,
+               limit_s);
+}
 
 class ExpertRoom {
  public:

@@ -19,13 +19,11 @@ class Worker {
       : weights_(weights),
         stream_(stream),
         // For the next order a rank waits as long as there is nothing to do.
-        orders_(*world.transport(), {world.members().begin(), world.members().end()},
-                expert_service::kOrders, 0),
-        rows_(*world.transport(), {world.members().begin(), world.members().end()},
-              expert_service::kRows, limit_s),
+        orders_(expert_service::channel_of(world, expert_service::kOrders, 0)),
+        rows_(expert_service::channel_of(world, expert_service::kRows, limit_s)),
         ranks_(world.size()),
-        row_count_max_(expert_service::rows_max_of(weights.config, tokens_max, ranks_)),
-        experts_max_(expert_service::sparse_sizes(weights.config).experts / ranks_),
+        row_count_max_(owned_rows_max(sparse_sizes(weights.config), tokens_max, ranks_)),
+        experts_max_(sparse_sizes(weights.config).experts / ranks_),
         room_(weights.config, row_count_max_, experts_max_, stream.device()),
         buffer_(
             Buffer::of(DType::kF32, {row_count_max_, weights.config.hidden_size}, stream.device())),

@@ -345,25 +345,26 @@ class Measuring {
                           [&] { return undone_ == 0 || is_starving(); });
         if (progress) progress->update(answered_before() + graded_, note());
       }
-      if (interrupted()) stop_asking();
+      if (interrupted()) stop_asking(/*signalled=*/true);
       over = meet();
     }
   }
   bool is_starving() const { return !no_more_ && !ended_ && mine_.empty() && talking_ < talkers_; }
-  void stop_asking() {
+  // Nothing more is taken up here: a signal came, or another rank stops.
+  void stop_asking(bool signalled) {
     {
       const std::lock_guard lock(mutex_);
       if (ended_) return;
-      interrupted_ = true;
+      interrupted_ = signalled;
       end();
     }
-    if (group_.is_first()) say_interrupted();
+    if (signalled && group_.is_first()) say_interrupted();
     answerer_.stop();
   }
 
   bool meet() {
     const Spread::Heard heard = spread_.meet(what_to_say());
-    if (heard.stops) stop_for_others();
+    if (heard.stops) stop_asking(/*signalled=*/false);
     for (const std::string& rows : heard.rows) keep_rows_of_another(rows);
     const std::lock_guard lock(mutex_);
     if (!ended_) {
@@ -384,14 +385,6 @@ class Measuring {
             .undone = undone_,
             .stops = ended_,
             .rows = to_first_.take()};
-  }
-  void stop_for_others() {
-    {
-      const std::lock_guard lock(mutex_);
-      if (ended_) return;
-      end();
-    }
-    answerer_.stop();
   }
   void keep_rows_of_another(const std::string& rows) {
     Unpacker in(rows);

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "comm/packer.h"
+#include "eval/grade_bytes.h"
 
 namespace dure {
 namespace {
@@ -25,27 +26,6 @@ std::vector<ToolCall> calls_of(const Json& json) {
     out.push_back(
         {one.at(size_t{0}).as_string(), one.at(size_t{1}).as_string(), one.at(size_t{2})});
   return out;
-}
-
-void pack_grade(const Grade& grade, Packer& out) {
-  out.number(grade.score.has_value());
-  out.number(grade.score.value_or(0));
-  out.text(grade.extracted);
-  out.text(grade.reason);
-  out.json(grade.parts);
-  out.text(grade.failure);
-}
-
-Grade unpack_grade(Unpacker& in) {
-  Grade grade;
-  const bool known = in.number<bool>();
-  const auto score = in.number<double>();
-  if (known) grade.score = score;
-  grade.extracted = in.text();
-  grade.reason = in.text();
-  grade.parts = in.json();
-  grade.failure = in.text();
-  return grade;
 }
 
 }  // namespace

@@ -61,12 +61,6 @@ std::vector<std::string> names_of(const Json& list) {
   return out;
 }
 
-std::string joined(const std::vector<std::string>& names) {
-  std::string out;
-  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
-  return out;
-}
-
 std::string title_of(const TaskResult& task) { return task.measure.about.at("title").as_string(); }
 
 // "83.9 %" over its interval.

@@ -179,21 +179,13 @@ std::string ratio_text(const Interval& ratio) {
 
 namespace {
 
-// "2 died, 1 timeout"
-std::string kinds_text(const TaskScore& score) {
-  std::string out;
-  for (const auto& [kind, count] : score.failures)
-    out += fmt::format("{}{} {}", out.empty() ? "" : ", ", count, kind);
-  return out;
-}
-
 // What a reader should do, where some were graded.
 std::string again_text(const TaskScore& score) {
   if (score.ungraded == 0) return "";
   return fmt::format(
       "{} of {} answers could not be graded ({}), and count as wrong: the same command grades them "
       "again",
-      score.ungraded, score.answers, kinds_text(score));
+      score.ungraded, score.answers, failure_kinds(score.failures));
 }
 
 }  // namespace
@@ -202,7 +194,7 @@ std::string no_score_text(const TaskScore& score) {
   if (score.missing > 0 || score.answers == 0)
     return fmt::format("{} of {} answers missing", score.missing, score.items * score.samples);
   return fmt::format("{} of {} answers could not be graded ({})", score.ungraded, score.answers,
-                     kinds_text(score));
+                     failure_kinds(score.failures));
 }
 
 std::string oddities_text(const TaskScore& score) {

@@ -18,6 +18,11 @@ namespace {
 constexpr std::string_view kPrefix = "base_model.model.";
 constexpr const char *kA = ".lora_A.weight", *kB = ".lora_B.weight";
 
+// As PEFT reads target_modules and target_parameters: a name, or its end behind a dot.
+bool is_named_by(const std::string& name, const std::string& entry) {
+  return name == entry || name.ends_with("." + entry);
+}
+
 // adapter_config.json, as far as it decides what is computed.
 struct PeftFacts {
   std::string where;
@@ -26,11 +31,15 @@ struct PeftFacts {
   std::vector<std::string> modules;         // those that target_modules lists
   std::optional<std::set<int64_t>> layers;  // those of layers_to_transform; absent: all
 
+  // Null: absent, or null.
+  const Json* given(const char* field) const {
+    const Json* value = json.find(field);
+    return value == nullptr || value->is_null() ? nullptr : value;
+  }
   // Of the module or parameter with one of these names: the pattern that fits, else `field`.
   double by_pattern(const char* patterns, const char* field,
                     std::initializer_list<std::string> names) const {
-    const Json* table = json.find(patterns);
-    if (table != nullptr && !table->is_null()) {
+    if (const Json* table = given(patterns)) {
       for (const auto& [pattern, value] : table->as_object(where + ": " + patterns)) {
         for (const std::string& name : names) {
           if (name_matches(pattern, name, where)) return value.as_double(where + ": " + patterns);
@@ -46,12 +55,10 @@ struct PeftFacts {
   }
   // Whether target_parameters names the parameter.
   bool targets(const std::string& parameter) const {
-    const Json* list = json.find("target_parameters");
-    if (list == nullptr || list->is_null()) return false;
-    for (const Json& item : list->as_array(where + ": target_parameters")) {
-      const std::string& name = item.as_string(where + ": target_parameters");
-      if (parameter == name || parameter.ends_with("." + name)) return true;
-    }
+    const Json* list = given("target_parameters");
+    if (list == nullptr) return false;
+    for (const Json& item : list->as_array(where + ": target_parameters"))
+      if (is_named_by(parameter, item.as_string(where + ": target_parameters"))) return true;
     return false;
   }
 };
@@ -63,18 +70,13 @@ bool is_set(const Json& value) {
   return true;
 }
 
-const Json* given(const PeftFacts& facts, const char* field) {
-  const Json* value = facts.json.find(field);
-  return value == nullptr || value->is_null() ? nullptr : value;
-}
-
 [[noreturn]] void fail_kind(const PeftFacts& facts, const char* field, const char* wanted) {
   fail(ErrorCode::kInvalidArgument, "{}: {} is {}: it should be {}", facts.where, field,
        facts.json.at(field).dump().substr(0, 60), wanted);
 }
 
 bool flag_of(const PeftFacts& facts, const char* field) {
-  const Json* value = given(facts, field);
+  const Json* value = facts.given(field);
   if (value == nullptr) return false;
   if (!value->is_bool()) fail_kind(facts, field, "true or false");
   return value->as_bool();
@@ -83,7 +85,7 @@ bool flag_of(const PeftFacts& facts, const char* field) {
 // A list of texts; a text alone is a pattern, which is not looked into.
 std::vector<std::string> names_of(const PeftFacts& facts, const char* field) {
   std::vector<std::string> out;
-  const Json* value = given(facts, field);
+  const Json* value = facts.given(field);
   if (value == nullptr || value->is_string()) return out;
   if (!value->is_array()) fail_kind(facts, field, "a text or a list of texts");
   for (const Json& name : value->as_array()) {
@@ -95,7 +97,7 @@ std::vector<std::string> names_of(const PeftFacts& facts, const char* field) {
 
 // Of layers_to_transform: none where it is not given.
 std::optional<std::set<int64_t>> layers_of(const PeftFacts& facts) {
-  const Json* value = given(facts, "layers_to_transform");
+  const Json* value = facts.given("layers_to_transform");
   if (value == nullptr) return std::nullopt;
   const auto number = [&](const Json& json) {
     if (!json.is_int()) fail_kind(facts, "layers_to_transform", "a layer or a list of layers");
@@ -114,7 +116,7 @@ std::optional<std::set<int64_t>> layers_of(const PeftFacts& facts) {
 // it was it would count twice. PEFT writes true once it has turned such an adapter into a plain
 // one.
 void refuse_changed_base(const PeftFacts& facts) {
-  const Json* value = given(facts, "init_lora_weights");
+  const Json* value = facts.given("init_lora_weights");
   if (value == nullptr || value->is_bool()) return;
   if (!value->is_string()) fail_kind(facts, "init_lora_weights", "true, false or a text");
   for (const char* plain : {"gaussian", "eva", "orthogonal"}) {
@@ -243,14 +245,9 @@ class PeftReader {
          file_.where(), module, facts_.where);
   }
 
-  // Whether target_modules lists the module, by its end as PEFT reads it.
-  bool lists(const std::string& entry, const std::string& module) const {
-    return module == entry || module.ends_with("." + entry);
-  }
-
   // What target_modules lists and the file has no factors of adds nothing; PEFT starts it anew.
   void warn_of_absent() const {
-    if (given(facts_, "exclude_modules") != nullptr) return;
+    if (facts_.given("exclude_modules") != nullptr) return;
     std::set<std::pair<TensorRole, int64_t>> there;
     for (const AdapterTarget& target : out_.layout) there.emplace(target.role, target.layer);
     for (const std::string& entry : facts_.modules) {
@@ -258,7 +255,7 @@ class PeftReader {
       std::string first;
       for (const ImpliedTensor& tensor : adaptable_tensors(base_)) {
         const std::string module = tensor.name.substr(0, tensor.name.size() - 7);
-        if (tensor.kind == TensorKind::kExperts || !lists(entry, module)) continue;
+        if (tensor.kind == TensorKind::kExperts || !is_named_by(module, entry)) continue;
         if (facts_.layers && !facts_.layers->contains(tensor.id.layer)) continue;
         if (there.contains({tensor.id.role, tensor.id.layer})) continue;
         if (absent++ == 0) first = module;

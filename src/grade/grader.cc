@@ -19,6 +19,13 @@ Grade failed(const char* what) {
 
 }  // namespace
 
+std::string failure_kinds(const std::map<std::string, int64_t>& failures) {
+  std::string out;
+  for (const auto& [kind, count] : failures)
+    out += fmt::format("{}{} {}", out.empty() ? "" : ", ", count, kind);
+  return out;
+}
+
 Grade verdict_of(const std::function<Grade()>& grading) {
   try {
     return grading();

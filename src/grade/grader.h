@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -55,6 +56,9 @@ class GraderGone : public Error {
  public:
   explicit GraderGone(std::string message) : Error(ErrorCode::kUnavailable, std::move(message)) {}
 };
+
+// Of failures by kind (Grade::failure): "3 died, 1 timeout".
+std::string failure_kinds(const std::map<std::string, int64_t>& failures);
 
 // What an answer makes its grader throw is that answer's verdict: "cannot tell", with the reason,
 // and Grade::failure "grader". Throws on what is of the world (a judge that is not reached, no

@@ -52,6 +52,9 @@ class VerifierTest : public testing::Test {
   static Item item(const std::string& id = "a") {
     return {.id = id, .messages = {{.role = Role::kUser, .content = "?"}}, .reference = "1"};
   }
+  static std::string error_of(const Grader& grader) {
+    return message_of([&] { grader.check(item()); });
+  }
   static Grade ask(const Grader& grader, const std::string& content, const Item& of = item()) {
     return grader.grade(of, {.reasoning = "r", .content = content});
   }
@@ -206,14 +209,6 @@ TEST_F(VerifierTest, ASlowStartHasItsOwnTime) {
 }
 
 TEST_F(VerifierTest, WhatCannotBeginIsOneErrorAtTheStart) {
-  const auto error_of = [](const Grader& grader) -> std::string {
-    try {
-      grader.check(item());
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
-  };
   const auto absent = make_verifier({.command = {"no-such-program"}}, "", "verifier");
   EXPECT_NE(error_of(*absent).find("verifier: command: cannot run 'no-such-program'"),
             std::string::npos)
@@ -227,14 +222,6 @@ TEST_F(VerifierTest, WhatCannotBeginIsOneErrorAtTheStart) {
 
 // Also one that needs a while to find out that it cannot begin.
 TEST_F(VerifierTest, AScriptThatIsMissingOrFailsWhileItImportsIsOneErrorAtTheStart) {
-  const auto error_of = [](const Grader& grader) -> std::string {
-    try {
-      grader.check(item());
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
-  };
   const auto missing =
       make_verifier({.command = {"python3", (folder_.path() / "no.py").string()}}, "", "verifier");
   const std::string absent = error_of(*missing);

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
+#include "grade/grader.h"
 
 namespace dure {
 namespace {
@@ -228,13 +229,9 @@ void Workers::note(const ReadLine& reply) {
 
 FailureCount::~FailureCount() {
   if (counts_.empty()) return;
-  std::string kinds;
   int64_t total = 0;
-  for (const auto& [name, count] : counts_) {
-    kinds += (kinds.empty() ? "" : ", ") + fmt::format("{} {}", count, name);
-    total += count;
-  }
-  log_warn("{}: {}: {} ({})", where_, words_.what, total, kinds);
+  for (const auto& [name, count] : counts_) total += count;
+  log_warn("{}: {}: {} ({})", where_, words_.what, total, failure_kinds(counts_));
 }
 
 void FailureCount::add(const std::string& item, VerifierFailure failure, const std::string& what) {

@@ -19,25 +19,6 @@ const char* results_name(ExpertCall::Way way) {
   return way == ExpertCall::Way::kForward ? "results of experts" : "gradients from experts";
 }
 
-// Rows that one rank may get of one layer.
-int64_t rows_max(const FfnSizes& sizes, int64_t rows, int64_t ranks) {
-  return ranks * rows * std::min(sizes.experts_per_token, sizes.experts / ranks);
-}
-
-FfnSizes sparse_sizes(const ModelConfig& config) {
-  FfnSizes sizes;
-  for (const LayerFacts& layer : config.layers)
-    if (layer.sparse) sizes.add(layer);
-  return sizes;
-}
-
-// [rows, width] at row `first` of a pool that was taken for the widest.
-TensorView piece(TensorView pool, int64_t first, int64_t rows, int64_t width) {
-  return pool.reshaped({pool.elements()})
-      .rows(first * pool.dim(1), rows * width)
-      .reshaped({rows, width});
-}
-
 }  // namespace
 
 struct ExpertRanks::State {
@@ -70,7 +51,7 @@ struct ExpertRanks::State {
   State(const ModelConfig& c, const TrainPassOptions& options, int64_t ranks, Arena a)
       : config(c), holding(options.holding), one_layer(options.recompute), arena(std::move(a)) {
     const FfnSizes sizes = sparse_sizes(c);
-    row_count_max = rows_max(sizes, options.rows_max, ranks);
+    row_count_max = ranks * owned_rows_max(sizes, options.rows_max, ranks);
     const int64_t d = c.hidden_size, i = sizes.expert_width,
                   layers = one_layer ? 1 : sparse_layers_before(c.layer_count());
     inputs = arena.take_f32({layers * row_count_max, d});
@@ -189,8 +170,8 @@ void ExpertRanks::State::finish(Stream& stream) {
 FfnActivations ExpertRanks::State::activations(const ExpertCall& call) {
   const Kept& layer = of(call);
   const int64_t rows = layer.rows.rows(), width = call.facts.experts.width;
-  return {piece(gate, layer.first, rows, width), piece(up, layer.first, rows, width),
-          piece(h, layer.first, rows, width)};
+  return {rows_of_pool(gate, layer.first, rows, width), rows_of_pool(up, layer.first, rows, width),
+          rows_of_pool(h, layer.first, rows, width)};
 }
 
 void ExpertRanks::State::forward(const ExpertCall& call) {
@@ -210,7 +191,7 @@ void ExpertRanks::State::backward(const ExpertCall& call) {
   const ExpertViews views{.x = inputs.rows(layer.first, rows),
                           .a = activations(call),
                           .dy = arrived.rows(0, rows),
-                          .dh = piece(dexpert, 0, rows, call.facts.experts.width),
+                          .dh = rows_of_pool(dexpert, 0, rows, call.facts.experts.width),
                           .dx = leaving.rows(0, rows)};
   experts_backward(call.weights, call.facts.activation, layer.rows, views, by_source, call.stream);
 }

@@ -2,6 +2,8 @@
 // by source.
 #include "model/experts.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "kernels/bias.h"
 #include "kernels/elementwise.h"
@@ -56,6 +58,23 @@ void weight_gradients(const ProductGradients& g, ConstTensorView offsets, ConstT
 }
 
 }  // namespace
+
+FfnSizes sparse_sizes(const ModelConfig& config) {
+  FfnSizes sizes;
+  for (int64_t i = 0; i < config.layer_count() + config.mtp_layer_count; ++i)
+    if (config.layer(i).sparse) sizes.add(config.layer(i));
+  return sizes;
+}
+
+int64_t owned_rows_max(const FfnSizes& sizes, int64_t tokens, int64_t owners) {
+  return tokens * std::min(sizes.experts_per_token, sizes.experts / owners);
+}
+
+TensorView rows_of_pool(TensorView pool, int64_t first, int64_t rows, int64_t width) {
+  return pool.reshaped({pool.elements()})
+      .rows(first * pool.dim(1), rows * width)
+      .reshaped({rows, width});
+}
 
 SourcedRows::SourcedRows(int64_t sources_max, int64_t experts_max, Device device)
     : groups_(sources_max * experts_max + 1, device),

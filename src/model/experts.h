@@ -17,6 +17,15 @@
 
 namespace dure {
 
+// The widest of all sparse layers, the MTP layer among them.
+FfnSizes sparse_sizes(const ModelConfig& config);
+// Rows of one layer that one of so many owners may get of T tokens: each may choose as many of its
+// experts as it takes.
+int64_t owned_rows_max(const FfnSizes& sizes, int64_t tokens, int64_t owners);
+// [rows, width] at row `first` of a pool [rows, at least width] that was taken for the widest layer
+// and is filled without gaps.
+TensorView rows_of_pool(TensorView pool, int64_t first, int64_t rows, int64_t width);
+
 // Rows of sources one after another, each by expert, as counts say.
 class SourcedRows {
  public:

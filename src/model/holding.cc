@@ -18,6 +18,14 @@ ExpertRange experts_held(const Holding& holding, int64_t expert_count) {
   return {each * holding.expert_part, each * (holding.expert_part + 1)};
 }
 
+std::optional<int64_t> first_uneven_layer(const ModelConfig& config, int64_t expert_parts) {
+  for (int64_t i = 0; i < config.layer_count() + config.mtp_layer_count; ++i) {
+    const LayerFacts& layer = config.layer(i);
+    if (layer.sparse && layer.experts.count % expert_parts != 0) return i;
+  }
+  return std::nullopt;
+}
+
 bool holds_layer(const Holding& holding, int64_t layer) {
   return layer >= holding.layer_begin && layer < holding.layer_end;
 }

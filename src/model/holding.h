@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,9 @@ struct ExpertRange {
 };
 // Of a sparse layer's experts. Checked: they divide.
 ExpertRange experts_held(const Holding& holding, int64_t expert_count);
+
+// The first sparse layer, the MTP layer among them, whose experts are not so many equal parts.
+std::optional<int64_t> first_uneven_layer(const ModelConfig& config, int64_t expert_parts);
 
 bool holds_layer(const Holding& holding, int64_t layer);
 // A tensor, or the expert of a stack that `id` names; of a whole stack: some of it.

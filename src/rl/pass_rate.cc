@@ -7,7 +7,7 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/progress.h"
-#include "rl/quiet_steps.h"
+#include "grade/grader.h"
 #include "train/metrics.h"
 
 namespace dure {

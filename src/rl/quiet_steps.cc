@@ -3,13 +3,6 @@
 
 namespace dure {
 
-std::string failure_kinds(const std::map<std::string, int64_t>& failures) {
-  std::string out;
-  for (const auto& [kind, count] : failures)
-    out += fmt::format("{}{} {}", out.empty() ? "" : ", ", count, kind);
-  return out;
-}
-
 void QuietSteps::add(const std::vector<Rollout>& rollouts) {
   for (const Rollout& r : rollouts) {
     ++answers_;

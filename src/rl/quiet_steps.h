@@ -28,7 +28,4 @@ class QuietSteps {
   std::map<std::string, int64_t> failures_;
 };
 
-// Of failures by kind: "3 died, 1 timeout".
-std::string failure_kinds(const std::map<std::string, int64_t>& failures);
-
 }  // namespace dure

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "comm/packer.h"
+#include "eval/grade_bytes.h"
 #include "text/chat.h"
 
 namespace dure {
@@ -20,12 +21,7 @@ void pack(const Rollout& r, Packer& out) {
   out.number(r.score);
   out.number(r.dropped);
   out.json(r.parts);
-  out.number(r.grade.score.has_value());
-  out.number(r.grade.score.value_or(0));
-  out.text(r.grade.extracted);
-  out.text(r.grade.reason);
-  out.json(r.grade.parts);
-  out.text(r.grade.failure);
+  pack_grade(r.grade, out);
 }
 
 void unpack(Unpacker& in, Rollout& r) {
@@ -40,13 +36,7 @@ void unpack(Unpacker& in, Rollout& r) {
   r.score = in.number<double>();
   r.dropped = in.number<bool>();
   r.parts = in.json();
-  const bool known = in.number<bool>();
-  const auto score = in.number<double>();
-  r.grade.score = known ? std::optional(score) : std::nullopt;
-  r.grade.extracted = in.text();
-  r.grade.reason = in.text();
-  r.grade.parts = in.json();
-  r.grade.failure = in.text();
+  r.grade = unpack_grade(in);
 }
 
 void pack_episode(const PlayedEpisode& episode, Packer& out) {

@@ -10,17 +10,10 @@ constexpr int64_t kFloatBytes = sizeof(float);
 
 SharedTensors share_block(const ModelConfig& config, const LearnerOptions& options,
                           const MeshShape& shape, const BlockFacts& facts) {
-  const bool by_batch = facts.by == BlockFacts::SharedBy::kBatch;
-  const int64_t ranks = by_batch ? shape.batch() : shape.data;
-  const ParameterLayout layout = layout_of(config, facts.holding);
-  const TensorCost cost = [&](const ImpliedTensor& t) { return update_cost(options, config, t); };
-  const std::vector<int64_t> costs = costs_of(layout, cost);
-  const Shards shards = share_out(layout, costs, static_cast<int>(ranks));
-  SharedTensors out{.ranks = ranks,
-                    .sources = facts.sources,
-                    .bytes = layout.elements * kFloatBytes,
-                    .elements = shards.elements};
-  for (int r = 0; r < static_cast<int>(ranks); ++r) {
+  const auto [layout, costs, shards] = shares_of(config, options, shape, facts);
+  SharedTensors out{
+      .facts = facts, .bytes = layout.elements * kFloatBytes, .elements = shards.elements};
+  for (int r = 0; r < static_cast<int>(facts.ranks(shape)); ++r) {
     int64_t moments = 0;
     std::vector<Shape>& muon = out.muon.emplace_back();
     for (size_t t = 0; t < layout.tensors.size(); ++t) {
@@ -36,6 +29,15 @@ SharedTensors share_block(const ModelConfig& config, const LearnerOptions& optio
 
 }  // namespace
 
+BlockShares shares_of(const ModelConfig& config, const LearnerOptions& options,
+                      const MeshShape& shape, const BlockFacts& facts) {
+  BlockShares out{.layout = layout_of(config, facts.holding)};
+  out.costs =
+      costs_of(out.layout, [&](const ImpliedTensor& t) { return update_cost(options, config, t); });
+  out.shards = share_out(out.layout, out.costs, static_cast<int>(facts.ranks(shape)));
+  return out;
+}
+
 int64_t SharedTensors::scratch_bytes(size_t rank, int64_t thread_count) const {
   int64_t floats = 0;
   for (const Shape& shape : muon[rank])
@@ -44,6 +46,7 @@ int64_t SharedTensors::scratch_bytes(size_t rank, int64_t thread_count) const {
 }
 
 int64_t SharedTensors::buffer_bytes(size_t rank) const {
+  const int64_t ranks = std::ssize(elements);
   if (ranks == 1) return 0;
   const int64_t summed = ranks * std::min(elements[rank], kRoundElements);
   int64_t gathered = 0;
@@ -59,11 +62,6 @@ std::vector<SharedTensors> share_tensors(const ModelConfig& config, const Learne
   for (const BlockFacts& facts : blocks_of(shape, holding))
     out.push_back(share_block(config, options, shape, facts));
   return out;
-}
-
-size_t place_among(const SharedTensors& tensors, const MeshShape& shape, const MeshPlace& place) {
-  const bool by_batch = tensors.sources == 1;
-  return static_cast<size_t>(by_batch ? place.data * shape.expert + place.expert : place.data);
 }
 
 }  // namespace dure

@@ -15,8 +15,7 @@ namespace dure {
 
 // Tensors that a group of ranks has alike, and each rank's run of them.
 struct SharedTensors {
-  int64_t ranks = 1;                  // of the group
-  int64_t sources = 1;                // trees of gradients
+  BlockFacts facts;
   int64_t bytes = 0;                  // of the block: the masters, or one of gradients
   std::vector<int64_t> elements;      // [ranks] moved by each, padding included
   std::vector<int64_t> moment_bytes;  // [ranks]
@@ -27,10 +26,16 @@ struct SharedTensors {
   int64_t buffer_bytes(size_t rank) const;
 };
 
+// A block that is not allocated, and its split over the ranks of its group.
+struct BlockShares {
+  ParameterLayout layout;
+  std::vector<int64_t> costs;  // of each tensor; 0: nothing is moved
+  Shards shards;
+};
+BlockShares shares_of(const ModelConfig& config, const LearnerOptions& options,
+                      const MeshShape& shape, const BlockFacts& facts);
+
 // Of a stage: everything, or all but the routed experts, and a part of those.
 std::vector<SharedTensors> share_tensors(const ModelConfig& config, const LearnerOptions& options,
                                          const MeshShape& shape, int64_t stage);
-// A rank's place among those that share the tensors.
-size_t place_among(const SharedTensors& tensors, const MeshShape& shape, const MeshPlace& place);
-
 }  // namespace dure

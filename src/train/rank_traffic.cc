@@ -2,6 +2,7 @@
 #include "train/rank_traffic.h"
 
 #include "kernels/optimiser.h"
+#include "train/rank_shares.h"
 
 namespace dure {
 namespace {
@@ -11,12 +12,8 @@ double number(int64_t value) { return static_cast<double>(value); }
 // One block's share of gradients, norm and weights.
 void add_block(const ModelConfig& config, const LearnerOptions& options, const MeshShape& shape,
                const MeshPlace& place, const BlockFacts& facts, StepTraffic& out) {
-  const bool by_batch = facts.by == BlockFacts::SharedBy::kBatch;
-  const int64_t ranks = by_batch ? shape.batch() : shape.data,
-                rank = by_batch ? place.data * shape.expert + place.expert : place.data;
-  const ParameterLayout layout = layout_of(config, facts.holding);
-  const TensorCost cost = [&](const ImpliedTensor& t) { return update_cost(options, config, t); };
-  const Shards shards = share_out(layout, costs_of(layout, cost), static_cast<int>(ranks));
+  const auto [layout, costs, shards] = shares_of(config, options, shape, facts);
+  const int64_t ranks = facts.ranks(shape), rank = facts.rank(shape, place);
   const double own = number(shards.elements[static_cast<size_t>(rank)]);
   out.gradients += ranks == 1 ? 0 : 4 * (number(layout.elements) - own);
   out.weights += 4 * own * number(ranks - 1);

@@ -79,14 +79,11 @@ void check_experts_over_ranks(const ModelConfig& config, const MeshShape& ranks,
     fail(ErrorCode::kInvalidArgument,
          "{}: ranks.expert is {}, but the model has no experts: give its ranks to ranks.data",
          source, ranks.expert);
-  for (int64_t i = 0; i < config.layer_count(); ++i) {
-    const int64_t experts = config.layer(i).experts.count;
-    if (!config.layer(i).sparse || experts % ranks.expert == 0) continue;
+  if (const std::optional<int64_t> layer = first_uneven_layer(config, ranks.expert))
     fail(ErrorCode::kInvalidArgument,
          "{}: ranks.expert is {}, which does not divide the {} experts of layer {}: set it to a "
          "divisor",
-         source, ranks.expert, experts, i);
-  }
+         source, ranks.expert, config.layer(*layer).experts.count, *layer);
 }
 
 std::vector<double> sum_over_parts(std::span<const double> own, int64_t width, int64_t part_count,

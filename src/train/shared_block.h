@@ -22,6 +22,14 @@ struct BlockFacts {
   Holding holding;      // these tensors; their runs in the masters' block have the same order
   int64_t sources = 1;  // neighbours in the order of parts, as many trees
   SharedBy by = SharedBy::kBatch;
+
+  // Of the group that has it alike: its ranks, and a rank's place among them.
+  int64_t ranks(const MeshShape& shape) const {
+    return by == SharedBy::kBatch ? shape.batch() : shape.data;
+  }
+  int64_t rank(const MeshShape& shape, const MeshPlace& place) const {
+    return by == SharedBy::kBatch ? place.data * shape.expert + place.expert : place.data;
+  }
 };
 std::vector<BlockFacts> blocks_of(const MeshShape& shape, const Holding& holding);
 
