@@ -1,6 +1,9 @@
 // Reads a model's texts, and from generation_config.json its sampling defaults.
 #include "chat/chat_texts.h"
 
+#include <map>
+#include <set>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "data/model_texts.h"
@@ -9,16 +12,82 @@
 namespace dure {
 namespace {
 
-// transformers applies them; the sampler has no such step.
-void warn_of_unknown(JsonFields& fields) {
-  constexpr std::pair<const char*, double> kOff[] = {
-      {"num_beams", 1},      {"no_repeat_ngram_size", 0}, {"typical_p", 1},
-      {"epsilon_cutoff", 0}, {"eta_cutoff", 0},           {"penalty_alpha", 0},
-      {"min_length", 0},     {"min_new_tokens", 0},       {"encoder_repetition_penalty", 1}};
-  for (const auto& [name, off] : kOff) {
-    const Json* value = fields.find(name);
-    if (value == nullptr || (value->is_number() && value->as_double(name) == off)) continue;
-    log_warn("{} is {}: no such setting here, it is left out", fields.place(name), value->dump());
+// Fields of generation_config.json that choose no token: lengths are the command line's, ends
+// the stop rule's, caches and reports transformers' own.
+bool chooses_no_token(const std::string& name) {
+  static const std::set<std::string> names = {"bos_token_id",
+                                              "eos_token_id",
+                                              "pad_token_id",
+                                              "max_length",
+                                              "max_new_tokens",
+                                              "max_time",
+                                              "early_stopping",
+                                              "length_penalty",
+                                              "num_return_sequences",
+                                              "use_cache",
+                                              "cache_implementation",
+                                              "cache_config",
+                                              "max_cache_len",
+                                              "prefill_chunk_size",
+                                              "low_memory",
+                                              "output_scores",
+                                              "output_attentions",
+                                              "output_hidden_states",
+                                              "output_logits",
+                                              "renormalize_logits",
+                                              "return_dict_in_generate",
+                                              "compile_config",
+                                              "disable_compile",
+                                              "decoder_start_token_id",
+                                              "is_assistant",
+                                              "num_assistant_tokens",
+                                              "num_assistant_tokens_schedule",
+                                              "use_mtp",
+                                              "target_lookbehind",
+                                              "assistant_confidence_threshold",
+                                              "trust_remote_code",
+                                              "assistant_early_exit",
+                                              "assistant_lookbehind",
+                                              "speculation_type",
+                                              "prompt_lookup_num_tokens",
+                                              "max_matching_ngram_size",
+                                              "assistant_ensemble_weight",
+                                              "continuous_batching_config",
+                                              "remove_invalid_values",
+                                              "transformers_version",
+                                              "generation_kwargs"};
+  return name.starts_with('_') || names.contains(name);
+}
+
+// transformers' value of a field that is off, beside null, false and what is empty.
+bool is_off(const std::string& name, const Json& value) {
+  static const std::map<std::string, double> off = {{"num_beams", 1},
+                                                    {"no_repeat_ngram_size", 0},
+                                                    {"typical_p", 1},
+                                                    {"epsilon_cutoff", 0},
+                                                    {"eta_cutoff", 0},
+                                                    {"penalty_alpha", 0},
+                                                    {"min_length", 0},
+                                                    {"min_new_tokens", 0},
+                                                    {"encoder_repetition_penalty", 1},
+                                                    {"num_beam_groups", 1},
+                                                    {"encoder_no_repeat_ngram_size", 0},
+                                                    {"diversity_penalty", 0},
+                                                    {"guidance_scale", 1},
+                                                    {"top_h", 1}};
+  if (value.is_null() || value == Json(false)) return true;
+  if ((value.is_array() || value.is_object()) && value.size() == 0) return true;
+  const auto found = off.find(name);
+  return found != off.end() && value.is_number() && value.as_double(name) == found->second;
+}
+
+// What transformers would do and nothing here does, said once for each.
+void warn_of_others(const JsonFields& fields, const Json& settings) {
+  for (const auto& [name, value] : settings.as_object()) {
+    if (fields.known().contains(name) || chooses_no_token(name) || is_off(name, value)) continue;
+    const std::string text = value.dump();
+    log_warn("{} is {}: no such setting here, it is left out", fields.place(name.c_str()),
+             text.size() > 60 ? text.substr(0, 60) + "..." : text);
   }
 }
 
@@ -31,6 +100,11 @@ void read_sampling(JsonFields& fields, SamplingOptions& out) {
   out.presence_penalty = fields.number("presence_penalty").value_or(out.presence_penalty);
   out.frequency_penalty = fields.number("frequency_penalty").value_or(out.frequency_penalty);
   if (!fields.boolean("do_sample").value_or(true)) out.temperature = 0;
+  if (out.top_k == -1) out.top_k = 0;  // Off, as vLLM and llama.cpp spell it.
+  if (out.top_p == 0) {                // transformers keeps one token: the likeliest.
+    out.top_p = 1;
+    out.temperature = 0;
+  }
 }
 
 // A call ends an answer as its last word does; config.json and a GGUF file's keys name one of them.
@@ -79,7 +153,7 @@ SamplingOptions load_sampling(const ModelFiles& files) {
       gguf ? files.path().string() : (files.path() / "generation_config.json").string();
   JsonFields fields(*generation, where);
   read_sampling(fields, out);
-  warn_of_unknown(fields);
+  warn_of_others(fields, *generation);
   try {
     check_sampling(out, files.config().vocab_size);
   } catch (const Error& error) {

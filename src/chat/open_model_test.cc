@@ -93,11 +93,38 @@ TEST_F(OpenModels, NullIsUnsetAndGreedyIsGreedy) {
       sampling_of(R"({"do_sample":true,"repetition_penalty":1.1,"min_p":0.05,"top_k":0})");
   EXPECT_EQ(all.repetition_penalty, 1.1);
   EXPECT_EQ(all.min_p, 0.05);
+  EXPECT_EQ(sampling_of(R"({"do_sample":true,"top_k":-1})").top_k, 0);
+  const SamplingOptions none = sampling_of(R"({"do_sample":true,"temperature":0.7,"top_p":0})");
+  EXPECT_EQ(none.temperature, 0.0);
+  EXPECT_EQ(none.top_p, 1.0);
   for (const char* wrong : {R"({"temperature":"hot"})", R"({"top_p":2})", R"({"top_k":-3})",
                             R"({"repetition_penalty":0})", R"({"do_sample":"no"})", "[]"}) {
     const std::string refusal = message_of([&] { sampling_of(wrong); });
     EXPECT_NE(refusal.find("settings/generation_config.json"), std::string::npos) << refusal;
   }
+}
+
+// What would choose other tokens in transformers is said; what would not, or is off, is not.
+TEST_F(OpenModels, SettingsThatAreNotThereAreSaid) {
+  const auto said_of = [&](const std::string& json) {
+    ModelTexts texts = tiny_texts();
+    texts.generation_config = json;
+    testing::internal::CaptureStderr();
+    load_sampling(*open("others", texts).files);
+    return testing::internal::GetCapturedStderr();
+  };
+  for (const char* field :
+       {R"("stop_strings":["\n"])", R"("suppress_tokens":[5,6])", R"("bad_words_ids":[[5]])",
+        R"("num_beams":4)", R"("guidance_scale":1.5)", R"("forced_eos_token_id":7)"}) {
+    const std::string name(field + 1, std::string_view(field).find('"', 1) - 1);
+    EXPECT_NE(said_of("{" + std::string(field) + "}").find("generation_config.json: " + name),
+              std::string::npos)
+        << field;
+  }
+  EXPECT_EQ(said_of(R"({"num_beams":1,"suppress_tokens":[],"stop_strings":null,"max_length":20,
+                        "transformers_version":"5.1.0","_from_model_config":true,"top_k":5,
+                        "num_beam_groups":1,"diversity_penalty":0.0,"use_cache":true})"),
+            "");
 }
 
 TEST_F(OpenModels, EndsOutsideTheVocabularyAreRefusedByFile) {

@@ -1,6 +1,7 @@
 // Forms by the fields that stand in a record; each a function to a list of messages.
 #include "data/chat_form.h"
 
+#include <cctype>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,20 @@ namespace {
 
 const Json* conversations_of(const Json& record) {
   return first_present(record, {"conversations", "conversation"});
+}
+
+// A list as its JSON text, as tables of records have it, too.
+Json list_of(const Json& given, const char* name) {
+  Json list = given;
+  if (given.is_string()) {
+    try {
+      list = parse_json(given.as_string(), name);
+    } catch (const Error&) {
+      refuse("'{}' is a text that is no JSON list", name);
+    }
+  }
+  if (!list.is_array()) refuse("'{}' is not a list", name);
+  return list;
 }
 
 const Json* output_of(const Json& record) { return first_present(record, {"output", "response"}); }
@@ -70,7 +85,15 @@ const char* fields_of(RecordForm form) {
           key, kWrite);
     }
   }
-  refuse("neither 'text' nor 'messages'");
+  std::string names;
+  for (const auto& [key, value] : record.as_object()) {
+    if (value.is_array() && value.size() > 0 && value.at(size_t{0}).is_object())
+      refuse("neither 'text' nor 'messages', but a list '{}': give the list alone as the file",
+             key);
+    if (!value.is_null() && names.size() < 60)
+      names += (names.empty() ? "" : ", ") + json_quote(key);
+  }
+  refuse("neither 'text' nor 'messages'{}{}", names.empty() ? "" : ", but ", names);
 }
 
 // --- ShareGPT.
@@ -82,13 +105,17 @@ Json message_of(const char* role, const Json& content) {
   return message;
 }
 
+// In the spellings that datasets have, in any case; others are refused as unknown roles.
 std::string role_of_speaker(const std::string& from) {
-  if (from == "human" || from == "user") return "user";
-  if (from == "gpt" || from == "chatgpt" || from == "assistant" || from == "model" ||
-      from == "bot" || from == "function_call")
-    return "assistant";
-  if (from == "observation" || from == "function_response") return "tool";
-  return from;  // "system", "tool"; others are refused as unknown roles.
+  std::string name = from;
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (name == "human") return "user";
+  for (const char* answers : {"gpt", "chatgpt", "model", "bot", "ai", "function_call"})
+    if (name == answers) return "assistant";
+  for (const char* results :
+       {"observation", "function", "function_response", "tool_response", "ipython"})
+    if (name == results) return "tool";
+  return name;
 }
 
 // The calls that a speaker called function_call makes: {"name", "arguments"}, or a list of them, or
@@ -118,11 +145,19 @@ Json calls_of(const Json& value) {
 // {"from": "human", "value": "..."} as {"role": "user", "content": "..."}; others as they are.
 Json without_speaker(const Json& message) {
   const Json* from = present(message, "from");
-  if (from == nullptr || present(message, "role") != nullptr) return message;
+  const Json* role = present(message, "role");
+  if (role != nullptr && role->is_string() &&
+      role_of_speaker(role->as_string()) != role->as_string()) {
+    Json out = message;
+    out["role"] = role_of_speaker(role->as_string());
+    return out;
+  }
+  if (from == nullptr || role != nullptr) return message;
   if (!from->is_string()) refuse("'from' of a message is not a string");
-  const bool calls = from->as_string() == "function_call";
+  const std::string& speaker = from->as_string();
+  const bool calls = speaker == "function_call";
   Json out = Json::object();
-  out["role"] = role_of_speaker(from->as_string());
+  out["role"] = role_of_speaker(speaker);
   for (const auto& [key, value] : message.as_object()) {
     if (key == "value" && calls) {
       out["tool_calls"] = calls_of(value);
@@ -136,7 +171,6 @@ Json without_speaker(const Json& message) {
 }
 
 Json without_speakers(const Json& list) {
-  if (!list.is_array()) return list;
   Json out = Json::array();
   for (const Json& message : list.as_array()) out.push_back(without_speaker(message));
   return out;
@@ -152,6 +186,10 @@ void append_side(Json& list, const Json& side, const char* name, const char* rol
 
 // Only the completion is to be learnt.
 Json messages_of_completion(const Json& record) {
+  if (const Json* label = present(record, "label"); label != nullptr && label->is_bool())
+    refuse(
+        "a labelled answer ('label'), which may be a bad one: learn from it with `dure prefer`, or "
+        "leave the bad ones and 'label' away");
   Json list = Json::array();
   append_side(list, *present(record, "prompt"), "prompt", "user");
   for (Json& message : list.as_array()) {
@@ -185,9 +223,10 @@ Json messages_of_instruction(const Json& record) {
   std::string text = text_field(*present(record, "instruction"), "instruction");
   const Json& output = *output_of(record);
   text_field(output, present(record, "output") != nullptr ? "output" : "response");
-  if (const Json* input = present(record, "input")) {
-    const std::string& more = text_field(*input, "input");
-    if (!more.empty()) text += "\n\n" + more;
+  for (const char* name : {"input", "context"}) {  // Dolly's has the other name.
+    const Json* input = present(record, name);
+    const std::string more = input == nullptr ? "" : text_field(*input, name);
+    if (!more.empty()) text += (text.empty() ? "" : "\n\n") + more;
   }
   Json list = Json::array();
   if (const Json* history = present(record, "history")) append_history(list, *history);
@@ -208,7 +247,7 @@ void check_beside_messages(const Json& record, const Json& list) {
   if (parallel == nullptr) return;
   if (!(*parallel == Json(true)) && !(*parallel == Json(false)))
     refuse("'parallel_tool_calls' is {}: true or false", parallel->dump());
-  if (*parallel == Json(true) || !list.is_array()) return;
+  if (*parallel == Json(true)) return;
   for (const Json& message : list.as_array()) {
     const Json* calls = message.is_object() ? present(message, "tool_calls") : nullptr;
     if (calls != nullptr && calls->is_array() && calls->size() > 1)
@@ -216,8 +255,9 @@ void check_beside_messages(const Json& record, const Json& list) {
   }
 }
 
+// A system text beside the messages comes first, unless they begin with one.
 Json with_system(const Json& record, Json list) {
-  const Json* system = present(record, "system");
+  const Json* system = first_present(record, {"system", "system_prompt"});
   if (system == nullptr || !system->is_string() || system->as_string().empty()) return list;
   const Json* first =
       list.size() > 0 && list.at(size_t{0}).is_object() ? list.at(size_t{0}).find("role") : nullptr;
@@ -268,14 +308,13 @@ RecordForm form_of(const Json& record, RecordForm wanted) {
 Json messages_in(const Json& record, RecordForm form) {
   DURE_CHECK(form != RecordForm::kAuto && form != RecordForm::kText);
   if (form == RecordForm::kMessages) {
-    Json list = without_speakers(*present(record, "messages"));
+    Json list = without_speakers(list_of(*present(record, "messages"), "messages"));
     check_beside_messages(record, list);
-    return list;
+    return with_system(record, std::move(list));
   }
   Json list;
   if (form == RecordForm::kShareGpt) {
-    list = without_speakers(*conversations_of(record));
-    if (!list.is_array()) refuse("'conversations' is not a list");
+    list = without_speakers(list_of(*conversations_of(record), "conversations"));
   } else {
     list = form == RecordForm::kAlpaca ? messages_of_instruction(record)
                                        : messages_of_completion(record);

@@ -82,6 +82,48 @@ TEST(ChatForm, AlpacaHasAnInputAndAHistory) {
   EXPECT_EQ(all, "system:s;user:a;assistant:b;user:c;assistant:d;user:i\n\nx;assistant:o;");
 }
 
+std::string spoken(const ChatRecord& record) {
+  std::string all;
+  for (const Message& message : messages_from_json(record.messages, "test")) {
+    all += std::string(role_name(message.role)) + ":" + message.content +
+           (message.reasoning.empty() ? "" : "(" + message.reasoning + ")") + ";";
+  }
+  return all;
+}
+
+// What stands beside the question in other fields is part of it.
+TEST(ChatForm, NothingThatBelongsToTheQuestionIsLost) {
+  const std::string turns = R"([{"role":"user","content":"q"},{"role":"assistant","content":"a"}])";
+  const std::pair<std::string, const char*> cases[] = {
+      {R"({"instruction":"i","context":"c","response":"r","category":"x"})",
+       "user:i\n\nc;assistant:r;"},
+      {R"({"instruction":"","input":"x","output":"o"})", "user:x;assistant:o;"},
+      {R"({"system":"s","messages":)" + turns + "}", "system:s;user:q;assistant:a;"},
+      {R"({"system_prompt":"s","messages":)" + turns + "}", "system:s;user:q;assistant:a;"},
+      {R"({"system":"","messages":)" + turns + "}", "user:q;assistant:a;"},
+      {R"({"system":"t","messages":[{"role":"system","content":"s"},)" + turns.substr(1) + "}",
+       "system:s;user:q;assistant:a;"},
+      {R"({"messages":[{"role":"user","content":"q"},)"
+       R"({"role":"assistant","content":"a","thinking":"why"}]})",
+       "user:q;assistant:a(why);"}};
+  for (const auto& [line, expected] : cases) EXPECT_EQ(spoken(read(line)), expected) << line;
+}
+
+// Roles in any case and by their other names, and lists as their JSON text.
+TEST(ChatForm, SpellingsOfDatasets) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({"messages":"[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":\"a\"}]"})",
+       "user:q;assistant:a;"},
+      {R"({"messages":[{"role":"Human","content":"q"},{"role":"GPT","content":"a"}]})",
+       "user:q;assistant:a;"},
+      {R"({"conversations":[{"from":"Human","value":"q"},{"from":"AI","value":"a"}]})",
+       "user:q;assistant:a;"},
+      {R"({"messages":[{"role":"USER","content":"q"},{"role":"function","name":"f","content":"4"},)"
+       R"({"role":"model","content":"a"}]})",
+       "user:q;tool:4;assistant:a;"}};
+  for (const auto& [line, expected] : cases) EXPECT_EQ(spoken(read(line)), expected) << line;
+}
+
 TEST(ChatForm, OpenAiFineTuningFilesAreReadWhole) {
   const ChatRecord record = read(
       R"({"messages":[{"role":"system","content":"s"},{"role":"user","content":"q"},)"
@@ -112,7 +154,12 @@ TEST(ChatForm, BrokenRecordsAreNamed) {
        "unknown role 'robot'"},
       {R"({"messages":{}})", "'messages' is not a list"},
       {R"({"messages":[]})", "no message of the assistant"},
-      {R"({"conversations":"x"})", "'conversations' is not a list"},
+      {R"({"conversations":"x"})", "'conversations' is a text that is no JSON list"},
+      {R"({"conversations":{}})", "'conversations' is not a list"},
+      {R"({"prompt":"p","completion":"c","label":false})", "dure prefer"},
+      {R"({"messages":[)" + turns + R"(],"images":["a.png"]})", "'images' beside the conversation"},
+      {R"({"data":[{"text":"x"}],"version":1})", "a list 'data': give the list alone"},
+      {R"({"title":"x","body":"y"})", R"(but "title", "body")"},
       {R"({"conversations":[{"from":5,"value":"x"}]})", "'from' of a message is not a string"},
       {R"({"conversations":[{"from":"alien","value":"x"}]})", "unknown role 'alien'"},
       {R"({"conversations":[{"from":"human","value":"q"},{"from":"function_call","value":"f"}]})",

@@ -124,10 +124,25 @@ void check_message(const Json& message) {
         "{{...}}}}]");
   const Json* calls = present(message, "tool_calls");
   const bool has_calls = calls != nullptr && (!calls->is_array() || calls->size() > 0);
-  const bool reasons = first_present(message, {"reasoning_content", "reasoning"}) != nullptr;
+  const bool reasons =
+      first_present(message, {"reasoning_content", "reasoning", "thinking"}) != nullptr;
   if (content == nullptr && !has_calls && !(role->as_string() == "assistant" && reasons))
     refuse("a message has neither 'content' nor 'tool_calls'");
 }
+
+namespace {
+
+// The words around a picture would be learnt without it.
+void refuse_media(const Json& record) {
+  for (const char* key : {"images", "image", "videos", "video", "audios", "audio"}) {
+    const Json* media = present(record, key);
+    const bool none = media == nullptr || *media == Json("") ||
+                      ((media->is_array() || media->is_object()) && media->size() == 0);
+    if (!none) refuse("'{}' beside the conversation: the model reads text alone", key);
+  }
+}
+
+}  // namespace
 
 Json read_tools(const Json& given) {
   Json tools = given;
@@ -147,8 +162,8 @@ std::optional<ChatRecord> read_chat_record(const Json& record, const std::string
                                            ChatNotes& notes, RecordForm wanted) {
   const RecordForm form = form_of(record, wanted);
   if (form == RecordForm::kText) return std::nullopt;
+  refuse_media(record);
   Json messages = messages_in(record, form);
-  if (!messages.is_array()) refuse("'messages' is not a list");
   for (const Json& message : messages.as_array()) check_shape(message);
   ChatNotes met;
   split_reasoning(messages, place, notes.reasoning_left, met);

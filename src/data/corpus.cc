@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/utf8.h"
@@ -26,7 +27,7 @@ constexpr const char* kFormat = "dure-corpus";
 constexpr int kVersion = 1;
 // Raised whenever the same inputs and options give other documents (extraction, generators), so
 // that old folders are made again.
-constexpr int kContentRevision = 2;
+constexpr int kContentRevision = 3;
 
 struct SourceInputs {
   const CorpusSource* source;
@@ -79,6 +80,20 @@ class Writer {
   std::map<std::string, Output> outputs_;
 };
 
+// What a conversation's side is told by: all that it opens with, its first question included.
+// Several answers to one question, and one conversation cut at several turns, so fall on one side.
+std::string opening_of(const Record& chat) {
+  const Json messages = parse_json(chat.messages, "messages");
+  std::string out;
+  for (const Json& message : messages.as_array()) {
+    const std::string role = message.at("role").as_string();
+    const Json* content = message.find("content");
+    out += role + '\n' + (content == nullptr ? "" : content->dump()) + '\n';
+    if (role == "user") return out;
+  }
+  return out;
+}
+
 bool held_out(const CorpusSource& source, const InputFile& file, const Record& record) {
   // Of a prepared corpus: what it trains on may still be held out as a whole.
   if (file.heldout) return *file.heldout || source.split == SplitRule::kHeldout;
@@ -90,7 +105,7 @@ bool held_out(const CorpusSource& source, const InputFile& file, const Record& r
   }
   // Fixed: a document keeps its side whatever else is prepared.
   constexpr uint64_t kSplitSeed = 0x6475726568656c64;
-  const uint64_t hash = xxh64(record.is_chat() ? record.messages : record.text, kSplitSeed);
+  const uint64_t hash = xxh64(record.is_chat() ? opening_of(record) : record.text, kSplitSeed);
   return static_cast<double>(hash >> 11) * 0x1p-53 < source.heldout_fraction;
 }
 

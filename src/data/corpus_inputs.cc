@@ -214,12 +214,32 @@ void read_records(const InputFile& file, JsonlReader& reader, CorpusReport& repo
   report.notes += reader.notes();
 }
 
+// Under a name that says nothing of records (.txt, none) they would be learnt with their braces.
+void refuse_records_as_text(const std::string& content) {
+  const std::string line = content.substr(0, content.find('\n'));
+  if (!line.starts_with('{') || line.find_last_not_of(" \t\r") == std::string::npos ||
+      line[line.find_last_not_of(" \t\r")] != '}')
+    return;
+  try {
+    const Json first = parse_json(line, "line 1");
+    for (const char* key :
+         {"text", "messages", "conversations", "conversation", "instruction", "prompt", "chosen"}) {
+      if (!first.contains(key)) continue;
+      fail(ErrorCode::kUnsupported,
+           "records ('{}') under the name of a text: let its name end in .jsonl", key);
+    }
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kUnsupported) throw;
+  }
+}
+
 std::string text_of_file(const InputFile& file) {
   const std::string content = read_input(file.path);
   const Kind kind = kind_of(file.path);
   if (kind == Kind::kHtml) return text_of_html(content, file.path.string());
   const std::string reason = not_utf8_reason(content);
   if (!reason.empty()) fail(ErrorCode::kCorrupt, "{}", reason);
+  refuse_records_as_text(content);
   return kind == Kind::kMarkdown ? text_of_markdown(content) : tidy_text(content);
 }
 

@@ -6,8 +6,11 @@
 #include <zstd.h>
 
 #include <cstdlib>
+#include <map>
 #include <set>
 
+#include "base/error.h"
+#include "base/json.h"
 #include "base/rng.h"
 #include "base/testing.h"
 #include "data/input.h"
@@ -181,7 +184,8 @@ TEST(Jsonl, TellsWhatIsWrongWithEachBadLine) {
       {R"([1, 2])", "not an object"},
       {"{\"text\": \"\xff\"}", "not UTF-8"},
       {R"({"text": "x", "language": 7})", ""},
-      {R"({"messages": "x"})", "'messages' is not a list"},
+      {R"({"messages": "x"})", "'messages' is a text that is no JSON list"},
+      {R"({"messages": {}})", "'messages' is not a list"},
       {R"({"messages": []})", "no message of the assistant"},
       {R"({"messages": [{"role": "user", "content": "q"}]})", "no message of the assistant"},
       {R"({"messages": [{"role": "robot", "content": "q"}]})", "unknown role 'robot'"},
@@ -209,6 +213,27 @@ TEST(Jsonl, TellsWhatIsWrongWithEachBadLine) {
   EXPECT_EQ(reader.next(record), JsonlReader::Outcome::kEnd);
   EXPECT_EQ(record_line({.text = "a\"\n", .messages = "", .language = "en", .source = "s"}),
             "{\"text\":\"a\\\"\\n\",\"language\":\"en\",\"source\":\"s\"}\n");
+}
+
+// Under a name that says nothing of records they would be learnt with their braces.
+TEST(Corpus, RecordsUnderTheNameOfATextAreNoText) {
+  const TemporaryFolder folder;
+  const auto prepare = [&](const char* name, const std::string& content) {
+    write_file(folder.path() / name, content);
+    CorpusOptions options = options_for(folder.path() / name);
+    options.sources[0].split = SplitRule::kTrain;
+    prepare_corpus(options, {.out = folder.path() / (std::string(name) + "-out")});
+    return records_of(train_file(folder.path() / (std::string(name) + "-out"))).at(0).text;
+  };
+  const std::string record = "{\"text\":\"one\"}\n{\"text\":\"two\"}\n";
+  for (const char* name : {"a.txt", "blob"}) {
+    const std::string message = message_of([&] { prepare(name, record); });
+    EXPECT_NE(message.find("let its name end in .jsonl"), std::string::npos) << message;
+  }
+  EXPECT_EQ(prepare("a.jsonlines", record), "one");
+  EXPECT_EQ(prepare("A.JSONL", record), "one");
+  EXPECT_EQ(prepare("code.txt", "{ int x; }\n"), "{ int x; }");
+  EXPECT_EQ(prepare("lines.txt", "one\rtwo\r\nthree"), "one\ntwo\nthree");
 }
 
 TEST(Corpus, CutsAtParagraphsAndLosesNothing) {
@@ -314,6 +339,37 @@ TEST(Corpus, SplitsUserFilesByHashWithoutLeaksWhateverTheOrder) {
   }
   EXPECT_EQ(held[0], held[1]);
   EXPECT_NEAR(static_cast<double>(held[0].size()), 290, 6 * std::sqrt(2900 * 0.1 * 0.9));
+}
+
+// Several answers to a question, and a conversation cut at each of its turns.
+TEST(Corpus, ConversationsThatOpenAlikeStayOnOneSide) {
+  const TemporaryFolder folder;
+  std::string lines;
+  for (int i = 0; i < 300; ++i) {
+    const std::string opening = fmt::format(
+        R"({{"role":"system","content":"s"}},{{"role":"user","content":"question {}"}})", i);
+    for (int answer = 0; answer < 3; ++answer) {
+      const std::string begun =
+          opening + fmt::format(R"(,{{"role":"assistant","content":"{}"}})", answer);
+      const std::string more =
+          R"(,{"role":"user","content":"and?"},{"role":"assistant","content":"so"})";
+      lines += R"({"messages":[)" + begun + "]}\n" + R"({"messages":[)" + begun + more + "]}\n";
+    }
+  }
+  write_file(folder.path() / "chats.jsonl", lines);
+  CorpusOptions options = options_for(folder.path() / "chats.jsonl");
+  options.sources[0].heldout_fraction = 0.2;
+  prepare_corpus(options, {.out = folder.path() / "out"});
+  const auto questions = [&](const char* name) {
+    std::map<std::string, int> out;
+    for (const Record& record : records_of(folder.path() / "out" / name))
+      out[parse_json(record.messages, "m").at(1).at("content").as_string()] += 1;
+    return out;
+  };
+  const auto learnt = questions("chat-train.jsonl"), held = questions("chat-heldout.jsonl");
+  EXPECT_EQ(learnt.size() + held.size(), 300u);
+  EXPECT_NEAR(static_cast<double>(held.size()), 60, 6 * std::sqrt(300 * 0.2 * 0.8));
+  for (const auto& [question, count] : held) EXPECT_EQ(count, 6) << question;
 }
 
 TEST(Corpus, TakesEveryKindOfFileAndCountsBadRecords) {

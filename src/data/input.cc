@@ -161,6 +161,10 @@ std::string not_text_reason(std::string_view head) {
     name = "UTF-16";
   }
   if (!name.empty()) return "not UTF-8 but " + name + fmt::format(fmt::runtime(kConvert), name);
+  if (starts("version https://git-lfs.github.com/"))
+    return "a Git LFS pointer in place of the file: fetch it (`git lfs pull` in its repository)";
+  if (starts("PK\x03\x04")) return "a zip archive (or a document that is one): unpack it";
+  if (starts("PAR1")) return "a Parquet table: write its rows as JSONL";
   if (starts("\x1f\x8b"sv)) return "compressed with gzip: its name should end in .gz";
   if (starts("\x28\xb5\x2f\xfd"sv)) return "compressed with zstd: its name should end in .zst";
   const auto zeros = std::count(head.begin(), head.end(), '\0');
@@ -184,8 +188,19 @@ void open_text(std::string& text, const Path& path) {
 
 }  // namespace
 
+namespace {
+
+std::string lower_extension(const Path& path) {
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return extension;
+}
+
+}  // namespace
+
 std::unique_ptr<ByteSource> open_input(const Path& path) {
-  const std::string extension = path.extension().string();
+  const std::string extension = lower_extension(path);
   if (extension == ".zst") return std::make_unique<ZstdSource>(path);
   if (extension == ".gz") return std::make_unique<GzipSource>(path);
   return std::make_unique<PlainSource>(path);
@@ -276,12 +291,10 @@ bool LineReader::next(std::string& line) {
 bool is_utf8(std::string_view bytes) { return simdjson::validate_utf8(bytes.data(), bytes.size()); }
 
 std::string content_extension(const Path& path) {
-  Path name = path.filename();
-  if (name.extension() == ".gz" || name.extension() == ".zst") name = name.stem();
-  std::string extension = name.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return extension;
+  const std::string outer = lower_extension(path);
+  const std::string extension =
+      outer == ".gz" || outer == ".zst" ? lower_extension(path.stem()) : outer;
+  return extension == ".jsonlines" || extension == ".jl" ? ".jsonl" : extension;
 }
 
 }  // namespace dure

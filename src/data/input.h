@@ -53,7 +53,8 @@ class LineReader {
 
 bool is_utf8(std::string_view bytes);
 
-// The name without .gz or .zst, and its last extension in lower case with the dot ("" where none).
+// The last extension of the name without .gz or .zst, in lower case with the dot ("" where none);
+// ".jsonl" also for its other spellings, .jsonlines and .jl.
 std::string content_extension(const Path& path);
 
 }  // namespace dure

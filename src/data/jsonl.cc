@@ -3,14 +3,27 @@
 
 #include <simdjson.h>
 
+#include <set>
+
 #include "base/error.h"
 #include "base/json.h"
+#include "data/python_json.h"
 
 namespace dure {
 
 using simdjson::dom::element;
 
 struct JsonlReader::Parser {
+  // As JSON, else as Python reads it; `text` is then the strict spelling.
+  simdjson::error_code parse(std::string& text, element& out) {
+    const simdjson::error_code error = parser.parse(text).get(out);
+    if (error == simdjson::SUCCESS) return error;
+    std::optional<std::string> strict = strict_json(text);
+    if (!strict) return error;
+    text = std::move(*strict);
+    return parser.parse(text).get(out);
+  }
+
   simdjson::dom::parser parser;
   element current;
   std::vector<element> list;  // Of a .json file, instead of lines.
@@ -60,10 +73,21 @@ bool is_plain_text(const element& json, RecordForm form) {
   return is_present(json, "text");
 }
 
+// Parsers differ about which of two counts.
+std::string key_twice(const element& json) {
+  std::set<std::string_view> keys;
+  for (const auto& field : json.get_object()) {
+    if (!keys.insert(field.key).second) return std::string(field.key);
+  }
+  return "";
+}
+
 std::string read_record(const element& json, const std::string& place, RecordForm form,
                         Record& record, ChatNotes& notes) {
   record = {};
   if (!json.is_object()) return "not an object";
+  if (const std::string key = key_twice(json); !key.empty())
+    return fmt::format("the key '{}' comes twice", key);
   record.language = string_or_nothing(json, "language");
   record.source = string_or_nothing(json, "source");
   if (is_plain_text(json, form)) return take_text(json, record);
@@ -83,7 +107,7 @@ bool JsonlReader::open_list() {
   line_ = read_input(path_);
   if (!is_utf8(line_)) fail(ErrorCode::kCorrupt, "{}: not UTF-8", path_.string());
   element whole;
-  if (const auto error = parser_->parser.parse(line_).get(whole); error != simdjson::SUCCESS) {
+  if (const auto error = parser_->parse(line_, whole); error != simdjson::SUCCESS) {
     const size_t first = line_.find_first_not_of(" \t\r\n");
     if (first == std::string::npos || line_[first] == '{') return false;
     fail(ErrorCode::kCorrupt, "{}: not JSON: {}", path_.string(), simdjson::error_message(error));
@@ -119,8 +143,7 @@ JsonlReader::Outcome JsonlReader::next(Record& record) {
     problem_ = "not UTF-8";
     return Outcome::kBad;
   }
-  if (const auto error = parser_->parser.parse(line_).get(parser_->current);
-      error != simdjson::SUCCESS) {
+  if (const auto error = parser_->parse(line_, parser_->current); error != simdjson::SUCCESS) {
     problem_ = std::string("not JSON: ") + simdjson::error_message(error);
     return Outcome::kBad;
   }

@@ -122,8 +122,10 @@ std::optional<GgufVocab> read_gguf_vocab(const GgufMetadata& metadata, const std
     if (const GgufValue* architecture = metadata.find("general.architecture"))
       vocab.architecture = architecture->as_string("general.architecture");
     vocab.tokens = metadata.at("tokenizer.ggml.tokens").as_strings("tokenizer.ggml.tokens");
-    if (const GgufValue* merges = metadata.find("tokenizer.ggml.merges"))
-      vocab.merges = merges->as_strings("tokenizer.ggml.merges");
+    const GgufValue* merges = metadata.find("tokenizer.ggml.merges");
+    if (merges != nullptr) vocab.merges = merges->as_strings("tokenizer.ggml.merges");
+    if (merges == nullptr && vocab.model == "gpt2")
+      fail(ErrorCode::kCorrupt, "tokenizer.ggml.merges is missing: no text could be encoded");
     if (const GgufValue* types = metadata.find("tokenizer.ggml.token_type")) {
       for (const int64_t type : types->as_ints("tokenizer.ggml.token_type"))
         vocab.token_types.push_back(static_cast<int32_t>(type));

@@ -11,6 +11,7 @@
 #include "data/corpus.h"
 #include "data/input.h"
 #include "data/inspect.h"
+#include "data/python_json.h"
 #include "data/row_fit.h"
 #include "text/chat.h"
 
@@ -85,9 +86,15 @@ TEST(Input, ByteOrderMarksGoAndOtherEncodingsAreNamed) {
   write_file(path, "\xEF\xBB\xBFtext");
   EXPECT_EQ(read_input(path), "text");
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"\xFF\xFEt\0e\0"s, "UTF-16"},      {"\xFE\xFF\0t\0e"s, "UTF-16"},
-      {"\xFF\xFE\0\0t\0\0\0"s, "UTF-32"}, {"t\0e\0x\0t\0"s, "UTF-16LE"},
-      {"\0t\0e\0x\0t"s, "UTF-16BE"},      {gzip_of(folder, "text"), "should end in .gz"}};
+      {"\xFF\xFEt\0e\0"s, "UTF-16"},
+      {"\xFE\xFF\0t\0e"s, "UTF-16"},
+      {"\xFF\xFE\0\0t\0\0\0"s, "UTF-32"},
+      {"t\0e\0x\0t\0"s, "UTF-16LE"},
+      {"\0t\0e\0x\0t"s, "UTF-16BE"},
+      {gzip_of(folder, "text"), "should end in .gz"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"},
+      {"PK\x03\x04zip", "a zip archive"},
+      {"PAR1\x15", "a Parquet table"}};
   for (const auto& [bytes, part] : cases) {
     write_file(path, bytes);
     EXPECT_NE(message_of([&] { read_input(path); }).find(part), std::string::npos) << part;
@@ -99,6 +106,34 @@ TEST(Input, ByteOrderMarksGoAndOtherEncodingsAreNamed) {
   write_file(folder.path() / "a.jsonl", marked + marked);
   EXPECT_EQ(texts_of(folder.path() / "a.jsonl"), std::set<std::string>{"one"});
   EXPECT_EQ(read_all(folder.path() / "a.jsonl").size(), 2u);
+}
+
+// json.dumps writes these, and a record is not lost for them.
+TEST(Records, WhatPythonWritesIsRead) {
+  const TemporaryFolder folder;
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({"text":"NaN, Infinity","score":NaN,"low":-Infinity,"high":[Infinity]})",
+       "NaN, Infinity"},
+      {R"({"text":"a","id":123456789012345678901234567890})", "a"},
+      {R"({"text":"a","x":1e999,"y":-1.5e-3,"z":12345678901234567890})", "a"},
+      {R"({"text":"half \ud83d of it, \udE00, both \ud83d\ude00 \u00e9 \\ud83d"})",
+       "half \uFFFD of it, \uFFFD, both \U0001F600 \u00E9 \\ud83d"},
+      {R"({"text":"cut \ud83d"})", "cut \uFFFD"}};
+  for (const auto& [line, text] : cases) {
+    const Read read = read_one(folder, line);
+    EXPECT_EQ(read.problem, "") << line;
+    EXPECT_EQ(read.record.text, text) << line;
+  }
+  EXPECT_EQ(strict_json(R"({"text":"plain NaN","n":-12.5e3,"t":"\ud83d\ude00"})"), std::nullopt);
+  EXPECT_EQ(strict_json(R"([NaN,-Infinity,1234567890123456789,"\ud83d)"),
+            R"([null,null,1234567890123456789e0,"\ufffd)");
+  for (const char* torn : {R"({"text":"a","n":N)", R"({"text":"a\u)", R"({"text":"a\)"})
+    EXPECT_NE(read_one(folder, torn).problem, "") << torn;
+}
+
+TEST(Records, AKeyThatComesTwiceIsRefused) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(read_one(folder, R"({"text":"a","text":"b"})").problem, "the key 'text' comes twice");
 }
 
 TEST(Records, NullIsAbsentAndMetadataOfAnotherTypeIgnored) {

@@ -12,10 +12,12 @@ struct Line {
   size_t next;  // Where the following line begins; npos at the end.
 };
 
+// A line ends at "\n", "\r\n", or "\r" alone.
 Line line_at(std::string_view text, size_t start) {
-  const size_t end = text.find('\n', start);
+  const size_t end = text.find_first_of("\r\n", start);
   if (end == std::string_view::npos) return {text.substr(start), end};
-  return {text.substr(start, end - start), end + 1};
+  const bool both = text.substr(end).starts_with("\r\n");
+  return {text.substr(start, end - start), end + (both ? 2 : 1)};
 }
 
 std::string_view trim_right(std::string_view text) {

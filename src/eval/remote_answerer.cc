@@ -45,6 +45,7 @@ Json api_message(const Message& message) {
   out["role"] = role_name(message.role);
   out["content"] = message.content;
   if (!message.tool_call_id.empty()) out["tool_call_id"] = message.tool_call_id;
+  if (!message.name.empty()) out["name"] = message.name;
   if (message.tool_calls.empty()) return out;
   Json calls = Json::array();
   for (const ToolCall& call : message.tool_calls) calls.push_back(api_call(call));

@@ -35,6 +35,21 @@ TEST(Jinja, RendersAsJinja2Does) {
       {"{{ '1_000' | int }} {{ '3.7' | int }} {{ 'x' | int(5) }} {{ 2.5 | round }}",
        "1000 3 5 2.0"},
       {"{% if false %}{{ 1 | nope }}{% endif %}ok", "ok"},
+      {"{{ 'a.b.c'.rsplit('.', 1) }}{{ ' a  b c '.rsplit(none, 1) }}{{ ' a b '.rsplit() }}",
+       "['a.b', 'c'][' a  b', 'c']['a', 'b']"},
+      {"{{ 'a,b'.rsplit(',', 0) }}{{ ''.rsplit() }}{{ ''.rsplit('x') }}{{ 'aXXb'.rsplit('X') }}",
+       "['a,b'][]['']['a', '', 'b']"},
+      {"{{ 'tool_x'.removeprefix('tool_') }}{{ 'x.py'.removesuffix('.py') }}{{ "
+       "'x'.removesuffix('') }}",
+       "xxx"},
+      {"{{ 'h\u00e9llo'.rfind('l') }}{{ 'hello'.index('l') }}{{ 'hello'.rindex('l') }}"
+       "{{ 'x'.rfind('y') }}",
+       "323-1"},
+      {"{{ '12'.isdigit() }}{{ ''.isdigit() }}{{ '\u00b2'.isdigit() }}{{ '\u00b2'.isdecimal() }}"
+       "{{ 'caf\u00e9'.isalpha() }}{{ ' \t'.isspace() }}{{ 'aB'.islower() }}{{ 'AB'.isupper() }}",
+       "TrueFalseTrueFalseTrueTrueFalseTrue"},
+      {"{{ 'x'.ljust(3) }}|{{ 'x'.rjust(3, '0') }}|{{ 'long'.rjust(2) }}|{{ {'a': 1}.copy() }}",
+       "x  |00x|long|{'a': 1}"},
   };
   for (const auto& [text, expected] : cases) EXPECT_EQ(render(text), expected) << text;
 }
@@ -46,7 +61,9 @@ TEST(Jinja, RefusesTheRestByNameAndLine) {
       {"\n\n{{ 1 | wordcount }}", "line 3: No filter named 'wordcount'."},
       {"{% if true %}\n{{ 1 is callable }}{% endif %}", "line 2: No test named 'callable'."},
       {"\n{{ 'a'.zfill(3) }}", "line 2: the method 'zfill' of str is not supported"},
-      {"\n{{ {}.copy() }}", "line 2: the method 'copy' of dict is not supported"},
+      {"\n{{ {}.fromkeys([]) }}", "line 2: the method 'fromkeys' of dict is not supported"},
+      {"\n{{ 'a'.index('b') }}", "ValueError: substring not found"},
+      {"\n{{ 'a'.ljust(3, '') }}", "The fill character must be exactly one character long"},
       {"\n{{ [].append(1) }}", "line 2: access to attribute 'append' of 'list' object is unsafe."},
       {"\n{{ range(*[1]) }}", "line 2: '*' before an argument is not supported"},
       {"\n{% macro f() %}{{ kwargs }}{% endmacro %}", "line 2: kwargs of a macro is not supported"},

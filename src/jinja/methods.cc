@@ -43,6 +43,43 @@ Value split_method(const Value& self, const Bound& arguments) {
   return list_of(split(self.text(), separator, arguments.integer(1, -1)));
 }
 
+Value rsplit_method(const Value& self, const Bound& arguments) {
+  const std::optional<std::string_view> separator =
+      arguments.given(0) ? std::optional<std::string_view>(arguments.text(0)) : std::nullopt;
+  return list_of(rsplit(self.text(), separator, arguments.integer(1, -1)));
+}
+
+Value removeprefix(const Value& self, const Bound& arguments) {
+  std::string_view text = self.text();
+  if (text.starts_with(arguments.text(0))) text.remove_prefix(arguments.text(0).size());
+  return Value(text);
+}
+
+Value removesuffix(const Value& self, const Bound& arguments) {
+  std::string_view text = self.text();
+  if (text.ends_with(arguments.text(0))) text.remove_suffix(arguments.text(0).size());
+  return Value(text);
+}
+
+template <CharacterKind Kind>
+Value all_of_kind(const Value& self, const Bound&) {
+  return Value(all_are(self.text(), Kind));
+}
+
+template <Case Wanted>
+Value of_case(const Value& self, const Bound&) {
+  return Value(is_of_case(self.text(), Wanted));
+}
+
+template <StripSide Padded>
+Value justified(const Value& self, const Bound& arguments) {
+  const std::string fill = arguments.has(1) ? arguments.text(1) : " ";
+  if (character_count(fill) != 1)
+    raise("TypeError: The fill character must be exactly one character long");
+  const std::string more = repeated(fill, arguments.integer(0, 0) - character_count(self.text()));
+  return Value(Padded == StripSide::kLeft ? more + self.text() : self.text() + more);
+}
+
 Value partition(const Value& self, const Bound& arguments) {
   const std::string &text = self.text(), &separator = arguments.text(0);
   if (separator.empty()) raise("ValueError: empty separator");
@@ -51,10 +88,24 @@ Value partition(const Value& self, const Bound& arguments) {
   return Value::tuple({text.substr(0, at), separator, text.substr(at + separator.size())});
 }
 
+template <StripSide From>
+int64_t place_of(const Value& self, const Bound& arguments) {
+  const std::string &text = self.text(), &part = arguments.text(0);
+  const size_t at = From == StripSide::kLeft ? text.find(part) : text.rfind(part);
+  if (at == std::string::npos) return -1;
+  return character_count(std::string_view(text).substr(0, at));
+}
+
+template <StripSide From>
 Value find(const Value& self, const Bound& arguments) {
-  const size_t at = self.text().find(arguments.text(0));
-  if (at == std::string::npos) return Value(-1);
-  return Value(character_count(std::string_view(self.text()).substr(0, at)));
+  return Value(place_of<From>(self, arguments));
+}
+
+template <StripSide From>
+Value index(const Value& self, const Bound& arguments) {
+  const int64_t at = place_of<From>(self, arguments);
+  if (at < 0) raise("ValueError: substring not found");
+  return Value(at);
 }
 
 template <bool AtEnd>
@@ -90,16 +141,30 @@ constexpr Builtin kTextMethods[] = {
     {"capitalize", "", mapped<capitalize>},
     {"count", "sub", [](V self, B b) { return Value(count_of(self.text(), b.text(0))); }},
     {"endswith", "suffix", starts_or_ends<true>},
-    {"find", "sub", find},
+    {"find", "sub", find<StripSide::kLeft>},
     {"format", "*", [](V self, B b) { return Value(format_braces(self.text(), b.all())); }},
+    {"index", "sub", index<StripSide::kLeft>},
+    {"isalpha", "", all_of_kind<CharacterKind::kAlpha>},
+    {"isdecimal", "", all_of_kind<CharacterKind::kDecimal>},
+    {"isdigit", "", all_of_kind<CharacterKind::kDigit>},
+    {"islower", "", of_case<Case::kLower>},
+    {"isspace", "", all_of_kind<CharacterKind::kSpace>},
+    {"isupper", "", of_case<Case::kUpper>},
     {"join", "iterable", join},
+    {"ljust", "width [fillchar]", justified<StripSide::kRight>},
     {"lower", "", mapped<to_lower>},
     {"lstrip", "[chars]", stripped<StripSide::kLeft>},
     {"partition", "sep", partition},
+    {"removeprefix", "prefix", removeprefix},
+    {"removesuffix", "suffix", removesuffix},
     {"replace", "old new [count]",
      [](V self, B b) {
        return Value(replace(self.text(), b.text(0), b.text(1), b.integer(2, -1)));
      }},
+    {"rfind", "sub", find<StripSide::kRight>},
+    {"rindex", "sub", index<StripSide::kRight>},
+    {"rjust", "width [fillchar]", justified<StripSide::kLeft>},
+    {"rsplit", "[sep] [maxsplit]", rsplit_method},
     {"rstrip", "[chars]", stripped<StripSide::kRight>},
     {"split", "[sep] [maxsplit]", split_method},
     {"splitlines", "", [](V self, B) { return list_of(split_lines(self.text())); }},
@@ -121,6 +186,7 @@ Value values(const Value& self, const Bound&) {
 }
 
 constexpr Builtin kDictMethods[] = {
+    {"copy", "", [](V self, B) { return self; }},  // Nothing changes one.
     {"get", "key [default]", get},
     {"items", "", [](V self, B) { return items_of(self); }},
     {"keys", "",
@@ -130,13 +196,11 @@ constexpr Builtin kDictMethods[] = {
 
 // Python has these too. Silence would take another branch of the template than Python takes.
 using Words = std::set<std::string_view>;
-const Words kOtherTextMethods = {
-    "casefold", "center",     "encode",       "expandtabs",   "format_map", "index",
-    "isalnum",  "isalpha",    "isascii",      "isdecimal",    "isdigit",    "isidentifier",
-    "islower",  "isnumeric",  "isprintable",  "isspace",      "istitle",    "isupper",
-    "ljust",    "maketrans",  "removeprefix", "removesuffix", "rfind",      "rindex",
-    "rjust",    "rpartition", "rsplit",       "swapcase",     "translate",  "zfill"};
-const Words kOtherDictMethods = {"copy", "fromkeys"};
+const Words kOtherTextMethods = {"casefold",   "center",      "encode",    "expandtabs",
+                                 "format_map", "isalnum",     "isascii",   "isidentifier",
+                                 "isnumeric",  "isprintable", "istitle",   "maketrans",
+                                 "rpartition", "swapcase",    "translate", "zfill"};
+const Words kOtherDictMethods = {"fromkeys"};
 const Words kOtherSequenceMethods = {"copy", "count", "index"};
 
 std::optional<Value> method_of(const Value& self, std::span<const Builtin> supported,

@@ -79,6 +79,34 @@ void append_lower(std::string& out, const std::vector<char32_t>& codes, size_t i
     append_mapped(out, code, utf8proc_tolower);
 }
 
+// Numeric_Type=Digit without being decimal: superscripts, subscripts, circled and bracketed digits.
+bool is_other_digit(char32_t code) {
+  constexpr std::pair<char32_t, char32_t> kRanges[] = {
+      {0xB2, 0xB3},       {0xB9, 0xB9},       {0x1369, 0x1371},   {0x19DA, 0x19DA},
+      {0x2070, 0x2070},   {0x2074, 0x2079},   {0x2080, 0x2089},   {0x2460, 0x2468},
+      {0x2474, 0x247C},   {0x2488, 0x2490},   {0x24EA, 0x24EA},   {0x24F5, 0x24FD},
+      {0x24FF, 0x24FF},   {0x2776, 0x277E},   {0x2780, 0x2788},   {0x278A, 0x2792},
+      {0x10A40, 0x10A43}, {0x10E60, 0x10E68}, {0x11052, 0x1105A}, {0x1F100, 0x1F10A}};
+  return std::any_of(std::begin(kRanges), std::end(kRanges), [&](const auto& range) {
+    return code >= range.first && code <= range.second;
+  });
+}
+
+bool is_of_kind(char32_t code, CharacterKind kind) {
+  const utf8proc_category_t found = category(code);
+  switch (kind) {
+    case CharacterKind::kAlpha:
+      return found >= UTF8PROC_CATEGORY_LU && found <= UTF8PROC_CATEGORY_LO;
+    case CharacterKind::kDecimal:
+      return found == UTF8PROC_CATEGORY_ND;
+    case CharacterKind::kDigit:
+      return found == UTF8PROC_CATEGORY_ND || is_other_digit(code);
+    case CharacterKind::kSpace:
+      return python_is_space(code);
+  }
+  return false;
+}
+
 bool is_line_end(char32_t code) {
   return (code >= 10 && code <= 13) || (code >= 0x1C && code <= 0x1E) || code == 0x85 ||
          code == 0x2028 || code == 0x2029;
@@ -100,7 +128,26 @@ std::vector<std::string> split_at_spaces(std::string_view text, int64_t split_co
   return out;
 }
 
+// As split_at_spaces(), but what is left over is the text's beginning, as it is.
+std::vector<std::string> rsplit_at_spaces(std::string_view text, int64_t split_count_max) {
+  std::vector<std::string> words = split_at_spaces(text, -1);
+  if (split_count_max < 0 || std::ssize(words) <= split_count_max) return words;
+  words.erase(words.begin(), words.end() - split_count_max);
+  text = python_strip(text, StripSide::kRight);
+  for (size_t i = words.size(); i-- > 0;)
+    text = python_strip(text.substr(0, text.size() - words[i].size()), StripSide::kRight);
+  words.insert(words.begin(), std::string(text));
+  return words;
+}
+
 }  // namespace
+
+bool all_are(std::string_view text, CharacterKind kind) {
+  for (size_t i = 0; i < text.size();) {
+    if (!is_of_kind(next_code_point(text, i), kind)) return false;
+  }
+  return !text.empty();
+}
 
 int64_t character_count(std::string_view text) {
   int64_t count = 0;
@@ -229,6 +276,23 @@ std::vector<std::string> split(std::string_view text, std::optional<std::string_
     begin = at + separator->size();
   }
   out.emplace_back(text.substr(begin));
+  return out;
+}
+
+std::vector<std::string> rsplit(std::string_view text, std::optional<std::string_view> separator,
+                                int64_t split_count_max) {
+  check_size(static_cast<int64_t>(text.size()));
+  if (!separator.has_value()) return rsplit_at_spaces(text, split_count_max);
+  if (separator->empty()) raise("ValueError: empty separator");
+  std::vector<std::string> out;
+  while (split_count_max < 0 || std::ssize(out) < split_count_max) {
+    const size_t at = text.rfind(*separator);
+    if (at == std::string_view::npos) break;
+    out.emplace_back(text.substr(at + separator->size()));
+    text = text.substr(0, at);
+  }
+  out.emplace_back(text);
+  std::reverse(out.begin(), out.end());
   return out;
 }
 

@@ -40,7 +40,15 @@ std::string_view strip_characters(std::string_view text, std::string_view charac
 // No separator: white space, of which runs count once and the ends do not count.
 std::vector<std::string> split(std::string_view text, std::optional<std::string_view> separator,
                                int64_t split_count_max);
+// From the end: the parts that are left over are the text's beginning.
+std::vector<std::string> rsplit(std::string_view text, std::optional<std::string_view> separator,
+                                int64_t split_count_max);
 std::vector<std::string> split_lines(std::string_view text);
+
+// str.isalpha(), str.isdecimal(), str.isspace(): some characters, and all of the kind. Python's
+// isdigit() has a few dozen more (\u00b2, \u2460), which only is_digit() knows.
+enum class CharacterKind { kAlpha, kDecimal, kDigit, kSpace };
+bool all_are(std::string_view text, CharacterKind kind);
 
 std::string replace(std::string_view text, std::string_view old_text, std::string_view new_text,
                     int64_t count_max);

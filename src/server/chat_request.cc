@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <set>
 
 #include "base/log.h"
 #include "server/answer_fields.h"
@@ -74,10 +75,12 @@ Json checked_message(const Json& message, const std::string& path) {
   if (content == nullptr && calls == nullptr && !(role == "assistant" && thought))
     throw bad_field(path + ".content", path + ".content is required");
   fields.string("tool_call_id");
+  fields.string("name");
   Json out = Json::object();
   for (const auto& [name, value] : message.as_object()) {
-    const bool kept = name == "content" || name == "tool_calls" || name == "tool_call_id" ||
-                      name == "reasoning_content" || name == "reasoning";
+    static const std::set<std::string> known = {"content", "tool_calls",        "tool_call_id",
+                                                "name",    "reasoning_content", "reasoning"};
+    const bool kept = known.contains(name);
     if (!kept || value.is_null()) continue;
     const bool parts = name == "content" && value.is_array();
     out[name] = parts ? Json(parts_text(value, path + ".content", role)) : value;

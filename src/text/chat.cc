@@ -92,8 +92,9 @@ Message message_from_json(const Json& json, const std::string& where) {
   message.role = role_from_name(role->as_string(where + ".role"), where);
   message.content = text_of(json.find("content"), where + ".content");
   if (message.role == Role::kAssistant) {
-    const Json* reasoning = json.find("reasoning_content");
-    if (reasoning == nullptr || reasoning->is_null()) reasoning = json.find("reasoning");
+    const Json* reasoning = nullptr;
+    for (const char* name : {"reasoning_content", "reasoning", "thinking"})
+      if (reasoning == nullptr || reasoning->is_null()) reasoning = json.find(name);
     message.reasoning = text_of(reasoning, where + ".reasoning_content");
     message.trained = trained_from_json(json, where);
     if (const Json* calls = json.find("tool_calls"); calls != nullptr && !calls->is_null()) {
@@ -104,6 +105,8 @@ Message message_from_json(const Json& json, const std::string& where) {
   }
   if (const Json* id = json.find("tool_call_id"); id != nullptr && id->is_string())
     message.tool_call_id = id->as_string();
+  if (const Json* name = json.find("name"); name != nullptr && name->is_string())
+    message.name = name->as_string();
   return message;
 }
 
@@ -262,8 +265,10 @@ std::vector<Message> messages_from_json(const Json& list, std::string_view sourc
 }
 
 Json parsed_arguments(const Json& text) {
+  if (python_strip(text.as_string()).empty()) return Json::object();
   try {
     Json parsed = parse_json(text.as_string(), "arguments");
+    if (parsed.is_null()) return Json::object();
     if (parsed.is_object()) return parsed;
   } catch (const Error&) {  // A model may have written anything.
   }
@@ -296,6 +301,7 @@ Json messages_to_json(const std::vector<Message>& messages) {
       item["tool_calls"] = std::move(calls);
     }
     if (!message.tool_call_id.empty()) item["tool_call_id"] = message.tool_call_id;
+    if (!message.name.empty()) item["name"] = message.name;
     out.push_back(std::move(item));
   }
   return out;

@@ -36,18 +36,20 @@ struct Message {
   std::string content;
   std::string reasoning;             // Assistant only.
   std::vector<ToolCall> tool_calls;  // Assistant only.
-  std::string tool_call_id;          // Tool results only; no part of the prompt.
+  std::string tool_call_id;          // Tool results only; not in the typed format's prompts.
+  std::string name;                  // Whose words they are; not in the typed format's prompts.
   bool trained = true;  // Assistant only. False (weight 0): history that is not to be learnt.
   bool operator==(const Message&) const = default;
 };
 
 // From an OpenAI-style list of messages. `content` is a string, null, or a list of text parts
-// (joined); reasoning is `reasoning_content` or `reasoning`; `weight` 0, `train` false or `loss`
-// false says that a turn is not to be learnt; a call is {"function": {"name",
+// (joined); reasoning is `reasoning_content`, `reasoning` or `thinking`; `weight` 0, `train` false
+// or `loss` false says that a turn is not to be learnt; a call is {"function": {"name",
 // "arguments"}} or {"name", "arguments"}; "developer" counts as system. Throws kInvalidArgument
 // naming `source`, the message and the field.
 std::vector<Message> messages_from_json(const Json& list, std::string_view source);
-// OpenAI's arguments, an object's JSON text, as that object; any other string as it is.
+// OpenAI's arguments, an object's JSON text, as that object; blank text and "null", which clients
+// send for a call without arguments, as an empty one; any other string as it is.
 Json parsed_arguments(const Json& text);
 Json messages_to_json(const std::vector<Message>& messages);
 // {"id" (where there is one), "name", "arguments"} each: what was called, without the API's

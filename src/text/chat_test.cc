@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "base/python_text.h"
 #include "base/rng.h"
 #include "base/testing.h"
@@ -43,6 +44,29 @@ TEST(Chat, ContentMayBeNullOrParts) {
   EXPECT_EQ(chat[0].content, "ab");
   EXPECT_EQ(chat[1].reasoning, "why");
   EXPECT_EQ(messages_from_json(messages_to_json(chat), "again"), chat);
+}
+
+// A template of the model's own may write them: Llama's and GPT-OSS's name the tool.
+TEST(Chat, NamesOfSpeakersAreKept) {
+  const auto chat = messages(
+      R"([{"role": "user", "content": "a", "name": "Mina"},
+          {"role": "tool", "content": "4", "name": "add", "tool_call_id": "c1"}])");
+  EXPECT_EQ(chat[0].name, "Mina");
+  EXPECT_EQ(messages_to_json(chat).at(1).at("name"), Json("add"));
+  EXPECT_EQ(messages_from_json(messages_to_json(chat), "again"), chat);
+}
+
+// Clients write a call without arguments in all these ways.
+TEST(Chat, NoArgumentsAreAnEmptyObject) {
+  for (const char* arguments : {R"("")", R"("  ")", R"("null")", "null", "{}", R"("{}")"}) {
+    const auto chat = messages(
+        fmt::format(R"([{{"role": "assistant", "tool_calls": [{{"function": {{"name": "now",
+                         "arguments": {}}}}}]}}])",
+                    arguments)
+            .c_str());
+    EXPECT_EQ(chat[0].tool_calls[0].arguments, Json::object()) << arguments;
+  }
+  EXPECT_EQ(parsed_arguments(Json("[1]")), Json("[1]"));
 }
 
 TEST(Chat, BadMessagesNameTheMessage) {

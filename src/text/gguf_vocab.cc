@@ -208,6 +208,9 @@ Tokenizer Tokenizer::from_gguf(const GgufVocab& vocab, std::string_view source) 
     fail(ErrorCode::kCorrupt, "{}: {} tokens, but {} token types", source, vocab.tokens.size(),
          vocab.token_types.size());
   }
+  if (vocab.token_types.empty())
+    log_warn("{}: tokenizer.ggml.token_type is missing: special tokens are encoded as text",
+             source);
   TokenizerParts parts;
   parts.source = source;
   parts.nfc = entry->nfc;
@@ -219,8 +222,15 @@ Tokenizer Tokenizer::from_gguf(const GgufVocab& vocab, std::string_view source) 
                  .eos = role_of(vocab, vocab.eos_id, "tokenizer.ggml.eos_token_id", source),
                  .pad = role_of(vocab, vocab.pad_id, "tokenizer.ggml.padding_token_id", source),
                  .unk = role_of(vocab, vocab.unk_id, "tokenizer.ggml.unknown_token_id", source)};
-  if (vocab.add_bos && vocab.bos_id) parts.before.push_back(*vocab.bos_id);
-  if (vocab.add_eos && vocab.eos_id) parts.after.push_back(*vocab.eos_id);
+  const auto put = [&](const char* flag, std::optional<int32_t> id, const std::string& token,
+                       std::vector<int32_t>& side) {
+    if (!token.empty()) return side.push_back(*id);
+    log_warn("{}: {} is true, but the file names no such token: none is added", source, flag);
+  };
+  if (vocab.add_bos)
+    put("tokenizer.ggml.add_bos_token", vocab.bos_id, parts.roles.bos, parts.before);
+  if (vocab.add_eos)
+    put("tokenizer.ggml.add_eos_token", vocab.eos_id, parts.roles.eos, parts.after);
   return Tokenizer(std::move(parts));
 }
 

@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "text/nfc.h"
 #include "text/unicode.h"
 
@@ -43,6 +44,15 @@ AddedTokenFinder finder_of(const TokenizerParts& parts, bool normalised) {
     contents.push_back(normalised && parts.nfc ? to_nfc(token.content) : token.content);
   }
   return {std::move(tokens), contents};
+}
+
+// transformers reads them where there is no tokenizer_config.json.
+void warn_of_older_files(const Path& folder) {
+  for (const char* name : {"special_tokens_map.json", "added_tokens.json"}) {
+    if (path_exists(folder / name))
+      log_warn("{}: not read: roles and added tokens belong into tokenizer_config.json",
+               (folder / name).string());
+  }
 }
 
 void check_merges(const TokenizerParts& parts) {
@@ -88,8 +98,12 @@ Tokenizer Tokenizer::load(const Path& folder_or_file) {
   const MappedFile mapped(file);
   TokenizerParts parts = read_tokenizer_json(mapped.text(), file.string());
   const Path config = file.parent_path() / "tokenizer_config.json";
-  if (path_exists(config) && file.filename() == "tokenizer.json")
+  if (file.filename() != "tokenizer.json") return Tokenizer(std::move(parts));
+  if (path_exists(config)) {
     read_tokenizer_config(parts, load_json(config), config.string());
+  } else {
+    warn_of_older_files(file.parent_path());
+  }
   return Tokenizer(std::move(parts));
 }
 

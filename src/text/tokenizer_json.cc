@@ -250,6 +250,7 @@ void read_merges(const Reader& reader, dom::object model, TokenizerParts& parts)
     const size_t rank = parts.merges.size();
     std::string_view left, right, text;
     if (item.get(text) == simdjson::SUCCESS) {
+      if (text.starts_with("#version")) continue;  // Of a merges.txt; the library skips it too.
       const size_t space = text.find(' ');
       if (space == std::string_view::npos || text.find(' ', space + 1) != std::string_view::npos) {
         reader.corrupt(
@@ -339,6 +340,7 @@ Json small_json(dom::element element, std::string_view source) {
 TokenizerParts read_tokenizer_json(std::string_view text, std::string_view source) {
   const Reader reader{std::string(source)};
   refuse_mistaken_file(text, source);
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   const simdjson::padded_string padded(text);
   dom::parser parser;
   dom::element root;

@@ -590,6 +590,17 @@ TEST(TokenizerJson, GgufProblemsAreNamed) {
   EXPECT_NE(message(bad).find("outside the vocabulary"), std::string::npos);
 }
 
+// Some writers set the flag and give no id, or one of all ones.
+TEST(Gguf, AFlagWithoutItsTokenAddsNone) {
+  for (const std::optional<int32_t> id : {std::optional<int32_t>(), std::optional<int32_t>(-1)}) {
+    GgufVocab vocab = small_tokenizer().to_gguf();
+    vocab.add_bos = vocab.add_eos = true;
+    vocab.bos_id = vocab.eos_id = id;
+    EXPECT_EQ(Tokenizer::from_gguf(vocab, "m.gguf").encode("the cat sat"),
+              small_tokenizer().encode("the cat sat", {.add_special_tokens = false}));
+  }
+}
+
 TEST(Gguf, BosPaddingAndAPatternThatIsNotNamed) {
   GgufVocab vocab = small_tokenizer().to_gguf();
   vocab.add_bos = true;
