@@ -358,6 +358,11 @@ TEST_F(TrainerTest, BadConfigurationsAreOneClearError) {
               c.data = {};
             }).find("sft has no data"),
             std::string::npos);
+  EXPECT_NE(message([](TrainConfig& c) {  // The problems alone would be trained on.
+              c.stage = TrainStage::kSft;
+              c.data = {.corpus = "/nowhere", .tasks_weight = 1};
+            }).find("data.corpus: no folder /nowhere"),
+            std::string::npos);
 }
 
 TEST_F(TrainerTest, ATruncatedModelIsNamed) {

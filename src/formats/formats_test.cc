@@ -269,6 +269,17 @@ TEST(Folder, NamesMissingExtraAndMisShaped) {
             }).find("1 of the tensors that the configuration implies are missing: " + name),
             std::string::npos)
       << opening([&](auto& list) { list.erase(find(list, name)); });
+  // Wrapped models are saved with their wrapper's name in front.
+  for (const char* prefix : {"module.", "_orig_mod.", "base_model.model."}) {
+    const std::string message = opening([&](auto& list) {
+      for (TensorInfo& info : list) info.name = prefix + info.name;
+    });
+    EXPECT_NE(message.find(fmt::format("'{}model.embed_tokens.weight' is there", prefix)),
+              std::string::npos)
+        << message;
+  }
+  EXPECT_EQ(opening([&](auto& list) { list.erase(find(list, name)); }).find("another prefix"),
+            std::string::npos);
   EXPECT_NE(opening([&](auto& list) {
               list.push_back({"model.layers.9.x", DType::kF32, {1}});
             }).find("does not imply: model.layers.9.x"),

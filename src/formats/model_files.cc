@@ -32,6 +32,20 @@ bool ends_with_any(const std::string& name, std::initializer_list<const char*> e
                      [&](const char* ending) { return name.ends_with(ending); });
 }
 
+// Why a name that is missing may stand there under another prefix; empty where it does not.
+std::string renamed_text(const TensorSource& source, const std::string& missing) {
+  const std::string ending = missing.substr(missing.starts_with("model.") ? 6 : 0);
+  for (const TensorInfo& info : source.tensors()) {
+    if (info.name.starts_with("mtp.") || !info.name.ends_with("." + ending)) continue;
+    return fmt::format(
+        "; '{}' is there: names with another prefix, as DataParallel (module.), torch.compile "
+        "(_orig_mod.), PEFT (base_model.model.) or a multimodal model leave them; save the model "
+        "that they wrap",
+        info.name);
+  }
+  return "";
+}
+
 // "a, b and 12 more"
 std::string list_some(const std::vector<std::string>& names) {
   constexpr size_t kShown = 4;
@@ -285,9 +299,11 @@ void ModelFiles::locate_all() {
 void ModelFiles::report_missing(const std::vector<std::string>& missing) const {
   const bool head = config_.tied_embeddings == false &&
                     std::find(missing.begin(), missing.end(), kHeadName) != missing.end();
+  const std::string renamed = gguf_ == nullptr ? renamed_text(*source_, missing[0]) : "";
   fail(ErrorCode::kNotFound,
        "{}: {} of the tensors that the configuration implies are missing: {}{}{}", path_.string(),
-       missing.size(), list_some(missing), head ? " (config.json says no tie_word_embeddings)" : "",
+       missing.size(), list_some(missing),
+       renamed.empty() && head ? " (config.json says no tie_word_embeddings)" : renamed,
        quantised_by_);
 }
 

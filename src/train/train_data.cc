@@ -97,10 +97,21 @@ std::vector<WeightedSource> entry_sources(const TrainConfig& config, const Train
   return out;
 }
 
+// Beside generated problems, a corpus by a mistaken name would be missed by nobody.
+void check_corpus_folder(const std::string& corpus) {
+  if (corpus.empty() || std::filesystem::is_directory(corpus)) return;
+  if (!path_exists(corpus)) fail(ErrorCode::kNotFound, "data.corpus: no folder {}", corpus);
+  fail(ErrorCode::kInvalidArgument,
+       "data.corpus: {} is a file, a folder of `dure data prepare` is needed (data.corpora takes "
+       "files)",
+       corpus);
+}
+
 std::vector<WeightedSource> conversation_sources(const TrainConfig& config,
                                                  const TrainingFormat& format) {
   std::vector<WeightedSource> out;
   const TrainDataOptions& data = config.data;
+  check_corpus_folder(data.corpus);
   const Path chat = Path(data.corpus) / "chat-train.jsonl";
   if (!data.corpus.empty() && path_exists(chat))
     out.push_back(
