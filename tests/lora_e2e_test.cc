@@ -5,6 +5,7 @@
 
 #include "base/testing.h"
 #include "cli/memory_plan.h"
+#include "comm/thread_transport.h"
 #include "formats/adapter_files.h"
 #include "formats/config_fixture.h"
 #include "program.h"
@@ -13,6 +14,8 @@
 #include "rl/reference_model.h"
 #include "tensor/cpu_stream.h"
 #include "tiny_rl.h"
+#include "train/gathered_weights.h"
+#include "train/stage_cut.h"
 
 namespace dure {
 namespace {
@@ -39,6 +42,54 @@ class LoraTest : public RlTest {
     c.optimiser.weight_decay = 0;
     return c;
   }
+  static void write_pairs() {
+    std::string pairs;
+    for (int i = 0; i < 40; ++i)
+      pairs +=
+          fmt::format(R"({{"prompt":"many hands {}","chosen":"shares","rejected":"rests"}})", i) +
+          "\n";
+    write_file(at("pairs.jsonl"), pairs);
+  }
+  PreferConfig prefer(const std::string& output) const {
+    PreferConfig c;
+    c.init = at("q8.gguf").string();
+    c.output = at(output).string();
+    c.steps = 6;
+    c.items_per_step = 8;
+    c.micro_rows_max = 256;
+    c.lora = lora();
+    c.data.files = {{.path = at("pairs.jsonl").string()}};
+    c.objective = PreferenceOptions(PreferenceObjective::kDpo);
+    c.optimiser.learning_rate = 1e-2;
+    c.schedule = {.warmup_steps = 1, .decay_fraction = 0};
+    c.record = {.checkpoint_steps = 2};
+    return c;
+  }
+
+  // Runs with(NAME, ranks) on one rank and on tables; every file of the last checkpoints and the
+  // adapters are alike, and the columns.
+  void expect_same_over_ranks(
+      const std::string& name, std::initializer_list<MeshShape> tables,
+      std::initializer_list<const char*> columns,
+      const std::function<void(const std::string&, const MeshShape&)>& with) const {
+    ::setenv("DURE_THREADS", "1", 1);
+    with(name + "-1", {});
+    const Path one = *latest_checkpoint(at(name + "-1/checkpoints"));
+    for (const MeshShape& ranks : tables) {
+      const std::string other =
+          fmt::format("{}-{}x{}x{}", name, ranks.data, ranks.expert, ranks.pipeline);
+      with(other, ranks);
+      const Path there = *latest_checkpoint(at(other) / "checkpoints");
+      for (const char* file :
+           {"adapter_model.safetensors", "adapter_config.json", "optimiser.safetensors"})
+        EXPECT_TRUE(read_file(one / file) == read_file(there / file)) << other << ": " << file;
+      EXPECT_TRUE(adapter_of(other) == adapter_of(name + "-1")) << other;
+      for (const char* column : columns)
+        EXPECT_EQ(column_of(other, column), column_of(name + "-1", column)) << other << column;
+    }
+    ::unsetenv("DURE_THREADS");
+  }
+
   std::string adapter_of(const std::string& output) const {
     return read_file(at(output) / "adapter" / "adapter_model.safetensors");
   }
@@ -144,8 +195,7 @@ TEST_F(LoraTest, AReferenceInPlaceHasTheBitsOfACopy) {
     const LearnerOptions options{.pass = {.rows_max = 64, .mtp = false}};
     Learner learner(start_adapter(lora(), files, Arithmetic::kExact, "", "test"), options, stream);
     learner.adapter()->initialise(1, stream);
-    const ReferenceModel copy(at(init), learner, stream),
-        base(learner.weights(), stream);
+    const ReferenceModel copy(at(init), learner, stream), base(learner.weights(), stream);
     EXPECT_EQ(base.weights().adapter, nullptr);
     const std::vector<int32_t> ids = {5, 9, 2, 7, 11, 30, 8}, targets = {9, 2, 7, 11, 30, 8, 5};
     const std::vector<int64_t> lengths = {7};
@@ -161,29 +211,77 @@ TEST_F(LoraTest, AReferenceInPlaceHasTheBitsOfACopy) {
 }
 
 TEST_F(LoraTest, PreferencesStartAtTheReferenceAndLearn) {
-  std::string pairs;
-  for (int i = 0; i < 40; ++i)
-    pairs +=
-        fmt::format(R"({{"prompt":"many hands {}","chosen":"shares","rejected":"rests"}})", i) +
-        "\n";
-  write_file(at("pairs.jsonl"), pairs);
-  PreferConfig c;
-  c.init = at("q8.gguf").string();
-  c.output = at("prefer").string();
-  c.steps = 6;
-  c.items_per_step = 8;
-  c.micro_rows_max = 256;
-  c.lora = lora();
-  c.data.files = {{.path = at("pairs.jsonl").string()}};
-  c.objective = PreferenceOptions(PreferenceObjective::kDpo);
-  c.optimiser.learning_rate = 1e-2;
-  c.schedule = {.warmup_steps = 1, .decay_fraction = 0};
-  c.record = {.checkpoint_steps = 2};
-  run_prefer(c);
+  write_pairs();
+  run_prefer(prefer("prefer"));
   const std::vector<Json> rows = read_metrics(at("prefer/metrics.jsonl"));
   EXPECT_EQ(rows.front().at("rewards/margins").as_double(), 0.0);
   EXPECT_GT(rows.back().at("rewards/margins").as_double(), 0.0);
   EXPECT_TRUE(is_adapter(at("prefer") / "adapter"));
+}
+
+constexpr std::initializer_list<MeshShape> kTables = {
+    {.data = 2},     {.expert = 2},
+    {.pipeline = 2}, {.data = 2, .expert = 2},
+    {.pipeline = 3}, {.expert = 2, .pipeline = 2},
+};
+
+// All that an adapter may add to, in four parts a step; the second time from a checkpoint.
+TEST_F(LoraTest, FineTuningOverRanksHasTheSameBits) {
+  for (const char* init : {"base/model", "q8.gguf"}) {
+    expect_same_over_ranks(
+        std::string("tune-") + (init[0] == 'q' ? "q8" : "f32"), kTables, {"loss", "grad_norm"},
+        [&](const std::string& name, const MeshShape& ranks) {
+          TrainConfig c = tune(name, init);
+          c.batch = {.rows = 4, .tokens = 128, .micro_rows = 1, .recompute = init[0] == 'q'};
+          c.lora.targets = {LoraTarget::kAttention, LoraTarget::kDense, LoraTarget::kShared,
+                            LoraTarget::kExperts, LoraTarget::kHead};
+          c.record = {.checkpoint_steps = 2, .eval_steps = 3, .eval_rows = 2};
+          c.ranks = {.data = ranks.data, .expert = ranks.expert, .pipeline = ranks.pipeline};
+          for (const int64_t steps : {2, 3}) {
+            c.steps = steps;
+            run_ranks(static_cast<int>(ranks.count()),
+                      [&](Group& world) { run_training(c, Json(), "test.yaml", world); });
+          }
+        });
+  }
+}
+
+TEST_F(LoraTest, RlOverRanksHasTheSameBits) {
+  const auto with = [&](const std::string& name, const MeshShape& ranks) {
+    RlConfig c = rl(name);
+    c.init = at("q8.gguf").string();
+    c.lora = lora();
+    c.kl.beta = 0.05;
+    c.steps = 3;
+    c.micro_rows_max = 64;
+    c.parts = 4;
+    c.optimiser.learning_rate = 0.01;
+    c.ranks = {.data = ranks.data, .expert = ranks.expert, .pipeline = ranks.pipeline};
+    run_ranks(static_cast<int>(ranks.count()), [&](Group& world) { run_rl(c, world); });
+    for (const double mismatch : column_of(name, "sampler_mismatch_max")) EXPECT_EQ(mismatch, 0.0);
+    if (!GatheredWeights::needed(ranks)) return;
+    const ModelConfig model = ModelFiles(at("q8.gguf"), Extent::kHeader).config();
+    const int64_t told =
+        told_elements(model, adapter_layout(lora(), model, "test"), ranks, {},
+                      stage_layers({.pipeline = ranks.pipeline}, model, /*mtp=*/false, "test"));
+    for (const double sent : column_of(name, "ranks/gathered_bytes"))
+      EXPECT_EQ(sent, static_cast<double>(4 * told * (ranks.count() - 1))) << name;
+  };
+  expect_same_over_ranks("rl", kTables, {"reward", "loss", "grad_norm", "reference_kl"}, with);
+}
+
+TEST_F(LoraTest, PreferencesOverRanksHaveTheSameBits) {
+  write_pairs();
+  expect_same_over_ranks(
+      "dpo", kTables, {"loss", "grad_norm", "rewards/margins"},
+      [&](const std::string& name, const MeshShape& ranks) {
+        PreferConfig c = prefer(name);
+        c.steps = 3;
+        c.micro_rows_max = 64;
+        c.parts = 4;
+        c.ranks = {.data = ranks.data, .expert = ranks.expert, .pipeline = ranks.pipeline};
+        run_ranks(static_cast<int>(ranks.count()), [&](Group& world) { run_prefer(c, world); });
+      });
 }
 
 // Unmerged, merged into either container, and as a GGUF adapter: one model.

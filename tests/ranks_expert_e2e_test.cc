@@ -135,9 +135,6 @@ TEST_F(ExpertRanksRuns, WhatCannotBeSharedIsRefusedWithTheNumbers) {
   refused({.data = 2, .expert = 3}, c, "ranks.expert is 3 and ranks.data 2");
   c.batch.parts = 6;
   refused({.data = 2, .expert = 2}, c, "ranks.data x ranks.expert is 4, but a step is summed in 6");
-  TrainConfig adapted = tuning("refused", "base/model");
-  adapted.lora.rank = 2;
-  refused({.expert = 2}, adapted, "with lora: an adapter is trained on one rank");
 }
 
 class ExpertProcesses : public Processes {};

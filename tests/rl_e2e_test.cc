@@ -14,6 +14,9 @@
 #include "tensor/cpu_stream.h"
 #include "text/tokenizer.h"
 #include "tiny_rl.h"
+#include "train/gathered_weights.h"
+#include "train/rank_traffic.h"
+#include "train/stage_cut.h"
 
 namespace dure {
 namespace {
@@ -109,15 +112,30 @@ TEST_F(RlTest, OverRanksItHasTheSameBits) {
     c.kl.beta = 0.05;
     c.ranks.data = ranks.data;
     c.ranks.expert = ranks.expert;
+    c.ranks.pipeline = ranks.pipeline;
     run_ranks(static_cast<int>(ranks.count()), [&](Group& group) { run_rl(c, group); });
   };
   ::setenv("DURE_THREADS", "1", 1);
   with("on-1", {});
   EXPECT_NE(column_of("on-1", "reference_kl").back(), 0.0);
-  for (const MeshShape ranks :
-       {MeshShape{.data = 2}, {.data = 4}, {.expert = 2}, {.data = 2, .expert = 2}}) {
-    const std::string name = fmt::format("on-{}x{}", ranks.data, ranks.expert);
+  const ModelConfig model = ModelFiles(at("sft/model"), Extent::kHeader).config();
+  for (const MeshShape ranks : {MeshShape{.data = 2},
+                                {.data = 4},
+                                {.expert = 2},
+                                {.data = 2, .expert = 2},
+                                {.pipeline = 2},
+                                {.pipeline = 3},
+                                {.data = 2, .pipeline = 2},
+                                {.expert = 2, .pipeline = 2}}) {
+    const std::string name = fmt::format("on-{}x{}x{}", ranks.data, ranks.expert, ranks.pipeline);
     with(name, ranks);
+    if (GatheredWeights::needed(ranks)) {
+      const std::vector<int64_t> layers =
+          stage_layers({.pipeline = ranks.pipeline}, model, /*mtp=*/false, "test");
+      // Once a step; the first rank's.
+      for (const double sent : column_of(name, "ranks/gathered_bytes"))
+        EXPECT_EQ(sent, gather_sent(model, ranks, {}, layers)) << name;
+    }
     EXPECT_TRUE(weights_of(name) == weights_of("on-1")) << name;
     for (const char* column :
          {"reward", "loss", "grad_norm", "entropy", "sampler_mismatch_max", "reference_kl"})
@@ -326,10 +344,10 @@ TEST_F(RlTest, AStepIsWhatItIsConfiguredFor) {
   const std::vector<Json> rows = read_metrics(at("configured/metrics.jsonl"));
   for (int64_t step = 0; step < 2; ++step) {
     const double rate = 1e-3 * static_cast<double>(step + 1) / 2;
-    const RlLearnt learnt = learn_from_rollouts(
-        collect_rollouts(source, step, room, generator),
-        {.objective = objective, .updates = 2, .rows_max = 128},
-        {.index = step, .learning_rate = rate, .where = "by hand"}, learner, stream);
+    const RlLearnt learnt =
+        learn_from_rollouts(collect_rollouts(source, step, room, generator),
+                            {.objective = objective, .updates = 2, .rows_max = 128},
+                            {.index = step, .learning_rate = rate, .where = "by hand"}, learner);
     ASSERT_EQ(learnt.updates.count, 2) << "the model must be right now and then";
     const auto is = [&](const char* name, double value) {
       EXPECT_EQ(rows[static_cast<size_t>(step)].at(name).as_double(), value) << name;

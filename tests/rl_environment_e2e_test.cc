@@ -5,6 +5,7 @@
 
 #include "base/testing.h"
 #include "chat/chat_texts.h"
+#include "comm/thread_transport.h"
 #include "model/load.h"
 #include "program.h"
 #include "rl/rl_sizes.h"
@@ -187,6 +188,30 @@ TEST_F(RlEnvironmentTest, KilledItEndsInTheSameBitsWithARecordedEnvironment) {
   one.environment.workers = 1;
   run_rl(one);
   EXPECT_TRUE(weights_of("e-one") == weights_of("e-whole")) << "whoever was asked first";
+}
+
+// Each rank plays whole groups, with programs of its own.
+TEST_F(RlEnvironmentTest, OverRanksEpisodesAreThoseOfOne) {
+  ::setenv("DURE_THREADS", "1", 1);
+  const auto with = [&](const std::string& output, const MeshShape& ranks) {
+    RlConfig c = playing(output);
+    c.steps = 2;
+    c.heldout.every_steps = 2;
+    c.parts = 2;
+    c.ranks = {.data = ranks.data, .expert = ranks.expert, .pipeline = ranks.pipeline};
+    run_ranks(static_cast<int>(ranks.count()), [&](Group& group) { run_rl(c, group); });
+  };
+  with("by-1", {});
+  for (const MeshShape ranks : {MeshShape{.data = 2}, {.expert = 2}, {.pipeline = 2}}) {
+    const std::string name = fmt::format("by-{}{}{}", ranks.data, ranks.expert, ranks.pipeline);
+    with(name, ranks);
+    EXPECT_TRUE(weights_of(name) == weights_of("by-1")) << name;
+    EXPECT_EQ(read_file(at(name) / "samples.jsonl"), read_file(at("by-1/samples.jsonl"))) << name;
+    for (const char* column : {"reward", "episodes/turns", "episodes/tokens"})
+      EXPECT_EQ(column_of(name, column), column_of("by-1", column)) << name;
+    EXPECT_EQ(rows_of(name).back().at("eval_reward"), rows_of("by-1").back().at("eval_reward"));
+  }
+  ::unsetenv("DURE_THREADS");
 }
 
 TEST_F(RlEnvironmentTest, LimitsEndEpisodes) {

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/testing.h"
+#include "comm/thread_transport.h"
 #include "program.h"
 #include "rl/item_pool.h"
 #include "tiny_rl.h"
@@ -342,6 +343,32 @@ TEST_F(RlItemsTest, AFirstPassKeepsWhatIsNeitherAlwaysNorNeverRight) {
   EXPECT_LT(read_file(at("torn/filter.jsonl")).size(), table.size());
   torn.filter = {.samples = 2, .min = 0.9, .max = 0.95};
   EXPECT_NE(message_of([&] { run_rl(torn); }).find("filter.min"), std::string::npos);
+}
+
+// All ranks ask; the table and what is learnt afterwards are those of one.
+TEST_F(RlItemsTest, AFirstPassOverRanksIsThatOfOne) {
+  ::setenv("DURE_THREADS", "1", 1);
+  const auto with = [&](const std::string& output, const MeshShape& ranks) {
+    RlConfig c = own(output);
+    c.filter.samples = 4;
+    c.steps = 2;
+    c.parts = 2;
+    c.ranks = {.data = ranks.data, .expert = ranks.expert, .pipeline = ranks.pipeline};
+    // The second time it goes on from the checkpoint, and asks nothing.
+    for (const int64_t steps : {1, 2}) {
+      c.steps = steps;
+      run_ranks(static_cast<int>(ranks.count()), [&](Group& group) { run_rl(c, group); });
+    }
+  };
+  with("by-1", {});
+  for (const MeshShape ranks : {MeshShape{.data = 2}, {.expert = 2}, {.pipeline = 2}}) {
+    const std::string name = fmt::format("by-{}{}{}", ranks.data, ranks.expert, ranks.pipeline);
+    with(name, ranks);
+    for (const char* file : {"filter.jsonl", "samples.jsonl"})
+      EXPECT_EQ(read_file(at(name) / file), read_file(at("by-1") / file)) << name;
+    EXPECT_TRUE(weights_of(name) == weights_of("by-1")) << name;
+  }
+  ::unsetenv("DURE_THREADS");
 }
 
 TEST_F(RlItemsTest, GroupsWithNothingToTeachAreRefilledWithinABound) {

@@ -28,7 +28,8 @@ std::optional<int64_t> largest_that(const Fits& fits, int64_t most) {
 TrainPlan plan_adapter(const ModelConfig& config, const LearnerOptions& options,
                        const AdapterSubject& adapter) {
   TrainPlan plan{.base_bytes = adapter.base.mapped, .base_copied_bytes = adapter.base.copied};
-  plan.weight_bytes = plan.gradient_bytes = AdapterParameters::bytes(config, adapter.layout);
+  plan.weight_bytes = AdapterParameters::bytes(config, adapter.layout);
+  plan.gradient_bytes = GradientTree::block_count(options.parts) * plan.weight_bytes;
   plan.moment_bytes = 2 * plan.weight_bytes;
   TrainPassOptions pass = options.pass;
   pass.adapter_rank = largest_rank(adapter.layout);
@@ -42,8 +43,8 @@ ServePlan plan_serving(const ModelConfig& config, const ModelFiles* files,
                        const GeneratorOptions& options, const Holding& holding) {
   ServePlan plan;
   plan.weight_bytes = files != nullptr ? files->stored_bytes() : count_model(config).bytes_16bit;
-  const WeightBytes opened =
-      files != nullptr ? open_weights_bytes(*files, holding) : WeightBytes{.mapped = plan.weight_bytes};
+  const WeightBytes opened = files != nullptr ? open_weights_bytes(*files, holding)
+                                              : WeightBytes{.mapped = plan.weight_bytes};
   plan.mapped_bytes = opened.mapped;
   plan.copied_bytes = opened.copied;
   const KvCachePlan kv = kv_cache_plan(config, kv_cache_options(options));

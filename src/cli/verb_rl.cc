@@ -49,13 +49,9 @@ std::function<int()> declare_rl(Args& args) {
     RlConfig config;
     blame_assignments(given->config, given->settings,
                       [&] { from_json(config, json, given->config); });
-    if (given->filter_only) {
-      require_one_process("rl --filter-only");
-      run_rl_filter(config);
-    } else {
-      run_in_ranks(config.ranks, given->config, rank_facts(json),
-                   [&](Group& group) { run_rl(config, group); });
-    }
+    run_in_ranks(config.ranks, given->config, rank_facts(json), [&](Group& group) {
+      given->filter_only ? run_rl_filter(config, group) : run_rl(config, group);
+    });
     return 0;
   };
 }

@@ -185,7 +185,8 @@ void ExpertFront::send(const ExpertCall& call, ConstTensorView rows) {
   State& s = *state_;
   std::unique_lock lock(s.mutex);
   if (s.lost) fail(ErrorCode::kUnavailable, "{}", s.lost->what());
-  DURE_CHECK(!s.ended && call.way == ExpertCall::Way::kForward, "experts that serve");
+  DURE_CHECK(!s.ended && call.way == ExpertCall::Way::kForward && call.adapter == nullptr,
+             "experts that serve");
   s.layer = std::move(lock);
   s.guarded([&] {
     const std::span<const int64_t> values = s.offset_values.of(call.offsets, call.stream);

@@ -30,7 +30,7 @@ void ExpertRoom::compute(const LayerWeights& weights, const LayerFacts& facts,
   const FfnActivations a{rows_of_pool(views_.gate, 0, rows, width),
                          rows_of_pool(views_.up, 0, rows, width),
                          rows_of_pool(views_.h, 0, rows, width)};
-  experts_forward(weights, facts.activation, rows_, x, a, y, stream);
+  experts_forward(weights, facts.activation, rows_, x, a, y, /*adapter=*/{}, stream);
 }
 
 }  // namespace dure::expert_service

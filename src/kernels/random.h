@@ -15,6 +15,7 @@ struct NormalDraw {
 
 struct UniformDraw {
   uint64_t seed = 0, stream = 0;
+  int64_t first = 0;  // as above
   double bound = 1;
 };
 

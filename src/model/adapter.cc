@@ -52,42 +52,71 @@ uint64_t fingerprint_of(const AdapterContent& content, const ModelConfig& config
 }  // namespace
 
 bool adds_to_experts(const ModelAdapter& adapter) {
-  return std::ranges::any_of(adapter.layers, [](const auto& layer) {
-    return layer.expert_gate || layer.expert_up || layer.expert_down;
-  });
+  return std::ranges::any_of(adapter.layers,
+                             [](const LayerAdapter& layer) { return adds_to_experts(layer); });
 }
 
-int64_t AdapterParameters::bytes(const ModelConfig& config, const AdapterLayout& layout) {
-  int64_t elements = 0;
-  for (const AdapterTarget& target : layout) {
-    if (!target.shares_down) elements += padded(down_shape(target, config).elements());
-    elements += padded(up_shape(target, config).elements());
+std::vector<AdapterFactor> held_factors(const ModelConfig& config, const AdapterLayout& layout,
+                                        const Holding& holding) {
+  std::vector<AdapterFactor> out;
+  const auto add = [&](size_t place, bool up) {
+    const AdapterTarget& target = layout[place];
+    const Shape whole = up ? up_shape(target, config) : down_shape(target, config);
+    out.push_back({place, up, factor_name(target, config, up), whole, whole});
+    if (!is_of_experts(target.role)) return;
+    const ExpertRange range = experts_held(holding, whole[0]);
+    out.back().shape = {range.count(), whole[1], whole[2]};
+    out.back().first = range.begin;
+  };
+  for (size_t i = 0; i < layout.size(); ++i) {
+    DURE_CHECK(!layout[i].shares_down || i > 0, "the first target shares a factor");
+    if (!holds(holding, config, layout[i].id())) continue;
+    if (!layout[i].shares_down) add(i, false);
+    add(i, true);
   }
+  return out;
+}
+
+int64_t AdapterParameters::bytes(const ModelConfig& config, const AdapterLayout& layout,
+                                 const Holding& holding) {
+  int64_t elements = 0;
+  for (const AdapterFactor& factor : held_factors(config, layout, holding))
+    elements += padded(factor.shape.elements());
   return elements * static_cast<int64_t>(sizeof(float));
 }
 
-AdapterParameters::AdapterParameters(const ModelConfig& config, AdapterLayout layout, Device device)
-    : config_(config), layout_(std::move(layout)), buffer_(bytes(config, layout_), device) {
+AdapterParameters::AdapterParameters(const ModelConfig& config, AdapterLayout layout,
+                                     const Holding& holding, Device device)
+    : config_(config),
+      layout_(std::move(layout)),
+      holding_(holding),
+      buffer_(bytes(config, layout_, holding), device) {
+  for (AdapterFactor& factor : held_factors(config, layout_, holding))
+    list_.push_back({std::move(factor), {}, 0});
   int64_t offset = 0;
-  const auto take = [&](size_t target, bool up) {
-    const AdapterTarget& t = layout_[target];
-    const Shape shape = up ? up_shape(t, config_) : down_shape(t, config_);
-    const TensorView view =
-        buffer_.view(DType::kF32, shape, offset * static_cast<int64_t>(sizeof(float)));
-    list_.push_back({target, up, factor_name(t, config_, up), view, offset});
-    offset += padded(view.elements());
-    return list_.size() - 1;
-  };
-  for (size_t i = 0; i < layout_.size(); ++i) {
-    DURE_CHECK(!layout_[i].shares_down || i > 0, "the first target shares a factor");
-    down_.push_back(layout_[i].shares_down ? down_.back() : take(i, false));
-    up_.push_back(take(i, true));
+  for (const bool behind : {false, true}) {
+    for (AdapterParameter& p : list_) {
+      const bool part = is_of_experts(layout_[p.target].role) && holding.expert_parts > 1;
+      if (part != behind) continue;
+      p.view = buffer_.view(DType::kF32, p.shape, offset * static_cast<int64_t>(sizeof(float)));
+      p.offset = offset;
+      offset += padded(p.shape.elements());
+    }
   }
   flat_ = buffer_.view(DType::kF32, {offset});
 }
 
-TensorView AdapterParameters::factor(size_t target, bool up) const {
-  return list_[up ? up_[target] : down_[target]].view;
+// A `down` stands before all that share it.
+template <typename Use>
+void AdapterParameters::for_targets(Use&& use) const {
+  TensorView down;
+  for (const AdapterParameter& p : list_) {
+    if (p.is_up) {
+      use(layout_[p.target], down, p.view);
+    } else {
+      down = p.view;
+    }
+  }
 }
 
 void AdapterParameters::initialise(uint64_t seed, Stream& stream) {
@@ -100,6 +129,7 @@ void AdapterParameters::initialise(uint64_t seed, Stream& stream) {
     fill_uniform(p.view,
                  {.seed = seed,
                   .stream = stream_id(("initialise " + p.name).c_str()),
+                  .first = p.first_element(),
                   .bound = 1 / std::sqrt(inputs)},
                  stream);
   }
@@ -109,11 +139,15 @@ void AdapterParameters::load(const AdapterContent& content, Stream& stream) {
   DURE_CHECK(content.layout == layout_, "an adapter of another layout");
   for (const AdapterParameter& p : list_) {
     const AdapterFactors& factors = content.factors[p.target];
-    copy_from_host(std::span<const float>(p.is_up ? factors.up : factors.down), p.view, stream);
+    const std::span<const float> whole = p.is_up ? factors.up : factors.down;
+    copy_from_host(whole.subspan(static_cast<size_t>(p.first_element()),
+                                 static_cast<size_t>(p.view.elements())),
+                   p.view, stream);
   }
 }
 
 AdapterContent AdapterParameters::content(Stream& stream) const {
+  DURE_CHECK(holding_.whole(), "a part of an adapter");
   AdapterContent out{.layout = layout_};
   out.factors.resize(layout_.size());
   int64_t most = 0;
@@ -133,24 +167,22 @@ ModelAdapter AdapterParameters::bind() const {
   ModelAdapter out;
   out.layers.resize(config_.layers.size());
   out.rank_max = largest_rank(layout_);
-  for (size_t i = 0; i < layout_.size(); ++i) {
-    use_target(out, layout_[i], [&](LowRank& field) {
-      field.down.data = factor(i, false);
-      field.up.data = factor(i, true);
-      field.scale = static_cast<float>(layout_[i].scale());
+  for_targets([&](const AdapterTarget& target, TensorView down, TensorView up) {
+    use_target(out, target, [&](LowRank& field) {
+      field.down.data = down;
+      field.up.data = up;
+      field.scale = static_cast<float>(target.scale());
     });
-  }
+  });
   return out;
 }
 
 ModelAdapterGradients AdapterParameters::by_place() const {
   ModelAdapterGradients out;
   out.layers.resize(config_.layers.size());
-  for (size_t i = 0; i < layout_.size(); ++i) {
-    use_target(out, layout_[i], [&](LowRankGradient& field) {
-      field = {factor(i, false), factor(i, true)};
-    });
-  }
+  for_targets([&](const AdapterTarget& target, TensorView down, TensorView up) {
+    use_target(out, target, [&](LowRankGradient& field) { field = {down, up}; });
+  });
   return out;
 }
 

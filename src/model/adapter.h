@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "formats/adapter_files.h"
+#include "model/holding.h"
 #include "model/tensors.h"
 #include "tensor/buffer.h"
 
@@ -47,6 +48,9 @@ struct ModelAdapter : ModelOf<LowRank, NoTensor> {
 };
 
 // Whether some routed expert is added to.
+inline bool adds_to_experts(const LayerAdapter& layer) {
+  return layer.expert_gate || layer.expert_up || layer.expert_down;
+}
 bool adds_to_experts(const ModelAdapter& adapter);
 
 // Rows [first, first + count) of a batch go through `adapter`. A batch lists its stretches
@@ -58,45 +62,66 @@ struct AdapterRows {
   int64_t first = 0, count = 0;
 };
 
-// One factor of a target in an AdapterParameters block.
-struct AdapterParameter {
+// One factor of a target, or what is held of one: of routed experts' a run of them.
+struct AdapterFactor {
   size_t target = 0;  // in the layout
   bool is_up = false;
   std::string name;    // "model.layers.3.self_attn.q_proj.lora_A"; of a shared `down` its first
                        // target's
+  Shape shape, whole;  // of what is held, and of all
+  int64_t first = 0;   // expert
+  int64_t first_element() const { return first == 0 ? 0 : shape.elements() / shape[0] * first; }
+  // Along the first dimension, that begin chunks of the gradient norm: experts.
+  int64_t norm_pieces() const { return shape.rank() == 3 ? shape[0] : 1; }
+};
+// In the layout's order, `down` before `up`.
+std::vector<AdapterFactor> held_factors(const ModelConfig& config, const AdapterLayout& layout,
+                                        const Holding& holding = {});
+
+struct AdapterParameter : AdapterFactor {
   TensorView view;     // f32
   int64_t offset = 0;  // of its first element in flat()
 };
 
-// All factors of an adapter as one f32 block; the same layout serves gradients and moments.
+// All factors of an adapter that a holding has as one f32 block; the same layout serves gradients
+// and moments. A part of the routed experts' lies behind all the rest, as in Parameters.
 class AdapterParameters {
  public:
   // Allocates bytes(), zeroed. Throws kOutOfMemory.
-  AdapterParameters(const ModelConfig& config, AdapterLayout layout, Device device = Device::kCpu);
-  static int64_t bytes(const ModelConfig& config, const AdapterLayout& layout);
+  AdapterParameters(const ModelConfig& config, AdapterLayout layout, Device device = Device::kCpu)
+      : AdapterParameters(config, std::move(layout), Holding{}, device) {}
+  AdapterParameters(const ModelConfig& config, AdapterLayout layout, const Holding& holding,
+                    Device device);
+  static int64_t bytes(const ModelConfig& config, const AdapterLayout& layout,
+                       const Holding& holding = {});
 
-  const AdapterLayout& layout() const { return layout_; }
+  const AdapterLayout& layout() const { return layout_; }  // of the whole adapter
+  const Holding& holding() const { return holding_; }
   std::span<const AdapterParameter> list() const { return list_; }
   TensorView flat() const { return flat_; }
 
   // As PEFT begins: `down` uniform in +-1/sqrt(K) (Kaiming's with a = sqrt(5)), `up` 0: the model
   // is the base. Element i of a factor depends on the seed, its name and i alone.
   void initialise(uint64_t seed, Stream& stream);
-  // Checked: the content's layout is this one.
+  // What is held of it. Checked: the content's layout is this one.
   void load(const AdapterContent& content, Stream& stream);
+  // Checked: everything is held.
   AdapterContent content(Stream& stream) const;
   void zero(Stream& stream);
 
-  ModelAdapter bind() const;  // Views; this must outlive them.
+  // Views, empty where nothing is held; this must outlive them.
+  ModelAdapter bind() const;
   ModelAdapterGradients by_place() const;
 
  private:
-  TensorView factor(size_t target, bool up) const;
+  // Calls use(target, down, up) for every target that is held.
+  template <typename Use>
+  void for_targets(Use&& use) const;
 
   ModelConfig config_;
   AdapterLayout layout_;
+  Holding holding_;
   std::vector<AdapterParameter> list_;
-  std::vector<size_t> down_, up_;  // of each target, in list_
   Buffer buffer_;
   TensorView flat_;
 };

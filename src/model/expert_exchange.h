@@ -15,7 +15,7 @@
 // front rank of several that serve (which owns none). Not here: what an owner computes (experts.h).
 #pragma once
 
-#include "model/tensors.h"
+#include "model/adapter.h"
 #include "tensor/device.h"
 
 namespace dure {
@@ -32,6 +32,8 @@ struct ExpertCall {
   const LayerOf<WeightView, ConstTensorView>& weights;
   ConstTensorView offsets;  // [E+1] i64: expert e has rows [offsets[e], offsets[e+1])
   Stream& stream;
+  // Of the one adapter that all rows go through, as `weights` are; null: none adds to experts.
+  const LayerAdapter* adapter = nullptr;
 };
 
 class ExpertExchange {

@@ -36,11 +36,12 @@ struct ExpertRanks::State {
   Arena arena;
   TensorView inputs, gate, up, h;        // pools [rows of all layers, D or I]
   TensorView arrived, leaving, dexpert;  // [rows, D], [rows, D], [rows, I]
+  LowRankScratch adapter;                // [rows, R]
   std::vector<Kept> kept;                // by layer
   int64_t next_first = 0;                // row behind the last layer's
   std::vector<int64_t> offsets;          // [E + 1] of the rows at hand, on the host
   std::vector<int64_t> came;             // [ranks, E / ranks] counts
-  std::vector<const ModelGradients*> gradients;
+  std::vector<Source> gradients;
   HostCopy<int64_t> offset_values;
   HostCopy<float> out;
   HostLanding<float> in;
@@ -59,6 +60,9 @@ struct ExpertRanks::State {
     arrived = arena.take_f32({row_count_max, d});
     leaving = arena.take_f32({row_count_max, d});
     dexpert = arena.take_f32({row_count_max, i});
+    if (options.adapter_rank == 0) return;
+    for (TensorView* view : {&adapter.inner, &adapter.dinner})
+      *view = arena.take_f32({row_count_max, options.adapter_rank});
   }
 
   // What the host holds beside the arena.
@@ -178,22 +182,25 @@ void ExpertRanks::State::forward(const ExpertCall& call) {
   Kept& layer = of(call);
   experts_forward(call.weights, call.facts.activation, layer.rows,
                   inputs.rows(layer.first, layer.rows.rows()), activations(call),
-                  leaving.rows(0, layer.rows.rows()), call.stream);
+                  leaving.rows(0, layer.rows.rows()), {call.adapter, adapter}, call.stream);
 }
 
 void ExpertRanks::State::backward(const ExpertCall& call) {
   Kept& layer = of(call);
   const int64_t rows = layer.rows.rows();
   DURE_CHECK(std::ssize(gradients) == group->size(), "gradients of {} sources", gradients.size());
-  std::vector<const LayerGradients*> by_source;
-  for (const ModelGradients* g : gradients)
-    by_source.push_back(&g->layers[static_cast<size_t>(call.layer)]);
+  const auto place = static_cast<size_t>(call.layer);
+  std::vector<ExpertGradients> by_source;
+  for (const Source& g : gradients)
+    by_source.push_back(
+        {&g.weights->layers[place], g.adapter != nullptr ? &g.adapter->layers[place] : nullptr});
   const ExpertViews views{.x = inputs.rows(layer.first, rows),
                           .a = activations(call),
                           .dy = arrived.rows(0, rows),
                           .dh = rows_of_pool(dexpert, 0, rows, call.facts.experts.width),
                           .dx = leaving.rows(0, rows)};
-  experts_backward(call.weights, call.facts.activation, layer.rows, views, by_source, call.stream);
+  experts_backward(call.weights, call.facts.activation, layer.rows, views, by_source,
+                   {call.adapter, adapter}, call.stream);
 }
 
 ExpertRanks::ExpertRanks(const ModelConfig& config, const TrainPassOptions& options, Group& group,
@@ -210,7 +217,7 @@ int64_t ExpertRanks::bytes(const ModelConfig& config, const TrainPassOptions& op
   return State(config, options, ranks, Arena()).arena.peak_bytes();
 }
 
-void ExpertRanks::add_to(std::vector<const ModelGradients*> by_source) {
+void ExpertRanks::add_to(std::vector<Source> by_source) {
   state_->gradients = std::move(by_source);
 }
 

@@ -34,7 +34,11 @@ class ExpertRanks : public ExpertExchange {
 
   // Of each source, in the group's order: what gradients of its rows are added to. Before a
   // backward; the blocks outlive it.
-  void add_to(std::vector<const ModelGradients*> by_source);
+  struct Source {
+    const ModelGradients* weights = nullptr;
+    const ModelAdapterGradients* adapter = nullptr;  // null: frozen, or there is none
+  };
+  void add_to(std::vector<Source> by_source);
 
   // Of all forwards of all layers so far; a backward exchanges as many again.
   ExpertRows exchanged() const;

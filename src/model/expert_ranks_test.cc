@@ -97,10 +97,10 @@ RankOutcome in_group(const ModelConfig& config, const Batch& batch, bool recompu
   Parameters dense(config, rest, stream.device());
   std::vector<Parameters> sources;
   std::vector<ModelGradients> places;
-  std::vector<const ModelGradients*> pointers;
+  std::vector<ExpertRanks::Source> pointers;
   for (int s = 0; s < group.size(); ++s) sources.emplace_back(config, routed, stream.device());
   for (const Parameters& source : sources) places.push_back(source.by_place());
-  for (const ModelGradients& place : places) pointers.push_back(&place);
+  for (const ModelGradients& place : places) pointers.push_back({&place});
   exchange.add_to(pointers);
   TrainPass pass(config, options, stream.device());
   RankOutcome out;

@@ -31,6 +31,19 @@ class Repeated {
   std::vector<const void*> addresses_;
 };
 
+// An adapter's addition to such a stack.
+class RepeatedAddition {
+ public:
+  RepeatedAddition(const LowRank& added, int64_t sources)
+      : down_(added.down, sources), up_(added.up, sources), added_{down_, up_, added.scale} {}
+  RepeatedAddition(const RepeatedAddition&) = delete;
+  const LowRank* get() const { return &added_; }
+
+ private:
+  Repeated down_, up_;
+  LowRank added_;
+};
+
 // Calls use(s, offsets) for every source that has rows.
 template <typename Use>
 void for_sources(SourcedRows& rows, Stream& stream, Use&& use) {
@@ -43,6 +56,33 @@ void add_biases(ConstTensorView bias, SourcedRows& rows, TensorView y, Stream& s
   for_sources(rows, stream, [&](int64_t s, ConstTensorView offsets) {
     add_grouped_bias(bias, offsets, y.rows(rows.first(s), rows.count(s)), stream);
   });
+}
+
+void add_one(const LowRank& added, SourcedRows& rows, ConstTensorView x, TensorView y,
+             TensorView inner, Stream& stream) {
+  const RepeatedAddition repeated(added, rows.sources());
+  const LowRankProduct product{repeated.get(), y};
+  add_grouped_low_rank({&product, 1}, rows.offsets(stream), x, inner, stream);
+}
+
+// To gate and up, which may share a factor.
+void add_to_gate_up(const ExpertAdapter& adapter, SourcedRows& rows, ConstTensorView x,
+                    const FfnActivations& a, Stream& stream) {
+  if (adapter.factors == nullptr) return;
+  const LowRank &gate = adapter.factors->expert_gate, &up = adapter.factors->expert_up;
+  if (gate && up) {
+    const RepeatedAddition gates(gate, rows.sources()), ups(up, rows.sources());
+    const LowRankProduct products[] = {{gates.get(), a.gate}, {ups.get(), a.up}};
+    return add_grouped_low_rank(products, rows.offsets(stream), x, adapter.scratch.inner, stream);
+  }
+  if (gate) add_one(gate, rows, x, a.gate, adapter.scratch.inner, stream);
+  if (up) add_one(up, rows, x, a.up, adapter.scratch.inner, stream);
+}
+
+void add_to_down(const ExpertAdapter& adapter, SourcedRows& rows, ConstTensorView h, TensorView y,
+                 Stream& stream) {
+  if (adapter.factors == nullptr || !adapter.factors->expert_down) return;
+  add_one(adapter.factors->expert_down, rows, h, y, adapter.scratch.inner, stream);
 }
 
 // Of one product: its matrix's and its bias's, of one source.
@@ -103,28 +143,41 @@ void SourcedRows::set(int64_t sources, int64_t experts, std::span<const int64_t>
 }
 
 void experts_forward(const ExpertLayer& w, const ActivationFacts& activation, SourcedRows& rows,
-                     ConstTensorView x, const FfnActivations& a, TensorView y, Stream& stream) {
+                     ConstTensorView x, const FfnActivations& a, TensorView y,
+                     const ExpertAdapter& adapter, Stream& stream) {
   if (rows.rows() == 0) return;
   const Repeated gate(w.expert_gate, rows.sources()), up(w.expert_up, rows.sources()),
       down(w.expert_down, rows.sources());
   const Product gate_up[] = {{gate, a.gate}, {up, a.up}};
   grouped_linear(gate_up, rows.offsets(stream), x, stream);
+  add_to_gate_up(adapter, rows, x, a, stream);
   add_biases(w.expert_gate_bias, rows, a.gate, stream);
   add_biases(w.expert_up_bias, rows, a.up, stream);
   swiglu(a.gate, a.up, swiglu_facts(activation), a.h, stream);
   grouped_linear(down, rows.offsets(stream), a.h, y, stream);
+  add_to_down(adapter, rows, a.h, y, stream);
   add_biases(w.expert_down_bias, rows, y, stream);
 }
 
 void experts_backward(const ExpertLayer& w, const ActivationFacts& activation, SourcedRows& rows,
-                      const ExpertViews& v, std::span<const LayerGradients* const> gradients,
-                      Stream& stream) {
+                      const ExpertViews& v, std::span<const ExpertGradients> gradients,
+                      const ExpertAdapter& adapter, Stream& stream) {
   if (rows.rows() == 0) return;
-  const auto of = [&](ConstTensorView view, int64_t s) {
-    return view.rows(rows.first(s), rows.count(s));
+  const auto of = [&](auto view, int64_t s) { return view.rows(rows.first(s), rows.count(s)); };
+  // A product's adapter: what its rows' gradients are besides, and its factors'.
+  const auto through_adapter = [&](LowRank LayerAdapter::*factors,
+                                   LowRankGradient LayerAdapterGradients::*places,
+                                   ConstTensorView x, ConstTensorView dy, TensorView dx) {
+    if (adapter.factors == nullptr || !(adapter.factors->*factors)) return;
+    for_sources(rows, stream, [&](int64_t s, ConstTensorView offsets) {
+      const LayerAdapterGradients* g = gradients[static_cast<size_t>(s)].adapter;
+      grouped_low_rank_backward(adapter.factors->*factors,
+                                g != nullptr ? g->*places : LowRankGradient{}, offsets, of(x, s),
+                                of(dy, s), of(dx, s), adapter.scratch, stream);
+    });
   };
   for_sources(rows, stream, [&](int64_t s, ConstTensorView offsets) {
-    const LayerGradients& g = *gradients[static_cast<size_t>(s)];
+    const LayerGradients& g = *gradients[static_cast<size_t>(s)].weights;
     weight_gradients({w.expert_down, g.expert_down, g.expert_down_bias}, offsets, of(v.dy, s),
                      of(v.a.h, s), stream);
   });
@@ -132,9 +185,11 @@ void experts_backward(const ExpertLayer& w, const ActivationFacts& activation, S
       down(w.expert_down, rows.sources());
   const ConstTensorView groups = rows.offsets(stream);
   grouped_linear_input_gradient(down, groups, v.dy, v.dh, Write::kSet, stream);
+  through_adapter(&LayerAdapter::expert_down, &LayerAdapterGradients::expert_down, v.a.h, v.dy,
+                  v.dh);
   swiglu_backward(v.a.gate, v.a.up, swiglu_facts(activation), v.dh, v.a.gate, v.a.up, stream);
   for_sources(rows, stream, [&](int64_t s, ConstTensorView offsets) {
-    const LayerGradients& g = *gradients[static_cast<size_t>(s)];
+    const LayerGradients& g = *gradients[static_cast<size_t>(s)].weights;
     weight_gradients({w.expert_gate, g.expert_gate, g.expert_gate_bias}, offsets, of(v.a.gate, s),
                      of(v.x, s), stream);
     weight_gradients({w.expert_up, g.expert_up, g.expert_up_bias}, offsets, of(v.a.up, s),
@@ -142,6 +197,9 @@ void experts_backward(const ExpertLayer& w, const ActivationFacts& activation, S
   });
   grouped_linear_input_gradient(gate, groups, v.a.gate, v.dx, Write::kSet, stream);
   grouped_linear_input_gradient(up, groups, v.a.up, v.dx, Write::kAdd, stream);
+  through_adapter(&LayerAdapter::expert_gate, &LayerAdapterGradients::expert_gate, v.x, v.a.gate,
+                  v.dx);
+  through_adapter(&LayerAdapter::expert_up, &LayerAdapterGradients::expert_up, v.x, v.a.up, v.dx);
 }
 
 }  // namespace dure

@@ -1,6 +1,6 @@
 // model/experts.h: what the owner of routed experts computes of rows that are sorted by expert, for
-// itself or for others: a sparse layer's products, biases and activation, without its routing,
-// adapters and combination.
+// itself or for others: a sparse layer's products with what an adapter adds to them, biases and
+// activation, without its routing and combination.
 //
 // Row results are those of the layer that has its experts itself, bit for bit. Rows may come from
 // several sources, each sorted by expert; gradients of a source's rows go into a block of its own,
@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "model/activations.h"
-#include "model/tensors.h"
+#include "model/low_rank.h"
 #include "tensor/host_array.h"
 
 namespace dure {
@@ -56,9 +56,16 @@ class SourcedRows {
 // their biases [E, I], [E, I], [E, D] where the layer has them.
 using ExpertLayer = LayerOf<WeightView, ConstTensorView>;
 
+// What is added to the experts' products, of all rows; null: nothing.
+struct ExpertAdapter {
+  const LayerAdapter* factors = nullptr;
+  LowRankScratch scratch;  // a backward's; a forward's inner alone
+};
+
 // x: [R, D] rows; a: [R, I] the products, biases and activation stay there; y: [R, D] =.
 void experts_forward(const ExpertLayer& w, const ActivationFacts& activation, SourcedRows& rows,
-                     ConstTensorView x, const FfnActivations& a, TensorView y, Stream& stream);
+                     ConstTensorView x, const FfnActivations& a, TensorView y,
+                     const ExpertAdapter& adapter, Stream& stream);
 
 // The backward's views, [R, ...] of all sources.
 struct ExpertViews {
@@ -68,9 +75,14 @@ struct ExpertViews {
   TensorView dh;       // [R, I] scratch
   TensorView dx;       // [R, D] =; not dy
 };
-// gradients: [S] += of each source's rows; empty views are frozen.
+// What one source's rows add to; empty views are frozen.
+struct ExpertGradients {
+  const LayerGradients* weights = nullptr;
+  const LayerAdapterGradients* adapter = nullptr;  // null: frozen
+};
+// gradients: [S] += of each source's rows.
 void experts_backward(const ExpertLayer& w, const ActivationFacts& activation, SourcedRows& rows,
-                      const ExpertViews& views, std::span<const LayerGradients* const> gradients,
-                      Stream& stream);
+                      const ExpertViews& views, std::span<const ExpertGradients> gradients,
+                      const ExpertAdapter& adapter, Stream& stream);
 
 }  // namespace dure

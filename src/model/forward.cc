@@ -170,7 +170,6 @@ void shared_outer(const LayerContext& c, const LayerWeights& w, MoeActivations& 
 // Rows travel while the shared expert is computed.
 void experts_elsewhere(const LayerContext& c, const LayerWeights& w, ConstTensorView h,
                        const ExpertDispatch& dispatch, MoeActivations& a) {
-  DURE_CHECK(!adds_to_experts(c), "an adapter of experts that lie elsewhere");
   ExpertExchange& exchange = *c.weights.experts;
   const ExpertCall call = expert_call(c, w, ExpertCall::Way::kForward, dispatch);
   gather_rows(h, dispatch.row_token, a.inputs, c.stream);

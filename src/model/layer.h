@@ -32,9 +32,22 @@ struct LayerContext {
   }
 };
 
+// What the batch's adapter adds to the experts of a layer that lie elsewhere; null: nothing.
+inline const LayerAdapter* expert_adapter(const LayerContext& c) {
+  for (const AdapterRows& rows : c.adapters) {
+    const LayerAdapter& layer = c.layer_of(*rows.adapter);
+    if (!adds_to_experts(layer)) continue;
+    DURE_CHECK(rows.count == c.positions.elements(),
+               "an adapter of {} rows of {} adds to experts that lie elsewhere", rows.count,
+               c.positions.elements());
+    return &layer;
+  }
+  return nullptr;
+}
+
 inline ExpertCall expert_call(const LayerContext& c, const LayerWeights& w, ExpertCall::Way way,
                               const ExpertDispatch& dispatch) {
-  return {way, c.index, c.facts, w, dispatch.offsets, c.stream};
+  return {way, c.index, c.facts, w, dispatch.offsets, c.stream, expert_adapter(c)};
 }
 
 // The adapters of a batch: those that it lists, else the weights' own for all rows (`all`), else

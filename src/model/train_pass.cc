@@ -279,12 +279,15 @@ void TrainPass::State::idle(const ModelWeights& w, int64_t layer, ExpertCall::Wa
                             Stream& stream) {
   const LayerFacts& facts = config.layer(layer);
   if (!facts.sparse) return;
+  const auto place = static_cast<size_t>(layer);
+  const bool added = w.adapter != nullptr && adds_to_experts(w.adapter->layers[place]);
   const ExpertCall call{way,
                         layer,
                         facts,
-                        w.layers[static_cast<size_t>(layer)],
+                        w.layers[place],
                         no_rows.on(stream).rows(0, facts.experts.count + 1),
-                        stream};
+                        stream,
+                        added ? &w.adapter->layers[place] : nullptr};
   const TensorView none = dx.rows(0, 0);
   w.experts->send(call, none);
   w.experts->turn(call, none);

@@ -35,7 +35,7 @@ struct ModelWeights : ModelOf<WeightView, ConstTensorView> {
   // alone. Who makes Activations for these weights plans rank_max() of inner rows.
   std::shared_ptr<const ModelAdapter> adapter;
   // How routed experts are reached that lie elsewhere: those of all sparse layers; null: all are
-  // here. Then no adapter adds to experts.
+  // here.
   ExpertExchange* experts = nullptr;
   int64_t adapter_rank() const { return adapter == nullptr ? 0 : adapter->rank_max; }
 

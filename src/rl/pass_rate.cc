@@ -12,7 +12,15 @@
 
 namespace dure {
 
-PassRateTable::PassRateTable(const Path& path, const Json& settings, bool trusted) : path_(path) {
+PassRateTable::PassRateTable(const Path& path, const Json& settings, bool trusted, Group& ranks)
+    : path_(path), writes_(ranks.is_first()) {
+  ranks.together("opening the pass rates", [&] {
+    if (writes_) open(settings, trusted);
+  });
+  if (!writes_) read(settings, trusted);  // As the first one left it.
+}
+
+void PassRateTable::open(const Json& settings, bool trusted) {
   if (path_exists(path_) && read(settings, trusted)) return;
   if (trusted) {
     fail(ErrorCode::kCorrupt,
@@ -73,7 +81,7 @@ void PassRateTable::add(const PoolItem& item, const ItemPool& items,
   row["pass"] = scores.empty() ? Json() : Json(pass);
   row["scores"] = Json::array_of(scores);
   for (const auto& [kind, count] : failures) row["failures"][kind] = count;
-  append_file(path_, row.dump() + "\n");
+  if (writes_) append_file(path_, row.dump() + "\n");
 }
 
 namespace {
@@ -87,9 +95,10 @@ struct Failures {
 
 void ask_piece(const PromptSource& source, std::vector<const PoolItem*> piece, int64_t samples,
                const PromptRoom& room, Generator& generator, PassRateTable& table,
-               const ItemPool& items, Failures& all) {
-  const std::vector<Rollout> rollouts = answer_items(
-      source, {.items = piece, .copies = samples, .stream = "rl pass rate"}, room, generator);
+               const ItemPool& items, Group& ranks, Failures& all) {
+  const std::vector<Rollout> rollouts =
+      answer_items(source, {.items = piece, .copies = samples, .stream = "rl pass rate"}, room,
+                   generator, ranks);
   for (size_t i = 0; i < piece.size(); ++i) {
     std::vector<double> scores;
     std::map<std::string, int64_t> failures;
@@ -110,7 +119,7 @@ void ask_piece(const PromptSource& source, std::vector<const PoolItem*> piece, i
 }
 
 // What failed is asked again by the next pass, so that nothing is chosen by it for good.
-void require_graded(const Failures& failures) {
+void require_graded(const Failures& failures, const Group& ranks) {
   if (failures.too_long > 0 && failures.too_long == failures.answers)
     fail(ErrorCode::kInvalidArgument,
          "filter: all {} episodes begin beyond environment.max_tokens: raise it", failures.answers);
@@ -121,6 +130,7 @@ void require_graded(const Failures& failures) {
          "run the same command again",
          failures.answers, failure_kinds(failures.kinds));
   }
+  if (!ranks.is_first()) return;
   log_warn("filter: {} of {} answers could not be graded ({}) and are left out", failures.failed,
            failures.answers, failure_kinds(failures.kinds));
 }
@@ -143,29 +153,36 @@ void tell(const PassRateBounds& bounds, const std::vector<const PoolItem*>& all,
 
 void keep_by_pass_rate(const PassRateBounds& bounds, const PromptSource& source,
                        const PromptRoom& room, Generator& generator, PassRateTable& table,
-                       ItemPool& items) {
+                       ItemPool& items, Group& ranks) {
   const std::vector<const PoolItem*> all = items.train();
   std::vector<const PoolItem*> wanted;
   for (const PoolItem* item : all)
     if (!table.pass(*item, items) || table.failed(*item, items)) wanted.push_back(item);
   const int64_t together =
+      ranks.size() *
       std::max<int64_t>(1, source.options.sequences_max / std::max<int64_t>(1, bounds.samples));
   Failures failures;
   const InterruptScope scope;
-  Progress progress("filter", std::ssize(all), "items");
-  progress.start_at(std::ssize(all) - std::ssize(wanted));
+  std::optional<Progress> progress;
+  if (ranks.is_first()) {
+    progress.emplace("filter", std::ssize(all), "items");
+    progress->start_at(std::ssize(all) - std::ssize(wanted));
+  }
   for (size_t begin = 0; begin < wanted.size(); begin += static_cast<size_t>(together)) {
-    throw_if_interrupted("the items asked so far are kept: the same command goes on");
+    if (ranks.any(interrupted(), "a look for signals"))
+      fail(ErrorCode::kInterrupted,
+           "interrupted; the items asked so far are kept: the same command goes on");
     const size_t end = std::min(wanted.size(), begin + static_cast<size_t>(together));
     ask_piece(source,
               {wanted.begin() + static_cast<std::ptrdiff_t>(begin),
                wanted.begin() + static_cast<std::ptrdiff_t>(end)},
-              bounds.samples, room, generator, table, items, failures);
-    progress.update(std::ssize(all) - std::ssize(wanted) + static_cast<int64_t>(end));
+              bounds.samples, room, generator, table, items, ranks, failures);
+    if (progress)
+      progress->update(std::ssize(all) - std::ssize(wanted) + static_cast<int64_t>(end));
   }
-  progress.finish();
-  require_graded(failures);
-  tell(bounds, all, table, items);
+  if (progress) progress->finish();
+  require_graded(failures, ranks);
+  if (ranks.is_first()) tell(bounds, all, table, items);
   // Held-out items are measured whatever they earn.
   items.keep_to_learn(
       [&](const PoolItem& item) {

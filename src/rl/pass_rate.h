@@ -23,8 +23,9 @@ namespace dure {
 class PassRateTable {
  public:
   // What is there, where it was measured with `settings`; else it begins anew (`trusted`: what is
-  // there stands, whatever it was measured with).
-  PassRateTable(const Path& path, const Json& settings, bool trusted);
+  // there stands, whatever it was measured with). Over ranks all have it, and the first one writes.
+  PassRateTable(const Path& path, const Json& settings, bool trusted,
+                Group& ranks = Group::alone());
 
   // Mean score; absent: never asked. NaN: no answer could be graded.
   std::optional<double> pass(const PoolItem& item, const ItemPool& items) const;
@@ -37,8 +38,10 @@ class PassRateTable {
   int64_t size() const { return std::ssize(rates_); }
 
  private:
+  void open(const Json& settings, bool trusted);
   bool read(const Json& settings, bool trusted);
   Path path_;
+  bool writes_;
   std::map<std::pair<std::string, std::string>, double> rates_;
   std::set<std::pair<std::string, std::string>> failed_;
 };
@@ -48,11 +51,11 @@ struct PassRateBounds {
   double min = 0, max = 1;  // kept is what lies between, neither end included
 };
 
-// Asks what the table lacks, then keeps of `items` what lies between the bounds. Shows progress.
-// Throws kInterrupted on Ctrl-C (what was asked is kept); kInvalidArgument where nothing is left,
-// kUnavailable where no answer could be graded.
+// Asks what the table lacks, over `ranks` each some of it, then keeps of `items` what lies between
+// the bounds. Shows progress. Throws kInterrupted on Ctrl-C (what was asked is kept);
+// kInvalidArgument where nothing is left, kUnavailable where no answer could be graded.
 void keep_by_pass_rate(const PassRateBounds& bounds, const PromptSource& source,
                        const PromptRoom& room, Generator& generator, PassRateTable& table,
-                       ItemPool& items);
+                       ItemPool& items, Group& ranks = Group::alone());
 
 }  // namespace dure

@@ -33,7 +33,6 @@ void check_prefer(const PreferConfig& config) {
   if (config.init.empty()) refuse("init is empty: name the model folder to start from");
   if (config.output.empty()) refuse("output is empty: name the folder of the run");
   check_lora(config.lora, config.output);
-  refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.shape(), config.output);
   check_parts(
       config.ranks.shape(), config.parts, config.output, "parts",
       fmt::format("set parts to {}, whatever the number of ranks", config.ranks.shape().batch()));

@@ -27,8 +27,10 @@ int64_t ReferenceModel::bytes(const ModelConfig& config, Arithmetic arithmetic) 
 }
 
 ReferenceModel::ReferenceModel(const Path& init, Learner& learner, Stream& stream)
-    : parameters_(std::in_place, config_of(init),
-                  holding_of(learner.mesh().shape(), learner.mesh().place()), stream.device()),
+    : parameters_(
+          std::in_place, config_of(init),
+          holding_of(learner.mesh().shape(), learner.mesh().place(), learner.stage_layers()),
+          stream.device()),
       weights_(bind_weights(*parameters_, stream)) {
   weights_.experts = learner.exchange();
   load_parameters(ModelFiles(init), *parameters_, stream);
@@ -38,6 +40,8 @@ ReferenceModel::ReferenceModel(const Path& init, Learner& learner, Stream& strea
 }
 
 ReferenceModel::ReferenceModel(const ModelWeights& adapted, Stream& stream)
-    : weights_(base_of(adapted, stream)) {}
+    : weights_(base_of(adapted, stream)) {
+  weights_.experts = adapted.experts;
+}
 
 }  // namespace dure

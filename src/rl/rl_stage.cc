@@ -13,6 +13,7 @@
 #include "rl/rl_sizes.h"
 #include "rl/rollout_bytes.h"
 #include "train/run_identity.h"
+#include "train/stage_cut.h"
 
 namespace dure {
 namespace {
@@ -77,6 +78,8 @@ void RlStage::open(const Checkpoint* from) {
   if (items_ != nullptr) items_->open_graders(config_.output);
   check_experts_over_ranks(files_->config(), mesh_.shape(), config_.output);
   learner_options_ = rl_learner_options(config_, room_);
+  learner_options_.stage_layers =
+      stage_layers(config_.ranks, files_->config(), /*mtp=*/false, config_.output);
   open_learner({.lora = config_.lora,
                 .config = files_->config(),
                 .files = files_,
@@ -84,7 +87,7 @@ void RlStage::open(const Checkpoint* from) {
                 .source = config_.output,
                 .seed = static_cast<uint64_t>(config_.seed)},
                learner_options_, from == nullptr, stream_, mesh_, learner_);
-  if (learner_->exchange() != nullptr) gathered_.emplace(*learner_, stream_);
+  if (GatheredWeights::needed(mesh_.shape())) gathered_.emplace(*learner_, files_, stream_);
   if (config_.async.stale_steps > 0) {
     open_sampler(from);
   } else {
@@ -94,6 +97,10 @@ void RlStage::open(const Checkpoint* from) {
   if (config_.kl.beta > 0) open_reference();
   if (mesh_.world().is_first())
     samples_.emplace(config_.output, from != nullptr ? from->step() : 0);
+}
+
+// The first pass asks all ranks, of weights that are gathered.
+void RlStage::meet(const Checkpoint* from) {
   if (config_.filter.samples > 0) filter_items(from != nullptr);
 }
 
@@ -151,12 +158,15 @@ Json RlStage::filter_settings() const {
   return out;
 }
 
-// A run that goes on has the pass rates that it began with: its weights have moved since.
+// A run that goes on has the pass rates that it began with: its weights are not here yet, and have
+// moved since.
 void RlStage::filter_items(bool continued) {
-  PassRateTable table(Path(config_.output) / "filter.jsonl", filter_settings(), continued);
+  if (!continued) gather();
+  PassRateTable table(Path(config_.output) / "filter.jsonl", filter_settings(), continued,
+                      mesh_.world());
   keep_by_pass_rate(
       {.samples = config_.filter.samples, .min = config_.filter.min, .max = config_.filter.max},
-      prompts(), room_, idle_generator(), table, *items_);
+      prompts(), room_, idle_generator(), table, *items_, mesh_.world());
 }
 
 PromptSource RlStage::prompts() const {
@@ -203,7 +213,7 @@ StepReport RlStage::step(const StepContext& context) {
                            .reference = reference_ != nullptr ? &reference_->weights() : nullptr,
                            .updates = config_.updates_per_step,
                            .rows_max = learner_options_.pass.rows_max},
-                          context, *learner_, stream_);
+                          context, *learner_);
   gathered_stale_ = true;
   note_entropy(context, learnt);
   note_signal(context, learnt, rollouts);
@@ -214,6 +224,10 @@ StepReport RlStage::step(const StepContext& context) {
   if (sampler_) {
     out.row["async/staleness"] = context.index - batch.weights_step;
     out.row["async/wait_time"] = wait_s_;
+  }
+  if (gathered_) {
+    out.row["ranks/gathered_bytes"] = gathered_->sent_bytes() - gathered_told_;
+    gathered_told_ = gathered_->sent_bytes();
   }
   if (items_ != nullptr) add_item_rewards(rollouts, *items_, out.row);
   add_reward_parts(rollouts, out.row);

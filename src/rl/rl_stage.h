@@ -22,7 +22,7 @@
 #include "rl/rl_step.h"
 #include "rl/rl_trainer.h"
 #include "tensor/cpu_stream.h"
-#include "train/gathered_experts.h"
+#include "train/gathered_weights.h"
 #include "train/run.h"
 
 namespace dure {
@@ -34,6 +34,7 @@ class RlStage : public Stage {
 
   Json identity() const override;
   void open(const Checkpoint* from) override;
+  void meet(const Checkpoint* from) override;
   Learner& learner() override { return *learner_; }
   const ModelTexts& texts() const override { return folder_texts_; }
   StepReport step(const StepContext& context) override;
@@ -69,8 +70,9 @@ class RlStage : public Stage {
   ChatTexts texts_;
   ModelTexts folder_texts_;  // what a checkpoint and the released model carry
   std::optional<Learner> learner_;
-  std::optional<GatheredExperts> gathered_;  // where experts lie on several ranks
+  std::optional<GatheredWeights> gathered_;  // where weights lie on several ranks
   bool gathered_stale_ = true;
+  int64_t gathered_told_ = 0;                  // bytes that the metrics say already
   std::optional<Generator> generator_;         // null where a sampler has one
   std::unique_ptr<ReferenceModel> reference_;  // null: no KL term
   std::optional<SampleLog> samples_;

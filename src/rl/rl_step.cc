@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "train/step_passes.h"
+
 namespace dure {
 
 // The places of dropped answers stay, with nothing in them.
@@ -46,99 +48,139 @@ ResponseRange range_of_share(const std::vector<Rollout>& rollouts, int64_t k, in
   return {bound(k), bound(k + 1)};
 }
 
-// What a batch's backward needs beside the batch.
-struct Accumulation {
-  const std::vector<Rollout>& rollouts;
-  const RlStepOptions& options;
-  double share_count = 1;
-  Learner& learner;
-  Stream& stream;
+// What the answers of a part come to.
+struct PartSums {
+  double loss = 0, entropy = 0, reference_kl = 0;
+  ObjectiveStats objective;
+};
 
-  // Of the rows of a batch, under the model that the run began with; empty where nothing asks.
-  std::vector<float> reference_rows(const ResponseBatch& batch) const {
-    if (options.kl.beta == 0) return {};
-    TrainPass& pass = learner.pass();
-    pass.forward(*options.reference, batch.input(), stream);
-    pass.token_log_probabilities(/*want_entropy=*/false, stream);
-    const std::span<const float> rows = pass.log_probability();
-    return {rows.begin(), rows.end()};
+// One update's gradients: this rank's parts of its batches, then what those of all ranks came to.
+class Accumulation {
+ public:
+  // share_count: updates that the step has.
+  Accumulation(const std::vector<Rollout>& rollouts, const RlStepOptions& options,
+               const ResponseWeights& responses, int64_t share_count, Learner& learner)
+      : rollouts_(rollouts),
+        options_(options),
+        responses_(responses),
+        share_count_(static_cast<double>(share_count)),
+        learner_(learner) {}
+
+  void add(const std::vector<ResponseBatch>& batches, RlLearnt& learnt) {
+    const PartRange mine = learner_.parts();
+    take_passes(batches, mine);
+    reference_ = reference_rows();
+    sums_.assign(static_cast<size_t>(mine.count), {});
+    const auto weigh_pass = [&](size_t i) -> LossOptions {
+      if (!learner_.link().place().is_last()) return {};
+      weigh(i, sums_[static_cast<size_t>(passes_[i].part - mine.first)]);
+      return {.row_coefficients = coefficients_};
+    };
+    run_passes(passes_, {.options = weigh_pass, .done = [](size_t, const LossResult&) {}},
+               learner_);
+    take_sums(learnt);
   }
 
-  void add(const ResponseBatch& batch, RlLearnt& learnt) const {
-    TrainPass& pass = learner.pass();
-    const std::vector<float> reference = reference_rows(batch);
-    pass.forward(learner.weights(), batch.input(), stream);
-    pass.token_log_probabilities(/*want_entropy=*/true, stream);
-    std::vector<float> coefficients(batch.ids.size(), 0.0f);
-    for (size_t m = 0; m < batch.members.size(); ++m) {
-      const size_t member = batch.members[m];
-      const Rollout& rollout = rollouts[member];
-      const size_t row = static_cast<size_t>(batch.answer_rows[m]);
-      const size_t count = rollout.generation.tokens.size();
-      const double scale = learnt.responses.scales[member] * share_count;
-      const auto now = of_answers(rollout, pass.log_probability().subspan(row, count));
-      const auto drawn = of_answers(rollout, rollout.generation.log_probabilities);
-      std::vector<float> gradient(now.size());
-      learnt.loss += response_loss<float>(options.objective, learnt.responses.advantages[member],
-                                          scale, now, drawn, gradient, &learnt.objective);
-      if (!reference.empty()) {
-        const auto then = of_answers(rollout, std::span(reference).subspan(row, count));
-        learnt.loss +=
-            kl_loss<float>(options.kl, scale, now, then, gradient, learnt.reference_kl_sum);
-      }
-      to_answers(rollout, gradient, std::span(coefficients).subspan(row, count));
-      for (const float h : of_answers(rollout, pass.entropy().subspan(row, count)))
-        learnt.entropy_sum += h;
-    }
-    learner.backward({.row_coefficients = coefficients});
-  }
-
-  // In place of add().
-  void idle() const {
-    if (options.kl.beta > 0) learner.idle_forward(*options.reference);
-    learner.idle_forward();
-    learner.idle_backward();
-  }
-
-  // This rank's parts of the batches, then what those of all ranks came to.
-  void add_parts(const std::vector<ResponseBatch>& batches, RlLearnt& learnt) const {
-    const PartRange mine = learner.parts();
-    const int64_t count = learner.part_count();
-    std::vector<double> came_to;  // of each part kSums
-    double mismatch_max = 0;
+ private:
+  void take_passes(const std::vector<ResponseBatch>& batches, const PartRange& mine) {
+    passes_.clear();
+    batch_of_.clear();
     for (int64_t p = mine.first; p < mine.first + mine.count; ++p) {
-      if (p > mine.first) learner.next_part();
-      RlLearnt part{.responses = learnt.responses};
-      const ItemRange range = items_of_part(std::ssize(batches), p, count);
-      for (int64_t i = range.begin; i < range.end; ++i) add(batches[static_cast<size_t>(i)], part);
-      const int64_t passes = learner.passes_in_part(std::ssize(batches), p);
-      for (int64_t i = range.end - range.begin; i < passes; ++i) idle();
+      const ItemRange range = items_of_part(std::ssize(batches), p, learner_.part_count());
+      const int64_t count =
+          std::max(learner_.passes_in_part(std::ssize(batches), p), range.end - range.begin);
+      for (int64_t i = range.begin; i < range.begin + count; ++i) {
+        batch_of_.push_back(i < range.end ? &batches[static_cast<size_t>(i)] : nullptr);
+        passes_.push_back(
+            {batch_of_.back() != nullptr ? batch_of_.back()->input() : TrainInput{}, p});
+      }
+    }
+  }
+
+  // Of each pass its rows' log-probabilities under the model that the run began with; empty where
+  // nothing asks, or another rank has them.
+  std::vector<std::vector<float>> reference_rows() const {
+    std::vector<std::vector<float>> out(passes_.size());
+    if (options_.kl.beta == 0) return out;
+    TrainPass& pass = learner_.pass();
+    for (size_t i = 0; i < passes_.size(); ++i) {
+      if (batch_of_[i] == nullptr) {
+        learner_.idle_forward(*options_.reference);
+      } else if (forward_through(*options_.reference, passes_[i].input, learner_)) {
+        pass.token_log_probabilities(/*want_entropy=*/false, learner_.stream());
+        const std::span<const float> rows = pass.log_probability();
+        out[i].assign(rows.begin(), rows.end());
+      }
+    }
+    return out;
+  }
+
+  // After the pass's forward, where the head is.
+  void weigh(size_t i, PartSums& part) {
+    learner_.pass().token_log_probabilities(/*want_entropy=*/true, learner_.stream());
+    const ResponseBatch& batch = *batch_of_[i];
+    coefficients_.assign(batch.ids.size(), 0.0f);
+    for (size_t m = 0; m < batch.members.size(); ++m)
+      weigh_answer(batch.members[m], static_cast<size_t>(batch.answer_rows[m]), reference_[i],
+                   part);
+  }
+
+  void weigh_answer(size_t member, size_t row, std::span<const float> reference, PartSums& part) {
+    const TrainPass& pass = learner_.pass();
+    const Rollout& rollout = rollouts_[member];
+    const size_t count = rollout.generation.tokens.size();
+    const double scale = responses_.scales[member] * share_count_;
+    const auto now = of_answers(rollout, pass.log_probability().subspan(row, count));
+    const auto drawn = of_answers(rollout, rollout.generation.log_probabilities);
+    std::vector<float> gradient(now.size());
+    part.loss += response_loss<float>(options_.objective, responses_.advantages[member], scale, now,
+                                      drawn, gradient, &part.objective);
+    if (!reference.empty()) {
+      const auto then = of_answers(rollout, reference.subspan(row, count));
+      part.loss += kl_loss<float>(options_.kl, scale, now, then, gradient, part.reference_kl);
+    }
+    to_answers(rollout, gradient, std::span(coefficients_).subspan(row, count));
+    for (const float h : of_answers(rollout, pass.entropy().subspan(row, count))) part.entropy += h;
+  }
+
+  // Numbers that a part comes to; all are 0 where another stage has the head.
+  static constexpr int64_t kSums = 6;
+
+  void take_sums(RlLearnt& learnt) const {
+    std::vector<double> own;
+    double mismatch_max = 0;
+    for (const PartSums& part : sums_) {
       const ObjectiveStats& o = part.objective;
-      came_to.insert(came_to.end(),
-                     {part.loss, part.entropy_sum, o.kl_sum, static_cast<double>(o.token_count),
-                      static_cast<double>(o.clipped_count), part.reference_kl_sum});
+      own.insert(own.end(), {part.loss, part.entropy, o.kl_sum, static_cast<double>(o.token_count),
+                             static_cast<double>(o.clipped_count), part.reference_kl});
       mismatch_max = std::max(mismatch_max, o.mismatch_max);
     }
-    take_sums(sum_over_parts(came_to, kSums, count, learner.group()), mismatch_max, learnt);
-  }
-
-  static constexpr int64_t kSums = 6;  // that a part comes to
-
-  // sums: [kSums], of all parts.
-  void take_sums(const std::vector<double>& sums, double mismatch_max, RlLearnt& learnt) const {
-    Group& group = learner.group();
-    std::vector<double> all(static_cast<size_t>(group.size()));
-    const std::vector<int64_t> one(all.size(), 1);
-    group.all_gather(std::span<const double>(&mismatch_max, 1), one, std::span(all), "mismatch");
+    std::vector<double> sums = sum_over_parts(own, kSums, learner_.part_count(), learner_.group());
+    learner_.link().pipeline().all_reduce(std::span(sums), "losses of the stages");
     learnt.loss += sums[0];
     learnt.entropy_sum += sums[1];
     learnt.objective.kl_sum += sums[2];
     learnt.objective.token_count += static_cast<int64_t>(sums[3]);
     learnt.objective.clipped_count += static_cast<int64_t>(sums[4]);
     learnt.reference_kl_sum += sums[5];
+    Group& world = learner_.mesh().world();
+    std::vector<double> all(static_cast<size_t>(world.size()));
+    const std::vector<int64_t> one(all.size(), 1);
+    world.all_gather(std::span<const double>(&mismatch_max, 1), one, std::span(all), "mismatch");
     for (const double one_rank : all)
       learnt.objective.mismatch_max = std::max(learnt.objective.mismatch_max, one_rank);
   }
+
+  const std::vector<Rollout>& rollouts_;
+  const RlStepOptions& options_;
+  const ResponseWeights& responses_;
+  double share_count_;
+  Learner& learner_;
+  std::vector<StepPass> passes_;
+  std::vector<const ResponseBatch*> batch_of_;  // of each pass; null: idle
+  std::vector<std::vector<float>> reference_;   // of each pass
+  std::vector<PartSums> sums_;                  // of each of this rank's parts
+  std::vector<float> coefficients_;             // of the batch at hand
 };
 
 }  // namespace
@@ -149,21 +191,17 @@ LearnerOptions rl_learner_options(const OptimiserOptions& optimiser, int64_t row
 }
 
 RlLearnt learn_from_rollouts(const std::vector<Rollout>& rollouts, const RlStepOptions& options,
-                             const StepContext& context, Learner& learner, Stream& stream) {
+                             const StepContext& context, Learner& learner) {
   RlLearnt learnt{.responses = weigh_rollouts(options.objective, rollouts)};
   if (rollouts.empty()) return learnt;
   const int64_t shares = std::min(options.updates, rollouts.back().group + 1);
-  const Accumulation accumulation{rollouts, options, static_cast<double>(shares), learner, stream};
+  Accumulation accumulation(rollouts, options, learnt.responses, shares, learner);
   for (int64_t share = 0; share < shares; ++share) {
     const auto batches = response_batches(
         rollouts, learnt.responses, range_of_share(rollouts, share, shares), options.rows_max);
     if (batches.empty())
       continue;  // Every group was all right or all wrong: nothing to learn from.
-    if (learner.part_count() == 1) {
-      for (const ResponseBatch& batch : batches) accumulation.add(batch, learnt);
-    } else {
-      accumulation.add_parts(batches, learnt);
-    }
+    accumulation.add(batches, learnt);
     require_finite(learnt.loss, "the loss", context.where);
     learnt.updates.update(learner, context);
   }

@@ -42,6 +42,6 @@ ResponseWeights weigh_rollouts(const ObjectiveOptions& objective,
 // whole step, a share's scales times the number of shares. Throws kDiverged where the loss or the
 // gradient is not finite; updates before it stand.
 RlLearnt learn_from_rollouts(const std::vector<Rollout>& rollouts, const RlStepOptions& options,
-                             const StepContext& context, Learner& learner, Stream& stream);
+                             const StepContext& context, Learner& learner);
 
 }  // namespace dure

@@ -63,16 +63,6 @@ void check_environments(const RlConfig& config) {
     if (source.environment.given())
       make_environment(source.environment, "", "items " + source.file + ": environment");
   }
-  const bool any = config.environment.given() ||
-                   std::ranges::any_of(config.items, [](const ItemSourceOptions& source) {
-                     return source.environment.given();
-                   });
-  if (any && config.ranks.count() > 1) {
-    fail(ErrorCode::kUnsupported,
-         "ranks has {} of them with an environment: episodes are played on one rank; leave ranks "
-         "away",
-         config.ranks.count());
-  }
 }
 
 // Bounds without a first pass bind nothing.
@@ -99,13 +89,6 @@ void check_rl(const RlConfig& config) {
   if (config.output.empty())
     fail(ErrorCode::kInvalidArgument, "output is empty: name the folder of the run");
   check_lora(config.lora, config.output);
-  refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.shape(), config.output);
-  refuse_pipeline(config.ranks.shape(), config.output);
-  if (config.filter.samples > 0 && config.ranks.expert > 1)
-    fail(ErrorCode::kUnsupported,
-         "{}: ranks.expert is {} with filter.samples: items are filtered on one rank's weights; "
-         "give its ranks to ranks.data",
-         config.output, config.ranks.expert);
   check_parts(
       config.ranks.shape(), config.parts, config.output, "parts",
       fmt::format("set parts to {}, whatever the number of ranks", config.ranks.shape().batch()));
@@ -130,15 +113,17 @@ void run_rl(const RlConfig& config, Group& group) {
   Run(options, stage, mesh).run();
 }
 
-void run_rl_filter(const RlConfig& config) {
+void run_rl_filter(const RlConfig& config, Group& group) {
   check_rl(config);
   if (config.filter.samples == 0)
     fail(ErrorCode::kInvalidArgument, "filter.samples is 0: say how many answers to each item");
   const RunOptions options = run_options(config);
   require_init(config.init, options.folder);
-  RlStage stage(config);
-  const Run run(options, stage);  // Only looks: whether the folder is free.
-  stage.open(nullptr);
+  Mesh mesh(group, config.ranks.shape());
+  RlStage stage(config, mesh);
+  const Run run(options, stage, mesh);  // Only looks: whether the folder is free.
+  group.together("opening the inputs", [&] { stage.open(nullptr); });
+  stage.meet(nullptr);
 }
 
 }  // namespace dure

@@ -187,6 +187,6 @@ void run_rl(const RlConfig& config, Group& group = Group::alone());
 
 // The first pass alone: leaves OUTPUT/filter.jsonl, which run_rl() then reads. Throws
 // kInvalidArgument where filter.samples is 0.
-void run_rl_filter(const RlConfig& config);
+void run_rl_filter(const RlConfig& config, Group& group = Group::alone());
 
 }  // namespace dure

@@ -197,7 +197,9 @@ class Sampling {
     std::vector<Generation> generations = generator_.run(std::move(requests), on_progress);
     for (size_t i = 0; i < asked.size(); ++i)
       rollouts_[asked[i]].generation = std::move(generations[i]);
-    DURE_CHECK(episodes_.empty() || ranks_.size() == 1, "episodes over {} ranks", ranks_.size());
+    std::erase_if(episodes_, [&](const EpisodeToPlay& episode) {
+      return episode.place < own.begin || episode.place >= own.end;
+    });
     if (!episodes_.empty()) play_episodes(source_, episodes_, rollouts_, generator_);
     Scoring(source_, std::span(rollouts_).subspan(own.begin, own.end - own.begin)).run();
     share_rollouts(rollouts_, groups, group_size_, ranks_);

@@ -9,36 +9,6 @@
 namespace dure {
 namespace {
 
-void pack(const Rollout& r, Packer& out) {
-  const Generation& g = r.generation;
-  out.list(g.tokens);
-  out.list(g.log_probabilities);
-  out.number(g.finish);
-  for (const int64_t count : {g.cached_tokens, g.drafted, g.accepted}) out.number(count);
-  out.text(r.reasoning);
-  out.text(r.content);
-  out.number(r.reward);
-  out.number(r.score);
-  out.number(r.dropped);
-  out.json(r.parts);
-  pack_grade(r.grade, out);
-}
-
-void unpack(Unpacker& in, Rollout& r) {
-  Generation& g = r.generation;
-  g.tokens = in.list<int32_t>();
-  g.log_probabilities = in.list<float>();
-  g.finish = in.number<FinishReason>();
-  for (int64_t* count : {&g.cached_tokens, &g.drafted, &g.accepted}) *count = in.number<int64_t>();
-  r.reasoning = in.text();
-  r.content = in.text();
-  r.reward = in.number<double>();
-  r.score = in.number<double>();
-  r.dropped = in.number<bool>();
-  r.parts = in.json();
-  r.grade = unpack_grade(in);
-}
-
 void pack_episode(const PlayedEpisode& episode, Packer& out) {
   out.list(episode.answers);
   out.text(messages_to_json(episode.messages).dump());
@@ -57,6 +27,39 @@ PlayedEpisode unpack_episode(Unpacker& in) {
   return out;
 }
 
+void pack(const Rollout& r, Packer& out) {
+  const Generation& g = r.generation;
+  out.list(g.tokens);
+  out.list(g.log_probabilities);
+  out.number(g.finish);
+  for (const int64_t count : {g.cached_tokens, g.drafted, g.accepted}) out.number(count);
+  out.text(r.reasoning);
+  out.text(r.content);
+  out.number(r.reward);
+  out.number(r.score);
+  out.number(r.dropped);
+  out.json(r.parts);
+  pack_grade(r.grade, out);
+  out.number(r.episode.has_value());
+  if (r.episode) pack_episode(*r.episode, out);
+}
+
+void unpack(Unpacker& in, Rollout& r) {
+  Generation& g = r.generation;
+  g.tokens = in.list<int32_t>();
+  g.log_probabilities = in.list<float>();
+  g.finish = in.number<FinishReason>();
+  for (int64_t* count : {&g.cached_tokens, &g.drafted, &g.accepted}) *count = in.number<int64_t>();
+  r.reasoning = in.text();
+  r.content = in.text();
+  r.reward = in.number<double>();
+  r.score = in.number<double>();
+  r.dropped = in.number<bool>();
+  r.parts = in.json();
+  r.grade = unpack_grade(in);
+  if (in.number<bool>()) r.episode = unpack_episode(in);
+}
+
 void pack_batch(const SampledBatch& batch, Packer& out) {
   out.number(batch.step);
   out.number(batch.weights_step);
@@ -66,8 +69,6 @@ void pack_batch(const SampledBatch& batch, Packer& out) {
   for (const Rollout& r : batch.rollouts) {
     out.list(r.prompt);
     pack(r, out);
-    out.number(r.episode.has_value());
-    if (r.episode) pack_episode(*r.episode, out);
   }
 }
 
@@ -84,7 +85,6 @@ SampledBatch unpack_batch(Unpacker& in, const AskedRollouts& asked, const std::s
   for (Rollout& r : out.rollouts) {
     std::vector<int32_t> prompt = in.list<int32_t>();
     unpack(in, r);
-    if (in.number<bool>()) r.episode = unpack_episode(in);
     if (!r.episode && prompt != r.prompt)
       fail(ErrorCode::kCorrupt, "{}: answers to other prompts than step {} asks", file,
            out.step + 1);
@@ -97,13 +97,19 @@ SampledBatch unpack_batch(Unpacker& in, const AskedRollouts& asked, const std::s
 
 std::string outcome_bytes(std::span<const Rollout> rollouts) {
   Packer out;
-  for (const Rollout& r : rollouts) pack(r, out);
+  for (const Rollout& r : rollouts) {
+    pack(r, out);
+    if (r.episode) out.list(r.prompt);
+  }
   return out.bytes();
 }
 
 void take_outcomes(std::string_view bytes, std::span<Rollout> rollouts) {
   Unpacker in(bytes);
-  for (Rollout& r : rollouts) unpack(in, r);
+  for (Rollout& r : rollouts) {
+    unpack(in, r);
+    if (r.episode) r.prompt = in.list<int32_t>();
+  }
   DURE_CHECK(in.empty(), "rollouts: bytes are left over");
 }
 

@@ -2,7 +2,8 @@
 // batches that nobody has learnt from yet.
 //
 // Numbers as they lie in memory, so that log-probabilities keep their bits. What was asked is not
-// among them: both sides draw it from the seed and the step (rollout.h). Not here: who gets them
+// among them, but of a conversation what its environment began with: both sides draw it from the
+// seed and the step (rollout.h). Not here: who gets them
 // (rollout_exchange.h), files (train/checkpoint.h).
 #pragma once
 
@@ -15,7 +16,7 @@
 
 namespace dure {
 
-// Answers, rewards and grades, of rollouts without an episode.
+// Answers, rewards, grades and conversations.
 std::string outcome_bytes(std::span<const Rollout> rollouts);
 // Into as many rollouts that ask the same. Checked: nothing is left over.
 void take_outcomes(std::string_view bytes, std::span<Rollout> rollouts);

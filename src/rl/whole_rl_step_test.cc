@@ -59,8 +59,8 @@ class RolloutStage : public Stage {
   Learner& learner() override { return *learner_; }
   const ModelTexts& texts() const override { return texts_; }
   StepReport step(const StepContext& context) override {
-    learnt.push_back(learn_from_rollouts(rollouts_of(context.index), step_options_, context,
-                                         *learner_, stream_));
+    learnt.push_back(
+        learn_from_rollouts(rollouts_of(context.index), step_options_, context, *learner_));
     tables.push_back(table_of(*learner_));
     return {};
   }

@@ -12,8 +12,8 @@
 namespace dure {
 namespace {
 
-int64_t chunks_of_piece(const ImpliedTensor& tensor) {
-  return squares_chunk_count(tensor.shape.elements() / norm_pieces(tensor));
+int64_t chunks_of_piece(const Shape& shape, int64_t pieces) {
+  return squares_chunk_count(shape.elements() / pieces);
 }
 
 }  // namespace
@@ -24,18 +24,25 @@ int64_t norm_pieces(const ImpliedTensor& tensor) {
 
 GradientNorm::GradientNorm(const ModelConfig& config,
                            const std::function<bool(const ImpliedTensor&)>& is_trained) {
-  for (const ImpliedTensor& tensor : tensor_list(config)) {
-    if (!is_trained(tensor)) continue;
-    firsts_.push_back({tensor.id, count_});
-    count_ += norm_pieces(tensor) * chunks_of_piece(tensor);
-  }
+  for (const ImpliedTensor& tensor : tensor_list(config))
+    if (is_trained(tensor)) have(tensor.name, norm_pieces(tensor), tensor.shape);
 }
 
-void GradientNorm::add(const HeldTensor& tensor) {
-  const auto at = std::ranges::find(firsts_, tensor.id, &First::id);
-  DURE_CHECK(at != firsts_.end(), "{} is not trained", tensor.name);
-  const int64_t each = chunks_of_piece(tensor), count = norm_pieces(tensor) * each;
-  for (int64_t i = 0; i < count; ++i) own_.push_back(at->chunk + tensor.first * each + i);
+GradientNorm::GradientNorm(const ModelConfig& config, const AdapterLayout& layout) {
+  for (const AdapterFactor& factor : held_factors(config, layout))
+    have(factor.name, factor.norm_pieces(), factor.shape);
+}
+
+void GradientNorm::have(const std::string& name, int64_t pieces, const Shape& shape) {
+  firsts_.push_back({name, count_});
+  count_ += pieces * chunks_of_piece(shape, pieces);
+}
+
+void GradientNorm::add(const std::string& name, int64_t first, int64_t pieces, const Shape& shape) {
+  const auto at = std::ranges::find(firsts_, name, &First::name);
+  DURE_CHECK(at != firsts_.end(), "{} is not trained", name);
+  const int64_t each = chunks_of_piece(shape, pieces), count = pieces * each;
+  for (int64_t i = 0; i < count; ++i) own_.push_back(at->chunk + first * each + i);
 }
 
 void GradientNorm::learn_places(Group& world) {

@@ -7,10 +7,11 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "comm/group.h"
-#include "model/holding.h"
+#include "model/adapter.h"
 
 namespace dure {
 
@@ -22,18 +23,27 @@ class GradientNorm {
   // is_trained: which tensors of the model have a gradient.
   GradientNorm(const ModelConfig& config,
                const std::function<bool(const ImpliedTensor&)>& is_trained);
+  // Of an adapter's factors.
+  GradientNorm(const ModelConfig& config, const AdapterLayout& layout);
 
   // This rank sums the chunks of `tensor`, after those that it added before.
-  void add(const HeldTensor& tensor);
+  void add(const HeldTensor& tensor) {
+    add(tensor.name, tensor.first, norm_pieces(tensor), tensor.shape);
+  }
+  void add(const AdapterFactor& factor) {
+    add(factor.name, factor.first, factor.norm_pieces(), factor.shape);
+  }
   int64_t own_count() const { return std::ssize(own_); }
   // own: [own_count()] sums of chunks. Each chunk is one rank's. All ranks of `world` call it.
   double norm(std::span<const double> own, Group& world);
 
  private:
+  void have(const std::string& name, int64_t pieces, const Shape& shape);
+  void add(const std::string& name, int64_t first, int64_t pieces, const Shape& shape);
   void learn_places(Group& world);
 
   struct First {
-    TensorId id;
+    std::string name;
     int64_t chunk = 0;
   };
   std::vector<First> firsts_;             // of every trained tensor

@@ -83,14 +83,17 @@ Learner::Learner(const ModelConfig& config, const LearnerOptions& options, Strea
     copies_.emplace(*parameters_, stream);
     copies_->bind(weights_);
   }
-  if (mesh.shape().expert > 1) {
-    const int64_t kept = pass_.options().recompute ? 1 : pass_.options().in_flight;
-    for (int64_t i = 0; i < kept; ++i)
-      exchanges_.push_back(
-          std::make_unique<ExpertRanks>(config, pass_.options(), mesh.expert(), stream.device()));
-    take_place(0);
-  }
+  make_exchanges();
   clear_counts();
+}
+
+void Learner::make_exchanges() {
+  if (mesh_.shape().expert == 1) return;
+  const int64_t kept = pass_.options().recompute ? 1 : pass_.options().in_flight;
+  for (int64_t i = 0; i < kept; ++i)
+    exchanges_.push_back(
+        std::make_unique<ExpertRanks>(config(), pass_.options(), mesh_.expert(), stream_.device()));
+  take_place(0);
 }
 
 std::vector<SharedBlock> Learner::make_blocks() {
@@ -106,28 +109,29 @@ std::vector<SharedBlock> Learner::make_blocks() {
 
 AdapterStart start_adapter(const LoraOptions& options, std::shared_ptr<const ModelFiles> files,
                            Arithmetic arithmetic, const std::string& init,
-                           const std::string& source) {
+                           const std::string& source, const Holding& holding) {
   AdapterLayout layout = adapter_layout(options, files->config(), source);
-  return {open_weights(std::move(files), arithmetic), std::move(layout), init};
+  return {open_weights(std::move(files), arithmetic, holding), std::move(layout), init};
 }
 
-Learner::Learner(AdapterStart start, const LearnerOptions& options, Stream& stream)
+Learner::Learner(AdapterStart start, const LearnerOptions& options, Stream& stream, Mesh& mesh)
     : options_(options),
       stream_(stream),
-      mesh_(Mesh::alone()),
-      adapter_(std::in_place, start.base.config, start.layout, stream.device()),
-      adapter_gradients_(std::in_place, start.base.config, start.layout, stream.device()),
+      mesh_(mesh),
+      norm_(std::in_place, start.base.config, start.layout),
+      adapter_(std::in_place, start.base.config, start.layout,
+               holding_of(mesh.shape(), mesh.place(), options.stage_layers), parts().count, mesh,
+               stream.device()),
       base_name_(std::move(start.base_name)),
       weights_(std::move(start.base)),
       frozen_(frozen(weights_.config)),
-      adapter_by_place_(adapter_gradients_->by_place()),
       optimiser_(options.optimiser, adapter_tensors(), stream),
-      pass_(weights_.config, with_rank(options.pass, largest_rank(start.layout)), stream.device()),
-      link_(mesh_.pipeline(), /*elements_max=*/0, stream),
-      expert_counts_(weights_.config.layer_count() * weights_.config.expert_count_max(),
-                     stream.device()) {
-  options_.parts = 1;
-  weights_.adapter = std::make_shared<ModelAdapter>(adapter_->bind());
+      pass_(weights_.config, with_rank(over(mesh, options), largest_rank(start.layout)),
+            stream.device()),
+      link_(mesh.pipeline(), options.pass.rows_max * weights_.config.hidden_size, stream),
+      expert_counts_(config().layer_count() * config().expert_count_max(), stream.device()) {
+  weights_.adapter = std::make_shared<ModelAdapter>(adapter_->factors().bind());
+  make_exchanges();
   clear_counts();
 }
 
@@ -171,12 +175,12 @@ std::vector<TrainedTensor> Learner::own_tensors() {
   return tensors;
 }
 
-std::vector<TrainedTensor> Learner::adapter_tensors() const {
+std::vector<TrainedTensor> Learner::adapter_tensors() {
   std::vector<TrainedTensor> tensors;
-  for (size_t i = 0; i < adapter_->list().size(); ++i) {
-    const AdapterParameter& p = adapter_->list()[i];
-    tensors.push_back({p.name, TensorKind::kAdapter, p.view, adapter_gradients_->list()[i].view});
-  }
+  adapter_->for_own([&](const AdapterFactor& factor, TrainedTensor tensor) {
+    tensors.push_back(std::move(tensor));
+    norm_->add(factor);
+  });
   return tensors;
 }
 
@@ -185,7 +189,7 @@ void Learner::parameters_changed() {
 }
 
 bool Learner::weights_finite() {
-  const ConstTensorView flat = adapter_ ? adapter_->flat() : parameters_->flat();
+  const ConstTensorView flat = adapter_ ? adapter_->factors().flat() : parameters_->flat();
   const bool finite = std::isfinite(sum_of_squares({&flat, 1}, stream_));
   return !mesh_.world().any(!finite, "a look at the weights");
 }
@@ -197,18 +201,23 @@ const LossResult& Learner::accumulate(const TrainInput& input, const LossOptions
 
 // What the backward of the part at hand adds to; of experts, what each source's rows add to.
 const ModelGradients& Learner::current_gradients() {
-  if (adapter_) return frozen_;
-  if (!exchanges_.empty()) {
-    std::vector<const ModelGradients*> sources;
-    for (int64_t s = 0; s < mesh_.shape().expert; ++s) sources.push_back(&blocks_[1].current(s));
-    exchanges_[exchange_at_]->add_to(std::move(sources));
+  const ModelGradients& rest = adapter_ ? frozen_ : blocks_[0].current();
+  if (exchanges_.empty()) return rest;
+  std::vector<ExpertRanks::Source> sources;
+  for (int64_t s = 0; s < mesh_.shape().expert; ++s) {
+    if (adapter_) {
+      sources.push_back({&frozen_, &adapter_->current(s)});
+    } else {
+      sources.push_back({&blocks_[1].current(s)});
+    }
   }
-  return blocks_[0].current();
+  exchanges_[exchange_at_]->add_to(std::move(sources));
+  return rest;
 }
 
 const LossResult& Learner::backward(const LossOptions& options) {
   const LossResult& result = pass_.backward(options, current_gradients(), stream_,
-                                            adapter_ ? &adapter_by_place_ : nullptr);
+                                            adapter_ ? &adapter_->current() : nullptr);
   for (size_t i = 0; i < expert_counts_.size(); ++i) expert_counts_[i] += result.expert_counts[i];
   return result;
 }
@@ -259,6 +268,7 @@ void Learner::reduce() {
   for (SharedBlock& block : blocks_) block.fold(stream_);
   // Those of other stages' layers are theirs.
   if (mesh_.world().size() > 1) mesh_.world().all_reduce(expert_counts_.values(), "expert counts");
+  if (adapter_) adapter_->reduce(stream_);
   if (mesh_.batch().size() == 1) return;
   for (SharedBlock& block : blocks_) block.reduce(stream_);
 }
@@ -283,9 +293,10 @@ UpdateResult Learner::update(double learning_rate, const std::string& where) {
   optimiser_.step(learning_rate, result.clip_factor);
   if (parameters_ && options_.router_bias_rate > 0) move_router_bias();
   for (SharedBlock& block : blocks_) block.gather(stream_);
+  if (adapter_) adapter_->gather(stream_);
   parameters_changed();
   for (SharedBlock& block : blocks_) block.clear(stream_);
-  if (adapter_gradients_) adapter_gradients_->zero(stream_);
+  if (adapter_) adapter_->clear(stream_);
   clear_counts();
   reduced_ = false;
   return result;
@@ -321,7 +332,7 @@ std::vector<NamedTensor> Learner::weight_tensors(bool own_alone) const {
 
 // Of all tensors; this rank has those of its shards.
 std::vector<NamedTensor> Learner::moments() const {
-  if (adapter_) return optimiser_.state();
+  if (adapter_) return adapter_->moments(options_.optimiser, optimiser_.state(), stream_.device());
   std::map<std::string_view, TensorView> own;
   for (const NamedTensor& state : optimiser_.state()) own[state.name] = state.view;
   std::vector<NamedTensor> tensors;
@@ -341,7 +352,7 @@ std::vector<NamedTensor> Learner::moments() const {
   return tensors;
 }
 
-void Learner::save(CheckpointContent& content) const {
+void Learner::save(CheckpointContent& content) {
   content.tensors["optimiser.safetensors"] = moments();
   content.stream = &stream_;
   content.state["optimiser_steps"] = optimiser_.step_count();
@@ -350,8 +361,10 @@ void Learner::save(CheckpointContent& content) const {
   content.files["config.json"] = write_hf_config(config()).dump(2) + "\n";
 }
 
-void Learner::save_adapter(CheckpointContent& content) const {
-  auto values = std::make_shared<const AdapterContent>(adapter_->content(stream_));
+// The first rank writes it.
+void Learner::save_adapter(CheckpointContent& content) {
+  auto values =
+      std::make_shared<const AdapterContent>(adapter_->content(options_.stage_layers, stream_));
   content.files["adapter_config.json"] =
       peft_adapter_config(config(), *values, {.base = base_name_});
   content.writers["adapter_model.safetensors"] = [config = config(), values](const Path& file) {
@@ -390,12 +403,12 @@ bool Learner::may_leave_training(const std::string& moment) const {
 void Learner::load(const Checkpoint& checkpoint) {
   if (adapter_) {
     const AdapterContent content = read_adapter(checkpoint.path(), config());
-    if (content.layout != adapter_->layout())
+    if (content.layout != adapter_->factors().layout())
       fail(ErrorCode::kInvalidArgument,
            "checkpoint {}: its adapter has other targets, ranks or scales than this run's lora: "
            "choose another output, or remove it",
            checkpoint.path().string());
-    adapter_->load(content, stream_);
+    adapter_->factors().load(content, stream_);
   } else {
     checkpoint.load("model.safetensors", weight_tensors(/*own_alone=*/false), stream_);
   }
@@ -406,13 +419,19 @@ void Learner::load(const Checkpoint& checkpoint) {
 
 void Learner::export_result(const Path& run_folder, const ModelTexts& texts) const {
   const Path folder = result_file(run_folder).parent_path();
+  const bool whole = (adapter_ ? adapter_->factors().holding() : parameters_->holding()).whole();
+  std::optional<Path> last;
+  if (!whole) {
+    last = latest_checkpoint(run_folder / "checkpoints");
+    DURE_CHECK(last.has_value(), "a run ends with a checkpoint");
+  }
   if (adapter_) {
-    write_peft_adapter(folder, config(), adapter_->content(stream_), {.base = base_name_});
-  } else if (parameters_->holding().whole()) {
+    write_peft_adapter(folder, config(),
+                       whole ? adapter_->factors().content(stream_) : read_adapter(*last, config()),
+                       {.base = base_name_});
+  } else if (whole) {
     write_hf_folder(folder, config(), texts, *provide(*parameters_, &stream_));
   } else {
-    const std::optional<Path> last = latest_checkpoint(run_folder / "checkpoints");
-    DURE_CHECK(last.has_value(), "a run ends with a checkpoint");
     const ModelFiles saved(*last);
     write_hf_folder(folder, config(), texts, *provide(saved));
   }
@@ -426,9 +445,10 @@ Path Learner::result_file(const Path& run_folder) const {
 void open_learner(const LearnerStart& start, const LearnerOptions& options, bool fresh,
                   Stream& stream, Mesh& mesh, std::optional<Learner>& out) {
   if (start.lora.wanted()) {
-    out.emplace(
-        start_adapter(start.lora, start.files, options.arithmetic, start.init, start.source),
-        options, stream);
+    const Holding holding = holding_of(mesh.shape(), mesh.place(), options.stage_layers);
+    out.emplace(start_adapter(start.lora, start.files, options.arithmetic, start.init, start.source,
+                              holding),
+                options, stream, mesh);
     if (fresh) out->adapter()->initialise(start.seed, stream);
   } else {
     out.emplace(start.config, options, stream, mesh);

@@ -5,8 +5,8 @@
 // it is stored), its gradients, the optimiser and the training pass; the weights that a Generator
 // samples from are views of the same. Over several ranks every one of them has the masters of what
 // it holds (all tensors, or all but other ranks' experts), computes its parts of a step, and owns
-// the optimiser's state of its shards (shared_block.h, docs/ranks.md); an adapter is trained on
-// one. Not here: where batches come from (data/), the order of a run (run.h).
+// the optimiser's state of its shards (shared_block.h, shared_adapter.h, docs/ranks.md). Not here:
+// where batches come from (data/), the order of a run (run.h).
 #pragma once
 
 #include <cstdint>
@@ -24,6 +24,7 @@
 #include "train/checkpoint.h"
 #include "train/gradient_norm.h"
 #include "train/optimiser.h"
+#include "train/shared_adapter.h"
 #include "train/shared_block.h"
 #include "train/stage_link.h"
 
@@ -52,7 +53,8 @@ int64_t update_cost(const LearnerOptions& options, const ModelConfig& config,
 Holding holding_of(const MeshShape& shape, const MeshPlace& place,
                    const std::vector<int64_t>& stage_layers = {});
 
-// What a learner of an adapter starts from: the base in its stored types, mapped.
+// What a learner of an adapter starts from: of the base, in its stored types and mapped, what its
+// rank holds.
 struct AdapterStart {
   ModelWeights base;
   AdapterLayout layout;
@@ -68,7 +70,7 @@ struct UpdateResult {
 // for the adapter's files, `source` the configuration's for messages.
 AdapterStart start_adapter(const LoraOptions& options, std::shared_ptr<const ModelFiles> files,
                            Arithmetic arithmetic, const std::string& init,
-                           const std::string& source);
+                           const std::string& source, const Holding& holding = {});
 
 // Where a run's learner begins: what `lora` asks for beside the model of `files`, or all weights,
 // those of `files` or, where there are none, new ones of `seed`.
@@ -87,16 +89,19 @@ class Learner {
   Learner(const ModelConfig& config, const LearnerOptions& options, Stream& stream,
           Mesh& mesh = Mesh::alone());
   // The same for an adapter: nothing but its factors has gradients or moments, and no f32 copy of
-  // the base is made. pass.adapter_rank is set here; a step has one part.
-  Learner(AdapterStart start, const LearnerOptions& options, Stream& stream);
+  // the base is made. pass.adapter_rank is set here.
+  Learner(AdapterStart start, const LearnerOptions& options, Stream& stream,
+          Mesh& mesh = Mesh::alone());
   Learner(const Learner&) = delete;
   Learner& operator=(const Learner&) = delete;
 
   const ModelConfig& config() const { return weights_.config; }
   // The f32 masters. Who writes to them says so: parameters_changed(). Checked: no adapter's.
   Parameters& parameters();
-  // What is trained in their place; null where the weights themselves are.
-  AdapterParameters* adapter() { return adapter_ ? &*adapter_ : nullptr; }
+  // What is trained in their place, as far as it is held here; null where the weights themselves
+  // are.
+  AdapterParameters* adapter() { return adapter_ ? &adapter_->factors() : nullptr; }
+  SharedAdapter* shared_adapter() { return adapter_ ? &*adapter_ : nullptr; }
   void parameters_changed();
   // Views of the masters, or of their BF16 copies: every update is seen at once. Where experts lie
   // on several ranks they are reached by an exchange: all of these make the same passes.
@@ -106,6 +111,7 @@ class Learner {
   ExpertExchange* exchange() { return exchanges_.empty() ? nullptr : exchanges_[0].get(); }
   Arithmetic arithmetic() const { return options_.arithmetic; }
   TrainPass& pass() { return pass_; }
+  const std::vector<int64_t>& stage_layers() const { return options_.stage_layers; }
   StageLink& link() { return link_; }  // to the other stages of a pipeline, where there are any
   Stream& stream() { return stream_; }
   Optimiser& optimiser() { return optimiser_; }
@@ -118,6 +124,7 @@ class Learner {
   PartRange parts() const { return parts_of(mesh_.batch(), options_.parts); }
   void next_part() {
     for (SharedBlock& block : blocks_) block.next_part(stream_);
+    if (adapter_) adapter_->next_part(stream_);
   }
 
   // Forward and backward of one micro-batch; gradients and expert counts add up until update().
@@ -153,8 +160,8 @@ class Learner {
   std::span<const int64_t> expert_counts() const { return expert_counts_.values(); }
 
   // model.safetensors under Hugging Face names (with config.json: a folder every verb opens), or
-  // the adapter as a PEFT folder has it; and optimiser.safetensors.
-  void save(CheckpointContent& content) const;
+  // the adapter as a PEFT folder has it; and optimiser.safetensors. All ranks call it.
+  void save(CheckpointContent& content);
   void load(const Checkpoint& checkpoint);
   // Writes the folder that ends a stage into that of its run, and replaces one of that name:
   // "model" (weights, config.json, and `texts`), or "adapter" (a PEFT folder). Weights that lie on
@@ -166,7 +173,8 @@ class Learner {
  private:
   std::vector<SharedBlock> make_blocks();
   std::vector<TrainedTensor> own_tensors();
-  std::vector<TrainedTensor> adapter_tensors() const;
+  std::vector<TrainedTensor> adapter_tensors();
+  void make_exchanges();
   bool owns(TensorId id) const;
   std::vector<NamedTensor> weight_tensors(bool own_alone) const;
   std::vector<NamedTensor> moments() const;
@@ -175,7 +183,7 @@ class Learner {
   void load_moments(const Checkpoint& checkpoint);
   bool may_leave_training(const std::string& moment) const;
   void move_router_bias();
-  void save_adapter(CheckpointContent& content) const;
+  void save_adapter(CheckpointContent& content);
   void clear_counts();
 
   LearnerOptions options_;
@@ -184,12 +192,11 @@ class Learner {
   std::optional<Parameters> parameters_;
   std::vector<SharedBlock> blocks_;  // everything; or all but the routed experts, and those held
   std::optional<GradientNorm> norm_;
-  std::optional<AdapterParameters> adapter_, adapter_gradients_;
+  std::optional<SharedAdapter> adapter_;
   std::string base_name_;
   ModelWeights weights_;
   std::optional<Bf16Copies> copies_;
   ModelGradients frozen_;  // of an adapter's base
-  ModelAdapterGradients adapter_by_place_;
   Optimiser optimiser_;
   TrainPass pass_;
   StageLink link_;

@@ -3,6 +3,7 @@
 
 #include "kernels/optimiser.h"
 #include "train/rank_shares.h"
+#include "train/stage_cut.h"
 
 namespace dure {
 namespace {
@@ -53,6 +54,17 @@ ExchangedRows balanced_rows(const ModelConfig& config, const MeshShape& shape, i
   }
   out.received = out.sent;
   return out;
+}
+
+double gather_sent(const ModelConfig& config, const MeshShape& shape, const MeshPlace& place,
+                   const std::vector<int64_t>& stage_layers) {
+  const Holding stage = sampled_holding({place.pipeline, shape.pipeline}, stage_layers);
+  int64_t all = 0, experts = 0;
+  for (const HeldTensor& tensor : held_tensors(config, stage)) {
+    all += tensor.shape.elements();
+    if (is_of_experts(tensor.id.role)) experts += tensor.shape.elements();
+  }
+  return 4 * number(experts / shape.expert * (shape.expert - 1) + all * (shape.pipeline - 1));
 }
 
 double votes_sent(const MeshShape& shape) { return 16 * number(shape.count() - 1); }

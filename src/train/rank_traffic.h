@@ -35,6 +35,9 @@ struct StepTraffic {
     return losses + counts + routing + rows + gradients + norm + weights + stages;
   }
 };
+// Once for each state of the weights that is sampled from (train/gathered_weights.h).
+double gather_sent(const ModelConfig& config, const MeshShape& shape, const MeshPlace& place,
+                   const std::vector<int64_t>& stage_layers);
 // The votes at its end: to stop, to save.
 double votes_sent(const MeshShape& shape);
 

@@ -100,20 +100,4 @@ std::vector<double> sum_over_parts(std::span<const double> own, int64_t width, i
   return all;
 }
 
-void refuse_pipeline(const MeshShape& ranks, const std::string& source) {
-  if (ranks.pipeline == 1) return;
-  fail(
-      ErrorCode::kUnsupported,
-      "{}: ranks.pipeline is {}: layers lie on several ranks in pretraining and fine-tuning alone; "
-      "give its ranks to ranks.data or ranks.expert",
-      source, ranks.pipeline);
-}
-
-void refuse_adapter_over_ranks(bool adapter, const MeshShape& ranks, const std::string& source) {
-  if (!adapter || ranks.count() == 1) return;
-  fail(ErrorCode::kUnsupported,
-       "{}: ranks has {} of them with lora: an adapter is trained on one rank; leave ranks away",
-       source, ranks.count());
-}
-
 }  // namespace dure

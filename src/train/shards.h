@@ -54,13 +54,6 @@ inline ItemRange items_of_part(int64_t count, int64_t p, int64_t part_count) {
 std::vector<double> sum_over_parts(std::span<const double> own, int64_t width, int64_t part_count,
                                    Group& group);
 
-// Throws kUnsupported where layers are to lie on several ranks in a stage that needs them together,
-// to sample from the weights that are trained or to ask them before the first step.
-void refuse_pipeline(const MeshShape& ranks, const std::string& source);
-
-// Throws kUnsupported where an adapter is to be trained over several ranks: not there yet.
-void refuse_adapter_over_ranks(bool adapter, const MeshShape& ranks, const std::string& source);
-
 // Throws kInvalidArgument where the ranks cannot share the parts in whole branches of their tree:
 // the parts are the ranks of a batch times a power of two, or as many as these; and where there are
 // data ranks besides, the expert ranks are a power of two. `field` names the parts, `hint` says

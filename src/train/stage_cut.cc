@@ -111,4 +111,10 @@ Holding stage_holding(const StagePlace& stage, const std::vector<int64_t>& layer
           .mtp = stage.is_last()};
 }
 
+Holding sampled_holding(const StagePlace& stage, const std::vector<int64_t>& layers) {
+  Holding holding = stage_holding(stage, layers);
+  holding.mtp = false;
+  return holding;
+}
+
 }  // namespace dure

@@ -32,5 +32,7 @@ std::vector<int64_t> stage_layers(const RankOptions& ranks, const ModelConfig& c
 
 // What a stage of these holds. layers: of each stage; empty: one stage.
 Holding stage_holding(const StagePlace& stage, const std::vector<int64_t>& layers);
+// Of these what sampling needs: not the MTP layer.
+Holding sampled_holding(const StagePlace& stage, const std::vector<int64_t>& layers);
 
 }  // namespace dure

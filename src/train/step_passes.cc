@@ -95,9 +95,14 @@ void run_passes(std::span<const StepPass> passes, const PassHooks& hooks, Learne
 }
 
 bool forward_through(const TrainInput& input, Learner& learner) {
+  return forward_through(learner.weights(), input, learner);
+}
+
+bool forward_through(const ModelWeights& weights, const TrainInput& input, Learner& learner) {
   StageLink& link = learner.link();
   TrainPass& pass = learner.pass();
-  learner.begin_pass(input, /*place=*/0);
+  learner.take_place(0);
+  pass.begin(weights, input);
   link.receive_rows(pass, /*mtp=*/false);
   pass.run(learner.stream());
   link.send_rows(pass, /*mtp=*/false);

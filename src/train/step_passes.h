@@ -31,7 +31,9 @@ struct PassHooks {
 // All of a step's passes that are this rank's; gradients and counts add up in the learner.
 void run_passes(std::span<const StepPass> passes, const PassHooks& hooks, Learner& learner);
 
-// Forward alone, of rows. Whether this rank has the head, and with it the losses.
+// Forward alone, of rows. Whether this rank has the head, and with it the losses. `weights`: held
+// as the learner's are, of another model.
 bool forward_through(const TrainInput& input, Learner& learner);
+bool forward_through(const ModelWeights& weights, const TrainInput& input, Learner& learner);
 
 }  // namespace dure

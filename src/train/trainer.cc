@@ -27,7 +27,6 @@ void check_ranks(const TrainConfig& config, const std::string& source) {
                             "set batch.micro_rows to {} or a divisor of it, whatever the "
                             "number of ranks",
                             std::max<int64_t>(1, config.batch.rows / ranks));
-  refuse_adapter_over_ranks(config.lora.wanted(), config.ranks.shape(), source);
   check_parts(config.ranks.shape(), config.batch.step_parts(), source, "batch.parts", hint);
 }
 

@@ -42,9 +42,10 @@ void fill_uniform(TensorView y, const UniformDraw& draw, CpuStream& stream) {
   const int64_t n = y.elements();
   stream.threads().parallel_for((n + kPiece - 1) / kPiece, [&](int64_t piece, int) {
     for (int64_t i = piece * kPiece; i < std::min(n, (piece + 1) * kPiece); ++i) {
+      const int64_t k = draw.first + i;
       const std::array<uint32_t, 4> bits =
-          philox(draw.seed, draw.stream, static_cast<uint64_t>(i / 4));
-      out[i] = static_cast<float>((bits[static_cast<size_t>(i % 4)] * 0x1p-31 - 1) * draw.bound);
+          philox(draw.seed, draw.stream, static_cast<uint64_t>(k / 4));
+      out[i] = static_cast<float>((bits[static_cast<size_t>(k % 4)] * 0x1p-31 - 1) * draw.bound);
     }
   });
 }
