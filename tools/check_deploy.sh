@@ -20,20 +20,57 @@ say yamllint 'all YAML'
 "$bin/shellcheck" slurm/*.sbatch ../tools/check_deploy.sh
 say shellcheck 'slurm/*.sbatch'
 
-# The MPI operator's kind is not the API's own: its pods are.
-"$python" - kubernetes/train.yaml > "$work/pods.yaml" <<'END'
+# Kinds of operators (kubeflow's MPIJob, LeaderWorkerSet) are not the API's own: their pods are.
+# Scripts inside are checked as such.
+"$python" - "$work" kubernetes/train.yaml kubernetes/serve-ranks.yaml <<'END'
 import sys
 import yaml
 
-job = yaml.safe_load(open(sys.argv[1]))
-assert job["kind"] == "MPIJob" and job["apiVersion"] == "kubeflow.org/v2beta1"
-for name, replica in job["spec"]["mpiReplicaSpecs"].items():
-    spec = replica["template"]["spec"]
-    print("---")
-    print(yaml.dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name.lower()}, "spec": spec}))
+work, files = sys.argv[1], sys.argv[2:]
+
+
+def pods_of(document):
+    kind, api = document["kind"], document["apiVersion"]
+    if kind == "MPIJob":
+        assert api == "kubeflow.org/v2beta1"
+        return {name: part["template"] for name, part in document["spec"]["mpiReplicaSpecs"].items()}
+    assert kind == "LeaderWorkerSet" and api == "leaderworkerset.x-k8s.io/v1"
+    template = document["spec"]["leaderWorkerTemplate"]
+    assert template["size"] > 1 and template["restartPolicy"] == "RecreateGroupOnPodRestart"
+    return {name: template[name + "Template"] for name in ("leader", "worker")}
+
+
+class Plain(yaml.SafeDumper):
+    def ignore_aliases(self, data):
+        return True
+
+
+def scripts_in(value):
+    if isinstance(value, list) and value[:1] == ["bash"]:
+        yield value[2]
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from scripts_in(part)
+
+
+out, count = open(f"{work}/pods.yaml", "w"), 0
+for file in files:
+    for document in yaml.safe_load_all(open(file)):
+        if document["apiVersion"].split("/")[0] in ("v1", "autoscaling"):
+            parts = [document]
+        else:
+            parts = [{"apiVersion": "v1", "kind": "Pod",
+                      "metadata": {**part.get("metadata", {}), "name": name.lower()}, "spec": part["spec"]}
+                     for name, part in pods_of(document).items()]
+        for part in parts:
+            out.write("---\n" + yaml.dump(part, Dumper=Plain))
+            for script in scripts_in(part):
+                count += 1
+                open(f"{work}/script{count}.sh", "w").write("#!/bin/bash\n" + script + "\n")
 END
 "$bin/kubernetes-validate" --strict --quiet kubernetes/serve.yaml kubernetes/ingress.yaml "$work/pods.yaml"
-say kubernetes-validate 'serve.yaml, ingress.yaml, pods of train.yaml'
+say kubernetes-validate 'serve.yaml, ingress.yaml; pods and services of train.yaml, serve-ranks.yaml'
+"$bin/shellcheck" "$work"/script*.sh
+say shellcheck 'scripts in serve-ranks.yaml'
 
 # Merge keys of YAML are compose's, not JSON's.
 "$python" -c 'import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)' docker/compose.yaml > "$work/compose.json"
