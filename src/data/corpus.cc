@@ -261,6 +261,7 @@ class Preparation {
     manifest["options"] = to_json(options_);
     Json files = Json::object();
     writer_.finish(report_, files);
+    warn_of_one_sided_chats();
     if (report_.files.empty()) {
       const std::string first =
           report_.bad.named().empty() ? "no input" : report_.bad.named().front();
@@ -290,6 +291,20 @@ class Preparation {
   }
 
  private:
+  // Where all conversations have one opening, all fall on its side.
+  void warn_of_one_sided_chats() const {
+    const bool by_hash =
+        std::any_of(options_.sources.begin(), options_.sources.end(), [](const CorpusSource& one) {
+          return one.split == SplitRule::kHash && one.heldout_fraction < 1;
+        });
+    if (by_hash && report_.files.contains("chat-heldout.jsonl") &&
+        !report_.files.contains("chat-train.jsonl")) {
+      log_warn(
+          "all conversations are held out, none is left to learn from: they open alike, or are "
+          "few; give their source `split: train`");
+    }
+  }
+
   void take(const CorpusSource& source, const InputFile& file, Record record) {
     throw_if_interrupted(kNothingWritten);
     if (record.language.empty()) record.language = "und";

@@ -353,8 +353,9 @@ TEST(Corpus, APreparedOneKeepsItsSplitAndIsNeverReplacedByItself) {
   std::string lines;
   for (int i = 0; i < 300; ++i) {
     lines += "{\"text\":\"document " + std::to_string(i) + "\"}\n";
-    lines += R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":")" +
-             std::to_string(i) + "\"}]}\n";
+    lines += R"({"messages":[{"role":"user","content":")" + std::to_string(i) +
+             R"("},{"role":"assistant","content":"a"}]})"
+             "\n";
   }
   write_file(folder.path() / "a.jsonl", lines);
   const Path first = folder.path() / "first", again = folder.path() / "again";

@@ -38,6 +38,17 @@ Value call_namespace(const Value&, const Bound& arguments) {
   return Value(std::move(space));
 }
 
+// dict(a=1), dict(mapping), dict(mapping, a=1).
+Value call_dict(const Value&, const Bound& arguments) {
+  const Arguments& all = arguments.all();
+  if (all.positional.size() > 1 || (!all.positional.empty() && !all.positional[0].is_dict()))
+    raise("dict() of something else than a mapping and names is not supported");
+  std::vector<std::pair<Value, Value>> items;
+  if (!all.positional.empty()) items = all.positional[0].dict().items;
+  for (const auto& [name, value] : all.named) items.emplace_back(Value(name), value);
+  return Value::dict(std::move(items));
+}
+
 Value call_raise_exception(const Value&, const Bound& arguments) {
   throw TemplateError(str(arguments.at(0)));
 }
@@ -73,6 +84,7 @@ Value call_strftime_now(const Value&, const Bound& arguments) {
 constexpr Builtin kFunctions[] = {
     {"range", "start [stop] [step]", call_range},
     {"namespace", "*", call_namespace},
+    {"dict", "*", call_dict},
     {"raise_exception", "message", call_raise_exception},
     {"strftime_now", "format", call_strftime_now},
 };

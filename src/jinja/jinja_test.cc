@@ -48,6 +48,12 @@ TEST(Jinja, RendersAsJinja2Does) {
       {"{{ '12'.isdigit() }}{{ ''.isdigit() }}{{ '\u00b2'.isdigit() }}{{ '\u00b2'.isdecimal() }}"
        "{{ 'caf\u00e9'.isalpha() }}{{ ' \t'.isspace() }}{{ 'aB'.islower() }}{{ 'AB'.isupper() }}",
        "TrueFalseTrueFalseTrueTrueFalseTrue"},
+      {"{% set m = [{'n': 1, 't': 'a'}, {'n': 2}] %}{{ m | sum('n') }}{{ m | sum(attribute='n', "
+       "start=4) }}"
+       "{{ m | map(attribute='t', default='?') | join }}{{ m | join(', ', attribute='n') }}",
+       "37a?1, 2"},
+      {"{{ dict(a=1, b='x') }}{{ dict({'a': 1}, a=2) }}{{ dict() }}",
+       "{'a': 1, 'b': 'x'}{'a': 2}{}"},
       {"{{ 'x'.ljust(3) }}|{{ 'x'.rjust(3, '0') }}|{{ 'long'.rjust(2) }}|{{ {'a': 1}.copy() }}",
        "x  |00x|long|{'a': 1}"},
   };

@@ -93,7 +93,7 @@ Value selected(const Value& subject, const Bound& arguments) {
   return generator_of(std::move(out));
 }
 
-// map(attribute="a.b"), or map("filter", ...).
+// map(attribute="a.b", default=...), or map("filter", ...).
 Value filter_map(const Value& subject, const Bound& arguments) {
   if (!truth(subject)) return generator_of({});
   const Arguments& all = arguments.all();
@@ -103,9 +103,17 @@ Value filter_map(const Value& subject, const Bound& arguments) {
     for (const Value& item : to_vector(subject)) out.push_back(filter(item));
     return generator_of(std::move(out));
   }
-  if (all.named.size() != 1 || all.named[0].first != "attribute")
-    raise("map wants a filter, or an attribute and nothing else");
-  for (const Value& item : to_vector(subject)) out.push_back(at_path(item, all.named[0].second));
+  std::optional<Value> attribute, otherwise;
+  for (const auto& [name, value] : all.named) {
+    if (name != "attribute" && name != "default")
+      raise("map wants a filter, or an attribute with a default, not '{}'", name);
+    (name == "default" ? otherwise : attribute) = value;
+  }
+  if (!attribute) raise("map wants a filter, or an attribute");
+  for (const Value& item : to_vector(subject)) {
+    const Value found = at_path(item, *attribute);
+    out.push_back(found.is_undefined() && otherwise ? *otherwise : found);
+  }
   return generator_of(std::move(out));
 }
 
@@ -165,7 +173,7 @@ Value filter_join(const Value& subject, const Bound& arguments) {
   bool first = true;
   for (const Value& item : to_vector(subject)) {
     if (!std::exchange(first, false)) out += separator;
-    out += str(item);
+    out += str(at_path(item, arguments.value(1, Value::none())));
     check_size(static_cast<int64_t>(out.size()));
   }
   return Value(std::move(out));
@@ -188,9 +196,11 @@ Value filter_sort(const Value& subject, const Bound& arguments) {
                             {.reverse = arguments.flag(0), .case_sensitive = arguments.flag(1)}));
 }
 
-Value filter_sum(const Value& subject, const Bound&) {
-  Value sum(0);
-  for (const Value& item : to_vector(subject)) sum = binary(BinaryOperator::kAdd, sum, item);
+Value filter_sum(const Value& subject, const Bound& arguments) {
+  Value sum = arguments.value(1, Value(0));
+  const Value attribute = arguments.value(0, Value::none());
+  for (const Value& item : to_vector(subject))
+    sum = binary(BinaryOperator::kAdd, sum, at_path(item, attribute));
   return sum;
 }
 
@@ -214,7 +224,7 @@ constexpr Builtin kSequenceFilters[] = {
     {"dictsort", "", filter_dictsort},
     {"first", "", filter_first},
     {"items", "", filter_items},
-    {"join", "[d]", filter_join},
+    {"join", "[d] [attribute]", filter_join},
     {"last", "", filter_last},
     {"length", "", [](V v, B) { return Value(length_of(v)); }},
     {"list", "", [](V v, B) { return Value::list(to_vector(v)); }},
@@ -227,7 +237,7 @@ constexpr Builtin kSequenceFilters[] = {
     {"select", "*", selected<true, false>},
     {"selectattr", "*", selected<true, true>},
     {"sort", "[reverse] [case_sensitive] [attribute]", filter_sort},
-    {"sum", "", filter_sum},
+    {"sum", "[attribute] [start]", filter_sum},
     {"unique", "", filter_unique},
 };
 
