@@ -6,6 +6,7 @@
 #include "base/folder_lock.h"
 #include "base/json.h"
 #include "eval/answer_store.h"
+#include "grade/tau2/telecom_fixture.h"
 #include "served.h"
 #include "tiny_model.h"
 
@@ -394,6 +395,29 @@ TEST_F(Measure, AScriptThatCannotBeginIsOneLine) {
   expect_refusal(run_program("eval t=" + at("model") + " " + at("ids.jsonl") + " --grader exact"),
                  "the id 'a' comes twice (rows 1 and 2)");
   EXPECT_FALSE(path_exists(at("begin")));
+}
+
+// A model opened here plays the user, beside the one that is measured; nobody solves anything.
+TEST_F(Measure, TelecomWithAModelAsItsUser) {
+  const std::string below = "data/tau2/telecom/";
+  make_folders(at(below));
+  file(below + "tasks.json", "[" + std::string(kTelecomTask) + "]");
+  file(below + "split_tasks.json", R"({"base": ["[mobile_data_issue]abroad[PERSONA:None]"]})");
+  file(below + "db.toml", kTelecomDatabase);
+  file(below + "user_db.toml", kTelecomUserDatabase);
+  file(below + "main_policy.md", "Be kind.");
+  file(below + "tech_support_manual.md", "Try again.");
+  const std::string run = "eval tiny=" + at("model") + " tau2_telecom --data " + at("data") +
+                          " --samples 1 --set turns_max=2 -n 8 --out " + at("telecom");
+  expect_refusal(run_program(run), "a model plays the user");
+  const Outcome outcome = run_program(run + " --user " + at("model"));
+  ASSERT_LE(outcome.code, 1) << outcome.error;  // 1: the user had nothing to say
+  const Json found = results("telecom");
+  const Json& task = found.at("models").at(size_t{0}).at("tasks").at(size_t{0});
+  EXPECT_EQ(task.at("answers"), Json(1));
+  EXPECT_EQ(task.at("settings").at("environment").at("files").size(), 4u);
+  EXPECT_NE(task.at("settings").at("environment").at("user").dump().find("model ("),
+            std::string::npos);
 }
 
 TEST_F(Measure, SaysWhatIsMissing) {

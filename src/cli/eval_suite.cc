@@ -13,6 +13,7 @@
 #include "base/output_folder.h"
 #include "base/progress.h"
 #include "chat/open_model.h"
+#include "cli/local_user.h"
 #include "cli/machine_facts.h"
 #include "cli/model_identity.h"
 #include "client/web_address.h"
@@ -71,8 +72,8 @@ std::string cannot_measure(const TaskSpec& task, const GraderWorld& world) {
   if (*name == Json("judge") && !world.ask_judge)
     return task.name + ": a judge grades it: give --judge URL, a server whose model judges";
   const std::string why = unsupported_text(task);
-  if (why.empty() && has_simulated_user(task) && !world.ask_judge)
-    return task.name + ": a model plays the user: give --judge URL, a server whose model does";
+  if (why.empty() && has_simulated_user(task) && !world.ask_user)
+    return task.name + ": a model plays the user: give --user, an address or a model (or --judge)";
   return why;
 }
 
@@ -256,23 +257,40 @@ void check_folder(const Path& out) {
 // A judge that is not reached, or refuses, says nothing about the answer.
 std::string ask_judge(RemoteAnswerer& judge, const std::vector<Message>& messages) {
   try {
-    return judge.reply(messages);
+    return judge.reply(messages).content;
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kInterrupted) throw;
     fail(ErrorCode::kUnavailable, "the judge: {}", error.what());
   }
 }
 
-GraderWorld world_of(const EvalSuiteFlags& flags) {
+void add_user(GraderWorld& world, const std::shared_ptr<RemoteAnswerer>& user) {
+  world.user_name = user->model();
+  world.ask_user = [user](const std::vector<Message>& messages, const Json& tools) {
+    return user->reply(messages, tools);
+  };
+}
+
+GraderWorld world_of(const EvalSuiteFlags& flags, const ArithmeticFlag& arithmetic) {
   GraderWorld out;
   out.row_programs = flags.row_programs;
-  if (flags.judge.empty()) return out;
-  const auto judge = std::make_shared<RemoteAnswerer>(
-      RemoteAnswererOptions{.address = flags.judge, .model = flags.judge_model});
-  log_info("judge: {}", judge->model());
-  out.ask_judge = [judge](const std::vector<Message>& messages) {
-    return ask_judge(*judge, messages);
-  };
+  if (!flags.judge.empty()) {
+    const auto judge = std::make_shared<RemoteAnswerer>(
+        RemoteAnswererOptions{.address = flags.judge, .model = flags.judge_model});
+    log_info("judge: {}", judge->model());
+    out.ask_judge = [judge](const std::vector<Message>& messages) {
+      return ask_judge(*judge, messages);
+    };
+    add_user(out, judge);
+  }
+  if (flags.user.empty()) return out;
+  if (is_web_address(flags.user)) {
+    add_user(out, std::make_shared<RemoteAnswerer>(
+                      RemoteAnswererOptions{.address = flags.user, .model = flags.user_model}));
+  } else {
+    add_local_user(out, flags.user, arithmetic.wanted());
+  }
+  log_info("simulated user: {}", out.user_name);
   return out;
 }
 
@@ -316,6 +334,11 @@ void EvalSuiteFlags::declare(Args& args) {
   args.option("--judge", judge,
               "address of the server whose model judges (its key: as for the measured address)");
   args.option("--judge-model", judge_model, "that model (the first the server names)");
+  args.option(
+      "--user", user,
+      "who plays the user of tasks with a simulated one: an address, or a model opened here "
+      "(the judge)");
+  args.option("--user-model", user_model, "of that address: the model (the first it names)");
   args.option("--model", model,
               "of an address: the model to ask (the first it names); its key is DURE_API_KEY's, or "
               "OPENAI_API_KEY's over https");
@@ -384,7 +407,7 @@ int eval_suite(const EvalSuiteFlags& flags, const EvalSuiteCall& call) {
       fail(error.code(), "{}: rivals: {}", call.suite, error.what());
     }
   }
-  const GraderWorld world = world_of(flags);
+  const GraderWorld world = world_of(flags, call.arithmetic);
   call.ranks.together("looking at the folder", [&] {
     if (call.ranks.is_first()) check_folder(call.out);
   });

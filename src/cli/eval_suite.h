@@ -19,7 +19,7 @@ struct EvalSuiteFlags {
   std::vector<std::string> data, only;
   std::optional<int64_t> samples, limit, tokens, seed, top_k, concurrency, context;
   std::optional<double> temperature, top_p, timeout;
-  std::string grader, environment, judge, judge_model, model, report;
+  std::string grader, environment, judge, judge_model, user, user_model, model, report;
   bool row_programs = false, list_graders = false;
   bool present = false, list_suites = false, list_tasks = false, compare = false, kl = false;
 

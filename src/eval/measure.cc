@@ -467,6 +467,7 @@ PreparedTask prepare_task(const SuiteEntry& entry, const DataFolders& folders,
   std::vector<Item> items = task_items(entry.task, folders);
   out.items_total = std::ssize(items);
   out.items_hash = items_hash(items);
+  out.environment_facts = environment_facts(entry.task, folders, world);
   out.items = spaced_items(std::move(items), entry.items_max);
   for (const Item& item : out.items) {
     try {
@@ -498,6 +499,7 @@ Json measure_settings(const PreparedTask& task, uint64_t seed) {
     if (const Json* own = item.fields.find("grader")) add_program_files(*own, files);
   if (!files.is_null()) out[kGraderFiles] = std::move(files);
   out["items"] = task.items_hash;
+  if (!task.environment_facts.is_null()) out["environment"] = task.environment_facts;
   return out;
 }
 

@@ -26,6 +26,7 @@ struct PreparedTask {
   std::vector<Item> items;
   int64_t items_total = 0;  // of the task; `items` may be some of them
   std::string items_hash;   // of all of the task's
+  Json environment_facts;   // task_items.h
   std::unique_ptr<Environment> environment;
 };
 

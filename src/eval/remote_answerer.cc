@@ -291,15 +291,16 @@ Said RemoteAnswerer::score(const Question& question,
   return out;
 }
 
-std::string RemoteAnswerer::reply(const std::vector<Message>& messages) {
+Answer RemoteAnswerer::reply(const std::vector<Message>& messages, const Json& tools) {
   Json body = Json::object();
   body["model"] = model_;
   body["messages"] = api_messages(messages);
   body["temperature"] = 0;
+  if (tools.is_array() && tools.size() > 0) body["tools"] = tools;
   try {
-    return read_answer(ask("/chat/completions", body), true).answer.content;
+    return read_answer(ask("/chat/completions", body), true).answer;
   } catch (const BeyondContext&) {
-    return "(the conversation is beyond the context of " + model_ + ")";
+    return {.content = "(the conversation is beyond the context of " + model_ + ")"};
   }
 }
 

@@ -39,8 +39,9 @@ class RemoteAnswerer : public Answerer {
   void stop() override { stopped_ = true; }
 
   const std::string& model() const { return model_; }
-  // A conversation's answer at temperature 0 (a judge's); reasoning is left out.
-  std::string reply(const std::vector<Message>& messages);
+  // A conversation's answer at temperature 0 (a judge's, a simulated user's). `tools`: a list of
+  // declarations, or null.
+  Answer reply(const std::vector<Message>& messages, const Json& tools = {});
 
  private:
   Json ask(const char* path, const Json& body);

@@ -202,6 +202,23 @@ TEST(RemoteAnswerer, DoesNotWaitForEver) {
   ::close(silent);
 }
 
+// A simulated user has tools; a judge has none.
+TEST(RemoteAnswerer, RepliesWithToolsWhereThereAreSome) {
+  const char* calls = R"({"choices": [{"message": {"content": null, "tool_calls": [{"id": "c1",
+      "function": {"name": "toggle_data", "arguments": "{}"}}]}, "finish_reason": "tool_calls"}]})";
+  FakeServer server({response(200, calls), response(200, kSaid)});
+  RemoteAnswerer answerer({.address = server.url(), .model = "m"});
+  const std::vector<Message> said = {{.role = Role::kUser, .content = "2+2?"}};
+  const Answer answer = answerer.reply(
+      said, parse_json(R"([{"type": "function", "function": {"name": "toggle_data"}}])", "tools"));
+  ASSERT_EQ(answer.tool_calls.size(), 1u);
+  EXPECT_EQ(answer.tool_calls[0].name, "toggle_data");
+  EXPECT_EQ(answer.tool_calls[0].arguments, Json::object());
+  EXPECT_NE(server.asked().at(0).find("\"tools\""), std::string::npos);
+  EXPECT_EQ(answerer.reply(said).content, "4");
+  EXPECT_EQ(server.asked().at(1).find("\"tools\""), std::string::npos);
+}
+
 TEST(RemoteAnswerer, LeavesTheLengthToAServerThatRefusesIt) {
   FakeServer server({response(400, kTooLong), response(200, kSaid)});
   EXPECT_EQ(ask(server).answer.content, "4");

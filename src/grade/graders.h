@@ -19,6 +19,10 @@ namespace dure {
 struct GraderWorld {
   // The judge's answer to a conversation. Empty: there is no judge, and judged tasks are refused.
   std::function<std::string(const std::vector<Message>&)> ask_judge;
+  // A turn of the model that plays a user, with tools of its own (a list of declarations). Empty:
+  // there is none, and tasks with a simulated user are refused.
+  std::function<Answer(const std::vector<Message>&, const Json& tools)> ask_user;
+  std::string user_name;  // that model's
   // Where verifiers leave what they say on standard error (verifier.log). Empty: nowhere.
   std::string folder;
   // Whether a row of items may name `command` or `http` as its own grader: programs outside any

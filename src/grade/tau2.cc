@@ -3,18 +3,24 @@
 #include "grade/tau2.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/error.h"
 #include "base/python_text.h"
+#include "grade/judge.h"
 #include "grade/python_value.h"
-#include "grade/tau2_world.h"
+#include "grade/tau2/domains.h"
 
 namespace dure {
 namespace {
 
-// tau2's limits: calls that failed in one conversation; and ours on a user who only calls tools.
+// tau2's limits of one conversation (config.py, commit 0ade84fd): calls that failed, and steps:
+// each message of either side is one, and each answer to its calls.
 constexpr int kFailedCallsMax = 10;
-constexpr int kUserCallsInARow = 20;
+constexpr int kStepsMax = 200;
+
+constexpr std::array<std::string_view, 5> kBases = {"DB", "ENV_ASSERTION", "ACTION", "COMMUNICATE",
+                                                    "NL_ASSERTION"};
 
 const Json* field_of(const Json& object, const char* name) {
   const Json* value = object.find(name);
@@ -112,23 +118,40 @@ void set_state(Tau2World& world, const Json& task) {
 
 // What happened, as the reward looks at it.
 struct Trajectory {
-  std::vector<ToolCall> calls;    // of both sides
-  std::vector<std::string> said;  // by the assistant
+  std::vector<ToolCall> calls;     // of both sides
+  std::vector<std::string> said;   // by the assistant
+  std::vector<std::string> lines;  // all that was said and shown, for a judge
 };
+
+// A judge's question about one natural-language assertion.
+std::vector<Message> question_about(const std::string& assertion, const Trajectory& trajectory) {
+  std::string text =
+      "This is a conversation of a service agent with a customer, with what tools showed between "
+      "them.\n\n";
+  for (const std::string& line : trajectory.lines) text += line + "\n";
+  text += "\nThis was expected of it:\n" + assertion +
+          "\n\nSay in a sentence whether the agent met the expectation, then end with a line "
+          "'Verdict: yes' or 'Verdict: no'.";
+  return {{.role = Role::kUser, .content = text}};
+}
 
 class Reward {
  public:
-  Reward(const Json& task, const Tau2World& fresh, Tau2World& world, const Trajectory& trajectory)
-      : task_(task), criteria_(criteria_of(task)), world_(world), trajectory_(trajectory) {
+  Reward(const Json& task, const Tau2World& fresh, Tau2World& world, const Trajectory& trajectory,
+         const Tau2Judge& judge)
+      : task_(task),
+        criteria_(criteria_of(task)),
+        world_(world),
+        trajectory_(trajectory),
+        judge_(judge) {
     gold_ = fresh.copy();
   }
 
   Grade grade() {
     Grade grade{.score = 1.0, .parts = Json::object()};
     for (const std::string& basis : bases()) {
-      if (basis == "NL_ASSERTION")
-        return Grade::unknown("", "its reward needs a judge of natural-language assertions");
       const double part = worth(basis, grade.reason) ? 1 : 0;
+      if (!undecided_.empty()) return Grade::unknown("", undecided_);
       grade.parts[python_lower(basis)] = part;
       *grade.score *= part;
     }
@@ -150,6 +173,7 @@ class Reward {
     if (basis == "ENV_ASSERTION") problem = assertions();
     if (basis == "ACTION") problem = actions();
     if (basis == "COMMUNICATE") problem = communicated();
+    if (basis == "NL_ASSERTION") problem = judged();
     if (!problem.empty()) why += (why.empty() ? "" : "; ") + problem;
     return problem.empty();
   }
@@ -161,8 +185,8 @@ class Reward {
     set_state(*gold_, task_);
     const Json actions = list_of(criteria_, "actions");
     for (const Json& action : actions.as_array())
-      gold_->call(tau2_side(field_of(action, "requestor")), action.at("name").as_string(),
-                  action.at("arguments"));
+      gold_->replay(tau2_side(field_of(action, "requestor")), action.at("name").as_string(),
+                    action.at("arguments"));
     return gold_->same_state(world_) ? "" : "the data are not as the task's actions leave them";
   }
   bool holds(const Json& assertion) {
@@ -206,19 +230,40 @@ class Reward {
     return "";
   }
 
+  // One question for each; what nobody can tell is left undecided.
+  std::string judged() {
+    const Json all = list_of(criteria_, "nl_assertions");
+    for (const Json& assertion : all.as_array()) {
+      const std::string& text = assertion.as_string("nl_assertions");
+      const std::optional<double> verdict =
+          judge_ ? read_verdict(JudgeForm::kYesOrNo, judge_(question_about(text, trajectory_)))
+                 : std::nullopt;
+      if (!verdict) {
+        undecided_ = judge_ ? "the judge said neither yes nor no: " + text
+                            : "its reward needs a judge of natural-language assertions (--judge)";
+        return undecided_;
+      }
+      if (*verdict == 0) return "was not so: " + text;
+    }
+    return "";
+  }
+
   const Json& task_;
   const Json criteria_;
   Tau2World& world_;
   const Trajectory& trajectory_;
+  const Tau2Judge& judge_;
+  std::string undecided_;
   std::unique_ptr<Tau2World> gold_;
 };
 
 class Tau2Episode : public Episode {
  public:
   Tau2Episode(const Item& item, const Tau2World& fresh, const std::string& system,
-              std::unique_ptr<UserSimulator> user)
+              std::unique_ptr<UserSimulator> user, const Tau2Judge& judge)
       : task_(item.reference),
         fresh_(fresh),
+        judge_(judge),
         world_(fresh.copy()),
         tools_(fresh.tools(Tau2Side::kAssistant)),
         user_tools_(fresh.tools(Tau2Side::kUser)),
@@ -239,10 +284,13 @@ class Tau2Episode : public Episode {
   EpisodeTurn reply(const Answer& answer) override {
     EpisodeTurn turn;
     note({.role = Role::kAssistant, .content = answer.content, .tool_calls = answer.tool_calls});
+    ++steps_;
     if (!answer.tool_calls.empty()) {
-      for (const ToolCall& call : answer.tool_calls) turn.messages.push_back(result_of(call));
-      turn.over = failed_calls_ >= kFailedCallsMax;
-    } else if (python_strip(answer.content).empty()) {
+      for (const ToolCall& call : answer.tool_calls)
+        turn.messages.push_back(result_of(Tau2Side::kAssistant, call));
+      ++steps_;
+      turn.over = beyond_limits();
+    } else if (python_strip(answer.content).empty() || beyond_limits()) {
       turn.over = true;  // neither a word nor a call
     } else {
       let_user_speak(turn);
@@ -251,11 +299,16 @@ class Tau2Episode : public Episode {
   }
 
   Grade finish(EpisodeEnd) override {
-    if (!stopped_)
-      return Grade::wrong("", failed_calls_ >= kFailedCallsMax
-                                  ? "too many calls failed"
-                                  : "the conversation ended before its user was done");
-    return Reward(task_, fresh_, *world_, trajectory_).grade();
+    if (!failure_.empty()) {
+      Grade grade = Grade::unknown("", "the user: " + failure_);
+      grade.failure = "user";
+      return grade;
+    }
+    if (stopped_) return Reward(task_, fresh_, *world_, trajectory_, judge_).grade();
+    if (failed_calls_ >= kFailedCallsMax) return Grade::wrong("", "too many calls failed");
+    if (steps_ >= kStepsMax)
+      return Grade::wrong("", "after " + std::to_string(kStepsMax) + " steps it was not over");
+    return Grade::wrong("", "the conversation ended before its user was done");
   }
 
   const Json& tools() const override { return tools_; }
@@ -275,66 +328,92 @@ class Tau2Episode : public Episode {
     const bool calls = !message.tool_calls.empty();
     if (message.role == Role::kAssistant) {
       for (const ToolCall& call : message.tool_calls) trajectory_.calls.push_back(call);
-      if (!message.content.empty()) trajectory_.said.push_back(message.content);
+      if (!message.content.empty()) {
+        trajectory_.said.push_back(message.content);
+        trajectory_.lines.push_back("agent: " + message.content);
+      }
       if (!calls) users_view_.push_back({.role = Role::kUser, .content = message.content});
     } else if (message.role == Role::kUser) {
+      trajectory_.lines.push_back("customer: " + message.content);
       users_view_.push_back({.role = Role::kAssistant, .content = message.content});
     }
   }
 
-  Message result_of(const ToolCall& call) {
-    const Tau2Result result = world_->call(Tau2Side::kAssistant, call.name, call.arguments);
+  Message result_of(Tau2Side side, const ToolCall& call) {
+    const Tau2Result result = world_->call(side, call.name, call.arguments);
     failed_calls_ += result.failed ? 1 : 0;
+    trajectory_.lines.push_back("tool: " + result.text);
     return {.role = Role::kTool, .content = result.text, .tool_call_id = call.id};
   }
+  bool beyond_limits() const { return steps_ >= kStepsMax || failed_calls_ >= kFailedCallsMax; }
 
   // Its own calls first, which the assistant does not see.
   void let_user_speak(EpisodeTurn& turn) {
-    for (int i = 0; i < kUserCallsInARow; ++i) {
-      const UserTurn said = user_->speak(users_view_, user_tools_);
+    while (!beyond_limits()) {
+      UserTurn said = next_of_user();
+      if (!failure_.empty()) break;
+      ++steps_;
       if (said.tool_calls.empty()) {
-        stopped_ = user_stops(said.text);
-        turn.over = stopped_;
         const Message message{.role = Role::kUser, .content = said.text};
         note(message);
+        stopped_ = user_stops(said.text) && !beyond_limits();
+        turn.over = stopped_ || beyond_limits();
         if (!turn.over) turn.messages.push_back(message);
         return;
       }
+      name_calls(said.tool_calls, steps_);
       users_view_.push_back({.role = Role::kAssistant, .tool_calls = said.tool_calls});
       for (const ToolCall& call : said.tool_calls) {
         trajectory_.calls.push_back(call);
-        const Tau2Result result = world_->call(Tau2Side::kUser, call.name, call.arguments);
-        users_view_.push_back(
-            {.role = Role::kTool, .content = result.text, .tool_call_id = call.id});
+        users_view_.push_back(result_of(Tau2Side::kUser, call));
       }
+      ++steps_;
     }
     turn.over = true;
+  }
+  // What goes wrong with it is nobody's answer.
+  UserTurn next_of_user() {
+    try {
+      UserTurn said = user_->speak(users_view_, user_tools_);
+      if (said.tool_calls.empty() && python_strip(said.text).empty()) failure_ = "it said nothing";
+      return said;
+    } catch (const GraderGone&) {
+      throw;
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kInterrupted) throw;
+      failure_ = error.what();
+    }
+    return {};
   }
 
   const Json& task_;
   const Tau2World& fresh_;
+  const Tau2Judge& judge_;
   std::unique_ptr<Tau2World> world_;
   const Json tools_, user_tools_;
   const std::string& system_;
   std::unique_ptr<UserSimulator> user_;
   std::vector<Message> users_view_;
   Trajectory trajectory_;
-  int failed_calls_ = 0;
+  int failed_calls_ = 0, steps_ = 0;
   bool stopped_ = false;
+  std::string failure_;  // of the user
 };
 
 class Tau2Environment : public Environment {
  public:
-  Tau2Environment(const Tau2Domain& domain, UserMaker user)
-      : world_(tau2_mock_world(domain.database, domain.user_database)),
+  Tau2Environment(const Tau2Domain& domain, Tau2WorldMaker make_world, UserMaker user,
+                  Tau2Judge judge)
+      : world_(make_world(domain.database, domain.user_database)),
         system_(
             "You serve the customers of a company. In each turn you either write to the "
             "customer or call tools, never both. Keep to this policy:\n\n" +
             domain.policy),
-        user_(std::move(user)) {}
+        user_(std::move(user)),
+        judge_(std::move(judge)) {}
 
   std::unique_ptr<Episode> begin(const Item& item, const EpisodeSeed&) const override {
-    return std::make_unique<Tau2Episode>(item, *world_, system_, user_(item.reference));
+    return std::make_unique<Tau2Episode>(item, *world_, system_, user_(item.reference), judge_);
   }
   void check(const Item& item) const override {
     const std::string where = "item " + item.id + ": reference";
@@ -345,12 +424,35 @@ class Tau2Environment : public Environment {
     } catch (const Error& error) {
       fail(ErrorCode::kInvalidArgument, "{}: initial_state: {}", where, error.what());
     }
+    const Json criteria = criteria_of(item.reference);
+    check_names(criteria, {"actions", "requestor", "name"}, where);
+    check_names(criteria, {"env_assertions", "env_type", "func_name"}, where);
+    const Json bases = list_of(criteria, "reward_basis");
+    for (const Json& basis : bases.as_array(where + ": reward_basis"))
+      if (std::find(kBases.begin(), kBases.end(), basis.as_string(where)) == kBases.end())
+        fail(ErrorCode::kInvalidArgument, "{}: there is no reward basis '{}'", where,
+             basis.as_string());
   }
 
  private:
+  // A function that the world lacks would be worth 0 to everyone, in silence.
+  struct NamesIn {
+    const char *list, *side, *name;
+  };
+  void check_names(const Json& criteria, const NamesIn& in, const std::string& where) const {
+    const Json all = list_of(criteria, in.list);
+    for (const Json& one : all.as_array(where + ": " + in.list)) {
+      const std::string& name = one.at(in.name).as_string(where + ": " + in.list);
+      if (world_->has(tau2_side(field_of(one, in.side)), name)) continue;
+      fail(ErrorCode::kInvalidArgument, "{}: {}: this domain has no function '{}'", where, in.list,
+           name);
+    }
+  }
+
   std::unique_ptr<Tau2World> world_;
   std::string system_;
   UserMaker user_;
+  Tau2Judge judge_;
 };
 
 }  // namespace
@@ -369,14 +471,25 @@ std::vector<Item> tau2_items(const Json& tasks, const std::string& source) {
   return items;
 }
 
-std::unique_ptr<Environment> tau2_environment(Tau2Domain domain, UserMaker user) {
-  if (domain.name != "mock") {
-    fail(ErrorCode::kUnsupported,
-         "tau2 domain '{}': its tasks can be read, but its tools are not in this program; only "
-         "'mock' can be played",
-         domain.name);
+std::unique_ptr<Environment> tau2_environment(const Tau2Domain& domain, UserMaker user,
+                                              Tau2Judge judge) {
+  std::string known;
+  for (const auto& [name, make_world] : tau2_domains()) {
+    if (name == domain.name)
+      return std::make_unique<Tau2Environment>(domain, make_world, std::move(user),
+                                               std::move(judge));
+    known += (known.empty() ? "" : ", ") + std::string(name);
   }
-  return std::make_unique<Tau2Environment>(domain, std::move(user));
+  fail(ErrorCode::kUnsupported,
+       "tau2 domain '{}': its tasks can be read, but its tools are not in this program (played can "
+       "be: {})",
+       domain.name, known);
+}
+
+bool can_play_tau2(std::string_view domain) {
+  const auto& rows = tau2_domains();
+  return std::any_of(rows.begin(), rows.end(),
+                     [&](const Tau2DomainRow& row) { return row.name == domain; });
 }
 
 }  // namespace dure

@@ -5,7 +5,8 @@
 
 #include "base/error.h"
 #include "base/testing.h"
-#include "grade/tau2_world.h"
+#include "grade/tau2/domains.h"
+#include "grade/tau2/telecom_fixture.h"
 
 namespace dure {
 namespace {
@@ -78,7 +79,7 @@ TEST(Tau2, AnEpisode) {
   EXPECT_EQ(played.messages[3].tool_call_id, "c");
   EXPECT_EQ(
       played.messages[3].content,
-      R"({"task_id":"task_1","title":"Sweep","description":"The yard","status":"completed"})");
+      R"({"task_id": "task_1", "title": "Sweep", "description": "The yard", "status": "completed"})");
 }
 
 TEST(Tau2, TheWorldMustBeAsTheActionsLeaveIt) {
@@ -160,8 +161,23 @@ TEST(Tau2, BadEnds) {
   EXPECT_EQ(failing.grade.reason, "too many calls failed");
   EXPECT_EQ(failing.messages.back().content, "Error: Tool 'delete_task' not found.");
   const UserTurn checking{.tool_calls = {call("check_notifications", "{}")}};
-  EXPECT_EQ(play(item, {kDone, kTold}, std::vector<UserTurn>(50, checking)).grade.score, 0.0);
-  EXPECT_EQ(play(item_of(R"({"reward_basis": ["NL_ASSERTION"]})"), {kTold}).grade.score,
+  const auto busy = [](const UserTurn& turn, size_t count) {
+    std::vector<UserTurn> turns(count + 1, turn);
+    turns[0] = {.text = "Please do it."};
+    return turns;
+  };
+  EXPECT_EQ(play(item, {kDone, kTold}, busy(checking, 90)).grade.score, 1.0);
+  const Played endless = play(item, {kDone, kTold}, busy(checking, 150));
+  EXPECT_TRUE(endless.over);
+  EXPECT_EQ(endless.grade.reason, "after 200 steps it was not over");
+  const UserTurn missing{.tool_calls = {call("create_task", "{}")}};  // not the user's
+  const Played clumsy = play(item, {kDone, kTold}, busy(missing, 20));
+  EXPECT_EQ(clumsy.grade.reason, "too many calls failed");
+  EXPECT_EQ(play(item_of(R"({"reward_basis": ["NL_ASSERTION"]})"), {kTold}).grade.score, 1.0);
+  EXPECT_EQ(play(item_of(R"({"nl_assertions": ["The agent was kind."],
+                             "reward_basis": ["NL_ASSERTION"]})"),
+                 {kTold})
+                .grade.score,
             std::nullopt);
 }
 
@@ -204,12 +220,108 @@ TEST(Tau2, AModelAsTheUser) {
   EXPECT_EQ(episode->finish().score, 1.0);
 }
 
+TEST(Tau2, AJudgeOfAssertions) {
+  const Item item = item_of(R"({"nl_assertions": ["The agent was kind.", "It told a number."],
+                                "reward_basis": ["NL_ASSERTION"]})");
+  const auto grade = [&](const std::vector<std::string>& replies) {
+    size_t asked = 0;
+    const auto environment = tau2_environment(
+        domain(), scripted_user({{.text = "Please do it."}}),
+        [&](const std::vector<Message>& messages) {
+          const std::string& text = messages.at(0).content;
+          EXPECT_NE(text.find("customer: Please do it.\ntool: "), std::string::npos) << text;
+          EXPECT_NE(text.find("agent: It is done: 1,250 points"), std::string::npos);
+          EXPECT_NE(text.find(asked == 0 ? "kind" : "a number"), std::string::npos);
+          return replies.at(asked++);
+        });
+    const auto episode = environment->begin(item);
+    episode->start();
+    episode->reply(kDone);
+    EXPECT_TRUE(episode->reply(kTold).over);
+    return episode->finish();
+  };
+  EXPECT_EQ(grade({"It was. Verdict: yes", "Verdict: yes"}).score, 1.0);
+  EXPECT_EQ(grade({"Verdict: yes", "Verdict: no"}).reason, "was not so: It told a number.");
+  EXPECT_EQ(grade({"Hm."}).score, std::nullopt);
+}
+
+// That a user could not speak says nothing of the assistant.
+TEST(Tau2, AUserThatFails) {
+  const Item item = item_of("{" + std::string(kUpdate) + "}");
+  const auto fails =
+      tau2_environment(domain(), model_user([](const std::vector<Message>&, const Json&) -> Answer {
+                         fail(ErrorCode::kUnavailable, "the server is gone");
+                       }));
+  const auto episode = fails->begin(item);
+  EXPECT_TRUE(episode->start().over);
+  const Grade grade = episode->finish();
+  EXPECT_EQ(grade.score, std::nullopt);
+  EXPECT_EQ(grade.failure, "user");
+  EXPECT_EQ(grade.reason, "the user: the server is gone");
+  const auto silent = tau2_environment(
+      domain(), model_user([](const std::vector<Message>&, const Json&) { return Answer{}; }));
+  const auto other = silent->begin(item);
+  EXPECT_TRUE(other->start().over);
+  EXPECT_EQ(other->finish().failure, "user");
+}
+
+TEST(Tau2, WhatATaskNamesMustBeThere) {
+  const auto refused = [](const std::string& criteria) {
+    return message_of(
+        [&] { tau2_environment(domain(), scripted_user({}))->check(item_of(criteria)); });
+  };
+  EXPECT_EQ(refused("{" + std::string(kUpdate) + "}"), "(no error)");
+  EXPECT_EQ(refused(R"({"env_assertions": [{"env_type": "user", "func_name": "assert_fly"}]})"),
+            "item t: reference: env_assertions: this domain has no function 'assert_fly'");
+  EXPECT_EQ(refused(R"({"actions": [{"name": "check_notifications", "arguments": {}}]})"),
+            "item t: reference: actions: this domain has no function 'check_notifications'");
+  EXPECT_EQ(refused(R"({"reward_basis": ["LUCK"]})"),
+            "item t: reference: there is no reward basis 'LUCK'");
+}
+
+Tau2Domain telecom() {
+  return {.name = "telecom",
+          .policy = "Be kind.",
+          .database = parse_toml(kTelecomDatabase, "db.toml"),
+          .user_database = parse_toml(kTelecomUserDatabase, "user_db.toml")};
+}
+
+TEST(Tau2, BothSidesOfTelecom) {
+  const Item item{.id = "abroad", .reference = parse_json(kTelecomTask, "task")};
+  const Answer roaming{
+      .tool_calls = {call("enable_roaming", R"({"customer_id": "C1001", "line_id": "L1002"})")}};
+  const Answer told{.content = "Please turn Airplane Mode off."};
+  const auto reward = [&](const std::vector<Answer>& answers, std::vector<UserTurn> turns) {
+    const auto environment = tau2_environment(telecom(), scripted_user(std::move(turns)));
+    environment->check(item);
+    const auto episode = environment->begin(item);
+    EXPECT_EQ(episode->tools().size(), 13u);
+    EpisodeTurn turn = episode->start();
+    for (const Answer& answer : answers)
+      if (!turn.over) turn = episode->reply(answer);
+    EXPECT_TRUE(turn.over);
+    return episode->finish();
+  };
+  const UserTurn online{.text = "I cannot get online."};
+  const UserTurn toggle{.tool_calls = {call("toggle_airplane_mode", "{}")}};
+  const Grade right = reward({roaming, told}, {online, toggle});
+  EXPECT_EQ(right.score, 1.0) << right.reason;
+  EXPECT_EQ(right.parts.dump(), R"({"env_assertion":1.0,"action":1.0})");
+  EXPECT_EQ(reward({told}, {online, toggle}).score, 0.0);
+  EXPECT_EQ(reward({roaming, told}, {online}).score, 0.0);
+  const Grade twice = reward({roaming, told}, {online, toggle, toggle, toggle});
+  EXPECT_EQ(twice.score, 1.0) << twice.reason;
+}
+
 TEST(Tau2, OtherDomainsAreRefused) {
   ErrorCode code{};
   const std::string message =
-      message_of([] { tau2_environment({.name = "telecom"}, scripted_user({})); }, &code);
+      message_of([] { tau2_environment({.name = "banking"}, scripted_user({})); }, &code);
   EXPECT_EQ(code, ErrorCode::kUnsupported);
-  EXPECT_NE(message.find("'telecom'"), std::string::npos);
+  EXPECT_NE(message.find("'banking'"), std::string::npos);
+  EXPECT_NE(message.find("telecom"), std::string::npos);
+  EXPECT_FALSE(can_play_tau2("banking"));
+  EXPECT_TRUE(can_play_tau2("mock"));
 }
 
 }  // namespace

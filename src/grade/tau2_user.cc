@@ -49,7 +49,7 @@ class ModelUser : public UserSimulator {
   UserTurn speak(const std::vector<Message>& conversation, const Json& tools) override {
     std::vector<Message> messages = {{.role = Role::kSystem, .content = part_}};
     messages.insert(messages.end(), conversation.begin(), conversation.end());
-    Answer answer = ask_(messages, tools);
+    Answer answer = ask_(messages, tools.size() > 0 ? tools : Json());
     return {std::move(answer.content), std::move(answer.tool_calls)};
   }
 

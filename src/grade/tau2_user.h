@@ -1,7 +1,7 @@
 // grade/tau2_user.h: who plays the user in a tau2 task.
 //
 // Owns the interface, a user who reads from a script, and one who is a model. Not here: what the
-// user's tools do (tau2_world.h), when an episode is over (tau2.h).
+// user's tools do (tau2/world.h), when an episode is over (tau2.h).
 //
 // The words that end a conversation are tau2's: kUserStops. What a model is told about its part is
 // ours; the published simulator is gpt-4.1 with guidelines of its own, and scores of two simulators

@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hash.h"
+#include "base/toml.h"
 #include "grade/program_environment.h"
 #include "grade/tau2.h"
 #include "suite/expression.h"
@@ -89,8 +91,6 @@ void add_short_names(GraderTable& table) {
   }
 }
 
-constexpr std::string_view kTau2Mock = "tau2_mock";
-
 std::string environment_name(const TaskSpec& task) {
   const Json* name = task.environment.find("name");
   return text_of_value(name == nullptr ? task.environment : *name);
@@ -101,24 +101,43 @@ bool is_program(const TaskSpec& task) {
   return name == "command" || name == "http";
 }
 
-// Its files by the names that the task gives them; the judge plays the user, in words alone.
-std::unique_ptr<Environment> tau2_mock(const TaskSpec& task, const DataFolders& folders,
-                                       const GraderWorld& world) {
-  if (!world.ask_judge) {
-    fail(ErrorCode::kInvalidArgument, "task {}: a model has to play the user: give --judge ADDRESS",
+constexpr std::string_view kTau2 = "tau2_";  // and the domain
+
+bool is_tau2(const TaskSpec& task) {
+  const std::string name = environment_name(task);
+  return name.starts_with(kTau2) && can_play_tau2(std::string_view(name).substr(kTau2.size()));
+}
+
+Json load_data(const Path& path) {
+  return path.extension() == ".toml" ? load_toml(path) : load_json(path);
+}
+
+// The two parts of telecom's policy stand in the tags in which they are published.
+std::string policy_of(const std::string& main, const std::string& support) {
+  if (support.empty()) return main;
+  return "<main_policy>\n" + main + "\n</main_policy>\n<tech_support_policy>\n" + support +
+         "\n</tech_support_policy>";
+}
+
+// Its files by the names that the task gives them.
+std::unique_ptr<Environment> tau2(const TaskSpec& task, const DataFolders& folders,
+                                  const GraderWorld& world) {
+  if (!world.ask_user) {
+    fail(ErrorCode::kInvalidArgument,
+         "task {}: a model has to play the user: give --user or --judge, an address or a model",
          task.name);
   }
-  Tau2Domain domain;
+  Tau2Domain domain{.name = environment_name(task).substr(kTau2.size())};
+  std::string policy, support;
   for (const FoundFile& found : find_files(task.source, folders)) {
     if (found.paths.empty()) fail(ErrorCode::kNotFound, "task {}: a file is missing", task.name);
-    if (found.file->as == "policy") domain.policy = read_file(found.paths[0]);
-    if (found.file->as == "db") domain.database = load_json(found.paths[0]);
-    if (found.file->as == "user_db") domain.user_database = load_json(found.paths[0]);
+    if (found.file->as == "policy") policy = read_file(found.paths[0]);
+    if (found.file->as == "support") support = read_file(found.paths[0]);
+    if (found.file->as == "db") domain.database = load_data(found.paths[0]);
+    if (found.file->as == "user_db") domain.user_database = load_data(found.paths[0]);
   }
-  const auto ask = [world](const std::vector<Message>& messages, const Json&) {
-    return Answer{.content = world.ask_judge(messages)};
-  };
-  return tau2_environment(std::move(domain), model_user(ask));
+  domain.policy = policy_of(policy, support);
+  return tau2_environment(domain, model_user(world.ask_user), world.ask_judge);
 }
 
 }  // namespace
@@ -132,14 +151,26 @@ GraderTable suite_graders() {
 }
 
 std::string unsupported_text(const TaskSpec& task) {
-  if (task.environment.is_null() || environment_name(task) == kTau2Mock || is_program(task))
-    return "";
+  if (task.environment.is_null() || is_tau2(task) || is_program(task)) return "";
   return fmt::format("{}: its simulated environment ({}) is not part of this program", task.name,
                      text_of_value(task.environment));
 }
 
 bool has_simulated_user(const TaskSpec& task) {
-  return !task.environment.is_null() && environment_name(task) == kTau2Mock;
+  return !task.environment.is_null() && is_tau2(task);
+}
+
+Json environment_facts(const TaskSpec& task, const DataFolders& folders, const GraderWorld& world) {
+  if (!has_simulated_user(task)) return {};
+  Json files = Json::object();
+  for (const FoundFile& found : find_files(task.source, folders))
+    if (found.file->use == FileUse::kBeside)
+      for (const Path& path : found.paths)
+        files[found.file->as] = fmt::format("{:016x}", xxh64(read_file(path)));
+  Json out = Json::object();
+  out["user"] = world.user_name;
+  out["files"] = std::move(files);
+  return out;
 }
 
 std::unique_ptr<Environment> task_environment(const TaskSpec& task, const DataFolders& folders,
@@ -149,7 +180,7 @@ std::unique_ptr<Environment> task_environment(const TaskSpec& task, const DataFo
     fail(ErrorCode::kUnsupported, "{}", why);
   if (!task.environment.is_null() && is_program(task))
     return make_environment(task.environment, world, where + ": environment");
-  if (!task.environment.is_null()) return tau2_mock(task, folders, world);
+  if (!task.environment.is_null()) return tau2(task, folders, world);
   return single_turn(make_grader(suite_graders(), task.grader, world, where + ": grader"));
 }
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "grade/tau2/telecom_fixture.h"
 #include "suite/expression.h"
 #include "suite/grader_help.h"
 #include "suite/rivals.h"
@@ -170,6 +171,70 @@ TEST_F(SuiteTest, JoinsRowsAndShowsExamples) {
   write("gold/q.jsonl", "{\"id\":\"b\",\"truth\":2}\n");
   EXPECT_NE(error_of([&] { task_items(one, folders()); }).find("no row with id a"),
             std::string::npos);
+}
+
+TEST_F(SuiteTest, PicksTheRowsOfASplit) {
+  write("q.json", R"([{"id": "a", "q": "x"}, {"id": 2, "q": "y"}, {"id": "c", "q": "z"}])");
+  write("split.json", R"({"base": ["c", 2], "more": ["c", "d"]})");
+  const auto of = [&](const std::string& list) {
+    return task_items(task("name: t\nsource:\n  files:\n    - {paths: [q.json]}\n"
+                           "    - {paths: [split.json], use: pick, list: " +
+                           list + "}\nid: '{{ id }}'\nprompt: '{{ q }}'\ngrader: drill\n"),
+                      folders());
+  };
+  const std::vector<Item> items = of("base");
+  ASSERT_EQ(items.size(), 2u);
+  EXPECT_EQ(items[0].id, "2");
+  EXPECT_EQ(items[1].id, "c");
+  EXPECT_NE(error_of([&] { of("more"); }).find("'more' names 2 rows, and 1 of them are there"),
+            std::string::npos);
+  EXPECT_NE(error_of([&] { of("less"); }).find("has no field 'less'"), std::string::npos);
+}
+
+// In the layout of the benchmark's own repository, with data of our own.
+TEST_F(SuiteTest, TelecomIsReadFromItsFiles) {
+  const std::string below = "data/tau2/domains/telecom/";
+  std::string other = kTelecomTask;
+  other.replace(other.find("abroad["), 6, "others");
+  write(below + "tasks.json", "[" + std::string(kTelecomTask) + "," + other + "]");
+  write(below + "split_tasks.json", R"({"base": ["[mobile_data_issue]abroad[PERSONA:None]"]})");
+  write(below + "db.toml", kTelecomDatabase);
+  write(below + "main_policy.md", "Be kind.");
+  write(below + "tech_support_manual.md", "Try again.");
+  const TaskSpec telecom = load_suite("tau2_telecom", {}).entries.at(0).task;
+  const std::string missing =
+      missing_text(telecom, find_files(telecom.source, folders()), folders());
+  EXPECT_NE(missing.find("user_db.toml"), std::string::npos) << missing;
+  EXPECT_NE(missing.find("sierra-research/tau2-bench"), std::string::npos);
+  EXPECT_NE(missing.find("licence: MIT"), std::string::npos);
+  write(below + "user_db.toml", kTelecomUserDatabase);
+
+  const std::vector<Item> items = task_items(telecom, folders());
+  ASSERT_EQ(items.size(), 1u);
+  EXPECT_EQ(items[0].group, "mobile_data_issue");
+  EXPECT_EQ(items[0].reference, parse_json(kTelecomTask, "task"));
+  EXPECT_NE(error_of([&] { task_environment(telecom, folders(), {}); }).find("--user"),
+            std::string::npos);
+  GraderWorld world{.ask_user =
+                        [](const std::vector<Message>& messages, const Json& tools) {
+                          EXPECT_EQ(tools.size(), 30u);
+                          EXPECT_NE(messages[0].content.find("Get online."), std::string::npos);
+                          return Answer{.content = "Help!"};
+                        },
+                    .user_name = "me"};
+  const auto environment = task_environment(telecom, folders(), world);
+  environment->check(items[0]);
+  const auto episode = environment->begin(items[0]);
+  const EpisodeTurn turn = episode->start();
+  EXPECT_NE(turn.messages.at(0).content.find("<main_policy>\nBe kind.\n</main_policy>\n"
+                                             "<tech_support_policy>\nTry again.\n"),
+            std::string::npos);
+  EXPECT_EQ(turn.messages.back().content, "Help!");
+  const Json facts = environment_facts(telecom, folders(), world);
+  EXPECT_EQ(facts.at("user"), Json("me"));
+  EXPECT_EQ(facts.at("files").size(), 4u);
+  write(below + "main_policy.md", "Be kinder.");
+  EXPECT_NE(environment_facts(telecom, folders(), world), facts);
 }
 
 TEST_F(SuiteTest, RefusesWrongFields) {
@@ -470,7 +535,9 @@ TEST(Shipped, ReadsPublishedFiles) {
     EXPECT_EQ(error_of([&] { items = task_items(task, folders); }), "(no error)") << name;
     EXPECT_EQ(items.size(), count) << name;
     // What grades them takes every item; judges are asked nothing here.
-    const GraderWorld world{.ask_judge = [](const std::vector<Message>&) { return "yes"; }};
+    const GraderWorld world{
+        .ask_judge = [](const std::vector<Message>&) { return "yes"; },
+        .ask_user = [](const std::vector<Message>&, const Json&) { return Answer{}; }};
     if (!unsupported_text(task).empty()) continue;
     const auto environment = task_environment(task, folders, world);
     for (const Item& item : items) {

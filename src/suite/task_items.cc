@@ -2,6 +2,7 @@
 #include "suite/task_items.h"
 
 #include <map>
+#include <set>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -52,6 +53,25 @@ void join_rows(std::vector<Json>& rows, const FoundFile& found, const std::strin
            file.on, key != nullptr ? text_of_value(*key) : "(none)");
     }
     row[file.as] = other->second;
+  }
+}
+
+// Of a split that names every row it has.
+void pick_rows(std::vector<Json>& rows, const FoundFile& found, const std::string& where) {
+  const SourceFile& file = *found.file;
+  const std::string place = where + ": " + found.paths.front().string();
+  const Json lists = load_json(found.paths.front());
+  const Json* ids = lists.find(file.list);
+  if (ids == nullptr) fail(ErrorCode::kCorrupt, "{}: has no field '{}'", place, file.list);
+  std::set<std::string> wanted;
+  for (const Json& id : ids->as_array(place)) wanted.insert(text_of_value(id));
+  std::erase_if(rows, [&](const Json& row) {
+    const Json* id = row.find(file.on);
+    return id == nullptr || !wanted.contains(text_of_value(*id));
+  });
+  if (rows.size() < wanted.size()) {
+    fail(ErrorCode::kCorrupt, "{}: '{}' names {} rows, and {} of them are there", place, file.list,
+         wanted.size(), rows.size());
   }
 }
 
@@ -265,6 +285,8 @@ std::vector<Item> items_of_files(const TaskSpec& task, const DataFolders& folder
     std::vector<Json> more = rows_of(file);
     std::move(more.begin(), more.end(), std::back_inserter(rows));
   }
+  for (const FoundFile& file : files)
+    if (file.file->use == FileUse::kPick) pick_rows(rows, file, "task " + task.name);
   for (const FoundFile& file : files)
     if (file.file->use == FileUse::kJoin) join_rows(rows, file, "task " + task.name);
   const ItemMaker maker(task);

@@ -30,8 +30,11 @@ std::vector<Item> spaced_items(std::vector<Item> items, int64_t count);
 GraderTable suite_graders();
 // Why the program cannot measure a task, whatever files there are; empty where it can.
 std::string unsupported_text(const TaskSpec& task);
-// Whether a model plays the user, whom the judge's address gives.
+// Whether a model plays the user (GraderWorld::ask_user).
 bool has_simulated_user(const TaskSpec& task);
+// What the grades of such a task depend on beside its items: who plays the user, hashes of the files
+// beside. Null of other tasks.
+Json environment_facts(const TaskSpec& task, const DataFolders& folders, const GraderWorld& world);
 // Of a task: its environment, or its grader as one of a single turn. Throws as make_grader().
 std::unique_ptr<Environment> task_environment(const TaskSpec& task, const DataFolders& folders,
                                               const GraderWorld& world);

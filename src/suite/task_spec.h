@@ -19,11 +19,16 @@ namespace dure {
 
 // A file of a benchmark. `rows`: its rows are items. `join`: its rows are laid beside those of
 // equal `on`, as the field `as`. `shots`: its rows (or its text) are the variable `as` of the
-// templates, for prompts that show solved examples.
-enum class FileUse : uint8_t { kRows, kJoin, kShots };
+// templates, for prompts that show solved examples. `pick`: a JSON file with lists of ids by name:
+// only rows whose `on` is in the one called `list` are items. `beside`: what the task's environment
+// reads, by the name `as`.
+enum class FileUse : uint8_t { kRows, kJoin, kShots, kPick, kBeside };
 constexpr auto enum_names(FileUse) {
-  return std::to_array<EnumName<FileUse>>(
-      {{FileUse::kRows, "rows"}, {FileUse::kJoin, "join"}, {FileUse::kShots, "shots"}});
+  return std::to_array<EnumName<FileUse>>({{FileUse::kRows, "rows"},
+                                           {FileUse::kJoin, "join"},
+                                           {FileUse::kShots, "shots"},
+                                           {FileUse::kPick, "pick"},
+                                           {FileUse::kBeside, "beside"}});
 }
 
 enum class RowFormat : uint8_t { kByName, kJsonl, kJson, kCsv, kTsv, kText };
@@ -43,7 +48,7 @@ struct SourceFile {
   FileUse use = FileUse::kRows;
   RowFormat format = RowFormat::kByName;  // of .jsonl, .json, .csv, .tsv, with .gz or .zst behind
   std::vector<std::string> columns;       // of a table without a header line
-  std::string list;                       // of a JSON file: the field that holds the rows
+  std::string list;                       // of a JSON file: the field that holds the rows (or ids)
   std::string on = "id", as;
   std::string group;  // of all its rows, as the field `file_group`
   // Fields that are JSON as text, or base64 of zlib of a pickled JSON text (LiveCodeBench's tests):
@@ -57,12 +62,14 @@ struct SourceFile {
   template <typename V>
   void visit(V& v) {
     v("paths", paths, "names of the file in the layouts it comes in; * stands for anything");
-    v("use", use, "items, rows to join to them, or solved examples for prompts");
+    v("use", use,
+      "items, rows to join to them, solved examples for prompts, ids to keep, or the "
+      "environment's");
     v("format", format, "how rows are written");
     v("columns", columns, "names of the columns of a table without a header line");
-    v("list", list, "of a JSON file: the field that holds the rows");
-    v("on", on, "join: the field whose equal value joins");
-    v("as", as, "join, shots: the name that templates know it by");
+    v("list", list, "of a JSON file: the field that holds the rows, or the ids");
+    v("on", on, "join, pick: the field whose equal value joins");
+    v("as", as, "join, shots, beside: the name that it is known by");
     v("group", group, "the field file_group of its rows");
     v("unpack", unpack, "fields that are JSON as text, also packed by zlib and base64");
     v("documents", documents, "the field that names text files, read into the field documents");
