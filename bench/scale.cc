@@ -1,5 +1,6 @@
 // What would K-EXAONE-236B need, and how long would a step of pretraining take, on 8 to 1,024
-// hosts? On paper, by the arithmetic of `dure plan --hosts` (cli/rank_plan.h).
+// hosts, and a token of serving on 1 to 64? On paper, by the arithmetic of `dure plan --hosts`
+// (cli/rank_plan.h, serve_rank_plan.h).
 //
 //   bench_scale PAGE.md PICTURE.svg   (docs/scale.md docs/images/scale.svg: the whole page)
 #include <cmath>
@@ -12,6 +13,7 @@
 #include "base/progress.h"
 #include "bench_main.h"
 #include "cli/rank_plan.h"
+#include "cli/serve_rank_plan.h"
 #include "eval/chart_file.h"
 #include "formats/config_fixture.h"
 
@@ -110,8 +112,66 @@ std::string kinds_text(const std::vector<HostKind>& kinds) {
   return out;
 }
 
+constexpr int64_t kServedHostBytes = int64_t{128} << 30;
+constexpr int64_t kServedSequences = 16, kServedContext = 32768, kServedPrompt = 4096;
+
+// 32 cores: 473 GOP/s of 8-bit products each at their peak, half of it reached, 66 GFLOP/s in f32;
+// 0.8 of that together; 0.7 of eight channels' 205 GB/s.
+RankMachine served_machine(bool integer8) {
+  return {.flops = 32 * 0.8 * (integer8 ? 0.5 * 473e9 : 66e9),
+          .memory_rate = 0.7 * 205e9,
+          .bandwidth = 1.25e9,
+          .latency_s = 50e-6,
+          .thread_count = 32};
+}
+
+std::string served_row(const char* type, int64_t hosts) {
+  const ModelConfig config = k_exaone_236b();
+  const WeightSizes sizes = weight_sizes(config, nullptr, type);
+  const bool integer8 = 2 * sizes.integer8 > sizes.total();
+  const ServeSubject subject{.config = config,
+                             .sizes = sizes,
+                             .options = {.sequences_max = kServedSequences,
+                                         .context_tokens_max = kServedContext,
+                                         .kv_dtype = integer8 ? DType::kF16 : DType::kF32},
+                             .prompt_tokens = kServedPrompt};
+  const RankMachine machine = served_machine(integer8);
+  const auto plan = quickest_hosts(subject, hosts, machine, kServedHostBytes);
+  if (!plan) return fmt::format("| {} | {} | none fits | | | | | | | | |\n", type, hosts);
+  const ServeRanksPlan& each = plan->each;
+  ServeSubject one = subject;
+  one.options.sequences_max = 1;
+  const double alone = plan_serving_over_ranks(one, each.ranks, machine, "236B").token_time.total();
+  const PassTime& t = each.token_time;
+  const auto context = largest_context(one, each.ranks, kServedHostBytes);
+  return fmt::format(
+      "| {} | {} | {} x {} | {} | {} | {} | {:.0f} | {:.0f} | {} | {:.0f} | {:.0f} s |\n", type,
+      hosts, plan->replicas, each.ranks, format_bytes(static_cast<double>(each.front_bytes())),
+      each.ranks == 1 ? "" : format_bytes(static_cast<double>(each.worker.total())),
+      context ? fmt::format("{}", *context) : "none", 1e3 * alone, 1e3 * t.total(),
+      share(t.waiting, t.total()), plan->tokens_per_second(), each.prompt_time.total());
+}
+
+std::string serving_text() {
+  const RankMachine machine = served_machine(true);
+  std::string out = fmt::format(
+      "## Serving, on 1 to 64 hosts\n\nHosts of {}, 32 cores with AVX-512, {:.3g} B/s of memory, "
+      "{:.3g} B/s of wire each way, {:.0f} us a message; {} sequences of up to {} tokens a copy of "
+      "the model, {} behind each token. Of all numbers of ranks that hold\nthe model, the one that "
+      "gives all hosts the most tokens. Q4_K is the mixture Q4_K_M.\n\n",
+      format_bytes(static_cast<double>(kServedHostBytes)), machine.memory_rate, machine.bandwidth,
+      1e6 * machine.latency_s, kServedSequences, kServedContext, kServedPrompt);
+  out +=
+      "| weights | hosts | copies x ranks | the first rank | each other | longest context of one | "
+      "ms a token, one | ms, all | of it waiting | tokens/s, all hosts | a prompt |\n"
+      "|---|---|---|---|---|---|---|---|---|---|---|\n";
+  for (const char* type : {"Q4_K", "Q8_0", "BF16"})
+    for (int64_t hosts = 1; hosts <= 64; hosts *= 2) out += served_row(type, hosts);
+  return out + "\n";
+}
+
 constexpr const char* kBegin =
-    R"(# K-EXAONE-236B on 8 to 1,024 hosts, on paper
+    R"(# K-EXAONE-236B on 1 to 1,024 hosts, on paper
 
     ninja -C build/release bench_scale && build/release/bench_scale docs/scale.md docs/images/scale.svg
 
@@ -135,6 +195,8 @@ constexpr const char* kEnd =
 - A tensor is never cut between data ranks (Muon needs whole matrices), and a layer's experts are three tensors: with more data ranks than tensors some move nothing, and the largest share, not the mean, is what a
   sum and a gather wait for. That is most of "wires" on many hosts.
 - The bubble is (P - 1) / (passes + P - 1): on many hosts a rank has few passes, and a larger batch is what would fill it.
+- Serving: a first rank has all but experts and the keys and values, so memory is cut by about the number of ranks until these are what is left. A token alone waits for a round trip of every sparse
+  layer; with many sequences the ranks' own reading hides it. Drafts are not counted.
 - Left out: reading data, checkpoints (written beside the next step), stragglers, uneven routing, several ranks a host.
 )";
 
@@ -170,7 +232,7 @@ int run(int argc, char** argv) {
   page += kinds_text(kinds) + "\n";
   for (size_t k = 0; k < kinds.size(); ++k)
     page += "## Hosts: " + kinds[k].name + "\n\n" + table_of(all[k]) + "\n";
-  write_file(argv[1], page + kEnd);
+  write_file(argv[1], page + serving_text() + kEnd);
   write_file(argv[2],
              chart_file_svg(chart_of(kinds, all), "Share of a step that is arithmetic of passes"));
   return 0;

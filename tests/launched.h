@@ -49,6 +49,19 @@ inline Launched end_of(const std::string& command) {
   return out;
 }
 
+// The process of that rank of the program started with `arguments`; 0 where there is none.
+inline int64_t pid_of_rank(const std::string& arguments, int rank) {
+  const std::string find = fmt::format(
+      "for p in $(pgrep -f -- '{}'); do tr '\\0' '\\n' < /proc/$p/environ 2> /dev/null | "
+      "grep -qx OMPI_COMM_WORLD_RANK={} && echo $p; done | tail -n 1",
+      arguments, rank);
+  std::FILE* pipe = ::popen(find.c_str(), "r");
+  long long pid = 0;
+  if (std::fscanf(pipe, "%lld", &pid) != 1) pid = 0;
+  ::pclose(pipe);
+  return pid;
+}
+
 // Sends `signal` to that rank of the program started with `arguments` (a part of them that no other
 // process has); whether there was one.
 inline bool signal_rank(const std::string& arguments, int rank, int signal) {

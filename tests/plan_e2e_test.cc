@@ -48,6 +48,95 @@ TEST_F(PlanVerb, OverRanks) {
     EXPECT_NE(text.out.find(part), std::string::npos) << part << text.out << text.error;
 }
 
+TEST_F(PlanVerb, ServingOverRanks) {
+  const std::string machine = " --flops 1e9 --memory-rate 1e10 --bandwidth 1e9 --latency 1e-4";
+  const Json two = plan_of(at("model") + machine + " --ranks expert=2 --sequences 4");
+  const Json &first = two.at("first_rank"), &other = two.at("other_rank");
+  int64_t sum = 0;
+  for (const char* part : {"mapped_bytes", "copied_bytes", "kv_sliding_bytes", "kv_global_bytes",
+                           "table_bytes", "activation_bytes", "row_bytes"})
+    sum += first.at(part).as_int();
+  EXPECT_EQ(first.at("total_bytes").as_int(), sum);
+  EXPECT_GT(first.at("kv_global_bytes").as_int(), 0);
+  // Half of the experts each, and the first one has all the rest.
+  const int64_t alone = plan_of(at("model")).at("mapped_bytes").as_int();
+  EXPECT_EQ(first.at("mapped_bytes").as_int() + other.at("mapped_bytes").as_int(), alone);
+  EXPECT_GT(other.at("mapped_bytes").as_int(), 0);
+  EXPECT_GT(two.at("token").at("sent_bytes").as_double(),
+            two.at("token").at("received_bytes").as_double());
+  // Of hosts with room for all, one rank each is quickest: nothing travels.
+  const Json hosts = plan_of(at("model") + machine + " --hosts 4");
+  EXPECT_EQ(hosts.at("expert").as_int() * hosts.at("replicas").as_int(), 4);
+  EXPECT_EQ(hosts.at("expert").as_int(), 1);
+  const Outcome text = run_program("plan " + at("model") + machine + " --ranks expert=2");
+  for (const char* part : {"serving over 2 ranks (expert=2)", "KV of sliding layers",
+                           "each other rank needs", "waiting for the others", "tokens a second"})
+    EXPECT_NE(text.out.find(part), std::string::npos) << part << text.out << text.error;
+  // A configuration alone, as if it were quantised.
+  write_file(at("config.json"), read_file(at("model") + "/config.json"));
+  const auto typed = [&](const char* type) {
+    return plan_of(at("config.json") + machine + " --ranks expert=2 --type " + type)
+        .at("other_rank")
+        .at("mapped_bytes")
+        .as_int();
+  };
+  EXPECT_EQ(typed("BF16"), other.at("mapped_bytes").as_int());
+  EXPECT_LT(typed("Q8_0"), typed("BF16"));
+}
+
+TEST_F(PlanVerb, RecipesOfRlAndOfPreferencesOverRanks) {
+  const std::string machine = " --flops 1e9 --memory-rate 1e10 --bandwidth 1e9 --latency 1e-4";
+  const std::string rl = recipe(
+      "rollout: {prompts_per_step: 4, group_size: 8, new_tokens_max: 40}\nkl: {beta: 0.1}\nparts: "
+      "2\n");
+  const Json two = plan_of(rl + machine + " --ranks expert=2"), one = plan_of(rl);
+  EXPECT_EQ(two.at("kind").as_string(), "RL over ranks");
+  for (const Json& rank : two.at("ranks").as_array()) {
+    EXPECT_EQ(rank.at("kv_bytes").as_int(), one.at("kv_bytes").as_int());
+    EXPECT_EQ(rank.at("answer_bytes").as_int(), one.at("answer_bytes").as_int());
+    EXPECT_LT(rank.at("reference_bytes").as_int(), one.at("reference_bytes").as_int());
+    EXPECT_GT(rank.at("gathered_bytes").as_int(), 0);
+    EXPECT_GT(rank.at("sent_bytes").at("gathered").as_double(), 0);
+  }
+  EXPECT_GT(two.at("seconds").at("sampling").as_double(), 0);
+  const std::string pairs = at("pairs.jsonl"), prefer = at("prefer.yaml");
+  write_file(pairs, R"({"prompt": "the village", "chosen": "shares", "rejected": "works"})"
+                    "\n"
+                    R"({"prompt": "its work", "chosen": "shares", "rejected": "the village"})"
+                    "\n");
+  write_file(prefer, "init: " + at("model") + "\noutput: " + at("prefer") +
+                         "\nparts: 2\ndata: {files: [{path: " + pairs +
+                         "}], max_length: 64}\nobjective: {objective: dpo}\n");
+  const Json stages = plan_of(prefer + machine + " --ranks pipeline=2");
+  EXPECT_EQ(stages.at("kind").as_string(), "preferences over ranks");
+  // Of both pairs three responses, the prompt's wrong one too.
+  EXPECT_EQ(stages.at("ranks").at(0).at("answer_bytes").as_int(), 2 * 3 * 8);
+}
+
+// The base is cut as the weights would be, factors and their moments are the small rest.
+TEST_F(PlanVerb, AdaptersOverRanks) {
+  const std::string lora = " --train --tokens 64 --lora 4 --lora-targets attention,experts";
+  const std::string machine = " --flops 1e9 --memory-rate 1e10 --bandwidth 1e9 --latency 1e-4";
+  const Json one = plan_of(at("model") + lora);
+  const auto sum = [&](const char* table, const char* field) {
+    int64_t total = 0;
+    const Json plan = plan_of(at("model") + lora + machine + " --ranks " + table);
+    for (const Json& rank : plan.at("ranks").as_array()) total += rank.at(field).as_int();
+    return total;
+  };
+  const int64_t base = one.at("base_bytes").as_int(), factors = one.at("weight_bytes").as_int();
+  EXPECT_EQ(sum("data=2", "base_bytes"), 2 * base);
+  EXPECT_EQ(sum("pipeline=2", "base_bytes"), base);
+  EXPECT_LT(sum("expert=2", "base_bytes"), 2 * base);
+  // Factors stand at places of 16 elements.
+  EXPECT_NEAR(static_cast<double>(sum("data=2", "weight_bytes")), 2 * static_cast<double>(factors),
+              0.05 * static_cast<double>(factors));
+  EXPECT_NEAR(static_cast<double>(sum("data=2", "optimiser_bytes")),
+              static_cast<double>(one.at("optimiser_bytes").as_int()),
+              0.05 * static_cast<double>(factors));
+  EXPECT_LT(sum("expert=2", "weight_bytes"), sum("data=2", "weight_bytes"));
+}
+
 TEST_F(PlanVerb, TablesThatDoNotFitAreRefused) {
   const std::string train = "plan " + at("model") + " --train ";
   expect_refusal(run_program(train + "--ranks data=2,tensor=2"), "--ranks 'data=2,tensor=2'");
@@ -58,7 +147,15 @@ TEST_F(PlanVerb, TablesThatDoNotFitAreRefused) {
   expect_refusal(run_program(train + "--ranks data=2 --hosts 2"), "--ranks and --hosts");
   expect_refusal(run_program(train + "--flops 1e9"), "--flops needs --ranks or --hosts");
   expect_refusal(run_program(train + "--ranks data=2 --flops -1"), "--flops is -1");
-  expect_refusal(run_program("plan " + at("model") + " --ranks data=2"), "--ranks plans training");
+  const std::string serve = "plan " + at("model") + " ";
+  expect_refusal(run_program(serve + "--ranks data=2"), "shared by its experts alone");
+  expect_refusal(run_program(serve + "--ranks expert=3"), "which 3 ranks cannot share evenly");
+  expect_refusal(run_program(serve + "--ranks expert=2 --step-rows 4"),
+                 "--step-rows has no effect");
+  expect_refusal(run_program(serve + "--ranks expert=2 --tokens 1000000"), "--tokens is 1000000");
+  expect_refusal(run_program(serve + "--hosts 2 --memory 1 --sequences 100000 --flops 1e9 "
+                                     "--memory-rate 1e9"),
+                 "--hosts 2: the model over so many ranks does not fit");
   expect_refusal(run_program(train + "--hosts 3 --memory 1 --tokens 2000000 --flops 1e9 "
                                      "--memory-rate 1e9"),
                  "--hosts 3: no table");

@@ -260,6 +260,55 @@ TEST(Plan, ReinforcementLearning) {
   }
 }
 
+// Every rank has an engine of its own, and of a model whose experts lie on ranks a copy of those of
+// others to sample from; the reference lies over the ranks as the learner does.
+TEST(Plan, ReinforcementLearningOverRanks) {
+  const TemporaryFolder folder;
+  CpuStream stream(1);
+  RlConfig run;
+  run.init = write_talking_model(folder.path() / "m", stream).string();
+  run.output = (folder.path() / "run").string();
+  run.steps = 3;
+  run.rollout.sequences_max = 8;
+  run.parts = 2;
+  run.kl.beta = 0.1;
+  make_folders(run.output);
+  for (const MeshShape& shape : {MeshShape{.data = 2}, {.expert = 2}}) {
+    run.ranks = {.data = shape.data, .expert = shape.expert};
+    const ModelFiles files(run.init);
+    const PromptRoom room = rl_room(run, load_chat_texts(files), 4096);
+    const LearnerOptions learner = rl_learner_options(run, room);
+    const StepShape step{.rows = 4, .tokens = learner.pass.rows_max, .parts = 2, .packed = true};
+    const TablePlan plan =
+        plan_ranks(files.config(), learner, shape, step, {.flops = 1e9, .memory_rate = 1e9}, "test",
+                   {.sampler = rl_generator_options(run, room),
+                    .prompt_tokens = room.prompt_tokens_max,
+                    .reference = true,
+                    .answers = 64});
+    int64_t planned = 0, before = 0, after = 0;
+    for (const RankPlan& rank : plan.by_rank) {
+      planned += rank.memory.total() - rank.memory.buffers;
+      EXPECT_EQ(rank.memory.gathered > 0, shape.expert > 1);
+      EXPECT_EQ(rank.gathered_sent > 0, shape.expert > 1);
+      EXPECT_GT(rank.memory.kv, 0);
+      EXPECT_EQ(rank.memory.reference, rank.memory.weights);
+    }
+    EXPECT_GT(plan.time.sampling, 0);
+    run_ranks(2, [&](Group& world) {
+      Mesh mesh(world, shape);
+      RlStage stage(run, mesh);
+      world.barrier();
+      if (world.is_first()) before = data_bytes();
+      world.barrier();
+      stage.open(nullptr);
+      world.barrier();
+      if (world.is_first()) after = data_bytes();
+      world.barrier();
+    });
+    expect_as_planned(fmt::format("RL, {}", table_text(shape)).c_str(), planned, after - before);
+  }
+}
+
 // Sampling beside learning: the parameters once more for each step that answers may be stale.
 TEST(Plan, SamplingBesideLearning) {
   const TemporaryFolder folder;

@@ -3,55 +3,12 @@
 #include <map>
 
 #include "base/json.h"
-#include "launched.h"
 #include "served.h"
+#include "served_by_ranks.h"
 #include "tiny_model.h"
 
 namespace dure {
 namespace {
-
-// The program as two ranks behind one address.
-class ServedByRanks {
- public:
-  ServedByRanks(const std::string& model, const std::string& flags) : model_(model) {
-    thread_ = std::thread([this, flags] {
-      ended_ =
-          end_of(fmt::format("{} env DURE_LOG=info '{}' serve '{}' --port 0 {} > '{}' 2>&1; "
-                             "code=$?; cat '{}'; exit $code",
-                             mpirun(2), DURE_BINARY, model_, flags, out(), out()));
-      over_ = true;
-    });
-    while (!over_ && port() == 0) ::usleep(10000);
-  }
-  ~ServedByRanks() {
-    if (!over_) signal(0, SIGTERM);
-    if (thread_.joinable()) thread_.join();
-  }
-  int64_t port() const {
-    const std::string said = path_exists(out()) ? read_file(out()) : "";
-    const size_t at = said.find("  page  http");
-    const size_t end = at == std::string::npos ? at : said.find('\n', at);
-    return end == std::string::npos ? 0 : std::atol(said.c_str() + said.rfind(':', end) + 1);
-  }
-  HttpAnswer get(std::string_view path) const { return LoopbackClient(port()).ask(http_get(path)); }
-  HttpAnswer post(std::string_view path, std::string_view body) const {
-    return LoopbackClient(port()).ask(http_post(path, body));
-  }
-  void signal(int rank, int number) const { signal_rank("serve " + model_, rank, number); }
-  Launched wait() {
-    thread_.join();
-    return ended_;
-  }
-
- private:
-  std::string out() const { return (folder_.path() / "out").string(); }
-
-  TemporaryFolder folder_;
-  std::string model_;
-  Launched ended_;
-  std::atomic<bool> over_ = false;
-  std::thread thread_;
-};
 
 class ServeRanks : public TinyModel {
  protected:

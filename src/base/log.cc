@@ -5,13 +5,17 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <string_view>
 
 #include "base/progress.h"
+#include "base/shared_log.h"
 
 namespace dure {
 namespace {
+
+std::atomic<bool> g_left_to_another = false;
 
 spdlog::level::level_enum to_spdlog(LogLevel level) {
   switch (level) {
@@ -54,7 +58,14 @@ spdlog::logger& logger() {
 
 void set_log_level(LogLevel level) { logger().set_level(to_spdlog(level)); }
 
+void leave_log_to_another() { g_left_to_another = true; }
+
 void log_line(LogLevel level, const std::string& text) {
+  const bool shared = level == LogLevel::kInfo || level == LogLevel::kWarn;
+  if (!shared || !g_left_to_another) log_own_line(level, text);
+}
+
+void log_own_line(LogLevel level, const std::string& text) {
   Progress::clear_screen_line();
   logger().log(to_spdlog(level), "{}", level == LogLevel::kWarn ? "warning: " + text : text);
 }

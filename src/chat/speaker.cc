@@ -12,11 +12,10 @@
 namespace dure {
 namespace {
 
-constexpr int64_t kRowsMax = 256;  // Rows of one forward: a chunk of the prompt.
 // Snapshots of a conversation beside what its newest turn uses: where the last turns began and
 // ended.
 constexpr int64_t kPrefixes = 4;
-static_assert(kRowsMax >= 1 + SpeakerOptions::kDraftTokensMax);
+static_assert(Speaker::kRowsMax >= 1 + SpeakerOptions::kDraftTokensMax);
 
 // Time from the first token to the last.
 class DecodeClock {

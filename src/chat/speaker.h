@@ -30,6 +30,8 @@ struct SpeakerOptions {
 
 class Speaker {
  public:
+  static constexpr int64_t kRowsMax = 256;  // of one forward: a chunk of the prompt
+
   struct Result {
     Generation generation;
     double decode_s = 0;  // from the first token to the last

@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "cli/version.h"
+#include "comm/ranks.h"
 
 namespace dure {
 namespace {
@@ -190,6 +191,7 @@ std::string problem_of(const CLI::App& app, const CLI::ParseError& error) {
 }
 
 int refuse_usage(const std::string& where, const std::string& problem) {
+  leave_to_first_rank();
   std::fprintf(stderr, "%s: %s; see `%s --help`\n", where.c_str(), one_line(problem).c_str(),
                where.c_str());
   return kExitBadInput;

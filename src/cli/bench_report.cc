@@ -75,9 +75,12 @@ class Table : public BenchReport {
   void end() override {
     const MachinePeak& peak = subject_.peak;
     std::printf(
-        "\nbuild: %s; %s, %s; peaks measured before the tests: reads %.1f GB/s, int8 %.0f GOP/s, "
+        "\nbuild: %s; %s, %s%s; peaks measured before the tests: reads %.1f GB/s, int8 %.0f GOP/s, "
         "f32 %.0f GFLOP/s\n",
         build_facts().commit.c_str(), processor_name().c_str(), isa_name(isa()).data(),
+        subject_.rank_count > 1
+            ? fmt::format("; {} ranks, of which this is the first", subject_.rank_count).c_str()
+            : "",
         peak.read_gbytes_s, peak.int8_gops, peak.fma_gflops);
   }
 
@@ -161,6 +164,7 @@ class JsonLines : public BenchReport {
     out["isa"] = std::string(isa_name(isa()));
     out["n_sequences"] = result.test.sequence_count;
     add_drafts(result, out);
+    add_ranks(result, out);
     out["median_ts"] = result.measured.median_ts;
     out["weight_bytes_per_token"] = work.weight_bytes / tokens;
     out["kv_bytes_per_token"] = work.kv_bytes / tokens;
@@ -183,6 +187,17 @@ class JsonLines : public BenchReport {
     out["drafter"] = name_of(test.drafter);
     out["n_drafted"] = result.measured.drafted;
     out["n_draft_accepted"] = result.measured.accepted;
+  }
+
+  static void add_ranks(const BenchResult& result, Json& out) {
+    const ExpertStatistics& ranks = result.ranks;
+    if (ranks.ranks == 1) return;
+    out["n_ranks"] = ranks.ranks;
+    out["rank_expert_rows"] = ranks.rows;
+    out["rank_expert_rows_away"] = ranks.rows_away;
+    out["rank_sent_bytes"] = ranks.sent_bytes;
+    out["rank_received_bytes"] = ranks.received_bytes;
+    out["rank_wait_s"] = ranks.wait_s;
   }
 
   const BenchSubject& subject_;

@@ -12,18 +12,6 @@
 namespace dure {
 namespace {
 
-// The largest n from 1 to `most` with fits(n), which holds up to some n and never after it.
-template <typename Fits>
-std::optional<int64_t> largest_that(const Fits& fits, int64_t most) {
-  if (!fits(1)) return std::nullopt;
-  int64_t low = 1, high = most;
-  while (low < high) {
-    const int64_t middle = low + (high - low + 1) / 2;
-    fits(middle) ? low = middle : high = middle - 1;
-  }
-  return low;
-}
-
 // Nothing but the factors has gradients and moments.
 TrainPlan plan_adapter(const ModelConfig& config, const LearnerOptions& options,
                        const AdapterSubject& adapter) {

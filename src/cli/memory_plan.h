@@ -19,6 +19,18 @@
 
 namespace dure {
 
+// The largest n from 1 to `most` with fits(n), which holds up to some n and never after it.
+template <typename Fits>
+std::optional<int64_t> largest_that(const Fits& fits, int64_t most) {
+  if (!fits(1)) return std::nullopt;
+  int64_t low = 1, high = most;
+  while (low < high) {
+    const int64_t middle = low + (high - low + 1) / 2;
+    fits(middle) ? low = middle : high = middle - 1;
+  }
+  return low;
+}
+
 struct ServePlan {
   int64_t weight_bytes = 0;  // mapped, as stored; of a bare configuration: 16 bits a weight
   int64_t mapped_bytes = 0;  // of these, used in place: pages of the file

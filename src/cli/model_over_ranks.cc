@@ -5,6 +5,10 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "base/shared_log.h"
+#include "cli/rank_facts.h"
+#include "comm/ranks.h"
+#include "tensor/cpu_stream.h"
 
 namespace dure {
 namespace {
@@ -46,8 +50,8 @@ ModelOverRanks::ModelOverRanks(Group& world, const std::string& model,
                                    .signalled = [this](int) { signalled_ = true; }});
   const int others = is_front() ? world_.size() - 1 : 1;
   if (lifeline_->connected() < others)
-    log_warn("{} of {} lifelines: a rank's death shows when it is next asked, within {:.0f} s",
-             lifeline_->connected(), others, options_.limit_s);
+    log_own_warn("{} of {} lifelines: a rank's death shows when it is next asked, within {:.0f} s",
+                 lifeline_->connected(), others, options_.limit_s);
 }
 
 ModelOverRanks::~ModelOverRanks() = default;
@@ -118,6 +122,36 @@ void ModelOverRanks::throw_if_lost() const {
 
 ExpertStatistics ModelOverRanks::statistics() const {
   return front_ ? front_->statistics() : ExpertStatistics{};
+}
+
+void work_for_front(Group& world, const std::string& model, const ModelOverRanksOptions& options,
+                    const PreloadFlag& preload) {
+  ModelOverRanks ranks(world, model, options);
+  CpuStream stream;
+  preload.run(ranks.model().weights, ranks.model().texts.source, stream);
+  ranks.work(stream);
+}
+
+void over_all_ranks(const std::string& model, const ModelOverRanksOptions& options,
+                    const PreloadFlag& preload, const Json& alike,
+                    const std::function<void(OpenModel&, ModelOverRanks*)>& use) {
+  run_in_all_ranks(kOpeningRanks_s, rank_facts(alike), [&](Group& world) {
+    const std::string path = find_model(model).string();
+    if (!world.is_first()) return work_for_front(world, path, options, preload);
+    if (world.size() == 1) {
+      OpenModel whole = open_model(path, options.arithmetic);
+      return use(whole, nullptr);
+    }
+    ModelOverRanks ranks(world, path, options);
+    try {
+      use(ranks.model(), &ranks);
+    } catch (const Error&) {
+      ranks.throw_if_lost();  // whose loss it was
+      throw;
+    }
+    ranks.throw_if_lost();
+    ranks.end();
+  });
 }
 
 }  // namespace dure

@@ -1,17 +1,19 @@
 // cli/model_over_ranks.h: one model opened over all ranks of a launcher: the first one has all of
 // it but the others' routed experts, and answers; the others hold and compute those.
 //
-// Owns what each rank opens and says of it, the watch over the ranks, and how they end. Not here:
-// rows on the wire (engine/expert_front.h), who was started (comm/ranks.h), serving
-// (verb_serve.cc).
+// Owns what each rank opens and says of it, the watch over the ranks, and how they end; and a
+// verb's run of a model, alone or over ranks. Not here: rows on the wire (engine/expert_front.h),
+// who was started (comm/ranks.h), serving (verb_serve.cc).
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 
+#include "base/json.h"
 #include "chat/open_model.h"
 #include "cli/preload.h"
 #include "comm/lifeline.h"
@@ -68,5 +70,19 @@ class ModelOverRanks {
   std::atomic<bool> lost_now_ = false, signalled_ = false;
   std::optional<Lifeline> lifeline_;  // the last: its thread speaks of the others
 };
+
+// Until the last rank has read its part.
+constexpr double kOpeningRanks_s = 7200;
+
+// Another rank's whole part: opens its experts, reads them, computes until the first one ends it.
+void work_for_front(Group& world, const std::string& model, const ModelOverRanksOptions& options,
+                    const PreloadFlag& preload);
+
+// use(model, ranks): in one process with all of the model and no ranks; under a launcher on the
+// first rank, while the others compute for it. There it must start() them, and may stop early where
+// they must_stop(). `alike`: what all ranks must have been given.
+void over_all_ranks(const std::string& model, const ModelOverRanksOptions& options,
+                    const PreloadFlag& preload, const Json& alike,
+                    const std::function<void(OpenModel&, ModelOverRanks*)>& use);
 
 }  // namespace dure

@@ -2,8 +2,8 @@
 #include "cli/preload.h"
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/progress.h"
+#include "base/shared_log.h"
 #include "cli/args.h"
 #include "cli/memory_plan.h"
 #include "model/touch.h"
@@ -40,7 +40,7 @@ void PreloadFlag::run(const ModelWeights& weights, const std::string& source,
   if (name == "no") return;
   const int64_t bytes = touch_bytes(weights), available = machine_memory().available_bytes;
   if (name == "auto" && bytes > available) {
-    log_warn(
+    log_own_warn(
         "{}: {} of weights, and {} of memory are free: they are read from the file as they are "
         "needed, again and again, which is slow; `dure quantize` makes them smaller, `dure plan` "
         "says what fits",

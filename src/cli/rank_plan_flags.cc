@@ -2,31 +2,24 @@
 #include "cli/rank_plan_flags.h"
 
 #include <algorithm>
-#include <cstdio>
 
-#include "base/error.h"
-#include "base/progress.h"
 #include "base/thread_pool.h"
+#include "cli/plan_rows.h"
 #include "kernels/peak.h"
 
 namespace dure {
 namespace {
 
+using namespace plan_rows;
+
 // Of the measured peak of multiply-adds, or of tiles of BF16: what training passes of mid-sized
 // layers reach (docs/plan.md).
 constexpr double kExactShare = 0.5, kBf16Share = 0.25;
 
-void row(const char* what, const std::string& value) {
-  std::printf("  %-44s %s\n", what, value.c_str());
-}
-void bytes_row(const char* what, int64_t bytes) {
-  row(what, fmt::format("{:>12}  {}", format_bytes(static_cast<double>(bytes)), bytes));
-}
-void bytes_row_if(const char* what, int64_t bytes) {
-  if (bytes > 0) bytes_row(what, bytes);
-}
-void seconds_row(const char* what, double seconds) {
-  if (seconds > 0) row(what, fmt::format("{:>12.4g} s", seconds));
+double exact_flops(const MachinePeak& peak) { return 1e9 * kExactShare * peak.fma_gflops; }
+double copy_rate(const MachinePeak& peak) { return 1e9 * peak.copy_gbytes_s; }
+double tiles_flops(const MachinePeak& peak) {
+  return peak.bf16_gflops > 0 ? 1e9 * kBf16Share * peak.bf16_gflops : exact_flops(peak);
 }
 
 std::string place_text(const TablePlan& plan, const RankPlan& rank) {
@@ -35,12 +28,19 @@ std::string place_text(const TablePlan& plan, const RankPlan& rank) {
 }
 
 void print_memory(const RankMemory& m) {
-  bytes_row("weights, f32", m.weights);
+  bytes_row_if("base, as stored", m.base);
+  bytes_row(m.base > 0 ? "adapter, f32" : "weights, f32", m.weights);
   bytes_row_if("their copies in BF16", m.copies);
   bytes_row("gradients, f32", m.gradients);
   bytes_row("optimiser", m.moments + m.scratch);
   bytes_row("activations of its passes", m.activations);
   bytes_row_if("buffers of what arrives", m.buffers);
+  bytes_row_if("keys and values of its answers, f32", m.kv);
+  bytes_row_if("activations of sampling", m.sampling);
+  bytes_row_if("others' experts, to sample from", m.gathered);
+  bytes_row_if("copies for the sampler (async)", m.sampler);
+  bytes_row_if("reference model (kl)", m.reference);
+  bytes_row_if("answers, log-probabilities", m.answers);
   bytes_row("together", m.total());
 }
 
@@ -51,19 +51,24 @@ double small_sent(const StepTraffic& s, const MeshShape& ranks) {
 
 int64_t whole(double bytes) { return static_cast<int64_t>(bytes); }
 
-void print_sent(const StepTraffic& s, const MeshShape& ranks) {
+void print_sent(const RankPlan& rank, const MeshShape& ranks) {
+  const StepTraffic& s = rank.sent;
+  bytes_row_if("weights to sample from", whole(rank.gathered_sent));
   bytes_row_if("gradients", whole(s.gradients));
   bytes_row_if("weights", whole(s.weights));
   bytes_row_if("rows to experts and back", whole(s.rows + s.routing));
   bytes_row_if("rows between stages", whole(s.stages));
   bytes_row("losses, counts, norm, end", whole(small_sent(s, ranks)));
-  bytes_row("together", whole(s.total() + votes_sent(ranks)));
+  bytes_row("together", whole(rank.total_sent() + votes_sent(ranks)));
 }
 
 void print_time(const TablePlan& plan, const RankMachine& machine) {
   const StepTime& t = plan.time;
   std::printf("a step, at %.3g operations/s, %.3g bytes/s and %.3g s a message\n", machine.flops,
               machine.bandwidth, machine.latency_s);
+  seconds_row("sampling", t.sampling);
+  seconds_row("gather of weights to sample from", t.gather);
+  seconds_row("passes of the reference", t.reference);
   seconds_row("passes", t.passes);
   seconds_row("pipeline's bubble", t.bubble);
   seconds_row("rows to experts, beyond what hides them", t.experts);
@@ -79,7 +84,7 @@ void print_time(const TablePlan& plan, const RankMachine& machine) {
 
 const RankPlan& busiest(const TablePlan& plan) {
   return *std::ranges::max_element(plan.by_rank, {},
-                                   [](const RankPlan& r) { return r.sent.total(); });
+                                   [](const RankPlan& r) { return r.total_sent(); });
 }
 
 const RankPlan& smallest(const TablePlan& plan) {
@@ -87,52 +92,63 @@ const RankPlan& smallest(const TablePlan& plan) {
                                    [](const RankPlan& r) { return r.memory.total(); });
 }
 
-void print(const TablePlan& plan, const RankMachine& machine, int64_t memory_bytes) {
+void print(const TablePlan& plan, const std::string& kind, const RankMachine& machine,
+           int64_t memory_bytes) {
   const RankPlan &most = plan.largest(), &least = smallest(plan), &sends = busiest(plan);
   std::printf(
-      "training over %lld ranks (%s): %lld rows of %lld tokens a step in %lld parts, %lld "
+      "%s over %lld ranks (%s): %lld rows of %lld tokens a step in %lld parts, %lld "
       "rows a pass\n",
-      static_cast<long long>(plan.ranks.count()), table_text(plan.ranks).c_str(),
+      kind.c_str(), static_cast<long long>(plan.ranks.count()), table_text(plan.ranks).c_str(),
       static_cast<long long>(plan.step.rows), static_cast<long long>(plan.step.tokens),
       static_cast<long long>(plan.step.parts), static_cast<long long>(plan.step.micro_rows));
   std::printf("a rank needs, at most (%s)\n", place_text(plan, most).c_str());
   print_memory(most.memory);
-  bytes_row(fmt::format("the least ({})", place_text(plan, least)).c_str(), least.memory.total());
-  row("in the memory of a host",
-      most.memory.total() <= memory_bytes
-          ? "fits"
-          : fmt::format("does not fit: {} are there",
-                        format_bytes(static_cast<double>(memory_bytes))));
+  bytes_row(fmt::format("the least ({})", place_text(plan, least)), least.memory.total());
+  row("in the memory of a host", host_verdict(most.memory.total(), memory_bytes));
   std::printf("a rank sends in a step, at most (%s)\n", place_text(plan, sends).c_str());
-  print_sent(sends.sent, plan.ranks);
+  print_sent(sends, plan.ranks);
   print_time(plan, machine);
 }
 
 Json memory_json(const RankMemory& m) {
   Json out = Json::object();
+  if (m.base > 0) out["base_bytes"] = m.base;
   out["weight_bytes"] = m.weights;
   out["copy_bytes"] = m.copies;
   out["gradient_bytes"] = m.gradients;
   out["optimiser_bytes"] = m.moments + m.scratch;
   out["activation_bytes"] = m.activations;
   out["buffer_bytes"] = m.buffers;
+  if (m.beside() > 0) {
+    out["kv_bytes"] = m.kv;
+    out["generator_bytes"] = m.sampling;
+    out["gathered_bytes"] = m.gathered;
+    out["sampler_bytes"] = m.sampler;
+    out["reference_bytes"] = m.reference;
+    out["answer_bytes"] = m.answers;
+  }
   out["total_bytes"] = m.total();
   return out;
 }
 
-Json sent_json(const StepTraffic& s, const MeshShape& ranks) {
+Json sent_json(const RankPlan& rank, const MeshShape& ranks) {
+  const StepTraffic& s = rank.sent;
   Json out = Json::object();
+  if (rank.gathered_sent > 0) out["gathered"] = rank.gathered_sent;
   out["gradients"] = s.gradients;
   out["weights"] = s.weights;
   out["experts"] = s.rows + s.routing;
   out["stages"] = s.stages;
   out["small"] = small_sent(s, ranks);
-  out["total"] = s.total() + votes_sent(ranks);
+  out["total"] = rank.total_sent() + votes_sent(ranks);
   return out;
 }
 
 Json time_json(const StepTime& t) {
   Json out = Json::object();
+  if (t.sampling > 0) out["sampling"] = t.sampling;
+  if (t.gather > 0) out["gather"] = t.gather;
+  if (t.reference > 0) out["reference"] = t.reference;
   out["passes"] = t.passes;
   out["bubble"] = t.bubble;
   out["experts"] = t.experts;
@@ -146,9 +162,9 @@ Json time_json(const StepTime& t) {
   return out;
 }
 
-Json to_json(const TablePlan& plan, int64_t memory_bytes) {
+Json to_json(const TablePlan& plan, const std::string& kind, int64_t memory_bytes) {
   Json out = Json::object(), ranks = Json::array();
-  out["kind"] = "training over ranks";
+  out["kind"] = kind + " over ranks";
   out["data"] = plan.ranks.data;
   out["expert"] = plan.ranks.expert;
   out["pipeline"] = plan.ranks.pipeline;
@@ -159,7 +175,7 @@ Json to_json(const TablePlan& plan, int64_t memory_bytes) {
   for (const RankPlan& rank : plan.by_rank) {
     Json one = memory_json(rank.memory);
     one["rank"] = rank_at(plan.ranks, rank.place);
-    one["sent_bytes"] = sent_json(rank.sent, plan.ranks);
+    one["sent_bytes"] = sent_json(rank, plan.ranks);
     ranks.push_back(std::move(one));
   }
   out["ranks"] = std::move(ranks);
@@ -180,15 +196,16 @@ void require_above(const char* flag, const std::optional<double>& value, double 
 
 void RankPlanFlags::declare(Args& args) {
   args.option("--ranks", ranks_,
-              "training: over ranks of this table, such as data=8,expert=16,pipeline=4");
-  args.option("--hosts", hosts_,
-              "training: over so many ranks, one a host, in the quickest table that fits");
+              "over ranks of this table: training such as data=8,expert=16,pipeline=4, serving "
+              "expert=4");
+  args.option("--hosts", hosts_, "over so many ranks, one a host, in the quickest table that fits");
   args.option("--step-rows", step_rows_,
               "with --ranks or --hosts and no recipe: rows of a step (default: a pass a rank, and "
               "eight for each stage)");
   args.option("--rank-threads", threads_, "with --ranks or --hosts: threads of a rank");
-  args.option("--flops", flops_,
-              "operations/s that a rank's passes reach (default: half of what is measured here)");
+  args.option(
+      "--flops", flops_,
+      "operations/s that a rank's passes reach (default: a share of what is measured here)");
   args.option("--memory-rate", memory_rate_, "bytes/s of a rank's memory (default: measured)");
   args.option("--bandwidth", bandwidth_, "bytes/s of a rank's wire, each way (default: 1.25e9)");
   args.option("--latency", latency_, "seconds that a message takes, one way (default: 50e-6)");
@@ -221,8 +238,7 @@ void RankPlanFlags::check() const {
   require_above("--latency", latency_, -1);
 }
 
-// Measured where it is not given.
-RankMachine RankPlanFlags::machine(const LearnerOptions& options) const {
+RankMachine RankPlanFlags::machine(FromPeak flops, FromPeak memory_rate) const {
   RankMachine out;
   out.thread_count = threads_.value_or(ThreadPool::default_thread_count());
   if (bandwidth_) out.bandwidth = *bandwidth_;
@@ -230,9 +246,8 @@ RankMachine RankPlanFlags::machine(const LearnerOptions& options) const {
   if (!flops_ || !memory_rate_) {
     CpuStream stream(static_cast<int>(out.thread_count));
     const MachinePeak peak = measure_peak(stream, 1);
-    const bool tiles = options.arithmetic == Arithmetic::kBf16 && peak.bf16_gflops > 0;
-    out.flops = 1e9 * (tiles ? kBf16Share * peak.bf16_gflops : kExactShare * peak.fma_gflops);
-    out.memory_rate = 1e9 * peak.copy_gbytes_s;
+    out.flops = flops(peak);
+    out.memory_rate = memory_rate(peak);
   }
   out.flops = flops_.value_or(out.flops);
   out.memory_rate = memory_rate_.value_or(out.memory_rate);
@@ -254,10 +269,10 @@ StepShape RankPlanFlags::completed(StepShape step) const {
 }
 
 TablePlan RankPlanFlags::plan_hosts(const ModelConfig& config, const LearnerOptions& options,
-                                    const StepShape& step, const RankMachine& machine,
-                                    int64_t memory_bytes) const {
+                                    const StepShape& step, const BesideLearning& beside,
+                                    const RankMachine& machine, int64_t memory_bytes) const {
   std::optional<TablePlan> plan =
-      quickest_table(config, options, *hosts_, step, machine, memory_bytes);
+      quickest_table(config, options, *hosts_, step, machine, memory_bytes, beside);
   if (!plan)
     fail(ErrorCode::kInvalidArgument,
          "--hosts {}: no table of so many ranks fits into {} each with {} rows a step: more hosts, "
@@ -267,19 +282,21 @@ TablePlan RankPlanFlags::plan_hosts(const ModelConfig& config, const LearnerOpti
 }
 
 int RankPlanFlags::show_training(const ModelConfig& config, const LearnerOptions& options,
-                                 StepShape step, int64_t memory_bytes, bool as_json) const {
+                                 StepShape step, const BesideLearning& beside, int64_t memory_bytes,
+                                 bool as_json) const {
   if (step.rows > 0 && step_rows_)
     fail(ErrorCode::kInvalidArgument, "--step-rows has no effect here: the recipe says it");
   step = completed(step);
   const MeshShape table = ranks_ ? parse_table(*ranks_, "--ranks") : MeshShape();
-  if (ranks_) check_table(config, table, step, "--ranks");
-  const RankMachine rank = machine(options);
-  const TablePlan plan = ranks_ ? plan_ranks(config, options, table, step, rank, "--ranks")
-                                : plan_hosts(config, options, step, rank, memory_bytes);
+  if (ranks_) check_table(config, table, step, "--ranks", beside);
+  const RankMachine rank =
+      machine(options.arithmetic == Arithmetic::kBf16 ? tiles_flops : exact_flops, copy_rate);
+  const TablePlan plan = ranks_ ? plan_ranks(config, options, table, step, rank, "--ranks", beside)
+                                : plan_hosts(config, options, step, beside, rank, memory_bytes);
   if (as_json) {
-    std::printf("%s\n", to_json(plan, memory_bytes).dump(2).c_str());
+    std::printf("%s\n", to_json(plan, beside.kind, memory_bytes).dump(2).c_str());
   } else {
-    print(plan, rank, memory_bytes);
+    print(plan, beside.kind, rank, memory_bytes);
   }
   return 0;
 }

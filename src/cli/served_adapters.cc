@@ -33,14 +33,16 @@ int64_t largest_rank(std::span<const ServedAdapter> adapters) {
   return out;
 }
 
+void refuse_expert_adapter(const ModelAdapter& adapter, const std::string& name, int64_t ranks) {
+  if (!adds_to_experts(adapter)) return;
+  fail(ErrorCode::kUnsupported,
+       "--adapter {}: it adds to routed experts, which {} ranks share: use it with one process, or "
+       "merge it first (dure convert --adapter)",
+       name, ranks);
+}
+
 void refuse_expert_adapters(std::span<const ServedAdapter> adapters, int64_t ranks) {
-  for (const ServedAdapter& one : adapters) {
-    if (adds_to_experts(*one.adapter))
-      fail(ErrorCode::kUnsupported,
-           "--adapter {}: it adds to routed experts, which {} ranks share: serve it from one "
-           "process, or merge it first (dure convert --adapter)",
-           one.name, ranks);
-  }
+  for (const ServedAdapter& one : adapters) refuse_expert_adapter(*one.adapter, one.name, ranks);
 }
 
 }  // namespace dure

@@ -17,7 +17,9 @@
 #include "cli/bench_report.h"
 #include "cli/draft_flags.h"
 #include "cli/kv_type_flag.h"
+#include "cli/model_over_ranks.h"
 #include "cli/preload.h"
+#include "cli/rank_facts.h"
 #include "cli/verbs.h"
 #include "comm/ranks.h"
 #include "engine/verify_cost.h"
@@ -208,32 +210,97 @@ void verify(const BenchArgs& args, const ModelWeights& weights, const BenchSubje
   }
 }
 
+// Tests of the model in one arithmetic after another.
+class Bencher {
+ public:
+  // Throws what bad arguments are, before the model is opened.
+  explicit Bencher(const BenchArgs& args)
+      : args_(args),
+        tests_(args.verify ? std::vector<ThroughputTest>{} : tests_of(args)),
+        files_(std::make_shared<const ModelFiles>(find_model(args.model))),
+        subject_(bench_subject(*files_, args.model)),
+        report_(bench_report(args.format, subject_)),
+        stream_(thread_count(args)) {
+    const ThroughputOptions options = throughput_options(args, Arithmetic::kExact);
+    for (const ThroughputTest& test : tests_) check_test(files_->config(), test, options);
+    subject_.thread_count = stream_.thread_count();
+  }
+
+  // All of the model here, in every arithmetic before the first is measured: one that the files
+  // cannot have is refused.
+  void run(const std::vector<Arithmetic>& arithmetics) {
+    std::vector<ModelWeights> opened;
+    for (const Arithmetic arithmetic : arithmetics)
+      opened.push_back(open_weights(files_, arithmetic));
+    begin(opened.front());
+    for (const ModelWeights& weights : opened) measure_all(weights, nullptr);
+    end();
+  }
+  // As the first of all ranks, which open their parts anew for each.
+  void run_over_ranks(const std::vector<Arithmetic>& arithmetics, Group& world) {
+    subject_.rank_count = world.size();
+    for (size_t i = 0; i < arithmetics.size(); ++i) {
+      ModelOverRanks ranks(world, files_->path().string(), {.arithmetic = arithmetics[i]});
+      if (i == 0) begin(ranks.model().weights);
+      ranks.start(rows_max(), stream_);
+      try {
+        measure_all(ranks.model().weights, &ranks);
+      } catch (const Error&) {
+        ranks.throw_if_lost();
+        throw;
+      }
+      ranks.end();
+    }
+    end();
+  }
+
+ private:
+  void begin(const ModelWeights& weights) {
+    subject_.peak = measure_peak(stream_, 1);
+    preload(weights, stream_);
+    if (!args_.verify) report_->begin();
+  }
+  void end() {
+    if (!args_.verify) report_->end();
+  }
+  void measure_all(const ModelWeights& weights, ModelOverRanks* ranks) {
+    if (args_.verify) return verify(args_, weights, subject_, stream_);
+    const ThroughputOptions options = throughput_options(args_, arithmetic_in(weights));
+    for (const ThroughputTest& test : tests_) {
+      const ExpertStatistics before = ranks != nullptr ? ranks->statistics() : ExpertStatistics{};
+      BenchResult result = measure(weights, test, options, stream_);
+      if (ranks != nullptr) result.ranks = ranks->statistics() - before;
+      report_->add(result);
+    }
+  }
+  // Of a pass of any test.
+  int64_t rows_max() const {
+    int64_t rows = args_.batch_rows;
+    for (const ThroughputTest& test : tests_)
+      rows = std::max(rows, test.sequence_count * (1 + test.draft_tokens_max));
+    if (args_.verify)
+      for (const int64_t count : counts("--verify", *args_.verify, 2)) rows = std::max(rows, count);
+    return rows;
+  }
+
+  const BenchArgs& args_;
+  std::vector<ThroughputTest> tests_;
+  std::shared_ptr<const ModelFiles> files_;
+  BenchSubject subject_;
+  std::unique_ptr<BenchReport> report_;
+  CpuStream stream_;
+};
+
 int bench(const BenchArgs& args) {
-  const int threads = thread_count(args);
-  const ThroughputOptions checked_options = throughput_options(args, Arithmetic::kExact);
-  const std::vector<ThroughputTest> tests =
-      args.verify ? std::vector<ThroughputTest>{} : tests_of(args);
   const std::vector<Arithmetic> asked = arithmetics(args.arithmetic);
-  const auto files = std::make_shared<const ModelFiles>(find_model(args.model));
-  for (const ThroughputTest& test : tests) check_test(files->config(), test, checked_options);
-  std::vector<ModelWeights> opened;  // Refuses an arithmetic that the files cannot have.
-  for (const Arithmetic arithmetic : asked) opened.push_back(open_weights(files, arithmetic));
-  BenchSubject subject = bench_subject(*files, args.model);
-  const std::unique_ptr<BenchReport> report = bench_report(args.format, subject);
-  CpuStream stream(threads);
-  subject.thread_count = stream.thread_count();
-  subject.peak = measure_peak(stream, 1);
-  preload(opened.front(), stream);
-  if (args.verify) {
-    for (const ModelWeights& weights : opened) verify(args, weights, subject, stream);
-    return 0;
-  }
-  report->begin();
-  for (const ModelWeights& weights : opened) {
-    const ThroughputOptions options = throughput_options(args, arithmetic_in(weights));
-    for (const ThroughputTest& test : tests) report->add(measure(weights, test, options, stream));
-  }
-  report->end();
+  const Json alike = Json::array_of(std::vector{args.model, args.arithmetic});
+  run_in_all_ranks(kOpeningRanks_s, rank_facts(alike), [&](Group& world) {
+    if (world.size() == 1) return Bencher(args).run(asked);
+    if (world.is_first()) return Bencher(args).run_over_ranks(asked, world);
+    for (const Arithmetic arithmetic : asked)
+      work_for_front(world, find_model(args.model).string(), {.arithmetic = arithmetic},
+                     PreloadFlag{.name = "yes"});
+  });
   return 0;
 }
 
@@ -275,8 +342,10 @@ int make_slice(const BenchArgs& args) {
 }
 
 int run(const BenchArgs& args) {
-  require_one_process("bench");
-  if (args.slice.out) return make_slice(args);
+  if (args.slice.out) {
+    require_one_process("bench --make-slice");
+    return make_slice(args);
+  }
   if (args.slice.given())
     fail(ErrorCode::kInvalidArgument,
          "shapes, types and --force are of --make-slice FILE, which is not given");
@@ -323,6 +392,7 @@ constexpr const char* kExamples =
     "  dure bench model.gguf --arithmetic integer8,exact\n"
     "  dure bench --make-slice slice.gguf\n"
     "  dure bench --make-slice global.gguf --layers 4 --pattern G\n"
+    "  mpirun -n 4 dure bench model.gguf     one model over four ranks (docs/ranks.md)\n"
     "  dure bench --make-slice slice-iq4.gguf --layers 5 --type IQ4_XS --head-type Q6_K\n\n"
     "What is timed: a prompt test (pp) feeds random ids and ends with the logits of the last one;\n"
     "every layer is computed in full for all of them, where llama-bench leaves out the last\n"

@@ -7,9 +7,10 @@
 #include "chat/conversation.h"
 #include "cli/adapter_flag.h"
 #include "cli/args.h"
+#include "cli/model_over_ranks.h"
 #include "cli/sampling_flags.h"
+#include "cli/served_adapters.h"
 #include "cli/verbs.h"
-#include "comm/ranks.h"
 #include "data/input.h"
 #include "tensor/cpu_stream.h"
 
@@ -132,15 +133,17 @@ Json to_json(const Message& said, bool chat, int64_t prompt_tokens, const Speake
   return out;
 }
 
-int run(const Given& given) {
-  require_one_process("generate");
-  if (!given.chat && (given.system || given.no_thinking))
-    fail(ErrorCode::kInvalidArgument, "--system and --no-thinking need --chat");
-  OpenModel model = open_model(given.model, given.sampling.arithmetic.wanted());
+// `ranks`: that hold the model together; null: one process has all of it. The exit code.
+int generate(const Given& given, OpenModel& model, ModelOverRanks* ranks) {
   given.adapter.add_to(model);
   CpuStream stream;
   SpeakerOptions options = given.sampling.speaker_options(model);
   options.ends_ignored = given.ignore_eos;
+  if (ranks != nullptr) {
+    if (given.adapter.given)
+      refuse_expert_adapter(*model.weights.adapter, given.adapter.path(), ranks->ranks());
+    ranks->start(Speaker::kRowsMax, stream);
+  }
   Speaker speaker(model, options, stream);
   Asked asked = ask(given, model.texts);
   given.sampling.preload.run(model.weights, model.texts.source, stream);
@@ -152,7 +155,7 @@ int run(const Given& given) {
       [&](const OutputDelta& delta) {
         if (!given.json) print(delta);
       },
-      [] { return !interrupted(); });
+      [&] { return !interrupted() && (ranks == nullptr || !ranks->must_stop()); });
   const int code = result.generation.finish == FinishReason::kCancelled ? interrupt_exit_code() : 0;
   if (given.json) {
     const Json out =
@@ -168,6 +171,18 @@ int run(const Given& given) {
     std::fprintf(stderr, "(cut at %td tokens; --max-tokens or --context raises it)\n",
                  std::ssize(result.generation.tokens));
   }
+  return code;
+}
+
+int run(const Given& given) {
+  if (!given.chat && (given.system || given.no_thinking))
+    fail(ErrorCode::kInvalidArgument, "--system and --no-thinking need --chat");
+  int code = 0;
+  const Arithmetic arithmetic = given.sampling.arithmetic.wanted();
+  over_all_ranks(
+      given.model, {.arithmetic = arithmetic}, given.sampling.preload,
+      Json::array_of(std::vector{given.model, given.sampling.arithmetic.name}),
+      [&](OpenModel& model, ModelOverRanks* ranks) { code = generate(given, model, ranks); });
   return code;
 }
 
@@ -193,7 +208,8 @@ std::function<int()> declare_generate(Args& args) {
       "  dure generate runs/nano/rl/model --chat -p '47+85=?'\n"
       "  dure generate model -p 'Once upon a time' -n 50 --temperature 0\n"
       "  dure generate model -p 'Once upon a time' --draft auto\n"
-      "  printf 'Once upon' | dure generate model --json --seed 7\n");
+      "  printf 'Once upon' | dure generate model --json --seed 7\n"
+      "  mpirun -n 4 dure generate model -p 'Once'   one model over four ranks (docs/ranks.md)\n");
   return [given] { return run(*given); };
 }
 

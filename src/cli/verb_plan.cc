@@ -15,7 +15,6 @@
 #include "formats/hf_config.h"
 #include "formats/model_folder.h"
 #include "kernels/arithmetic.h"
-#include "quantise/type_choice.h"
 #include "rl/preference_stage.h"
 #include "text/tokenizer.h"
 #include "train/starting_model.h"
@@ -45,7 +44,8 @@ struct Subject {
   std::optional<AdapterSubject> adapter;
   std::optional<RlConfig> rl;
   const AdapterSubject* adapter_or_null() const { return adapter ? &*adapter : nullptr; }
-  PromptRoom room;  // rl
+  PromptRoom room;        // rl
+  BesideLearning beside;  // rl and preferences
 };
 
 bool is_yaml(const Path& path) { return path.extension() == ".yaml" || path.extension() == ".yml"; }
@@ -79,13 +79,15 @@ void refuse_serving_flags(const PlanArgs& args, const char* why) {
 }
 void refuse_training_flags(const PlanArgs& args, const char* why) {
   refuse_given({{"--rows", args.rows.has_value()},
-                {"--tokens", args.tokens.has_value()},
                 {"--optimiser", args.optimiser.has_value()},
                 {"--lora", args.lora.has_value()},
                 {"--lora-targets", args.lora_targets.has_value()},
-                {"--type", args.type.has_value()},
                 {"--recompute", args.recompute}},
                why);
+}
+// Those of training, and of serving over ranks.
+void refuse_shape_flags(const PlanArgs& args, const char* why) {
+  refuse_given({{"--tokens", args.tokens.has_value()}, {"--type", args.type.has_value()}}, why);
 }
 void refuse_vocabulary(const PlanArgs& args, const char* why) {
   refuse_given({{"--vocabulary", args.vocabulary.value_or(0) != 0}}, why);
@@ -97,15 +99,37 @@ std::optional<AdapterSubject> adapter_subject(const LoraOptions& lora, const Mod
   return AdapterSubject{adapter_layout(lora, files.config(), source), open_weights_bytes(files)};
 }
 
+// Passes that are filled with documents of so many tokens together.
+StepShape packed_step(int64_t tokens, const LearnerOptions& learner) {
+  const int64_t rows_max = learner.pass.rows_max;
+  return {.rows = (tokens + rows_max - 1) / rows_max,
+          .tokens = rows_max,
+          .parts = learner.parts,
+          .packed = true};
+}
+
 // The model it starts from has to be there: its tokenizer and template say how long prompts are.
 Subject read_rl_recipe(const Path& path, const Json& json) {
   Subject out;
   from_json(out.rl.emplace(), json, path.string());
   check_rl(*out.rl);
-  const ModelFiles files(find_model(out.rl->init), Extent::kHeader);
+  const ModelFiles& files =
+      *(out.files = std::make_unique<ModelFiles>(find_model(out.rl->init), Extent::kHeader));
   out.config = files.config();
   out.room = rl_room(*out.rl, load_chat_texts(files), out.config.context_tokens);
   out.adapter = adapter_subject(out.rl->lora, files, path.string());
+  out.learner = rl_learner_options(*out.rl, out.room);
+  const int64_t answers = out.rl->rollout.prompts_per_step * out.rl->rollout.group_size;
+  out.step = packed_step(answers * out.room.context_tokens(), out.learner);
+  out.beside = {
+      .kind = "RL",
+      .sampler = rl_generator_options(*out.rl, out.room),
+      .prompt_tokens = out.room.prompt_tokens_max,
+      .stale_steps = out.rl->async.stale_steps,
+      .reference = out.rl->kl.beta > 0,
+      .answers = answers,
+      .answer_bytes = (1 + out.rl->async.stale_steps) * rl_answer_bytes(*out.rl, out.room),
+      .updates = out.rl->updates_per_step};
   return out;
 }
 
@@ -115,11 +139,19 @@ Subject read_prefer_recipe(const Path& path, const Json& json) {
   from_json(config, json, path.string());
   check_prefer(config);
   Subject out;
-  const ModelFiles files(find_model(config.init), Extent::kHeader);
+  const ModelFiles& files =
+      *(out.files = std::make_unique<ModelFiles>(find_model(config.init), Extent::kHeader));
   out.config = files.config();
   out.train = true;
-  out.learner = preference_learner_options(config, open_preferences(config, files));
+  const PreferenceSet set = open_preferences(config, files);
+  out.learner = preference_learner_options(config, set);
   out.adapter = adapter_subject(config.lora, files, path.string());
+  const PreferenceCounts counts = count_preferences(config, set);
+  out.step = packed_step(counts.step_tokens, out.learner);
+  out.beside = {.kind = "preferences",
+                .log_bytes = needs_reference(config.objective.objective)
+                                 ? counts.responses * static_cast<int64_t>(sizeof(double))
+                                 : 0};
   return out;
 }
 
@@ -150,6 +182,7 @@ Subject read_recipe(const Path& path, const PlanArgs& args) {
   Json json = load_yaml(path), plain = Json::object(), model;
   refuse_serving_flags(args, "the plan is of a recipe of training");
   refuse_training_flags(args, "the recipe says it; change its field instead");
+  refuse_shape_flags(args, "the recipe says it; change its field instead");
   if (json.is_object() && is_prefer_recipe(json)) {
     refuse_vocabulary(args, "the model that the recipe starts from has its own");
     return read_prefer_recipe(path, json);
@@ -167,7 +200,8 @@ Subject read_recipe(const Path& path, const PlanArgs& args) {
   out.train = true;
   if (!config.init.empty()) {
     refuse_vocabulary(args, "the model that the recipe starts from has its own");
-    const ModelFiles files(find_model(config.init), Extent::kHeader);
+    const ModelFiles& files =
+        *(out.files = std::make_unique<ModelFiles>(find_model(config.init), Extent::kHeader));
     out.config = files.config();
     out.adapter = adapter_subject(config.lora, files, path.string());
   } else {
@@ -189,15 +223,6 @@ Subject read_recipe(const Path& path, const PlanArgs& args) {
   return out;
 }
 
-// Bytes of a base that is not there, were it stored as a mixture has it, or in 16 bits.
-WeightBytes imagined_base(const ModelConfig& config, const std::optional<std::string>& type) {
-  if (!type) return {.mapped = count_model(config).bytes_16bit};
-  WeightBytes out;
-  for (const TypeChoice& choice : choose_types(config, {.mixture = find_mixture(*type)}))
-    out.mapped += choice.info.bytes();
-  return out;
-}
-
 LoraOptions lora_flags(const PlanArgs& args) {
   LoraOptions out{.rank = *args.lora};
   if (!args.lora_targets) return out;
@@ -214,19 +239,20 @@ LoraOptions lora_flags(const PlanArgs& args) {
 
 // What --lora, --lora-targets and --type ask for.
 void plan_adapter_flags(const PlanArgs& args, Subject& out) {
+  if (args.type && out.files)
+    fail(ErrorCode::kInvalidArgument, "--type {}: the model is there and has types of its own",
+         *args.type);
   if (!args.lora) {
-    if (args.lora_targets || args.type)
+    if (args.lora_targets || (args.type && args.train))
       fail(ErrorCode::kInvalidArgument, "{} needs --lora RANK",
            args.type ? "--type" : "--lora-targets");
     return;
   }
-  if (args.type && out.files)
-    fail(ErrorCode::kInvalidArgument, "--type {}: the model is there and has types of its own",
-         *args.type);
   if (*args.lora < 1) fail(ErrorCode::kInvalidArgument, "--lora {}: a rank from 1 on", *args.lora);
   out.adapter = AdapterSubject{
       adapter_layout(lora_flags(args), out.config, "--lora-targets"),
-      out.files ? open_weights_bytes(*out.files) : imagined_base(out.config, args.type)};
+      out.files ? open_weights_bytes(*out.files)
+                : WeightBytes{.mapped = weight_sizes(out.config, nullptr, args.type).total()}};
 }
 
 Subject read_subject(const PlanArgs& args) {
@@ -237,6 +263,8 @@ Subject read_subject(const PlanArgs& args) {
     refuse_serving_flags(args, "it is of serving, --train plans a training step");
   } else {
     refuse_training_flags(args, "it is of training (--train)");
+    if (!args.ranks.given())
+      refuse_shape_flags(args, "it is of --train, or of serving over --ranks");
   }
   Subject out;
   const bool bare = std::filesystem::is_directory(path) && path_exists(path / "config.json") &&
@@ -390,7 +418,7 @@ int64_t integer8_bytes(const ModelFiles* files) {
   return sum;
 }
 
-GeneratorOptions serving_options(const ModelConfig& config, const ModelFiles* files,
+GeneratorOptions serving_options(const ModelConfig& config, int64_t integer8_bytes,
                                  const PlanArgs& args) {
   GeneratorOptions options;
   options.sequences_max = args.sequences.value_or(1);
@@ -406,7 +434,7 @@ GeneratorOptions serving_options(const ModelConfig& config, const ModelFiles* fi
                                     pass_rows(options.sequences_max, 1 + options.draft_tokens_max,
                                               "--sequences x (1 + --draft)"));
   options.kv_dtype =
-      args.kv_type.wanted(integer8_bytes(files) > 0 ? Arithmetic::kInteger8 : Arithmetic::kExact);
+      args.kv_type.wanted(integer8_bytes > 0 ? Arithmetic::kInteger8 : Arithmetic::kExact);
   options.prefix.keep = args.prefixes.value_or(0) > 0;
   options.prefix.bytes_max = prefix_bytes_for(config, options, args.prefixes.value_or(0));
   return options;
@@ -449,7 +477,8 @@ void print_serving(const ModelConfig& c, const ServePlan& plan, const GeneratorO
 }
 
 int show_serving(const Subject& subject, const PlanArgs& args, const MachineMemory& memory) {
-  const GeneratorOptions options = serving_options(subject.config, subject.files.get(), args);
+  const GeneratorOptions options =
+      serving_options(subject.config, integer8_bytes(subject.files.get()), args);
   const ServePlan plan = plan_serving(subject.config, subject.files.get(), options);
   const auto context =
       largest_context(subject.config, subject.files.get(), options, memory.available_bytes);
@@ -505,15 +534,26 @@ void check_args(const PlanArgs& args) {
     fail(ErrorCode::kInvalidArgument, "--optimiser '{}': adamw or muon", *args.optimiser);
 }
 
+int show_serving_over_ranks(const Subject& subject, const PlanArgs& args,
+                            const MachineMemory& memory) {
+  ServeSubject served{.config = subject.config,
+                      .files = subject.files.get(),
+                      .sizes = weight_sizes(subject.config, subject.files.get(), args.type)};
+  served.options = serving_options(subject.config, served.sizes.integer8, args);
+  const int64_t context = served.options.context_tokens_max;
+  served.prompt_tokens = args.tokens.value_or(std::min<int64_t>(1024, context));
+  check_range("--tokens", served.prompt_tokens, 1, context);
+  return args.ranks.show_serving(served, args.model, memory.total_bytes, args.json);
+}
+
 int show_ranks(const Subject& subject, const PlanArgs& args, const MachineMemory& memory) {
-  if (!subject.train)
-    fail(ErrorCode::kInvalidArgument,
-         "{} plans training: a recipe of pretraining or fine-tuning, or --train",
-         args.ranks.first_given());
-  if (subject.adapter)
-    fail(ErrorCode::kUnsupported, "{} with lora: an adapter is trained on one rank",
-         args.ranks.first_given());
-  return args.ranks.show_training(subject.config, subject.learner, subject.step, memory.total_bytes,
+  if (!subject.train && !subject.rl) return show_serving_over_ranks(subject, args, memory);
+  BesideLearning beside = subject.beside;
+  beside.adapter = subject.adapter_or_null();
+  beside.files = subject.files.get();
+  LearnerOptions learner = subject.learner;
+  if (subject.adapter) learner.pass.adapter_rank = largest_rank(subject.adapter->layout);
+  return args.ranks.show_training(subject.config, learner, subject.step, beside, memory.total_bytes,
                                   args.json);
 }
 
@@ -544,7 +584,8 @@ std::function<int()> declare_plan(Args& args) {
   options->kv_type.declare(args);
   args.flag("--train", options->train, "plan a training step instead of serving");
   args.option("--rows", options->rows, "training: rows of one pass (default: 1)");
-  args.option("--tokens", options->tokens, "training: tokens of a row (default: 4096)");
+  args.option("--tokens", options->tokens,
+              "training: tokens of a row (default: 4096); serving over ranks: of a prompt (1024)");
   args.option("--optimiser", options->optimiser, "training: adamw (default) or muon");
   args.flag("--recompute", options->recompute, "training: keep only layer inputs");
   args.option("--lora", options->lora,
@@ -552,8 +593,8 @@ std::function<int()> declare_plan(Args& args) {
   args.option("--lora-targets", options->lora_targets,
               "of attention (default), dense, shared, experts, head; several with commas");
   args.option("--type", options->type,
-              "with --lora and a config.json: the base as a quantised file of this mixture "
-              "(Q4_K_M, ...)");
+              "with a config.json and --lora or --ranks: the model as a quantised file of this "
+              "type (Q8_0, Q4_K_M, ...)");
   args.option("--vocabulary", options->vocabulary,
               "a recipe whose tokenizer is not made yet: its number of ids");
   args.option("--memory", options->memory_gib, "GiB of another machine to plan for");
@@ -562,7 +603,8 @@ std::function<int()> declare_plan(Args& args) {
   args.examples(
       "dure plan model.gguf --context 65536 --sequences 4\ndure plan config.json --memory "
       "512\ndure plan recipes/nano/pretrain.yaml --vocabulary 4096\ndure plan "
-      "recipes/nano/rl.yaml\ndure plan config.json --train --ranks data=8,expert=16,pipeline=4 "
+      "recipes/nano/rl.yaml\ndure plan config.json --type Q4_K --ranks expert=4\ndure plan "
+      "config.json --train --ranks data=8,expert=16,pipeline=4 "
       "--memory 512");
   return [options] { return plan(*options); };
 }

@@ -40,8 +40,6 @@ namespace {
 
 // Of a prompt whose log-probabilities are asked for: it takes memory of its own.
 constexpr int64_t kScoredTokensMax = 16384;
-// Until the last rank has read its part.
-constexpr double kOpening_s = 7200;
 
 struct Given {
   std::string model;
@@ -373,23 +371,12 @@ void serve(const Given& given, Group& world) {
   ranks.end();
 }
 
-// Another rank.
-void work(const Given& given, Group& world) {
-  ModelOverRanks ranks(world, resolved(given.model),
-                       {given.arithmetic.wanted(), given.rank_limit_s});
-  CpuStream stream;
-  given.preload.run(ranks.model().weights, ranks.model().texts.source, stream);
-  ranks.work(stream);
-}
-
 int run(const Given& given) {
   const Json alike = Json::array_of(std::vector{given.model, given.arithmetic.name});
-  run_in_all_ranks(kOpening_s, rank_facts(alike), [&](Group& world) {
-    if (world.is_first()) {
-      serve(given, world);
-    } else {
-      work(given, world);
-    }
+  run_in_all_ranks(kOpeningRanks_s, rank_facts(alike), [&](Group& world) {
+    if (world.is_first()) return serve(given, world);
+    work_for_front(world, resolved(given.model), {given.arithmetic.wanted(), given.rank_limit_s},
+                   given.preload);
   });
   return 0;
 }

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/interrupt.h"
+#include "base/shared_log.h"
 #include "comm/mpi_transport.h"
 
 namespace dure {
@@ -73,7 +74,11 @@ void work_in_world(Transport& transport, double limit_s, const std::vector<RankF
   world.barrier();
 }
 
+// Whether it is settled who speaks: what is thrown then is this rank's to print.
+bool g_settled = false;
+
 std::unique_ptr<Transport> connect(const Launcher& launcher) {
+  g_settled = true;
   try {
     return connect_mpi(launcher);
   } catch (const Error& error) {
@@ -122,10 +127,36 @@ void run_in_all_ranks(double limit_s, const std::vector<RankFact>& alike, const 
   run_connected(*transport, [&] { work_in_world(*transport, limit_s, alike, work); });
 }
 
+int as_ranks(const std::function<int()>& work) {
+  const std::optional<Launcher> launcher = find_launcher();
+  if (!launcher) return work();
+  if (launcher->rank != 0) leave_log_to_another();
+  std::optional<Error> early;
+  try {
+    return work();
+  } catch (const Error& error) {
+    if (g_settled) throw;
+    early.emplace(error);
+  }
+  std::unique_ptr<Transport> transport;
+  try {
+    transport = connect(*launcher);
+  } catch (const Error&) {  // without a library: the first one's, which connect() lets return
+    throw Error(*early);
+  }
+  end_failed(*transport, *early, /*names_rank=*/false);
+}
+
+void leave_to_first_rank() {
+  const std::optional<Launcher> launcher = find_launcher();
+  if (launcher && launcher->rank != 0) leave_quietly(ErrorCode::kInvalidArgument);
+  g_settled = true;
+}
+
 void require_one_process(const std::string& what) {
   const std::optional<Launcher> launcher = find_launcher();
   if (!launcher) return;
-  if (launcher->rank != 0) leave_quietly(ErrorCode::kInvalidArgument);
+  leave_to_first_rank();
   fail(ErrorCode::kInvalidArgument,
        "{} is one process's, but {} started several: start it without the launcher", what,
        launcher->name);

@@ -60,6 +60,15 @@ void run_in_ranks(const RankOptions& options, const std::string& source,
 void run_in_all_ranks(double limit_s, const std::vector<RankFact>& alike,
                       const std::function<void(Group&)>& work);
 
+// Runs work(), which calls one of the above, and returns what it does. Of what the ranks find
+// before they are connected (a file that is not there, a field that is none) one of them speaks
+// too; of what all would log, the first.
+int as_ranks(const std::function<int()>& work);
+
+// What all ranks find alike, such as the command line, is the first one's to print: returns there
+// and without a launcher, and leaves with exit code 2 on the others.
+void leave_to_first_rank();
+
 // For what one process does: under a launcher throws kInvalidArgument on one rank and returns on
 // none. `what` reads like "generate".
 void require_one_process(const std::string& what);

@@ -39,6 +39,16 @@ void check_expert_parts(const ModelConfig& config, int64_t ranks, const std::str
          source, ranks);
 }
 
+ExpertStatistics ExpertStatistics::operator-(const ExpertStatistics& before) const {
+  return {.ranks = ranks,
+          .layers = layers - before.layers,
+          .rows = rows - before.rows,
+          .rows_away = rows_away - before.rows_away,
+          .sent_bytes = sent_bytes - before.sent_bytes,
+          .received_bytes = received_bytes - before.received_bytes,
+          .wait_s = wait_s - before.wait_s};
+}
+
 struct ExpertFront::State {
   const ModelConfig& config;
   Group& world;

@@ -8,7 +8,8 @@
 // On the wire (docs/ranks.md): an order of 4 x (2 + C) bytes, C the most experts of a layer that a
 // rank holds: what to do, the layer, rows of each expert; then rows [R, D] f32 in order; back come
 // results [R, D] f32. Not here: the products (model/experts.h), training's exchange
-// (model/expert_ranks.h), what ends where a rank is lost (cli/).
+// (model/expert_ranks.h), the bytes beforehand (expert_traffic.h), what ends where a rank is lost
+// (cli/).
 #pragma once
 
 #include <exception>
@@ -41,6 +42,8 @@ struct ExpertStatistics {
   int64_t rows = 0, rows_away = 0;  // rows of experts, and of them those sent
   int64_t sent_bytes = 0, received_bytes = 0;
   double wait_s = 0;  // for others, with nothing left to do here
+  // Since `before`.
+  ExpertStatistics operator-(const ExpertStatistics& before) const;
 };
 
 // The first rank's side. One forward pass after another; passes of several threads take turns,
@@ -72,5 +75,7 @@ class ExpertFront final : public ExpertExchange {
 // Another rank's side: computes until the first one ends it. Throws RankFailure where that one is
 // lost. `weights`: of worker_holding().
 void serve_experts(Group& world, const ModelWeights& weights, double limit_s, Stream& stream);
+// What it takes beside the weights, for passes of at most `rows_max` rows.
+int64_t expert_worker_bytes(const ModelConfig& config, int64_t rows_max, int64_t ranks);
 
 }  // namespace dure

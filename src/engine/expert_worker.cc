@@ -70,6 +70,11 @@ class Worker {
 
 }  // namespace
 
+int64_t expert_worker_bytes(const ModelConfig& config, int64_t rows_max, int64_t ranks) {
+  const int64_t rows = owned_rows_max(sparse_sizes(config), rows_max, ranks);
+  return ExpertRoom::bytes(config, rows) + 4 * rows * config.hidden_size;
+}
+
 void serve_experts(Group& world, const ModelWeights& weights, double limit_s, Stream& stream) {
   const int64_t tokens_max = world.first_says(0, "tokens of a pass");
   Worker(world, weights, tokens_max, limit_s, stream).run();

@@ -46,7 +46,9 @@ Work tensor_work(const ImpliedTensor& tensor, int64_t bytes, const ModelConfig& 
   }
 }
 
-double kv_bytes(const ModelConfig& config, const ForwardRows& rows) {
+}  // namespace
+
+double kv_bytes_read(const ModelConfig& config, const ForwardRows& rows) {
   double positions = 0;
   for (const LayerFacts& layer : config.layers) {
     const int64_t before = layer.window_tokens > 0
@@ -58,8 +60,6 @@ double kv_bytes(const ModelConfig& config, const ForwardRows& rows) {
   return 2 * positions * number(row) * number(rows.sequence_count);
 }
 
-}  // namespace
-
 void Work::add(const Work& other) {
   weight_bytes += other.weight_bytes;
   kv_bytes += other.kv_bytes;
@@ -70,7 +70,7 @@ Work forward_work(const ModelWeights& weights, const ForwardRows& rows) {
   const ModelConfig& config = weights.config;
   ModelOf<WeightView, ConstTensorView> fields = weights;
   const int64_t row_count = rows.sequence_count * rows.rows_each;
-  Work out{.kv_bytes = kv_bytes(config, rows)};
+  Work out{.kv_bytes = kv_bytes_read(config, rows)};
   visit_tensors(config, fields, [&](const ImpliedTensor& tensor, auto& field) {
     if (!in_main_model(tensor.id, config)) return;
     out.add(tensor_work(tensor, bytes_of(field), config, row_count, rows.head_rows));

@@ -28,6 +28,9 @@ struct Work {
   void add(const Work& other);
 };
 
+// Of the main layers: what the rows can see, read once.
+double kv_bytes_read(const ModelConfig& config, const ForwardRows& rows);
+
 Work forward_work(const ModelWeights& weights, const ForwardRows& rows);
 
 }  // namespace dure

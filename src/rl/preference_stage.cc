@@ -73,6 +73,26 @@ LearnerOptions preference_learner_options(const PreferConfig& config, const Pref
   return options;
 }
 
+PreferenceCounts count_preferences(const PreferConfig& config, const PreferenceSet& set) {
+  const PreferenceShape shape = shape_of(config.objective.objective);
+  PreferenceCounts out;
+  double step = 0, weights = 0;
+  for (size_t i = 0; i < set.files.size(); ++i) {
+    double rows = 0;
+    for (const PreferenceItem& item : set.files[i]) {
+      rows += static_cast<double>(unit_rows(shape, item));
+      out.responses += std::ssize(item.responses) + 1;
+    }
+    const double weight = config.data.files[i].weight;
+    if (!set.files[i].empty()) step += weight * rows / static_cast<double>(set.files[i].size());
+    weights += weight;
+  }
+  for (const PreferenceItem& item : set.heldout) out.responses += std::ssize(item.responses) + 1;
+  out.step_tokens =
+      static_cast<int64_t>(static_cast<double>(config.items_per_step) * step / weights);
+  return out;
+}
+
 PreferenceStage::PreferenceStage(const PreferConfig& config, Mesh& mesh)
     : config_(config), mesh_(mesh), init_(input_path(config.init)) {}
 

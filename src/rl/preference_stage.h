@@ -25,6 +25,13 @@ PreferenceSet open_preferences(const PreferConfig& config, const ModelFiles& fil
 // What the run asks of the learner: a pass holds micro_rows_max tokens, or the longest pair.
 LearnerOptions preference_learner_options(const PreferConfig& config, const PreferenceSet& set);
 
+// What a step has on average, and the whole set, for plans.
+struct PreferenceCounts {
+  int64_t step_tokens = 0;  // of all that a step compares
+  int64_t responses = 0;    // of all files, those of other prompts too
+};
+PreferenceCounts count_preferences(const PreferConfig& config, const PreferenceSet& set);
+
 class PreferenceStage : public Stage {
  public:
   // Opens nothing.
