@@ -94,7 +94,7 @@ void refuse_vocabulary(const PlanArgs& args, const char* why) {
 std::optional<AdapterSubject> adapter_subject(const LoraOptions& lora, const ModelFiles& files,
                                               const std::string& source) {
   if (!lora.wanted()) return std::nullopt;
-  return AdapterSubject{adapter_layout(lora, files.config(), source), open_weights_bytes(files)};
+  return AdapterSubject{trained_layout(lora, files.config(), source), open_weights_bytes(files)};
 }
 
 // The model it starts from has to be there: its tokenizer and template say how long prompts are.
