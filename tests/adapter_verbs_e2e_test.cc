@@ -127,6 +127,44 @@ TEST_F(AdapterVerbs, TheOlderSuiteToo) {
   EXPECT_NE(again.at("adapter_fingerprint"), results.at("adapter_fingerprint"));
 }
 
+TEST_F(AdapterVerbs, InspectSaysWhatItIsAndWhetherItFits) {
+  const std::string peft = at("one") + "/adapter", gguf = at("one.gguf");
+  ASSERT_EQ(run_program("convert " + peft + " " + gguf + " --base " + at("model")).code, 0);
+  const ModelConfig config = ModelFiles(at("model"), Extent::kHeader).config();
+  const AdapterContent adapter = read_adapter(peft, config);
+  for (const std::string& path : {peft, gguf}) {
+    const Outcome out = run_program("inspect " + path + " --json --base " + at("model"));
+    ASSERT_EQ(out.code, 0) << out.error;
+    const Json said = parse_json(out.out, "inspect");
+    EXPECT_EQ(said.at("format"), Json(path == gguf ? "gguf" : "peft"));
+    EXPECT_EQ(said.at("alpha").as_double(), 6);
+    // A GGUF file has the A that experts' gate and up share twice.
+    const int64_t parameters = adapter_parameters(adapter.layout, config);
+    if (path == peft) {
+      EXPECT_EQ(said.at("parameters"), Json(parameters));
+    } else {
+      EXPECT_GT(said.at("parameters").as_int(), parameters);
+    }
+    int64_t experts = 0;
+    for (const Json& module : said.at("modules").as_array()) {
+      EXPECT_EQ(module.at("rank"), Json(3));
+      EXPECT_EQ(module.at("scale").as_double(), 2);
+      if (const Json* count = module.find("experts")) {
+        EXPECT_EQ(*count, Json(config.layer(config.layer_count() - 1).experts.count));
+        ++experts;
+      }
+    }
+    EXPECT_EQ(experts, config.sparse_layer_count() * (path == gguf ? 3 : 2));
+    const Outcome text = run_program("inspect " + path + " --base " + at("model"));
+    EXPECT_NE(text.out.find("an adapter (LoRA)"), std::string::npos) << text.out;
+    EXPECT_NE(text.out.find("rank 3, scale 2"), std::string::npos) << text.out;
+    EXPECT_NE(text.out.find("fits " + at("model")), std::string::npos) << text.out;
+  }
+  expect_refusal(run_program("inspect " + at("model") + " --base " + at("model")),
+                 "--base is for adapters");
+  expect_refusal(run_program("inspect " + at("one")), "the folder of a run; its adapter is");
+}
+
 TEST_F(AdapterVerbs, ABadOneIsOneLine) {
   const std::string model = at("model");
   write_file(at("ids"), "[[1,2,3]]");

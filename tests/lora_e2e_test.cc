@@ -42,6 +42,18 @@ class LoraTest : public RlTest {
     c.optimiser.weight_decay = 0;
     return c;
   }
+  // Goes on with the adapter that a run has left, in a folder of its own that may be taken away.
+  TrainConfig tune_further(const std::string& output, const Path& from) const {
+    TrainConfig c = tune(output, "q8.gguf");
+    c.lora = further(from);
+    return c;
+  }
+  static LoraOptions further(const Path& from) { return {.from = from.string(), .targets = {}}; }
+  // A run of that name, once.
+  Path tuned(const std::string& output) const {
+    if (!path_exists(at(output) / "adapter")) run(tune(output, "q8.gguf"));
+    return at(output) / "adapter";
+  }
   static void write_pairs() {
     std::string pairs;
     for (int i = 0; i < 40; ++i)
@@ -64,6 +76,23 @@ class LoraTest : public RlTest {
     c.schedule = {.warmup_steps = 1, .decay_fraction = 0};
     c.record = {.checkpoint_steps = 2};
     return c;
+  }
+  template <typename Act>
+  static std::string message_of(Act&& act) {
+    try {
+      act();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "(no error)";
+  }
+  // Runs `act` in a process of its own that is killed after so many steps.
+  void kill_after(const std::string& output, size_t steps, const std::function<void()>& act) const {
+    do_apart(act, nullptr, [&](pid_t child) {
+      while (steps_written(output) < steps && ::waitpid(child, nullptr, WNOHANG) == 0)
+        ::usleep(2000);
+      ::kill(child, SIGKILL);
+    });
   }
 
   // Runs with(NAME, ranks) on one rank and on tables; every file of the last checkpoints and the
@@ -195,7 +224,7 @@ TEST_F(LoraTest, AReferenceInPlaceHasTheBitsOfACopy) {
     const LearnerOptions options{.pass = {.rows_max = 64, .mtp = false}};
     Learner learner(start_adapter(lora(), files, Arithmetic::kExact, "", "test"), options, stream);
     learner.adapter()->initialise(1, stream);
-    const ReferenceModel copy(at(init), learner, stream), base(learner.weights(), stream);
+    const ReferenceModel copy(at(init), learner, stream), base(learner, /*from=*/"", stream);
     EXPECT_EQ(base.weights().adapter, nullptr);
     const std::vector<int32_t> ids = {5, 9, 2, 7, 11, 30, 8}, targets = {9, 2, 7, 11, 30, 8, 5};
     const std::vector<int64_t> lengths = {7};
@@ -282,6 +311,141 @@ TEST_F(LoraTest, PreferencesOverRanksHaveTheSameBits) {
         c.ranks = {.data = ranks.data, .expert = ranks.expert, .pipeline = ranks.pipeline};
         run_ranks(static_cast<int>(ranks.count()), [&](Group& world) { run_prefer(c, world); });
       });
+// A rate that moves nothing leaves what the run began with, of either kind of file.
+TEST_F(LoraTest, AnAdapterThatIsThereIsTrainedFurther) {
+  const Path first = tuned("first");
+  const Path gguf = at("first.gguf");
+  ASSERT_EQ(run_program(fmt::format("convert '{}' '{}' --base '{}'", first.string(), gguf.string(),
+                                    at("q8.gguf").string()))
+                .code,
+            0);
+  for (const Path& from : {first, gguf}) {
+    const std::string output = from == gguf ? "still-gguf" : "still";
+    TrainConfig c = tune_further(output, from);
+    c.steps = 1;
+    c.optimiser.learning_rate = 1e-30;
+    run(c);
+    EXPECT_TRUE(adapter_of(output) == adapter_of("first")) << output;
+    EXPECT_LT(losses_of(output).front(), losses_of("first").front());
+  }
+  run(tune_further("second", first));
+  EXPECT_FALSE(adapter_of("second") == adapter_of("first"));
+  EXPECT_LT(losses_of("second").back(), losses_of("first").front());
+}
+
+// Neither the adapter that a run began with nor its layout is needed again.
+TEST_F(LoraTest, TrainedFurtherAndKilledItEndsInTheSameBits) {
+  const Path first = tuned("first"), start = at("start");
+  std::filesystem::copy(first, start);
+  run(tune_further("further", start));
+  TrainConfig c = tune_further("further-cut", start);
+  c.record.checkpoint_steps = 1;
+  kill_after("further-cut", 3, [&] { run(c); });
+  std::filesystem::rename(start, at("start-away"));
+  run(tune_further("further-cut", start));
+  EXPECT_TRUE(adapter_of("further-cut") == adapter_of("further"));
+  // Another adapter in its place is another run.
+  run(tune_further("other-start", at("start-away")));
+  TrainConfig other = tune_further("further", at("other-start") / "adapter");
+  other.steps = 9;
+  EXPECT_NE(error_of(other).second.find("another 'lora.from content'"), std::string::npos)
+      << error_of(other).second;
+}
+
+// Fine-tuned, then compared or rewarded: what the run began with is the reference.
+TEST_F(LoraTest, TheReferenceOfAnAdapterTrainedFurtherIsItsBeginning) {
+  const Path first = tuned("first");
+  RlConfig c = rl("further-kl");
+  c.init = at("q8.gguf").string();
+  c.lora = further(first);
+  c.kl = {.beta = 0.1, .estimator = KlEstimator::kK3};
+  c.optimiser.learning_rate = 0.01;
+  c.steps = 3;
+  run_rl(c);
+  const std::vector<double> kl = column_of("further-kl", "reference_kl");
+  EXPECT_EQ(kl.front(), 0.0);
+  EXPECT_GT(kl.back(), 0.0);
+  for (const double mismatch : column_of("further-kl", "sampler_mismatch_max"))
+    EXPECT_EQ(mismatch, 0.0);
+  const auto files = std::make_shared<ModelFiles>(at("q8.gguf"));
+  const AdapterSubject subject{trained_layout(c.lora, files->config(), "test"),
+                               open_weights_bytes(*files)};
+  const PromptRoom room{.prompt_tokens_max = 32, .new_tokens_max = 24};
+  EXPECT_EQ(plan_rl(files->config(), c, room, 1, &subject).reference_bytes,
+            AdapterParameters::bytes(files->config(), subject.layout));
+}
+
+TEST_F(LoraTest, ReferencesOfAnAdapterTrainedFurtherAreMadeAgain) {
+  const Path first = tuned("first"), start = at("prefer-start");
+  std::filesystem::copy(first, start);
+  write_pairs();
+  PreferConfig c = prefer("further-pairs");
+  c.lora = further(start);
+  run_prefer(c);
+  const std::vector<Json> rows = read_metrics(at("further-pairs/metrics.jsonl"));
+  EXPECT_EQ(rows.front().at("rewards/margins").as_double(), 0.0);
+  EXPECT_GT(rows.back().at("rewards/margins").as_double(), 0.0);
+  PreferConfig cut = c;
+  cut.output = at("further-pairs-cut").string();
+  cut.record.checkpoint_steps = 1;
+  kill_after("further-pairs-cut", 3, [&] { run_prefer(cut); });
+  std::filesystem::remove(at("further-pairs-cut/reference_logps.bin"));
+  std::filesystem::rename(start, at("prefer-start-away"));
+  EXPECT_NE(message_of([&] { run_prefer(cut); }).find("the adapter it is made with"),
+            std::string::npos);
+  std::filesystem::rename(at("prefer-start-away"), start);
+  run_prefer(cut);
+  EXPECT_TRUE(adapter_of("further-pairs-cut") == adapter_of("further-pairs"));
+}
+
+TEST_F(LoraTest, AnAdapterThatDoesNotFitTheRecipeIsOneLine) {
+  const Path first = tuned("first");
+  const auto expect = [&](const LoraOptions& options, const std::string& init,
+                          const std::string& message) {
+    TrainConfig c = tune("never", init);
+    c.lora = options;
+    EXPECT_NE(error_of(c).second.find(message), std::string::npos)
+        << message << "\n  in: " << error_of(c).second;
+    EXPECT_FALSE(path_exists(at("never")));
+  };
+  LoraOptions options = further(first);
+  options.rank = 5;
+  expect(options, "q8.gguf",
+         "lora.rank is 5, and the adapter that lora.from names has 4 at model.");
+  options = further(first);
+  options.alpha = 3;
+  expect(options, "q8.gguf",
+         "lora.alpha is 3, and the adapter that lora.from names has 8 at model.");
+  options = further(first);
+  options.rslora = true;
+  expect(options, "q8.gguf", "lora.rslora is true");
+  options = further(first);
+  options.targets = {LoraTarget::kAttention};
+  expect(
+      options, "q8.gguf",
+      "lora.targets is [attention], and the adapter that lora.from names has [attention, experts]");
+  expect(further("/nowhere"), "q8.gguf", "/nowhere: there is no such adapter");
+  expect(further(at("first")), "q8.gguf", "the folder of a run; its adapter is");
+  expect(further(at("sft/model")), "q8.gguf", "no adapter_config.json");
+  CpuStream stream(1);
+  ModelConfig wide = ModelFiles(at("q8.gguf"), Extent::kHeader).config();
+  wide.hidden_size *= 2;
+  AdapterParameters values(wide, adapter_layout(lora(), wide, "test"));
+  write_peft_adapter(at("wide"), wide, values.content(stream), {});
+  expect(further(at("wide")), "q8.gguf", "the adapter was made for another base");
+  TrainConfig c = config("new");
+  c.lora = further(first);
+  EXPECT_NE(error_of(c).second.find("lora needs a model to add to: name it with init"),
+            std::string::npos);
+  write_pairs();
+  PreferConfig pairs = prefer("never");
+  pairs.lora = further("/nowhere");
+  EXPECT_NE(message_of([&] { run_prefer(pairs); }).find("/nowhere: there is no such adapter"),
+            std::string::npos);
+  RlConfig answers = rl("never");
+  answers.lora = further("/nowhere");
+  EXPECT_NE(message_of([&] { run_rl(answers); }).find("/nowhere: there is no such adapter"),
+            std::string::npos);
 }
 
 // Unmerged, merged into either container, and as a GGUF adapter: one model.

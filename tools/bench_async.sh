@@ -2,7 +2,9 @@
 # Reward by wall time: RL that samples while it learns (async.stale_steps) beside RL that takes turns, the same recipe, alternating.
 # usage: tools/bench_async.sh [--model runs/nano/sft/model] [--steps 40] [--seeds 3] [--stale "1 2"] [--grader-ms 0] [--set FIELD=VALUE]...
 # --grader-ms: each answer's grade takes so long, as one from a verifier over a network does (items of one's own, eight at a time).
-# Leaves OUT/table.txt and every run's metrics in OUT (a folder that is removed first; default: a temporary one).
+#          [--out OUT]
+# --model: a fine-tuned model that knows the tasks of recipes/nano/rl.yaml, such as ./dev quickstart leaves. Nothing else is needed.
+# Leaves OUT/table.txt and every run's metrics in OUT (new, or one that it made before; default: a temporary one), and says where.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 dure=${DURE:-build/release/dure}
@@ -21,7 +23,20 @@ while [ $# -gt 0 ]; do
   esac
   shift 2
 done
-if [ -z "$out" ]; then out=$(mktemp -d); else rm -rf "$out" && mkdir -p "$out"; fi
+command -v "$dure" > /dev/null || { echo "bench_async.sh: no program $dure: ./dev build makes it, or name one with DURE=" >&2; exit 2; }
+[ -e "$model/config.json" ] || [ -f "$model" ] || { echo "bench_async.sh: no model $model: name a fine-tuned one with --model" >&2; exit 2; }
+for number in "$steps" "$seeds" $stale; do
+  [[ $number =~ ^[1-9][0-9]*$ ]] || { echo "bench_async.sh: '$number' is no number above 0 (--steps, --seeds, --stale)" >&2; exit 2; }
+done
+if [ -z "$out" ]; then
+  out=$(mktemp -d)
+elif [ -e "$out" ] && [ ! -e "$out/.bench_async" ]; then
+  echo "bench_async.sh: $out is there already; give --out another name" >&2 && exit 2
+else
+  rm -rf "$out" && mkdir -p "$out"
+fi
+touch "$out/.bench_async"
+echo "bench_async.sh: $model, $steps steps, $seeds seeds, k = 0 and $stale; in $out" >&2
 if [ "$grader_ms" -gt 0 ]; then
   cat > "$out/score.py" <<'PY'
 import json, sys, time

@@ -51,18 +51,26 @@ class KeyIndex {
 // Builds a Json from nlohmann's event stream: no second tree, and a depth limit.
 class Builder : public nlohmann::json_sax<nlohmann::json> {
  public:
-  enum class KeyTwice { kLastCounts, kRefused };
-  Builder(std::string_view source, KeyTwice twice) : source_(source), twice_(twice) {}
+  struct Refusals {
+    bool keys_twice = false;      // else the last one counts
+    bool large_integers = false;  // else a double near it
+  };
+  Builder(std::string_view source, Refusals refusals) : source_(source), refusals_(refusals) {}
   Json result;
 
   bool null() override { return add(Json()); }
   bool boolean(bool value) override { return add(Json(value)); }
   bool number_integer(int64_t value) override { return add(Json(value)); }
   bool number_unsigned(uint64_t value) override {
-    return value <= static_cast<uint64_t>(INT64_MAX) ? add(Json(static_cast<int64_t>(value)))
-                                                     : add(Json(static_cast<double>(value)));
+    if (value <= static_cast<uint64_t>(INT64_MAX)) return add(Json(static_cast<int64_t>(value)));
+    if (refusals_.large_integers) refuse_integer(std::to_string(value));
+    return add(Json(static_cast<double>(value)));
   }
-  bool number_float(double value, const std::string&) override { return add(Json(value)); }
+  bool number_float(double value, const std::string& text) override {
+    const bool integer = text.find_first_not_of("-0123456789") == std::string::npos;
+    if (refusals_.large_integers && integer) refuse_integer(text);
+    return add(Json(value));
+  }
   bool string(std::string& value) override { return add(Json(std::move(value))); }
   bool binary(nlohmann::json::binary_t&) override { return false; }
   bool start_object(size_t) override { return open(Json::object()); }
@@ -91,6 +99,13 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   }
 
  private:
+  [[noreturn]] void refuse_integer(const std::string& text) const {
+    fail(ErrorCode::kCorrupt,
+         "{}: {}{} is an integer outside of -2^63 to 2^63 - 1, which would be rounded: write it as "
+         "a text",
+         source_, key_.empty() ? "" : "'" + key_ + "': ", text);
+  }
+
   Json* place(Json value) {
     if (stack_.empty()) {
       result = std::move(value);
@@ -103,7 +118,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     }
     Json::Object& object = top.as_object();
     const auto [at, is_new] = stack_.back().keys.find_or_append(object, key_);
-    if (!is_new && twice_ == KeyTwice::kRefused)
+    if (!is_new && refusals_.keys_twice)
       fail(ErrorCode::kCorrupt, "{}: the key '{}' comes twice", source_, key_);
     Json& slot = object[at].second;
     slot = std::move(value);
@@ -125,7 +140,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     KeyIndex keys;
   };
   std::string source_, key_;
-  KeyTwice twice_;
+  Refusals refusals_;
   std::vector<Open> stack_;
 };
 
@@ -431,19 +446,23 @@ std::string shortest_double(double value) {
   return text;
 }
 
-static Json parse_json(std::string_view text, std::string_view source, Builder::KeyTwice twice) {
+static Json parse_json(std::string_view text, std::string_view source, Builder::Refusals refusals) {
   refuse_mistaken_file(text, source);
-  Builder builder(source, twice);
+  Builder builder(source, refusals);
   nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
   return std::move(builder.result);
 }
 
 Json parse_json(std::string_view text, std::string_view source) {
-  return parse_json(text, source, Builder::KeyTwice::kLastCounts);
+  return parse_json(text, source, Builder::Refusals{});
 }
 
 Json parse_json_keys_once(std::string_view text, std::string_view source) {
-  return parse_json(text, source, Builder::KeyTwice::kRefused);
+  return parse_json(text, source, Builder::Refusals{.keys_twice = true});
+}
+
+Json parse_json_exactly(std::string_view text, std::string_view source) {
+  return parse_json(text, source, Builder::Refusals{.keys_twice = true, .large_integers = true});
 }
 
 Json load_json(const Path& path) { return parse_json(read_file(path), path.string()); }

@@ -92,7 +92,8 @@ std::optional<int64_t> most_rows(const ModelConfig& config, LearnerOptions optio
 
 RlPlan plan_rl(const ModelConfig& config, const RlConfig& run, const PromptRoom& room,
                int64_t thread_count, const AdapterSubject* adapter) {
-  const GeneratorOptions engine = rl_generator_options(run, room);
+  GeneratorOptions engine = rl_generator_options(run, room);
+  if (adapter != nullptr) engine.adapter_rank = largest_rank(adapter->layout);
   RlPlan plan;
   plan.learner = plan_training(config, rl_learner_options(run, room), thread_count, adapter);
   plan.kv_bytes = kv_cache_plan(config, kv_cache_options(engine)).total_bytes();
@@ -103,9 +104,11 @@ RlPlan plan_rl(const ModelConfig& config, const RlConfig& run, const PromptRoom&
     plan.sampler_bytes = copies * plan.learner.weight_bytes;
     if (adapter == nullptr) plan.sampler_bytes += plan.learner.copy_bytes;
   }
-  // The reference of an adapter is its base, which is counted.
+  // The reference of an adapter is its base, which is counted, with the adapter that it began as.
   if (run.kl.beta > 0 && adapter == nullptr)
     plan.reference_bytes = ReferenceModel::bytes(config, run.train.arithmetic);
+  if (run.kl.beta > 0 && adapter != nullptr && !run.lora.from.empty())
+    plan.reference_bytes = AdapterParameters::bytes(config, adapter->layout);
   return plan;
 }
 

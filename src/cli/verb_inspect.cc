@@ -1,4 +1,5 @@
-// `dure inspect MODEL|FILE`: what a model or a file of tensors is, from its headers alone.
+// `dure inspect MODEL|ADAPTER|FILE`: what a model, an adapter or a file of tensors is, from its
+// headers alone.
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -8,8 +9,11 @@
 #include "base/file_kind.h"
 #include "base/progress.h"
 #include "cli/args.h"
+#include "cli/inspect_adapter.h"
 #include "cli/verbs.h"
 #include "data/model_texts.h"
+#include "eval/report_data.h"
+#include "formats/adapter_files.h"
 #include "formats/gguf_model.h"
 #include "formats/hf_config.h"
 #include "formats/model_files.h"
@@ -22,14 +26,8 @@ namespace {
 struct InspectArgs {
   std::string model;
   bool json = false, tensors = false, keys = false;
+  std::optional<std::string> base;
 };
-
-std::string grouped(int64_t value) {
-  std::string digits = std::to_string(value);
-  for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > 0; at -= 3)
-    digits.insert(static_cast<size_t>(at), 1, ',');
-  return digits;
-}
 
 const char* norm_name(const ModelConfig& c) {
   return c.layer(0).norm_order == NormOrder::kPre ? "pre-norm" : "post-norm";
@@ -386,6 +384,13 @@ bool is_known_gguf(const GgufFile& file) {
 }
 
 int inspect(const InspectArgs& args) {
+  // The folder of a run is told where its adapter is.
+  if (is_adapter(args.model) || is_adapter(Path(args.model) / "adapter")) {
+    inspect_adapter(args.model, {.json = args.json, .tensors = args.tensors, .base = args.base});
+    return 0;
+  }
+  if (args.base)
+    fail(ErrorCode::kInvalidArgument, "--base is for adapters; {} is none", args.model);
   const Path path = find_model(args.model);
   if (std::filesystem::is_directory(path)) {
     if (!holds_weights(path) && path_exists(path / "config.json"))
@@ -410,14 +415,17 @@ int inspect(const InspectArgs& args) {
 
 std::function<int()> declare_inspect(Args& args) {
   auto options = std::make_shared<InspectArgs>();
-  args.positional("MODEL", options->model,
-                  "a model's folder, GGUF file or repo id; or a config.json or .safetensors file");
+  args.positional(
+      "MODEL", options->model,
+      "a model's folder, GGUF file or repo id; an adapter (a PEFT folder or a GGUF file); "
+      "or a config.json or .safetensors file");
   args.flag("--json", options->json, "one JSON object");
   args.flag("--tensors", options->tensors, "list every tensor");
   args.flag("--keys", options->keys, "list the metadata of a GGUF file");
+  args.option("--base", options->base, "MODEL is an adapter: check that it fits this model");
   args.examples(
       "dure inspect LGAI-EXAONE/K-EXAONE-236B-A23B\ndure inspect model.gguf --tensors\ndure "
-      "inspect config.json --json");
+      "inspect config.json --json\ndure inspect runs/tuned/adapter --base model.gguf");
   return [options] { return inspect(*options); };
 }
 

@@ -96,7 +96,7 @@ void refuse_vocabulary(const PlanArgs& args, const char* why) {
 std::optional<AdapterSubject> adapter_subject(const LoraOptions& lora, const ModelFiles& files,
                                               const std::string& source) {
   if (!lora.wanted()) return std::nullopt;
-  return AdapterSubject{adapter_layout(lora, files.config(), source), open_weights_bytes(files)};
+  return AdapterSubject{trained_layout(lora, files.config(), source), open_weights_bytes(files)};
 }
 
 // Passes that are filled with documents of so many tokens together.

@@ -97,6 +97,11 @@ class FileReader {
       for (size_t i = 0; i < all.size(); ++i) all[i] = i;
       add_item(record, all, where);
     } else if (shape_ == PreferenceShape::kPairs) {
+      if (record.responses[ends.best] == record.responses[ends.worst])
+        fail(ErrorCode::kInvalidArgument,
+             "'responses[{}]' and 'responses[{}]' are the same, and are the best and the worst of "
+             "the group: nothing to compare; leave the row out",
+             ends.best, ends.worst);
       add_item(record, {ends.best, ends.worst}, where);
     } else if (record.form == PreferenceForm::kLabel) {
       add_item(record, {0}, where);

@@ -2,6 +2,7 @@
 // whose last part is to be learnt.
 #include "data/preference_record.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -11,9 +12,12 @@
 namespace dure {
 namespace {
 
+constexpr double kRewardMax = 1e6;  // as of a verifier (grade/verifier_protocol.h)
+
 const Json& require(const Json& record, const char* key, const char* beside) {
-  const Json* value = present(record, key);
+  const Json* value = record.find(key);
   if (value == nullptr) refuse("'{}' without '{}': give both", beside, key);
+  if (value->is_null()) refuse("'{}' is null beside '{}': give both", key, beside);
   return *value;
 }
 
@@ -81,6 +85,9 @@ class RecordReader {
     if (pair) return read_pair();
     if (group) return read_group();
     if (label) return read_label();
+    for (const char* key : {"chosen", "rejected", "responses", "completion"}) {
+      if (record_.contains(key)) refuse("'{}' is null: give a response", key);
+    }
     refuse(
         "neither 'chosen' and 'rejected', 'responses' and 'rewards', nor 'completion' and 'label': "
         "write {{\"prompt\": ..., \"chosen\": ..., \"rejected\": ...}}");
@@ -194,10 +201,15 @@ class RecordReader {
              responses.size());
     for (size_t i = 0; i < responses.size(); ++i) {
       const Json& reward = rewards.at(i);
-      if (!reward.is_number() || !std::isfinite(reward.as_double()))
-        refuse("'rewards[{}]' is {}: give a number", i, reward.dump());
+      if (!reward.is_number() || !(std::abs(reward.as_double()) <= kRewardMax))
+        refuse("'rewards[{}]' is {}: give a number, at most 1e6 either way", i, reward.dump());
       add(prompt, responses.at(i), fmt::format("responses[{}]", i), reward.as_double());
     }
+    const auto alike = [](const auto& list) {
+      return std::ranges::all_of(list, [&](const auto& one) { return one == list.front(); });
+    };
+    if (alike(out_.responses) && !alike(out_.rewards))
+      refuse("'responses' are all the same, with other rewards: leave the row out");
     return std::move(out_);
   }
 

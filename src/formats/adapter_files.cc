@@ -26,7 +26,10 @@ bool is_adapter(const Path& path) {
   return type != nullptr && *type == GgufValue::string("adapter");
 }
 
-AdapterContent read_adapter(const Path& path, const ModelConfig& base) {
+namespace {
+
+// Whether it is a folder; throws where it is no adapter of either kind.
+bool is_folder_adapter(const Path& path) {
   if (path.empty()) fail(ErrorCode::kInvalidArgument, "the path of an adapter is empty");
   if (!path_exists(path)) fail(ErrorCode::kNotFound, "{}: there is no such adapter", path.string());
   if (std::filesystem::is_directory(path)) {
@@ -38,11 +41,34 @@ AdapterContent read_adapter(const Path& path, const ModelConfig& base) {
            "{}: no adapter_config.json: an adapter is a PEFT folder or a "
            "GGUF file",
            path.string());
-    return read_peft_adapter(path, base);
+    return true;
   }
   if (!is_gguf(path))
     fail(ErrorCode::kInvalidArgument, "{}: neither a PEFT folder nor a GGUF file", path.string());
-  return read_gguf_adapter(path, base);
+  return false;
+}
+
+}  // namespace
+
+AdapterContent read_adapter(const Path& path, const ModelConfig& base) {
+  return is_folder_adapter(path) ? read_peft_adapter(path, base) : read_gguf_adapter(path, base);
+}
+
+AdapterFacts adapter_facts(const Path& path) {
+  return is_folder_adapter(path) ? peft_adapter_facts(path) : gguf_adapter_facts(path);
+}
+
+AdapterContent read_adapter_to_train(const LoraOptions& options, const ModelConfig& base,
+                                     const std::string& source) {
+  AdapterContent out = read_adapter(options.from, base);
+  require_lora(options, out.layout, base, source);
+  return out;
+}
+
+AdapterLayout trained_layout(const LoraOptions& options, const ModelConfig& base,
+                             const std::string& source) {
+  if (options.from.empty()) return adapter_layout(options, base, source);
+  return read_adapter_to_train(options, base, source).layout;
 }
 
 void require_both(const TensorSource& source, const StoredPair& pair, const std::string& key,

@@ -40,6 +40,13 @@ bool is_adapter(const Path& path);
 // without its other, factors of unlike types, a target that the base does not have, and kinds of
 // adapter that are not read (DoRA, biases, modules_to_save, packed experts).
 AdapterContent read_adapter(const Path& path, const ModelConfig& base);
+// The adapter that a run with `options` goes on training (options.from). Throws as read_adapter()
+// and require_lora() do.
+AdapterContent read_adapter_to_train(const LoraOptions& options, const ModelConfig& base,
+                                     const std::string& source);
+// Of a new adapter, or of the one that is there: adapter_layout(), or read_adapter_to_train().
+AdapterLayout trained_layout(const LoraOptions& options, const ModelConfig& base,
+                             const std::string& source);
 
 struct AdapterWriteOptions {
   std::string base;  // written as base_model_name_or_path, or general.base_model.0.name

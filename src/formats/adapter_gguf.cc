@@ -17,7 +17,7 @@ std::string text_of(const GgufFile& file, const char* key) {
   return value->as_string(fmt::format("{}: {}", file.where(), key));
 }
 
-void check_kind(const GgufFile& file, const ModelConfig& base) {
+void check_type(const GgufFile& file) {
   const std::string type = text_of(file, "general.type");
   if (type != "adapter")
     fail(ErrorCode::kInvalidArgument, "{}: general.type is '{}', an adapter's is 'adapter'",
@@ -26,11 +26,26 @@ void check_kind(const GgufFile& file, const ModelConfig& base) {
   if (kind != "lora")
     fail(ErrorCode::kUnsupported, "{}: adapter.type is '{}', only 'lora' is read", file.where(),
          kind);
+}
+
+void check_kind(const GgufFile& file, const ModelConfig& base) {
+  check_type(file);
   const std::string architecture = text_of(file, "general.architecture");
   if (architecture != gguf_architecture(base))
     fail(ErrorCode::kInvalidArgument,
          "{}: made for a base of architecture '{}', this model is '{}'", file.where(), architecture,
          gguf_architecture(base));
+}
+
+double alpha_of(const GgufFile& file) {
+  const GgufValue* alpha = file.metadata().find("adapter.lora.alpha");
+  if (alpha == nullptr) fail(ErrorCode::kCorrupt, "{}: no key adapter.lora.alpha", file.where());
+  return alpha->as_double("adapter.lora.alpha");
+}
+
+std::string base_of(const GgufFile& file) {
+  const GgufValue* name = file.metadata().find("general.base_model.0.name");
+  return name == nullptr ? "" : name->as_string("general.base_model.0.name");
 }
 
 // Pairs by base tensor.
@@ -99,23 +114,44 @@ AdapterContent read_gguf_adapter(const Path& path, const ModelConfig& base) {
   const GgufFile file(path);
   check_kind(file, base);
   require_one_type(file);
-  const GgufValue* alpha = file.metadata().find("adapter.lora.alpha");
-  if (alpha == nullptr) fail(ErrorCode::kCorrupt, "{}: no key adapter.lora.alpha", file.where());
+  const double alpha = alpha_of(file);
   std::map<std::string, StoredPair> pairs = pairs_of(file);
   AdapterContent out;
-  if (const GgufValue* name = file.metadata().find("general.base_model.0.name"))
-    out.base = name->as_string("general.base_model.0.name");
+  out.base = base_of(file);
   for (const ImpliedTensor& tensor : adaptable_tensors(base)) {
     const std::string name = gguf_name(tensor.id, base);
     const auto found = pairs.find(name);
     if (found == pairs.end()) continue;
     require_both(file, found->second, name, kA, kB);
-    add_pair(file, found->second, tensor.id, alpha->as_double("adapter.lora.alpha"), base, out);
+    add_pair(file, found->second, tensor.id, alpha, base, out);
     pairs.erase(found);
   }
   if (!pairs.empty())
     fail(ErrorCode::kInvalidArgument, "{}: '{}{}' adds to a tensor that this model does not have",
          file.where(), pairs.begin()->first, pairs.begin()->second.a ? kA : kB);
+  return out;
+}
+
+AdapterFacts gguf_adapter_facts(const Path& path) {
+  const GgufFile file(path);
+  check_type(file);
+  require_one_type(file);
+  AdapterFacts out{.where = path.string(),
+                   .gguf = true,
+                   .base = base_of(file),
+                   .architecture = text_of(file, "general.architecture"),
+                   .alpha = alpha_of(file),
+                   .tensors = file.tensors()};
+  for (const auto& [name, pair] : pairs_of(file)) {
+    require_both(file, pair, name, kA, kB);
+    AdapterModule module{.name = name,
+                         .a = file.tensors()[*pair.a].shape,
+                         .b = file.tensors()[*pair.b].shape,
+                         .rank = rank_of(file, pair)};
+    module.scale = out.alpha == 0 ? 1 : out.alpha / static_cast<double>(module.rank);
+    if (module.a.rank() == 3) module.experts = module.a[0];
+    out.modules.push_back(std::move(module));
+  }
   return out;
 }
 

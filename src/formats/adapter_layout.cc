@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/log.h"
+#include "formats/hf_packing.h"
+
 namespace dure {
 namespace {
 
@@ -26,13 +29,17 @@ std::vector<TensorRole> roles_of(LoraTarget target) {
 
 constexpr const char* kTargets = "attention, dense, shared, experts, head";
 
-void check_options(const LoraOptions& options, const std::string& source) {
+void check_dropout(const LoraOptions& options, const std::string& source) {
   if (options.dropout != 0) {
     fail(ErrorCode::kInvalidArgument,
          "{}: lora: dropout is {}; adapters are trained without dropout: leave the field away or "
          "set it to 0",
          source, options.dropout);
   }
+}
+
+void check_options(const LoraOptions& options, const std::string& source) {
+  check_dropout(options, source);
   if (options.targets.empty())
     fail(ErrorCode::kInvalidArgument, "{}: lora: targets is empty; name at least one of {}", source,
          kTargets);
@@ -48,6 +55,75 @@ bool mark(LoraTarget target, const std::vector<ImpliedTensor>& tensors, std::vec
     any = true;
   }
   return any;
+}
+
+// A product of rank R is any matrix that has a side of R or less.
+void warn_of_spare_rank(const AdapterLayout& layout, const ModelConfig& config,
+                        const std::string& source) {
+  const AdapterTarget* least = nullptr;
+  int64_t side = 0, count = 0;
+  for (const AdapterTarget& target : layout) {
+    const Shape matrix = tensor_shape(target.id(), config);
+    const int64_t smaller = std::min(matrix.back(), matrix[matrix.rank() - 2]);
+    if (target.rank <= smaller) continue;
+    ++count;
+    if (least == nullptr || smaller < side) {
+      least = &target;
+      side = smaller;
+    }
+  }
+  if (least == nullptr) return;
+  log_warn(
+      "{}: lora.rank is {}, more than the smaller side of {} of the {} matrices ({} has {}): a "
+      "rank of {} could say as much there",
+      source, least->rank, count, layout.size(), hf_name(least->id(), config), side, side);
+}
+
+// What targets of a layout are called in options, in their order.
+std::vector<LoraTarget> targets_of(const AdapterLayout& layout) {
+  std::vector<LoraTarget> out;
+  for (const auto& [kind, name] : enum_names(LoraTarget{})) {
+    const std::vector<TensorRole> roles = roles_of(kind);
+    const auto is_one = [&](const AdapterTarget& target) {
+      return std::ranges::find(roles, target.role) != roles.end();
+    };
+    if (std::ranges::any_of(layout, is_one)) out.push_back(kind);
+  }
+  return out;
+}
+
+std::string text_of(const std::vector<LoraTarget>& targets) {
+  std::string out;
+  for (const LoraTarget target : targets)
+    out += (out.empty() ? "" : ", ") + std::string(name_of(target));
+  return "[" + out + "]";
+}
+
+// One matrix of a file has gate and up of all experts: they share A, and are there together.
+void require_peft_experts(const LoraOptions& options, const AdapterLayout& layout,
+                          const std::string& source) {
+  for (size_t i = 0; i < layout.size(); ++i) {
+    const bool gate = layout[i].role == TensorRole::kExpertGate;
+    const bool paired = gate ? i + 1 < layout.size() && layout[i + 1].shares_down
+                             : layout[i].role != TensorRole::kExpertUp || layout[i].shares_down;
+    if (paired) continue;
+    fail(ErrorCode::kUnsupported,
+         "{}: lora.from: {}: gate and up of the experts of layer {} have not one A, as PEFT keeps "
+         "them and a run saves them: convert it first (`dure convert {} FOLDER --base MODEL`)",
+         source, options.from, layout[i].layer, options.from);
+  }
+}
+
+// What a run could not save at its end.
+void require_plain_experts(const AdapterLayout& layout, const ModelConfig& config,
+                           const std::string& source) {
+  for (const AdapterTarget& target : layout) {
+    if (is_expert(target.role) && packed_place({target.role, target.layer, 0}, config))
+      fail(ErrorCode::kUnsupported,
+           "{}: lora.targets: experts: those of this model are packed in its files, and an adapter "
+           "of them cannot be written as PEFT has it: leave experts out",
+           source);
+  }
 }
 
 Shape with_rank(const Shape& matrix, int64_t rank, int64_t width) {
@@ -140,7 +216,35 @@ AdapterLayout adapter_layout(const LoraOptions& options, const ModelConfig& conf
                       .rank_stabilised = options.rslora,
                       .shares_down = id.role == TensorRole::kExpertUp});
   }
+  require_plain_experts(layout, config, source);
+  warn_of_spare_rank(layout, config, source);
   return layout;
+}
+
+void require_lora(const LoraOptions& options, const AdapterLayout& layout,
+                  const ModelConfig& config, const std::string& source) {
+  check_dropout(options, source);
+  const auto refuse = [&](const char* field, const auto& given, const auto& there) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: lora.{} is {}, and the adapter that lora.from names has {} ({}): leave the field "
+         "away, or leave lora.from away for a new adapter",
+         source, field, given, there, options.from);
+  };
+  for (const AdapterTarget& target : layout) {
+    if (options.rank > 0 && options.rank != target.rank)
+      refuse("rank", options.rank,
+             fmt::format("{} at {}", target.rank, hf_name(target.id(), config)));
+    if (options.alpha > 0 && options.alpha != target.alpha)
+      refuse("alpha", options.alpha,
+             fmt::format("{} at {}", target.alpha, hf_name(target.id(), config)));
+    if (options.rslora && !target.rank_stabilised) refuse("rslora", true, false);
+  }
+  const std::vector<LoraTarget> there = targets_of(layout);
+  std::vector<LoraTarget> given = options.targets;
+  std::ranges::sort(given);
+  if (!given.empty() && given != there) refuse("targets", text_of(options.targets), text_of(there));
+  require_plain_experts(layout, config, source);
+  require_peft_experts(options, layout, source);
 }
 
 }  // namespace dure

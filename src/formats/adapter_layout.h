@@ -56,15 +56,24 @@ constexpr auto enum_names(LoraTarget) {
 
 // `lora:` of a run's configuration; the names are PEFT's where it has them.
 struct LoraOptions {
-  int64_t rank = 0;  // 0: no adapter, all weights are trained
+  std::string from;  // an adapter that is trained further; empty: a new one
+  int64_t rank = 0;  // 0 without `from`: no adapter, all weights are trained
   double alpha = 0;  // 0: twice the rank
   bool rslora = false;
   std::vector<LoraTarget> targets = {LoraTarget::kAttention};
   double dropout = 0;
 
-  bool wanted() const { return rank > 0; }
+  bool wanted() const { return rank > 0 || !from.empty(); }
+  // An adapter that is there has targets of its own.
+  void take_defaults(const Json& fields, const std::string&) {
+    const Json* given = fields.find("from");
+    if (given != nullptr && *given != Json("")) targets.clear();
+  }
   template <typename V>
   void visit(V& v) {
+    v("from", from,
+      "an adapter that is trained further, a PEFT folder or a GGUF file (empty: a new one); rank, "
+      "alpha, rslora and targets are then its own, and may be left away");
     v("rank", rank, "of the adapter's factors (0: no adapter, the model itself is trained)",
       between(0, 4096));
     v("alpha", alpha, "the addition is multiplied by alpha / rank (0: twice the rank)",
@@ -81,11 +90,18 @@ struct LoraOptions {
 // weights would be trained. `source` names the configuration.
 void check_lora(LoraOptions options, const std::string& source);
 
-// The layout that `options` ask for: the layers of the main model (the MTP layer has none),
-// experts' gate and up with one `down`, as PEFT's target_parameters has them. Throws
+// The layout of a new adapter that `options` ask for: the layers of the main model (the MTP layer
+// has none), experts' gate and up with one `down`, as PEFT's target_parameters has them. A rank
+// above a matrix's smaller side, which says no more than that side would, is told once. Throws
 // kInvalidArgument naming the field of `source` (dropout; a target that the model has no matrix of;
 // none).
 AdapterLayout adapter_layout(const LoraOptions& options, const ModelConfig& config,
                              const std::string& source);
+
+// Throws kInvalidArgument naming the field of `source` that says otherwise than the adapter which
+// options.from names, of this layout: rank, alpha, rslora, targets; fields that are left away say
+// nothing. And kUnsupported where a run could not save the layout as PEFT keeps it.
+void require_lora(const LoraOptions& options, const AdapterLayout& layout,
+                  const ModelConfig& config, const std::string& source);
 
 }  // namespace dure

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 
+#include "formats/adapter_facts.h"
 #include "formats/adapter_files.h"
 #include "formats/tensor_source.h"
 
@@ -35,5 +36,7 @@ std::vector<float> transposed(std::span<const float> values, int64_t rows, int64
 
 AdapterContent read_peft_adapter(const Path& folder, const ModelConfig& base);
 AdapterContent read_gguf_adapter(const Path& file, const ModelConfig& base);
+AdapterFacts peft_adapter_facts(const Path& folder);
+AdapterFacts gguf_adapter_facts(const Path& file);
 
 }  // namespace dure

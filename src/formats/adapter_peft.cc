@@ -1,4 +1,5 @@
 // PEFT folders read: names to places in the model, patterns to ranks, 3-D wrappers to experts.
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <optional>
@@ -156,6 +157,68 @@ PeftFacts read_facts(const Path& folder) {
   return facts;
 }
 
+using StoredPairs = std::map<std::string, StoredPair>;  // by module
+
+StoredPairs pairs_of(const SafetensorsFile& file) {
+  StoredPairs pairs;
+  for (size_t i = 0; i < file.tensors().size(); ++i) {
+    const std::string& name = file.tensors()[i].name;
+    const bool is_a = name.ends_with(kA);
+    if (!name.starts_with(kPrefix) || (!is_a && !name.ends_with(kB)))
+      fail(ErrorCode::kUnsupported,
+           "{}: '{}' is no factor of a matrix ({}MODULE{} or {}): such adapters are not read",
+           file.where(), name, kPrefix, kA, kB);
+    const size_t length = name.size() - kPrefix.size() - std::string_view(kA).size();
+    StoredPair& pair = pairs[name.substr(kPrefix.size(), length)];
+    (is_a ? pair.a : pair.b) = i;
+  }
+  return pairs;
+}
+
+Path tensor_file(const Path& folder) {
+  const Path file = folder / "adapter_model.safetensors";
+  if (!path_exists(file) && path_exists(folder / "adapter_model.bin"))
+    fail(ErrorCode::kUnsupported,
+         "{}: adapter_model.bin is a pickle: save the adapter with safe_serialization=True",
+         folder.string());
+  if (!path_exists(file))
+    fail(ErrorCode::kNotFound, "{}: no adapter_model.safetensors", folder.string());
+  return file;
+}
+
+std::string base_of(const PeftFacts& facts) {
+  const Json* name = facts.json.find("base_model_name_or_path");
+  return name != nullptr && name->is_string() ? name->as_string() : "";
+}
+
+int64_t rank_of(const PeftFacts& facts, std::initializer_list<std::string> names) {
+  const double rank = facts.by_pattern("rank_pattern", "r", names);
+  if (!(rank >= 1 && rank <= 1e6) || rank != static_cast<double>(static_cast<int64_t>(rank)))
+    fail(ErrorCode::kInvalidArgument,
+         "{}: the rank of {} is {}: a whole number from 1 on is "
+         "needed",
+         facts.where, *names.begin(), rank);
+  return static_cast<int64_t>(rank);
+}
+
+double alpha_of(const PeftFacts& facts, std::initializer_list<std::string> names) {
+  const double alpha = facts.by_pattern("alpha_pattern", "lora_alpha", names);
+  if (!(std::abs(alpha) <= 1e6))
+    fail(ErrorCode::kInvalidArgument,
+         "{}: the alpha of {} is {}: a number from -1e6 to 1e6 is needed", facts.where,
+         *names.begin(), alpha);
+  return alpha;
+}
+
+// Throws where the stored rank is not the configuration's: said apart from an unlike base.
+void check_rank(const PeftFacts& facts, const SafetensorsFile& file, const StoredPair& pair,
+                int64_t rows_of_a) {
+  const TensorInfo& a = file.tensors()[*pair.a];
+  if (a.shape.rank() == 2 && a.shape[0] == rows_of_a) return;
+  fail(ErrorCode::kInvalidArgument, "{}: '{}' has shape {}, its rank in {} asks for {} rows",
+       file.where(), a.name, a.shape.text(), facts.where, rows_of_a);
+}
+
 class PeftReader {
  public:
   PeftReader(const Path& folder, const ModelConfig& base)
@@ -163,9 +226,8 @@ class PeftReader {
 
   AdapterContent read() {
     require_one_type(file_);
-    collect_pairs();
-    if (const Json* name = facts_.json.find("base_model_name_or_path"); name && name->is_string())
-      out_.base = name->as_string();
+    pairs_ = pairs_of(file_);
+    out_.base = base_of(facts_);
     for (const ImpliedTensor& tensor : adaptable_tensors(base_)) {
       if (tensor.kind != TensorKind::kExperts) {
         add_plain(tensor);
@@ -179,31 +241,6 @@ class PeftReader {
   }
 
  private:
-  static Path tensor_file(const Path& folder) {
-    const Path file = folder / "adapter_model.safetensors";
-    if (!path_exists(file) && path_exists(folder / "adapter_model.bin"))
-      fail(ErrorCode::kUnsupported,
-           "{}: adapter_model.bin is a pickle: save the adapter with safe_serialization=True",
-           folder.string());
-    if (!path_exists(file))
-      fail(ErrorCode::kNotFound, "{}: no adapter_model.safetensors", folder.string());
-    return file;
-  }
-
-  void collect_pairs() {
-    for (size_t i = 0; i < file_.tensors().size(); ++i) {
-      const std::string& name = file_.tensors()[i].name;
-      const bool is_a = name.ends_with(kA);
-      if (!name.starts_with(kPrefix) || (!is_a && !name.ends_with(kB)))
-        fail(ErrorCode::kUnsupported,
-             "{}: '{}' is no factor of a matrix ({}MODULE{} or {}): such adapters are not read",
-             file_.where(), name, kPrefix, kA, kB);
-      const size_t length = name.size() - kPrefix.size() - std::string_view(kA).size();
-      StoredPair& pair = pairs_[name.substr(kPrefix.size(), length)];
-      (is_a ? pair.a : pair.b) = i;
-    }
-  }
-
   // The pair of a module, taken out of those that are left.
   std::optional<StoredPair> take(const std::string& module) {
     const auto found = pairs_.find(module);
@@ -215,26 +252,11 @@ class PeftReader {
   }
 
   AdapterTarget target_of(TensorId id, std::initializer_list<std::string> names) const {
-    const double rank = facts_.by_pattern("rank_pattern", "r", names);
-    if (!(rank >= 1 && rank <= 1e6) || rank != static_cast<double>(static_cast<int64_t>(rank)))
-      fail(ErrorCode::kInvalidArgument,
-           "{}: the rank of {} is {}: a whole number from 1 on is "
-           "needed",
-           facts_.where, *names.begin(), rank);
     return {.role = id.role,
             .layer = id.layer,
-            .rank = static_cast<int64_t>(rank),
-            .alpha = alpha_of(names),
+            .rank = rank_of(facts_, names),
+            .alpha = alpha_of(facts_, names),
             .rank_stabilised = facts_.rank_stabilised};
-  }
-
-  double alpha_of(std::initializer_list<std::string> names) const {
-    const double alpha = facts_.by_pattern("alpha_pattern", "lora_alpha", names);
-    if (!(std::abs(alpha) <= 1e6))
-      fail(ErrorCode::kInvalidArgument,
-           "{}: the alpha of {} is {}: a number from -1e6 to 1e6 is needed", facts_.where,
-           *names.begin(), alpha);
-    return alpha;
   }
 
   // A factor in the file whose layer the configuration leaves out: which of them is right?
@@ -268,14 +290,6 @@ class PeftReader {
     }
   }
 
-  // Throws where the stored rank is not the configuration's: said apart from an unlike base.
-  void check_rank(const StoredPair& pair, int64_t rows_of_a) const {
-    const TensorInfo& a = file_.tensors()[*pair.a];
-    if (a.shape.rank() == 2 && a.shape[0] == rows_of_a) return;
-    fail(ErrorCode::kInvalidArgument, "{}: '{}' has shape {}, its rank in {} asks for {} rows",
-         file_.where(), a.name, a.shape.text(), facts_.where, rows_of_a);
-  }
-
   void add_plain(const ImpliedTensor& tensor) {
     const std::string module = tensor.name.substr(0, tensor.name.size() - 7);  // ".weight"
     const std::optional<StoredPair> pair = take(module);
@@ -283,7 +297,7 @@ class PeftReader {
     require_chosen(tensor.id.layer, module);
     const AdapterTarget target = target_of(tensor.id, {module, tensor.name});
     const int64_t outputs = tensor.shape[0];
-    check_rank(*pair, target.rank);
+    check_rank(facts_, file_, *pair, target.rank);
     require_shape(file_, *pair->a, {target.rank, tensor.shape[1]});
     require_shape(file_, *pair->b, {outputs, target.rank});
     out_.layout.push_back(target);
@@ -341,7 +355,7 @@ class PeftReader {
 
   void check_expert_pair(const StoredPair& pair, const AdapterTarget& target, int64_t outputs) {
     const int64_t rows = expert_count(target.layer) * target.rank;
-    check_rank(pair, rows);
+    check_rank(facts_, file_, pair, rows);
     require_shape(file_, *pair.a, {rows, down_shape(target, base_).back()});
     require_shape(file_, *pair.b, {outputs, rows});
   }
@@ -378,11 +392,54 @@ class PeftReader {
   PeftFacts facts_;
   SafetensorsFile file_;
   const ModelConfig& base_;
-  std::map<std::string, StoredPair> pairs_;
+  StoredPairs pairs_;
   AdapterContent out_;
 };
 
+// What the patterns of ranks call the parameter that a wrapper of experts is of: gate_up_proj is
+// the inner one of two.
+std::string expert_parameter(const PeftFacts& facts, const StoredPairs& pairs,
+                             const std::string& module) {
+  constexpr std::string_view kInner = ".base_layer";
+  if (module.ends_with(kInner))
+    return module.substr(0, module.size() - kInner.size()) + ".gate_up_proj";
+  const bool inner = pairs.contains(module + std::string(kInner));
+  const bool gate_up = !inner && facts.targets(module + ".gate_up_proj");
+  return module + (gate_up ? ".gate_up_proj" : ".down_proj");
+}
+
 }  // namespace
+
+AdapterFacts peft_adapter_facts(const Path& folder) {
+  const PeftFacts facts = read_facts(folder);
+  const SafetensorsFile file(tensor_file(folder));
+  require_one_type(file);
+  AdapterFacts out{.where = folder.string(),
+                   .base = base_of(facts),
+                   .alpha = facts.number("lora_alpha"),
+                   .rank_stabilised = facts.rank_stabilised,
+                   .tensors = file.tensors()};
+  const StoredPairs pairs = pairs_of(file);
+  for (const auto& [module, pair] : pairs) {
+    require_both(file, pair, std::string(kPrefix) + module, kA, kB);
+    const bool experts = module.ends_with(".experts") || module.ends_with(".experts.base_layer");
+    const std::string name = experts ? expert_parameter(facts, pairs, module) : module;
+    const int64_t rank = rank_of(facts, {name, name + ".weight"});
+    const AdapterTarget target{.rank = rank,
+                               .alpha = alpha_of(facts, {name, name + ".weight"}),
+                               .rank_stabilised = facts.rank_stabilised};
+    const Shape &a = file.tensors()[*pair.a].shape, &b = file.tensors()[*pair.b].shape;
+    const int64_t count = experts && a.rank() == 2 ? std::max<int64_t>(1, a[0] / rank) : 1;
+    check_rank(facts, file, pair, count * rank);
+    out.modules.push_back({.name = name,
+                           .a = a,
+                           .b = b,
+                           .rank = rank,
+                           .scale = target.scale(),
+                           .experts = experts ? count : 0});
+  }
+  return out;
+}
 
 AdapterContent read_peft_adapter(const Path& folder, const ModelConfig& base) {
   return PeftReader(folder, base).read();

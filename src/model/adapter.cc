@@ -187,11 +187,11 @@ ModelAdapterGradients AdapterParameters::by_place() const {
 }
 
 std::shared_ptr<const ModelAdapter> open_adapter(const Path& path, const ModelConfig& base,
-                                                 Stream& stream) {
+                                                 Stream& stream, const Holding& holding) {
   AdapterContent content = read_adapter(path, base);
   const uint64_t fingerprint = fingerprint_of(content, base);
   auto values =
-      std::make_shared<AdapterParameters>(base, std::move(content.layout), stream.device());
+      std::make_shared<AdapterParameters>(base, std::move(content.layout), holding, stream.device());
   content.layout = values->layout();
   values->load(content, stream);
   auto adapter = std::make_shared<ModelAdapter>(values->bind());

@@ -127,8 +127,8 @@ class AdapterParameters {
 };
 
 // An adapter from files, to be given to ModelWeights::adapter or to a batch's rows; it owns its
-// values. Throws as read_adapter() does.
+// values. holding: the part of it that is kept. Throws as read_adapter() does.
 std::shared_ptr<const ModelAdapter> open_adapter(const Path& path, const ModelConfig& base,
-                                                 Stream& stream);
+                                                 Stream& stream, const Holding& holding = {});
 
 }  // namespace dure

@@ -10,7 +10,9 @@
 #include "formats/config_fixture.h"
 #include "formats/gguf_model.h"
 #include "formats/hf_config.h"
+#include "model/adapter_fixture.h"
 #include "model/bf16_copies.h"
+#include "model/merge.h"
 #include "model/train_pass.h"
 #include "tensor/cpu_stream.h"
 
@@ -211,6 +213,62 @@ TEST(Load, ExpertsAreUsedWhereTheyLie) {
     EXPECT_EQ(check_in_place(at / "misaligned", sizes.stored + sizes.widened), logits);
     write_folder(at / "fp8", files.config(), fp8(files));
     EXPECT_NE(check_in_place(at / "fp8", 2 * sizes.experts + sizes.widened), logits);
+  }
+}
+
+// An adapter on every matrix beside the files' weights: the forward's log-probabilities, the
+// gradient of every factor, and each merged matrix, one after another.
+std::vector<float> adapted(const Path& path) {
+  CpuStream stream(2);
+  const auto files = std::make_shared<ModelFiles>(path);
+  ModelWeights weights = open_weights(files);
+  const auto values = random_adapter(weights.config, 3,
+                                     {LoraTarget::kAttention, LoraTarget::kDense,
+                                      LoraTarget::kShared, LoraTarget::kExperts, LoraTarget::kHead},
+                                     5, 0.1, stream);
+  const auto adapter = std::make_shared<const ModelAdapter>(values->bind());
+  weights.adapter = adapter;
+  AdapterParameters gradients(weights.config, values->layout());
+  const ModelAdapterGradients places = gradients.by_place();
+  ModelGradients frozen;
+  frozen.layers.resize(weights.config.layers.size());
+  const std::vector<int32_t> ids = {3, 14, 15, 9, 26, 5, 35, 8},
+                             targets = {14, 15, 9, 26, 5, 35, 8, 3};
+  const std::vector<int64_t> lengths = {8};
+  TrainPass pass(weights.config, {.rows_max = 8, .mtp = false, .adapter_rank = 3});
+  pass.forward(weights, {.ids = ids, .targets = targets, .document_lengths = lengths}, stream);
+  pass.token_log_probabilities(/*want_entropy=*/false, stream);
+  std::vector<float> out(pass.log_probability().begin(), pass.log_probability().end());
+  pass.backward({.valid_count = 8}, frozen, stream, &places);
+  out.insert(out.end(), gradients.flat().f32(),
+             gradients.flat().f32() + gradients.flat().elements());
+  AdapterMerger merger(adapter, files->config());
+  for (const ImpliedTensor& tensor : files->tensors()) {
+    if (!merger.changes(tensor.id)) continue;
+    const ConstTensorView merged = merger.merged(tensor.id, files->tensor(tensor.id));
+    out.insert(out.end(), static_cast<const float*>(merged.data),
+               static_cast<const float*>(merged.data) + merged.elements());
+  }
+  return out;
+}
+
+TEST(Load, AdaptersAddToExpertsInEveryStoredForm) {
+  CpuStream stream(2);
+  Parameters parameters(small_config());
+  parameters.initialise(3, stream);
+  const TemporaryFolder folder;
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    const Path at = folder.path() / std::string(dtype_info(dtype).name);
+    write_hf_folder(at / "m", parameters.config(), {}, *provide(parameters), {.dtype = dtype});
+    const ModelFiles files(at / "m");
+    write_folder(at / "fused", files.config(), fused(files));
+    write_gguf(at / "m.gguf", files);
+    write_folder(at / "misaligned", files.config(), misaligned(files));
+    const std::vector<float> one_by_one = adapted(at / "m");
+    for (const char* form : {"fused", "m.gguf", "misaligned"})
+      EXPECT_EQ(adapted(at / form), one_by_one) << form;
+    write_folder(at / "fp8", files.config(), fp8(files));
+    EXPECT_EQ(adapted(at / "fp8").size(), one_by_one.size());
   }
 }
 

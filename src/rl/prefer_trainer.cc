@@ -2,6 +2,8 @@
 #include "rl/prefer_trainer.h"
 
 #include "base/error.h"
+#include "base/log.h"
+#include "rl/idle_settings.h"
 #include "rl/preference_stage.h"
 #include "train/run.h"
 #include "train/shards.h"
@@ -14,6 +16,7 @@ RunOptions run_options(const PreferConfig& config) {
       .title = "prefer",
       .folder = config.output,
       .config = to_json(config),
+      .defaults = to_json(PreferConfig{}),
       .steps = config.steps,
       .schedule = make_schedule(config.schedule, config.optimiser.learning_rate, config.steps),
       .checkpoint_steps = config.record.checkpoint_steps,
@@ -22,6 +25,13 @@ RunOptions run_options(const PreferConfig& config) {
       .heldout_steps = config.record.eval_steps,
       .tensorboard = config.record.tensorboard,
   };
+}
+
+// What stands beside the objective with its own defaults.
+PreferConfig plain_of(const PreferConfig& config) {
+  PreferConfig plain;
+  plain.objective = PreferenceOptions(config.objective.objective);
+  return plain;
 }
 
 }  // namespace
@@ -52,10 +62,23 @@ void check_prefer(const PreferConfig& config) {
     refuse("objective.rpo_alpha: orpo has this term already, of weight 1; set it to 0");
 }
 
+std::vector<std::string> idle_settings(const PreferConfig& config) {
+  using enum PreferenceObjective;
+  const PreferenceObjective chosen = config.objective.objective;
+  const std::string with = fmt::format("with objective {}", name_of(chosen));
+  return idle_settings(to_json(config), to_json(plain_of(config)),
+                       {{"objective.beta", chosen == kSimper || chosen == kGrouper, with},
+                        {"objective.simpo_gamma", chosen != kSimpo, with},
+                        {"objective.desirable_weight", chosen != kKto, with},
+                        {"objective.undesirable_weight", chosen != kKto, with}});
+}
+
 void run_prefer(const PreferConfig& config, Group& group) {
   check_prefer(config);
+  if (group.is_first())
+    for (const std::string& line : idle_settings(config)) log_warn("{}", line);
   const RunOptions options = run_options(config);
-  require_init(config.init, options.folder);
+  require_init(config.init, config.lora, options.folder);
   Mesh mesh(group, config.ranks.shape());
   PreferenceStage stage(config, mesh);
   Run(options, stage, mesh).run();

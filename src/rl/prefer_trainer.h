@@ -85,6 +85,9 @@ struct PreferConfig {
 // Throws kInvalidArgument naming a field that is empty or wrong, before anything is opened.
 void check_prefer(const PreferConfig& config);
 
+// A line for each setting that does nothing as the others stand.
+std::vector<std::string> idle_settings(const PreferConfig& config);
+
 // Runs to the end, or continues where the folder's last checkpoint stands; a finished run is left
 // as it is. Leaves OUTPUT/model (a Hugging Face folder). Throws kInterrupted after saving,
 // kDiverged naming the step, and whatever files and options get wrong.

@@ -114,7 +114,7 @@ Json PreferenceStage::identity() const {
   out["objective"] = name_of(config_.objective.objective);
   out["optimiser.kind"] = name_of(config_.optimiser.kind);
   add_identity(config_.train, out);
-  if (config_.lora.wanted()) out["lora"] = to_json(config_.lora);
+  add_identity(config_.lora, out);
   out["init content"] = content_hash(init_, "model.safetensors");
   return out;
 }
@@ -141,8 +141,9 @@ void PreferenceStage::open(const Checkpoint* from) {
                 .files = files_,
                 .init = config_.init,
                 .source = config_.output,
-                .seed = static_cast<uint64_t>(config_.seed)},
-               options, from == nullptr, stream_, mesh_, learner_);
+                .seed = static_cast<uint64_t>(config_.seed),
+                .checkpoint = from == nullptr ? Path() : from->path()},
+               options, stream_, mesh_, learner_);
   if (from != nullptr) {
     const Json& drawn = from->state().at("drawn");
     for (size_t i = 0; i < drawn_.size(); ++i) drawn_[i] = drawn.at(i).as_int("drawn");
@@ -169,18 +170,19 @@ std::vector<const TokenDocument*> PreferenceStage::documents() const {
   return out;
 }
 
-// Of the model that the run started from, which may be gone.
-Json PreferenceStage::init_hash(const Checkpoint* from) const {
-  return from == nullptr ? content_hash(init_, "model.safetensors")
-                         : from->state().at("identity").at("init content");
+// Of what the run started from, the model and an adapter that was there: both may be gone.
+std::string PreferenceStage::start_hash(const Checkpoint* from) const {
+  const Json now = from == nullptr ? identity() : from->state().at("identity");
+  std::string out = now.at("init content").dump();
+  if (!config_.lora.from.empty()) out += now.at("lora.from content").dump();
+  return out;
 }
 
 void PreferenceStage::open_references(const Checkpoint* from) {
   if (!needs_reference(config_.objective.objective)) return hand_out({});
   const std::vector<const TokenDocument*> all = documents();
   const Path file = Path(config_.output) / "reference_logps.bin";
-  const uint64_t identity =
-      hash_of(all, init_hash(from).dump() + name_of(config_.train.arithmetic));
+  const uint64_t identity = hash_of(all, start_hash(from) + name_of(config_.train.arithmetic));
   std::optional<std::vector<double>> references =
       read_reference_log(file, identity, std::ssize(all));
   const bool together = divided();
@@ -194,22 +196,33 @@ void PreferenceStage::open_references(const Checkpoint* from) {
   hand_out(*references);
 }
 
+// Puts the first model's weights into the learner; that they are the run's own is known by its
+// identity.
+void PreferenceStage::load_start() {
+  const auto require = [&](const Path& path, const char* what) {
+    if (path_exists(path)) return;
+    fail(ErrorCode::kNotFound,
+         "{}: reference_logps.bin is missing or not of this run, and the {} it is made with ({}) "
+         "is gone: bring one of them back",
+         config_.output, what, path.string());
+  };
+  require(init_, "model");
+  if (!config_.lora.from.empty()) {
+    require(config_.lora.from, "adapter");
+    learner_->adapter()->load(read_adapter_to_train(config_.lora, files_->config(), config_.output),
+                              stream_);
+  } else if (!config_.lora.wanted()) {  // A new adapter adds nothing.
+    load_parameters(ModelFiles(init_), learner_->parameters(), stream_);
+  }
+  learner_->parameters_changed();
+}
+
 // With the first model's weights, which a run that goes on replaces by its own afterwards.
 std::vector<double> PreferenceStage::compute_references(
     const Checkpoint* from, std::span<const TokenDocument* const> documents) {
   if (from != nullptr) {
-    if (!path_exists(init_))
-      fail(ErrorCode::kNotFound,
-           "{}: reference_logps.bin is missing or not of this run, and the model it is made with "
-           "({}) is gone: bring one of them back",
-           config_.output, config_.init);
-    if (!(content_hash(init_, "model.safetensors") == init_hash(from)))
-      fail(ErrorCode::kInvalidArgument, "{}: init ({}) is not the model that the run started from",
-           config_.output, config_.init);
     log_warn("{}: reference_logps.bin is missing or not of this run: made again", config_.output);
-    // A fresh adapter adds nothing: the weights are the first model's as they are.
-    if (!config_.lora.wanted()) load_parameters(ModelFiles(init_), learner_->parameters(), stream_);
-    learner_->parameters_changed();
+    load_start();
   }
   constexpr size_t kTogether = 256;
   std::optional<Progress> progress;

@@ -49,7 +49,8 @@ class PreferenceStage : public Stage {
  private:
   // Whether every rank takes part in the passes that make references.
   bool divided() const { return mesh_.shape().expert * mesh_.shape().pipeline > 1; }
-  Json init_hash(const Checkpoint* from) const;
+  std::string start_hash(const Checkpoint* from) const;
+  void load_start();
   std::vector<const TokenDocument*> documents() const;
   void open_references(const Checkpoint* from);
   std::vector<double> compute_references(const Checkpoint* from,

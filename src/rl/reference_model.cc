@@ -9,13 +9,16 @@
 namespace dure {
 namespace {
 
+void require_there(const Path& path, const char* what) {
+  if (path_exists(path)) return;
+  fail(ErrorCode::kNotFound,
+       "kl: {}: the {} that the run began with is gone, and kl.beta measures the distance from it; "
+       "put it back, or set kl.beta to 0",
+       path.string(), what);
+}
+
 ModelConfig config_of(const Path& init) {
-  if (!path_exists(init)) {
-    fail(ErrorCode::kNotFound,
-         "kl: {}: the model that the run began with is gone, and kl.beta measures the distance "
-         "from it; put it back, or set kl.beta to 0",
-         init.string());
-  }
+  require_there(init, "model");
   return ModelFiles(init).config();
 }
 
@@ -39,9 +42,12 @@ ReferenceModel::ReferenceModel(const Path& init, Learner& learner, Stream& strea
   copies_->bind(weights_);
 }
 
-ReferenceModel::ReferenceModel(const ModelWeights& adapted, Stream& stream)
-    : weights_(base_of(adapted, stream)) {
-  weights_.experts = adapted.experts;
+ReferenceModel::ReferenceModel(Learner& learner, const Path& from, Stream& stream)
+    : weights_(base_of(learner.weights(), stream)) {
+  weights_.experts = learner.exchange();
+  if (from.empty()) return;
+  require_there(from, "adapter");
+  weights_.adapter = open_adapter(from, weights_.config, stream, learner.adapter()->holding());
 }
 
 }  // namespace dure

@@ -2,8 +2,8 @@
 // term measures the distance from.
 //
 // Its weights as the learner holds its own, so that before the first update both give the same
-// bits. Memory: the parameters once more; beside an adapter none, its base is that model. Not here:
-// the term (objectives.h).
+// bits. Memory: the parameters once more; beside an adapter none, its base is that model, or the
+// factors of the adapter that is trained further, once more. Not here: the term (objectives.h).
 #pragma once
 
 #include <optional>
@@ -21,9 +21,11 @@ class ReferenceModel {
   // What is held of it is what the learner holds; the rest is reached by its exchange. Throws
   // kNotFound where the model folder is gone, and what reading it throws.
   ReferenceModel(const Path& init, Learner& learner, Stream& stream);
-  // Of a learner of an adapter: its base alone, in its stored types and where it is. What is behind
-  // `adapted` must outlive this.
-  ReferenceModel(const ModelWeights& adapted, Stream& stream);
+  // Of a learner of an adapter: its base, in its stored types and where it is, alone or with the
+  // adapter of `from`, which the run began with; empty: with a new one, which adds nothing. What is
+  // held is what `learner` holds, which must outlive this. Throws kNotFound where that adapter is
+  // gone.
+  ReferenceModel(Learner& learner, const Path& from, Stream& stream);
   ReferenceModel(const ReferenceModel&) = delete;
   ReferenceModel& operator=(const ReferenceModel&) = delete;
 

@@ -62,7 +62,7 @@ Json RlStage::identity() const {
   if (config_.reward != RewardOptions{}) out["reward"] = all.at("reward");
   if (config_.async.stale_steps > 0) out["async.stale_steps"] = config_.async.stale_steps;
   add_identity(config_.train, out);
-  if (config_.lora.wanted()) out["lora"] = all.at("lora");
+  add_identity(config_.lora, out);
   out["init content"] = content_hash(init_, "model.safetensors");
   return out;
 }
@@ -75,7 +75,10 @@ void RlStage::open(const Checkpoint* from) {
   folder_texts_ = folder_texts(*files_, texts_.require_tokenizer());
   room_ = rl_room(config_, texts_, files_->config().context_tokens, items_.get());
   make_folders(config_.output);
-  if (items_ != nullptr) items_->open_graders(config_.output);
+  if (items_ != nullptr) {
+    items_->open_graders(config_.output);
+    warn_of_no_heldout();
+  }
   check_experts_over_ranks(files_->config(), mesh_.shape(), config_.output);
   learner_options_ = rl_learner_options(config_, room_);
   learner_options_.stage_layers =
@@ -85,8 +88,9 @@ void RlStage::open(const Checkpoint* from) {
                 .files = files_,
                 .init = config_.init,
                 .source = config_.output,
-                .seed = static_cast<uint64_t>(config_.seed)},
-               learner_options_, from == nullptr, stream_, mesh_, learner_);
+                .seed = static_cast<uint64_t>(config_.seed),
+                .checkpoint = from == nullptr ? Path() : from->path()},
+               learner_options_, stream_, mesh_, learner_);
   if (GatheredWeights::needed(mesh_.shape())) gathered_.emplace(*learner_, files_, stream_);
   if (config_.async.stale_steps > 0) {
     open_sampler(from);
@@ -102,6 +106,16 @@ void RlStage::open(const Checkpoint* from) {
 // The first pass asks all ranks, of weights that are gathered.
 void RlStage::meet(const Checkpoint* from) {
   if (config_.filter.samples > 0) filter_items(from != nullptr);
+}
+
+void RlStage::warn_of_no_heldout() const {
+  const HeldoutItemOptions& wanted = config_.heldout;
+  if (wanted.one_in == 0 || wanted.every_steps == 0 || !items_->heldout().empty()) return;
+  if (mesh_.world().is_first())
+    log_warn(
+        "heldout.one_in is {}, and none of the {} items is held out by it: nothing will be "
+        "measured; lower it, or set it to 0",
+        wanted.one_in, items_->train().size());
 }
 
 void RlStage::open_sampler(const Checkpoint* from) {
@@ -133,7 +147,7 @@ Generator& RlStage::idle_generator() { return sampler_ ? sampler_->pause() : *ge
 
 void RlStage::open_reference() {
   if (config_.lora.wanted()) {
-    reference_ = std::make_unique<ReferenceModel>(learner_->weights(), stream_);
+    reference_ = std::make_unique<ReferenceModel>(*learner_, config_.lora.from, stream_);
   } else {
     reference_ = std::make_unique<ReferenceModel>(init_, *learner_, stream_);
   }
@@ -144,6 +158,7 @@ Json RlStage::filter_settings() const {
   const Json all = identity();
   Json out = Json::object();
   for (const char* name : {"init content", "seed", "rollout", "items"}) out[name] = all.at(name);
+  if (!config_.lora.from.empty()) out["lora.from content"] = all.at("lora.from content");
   out["samples"] = config_.filter.samples;
   out["arithmetic"] = name_of(config_.train.arithmetic);
   out["verifier"] = to_json(config_.verifier);

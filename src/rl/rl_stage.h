@@ -43,6 +43,7 @@ class RlStage : public Stage {
   void save_files(std::map<std::string, std::string>& files) override;
 
  private:
+  void warn_of_no_heldout() const;
   void open_sampler(const Checkpoint* from);
   Generator& idle_generator();  // of the weights as they are, between two steps
   void open_reference();

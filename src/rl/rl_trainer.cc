@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "rl/idle_settings.h"
 #include "rl/rl_stage.h"
 #include "train/run.h"
 #include "train/shards.h"
@@ -16,6 +18,7 @@ RunOptions run_options(const RlConfig& config) {
       .title = "rl",
       .folder = config.output,
       .config = to_json(config),
+      .defaults = to_json(RlConfig{}),
       .steps = config.steps,
       .schedule = make_schedule(config.schedule, config.optimiser.learning_rate, config.steps),
       .checkpoint_steps = config.checkpoint.every_steps,
@@ -104,10 +107,34 @@ void check_rl(const RlConfig& config) {
          "objective.drop_zero_variance is false: none is");
 }
 
+std::vector<std::string> idle_settings(const RlConfig& config) {
+  using enum Objective;
+  const Objective chosen = config.objective.objective;
+  const std::string with = fmt::format("with objective {}", name_of(chosen));
+  const bool weighted = chosen == kAgapo || chosen == kCispo;
+  const bool clipped = !weighted && chosen != kRloo;
+  RlConfig plain;
+  plain.objective = ObjectiveOptions(chosen);
+  return idle_settings(
+      to_json(config), to_json(plain),
+      {{"objective.epsilon", chosen == kRloo || chosen == kDrGrpo, with},
+       {"objective.std", chosen != kAgapo, with},
+       {"objective.ratio_max", !weighted, with},
+       {"objective.clip_low", !clipped, with},
+       {"objective.clip_high", !clipped, with},
+       {"objective.length_constant", chosen != kDrGrpo, with},
+       {"kl.estimator", config.kl.beta == 0, "while kl.beta is 0"},
+       {"entropy.action", config.entropy.floor == 0, "while entropy.floor is 0"},
+       {"reward.overlong_cache_tokens", config.reward.overlong == 0, "while reward.overlong is 0"},
+       {"async.sampler_threads", config.async.stale_steps == 0, "while async.stale_steps is 0"}});
+}
+
 void run_rl(const RlConfig& config, Group& group) {
   check_rl(config);
+  if (group.is_first())
+    for (const std::string& line : idle_settings(config)) log_warn("{}", line);
   const RunOptions options = run_options(config);
-  require_init(config.init, options.folder);
+  require_init(config.init, config.lora, options.folder);
   Mesh mesh(group, config.ranks.shape());
   RlStage stage(config, mesh);
   Run(options, stage, mesh).run();
@@ -118,7 +145,7 @@ void run_rl_filter(const RlConfig& config, Group& group) {
   if (config.filter.samples == 0)
     fail(ErrorCode::kInvalidArgument, "filter.samples is 0: say how many answers to each item");
   const RunOptions options = run_options(config);
-  require_init(config.init, options.folder);
+  require_init(config.init, config.lora, options.folder);
   Mesh mesh(group, config.ranks.shape());
   RlStage stage(config, mesh);
   const Run run(options, stage, mesh);  // Only looks: whether the folder is free.

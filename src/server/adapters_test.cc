@@ -41,6 +41,9 @@ TEST_F(AdaptersTest, AreListedBesideTheModel) {
   std::vector<std::string> names;
   for (const Json& item : list.as_array()) names.push_back(item.at("id").as_string());
   EXPECT_EQ(names, (std::vector<std::string>{"nano", "alias/of/it", "one", "two"}));
+  const HttpAnswer unknown = server.get("/v1/models/three");
+  EXPECT_EQ(unknown.status, 404);
+  EXPECT_NE(unknown.body.find("nano, alias/of/it, one, two"), std::string::npos) << unknown.body;
   const Json one = server.get("/v1/models/one").json();
   EXPECT_EQ(one.at("parent").as_string(), "nano");
   EXPECT_EQ(one.at("root").as_string(), path_of("one"));

@@ -3,6 +3,7 @@
 
 #include "server/api_call.h"
 #include "server/completion_request.h"
+#include "server/generation_fields.h"
 #include "server/messages_api.h"
 #include "server/prepare.h"
 #include "server/responses_api.h"
@@ -96,13 +97,8 @@ HttpResponse Api::model(const Call& call) const {
   const auto& names = call.model().names;
   if (const ServedAdapter* adapter = call.model().find_adapter(name))
     return json_response(adapter_json(call.model(), *adapter));
-  if (std::find(names.begin(), names.end(), name) == names.end()) {
-    ApiError error = api_fault(404, "model_not_found",
-                               fmt::format("The model `{}` does not exist. Here is: {}.",
-                                           name.substr(0, 100), call.model().name()));
-    error.param = "model";
-    throw error;
-  }
+  if (std::find(names.begin(), names.end(), name) == names.end())
+    throw no_such_model(name, call.model());
   return json_response(model_json(call.model(), name));
 }
 

@@ -149,20 +149,24 @@ class ToldNames {
 
 }  // namespace
 
+ApiError no_such_model(const std::string& name, const ServedModel& model) {
+  std::string names;
+  for (const std::string& known : model.names) names += (names.empty() ? "" : ", ") + known;
+  for (const ServedAdapter& known : model.adapters) names += ", " + known.name;
+  ApiError error = bad_field("model", fmt::format("The model `{}` does not exist. Here is: {}.",
+                                                  name.substr(0, 100), names));
+  error.status = 404;
+  error.code = "model_not_found";
+  return error;
+}
+
 const ServedAdapter* check_model(ApiFields& fields, const ServedModel& model) {
   const std::optional<std::string> name = fields.string("model");
   if (!name) return nullptr;
   if (const ServedAdapter* adapter = model.find_adapter(*name)) return adapter;
   if (model.any_name) return nullptr;
   if (std::find(model.names.begin(), model.names.end(), *name) != model.names.end()) return nullptr;
-  std::string names;
-  for (const std::string& known : model.names) names += (names.empty() ? "" : ", ") + known;
-  for (const ServedAdapter& known : model.adapters) names += ", " + known.name;
-  ApiError error = bad_field("model", fmt::format("The model `{}` does not exist. Here is: {}.",
-                                                  name->substr(0, 100), names));
-  error.status = 404;
-  error.code = "model_not_found";
-  throw error;
+  throw no_such_model(*name, model);
 }
 
 std::vector<std::string> read_stops(ApiFields& fields, const char* name, size_t count_max) {

@@ -41,6 +41,8 @@ std::vector<std::string> unknown_fields(const ApiFields& body, const GenerationF
 // The adapter that `model` names, null for the model itself, which an absent name means too.
 // Refuses any other name: 404.
 const ServedAdapter* check_model(ApiFields& fields, const ServedModel& model);
+// 404: names the model and the adapters that there are.
+[[nodiscard]] ApiError no_such_model(const std::string& name, const ServedModel& model);
 
 // Everything but logprobs, whose forms differ, into `out`.
 void read_generation(ApiFields& fields, const ServedModel& model, GenerationFields& out);

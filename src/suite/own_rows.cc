@@ -33,6 +33,22 @@ void check_question(const Json& row, const std::string& where) {
          prompt != nullptr ? "prompt" : "messages");
 }
 
+// As OpenAI writes them; what else stands in a declaration is for the template.
+void check_tools(const Json& row, const std::string& where) {
+  const Json* tools = row.find("tools");
+  if (tools == nullptr || tools->is_null()) return;
+  if (!tools->is_array())
+    fail(ErrorCode::kInvalidArgument, "{}: tools should be a list of declarations, not {}", where,
+         tools->kind_name());
+  for (size_t i = 0; i < tools->size(); ++i) {
+    if (!tools->at(i).is_object())
+      fail(ErrorCode::kInvalidArgument,
+           "{}: tools[{}] should be a declaration ({{type, function: {{name, parameters}}}}), not "
+           "{}",
+           where, i, tools->at(i).kind_name());
+  }
+}
+
 // A row may have any fields; one that is nearly the name of an answer, where there is none, is it.
 void check_answer(const Json& row, const std::string& where) {
   const std::vector<std::string> names = {"answer", "answers", "reference"};
@@ -74,10 +90,7 @@ void check_grader(const Json& row, const std::string& where) {
 
 void check_own_row(const Json& row, const std::string& where) {
   check_question(row, where);
-  const Json* tools = row.find("tools");
-  if (tools != nullptr && !tools->is_null() && !tools->is_array())
-    fail(ErrorCode::kInvalidArgument, "{}: tools should be a list of declarations, not {}", where,
-         tools->kind_name());
+  check_tools(row, where);
   check_answer(row, where);
   check_grader(row, where);
 }

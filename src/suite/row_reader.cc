@@ -28,14 +28,15 @@ RowFormat format_of(const Path& path, RowFormat given) {
        path.string());
 }
 
-std::vector<Json> rows_of_lines(const Path& path, bool keys_once = false) {
+// `own`: written by hand.
+std::vector<Json> rows_of_lines(const Path& path, bool own = false) {
   std::vector<Json> out;
   LineReader lines(path);
   std::string line;
   while (lines.next(line)) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const std::string where = fmt::format("{}:{}", path.string(), lines.number());
-    Json row = keys_once ? parse_json_keys_once(line, where) : parse_json(line, where);
+    Json row = own ? parse_json_exactly(line, where) : parse_json(line, where);
     if (!row.is_object())
       fail(ErrorCode::kCorrupt, "{}: a row is an object; this is {}", where, row.kind_name());
     out.push_back(std::move(row));

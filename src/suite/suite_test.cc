@@ -310,6 +310,11 @@ TEST_F(SuiteTest, RowsThatAreNoneAreRefusedByTheirNumber) {
       {R"({"prompt":"p","answer":"1","reference":"2"})", "both answer and reference"},
       {R"({"prompt":"p","anwser":"1"})", "'anwser' meant as 'answer'"},
       {R"({"prompt":"p","answer":"1","answer":"2"})", "rows.jsonl:2: the key 'answer' comes twice"},
+      {R"({"prompt":"p","answer":"1","tools":[5]})", "tools[0] should be a declaration"},
+      {R"({"prompt":"p","answer":9223372036854775808})",
+       "rows.jsonl:2: 'answer': 9223372036854775808 is an integer outside of"},
+      {R"({"prompt":"p","answer":"1","level":-100000000000000000000})",
+       "'level': -100000000000000000000 is an integer outside of"},
   };
   for (const auto& [row, what] : bad)
     EXPECT_NE(said(row).find(what), std::string::npos) << row << ": " << said(row);

@@ -58,7 +58,8 @@ struct SourceFile {
   // they lie below one of `document_folders`, templates of a path beside the file.
   std::string documents;
   std::vector<std::string> document_folders;
-  bool keys_once = false;  // JSON lines: a key that comes twice in an object is refused
+  // JSON lines: a key that comes twice in an object is refused, and an integer beyond int64
+  bool keys_once = false;
   template <typename V>
   void visit(V& v) {
     v("paths", paths, "names of the file in the layouts it comes in; * stands for anything");
@@ -74,7 +75,8 @@ struct SourceFile {
     v("unpack", unpack, "fields that are JSON as text, also packed by zlib and base64");
     v("documents", documents, "the field that names text files, read into the field documents");
     v("document_folders", document_folders, "templates of where these lie, beside the file");
-    v("keys_once", keys_once, "JSON lines: a key that comes twice in an object is refused");
+    v("keys_once", keys_once,
+      "JSON lines: a key that comes twice in an object, or an integer beyond 64 bits, is refused");
   }
 };
 

@@ -109,9 +109,20 @@ std::vector<SharedBlock> Learner::make_blocks() {
 
 AdapterStart start_adapter(const LoraOptions& options, std::shared_ptr<const ModelFiles> files,
                            Arithmetic arithmetic, const std::string& init,
-                           const std::string& source, const Holding& holding) {
-  AdapterLayout layout = adapter_layout(options, files->config(), source);
-  return {open_weights(std::move(files), arithmetic, holding), std::move(layout), init};
+                           const std::string& source, const Holding& holding,
+                           const Path& checkpoint) {
+  const ModelConfig& base = files->config();
+  AdapterContent content;
+  if (options.from.empty()) {
+    content.layout = adapter_layout(options, base, source);
+  } else if (checkpoint.empty()) {
+    content = read_adapter_to_train(options, base, source);
+  } else {
+    content.layout = read_adapter(checkpoint, base).layout;
+    require_lora(options, content.layout, base, source);
+  }
+  return {open_weights(std::move(files), arithmetic, holding), std::move(content.layout), init,
+          std::move(content.factors)};
 }
 
 Learner::Learner(AdapterStart start, const LearnerOptions& options, Stream& stream, Mesh& mesh)
@@ -442,14 +453,30 @@ Path Learner::result_file(const Path& run_folder) const {
                   : run_folder / "model" / "config.json";
 }
 
-void open_learner(const LearnerStart& start, const LearnerOptions& options, bool fresh,
-                  Stream& stream, Mesh& mesh, std::optional<Learner>& out) {
+namespace {
+
+void open_adapter_learner(const LearnerStart& start, const LearnerOptions& options, Stream& stream,
+                          Mesh& mesh, std::optional<Learner>& out) {
+  const Holding holding = holding_of(mesh.shape(), mesh.place(), options.stage_layers);
+  AdapterStart adapter = start_adapter(start.lora, start.files, options.arithmetic, start.init,
+                                       start.source, holding, start.checkpoint);
+  const AdapterContent content{.layout = adapter.layout, .factors = std::move(adapter.factors)};
+  out.emplace(std::move(adapter), options, stream, mesh);
+  if (!start.checkpoint.empty()) return;
+  if (content.factors.empty()) {
+    out->adapter()->initialise(start.seed, stream);
+  } else {
+    out->adapter()->load(content, stream);
+  }
+}
+
+}  // namespace
+
+void open_learner(const LearnerStart& start, const LearnerOptions& options, Stream& stream,
+                  Mesh& mesh, std::optional<Learner>& out) {
+  const bool fresh = start.checkpoint.empty();
   if (start.lora.wanted()) {
-    const Holding holding = holding_of(mesh.shape(), mesh.place(), options.stage_layers);
-    out.emplace(start_adapter(start.lora, start.files, options.arithmetic, start.init, start.source,
-                              holding),
-                options, stream, mesh);
-    if (fresh) out->adapter()->initialise(start.seed, stream);
+    open_adapter_learner(start, options, stream, mesh, out);
   } else {
     out.emplace(start.config, options, stream, mesh);
     if (fresh && start.files) {

@@ -59,6 +59,7 @@ struct AdapterStart {
   ModelWeights base;
   AdapterLayout layout;
   std::string base_name;  // as the adapter's files name it
+  std::vector<AdapterFactors> factors = {};  // of an adapter that is there; empty: a new one
 };
 
 struct UpdateResult {
@@ -67,19 +68,23 @@ struct UpdateResult {
 };
 
 // The start of an adapter that `options` ask for, beside the model of `files`. `init` is its name
-// for the adapter's files, `source` the configuration's for messages.
+// for the adapter's files, `source` the configuration's for messages. `checkpoint`: where the run
+// goes on; it has the layout of an adapter that options.from named, which may be gone.
 AdapterStart start_adapter(const LoraOptions& options, std::shared_ptr<const ModelFiles> files,
                            Arithmetic arithmetic, const std::string& init,
-                           const std::string& source, const Holding& holding = {});
+                           const std::string& source, const Holding& holding = {},
+                           const Path& checkpoint = {});
 
 // Where a run's learner begins: what `lora` asks for beside the model of `files`, or all weights,
-// those of `files` or, where there are none, new ones of `seed`.
+// those of `files` or, where there are none, new ones of `seed`; or with what is still to be loaded
+// of a checkpoint.
 struct LearnerStart {
   const LoraOptions& lora;
   const ModelConfig& config;
   std::shared_ptr<const ModelFiles> files;
   std::string init, source;  // as start_adapter() has them
   uint64_t seed = 0;
+  Path checkpoint;  // empty: the run begins
 };
 
 class Learner {
@@ -207,9 +212,8 @@ class Learner {
   bool reduced_ = false;
 };
 
-// Makes the learner of a run. `fresh`: what it begins with stands in it; else a checkpoint is still
-// to be loaded.
-void open_learner(const LearnerStart& start, const LearnerOptions& options, bool fresh,
-                  Stream& stream, Mesh& mesh, std::optional<Learner>& out);
+// Makes the learner of a run.
+void open_learner(const LearnerStart& start, const LearnerOptions& options, Stream& stream,
+                  Mesh& mesh, std::optional<Learner>& out);
 
 }  // namespace dure

@@ -58,7 +58,7 @@ Json NextTokenStage::identity() const {
   out["batch.tokens"] = config_.batch.tokens;
   out["optimiser.kind"] = name_of(config_.optimiser.kind);
   add_identity(config_.train, out);
-  if (config_.lora.wanted()) out["lora"] = all.at("lora");
+  add_identity(config_.lora, out);
   out["model"] = model_;
   out["tokenizer content"] = content_hash(tokenizer_path_, "tokenizer.json");
   if (!init_.empty()) out["init content"] = content_hash(init_, "model.safetensors");
@@ -121,8 +121,9 @@ void NextTokenStage::open(const Checkpoint* from) {
                 .files = start_->files,
                 .init = config_.init,
                 .source = source_,
-                .seed = static_cast<uint64_t>(config_.seed)},
-               learner_options(), from == nullptr, stream_, mesh_, learner_);
+                .seed = static_cast<uint64_t>(config_.seed),
+                .checkpoint = from == nullptr ? Path() : from->path()},
+               learner_options(), stream_, mesh_, learner_);
   if (from == nullptr) return;
   BatchState state;
   from_json(state, from->state().at("data"), from->path().string() + ": data");

@@ -8,6 +8,8 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "formats/adapter_files.h"
+#include "formats/model_files.h"
 #include "runs/run_registration.h"
 #include "train/run_identity.h"
 
@@ -199,7 +201,8 @@ void Run::open_records() {
 void Run::say_continuing() const {
   const Json* then = checkpoint_->state().find("config");
   const std::string changed =
-      then != nullptr ? changed_fields(*then, without_ranks(options_.config)) : "";
+      then != nullptr ? changed_fields(*then, without_ranks(options_.config), options_.defaults)
+                      : "";
   log_info("{}: continuing at step {} of {}{}", options_.folder.string(), step_, options_.steps,
            changed.empty() ? "" : "; changed: " + changed);
 }
@@ -281,9 +284,12 @@ void Run::require_finite_weights() {
                   fmt::format("after step {} a weight is not finite", step_));
 }
 
-void require_init(const std::string& init, const Path& folder) {
+void require_init(const std::string& init, const LoraOptions& lora, const Path& folder) {
   const Path checkpoints = folder / "checkpoints";
-  if (!path_exists(checkpoints) || !latest_checkpoint(checkpoints)) find_model(init);
+  if (path_exists(checkpoints) && latest_checkpoint(checkpoints)) return;
+  const Path model = find_model(init);
+  if (!lora.from.empty())
+    read_adapter_to_train(lora, ModelFiles(model, Extent::kHeader).config(), folder.string());
 }
 
 }  // namespace dure

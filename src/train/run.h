@@ -18,6 +18,7 @@
 #include <optional>
 #include <string>
 
+#include "formats/adapter_layout.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
 #include "train/schedule.h"
@@ -63,7 +64,8 @@ class Stage {
 struct RunOptions {
   std::string title;  // "pretrain": of the progress line
   Path folder;
-  Json config;  // written to config.json and into checkpoints
+  Json config;                     // written to config.json and into checkpoints
+  Json defaults = Json::object();  // of its fields
   int64_t steps = 0;
   WsdSchedule schedule;
   int64_t checkpoint_steps = 50;   // >= 1; after the last step always
@@ -130,7 +132,8 @@ class Run {
 };
 
 // Throws kNotFound where neither the model that a run starts from is there nor a checkpoint in
-// `folder` to go on from. Before the folder is made.
-void require_init(const std::string& init, const Path& folder);
+// `folder` to go on from; of a run that begins with an adapter what is wrong with that one for the
+// model. Before the folder is made.
+void require_init(const std::string& init, const LoraOptions& lora, const Path& folder);
 
 }  // namespace dure

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/options.h"
 #include "data/corpus.h"
 #include "formats/model_files.h"
 
@@ -125,6 +126,20 @@ Json corpus_hash(const Path& corpus) {
   return Json(fmt::format("{:016x}", xxh64(all)));
 }
 
+void add_identity(const LoraOptions& options, Json& identity) {
+  if (!options.from.empty()) {
+    Json values = content_hash(options.from, "adapter_model.safetensors");
+    if (std::filesystem::is_directory(options.from))
+      values = Json(values.dump() + content_hash(options.from, "adapter_config.json").dump());
+    identity["lora.from content"] = std::move(values);
+  } else if (options.wanted()) {
+    Json fields = Json::object();
+    for (const auto& [name, value] : to_json(options).as_object())
+      if (name != "from") fields[name] = value;
+    identity["lora"] = std::move(fields);
+  }
+}
+
 Json require_same_run(const Checkpoint& checkpoint, const Json& identity, const Path& folder) {
   const Json* saved = checkpoint.state().find("identity");
   const Json full = filled(identity, saved);
@@ -140,12 +155,14 @@ Json require_same_run(const Checkpoint& checkpoint, const Json& identity, const 
   return full;
 }
 
-std::string changed_fields(const Json& then, const Json& now) {
+std::string changed_fields(const Json& then, const Json& now, const Json& defaults) {
   std::map<std::string, Json> before, after;
+  flatten(defaults, "", before);
   flatten(then, "", before);
   flatten(now, "", after);
   std::string out;
   for (const Difference& d : differences(before, after)) {
+    if (d.now == nullptr) continue;
     out += fmt::format("{}{} {} -> {}", out.empty() ? "" : ", ", d.name, text_of(d.then),
                        text_of(d.now));
   }

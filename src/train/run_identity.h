@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "formats/adapter_layout.h"
 #include "train/checkpoint.h"
 
 namespace dure {
@@ -28,12 +29,18 @@ Json content_hash(const Path& path, const char* name);
 // Null where the folder is not there.
 Json corpus_hash(const Path& corpus);
 
+// Adds "lora" where an adapter is trained: the options of a new one, the content of one that is
+// trained further ("lora.from content").
+void add_identity(const LoraOptions& options, Json& identity);
+
 // `identity` with what is null in it as checkpoint.state().at("identity") has it. Throws
 // kInvalidArgument naming the first field that differs there ("data.tasks.addition.digits_max"),
 // and `folder`.
 Json require_same_run(const Checkpoint& checkpoint, const Json& identity, const Path& folder);
 
-// "steps 20 -> 30, loss.mtp_coefficient 0.05 -> 0": the fields that differ; "" where none does.
-std::string changed_fields(const Json& then, const Json& now);
+// "steps 20 -> 30, loss.mtp_coefficient 0.05 -> 0": the fields that differ; "" where none does. Of
+// one that an older version did not know its default counts as what stood there; one that is no
+// field any more was not changed by anybody.
+std::string changed_fields(const Json& then, const Json& now, const Json& defaults);
 
 }  // namespace dure

@@ -334,10 +334,11 @@ TEST_F(RunTest, AnotherRunIsRefusedBeforeAnythingIsOpened) {
 
 TEST(RunIdentity, ChangedFieldsAreNamedInALine) {
   const Json then = parse_json(R"({"steps":20,"loss":{"a":1,"b":[1]},"gone":1})", "then");
-  const Json now = parse_json(R"({"steps":30,"loss":{"a":1,"b":[2]},"new":null})", "now");
-  EXPECT_EQ(changed_fields(then, now),
-            "gone 1 -> nothing, loss.b [1] -> [2], steps 20 -> 30, new nothing -> null");
-  EXPECT_EQ(changed_fields(then, then), "");
+  const Json now = parse_json(R"({"steps":30,"loss":{"a":1,"b":[2],"new":3},"set":"x"})", "now");
+  const Json defaults = parse_json(R"({"steps":1,"loss":{"new":3},"set":""})", "defaults");
+  EXPECT_EQ(changed_fields(then, now, defaults),
+            "loss.b [1] -> [2], set \"\" -> \"x\", steps 20 -> 30");
+  EXPECT_EQ(changed_fields(then, then, defaults), "");
 }
 
 TEST(RunIdentity, ACorpusIsWhatItHolds) {

@@ -101,6 +101,7 @@ RunOptions run_options(const TrainConfig& config, int64_t steps) {
       .title = name_of(config.stage),
       .folder = config.output,
       .config = to_json(config),
+      .defaults = to_json(TrainConfig{}),
       .steps = steps,
       .schedule = make_schedule(config.schedule, config.optimiser.learning_rate, steps),
       .checkpoint_steps = config.record.checkpoint_steps,
@@ -133,7 +134,7 @@ void run_training(const TrainConfig& config, const Json& model, const std::strin
   if (config.init.empty()) {
     require_tokenizer(config, source);
   } else {
-    require_init(config.init, config.output);
+    require_init(config.init, config.lora, config.output);
   }
   TrainConfig resolved = config;
   const auto prepare = [&] {
