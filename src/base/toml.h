@@ -1,8 +1,8 @@
 // base/toml.h: TOML 1.0 as a Json value.
 //
-// Tables are objects with their keys in order, arrays of tables lists of objects; dates and times
-// are texts as they stand in the file. Not checked: that a table was written inline, and then is
-// added to. Not here: what the values mean, writing TOML. Source: toml.io, v1.0.0.
+// Tables are objects, their keys in alphabetical order; arrays of tables lists of objects; dates and
+// times texts in ISO 8601's form. Reading is toml++'s, in toml.cc alone. Not here: what the values
+// mean, writing TOML. Source: toml.io, v1.0.0.
 #pragma once
 
 #include <string_view>
@@ -11,8 +11,8 @@
 
 namespace dure {
 
-// `source` names the text in errors. Throws kCorrupt with the line and what was expected there: a
-// key or table that comes twice among it. Depth is limited to 64.
+// `source` names the text in errors. Throws kCorrupt with the line and what was expected there. Depth
+// is limited to 256.
 Json parse_toml(std::string_view text, std::string_view source);
 Json load_toml(const Path& path);
 
