@@ -121,6 +121,13 @@ std::vector<int64_t> harmony_ends(const Tokenizer& tokenizer) {
 
 const Tokenizer& ChatTexts::require_tokenizer() const {
   if (tokenizer) return *tokenizer;
+  for (const char* other : {"vocab.json", "tokenizer.model", "tekken.json"}) {
+    if (!path_exists(Path(source) / other)) continue;
+    fail(ErrorCode::kNotFound,
+         "{}: the tokenizer is there as {} alone; tokenizer.json is needed, which transformers "
+         "writes (AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER))",
+         source, other);
+  }
   fail(ErrorCode::kNotFound,
        "{}: the model brings no tokenizer; put a tokenizer.json into its folder", source);
 }

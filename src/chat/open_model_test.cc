@@ -162,6 +162,9 @@ TEST_F(OpenModels, WithoutATokenizerNobodyTalks) {
     EXPECT_EQ(code, ErrorCode::kNotFound);
   };
   refused([&] { model.texts.require_tokenizer(); });
+  write_file(folder_.path() / "bare" / "vocab.json", "{}");
+  EXPECT_NE(message_of([&] { model.texts.require_tokenizer(); }).find("as vocab.json alone"),
+            std::string::npos);
   refused([&] { Conversation(model.texts).prompt(); });
   refused([&] { AnswerStream::plain(model.texts); });
   refused([&] { Speaker(model, {}, stream_); });

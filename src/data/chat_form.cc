@@ -105,16 +105,22 @@ Json message_of(const char* role, const Json& content) {
   return message;
 }
 
+std::string lower(std::string name) {
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name;
+}
+
 // In the spellings that datasets have, in any case; others are refused as unknown roles.
 std::string role_of_speaker(const std::string& from) {
-  std::string name = from;
-  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const std::string name = lower(from);
   if (name == "human") return "user";
-  for (const char* answers : {"gpt", "chatgpt", "model", "bot", "ai", "function_call"})
+  for (const char* answers : {"gpt", "chatgpt", "model", "bot", "ai"}) {
     if (name == answers) return "assistant";
+  }
   for (const char* results :
-       {"observation", "function", "function_response", "tool_response", "ipython"})
+       {"observation", "function", "function_response", "tool_response", "ipython"}) {
     if (name == results) return "tool";
+  }
   return name;
 }
 
@@ -154,10 +160,9 @@ Json without_speaker(const Json& message) {
   }
   if (from == nullptr || role != nullptr) return message;
   if (!from->is_string()) refuse("'from' of a message is not a string");
-  const std::string& speaker = from->as_string();
-  const bool calls = speaker == "function_call";
+  const bool calls = lower(from->as_string()) == "function_call";
   Json out = Json::object();
-  out["role"] = role_of_speaker(speaker);
+  out["role"] = calls ? "assistant" : role_of_speaker(from->as_string());
   for (const auto& [key, value] : message.as_object()) {
     if (key == "value" && calls) {
       out["tool_calls"] = calls_of(value);

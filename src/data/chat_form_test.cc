@@ -159,6 +159,8 @@ TEST(ChatForm, BrokenRecordsAreNamed) {
       {R"({"prompt":"p","completion":"c","label":false})", "dure prefer"},
       {R"({"messages":[)" + turns + R"(],"images":["a.png"]})", "'images' beside the conversation"},
       {R"({"data":[{"text":"x"}],"version":1})", "a list 'data': give the list alone"},
+      {R"({"messages":[{"role":"user","content":"q"},{"role":"function_call","content":"{}"}]})",
+       "unknown role 'function_call'"},
       {R"({"title":"x","body":"y"})", R"(but "title", "body")"},
       {R"({"conversations":[{"from":5,"value":"x"}]})", "'from' of a message is not a string"},
       {R"({"conversations":[{"from":"alien","value":"x"}]})", "unknown role 'alien'"},

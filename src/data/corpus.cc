@@ -176,9 +176,24 @@ std::string changed_fields(const Path& out, const CorpusOptions& options) {
   return list;
 }
 
+// A run that was put into a corpus's folder would be deleted with it.
+void check_nothing_else(const Path& out) {
+  const Json manifest = corpus_manifest(out);
+  for (const auto& entry : fs::directory_iterator(out)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "manifest.json" || name.starts_with(".") || manifest.at("files").contains(name))
+      continue;
+    fail(ErrorCode::kInvalidArgument,
+         "{} holds more than a prepared corpus ({}), which would be deleted: give --out another "
+         "name",
+         out.string(), name);
+  }
+}
+
 // Files that changed are why one prepares again; a corpus of something else may still be wanted.
 void check_replacement(const Path& out, const CorpusOptions& options, bool force) {
   if (!path_exists(out / "manifest.json")) return;
+  check_nothing_else(out);
   const std::string changed = changed_fields(out, options);
   if (!changed.empty() && !force) {
     fail(ErrorCode::kInvalidArgument,

@@ -67,6 +67,25 @@ TEST(PreferenceRecord, EveryFormIsAPromptAndItsResponses) {
   EXPECT_EQ(record_of(R"({"prompt":"Q","completion":"A","label":false})").rewards[0], 0);
 }
 
+// Beside the prompt, as many files have it: in every form the prompt begins with it.
+TEST(PreferenceRecord, ASystemTextBesideThePromptComesFirst) {
+  const std::string user = R"({"role":"user","content":"Q"})";
+  const std::string good = R"({"role":"assistant","content":"A"})";
+  for (const std::string& row :
+       {std::string(R"({"system":"S","prompt":"Q","chosen":"A","rejected":"B"})"),
+        R"({"system_prompt":"S","prompt":[)" + user + R"(],"chosen":[)" + good +
+            R"(],"rejected":"B"})",
+        std::string(R"({"system":"S","prompt":"Q","completion":"A","label":true})")}) {
+    const PreferenceRecord record = record_of(row);
+    ASSERT_EQ(record.prompt.size(), 2u) << row;
+    EXPECT_EQ(record.prompt.at(size_t{0}).at("role"), Json("system"));
+    EXPECT_EQ(content_at(record.prompt, 0), "S");
+    EXPECT_EQ(content_at(record.responses[0], 0), "A");
+  }
+  EXPECT_EQ(record_of(R"({"system":"","prompt":"Q","chosen":"A","rejected":"B"})").prompt.size(),
+            1u);
+}
+
 TEST(PreferenceRecord, OpenAisPreferenceFilesAreRead) {
   const PreferenceRecord record = read_preference_record(
       parse_json(

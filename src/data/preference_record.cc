@@ -38,7 +38,7 @@ bool begins_with_answer(const Json& list) {
   return role != nullptr && (*role == Json("assistant") || *role == Json("gpt"));
 }
 
-size_t message_count(const Json& prompt) { return prompt.is_array() ? prompt.size() : 1; }
+size_t message_count(const Json& side) { return side.is_array() ? side.size() : 1; }
 
 // Messages begin .. end-1 of a list.
 Json part_of(const Json& list, size_t begin, size_t end) {
@@ -104,8 +104,10 @@ class RecordReader {
     row["prompt"] = prompt;
     row["completion"] = response;
     if (tools_ != nullptr) row["tools"] = *tools_;
+    if (const Json* system = first_present(record_, {"system", "system_prompt"}))
+      row["system"] = *system;
     const ChatRecord chat = judged(row, name);
-    const size_t border = message_count(prompt), end = chat.messages.size();
+    const size_t end = chat.messages.size(), border = end - message_count(response);
     if (!(*chat.messages.at(end - 1).find("role") == Json("assistant")))
       refuse("'{}' does not end with a message of the assistant", name);
     if (out_.responses.empty()) {

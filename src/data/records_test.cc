@@ -381,6 +381,23 @@ TEST(Corpus, APreparedOneKeepsItsSplitAndIsNeverReplacedByItself) {
   EXPECT_EQ(read_file(first / "chat-heldout.jsonl"), before);
 }
 
+TEST(Corpus, WhatElseStandsInItsFolderIsNotDeleted) {
+  const TemporaryFolder folder;
+  write_file(folder.path() / "a.txt", "one");
+  const Path out = folder.path() / "out";
+  const CorpusOptions options = options_for(folder.path() / "a.txt", 0);
+  prepare_corpus(options, {.out = out});
+  make_folders(out / "checkpoints");
+  write_file(folder.path() / "a.txt", "two");
+  for (const bool force : {false, true}) {
+    const std::string message =
+        message_of([&] { prepare_corpus(options, {.out = out, .force = force}); });
+    EXPECT_NE(message.find("holds more than a prepared corpus (checkpoints)"), std::string::npos)
+        << message;
+  }
+  EXPECT_TRUE(path_exists(out / "checkpoints"));
+}
+
 TEST(Corpus, PassesOverItsOwnOutputInAFolderThatIsRead) {
   const TemporaryFolder folder;
   write_file(folder.path() / "a.txt", "one");
