@@ -189,6 +189,7 @@ TEST_F(SuiteTest, PicksTheRowsOfASplit) {
   EXPECT_NE(error_of([&] { of("more"); }).find("'more' names 2 rows, and 1 of them are there"),
             std::string::npos);
   EXPECT_NE(error_of([&] { of("less"); }).find("has no field 'less'"), std::string::npos);
+  EXPECT_NE(error_of([&] { of("''"); }).find("the list of their ids"), std::string::npos);
 }
 
 // In the layout of the benchmark's own repository, with data of our own.

@@ -32,8 +32,11 @@ void check_source(const TaskSpec& task, const std::string& where) {
   bool rows = !source.generated.empty();
   for (const SourceFile& file : source.files) {
     require(!file.paths.empty(), where, "source: files: a file needs paths");
-    require(file.use == FileUse::kRows || !file.as.empty(), where,
-            "source: files: what is joined or shown needs a name: as");
+    const bool named = file.use != FileUse::kRows && file.use != FileUse::kPick;
+    require(!named || !file.as.empty(), where,
+            "source: files: what is joined, shown or beside needs a name: as");
+    require(file.use != FileUse::kPick || !file.list.empty(), where,
+            "source: files: what picks rows names the list of their ids: list");
     rows |= file.use == FileUse::kRows;
   }
   require(rows, where, "source: files: none of them holds the items (use: rows)");
