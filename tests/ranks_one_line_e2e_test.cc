@@ -33,8 +33,6 @@ TEST_F(OneLine, BadInputBeforeTheRanksAreConnected) {
   expect_refused("train --bogus", "--bogus");
   expect_refused("train '" + at("nothing.yaml").string() + "'", "nothing.yaml");
   expect_refused(train + "--set ranks.date=2", "ranks.date");
-  expect_refused(train + "--set ranks.data=zwei", "should be an integer");
-  expect_refused(train + "--set ranks.expert=3 --set ranks.data=1", "but mpirun started 2");
   expect_refused("chat '" + at("nothing").string() + "'", "chat is one process's");
   EXPECT_FALSE(path_exists(at("o")));
 }

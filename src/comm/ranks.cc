@@ -14,9 +14,10 @@
 namespace dure {
 namespace {
 
-// How long a rank waits to hear that a lower one failed too, and prints; and how long it then
-// leaves that one for printing, before the launcher's end of it would cut the line off.
-constexpr double kHearing_s = 0.5;
+// How long a rank waits to hear that a lower one failed too, and prints: longer where all ranks will
+// find the same; and how long it then leaves that one for printing, before the launcher's end of it
+// would cut the line off.
+constexpr double kHearing_s = 0.5, kHearingOfAll_s = 2;
 constexpr auto kPrinting = std::chrono::seconds(3);
 
 std::string table(const RankOptions& o) {
@@ -53,10 +54,11 @@ void check_count(const RankOptions& options, int64_t started, const std::string&
 [[noreturn]] void end_failed(Transport& transport, const Error& error, bool names_rank) {
   const int rank = transport.rank();
   transport.announce({rank, error.code(), error.what()});
-  if (rank > 0 && transport.lower_rank_failed(kHearing_s)) leave_quietly(error.code());
   // What every rank finds alike is of no rank.
   const bool everyones =
       error.code() == ErrorCode::kInvalidArgument || error.code() == ErrorCode::kInterrupted;
+  if (rank > 0 && transport.lower_rank_failed(everyones ? kHearingOfAll_s : kHearing_s))
+    leave_quietly(error.code());
   if (names_rank || (rank == 0 && everyones)) throw Error(error.code(), error.what());
   throw Error(error.code(), fmt::format("{}: {}", rank_name(transport, rank), error.what()));
 }
