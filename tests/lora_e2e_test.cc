@@ -211,7 +211,7 @@ TEST_F(LoraTest, AReferenceInPlaceHasTheBitsOfACopy) {
 }
 
 TEST_F(LoraTest, PreferencesStartAtTheReferenceAndLearn) {
-  run_prefer(c);
+  run_prefer(prefer("prefer"));
   const std::vector<Json> rows = read_metrics(at("prefer/metrics.jsonl"));
   EXPECT_EQ(rows.front().at("rewards/margins").as_double(), 0.0);
   EXPECT_GT(rows.back().at("rewards/margins").as_double(), 0.0);
