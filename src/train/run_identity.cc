@@ -133,8 +133,9 @@ void add_identity(const LoraOptions& options, Json& identity) {
       values = Json(values.dump() + content_hash(options.from, "adapter_config.json").dump());
     identity["lora.from content"] = std::move(values);
   } else if (options.wanted()) {
+    const Json all = to_json(options);
     Json fields = Json::object();
-    for (const auto& [name, value] : to_json(options).as_object())
+    for (const auto& [name, value] : all.as_object())
       if (name != "from") fields[name] = value;
     identity["lora"] = std::move(fields);
   }
