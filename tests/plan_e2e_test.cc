@@ -99,6 +99,18 @@ TEST_F(PlanVerb, RecipesOfRlAndOfPreferencesOverRanks) {
     EXPECT_GT(rank.at("sent_bytes").at("gathered").as_double(), 0);
   }
   EXPECT_GT(two.at("seconds").at("sampling").as_double(), 0);
+  // Stages sample too: a copy of each other's layers, and all of them see answers.
+  const Json cut = plan_of(rl + machine + " --ranks pipeline=2");
+  const auto& stages_of_rl = cut.at("ranks").as_array();
+  int64_t gathered = 0, weights = 0;
+  for (const Json& rank : stages_of_rl) {
+    gathered += rank.at("gathered_bytes").as_int();
+    weights += rank.at("weight_bytes").as_int();
+    EXPECT_EQ(rank.at("kv_bytes").as_int(), one.at("kv_bytes").as_int());
+    EXPECT_GT(rank.at("sent_bytes").at("gathered").as_double(), 0);
+  }
+  EXPECT_GT(gathered, 0);
+  EXPECT_LE(gathered, weights);
   const std::string pairs = at("pairs.jsonl"), prefer = at("prefer.yaml");
   write_file(pairs, R"({"prompt": "the village", "chosen": "shares", "rejected": "works"})"
                     "\n"

@@ -12,6 +12,7 @@
 #include "model/bf16_copies.h"
 #include "model/expert_ranks.h"
 #include "model/operations.h"
+#include "train/gathered_weights.h"
 #include "train/shards.h"
 #include "train/stage_cut.h"
 
@@ -163,10 +164,9 @@ int64_t copy_bytes(const ModelConfig& config, const LearnerOptions& options,
          (options.arithmetic == Arithmetic::kBf16 ? Bf16Copies::bytes(config, holding) : 0);
 }
 
-constexpr Holding kRoutedExperts{.rest = false};
-
 void add_beside(const ModelConfig& config, const LearnerOptions& options, const Stage& stage,
-                const MeshShape& ranks, const BesideLearning& beside, RankMemory& out) {
+                const MeshShape& ranks, const MeshPlace& place, const BesideLearning& beside,
+                RankMemory& out) {
   out.answers = beside.answer_bytes + beside.log_bytes;
   const bool adapted = beside.adapter != nullptr;
   // The reference of an adapter is its base.
@@ -174,9 +174,10 @@ void add_beside(const ModelConfig& config, const LearnerOptions& options, const 
   if (!beside.sampler) return;
   out.kv = kv_cache_plan(config, kv_cache_options(*beside.sampler)).total_bytes();
   out.sampling = Generator::plan_bytes(config, *beside.sampler) - out.kv;
-  if (ranks.expert > 1)
-    out.gathered = adapted ? 4 * factor_elements(config, beside.adapter->layout, {})
-                           : copy_bytes(config, options, kRoutedExperts);
+  if (GatheredWeights::needed(ranks))
+    out.gathered = adapted ? AdapterParameters::bytes(config, beside.adapter->layout)
+                           : GatheredWeights::bytes(config, ranks, place, options.stage_layers,
+                                                    options.arithmetic);
   if (beside.stale_steps > 0) out.sampler = beside.stale_steps * out.weights + out.copies;
 }
 
@@ -193,15 +194,14 @@ void send_factors(const ModelConfig& config, const AdapterSubject& adapter, cons
   }
 }
 
-// Each owner's experts to its group, once a state of the weights.
-double gathered_sent(const ModelConfig& config, const MeshShape& ranks,
-                     const BesideLearning& beside) {
-  if (!beside.sampler || ranks.expert == 1) return 0;
-  const double gathered =
-      beside.adapter != nullptr
-          ? 4 * number(factor_elements(config, beside.adapter->layout, kRoutedExperts))
-          : number(Parameters::bytes(config, kRoutedExperts));
-  return number(ranks.expert - 1) / number(ranks.expert) * gathered;
+// Once a state of the weights.
+double gathered_sent(const ModelConfig& config, const LearnerOptions& options,
+                     const MeshShape& ranks, const MeshPlace& place, const BesideLearning& beside) {
+  if (!beside.sampler || !GatheredWeights::needed(ranks)) return 0;
+  if (beside.adapter == nullptr) return gather_sent(config, ranks, place, options.stage_layers);
+  const int64_t told =
+      told_elements(config, beside.adapter->layout, ranks, place, options.stage_layers);
+  return 4 * number(told * (ranks.count() - 1));
 }
 
 // Of one pass of a stage, forward and backward.
@@ -332,7 +332,7 @@ double sampling_seconds(const ModelConfig& config, const LearnerOptions& options
   const char* type = options.arithmetic == Arithmetic::kBf16 ? "BF16" : "F32";
   const ServeSubject subject{
       .config = config, .sizes = weight_sizes(config, nullptr, type), .options = *beside.sampler};
-  const int64_t answers = (beside.answers + plan.ranks.batch() - 1) / plan.ranks.batch();
+  const int64_t answers = (beside.answers + plan.ranks.count() - 1) / plan.ranks.count();
   const int64_t together = std::min(answers, beside.sampler->sequences_max);
   const int64_t new_tokens = beside.sampler->context_tokens_max - beside.prompt_tokens;
   const double token =
@@ -349,7 +349,8 @@ void add_beside(const ModelConfig& config, const LearnerOptions& options,
   const double forwards = (beside.adapter != nullptr ? 2 : 3) + (options.pass.recompute ? 1 : 0);
   if (beside.reference) time.reference = time.passes / forwards;
   time.sampling = sampling_seconds(config, options, plan, beside, machine);
-  time.gather = gathered_sent(config, plan.ranks, beside) / machine.bandwidth;
+  for (const RankPlan& rank : plan.by_rank)
+    time.gather = std::max(time.gather, rank.gathered_sent / machine.bandwidth);
 }
 
 StepTime time_of(const ModelConfig& config, const LearnerOptions& options,
@@ -397,7 +398,8 @@ TablePlan plan_table(const ModelConfig& config, const LearnerOptions& options,
     const Stage& stage = stages[static_cast<size_t>(place.pipeline)];
     out.by_rank.push_back(
         {.place = place, .memory = memory_of(stage, ranks, step, place, machine.thread_count)});
-    add_beside(config, options, stage, ranks, beside, out.by_rank.back().memory);
+    add_beside(config, options, stage, ranks, place, beside, out.by_rank.back().memory);
+    out.by_rank.back().gathered_sent = gathered_sent(config, options, ranks, place, beside);
   }
   out.time = time_of(config, options, stages, out, machine, beside);
   return out;
@@ -419,10 +421,6 @@ void check_table(const ModelConfig& config, const MeshShape& ranks, const StepSh
   if (ranks.pipeline > config.layer_count())
     fail(ErrorCode::kInvalidArgument, "{}: {}: more stages than the {} layers of the model", source,
          table_text(ranks), config.layer_count());
-  if (ranks.pipeline > 1 && beside.sampler)
-    fail(ErrorCode::kUnsupported,
-         "{}: {}: answers are sampled from whole weights: give the stages' ranks to data or expert",
-         source, table_text(ranks));
   const int64_t passes = step.rows / step.micro_rows;
   if (passes % step.parts != 0 || step.rows % step.micro_rows != 0)
     fail(ErrorCode::kInvalidArgument,
@@ -455,7 +453,6 @@ TablePlan plan_ranks(const ModelConfig& config, const LearnerOptions& options,
       rank.sent.rows *= 1 + 1 / (forwards + 1);
       rank.sent.routing *= 1 + 1 / forwards;
     }
-    rank.gathered_sent = gathered_sent(config, ranks, beside);
   }
   return out;
 }
@@ -466,8 +463,7 @@ std::optional<TablePlan> quickest_table(const ModelConfig& config, const Learner
                                         const BesideLearning& beside) {
   std::optional<TablePlan> best;
   const int64_t experts = config.expert_count_max();
-  const int64_t stages = beside.sampler ? 1 : config.layer_count();
-  for (int64_t pipeline = 1; pipeline <= stages; pipeline *= 2) {
+  for (int64_t pipeline = 1; pipeline <= config.layer_count(); pipeline *= 2) {
     for (int64_t expert = 1; expert <= std::max<int64_t>(1, experts); expert *= 2) {
       const int64_t model = pipeline * expert;
       if (rank_count % model != 0 || experts % expert != 0) continue;
