@@ -259,6 +259,10 @@ TEST_F(ConvertVerb, AFolderIsReplacedOnlyWhereItIsAModels) {
   write_file(at("things") + "/precious", "x");
   expect_refusal(run_program("convert " + at("model") + " " + at("things") + " --force"),
                  "other things than a model");
+  make_folders(at("run") + "/checkpoints");
+  write_file(at("run") + "/config.json", "{}");
+  expect_refusal(run_program("convert " + at("model") + " " + at("run") + " --force"),
+                 "a run's folder (checkpoints)");
   expect_refusal(run_program("convert " + at("model") + " " + at("") + " --force"), "into itself");
   const Outcome shards =
       run_program("convert " + at("model") + " " + at("sharded") + " --part-size 100kB");

@@ -216,6 +216,11 @@ void check_replaceable_folder(const ModelFiles& files, const Path& out, bool rep
          "another name",
          out.string());
   }
+  for (const char* of_run : {"checkpoints", "metrics.jsonl"}) {  // Its config.json is the run's.
+    if (!path_exists(out / of_run)) continue;
+    fail(ErrorCode::kInvalidArgument, "{}: a run's folder ({}) is not replaced; give another name",
+         out.string(), of_run);
+  }
 }
 
 std::vector<Path> weights_in(const Path& folder) {
