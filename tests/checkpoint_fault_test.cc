@@ -8,6 +8,8 @@
 
 #include <fstream>
 #include <functional>
+#include <future>
+#include <thread>
 
 #include "base/rng.h"
 #include "base/testing.h"
@@ -74,6 +76,67 @@ TEST(Checkpoint, RoundTripAndKeepLast) {
   ASSERT_EQ(all.size(), 2u);
   EXPECT_EQ(all[0].first, 100);
   expect_holds(*latest_checkpoint(folder.path() / "c"), 120);
+}
+
+// A file that is written when the test says so.
+void add_gated(CheckpointContent& content, const std::shared_future<void>& gate) {
+  content.writers["gated.txt"] = [gate](const Path& path) {
+    gate.wait();
+    write_file(path, "written\n");
+  };
+}
+
+TEST(Checkpoint, WrittenBesideTheCallerItIsThereWhenFinished) {
+  const TemporaryFolder folder;
+  FakeRun run;
+  std::promise<void> open_gate;
+  CheckpointStore store(folder.path() / "c", 2);
+  EXPECT_FALSE(store.is_saving());
+  CheckpointContent content = run.content(7);
+  add_gated(content, open_gate.get_future().share());
+  store.save_beside(std::move(content));
+  EXPECT_TRUE(store.is_saving());
+  EXPECT_FALSE(store.latest().has_value());
+  open_gate.set_value();
+  EXPECT_GT(store.finish(), 0);
+  EXPECT_FALSE(store.is_saving());
+  expect_holds(*store.latest(), 7);
+}
+
+TEST(Checkpoint, WhatFailsBesideTheCallerIsThrownToWhoFinishes) {
+  const TemporaryFolder folder;
+  FakeRun run;
+  CheckpointStore store(folder.path() / "c", 2);
+  store.save(run.content(1));
+  CheckpointContent content = run.content(2);
+  content.writers["bad.txt"] = [](const Path&) { fail(ErrorCode::kNoSpace, "the disk is full"); };
+  store.save_beside(std::move(content));
+  EXPECT_EQ(message_of([&] { store.finish(); }), "the disk is full");
+  EXPECT_EQ(list_checkpoints(folder.path() / "c").size(), 1u);
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path() / "c"))
+    EXPECT_FALSE(entry.path().filename().string().starts_with(".step-")) << entry.path();
+  store.save_beside(run.content(3));
+  store.finish();
+  expect_holds(*store.latest(), 3);
+}
+
+TEST(Checkpoint, AStoreThatGoesWaitsForWhatIsBeingWritten) {
+  const TemporaryFolder folder;
+  FakeRun run;
+  std::promise<void> open_gate;
+  std::thread opener;
+  {
+    CheckpointStore store(folder.path() / "c", 2);
+    CheckpointContent content = run.content(5);
+    add_gated(content, open_gate.get_future().share());
+    store.save_beside(std::move(content));
+    opener = std::thread([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      open_gate.set_value();
+    });
+  }
+  opener.join();
+  expect_holds(*latest_checkpoint(folder.path() / "c"), 5);
 }
 
 TEST(Checkpoint, DamageIsNamed) {

@@ -1,5 +1,6 @@
 // Bytes of a whole step as the transport carried them, beside the arithmetic that `dure plan` uses.
 #include <map>
+#include <mutex>
 #include <thread>
 
 #include "comm/thread_transport.h"
@@ -23,10 +24,10 @@ class CountingTransport : public Transport {
                                   std::span<const Incoming> in) override {
     int64_t bytes = 0;
     for (const Outgoing& o : out) bytes += std::ssize(o.bytes);
-    return std::make_unique<Counted>(below_.start(channel, out, in), sent_, bytes);
+    return std::make_unique<Counted>(below_.start(channel, out, in), *this, bytes);
   }
   void post(int channel, int to, std::vector<std::byte> bytes) override {
-    sent_["posted"] += std::ssize(bytes);
+    count("posted", std::ssize(bytes));
     below_.post(channel, to, std::move(bytes));
   }
   void set_gone(int rank) noexcept override { below_.set_gone(rank); }
@@ -39,21 +40,28 @@ class CountingTransport : public Transport {
  private:
   class Counted : public Underway {
    public:
-    Counted(std::unique_ptr<Underway> below, BytesSent& sent, int64_t bytes)
-        : below_(std::move(below)), sent_(sent), bytes_(bytes) {}
+    Counted(std::unique_ptr<Underway> below, CountingTransport& all, int64_t bytes)
+        : below_(std::move(below)), all_(all), bytes_(bytes) {}
     void advance() override { below_->advance(); }
+    bool look(const WaitFacts& facts) override { return below_->look(facts); }
     void wait(const WaitFacts& facts) override {
-      sent_[std::string(facts.what)] += bytes_;
+      all_.count(facts.what, bytes_);
       below_->wait(facts);
     }
 
    private:
     std::unique_ptr<Underway> below_;
-    BytesSent& sent_;
+    CountingTransport& all_;
     int64_t bytes_;
   };
 
+  void count(std::string_view what, int64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    sent_[std::string(what)] += bytes;
+  }
+
   Transport& below_;
+  std::mutex mutex_;  // gradients are summed on a thread of their own
   BytesSent sent_;
 };
 

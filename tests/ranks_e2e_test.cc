@@ -24,6 +24,32 @@ TEST_F(Ranks, PretrainingHasTheSameBitsOnOneTwoAndFourRanks) {
   EXPECT_EQ(manifest("p1").size(), manifest("p4").size());
 }
 
+// The embedding is the head too: its gradient is complete when the backward is done, with the MTP
+// layer's share, of either kind of layer the rest before.
+TEST_F(Ranks, WithATiedHeadTheBitsAreTheSame) {
+  Json model = parse_json(kModel, "model");
+  model["tie_word_embeddings"] = true;
+  const auto with = [&](const std::string& name) {
+    TrainConfig c = in_parts(name);
+    c.steps = 2;
+    c.record = {.checkpoint_steps = 2};
+    return c;
+  };
+  run_over({}, with("e1"), model);
+  for (const int ranks : {2, 4}) {
+    const std::string name = fmt::format("e{}", ranks);
+    run_over({.data = ranks}, with(name), model);
+    expect_same("e1", name);
+    const std::vector<double> hidden = column_of(name, "ranks/gradients_hidden");
+    EXPECT_EQ(hidden.size(), 2u);
+    for (const double share : hidden) {
+      EXPECT_GE(share, 0);
+      EXPECT_LT(share, 1);  // the embedding's
+    }
+  }
+  EXPECT_EQ(read_metrics(at("e1") / "metrics.jsonl")[0].find("ranks/gradients_hidden"), nullptr);
+}
+
 TEST_F(Ranks, FineTuningWithAdamWHasTheSameBits) {
   run_on(1, in_parts("base"));
   const auto with = [&](const std::string& name) {

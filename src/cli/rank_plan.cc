@@ -146,14 +146,17 @@ RankMemory memory_of(const Stage& stage, const MeshShape& ranks, const StepShape
   const int64_t blocks = GradientTree::block_count(step.parts / ranks.batch());
   RankMemory out{
       .base = stage.base_bytes, .copies = stage.copy_bytes, .activations = stage.activation_bytes};
+  int64_t gathered = 0;
   for (const SharedTensors& tensors : stage.blocks) {
     const auto rank = static_cast<size_t>(tensors.facts.rank(ranks, place));
     out.weights += tensors.bytes;
     out.gradients += blocks * tensors.facts.sources * tensors.bytes;
     out.moments += tensors.moment_bytes[rank];
     out.scratch = std::max(out.scratch, tensors.scratch_bytes(rank, thread_count));
-    out.buffers = std::max(out.buffers, tensors.buffer_bytes(rank));
+    out.buffers += tensors.summing_bytes(rank);
+    gathered = std::max(gathered, tensors.gather_bytes(rank));
   }
+  out.buffers += gathered;
   return out;
 }
 
@@ -207,7 +210,8 @@ double gathered_sent(const ModelConfig& config, const LearnerOptions& options,
 // Of one pass of a stage, forward and backward.
 struct PassOperations {
   double all = 0;
-  double shared = 0;  // of them, the shared experts': what rows under way hide behind
+  double backward = 0;  // of them
+  double shared = 0;    // of them, the shared experts': what rows under way hide behind
 };
 
 PassOperations pass_operations(const ModelConfig& config, const LearnerOptions& options,
@@ -222,8 +226,10 @@ PassOperations pass_operations(const ModelConfig& config, const LearnerOptions& 
   ends.head_rows = holding.head ? step.tokens : 0;
   ends.mtp_rows = mtp ? step.tokens : 0;
   const double documents = number(step.micro_rows);
-  PassOperations out{.all = documents * forwards * forward_operations(part, ends).total()};
+  const double forward = documents * forward_operations(part, ends).total();
+  PassOperations out{.all = forwards * forward};
   if (options.pass.recompute) out.all += documents * forward_operations(part, layers).total();
+  out.backward = out.all - forward;
   for (const LayerFacts& layer : part.layers) {
     if (!layer.sparse) continue;
     out.shared += documents * number(step.tokens) * forwards * 6 *
@@ -245,11 +251,38 @@ double collective_seconds(const std::vector<int64_t>& elements, const RankMachin
   return seconds;
 }
 
-// Sums over ranks: what came is added in memory.
-double summing_seconds(const SharedTensors& tensors, const RankMachine& machine) {
-  if (tensors.elements.size() == 1) return 0;
-  return 12 * number(std::ssize(tensors.elements) * *std::ranges::max_element(tensors.elements)) /
-         machine.memory_rate;
+// The sum of a block's gradients over ranks, which begins while the last backward goes on.
+struct Summing {
+  double seconds = 0;  // of the busiest rank
+  double exposed = 0;  // of them, after the backward
+};
+// Pieces are complete one after another, at equal distances. What a rank sums comes to it from all
+// the others and is added in memory; what others sum leaves it meanwhile.
+Summing sum_gradients(const SharedTensors& tensors, double backward_seconds,
+                      const RankMachine& machine) {
+  const double others = number(std::ssize(tensors.elements)) - 1;
+  Summing out;
+  if (others == 0) return out;
+  const double piece_seconds = backward_seconds / number(std::ssize(tensors.pieces));
+  for (size_t r = 0; r < tensors.elements.size(); ++r) {
+    double complete = 0, came = 0, went = 0, busy_coming = 0, busy_going = 0;
+    for (const std::vector<int64_t>& piece : tensors.pieces) {
+      complete += piece_seconds;
+      const double own = number(piece[r]), all = number(std::reduce(piece.begin(), piece.end())),
+                   rounds = std::ceil(own / number(kRoundElements));
+      const double coming = others * own * (4 / machine.bandwidth + 12 / machine.memory_rate) +
+                            rounds * 3 * machine.latency_s;
+      const double going = 4 * (all - own) / machine.bandwidth;
+      came = std::max(came, complete) + coming;
+      went = std::max(went, complete) + going;
+      busy_coming += coming;
+      busy_going += going;
+    }
+    out.seconds = std::max({out.seconds, busy_coming, busy_going});
+    out.exposed = std::max({out.exposed, came - backward_seconds, went - backward_seconds});
+  }
+  out.exposed = std::min(out.exposed, out.seconds);
+  return out;
 }
 
 double update_seconds(const SharedTensors& tensors, const LearnerOptions& options,
@@ -358,18 +391,24 @@ StepTime time_of(const ModelConfig& config, const LearnerOptions& options,
                  const RankMachine& machine, const BesideLearning& beside) {
   StepTime time;
   add_passes(config, options, stages, plan, machine, beside, time);
+  double gradients_hidden = 0;
   for (const Stage& stage : stages) {
-    double gradients = 0, weights = 0, update = 0;
+    double gradients = 0, hidden = 0, weights = 0, update = 0;
+    const double backward =
+        pass_operations(config, options, stage.holding, plan.step, beside).backward / machine.flops;
     for (const SharedTensors& tensors : stage.blocks) {
-      const double travel = collective_seconds(tensors.elements, machine);
-      gradients += travel + summing_seconds(tensors, machine);
-      weights += travel;
+      const Summing summing = sum_gradients(tensors, backward, machine);
+      gradients += summing.exposed;
+      hidden += summing.seconds - summing.exposed;
+      weights += collective_seconds(tensors.elements, machine);
       update += update_seconds(tensors, options, machine);
     }
+    gradients_hidden = std::max(gradients_hidden, hidden);
     time.gradients = std::max(time.gradients, gradients);
     time.weights = std::max(time.weights, weights);
     time.update = std::max(time.update, update);
   }
+  time.hidden += gradients_hidden;
   const ExchangedRows rows = rows_of(config, options, plan.ranks, plan.step, stages[0].holding);
   time.small =
       small_seconds(step_traffic(config, options, plan.ranks, {}, rows), plan.ranks, machine);

@@ -4,6 +4,7 @@
 // Not here: connections (thread_transport.h).
 #pragma once
 
+#include <atomic>
 #include <functional>
 
 #include "comm/transport.h"
@@ -27,6 +28,7 @@ class FaultyTransport : public Transport {
   int rank() const override { return below_.rank(); }
   int size() const override { return below_.size(); }
   const std::string& host(int rank) const override { return below_.host(rank); }
+  bool any_thread() const override { return below_.any_thread(); }
   std::unique_ptr<Underway> start(int channel, std::span<const Outgoing> out,
                                   std::span<const Incoming> in) override;
   void set_gone(int rank) noexcept override { below_.set_gone(rank); }
@@ -41,7 +43,7 @@ class FaultyTransport : public Transport {
 
   Transport& below_;
   Fault fault_;
-  int64_t count_ = 0;
+  std::atomic<int64_t> count_ = 0;
 };
 
 }  // namespace dure

@@ -125,13 +125,16 @@ void Group::Started::advance() {
   if (underway_) underway_->advance();
 }
 
+bool Group::Started::look() {
+  return !underway_ || underway_->look({.what = where_, .limit_s = group_->limit_s_});
+}
+
 void Group::Started::wait() {
   if (!underway_) return;
   const auto start = std::chrono::steady_clock::now();
   underway_->wait({.what = where_, .limit_s = group_->limit_s_});
   underway_.reset();
-  group_->traffic_.wait_s +=
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  group_->add_wait(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
 }
 
 void Group::barrier() { any(false, "barrier"); }

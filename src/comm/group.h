@@ -54,6 +54,10 @@ class Group {
   const Traffic& traffic() const { return traffic_; }
   // What the program is at, for messages: "step 12".
   void set_place(std::string place) { place_ = std::move(place); }
+  // Whether a thread of its own may work in this group beside others in theirs. Who waits for such
+  // a thread adds what it waited.
+  bool any_thread() const { return transport_ == nullptr || transport_->any_thread(); }
+  void add_wait(double seconds) { traffic_.wait_s += seconds; }
 
   void barrier();
 
@@ -113,6 +117,8 @@ class Group {
    public:
     void advance();
     void wait();
+    // One look of that wait: whether all is done. The limit counts from the start.
+    bool look();
 
    private:
     friend class Group;

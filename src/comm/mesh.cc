@@ -39,6 +39,9 @@ Mesh::Mesh(Group& world, const MeshShape& shape)
   expert_ = group_of(std::move(expert), 1);
   data_ = group_of(std::move(data), 2);
   pipeline_ = group_of(std::move(pipeline), 3);
+  batch_sums_ = beside(*batch_, 0, own_[kAxes]);
+  data_sums_ = beside(*data_, 1, own_[kAxes + 1]);
+  files_ = beside(*world_, 2, own_files_);
 }
 
 // members: of the world.
@@ -49,6 +52,14 @@ Group* Mesh::group_of(std::vector<int> members, int axis) {
   group.emplace(*world_->transport(), std::move(members), world_->channel() + 1 + axis,
                 world_->limit_s());
   return &*group;
+}
+
+Group* Mesh::beside(const Group& group, int number, std::optional<Group>& out) {
+  if (group.size() == 1) return &Group::alone();
+  const std::span<const int> members = group.members();
+  out.emplace(*world_->transport(), std::vector<int>(members.begin(), members.end()),
+              world_->channel() + 1 + kAxes + number, world_->limit_s());
+  return &*out;
 }
 
 Traffic Mesh::traffic() const {

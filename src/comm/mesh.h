@@ -2,8 +2,9 @@
 //
 // Rank r = (p x data + d) x expert + e: ranks that exchange experts' rows are neighbours, stages of
 // a pipeline are furthest apart. Groups of one axis meet on one channel; a group of all ranks is
-// the world itself, one of this rank alone costs nothing. Not here: the table's file form and its
-// check against the launcher (ranks.h), what each axis shares (docs/ranks.md, train/).
+// the world itself, one of this rank alone costs nothing. What travels on threads beside the work
+// goes through groups of the same ranks with channels of their own. Not here: the table's file form
+// and its check against the launcher (ranks.h), what each axis shares (docs/ranks.md, train/).
 #pragma once
 
 #include <array>
@@ -49,19 +50,28 @@ class Mesh {
   // Same data and expert place: a stage each, in order.
   Group& pipeline() { return *pipeline_; }
 
-  // Of all groups together.
+  // Those of batch() and of data() again, for sums of gradients.
+  Group& batch_sums() { return *batch_sums_; }
+  Group& data_sums() { return *data_sums_; }
+  // The world again, for files that are written beside steps; in none of what follows.
+  Group& files() { return *files_; }
+
+  // Of all groups together. No sum is under way.
   Traffic traffic() const;
-  // What the program is at, in all groups' messages.
+  // What the program is at, in all groups' messages. The same.
   void set_place(const std::string& place);
 
  private:
+  static constexpr int kAxes = 4;
   Group* group_of(std::vector<int> members, int axis);
+  Group* beside(const Group& group, int number, std::optional<Group>& out);
 
   MeshShape shape_;
   MeshPlace place_;
   Group* world_;
-  std::array<std::optional<Group>, 4> own_;  // those that are not the world
-  Group *batch_, *expert_, *data_, *pipeline_;
+  std::array<std::optional<Group>, kAxes + 2> own_;  // those that are not the world
+  std::optional<Group> own_files_;
+  Group *batch_, *expert_, *data_, *pipeline_, *batch_sums_, *data_sums_, *files_;
 };
 
 }  // namespace dure

@@ -82,6 +82,7 @@ class MpiTransport : public Transport {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   const std::string& host(int rank) const override { return hosts_[static_cast<size_t>(rank)]; }
+  bool any_thread() const override { return several_threads_; }
 
   // Of all ranks: where they run.
   void learn_hosts() {
@@ -104,6 +105,7 @@ class MpiTransport : public Transport {
   std::unique_ptr<Underway> start(int channel, std::span<const Outgoing> out,
                                   std::span<const Incoming> in) override {
     auto started = std::make_unique<Started>(*this);
+    started->last_progress = Clock::now();
     const int tag = kFirstChannelTag + channel;
     const std::lock_guard lock(mutex_);
     for (const Incoming& i : in) begin(i.bytes, i.from, tag, true, started->pending);
@@ -186,10 +188,13 @@ class MpiTransport : public Transport {
       const std::lock_guard lock(transport.mutex_);
       transport.advance(pending);
     }
-    void wait(const WaitFacts& facts) override { transport.wait_for_all(pending, facts); }
+    bool look(const WaitFacts& facts) override { return transport.look(*this, facts); }
+    void wait(const WaitFacts& facts) override { transport.wait_for_all(*this, facts); }
 
     MpiTransport& transport;
     PendingList pending;
+    size_t left = SIZE_MAX;  // of them, when last looked at
+    Clock::time_point last_progress;
   };
 
   static void require(int code, const MpiLibrary& mpi) {
@@ -270,28 +275,30 @@ class MpiTransport : public Transport {
     return left;
   }
 
-  void wait_for_all(PendingList& pending, const WaitFacts& facts) {
+  void wait_for_all(Started& started, const WaitFacts& facts) {
     Pause pause;
-    auto last_progress = Clock::now();
-    for (size_t left = pending.size(); left > 0;) {
-      std::unique_lock lock(mutex_);
-      const size_t now = advance(pending);
-      sent_all_posted();
-      if (now == 0) return;
-      if (now < left) {
-        last_progress = Clock::now();
-        pause.reset();
-      }
-      left = now;
-      look_for_notices();
-      lock.unlock();
-      for (const auto& notice : notices_)
-        if (notice) throw_heard(*this, *notice);
-      if (const int gone = gone_; gone >= 0) throw_gone(*this, gone, facts);
-      if (facts.limit_s > 0 && seconds_since(last_progress) > facts.limit_s)
-        throw_silent(*this, silent_rank(pending), facts);
+    started.last_progress = Clock::now();
+    for (size_t before = started.left; !look(started, facts); before = started.left) {
+      if (started.left < before) pause.reset();
       pause.wait();
     }
+  }
+
+  // Whether all are done; throws where they will not be.
+  bool look(Started& started, const WaitFacts& facts) {
+    const std::lock_guard lock(mutex_);
+    const size_t now = advance(started.pending);
+    sent_all_posted();
+    if (now == 0) return true;
+    if (now < started.left) started.last_progress = Clock::now();
+    started.left = now;
+    look_for_notices();
+    for (const auto& notice : notices_)
+      if (notice) throw_heard(*this, *notice);
+    if (const int gone = gone_; gone >= 0) throw_gone(*this, gone, facts);
+    if (facts.limit_s > 0 && seconds_since(started.last_progress) > facts.limit_s)
+      throw_silent(*this, silent_rank(started.pending), facts);
+    return false;
   }
 
   // Who has not sent; else who has not taken.

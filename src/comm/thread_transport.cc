@@ -20,10 +20,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-Clock::time_point in_seconds(double seconds) {
-  return Clock::now() +
-         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+Clock::duration seconds_of(double seconds) {
+  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
+Clock::time_point in_seconds(double seconds) { return Clock::now() + seconds_of(seconds); }
 
 struct Hub {
   using Message = std::vector<std::byte>;
@@ -84,6 +84,18 @@ class ThreadTransport : public Transport {
    public:
     Started(ThreadTransport& transport, int channel, std::span<const Incoming> in)
         : transport_(transport), channel_(channel), in_(in.begin(), in.end()) {}
+    // One at a time may look, of those that take from one rank on one channel.
+    bool look(const WaitFacts& facts) override {
+      const std::lock_guard lock(transport_.hub_.mutex);
+      for (const Incoming& i : in_) {
+        if (!transport_.hub_.queues[{i.from, transport_.rank_, channel_}].empty()) continue;
+        transport_.throw_failures(i.from, facts);
+        if (facts.limit_s > 0 && Clock::now() >= started_ + seconds_of(facts.limit_s))
+          throw_silent(transport_, i.from, facts);
+        return false;
+      }
+      return true;
+    }
     void wait(const WaitFacts& facts) override {
       std::unique_lock lock(transport_.hub_.mutex);
       for (const Incoming& i : in_) transport_.take(channel_, i, facts, lock);
@@ -93,6 +105,7 @@ class ThreadTransport : public Transport {
     ThreadTransport& transport_;
     int channel_;
     std::vector<Incoming> in_;
+    Clock::time_point started_ = Clock::now();
   };
 
   void throw_failures(int from, const WaitFacts& facts) const {

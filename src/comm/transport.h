@@ -65,6 +65,8 @@ class Underway {
   virtual void advance() {}
   // Until all are done. Throws RankFailure.
   virtual void wait(const WaitFacts& facts) = 0;
+  // One look of that wait: whether all are done. The limit counts from the start.
+  virtual bool look(const WaitFacts& facts) = 0;
 };
 
 class Transport {
@@ -74,6 +76,8 @@ class Transport {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   virtual const std::string& host(int rank) const = 0;
+  // Whether threads may use it side by side, each on channels of its own.
+  virtual bool any_thread() const { return true; }
 
   // Sends and receives all of them at once. Two messages from one rank to another on one channel
   // arrive in the order in which they were sent. `to` and `from` are other ranks. Several may be

@@ -115,7 +115,8 @@ struct TrainPass::State {
   void backward_mtp(const LossOptions& options, const ModelGradients& g,
                     const ModelAdapterGradients* adapter, Stream& stream);
   void backward_layers(const LossOptions& options, const ModelGradients& g,
-                       const ModelAdapterGradients* adapter, Stream& stream);
+                       const ModelAdapterGradients* adapter, const GradientsComplete& complete,
+                       Stream& stream);
   void add_balance(const LossOptions& options, Stream& stream);
   void start_result(const LossOptions& options, Stream& stream);
   void finish_result(const LossOptions& options, Stream& stream);
@@ -201,7 +202,9 @@ void TrainPass::State::backward_mtp(const LossOptions& options, const ModelGradi
 
 // dx holds the gradient of the last layer's result, and becomes that of the first one's input.
 void TrainPass::State::backward_layers(const LossOptions& options, const ModelGradients& g,
-                                       const ModelAdapterGradients* adapter, Stream& stream) {
+                                       const ModelAdapterGradients* adapter,
+                                       const GradientsComplete& complete, Stream& stream) {
+  if (complete) complete(config.layer_count());
   LayerBackwardOptions layer = layer_options(options, stream);
   for (int64_t i = layer_end() - 1; i >= holding().layer_begin; --i) {
     const auto place = static_cast<size_t>(i);
@@ -214,6 +217,7 @@ void TrainPass::State::backward_layers(const LossOptions& options, const ModelGr
     at->kv.point_at(a.k, a.v);
     if (adapter != nullptr) layer.adapter = &adapter->layers[place];
     layer_backward(c, layer, w, a, scratch, dx, g.layers[place]);
+    if (complete) complete(i);
   }
   if (g.embedding) embedding_backward(at->ids.on(stream), dx, g.embedding, stream);
 }
@@ -393,7 +397,8 @@ std::span<const float> TrainPass::entropy() const {
 }
 
 const LossResult& TrainPass::backward(const LossOptions& options, const ModelGradients& gradients,
-                                      Stream& stream, const ModelAdapterGradients* adapter) {
+                                      Stream& stream, const ModelAdapterGradients* adapter,
+                                      const GradientsComplete& complete) {
   State& s = *state_;
   DURE_CHECK(s.at->weights != nullptr, "backward before forward");
   s.start_result(options, stream);
@@ -402,7 +407,7 @@ const LossResult& TrainPass::backward(const LossOptions& options, const ModelGra
   } else if (options.mtp_coefficient != 0 && gradients.embedding) {
     embedding_backward(s.at->next_ids.on(stream), s.dhidden, gradients.embedding, stream);
   }
-  s.backward_layers(options, gradients, adapter, stream);
+  s.backward_layers(options, gradients, adapter, complete, stream);
   s.finish_result(options, stream);
   s.at->weights = nullptr;  // the activations are used up
   return s.result;
@@ -431,11 +436,14 @@ void TrainPass::idle_forward(const ModelWeights& weights, Stream& stream) {
     state_->idle(weights, i, ExpertCall::Way::kForward, stream);
 }
 
-void TrainPass::idle_backward(const ModelWeights& weights, Stream& stream) {
+void TrainPass::idle_backward(const ModelWeights& weights, Stream& stream,
+                              const GradientsComplete& complete) {
   if (weights.experts == nullptr) return;
+  if (complete) complete(state_->config.layer_count());
   for (int64_t i = state_->layer_end() - 1; i >= state_->holding().layer_begin; --i) {
     if (state_->pass_options.recompute) state_->idle(weights, i, ExpertCall::Way::kForward, stream);
     state_->idle(weights, i, ExpertCall::Way::kBackward, stream);
+    if (complete) complete(i);
   }
 }
 

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -73,6 +74,11 @@ struct LossOptions {
   bool want_entropy = false;  // fill entropy() too
   double balance_before = 0;  // of later stages' layers: this one's are added to it
 };
+
+// Called by a backward as soon as nothing more is added to the gradients of `layer`; first of all
+// with the number of layers: those of the final norm, the head and the MTP layer are complete. The
+// embedding's, which may be the head's, are when the backward is done.
+using GradientsComplete = std::function<void(int64_t layer)>;
 
 // Of a stage without the head all losses but the balance loss are 0.
 struct LossResult {
@@ -137,14 +143,16 @@ class TrainPass {
   // still flows through it). The weights are those of forward(). Uses up what forward() left: once
   // each. `adapter`: of the weights' adapter's factors, null: frozen.
   const LossResult& backward(const LossOptions& options, const ModelGradients& gradients,
-                             Stream& stream, const ModelAdapterGradients* adapter = nullptr);
+                             Stream& stream, const ModelAdapterGradients* adapter = nullptr,
+                             const GradientsComplete& complete = {});
   // Losses alone; a backward() may follow.
   const LossResult& losses(const LossOptions& options, Stream& stream);
 
   // What forward() and backward() do for others where there are no rows of this rank's own and the
   // weights reach their experts by an exchange; else nothing.
   void idle_forward(const ModelWeights& weights, Stream& stream);
-  void idle_backward(const ModelWeights& weights, Stream& stream);
+  void idle_backward(const ModelWeights& weights, Stream& stream,
+                     const GradientsComplete& complete = {});
 
  private:
   struct State;

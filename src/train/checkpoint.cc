@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <unordered_set>
 
@@ -218,6 +219,7 @@ CheckpointStore::CheckpointStore(Path folder, int64_t keep_last, Group& group)
 }
 
 CheckpointStore::~CheckpointStore() {
+  if (writing_.valid()) writing_.wait();
   if (lock_ < 0) return;
   std::error_code ignored;
   // A run that failed before it left anything leaves no folder either (output_).
@@ -283,6 +285,25 @@ Path CheckpointStore::save(const CheckpointContent& content) {
     if (group_.is_first()) finish(*staged, content);
   });
   return target;
+}
+
+void CheckpointStore::save_beside(CheckpointContent content) {
+  DURE_CHECK(!writing_.valid(), "a checkpoint is being written");
+  const bool on_host = content.stream == nullptr || content.stream->device() == Device::kCpu;
+  const bool beside = on_host && group_.any_thread();
+  writing_ = std::async(
+      beside ? std::launch::async : std::launch::deferred, [this, content = std::move(content)] {
+        const auto start = std::chrono::steady_clock::now();
+        if (group_.size() > 1) group_.set_place(fmt::format("checkpoint of step {}", content.step));
+        save(content);
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      });
+  if (!beside) writing_.wait();
+}
+
+double CheckpointStore::finish() {
+  DURE_CHECK(writing_.valid(), "no checkpoint is being written");
+  return writing_.get();
 }
 
 std::optional<Path> CheckpointStore::latest() const { return latest_checkpoint(folder_); }

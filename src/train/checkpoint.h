@@ -8,6 +8,7 @@
 #pragma once
 
 #include <functional>
+#include <future>
 #include <map>
 #include <optional>
 #include <string>
@@ -81,6 +82,14 @@ class CheckpointStore {
   // ranks every rank writes its tensors and the first commits: the files are those of one rank.
   Path save(const CheckpointContent& content);
 
+  // The same on a thread of its own, beside what the caller does; where that is not possible (the
+  // tensors are a device's, the ranks' transport is one thread's) it is done on return. What
+  // `content` has views of stays as it is until finish(); one at a time.
+  void save_beside(CheckpointContent content);
+  bool is_saving() const { return writing_.valid(); }
+  // Until that is committed; the seconds that it took. Throws as save() does. Checked: is_saving().
+  double finish();
+
   // The checkpoint of this step stays, however many come later; of the last such call alone.
   void keep(int64_t step) { kept_ = step; }
 
@@ -98,6 +107,7 @@ class CheckpointStore {
   int64_t keep_last_;
   std::optional<int64_t> kept_;
   int lock_ = -1;
+  std::future<double> writing_;
 };
 
 std::vector<std::pair<int64_t, Path>> list_checkpoints(

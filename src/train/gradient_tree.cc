@@ -38,8 +38,13 @@ void GradientTree::next_part(Stream& stream) {
   ++used_;
 }
 
-void GradientTree::fold(Stream& stream) {
-  while (used_ > 1) merge(stream);
+void GradientTree::fold(int64_t first, int64_t count, Stream& stream) {
+  for (size_t i = used_ - 1; i > 0; --i)
+    add_to(blocks_[i].flat().rows(first, count), blocks_[i - 1].flat().rows(first, count), stream);
+}
+
+void GradientTree::fold_done() {
+  used_ = 1;
   closed_ = 0;
 }
 

@@ -23,8 +23,10 @@ class GradientTree {
   const ModelGradients& current() const { return places_[used_ - 1]; }
   // The part at hand is done; the next one begins from zero. Not before the first.
   void next_part(Stream& stream);
-  // All parts are done: their sum is in sum(). A part may follow after clear().
-  void fold(Stream& stream);
+  // All parts are done, or what the last one adds to these elements of the block: their sum is in
+  // sum(). Each element once, then fold_done(). A part may follow after clear().
+  void fold(int64_t first, int64_t count, Stream& stream);
+  void fold_done();
   Parameters& sum() { return blocks_[0]; }
   const Parameters& sum() const { return blocks_[0]; }
   void clear(Stream& stream) { blocks_[0].zero(stream); }

@@ -226,9 +226,27 @@ const ModelGradients& Learner::current_gradients() {
   return rest;
 }
 
-const LossResult& Learner::backward(const LossOptions& options) {
-  const LossResult& result = pass_.backward(options, current_gradients(), stream_,
-                                            adapter_ ? &adapter_->current() : nullptr);
+GradientsComplete Learner::when_complete(Backward which) {
+  if (which != Backward::kLast || mesh_.batch().size() == 1) return {};
+  return [this](int64_t layer) {
+    for (SharedBlock& block : blocks_) block.complete(layer, stream_);
+  };
+}
+
+int64_t Learner::summed_bytes() const {
+  int64_t bytes = 0;
+  for (const SharedBlock& block : blocks_) bytes += block.summed_bytes();
+  return bytes;
+}
+
+GradientTravel Learner::gradient_travel() const { return {summed_bytes(), hidden_bytes_}; }
+
+const LossResult& Learner::backward(const LossOptions& options, Backward which) {
+  const int64_t before = summed_bytes();
+  const LossResult& result =
+      pass_.backward(options, current_gradients(), stream_,
+                     adapter_ ? &adapter_->current() : nullptr, when_complete(which));
+  hidden_bytes_ += summed_bytes() - before;
   for (size_t i = 0; i < expert_counts_.size(); ++i) expert_counts_[i] += result.expert_counts[i];
   return result;
 }
@@ -258,9 +276,11 @@ ExpertRows Learner::exchanged_rows() const {
   return sum;
 }
 
-void Learner::idle_backward() {
+void Learner::idle_backward(Backward which) {
+  const int64_t before = summed_bytes();
   current_gradients();
-  pass_.idle_backward(weights_, stream_);
+  pass_.idle_backward(weights_, stream_, when_complete(which));
+  hidden_bytes_ += summed_bytes() - before;
 }
 
 void Learner::move_router_bias() {
@@ -276,11 +296,9 @@ void Learner::move_router_bias() {
 void Learner::reduce() {
   if (reduced_) return;
   reduced_ = true;
-  for (SharedBlock& block : blocks_) block.fold(stream_);
   // Those of other stages' layers are theirs.
   if (mesh_.world().size() > 1) mesh_.world().all_reduce(expert_counts_.values(), "expert counts");
   if (adapter_) adapter_->reduce(stream_);
-  if (mesh_.batch().size() == 1) return;
   for (SharedBlock& block : blocks_) block.reduce(stream_);
 }
 
@@ -301,6 +319,7 @@ UpdateResult Learner::update(double learning_rate, const std::string& where) {
          where, norm);
   }
   const UpdateResult result{norm, optimiser_.clip_factor(norm)};
+  if (before_moving_) before_moving_();
   optimiser_.step(learning_rate, result.clip_factor);
   if (parameters_ && options_.router_bias_rate > 0) move_router_bias();
   for (SharedBlock& block : blocks_) block.gather(stream_);

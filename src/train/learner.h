@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -61,6 +62,15 @@ struct AdapterStart {
   std::string base_name;  // as the adapter's files name it
   std::vector<AdapterFactors> factors = {};  // of an adapter that is there; empty: a new one
 };
+
+// Bytes of sums of gradients over ranks, sent and received; those of them that were through when
+// the step's backward was done.
+struct GradientTravel {
+  int64_t bytes = 0, hidden = 0;
+};
+
+// Whether a backward is the last one of this rank's last part: gradients are complete as it goes.
+enum class Backward : uint8_t { kMoreToCome, kLast };
 
 struct UpdateResult {
   double gradient_norm = 0;  // before clipping
@@ -135,8 +145,9 @@ class Learner {
   // Forward and backward of one micro-batch; gradients and expert counts add up until update().
   // Ranks that exchange experts' rows make as many passes in as many parts.
   const LossResult& accumulate(const TrainInput& input, const LossOptions& options);
-  // The second half alone, after pass().forward() and token_log_probabilities().
-  const LossResult& backward(const LossOptions& options);
+  // The second half alone, after pass().forward() and token_log_probabilities(). Of the last one
+  // gradients travel to the other ranks while it goes on; after it reduce() or update() alone.
+  const LossResult& backward(const LossOptions& options, Backward which = Backward::kMoreToCome);
   // Rows of experts that went to other ranks and that came from them, of all layers, once a
   // forward.
   ExpertRows exchanged_rows() const;
@@ -151,7 +162,9 @@ class Learner {
   // In place of a micro-batch that has no rows, or of its halves.
   void idle_forward() { idle_forward(weights_); }
   void idle_forward(const ModelWeights& weights) { pass_.idle_forward(weights, stream_); }
-  void idle_backward();
+  void idle_backward(Backward which = Backward::kMoreToCome);
+  // Of all steps so far.
+  GradientTravel gradient_travel() const;
 
   // All parts are done: expert counts and gradients of all ranks are summed, in the order of the
   // parts. update() does it where it was not done.
@@ -161,6 +174,9 @@ class Learner {
   // committed. Throws kDiverged, with
   // nothing changed, when the gradient norm is not finite. `where` names the step in the message.
   UpdateResult update(double learning_rate, const std::string& where);
+  // Called by every update that will be, before weights or moments move: who reads them beside the
+  // step is done by then. What it throws ends the update, with nothing changed.
+  void set_before_moving(std::function<void()> call) { before_moving_ = std::move(call); }
   // As LossResult has them, since the last update.
   std::span<const int64_t> expert_counts() const { return expert_counts_.values(); }
 
@@ -184,6 +200,8 @@ class Learner {
   std::vector<NamedTensor> weight_tensors(bool own_alone) const;
   std::vector<NamedTensor> moments() const;
   const ModelGradients& current_gradients();
+  GradientsComplete when_complete(Backward which);
+  int64_t summed_bytes() const;
   double gradient_norm();
   void load_moments(const Checkpoint& checkpoint);
   bool may_leave_training(const std::string& moment) const;
@@ -210,6 +228,8 @@ class Learner {
   size_t exchange_at_ = 0;  // of the pass that is worked on
   HostArray<int64_t> expert_counts_;
   bool reduced_ = false;
+  std::function<void()> before_moving_;
+  int64_t hidden_bytes_ = 0;  // of sums of gradients
 };
 
 // Makes the learner of a run.

@@ -13,6 +13,8 @@ SharedTensors share_block(const ModelConfig& config, const LearnerOptions& optio
   const auto [layout, costs, shards] = shares_of(config, options, shape, facts);
   SharedTensors out{
       .facts = facts, .bytes = layout.elements * kFloatBytes, .elements = shards.elements};
+  for (const GradientPiece& piece : gradient_pieces(layout, config.layer_count()))
+    out.pieces.push_back(shares_of_piece(piece, shards));
   for (int r = 0; r < static_cast<int>(facts.ranks(shape)); ++r) {
     int64_t moments = 0;
     std::vector<Shape>& muon = out.muon.emplace_back();
@@ -45,14 +47,17 @@ int64_t SharedTensors::scratch_bytes(size_t rank, int64_t thread_count) const {
   return floats * kFloatBytes;
 }
 
-int64_t SharedTensors::buffer_bytes(size_t rank) const {
-  const int64_t ranks = std::ssize(elements);
-  if (ranks == 1) return 0;
-  const int64_t summed = ranks * std::min(elements[rank], kRoundElements);
+int64_t SharedTensors::summing_bytes(size_t rank) const {
+  int64_t most = 0;
+  for (const std::vector<int64_t>& piece : pieces) most = std::max(most, piece[rank]);
+  return kFloatBytes * (std::ssize(elements) - 1) * std::min(most, kRoundElements);
+}
+
+int64_t SharedTensors::gather_bytes(size_t rank) const {
   int64_t gathered = 0;
   for (size_t r = 0; r < elements.size(); ++r)
     gathered += r == rank ? 0 : std::min(elements[r], kRoundElements);
-  return kFloatBytes * std::max(summed, gathered);
+  return kFloatBytes * gathered;
 }
 
 std::vector<SharedTensors> share_tensors(const ModelConfig& config, const LearnerOptions& options,

@@ -19,11 +19,14 @@ struct SharedTensors {
   int64_t bytes = 0;                  // of the block: the masters, or one of gradients
   std::vector<int64_t> elements;      // [ranks] moved by each, padding included
   std::vector<int64_t> moment_bytes;  // [ranks]
+  // Of the gradients that are complete together, in that order: the elements that each rank sums.
+  std::vector<std::vector<int64_t>> pieces;
   // [ranks] of the matrices that Muon moves
   std::vector<std::vector<Shape>> muon;
   int64_t scratch_bytes(size_t rank, int64_t thread_count) const;
-  // What arrives of others in a round of their sum, or of their gather.
-  int64_t buffer_bytes(size_t rank) const;
+  // What arrives of others in a round of their sum, which is kept, and of their gather.
+  int64_t summing_bytes(size_t rank) const;
+  int64_t gather_bytes(size_t rank) const;
 };
 
 // A block that is not allocated, and its split over the ranks of its group.

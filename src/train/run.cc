@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -55,6 +56,14 @@ void add_traffic(const Traffic& before, const Traffic& after, Json& row) {
   row["ranks/wait_time"] = after.wait_s - before.wait_s;
 }
 
+// Where sums of gradients went over ranks at all.
+void add_gradient_travel(const GradientTravel& before, const GradientTravel& after, Json& row) {
+  const int64_t bytes = after.bytes - before.bytes;
+  if (bytes == 0) return;
+  row["ranks/gradients_hidden"] =
+      static_cast<double>(after.hidden - before.hidden) / static_cast<double>(bytes);
+}
+
 void add_expert_rows(const ExpertRows& before, const ExpertRows& after, Json& row) {
   row["ranks/expert_rows_sent"] = after.sent - before.sent;
   row["ranks/expert_rows_received"] = after.received - before.received;
@@ -76,7 +85,7 @@ Run::Run(RunOptions options, Stage& stage, Mesh& mesh)
       stage_(stage),
       mesh_(mesh),
       group_(mesh.world()),
-      store_(options_.folder / "checkpoints", options_.keep_last, mesh.world()),
+      store_(options_.folder / "checkpoints", options_.keep_last, mesh.files()),
       identity_(stage.identity()) {
   if (const auto latest = store_.latest()) {
     checkpoint_.emplace(*latest);
@@ -118,10 +127,13 @@ void Run::take_steps() {
     if (progress) progress->update(step_ * options_.progress_per_step, note);
     const Next now = next();
     if (now != Next::kGoOn) save();
-    if (now == Next::kStop)
+    if (now == Next::kStop) {
+      finish_saving();
       fail(ErrorCode::kInterrupted,
            "interrupted; the state is saved: run the same command to continue");
+    }
   }
+  finish_saving();
   if (progress) progress->finish(note);
   mesh_.set_place("the end of the run");
   group_.together("export of the model", [&] {
@@ -132,9 +144,11 @@ void Run::take_steps() {
 // The step that was under way has changed nothing: what was there before it is kept. Where others
 // are in the step, or its metrics were (held-out items), the last checkpoint stands.
 void Run::save_given_up(int64_t steps_before) {
+  finish_saving();
   const bool clean = step_ == steps_before && group_.size() == 1;
   const bool is_new = !store_.latest() || Checkpoint(*store_.latest()).step() < step_;
   if (clean && step_ > 0 && is_new) save();
+  finish_saving();
   fail(ErrorCode::kInterrupted,
        "interrupted in step {}, which is given up{}: run the same command to continue", step_ + 1,
        step_ == 0 ? ""
@@ -188,6 +202,7 @@ void Run::open() {
       store_.keep(best_->step);
     }
   }
+  stage_.learner().set_before_moving([this] { finish_saving(); });
   saved_ = Clock::now();
   if (group_.is_first()) open_records();
 }
@@ -212,6 +227,7 @@ std::string Run::one_step() {
   const double rate = options_.schedule.rate(step_);
   const Traffic before = mesh_.traffic();
   const ExpertRows rows_before = stage_.learner().exchanged_rows();
+  const GradientTravel travel_before = stage_.learner().gradient_travel();
   mesh_.set_place(fmt::format("step {}", step_ + 1));
   StepReport report =
       stage_.step({.index = step_,
@@ -231,8 +247,10 @@ std::string Run::one_step() {
     note_best(report.row);
   }
   if (group_.size() > 1) add_traffic(before, mesh_.traffic(), report.row);
+  add_gradient_travel(travel_before, stage_.learner().gradient_travel(), report.row);
   if (mesh_.shape().expert > 1)
     add_expert_rows(rows_before, stage_.learner().exchanged_rows(), report.row);
+  add_saving(report.row);
   if (metrics_) metrics_->write(step_, report.row);
   return report.note;
 }
@@ -244,6 +262,8 @@ bool Run::is_due_to_save() const {
 }
 
 void Run::save() {
+  finish_saving();
+  const auto start = Clock::now();
   require_finite_weights();
   CheckpointContent content;
   content.step = step_;
@@ -256,10 +276,30 @@ void Run::save() {
   stage_.save(content.state);
   stage_.save_files(content.files);
   if (best_) store_.keep(best_->step);
-  store_.save(content);
-  if (best_is_new_ && group_.is_first()) write_best();
+  store_.save_beside(std::move(content));
+  saving_.emplace();
+  if (best_is_new_ && group_.is_first()) saving_->best = best_json(best_->step, best_->value);
   best_is_new_ = false;
   saved_ = Clock::now();
+  saving_->pause_s = seconds_since(start);
+}
+
+void Run::finish_saving() {
+  std::optional<Saving> saving = std::exchange(saving_, std::nullopt);
+  if (!saving) return;
+  const auto start = Clock::now();
+  saving->write_s = store_.finish();
+  if (!saving->best.is_null()) write_best(saving->best);
+  saving->pause_s += seconds_since(start);
+  saved_last_ = std::move(saving);
+}
+
+// The one that was committed in this step, begun at the end of the one before.
+void Run::add_saving(Json& row) {
+  if (!saved_last_) return;
+  row["checkpoint/pause"] = saved_last_->pause_s;
+  row["checkpoint/write_time"] = saved_last_->write_s;
+  saved_last_.reset();
 }
 
 void Run::note_best(const Json& row) {
@@ -270,10 +310,10 @@ void Run::note_best(const Json& row) {
   best_is_new_ = true;
 }
 
-void Run::write_best() const {
-  Json out = best_json(best_->step, best_->value);
+void Run::write_best(const Json& best) const {
+  Json out = best;
   out["metric"] = options_.best_metric;
-  out["checkpoint"] = fmt::format("checkpoints/step-{:08d}", best_->step);
+  out["checkpoint"] = fmt::format("checkpoints/step-{:08d}", best.at("step").as_int("step"));
   write_file(options_.folder / "best.json", out.dump(2) + "\n");
 }
 

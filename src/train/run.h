@@ -9,8 +9,9 @@
 //
 // A run is a function of its configuration, inputs and seed: killed at any point and started again,
 // it goes on from the last checkpoint to the same bits. A step is a transaction: it is recorded,
-// and perhaps saved, when all of it is done. Over ranks (docs/ranks.md) all take the same steps,
-// the first of them writes what a folder has once.
+// and perhaps saved, when all of it is done. A checkpoint is written beside the next step, and
+// committed before that one moves a weight (docs/checkpoint.md). Over ranks (docs/ranks.md) all
+// take the same steps, the first of them writes what a folder has once.
 #pragma once
 
 #include <chrono>
@@ -108,9 +109,11 @@ class Run {
   enum class Next { kGoOn, kSave, kStop };
   Next next() const;
   void save();
+  void finish_saving();
+  void add_saving(Json& row);
   void require_finite_weights();
   void note_best(const Json& row);
-  void write_best() const;
+  void write_best(const Json& best) const;
 
   RunOptions options_;
   Stage& stage_;
@@ -129,6 +132,13 @@ class Run {
   std::optional<Best> best_;
   bool best_is_new_ = false;  // and not saved yet
   Clock::time_point saved_;
+  // A checkpoint, written beside the step that follows.
+  struct Saving {
+    double pause_s = 0;  // the run waited for it
+    double write_s = 0;  // known when it is committed
+    Json best;           // of best.json, which follows it; null: as it is
+  };
+  std::optional<Saving> saving_, saved_last_;  // under way; committed, not in the metrics yet
 };
 
 // Throws kNotFound where neither the model that a run starts from is there nor a checkpoint in

@@ -16,6 +16,7 @@
 #include "base/rng.h"
 #include "base/testing.h"
 #include "formats/config_fixture.h"
+#include "kernels/optimiser.h"
 #include "tensor/cpu_stream.h"
 #include "train/run_identity.h"
 
@@ -178,7 +179,8 @@ class RunTest : public ::testing::Test {
     for (const Json& row : read_metrics(at(name) / "metrics.jsonl")) {
       out.push_back(Json::object());
       for (const auto& [key, value] : row.as_object()) {
-        if (key != "step_time" && key != "tokens_per_second") out.back()[key] = value;
+        const bool timed = key == "step_time" || key == "tokens_per_second";
+        if (!timed && !key.starts_with("checkpoint/")) out.back()[key] = value;
       }
     }
     return out;
@@ -386,6 +388,62 @@ TEST_F(RunTest, MinutesCountFromTheLastCheckpoint) {
   SlowStart stage;
   EXPECT_THROW(dure::Run(rare, stage).run(), std::runtime_error);
   EXPECT_EQ(last_saved("c"), 1);
+}
+
+// Stands where weights have just moved, and looks for the checkpoint of those before.
+class LookingStage : public ToyStage {
+ public:
+  explicit LookingStage(Path checkpoints) : checkpoints_(std::move(checkpoints)) {}
+  StepReport step(const StepContext& context) override {
+    StepReport report = ToyStage::step(context);
+    if (context.index > 0 && context.index % 3 == 0) {
+      const auto latest = latest_checkpoint(checkpoints_);
+      EXPECT_TRUE(latest && Checkpoint(*latest).step() == context.index) << context.index;
+    }
+    return report;
+  }
+
+ private:
+  Path checkpoints_;
+};
+
+TEST_F(RunTest, ACheckpointIsCommittedBeforeTheNextUpdateMovesAWeight) {
+  LookingStage stage(at("looking") / "checkpoints");
+  dure::Run(options("looking"), stage).run();
+  EXPECT_EQ(last_saved("looking"), kSteps);
+  for (const Json& row : read_metrics(at("looking") / "metrics.jsonl")) {
+    const int64_t step = row.at("step").as_int();
+    const bool beside = step > 1 && step % 3 == 1;
+    for (const char* name : {"checkpoint/pause", "checkpoint/write_time"}) {
+      ASSERT_EQ(row.find(name) != nullptr, beside) << name << " of step " << step;
+      if (!beside) continue;
+      EXPECT_GT(row.at(name).as_double(), 0) << name;
+    }
+  }
+}
+
+// What is called before an update still sees the weights and moments before it.
+TEST_F(RunTest, WhoIsAskedBeforeWeightsMoveSeesThemUnmoved) {
+  ToyStage stage;
+  stage.open(nullptr);
+  Learner& learner = stage.learner();
+  const auto squares = [&] {
+    CpuStream stream;
+    const ConstTensorView flat = learner.parameters().flat();
+    return sum_of_squares({&flat, 1}, stream);
+  };
+  const double before = squares();
+  int calls = 0;
+  learner.set_before_moving([&] {
+    ++calls;
+    EXPECT_EQ(squares(), before);
+    EXPECT_EQ(learner.optimiser().step_count(), 0);
+  });
+  stage.accumulate(0);
+  EXPECT_EQ(calls, 0);
+  learner.update(0.01, "here");
+  EXPECT_EQ(calls, 1);
+  EXPECT_NE(squares(), before);
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ class StepRun {
     if (work.action == StageAction::kForward) learner_.idle_forward();
     if (work.action != StageAction::kBackward) return;
     go_to_part(passes_[static_cast<size_t>(work.pass)].part);
-    learner_.idle_backward();
+    learner_.idle_backward(which(work.pass));
   }
 
   void take(const StageWork& work) {
@@ -69,11 +69,18 @@ class StepRun {
     LossOptions options = hooks_.options(i);
     DURE_CHECK((options.mtp_coefficient != 0) == hooks_.mtp, "pass {}", i);
     options.balance_before = link_.place().is_last() ? 0 : balance_;
-    const LossResult& result = learner_.backward(options);
+    const LossResult& result = learner_.backward(options, which(static_cast<int64_t>(i)));
     balance_ = result.balance_loss;
     LossResult own = result;
     if (!link_.place().is_first()) own.balance_loss = 0;
     hooks_.done(i, own);
+  }
+
+  // Where no pass is in the last part, gradients are complete when all is done.
+  Backward which(int64_t pass) const {
+    const PartRange parts = learner_.parts();
+    const bool last = pass + 1 == std::ssize(passes_) && part_ + 1 == parts.first + parts.count;
+    return last ? Backward::kLast : Backward::kMoreToCome;
   }
 
   void go_to_part(int64_t part) {
