@@ -76,7 +76,7 @@ int64_t factor_elements(const ModelConfig& config, const AdapterLayout& layout,
   return elements;
 }
 
-// Factors are many and small: a share of them is an even one.
+// Factors are many and small: a share of them is an even one, and they are summed at the end.
 SharedTensors shared_factors(const ModelConfig& config, const AdapterLayout& layout,
                              const MeshShape& ranks, const BlockFacts& facts) {
   const int64_t elements = factor_elements(config, layout, facts.holding),
@@ -85,6 +85,7 @@ SharedTensors shared_factors(const ModelConfig& config, const AdapterLayout& lay
   return {.facts = facts,
           .bytes = 4 * elements,
           .elements = std::vector<int64_t>(count, own),
+          .pieces = {std::vector<int64_t>(count, own)},
           .moment_bytes = std::vector<int64_t>(count, 8 * own),
           .muon = std::vector<std::vector<Shape>>(count)};
 }
