@@ -12,6 +12,7 @@
 #include "model/bf16_copies.h"
 #include "model/expert_ranks.h"
 #include "model/operations.h"
+#include "train/gathered_weights.h"
 #include "train/shards.h"
 #include "train/stage_cut.h"
 
@@ -163,10 +164,9 @@ int64_t copy_bytes(const ModelConfig& config, const LearnerOptions& options,
          (options.arithmetic == Arithmetic::kBf16 ? Bf16Copies::bytes(config, holding) : 0);
 }
 
-constexpr Holding kRoutedExperts{.rest = false};
-
 void add_beside(const ModelConfig& config, const LearnerOptions& options, const Stage& stage,
-                const MeshShape& ranks, const BesideLearning& beside, RankMemory& out) {
+                const MeshShape& ranks, const MeshPlace& place, const BesideLearning& beside,
+                RankMemory& out) {
   out.answers = beside.answer_bytes + beside.log_bytes;
   const bool adapted = beside.adapter != nullptr;
   // The reference of an adapter is its base.
@@ -174,9 +174,10 @@ void add_beside(const ModelConfig& config, const LearnerOptions& options, const 
   if (!beside.sampler) return;
   out.kv = kv_cache_plan(config, kv_cache_options(*beside.sampler)).total_bytes();
   out.sampling = Generator::plan_bytes(config, *beside.sampler) - out.kv;
-  if (ranks.expert > 1)
-    out.gathered = adapted ? 4 * factor_elements(config, beside.adapter->layout, {})
-                           : copy_bytes(config, options, kRoutedExperts);
+  if (GatheredWeights::needed(ranks))
+    out.gathered = adapted ? AdapterParameters::bytes(config, beside.adapter->layout)
+                           : GatheredWeights::bytes(config, ranks, place, options.stage_layers,
+                                                    options.arithmetic);
   if (beside.stale_steps > 0) out.sampler = beside.stale_steps * out.weights + out.copies;
 }
 
@@ -193,15 +194,13 @@ void send_factors(const ModelConfig& config, const AdapterSubject& adapter, cons
   }
 }
 
-// Each owner's experts to its group, once a state of the weights.
-double gathered_sent(const ModelConfig& config, const MeshShape& ranks,
-                     const BesideLearning& beside) {
-  if (!beside.sampler || ranks.expert == 1) return 0;
-  const double gathered =
-      beside.adapter != nullptr
-          ? 4 * number(factor_elements(config, beside.adapter->layout, kRoutedExperts))
-          : number(Parameters::bytes(config, kRoutedExperts));
-  return number(ranks.expert - 1) / number(ranks.expert) * gathered;
+// What others lack of this rank's, once a state of the weights.
+double gathered_sent(const ModelConfig& config, const LearnerOptions& options,
+                     const MeshShape& ranks, const MeshPlace& place, const BesideLearning& beside) {
+  if (!beside.sampler || !GatheredWeights::needed(ranks)) return 0;
+  if (beside.adapter == nullptr) return gather_sent(config, ranks, place, options.stage_layers);
+  return 4 * number(ranks.count() - 1) *
+         number(told_elements(config, beside.adapter->layout, ranks, place, options.stage_layers));
 }
 
 // Of one pass of a stage, forward and backward.
@@ -349,7 +348,10 @@ void add_beside(const ModelConfig& config, const LearnerOptions& options,
   const double forwards = (beside.adapter != nullptr ? 2 : 3) + (options.pass.recompute ? 1 : 0);
   if (beside.reference) time.reference = time.passes / forwards;
   time.sampling = sampling_seconds(config, options, plan, beside, machine);
-  time.gather = gathered_sent(config, plan.ranks, beside) / machine.bandwidth;
+  for (const RankPlan& rank : plan.by_rank)
+    time.gather =
+        std::max(time.gather, gathered_sent(config, options, plan.ranks, rank.place, beside) /
+                                  machine.bandwidth);
 }
 
 StepTime time_of(const ModelConfig& config, const LearnerOptions& options,
@@ -397,7 +399,7 @@ TablePlan plan_table(const ModelConfig& config, const LearnerOptions& options,
     const Stage& stage = stages[static_cast<size_t>(place.pipeline)];
     out.by_rank.push_back(
         {.place = place, .memory = memory_of(stage, ranks, step, place, machine.thread_count)});
-    add_beside(config, options, stage, ranks, beside, out.by_rank.back().memory);
+    add_beside(config, options, stage, ranks, place, beside, out.by_rank.back().memory);
   }
   out.time = time_of(config, options, stages, out, machine, beside);
   return out;
@@ -419,10 +421,6 @@ void check_table(const ModelConfig& config, const MeshShape& ranks, const StepSh
   if (ranks.pipeline > config.layer_count())
     fail(ErrorCode::kInvalidArgument, "{}: {}: more stages than the {} layers of the model", source,
          table_text(ranks), config.layer_count());
-  if (ranks.pipeline > 1 && beside.sampler)
-    fail(ErrorCode::kUnsupported,
-         "{}: {}: answers are sampled from whole weights: give the stages' ranks to data or expert",
-         source, table_text(ranks));
   const int64_t passes = step.rows / step.micro_rows;
   if (passes % step.parts != 0 || step.rows % step.micro_rows != 0)
     fail(ErrorCode::kInvalidArgument,
@@ -455,7 +453,7 @@ TablePlan plan_ranks(const ModelConfig& config, const LearnerOptions& options,
       rank.sent.rows *= 1 + 1 / (forwards + 1);
       rank.sent.routing *= 1 + 1 / forwards;
     }
-    rank.gathered_sent = gathered_sent(config, ranks, beside);
+    rank.gathered_sent = gathered_sent(config, staged, ranks, rank.place, beside);
   }
   return out;
 }
