@@ -273,8 +273,8 @@ TEST(Plan, ReinforcementLearningOverRanks) {
   run.parts = 2;
   run.kl.beta = 0.1;
   make_folders(run.output);
-  for (const MeshShape& shape : {MeshShape{.data = 2}, {.expert = 2}}) {
-    run.ranks = {.data = shape.data, .expert = shape.expert};
+  for (const MeshShape& shape : {MeshShape{.data = 2}, {.expert = 2}, {.pipeline = 2}}) {
+    run.ranks = {.data = shape.data, .expert = shape.expert, .pipeline = shape.pipeline};
     const ModelFiles files(run.init);
     const PromptRoom room = rl_room(run, load_chat_texts(files), 4096);
     const LearnerOptions learner = rl_learner_options(run, room);
@@ -288,8 +288,8 @@ TEST(Plan, ReinforcementLearningOverRanks) {
     int64_t planned = 0, before = 0, after = 0;
     for (const RankPlan& rank : plan.by_rank) {
       planned += rank.memory.total() - rank.memory.buffers;
-      EXPECT_EQ(rank.memory.gathered > 0, shape.expert > 1);
-      EXPECT_EQ(rank.gathered_sent > 0, shape.expert > 1);
+      EXPECT_EQ(rank.memory.gathered > 0, GatheredWeights::needed(shape));
+      EXPECT_EQ(rank.gathered_sent > 0, GatheredWeights::needed(shape));
       EXPECT_GT(rank.memory.kv, 0);
       EXPECT_EQ(rank.memory.reference, rank.memory.weights);
     }

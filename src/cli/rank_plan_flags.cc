@@ -37,7 +37,7 @@ void print_memory(const RankMemory& m) {
   bytes_row_if("buffers of what arrives", m.buffers);
   bytes_row_if("keys and values of its answers, f32", m.kv);
   bytes_row_if("activations of sampling", m.sampling);
-  bytes_row_if("others' experts, to sample from", m.gathered);
+  bytes_row_if("others' weights, to sample from", m.gathered);
   bytes_row_if("copies for the sampler (async)", m.sampler);
   bytes_row_if("reference model (kl)", m.reference);
   bytes_row_if("answers, log-probabilities", m.answers);
