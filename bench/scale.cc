@@ -195,8 +195,8 @@ constexpr const char* kEnd =
 - A tensor is never cut between data ranks (Muon needs whole matrices), and a layer's experts are three tensors: with more data ranks than tensors some move nothing, and the largest share, not the mean, is what a
   sum and a gather wait for. That is most of "wires" on many hosts.
 - The bubble is (P - 1) / (passes + P - 1): on many hosts a rank has few passes, and a larger batch is what would fill it.
-- Serving: a first rank has all but experts and the keys and values, so memory is cut by about the number of ranks until these are what is left. A token alone waits for a round trip of every sparse
-  layer; with many sequences the ranks' own reading hides it. Drafts are not counted.
+- Serving: a first rank has all but experts, and the keys and values, so what more ranks take off it is experts alone. The rows go as f32 and all by the first rank's wire, where only its own experts hide them: at
+  10 Gbit/s a third of a pass with many sequences. So beyond what it takes to hold one copy, hosts give more as further copies. A token alone waits for a round trip of each of 47 layers. Drafts are not counted.
 - Left out: reading data, checkpoints (written beside the next step), stragglers, uneven routing, several ranks a host.
 )";
 
