@@ -263,12 +263,9 @@ TEST(Load, AdaptersAddToExpertsInEveryStoredForm) {
     const ModelFiles files(at / "m");
     write_folder(at / "fused", files.config(), fused(files));
     write_gguf(at / "m.gguf", files);
-    write_folder(at / "misaligned", files.config(), misaligned(files));
     const std::vector<float> one_by_one = adapted(at / "m");
-    for (const char* form : {"fused", "m.gguf", "misaligned"})
+    for (const char* form : {"fused", "m.gguf"})
       EXPECT_EQ(adapted(at / form), one_by_one) << form;
-    write_folder(at / "fp8", files.config(), fp8(files));
-    EXPECT_EQ(adapted(at / "fp8").size(), one_by_one.size());
   }
 }
 
