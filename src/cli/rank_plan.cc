@@ -85,8 +85,8 @@ SharedTensors shared_factors(const ModelConfig& config, const AdapterLayout& lay
   return {.facts = facts,
           .bytes = 4 * elements,
           .elements = std::vector<int64_t>(count, own),
-          .pieces = {std::vector<int64_t>(count, own)},
           .moment_bytes = std::vector<int64_t>(count, 8 * own),
+          .pieces = {std::vector<int64_t>(count, own)},
           .muon = std::vector<std::vector<Shape>>(count)};
 }
 
