@@ -78,15 +78,6 @@ class LoraTest : public RlTest {
     c.record = {.checkpoint_steps = 2};
     return c;
   }
-  template <typename Act>
-  static std::string message_of(Act&& act) {
-    try {
-      act();
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "(no error)";
-  }
   // Runs `act` in a process of its own that is killed after so many steps.
   void kill_after(const std::string& output, size_t steps, const std::function<void()>& act) const {
     do_apart(act, nullptr, [&](pid_t child) {
@@ -312,6 +303,8 @@ TEST_F(LoraTest, PreferencesOverRanksHaveTheSameBits) {
         c.ranks = {.data = ranks.data, .expert = ranks.expert, .pipeline = ranks.pipeline};
         run_ranks(static_cast<int>(ranks.count()), [&](Group& world) { run_prefer(c, world); });
       });
+}
+
 // A rate that moves nothing leaves what the run began with, of either kind of file.
 TEST_F(LoraTest, AnAdapterThatIsThereIsTrainedFurther) {
   const Path first = tuned("first");
