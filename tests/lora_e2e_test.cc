@@ -460,7 +460,7 @@ TEST_F(LoraTest, AnAdapterIsUsedAndMergedByTheVerbs) {
     EXPECT_NEAR(score(at(out).string()), with, 1e-6 * with) << out;
   }
   // A narrower base that is merged into f32 is rounded once, not to its own type in between.
-  const std::string narrow = at("narrow").string(), wide = at("wide").string();
+  const std::string narrow = at("narrow").string(), wide = at("widened").string();
   ASSERT_EQ(run_program(fmt::format("convert '{}' '{}' --type bf16", model, narrow)).code, 0);
   ASSERT_EQ(
       run_program(fmt::format("convert '{}' '{}' --adapter '{}' --type f32", narrow, wide, adapter))
