@@ -67,8 +67,10 @@ AdapterContent read_adapter_to_train(const LoraOptions& options, const ModelConf
 
 AdapterLayout trained_layout(const LoraOptions& options, const ModelConfig& base,
                              const std::string& source) {
-  if (options.from.empty()) return adapter_layout(options, base, source);
-  return read_adapter_to_train(options, base, source).layout;
+  if (!options.from.empty()) return read_adapter_to_train(options, base, source).layout;
+  AdapterLayout layout = adapter_layout(options, base, source);
+  require_plain_experts(layout, base, source);
+  return layout;
 }
 
 void require_both(const TensorSource& source, const StoredPair& pair, const std::string& key,

@@ -44,7 +44,8 @@ AdapterContent read_adapter(const Path& path, const ModelConfig& base);
 // and require_lora() do.
 AdapterContent read_adapter_to_train(const LoraOptions& options, const ModelConfig& base,
                                      const std::string& source);
-// Of a new adapter, or of the one that is there: adapter_layout(), or read_adapter_to_train().
+// Of a new adapter, or of the one that is there: adapter_layout(), or read_adapter_to_train(); what
+// a run can save (require_plain_experts()).
 AdapterLayout trained_layout(const LoraOptions& options, const ModelConfig& base,
                              const std::string& source);
 

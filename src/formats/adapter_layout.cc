@@ -114,18 +114,6 @@ void require_peft_experts(const LoraOptions& options, const AdapterLayout& layou
   }
 }
 
-// What a run could not save at its end.
-void require_plain_experts(const AdapterLayout& layout, const ModelConfig& config,
-                           const std::string& source) {
-  for (const AdapterTarget& target : layout) {
-    if (is_expert(target.role) && packed_place({target.role, target.layer, 0}, config))
-      fail(ErrorCode::kUnsupported,
-           "{}: lora.targets: experts: those of this model are packed in its files, and an adapter "
-           "of them cannot be written as PEFT has it: leave experts out",
-           source);
-  }
-}
-
 Shape with_rank(const Shape& matrix, int64_t rank, int64_t width) {
   if (matrix.rank() == 3) return {matrix[0], rank, width};
   return {rank, width};
@@ -216,9 +204,19 @@ AdapterLayout adapter_layout(const LoraOptions& options, const ModelConfig& conf
                       .rank_stabilised = options.rslora,
                       .shares_down = id.role == TensorRole::kExpertUp});
   }
-  require_plain_experts(layout, config, source);
   warn_of_spare_rank(layout, config, source);
   return layout;
+}
+
+void require_plain_experts(const AdapterLayout& layout, const ModelConfig& config,
+                           const std::string& source) {
+  for (const AdapterTarget& target : layout) {
+    if (is_expert(target.role) && packed_place({target.role, target.layer, 0}, config))
+      fail(ErrorCode::kUnsupported,
+           "{}: lora.targets: experts: those of this model are packed in its files, and an adapter "
+           "of them cannot be written as PEFT has it: leave experts out",
+           source);
+  }
 }
 
 void require_lora(const LoraOptions& options, const AdapterLayout& layout,

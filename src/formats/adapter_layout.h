@@ -98,6 +98,10 @@ void check_lora(LoraOptions options, const std::string& source);
 AdapterLayout adapter_layout(const LoraOptions& options, const ModelConfig& config,
                              const std::string& source);
 
+// Throws kUnsupported for what a run could not save: experts that are packed in the model's files.
+void require_plain_experts(const AdapterLayout& layout, const ModelConfig& config,
+                           const std::string& source);
+
 // Throws kInvalidArgument naming the field of `source` that says otherwise than the adapter which
 // options.from names, of this layout: rank, alpha, rslora, targets; fields that are left away say
 // nothing. And kUnsupported where a run could not save the layout as PEFT keeps it.

@@ -114,7 +114,7 @@ AdapterStart start_adapter(const LoraOptions& options, std::shared_ptr<const Mod
   const ModelConfig& base = files->config();
   AdapterContent content;
   if (options.from.empty()) {
-    content.layout = adapter_layout(options, base, source);
+    content.layout = trained_layout(options, base, source);
   } else if (checkpoint.empty()) {
     content = read_adapter_to_train(options, base, source);
   } else {
